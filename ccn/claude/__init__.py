@@ -1,0 +1,1 @@
+"""The neighbour that speaks to the Anthropic API."""

@@ -1,0 +1,1 @@
+"""The neighbour that runs PostgreSQL and etcd as child processes of this one."""

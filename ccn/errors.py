@@ -1,0 +1,126 @@
+"""Every error CCN raises, in one tree; each docstring says what the reader can do about it.
+
+    CCNError
+    ├── SettingsInvalid            the configuration cannot be used
+    ├── InputInvalid               the caller sent something that can never succeed
+    │   └── IdempotencyConflict    the same key was used for a different request
+    ├── NotFound                   the thing named does not exist, or is not the caller's
+    ├── Conflict                   the world moved on: read again, then decide
+    │   ├── SequenceConflict       another writer appended first
+    │   ├── StaleHost              this node no longer hosts the instance
+    │   ├── StaleTerm              this node no longer leads
+    │   ├── TurnRunning            the conversation is busy and the caller asked not to wait
+    │   └── TransitionRefused      a turn cannot go from where it is to where it was sent
+    ├── Unavailable                try again later; nothing was done
+    │   ├── DatabaseUnavailable    PostgreSQL does not answer
+    │   ├── DatabaseFull           PostgreSQL has no room or no connections left
+    │   ├── Overloaded             a queue of this node is at its limit
+    │   └── ShuttingDown           this node is stopping
+    ├── OutcomeUnknown             the connection broke while committing: read again, then decide
+    ├── SchemaRefused              the database's schema and this version of CCN do not fit
+    ├── StoreBroken                a constraint or statement failed that never should: a defect, or tampering
+    └── EmbeddedFailed             a local service could not be started or did not stay up
+        ├── BinaryMissing          no usable PostgreSQL or etcd binary was found
+        ├── DataDirectoryUnusable  the data directory cannot be used as it is
+        ├── DiskFull               there is no room on the disk
+        └── AlreadyRunning         another process runs on the same data directory
+
+An ordinary result is a value, not an exception. A foreign error is translated once, by the neighbour
+that met it, with the cause attached.
+"""
+
+
+class CCNError(Exception):
+    """The root: catch it where anything CCN raises ends the same way."""
+
+
+class SettingsInvalid(CCNError):
+    """Mend the setting that the message names."""
+
+
+class InputInvalid(CCNError):
+    """Send something else; the same request will fail again."""
+
+
+class IdempotencyConflict(InputInvalid):
+    """Use a fresh idempotency key for a different request."""
+
+
+class NotFound(CCNError):
+    """Check the id; it may belong to somebody else, which looks the same on purpose."""
+
+
+class Conflict(CCNError):
+    """Read the current state, then decide again."""
+
+
+class SequenceConflict(Conflict):
+    """Read the head of the conversation again and append after it."""
+
+
+class StaleHost(Conflict):
+    """Stop writing for this instance: another node adopted it."""
+
+
+class StaleTerm(Conflict):
+    """Stop leading: another node took over."""
+
+
+class TurnRunning(Conflict):
+    """Wait for the running turn, or send without asking to be refused."""
+
+
+class TransitionRefused(Conflict):
+    """Read the turn again; it has already ended or never started."""
+
+
+class Unavailable(CCNError):
+    """Try again later; nothing was done."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """Wait for PostgreSQL, or check the database URL and its server."""
+
+
+class DatabaseFull(Unavailable):
+    """Give PostgreSQL disk, memory or connections."""
+
+
+class Overloaded(Unavailable):
+    """Slow down; a bounded queue of this node is full."""
+
+
+class ShuttingDown(Unavailable):
+    """Ask another node."""
+
+
+class OutcomeUnknown(CCNError):
+    """Read the row again: the write may or may not have happened."""
+
+
+class SchemaRefused(CCNError):
+    """Follow the message: an old migration was edited, or the database belongs to a newer CCN."""
+
+
+class StoreBroken(CCNError):
+    """Report it: the database refused something CCN believed to be right."""
+
+
+class EmbeddedFailed(CCNError):
+    """Read the message and the service's log, which it names."""
+
+
+class BinaryMissing(EmbeddedFailed):
+    """Install ccn[embedded], or point CCN_PG_BIN or CCN_ETCD_BIN at the binaries."""
+
+
+class DataDirectoryUnusable(EmbeddedFailed):
+    """Choose another folder with --data, or mend what the message names."""
+
+
+class DiskFull(EmbeddedFailed):
+    """Free some room, or choose a folder on another disk with --data."""
+
+
+class AlreadyRunning(EmbeddedFailed):
+    """Use the cluster that is running, stop it first, or choose another folder with --data."""

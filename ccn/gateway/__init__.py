@@ -1,0 +1,1 @@
+"""The doors: translate a request, call the node, translate the answer back."""

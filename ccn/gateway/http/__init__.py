@@ -1,0 +1,1 @@
+"""The HTTP door: REST, SSE, WebSocket and the pages people read."""

@@ -1,0 +1,1 @@
+"""What happens, in which order: stories made of core rules and neighbours."""

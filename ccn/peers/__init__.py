@@ -1,0 +1,1 @@
+"""The neighbour that speaks to the other nodes over gRPC."""

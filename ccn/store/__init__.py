@@ -1,0 +1,1 @@
+"""The neighbour that keeps everything that must survive, in PostgreSQL."""
