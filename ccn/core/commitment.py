@@ -1,0 +1,87 @@
+"""What the record commits to: canonical bytes of a row, the leaf they make, and content that stays out of it.
+
+A leaf is hashed by the node that produces the row, before the database sees it, from canonical JSON of
+strings and integers: databases rewrite floats, timestamps and jsonb, so nothing they give back is hashed.
+Content is committed to with a salt and not contained, so it can be redacted while the record still verifies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ccn import errors
+from ccn.core.ids import NodeId
+
+SALT_BYTES = 32
+_CONTENT_TAG = b"ccn/content/v1\x00"
+_LEAF_TAG = b"\x00"  # RFC 6962, section 2.1: leaves and inner nodes are hashed under different prefixes
+
+Fields = Mapping[str, "str | int | None | Sequence[int | None] | Sequence[str]"]
+
+
+class Kind(StrEnum):
+    """What a leaf is about."""
+
+    CONVERSATION = "conversation"
+    MESSAGE = "message"
+    TURN = "turn"
+    INSTANCE = "instance"
+    VECTOR = "vector"
+    PLATE = "plate"
+    SNAPSHOT = "snapshot"
+    OPERATOR = "operator"
+    VALIDATORS = "validators"
+    REDACTION = "redaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One version of a protected row, as the producing node numbered and hashed it."""
+
+    node: NodeId
+    number: int
+    kind: Kind
+    body: bytes
+    hash: bytes
+
+
+def leaf(node: NodeId, number: int, kind: Kind, fields: Fields) -> Leaf:
+    """Number and hash one row; the body says who numbered it, so an omission or a swap shows."""
+    body = canonical({**fields, "kind": kind.value, "node": node, "number": number, "v": 1})
+    return Leaf(node, number, kind, body, leaf_hash(body))
+
+
+def leaf_hash(body: bytes) -> bytes:
+    """The Merkle leaf hash of RFC 6962."""
+    return hashlib.sha256(_LEAF_TAG + body).digest()
+
+
+def content(salt: bytes, text: str) -> bytes:
+    """The commitment to a text: nobody without the salt can guess it, nobody with it can swap it."""
+    if len(salt) != SALT_BYTES:
+        raise errors.InputInvalid(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
+    data = text.encode()
+    return hashlib.sha256(_CONTENT_TAG + salt + len(data).to_bytes(8, "big") + data).digest()
+
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+
+
+def canonical(fields: Fields) -> bytes:
+    """One spelling for one meaning: sorted ASCII keys, no blanks, UTF-8, integers and strings only."""
+    for key, value in fields.items():
+        if not key.isascii() or not _canonical_value(value):
+            raise errors.InputInvalid(f"{key} has no canonical form: {type(value).__name__}")
+    return _encode(dict(fields)).encode()
+
+
+def _canonical_value(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_canonical_value(item) for item in value)
+    return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))

@@ -1,0 +1,50 @@
+"""The life of a turn: one accepted message, and exactly one committed reply or an end that says why not.
+
+    accepted ──> running ──> committed
+       │            │ ├────> failed
+       │            │ └────> cancelled
+       │            └──────> running     another node adopted it and starts it again
+       └──> failed | cancelled
+
+The same arrows are a constraint in `schema/0003_turns.sql`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+
+from ccn import errors
+
+
+class Status(StrEnum):
+    """Where a turn stands."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+NEXT = MappingProxyType(
+    {
+        Status.ACCEPTED: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
+        Status.RUNNING: frozenset({Status.RUNNING, Status.COMMITTED, Status.FAILED, Status.CANCELLED}),
+        Status.COMMITTED: frozenset[Status](),
+        Status.FAILED: frozenset[Status](),
+        Status.CANCELLED: frozenset[Status](),
+    }
+)
+
+
+def move(now: Status, to: Status) -> Status:
+    """The next status, or the reason why there is no such arrow."""
+    if to not in NEXT[now]:
+        raise errors.TransitionRefused(f"a turn that is {now} cannot become {to}")
+    return to
+
+
+def ended(now: Status) -> bool:
+    """Whether nothing can happen to the turn any more."""
+    return not NEXT[now]
