@@ -18,7 +18,7 @@
     │   └── ShuttingDown           this node is stopping
     ├── OutcomeUnknown             the connection broke while committing: read again, then decide
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
-    ├── StoreBroken                a constraint or statement failed that never should: a defect, or tampering
+    ├── StoreBroken                a constraint or statement failed that never should: a defect, or worse
     └── EmbeddedFailed             a local service could not be started or did not stay up
         ├── BinaryMissing          no usable PostgreSQL or etcd binary was found
         ├── DataDirectoryUnusable  the data directory cannot be used as it is

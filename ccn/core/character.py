@@ -13,9 +13,23 @@ from dataclasses import dataclass
 from ccn import errors
 
 AXES = (
-    "honesty", "humility", "directness", "precision", "rigor", "curiosity", "creativity", "openness",
-    "warmth", "benevolence", "integrity", "steadfastness", "diligence", "composure", "optimism", "playfulness",
-)  # fmt: skip
+    "honesty",
+    "humility",
+    "directness",
+    "precision",
+    "rigor",
+    "curiosity",
+    "creativity",
+    "openness",
+    "warmth",
+    "benevolence",
+    "integrity",
+    "steadfastness",
+    "diligence",
+    "composure",
+    "optimism",
+    "playfulness",
+)
 RELATIONAL = ("trust", "cooperation", "respect", "support", "candour", "reciprocity", "attunement")
 UNIT = 1_000_000
 """Millionths: the grid on which every score is exact, in Python, PostgreSQL and JSON alike."""

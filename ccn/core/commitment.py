@@ -1,8 +1,8 @@
-"""What the record commits to: canonical bytes of a row, the leaf they make, and content that stays out of it.
+"""What the record commits to: canonical bytes of a row, the leaf they make, and content kept out of it.
 
 A leaf is hashed by the node that produces the row, before the database sees it, from canonical JSON of
 strings and integers: databases rewrite floats, timestamps and jsonb, so nothing they give back is hashed.
-Content is committed to with a salt and not contained, so it can be redacted while the record still verifies.
+Content is committed to with a salt and not contained: it can be redacted and the record still verifies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SALT_BYTES = 32
 _CONTENT_TAG = b"ccn/content/v1\x00"
 _LEAF_TAG = b"\x00"  # RFC 6962, section 2.1: leaves and inner nodes are hashed under different prefixes
 
-Fields = Mapping[str, "str | int | None | Sequence[int | None] | Sequence[str]"]
+Fields = Mapping[str, "str | int | Sequence[int | None] | Sequence[str] | None"]
 
 
 class Kind(StrEnum):

@@ -26,9 +26,9 @@ def uuid7(at_ms: int, randomness: bytes) -> UUID:
     """
     if not 0 <= at_ms < 1 << 48 or len(randomness) != 10:
         raise errors.InputInvalid("an id needs milliseconds below 2**48 and ten random bytes")
-    return UUID(
-        int=at_ms << 80 | 7 << 76 | _bits(randomness[:2], 12) << 64 | 2 << 62 | _bits(randomness[2:], 62)
-    )
+    version, variant = 7 << 76, 2 << 62
+    number = at_ms << 80 | version | _bits(randomness[:2], 12) << 64 | variant | _bits(randomness[2:], 62)
+    return UUID(int=number)
 
 
 def _bits(data: bytes, count: int) -> int:

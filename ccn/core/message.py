@@ -37,9 +37,7 @@ def check(content: str) -> str:
     if not content.strip():
         raise errors.InputInvalid("the message is empty")
     if len(content) > CONTENT_LIMIT:
-        raise errors.InputInvalid(
-            f"the message has {len(content)} characters; the limit is {CONTENT_LIMIT}"
-        )
+        raise errors.InputInvalid(f"the message has {len(content)} characters of {CONTENT_LIMIT} allowed")
     if "\x00" in content:
         raise errors.InputInvalid("the message contains a NUL character")
     if not content.isascii():
