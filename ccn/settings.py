@@ -3,22 +3,21 @@
 The only reader of the environment. `service.py` and the command line hand each constructor its group;
 nobody else looks here at run time. Order: environment, then the file that `CCN_SETTINGS` names
 (or `ccn.toml` in the working folder), then the defaults below. `CCN_DATABASE_POOL_SIZE` sets
-`database.pool_size`, which the file spells `[database] pool_size`.
+`database.pool_size`, which the file spells `[database] pool_size`. An empty variable counts as unset.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from ccn import errors
 
@@ -32,71 +31,109 @@ class _Group(BaseModel):
 class Database(_Group):
     """PostgreSQL, the one place where things survive."""
 
-    url: SecretStr = Field(SecretStr(""), description="Where PostgreSQL listens: postgresql://user:password@host:port/name.")
-    pool_size: int = Field(8, ge=1, le=200, description="Connections one node keeps for reading.")
-    connect_timeout_s: Seconds = Field(5.0, description="How long one attempt to connect may take.")
-    statement_timeout_s: Seconds = Field(30.0, description="How long one statement may run.")
-    write_queue_limit: int = Field(10_000, ge=1, description="Writes that may wait for the group commit before callers are refused.")
-    write_batch_limit: int = Field(512, ge=1, le=10_000, description="Writes that share one transaction at most.")
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Where PostgreSQL listens: postgresql://user:password@host:port/name.",
+    )
+    pool_size: int = Field(default=8, ge=1, le=200, description="Connections one node keeps for reading.")
+    connect_timeout_s: Seconds = Field(default=5.0, description="How long one attempt to connect may take.")
+    statement_timeout_s: Seconds = Field(default=30.0, description="How long one statement may run.")
+    statement_cache: int = Field(
+        default=100, ge=0, description="Prepared statements per connection; 0 behind a pooler that forbids them."
+    )
+    write_queue_limit: int = Field(
+        default=10_000,
+        ge=1,
+        description="Writes that may wait for the group commit before callers are refused.",
+    )
+    write_batch_limit: int = Field(
+        default=512, ge=1, le=10_000, description="Writes that share one transaction at most."
+    )
 
 
 class Etcd(_Group):
     """etcd, which only tells who is here and who leads."""
 
-    endpoints: tuple[str, ...] = Field((), description="host:port of each member.")
-    lease_ttl_s: Seconds = Field(5.0, description="How long a silent node counts as alive.")
-    bin: Path | None = Field(None, description="The etcd program for embedded use; found by itself if unset.")
+    endpoints: tuple[str, ...] = Field(
+        default=(), description="host:port of each member, separated by commas."
+    )
+    lease_ttl_s: Seconds = Field(default=5.0, description="How long a silent node counts as alive.")
+    bin: Path | None = Field(
+        default=None, description="The etcd program for embedded use; found by itself if unset."
+    )
+
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        """The environment has no lists."""
+        return tuple(filter(None, re.split(r"[,\s]+", given))) if isinstance(given, str) else given
 
 
 class Node(_Group):
     """This process."""
 
-    id: str = Field("node-1", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="The name of this node, unique in the cluster.")
-    state_dir: Path | None = Field(None, description="Where this node keeps its signing key and what it last signed.")
-    shutdown_timeout_s: Seconds = Field(10.0, description="How long running work may take to finish on shutdown.")
+    id: str = Field(
+        default="node-1",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="The name of this node, unique in the cluster.",
+    )
+    state_dir: Path | None = Field(
+        default=None, description="Where this node keeps its signing key and what it last signed."
+    )
+    shutdown_timeout_s: Seconds = Field(
+        default=10.0, description="How long running work may take to finish on shutdown."
+    )
 
 
 class Http(_Group):
     """The HTTP door."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(7700, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=7700, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
 
 
 class Grpc(_Group):
     """The gRPC door."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(7701, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=7701, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
 
 
 class Log(_Group):
     """What is written about what happens; never content, never secrets."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least severe line that is written.")
-    format: Literal["console", "json"] = Field("console", description="For people, or one JSON object on a line.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe line that is written."
+    )
+    format: Literal["console", "json"] = Field(
+        default="console", description="For people, or one JSON object on a line."
+    )
 
 
 class Retention(_Group):
     """How long content is kept. The record of what happened stays; the words go."""
 
-    content_days: int = Field(90, ge=0, description="Days until content is redacted; 0 keeps it for ever.")
-    turn_event_hours: int = Field(24, ge=1, description="Hours for which a finished turn's stream can be replayed.")
-    time_series_days: int = Field(730, ge=1, description="Days for which vectors and metrics are kept.")
+    content_days: int = Field(
+        default=90, ge=0, description="Days until content is redacted; 0 keeps it for ever."
+    )
+    turn_event_hours: int = Field(
+        default=24, ge=1, description="Hours for which a finished turn's stream can be replayed."
+    )
+    time_series_days: int = Field(
+        default=730, ge=1, description="Days for which vectors and metrics are kept."
+    )
 
 
 class Pg(_Group):
     """The embedded PostgreSQL."""
 
-    bin: Path | None = Field(None, description="Folder with postgres and initdb (16 or newer); found by itself if unset.")
-
-
-class Settings(BaseSettings):
-    """All groups together."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="CCN_", env_nested_delimiter="_", env_nested_max_split=1, extra="forbid", frozen=True
+    bin: Path | None = Field(
+        default=None, description="Folder with postgres and initdb (16 or newer); found by itself if unset."
     )
+
+
+class Settings(_Group):
+    """All groups together."""
 
     database: Database = Database()
     etcd: Etcd = Etcd()
@@ -107,33 +144,162 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     pg: Pg = Pg()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment before file before defaults; nothing else is read."""
-        del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _file())
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The settings, and what an operator may ask about them."""
+
+    settings: Settings
+    origins: Mapping[tuple[str, str], str]  # where each field that is not a default came from
+    ignored: tuple[str, ...]  # CCN_ variables that set nothing
+
+    def origin(self, group: str, field: str) -> str:
+        """The variable or file that set this field, or `default`."""
+        return self.origins.get((group, field), "default")
 
 
-def _file() -> Path | None:
-    named = os.environ.get("CCN_SETTINGS")
-    if named is None:
-        return Path("ccn.toml")
+def load() -> Settings:
+    """Read the settings, or say which one is wrong and why, without printing its value."""
+    return read(os.environ).settings
+
+
+def read(environ: Mapping[str, str]) -> Reading:
+    """As `load`, telling also where each value came from and which variables looked like ours in vain."""
+    file = _file(environ)
+    given: dict[str, dict[str, object]] = {group: {} for group in Settings.model_fields}
+    origins: dict[tuple[str, str], str] = {}
+    for group, field, value in _from_file(file):
+        given[group][field] = value
+        origins[group, field] = str(file)
+    variables = {name.upper(): value for name, value in environ.items() if value}
+    for group, field in fields():
+        if (name := variable(group, field)) in variables:
+            given[group][field] = variables[name]
+            origins[group, field] = name
+    ignored = _ignored(variables)
+    try:
+        return Reading(Settings.model_validate(given), origins, ignored)
+    except ValidationError as refused:
+        raise errors.SettingsInvalid("; ".join(_complaints(refused, origins))) from None
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted; answers even when the settings themselves are wrong."""
+    return os.environ.get("CCN_LOG_LEVEL", "").lower() == "debug"
+
+
+def environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a child process that is to read `changes` in place of what this one reads."""
+    return {**os.environ, **changes}
+
+
+def fields() -> Iterator[tuple[str, str]]:
+    """Every group and field, in the order they are declared."""
+    for group, model in _groups().items():
+        for field in model.model_fields:
+            yield group, field
+
+
+def variable(group: str, field: str) -> str:
+    """The environment's name of a field."""
+    return f"CCN_{group}_{field}".upper()
+
+
+def sentence(group: str, field: str) -> str:
+    """What a field means."""
+    return _groups()[group].model_fields[field].description or ""
+
+
+def shown(value: object) -> str:
+    """A value as people may see it: no secret, and of a URL all but its password."""
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        return _without_password(secret) if "://" in secret else "********" if secret else ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _groups() -> dict[str, type[_Group]]:
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Group)
+    }
+
+
+def _file(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get("CCN_SETTINGS")
+    if not named:
+        return Path("ccn.toml") if Path("ccn.toml").is_file() else None
     if not Path(named).is_file():
         raise errors.SettingsInvalid(f"CCN_SETTINGS names {named}, which is not a file")
     return Path(named)
 
 
-def load() -> Settings:
-    """Read the settings, or say which one is wrong and why, without printing its value."""
+def _from_file(file: Path | None) -> Iterator[tuple[str, str, object]]:
+    if file is None:
+        return
+    known = set(fields())
+    for group, table in _parsed(file).items():
+        if not isinstance(table, dict):
+            raise errors.SettingsInvalid(f"{file}: {group} stands outside a [group]")
+        for field, value in table.items():
+            if (group, field) not in known:
+                meant = _nearest(f"[{group}] {field}", [f"[{g}] {f}" for g, f in known])
+                raise errors.SettingsInvalid(f"{file}: unknown setting [{group}] {field}{meant}")
+            yield group, field, value
+
+
+def _parsed(file: Path) -> dict[str, object]:
     try:
-        return Settings()
-    except ValidationError as refused:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in refused.errors(include_input=False)]
-        raise errors.SettingsInvalid("; ".join(lines)) from None
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise errors.SettingsInvalid(f"{file} is not TOML: {broken}") from None
+    except OSError as unreadable:
+        raise errors.SettingsInvalid(f"{file} cannot be read: {unreadable.strerror}") from unreadable
+
+
+# Kubernetes gives every container variables that describe the services around it. A service called ccn
+# makes CCN_SERVICE_HOST and its like, which are nobody's mistake.
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP)(_\w+)?)?$")
+
+
+def _ignored(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Unknown names of our groups, or nearly so, are refused: a misspelt setting must not pass in silence.
+
+    Others are returned for a warning, since the prefix alone does not make them ours.
+    """
+    known = {variable(group, field) for group, field in fields()} | {"CCN_SETTINGS"}
+    unknown = [
+        name
+        for name in sorted(variables)
+        if name.startswith("CCN_") and name not in known and not _SERVICE_LINK.search(name)
+    ]
+    for name in unknown:
+        meant = _nearest(name, known)
+        if name.split("_")[1].lower() in Settings.model_fields or _looks_like_a_group(name) or meant:
+            raise errors.SettingsInvalid(f"unknown setting {name}{meant}")
+    return tuple(unknown)
+
+
+def _looks_like_a_group(name: str) -> bool:
+    return bool(difflib.get_close_matches(name.split("_")[1].lower(), Settings.model_fields, 1, 0.75))
+
+
+def _nearest(name: str, known: set[str] | list[str]) -> str:
+    found = difflib.get_close_matches(name, sorted(known), 1, 0.85)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def _complaints(refused: ValidationError, origins: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    for error in refused.errors(include_input=False, include_url=False, include_context=False):
+        group, field = str(error["loc"][0]), str(error["loc"][1])
+        origin = origins.get((group, field), "default")
+        where = origin if origin.startswith("CCN_") else f"{origin}: [{group}] {field}"
+        yield f"{where}: {error['msg']}"
+
+
+def _without_password(url: str) -> str:
+    hidden = re.sub(r"(?<=://)([^:/?#]*):.*@", r"\1:********@", url)
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1********", hidden, flags=re.IGNORECASE)
