@@ -10,13 +10,19 @@
     │   ├── StaleHost              this node no longer hosts the instance
     │   ├── StaleTerm              this node no longer leads
     │   ├── TurnRunning            the conversation is busy and the caller asked not to wait
-    │   └── TransitionRefused      a turn cannot go from where it is to where it was sent
+    │   ├── TransitionRefused      a turn cannot go from where it is to where it was sent
+    │   ├── LeaseLost              etcd no longer counts this node as alive
+    │   ├── HistoryCompacted       etcd forgot the changes a watch asked for
+    │   ├── CoordinationReplaced   etcd was wiped, restored or exchanged
+    │   └── NodeIdTaken            another key already registered under this node's id
     ├── Unavailable                try again later; nothing was done
     │   ├── DatabaseUnavailable    PostgreSQL does not answer
     │   ├── DatabaseFull           PostgreSQL has no room or no connections left
+    │   ├── CoordinationUnavailable  no etcd server answers
     │   ├── Overloaded             a queue of this node is at its limit
     │   └── ShuttingDown           this node is stopping
     ├── OutcomeUnknown             the connection broke while committing: read again, then decide
+    ├── CoordinationRefused        etcd refused a request that never should be: credentials, or a defect
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
     ├── StoreBroken                a constraint or statement failed that never should: a defect, or worse
     └── EmbeddedFailed             a local service could not be started or did not stay up
@@ -74,6 +80,22 @@ class TransitionRefused(Conflict):
     """Read the turn again; it has already ended or never started."""
 
 
+class LeaseLost(Conflict):
+    """Stop what the lease stood for; open a new session, register and campaign again."""
+
+
+class HistoryCompacted(Conflict):
+    """Read the keys as they stand, then watch from there."""
+
+
+class CoordinationReplaced(Conflict):
+    """Drop what was learnt from etcd: open a new client and session. Nothing that matters is lost."""
+
+
+class NodeIdTaken(Conflict):
+    """Give this node another id, or stop the other one; a node with a new key waits for the old lease."""
+
+
 class Unavailable(CCNError):
     """Try again later; nothing was done."""
 
@@ -86,6 +108,10 @@ class DatabaseFull(Unavailable):
     """Give PostgreSQL disk, memory or connections."""
 
 
+class CoordinationUnavailable(Unavailable):
+    """Wait for etcd, or check its endpoints and certificates; serving goes on without it."""
+
+
 class Overloaded(Unavailable):
     """Slow down; a bounded queue of this node is full."""
 
@@ -96,6 +122,10 @@ class ShuttingDown(Unavailable):
 
 class OutcomeUnknown(CCNError):
     """Read the row again: the write may or may not have happened."""
+
+
+class CoordinationRefused(CCNError):
+    """Read etcd's reason in the message: certificates or permissions are wrong, or report a defect."""
 
 
 class SchemaRefused(CCNError):
