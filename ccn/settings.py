@@ -39,7 +39,9 @@ class Database(_Group):
     connect_timeout_s: Seconds = Field(default=5.0, description="How long one attempt to connect may take.")
     statement_timeout_s: Seconds = Field(default=30.0, description="How long one statement may run.")
     statement_cache: int = Field(
-        default=100, ge=0, description="Prepared statements per connection; 0 behind a pooler that forbids them."
+        default=100,
+        ge=0,
+        description="Prepared statements per connection; 0 behind a pooler that forbids them.",
     )
     write_queue_limit: int = Field(
         default=10_000,
@@ -186,6 +188,11 @@ def read(environ: Mapping[str, str]) -> Reading:
 def debugging() -> bool:
     """Whether tracebacks are wanted; answers even when the settings themselves are wrong."""
     return os.environ.get("CCN_LOG_LEVEL", "").lower() == "debug"
+
+
+def colourless() -> bool:
+    """Whether the user asked terminals for plain text (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
