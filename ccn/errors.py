@@ -3,7 +3,8 @@
     CCNError
     ├── SettingsInvalid            the configuration cannot be used
     ├── InputInvalid               the caller sent something that can never succeed
-    │   └── IdempotencyConflict    the same key was used for a different request
+    │   ├── IdempotencyConflict    the same key was used for a different request
+    │   └── SignatureInvalid       a key we know did not sign this
     ├── NotFound                   the thing named does not exist, or is not the caller's
     ├── Conflict                   the world moved on: read again, then decide
     │   ├── SequenceConflict       another writer appended first
@@ -50,6 +51,10 @@ class InputInvalid(CCNError):
 
 class IdempotencyConflict(InputInvalid):
     """Use a fresh idempotency key for a different request."""
+
+
+class SignatureInvalid(InputInvalid):
+    """Trust nothing of it: it was changed after signing, or somebody else signed it."""
 
 
 class NotFound(CCNError):

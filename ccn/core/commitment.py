@@ -20,7 +20,12 @@ SALT_BYTES = 32
 _CONTENT_TAG = b"ccn/content/v1\x00"
 _LEAF_TAG = b"\x00"  # RFC 6962, section 2.1: leaves and inner nodes are hashed under different prefixes
 
-Fields = Mapping[str, "str | int | Sequence[int | None] | Sequence[str] | None"]
+INTEGER_LIMIT = 2**53 - 1
+"""RFC 8785 writes numbers as doubles: beyond this, two readers could see two values."""
+
+Fields = Mapping[
+    str, "str | int | Sequence[int | None] | Sequence[str] | Sequence[Sequence[str | int]] | None"
+]
 
 
 class Kind(StrEnum):
@@ -64,7 +69,7 @@ def content(salt: bytes, text: str) -> bytes:
     """The commitment to a text: nobody without the salt can guess it, nobody with it can swap it."""
     if len(salt) != SALT_BYTES:
         raise errors.InputInvalid(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
-    data = text.encode()
+    data = _utf8(text)
     return hashlib.sha256(_CONTENT_TAG + salt + len(data).to_bytes(8, "big") + data).digest()
 
 
@@ -74,14 +79,37 @@ _encode = json.JSONEncoder(
 
 
 def canonical(fields: Fields) -> bytes:
-    """One spelling for one meaning: sorted ASCII keys, no blanks, UTF-8, integers and strings only."""
+    """One spelling for one meaning: sorted ASCII keys, no blanks, UTF-8, integers and strings only.
+
+    On these values it is the JSON Canonicalization Scheme, RFC 8785.
+    """
     for key, value in fields.items():
         if not key.isascii() or not _canonical_value(value):
             raise errors.InputInvalid(f"{key} has no canonical form: {type(value).__name__}")
-    return _encode(dict(fields)).encode()
+    return _utf8(_encode(dict(fields)))
+
+
+def parse(body: bytes) -> dict[str, object]:
+    """The fields of canonical bytes; whatever `canonical` would not have written is refused."""
+    try:
+        fields = json.loads(body)
+        if isinstance(fields, dict) and canonical(fields) == body:
+            return fields
+    except (ValueError, RecursionError) as refused:
+        raise errors.InputInvalid(f"these bytes are not JSON: {refused}") from None
+    raise errors.InputInvalid("these bytes are not canonical JSON")
 
 
 def _canonical_value(value: object) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_canonical_value(item) for item in value)
-    return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
+    if isinstance(value, str) or value is None:
+        return True
+    if isinstance(value, int):
+        return not isinstance(value, bool) and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
+    return isinstance(value, (list, tuple)) and all(_canonical_value(item) for item in value)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise errors.InputInvalid("a text contains half of a surrogate pair") from None
