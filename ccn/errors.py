@@ -26,10 +26,12 @@
     ├── CoordinationRefused        etcd refused a request that never should be: credentials, or a defect
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
     ├── StoreBroken                a constraint or statement failed that never should: a defect, or worse
+    ├── NodeFailed                 a node could not start, or a part of it died
     └── EmbeddedFailed             a local service could not be started or did not stay up
         ├── BinaryMissing          no usable PostgreSQL or etcd binary was found
         ├── DataDirectoryUnusable  the data directory cannot be used as it is
         ├── DiskFull               there is no room on the disk
+        ├── PortTaken              another program listens on the port
         └── AlreadyRunning         another process runs on the same data directory
 
 An ordinary result is a value, not an exception. A foreign error is translated once, by the neighbour
@@ -141,6 +143,10 @@ class StoreBroken(CCNError):
     """Report it: the database refused something CCN believed to be right."""
 
 
+class NodeFailed(CCNError):
+    """Read the node's log, which says what stopped it."""
+
+
 class EmbeddedFailed(CCNError):
     """Read the message and the service's log, which it names."""
 
@@ -155,6 +161,10 @@ class DataDirectoryUnusable(EmbeddedFailed):
 
 class DiskFull(EmbeddedFailed):
     """Free some room, or choose a folder on another disk with --data."""
+
+
+class PortTaken(EmbeddedFailed):
+    """Stop the program that listens on the port, or choose another port."""
 
 
 class AlreadyRunning(EmbeddedFailed):

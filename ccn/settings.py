@@ -159,14 +159,23 @@ class Reading:
         """The variable or file that set this field, or `default`."""
         return self.origins.get((group, field), "default")
 
+    def shown(self, group: str, field: str) -> str:
+        """The effective value as people may see it."""
+        return shown(getattr(getattr(self.settings, group), field))
+
 
 def load() -> Settings:
     """Read the settings, or say which one is wrong and why, without printing its value."""
-    return read(os.environ).settings
+    return here().settings
+
+
+def here() -> Reading:
+    """As `load`, telling also where each value came from."""
+    return read(os.environ)
 
 
 def read(environ: Mapping[str, str]) -> Reading:
-    """As `load`, telling also where each value came from and which variables looked like ours in vain."""
+    """What these variables, and the file they name, set."""
     file = _file(environ)
     given: dict[str, dict[str, object]] = {group: {} for group in Settings.model_fields}
     origins: dict[tuple[str, str], str] = {}
@@ -215,6 +224,11 @@ def variable(group: str, field: str) -> str:
 def sentence(group: str, field: str) -> str:
     """What a field means."""
     return _groups()[group].model_fields[field].description or ""
+
+
+def group_sentence(group: str) -> str:
+    """What a group is about."""
+    return _groups()[group].__doc__ or ""
 
 
 def shown(value: object) -> str:

@@ -1,1 +1,69 @@
-"""The command line: one file per family of commands, each translating words into calls below."""
+"""The command line: one file per family of commands, each translating words into calls below.
+
+Whatever is heavy is imported inside the command that needs it, so that `ccn --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import ccn
+from ccn import errors
+from ccn.cli import migrate, node, settings, up
+
+app = typer.Typer(
+    name="ccn",
+    help="Character continuity: one character, many Claude instances, one provable record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.add_typer(node.app, name="node")
+app.command("migrate")(migrate.migrate)
+app.command("settings")(settings.settings)
+
+
+def main() -> None:
+    """Run the command the arguments name; an error of ours ends as one line, not as a traceback."""
+    try:
+        app()
+    except errors.CCNError as refused:
+        if _debugging():
+            raise
+        typer.secho(f"error: {_sentence(refused)}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ccn {ccn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
+    del version
+
+
+def _debugging() -> bool:
+    from ccn import settings as settings_  # noqa: PLC0415 - start-up must be quick
+
+    return settings_.debugging()
+
+
+def _sentence(refused: errors.CCNError) -> str:
+    """What happened, then what to do about it."""
+    happened = str(refused).strip().rstrip(".") or type(refused).__name__
+    return f"{happened}. {(type(refused).__doc__ or '').strip()}"

@@ -66,6 +66,12 @@ def configure(log: settings.Log, *, node: str | None = None, stream: TextIO | No
     )
 
 
+def warn_of_ignored(reading: settings.Reading) -> None:
+    """A variable that begins like a setting and is none may be a mistake."""
+    if reading.ignored:
+        structlog.get_logger().warning("variables without effect", names=list(reading.ignored))
+
+
 def hide_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Mask what must never be written: fields by their name, and secrets inside other text."""
     del logger, method

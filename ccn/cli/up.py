@@ -1,0 +1,5 @@
+"""up"""
+
+
+def up() -> None:
+    """Start."""

@@ -1,0 +1,32 @@
+"""The HTTP door: everything that is answered there, put together.
+
+What it needs arrives as arguments; nothing here reads settings or opens a neighbour.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+import ccn
+from ccn.gateway import readiness
+from ccn.gateway.http import measured, problems, system
+
+DESCRIPTION = (
+    "Keeps one character alive across many Claude instances, and a record of it that anybody can verify. "
+    "This is software, an AI system: no person answers here."
+)
+
+
+def create(node: str, ready: readiness.Readiness) -> FastAPI:
+    """The application of one node."""
+    app = FastAPI(
+        title="CCN",
+        version=ccn.__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # see reference.py
+        redoc_url=None,
+    )
+    problems.install(app)
+    app.include_router(system.routes(app, node, ready))
+    app.add_middleware(measured.Measured)
+    return app

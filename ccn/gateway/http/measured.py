@@ -1,0 +1,41 @@
+"""Counts and times every HTTP request, under the template of its route.
+
+Plain ASGI, because a wrapper around request and response objects would buffer streams.
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ccn import metrics
+
+_UNMATCHED = "unmatched"  # whatever a stranger types must not become a label
+
+
+class Measured:
+    """The application, measured."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and see what is answered; an exception counts as 500."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        began = time.perf_counter()
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            route = getattr(scope.get("route"), "path", _UNMATCHED)
+            metrics.answered(scope["method"], route, status, time.perf_counter() - began)

@@ -1,0 +1,110 @@
+"""Every way a request can fail, as application/problem+json with a stable code.
+
+One table from CCN's errors to statuses; what FastAPI and Starlette raise by themselves joins it. A
+message of ours is meant for the caller; one of anybody else's is not, so a defect says only that it is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from ccn import errors
+from ccn.gateway.http import schemas
+
+_log = structlog.get_logger()
+
+STATUS: Mapping[type[errors.CCNError], int] = {
+    errors.CCNError: 500,
+    errors.InputInvalid: 422,
+    errors.IdempotencyConflict: 409,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Unavailable: 503,
+    errors.OutcomeUnknown: 503,
+}
+"""The nearest ancestor counts; the code is the name of the class itself."""
+
+_RETRY_AFTER_S = "1"
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of `app` a problem."""
+    app.add_exception_handler(errors.CCNError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(Exception, _defect)
+
+
+def status(error: type[errors.CCNError]) -> int:
+    """The HTTP status of one of our errors."""
+    return next(
+        STATUS[kind] for kind in error.__mro__ if issubclass(kind, errors.CCNError) and kind in STATUS
+    )
+
+
+def code(error: type[errors.CCNError]) -> str:
+    """`TurnRunning` is `turn_running`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).lower()
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    kind = type(error)
+    assert issubclass(kind, errors.CCNError)
+    number = status(kind)
+    if number == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return await _defect(request, error)
+    headers = {"Retry-After": _RETRY_AFTER_S} if number == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return _problem(number, code(kind), detail=str(error), headers=headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = tuple(
+        schemas.Fault(where=".".join(map(str, fault["loc"])), why=fault["msg"]) for fault in error.errors()
+    )
+    return _problem(422, "input_invalid", detail="the request cannot be used as it is", faults=faults)
+
+
+async def _plain(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    name = re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
+    detail = "" if error.detail == phrase else str(error.detail)
+    return _problem(error.status_code, name, detail=detail, headers=error.headers or {})
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    _log.error("request failed", path=request.url.path, exc_info=error)
+    return _problem(500, "internal", detail="this is a defect of the server; its log tells more")
+
+
+def _problem(
+    number: int,
+    name: str,
+    *,
+    detail: str = "",
+    faults: tuple[schemas.Fault, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    problem = schemas.Problem(
+        type=f"urn:ccn:problem:{name}",
+        title=HTTPStatus(number).phrase,
+        status=number,
+        code=name,
+        detail=detail,
+        faults=faults,
+    )
+    return Response(
+        problem.model_dump_json(exclude_defaults=True),
+        status_code=number,
+        headers=dict(headers or {}),
+        media_type="application/problem+json",
+    )

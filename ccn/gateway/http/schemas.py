@@ -1,0 +1,63 @@
+"""What the HTTP door says, as typed models: the only pydantic models besides the settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Health(_Model):
+    """The process is alive; that says nothing about its neighbours."""
+
+    status: Literal["alive"] = "alive"
+    node: str = Field(description="The name of this node.")
+    version: str = Field(description="The version of CCN it runs.")
+
+
+class Check(_Model):
+    """One thing the node needs in order to serve."""
+
+    name: str
+    passes: bool
+    reason: str = Field(description="Why not; empty if it passes.")
+
+
+class Ready(_Model):
+    """Whether the node can serve now."""
+
+    ready: bool
+    node: str
+    checks: tuple[Check, ...]
+
+
+class Pointer(_Model):
+    """What answers here, and where to go on."""
+
+    name: Literal["CCN"] = "CCN"
+    notice: str = Field(description="That this is software, whoever may seem to speak.")
+    node: str
+    version: str
+    links: dict[str, str]
+
+
+class Fault(_Model):
+    """One place of a request that cannot be used."""
+
+    where: str
+    why: str
+
+
+class Problem(_Model):
+    """An error (RFC 9457). `code` is stable: programs decide by it, people read `title` and `detail`."""
+
+    type: str = Field(description="A URI that names the kind of problem.")
+    title: str
+    status: int
+    code: str
+    detail: str = ""
+    faults: tuple[Fault, ...] = ()

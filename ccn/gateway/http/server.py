@@ -1,0 +1,63 @@
+"""Listens on the HTTP port and serves the application there: uvicorn, run as a part of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from ccn import errors, settings
+
+
+def listen(http: settings.Http) -> socket.socket:
+    """Take the port now, so that a busy one is an error of ours and not the end of the process."""
+    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((http.host, http.port))
+        listening.listen(1024)
+    except OSError as refused:
+        listening.close()
+        why = "is in use" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused.strerror})"
+        raise errors.SettingsInvalid(f"CCN_HTTP_PORT: {http.host}:{http.port} {why}") from refused
+    return listening
+
+
+async def serve(app: FastAPI, listening: socket.socket, stop: asyncio.Event, grace_s: float) -> None:
+    """Answer requests until `stop`; then finish those that are running, for `grace_s` at most."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,  # metrics count requests, and an address is nobody's business
+            server_header=False,
+            timeout_graceful_shutdown=max(1, int(grace_s)),
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]), name="uvicorn")
+    stopping = asyncio.create_task(stop.wait(), name="http stop")
+    try:
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()
+        serving.cancel()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the composition root."""
+        yield

@@ -1,0 +1,99 @@
+"""Whether this node can serve, and if not, why: asked once for both doors, answered from memory.
+
+Probes come as often as anybody likes; the neighbours are asked once in an interval, each with a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from ccn import errors, metrics
+
+_log = structlog.get_logger()
+
+Probe = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing this node needs; `reason` is empty while it has it."""
+
+    name: str
+    reason: str
+
+    @property
+    def passes(self) -> bool:
+        """Nothing stands against it."""
+        return not self.reason
+
+
+class Readiness:
+    """Asks the probes in turn; `stop` makes the answer no for good."""
+
+    def __init__(
+        self, probes: Mapping[str, Probe], *, interval_s: float = 1.0, deadline_s: float = 2.0
+    ) -> None:
+        self._probes = probes
+        self._interval_s = interval_s
+        self._deadline_s = deadline_s
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self.checks: tuple[Check, ...] = (Check("started", "starting"),)
+
+    @property
+    def ready(self) -> bool:
+        """Every check passes."""
+        return all(check.passes for check in self.checks)
+
+    async def watch(self) -> None:
+        """Keep the answer fresh until told to stop."""
+        while not self._stopping.is_set():
+            self._tell(tuple(await asyncio.gather(*map(self._ask, self._probes.items()))))
+            await _either(self._stopping.wait(), self._interval_s)
+
+    def stop(self) -> None:
+        """Say no from now on, so that whoever balances load looks elsewhere while we finish."""
+        self._stopping.set()
+        self._tell((Check("running", "stopping"),))
+
+    async def changed(self, seen: tuple[Check, ...]) -> None:
+        """Wait until the answer is another one than the `seen`."""
+        while self.checks == seen:
+            await self._changed.wait()
+
+    async def _ask(self, probe: tuple[str, Probe]) -> Check:
+        name, ask = probe
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await ask()
+        except TimeoutError:
+            return Check(name, f"no answer within {self._deadline_s:g} s")
+        except errors.CCNError as refused:
+            return Check(name, str(refused) or type(refused).__name__)
+        return Check(name, "")
+
+    def _tell(self, checks: tuple[Check, ...]) -> None:
+        if self._stopping.is_set() and checks[0].name != "running":
+            return  # an answer that was under way when the node began to stop
+        for check in checks:
+            metrics.checked(check.name, passes=check.passes)
+        if self.checks == checks:
+            return
+        self.checks = checks
+        _log.info("ready") if self.ready else _log.warning(
+            "not ready", **{check.name: check.reason for check in checks if not check.passes}
+        )
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+async def _either(waiting: Awaitable[object], timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await waiting
+    except TimeoutError:
+        return

@@ -1,0 +1,121 @@
+"""The composition root of one node: opens every neighbour, starts every task, ends them in order.
+
+Long-lived work stands in one TaskGroup with names. One death stops the node, because a node that lost a
+part of itself would look alive and not be. On SIGTERM or Ctrl-C the node says that it is not ready, stops
+accepting, finishes what runs within its deadline, and closes its neighbours in the reverse order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+
+import structlog
+import uvloop
+
+import ccn
+from ccn import errors, metrics, settings
+from ccn.gateway import readiness
+from ccn.gateway.grpc import server as grpc_server
+from ccn.gateway.http import app as http_app
+from ccn.gateway.http import server as http_server
+from ccn.store import pool
+
+_log = structlog.get_logger()
+
+Parts = Mapping[str, Coroutine[None, None, None]]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_MARGIN_S = 2.0  # each part has a deadline of its own; this one is for a part that misses it
+
+
+def run(chosen: settings.Settings) -> None:
+    """Be a node until told to stop; raise if it could not start or a part of it died."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(chosen))
+
+
+async def _run(chosen: settings.Settings) -> None:
+    if not chosen.database.url.get_secret_value():
+        raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
+    metrics.built(chosen.node.id, ccn.__version__)
+    with _stop_signals() as stop:
+        async with pool.open(chosen.database, chosen.node.id) as database:
+            await _serve(
+                chosen, stop, readiness.Readiness({"database": lambda: database.value("SELECT 1")})
+            )
+    _log.info("stopped")
+
+
+async def _serve(chosen: settings.Settings, stop: asyncio.Event, ready: readiness.Readiness) -> None:
+    grace_s = chosen.node.shutdown_timeout_s
+    rpc = grpc_server.Server(ready)
+    with contextlib.closing(http_server.listen(chosen.http)) as listening:
+        grpc_port = rpc.listen(chosen.grpc)
+        async with _together(
+            {
+                "http": http_server.serve(http_app.create(chosen.node.id, ready), listening, stop, grace_s),
+                "grpc": rpc.serve(stop, grace_s),
+                "readiness": ready.watch(),
+            },
+            stop,
+            grace_s + _MARGIN_S,
+        ):
+            host, port = listening.getsockname()[:2]
+            _log.info("listening", http=f"http://{host}:{port}", grpc=f"{chosen.grpc.host}:{grpc_port}")
+            _settle()
+            await stop.wait()
+            _log.info("stopping")
+            ready.stop()
+
+
+@contextlib.asynccontextmanager
+async def _together(parts: Parts, stop: asyncio.Event, grace_s: float) -> AsyncIterator[None]:
+    """Run all parts beside the body; after it, wait for them, but not longer than `grace_s`."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_part(name, work, stop), name=name) for name, work in parts.items()]
+            yield
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
+            if late:
+                names = ", ".join(sorted(task.get_name() for task in late))
+                raise errors.NodeFailed(f"{names} did not stop within {grace_s:g} s")
+    except BaseExceptionGroup as failed:
+        raise _first(failed) from None
+
+
+async def _part(name: str, work: Coroutine[None, None, None], stop: asyncio.Event) -> None:
+    try:
+        await work
+    except Exception as died:
+        _log.critical("a part of this node died", part=name, exc_info=True)
+        raise errors.NodeFailed(f"{name} died: {type(died).__name__}: {died}") from died
+    if not stop.is_set():
+        _log.critical("a part of this node ended by itself", part=name)
+        raise errors.NodeFailed(f"{name} ended by itself")
+
+
+def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failed.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _settle() -> None:
+    """What start-up made stays for ever: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
