@@ -1,0 +1,45 @@
+"""Drift: how far an instance is from the median, as one number in millionths.
+
+It is the root mean square difference over the axes that both show, rounded up, so that the number exceeds
+the tolerance exactly when the true root does. Where no axis is shared nothing can be said for the instance,
+and its drift is the largest there is. Integers only, because the result is hashed and signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ccn.core.character import UNIT
+from ccn.core.median import MISSING, Matrix
+
+Distances = npt.NDArray[np.int64]
+
+
+def distances(matrix: Matrix, centre: Sequence[int | None]) -> Distances:
+    """The drift of each row from the centre."""
+    middle = np.array([MISSING if value is None else value for value in centre], dtype=np.int64)
+    shared = (matrix >= 0) & (middle >= 0)
+    differences = np.where(shared, matrix - middle, 0)
+    squares = (differences * differences).sum(axis=1)
+    axes = shared.sum(axis=1)
+    mean = -(-squares // np.maximum(axes, 1))  # rounded up: r * r >= squares / axes for the same integers r
+    return np.where(axes > 0, root_up(mean), UNIT)
+
+
+def outliers(drift: Distances, tolerance: int) -> Distances:
+    """The rows beyond the tolerance, in ascending order."""
+    return np.flatnonzero(drift > tolerance)
+
+
+def root_up(numbers: Distances) -> Distances:
+    """The smallest integers whose squares reach the numbers.
+
+    The floating point root is only a first guess, which both corrections make exact on every machine.
+    """
+    roots = np.sqrt(numbers.astype(np.float64)).astype(np.int64)
+    roots -= roots * roots > numbers
+    roots += (roots + 1) * (roots + 1) <= numbers
+    return roots + (roots * roots < numbers)

@@ -1,0 +1,53 @@
+"""How many nodes must say yes, and how many may fail or lie before that stops working.
+
+    fault model     quorum q      n=1   3   4   5   7    tolerates
+    crash           ⌊n/2⌋+1         1   2   3   3   4    n - q nodes that are down
+    byzantine       ⌊2n/3⌋+1        -   -   3   4   5    ⌊(n-1)/3⌋ nodes that lie
+
+Under `crash` two quorums always share a node; a liar is detected and not outvoted. Under `byzantine` they
+share more nodes than can lie, so at least one of those is honest. The formula 2f+1 is a trap: for five
+nodes it gives 3, and two quorums of 3 may share nobody but the liar.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ccn import errors
+
+NODE_LIMIT = 64
+"""Validators of one cluster: their signatures fit into one note, and a round asks every one of them."""
+
+_BYZANTINE_NODES = 4
+
+
+class Faults(StrEnum):
+    """What nodes are expected to do at worst."""
+
+    CRASH = "crash"
+    BYZANTINE = "byzantine"
+
+
+def needed(faults: Faults, nodes: int) -> int:
+    """The quorum: how many of this many validators must agree."""
+    _check(faults, nodes)
+    if faults is Faults.CRASH:
+        return nodes // 2 + 1
+    return 2 * nodes // 3 + 1
+
+
+def tolerated(faults: Faults, nodes: int) -> int:
+    """How many validators may be down (crash) or lie (byzantine) while the others still agree, rightly."""
+    _check(faults, nodes)
+    if faults is Faults.CRASH:
+        return nodes - needed(faults, nodes)
+    return (nodes - 1) // 3
+
+
+def _check(faults: Faults, nodes: int) -> None:
+    if not 1 <= nodes <= NODE_LIMIT:
+        raise errors.InputInvalid(f"a cluster has 1 to {NODE_LIMIT} validators, not {nodes}")
+    if faults is Faults.BYZANTINE and nodes < _BYZANTINE_NODES:
+        raise errors.InputInvalid(
+            f"{nodes} validators cannot outvote a liar: the byzantine fault model needs {_BYZANTINE_NODES}"
+        )
