@@ -1,0 +1,133 @@
+"""Changes under a prefix, whichever servers come and go.
+
+Separate from the client because a watch has a life of its own: it resumes after the last revision it
+showed, notices a server that cancels it or falls silent, and says so when etcd forgot what it asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import grpc.aio  # type: ignore[import-untyped]
+import structlog
+from aetcd import rpc  # type: ignore[import-untyped]
+
+from ccn import errors
+from ccn.etcd import endpoint, entry
+from ccn.etcd.client import Client
+from ccn.etcd.endpoint import METADATA
+from ccn.etcd.entry import Change, Snapshot
+
+PATIENCE_S = 5.0
+PAUSE_S = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+async def view(client: Client, prefix: str) -> AsyncGenerator[Snapshot]:
+    """What stands under `prefix`, now and after every change. Compaction shows as one larger step."""
+    while True:
+        snapshot = await client.read(prefix)
+        yield snapshot
+        entries = {found.key: found for found in snapshot.entries}
+        try:
+            async with contextlib.aclosing(since(client, prefix, snapshot.revision)) as batches:
+                async for batch in batches:
+                    for change in batch:
+                        entries.pop(change.key, None)
+                        if change.entry is not None:
+                            entries[change.key] = change.entry
+                    ordered = sorted(entries.values(), key=lambda found: found.key)
+                    yield Snapshot(tuple(ordered), batch[-1].revision)
+        except errors.HistoryCompacted as compacted:
+            log.info("etcd watch reads again", prefix=prefix, reason=str(compacted))
+
+
+async def since(
+    client: Client, prefix: str, after: int, *, patience_s: float = PATIENCE_S
+) -> AsyncGenerator[tuple[Change, ...]]:
+    """Every change under `prefix` later than revision `after`, in order, each once.
+
+    Ends with `HistoryCompacted` when etcd forgot some of them, and with `CoordinationUnavailable` when no
+    server kept a watch open for `patience_s`.
+    """
+    clock = asyncio.get_running_loop().time
+    alive_at = clock()
+    while True:
+        try:
+            # etcd accepts a watch from a revision it has not reached, and then stays silent: the read
+            # shows first whether this is still the same etcd.
+            await client.get(prefix)
+            async with contextlib.aclosing(_stream(client, prefix, after + 1)) as batches:
+                async for batch in batches:
+                    if batch:
+                        after = batch[-1].revision
+                        yield batch
+                    alive_at = clock()
+        except errors.CoordinationUnavailable as failed:
+            if clock() - alive_at > patience_s:
+                raise
+            log.info("etcd watch resumes", prefix=prefix, after=after, reason=str(failed))
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _stream(client: Client, prefix: str, start: int) -> AsyncGenerator[tuple[Change, ...]]:
+    """One watch on one server, with an empty batch for each sign of life that brings no change."""
+    server = await client.connected()
+    create = rpc.WatchCreateRequest(**entry.under(prefix), start_revision=start)
+    try:
+        async with contextlib.aclosing(_answers(client, server, create)) as answers:
+            async for answer in answers:
+                client.recognise(answer.header)
+                if answer.compact_revision:
+                    raise errors.HistoryCompacted(
+                        f"etcd has no changes before revision {answer.compact_revision}"
+                    )
+                if answer.canceled:
+                    raise errors.CoordinationUnavailable(f"etcd cancelled a watch: {answer.cancel_reason}")
+                yield tuple(entry.change(event) for event in answer.events)
+    except errors.CoordinationUnavailable as failed:
+        client.leave(server, failed)
+        raise
+
+
+async def _answers(client: Client, server: endpoint.Endpoint, create: Any) -> AsyncGenerator[Any]:
+    """The messages of a watch. A server that stays silent when asked for progress is taken for dead."""
+    with endpoint.translated():
+        stream = server.watch.Watch(metadata=METADATA)
+        reading = None
+        try:
+            await _send(client, stream, rpc.WatchRequest(create_request=create))
+            asked = False
+            reading = asyncio.ensure_future(stream.read())
+            while True:
+                done, _ = await asyncio.wait({reading}, timeout=client.deadline_s)
+                if done:
+                    if (answer := reading.result()) is grpc.aio.EOF:
+                        raise errors.CoordinationUnavailable("etcd ended a watch")
+                    yield answer
+                    asked = False
+                    reading = asyncio.ensure_future(stream.read())
+                elif asked:
+                    raise errors.CoordinationUnavailable("an open watch fell silent")
+                else:
+                    await _send(
+                        client, stream, rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
+                    )
+                    asked = True
+        finally:
+            stream.cancel()
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _send(client: Client, stream: Any, request: Any) -> None:
+    try:
+        async with asyncio.timeout(client.deadline_s):
+            await stream.write(request)
+    except TimeoutError as late:
+        raise errors.CoordinationUnavailable("an etcd server takes no requests") from late

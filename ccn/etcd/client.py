@@ -1,0 +1,195 @@
+"""A small etcd client: reads go to whichever server answers, a write is sent once or not at all.
+
+Separate from `endpoint.py`, which knows one server: here lives the choice among several, the promise about
+writes, and the guard that recognises an etcd that is not the one we knew.
+
+* A read that fails goes to the next server, once around.
+* A write goes to one connected server and is never repeated. If etcd may have executed it, the caller gets
+  `OutcomeUnknown`: read again, then decide. `CoordinationUnavailable` means certainly not executed.
+* Once etcd answers from another cluster, or from an older term or revision than it already showed, every
+  call raises `CoordinationReplaced`: open a new client. A wiped etcd that has already overtaken what this
+  client saw looks the same to it; the session still ends, because its lease is unknown there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio  # type: ignore[import-untyped]
+import structlog
+from aetcd import rpc  # type: ignore[import-untyped]
+
+from ccn import errors
+from ccn.etcd import endpoint, entry
+from ccn.etcd.endpoint import METADATA, Endpoint, Tls
+from ccn.etcd.entry import Entry, Refused, Snapshot, Written
+
+log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    endpoints: Sequence[str], *, tls: Tls | None = None, deadline_s: float = 0.6
+) -> AsyncIterator[Client]:
+    """A client for the servers at `endpoints` (host:port). It connects when it is first asked something."""
+    if not endpoints:
+        raise errors.SettingsInvalid("etcd needs at least one endpoint, host:port")
+    servers = [Endpoint(address, tls) for address in endpoints]
+    try:
+        yield Client(servers, deadline_s)
+    finally:
+        await asyncio.gather(*(server.channel.close() for server in servers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """How far etcd had come when it last answered."""
+
+    cluster: int = 0
+    term: int = 0
+    revision: int = 0
+
+
+_NOTHING = _Seen()
+
+
+class Client:
+    """Reads, guarded writes and leases. Calls may run side by side."""
+
+    def __init__(self, servers: Sequence[Endpoint], deadline_s: float) -> None:
+        self.deadline_s = deadline_s
+        self._servers = servers
+        self._first = 0
+        self._seen = _NOTHING
+        self._replaced = ""
+
+    async def read(self, prefix: str) -> Snapshot:
+        """All keys that begin with `prefix`, as of a moment after this call began."""
+        request = rpc.RangeRequest(**entry.under(prefix))
+        answer = await self._read(lambda server, **limits: server.kv.Range(request, **limits))
+        return Snapshot(tuple(entry.read(kv) for kv in answer.kvs), answer.header.revision)
+
+    async def get(self, key: str) -> Entry | None:
+        """The key as it stands, or None."""
+        request = rpc.RangeRequest(key=key.encode())
+        answer = await self._read(lambda server, **limits: server.kv.Range(request, **limits))
+        return entry.read(answer.kvs[0]) if answer.kvs else None
+
+    async def put(self, key: str, value: bytes, *, lease: int, if_modified: int) -> Written | Refused:
+        """Write the key if its last change was at revision `if_modified`; 0 means it must not exist."""
+        put = rpc.PutRequest(key=key.encode(), value=value, lease=lease)
+        return await self._guarded(key, if_modified, rpc.RequestOp(request_put=put))
+
+    async def delete(self, key: str, *, if_modified: int) -> Written | Refused:
+        """Delete the key if its last change was at revision `if_modified`."""
+        delete = rpc.DeleteRangeRequest(key=key.encode())
+        return await self._guarded(key, if_modified, rpc.RequestOp(request_delete_range=delete))
+
+    async def grant(self, ttl_s: int) -> tuple[int, int]:
+        """A new lease and the seconds etcd granted. One of unknown outcome lapses by itself."""
+        request = rpc.LeaseGrantRequest(TTL=ttl_s)
+        answer = await self._write(lambda server, **limits: server.lease.LeaseGrant(request, **limits))
+        return answer.ID, answer.TTL
+
+    async def keep(self, lease: int) -> int:
+        """Renew the lease; the seconds it has from now on, 0 where etcd does not know it any more."""
+
+        async def renew(server: Endpoint, **limits: Any) -> Any:
+            stream = server.lease.LeaseKeepAlive(**limits)
+            try:
+                await stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
+                answer = await stream.read()
+            finally:
+                stream.cancel()
+            if answer is grpc.aio.EOF:
+                raise errors.CoordinationUnavailable("etcd ended the keepalive without an answer")
+            return answer
+
+        # Its header is written before the request reaches the leader, so it may lag behind.
+        answer = await self._read(renew, may_lag=True)
+        return int(answer.TTL)
+
+    async def revoke(self, lease: int) -> None:
+        """End the lease and delete the keys it guards."""
+        request = rpc.LeaseRevokeRequest(ID=lease)
+        await self._write(lambda server, **limits: server.lease.LeaseRevoke(request, **limits))
+
+    async def connected(self) -> Endpoint:
+        """A server we are connected to; whatever failed until here was certainly not sent."""
+        for server in self._in_order():
+            if await server.connected(self.deadline_s):
+                return server
+            self.leave(server, "not connected")
+        raise errors.CoordinationUnavailable("no etcd server can be reached")
+
+    def leave(self, server: Endpoint, reason: object) -> None:
+        """Prefer the next server from now on, unless another call already moved on."""
+        if self._servers[self._first] is server:
+            self._first = (self._first + 1) % len(self._servers)
+            log.info("etcd server left", endpoint=server.address, reason=str(reason))
+
+    def recognise(self, header: Any, floor: _Seen = _NOTHING) -> None:
+        """Refuse an answer from another etcd than before, or from one that fell behind `floor`."""
+        if self._seen.cluster not in (0, header.cluster_id):
+            self._replaced = f"cluster {header.cluster_id:x} answers in place of {self._seen.cluster:x}"
+        elif 0 < header.raft_term < floor.term:
+            self._replaced = f"the Raft term went back from {floor.term} to {header.raft_term}"
+        elif header.revision < floor.revision:
+            self._replaced = f"the revision went back from {floor.revision} to {header.revision}"
+        self._check_not_replaced()
+        self._seen = _Seen(
+            header.cluster_id,
+            max(self._seen.term, header.raft_term),
+            max(self._seen.revision, header.revision),
+        )
+
+    async def _guarded(self, key: str, if_modified: int, write: Any) -> Written | Refused:
+        unchanged = rpc.Compare(
+            key=key.encode(), target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=if_modified
+        )
+        look = rpc.RequestOp(request_range=rpc.RangeRequest(key=key.encode()))
+        request = rpc.TxnRequest(compare=[unchanged], success=[write], failure=[look])
+        return entry.outcome(await self._write(lambda server, **limits: server.kv.Txn(request, **limits)))
+
+    async def _read(self, call: Callable[..., Any], *, may_lag: bool = False) -> Any:
+        last = None
+        for server in self._in_order():
+            floor = _NOTHING if may_lag else self._seen
+            try:
+                answer = await self._ask(server, call)
+            except errors.CoordinationUnavailable as failed:
+                self.leave(server, failed)
+                last = failed
+            else:
+                self.recognise(answer.header, floor)
+                return answer
+        raise errors.CoordinationUnavailable(f"no etcd server answers; the last one: {last}") from last
+
+    async def _write(self, call: Callable[..., Any]) -> Any:
+        server = await self.connected()
+        floor = self._seen
+        try:
+            answer = await self._ask(server, call)
+        except errors.CoordinationUnavailable as failed:
+            self.leave(server, failed)
+            if endpoint.certainly_not_executed(failed):
+                raise
+            raise errors.OutcomeUnknown(f"etcd may have executed a write: {failed}") from failed
+        self.recognise(answer.header, floor)
+        return answer
+
+    async def _ask(self, server: Endpoint, call: Callable[..., Any]) -> Any:
+        self._check_not_replaced()
+        with endpoint.translated():
+            return await call(server, timeout=self.deadline_s, metadata=METADATA)
+
+    def _check_not_replaced(self) -> None:
+        if self._replaced:
+            raise errors.CoordinationReplaced(f"etcd was wiped, restored or exchanged: {self._replaced}")
+
+    def _in_order(self) -> list[Endpoint]:
+        return [*self._servers[self._first :], *self._servers[: self._first]]

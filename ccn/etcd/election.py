@@ -1,0 +1,115 @@
+"""Who leads: the oldest key under a prefix, each key guarded by its candidate's lease.
+
+Separate from the session because leading is a claim on top of being alive. It gives liveness only: what a
+leader writes is fenced by the term it takes from PostgreSQL, so two believers do no harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import structlog
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.etcd import changes
+from ccn.etcd.client import Client
+from ccn.etcd.entry import Entry, Snapshot
+from ccn.etcd.session import Session
+
+PREFIX = "/ccn/leader/"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The node whose key is the oldest; `revision` is when that key was created."""
+
+    node: NodeId
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """This node leads until `session.ended` fires, or until it resigns."""
+
+    session: Session
+    key: str
+    revision: int
+
+
+async def campaign(session: Session, node: NodeId, *, prefix: str = PREFIX) -> Leadership:
+    """Queue up and wait until every older candidate is gone. Ends with `LeaseLost` when the session does.
+
+    Whatever stops the wait takes the place back. Where even that fails, the place stays in the queue until
+    the lease ends: campaign again (the same place is found) or close the session.
+    """
+    key = f"{prefix}{session.lease:016x}"
+    try:
+        place = await _enter(session, key, node)
+        await session.during(_until_first(session.client, prefix, place))
+    except BaseException:
+        if session.alive:
+            await _withdraw(session.client, key)
+        raise
+    return Leadership(session, key, place.created)
+
+
+async def resign(leadership: Leadership) -> None:
+    """Stop leading at once. After `OutcomeUnknown` the key may still stand; closing the session ends it."""
+    client = leadership.session.client
+    try:
+        await client.delete(leadership.key, if_modified=leadership.revision)
+    except errors.OutcomeUnknown:
+        if await client.get(leadership.key) is not None:
+            raise
+
+
+async def observe(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[Leader | None]:
+    """Who leads, now and after every change; None while nobody does."""
+    shown: Leader | str | None = "nothing yet"
+    async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
+        async for snapshot in snapshots:
+            leader = _leader(snapshot)
+            if leader != shown:
+                shown = leader
+                yield leader
+
+
+async def _enter(session: Session, key: str, node: NodeId) -> Entry:
+    session.check()
+    with contextlib.suppress(errors.OutcomeUnknown):
+        await session.client.put(key, node.encode(), lease=session.lease, if_modified=0)
+    place = await session.client.get(key)
+    if place is None:
+        raise errors.OutcomeUnknown("the place in the election may or may not come to stand")
+    return place
+
+
+async def _until_first(client: Client, prefix: str, place: Entry) -> None:
+    async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
+        async for snapshot in snapshots:
+            if place not in snapshot.entries:
+                raise errors.LeaseLost("this node's place in the election was taken away")
+            if place == _oldest(snapshot):
+                return
+
+
+async def _withdraw(client: Client, key: str) -> None:
+    try:
+        if place := await client.get(key):
+            await client.delete(key, if_modified=place.modified)
+    except errors.CCNError as failed:
+        log.warning("etcd election place not taken back", key=key, reason=str(failed))
+
+
+def _oldest(snapshot: Snapshot) -> Entry | None:
+    return min(snapshot.entries, key=lambda found: found.created, default=None)
+
+
+def _leader(snapshot: Snapshot) -> Leader | None:
+    oldest = _oldest(snapshot)
+    return Leader(NodeId(oldest.value.decode(errors="replace")), oldest.created) if oldest else None

@@ -1,0 +1,120 @@
+"""A lease kept alive, and a signal that fires before it can be gone.
+
+Separate from the client because it is the one long-running promise: whoever holds a place in etcd (a
+member, a leader) stops acting when the signal fires. A session never comes back to life; whether to open
+another is the caller's decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from ccn import errors
+from ccn.etcd.client import Client
+
+# The signal comes this share of the TTL early, so that whoever waits for it has stopped in time.
+MARGIN = 0.1
+RETRY_S = 0.2
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def opened(client: Client, *, ttl_s: float = 5.0, keepalive_s: float = 1.5) -> AsyncIterator[Session]:
+    """A session for as long as the block runs, if nothing ends it earlier. Leaving revokes the lease.
+
+    Entering may raise `OutcomeUnknown`; entering again is safe, the lease nobody knows lapses.
+    """
+    if not 0 < keepalive_s < ttl_s:
+        raise errors.SettingsInvalid(f"a lease of {ttl_s} s cannot be kept alive every {keepalive_s} s")
+    sent_at = asyncio.get_running_loop().time()
+    lease, granted_s = await client.grant(math.ceil(ttl_s))
+    session = Session(client, lease, sent_at + granted_s * (1 - MARGIN), keepalive_s)
+    keeping = asyncio.create_task(session.keep(), name=f"etcd session {lease:x}")
+    try:
+        yield session
+    finally:
+        keeping.cancel()
+        await asyncio.wait({keeping})
+        alive = session.alive
+        session.end("closed")
+        if alive:
+            try:
+                await client.revoke(lease)
+            except errors.CCNError as failed:
+                log.info("etcd lease left to lapse", lease=f"{lease:x}", reason=str(failed))
+
+
+class Session:
+    """A lease and how it ends. `ended` fires before etcd can have dropped the lease by itself."""
+
+    def __init__(self, client: Client, lease: int, deadline: float, keepalive_s: float) -> None:
+        self.client = client
+        self.lease = lease
+        self.ended = asyncio.Event()
+        self.reason = ""
+        self._deadline = deadline
+        self._keepalive_s = keepalive_s
+
+    @property
+    def alive(self) -> bool:
+        """Whether etcd is sure to count the lease. True to the clock even where the signal came late."""
+        return not self.ended.is_set() and asyncio.get_running_loop().time() < self._deadline
+
+    def check(self) -> None:
+        """Raise `LeaseLost` unless alive."""
+        if not self.alive:
+            raise errors.LeaseLost(
+                f"the etcd session ended: {self.reason or 'no keepalive was answered in time'}"
+            )
+
+    def end(self, reason: str) -> None:
+        """Fire the signal. The first reason stands."""
+        if not self.ended.is_set():
+            self.reason = reason
+            self.ended.set()
+            log.info("etcd session ended", lease=f"{self.lease:x}", reason=reason)
+
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work`; when the session ends first, stop it and raise `LeaseLost`."""
+        working = asyncio.ensure_future(work)
+        ending = asyncio.ensure_future(self.ended.wait())
+        try:
+            await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+            self.check()
+            return working.result()
+        finally:
+            working.cancel()
+            ending.cancel()
+            await asyncio.gather(working, ending, return_exceptions=True)
+
+    async def keep(self) -> None:
+        """Renew the lease until it is lost, or may be: the life of the session's own task."""
+        try:
+            async with asyncio.timeout_at(self._deadline) as limit:
+                while seconds := await self._renewed():
+                    limit.reschedule(self._deadline)
+                    await asyncio.sleep(seconds)
+            self.end("etcd does not know the lease any more")
+        except TimeoutError:
+            self.end("no keepalive was answered in time")
+        except Exception as failed:  # noqa: BLE001 the root of a task: whatever stops it ends the session
+            self.end(f"{type(failed).__name__}: {failed}")
+
+    async def _renewed(self) -> float:
+        """Send one keepalive. Seconds until the next one is due, 0 when the lease is gone."""
+        sent_at = asyncio.get_running_loop().time()
+        try:
+            ttl_s = await self.client.keep(self.lease)
+        except errors.CoordinationUnavailable:
+            return RETRY_S
+        # Counted from sending: etcd cannot have counted from any earlier moment.
+        self._deadline = sent_at + ttl_s * (1 - MARGIN)
+        return self._keepalive_s if ttl_s else 0.0

