@@ -1,0 +1,49 @@
+"""`scripts/bench NAME`: finds the benchmark of that name, runs it, prints its report."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import pkgutil
+from pathlib import Path
+
+from rich.console import Console
+
+from scripts.benchmarks import report
+
+NOT_BENCHMARKS = {"__main__", "harness", "report"}
+
+
+def main() -> None:
+    """Run the named benchmark, or list them all."""
+    asked = _arguments()
+    if asked.name is None:
+        print("\n".join(names()))
+        return
+    module = importlib.import_module(f"scripts.benchmarks.{asked.name}")
+    told = asyncio.run(module.run(asked.rounds))
+    if asked.json:
+        print(report.as_json(asked.name, told))
+    else:
+        Console().print(report.as_table(asked.name, module.__doc__ or "", told))
+
+
+def names() -> list[str]:
+    """Every benchmark there is."""
+    here = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    return sorted(set(here) - NOT_BENCHMARKS)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "scripts/bench", description="Run a benchmark; without a name, list them."
+    )
+    parser.add_argument("name", nargs="?", choices=names(), metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that must count (default 5)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
