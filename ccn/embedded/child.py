@@ -1,0 +1,253 @@
+"""Start a child process that dies with this one, and end it in order.
+
+Separate because everything else in this folder trusts it for one promise: whatever happens to this
+process, `kill -9` included, no child stays behind, and Ctrl-C in a terminal reaches this process only.
+The child leads a session of its own, so the terminal's signals pass it by, and on Linux the kernel sends
+it `death_signal` when the thread that started it ends (PR_SET_PDEATHSIG). Other systems have no such
+signal: there a child outlives a killed parent until somebody stops it, and everything else works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ccn import errors
+from ccn.embedded.nobody import Account
+
+Step = tuple[signal.Signals, float]
+LINE_LIMIT = 8_192
+FEED_LIMIT = 4_096
+_PR_SET_PDEATHSIG = 1
+_KILLED_TIMEOUT_S = 5.0
+_prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+
+
+def start(
+    argv: Sequence[str | Path],
+    *,
+    death_signal: signal.Signals = signal.SIGKILL,
+    account: Account | None = None,
+    output: Path | None = None,
+    feed: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Child:
+    """Start `argv`, writing to the end of the file `output`, or to a pipe that `Child.lines` reads.
+
+    `account` is whom to become before the program runs, `feed` its whole standard input, `env` its whole
+    environment (None: this process's). Main thread only, since the death signal belongs to the thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise errors.EmbeddedFailed(
+            f"{Path(argv[0]).name} must be started from the main thread: a child started from another "
+            "thread is killed when that thread ends; run the event loop in the main thread"
+        )
+    with _fed(feed) as stdin, _appending(output) as stdout:
+        try:
+            process = subprocess.Popen(
+                [os.fspath(part) for part in argv],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+                # One system call in the child: after the change of account, which would clear the signal.
+                preexec_fn=_tied_to(os.getpid(), death_signal),  # noqa: PLW1509
+                **_becoming(account),
+            )
+        except (OSError, subprocess.SubprocessError) as refused:
+            raise errors.EmbeddedFailed(f"{argv[0]} cannot be started: {refused}") from refused
+    return Child(process)
+
+
+class Child:
+    """A started process. Whoever starts one awaits `wait` or `stop`, so that it is reaped."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id, and that of its session."""
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, the negative signal number if a signal ended it, None while it runs."""
+        return self._process.poll()
+
+    async def wait(self) -> int:
+        """Wait until it has ended, and say how."""
+        while (code := self.code) is None:
+            await _exit_of(self.pid)
+        return code
+
+    async def stop(self, *steps: Step) -> int:
+        """Send each signal and wait its seconds; kill what is still there. Interrupted, kill at once."""
+        try:
+            for number, patience_s in steps or ((signal.SIGTERM, 10.0),):
+                self.send(number)
+                with suppress(TimeoutError):
+                    return await asyncio.wait_for(self.wait(), patience_s)
+        finally:
+            if self.code is None:
+                self._kill()
+        return self._process.returncode
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended already."""
+        self._process.send_signal(number)
+
+    async def lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[str]:
+        """What it writes, line by line until it closes its output; longer ones are cut at `limit` bytes."""
+        if self._process.stdout is None:
+            return
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self._process.stdout
+        )
+        cutter = Cutter(limit)
+        try:
+            while chunk := await reader.read(LINE_LIMIT):
+                for line in cutter.cut(chunk):
+                    yield line
+            for line in cutter.rest():
+                yield line
+        finally:
+            transport.close()
+
+    def _kill(self) -> None:
+        """End the whole group now. Blocks for the moment that the kernel needs, so that none is left."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait(_KILLED_TIMEOUT_S)
+
+
+class Cutter:
+    """Bytes in, whole lines out, none longer than `limit` bytes: the rest of a longer one is dropped."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open = b""
+        self._dropping = False
+
+    def cut(self, chunk: bytes) -> Iterator[str]:
+        """The lines that `chunk` completes, or makes too long."""
+        *whole, last = chunk.split(b"\n")
+        for part in whole:
+            yield from self._grow(part)
+            yield from self.rest()
+        yield from self._grow(last)
+
+    def rest(self) -> Iterator[str]:
+        """The line begun and not ended, if there is one; the next byte begins a new line."""
+        if self._open and not self._dropping:
+            yield _text(self._open)
+        self._open, self._dropping = b"", False
+
+    def _grow(self, part: bytes) -> Iterator[str]:
+        if self._dropping:
+            return
+        self._open += part
+        if len(self._open) > self._limit:
+            yield _text(self._open[: self._limit]) + " …"
+            self._dropping = True
+
+
+def bare_environment() -> dict[str, str]:
+    """What a server may see of our environment: no secrets, no configuration, English messages."""
+    loader = {
+        name: os.environ[name]  # noqa: TID251 - not configuration: what it takes to load a program
+        for name in ("PATH", "LD_LIBRARY_PATH")
+        if name in os.environ  # noqa: TID251
+    }
+    return loader | {"LC_ALL": "C", "TZ": "UTC"}
+
+
+def described(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit status {code}"
+    with suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")
+
+
+def _tied_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
+    def tie() -> None:
+        if _prctl is not None:
+            _prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+            # The parent may have died before the line above: then nobody is left to send the signal.
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return tie
+
+
+def _becoming(account: Account | None) -> dict[str, Any]:
+    if account is None:
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": [], "umask": 0o077}
+
+
+@contextmanager
+def _fed(feed: bytes) -> Iterator[int]:
+    """A standard input that holds `feed`; it fits into a pipe, so nobody has to stand by and write."""
+    if len(feed) > FEED_LIMIT:
+        raise ValueError(f"a child can be fed {FEED_LIMIT} bytes, not {len(feed)}")
+    read, write = os.pipe()
+    try:
+        os.write(write, feed)
+        os.close(write)
+        yield read
+    finally:
+        os.close(read)
+
+
+@contextmanager
+def _appending(output: Path | None) -> Iterator[int]:
+    if output is None:
+        yield subprocess.PIPE
+        return
+    try:
+        opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except OSError as refused:
+        raise errors.DataDirectoryUnusable(f"the log {output} cannot be written: {refused}") from refused
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+async def _exit_of(pid: int) -> None:
+    """Return soon after the process `pid` has ended, or earlier: the caller looks again."""
+    try:
+        watched = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        # No pidfd here (another system, an old kernel, a sandbox).
+        await asyncio.sleep(0.02)
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(watched, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)

@@ -1,0 +1,55 @@
+"""Data that live for one run only: emptied before, removed after, and never by mistake.
+
+Separate because removing data is the one thing here that cannot be mended. A mark says that a folder was
+made to be removed, and a folder without the mark never is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from ccn import errors
+from ccn.embedded import folder
+from ccn.embedded.folder import Folder
+
+_MADE = ("server.log", "server.log.1", "initdb.log", "password", "ccn.conf", "moved", "ephemeral", "lock")
+
+
+@contextmanager
+def emptied(where: Folder) -> Iterator[None]:
+    """The folder without what a killed ephemeral run left, and after the block without anything of ours."""
+    mark = where.data / "ephemeral"
+    if where.pgdata.exists() and not mark.exists():
+        raise errors.DataDirectoryUnusable(
+            f"{where.data} holds data that were meant to stay, and an ephemeral start would remove them. "
+            "Leave out --ephemeral, or choose another folder with --data."
+        )
+    with folder.usable(where.data):
+        mark.touch()
+    shutil.rmtree(where.pgdata, ignore_errors=True)
+    try:
+        yield
+    finally:
+        _remove(where)
+
+
+@contextmanager
+def lasting(where: Folder) -> Iterator[None]:
+    """The folder as it is; data that an ephemeral run left behind are kept from now on."""
+    with folder.usable(where.data):
+        (where.data / "ephemeral").unlink(missing_ok=True)
+    yield
+
+
+def _remove(where: Folder) -> None:
+    shutil.rmtree(where.pgdata, ignore_errors=True)
+    shutil.rmtree(where.home / "run", ignore_errors=True)
+    if where.home != where.data:
+        shutil.rmtree(where.home, ignore_errors=True)
+    # The lock last: it is still held, and whoever comes next makes another one.
+    for name in _MADE:
+        (where.data / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        where.data.rmdir()

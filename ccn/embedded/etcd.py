@@ -1,0 +1,152 @@
+"""An embedded etcd of one member: one call starts it, and leaving the block stops and forgets it.
+
+    async with etcd.running() as server:
+        ... connect to server.endpoints ...
+
+Separate from PostgreSQL because it keeps nothing: etcd tells who is here and who leads, so every start
+begins with an empty folder. Killed, it comes back on the same port with what it knew; if it cannot read
+that any more, it comes back empty, which is harmless and must stay so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ccn import errors
+from ccn.embedded import binaries, child, failures, folder, ports, scratch, supervision
+from ccn.embedded.child import Child
+from ccn.embedded.supervision import Event, Kept
+
+STOP = ((signal.SIGTERM, 3.0),)
+ROOM = 16 * 1024**2
+_READY_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 2.0
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Etcd:
+    """A running etcd; `endpoints` are host:port, as the setting etcd.endpoints wants them."""
+
+    endpoints: tuple[str, ...]
+    data: Path
+    kept: Kept = field(repr=False)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server now; another one after it died and came back."""
+        return self.kept.pid
+
+
+@asynccontextmanager
+async def running(
+    *,
+    bin: Path | None = None,  # noqa: A002 - the name of the setting
+    port: int = 0,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> AsyncIterator[Etcd]:
+    """Run etcd on the loopback interface until the block ends; `port` 0 takes a free one.
+
+    `bin` is the program (setting etcd.bin). Every failure is an `EmbeddedFailed` that says what to do.
+    """
+    program = await asyncio.to_thread(binaries.etcd, bin)
+    with scratch.folder("etcd") as place:
+        folder.ensure_room(place, ROOM)
+        async with AsyncExitStack() as stack:
+
+            def serve(*chosen: int) -> AbstractAsyncContextManager[Etcd]:
+                client, peer = chosen if len(chosen) == 2 else (port, chosen[0])
+                return _kept(program, place, client, peer, on_event)
+
+            yield await ports.on_free_ports(stack, 1 if port else 2, serve)
+
+
+@asynccontextmanager
+async def _kept(
+    program: Path, place: Path, client: int, peer: int, on_event: Callable[[Event], None]
+) -> AsyncIterator[Etcd]:
+    data, log = place / "data", place / "etcd.log"
+    since, readable = 0, False
+
+    def start() -> Child:
+        nonlocal since, readable
+        if not readable:
+            # The start before this one never answered: what it left may be why.
+            shutil.rmtree(data, ignore_errors=True)
+        readable = False
+        folder.rotate(log)
+        since = failures.size(log)
+        return child.start(
+            _command(program, data, client, peer),
+            death_signal=signal.SIGKILL,
+            output=log,
+            env=child.bare_environment(),
+            cwd=Path("/"),
+        )
+
+    async def ready(server: Child) -> None:
+        nonlocal readable
+        until = time.monotonic() + _READY_TIMEOUT_S
+        while not await _healthy(client):
+            code = server.code
+            if code is not None or time.monotonic() > until:
+                why = (
+                    child.described(code)
+                    if code is not None
+                    else f"not healthy after {_READY_TIMEOUT_S:.0f} s"
+                )
+                raise failures.explained(f"etcd ({program}) did not start: {why}", log, since, stays=False)
+            await asyncio.sleep(_POLL_S)
+        readable = server.code is None
+        if not readable:
+            raise errors.PortTaken(
+                f"another etcd answers on port {client}: stop it, or choose another port"
+            )
+
+    async with supervision.kept("etcd", start, ready=ready, stop=STOP, on_event=on_event) as kept:
+        yield Etcd((f"{ports.HOST}:{client}",), data, kept)
+
+
+def _command(program: Path, data: Path, client: int, peer: int) -> list[str | Path]:
+    client_url, peer_url = (f"http://{ports.HOST}:{port}" for port in (client, peer))
+    flags = {
+        "name": "embedded",
+        "data-dir": data,
+        "listen-client-urls": client_url,
+        "advertise-client-urls": client_url,
+        "listen-peer-urls": peer_url,
+        "initial-advertise-peer-urls": peer_url,
+        "initial-cluster": f"embedded={peer_url}",
+        "heartbeat-interval": 50,
+        "election-timeout": 500,
+        # A history of keys that nobody reads must not grow for as long as the cluster runs.
+        "auto-compaction-mode": "periodic",
+        "auto-compaction-retention": "1h",
+        "logger": "zap",
+        "log-level": "warn",
+    }
+    return [program, "--unsafe-no-fsync", *(f"--{name}={value}" for name, value in flags.items())]
+
+
+async def _healthy(port: int) -> bool:
+    with suppress(OSError, TimeoutError):
+        return b'"health":"true"' in await asyncio.wait_for(_health(port), _ANSWER_TIMEOUT_S)
+    return False
+
+
+async def _health(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(ports.HOST, port)
+    try:
+        writer.write(f"GET /health HTTP/1.0\r\nHost: {ports.HOST}:{port}\r\n\r\n".encode())
+        return await reader.read(4096) + await reader.read(4096)
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()

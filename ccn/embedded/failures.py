@@ -1,0 +1,85 @@
+"""What a server's last words mean, and what the user can do about it.
+
+Separate because it is one table. A server that does not start says why in its log, in its own words; here
+they become one of our errors, with those words and the path of the log attached.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ccn import errors
+
+LINES = 8
+_READ_LIMIT = 64 * 1024
+
+_TABLE: tuple[tuple[str, type[errors.EmbeddedFailed], str], ...] = (
+    (
+        r"No space left on device|Disk quota exceeded|File too large",
+        errors.DiskFull,
+        "Free some room on the disk, or choose a folder on another disk with --data.",
+    ),
+    (
+        r"[Aa]ddress already in use",
+        errors.PortTaken,
+        "Another program listens on that port: stop it, or choose another port.",
+    ),
+    (
+        r"pre-existing shared memory block|lock file .* already exists",
+        errors.AlreadyRunning,
+        "Another server still runs on the folder: stop it, or wait until it has ended.",
+    ),
+    (
+        r"database files are incompatible|was initialized by PostgreSQL version",
+        errors.DataDirectoryUnusable,
+        "Use the PostgreSQL that wrote the folder (CCN_PG_BIN), or choose another folder with --data.",
+    ),
+    (
+        r"[Pp]ermission denied|not permitted|Read-only file system|wrong ownership|invalid permissions",
+        errors.DataDirectoryUnusable,
+        "Give the account that the server runs as access to what the lines name, or choose another folder.",
+    ),
+    (
+        r"PANIC|could not (open|read|find|locate|access)|invalid (checkpoint|page)|checksum|has errors",
+        errors.DataDirectoryUnusable,
+        "The data are damaged or incomplete: restore a backup, or move the folder away to begin anew.",
+    ),
+    (
+        r"could not map anonymous shared memory|could not (create|resize) shared memory|out of memory",
+        errors.EmbeddedFailed,
+        "The machine has too little memory left for it: free some, or raise the limit that applies here.",
+    ),
+)
+
+
+def explained(what: str, log: Path, since: int = 0, *, stays: bool = True) -> errors.EmbeddedFailed:
+    """The error for a program that failed and wrote to `log` from byte `since` on, a file that `stays`."""
+    said = _said(log, since)
+    for pattern, kind, advice in _TABLE:
+        if re.search(pattern, said):
+            return kind(_message(what, advice, said, log if stays else None))
+    return errors.EmbeddedFailed(_message(what, "What it said may tell why.", said, log if stays else None))
+
+
+def size(log: Path) -> int:
+    """Where the next words will begin."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def _said(log: Path, since: int) -> str:
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(since if since <= end else 0, end - _READ_LIMIT))
+            return file.read(_READ_LIMIT).decode("utf-8", "replace")
+    except OSError as refused:
+        return f"(the log cannot be read: {refused})"
+
+
+def _message(what: str, advice: str, said: str, log: Path | None) -> str:
+    last = [line for line in said.splitlines() if line.strip()][-LINES:]
+    spoken = "\n    ".join(last) or "(nothing)"
+    where = f", in {log}" if log is not None else ""
+    return f"{what}. {advice}\nIts last words{where}:\n    {spoken}"

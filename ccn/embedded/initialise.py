@@ -1,0 +1,151 @@
+"""Make a new PostgreSQL data directory: whole, or not at all.
+
+Separate because it happens once in the life of a folder. Everything is made in a folder of its own and
+renamed at the end, so that a start killed at any instant leaves nothing that looks like data; what it did
+leave is swept away by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ccn import errors
+from ccn.embedded import child, failures, folder
+from ccn.embedded.binaries import Installation
+from ccn.embedded.folder import Folder
+
+NEEDED = 160 * 1024**2
+_TIMEOUT_S = 120.0
+_STOP = ((signal.SIGTERM, 5.0),)
+
+
+async def initialise(where: Folder, programs: Installation, password: str) -> None:
+    """Make the data directory with the role and the database `ccn`."""
+    for left in where.home.glob("initdb-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with folder.usable(where.home):
+        folder.ensure_room(where.home, NEEDED)
+        staging = _staging(where, password)
+    try:
+        await _initdb(where, programs, staging)
+        await _alone(where, programs, staging / "pgdata", "CREATE DATABASE ccn")
+        with folder.usable(where.home):
+            (staging / "pgdata").rename(where.pgdata)
+            _sync(where.home)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def locales(major: int) -> list[list[str]]:
+    """How text is compared, best first: sorted by code point, case folded for every script.
+
+    Plain C would fold ASCII only, and full text search would tell "Ä" from "ä". PostgreSQL 18 brings the
+    folding along; before, and for telling words from punctuation still, it asks the C library for the
+    character type. Sorting stays that of C everywhere, which no upgrade of a library can change.
+    """
+    if major >= 18:
+        builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        return [[*builtin, f"--lc-ctype={ctype}"] for ctype in ("C.UTF-8", "en_US.UTF-8", "C")]
+    return [["--locale-provider=libc", f"--lc-ctype={ctype}"] for ctype in ("C.UTF-8", "en_US.UTF-8")]
+
+
+def _staging(where: Folder, password: str) -> Path:
+    """A private folder for the account that initdb runs as, with the password inside."""
+    staging = Path(tempfile.mkdtemp(prefix="initdb-", dir=where.home))
+    secret = staging / "password"
+    secret.touch(mode=0o600)
+    secret.write_text(password + "\n")
+    if where.account is not None:
+        # The folder last: until then nobody else can touch what lies inside.
+        for each in (secret, staging):
+            os.chown(each, where.account.uid, where.account.gid)
+    return staging
+
+
+async def _initdb(where: Folder, programs: Installation, staging: Path) -> None:
+    attempts = locales(programs.major)
+    for locale in attempts:
+        if await _ran(where, [*_initdb_command(programs, staging), *locale]):
+            return
+        # A C library without this locale says so at once, before anything is made.
+        if (
+            "invalid locale name" not in where.initdb_log.read_text(errors="replace")
+            or locale is attempts[-1]
+        ):
+            break
+        where.initdb_log.unlink()
+    raise failures.explained(f"initdb could not make {where.pgdata}", where.initdb_log)
+
+
+def _initdb_command(programs: Installation, staging: Path) -> list[str | Path]:
+    return [
+        programs.bin / "initdb",
+        f"--pgdata={staging / 'pgdata'}",
+        "--username=ccn",
+        f"--pwfile={staging / 'password'}",
+        "--auth=scram-sha-256",
+        "--data-checksums",
+        "--encoding=UTF8",
+        "--lc-collate=C",
+        "--lc-messages=C",
+        "--lc-monetary=C",
+        "--lc-numeric=C",
+        "--lc-time=C",
+        "--text-search-config=simple",
+    ]
+
+
+async def set_password(where: Folder, programs: Installation, password: str) -> None:
+    """Give the role a new password, because the file with the old one is gone."""
+    await _alone(where, programs, where.pgdata, f"ALTER ROLE ccn PASSWORD '{password}'")
+
+
+async def _alone(where: Folder, programs: Installation, pgdata: Path, statement: str) -> None:
+    """Run one statement in a server without listeners."""
+    since = failures.size(where.initdb_log)
+    command: list[str | Path] = [
+        programs.bin / "postgres",
+        "--single",
+        "-D",
+        pgdata,
+        "-c",
+        "exit_on_error=true",
+        "template1",
+    ]
+    if not await _ran(where, command, f"{statement}\n".encode()):
+        raise failures.explained(f"PostgreSQL could not prepare {pgdata}", where.initdb_log, since)
+
+
+async def _ran(where: Folder, command: Sequence[str | Path], feed: bytes = b"") -> bool:
+    running = child.start(
+        command,
+        death_signal=signal.SIGTERM,
+        account=where.account,
+        output=where.initdb_log,
+        feed=feed,
+        env=child.bare_environment(),
+        cwd=Path("/"),
+    )
+    try:
+        return await asyncio.wait_for(running.wait(), _TIMEOUT_S) == 0
+    except TimeoutError:
+        raise errors.EmbeddedFailed(
+            f"{Path(command[0]).name} did not end within {_TIMEOUT_S:.0f} s; see {where.initdb_log}"
+        ) from None
+    finally:
+        await running.stop(*_STOP)
+
+
+def _sync(place: Path) -> None:
+    """Make the rename survive a power cut."""
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

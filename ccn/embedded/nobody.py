@@ -1,0 +1,96 @@
+"""Whom a server runs as when this process is root, and which folders that account can reach.
+
+PostgreSQL refuses to run as root, so root hands it to `nobody`, who cannot enter root's 0700 home. What
+must be reachable (the server's data, sometimes its programs) then lies below `SHARED`, a place that only
+root can write. Separate because both the binaries and the data folder ask the same questions.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccn import errors
+
+SHARED = Path("/var/lib/ccn")
+_GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account to become: never root, no supplementary groups."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def account() -> Account | None:
+    """Whom root hands its servers to; None for anybody else, who runs them as themselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        return Account("nobody", 65_534, 65_534)
+    return Account("nobody", entry.pw_uid, entry.pw_gid)
+
+
+def reaches(who: Account | None, path: Path) -> bool:
+    """Whether `who` can go through every folder down to `path`, by owner, group and mode."""
+    if who is None:
+        return True
+    folder = path.resolve()
+    return all(_may_enter(who, each) for each in (folder, *folder.parents) if each.is_dir())
+
+
+def shared_folder(name: str, below: Path = SHARED) -> Path:
+    """A folder of root's that everybody can enter and nobody else can write: `below`/`name`.
+
+    Refused when anything on the way belongs to, or can be changed by, somebody else: root is about to
+    run programs from there or trust what lies there.
+    """
+    folder = below / name
+    try:
+        for each in reversed((folder, *folder.parents)):
+            each.mkdir(mode=0o755, exist_ok=True)
+            if each == below or below in each.parents:
+                _open_up(each)
+            _refuse_unless_roots(each)
+    except OSError as refused:
+        raise errors.DataDirectoryUnusable(
+            f"root needs a folder that the account nobody can reach, and cannot make {folder}: {refused}. "
+            "Make that possible, or run as an ordinary user."
+        ) from refused
+    return folder
+
+
+def _may_enter(who: Account, folder: Path) -> bool:
+    info = folder.stat()
+    if info.st_uid == who.uid:
+        return bool(info.st_mode & stat.S_IXUSR)
+    if info.st_gid == who.gid:
+        return bool(info.st_mode & stat.S_IXGRP)
+    return bool(info.st_mode & stat.S_IXOTH)
+
+
+def _open_up(folder: Path) -> None:
+    """Mend what a strict umask did to a folder just made; a folder of somebody else is left alone."""
+    info = folder.lstat()
+    if stat.S_ISDIR(info.st_mode) and info.st_uid == 0 and stat.S_IMODE(info.st_mode) != 0o755:
+        folder.chmod(0o755)
+
+
+def _refuse_unless_roots(folder: Path) -> None:
+    info = folder.stat()
+    sticky = info.st_mode & stat.S_ISVTX
+    if folder.is_symlink() and folder.lstat().st_uid != 0:
+        raise errors.DataDirectoryUnusable(f"{folder} is a link that root did not make; remove it")
+    if info.st_uid != 0 or (info.st_mode & _GROUP_OR_OTHERS_WRITE and not sticky):
+        raise errors.DataDirectoryUnusable(
+            f"{folder} can be changed by others than root, so root will not trust it. "
+            f"Mend it with: chown root {folder} && chmod go-w {folder}"
+        )

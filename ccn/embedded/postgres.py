@@ -1,0 +1,125 @@
+"""An embedded PostgreSQL: one call starts it on a folder, and leaving the block stops it.
+
+    async with postgres.running(folder) as database:
+        ... connect to database.url ...
+
+Read `running` for the story. The other files tell where things lie (`folder`), how the data directory is
+made (`initialise`), which programs are used (`binaries`, `copies`), how one server is started (`server`),
+what its pid file is worth (`postmaster`), and what its last words mean (`failures`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ccn import errors
+from ccn.embedded import binaries, copies, folder, initialise, ports, postmaster, supervision
+from ccn.embedded import ephemeral as mayfly
+from ccn.embedded.binaries import Installation
+from ccn.embedded.folder import Folder
+from ccn.embedded.server import POLL_S, STOP, Server
+from ccn.embedded.supervision import Event, Kept
+
+ROOM = 32 * 1024**2
+_PREDECESSOR_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server. `url` holds the password, so it is not part of the representation."""
+
+    url: str = field(repr=False)
+    port: int
+    data: Path
+    version: str
+    kept: Kept = field(repr=False)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server now; another one after it died and came back."""
+        return self.kept.pid
+
+
+@asynccontextmanager
+async def running(
+    data: Path,
+    *,
+    bin: Path | None = None,  # noqa: A002 - the name of the setting
+    port: int = 0,
+    ephemeral: bool = False,
+    fsync: bool = True,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> AsyncIterator[Postgres]:
+    """Run PostgreSQL on the folder `data` until the block ends; killed, it comes back on the same port.
+
+    `bin` is the folder of its programs (setting pg.bin), `port` 0 takes a free one. `ephemeral` removes
+    the data afterwards, and beforehand what an ephemeral run left that was killed. `fsync=False` is for
+    tests that do not care for a power cut. Every failure is an `EmbeddedFailed` that says what to do.
+    """
+    with folder.held(data) as where, mayfly.emptied(where) if ephemeral else mayfly.lasting(where):
+        async with AsyncExitStack() as stack:
+            programs = await asyncio.to_thread(_programs, where, bin)
+            password = await _prepared(where, programs)
+            socket = stack.enter_context(folder.socket_folder(where))
+
+            def serve(chosen: int) -> AbstractAsyncContextManager[tuple[int, Kept]]:
+                return _kept(Server(where, programs, chosen, socket, fsync), on_event)
+
+            if port:
+                chosen, kept = await stack.enter_async_context(serve(port))
+            else:
+                chosen, kept = await ports.on_free_ports(stack, 1, serve)
+            url = f"postgresql://ccn:{password}@{ports.HOST}:{chosen}/ccn"
+            yield Postgres(url, chosen, where.data, programs.version, kept)
+
+
+def _programs(where: Folder, bin_: Path | None) -> Installation:
+    """The programs for this folder: those of the version that wrote its data, if there are data."""
+    written_by = where.written_by()
+    found = binaries.postgres(bin_, written_by)
+    if written_by not in {None, found.major}:
+        raise errors.DataDirectoryUnusable(
+            f"{where.pgdata} was written by PostgreSQL {written_by}, and the one at hand is PostgreSQL "
+            f"{found.version} in {found.bin}. Point CCN_PG_BIN at the programs of PostgreSQL {written_by}, "
+            f"or choose another folder with --data. To move them to {found.major}, use pg_upgrade."
+        )
+    return copies.reachable(found, where.account)
+
+
+async def _prepared(where: Folder, programs: Installation) -> str:
+    """Data that can be served, made if there are none, and the password for them."""
+    lost = not where.password.exists()
+    password = folder.keep_password(where.data, where.password)
+    if where.written_by() is None:
+        await initialise.initialise(where, programs, password)
+        return password
+    await _wait_for_predecessor(where)
+    folder.ensure_room(where.home, ROOM)
+    if lost:
+        await initialise.set_password(where, programs, password)
+    return password
+
+
+async def _wait_for_predecessor(where: Folder) -> None:
+    """A server whose parent was killed is shutting down: let it finish; nobody else holds the folder."""
+    until = time.monotonic() + _PREDECESSOR_TIMEOUT_S
+    while (pid := postmaster.forget_stale(where.pgdata)) is not None:
+        if time.monotonic() > until:
+            raise errors.AlreadyRunning(
+                f"a PostgreSQL with pid {pid} runs on {where.pgdata}, but no CCN holds it. "
+                f"Stop it with: kill -INT {pid}"
+            )
+        await asyncio.sleep(POLL_S)
+
+
+@asynccontextmanager
+async def _kept(server: Server, on_event: Callable[[Event], None]) -> AsyncIterator[tuple[int, Kept]]:
+    async with supervision.kept(
+        "postgres", server.start, ready=server.ready, stop=STOP, on_event=on_event
+    ) as kept:
+        yield server.port, kept

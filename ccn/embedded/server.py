@@ -1,0 +1,130 @@
+"""One PostgreSQL server process: how it is started, with which settings, and when it counts as ready.
+
+Separate from the story in `postgres`, which decides when: this is what it hands to the supervision, the
+same for the first start and for every one after a death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import struct
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ccn.embedded import child, failures, folder, ports, postmaster
+from ccn.embedded.binaries import Installation
+from ccn.embedded.child import Child
+from ccn.embedded.folder import Folder
+
+# Fast shutdown first: it disconnects everybody and writes a checkpoint. Then immediate: recovery at the
+# next start.
+STOP = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))
+POLL_S = 0.01
+_READY_TIMEOUT_S = 300.0
+_ANSWER_TIMEOUT_S = 5.0
+
+
+@dataclass(slots=True)
+class Server:
+    """What one server is started with; `_since` is where its words begin in the log."""
+
+    where: Folder
+    programs: Installation
+    port: int
+    socket: Path | None
+    fsync: bool
+    _since: int = field(default=0, init=False)
+
+    def start(self) -> Child:
+        """Start it. Whoever calls this awaits `ready`."""
+        where = self.where
+        postmaster.forget_stale(where.pgdata)
+        with folder.usable(where.data):
+            folder.rotate(where.log)
+            folder.replace(where.settings, settings(fsync=self.fsync), 0o644)
+            self._since = failures.size(where.log)
+        return child.start(
+            self._command(),
+            death_signal=signal.SIGINT,
+            account=where.account,
+            output=where.log,
+            env=child.bare_environment(),
+            cwd=Path("/"),
+        )
+
+    async def ready(self, process: Child) -> None:
+        """Wait until it answers. Recovery after a crash takes as long as it takes, within reason."""
+        until = time.monotonic() + _READY_TIMEOUT_S
+        while not await self._answers(process):
+            code, late = process.code, time.monotonic() > until
+            if code is not None or late:
+                how = f"not ready after {_READY_TIMEOUT_S:.0f} s" if code is None else child.described(code)
+                what = f"PostgreSQL {self.programs.version} did not start on {self.where.pgdata}: {how}"
+                raise failures.explained(what, self.where.log, self._since)
+            await asyncio.sleep(POLL_S)
+
+    def _command(self) -> list[str | Path]:
+        """What `ALTER SYSTEM` must not change stands on the command line, the rest in our file."""
+        fixed = {
+            "config_file": self.where.settings,
+            "listen_addresses": ports.HOST,
+            "port": self.port,
+            "unix_socket_directories": _quoted(self.socket) if self.socket else "",
+        }
+        options = [part for name, value in fixed.items() for part in ("-c", f"{name}={value}")]
+        return [self.programs.bin / "postgres", "-D", self.where.pgdata, *options]
+
+    async def _answers(self, process: Child) -> bool:
+        """Whether this very server says that it is ready, and answers a client."""
+        told = postmaster.read(self.where.pgdata)
+        if told is None or told.pid != process.pid or not told.ready:
+            return False
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            return await asyncio.wait_for(_asks_for_the_password(self.port), _ANSWER_TIMEOUT_S)
+        return False
+
+
+def settings(*, fsync: bool) -> str:
+    """Our settings file; what initdb found out about the machine comes first, from its own file."""
+    return f"""\
+# Written by CCN at every start: changes here are lost. Put yours in with ALTER SYSTEM, which comes last.
+include_if_exists 'pgdata/postgresql.conf'
+fsync = {"on" if fsync else "off"}
+max_connections = 100
+shared_buffers = 128MB
+wal_level = replica
+max_wal_size = 512MB
+min_wal_size = 80MB
+password_encryption = scram-sha-256
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_destination = stderr
+logging_collector = off
+log_line_prefix = '%m [%p] '
+log_checkpoints = off
+# What a statement did wrong is told to its caller. In a log, its text and values would be content.
+log_min_messages = log
+log_min_error_statement = panic
+jit = off
+"""
+
+
+def _quoted(path: Path) -> str:
+    """A list of one folder, whatever its name holds."""
+    return '"' + str(path).replace('"', '""') + '"'
+
+
+async def _asks_for_the_password(port: int) -> bool:
+    """Begin to log in, and leave: 'R' is the server's request for authentication, 'E' an error."""
+    reader, writer = await asyncio.open_connection(ports.HOST, port)
+    try:
+        body = struct.pack("!i", 196_608) + b"user\0ccn\0database\0ccn\0\0"
+        writer.write(struct.pack("!i", len(body) + 4) + body)
+        return await reader.readexactly(1) == b"R"
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()

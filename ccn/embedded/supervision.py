@@ -1,0 +1,197 @@
+"""Keep one child running: start it again with growing pauses when it dies, stop it within a deadline.
+
+Separate because a node, PostgreSQL and etcd need the same patience and the same reports. It decides when;
+what is started, and when it counts as ready, the caller says. Events and lines go to callbacks, which must
+neither block nor fail: the caller puts names in front and prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from ccn import errors
+from ccn.embedded import child
+from ccn.embedded.child import Child
+
+# A grandchild may hold the pipe open after the child has gone; nobody waits for it longer than this.
+_LAST_LINES_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The child runs and is ready."""
+
+    service: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.service} started, pid {self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The child ended, `wanted` or by itself."""
+
+    service: str
+    pid: int
+    reason: str
+    lived_s: float
+    wanted: bool
+
+    def __str__(self) -> str:
+        how = "stopped" if self.wanted else "died"
+        return f"{self.service} {how} after {self.lived_s:.1f} s, pid {self.pid}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """The child will be started again after a pause; `attempt` counts from 1 since it last stayed up."""
+
+    service: str
+    reason: str
+    attempt: int
+    delay_s: float
+
+    def __str__(self) -> str:
+        return f"{self.service} starts again in {self.delay_s:.1f} s, attempt {self.attempt}: {self.reason}"
+
+
+Event = Started | Exited | Restarting
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between starts: doubling from `first_s` to `cap_s`, and anew once it ran for `steady_s`."""
+
+    first_s: float = 0.1
+    cap_s: float = 10.0
+    steady_s: float = 30.0
+
+    def delay_s(self, attempt: int) -> float:
+        """The pause before the start number `attempt`, counted from 1."""
+        return float(min(self.cap_s, self.first_s * 2 ** min(attempt - 1, 32)))
+
+
+@asynccontextmanager
+async def kept(
+    service: str,
+    start: Callable[[], Child],
+    *,
+    ready: Callable[[Child], Awaitable[None]] | None = None,
+    stop: tuple[child.Step, ...] = ((signal.SIGTERM, 10.0),),
+    backoff: Backoff = Backoff(),
+    on_event: Callable[[Event], None] = lambda _: None,
+    on_line: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Kept]:
+    """Start the child, wait until it is ready, and keep it running until the block ends.
+
+    A first start that fails is raised; later ones are reported, and tried again. `ready` has its own
+    deadline and raises an `EmbeddedFailed`. After the block the child is gone.
+    """
+    running = Kept(service, start, ready, stop=stop, backoff=backoff, on_event=on_event, on_line=on_line)
+    try:
+        await running.begin()
+        keeper = asyncio.create_task(running.keep(), name=f"keep {service}")
+        try:
+            yield running
+        finally:
+            keeper.cancel()
+            # A callback that failed ended the keeper; its error is raised here, after the child is gone.
+            with suppress(asyncio.CancelledError):
+                await keeper
+    finally:
+        await running.end("asked to")
+
+
+class Kept:
+    """The child that is kept running."""
+
+    def __init__(
+        self,
+        service: str,
+        start: Callable[[], Child],
+        ready: Callable[[Child], Awaitable[None]] | None,
+        *,
+        stop: tuple[child.Step, ...],
+        backoff: Backoff,
+        on_event: Callable[[Event], None],
+        on_line: Callable[[str], None],
+    ) -> None:
+        self._service, self._start, self._ready, self._stop = service, start, ready, stop
+        self._backoff, self._on_event, self._on_line = backoff, on_event, on_line
+        self._child: Child | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._since = time.monotonic()
+        self._pid = 0
+
+    @property
+    def pid(self) -> int:
+        """The process id of the child that runs, or ran last."""
+        return self._pid
+
+    async def begin(self) -> None:
+        """Start the child and wait until it is ready; whoever calls this calls `end` too."""
+        self._child = self._start()
+        self._pid, self._since = self._child.pid, time.monotonic()
+        self._reading = asyncio.create_task(self._read(self._child), name=f"read {self._service}")
+        if self._ready is not None:
+            await self._ready(self._child)
+        self._on_event(Started(self._service, self._pid))
+
+    async def keep(self) -> None:
+        """Wait for the child to end and start it again, for ever."""
+        attempt = 0
+        while True:
+            reason = await self._ended()
+            if self._lived_s() >= self._backoff.steady_s:
+                attempt = 0
+            while True:
+                attempt += 1
+                delay_s = self._backoff.delay_s(attempt)
+                self._on_event(Restarting(self._service, reason, attempt, delay_s))
+                await asyncio.sleep(delay_s)
+                try:
+                    await self.begin()
+                except errors.EmbeddedFailed as failed:
+                    reason = str(failed)
+                    await self.end("not ready")
+                else:
+                    break
+
+    async def end(self, why: str) -> None:
+        """Stop the child, if there is one, and read what it still has to say."""
+        ended, self._child = self._child, None
+        if ended is None:
+            return
+        wanted = ended.code is None
+        code = await ended.stop(*self._stop)
+        await self._last_lines()
+        reason = f"{why}, {child.described(code)}" if wanted else child.described(code)
+        self._on_event(Exited(self._service, ended.pid, reason, self._lived_s(), wanted))
+
+    async def _ended(self) -> str:
+        assert self._child is not None
+        code = await self._child.wait()
+        self._child = None
+        await self._last_lines()
+        reason = child.described(code)
+        self._on_event(Exited(self._service, self._pid, reason, self._lived_s(), wanted=False))
+        return reason
+
+    async def _read(self, running: Child) -> None:
+        async for line in running.lines():
+            self._on_line(line)
+
+    async def _last_lines(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reading, _LAST_LINES_TIMEOUT_S)
+
+    def _lived_s(self) -> float:
+        return time.monotonic() - self._since
