@@ -22,7 +22,7 @@ from ccn.etcd.endpoint import METADATA
 from ccn.etcd.entry import Change, Snapshot
 
 PATIENCE_S = 5.0
-PAUSE_S = 0.1
+PAUSE_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,8 @@ async def _stream(client: Client, prefix: str, start: int) -> AsyncGenerator[tup
                     )
                 if answer.canceled:
                     raise errors.CoordinationUnavailable(f"etcd cancelled a watch: {answer.cancel_reason}")
-                yield tuple(entry.change(event) for event in answer.events)
+                if not answer.created:  # which says nothing about whether it will stay open
+                    yield tuple(entry.change(event) for event in answer.events)
     except errors.CoordinationUnavailable as failed:
         client.leave(server, failed)
         raise

@@ -128,7 +128,7 @@ class Client:
 
     def leave(self, server: Endpoint, reason: object) -> None:
         """Prefer the next server from now on, unless another call already moved on."""
-        if self._servers[self._first] is server:
+        if len(self._servers) > 1 and self._servers[self._first] is server:
             self._first = (self._first + 1) % len(self._servers)
             log.info("etcd server left", endpoint=server.address, reason=str(reason))
 

@@ -97,24 +97,22 @@ class Session:
 
     async def keep(self) -> None:
         """Renew the lease until it is lost, or may be: the life of the session's own task."""
+        clock = asyncio.get_running_loop().time
         try:
             async with asyncio.timeout_at(self._deadline) as limit:
-                while seconds := await self._renewed():
-                    limit.reschedule(self._deadline)
-                    await asyncio.sleep(seconds)
+                while True:
+                    sent_at, pause_s = clock(), RETRY_S
+                    with contextlib.suppress(errors.CoordinationUnavailable):
+                        ttl_s = await self.client.keep(self.lease)
+                        if ttl_s == 0:
+                            break
+                        # From sending: etcd cannot have begun to count any earlier.
+                        self._deadline = sent_at + ttl_s * (1 - MARGIN)
+                        limit.reschedule(self._deadline)
+                        pause_s = self._keepalive_s
+                    await asyncio.sleep(sent_at + pause_s - clock())
             self.end("etcd does not know the lease any more")
         except TimeoutError:
             self.end("no keepalive was answered in time")
         except Exception as failed:  # noqa: BLE001 the root of a task: whatever stops it ends the session
             self.end(f"{type(failed).__name__}: {failed}")
-
-    async def _renewed(self) -> float:
-        """Send one keepalive. Seconds until the next one is due, 0 when the lease is gone."""
-        sent_at = asyncio.get_running_loop().time()
-        try:
-            ttl_s = await self.client.keep(self.lease)
-        except errors.CoordinationUnavailable:
-            return RETRY_S
-        # Counted from sending: etcd cannot have counted from any earlier moment.
-        self._deadline = sent_at + ttl_s * (1 - MARGIN)
-        return self._keepalive_s if ttl_s else 0.0

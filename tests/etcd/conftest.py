@@ -149,9 +149,13 @@ class Proxy:
             yield self
         finally:
             server.close()
-            for task in list(self._tasks):
-                task.cancel()
+            self.cut()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Close every connection; new ones are served."""
+        for task in list(self._tasks):
+            task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_etcd = await asyncio.open_connection(self.host, self.port)
@@ -170,9 +174,8 @@ class Proxy:
     async def _answers(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError), contextlib.closing(target):
             while data := await source.read(65_536):
-                await asyncio.sleep(self.delay_answers_s)
                 if not self.lose_answers:
-                    target.write(data)
+                    asyncio.get_running_loop().call_later(self.delay_answers_s, target.write, data)
 
 
 @contextlib.contextmanager

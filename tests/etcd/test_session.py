@@ -1,0 +1,186 @@
+"""The signal that a session ended comes before etcd can have dropped the lease, and it always comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ccn import errors
+from ccn.etcd import changes, client, session
+
+if TYPE_CHECKING:
+    from tests.etcd.conftest import Proxy, Server
+
+    ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
+
+TTL_S = 2.0
+QUICK = {"ttl_s": TTL_S, "keepalive_s": 0.5}
+
+
+async def _ended(watched: session.Session, within_s: float = 10) -> float:
+    async with asyncio.timeout(within_s):
+        await watched.ended.wait()
+    assert not watched.alive
+    with pytest.raises(errors.LeaseLost, match=watched.reason):
+        watched.check()
+    return asyncio.get_running_loop().time()
+
+
+async def _gone(watcher: client.Client, prefix: str) -> float:
+    async with (
+        asyncio.timeout(10),
+        contextlib.aclosing(changes.view(watcher, prefix)) as snapshots,
+    ):
+        async for snapshot in snapshots:
+            if not snapshot.entries:
+                break
+    return asyncio.get_running_loop().time()
+
+
+async def test_a_session_outlives_its_ttl_and_closing_it_frees_its_keys_at_once(
+    calm: client.Client, prefix: str
+) -> None:
+    async with session.opened(calm, **QUICK) as held:
+        await calm.put(prefix, b"", lease=held.lease, if_modified=0)
+        await asyncio.sleep(TTL_S + 0.7)
+        held.check()
+        assert await calm.get(prefix)
+    assert await calm.get(prefix) is None
+    assert held.reason == "closed"
+    assert held.ended.is_set()
+
+
+async def test_the_signal_comes_before_etcd_drops_the_lease(
+    etcd: Server, proxy_to: ProxyTo, prefix: str
+) -> None:
+    async with (
+        proxy_to(etcd) as proxy,
+        client.opened([proxy.endpoint]) as cut_off,
+        client.opened([etcd.endpoint]) as watcher,
+        session.opened(cut_off, **QUICK) as held,
+    ):
+        await cut_off.put(prefix, b"", lease=held.lease, if_modified=0)
+        gone = asyncio.create_task(_gone(watcher, prefix))
+        await asyncio.sleep(0.7)
+        proxy.lose_requests = True
+        ended_at = await _ended(held)
+        assert ended_at < await gone
+        assert held.reason == "no keepalive was answered in time"
+
+
+async def test_time_counts_from_sending_a_keepalive_not_from_its_answer(
+    etcd: Server, proxy_to: ProxyTo
+) -> None:
+    async with (
+        proxy_to(etcd) as proxy,
+        client.opened([proxy.endpoint], deadline_s=1.5) as slow,
+        session.opened(slow, **QUICK) as held,
+    ):
+        proxy.delay_answers_s = 0.5
+        await asyncio.sleep(2)
+        held.check()
+        proxy.lose_requests = True
+        last_request_at = proxy.last_request_at
+        assert await _ended(held) < last_request_at + TTL_S
+
+
+async def test_a_frozen_etcd_ends_the_session_within_its_ttl(etcd: Server) -> None:
+    async with client.opened([etcd.endpoint]) as caller, session.opened(caller, **QUICK) as held:
+        etcd.freeze()
+        froze_at = asyncio.get_running_loop().time()
+        assert await _ended(held) < froze_at + TTL_S
+
+
+async def test_a_session_survives_an_etcd_that_is_away_for_less_than_the_ttl(etcd: Server) -> None:
+    async with client.opened([etcd.endpoint]) as caller, session.opened(caller, **QUICK) as held:
+        await asyncio.sleep(0.1)
+        etcd.freeze()
+        await asyncio.sleep(TTL_S / 2)
+        etcd.thaw()
+        await asyncio.sleep(TTL_S)
+        held.check()
+
+
+async def test_a_session_survives_the_loss_of_the_server_it_talks_to(cluster: list[Server]) -> None:
+    leader, other, lost = cluster
+    endpoints = [lost.endpoint, leader.endpoint, other.endpoint]
+    async with client.opened(endpoints) as caller, session.opened(caller, **QUICK) as held:
+        lost.kill()
+        await asyncio.sleep(TTL_S * 1.2)
+        held.check()
+
+
+async def test_a_session_survives_a_change_of_etcd_leader(cluster: list[Server]) -> None:
+    endpoints = [server.endpoint for server in cluster]
+    async with client.opened(endpoints) as caller, session.opened(caller) as held:
+        await caller.put("/held", b"", lease=held.lease, if_modified=0)
+        cluster[0].freeze()
+        await asyncio.sleep(6)
+        held.check()
+        assert await caller.get("/held")
+
+
+async def test_a_lease_that_somebody_revoked_ends_the_session_with_the_next_keepalive(
+    calm: client.Client,
+) -> None:
+    async with session.opened(calm, **QUICK) as held:
+        await calm.revoke(held.lease)
+        await _ended(held, within_s=1)
+        assert held.reason == "etcd does not know the lease any more"
+
+
+async def test_a_wiped_etcd_ends_the_session(etcd: Server) -> None:
+    async with client.opened([etcd.endpoint]) as caller, session.opened(caller, **QUICK) as held:
+        etcd.wipe()
+        await _ended(held)
+
+
+async def test_work_during_a_session_is_stopped_when_the_session_ends(calm: client.Client) -> None:
+    stopped = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.set()
+
+    async with session.opened(calm, **QUICK) as held:
+        assert await held.during(asyncio.sleep(0, "done")) == "done"
+        working = asyncio.create_task(held.during(work()))
+        await asyncio.sleep(0.05)
+        await calm.revoke(held.lease)
+        with pytest.raises(errors.LeaseLost):
+            await asyncio.wait_for(working, 2)
+        assert stopped.is_set()
+        with pytest.raises(errors.LeaseLost):
+            await held.during(asyncio.sleep(0))
+
+
+async def test_a_blocked_process_knows_afterwards_that_its_time_is_over(etcd: Server) -> None:
+    async with client.opened([etcd.endpoint]) as caller, session.opened(caller, **QUICK) as held:
+        await asyncio.sleep(0.1)
+        etcd.freeze()
+        time.sleep(TTL_S)
+        # The signal has had no chance to fire yet; the clock tells.
+        assert not held.alive
+        with pytest.raises(errors.LeaseLost):
+            held.check()
+
+
+async def test_without_etcd_no_session_opens(closed_endpoint: str) -> None:
+    async with client.opened([closed_endpoint]) as caller:
+        with pytest.raises(errors.CoordinationUnavailable):
+            async with session.opened(caller):
+                raise AssertionError("opened")
+
+
+async def test_a_keepalive_slower_than_the_ttl_is_refused(calm: client.Client) -> None:
+    with pytest.raises(errors.SettingsInvalid, match="every 9"):
+        async with session.opened(calm, ttl_s=5, keepalive_s=9):
+            raise AssertionError("opened")
