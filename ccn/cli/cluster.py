@@ -1,0 +1,218 @@
+"""A whole cluster on this machine, from nothing to "ready" to "stopped". `Cluster.run` is the story.
+
+Ctrl-C stops in order; a second one hurries. Whatever happens to this process, the kernel ends what it
+started (see `ccn.embedded.child`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccn import settings
+from ccn.cli import journal, lines, nodes, place, ports, summary, up
+from ccn.cli.screen import Screen
+from ccn.embedded import etcd, postgres, supervision
+from ccn.embedded.etcd import Etcd
+from ccn.embedded.postgres import Postgres
+from ccn.store import migrate
+
+DEFAULT_PORT = up.DEFAULT_PORT
+_STOP_DEADLINE_S = 45.0
+_HURRIED_DEADLINE_S = 5.0
+_MARGIN_S = 3.0
+_ECHO_S = 0.5  # timeout(1) and some shells send the same signal to us and to our group
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for."""
+
+    nodes: int
+    data: Path | None
+    ephemeral: bool
+    port: int | None
+    as_json: bool
+
+
+def run(wish: Wish) -> int:
+    """Start it, keep it running until a signal, stop it; the exit code."""
+    reading = settings.here()
+    with _screen(sys.stderr if wish.as_json else sys.stdout) as shown:
+        for name in reading.ignored:
+            shown.say(f"{name} is no setting and has no effect")
+        if {"default"} != {reading.origin("database", "url"), reading.origin("etcd", "endpoints")}:
+            shown.say("the database and etcd that the settings name are left alone: ccn up brings its own")
+        return asyncio.run(_until_signal(Cluster(wish, reading.settings, shown)))
+
+
+async def _until_signal(cluster: Cluster) -> int:
+    running = asyncio.create_task(cluster.run(), name="cluster")
+    with _signals(lambda: cluster.stop(running)):
+        try:
+            await running
+        except asyncio.CancelledError:
+            cluster.shown.say("stopped")
+    return 0 if cluster.was_ready else 130
+
+
+class Cluster:
+    """One local cluster's life."""
+
+    def __init__(self, wish: Wish, chosen: settings.Settings, shown: Screen) -> None:
+        self.shown = shown
+        self.was_ready = False
+        self._wish, self._chosen = wish, chosen
+        self._nodes = nodes.Running()
+        self._began = time.monotonic()
+        self._stopping_since: float | None = None
+
+    async def run(self) -> None:
+        """Hold a folder and ports; start the services, the schema and the nodes; tell; wait."""
+        wish = self._wish
+        with (
+            place.temporary() if wish.ephemeral else place.kept(wish.data) as where,
+            ports.held(wish.nodes, wish.port, DEFAULT_PORT) as held,
+            self._journal(where) as said,
+        ):
+            if held.notice:
+                self.shown.say(held.notice)
+            self.shown.say(f"starting PostgreSQL, etcd and {_counted(wish.nodes)} on {where.data}")
+            async with self._services(where, said) as (database, coordination):
+                await migrate.apply(database.url)
+                wanted = self._wanted(where, held.doors, database, coordination)
+
+                def record() -> place.ClusterAt:
+                    at = self._at(wanted, database, coordination)
+                    where.write(at)
+                    return at
+
+                patience_s = self._chosen.node.shutdown_timeout_s + _MARGIN_S
+                async with nodes.kept(wanted, patience_s, said, record) as self._nodes:
+                    self._announce(record(), where, database)
+                    await asyncio.Event().wait()
+
+    def stop(self, running: asyncio.Task[None]) -> None:
+        """Once: in order, within a deadline. Again: at once. What is late is left to the kernel."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._stopping_since is None:
+            self._stopping_since = now
+            self.shown.say("stopping (Ctrl-C again to hurry)")
+            loop.call_later(_STOP_DEADLINE_S, self._give_up)
+        elif now - self._stopping_since > _ECHO_S:
+            self._nodes.hurry()
+            loop.call_later(_HURRIED_DEADLINE_S, self._give_up)
+        else:
+            return
+        running.cancel()
+
+    def _give_up(self) -> None:
+        self.shown.say("something does not stop; leaving it to the kernel, which ends it with this process")
+        self.shown.close()
+        os._exit(1)
+
+    @contextmanager
+    def _journal(self, where: place.Place) -> Iterator[journal.Journal]:
+        stream = sys.stderr if self._wish.as_json else sys.stdout
+        said = journal.Journal(
+            where.logs,
+            self.shown.say,
+            colour=stream is not None and lines.colours(stream),
+            raw=self._chosen.log.format == "json",
+            width=max(map(len, ("postgres", *_names(self._wish.nodes)))),
+        )
+        try:
+            yield said
+        finally:
+            said.close()
+
+    @asynccontextmanager
+    async def _services(
+        self, where: place.Place, said: journal.Journal
+    ) -> AsyncIterator[tuple[Postgres, Etcd]]:
+        def report(event: supervision.Event) -> None:
+            if not getattr(event, "wanted", not self.was_ready):
+                said.note(
+                    event.service, "info" if isinstance(event, supervision.Started) else "error", str(event)
+                )
+
+        chosen, data = self._chosen, where.data / "postgres"
+        async with (
+            postgres.running(
+                data, bin=chosen.pg.bin, ephemeral=self._wish.ephemeral, on_event=report
+            ) as database,
+            etcd.running(bin=chosen.etcd.bin, on_event=report) as coordination,
+        ):
+            yield database, coordination
+
+    def _wanted(
+        self, where: place.Place, doors: Sequence[ports.Doors], database: Postgres, coordination: Etcd
+    ) -> list[nodes.Node]:
+        return [
+            nodes.Node(
+                name,
+                each,
+                nodes.environment(name, each, database.url, coordination.endpoints, where.state(name)),
+            )
+            for name, each in zip(_names(self._wish.nodes), doors, strict=True)
+        ]
+
+    def _at(self, wanted: Sequence[nodes.Node], database: Postgres, coordination: Etcd) -> place.ClusterAt:
+        return place.ClusterAt(
+            tuple(
+                place.NodeAt(node.id, self._nodes.pids[node.id], node.doors.url, node.doors.target)
+                for node in wanted
+            ),
+            database.url,
+            coordination.endpoints,
+        )
+
+    def _announce(self, at: place.ClusterAt, where: place.Place, database: Postgres) -> None:
+        self.was_ready = True
+        if self._wish.as_json:
+            with _screen(sys.stdout) as result:
+                result.say(at.as_json())
+        else:
+            took_s = time.monotonic() - self._began
+            self.shown.say(summary.text(at, where, database.version, took_s, lines.colours(sys.stdout)))
+
+
+@contextmanager
+def _screen(stream: object) -> Iterator[Screen]:
+    screen = Screen(stream)  # type: ignore[arg-type]
+    try:
+        yield screen
+    finally:
+        screen.close()
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """A lost terminal stops the cluster too, unless the user said otherwise (nohup)."""
+    loop = asyncio.get_running_loop()
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    for number in heard:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in heard:
+            loop.remove_signal_handler(number)
+
+
+def _names(count: int) -> list[str]:
+    return [f"node-{number}" for number in range(1, count + 1)]
+
+
+def _counted(count: int) -> str:
+    return "one node" if count == 1 else f"{count} nodes"

@@ -1,0 +1,153 @@
+"""The folder of a local cluster: where it is, who holds it, and what lies there.
+
+    DATA/lock           held by the `ccn up` that runs on it; the kernel lets go when that process dies
+         cluster.json   where everything listens, while it runs (0600: it holds the database's password)
+         logs/          one bounded file per node
+         nodes/         what each node keeps for itself
+         postgres/      the embedded database
+
+A temporary folder looks the same, but nobody else can know its name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+from ccn import errors
+from ccn.embedded import folder, scratch
+
+_TEMPORARY = "up"
+_LOCK_ATTEMPTS = 5
+_BETWEEN_ATTEMPTS_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAt:
+    """Where a node is."""
+
+    id: str
+    pid: int
+    http: str
+    grpc: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterAt:
+    """Where a local cluster is: what `--json` prints and cluster.json keeps."""
+
+    nodes: tuple[NodeAt, ...]
+    database_url: str
+    etcd_endpoints: tuple[str, ...]
+
+    def as_json(self, **more: object) -> str:
+        """One line."""
+        return json.dumps({**asdict(self), **more}, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder that this process holds."""
+
+    data: Path
+
+    @property
+    def record(self) -> Path:
+        """cluster.json."""
+        return self.data / "cluster.json"
+
+    @property
+    def logs(self) -> Path:
+        """The logs of the nodes."""
+        return self.data / "logs"
+
+    def state(self, node: str) -> Path:
+        """What one node keeps for itself."""
+        made = self.data / "nodes" / node
+        with folder.usable(self.data):
+            made.parent.mkdir(mode=0o700, exist_ok=True)
+            made.mkdir(mode=0o700, exist_ok=True)
+        return made
+
+    def write(self, at: ClusterAt) -> None:
+        """Let other commands find the cluster."""
+        folder.replace(self.record, at.as_json(data=str(self.data), pid=os.getpid()) + "\n", 0o600)
+
+
+@contextmanager
+def kept(data: Path | None) -> Iterator[Place]:
+    """Hold `data`, or the user's folder, for a cluster that is to stay."""
+    scratch.sweep(_TEMPORARY, Path(tempfile.gettempdir()))
+    chosen = (data or platformdirs.user_data_path("ccn", appauthor=False)).expanduser().absolute()
+    with folder.usable(chosen):
+        chosen.mkdir(mode=_mode(), parents=True, exist_ok=True)
+        locked = _locked(chosen)
+    try:
+        if locked is None:
+            raise errors.AlreadyRunning(_who(chosen))
+        yield _prepared(chosen)
+    finally:
+        _release(chosen, locked)
+
+
+@contextmanager
+def temporary() -> Iterator[Place]:
+    """A folder that is removed at the end, or by the next start if this process is killed."""
+    with scratch.folder(_TEMPORARY) as made:
+        made.chmod(_mode())
+        yield _prepared(made)
+
+
+def _who(data: Path) -> str:
+    """Words about the cluster that holds `data`, from its record if it has one already."""
+    advice = "Use it, stop it first, or choose another folder with --data."
+    try:
+        found = json.loads((data / "cluster.json").read_text())
+        return f"a cluster runs on {data}: pid {found['pid']}, {found['nodes'][0]['http']}. {advice}"
+    except (OSError, ValueError, LookupError):
+        pid = (data / "lock").read_text().strip() or "unknown"
+        return f"a cluster is starting on {data}: pid {pid}. {advice}"
+
+
+def _locked(data: Path) -> int | None:
+    """The open lock of `data`, or None while somebody else holds it (whoever merely looks is quick)."""
+    opened = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    for attempt in range(_LOCK_ATTEMPTS):
+        if attempt:
+            time.sleep(_BETWEEN_ATTEMPTS_S)
+        with suppress(BlockingIOError):
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(opened, 0)
+            os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
+            return opened
+    os.close(opened)
+    return None
+
+
+def _release(data: Path, locked: int | None) -> None:
+    if locked is not None:
+        with suppress(OSError):
+            (data / "cluster.json").unlink(missing_ok=True)
+        os.close(locked)
+
+
+def _prepared(data: Path) -> Place:
+    place = Place(data)
+    with folder.usable(data):
+        place.record.unlink(missing_ok=True)  # of a start that was killed: we hold the lock
+        place.logs.mkdir(mode=0o700, exist_ok=True)
+    return place
+
+
+def _mode() -> int:
+    """Root hands the database to another account, which has to get through; it cannot look around."""
+    return 0o700 if os.geteuid() else 0o711
