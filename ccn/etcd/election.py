@@ -20,6 +20,7 @@ from ccn.etcd.entry import Entry, Snapshot
 from ccn.etcd.session import Session
 
 PREFIX = "/ccn/leader/"
+ATTEMPTS = 3
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,8 @@ class Leadership:
 
 
 async def campaign(session: Session, node: NodeId, *, prefix: str = PREFIX) -> Leadership:
-    """Queue up and wait until every older candidate is gone. Ends with `LeaseLost` when the session does.
+    """Queue up and wait until every older candidate is gone. Ends with `LeaseLost` when the session does
+    or the place is deleted.
 
     Whatever stops the wait takes the place back. Where even that fails, the place stays in the queue until
     the lease ends: campaign again (the same place is found) or close the session.
@@ -53,19 +55,17 @@ async def campaign(session: Session, node: NodeId, *, prefix: str = PREFIX) -> L
         await session.during(_until_first(session.client, prefix, place))
     except BaseException:
         if session.alive:
-            await _withdraw(session.client, key)
+            try:
+                await _leave(session.client, key)
+            except errors.CCNError as failed:
+                log.warning("etcd election place not taken back", key=key, reason=str(failed))
         raise
     return Leadership(session, key, place.created)
 
 
 async def resign(leadership: Leadership) -> None:
     """Stop leading at once. After `OutcomeUnknown` the key may still stand; closing the session ends it."""
-    client = leadership.session.client
-    try:
-        await client.delete(leadership.key, if_modified=leadership.revision)
-    except errors.OutcomeUnknown:
-        if await client.get(leadership.key) is not None:
-            raise
+    await _leave(leadership.session.client, leadership.key)
 
 
 async def observe(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[Leader | None]:
@@ -80,30 +80,32 @@ async def observe(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[Lea
 
 
 async def _enter(session: Session, key: str, node: NodeId) -> Entry:
-    session.check()
-    with contextlib.suppress(errors.OutcomeUnknown):
-        await session.client.put(key, node.encode(), lease=session.lease, if_modified=0)
-    place = await session.client.get(key)
-    if place is None:
-        raise errors.OutcomeUnknown("the place in the election may or may not come to stand")
-    return place
+    for _ in range(ATTEMPTS):
+        session.check()
+        if place := await session.client.get(key):
+            return place
+        with contextlib.suppress(errors.OutcomeUnknown):
+            await session.client.put(key, node.encode(), lease=session.lease, if_modified=0)
+    raise errors.OutcomeUnknown(f"node {node} may or may not have a place in the election")
+
+
+async def _leave(client: Client, key: str) -> None:
+    for _ in range(ATTEMPTS):
+        place = await client.get(key)
+        if place is None:
+            return
+        with contextlib.suppress(errors.OutcomeUnknown):
+            await client.delete(key, if_modified=place.modified)
+    raise errors.OutcomeUnknown(f"the place {key} in the election may or may not stand")
 
 
 async def _until_first(client: Client, prefix: str, place: Entry) -> None:
     async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
         async for snapshot in snapshots:
             if place not in snapshot.entries:
-                raise errors.LeaseLost("this node's place in the election was taken away")
+                raise errors.LeaseLost("this node's place in the election is gone, as when its lease ends")
             if place == _oldest(snapshot):
                 return
-
-
-async def _withdraw(client: Client, key: str) -> None:
-    try:
-        if place := await client.get(key):
-            await client.delete(key, if_modified=place.modified)
-    except errors.CCNError as failed:
-        log.warning("etcd election place not taken back", key=key, reason=str(failed))
 
 
 def _oldest(snapshot: Snapshot) -> Entry | None:

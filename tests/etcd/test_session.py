@@ -118,10 +118,10 @@ async def test_a_session_survives_the_loss_of_the_server_it_talks_to(cluster: li
 
 async def test_a_session_survives_a_change_of_etcd_leader(cluster: list[Server]) -> None:
     endpoints = [server.endpoint for server in cluster]
-    async with client.opened(endpoints) as caller, session.opened(caller) as held:
+    async with client.opened(endpoints) as caller, session.opened(caller, ttl_s=3, keepalive_s=0.5) as held:
         await caller.put("/held", b"", lease=held.lease, if_modified=0)
         cluster[0].freeze()
-        await asyncio.sleep(6)
+        await asyncio.sleep(4)
         held.check()
         assert await caller.get("/held")
 

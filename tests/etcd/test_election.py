@@ -1,0 +1,219 @@
+"""One leader at a time, the oldest candidate first, and a dead one is replaced without help."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.etcd import client, election, session
+from ccn.etcd.election import Leader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.etcd.conftest import Proxy, Server
+
+    ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
+
+ONE, TWO, THREE = NodeId("one"), NodeId("two"), NodeId("three")
+TTL_S = 2.0
+QUICK = {"ttl_s": TTL_S, "keepalive_s": 0.5}
+
+
+async def _next(leaders: AsyncGenerator[Leader | None]) -> str | None:
+    async with asyncio.timeout(10):
+        leader = await anext(leaders)
+    return leader.node if leader else None
+
+
+async def _queued(caller: client.Client, prefix: str, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len((await caller.read(prefix)).entries) != count:
+            await asyncio.sleep(0.02)
+
+
+async def test_candidates_lead_in_the_order_in_which_they_came(calm: client.Client, prefix: str) -> None:
+    async with session.opened(calm) as a, session.opened(calm) as b, session.opened(calm) as c:
+        # The sessions' ids say nothing about the order: the later session comes first.
+        first = await election.campaign(c, ONE, prefix=prefix)
+        waiting_b = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+        await _queued(calm, prefix, 2)
+        waiting_a = asyncio.create_task(election.campaign(a, THREE, prefix=prefix))
+        await _queued(calm, prefix, 3)
+        assert not waiting_a.done()
+        assert not waiting_b.done()
+        async with contextlib.aclosing(election.observe(calm, prefix=prefix)) as leaders:
+            assert await _next(leaders) == ONE
+            await election.resign(first)
+            second = await asyncio.wait_for(waiting_b, 2)
+            assert await _next(leaders) == TWO
+            assert not waiting_a.done()
+            await election.resign(second)
+            third = await asyncio.wait_for(waiting_a, 2)
+            assert await _next(leaders) == THREE
+            await election.resign(third)
+            assert await _next(leaders) is None
+        assert first.revision < second.revision < third.revision
+
+
+async def test_resigning_hands_over_at_once(calm: client.Client, prefix: str) -> None:
+    async with session.opened(calm) as a, session.opened(calm) as b:
+        leading = await election.campaign(a, ONE, prefix=prefix)
+        waiting = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+        await _queued(calm, prefix, 2)
+        began = time.monotonic()
+        await election.resign(leading)
+        await waiting
+        assert time.monotonic() - began < 0.5
+        await election.resign(leading)  # a second time does nothing
+
+
+async def test_closing_the_session_of_a_leader_hands_over_at_once(calm: client.Client, prefix: str) -> None:
+    async with session.opened(calm) as b:
+        async with session.opened(calm) as a:
+            leading = await election.campaign(a, ONE, prefix=prefix)
+            waiting = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+            await _queued(calm, prefix, 2)
+        assert leading.session.ended.is_set()
+        await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_leader_that_is_killed_is_replaced_within_about_its_ttl(
+    calm_etcd: Server, calm: client.Client, prefix: str
+) -> None:
+    script = """
+        import asyncio, sys
+        from ccn.etcd import client, election, session
+
+        async def lead():
+            async with client.opened([sys.argv[1]]) as etcd:
+                async with session.opened(etcd, ttl_s=2, keepalive_s=0.5) as held:
+                    await election.campaign(held, "doomed", prefix=sys.argv[2])
+                    await asyncio.sleep(60)
+
+        asyncio.run(lead())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), calm_etcd.endpoint, prefix]
+    doomed = subprocess.Popen(command)
+    try:
+        await _queued(calm, prefix, 1)
+        async with session.opened(calm, **QUICK) as heir:
+            waiting = asyncio.create_task(election.campaign(heir, TWO, prefix=prefix))
+            await asyncio.sleep(TTL_S)
+            assert not waiting.done()
+            doomed.kill()
+            began = time.monotonic()
+            await asyncio.wait_for(waiting, 10)
+            # etcd looks for lapsed leases every half second.
+            assert time.monotonic() - began < TTL_S + 1
+            heir.check()
+    finally:
+        doomed.kill()
+        doomed.wait()
+
+
+async def test_a_leader_cut_off_from_etcd_has_stopped_before_another_leads(
+    calm_etcd: Server, calm: client.Client, proxy_to: ProxyTo, prefix: str
+) -> None:
+    async with (
+        proxy_to(calm_etcd) as proxy,
+        client.opened([proxy.endpoint]) as lonely,
+        session.opened(lonely, **QUICK) as old,
+        session.opened(calm, **QUICK) as new,
+    ):
+        leading = await election.campaign(old, ONE, prefix=prefix)
+        waiting = asyncio.create_task(election.campaign(new, TWO, prefix=prefix))
+        await _queued(calm, prefix, 2)
+        proxy.lose_requests = proxy.lose_answers = True
+        await asyncio.wait({waiting}, timeout=10)
+        assert waiting.done()
+        assert leading.session.ended.is_set()
+
+
+async def test_a_candidate_that_stops_waiting_takes_its_place_back(
+    calm: client.Client, prefix: str
+) -> None:
+    async with session.opened(calm) as a, session.opened(calm) as b:
+        leading = await election.campaign(a, ONE, prefix=prefix)
+        waiting = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+        await _queued(calm, prefix, 2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert [found.key for found in (await calm.read(prefix)).entries] == [leading.key]
+        b.check()
+
+
+async def test_a_candidate_whose_session_ends_stops_waiting(calm: client.Client, prefix: str) -> None:
+    async with session.opened(calm) as a, session.opened(calm, **QUICK) as b:
+        await election.campaign(a, ONE, prefix=prefix)
+        waiting = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+        await _queued(calm, prefix, 2)
+        await calm.revoke(b.lease)
+        with pytest.raises(errors.LeaseLost):
+            await asyncio.wait_for(waiting, 2)
+        with pytest.raises(errors.LeaseLost):
+            await election.campaign(b, TWO, prefix=prefix)
+
+
+async def test_a_candidate_whose_place_somebody_deletes_does_not_wait_for_ever(
+    calm: client.Client, prefix: str
+) -> None:
+    async with session.opened(calm) as a, session.opened(calm) as b:
+        await election.campaign(a, ONE, prefix=prefix)
+        waiting = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+        await _queued(calm, prefix, 2)
+        key = f"{prefix}{b.lease:016x}"
+        async with asyncio.timeout(5):
+            while not waiting.done():
+                if mine := await calm.get(key):
+                    await calm.delete(key, if_modified=mine.modified)
+        with pytest.raises(errors.LeaseLost):
+            await waiting
+
+
+async def test_campaigning_again_with_the_same_session_finds_the_same_place(
+    calm: client.Client, prefix: str
+) -> None:
+    async with session.opened(calm) as a:
+        first = await election.campaign(a, ONE, prefix=prefix)
+        assert await election.campaign(a, ONE, prefix=prefix) == first
+
+
+async def test_a_place_whose_answer_was_lost_is_found_by_reading_again(
+    calm_etcd: Server, proxy_to: ProxyTo, prefix: str
+) -> None:
+    async with (
+        proxy_to(calm_etcd) as proxy,
+        client.opened([proxy.endpoint, calm_etcd.endpoint]) as unlucky,
+        session.opened(unlucky) as held,
+    ):
+        proxy.lose_answers = True
+        leading = await election.campaign(held, ONE, prefix=prefix)
+        assert await unlucky.get(leading.key)
+
+
+async def test_an_election_outlives_the_loss_of_an_etcd_server(cluster: list[Server]) -> None:
+    etcd_leader, other, lost = (server.endpoint for server in cluster)
+    async with (
+        client.opened([lost, etcd_leader, other]) as caller,
+        session.opened(caller) as a,
+        session.opened(caller) as b,
+    ):
+        leading = await election.campaign(a, ONE)
+        waiting = asyncio.create_task(election.campaign(b, TWO))
+        await _queued(caller, election.PREFIX, 2)
+        cluster[2].freeze()
+        await election.resign(leading)
+        await asyncio.wait_for(waiting, 5)

@@ -1,0 +1,133 @@
+"""Over TLS the client trusts one authority and shows who it is.
+
+The authority is made here with the openssl command, which Debian brings along with its certificates.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ccn import errors
+from ccn.etcd import client, members, session
+from ccn.etcd.endpoint import Tls
+from ccn.etcd.entry import Written
+
+if TYPE_CHECKING:
+    from tests.etcd.conftest import Server
+
+    StartTls = Callable[[list[str]], Server]
+
+
+class Authority:
+    """A certificate authority of this test."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self._request("ca", "-subj", "/CN=test authority")
+
+    @property
+    def certificate(self) -> bytes:
+        return (self.folder / "ca.pem").read_bytes()
+
+    def issue(self, name: str, address: str = "127.0.0.1") -> tuple[Path, Path]:
+        """A certificate for `address` and its key."""
+        by = ("-CA", str(self.folder / "ca.pem"), "-CAkey", str(self.folder / "ca.key"))
+        extensions = (f"subjectAltName=IP:{address}", "basicConstraints=critical,CA:FALSE")
+        self._request(
+            name, *by, "-subj", f"/CN={name}", *(part for text in extensions for part in ("-addext", text))
+        )
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+
+    def identity(self, name: str) -> Tls:
+        """What a client of this authority is given."""
+        certificate, key = self.issue(name)
+        return Tls(self.certificate, certificate.read_bytes(), key.read_bytes())
+
+    def _request(self, name: str, *options: str) -> None:
+        command = [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-days", "2", "-keyout", str(self.folder / f"{name}.key")),
+            *("-out", str(self.folder / f"{name}.pem"), *options),
+        ]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "authority")
+
+
+def _flags(authority: Authority, address: str = "127.0.0.1") -> list[str]:
+    certificate, key = authority.issue("server", address)
+    ca = str(authority.folder / "ca.pem")
+    return [
+        *("--cert-file", str(certificate), "--key-file", str(key)),
+        *("--client-cert-auth", "--trusted-ca-file", ca),
+    ]
+
+
+async def test_everything_works_over_mutual_tls(authority: Authority, start_tls_etcd: StartTls) -> None:
+    server = start_tls_etcd(_flags(authority))
+    async with (
+        client.opened([server.endpoint], tls=authority.identity("node-1")) as caller,
+        session.opened(caller) as held,
+    ):
+        assert isinstance(await caller.put("/a", b"1", lease=held.lease, if_modified=0), Written)
+        async for present in members.watch(caller):
+            assert present == ()
+            break
+
+
+async def test_who_shows_no_certificate_or_a_strangers_is_not_served(
+    authority: Authority, start_tls_etcd: StartTls, tmp_path: Path
+) -> None:
+    server = start_tls_etcd(_flags(authority))
+    stranger = Authority(tmp_path / "stranger").identity("node-1")
+    for tls in (
+        None,
+        Tls(authority.certificate),
+        Tls(authority.certificate, stranger.certificate, stranger.key),
+    ):
+        async with client.opened([server.endpoint], tls=tls) as caller:
+            with pytest.raises(errors.CoordinationUnavailable):
+                await caller.get("/a")
+            with pytest.raises((errors.CoordinationUnavailable, errors.OutcomeUnknown)):
+                await caller.put("/a", b"", lease=0, if_modified=0)
+
+
+async def test_a_server_of_another_authority_is_not_trusted(
+    authority: Authority, start_tls_etcd: StartTls, tmp_path: Path
+) -> None:
+    server = start_tls_etcd(_flags(Authority(tmp_path / "stranger")))
+    async with client.opened([server.endpoint], tls=authority.identity("node-1")) as caller:
+        with pytest.raises(errors.CoordinationUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await caller.get("/a")
+
+
+async def test_a_server_with_a_certificate_for_another_address_is_not_trusted(
+    authority: Authority, start_tls_etcd: StartTls
+) -> None:
+    server = start_tls_etcd(_flags(authority, address="127.0.0.2"))
+    async with client.opened([server.endpoint], tls=authority.identity("node-1")) as caller:
+        with pytest.raises(errors.CoordinationUnavailable):
+            await caller.get("/a")
+
+
+def test_a_private_key_is_never_shown() -> None:
+    assert "secret" not in repr(Tls(b"ca", b"certificate", b"secret"))
