@@ -100,11 +100,20 @@ def parse(body: bytes) -> dict[str, object]:
     raise errors.InputInvalid("these bytes are not canonical JSON")
 
 
+def digest(text: str) -> bytes:
+    """A hash from the hexadecimal form it has in canonical bytes."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise errors.InputInvalid(f"{text[:80]!r} is not a hash in hexadecimal") from None
+
+
 def _canonical_value(value: object) -> bool:
-    if isinstance(value, str) or value is None:
+    kind = type(value)  # exact types: True is an int, and an enum would be spelled by its value
+    if kind is str or value is None:
         return True
-    if isinstance(value, int):
-        return not isinstance(value, bool) and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
+    if kind is int:
+        return -INTEGER_LIMIT <= value <= INTEGER_LIMIT  # type: ignore[operator]  # it is an int
     return isinstance(value, (list, tuple)) and all(_canonical_value(item) for item in value)
 
 

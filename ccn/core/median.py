@@ -1,9 +1,10 @@
 """The lower weighted median of each axis, over integer vectors in which values may be missing.
 
 It is the smallest value that at least half of the weight lies at or below: always a value that somebody
-reported, and the same for every order of the rows. Under the crash model each row weighs one. Under the byzantine model
-each node weighs one on every axis, split over those of its rows that show the axis, so that a node cannot
-own the median by hosting most instances. Weights are compared as whole numbers; nothing here is a float.
+reported, and the same for every order of the rows. Under the crash model each row weighs one. Under the
+byzantine model each node weighs one on every axis, split over those of its rows that show the axis, so that
+a node cannot own the median by hosting most instances. Weights are compared as whole numbers; nothing here
+is a float.
 """
 
 from __future__ import annotations
@@ -24,14 +25,8 @@ _OWNER_BITS = 16
 
 def by_row(matrix: Matrix) -> tuple[int | None, ...]:
     """The median with every row of the same weight; None for an axis that nobody shows."""
-    rows, axes = matrix.shape
-    if not rows:
-        return (None,) * axes
     columns = np.sort(_columns(matrix), axis=1)
-    seen = (columns >= 0).sum(axis=1)
-    lower = np.minimum(rows - seen + (seen - 1) // 2, rows - 1)
-    values: list[int] = columns[np.arange(axes), lower].tolist()
-    return tuple(None if value < 0 else value for value in values)
+    return tuple(map(_lower, columns))
 
 
 def by_owner(matrix: Matrix, owners: npt.NDArray[np.int64]) -> tuple[int | None, ...]:
@@ -39,6 +34,11 @@ def by_owner(matrix: Matrix, owners: npt.NDArray[np.int64]) -> tuple[int | None,
     # Owner and value in one integer: a single sort keeps them together.
     keyed = np.sort(_columns(matrix).astype(np.int64) << _OWNER_BITS | owners, axis=1)
     return tuple(map(_middle, keyed))
+
+
+def _lower(column: npt.NDArray[np.int32]) -> int | None:
+    shown = column[np.searchsorted(column, 0) :]
+    return int(shown[(len(shown) - 1) // 2]) if len(shown) else None
 
 
 def _middle(keyed: npt.NDArray[np.int64]) -> int | None:

@@ -34,7 +34,7 @@ class Message:
 
 def check(content: str) -> str:
     """Refuse what PostgreSQL, JSON or a model could not hold, before anything is written."""
-    if not content.strip():
+    if not content or content.isspace():
         raise errors.InputInvalid("the message is empty")
     if len(content) > CONTENT_LIMIT:
         raise errors.InputInvalid(f"the message has {len(content)} characters of {CONTENT_LIMIT} allowed")

@@ -1,0 +1,97 @@
+"""A roster: the running instances of one character on one node, as packed bytes.
+
+A row is 88 bytes, big-endian: the instance's id (16), its host epoch (8), its vector (sixteen times 4, with
+-1 for an axis that could not be observed). Rows ascend by id, so one set of instances has one spelling.
+Ten thousand vectors travel, are hashed and become a matrix as they are, without an object for each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+import numpy as np
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.character import AXES, UNIT, Vector
+from ccn.core.ids import CharacterId, InstanceId
+from ccn.core.median import MISSING, Matrix
+
+_ROW = struct.Struct(f">16sq{len(AXES)}i")
+_LAYOUT = np.dtype([("high", ">u8"), ("low", ">u8"), ("epoch", ">i8"), ("vector", ">i4", (len(AXES),))])
+
+
+class Row(NamedTuple):
+    """One instance: who it is, which life of its host speaks for it, and what it is like."""
+
+    instance: InstanceId
+    epoch: int
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The packed rows of one character."""
+
+    character: CharacterId
+    packed: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse rows that are cut off, out of order, double or out of range."""
+        ids.name(self.character, "character")
+        if len(self.packed) % _ROW.size:
+            raise errors.InputInvalid(f"{len(self.packed)} bytes are not rows of {_ROW.size} bytes")
+        rows = np.frombuffer(self.packed, _LAYOUT)
+        high, low = rows["high"], rows["low"]
+        ascending = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] > low[:-1]))
+        if not ascending.all():
+            raise errors.InputInvalid(f"the instances of {self.character} are not in ascending order")
+        if (rows["epoch"] < 0).any() or (rows["vector"] < MISSING).any() or (rows["vector"] > UNIT).any():
+            raise errors.InputInvalid(f"an instance of {self.character} has an epoch or score out of range")
+
+    def __len__(self) -> int:
+        """How many instances."""
+        return len(self.packed) // _ROW.size
+
+    def rows(self) -> list[Row]:
+        """One by one, for stores and people."""
+        return [_row(*fields) for fields in _ROW.iter_unpack(self.packed)]
+
+    def ids(self) -> list[bytes]:
+        """The ids of the instances, as their bytes."""
+        return [self.packed[at : at + 16] for at in range(0, len(self.packed), _ROW.size)]
+
+    def matrix(self) -> Matrix:
+        """The vectors, one row an instance."""
+        return np.frombuffer(self.packed, _LAYOUT)["vector"].astype(np.int32)
+
+    def hash(self) -> bytes:
+        """What a report signs of it."""
+        return hashlib.sha256(self.packed).digest()
+
+
+def pack(character: CharacterId, rows: Iterable[Row]) -> Roster:
+    """The roster of these instances, which may come in any order."""
+    ordered = sorted(rows, key=lambda row: row.instance.int)
+    return Roster(character, b"".join(map(_packed, ordered)))
+
+
+def _packed(row: Row) -> bytes:
+    scores = [MISSING if value is None else value for value in row.vector.millionths]
+    try:
+        return _ROW.pack(row.instance.bytes, row.epoch, *scores)
+    except struct.error as refused:
+        raise errors.InputInvalid(f"the instance {row.instance} does not fit a row: {refused}") from None
+
+
+def _row(instance: bytes, epoch: int, *scores: int) -> Row:
+    return Row(InstanceId(UUID(bytes=instance)), epoch, Vector(_scores(scores)))
+
+
+def _scores(values: Sequence[int]) -> tuple[int | None, ...]:
+    return tuple(None if value == MISSING else value for value in values)

@@ -1,0 +1,159 @@
+"""The rules in force: who votes, and what their votes mean. Both are part of the record.
+
+The list of validators is never derived from who is alive: a partition would shrink it until each half
+agreed with itself. Genesis names the first list; a later one is in force from the block after the one that
+names it, which a quorum of the old list has signed. Parameters change the same way, because the drift
+tolerance, the smoothing of the vectors and the scorer only mean something together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from ccn import errors
+from ccn.core import commitment, ids, quorum
+from ccn.core.character import UNIT
+from ccn.core.ids import NodeId
+from ccn.core.quorum import Faults
+
+_KEY_BYTES = 32
+_DAY_MS = 86_400_000
+_NAME_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Validator:
+    """A node that votes, and the Ed25519 key it votes with."""
+
+    node: NodeId
+    key: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse names and keys that cannot be."""
+        ids.name(self.node, "node")
+        if len(self.key) != _KEY_BYTES:
+            raise errors.InputInvalid(f"the key of {self.node} has {len(self.key)} bytes, not {_KEY_BYTES}")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What every node of a cluster must agree on besides its members; scores are in millionths."""
+
+    scorer: str
+    faults: Faults = Faults.CRASH
+    tolerance: int = 100_000
+    smoothing: int = 100_000
+    interval_ms: int = 10_000
+    limit_ms: int = 5_000
+    clock_ms: int = 2_000
+
+    def __post_init__(self) -> None:
+        """Refuse values with which no round could be held."""
+        if not 0 < len(self.scorer) <= _NAME_LIMIT:
+            raise errors.InputInvalid(f"the scorer has a name of 1 to {_NAME_LIMIT} characters")
+        if not 0 <= self.tolerance <= UNIT or not 0 < self.smoothing <= UNIT:
+            raise errors.InputInvalid("tolerance and smoothing lie between 0 and a million millionths")
+        if not all(0 < ms <= _DAY_MS for ms in (self.interval_ms, self.limit_ms, self.clock_ms)):
+            raise errors.InputInvalid("interval, limit and clock tolerance lie between 1 ms and a day")
+
+    def body(self) -> bytes:
+        """The one way to write them."""
+        return commitment.canonical(
+            {
+                "clock_ms": self.clock_ms,
+                "faults": self.faults.value,
+                "interval_ms": self.interval_ms,
+                "kind": "parameters",
+                "limit_ms": self.limit_ms,
+                "scorer": self.scorer,
+                "smoothing": self.smoothing,
+                "tolerance": self.tolerance,
+                "v": 1,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The validators in the order of their names, and the parameters."""
+
+    validators: tuple[Validator, ...]
+    parameters: Parameters
+
+    def __post_init__(self) -> None:
+        """Refuse a list without order, with doubles, or too short for its fault model."""
+        nodes = [validator.node for validator in self.validators]
+        if nodes != sorted(set(nodes)):
+            raise errors.InputInvalid(
+                "the validators are not listed once each, in the order of their names"
+            )
+        if len({validator.key for validator in self.validators}) != len(nodes):
+            raise errors.InputInvalid("two validators have the same key")
+        quorum.needed(self.parameters.faults, len(nodes))
+
+    @property
+    def quorum(self) -> int:
+        """How many validators must agree."""
+        return quorum.needed(self.parameters.faults, len(self.validators))
+
+    def key(self, node: NodeId) -> bytes | None:
+        """The key of a validator, None for whoever is none."""
+        return next((validator.key for validator in self.validators if validator.node == node), None)
+
+    def validators_body(self) -> bytes:
+        """The one way to write the list."""
+        listed = [(validator.node, validator.key.hex()) for validator in self.validators]
+        return commitment.canonical({"kind": "validators", "v": 1, "validators": listed})
+
+    def validators_hash(self) -> bytes:
+        """The list as a block names it."""
+        return hashlib.sha256(self.validators_body()).digest()
+
+    def parameters_hash(self) -> bytes:
+        """The parameters as a block names them."""
+        return hashlib.sha256(self.parameters.body()).digest()
+
+    def hash(self) -> bytes:
+        """Both at once, as a report names the rules its node wants."""
+        return hashlib.sha256(self.validators_hash() + self.parameters_hash()).digest()
+
+
+def parse(validators: bytes, parameters: bytes) -> Rules:
+    """The rules from their two bodies, as the record keeps them; anything else is refused."""
+    try:
+        read = Rules(_validators(validators), _parameters(parameters))
+    except ValueError as refused:
+        raise errors.InputInvalid(f"these are not the rules of a cluster: {refused}") from None
+    if (read.validators_body(), read.parameters.body()) != (validators, parameters):
+        raise errors.InputInvalid("these are not the rules of a cluster")
+    return read
+
+
+def _validators(body: bytes) -> tuple[Validator, ...]:
+    match commitment.parse(body):
+        case {"validators": [*listed]}:
+            return tuple(map(_validator, listed))
+    raise errors.InputInvalid("this is not a list of validators")
+
+
+def _validator(entry: object) -> Validator:
+    match entry:
+        case [str(node), str(key)]:
+            return Validator(NodeId(node), bytes.fromhex(key))
+    raise errors.InputInvalid(f"{entry!r} is not a validator")
+
+
+def _parameters(body: bytes) -> Parameters:
+    match commitment.parse(body):
+        case {
+            "clock_ms": int(clock_ms),
+            "faults": str(faults),
+            "interval_ms": int(interval_ms),
+            "limit_ms": int(limit_ms),
+            "scorer": str(scorer),
+            "smoothing": int(smoothing),
+            "tolerance": int(tolerance),
+        }:
+            return Parameters(scorer, Faults(faults), tolerance, smoothing, interval_ms, limit_ms, clock_ms)
+    raise errors.InputInvalid("these are not the parameters of a cluster")

@@ -1,0 +1,274 @@
+"""Instances: which node hosts which conversation under which epoch, and all that ever became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from ccn import errors
+from ccn.core.commitment import Kind
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
+from ccn.store.batch import Batch, Write, micros
+from ccn.store.pool import Pool, Record
+
+
+class Status(StrEnum):
+    """How an instance is."""
+
+    SPAWNING = "spawning"
+    RUNNING = "running"
+    RESTORING = "restoring"
+    QUARANTINED = "quarantined"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+
+
+ENDED = frozenset({Status.TERMINATED, Status.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance as it stands."""
+
+    id: InstanceId
+    conversation: ConversationId
+    character: CharacterId
+    host: NodeId
+    epoch: int
+    status: Status
+    model: str
+    plate_version: int
+    spawned_at: datetime
+    heartbeat_at: datetime
+    drift: float | None = None
+    validation: Mapping[str, object] | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One thing that happened to an instance."""
+
+    version: int
+    at: datetime
+    host: NodeId
+    epoch: int
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn(Write[Instance]):
+    """A new instance of a conversation, hosted here; refused while another one is alive."""
+
+    id: InstanceId
+    conversation: ConversationId
+    model: str
+    plate_version: int
+    reason: str = "spawned"
+
+    def concerns(self) -> ConversationId | None:
+        """The epoch follows the last one of the conversation."""
+        return self.conversation
+
+    def prepare(self, batch: Batch) -> Instance:
+        """One row, its first life, and the leaf of that."""
+        head = batch.heads.get(self.conversation)
+        if head is None:
+            raise errors.NotFound("there is no such conversation")
+        if not head.open:
+            raise errors.Conflict("the conversation is closed")
+        epoch, character = head.epoch + 1, CharacterId(head.character)
+        new = Instance(
+            self.id, self.conversation, character, batch.node, epoch, Status.SPAWNING, self.model,
+            self.plate_version, batch.now, batch.now,
+        )  # fmt: skip
+        where = (new.id, new.conversation, new.character, new.host, new.epoch, new.status.value)
+        batch.add(_SPAWN, *where, new.model, new.plate_version, batch.now)
+        batch.heads[self.conversation] = replace(head, epoch=epoch)
+        _live(batch, new, self.reason)
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Write[Instance]):
+    """Another status of an instance this node hosts, and why; nothing happens to an instance silently."""
+
+    instance: Instance
+    status: Status
+    reason: str
+    drift: float | None = None
+    validation: Mapping[str, object] | None = None
+
+    def prepare(self, batch: Batch) -> Instance:
+        """The next version, refused if somebody else made it first."""
+        if self.instance.status in ENDED:
+            raise errors.TransitionRefused("an instance that ended stays ended")
+        return _next(
+            batch,
+            replace(
+                self.instance,
+                status=self.status,
+                drift=self.instance.drift if self.drift is None else self.drift,
+                validation=self.instance.validation if self.validation is None else self.validation,
+            ),
+            self.reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt(Write[Instance]):
+    """Take over an instance whose host died: the next epoch, here. The old host is fenced from now on."""
+
+    instance: Instance
+    reason: str
+
+    def concerns(self) -> ConversationId | None:
+        """Its head carries the epoch."""
+        return self.instance.conversation
+
+    def prepare(self, batch: Batch) -> Instance:
+        """Compare and swap on the version and the epoch that were read."""
+        if self.instance.status in ENDED:
+            raise errors.TransitionRefused("an instance that ended stays ended")
+        head = batch.heads.get(self.instance.conversation)
+        if head is None or head.epoch != self.instance.epoch:
+            raise errors.StaleHost("another node adopted the instance first")
+        epoch = self.instance.epoch + 1
+        batch.heads[self.instance.conversation] = replace(head, epoch=epoch)
+        return _next(batch, replace(self.instance, host=batch.node, epoch=epoch), self.reason)
+
+
+async def get(pool: Pool, instance: InstanceId) -> Instance:
+    """One instance, or NotFound."""
+    row = await pool.row(_GET, instance)
+    if row is None:
+        raise errors.NotFound("there is no such instance")
+    return _instance(row)
+
+
+async def alive(pool: Pool, *, host: NodeId | None = None) -> list[Instance]:
+    """Instances that have not ended, of one node or of all."""
+    return [_instance(row) for row in await pool.rows(_ALIVE, host)]
+
+
+async def of_conversation(pool: Pool, conversation: ConversationId) -> Instance | None:
+    """The instance that is alive for a conversation."""
+    row = await pool.row(_OF_CONVERSATION, conversation)
+    return None if row is None else _instance(row)
+
+
+async def silent(pool: Pool, since: datetime) -> list[Instance]:
+    """Instances whose host has not been heard of since: candidates for adoption."""
+    return [_instance(row) for row in await pool.rows(_SILENT, since)]
+
+
+async def beat(pool: Pool, host: NodeId, at: datetime) -> int:
+    """Say that everything this node hosts is alive; how many that is. Not history, so no leaf."""
+    return int(await pool.value(_BEAT, host, at))
+
+
+async def lives(pool: Pool, instance: InstanceId) -> list[Life]:
+    """Everything that happened to an instance, in order."""
+    return [
+        Life(row["version"], row["at"], row["host"], row["epoch"], Status(row["status"]), row["reason"])
+        for row in await pool.rows(_LIVES, instance)
+    ]
+
+
+def _next(batch: Batch, changed: Instance, reason: str) -> Instance:
+    new = replace(changed, version=changed.version + 1)
+    ended_at = batch.now if new.status in ENDED else None
+    before = (new.id, new.version - 1, new.host, new.epoch)
+    batch.add(_CHANGE, *before, new.status.value, new.drift, new.validation, ended_at, every_row=True)
+    _live(batch, new, reason)
+    return new
+
+
+def _live(batch: Batch, new: Instance, reason: str) -> None:
+    leaf = batch.leaf(
+        Kind.INSTANCE,
+        {
+            "at": micros(batch.now),
+            "conversation": str(new.conversation),
+            "epoch": new.epoch,
+            "host": new.host,
+            "instance": str(new.id),
+            "model": new.model,
+            "plate": new.plate_version,
+            "reason": reason,
+            "status": new.status.value,
+            "version": new.version,
+        },
+    )
+    what = (new.host, new.epoch, new.status.value, reason)
+    batch.add(_LIVE, new.id, new.version, batch.now, *what, batch.node, leaf.number)
+
+
+def _instance(row: Record) -> Instance:
+    return Instance(
+        row["id"],
+        row["conversation_id"],
+        row["character_id"],
+        row["host"],
+        row["epoch"],
+        Status(row["status"]),
+        row["model"],
+        row["plate_version"],
+        row["spawned_at"],
+        row["heartbeat_at"],
+        row["drift"],
+        row["validation"],
+        row["version"],
+    )
+
+
+_SPAWN = """
+    INSERT INTO instance_registry
+        (id, conversation_id, character_id, host, epoch, status, model, plate_version, heartbeat_at,
+         spawned_at)
+    SELECT id, conversation_id, character_id, host, epoch, status, model, plate_version, at, at
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+                $8::int[], $9::timestamptz[])
+        AS new (id, conversation_id, character_id, host, epoch, status, model, plate_version, at)
+"""
+_CHANGE = """
+    UPDATE instance_registry i
+    SET version = c.version + 1, host = c.host, epoch = c.epoch, status = c.status, drift = c.drift,
+        validation = c.validation, ended_at = c.ended_at
+    FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bigint[], $5::text[], $6::real[], $7::jsonb[],
+                $8::timestamptz[])
+        AS c (id, version, host, epoch, status, drift, validation, ended_at)
+    WHERE i.id = c.id AND i.version = c.version
+"""
+_LIVE = """
+    INSERT INTO instance_lives
+        (instance_id, version, at, host, epoch, status, reason, leaf_node, leaf_number)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::bigint[], $6::text[],
+                         $7::text[], $8::text[], $9::bigint[])
+"""
+_COLUMNS = """id, conversation_id, character_id, host, epoch, status, model, plate_version, spawned_at,
+    heartbeat_at, drift, validation, version"""
+_GET = f"SELECT {_COLUMNS} FROM instance_registry WHERE id = $1"  # noqa: S608 - constants, as below
+_ALIVE = f"""
+    SELECT {_COLUMNS} FROM instance_registry WHERE ended_at IS NULL AND ($1::text IS NULL OR host = $1)
+    ORDER BY spawned_at, id
+"""  # noqa: S608
+_OF_CONVERSATION = f"""
+    SELECT {_COLUMNS} FROM instance_registry WHERE conversation_id = $1 AND ended_at IS NULL
+"""  # noqa: S608
+_SILENT = f"""
+    SELECT {_COLUMNS} FROM instance_registry WHERE ended_at IS NULL AND heartbeat_at < $1 ORDER BY id
+"""  # noqa: S608
+_BEAT = """
+    WITH beaten AS (
+        UPDATE instance_registry SET heartbeat_at = $2
+        WHERE host = $1 AND ended_at IS NULL AND heartbeat_at < $2 RETURNING 1
+    ) SELECT count(*) FROM beaten
+"""
+_LIVES = """
+    SELECT version, at, host, epoch, status, reason FROM instance_lives
+    WHERE instance_id = $1 ORDER BY version
+"""

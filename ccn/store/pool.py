@@ -1,0 +1,123 @@
+"""Connections to PostgreSQL: one pool a node for reading and for rare writes, with codecs and deadlines.
+
+No session state is kept on a connection, so a transaction pooler may stand in between; that is also why
+nothing needs resetting when a connection goes back, which would cost a round trip each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import orjson
+
+from ccn.store import failure
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    from ccn import settings
+
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    _Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    _Pool = asyncpg.Pool
+
+Record = asyncpg.Record
+
+
+class Pool:
+    """Reads and guarded transactions; every error that leaves is one of CCN's."""
+
+    def __init__(self, connections: _Pool) -> None:
+        self._connections = connections
+
+    async def rows(self, sql: str, *values: object) -> list[Record]:
+        """All rows of one statement."""
+        async with failure.translated():
+            return await self._connections.fetch(sql, *values)
+
+    async def row(self, sql: str, *values: object) -> Record | None:
+        """The first row of one statement, or None."""
+        async with failure.translated():
+            return await self._connections.fetchrow(sql, *values)
+
+    async def value(self, sql: str, *values: object) -> Any:
+        """The first column of the first row, or None."""
+        async with failure.translated():
+            return await self._connections.fetchval(sql, *values)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One READ COMMITTED transaction: leaving commits it, an exception rolls it back."""
+        async with (
+            failure.translated(),
+            self._connections.acquire() as connection,
+            connection.transaction(),
+        ):
+            yield connection
+
+
+@asynccontextmanager
+async def open(database: settings.Database, name: str) -> AsyncIterator[Pool]:  # noqa: A001 - pool.open(...)
+    """Connect; `name` is what the server's own views call this node."""
+    async with failure.translated():
+        connections = await asyncpg.create_pool(
+            database.url.get_secret_value(),
+            min_size=1,
+            max_size=database.pool_size,
+            init=prepare,
+            reset=_nothing_to_reset,
+            timeout=database.connect_timeout_s,
+            command_timeout=database.statement_timeout_s,
+            statement_cache_size=database.statement_cache,
+            server_settings={"application_name": name},
+        )
+    try:
+        yield Pool(connections)
+    finally:
+        await _close(connections, database.connect_timeout_s)
+
+
+async def connect(database: settings.Database, name: str) -> Connection:
+    """One connection of its own, for the writer."""
+    connection = await asyncpg.connect(
+        database.url.get_secret_value(),
+        timeout=database.connect_timeout_s,
+        command_timeout=database.statement_timeout_s,
+        statement_cache_size=database.statement_cache,
+        server_settings={"application_name": name},
+    )
+    await prepare(connection)
+    return connection
+
+
+async def prepare(connection: Connection) -> None:
+    """jsonb travels as Python values."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=_jsonb,
+        decoder=lambda data: orjson.loads(data[1:]),
+        format="binary",
+    )
+
+
+def _jsonb(value: object) -> bytes:
+    return b"\x01" + orjson.dumps(value)  # version 1 of jsonb's binary form
+
+
+async def _nothing_to_reset(connection: Connection) -> None:
+    """Every transaction here ends inside its own block."""
+
+
+async def _close(connections: _Pool, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            await connections.close()
+    except TimeoutError:
+        connections.terminate()

@@ -1,0 +1,272 @@
+"""Turns: an accepted message, the stream of its reply, and exactly one committed end.
+
+A host writes under its epoch, which every statement here compares in the row it changes; adoption moves the
+epoch in the same rows. So a host that was replaced is refused by the database, inside the transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn import errors
+from ccn.core import turn
+from ccn.core.commitment import Kind
+from ccn.core.ids import ConversationId, TurnId
+from ccn.core.message import Message, Role
+from ccn.core.turn import Status
+from ccn.store.batch import Batch, Repeated, Words, Write, micros
+from ccn.store.pool import Pool, Record
+
+EVENTS_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn as it stands."""
+
+    id: TurnId
+    conversation: ConversationId
+    status: Status
+    user_seq: int
+    reply_seq: int | None
+    attempt: int
+    epoch: int
+    event_head: int
+    accepted_at: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One piece of what a client sees of a turn, numbered from 1."""
+
+    number: int
+    kind: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(Write[Turn]):
+    """Take a user's message and promise a reply. The same key and content again: the same turn."""
+
+    id: TurnId
+    conversation: ConversationId
+    content: str
+    epoch: int = 0
+    language: str | None = None
+    idempotency_key: str | None = None
+
+    def concerns(self) -> ConversationId | None:
+        """Its own conversation."""
+        return self.conversation
+
+    def repeats(self) -> Repeated | None:
+        """A turn of the same conversation."""
+        key = self.idempotency_key
+        return None if key is None else Repeated(_ACCEPTED_EARLIER, self.conversation, key)
+
+    def prepare(self, batch: Batch) -> Turn:
+        """The message and the turn, together or not at all."""
+        words = Words(self.conversation, Role.USER, self.content, self.language, self.id)
+        request = hashlib.sha256(self.content.encode()).digest()
+        match batch.earlier(self):
+            case None:
+                said = batch.say(words, self.epoch)
+                key, at = self.idempotency_key, said.at
+                batch.add(_ACCEPT, self.id, self.conversation, key, request, said.seq, self.epoch, at)
+                new = Turn(
+                    self.id, self.conversation, Status.ACCEPTED, said.seq, None, 0, self.epoch, 0, at
+                )
+                batch.remember(self, (new, request))
+                return new
+            case (Turn() as made, bytes() as asked):
+                return _same(made, asked, request)
+            case Record() as row:
+                return _same(_turn(row), row["request_hash"], request)
+            case other:
+                raise TypeError(f"a turn's key found {type(other).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Write[None]):
+    """Begin an attempt at the reply: the first one, or another on the node that adopted it."""
+
+    turn: Turn
+    epoch: int
+
+    def prepare(self, batch: Batch) -> None:
+        """One more attempt, under this epoch."""
+        turn.move(self.turn.status, Status.RUNNING)
+        batch.add(_START, self.turn.id, self.epoch, batch.now, every_row=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Emit(Write[None]):
+    """Keep what was just streamed, in pieces that follow the last one kept."""
+
+    turn: TurnId
+    epoch: int
+    events: Sequence[Event]
+
+    def prepare(self, batch: Batch) -> None:
+        """The database refuses a gap, and an epoch that is over."""
+        for event in self.events:
+            batch.add(_EMIT, self.turn, event.number, event.kind, event.data, self.epoch, batch.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(Write[Message]):
+    """The one reply, its last events, and the end of the turn, in one transaction."""
+
+    turn: Turn
+    epoch: int
+    content: str
+    events: Sequence[Event] = ()
+    language: str | None = None
+
+    def concerns(self) -> ConversationId | None:
+        """The reply follows its head."""
+        return self.turn.conversation
+
+    def prepare(self, batch: Batch) -> Message:
+        """Refused if the turn has ended or runs under another epoch."""
+        turn.move(self.turn.status, Status.COMMITTED)
+        words = Words(self.turn.conversation, Role.ASSISTANT, self.content, self.language, self.turn.id)
+        said = batch.say(words, self.epoch)
+        Emit(self.turn.id, self.epoch, self.events).prepare(batch)
+        _end(batch, self.turn, self.epoch, Status.COMMITTED, reply_seq=said.seq)
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class End(Write[None]):
+    """A turn that gets no reply: why it failed, or that it was cancelled."""
+
+    turn: Turn
+    epoch: int
+    status: Status
+    error: str | None = None
+    events: Sequence[Event] = ()
+
+    def prepare(self, batch: Batch) -> None:
+        """The reason names what went wrong, never what was said."""
+        turn.move(self.turn.status, self.status)
+        if self.status not in (Status.FAILED, Status.CANCELLED):
+            raise errors.TransitionRefused(
+                f"without a reply a turn is failed or cancelled, not {self.status}"
+            )
+        if (self.status is Status.FAILED) != (self.error is not None):
+            raise errors.InputInvalid("a failed turn has a reason, and no other has one")
+        Emit(self.turn.id, self.epoch, self.events).prepare(batch)
+        _end(batch, self.turn, self.epoch, self.status, error=self.error)
+
+
+async def get(pool: Pool, turn_id: TurnId) -> Turn:
+    """One turn, or NotFound."""
+    row = await pool.row(_GET, turn_id)
+    if row is None:
+        raise errors.NotFound("there is no such turn")
+    return _turn(row)
+
+
+async def unfinished(pool: Pool, conversation: ConversationId) -> list[Turn]:
+    """What was accepted and has no end yet, in the order of the messages: the queue, and what to adopt."""
+    return [_turn(row) for row in await pool.rows(_UNFINISHED, conversation)]
+
+
+async def events(pool: Pool, turn_id: TurnId, *, after: int = 0, limit: int = EVENTS_LIMIT) -> list[Event]:
+    """What a client has not seen yet, in order."""
+    rows = await pool.rows(_EVENTS, turn_id, after, min(limit, EVENTS_LIMIT))
+    return [Event(row["number"], row["kind"], row["data"]) for row in rows]
+
+
+def _end(
+    batch: Batch,
+    ended: Turn,
+    epoch: int,
+    status: Status,
+    *,
+    reply_seq: int | None = None,
+    error: str | None = None,
+) -> None:
+    leaf = batch.leaf(
+        Kind.TURN,
+        {
+            "at": micros(batch.now),
+            "conversation": str(ended.conversation),
+            "epoch": epoch,
+            "error": error,
+            "reply": reply_seq,
+            "status": status.value,
+            "turn": str(ended.id),
+            "user": ended.user_seq,
+        },
+    )
+    values = (ended.id, epoch, status.value, reply_seq, error, batch.now, batch.node, leaf.number)
+    batch.add(_END, *values, every_row=True)
+
+
+def _same(made: Turn, asked: bytes, request: bytes) -> Turn:
+    if asked != request:
+        raise errors.IdempotencyConflict("the idempotency key was used for another message")
+    return made
+
+
+def _turn(row: Record) -> Turn:
+    return Turn(
+        row["id"],
+        row["conversation_id"],
+        Status(row["status"]),
+        row["user_seq"],
+        row["reply_seq"],
+        row["attempt"],
+        row["host_epoch"],
+        row["event_head"],
+        row["accepted_at"],
+        row["error"],
+    )
+
+
+_ACCEPT = """
+    INSERT INTO turns
+        (id, conversation_id, idempotency_key, request_hash, user_seq, host_epoch, accepted_at, status)
+    SELECT *, 'accepted'
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[],
+                $7::timestamptz[])
+"""
+_START = """
+    UPDATE turns t SET status = 'running', attempt = attempt + 1, started_at = s.at
+    FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS s (id, epoch, at)
+    WHERE t.id = s.id AND t.host_epoch = s.epoch AND t.status IN ('accepted', 'running')
+"""
+_EMIT = """
+    INSERT INTO turn_events (turn_id, number, kind, data, host_epoch, at)
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[])
+"""
+_END = """
+    UPDATE turns t
+    SET status = e.status, reply_seq = e.reply_seq, error = e.error, ended_at = e.at,
+        leaf_node = e.node, leaf_number = e.leaf
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[],
+                $7::text[], $8::bigint[]) AS e (id, epoch, status, reply_seq, error, at, node, leaf)
+    WHERE t.id = e.id AND t.host_epoch = e.epoch AND t.status IN ('accepted', 'running')
+"""
+_COLUMNS = (
+    "id, conversation_id, status, user_seq, reply_seq, attempt, host_epoch, event_head, accepted_at, error"
+)
+_GET = f"SELECT {_COLUMNS} FROM turns WHERE id = $1"  # noqa: S608 - constants joined, here and below
+_UNFINISHED = f"""
+    SELECT {_COLUMNS} FROM turns WHERE conversation_id = $1 AND status IN ('accepted', 'running')
+    ORDER BY user_seq
+"""  # noqa: S608
+_EVENTS = """
+    SELECT number, kind, data FROM turn_events WHERE turn_id = $1 AND number > $2 ORDER BY number LIMIT $3
+"""
+_ACCEPTED_EARLIER = f"""
+    SELECT {_COLUMNS}, idempotency_key, request_hash
+    FROM turns JOIN unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
+        USING (conversation_id, idempotency_key)
+"""  # noqa: S608

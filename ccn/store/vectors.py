@@ -1,0 +1,151 @@
+"""Character and relational states over time: append, latest, at a moment, window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn.core import character
+from ccn.core.character import Vector
+from ccn.core.commitment import Kind
+from ccn.core.ids import ConversationId, InstanceId
+from ccn.store.batch import Batch, Write, micros
+from ccn.store.pool import Pool, Record
+
+WINDOW_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A vector and the moment and message it belongs to."""
+
+    conversation: ConversationId
+    at: datetime
+    seq: int
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Score(Write[State]):
+    """The character's state after a message, with its leaf."""
+
+    conversation: ConversationId
+    seq: int
+    vector: Vector
+    scorer: str
+    instance: InstanceId | None = None
+
+    def prepare(self, batch: Batch) -> State:
+        """Scored once per message and moment."""
+        leaf = batch.leaf(
+            Kind.VECTOR,
+            {
+                "at": micros(batch.now),
+                "conversation": str(self.conversation),
+                "instance": str(self.instance) if self.instance else None,
+                "scorer": self.scorer,
+                "seq": self.seq,
+                "vector": self.vector.millionths,
+            },
+        )
+        what = (self.instance, _literal(self.vector), self.scorer)
+        batch.add(_SCORE, self.conversation, batch.now, self.seq, *what, batch.node, leaf.number)
+        return State(self.conversation, batch.now, self.seq, self.vector)
+
+
+@dataclass(frozen=True, slots=True)
+class Relate(Write[State]):
+    """The relational state of a conversation after a message."""
+
+    conversation: ConversationId
+    seq: int
+    vector: Vector
+
+    def prepare(self, batch: Batch) -> State:
+        """Measured, not decided on, so without a leaf."""
+        batch.add(_RELATE, self.conversation, batch.now, self.seq, _literal(self.vector))
+        return State(self.conversation, batch.now, self.seq, self.vector)
+
+
+async def latest(pool: Pool, conversation: ConversationId) -> State | None:
+    """The character's state now."""
+    return _state(await pool.row(_LATEST, conversation))
+
+
+async def at(pool: Pool, conversation: ConversationId, moment: datetime) -> State | None:
+    """The character's state at a moment: the last one not later."""
+    return _state(await pool.row(_AT, conversation, moment))
+
+
+async def window(pool: Pool, conversation: ConversationId, *, last: int) -> list[State]:
+    """The last so many states, oldest first."""
+    rows = await pool.rows(_WINDOW, conversation, min(last, WINDOW_LIMIT))
+    return [_some_state(row) for row in reversed(rows)]
+
+
+async def relational(
+    pool: Pool, conversation: ConversationId, moment: datetime | None = None
+) -> State | None:
+    """The relational state now or at a moment."""
+    return _state(await pool.row(_RELATIONAL, conversation, moment))
+
+
+async def of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> list[State]:
+    """The newest state of each of many conversations, for a round."""
+    return [_some_state(row) for row in await pool.rows(_OF_MANY, list(conversations))]
+
+
+def _literal(vector: Vector) -> str:
+    # An array of arrays would be flattened on the way; PostgreSQL's own spelling of one array is not.
+    return "{" + ",".join("NULL" if v is None else str(v / character.UNIT) for v in vector.millionths) + "}"
+
+
+def _state(row: Record | None) -> State | None:
+    return None if row is None else _some_state(row)
+
+
+def _some_state(row: Record) -> State:
+    # real holds a millionth between 0 and 1 to within a sixteenth of one, so rounding restores it exactly
+    millionths = tuple(None if v is None else round(v * character.UNIT) for v in row["vector"])
+    return State(row["conversation_id"], row["ts"], row["seq"], Vector(millionths))
+
+
+_SCORE = """
+    INSERT INTO character_evolution
+        (conversation_id, ts, seq, instance_id, vector, scorer, leaf_node, leaf_number)
+    SELECT conversation_id, ts, seq, instance_id, vector::real[], scorer, leaf_node, leaf_number
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[],
+                $8::bigint[])
+        AS new (conversation_id, ts, seq, instance_id, vector, scorer, leaf_node, leaf_number)
+"""
+_RELATE = """
+    INSERT INTO relational_evolution (conversation_id, ts, seq, vector)
+    SELECT conversation_id, ts, seq, vector::real[]
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[])
+        AS new (conversation_id, ts, seq, vector)
+"""
+_LATEST = """
+    SELECT conversation_id, ts, seq, vector FROM character_evolution
+    WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1
+"""
+_AT = """
+    SELECT conversation_id, ts, seq, vector FROM character_evolution
+    WHERE conversation_id = $1 AND ts <= $2 ORDER BY ts DESC, seq DESC LIMIT 1
+"""
+_WINDOW = """
+    SELECT conversation_id, ts, seq, vector FROM character_evolution
+    WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT $2
+"""
+_RELATIONAL = """
+    SELECT conversation_id, ts, seq, vector FROM relational_evolution
+    WHERE conversation_id = $1 AND ts <= coalesce($2::timestamptz, 'infinity')
+    ORDER BY ts DESC, seq DESC LIMIT 1
+"""
+_OF_MANY = """
+    SELECT s.conversation_id, s.ts, s.seq, s.vector
+    FROM unnest($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
+        SELECT conversation_id, ts, seq, vector FROM character_evolution
+        WHERE conversation_id = wanted.id ORDER BY ts DESC, seq DESC LIMIT 1
+    ) s
+"""

@@ -1,0 +1,73 @@
+-- Who talks, and who they talk to.
+
+CREATE TABLE users (
+    id            uuid PRIMARY KEY,
+    name          text NOT NULL CHECK (name <> '' AND length(name) <= 200),
+    password_hash text,
+    tier          text NOT NULL CHECK (tier IN ('public', 'user', 'admin')),
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    disabled_at   timestamptz
+);
+CREATE UNIQUE INDEX users_name ON users (lower(name));
+
+CREATE TABLE characters (
+    id         text PRIMARY KEY CHECK (id ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
+    name       text NOT NULL CHECK (name <> ''),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Leaves of the ledger come first, because every protected row names its leaf. Each node numbers its own
+-- without gaps, so an omission shows; the trigger makes the head move by compare-and-swap.
+CREATE TABLE leaf_sources (
+    node_id text PRIMARY KEY CHECK (node_id ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
+    head    bigint NOT NULL DEFAULT 0 CHECK (head >= 0)
+) WITH (fillfactor = 50);
+
+CREATE TABLE leaves (
+    node_id text   NOT NULL,  -- the trigger below finds it in leaf_sources, once a statement instead of a row
+    number  bigint NOT NULL CHECK (number > 0),
+    kind    text   NOT NULL,
+    body    bytea  NOT NULL,
+    hash    bytea  NOT NULL GENERATED ALWAYS AS (sha256('\x00'::bytea || body)) STORED,  -- RFC 6962
+    PRIMARY KEY (node_id, number)
+);
+
+CREATE FUNCTION ccn_leaves_follow() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE right_order boolean;
+BEGIN
+    WITH batch AS (
+        SELECT node_id, min(number) AS first, max(number) AS last, count(*) AS n FROM added GROUP BY node_id
+    ), heads AS (
+        UPDATE leaf_sources s SET head = b.last FROM batch b
+        WHERE s.node_id = b.node_id AND s.head = b.first - 1 AND b.n = b.last - b.first + 1
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM batch) = (SELECT count(*) FROM heads) INTO right_order;
+    IF NOT right_order THEN
+        RAISE EXCEPTION 'the leaves of a node must follow its head without gaps' USING ERRCODE = 'CCN02';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER leaves_follow AFTER INSERT ON leaves REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_leaves_follow();
+CREATE TRIGGER leaves_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON leaves
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+-- A plate is versioned by its content; an operator imports a new one, nobody edits an old one.
+CREATE TABLE plates (
+    character_id text NOT NULL REFERENCES characters,
+    version      integer NOT NULL CHECK (version > 0),
+    hash         bytea NOT NULL CHECK (hash = sha256(convert_to(content, 'UTF8'))),
+    content      text NOT NULL,
+    imported_by  text NOT NULL,
+    imported_at  timestamptz NOT NULL DEFAULT now(),
+    leaf_node    text NOT NULL,
+    leaf_number  bigint NOT NULL,
+    previous     integer GENERATED ALWAYS AS (nullif(version, 1) - 1) STORED,
+    PRIMARY KEY (character_id, version),
+    UNIQUE (character_id, hash),
+    FOREIGN KEY (character_id, previous) REFERENCES plates,
+    FOREIGN KEY (leaf_node, leaf_number) REFERENCES leaves
+);
+CREATE TRIGGER plates_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON plates
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();

@@ -1,0 +1,245 @@
+-- What was said, in order, without gaps; what became of it; and how to find it again.
+
+CREATE TABLE conversations (
+    id            uuid PRIMARY KEY,
+    character_id  text NOT NULL REFERENCES characters,
+    owner_id      uuid REFERENCES users,
+    plate_version integer,
+    title         text NOT NULL DEFAULT '' CHECK (length(title) <= 500),
+    status        text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed')),
+    created_at    timestamptz NOT NULL,
+    changed_at    timestamptz NOT NULL,
+    version       integer NOT NULL DEFAULT 1,
+    -- The head moves with every message, by compare-and-swap inside the trigger below.
+    head_seq      bigint NOT NULL DEFAULT 0 CHECK (head_seq >= 0),
+    head_at       timestamptz NOT NULL DEFAULT '-infinity',
+    -- The host epoch: whoever writes under an older one is refused by the same compare-and-swap.
+    host_epoch    bigint NOT NULL DEFAULT 0 CHECK (host_epoch >= 0),
+    FOREIGN KEY (character_id, plate_version) REFERENCES plates
+) WITH (fillfactor = 70);
+CREATE INDEX conversations_owner ON conversations (owner_id, created_at DESC);
+CREATE INDEX conversations_character ON conversations (character_id, created_at DESC);
+
+-- Every version a conversation ever had, for questions about the past.
+CREATE TABLE conversation_versions (
+    conversation_id uuid NOT NULL REFERENCES conversations,
+    version         integer NOT NULL,
+    changed_at      timestamptz NOT NULL,
+    plate_version   integer,
+    status          text NOT NULL,
+    PRIMARY KEY (conversation_id, version)
+);
+CREATE FUNCTION ccn_conversation_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (NEW.version <> OLD.version + 1 OR NEW.changed_at < OLD.changed_at) THEN
+        RAISE EXCEPTION 'a change makes the next version, not an earlier one' USING ERRCODE = 'CCN03';
+    END IF;
+    INSERT INTO conversation_versions
+    VALUES (NEW.id, NEW.version, NEW.changed_at, NEW.plate_version, NEW.status);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER conversations_born AFTER INSERT ON conversations
+    FOR EACH ROW EXECUTE FUNCTION ccn_conversation_version();
+CREATE TRIGGER conversations_changed AFTER UPDATE OF plate_version, status, version ON conversations
+    FOR EACH ROW EXECUTE FUNCTION ccn_conversation_version();
+CREATE TRIGGER conversation_versions_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON conversation_versions
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+CREATE TABLE turns (
+    id              uuid PRIMARY KEY,
+    conversation_id uuid NOT NULL REFERENCES conversations,
+    idempotency_key text CHECK (length(idempotency_key) BETWEEN 1 AND 255),
+    request_hash    bytea NOT NULL,
+    status          text NOT NULL CHECK (status IN ('accepted', 'running', 'committed', 'failed', 'cancelled')),
+    user_seq        bigint NOT NULL,
+    reply_seq       bigint,
+    attempt         integer NOT NULL DEFAULT 0 CHECK (attempt >= 0),
+    host_epoch      bigint NOT NULL DEFAULT 0,
+    event_head      bigint NOT NULL DEFAULT 0 CHECK (event_head >= 0),
+    accepted_at     timestamptz NOT NULL,
+    started_at      timestamptz,
+    ended_at        timestamptz,
+    error           text,
+    leaf_node       text,
+    leaf_number     bigint,
+    UNIQUE (conversation_id, idempotency_key),
+    UNIQUE (conversation_id, user_seq),
+    UNIQUE (conversation_id, reply_seq),
+    CHECK ((status = 'committed') = (reply_seq IS NOT NULL)),
+    CHECK ((status IN ('committed', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
+    CHECK ((ended_at IS NOT NULL) = (leaf_number IS NOT NULL)),
+    CHECK ((status = 'failed') = (error IS NOT NULL)),
+    CHECK (reply_seq > user_seq),
+    FOREIGN KEY (leaf_node, leaf_number) REFERENCES leaves
+);
+CREATE UNIQUE INDEX turns_one_running ON turns (conversation_id) WHERE status = 'running';
+CREATE INDEX turns_open ON turns (accepted_at) WHERE status IN ('accepted', 'running');
+
+-- The same arrows as ccn/core/turn.py.
+CREATE FUNCTION ccn_turn_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT ((OLD.status = 'accepted' AND NEW.status IN ('accepted', 'running', 'failed', 'cancelled'))
+         OR (OLD.status = 'running' AND NEW.status IN ('running', 'committed', 'failed', 'cancelled'))) THEN
+        RAISE EXCEPTION 'a turn that is % cannot become %', OLD.status, NEW.status USING ERRCODE = 'CCN04';
+    END IF;
+    IF NEW.host_epoch < OLD.host_epoch OR NEW.attempt < OLD.attempt OR NEW.id <> OLD.id
+       OR NEW.conversation_id <> OLD.conversation_id OR NEW.user_seq <> OLD.user_seq THEN
+        RAISE EXCEPTION 'a turn keeps its place and its epoch only grows' USING ERRCODE = 'CCN04';
+    END IF;
+    RETURN NEW;
+END $$;
+-- The event head is the only thing that may still move for its own trigger; it never moves after the end.
+CREATE TRIGGER turns_move BEFORE UPDATE ON turns FOR EACH ROW EXECUTE FUNCTION ccn_turn_moves();
+CREATE FUNCTION ccn_turn_starts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.status <> 'accepted' THEN
+        RAISE EXCEPTION 'a turn begins as accepted, not %', NEW.status USING ERRCODE = 'CCN04';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER turns_start BEFORE INSERT ON turns FOR EACH ROW EXECUTE FUNCTION ccn_turn_starts();
+CREATE TRIGGER turns_stay BEFORE DELETE OR TRUNCATE ON turns
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+-- What a client sees of a running turn, so that any node can replay it. Not history: forgotten after a while.
+CREATE TABLE turn_events (
+    turn_id    uuid NOT NULL REFERENCES turns,
+    number     bigint NOT NULL CHECK (number > 0),
+    kind       text NOT NULL,
+    data       text NOT NULL DEFAULT '',
+    host_epoch bigint NOT NULL,
+    at         timestamptz NOT NULL,
+    PRIMARY KEY (turn_id, number)
+);
+CREATE FUNCTION ccn_turn_events_follow() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE wanted bigint; moved bigint;
+BEGIN
+    WITH batch AS (
+        SELECT turn_id, min(number) AS first, max(number) AS last, count(*) AS n,
+               min(host_epoch) AS epoch, max(host_epoch) AS newest_epoch
+        FROM added GROUP BY turn_id
+    ), heads AS (
+        UPDATE turns t SET event_head = b.last FROM batch b
+        WHERE t.id = b.turn_id AND t.event_head = b.first - 1 AND b.n = b.last - b.first + 1
+          AND t.status = 'running' AND t.host_epoch = b.epoch AND b.epoch = b.newest_epoch
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM heads) INTO wanted, moved;
+    IF wanted <> moved THEN
+        RAISE EXCEPTION 'events must follow each other without gaps, in a running turn, under its host''s epoch'
+            USING ERRCODE = 'CCN02';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER turn_events_follow AFTER INSERT ON turn_events REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_turn_events_follow();
+CREATE TRIGGER turn_events_stay BEFORE UPDATE OR TRUNCATE ON turn_events
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+CREATE TABLE messages (
+    conversation_id uuid NOT NULL,  -- the trigger below finds it in conversations, once a statement
+    seq             bigint NOT NULL CHECK (seq > 0),
+    role            text NOT NULL CHECK (role IN ('user', 'assistant')),
+    content         text CHECK (content <> '' AND length(content) <= 1000000),
+    salt            bytea CHECK (length(salt) = 32),
+    language        text,  -- as the writer told it; otherwise whoever indexes the message finds out
+    created_at      timestamptz NOT NULL,
+    turn_id         uuid REFERENCES turns DEFERRABLE INITIALLY DEFERRED,
+    host_epoch      bigint NOT NULL DEFAULT 0,
+    idempotency_key text CHECK (length(idempotency_key) BETWEEN 1 AND 255),
+    leaf_node       text NOT NULL,
+    leaf_number     bigint NOT NULL,
+    PRIMARY KEY (conversation_id, seq),
+    CHECK ((content IS NULL) = (salt IS NULL))
+);
+CREATE UNIQUE INDEX messages_one_of_each_per_turn ON messages (turn_id, role) WHERE turn_id IS NOT NULL;
+CREATE UNIQUE INDEX messages_idempotent ON messages (conversation_id, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX messages_leaf ON messages (leaf_node, leaf_number);
+CREATE INDEX messages_age ON messages USING brin (created_at);
+ALTER TABLE turns
+    ADD FOREIGN KEY (conversation_id, user_seq) REFERENCES messages DEFERRABLE INITIALLY DEFERRED,
+    ADD FOREIGN KEY (conversation_id, reply_seq) REFERENCES messages DEFERRABLE INITIALLY DEFERRED;
+
+CREATE FUNCTION ccn_messages_follow() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE right_order boolean; all_sealed boolean;
+BEGIN
+    WITH batch AS (
+        SELECT conversation_id, min(seq) AS first, max(seq) AS last, count(*) AS n,
+               min(created_at) AS earliest, max(created_at) AS latest,
+               min(host_epoch) AS epoch, max(host_epoch) AS newest_epoch
+        FROM added GROUP BY conversation_id
+    ), heads AS (
+        UPDATE conversations c SET head_seq = b.last, head_at = b.latest FROM batch b
+        WHERE c.id = b.conversation_id AND c.head_seq = b.first - 1 AND b.n = b.last - b.first + 1
+          AND c.head_at <= b.earliest AND c.host_epoch = b.epoch AND b.epoch = b.newest_epoch
+          AND c.status = 'open'
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM batch) = (SELECT count(*) FROM heads),
+           NOT EXISTS (SELECT FROM added a LEFT JOIN leaves l
+                       ON l.node_id = a.leaf_node AND l.number = a.leaf_number
+                       WHERE l.kind IS DISTINCT FROM 'message')
+    INTO right_order, all_sealed;
+    IF NOT right_order THEN
+        RAISE EXCEPTION 'messages must follow the head of an open conversation, in order, under its host''s epoch'
+            USING ERRCODE = 'CCN02';
+    END IF;
+    IF NOT all_sealed THEN
+        RAISE EXCEPTION 'every message has a leaf' USING ERRCODE = 'CCN05';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER messages_follow AFTER INSERT ON messages REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_messages_follow();
+
+-- Redaction is the one change a message may see: content and salt go, the commitment in its leaf stays.
+CREATE TABLE redactions (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    conversation_id uuid NOT NULL REFERENCES conversations,
+    first_seq       bigint NOT NULL,
+    last_seq        bigint NOT NULL CHECK (last_seq >= first_seq),
+    by              text NOT NULL,
+    reason          text NOT NULL,
+    at              timestamptz NOT NULL,
+    leaf_node       text NOT NULL,
+    leaf_number     bigint NOT NULL,
+    FOREIGN KEY (leaf_node, leaf_number) REFERENCES leaves
+);
+CREATE INDEX redactions_conversation ON redactions (conversation_id, first_seq);
+CREATE TRIGGER redactions_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON redactions
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+CREATE FUNCTION ccn_only_redact() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.content IS NOT NULL OR NEW.salt IS NOT NULL
+       OR (NEW.conversation_id, NEW.seq, NEW.role, NEW.language, NEW.created_at, NEW.host_epoch, NEW.leaf_node,
+           NEW.leaf_number) IS DISTINCT FROM
+          (OLD.conversation_id, OLD.seq, OLD.role, OLD.language, OLD.created_at, OLD.host_epoch, OLD.leaf_node,
+           OLD.leaf_number)
+       OR (NEW.turn_id, NEW.idempotency_key) IS DISTINCT FROM (OLD.turn_id, OLD.idempotency_key) THEN
+        RAISE EXCEPTION 'a message is never edited, only redacted' USING ERRCODE = 'CCN01';
+    END IF;
+    IF NOT EXISTS (SELECT FROM redactions r WHERE r.conversation_id = NEW.conversation_id
+                   AND NEW.seq BETWEEN r.first_seq AND r.last_seq) THEN
+        RAISE EXCEPTION 'content goes only with a redaction that says who and why' USING ERRCODE = 'CCN01';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER messages_only_redact BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION ccn_only_redact();
+CREATE TRIGGER messages_stay BEFORE DELETE OR TRUNCATE ON messages
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+-- The last message not later than a moment. Within a conversation time follows the sequence, so halving finds
+-- it in a few steps of the primary key; an index for this alone would cost every message.
+CREATE FUNCTION ccn_seq_at(conversation uuid, moment timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE low bigint := 0; high bigint; middle bigint; middle_at timestamptz;
+BEGIN
+    SELECT head_seq INTO high FROM conversations WHERE id = conversation;
+    WHILE low < high LOOP
+        middle := (low + high + 1) / 2;
+        SELECT created_at INTO middle_at FROM messages WHERE conversation_id = conversation AND seq = middle;
+        IF middle_at <= moment THEN low := middle; ELSE high := middle - 1; END IF;
+    END LOOP;
+    RETURN low;
+END $$;
