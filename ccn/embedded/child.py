@@ -132,7 +132,12 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
-        self._process.wait(_KILLED_TIMEOUT_S)
+        try:
+            self._process.wait(_KILLED_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise errors.EmbeddedFailed(
+                f"pid {self.pid} does not end even when killed: the kernel waits for a disk or a network"
+            ) from None
 
 
 class Cutter:

@@ -26,6 +26,8 @@ _NEEDLESS = ("*.a", "pgxs", "pkgconfig", "include", "__pycache__")
 
 def reachable(found: Installation, account: Account | None, below: Path = nobody.SHARED) -> Installation:
     """`found` itself where `account` can run it; else a copy below `below`, made once per content."""
+    if account is None:
+        return found
     if nobody.reaches(account, found.bin) and (found.bin / "postgres").stat().st_mode & stat.S_IXOTH:
         return found
     trees = dict(_trees(found))

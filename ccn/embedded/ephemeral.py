@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 
 from ccn import errors
 from ccn.embedded import folder
-from ccn.embedded.folder import Folder
+from ccn.embedded.layout import Layout
 
 _MADE = ("server.log", "server.log.1", "initdb.log", "password", "ccn.conf", "moved", "ephemeral", "lock")
 
 
 @contextmanager
-def emptied(where: Folder) -> Iterator[None]:
+def emptied(where: Layout) -> Iterator[None]:
     """The folder without what a killed ephemeral run left, and after the block without anything of ours."""
     mark = where.data / "ephemeral"
     if where.pgdata.exists() and not mark.exists():
@@ -36,14 +36,14 @@ def emptied(where: Folder) -> Iterator[None]:
 
 
 @contextmanager
-def lasting(where: Folder) -> Iterator[None]:
+def lasting(where: Layout) -> Iterator[None]:
     """The folder as it is; data that an ephemeral run left behind are kept from now on."""
     with folder.usable(where.data):
         (where.data / "ephemeral").unlink(missing_ok=True)
     yield
 
 
-def _remove(where: Folder) -> None:
+def _remove(where: Layout) -> None:
     shutil.rmtree(where.pgdata, ignore_errors=True)
     shutil.rmtree(where.home / "run", ignore_errors=True)
     if where.home != where.data:

@@ -81,7 +81,8 @@ async def _kept(
             # The start before this one never answered: what it left may be why.
             shutil.rmtree(data, ignore_errors=True)
         readable = False
-        folder.rotate(log)
+        with folder.usable(place):
+            folder.rotate(log)
         since = failures.size(log)
         return child.start(
             _command(program, data, client, peer),

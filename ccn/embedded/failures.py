@@ -17,6 +17,12 @@ _READ_LIMIT = 64 * 1024
 
 _TABLE: tuple[tuple[str, type[errors.EmbeddedFailed], str], ...] = (
     (
+        # First, since shared memory that is full says "No space left on device", too.
+        r"could not (create|resize|map) .*shared memory|out of memory|[Cc]annot allocate memory",
+        errors.EmbeddedFailed,
+        "There is too little memory, or shared memory (/dev/shm), for it: free some, or raise the limit.",
+    ),
+    (
         r"No space left on device|Disk quota exceeded|File too large",
         errors.DiskFull,
         "Free some room on the disk, or choose a folder on another disk with --data.",
@@ -42,14 +48,14 @@ _TABLE: tuple[tuple[str, type[errors.EmbeddedFailed], str], ...] = (
         "Give the account that the server runs as access to what the lines name, or choose another folder.",
     ),
     (
-        r"PANIC|could not (open|read|find|locate|access)|invalid (checkpoint|page)|checksum|has errors",
+        r"configuration file .* contains errors|syntax error in file|unrecognized configuration parameter",
         errors.DataDirectoryUnusable,
-        "The data are damaged or incomplete: restore a backup, or move the folder away to begin anew.",
+        "Mend the setting that the lines name: in pgdata/postgresql.auto.conf, or pgdata/postgresql.conf.",
     ),
     (
-        r"could not map anonymous shared memory|could not (create|resize) shared memory|out of memory",
-        errors.EmbeddedFailed,
-        "The machine has too little memory left for it: free some, or raise the limit that applies here.",
+        r"PANIC|could not (open|read|find|locate|access)|invalid (checkpoint|page)|checksum|unexpected",
+        errors.DataDirectoryUnusable,
+        "The data are damaged or incomplete: restore a backup, or move the folder away to begin anew.",
     ),
 )
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from ccn import errors
 from ccn.embedded import child, failures, folder
 from ccn.embedded.binaries import Installation
-from ccn.embedded.folder import Folder
+from ccn.embedded.layout import Layout
 
 NEEDED = 160 * 1024**2
 _TIMEOUT_S = 120.0
 _STOP = ((signal.SIGTERM, 5.0),)
 
 
-async def initialise(where: Folder, programs: Installation, password: str) -> None:
+async def initialise(where: Layout, programs: Installation, password: str) -> None:
     """Make the data directory with the role and the database `ccn`."""
     for left in where.home.glob("initdb-*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -37,7 +37,7 @@ async def initialise(where: Folder, programs: Installation, password: str) -> No
         await _alone(where, programs, staging / "pgdata", "CREATE DATABASE ccn")
         with folder.usable(where.home):
             (staging / "pgdata").rename(where.pgdata)
-            _sync(where.home)
+            folder.sync(where.home)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -55,7 +55,7 @@ def locales(major: int) -> list[list[str]]:
     return [["--locale-provider=libc", f"--lc-ctype={ctype}"] for ctype in ("C.UTF-8", "en_US.UTF-8")]
 
 
-def _staging(where: Folder, password: str) -> Path:
+def _staging(where: Layout, password: str) -> Path:
     """A private folder for the account that initdb runs as, with the password inside."""
     staging = Path(tempfile.mkdtemp(prefix="initdb-", dir=where.home))
     secret = staging / "password"
@@ -68,7 +68,7 @@ def _staging(where: Folder, password: str) -> Path:
     return staging
 
 
-async def _initdb(where: Folder, programs: Installation, staging: Path) -> None:
+async def _initdb(where: Layout, programs: Installation, staging: Path) -> None:
     attempts = locales(programs.major)
     for locale in attempts:
         if await _ran(where, [*_initdb_command(programs, staging), *locale]):
@@ -101,13 +101,13 @@ def _initdb_command(programs: Installation, staging: Path) -> list[str | Path]:
     ]
 
 
-async def set_password(where: Folder, programs: Installation, password: str) -> None:
+async def set_password(where: Layout, programs: Installation, password: str) -> None:
     """Give the role a new password, because the file with the old one is gone."""
     await _alone(where, programs, where.pgdata, f"ALTER ROLE ccn PASSWORD '{password}'")
 
 
-async def _alone(where: Folder, programs: Installation, pgdata: Path, statement: str) -> None:
-    """Run one statement in a server without listeners."""
+async def _alone(where: Layout, programs: Installation, pgdata: Path, statement: str) -> None:
+    """Run one statement in a server without listeners, which cleans up after itself on SIGTERM."""
     since = failures.size(where.initdb_log)
     command: list[str | Path] = [
         programs.bin / "postgres",
@@ -118,14 +118,19 @@ async def _alone(where: Folder, programs: Installation, pgdata: Path, statement:
         "exit_on_error=true",
         "template1",
     ]
-    if not await _ran(where, command, f"{statement}\n".encode()):
+    if not await _ran(where, command, f"{statement}\n".encode(), signal.SIGTERM):
         raise failures.explained(f"PostgreSQL could not prepare {pgdata}", where.initdb_log, since)
 
 
-async def _ran(where: Folder, command: Sequence[str | Path], feed: bytes = b"") -> bool:
+async def _ran(
+    where: Layout,
+    command: Sequence[str | Path],
+    feed: bytes = b"",
+    death_signal: signal.Signals = signal.SIGKILL,
+) -> bool:
     running = child.start(
         command,
-        death_signal=signal.SIGTERM,
+        death_signal=death_signal,
         account=where.account,
         output=where.initdb_log,
         feed=feed,
@@ -140,12 +145,3 @@ async def _ran(where: Folder, command: Sequence[str | Path], feed: bytes = b"") 
         ) from None
     finally:
         await running.stop(*_STOP)
-
-
-def _sync(place: Path) -> None:
-    """Make the rename survive a power cut."""
-    opened = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -3,7 +3,7 @@
     async with postgres.running(folder) as database:
         ... connect to database.url ...
 
-Read `running` for the story. The other files tell where things lie (`folder`), how the data directory is
+Read `running` for the story. The other files tell where things lie (`layout`, `sockets`), how the data directory is
 made (`initialise`), which programs are used (`binaries`, `copies`), how one server is started (`server`),
 what its pid file is worth (`postmaster`), and what its last words mean (`failures`).
 """
@@ -18,10 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccn import errors
-from ccn.embedded import binaries, copies, folder, initialise, ports, postmaster, supervision
+from ccn.embedded import (
+    binaries,
+    copies,
+    folder,
+    initialise,
+    layout,
+    ports,
+    postmaster,
+    sockets,
+    supervision,
+)
 from ccn.embedded import ephemeral as mayfly
 from ccn.embedded.binaries import Installation
-from ccn.embedded.folder import Folder
+from ccn.embedded.layout import Layout
 from ccn.embedded.server import POLL_S, STOP, Server
 from ccn.embedded.supervision import Event, Kept
 
@@ -61,24 +71,26 @@ async def running(
     the data afterwards, and beforehand what an ephemeral run left that was killed. `fsync=False` is for
     tests that do not care for a power cut. Every failure is an `EmbeddedFailed` that says what to do.
     """
-    with folder.held(data) as where, mayfly.emptied(where) if ephemeral else mayfly.lasting(where):
-        async with AsyncExitStack() as stack:
-            programs = await asyncio.to_thread(_programs, where, bin)
-            password = await _prepared(where, programs)
-            socket = stack.enter_context(folder.socket_folder(where))
+    async with AsyncExitStack() as stack:
+        where = stack.enter_context(layout.held(data, ephemeral=ephemeral))
+        await _wait_for_predecessor(where)
+        stack.enter_context(mayfly.emptied(where) if ephemeral else mayfly.lasting(where))
+        programs = await asyncio.to_thread(_programs, where, bin)
+        password = await _prepared(where, programs)
+        socket = stack.enter_context(sockets.place(where))
 
-            def serve(chosen: int) -> AbstractAsyncContextManager[tuple[int, Kept]]:
-                return _kept(Server(where, programs, chosen, socket, fsync), on_event)
+        def serve(chosen: int) -> AbstractAsyncContextManager[tuple[int, Kept]]:
+            return _kept(Server(where, programs, chosen, socket, fsync), on_event)
 
-            if port:
-                chosen, kept = await stack.enter_async_context(serve(port))
-            else:
-                chosen, kept = await ports.on_free_ports(stack, 1, serve)
-            url = f"postgresql://ccn:{password}@{ports.HOST}:{chosen}/ccn"
-            yield Postgres(url, chosen, where.data, programs.version, kept)
+        if port:
+            chosen, kept = await stack.enter_async_context(serve(port))
+        else:
+            chosen, kept = await ports.on_free_ports(stack, 1, serve)
+        url = f"postgresql://ccn:{password}@{ports.HOST}:{chosen}/ccn"
+        yield Postgres(url, chosen, where.data, programs.version, kept)
 
 
-def _programs(where: Folder, bin_: Path | None) -> Installation:
+def _programs(where: Layout, bin_: Path | None) -> Installation:
     """The programs for this folder: those of the version that wrote its data, if there are data."""
     written_by = where.written_by()
     found = binaries.postgres(bin_, written_by)
@@ -91,30 +103,34 @@ def _programs(where: Folder, bin_: Path | None) -> Installation:
     return copies.reachable(found, where.account)
 
 
-async def _prepared(where: Folder, programs: Installation) -> str:
+async def _prepared(where: Layout, programs: Installation) -> str:
     """Data that can be served, made if there are none, and the password for them."""
     lost = not where.password.exists()
-    password = folder.keep_password(where.data, where.password)
+    password = layout.keep_password(where)
     if where.written_by() is None:
         await initialise.initialise(where, programs, password)
         return password
-    await _wait_for_predecessor(where)
     folder.ensure_room(where.home, ROOM)
     if lost:
         await initialise.set_password(where, programs, password)
     return password
 
 
-async def _wait_for_predecessor(where: Folder) -> None:
+async def _wait_for_predecessor(where: Layout) -> None:
     """A server whose parent was killed is shutting down: let it finish; nobody else holds the folder."""
     until = time.monotonic() + _PREDECESSOR_TIMEOUT_S
-    while (pid := postmaster.forget_stale(where.pgdata)) is not None:
+    while (pid := _running_on(where)) is not None:
         if time.monotonic() > until:
             raise errors.AlreadyRunning(
                 f"a PostgreSQL with pid {pid} runs on {where.pgdata}, but no CCN holds it. "
                 f"Stop it with: kill -INT {pid}"
             )
         await asyncio.sleep(POLL_S)
+
+
+def _running_on(where: Layout) -> int | None:
+    with folder.usable(where.data):
+        return postmaster.runs_on(where.pgdata)
 
 
 @asynccontextmanager

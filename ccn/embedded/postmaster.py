@@ -1,6 +1,6 @@
-"""What `postmaster.pid` tells, and whether to believe it.
+"""Which PostgreSQL runs on a data directory, whatever `postmaster.pid` says.
 
-Separate because the file outlives the server that wrote it: its pid may belong to anybody by now, so a
+Separate because that file outlives the server that wrote it: its pid may belong to anybody by now, so a
 server is recognised by its executable and its data directory.
 """
 
@@ -9,23 +9,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_PROC = Path("/proc")
 _PS_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
-    """The first line of the file, and whether the server says that it accepts connections."""
+    """Who wrote the file, and whether that server accepts connections."""
 
     pid: int
     ready: bool
 
 
 def read(pgdata: Path) -> PidFile | None:
-    """What the file tells; None if there is none, or none that can be understood yet."""
+    """What the file tells; None if there is none, or none that can be understood."""
     try:
         lines = (pgdata / "postmaster.pid").read_text(errors="replace").splitlines()
         # A negative pid is that of a server without listeners.
@@ -34,30 +36,41 @@ def read(pgdata: Path) -> PidFile | None:
         return None
 
 
+def runs_on(pgdata: Path) -> int | None:
+    """The pid of a server, or of a child it left, that uses `pgdata`; a file naming others is removed.
+
+    Only the holder of the lock may ask, since a server that is just starting could lose its file.
+    """
+    file = pgdata / "postmaster.pid"
+    if not file.exists():
+        return None
+    told = read(pgdata)
+    for pid in (*([told.pid] if told else []), *_processes()):
+        if serves(pid, pgdata):
+            return pid
+    if told is None or _exists(told.pid):
+        # PostgreSQL would refuse to start because of an empty file, or of a stranger with this pid.
+        file.unlink(missing_ok=True)
+    return None
+
+
 def serves(pid: int, pgdata: Path) -> bool:
     """Whether the process `pid` is a PostgreSQL that runs on `pgdata`."""
     if sys.platform != "linux":
         return _told_by_ps(pid, pgdata)
-    process = Path("/proc") / str(pid)
+    process = _PROC / str(pid)
     with suppress(OSError):
         program = str((process / "exe").readlink()).removesuffix(" (deleted)")
         # A server makes its data directory its working folder.
         return Path(program).name == "postgres" and (process / "cwd").samefile(pgdata)
-    # It has gone, or it is somebody else's and could not read this data directory.
+    # It has gone, or it is somebody else's, who could not read this data directory.
     return False
 
 
-def forget_stale(pgdata: Path) -> int | None:
-    """The pid of the server that runs on `pgdata`; without one, a file naming a stranger is removed."""
-    told = read(pgdata)
-    if told is None:
-        return None
-    if serves(told.pid, pgdata):
-        return told.pid
-    if _exists(told.pid):
-        # PostgreSQL itself would believe the pid and refuse to start.
-        (pgdata / "postmaster.pid").unlink(missing_ok=True)
-    return None
+def _processes() -> Iterator[int]:
+    """Everybody, where that can be told: children of a killed server live on for a moment."""
+    if sys.platform == "linux":
+        yield from (int(each.name) for each in _PROC.iterdir() if each.name.isdigit())
 
 
 def _exists(pid: int) -> bool:

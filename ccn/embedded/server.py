@@ -17,7 +17,7 @@ from pathlib import Path
 from ccn.embedded import child, failures, folder, ports, postmaster
 from ccn.embedded.binaries import Installation
 from ccn.embedded.child import Child
-from ccn.embedded.folder import Folder
+from ccn.embedded.layout import Layout
 
 # Fast shutdown first: it disconnects everybody and writes a checkpoint. Then immediate: recovery at the
 # next start.
@@ -25,13 +25,14 @@ STOP = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))
 POLL_S = 0.01
 _READY_TIMEOUT_S = 300.0
 _ANSWER_TIMEOUT_S = 5.0
+_STARTING_UP = b"C57P03\0"
 
 
 @dataclass(slots=True)
 class Server:
     """What one server is started with; `_since` is where its words begin in the log."""
 
-    where: Folder
+    where: Layout
     programs: Installation
     port: int
     socket: Path | None
@@ -41,8 +42,8 @@ class Server:
     def start(self) -> Child:
         """Start it. Whoever calls this awaits `ready`."""
         where = self.where
-        postmaster.forget_stale(where.pgdata)
         with folder.usable(where.data):
+            postmaster.runs_on(where.pgdata)
             folder.rotate(where.log)
             folder.replace(where.settings, settings(fsync=self.fsync), 0o644)
             self._since = failures.size(where.log)
@@ -83,7 +84,7 @@ class Server:
         if told is None or told.pid != process.pid or not told.ready:
             return False
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            return await asyncio.wait_for(_asks_for_the_password(self.port), _ANSWER_TIMEOUT_S)
+            return await asyncio.wait_for(_lets_in(self.port), _ANSWER_TIMEOUT_S)
         return False
 
 
@@ -117,13 +118,14 @@ def _quoted(path: Path) -> str:
     return '"' + str(path).replace('"', '""') + '"'
 
 
-async def _asks_for_the_password(port: int) -> bool:
-    """Begin to log in, and leave: 'R' is the server's request for authentication, 'E' an error."""
+async def _lets_in(port: int) -> bool:
+    """Begin to log in, and leave. An error other than "starting up" is an answer, too."""
     reader, writer = await asyncio.open_connection(ports.HOST, port)
     try:
         body = struct.pack("!i", 196_608) + b"user\0ccn\0database\0ccn\0\0"
         writer.write(struct.pack("!i", len(body) + 4) + body)
-        return await reader.readexactly(1) == b"R"
+        kind, length = struct.unpack("!ci", await reader.readexactly(5))
+        return kind == b"R" or _STARTING_UP not in await reader.readexactly(length - 4)
     finally:
         writer.close()
         with suppress(OSError):

@@ -1,0 +1,188 @@
+"""The folder an embedded PostgreSQL lives in: who holds it, and what lies where.
+
+    data/                 what the user chose
+        lock              held while a CCN runs here; holds its pid
+        password          of the database user ccn, readable by the owner only
+        server.log        with server.log.1 before it, and initdb.log
+        moved             only as root, if `nobody` cannot reach `data`: where `home` is
+    home/                 the same folder, or one below /var/lib/ccn
+        pgdata/           PostgreSQL's own
+        ccn.conf          our settings, written at every start
+        run               the folder of its Unix socket, or a link to a shorter one
+
+Separate because all this is decided before any program runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccn import errors
+from ccn.embedded import folder, nobody, scratch
+from ccn.embedded.nobody import Account
+
+_LOCK_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where one embedded PostgreSQL keeps everything, and whom it runs as (None: as this process)."""
+
+    data: Path
+    home: Path
+    account: Account | None
+
+    @property
+    def pgdata(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.home / "pgdata"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.data / "server.log"
+
+    @property
+    def initdb_log(self) -> Path:
+        """What initdb said."""
+        return self.data / "initdb.log"
+
+    @property
+    def settings(self) -> Path:
+        """Our settings for the server."""
+        return self.home / "ccn.conf"
+
+    @property
+    def password(self) -> Path:
+        """The password of the database user."""
+        return self.data / "password"
+
+    def written_by(self) -> int | None:
+        """The major version that wrote the data, None if there are none yet."""
+        try:
+            self._refuse_strangers()
+            return int((self.pgdata / "PG_VERSION").read_text())
+        except (OSError, ValueError) as damaged:
+            if not os.path.lexists(self.pgdata):
+                return None
+            raise errors.DataDirectoryUnusable(
+                f"{self.pgdata} is not a PostgreSQL data directory, or no longer: {damaged}. "
+                "Restore it from a backup, or move it away to begin anew."
+            ) from damaged
+
+    def _refuse_strangers(self) -> None:
+        owner = self.pgdata.stat().st_uid
+        expected = self.account.uid if self.account else os.geteuid()
+        if owner != expected:
+            raise errors.DataDirectoryUnusable(
+                f"{self.pgdata} belongs to {_name(owner)}, and the server would run as {_name(expected)}. "
+                f"Start it as the user who made it (root's belongs to nobody), give it over with: "
+                f"chown -R {_name(expected)} '{self.pgdata}', or choose another folder with --data."
+            )
+
+
+@contextmanager
+def held(data: Path, *, ephemeral: bool = False) -> Iterator[Layout]:
+    """Hold `data` alone, made if missing, until the block ends; the kernel lets go if this process dies."""
+    data = data.absolute()
+    account = nobody.account()
+    with _locked(data, 0o711 if account else 0o700), _home(data, account, ephemeral=ephemeral) as home:
+        yield Layout(data, home, account)
+
+
+def keep_password(where: Layout) -> str:
+    """The password, made if there is none; its file is written whole or not at all."""
+    with folder.usable(where.data):
+        with suppress(FileNotFoundError):
+            if kept := where.password.read_text().strip():
+                return kept
+        made = secrets.token_urlsafe(24)
+        folder.replace(where.password, made + "\n", 0o600)
+    return made
+
+
+@contextmanager
+def _locked(data: Path, mode: int) -> Iterator[None]:
+    with folder.usable(data):
+        lock = _open_lock(data, mode)
+    try:
+        with folder.usable(data):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _open_lock(data: Path, mode: int) -> int:
+    for _ in range(_LOCK_ATTEMPTS):
+        data.mkdir(mode=mode, parents=True, exist_ok=True)
+        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # An ephemeral run that ended in between took the file away: then this lock guards nothing.
+            if os.path.samestat(os.fstat(lock), (data / "lock").stat()):
+                return lock
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "not known yet"
+            os.close(lock)
+            raise errors.AlreadyRunning(
+                f"another process runs PostgreSQL on {data}, pid {holder}. Use it, stop it first, "
+                "or choose another folder with --data."
+            ) from None
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(lock)
+            raise
+        os.close(lock)
+    raise errors.AlreadyRunning(f"others start and stop on {data} all the time; choose another folder")
+
+
+@contextmanager
+def _home(data: Path, account: Account | None, *, ephemeral: bool) -> Iterator[Path]:
+    """Where the server's own files lie: `data`, or a folder that `account` can reach."""
+    with folder.usable(data):
+        home = _moved_to(data / "moved")
+        reached = home is not None or nobody.reaches(account, data)
+    if reached:
+        yield home or data
+    elif ephemeral:
+        with scratch.folder("postgres", nobody.shared_folder("data")) as made:
+            made.chmod(0o711)
+            yield made
+    else:
+        with folder.usable(data):
+            made = Path(tempfile.mkdtemp(prefix="postgres-", dir=nobody.shared_folder("data")))
+            made.chmod(0o711)
+            folder.replace(made / "belongs-to", f"{data}\n", 0o644)
+            folder.replace(data / "moved", f"{made}\n", 0o644)
+        yield made
+
+
+def _moved_to(pointer: Path) -> Path | None:
+    try:
+        home = Path(pointer.read_text().strip())
+    except FileNotFoundError:
+        return None
+    if not home.is_dir():
+        raise errors.DataDirectoryUnusable(
+            f"{pointer} says that the data lie in {home}, which is gone. Bring that folder back, or remove "
+            f"{pointer} to begin anew."
+        )
+    return home
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,56 @@
+"""A folder for the server's Unix socket: private, and short whatever the data folder is called.
+
+Separate because a kernel allows a socket's address 104 or 108 bytes, and people's folders do not know that.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ccn.embedded import folder
+from ccn.embedded.layout import Layout
+
+PATH_LIMIT = 100
+_LONGEST_NAME = ".s.PGSQL.65535.lock"
+_SHORT = Path("/tmp")  # noqa: S108 - only the parent of a private folder with a random name
+
+
+@contextmanager
+def place(where: Layout) -> Iterator[Path | None]:
+    """The folder, until the block ends; None where none can be made, and TCP must do."""
+    run = where.home / "run"
+    with folder.usable(where.home):
+        _forget_short(run)
+        made = _made(run)
+        if made is not None and where.account is not None:
+            os.chown(made, where.account.uid, where.account.gid)
+    try:
+        yield made
+    finally:
+        _forget_short(run)
+
+
+def _made(run: Path) -> Path | None:
+    if len(os.fsencode(run / _LONGEST_NAME)) < PATH_LIMIT:
+        run.mkdir(mode=0o700, exist_ok=True)
+        return run
+    try:
+        short = Path(tempfile.mkdtemp(prefix="ccn-", dir=_SHORT))
+    except OSError:
+        return None
+    run.symlink_to(short)
+    return short
+
+
+def _forget_short(run: Path) -> None:
+    """Remove the short folder that this start, or one that was killed, linked to."""
+    if run.is_symlink():
+        short = run.readlink()
+        if short.parent == _SHORT and short.name.startswith("ccn-") and not short.is_symlink():
+            shutil.rmtree(short, ignore_errors=True)
+        run.unlink()
