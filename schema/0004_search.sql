@@ -24,8 +24,7 @@ CREATE TABLE message_documents (
     seq             bigint NOT NULL,
     language        text   NOT NULL,
     document        tsvector NOT NULL,
-    PRIMARY KEY (conversation_id, seq),
-    FOREIGN KEY (conversation_id, seq) REFERENCES messages
+    PRIMARY KEY (conversation_id, seq)
 );
 CREATE INDEX message_documents_words ON message_documents USING gin (document);
 
@@ -38,8 +37,11 @@ CREATE TABLE document_progress (
 -- The languages something was said in: a search without a language asks in each of them.
 CREATE TABLE document_languages (language text PRIMARY KEY);
 
+-- Redacted words leave the index in the same transaction. Waiting for whoever indexes this node's messages
+-- makes sure that no document is made from content that is just going.
 CREATE FUNCTION ccn_forget_document() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM FROM document_progress WHERE node_id = NEW.leaf_node FOR UPDATE;
     DELETE FROM message_documents d WHERE d.conversation_id = NEW.conversation_id AND d.seq = NEW.seq;
     RETURN NULL;
 END $$;

@@ -238,7 +238,7 @@ _ACCEPT = """
                 $7::timestamptz[])
 """
 _START = """
-    UPDATE turns t SET status = 'running', attempt = attempt + 1, started_at = s.at
+    UPDATE turns t SET status = 'running', attempt = attempt + 1, started_at = coalesce(t.started_at, s.at)
     FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS s (id, epoch, at)
     WHERE t.id = s.id AND t.host_epoch = s.epoch AND t.status IN ('accepted', 'running')
 """

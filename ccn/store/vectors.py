@@ -96,6 +96,11 @@ async def of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> l
     return [_some_state(row) for row in await pool.rows(_OF_MANY, list(conversations))]
 
 
+def restored(stored: Sequence[float | None] | None) -> Vector | None:
+    """A vector as the database has it, back on the grid of millionths."""
+    return None if stored is None else _vector(stored)
+
+
 def _literal(vector: Vector) -> str:
     # An array of arrays would be flattened on the way; PostgreSQL's own spelling of one array is not.
     return "{" + ",".join("NULL" if v is None else str(v / character.UNIT) for v in vector.millionths) + "}"
@@ -106,9 +111,12 @@ def _state(row: Record | None) -> State | None:
 
 
 def _some_state(row: Record) -> State:
+    return State(row["conversation_id"], row["ts"], row["seq"], _vector(row["vector"]))
+
+
+def _vector(stored: Sequence[float | None]) -> Vector:
     # real holds a millionth between 0 and 1 to within a sixteenth of one, so rounding restores it exactly
-    millionths = tuple(None if v is None else round(v * character.UNIT) for v in row["vector"])
-    return State(row["conversation_id"], row["ts"], row["seq"], Vector(millionths))
+    return Vector(tuple(None if v is None else round(v * character.UNIT) for v in stored))
 
 
 _SCORE = """

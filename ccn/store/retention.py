@@ -1,0 +1,133 @@
+"""What is taken out again: content that somebody or its age asks to go, and streams nobody will replay.
+
+The rows stay and so does the record: what goes is the content and the salt of its commitment. A leaf says
+who took it out, when and why, so an auditor can tell a redaction from a loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn import errors
+from ccn.core.commitment import Kind
+from ccn.core.ids import ConversationId
+from ccn.store.batch import Batch, Write, micros
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
+
+BY_AGE = "retention"
+SERIES = ("character_evolution", "relational_evolution", "consciousness_metrics")
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Redact(Write[None]):
+    """Take the content of a range of messages out, with everything made from it."""
+
+    conversation: ConversationId
+    first: int
+    last: int
+    by: str
+    reason: str
+
+    def prepare(self, batch: Batch) -> None:
+        """The leaf, the redaction, and the content's end, in one transaction."""
+        if not 0 < self.first <= self.last:
+            raise errors.InputInvalid(f"no messages lie from {self.first} to {self.last}")
+        if not (self.by.strip() and self.reason.strip()):
+            raise errors.InputInvalid("a redaction says by whom and why")
+        leaf = batch.leaf(
+            Kind.REDACTION,
+            {
+                "at": micros(batch.now),
+                "by": self.by,
+                "conversation": str(self.conversation),
+                "first": self.first,
+                "last": self.last,
+                "reason": self.reason,
+            },
+        )
+        place = (self.conversation, self.first, self.last)
+        batch.add(_REDACTED, *place, self.by, self.reason, batch.now, batch.node, leaf.number)
+        batch.add(_TAKE_OUT, *place)
+        batch.add(_FORGET_STREAMS_OF, *place)
+        batch.add(_FORGET_TITLE, self.conversation, self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class _ForgetSeries(Write[None]):
+    series: str
+    before: datetime
+
+    def prepare(self, batch: Batch) -> None:
+        batch.leaf(
+            Kind.REDACTION,
+            {"at": micros(batch.now), "before": micros(self.before), "by": BY_AGE, "series": self.series},
+        )
+        batch.add(_FORGET_SERIES, self.series, self.before)
+
+
+async def redact_older(pool: Pool, writer: Writer, before: datetime) -> int:
+    """Redact all content from before a moment; in how many conversations."""
+    done = 0
+    while ranges := await pool.rows(_OLD, before, _BATCH):
+        for row in ranges:
+            reason = f"older than {before:%Y-%m-%d}"
+            await writer.submit(Redact(row["conversation_id"], row["first"], row["last"], BY_AGE, reason))
+        done += len(ranges)
+    return done
+
+
+async def forget_streams(pool: Pool, before: datetime) -> int:
+    """Drop the events of turns that ended before a moment: the reply itself is a message."""
+    forgotten = 0
+    while gone := int(await pool.value(_FORGET_STREAMS, before, 10_000)):
+        forgotten += gone
+    return forgotten
+
+
+async def forget_series(writer: Writer, before: datetime) -> None:
+    """Drop vectors and metrics from before a moment, and say so in the record."""
+    for series in SERIES:
+        await writer.submit(_ForgetSeries(series, before))
+
+
+_REDACTED = """
+    INSERT INTO redactions (conversation_id, first_seq, last_seq, by, reason, at, leaf_node, leaf_number)
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[],
+                         $7::text[], $8::bigint[])
+"""
+_TAKE_OUT = """
+    UPDATE messages m SET content = NULL, salt = NULL
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r (conversation_id, first, last)
+    WHERE m.conversation_id = r.conversation_id AND m.seq BETWEEN r.first AND r.last
+      AND m.content IS NOT NULL
+"""
+_FORGET_STREAMS_OF = """
+    DELETE FROM turn_events e
+    USING turns t, unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r (conversation_id, first, last)
+    WHERE e.turn_id = t.id AND t.conversation_id = r.conversation_id
+      AND t.reply_seq BETWEEN r.first AND r.last
+"""
+_FORGET_TITLE = """
+    UPDATE conversations c SET title = ''
+    FROM unnest($1::uuid[], $2::bigint[]) AS r (conversation_id, first)
+    WHERE c.id = r.conversation_id AND r.first = 1 AND c.title <> ''
+"""
+_FORGET_SERIES = """
+    SELECT ccn_forget(r.series::regclass, 'ts', r.before)
+    FROM unnest($1::text[], $2::timestamptz[]) AS r (series, before)
+"""
+_OLD = """
+    SELECT conversation_id, min(seq) AS first, max(seq) AS last FROM messages
+    WHERE created_at < $1 AND content IS NOT NULL GROUP BY conversation_id ORDER BY conversation_id LIMIT $2
+"""
+_FORGET_STREAMS = """
+    WITH gone AS (
+        DELETE FROM turn_events WHERE (turn_id, number) IN (
+            SELECT e.turn_id, e.number FROM turns t JOIN turn_events e ON e.turn_id = t.id
+            WHERE t.ended_at < $1 LIMIT $2)
+        RETURNING 1
+    ) SELECT count(*) FROM gone
+"""
