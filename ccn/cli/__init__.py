@@ -35,7 +35,7 @@ def main() -> None:
     except errors.CCNError as refused:
         if _debugging():
             raise
-        typer.secho(f"error: {_sentence(refused)}", fg=typer.colors.RED, err=True)
+        _say(refused)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -63,7 +63,11 @@ def _debugging() -> bool:
     return settings_.debugging()
 
 
-def _sentence(refused: errors.CCNError) -> str:
-    """What happened, then what to do about it."""
-    happened = str(refused).strip().rstrip(".") or type(refused).__name__
-    return f"{happened}. {(type(refused).__doc__ or '').strip()}"
+def _say(refused: errors.CCNError) -> None:
+    """What happened, and what to do about it; what a service said last follows below."""
+    happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
+    advice = "" if isinstance(refused, errors.EmbeddedFailed) else (type(refused).__doc__ or "").strip()
+    line = f"{happened.rstrip('.')}. {advice}" if advice else happened  # embedded services bring their own
+    typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
+    for each in more:
+        typer.echo(each, err=True)

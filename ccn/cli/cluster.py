@@ -182,7 +182,8 @@ class Cluster:
                 result.say(at.as_json())
         else:
             took_s = time.monotonic() - self._began
-            self.shown.say(summary.text(at, where, database.version, took_s, lines.colours(sys.stdout)))
+            colour = sys.stdout is not None and lines.colours(sys.stdout)
+            self.shown.say(summary.text(at, where, database.version, took_s, colour=colour))
 
 
 @contextmanager

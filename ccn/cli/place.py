@@ -59,6 +59,7 @@ class Place:
     """A folder that this process holds."""
 
     data: Path
+    temporary: bool = False
 
     @property
     def record(self) -> Path:
@@ -94,7 +95,7 @@ def kept(data: Path | None) -> Iterator[Place]:
     try:
         if locked is None:
             raise errors.AlreadyRunning(_who(chosen))
-        yield _prepared(chosen)
+        yield _prepared(Place(chosen))
     finally:
         _release(chosen, locked)
 
@@ -104,7 +105,7 @@ def temporary() -> Iterator[Place]:
     """A folder that is removed at the end, or by the next start if this process is killed."""
     with scratch.folder(_TEMPORARY) as made:
         made.chmod(_mode())
-        yield _prepared(made)
+        yield _prepared(Place(made, temporary=True))
 
 
 def _who(data: Path) -> str:
@@ -140,9 +141,8 @@ def _release(data: Path, locked: int | None) -> None:
         os.close(locked)
 
 
-def _prepared(data: Path) -> Place:
-    place = Place(data)
-    with folder.usable(data):
+def _prepared(place: Place) -> Place:
+    with folder.usable(place.data):
         place.record.unlink(missing_ok=True)  # of a start that was killed: we hold the lock
         place.logs.mkdir(mode=0o700, exist_ok=True)
     return place

@@ -3,51 +3,45 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 import ccn
 from ccn.cli.place import ClusterAt, Place
 
-_WIDTH = 200  # never wrapped: a terminal does that better, and a URL stays whole
+_WIDTH = 500  # never wrapped: a terminal does that better, and a path stays whole
+_GAP = 3
 
 
-def text(at: ClusterAt, where: Place, postgres_version: str, took_s: float, colour: bool) -> str:
+def text(at: ClusterAt, where: Place, postgres_version: str, took_s: float, *, colour: bool) -> str:
     """A few lines, without the database's password."""
-    console = Console(
-        file=io.StringIO(), force_terminal=colour, no_color=not colour, width=_WIDTH, highlight=False
-    )
-    console.print()
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=colour, no_color=not colour, width=_WIDTH, highlight=False)
+    rows = list(_rows(at, where, postgres_version))
+    label_width = max(len(label) for label, _, _ in rows) + _GAP
     console.print(
-        Text.assemble(("CCN ", "bold"), (ccn.__version__, "bold"), f" is ready after {took_s:.1f} s")
+        Text.assemble("\n", (f"CCN {ccn.__version__} is ready", "bold"), f" after {took_s:.1f} s\n")
     )
-    console.print()
-    console.print(_table(at, where, postgres_version))
-    console.print()
-    console.print(Text.assemble("Try   ", (f"curl {at.nodes[0].http}/ready", "bold")))
+    for label, value, more in rows:
+        console.print(Text.assemble("  ", label.ljust(label_width), (value, "cyan"), (more, "dim")))
+    console.print(Text.assemble("\nTry   ", (f"curl {at.nodes[0].http}/ready", "bold")))
     console.print(Text.assemble("Stop  ", ("Ctrl-C", "bold")))
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+    return said.getvalue()
 
 
-def _table(at: ClusterAt, where: Place, postgres_version: str) -> Table:
-    table = Table.grid(padding=(0, 3, 0, 0))
+def _rows(at: ClusterAt, where: Place, postgres_version: str) -> Iterator[tuple[str, str, str]]:
     for node in at.nodes:
-        table.add_row(f"  {node.id}", Text(node.http, "cyan"), Text(f"gRPC {node.grpc}", "dim"))
+        yield node.id, node.http, f"{' ' * _GAP}gRPC {node.grpc}"
     database = urlsplit(at.database_url)
-    table.add_row(
-        f"  PostgreSQL {postgres_version}",
-        Text(f"{database.hostname}:{database.port}{database.path}", "cyan"),
-        Text(f"URL with its password in {_short(where.record)}", "dim"),
-    )
-    table.add_row("  etcd", Text(", ".join(at.etcd_endpoints), "cyan"))
-    table.add_row("  data", Text(_short(where.data), "cyan"))
-    table.add_row("  logs", Text(_short(where.logs), "cyan"))
-    return table
+    yield f"PostgreSQL {postgres_version}", f"{database.hostname}:{database.port}{database.path}", ""
+    yield "  password in", _short(where.record), ""
+    yield "etcd", ", ".join(at.etcd_endpoints), ""
+    yield "data", _short(where.data), f"{' ' * _GAP}removed at the end" if where.temporary else ""
+    yield "logs", _short(where.logs), ""
 
 
 def _short(path: Path) -> str:

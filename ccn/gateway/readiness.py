@@ -58,7 +58,7 @@ class Readiness:
     def stop(self) -> None:
         """Say no from now on, so that whoever balances load looks elsewhere while we finish."""
         self._stopping.set()
-        self._tell((Check("running", "stopping"),))
+        self._set((Check("running", "stopping"),))
 
     async def changed(self, seen: tuple[Check, ...]) -> None:
         """Wait until the answer is another one than the `seen`."""
@@ -77,16 +77,19 @@ class Readiness:
         return Check(name, "")
 
     def _tell(self, checks: tuple[Check, ...]) -> None:
-        if self._stopping.is_set() and checks[0].name != "running":
-            return  # an answer that was under way when the node began to stop
+        if self._stopping.is_set():
+            return  # the answer was under way when the node began to stop
         for check in checks:
             metrics.checked(check.name, passes=check.passes)
         if self.checks == checks:
             return
-        self.checks = checks
+        self._set(checks)
         _log.info("ready") if self.ready else _log.warning(
             "not ready", **{check.name: check.reason for check in checks if not check.passes}
         )
+
+    def _set(self, checks: tuple[Check, ...]) -> None:
+        self.checks = checks
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -1,0 +1,289 @@
+"""`ccn up` as its users meet it: real processes, real signals, nothing left behind.
+
+Starts are dear, so each one shows several things; what one start shows stands in one test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import grpc  # type: ignore[import-untyped]
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+
+DEADLINE_S = 40.0
+T = TypeVar("T")
+CCN = (sys.executable, "-m", "ccn")
+
+
+class Up:
+    """One `ccn up` with its own process group."""
+
+    def __init__(self, folder: Path, *options: str, environ: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self._stderr: IO[bytes] = (folder / f"stderr-{time.monotonic_ns()}").open("w+b")
+        self.process = subprocess.Popen(
+            [*CCN, "up", *options],
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=True,
+            env=surroundings(folder) | (environ or {}),
+        )
+        assert self.process.stdout is not None
+        self.stdout = self.process.stdout
+
+    def ready(self) -> dict[str, Any]:
+        line = self.stdout.readline()
+        assert line.endswith(b"\n"), self.errors()
+        told = json.loads(line)
+        assert isinstance(told, dict)
+        return told
+
+    def errors(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read().decode()
+
+    def family(self) -> list[psutil.Process]:
+        itself = psutil.Process(self.process.pid)
+        return [itself, *itself.children(recursive=True)]
+
+    def interrupt(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            family = self.family()
+            self.process.kill()
+            self.process.wait()
+            psutil.wait_procs(family, timeout=DEADLINE_S)
+        self.stdout.close()
+        self._stderr.close()
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """This process's environment without settings, and with the user's folders below `folder`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
+    return kept | {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "share")}
+
+
+@contextmanager
+def started(folder: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[Up]:
+    running = Up(folder, *options, environ=environ)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A folder that root's database account can reach too; pytest's own are closed to it."""
+    made = Path(tempfile.mkdtemp(prefix="ccn up test "))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with reachable_folder() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Up, dict[str, Any]]]:
+    with reachable_folder() as made, started(made, "--ephemeral", "--json", "--port", "0") as running:
+        yield running, running.ready()
+
+
+def eventually(ask: Callable[[], T]) -> T:
+    until = time.monotonic() + DEADLINE_S
+    while True:
+        with suppress(httpx.TransportError, OSError):
+            if answer := ask():
+                return answer
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def ready(node: dict[str, Any]) -> bool:
+    return httpx.get(f"{node['http']}/ready").status_code == 200
+
+
+def complaint(folder: Path, *options: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
+    ended = subprocess.run(
+        [*CCN, "up", *options],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env=surroundings(folder) | (environ or {}),
+        check=False,
+    )
+    assert ended.stdout == ""
+    return ended.returncode, ended.stderr
+
+
+def test_it_tells_where_everything_is_and_all_of_it_answers(shared: tuple[Up, dict[str, Any]]) -> None:
+    running, told = shared
+    assert set(told) == {"nodes", "database_url", "etcd_endpoints"}
+    assert [node["id"] for node in told["nodes"]] == ["node-1", "node-2", "node-3"]
+    assert len({node["pid"] for node in told["nodes"]} - {running.process.pid}) == 3
+    for node in told["nodes"]:
+        assert ready(node)
+        assert httpx.get(f"{node['http']}/health").json()["node"] == node["id"]
+        with grpc.insecure_channel(node["grpc"]) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    for endpoint in told["etcd_endpoints"]:
+        assert httpx.get(f"http://{endpoint}/health").json()["health"] == "true"
+    assert told["database_url"].startswith("postgresql://")
+    assert told["database_url"].split(":")[2].split("@")[0] not in running.errors()
+
+
+def test_a_node_that_is_killed_comes_back_on_its_ports(shared: tuple[Up, dict[str, Any]]) -> None:
+    running, told = shared
+    first, second, _ = told["nodes"]
+    os.kill(second["pid"], signal.SIGKILL)
+    record = Path(re.findall(r" on (.*ccn-up-\w+)", running.errors())[0]) / "cluster.json"
+
+    def recorded() -> int:
+        pid = json.loads(record.read_text())["nodes"][1]["pid"]
+        return 0 if pid == second["pid"] else int(pid)
+
+    pid = eventually(recorded)
+    assert ready(second)
+    assert ready(first)
+    listening = {
+        each.laddr.port for each in psutil.Process(pid).net_connections() if each.status == "LISTEN"
+    }
+    assert listening == {int(second[door].rsplit(":", 1)[1]) for door in ("http", "grpc")}
+    assert record.stat().st_mode & 0o777 == 0o600
+    said = running.errors()
+    assert re.search(r"^node-2 +\d\d:\d\d:\d\d error +died after .* killed by SIGKILL$", said, re.MULTILINE)
+    log = (record.parent / "logs" / "node-2.log").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in log].count("listening") == 2
+
+
+def test_ctrl_c_stops_everything_within_seconds_and_says_so(shared: tuple[Up, dict[str, Any]]) -> None:
+    running, told = shared
+    family = running.family()
+    assert len(family) >= 3 + 3  # itself, the nodes, PostgreSQL and etcd
+    began = time.monotonic()
+    running.interrupt()
+    assert running.process.wait(DEADLINE_S) == 0
+    assert time.monotonic() - began < 10
+    assert [process for process in family if not is_gone(process)] == []
+    assert running.stdout.read() == b""
+    said = running.errors()
+    assert said.splitlines()[-1] == "stopped"
+    assert all(re.search(rf"^{node['id']} .* stopped$", said, re.MULTILINE) for node in told["nodes"])
+    assert not Path(re.findall(r" on (.*ccn-up-\w+)", said)[0]).exists()
+
+
+def test_it_survives_kill_9_and_refuses_a_second_starter(folder: Path) -> None:
+    """One folder, started twice; the first start also finds the default port taken."""
+    data = folder / "my data"
+    options = ("--data", str(data), "--nodes", "1", "--json")
+    with default_port_taken(), started(folder, *options) as first:
+        told = first.ready()
+        assert "port 7700 is in use; taking free ports instead" in first.errors()
+        family = first.family()
+        first.process.kill()
+        first.process.wait()
+        eventually(lambda: all(is_gone(process) for process in family))
+        assert (data / "cluster.json").exists()
+    http = int(told["nodes"][0]["http"].rsplit(":", 1)[1])
+    with started(folder, *options, "--port", str(http)) as second:
+        again = second.ready()
+        assert again["nodes"][0]["http"] == told["nodes"][0]["http"]
+        assert ready(again["nodes"][0])
+        kept = json.loads((data / "cluster.json").read_text())
+        assert kept == again | {"data": str(data), "pid": second.process.pid}
+
+        code, said = complaint(folder, *options)
+        assert code == 1
+        assert said.startswith(
+            f"error: a cluster runs on {data}: pid {second.process.pid}, {told['nodes'][0]['http']}"
+        )
+        assert len(said.splitlines()) == 1
+
+        code, said = complaint(folder, "--ephemeral", "--json", "--port", str(http - 1))
+        assert code == 1
+        advice = "stop what listens there, or choose another --port (0 takes free ones)"
+        assert said.splitlines()[-1] == f"error: port {http} is in use; {advice}"
+        second.process.send_signal(signal.SIGTERM)
+        assert second.process.wait(DEADLINE_S) == 0
+    assert not (data / "cluster.json").exists()
+
+
+@contextmanager
+def default_port_taken() -> Iterator[None]:
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # somebody else has taken it already
+            listening.bind(("127.0.0.1", 7700))
+            listening.listen()
+        yield
+
+
+def test_a_node_that_cannot_start_is_an_error_with_its_last_words(folder: Path) -> None:
+    code, said = complaint(
+        folder,
+        "--ephemeral",
+        "--json",
+        "--port",
+        "0",
+        environ={"CCN_DATABASE_CONNECT_TIMEOUT_S": "0.000001"},
+    )
+    assert code == 1
+    assert re.search(
+        r"^error: node-\d ended while starting \(exit status 1\); its last lines:$", said, re.MULTILINE
+    )
+    assert said.count("starts again") == 0
+    assert re.search(r"^    error: .*database", said, re.MULTILINE | re.IGNORECASE)
+
+
+def test_wrong_settings_are_refused_before_anything_starts(folder: Path) -> None:
+    code, said = complaint(folder, environ={"CCN_RETENTION_CONTENT_DAYS": "many"})
+    assert code == 1
+    assert said.startswith("error: CCN_RETENTION_CONTENT_DAYS: ")
+    assert list(folder.glob("share/*")) == []
+
+
+def test_it_goes_on_when_nobody_reads_any_more_and_asks_for_little(folder: Path) -> None:
+    with started(folder, "--ephemeral", "--nodes", "1", "--port", "0") as running:
+        first = running.stdout.readline()
+        assert first.startswith(b"starting PostgreSQL, etcd and one node on ")
+        running.stdout.close()
+        data = Path(first.decode().strip().split(" on ", 1)[1])
+        told = eventually(lambda: json.loads((data / "cluster.json").read_text()))
+        assert ready(told["nodes"][0])
+        itself = psutil.Process(running.process.pid)
+        before = sum(itself.cpu_times()[:2])
+        time.sleep(1)
+        assert sum(itself.cpu_times()[:2]) - before < 0.2
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(DEADLINE_S) == 0
+        assert running.errors() == ""
+    assert not data.exists()
