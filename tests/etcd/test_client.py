@@ -125,39 +125,41 @@ async def test_a_frozen_server_holds_nobody_longer_than_the_deadline(etcd: Serve
 
 @pytest.mark.parametrize("blow", ["kill", "freeze"])
 @pytest.mark.parametrize("role", ["leader", "follower"])
-async def test_one_lost_server_of_three_is_survived(cluster: list[Server], role: str, blow: str) -> None:
+async def test_one_lost_server_of_three_is_survived(
+    cluster: list[Server], role: str, blow: str, prefix: str
+) -> None:
     """The client talks to the lost one first, and has to find its way without help."""
     lost, *others = cluster if role == "leader" else reversed(cluster)
     async with client.opened([server.endpoint for server in (lost, *others)]) as caller:
-        await caller.put("/a", b"1", lease=0, if_modified=0)
+        await caller.put(prefix, b"1", lease=0, if_modified=0)
         getattr(lost, blow)()
-        found = await _patiently(caller)
-        assert isinstance(await caller.put("/a", b"2", lease=0, if_modified=found.modified), Written)
+        found = await _patiently(caller, prefix)
+        assert isinstance(await caller.put(prefix, b"2", lease=0, if_modified=found.modified), Written)
 
 
-async def _patiently(caller: client.Client) -> Entry:
+async def _patiently(caller: client.Client, key: str) -> Entry:
     """A new leader needs a moment, during which every server says that there is none."""
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(errors.CoordinationUnavailable):
-                found = await caller.get("/a")
+                found = await caller.get(key)
                 assert found
                 return found
             await asyncio.sleep(0.05)
 
 
 async def test_a_server_without_a_leader_refuses_writes_before_executing_them(
-    cluster: list[Server],
+    cluster: list[Server], prefix: str
 ) -> None:
     last = cluster[2]
     async with client.opened([last.endpoint]) as caller:
-        await caller.get("/a")
+        await caller.get(prefix)
         for server in cluster[:2]:
-            server.kill()
+            server.freeze()
         deadline = time.monotonic() + 10
         while True:
             with pytest.raises((errors.CoordinationUnavailable, errors.OutcomeUnknown)) as failed:
-                await caller.put("/a", b"", lease=0, if_modified=0)
+                await caller.put(prefix, b"", lease=0, if_modified=0)
             if failed.type is errors.CoordinationUnavailable:
                 break
             assert time.monotonic() < deadline

@@ -110,7 +110,7 @@ async def test_a_leader_that_is_killed_is_replaced_within_about_its_ttl(
         await _queued(calm, prefix, 1)
         async with session.opened(calm, **QUICK) as heir:
             waiting = asyncio.create_task(election.campaign(heir, TWO, prefix=prefix))
-            await asyncio.sleep(TTL_S)
+            await _queued(calm, prefix, 2)
             assert not waiting.done()
             doomed.kill()
             began = time.monotonic()
@@ -204,16 +204,16 @@ async def test_a_place_whose_answer_was_lost_is_found_by_reading_again(
         assert await unlucky.get(leading.key)
 
 
-async def test_an_election_outlives_the_loss_of_an_etcd_server(cluster: list[Server]) -> None:
+async def test_an_election_outlives_the_loss_of_an_etcd_server(cluster: list[Server], prefix: str) -> None:
     etcd_leader, other, lost = (server.endpoint for server in cluster)
     async with (
         client.opened([lost, etcd_leader, other]) as caller,
         session.opened(caller) as a,
         session.opened(caller) as b,
     ):
-        leading = await election.campaign(a, ONE)
-        waiting = asyncio.create_task(election.campaign(b, TWO))
-        await _queued(caller, election.PREFIX, 2)
+        leading = await election.campaign(a, ONE, prefix=prefix)
+        waiting = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+        await _queued(caller, prefix, 2)
         cluster[2].freeze()
         await election.resign(leading)
         await asyncio.wait_for(waiting, 5)
