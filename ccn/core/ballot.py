@@ -27,28 +27,20 @@ from ccn.core.signed import Check, Signed
 from ccn.core.signer import SignerState
 
 
-def propose(
-    reports: Sequence[Signed[Report]],
-    tip: Tip,
-    *,
-    term: int,
-    leader: NodeId,
-    now_us: int,
-    wanted: Rules,
-    check: Check,
-) -> Draft | Short:
+def propose(reports: Sequence[Signed[Report]], leader: Leader, now_us: int, check: Check) -> Draft | Short:
     """The block to ask for. One bad report is left out and does not stop the round."""
-    taken, refused = intake.sift(reports, tip, term, check)
+    tip = leader.tip
+    taken, refused = intake.sift(reports, tip, leader.term, check)
     if len(taken) < tip.rules.quorum:
         return Short(tip.rules.quorum, len(taken), refused)
     statements = [report.statement for report in taken]
     sealed = block.seal(
         tip,
         statements,
-        term=term,
-        leader=leader,
+        term=leader.term,
+        leader=leader.node,
         time_us=max(now_us, tip.time_us + 1),
-        next_rules=intake.elected(statements, tip.rules, wanted),
+        next_rules=intake.elected(statements, tip.rules, leader.wanted),
     )
     return Draft(Proposal(sealed.header, taken, sealed.next_rules), sealed, refused)
 
@@ -128,6 +120,16 @@ class Short:
     needed: int
     found: int
     refused: Refused = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """What the leader of a term brings to a round besides the reports; it may want other rules."""
+
+    node: NodeId
+    tip: Tip
+    term: int
+    wanted: Rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def seal(
 
 
 def follow(tip: Tip, header: Header, tree: merkle.Tree, next_rules: Rules) -> Tip:
-    """The tip after a block that was checked; the tree has its leaves already, and its header comes last."""
+    """The tip after a block that was checked; the tree has its leaves, and its header comes last."""
     sealed = dict(tip.sealed) | {span.node: span.last for span in header.spans}
     return replace(
         tip,

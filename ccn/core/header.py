@@ -30,7 +30,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One block. Validators and parameters are those that decide it; the next ones decide the next block."""
+    """One block. Validators and parameters are those that decide it; the next ones decide the next."""
 
     height: int
     previous: bytes

@@ -34,7 +34,7 @@ def sift(
             held.setdefault(node, report)
     for node in sorted(outdated([report.statement for report in held.values()])):
         refused.append(
-            (node, Refusal(Reason.INSTANCE, f"{node} names an instance that another node hosts"))
+            (node, Refusal(Reason.INSTANCE, f"{node} names an instance that is named elsewhere"))
         )
         del held[node]
     return tuple(held[node] for node in sorted(held)), tuple(refused)
@@ -69,7 +69,7 @@ def outdated(reports: Sequence[Report]) -> set[NodeId]:
 
 
 def elected(reports: Sequence[Report], rules: Rules, wanted: Rules) -> Rules:
-    """The rules for the next block: the wanted ones if a quorum wants exactly those, or else the present."""
+    """The rules for the next block: the wanted ones if a quorum wants just those, or else the present."""
     ayes = sum(report.wants == wanted.hash() for report in reports)
     return wanted if ayes >= rules.quorum else rules
 

@@ -1,8 +1,8 @@
 """Reading a committed block back: what must hold before a node takes it as its tip and cosigns it.
 
-The database may be restored, edited or lying. So the block counts only with the votes of a quorum, on top of
-the tip this node knows, with a tree that comes out of the leaves that are shown, and with the very hashes
-this node produced. A node that was away confirms the blocks it missed one after the other.
+The database may be restored, edited or lying. So the block counts only with the votes of a quorum, on top
+of the tip this node knows, with a tree that comes out of the leaves that are shown, and with the very
+hashes this node produced. A node that was away confirms the blocks it missed one after the other.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def _leaves(shown: Shown, tip: Tip, node: NodeId, own: Mapping[int, bytes]) -> I
     hashes = iter(shown.leaves)
     whole = sum(len(found) == merkle.HASH_BYTES for found in shown.leaves)
     if not whole == len(shown.leaves) == shown.header.count:
-        yield Refusal(Reason.LEAVES, f"{whole} whole leaves of {len(shown.leaves)}, not {shown.header.count}")
+        yield Refusal(
+            Reason.LEAVES, f"{whole} whole leaves of {len(shown.leaves)}, not {shown.header.count}"
+        )
     for span in shown.header.spans:
         if span.first != tip.last(span.node) + 1:
             yield Refusal(Reason.LEAVES, f"{span.node} goes on with leaf {span.first}")

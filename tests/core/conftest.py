@@ -1,18 +1,31 @@
-"""Real Ed25519 for the rules that take signing and checking as arguments."""
+"""Real Ed25519 for the rules that take signing and checking as arguments, and nodes without a network."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
+from typing import TypeVar
+from uuid import UUID
 
 import pytest
 from hypothesis import settings
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from ccn.core.signed import Check, Sign
+from ccn.core import ballot, block, commitment, readback, roster, signed, signer
+from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Vote, Voter
+from ccn.core.block import Tip
+from ccn.core.character import Vector
+from ccn.core.ids import CharacterId, InstanceId, NodeId
+from ccn.core.quorum import Faults
+from ccn.core.refusal import Refusal
+from ccn.core.report import Report
+from ccn.core.roster import Roster, Row
+from ccn.core.rules import Parameters, Rules, Validator
+from ccn.core.signed import Check, Sign, Signed
+from ccn.core.signer import SignerState
 
 settings.register_profile("rules", deadline=None, print_blob=True)
 settings.load_profile("rules")
@@ -27,6 +40,7 @@ class Pair:
 
 
 Pairs = Callable[[str], Pair]
+S = TypeVar("S", Report, Proposal, Vote)
 
 
 @cache
@@ -48,6 +62,119 @@ def ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def rules_of(nodes: Sequence[str], faults: Faults = Faults.CRASH, **parameters: int) -> Rules:
+    listed = sorted(Validator(NodeId(node), pair_of(node).public) for node in nodes)
+    return Rules(tuple(listed), Parameters("tier-1/v1", faults, **parameters))
+
+
+def row(number: int, *scores: int | None, epoch: int = 1) -> Row:
+    padded = (*scores, *(500_000,) * (16 - len(scores)))
+    return Row(InstanceId(UUID(int=number)), epoch, Vector(padded))
+
+
+def rows(*listed: Row, character: str = "ada") -> Roster:
+    return roster.pack(CharacterId(character), listed)
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Honest nodes that hold rounds by calling each other, one after the other, with nothing in between."""
+
+    rules: Rules
+    tip: Tip
+    now_us: int = 1_800_000_000_000_000
+    term: int = 1
+    signers: dict[NodeId, SignerState] = field(default_factory=dict)
+    leaves: dict[tuple[NodeId, int], bytes] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[NodeId]:
+        return [validator.node for validator in self.tip.rules.validators]
+
+    @property
+    def leader(self) -> NodeId:
+        return self.nodes[0]
+
+    def leaf(self, node: NodeId, number: int) -> bytes:
+        return self.leaves.setdefault((node, number), commitment.leaf_hash(f"{node} {number}".encode()))
+
+    def statement(
+        self, node: NodeId, *rosters: Roster, leaves: int = 2, wants: Rules | None = None
+    ) -> Report:
+        first = self.tip.last(node) + 1
+        hashes = b"".join(self.leaf(node, number) for number in range(first, first + leaves))
+        wanted = (wants or self.tip.rules).hash()
+        return Report(node, self.tip.height + 1, self.term, self.tip.hash, rosters, first, hashes, wanted)
+
+    def report(
+        self, node: NodeId, *rosters: Roster, leaves: int = 2, wants: Rules | None = None
+    ) -> Signed[Report]:
+        return self.signed(self.statement(node, *rosters, leaves=leaves, wants=wants))
+
+    def reports(self, leaves: int = 2) -> list[Signed[Report]]:
+        numbered = enumerate(self.nodes)
+        return [self.report(node, rows(row(2 * n), row(2 * n + 1)), leaves=leaves) for n, node in numbered]
+
+    def signed(self, statement: S) -> Signed[S]:
+        return signed.sign(statement, pair_of(statement.node).sign)
+
+    def lead(self, wanted: Rules | None = None) -> Leader:
+        return Leader(self.leader, self.tip, self.term, wanted or self.tip.rules)
+
+    def draft(self, reports: Sequence[Signed[Report]] | None = None, wanted: Rules | None = None) -> Draft:
+        made = ballot.propose(reports or self.reports(), self.lead(wanted), self.now_us, ed25519)
+        assert isinstance(made, Draft), made
+        return made
+
+    def voter(self, node: NodeId, proposal: Proposal) -> Voter:
+        own = next((report for report in proposal.reports if report.statement.node == node), None)
+        return Voter(node, self.tip, self.term, self.leader, own, self.state(node))
+
+    def state(self, node: NodeId) -> SignerState:
+        return self.signers.setdefault(node, SignerState(self.tip.height, self.tip.hash))
+
+    def judge(self, node: NodeId, proposal: Proposal) -> Vote | Refusal:
+        return ballot.judge(self.signed(proposal), self.voter(node, proposal), self.now_us, ed25519)
+
+    def votes(self, draft: Draft) -> list[Signed[Vote]]:
+        return [self.signed(self.vote(node, draft.proposal)) for node in self.nodes]
+
+    def vote(self, node: NodeId, proposal: Proposal) -> Vote:
+        answer = self.judge(node, proposal)
+        assert isinstance(answer, Vote), answer
+        state = signer.vote(self.state(node), proposal.header)
+        assert isinstance(state, SignerState), state
+        self.signers[node] = state
+        return answer
+
+    def shown(self, draft: Draft) -> readback.Shown:
+        certificate = ballot.tally(draft.block.header, self.votes(draft), self.tip.rules, ed25519)
+        assert isinstance(certificate, Certificate), certificate
+        sealed = draft.block
+        return readback.Shown(sealed.header, sealed.leaves, certificate.votes, sealed.next_rules)
+
+    def own(self, node: NodeId) -> dict[int, bytes]:
+        return {number: made for (producer, number), made in self.leaves.items() if producer == node}
+
+    def commit(self, draft: Draft) -> Tip:
+        """The rest of the round: everybody votes, confirms and cosigns."""
+        shown, tips = self.shown(draft), list[Tip | Refusal]()
+        for node in self.nodes:
+            tips.append(readback.confirm(shown, self.tip, node, self.own(node), ed25519))
+            state = signer.cosign(self.state(node), shown.header)
+            assert isinstance(state, SignerState), state
+            self.signers[node] = state
+        assert isinstance(tips[0], Tip), tips[0]
+        assert tips == [tips[0]] * len(tips)
+        self.tip, self.now_us = tips[0], self.now_us + 10_000_000
+        return self.tip
+
+
+def cluster_of(nodes: int = 4, faults: Faults = Faults.CRASH) -> Cluster:
+    rules = rules_of([f"node-{number}" for number in range(1, nodes + 1)], faults)
+    return Cluster(rules, block.genesis("ccn.example/test", rules))
+
+
 @pytest.fixture(scope="session")
 def check() -> Check:
     """Whether a key signed a message; False for whatever is no signature at all."""
@@ -64,3 +191,27 @@ def pair() -> Pairs:
 def seeded() -> Callable[[bytes], Pair]:
     """The key pair of a published seed."""
     return pair_from
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Callable[..., Cluster]:
+    """A cluster of so many nodes at its genesis."""
+    return cluster_of
+
+
+@pytest.fixture(scope="session")
+def rules() -> Callable[..., Rules]:
+    """The rules of a cluster of these nodes."""
+    return rules_of
+
+
+@pytest.fixture(scope="session")
+def make_row() -> Callable[..., Row]:
+    """An instance by number and scores; the scores left out are neutral."""
+    return row
+
+
+@pytest.fixture(scope="session")
+def make_roster() -> Callable[..., Roster]:
+    """The roster of these rows."""
+    return rows

@@ -1,0 +1,105 @@
+"""Which reports a round takes, and that one bad report neither stops it nor slips through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ccn.core import ballot, block
+from ccn.core.ballot import Proposal, Short
+from ccn.core.ids import NodeId
+from ccn.core.refusal import Reason, Refusal
+from ccn.core.report import Report
+from ccn.core.roster import Roster, Row
+from ccn.core.signed import Check, Signed
+
+if TYPE_CHECKING:
+    from tests.core.conftest import Cluster
+
+Clusters = Callable[..., "Cluster"]
+Rosters = Callable[..., Roster]
+RowMaker = Callable[..., Row]
+
+STRANGER = NodeId("stranger")
+
+
+def refusal(answer: object) -> Reason:
+    assert isinstance(answer, Refusal), answer
+    return answer.reason
+
+
+def bad_reports(four: Cluster, make_row: RowMaker, make_roster: Rosters) -> dict[Reason, Signed[Report]]:
+    """One report for each reason to leave it out, all of them by the last node."""
+    node = four.nodes[3]
+    good = four.report(node, make_roster(make_row(6)))
+    said = good.statement
+    return {
+        Reason.SIGNATURE: replace(good, signature=bytes(64)),
+        Reason.ROUND: four.signed(replace(said, term=said.term + 1)),
+        Reason.LEAVES: four.signed(replace(said, first=said.first + 1)),
+        Reason.STRANGER: four.signed(replace(said, node=STRANGER)),
+        Reason.INSTANCE: four.report(node, make_roster(make_row(0, epoch=0))),
+    }
+
+
+@pytest.mark.parametrize("reason", ["signature", "round", "leaves", "stranger", "instance"])
+def test_a_bad_report_is_left_out_and_the_round_goes_on(
+    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, reason: str
+) -> None:
+    four = cluster(4)
+    bad = bad_reports(four, make_row, make_roster)[Reason(reason)]
+    draft = four.draft([*four.reports()[:3], bad])
+    assert [report.statement.node for report in draft.proposal.reports] == four.nodes[:3]
+    assert [(node, refusal(why)) for node, why in draft.refused] == [(bad.statement.node, Reason(reason))]
+    assert four.commit(draft).height == 1
+
+
+@pytest.mark.parametrize("reason", ["signature", "round", "leaves", "stranger", "instance"])
+def test_a_voter_refuses_a_proposal_with_a_bad_report(
+    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, reason: str
+) -> None:
+    four = cluster(4)
+    bad = bad_reports(four, make_row, make_roster)[Reason(reason)]
+    reports = (*four.reports()[:3], bad)
+    sealed = block.seal(
+        four.tip,
+        [report.statement for report in reports],
+        term=four.term,
+        leader=four.leader,
+        time_us=four.now_us,
+        next_rules=four.tip.rules,
+    )
+    forced = Proposal(sealed.header, reports, four.tip.rules)
+    assert refusal(four.judge(four.nodes[1], forced)) == Reason(reason)
+
+
+def test_an_instance_that_was_adopted_counts_where_it_lives_now(
+    cluster: Clusters, make_row: RowMaker, make_roster: Rosters
+) -> None:
+    four = cluster(4)
+    first, second, *_ = four.nodes
+    old = four.report(first, make_roster(make_row(9, epoch=3)))
+    new = four.report(second, make_roster(make_row(9, epoch=4)))
+    draft = four.draft([old, new, *four.reports()[2:]])
+    assert [node for node, _ in draft.refused] == [first]
+
+
+def test_of_two_hosts_with_the_same_claim_neither_is_believed(
+    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, check: Check
+) -> None:
+    three = cluster(3)
+    doubled = [three.report(node, make_roster(make_row(9))) for node in three.nodes]
+    short = ballot.propose(doubled, three.lead(), three.now_us, check)
+    assert isinstance(short, Short)
+    assert short.found == 0
+    within = three.report(three.leader, make_roster(make_row(9)), make_roster(make_row(9), character="bob"))
+    assert [node for node, _ in three.draft([within, *three.reports()[1:]]).refused] == [three.leader]
+
+
+def test_two_reports_of_one_node_count_once(cluster: Clusters, check: Check) -> None:
+    three = cluster(3)
+    report = three.report(three.leader)
+    assert ballot.propose([report, report], three.lead(), three.now_us, check) == Short(2, 1)
