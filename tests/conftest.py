@@ -1,9 +1,14 @@
-"""What many tests share: one PostgreSQL server a session, one migrated database a test."""
+"""What many tests share: one PostgreSQL server a session, one migrated database a test.
+
+Every test that needs a database gets one of the embedded server. The tests of the store run once more on
+each TimescaleDB that Docker offers.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,44 +20,96 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.embedded import postgres
 from ccn.store import migrate
+from tests import timescale
 
 _TEMPLATE = "ccn_template"
+_STORE = Path(__file__).parent / "store"
+
+
+def pytest_report_header() -> str:
+    """Say which servers are tested, and what had to stay out."""
+    offered = timescale.offer()
+    used = [
+        "embedded PostgreSQL",
+        *(f"TimescaleDB ({mode}) in {image}" for mode, image in offered.images.items()),
+    ]
+    left_out = f"; left out: TimescaleDB, {offered.left_out}" if offered.left_out else ""
+    return f"store tests run on: {', '.join(used)}{left_out}"
+
+
+def pytest_configure() -> None:
+    """A run that was promised TimescaleDB does not quietly go without it."""
+    if os.environ.get("CCN_TEST_TIMESCALE") == "required" and "apache" not in timescale.offer().images:
+        raise pytest.UsageError(f"TimescaleDB is required here, but {timescale.offer().left_out}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Name the servers a test runs on by the mode that the schema has there."""
+    if "database_mode" in metafunc.fixturenames:
+        store = _STORE in metafunc.definition.path.parents
+        modes = ["plain", *(timescale.offer().images if store else ())]
+        metafunc.parametrize("database_mode", modes, scope="session")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def plain_server() -> AsyncIterator[str]:
+    """Embedded PostgreSQL.
+
+    Not below pytest's own folder: as root the server runs as another user, and every pytest that starts
+    makes that folder private again, also while this one is at work.
+    """
+    with tempfile.TemporaryDirectory(prefix="ccn-tests-") as folder:
+        Path(folder).chmod(0o755)
+        async with postgres.running(Path(folder, "postgres"), ephemeral=True, fsync=False) as embedded:
+            yield await _with_template(embedded.url, "plain")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def apache_server() -> AsyncIterator[str]:
+    """TimescaleDB of the Apache licence."""
+    async with timescale.running(timescale.offer().images["apache"]) as url:
+        yield await _with_template(url, "apache")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tsl_server() -> AsyncIterator[str]:
+    """TimescaleDB of the Timescale licence."""
+    async with timescale.running(timescale.offer().images["tsl"]) as url:
+        yield await _with_template(url, "tsl")
+
+
+@pytest.fixture(scope="session")
+def database_server(database_mode: str, request: pytest.FixtureRequest) -> str:
     """The address of a server whose template database has the newest schema."""
-    data = _reachable(tmp_path_factory.mktemp("postgres"))
-    async with postgres.running(data, ephemeral=True, fsync=False) as embedded:
-        await _execute(embedded.url, f"CREATE DATABASE {_TEMPLATE}")
-        await migrate.apply(_named(embedded.url, _TEMPLATE))
-        yield embedded.url
+    url: str = request.getfixturevalue(f"{database_mode}_server")
+    return url
 
 
 @pytest.fixture
-async def database(server: str) -> AsyncIterator[settings.Database]:
+async def database(database_server: str) -> AsyncIterator[settings.Database]:
     """A fresh database, cloned from the template."""
     name = f"test_{secrets.token_hex(6)}"
-    await _execute(server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
-    yield settings.Database(url=SecretStr(_named(server, name)))
-    await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+    await _execute(database_server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    yield settings.Database(url=SecretStr(_named(database_server, name)))
+    await _execute(database_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _with_template(url: str, mode: str) -> str:
+    template = _named(url, _TEMPLATE)
+    await _execute(url, f"CREATE DATABASE {_TEMPLATE}")
+    await migrate.apply(template)
+    found = await _execute(template, "SELECT ccn_database_mode()")
+    assert found == mode, f"the schema took {url} for {found}, not {mode}"
+    return url
 
 
 def _named(url: str, name: str) -> str:
     return f"{url.rpartition('/')[0]}/{name}"
 
 
-def _reachable(folder: Path) -> Path:
-    """As root the server runs as another user, who has to get through pytest's private folders."""
-    if os.geteuid() == 0:
-        for each in (folder, *folder.parents[:2]):
-            each.chmod(0o755)
-    return folder
-
-
-async def _execute(url: str, sql: str) -> None:
+async def _execute(url: str, sql: str) -> object:
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(sql)
+        return await connection.fetchval(sql)
     finally:
         await connection.close()

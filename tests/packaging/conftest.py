@@ -43,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a command of an environment with the wheel, and the libraries of this one, but without the clone.
+    """Runs a command of an environment with the wheel and the libraries of this one, but not the clone.
 
     A path file adds this environment's libraries without following the path files among them, so that the
     clone, which is installed in place here, is out of reach.
