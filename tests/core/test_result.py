@@ -1,0 +1,110 @@
+"""The result of a round against one computed slowly, instance by instance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from math import isqrt
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccn.core import result
+from ccn.core.character import UNIT
+from ccn.core.ids import NodeId
+from ccn.core.quorum import Faults
+from ccn.core.roster import Roster, Row
+from ccn.core.rules import Parameters
+
+RowMaker = Callable[..., Row]
+Rosters = Callable[..., Roster]
+
+CRASH, BYZANTINE = (Parameters("tier-1/v1", faults) for faults in Faults)
+scores = st.lists(st.none() | st.integers(0, UNIT), min_size=2, max_size=2)
+fleets = st.dictionaries(st.sampled_from("abcd"), st.lists(scores, max_size=4), min_size=1)
+
+
+def slowly(
+    fleet: dict[str, list[list[int | None]]], parameters: Parameters
+) -> tuple[list[int | None], list[int]]:
+    """The median and the drift of each instance, for two axes of scores and fourteen neutral ones."""
+    middle = list[int | None]()
+    for axis in range(2):
+        shown = [(node, v[axis]) for node, vectors in fleet.items() for v in vectors if v[axis] is not None]
+        share = {node: sum(owner == node for owner, _ in shown) for node, _ in shown}
+        heavy = parameters.faults is Faults.BYZANTINE
+        weighed = sorted(
+            (value, Fraction(1, share[node] if heavy else 1)) for node, value in shown if value is not None
+        )
+        half, below = sum((weight for _, weight in weighed), Fraction(0)) / 2, Fraction(0)
+        for value, weight in weighed:
+            below += weight
+            if below >= half:
+                middle.append(value)
+                break
+        else:
+            middle.append(None)
+    drift = list[int]()
+    for node in sorted(fleet):
+        for vector in fleet[node]:
+            pairs = [(a, b) for a, b in zip(vector, middle, strict=True) if a is not None and b is not None]
+            mean = -(-sum((a - b) ** 2 for a, b in pairs) // (len(pairs) + 14))
+            drift.append(isqrt(mean - 1) + 1 if mean else 0)
+    return middle, drift
+
+
+@settings(max_examples=60)
+@given(fleet=fleets, parameters=st.sampled_from([CRASH, BYZANTINE]), data=st.data())
+def test_medians_and_drift_are_those_of_the_slow_way(
+    fleet: dict[str, list[list[int | None]]],
+    parameters: Parameters,
+    data: st.DataObject,
+    make_row: RowMaker,
+    make_roster: Rosters,
+) -> None:
+    numbers = iter(range(100))
+    rosters = [
+        (NodeId(node), make_roster(*(make_row(next(numbers), *vector) for vector in fleet[node])))
+        for node in sorted(fleet)
+    ]
+    found = result.conclude(data.draw(st.permutations(rosters)), parameters)
+    if not any(fleet.values()):
+        assert found == ()
+        return
+    middle, drift = slowly(fleet, parameters)
+    assert list(found[0].median) == [*middle, *[500_000] * 14]
+    assert list(found[0].drift) == drift
+    assert list(found[0].outliers) == [at for at, far in enumerate(drift) if far > parameters.tolerance]
+
+
+def test_each_character_is_measured_against_its_own_instances(
+    make_row: RowMaker, make_roster: Rosters
+) -> None:
+    ada = make_roster(make_row(1, 100_000), make_row(2, 100_000))
+    bob = make_roster(make_row(3, 900_000), character="bob")
+    nobody = make_roster(character="cleo")
+    first, second = result.conclude([(NodeId("b"), bob), (NodeId("a"), ada), (NodeId("a"), nobody)], CRASH)
+    assert (first.character, first.median[0], first.outliers) == ("ada", 100_000, ())
+    assert (second.character, second.median[0], second.outliers) == ("bob", 900_000, ())
+
+
+def test_the_fault_model_decides_who_has_weight(make_row: RowMaker, make_roster: Rosters) -> None:
+    crowd = make_roster(*(make_row(number, 900_000) for number in range(10)))
+    few = [(NodeId(name), make_roster(make_row(10 + at, 500_000))) for at, name in enumerate("bcd")]
+    (by_instance,) = result.conclude([(NodeId("a"), crowd), *few], CRASH)
+    (by_node,) = result.conclude([(NodeId("a"), crowd), *few], BYZANTINE)
+    assert (by_instance.median[0], by_instance.weights) == (900_000, "instance")
+    assert (by_node.median[0], by_node.weights) == (500_000, "node")
+
+
+def test_the_hash_covers_every_part_of_the_results(make_row: RowMaker, make_roster: Rosters) -> None:
+    found = result.conclude([(NodeId("a"), make_roster(make_row(1, 1), make_row(2, UNIT)))], CRASH)
+    body = json.loads(found[0].body())
+    assert body["median"][:2] == [1, 500_000]
+    assert (body["drift"], body["outliers"]) == ([0, 250_000], [1])
+    assert set(body) == {"character", "drift", "kind", "median", "outliers", "v", "weights"}
+    assert result.hash_of(found) == hashlib.sha256(b"ccn/result/v1\n" + found[0].body()).digest()
+    assert result.hash_of(found + found) != result.hash_of(found)
+    assert result.hash_of(()) == hashlib.sha256(b"ccn/result/v1\n").digest()
