@@ -14,6 +14,7 @@ timed and what is merely set up is decided where it is known.
 from __future__ import annotations
 
 import hashlib
+import math
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -70,7 +71,22 @@ class Report:
     measured: Sequence[Medians] = ()
 
 
-async def measure(rounds: int, contenders: Mapping[str, Contender]) -> Medians:
+def calibrate() -> float:
+    """Seconds that a fixed piece of work takes now, best of three: an interrupt does not count."""
+    return min(_work() for _ in range(3))
+
+
+def _work() -> float:
+    since = time.perf_counter()
+    digest = b""
+    for _ in range(20_000):
+        digest = hashlib.sha256(digest).digest()
+    return time.perf_counter() - since
+
+
+async def measure(
+    rounds: int, contenders: Mapping[str, Contender], calibration: Callable[[], float] = calibrate
+) -> Medians:
     """Run every contender once a round until `rounds` rounds count, or patience ends.
 
     Each round starts with another contender, so that none always follows the same rival. A round's
@@ -80,9 +96,9 @@ async def measure(rounds: int, contenders: Mapping[str, Contender]) -> Medians:
     ran: list[tuple[float, dict[str, float]]] = []
     while len(_steady(ran)) < rounds and len(ran) < PATIENCE * rounds:
         first = len(ran) % len(names)
-        before = calibrate()
+        before = calibration()
         found = {name: await contenders[name]() for name in names[first:] + names[:first]}
-        ran.append((max(before, calibrate()), found))
+        ran.append((max(before, calibration()), found))
     kept = _steady(ran)
     return Medians(
         of={name: statistics.median(found[name] for _, found in kept) for name in names},
@@ -99,20 +115,7 @@ def _steady(ran: Sequence[tuple[float, dict[str, float]]]) -> list[tuple[float, 
     return [(took, found) for took, found in ran if abs(took - usual) <= TOLERANCE * usual]
 
 
-def calibrate() -> float:
-    """Seconds that a fixed piece of work takes now, best of three: an interrupt does not count."""
-    return min(_work() for _ in range(3))
-
-
-def _work() -> float:
-    since = time.perf_counter()
-    digest = b""
-    for _ in range(20_000):
-        digest = hashlib.sha256(digest).digest()
-    return time.perf_counter() - since
-
-
 def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile: a value that was measured."""
     ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, max(0, round(percent / 100 * len(ranked) + 0.5) - 1))]
+    return ranked[max(1, math.ceil(percent / 100 * len(ranked))) - 1]
