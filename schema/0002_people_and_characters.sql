@@ -33,18 +33,15 @@ CREATE TABLE leaves (
 );
 
 CREATE FUNCTION ccn_leaves_follow() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE right_order boolean;
+DECLARE batch record;
 BEGIN
-    WITH batch AS (
-        SELECT node_id, min(number) AS first, max(number) AS last, count(*) AS n FROM added GROUP BY node_id
-    ), heads AS (
-        UPDATE leaf_sources s SET head = b.last FROM batch b
-        WHERE s.node_id = b.node_id AND s.head = b.first - 1 AND b.n = b.last - b.first + 1
-        RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM batch) = (SELECT count(*) FROM heads) INTO right_order;
-    IF NOT right_order THEN
-        RAISE EXCEPTION 'the leaves of a node must follow its head without gaps' USING ERRCODE = 'CCN02';
+    SELECT min(node_id) AS node, max(node_id) AS other, min(number) AS first, max(number) AS last, count(*) AS n
+    INTO batch FROM added;
+    UPDATE leaf_sources SET head = batch.last
+    WHERE node_id = batch.node AND batch.node = batch.other
+      AND head = batch.first - 1 AND batch.n = batch.last - batch.first + 1;
+    IF NOT FOUND AND batch.n > 0 THEN
+        RAISE EXCEPTION 'the leaves of one node must follow its head without gaps' USING ERRCODE = 'CCN02';
     END IF;
     RETURN NULL;
 END $$;

@@ -162,9 +162,9 @@ ALTER TABLE turns
     ADD FOREIGN KEY (conversation_id, reply_seq) REFERENCES messages DEFERRABLE INITIALLY DEFERRED;
 
 CREATE FUNCTION ccn_messages_follow() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE right_order boolean; all_sealed boolean;
+DECLARE said bigint; appended bigint; sealed bigint;
 BEGIN
-    WITH batch AS (
+    WITH batch AS MATERIALIZED (
         SELECT conversation_id, min(seq) AS first, max(seq) AS last, count(*) AS n,
                min(created_at) AS earliest, max(created_at) AS latest,
                min(host_epoch) AS epoch, max(host_epoch) AS newest_epoch
@@ -174,18 +174,16 @@ BEGIN
         WHERE c.id = b.conversation_id AND c.head_seq = b.first - 1 AND b.n = b.last - b.first + 1
           AND c.head_at <= b.earliest AND c.host_epoch = b.epoch AND b.epoch = b.newest_epoch
           AND c.status = 'open'
-        RETURNING 1
+        RETURNING b.n
     )
-    SELECT (SELECT count(*) FROM batch) = (SELECT count(*) FROM heads),
-           NOT EXISTS (SELECT FROM added a LEFT JOIN leaves l
-                       ON l.node_id = a.leaf_node AND l.number = a.leaf_number
-                       WHERE l.kind IS DISTINCT FROM 'message')
-    INTO right_order, all_sealed;
-    IF NOT right_order THEN
+    SELECT coalesce(sum(n), 0) INTO appended FROM heads;
+    SELECT count(*), count(*) FILTER (WHERE l.kind = 'message') INTO said, sealed
+    FROM added a LEFT JOIN leaves l ON l.node_id = a.leaf_node AND l.number = a.leaf_number;
+    IF appended <> said THEN
         RAISE EXCEPTION 'messages must follow the head of an open conversation, in order, under its host''s epoch'
             USING ERRCODE = 'CCN02';
     END IF;
-    IF NOT all_sealed THEN
+    IF sealed <> said THEN
         RAISE EXCEPTION 'every message has a leaf' USING ERRCODE = 'CCN05';
     END IF;
     RETURN NULL;

@@ -118,20 +118,23 @@ class Statement:
 
 
 class Batch:
-    """Collects what one transaction will do."""
+    """Collects what one transaction will do, on top of the one that is `after` while that is under way."""
 
-    def __init__(self, numbering: Numbering, now: datetime) -> None:
+    def __init__(self, numbering: Numbering, now: datetime, after: Batch | None = None) -> None:
         self.now = now
         self.node = numbering.node
         self.heads: dict[ConversationId, Head] = {}
         self.leaves: list[Leaf] = []
         self.messages: list[tuple[object, ...]] = []
         self.statements: dict[str, Statement] = {}
-        self.remembered = False
-        """Whether some head comes from memory and may be stale."""
-        self._known = numbering.heads
-        self._first_leaf = numbering.leaf
-        self._found: dict[Repeated, object] = {}
+        self.remembered = after is not None
+        """Whether something was decided on that the database has not confirmed just now."""
+        self._known = (after.heads if after else {}, numbering.heads)
+        self._first_leaf = after.last_leaf if after else numbering.leaf
+        self._found: dict[Repeated, object] = dict(after.answered) if after else {}
+        self.answered: dict[Repeated, object] = {}
+        self._heads_wanted: set[ConversationId] = set()
+        self._lookups: dict[str, list[Repeated]] = {}
 
     @property
     def last_leaf(self) -> int:
@@ -171,26 +174,34 @@ class Batch:
         )
         return bool(body == last.body)
 
-    async def load(self, connection: Connection, writes: Iterable[Write[object]]) -> None:
-        """Read the heads that are not known yet, and whatever repeated keys made earlier."""
-        lookups: dict[str, list[Repeated]] = {}
-        wanted = set()
+    def recall(self, writes: Iterable[Write[object]]) -> bool:
+        """Collect what the writes need to know; whether memory has it all."""
         for write in writes:
             conversation = write.concerns()
-            if conversation is not None and conversation in self._known:
-                self.heads[conversation] = self._known[conversation]
-                self.remembered = True
-            elif conversation is not None:
-                wanted.add(conversation)
+            if conversation is not None and conversation not in self.heads:
+                self._recall_head(conversation)
             repeated = write.repeats()
             if repeated is not None:
-                lookups.setdefault(repeated.sql, []).append(repeated)
-        if wanted:
-            for row in await connection.fetch(_HEADS, list(wanted)):
+                self._lookups.setdefault(repeated.sql, []).append(repeated)
+        return not (self._heads_wanted or self._lookups)
+
+    def _recall_head(self, conversation: ConversationId) -> None:
+        for heads in self._known:
+            if conversation in heads:
+                self.heads[conversation] = heads[conversation]
+                self.remembered = True
+                return
+        self._heads_wanted.add(conversation)
+
+    async def look_up(self, connection: Connection) -> None:
+        """Read the heads that memory does not have, and whatever repeated keys made earlier."""
+        if self._heads_wanted:
+            for row in await connection.fetch(_HEADS, list(self._heads_wanted)):
                 self.heads[row["id"]] = _head(row)
-        for sql, keys in lookups.items():
+        for sql, keys in self._lookups.items():
             for row in await connection.fetch(sql, [k.conversation for k in keys], [k.key for k in keys]):
-                self._found[Repeated(sql, row["conversation_id"], row["idempotency_key"])] = row
+                key = Repeated(sql, row["conversation_id"], row["idempotency_key"])
+                self._found.setdefault(key, row)
 
     def head(self, conversation: ConversationId, epoch: int) -> Head:
         """The head to write after, for a host that holds `epoch` (0: a conversation nobody hosts)."""
@@ -212,7 +223,7 @@ class Batch:
         """A second write under the same key in this batch gets the same answer."""
         repeated = write.repeats()
         if repeated is not None:
-            self._found[repeated] = answer
+            self._found[repeated] = self.answered[repeated] = answer
 
     def leaf(self, kind: Kind, fields: Fields) -> Leaf:
         """Number and hash one protected row."""

@@ -1,8 +1,9 @@
 """The group commit: one writer a node, which makes what is waiting durable in one transaction at a time.
 
 A caller hands in a write and awaits its answer; the answer comes when the write is on disk. While one
-transaction is under way the next writes gather, so sixty-four callers share one flush instead of queueing
-for sixty-four. One writer is also what lets a node number its leaves without gaps.
+transaction is under way the next writes gather and are prepared on top of it, so sixty-four callers share
+few flushes, and hashing here overlaps with inserting there. One writer is also what lets a node number its
+leaves without gaps.
 
     submit ──> waiting ──> prepare: answers, leaves, rows ──> one transaction ──> answers released
 
@@ -14,33 +15,41 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import structlog
-
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.store import failure, pool
+from ccn.store import failure
 from ccn.store.batch import Batch, Numbering, Write
+from ccn.store.line import Line, attempts
+from ccn.store.pool import Connection
 
 if TYPE_CHECKING:
     from ccn import settings
 
-log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 
-_RETRY_FIRST_S = 0.05
-_RETRY_MOST_S = 2.0
-_CLOSE_S = 2.0
+_WORTH_HALVING = 16
+"""From so many waiting writes on, half of them travel while the other half is prepared."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     write: Write[Any]
     answer: asyncio.Future[Any]
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """Writes that share a transaction, with what each of them will be told once it is durable."""
+
+    waiting: list[_Waiting]
+    batch: Batch
+    answers: list[tuple[_Waiting, Any]] = field(default_factory=list)
+    flight: asyncio.Task[None] | None = None
 
 
 class Writer:
@@ -53,7 +62,8 @@ class Writer:
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._connection: pool.Connection | None = None
+        self._writing = Line(database, f"ccn/{node}/writer")
+        self._looking = Line(database, f"ccn/{node}/writer-looks-up")
         self._numbering: Numbering | None = None
 
     async def submit(self, write: Write[Answer]) -> Answer:
@@ -74,20 +84,26 @@ class Writer:
 
     async def run(self) -> None:
         """Commit what is waiting, again and again, until stopped."""
-        batch: list[_Waiting] = []
+        under_way: _Round | None = None
+        taken: list[_Waiting] = []
         try:
-            while await self._work():
-                count = min(len(self._waiting), self._database.write_batch_limit)
-                batch = [
-                    each
-                    for each in (self._waiting.popleft() for _ in range(count))
-                    if not each.answer.done()
-                ]
-                await self._settle(batch, again=True)
+            while under_way is not None or await self._work():
+                taken = self._take(alone=under_way is None)
+                following = await self._prepared(taken, under_way)
+                if under_way is not None and not await self._landed(under_way):
+                    following = None  # it was prepared on top of something that did not happen
+                if taken and following is None:
+                    await self._settle(taken, again=True)
+                under_way = await self._launched(following) if following else None
         finally:
-            _refuse(batch, errors.OutcomeUnknown("this node stopped in the middle of a commit"))
+            lost = errors.OutcomeUnknown("this node stopped in the middle of a commit")
+            if under_way is not None and under_way.flight is not None:
+                under_way.flight.cancel()
+                _refuse(under_way.waiting, lost)
+            _refuse(taken, lost)
             _refuse(self._waiting, errors.ShuttingDown("this node stopped before the write was begun"))
-            await self._disconnect()
+            await self._writing.close()
+            await self._looking.close()
 
     async def _work(self) -> bool:
         while not self._waiting:
@@ -97,118 +113,136 @@ class Writer:
             await self._wake.wait()
         return True
 
-    async def _settle(self, waiting: list[_Waiting], *, again: bool) -> None:
-        """Commit together; if that is refused, look again, and then find the guilty one by halving."""
+    def _take(self, *, alone: bool) -> list[_Waiting]:
+        count = len(self._waiting)
+        if alone and count >= _WORTH_HALVING:
+            count //= 2
+        count = min(count, self._database.write_batch_limit)
+        taken = [self._waiting.popleft() for _ in range(count)]
+        return [each for each in taken if not each.answer.done()]  # whoever gave up meanwhile gets no write
+
+    async def _prepared(self, taken: list[_Waiting], under_way: _Round | None) -> _Round | None:
+        """A round on top of the one under way, or None if it has to be looked at alone."""
+        if not taken:
+            return None
         try:
-            await self._commit(waiting)
+            return await self._prepare(taken, self._deadline(), under_way.batch if under_way else None)
+        except errors.CCNError:
+            return None
+
+    async def _launched(self, following: _Round) -> _Round:
+        following.flight = asyncio.create_task(
+            self._make_durable(following.batch, self._deadline()), name="group commit"
+        )
+        await asyncio.sleep(0)  # lets the statement leave before anything else is prepared
+        return following
+
+    async def _landed(self, under_way: _Round) -> bool:
+        assert under_way.flight is not None
+        try:
+            await under_way.flight
         except errors.CCNError as refused:
-            self._numbering = None  # heads and leaf number are read afresh
-            if isinstance(refused, errors.Conflict) and again:
-                await self._settle(waiting, again=False)
-            elif len(waiting) == 1 or isinstance(refused, (errors.Unavailable, errors.OutcomeUnknown)):
-                _refuse(waiting, refused)
-            else:
-                middle = len(waiting) // 2
-                await self._settle(waiting[:middle], again=False)
-                await self._settle(waiting[middle:], again=False)
+            await self._resettle(under_way.waiting, refused, again=True)
+            return False
+        self._release(under_way)
+        return True
 
-    async def _commit(self, waiting: list[_Waiting]) -> None:
-        deadline = asyncio.get_running_loop().time() + self._database.statement_timeout_s
-        batch, answers = await self._prepare(waiting, deadline)
-        if not batch.empty:
-            await self._make_durable(batch, deadline)
-        if self._numbering is not None:
-            self._numbering.advance(batch)
-        for each, answer in answers:
-            if not each.answer.done():
-                each.answer.set_result(answer)
+    async def _settle(self, waiting: list[_Waiting], *, again: bool) -> None:
+        """Commit these alone, with nothing else under way."""
+        waiting = [each for each in waiting if not each.answer.done()]
+        deadline = self._deadline()
+        try:
+            ready = await self._prepare(waiting, deadline, None)
+            await self._make_durable(ready.batch, deadline)
+        except errors.CCNError as refused:
+            await self._resettle(waiting, refused, again=again)
+        else:
+            self._release(ready)
 
-    async def _prepare(
-        self, waiting: list[_Waiting], deadline: float
-    ) -> tuple[Batch, list[tuple[_Waiting, Any]]]:
-        batch = await self._loaded([each.write for each in waiting], deadline)
-        answers = []
+    async def _resettle(self, waiting: list[_Waiting], refused: errors.CCNError, *, again: bool) -> None:
+        """After a refusal look again at what is there, and then find the guilty write by halving."""
+        self._numbering = None
+        if isinstance(refused, errors.Conflict) and again:
+            await self._settle(waiting, again=False)
+        elif len(waiting) == 1 or isinstance(refused, (errors.Unavailable, errors.OutcomeUnknown)):
+            _refuse(waiting, refused)
+        else:
+            middle = len(waiting) // 2
+            await self._settle(waiting[:middle], again=False)
+            await self._settle(waiting[middle:], again=False)
+
+    async def _prepare(self, waiting: list[_Waiting], deadline: float, after: Batch | None) -> _Round:
+        batch = await self._loaded([each.write for each in waiting], deadline, after)
+        ready = _Round(waiting, batch)
         for each in waiting:
             try:
-                answers.append((each, each.write.prepare(batch)))
+                ready.answers.append((each, each.write.prepare(batch)))
             except errors.CCNError as refused:
                 if isinstance(refused, errors.Conflict) and batch.remembered:
                     raise  # decided on what was remembered; read it again before refusing anybody
-                _refuse([each], refused)
-        return batch, answers
+                ready.answers.append((each, refused))
+        return ready
 
-    async def _loaded(self, writes: list[Write[Any]], deadline: float) -> Batch:
+    async def _loaded(self, writes: list[Write[Any]], deadline: float, after: Batch | None) -> Batch:
         """Reading may be repeated until the deadline; nothing has been written yet."""
-        async for _ in _attempts(deadline):
+        async for _ in attempts(deadline):
             try:
-                connection = await self._connected()
                 if self._numbering is None:
+                    connection = await self._looking.connection()
                     self._numbering = Numbering(
                         self._node, await connection.fetchval(_LEAF_HEAD, self._node)
                     )
-                batch = Batch(self._numbering, self._now())
-                await batch.load(connection, writes)
+                batch = Batch(self._numbering, self._now(), after)
+                if not batch.recall(writes):
+                    await batch.look_up(await self._looking.connection())
             except failure.FOREIGN as foreign:
-                await self._failed(foreign)
+                await self._looking.failed(foreign)
             else:
                 return batch
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
         """One transaction. If the connection breaks meanwhile, find out what became of it, or try again."""
-        severed = False
-        async for _ in _attempts(deadline):
+        if batch.empty:
+            return
+        sent = False
+        async for _ in attempts(deadline):
             try:
-                connection = await self._connected()
-                if severed and await batch.landed(connection):
+                connection = await self._writing.connection()
+                if sent and await batch.landed(connection):
                     return
-                await batch.run(connection)
-            except errors.Conflict:
-                if severed:
-                    continue  # perhaps it is the broken try that landed after all: look
-                raise
+                again, sent = sent, True
+                await _send(batch, connection, again=again)
             except failure.FOREIGN as foreign:
-                conflict = severed and not failure.severed(foreign)
-                if not conflict:
-                    await self._failed(foreign)
-                severed = True
-                if not batch.leaves:
+                await self._writing.failed(foreign)
+                if sent and not batch.leaves:
                     break
             else:
                 return
-        raise errors.OutcomeUnknown("the connection to PostgreSQL broke during a commit")
+        if sent:
+            raise errors.OutcomeUnknown("the connection to PostgreSQL broke during a commit")
+        raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
 
-    async def _failed(self, foreign: BaseException) -> None:
-        """A broken connection is closed, so that the next attempt makes a new one; the rest is raised."""
-        if not failure.severed(foreign):
-            raise failure.translate(foreign) from foreign
-        log.warning("connection to PostgreSQL lost", error=type(foreign).__name__)
-        await self._disconnect()
+    def _release(self, done: _Round) -> None:
+        if self._numbering is not None:
+            self._numbering.advance(done.batch)
+        for each, answer in done.answers:
+            if isinstance(answer, errors.CCNError):
+                _refuse([each], answer)
+            elif not each.answer.done():
+                each.answer.set_result(answer)
 
-    async def _connected(self) -> pool.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await pool.connect(self._database, f"ccn/{self._node}/writer")
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                await connection.close(timeout=_CLOSE_S)
-            except failure.FOREIGN:
-                connection.terminate()
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._database.statement_timeout_s
 
 
-async def _attempts(deadline: float) -> AsyncIterator[None]:
-    """Once at once, and then again with growing pauses until the deadline."""
-    pause = _RETRY_FIRST_S
-    while True:
-        yield
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= 0:
-            return
-        await asyncio.sleep(min(pause, left))
-        pause = min(2 * pause, _RETRY_MOST_S)
+async def _send(batch: Batch, connection: Connection, *, again: bool) -> None:
+    try:
+        await batch.run(connection)
+    except (errors.Conflict, *failure.FOREIGN) as stopped:
+        # A second try that is refused: perhaps because the first, whose end was not seen, landed after all.
+        if not again or failure.severed(stopped) or not await batch.landed(connection):
+            raise
 
 
 def _refuse(waiting: Iterable[_Waiting], refused: errors.CCNError) -> None:

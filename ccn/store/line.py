@@ -1,0 +1,63 @@
+"""A connection that is made again after it broke, and attempts that end at a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ccn.store import failure, pool
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+_RETRY_FIRST_S = 0.05
+_RETRY_MOST_S = 2.0
+_CLOSE_S = 2.0
+
+
+class Line:
+    """One connection at a time, kept for one purpose."""
+
+    def __init__(self, database: settings.Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._connection: pool.Connection | None = None
+
+    async def connection(self) -> pool.Connection:
+        """The connection, made now if there is none."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await pool.connect(self._database, self._name)
+        return self._connection
+
+    async def failed(self, foreign: BaseException) -> None:
+        """A broken connection is dropped, so that the next attempt makes a new one; the rest is raised."""
+        if not failure.severed(foreign):
+            raise failure.translate(foreign) from foreign
+        log.warning("connection to PostgreSQL lost", line=self._name, error=type(foreign).__name__)
+        await self.close()
+
+    async def close(self) -> None:
+        """Hang up, politely if that is quick."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.close(timeout=_CLOSE_S)
+            except failure.FOREIGN:
+                connection.terminate()
+
+
+async def attempts(deadline: float) -> AsyncIterator[None]:
+    """Once at once, and then again with growing pauses until the deadline of the event loop's clock."""
+    pause = _RETRY_FIRST_S
+    while True:
+        yield
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            return
+        await asyncio.sleep(min(pause, left))
+        pause = min(2 * pause, _RETRY_MOST_S)
