@@ -129,7 +129,7 @@ async def test_a_leader_cut_off_from_etcd_has_stopped_before_another_leads(
     async with (
         proxy_to(calm_etcd) as proxy,
         client.opened([proxy.endpoint]) as lonely,
-        session.opened(lonely, **QUICK) as old,
+        session.opened(lonely, ttl_s=1, keepalive_s=0.2) as old,
         session.opened(calm, **QUICK) as new,
     ):
         leading = await election.campaign(old, ONE, prefix=prefix)

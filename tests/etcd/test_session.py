@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TTL_S = 2.0
 QUICK = {"ttl_s": TTL_S, "keepalive_s": 0.5}
+SHORT_S = 1.0
 
 
 async def _ended(watched: session.Session, within_s: float = 10) -> float:
@@ -104,7 +105,10 @@ async def test_a_session_survives_the_loss_of_its_server_and_of_the_etcd_leader(
 
 
 async def test_a_frozen_etcd_ends_the_session_within_its_ttl(etcd: Server) -> None:
-    async with client.opened([etcd.endpoint]) as caller, session.opened(caller, **QUICK) as held:
+    async with (
+        client.opened([etcd.endpoint]) as caller,
+        session.opened(caller, ttl_s=SHORT_S, keepalive_s=0.2) as held,
+    ):
         etcd.freeze()
         froze_at = asyncio.get_running_loop().time()
         assert await _ended(held) < froze_at + TTL_S
@@ -147,10 +151,13 @@ async def test_work_during_a_session_is_stopped_when_the_session_ends(calm: clie
 
 
 async def test_a_blocked_process_knows_afterwards_that_its_time_is_over(etcd: Server) -> None:
-    async with client.opened([etcd.endpoint]) as caller, session.opened(caller, **QUICK) as held:
+    async with (
+        client.opened([etcd.endpoint]) as caller,
+        session.opened(caller, ttl_s=SHORT_S, keepalive_s=0.2) as held,
+    ):
         await asyncio.sleep(0.1)
         etcd.freeze()
-        time.sleep(TTL_S)
+        time.sleep(SHORT_S)
         # The signal has had no chance to fire yet; the clock tells.
         assert not held.alive
         with pytest.raises(errors.LeaseLost):
