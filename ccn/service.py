@@ -55,7 +55,7 @@ async def _serve(chosen: settings.Settings, stop: asyncio.Event, ready: readines
     rpc = grpc_server.Server(ready)
     with contextlib.closing(http_server.listen(chosen.http)) as listening:
         grpc_port = rpc.listen(chosen.grpc)
-        async with _together(
+        async with together(
             {
                 "http": http_server.serve(http_app.create(chosen.node.id, ready), listening, stop, grace_s),
                 "grpc": rpc.serve(stop, grace_s),
@@ -73,7 +73,7 @@ async def _serve(chosen: settings.Settings, stop: asyncio.Event, ready: readines
 
 
 @contextlib.asynccontextmanager
-async def _together(parts: Parts, stop: asyncio.Event, grace_s: float) -> AsyncIterator[None]:
+async def together(parts: Parts, stop: asyncio.Event, grace_s: float) -> AsyncIterator[None]:
     """Run all parts beside the body; after it, wait for them, but not longer than `grace_s`."""
     try:
         async with asyncio.TaskGroup() as group:

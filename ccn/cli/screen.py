@@ -19,9 +19,9 @@ _LAST_WORDS_S = 1.0
 class Screen:
     """One stream, written by one thread."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, limit: int = _QUEUE_LIMIT) -> None:
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(_QUEUE_LIMIT)
+        self._lines: queue.Queue[str | None] = queue.Queue(limit)
         self._dropped = 0
         self._writer = threading.Thread(target=self._write, name="screen", daemon=True)
         self._writer.start()

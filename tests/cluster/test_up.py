@@ -201,8 +201,8 @@ def test_ctrl_c_stops_everything_within_seconds_and_says_so(shared: tuple[Up, di
     assert not Path(re.findall(r" on (.*ccn-up-\w+)", said)[0]).exists()
 
 
-def test_it_survives_kill_9_and_refuses_a_second_starter(folder: Path) -> None:
-    """One folder, started twice; the first start also finds the default port taken."""
+def test_it_survives_kill_9_refuses_a_second_starter_and_hurries_when_asked_twice(folder: Path) -> None:
+    """One folder, started twice: first with the default port taken, then with a node that does not stop."""
     data = folder / "my data"
     options = ("--data", str(data), "--nodes", "1", "--json")
     with default_port_taken(), started(folder, *options) as first:
@@ -232,8 +232,16 @@ def test_it_survives_kill_9_and_refuses_a_second_starter(folder: Path) -> None:
         assert code == 1
         advice = "stop what listens there, or choose another --port (0 takes free ones)"
         assert said.splitlines()[-1] == f"error: port {http} is in use; {advice}"
-        second.process.send_signal(signal.SIGTERM)
-        assert second.process.wait(DEADLINE_S) == 0
+
+        os.kill(again["nodes"][0]["pid"], signal.SIGSTOP)  # a node that cannot stop in order
+        family = second.family()
+        second.interrupt()
+        eventually(lambda: "stopping" in second.errors())
+        time.sleep(1)
+        assert second.process.poll() is None
+        second.interrupt()
+        assert second.process.wait(5) == 0
+        assert [process for process in family if not is_gone(process)] == []
     assert not (data / "cluster.json").exists()
 
 

@@ -1,0 +1,164 @@
+"""The commands as somebody types them: what they print, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ccn
+from ccn import settings
+
+CCN = (sys.executable, "-P", "-m", "ccn")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def ccn_(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
+    return subprocess.run(
+        [*CCN, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=folder,
+        env=inherited | {"COLUMNS": "100"} | environ,
+    )
+
+
+def test_the_version_is_one_line(folder: Path) -> None:
+    assert ccn_(folder, "--version").stdout == f"ccn {ccn.__version__}\n"
+
+
+def test_help_names_the_commands_and_comes_at_once(folder: Path) -> None:
+    best_s = 9.0
+    for _ in range(3):
+        began = time.perf_counter()
+        told = ccn_(folder, "--help")
+        best_s = min(best_s, time.perf_counter() - began)
+    assert {"up", "node", "migrate", "settings"} <= set(told.stdout.split())
+    assert best_s < 1.0  # measured 0.2 s; anything heavy that is imported shows
+
+
+def test_help_imports_nothing_heavy(folder: Path) -> None:
+    code = (
+        "import sys; from ccn import cli; sys.argv = ['ccn', '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'fastapi', 'pydantic', 'grpc', 'asyncpg', 'structlog', 'numpy'} & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder
+    )
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("up", "--nodes", "0"),
+        ("up", "--nodes", "17"),
+        ("up", "--port", "65536"),
+        ("up", "--port", "65530", "--nodes", "4"),
+        ("up", "--ephemeral", "--data", "x"),
+        ("node", "run", "--fast"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(folder: Path, arguments: tuple[str, ...]) -> None:
+    ended = ccn_(folder, *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Usage:" in ended.stderr
+
+
+def test_an_error_of_ours_is_one_line_with_its_advice(folder: Path) -> None:
+    ended = ccn_(folder, "node", "run")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "error: CCN_DATABASE_URL is not set: a node needs its cluster's database. "
+        "Mend the setting that the message names.\n"
+    )
+
+
+def test_a_traceback_is_for_those_who_ask(folder: Path) -> None:
+    ended = ccn_(folder, "node", "run", CCN_LOG_LEVEL="debug")
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr
+    assert "SettingsInvalid" in ended.stderr
+
+
+def test_an_error_is_red_on_a_terminal(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
+    subprocess.run([*CCN, "node", "run"], stderr=theirs, check=False, cwd=folder, env=inherited, timeout=30)
+    os.close(theirs)
+    assert os.read(ours, 4096).startswith(b"\x1b[31merror: ")
+    os.close(ours)
+
+
+def test_settings_tell_value_origin_and_meaning_and_hide_secrets(folder: Path) -> None:
+    (folder / "ccn.toml").write_text("[http]\nport = 8123\n")
+    url = "postgresql://ann:hunter2@db:5432/ccn"
+    told = ccn_(folder, "settings", CCN_DATABASE_URL=url, CCN_ELSEWHERE="x")
+    assert told.returncode == 0
+    lines = [" ".join(line.split()) for line in told.stdout.splitlines()]
+    assert "CCN_DATABASE_URL postgresql://ann:********@db:5432/ccn (environment)" in lines
+    assert "CCN_HTTP_PORT 8123 (ccn.toml)" in lines
+    assert "CCN_GRPC_PORT 7701 (default)" in lines
+    assert "hunter2" not in told.stdout + told.stderr
+    assert "\x1b" not in told.stdout
+    assert told.stderr == "warning: CCN_ELSEWHERE is no setting and has no effect\n"
+    for group, field in settings.fields():
+        assert settings.sentence(group, field) in lines
+
+
+def test_settings_as_json_hold_the_same(folder: Path) -> None:
+    url = "postgresql://ann:hunter2@db:5432/ccn"
+    told = json.loads(ccn_(folder, "settings", "--json", CCN_DATABASE_URL=url).stdout)
+    assert list(told) == [f"{group}.{field}" for group, field in settings.fields()]
+    assert told["database.url"] == {
+        "value": "postgresql://ann:********@db:5432/ccn",
+        "origin": "CCN_DATABASE_URL",
+        "variable": "CCN_DATABASE_URL",
+        "meaning": settings.sentence("database", "url"),
+    }
+
+
+def test_migrate_shows_what_has_run_and_changes_nothing_twice(
+    folder: Path, database: settings.Database
+) -> None:
+    url = database.url.get_secret_value()
+    plan = ccn_(folder, "migrate", "--plan", "--database-url", url)
+    assert plan.returncode == 0, plan.stderr
+    rows = [line.split() for line in plan.stdout.splitlines()]
+    assert rows[0] == ["number", "name", "state"]
+    assert rows[1][:3] == ["0001", "modes", "ran"]
+    assert {row[2] for row in rows[1:]} == {"ran"}
+    assert ccn_(folder, "migrate", CCN_DATABASE_URL=url).stdout == plan.stdout
+
+
+def test_migrate_shows_what_would_run(folder: Path, database: settings.Database) -> None:
+    url = database.url.get_secret_value().rpartition("/")[0] + "/postgres"
+    plan = ccn_(folder, "migrate", "--plan", "--database-url", url)
+    assert plan.returncode == 0, plan.stderr
+    assert "0001 modes would run" in {" ".join(line.split()) for line in plan.stdout.splitlines()}
+
+
+def test_migrate_without_a_database_says_so(folder: Path) -> None:
+    ended = ccn_(folder, "migrate")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("error: CCN_DATABASE_URL is not set, and no --database-url was given. ")
+    unreachable = ccn_(folder, "migrate", "--database-url", "postgresql://ann:hunter2@127.0.0.1:1/ccn")
+    assert unreachable.returncode == 1
+    assert unreachable.stderr.startswith("error: ")
+    assert "hunter2" not in unreachable.stderr

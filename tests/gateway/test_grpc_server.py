@@ -1,0 +1,92 @@
+"""The gRPC door: health that follows readiness, reflection, and one owner of a port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc  # type: ignore[import-untyped]
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
+    reflection_pb2,
+    reflection_pb2_grpc,
+)
+
+from ccn import errors, settings
+from ccn.gateway import readiness
+from ccn.gateway.grpc import server
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@asynccontextmanager
+async def served(ready: readiness.Readiness) -> AsyncIterator[grpc.aio.Channel]:
+    stop = asyncio.Event()
+    door = server.Server(ready)
+    port = door.listen(settings.Grpc(port=0))
+    serving = asyncio.create_task(door.serve(stop, 1.0))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await asyncio.wait_for(channel.channel_ready(), 5)
+            yield channel
+    finally:
+        stop.set()
+        await asyncio.wait_for(serving, 5)
+
+
+async def test_health_follows_readiness_and_watchers_are_told() -> None:
+    passes = False
+
+    async def probe() -> None:
+        if not passes:
+            raise errors.DatabaseUnavailable("not yet")
+
+    ready = readiness.Readiness({"database": probe}, interval_s=0.01)
+    watching = asyncio.create_task(ready.watch())
+    async with served(ready) as channel, asyncio.timeout(10):
+        health = health_pb2_grpc.HealthStub(channel)
+        seen = health.Watch(health_pb2.HealthCheckRequest())
+        while (await seen.read()).status != NOT_SERVING:
+            pass
+        passes = True
+        while (await seen.read()).status != SERVING:
+            pass
+        named = health_pb2.HealthCheckRequest(service="grpc.health.v1.Health")
+        assert (await health.Check(named)).status == SERVING
+        ready.stop()
+        while (await seen.read()).status != NOT_SERVING:
+            pass
+        seen.cancel()
+    await watching
+
+
+async def test_reflection_lists_the_services() -> None:
+    async with served(readiness.Readiness({})) as channel, asyncio.timeout(5):
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
+        listed = {service.name for service in (await answers.read()).list_services_response.service}
+    assert {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} <= listed
+
+
+async def test_a_port_that_somebody_listens_on_is_refused_by_name() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(errors.SettingsInvalid, match=f"CCN_GRPC_PORT: 127.0.0.1:{port} is in use"):
+            server.Server(readiness.Readiness({})).listen(settings.Grpc(port=port))
+
+
+async def test_two_nodes_cannot_share_a_port() -> None:
+    first = server.Server(readiness.Readiness({}))
+    port = first.listen(settings.Grpc(port=0))
+    stop = asyncio.Event()
+    serving = asyncio.create_task(first.serve(stop, 1.0))
+    with pytest.raises(errors.SettingsInvalid):
+        server.Server(readiness.Readiness({})).listen(settings.Grpc(port=port))
+    stop.set()
+    await serving

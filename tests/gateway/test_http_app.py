@@ -1,0 +1,242 @@
+"""The HTTP door: what a node says about itself, and how it says no."""
+
+from __future__ import annotations
+
+import asyncio
+import html.parser
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Body, FastAPI
+
+import ccn
+from ccn import errors
+from ccn.gateway import readiness
+from ccn.gateway.http import app, problems
+
+
+class Database:
+    """A neighbour that answers, refuses or hangs."""
+
+    def __init__(self) -> None:
+        self.refuses: errors.CCNError | None = None
+        self.hangs = False
+
+    async def probe(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.refuses:
+            raise self.refuses
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+@pytest.fixture
+async def ready(database: Database) -> AsyncIterator[readiness.Readiness]:
+    answer = readiness.Readiness({"database": database.probe}, interval_s=0.01, deadline_s=0.05)
+    watching = asyncio.create_task(answer.watch())
+    await settled(answer, wanted=True)
+    yield answer
+    answer.stop()
+    await watching
+
+
+async def settled(answer: readiness.Readiness, *, wanted: bool) -> None:
+    async with asyncio.timeout(5):
+        while answer.ready is not wanted:
+            await answer.changed(answer.checks)
+
+
+@pytest.fixture
+def application(ready: readiness.Readiness) -> FastAPI:
+    made = app.create("node-7", ready)
+
+    @made.post("/raise/{name}")
+    async def raise_(name: str, number: int = Body(embed=True)) -> None:
+        kind = getattr(errors, name, ZeroDivisionError)
+        raise kind(f"hunter2 {number}")
+
+    return made
+
+
+@pytest.fixture
+async def client(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as opened:
+        yield opened
+
+
+async def test_health_tells_the_node_and_its_version_whatever_its_neighbours_do(
+    client: httpx.AsyncClient, database: Database, ready: readiness.Readiness
+) -> None:
+    database.refuses = errors.DatabaseUnavailable("gone")
+    await settled(ready, wanted=False)
+    answer = await client.get("/health")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "alive", "node": "node-7", "version": ccn.__version__},
+    )
+
+
+async def test_ready_names_each_check_and_the_reason_against_it(
+    client: httpx.AsyncClient, database: Database, ready: readiness.Readiness
+) -> None:
+    answer = await client.get("/ready")
+    assert (answer.status_code, answer.json()["checks"]) == (
+        200,
+        [{"name": "database", "passes": True, "reason": ""}],
+    )
+    database.refuses = errors.DatabaseUnavailable("the server went home")
+    await settled(ready, wanted=False)
+    answer = await client.get("/ready")
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {
+            "ready": False,
+            "node": "node-7",
+            "checks": [{"name": "database", "passes": False, "reason": "the server went home"}],
+        },
+    )
+
+
+async def test_a_neighbour_that_does_not_answer_is_a_reason_within_its_deadline(
+    client: httpx.AsyncClient, database: Database, ready: readiness.Readiness
+) -> None:
+    database.hangs = True
+    await settled(ready, wanted=False)
+    assert (await client.get("/ready")).json()["checks"][0]["reason"] == "no answer within 0.05 s"
+    database.hangs = False
+    await settled(ready, wanted=True)
+
+
+async def test_a_node_that_stops_is_not_ready_and_stays_so(
+    client: httpx.AsyncClient, ready: readiness.Readiness
+) -> None:
+    ready.stop()
+    await asyncio.sleep(0.05)
+    answer = await client.get("/ready")
+    assert (answer.status_code, answer.json()["checks"][0]["reason"]) == (503, "stopping")
+
+
+async def test_metrics_count_requests_under_their_template_and_not_under_what_was_typed(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.post("/raise/NotFound", json={"number": 1})
+    await client.get("/health")
+    await client.get("/wp-admin/setup.php")
+    await client.request("BREW", "/health")
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    page = answer.text
+    assert 'ccn_http_requests_total{method="POST",route="/raise/{name}",status="404"}' in page
+    assert 'ccn_http_requests_total{method="GET",route="/health",status="200"}' in page
+    assert 'ccn_http_requests_total{method="GET",route="unmatched",status="404"}' in page
+    assert 'method="other"' in page
+    assert 'ccn_http_request_duration_seconds_bucket{le="0.2",method="GET",route="/health"}' in page
+    assert 'ccn_ready{check="database"}' in page
+    assert "wp-admin" not in page
+    assert "BREW" not in page
+
+
+async def test_a_scraper_that_asks_for_openmetrics_gets_it(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+async def test_the_pointer_says_that_this_is_software(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/")
+    assert answer.headers["content-type"] == "application/json"
+    assert "AI system" in answer.json()["notice"]
+    for path in answer.json()["links"].values():
+        assert (await client.get(path)).status_code == 200
+    page = await client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "AI system" in page.text
+
+
+class Loads(html.parser.HTMLParser):
+    """Everything a page makes a browser fetch or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"script", "link", "img", "iframe"}:
+            self.found.append(tag)
+        self.found += [name for name, _ in attrs if name in {"src", "onload", "onclick"}]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/"])
+async def test_pages_load_nothing_from_anywhere(client: httpx.AsyncClient, path: str) -> None:
+    page = await client.get(path, headers={"Accept": "text/html"})
+    seen = Loads()
+    seen.feed(page.text)
+    assert seen.found == []
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_the_reference_shows_every_operation_and_model(client: httpx.AsyncClient) -> None:
+    document: dict[str, Any] = (await client.get("/openapi.json")).json()
+    page = (await client.get("/docs")).text
+    assert {"/health", "/ready", "/metrics", "/"} <= set(document["paths"])
+    for path in document["paths"]:
+        assert f" {path}</code>" in page
+    for model in document["components"]["schemas"]:
+        assert f">{model}</h3>" in page
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/nowhere", None, 404, "not_found"),
+        ("DELETE", "/health", None, 405, "method_not_allowed"),
+        ("POST", "/raise/x", {"number": "hunter2"}, 422, "input_invalid"),
+        ("POST", "/raise/InputInvalid", {"number": 1}, 422, "input_invalid"),
+        ("POST", "/raise/NotFound", {"number": 1}, 404, "not_found"),
+        ("POST", "/raise/TurnRunning", {"number": 1}, 409, "turn_running"),
+        ("POST", "/raise/IdempotencyConflict", {"number": 1}, 409, "idempotency_conflict"),
+        ("POST", "/raise/Overloaded", {"number": 1}, 503, "overloaded"),
+        ("POST", "/raise/StoreBroken", {"number": 1}, 500, "internal"),
+        ("POST", "/raise/unexpected", {"number": 1}, 500, "internal"),
+    ],
+)
+async def test_a_failure_is_a_problem_with_a_stable_code(
+    client: httpx.AsyncClient, method: str, path: str, body: object, status: int, code: str
+) -> None:
+    answer = await client.request(method, path, json=body)
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code)
+    assert problem["type"] == f"urn:ccn:problem:{code}"
+
+
+async def test_a_problem_gives_the_headers_a_client_needs(client: httpx.AsyncClient) -> None:
+    assert (await client.delete("/health")).headers["allow"] == "GET"
+    assert (await client.post("/raise/Overloaded", json={"number": 1})).headers["retry-after"] == "1"
+
+
+async def test_a_problem_names_the_field_and_repeats_neither_input_nor_defect(
+    client: httpx.AsyncClient,
+) -> None:
+    invalid = await client.post("/raise/x", json={"number": "hunter2"})
+    assert invalid.json()["faults"][0]["where"] == "body.number"
+    assert "hunter2" not in invalid.text
+    for kind in ("unexpected", "StoreBroken"):
+        assert "hunter2" not in (await client.post(f"/raise/{kind}", json={"number": 1})).text
+
+
+def tree(root: type[errors.CCNError]) -> list[type[errors.CCNError]]:
+    return [root, *(leaf for branch in root.__subclasses__() for leaf in tree(branch))]
+
+
+@pytest.mark.parametrize("kind", tree(errors.CCNError))
+def test_every_error_of_the_tree_has_a_status_and_a_code(kind: type[errors.CCNError]) -> None:
+    assert 400 <= problems.status(kind) < 600
+    assert problems.code(kind).isidentifier()
