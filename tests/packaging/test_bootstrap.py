@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-# Answers what bootstrap asks of an interpreter, makes environments that hold a copy of itself, plays pip and
-# writes down what it did; the file pip-fails holds the words with which pip fails.
+# Answers what bootstrap asks of an interpreter, makes environments that hold a copy of itself, plays pip,
+# and writes down what it did; the file pip-fails holds the words with which pip fails.
 PYTHON = """#!/bin/sh
 here='{here}'
 case "$*" in
