@@ -118,6 +118,9 @@ class Retention(_Group):
     content_days: int = Field(
         default=90, ge=0, description="Days until content is redacted; 0 keeps it for ever."
     )
+    snapshot_minutes: int = Field(
+        default=15, ge=1, description="Minutes after which a conversation that went on gets a snapshot."
+    )
     turn_event_hours: int = Field(
         default=24, ge=1, description="Hours for which a finished turn's stream can be replayed."
     )

@@ -61,6 +61,12 @@ class Pool:
         ):
             yield connection
 
+    @asynccontextmanager
+    async def alone(self, errand: str) -> AsyncIterator[bool]:
+        """Whether this is the only node on an errand, until the block ends: for what one node need do."""
+        async with self.transaction() as connection:
+            yield bool(await connection.fetchval(_ALONE, f"ccn/{errand}"))
+
 
 @asynccontextmanager
 async def open(database: settings.Database, name: str) -> AsyncIterator[Pool]:  # noqa: A001 - pool.open(...)
@@ -105,6 +111,9 @@ async def prepare(connection: Connection) -> None:
         decoder=lambda data: orjson.loads(data[1:]),
         format="binary",
     )
+
+
+_ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 
 
 def _jsonb(value: object) -> bytes:

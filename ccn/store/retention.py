@@ -17,7 +17,6 @@ from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 
 BY_AGE = "retention"
-SERIES = ("character_evolution", "relational_evolution", "consciousness_metrics")
 _BATCH = 200
 
 
@@ -87,9 +86,9 @@ async def forget_streams(pool: Pool, before: datetime) -> int:
     return forgotten
 
 
-async def forget_series(writer: Writer, before: datetime) -> None:
+async def forget_series(pool: Pool, writer: Writer, before: datetime) -> None:
     """Drop vectors and metrics from before a moment, and say so in the record."""
-    for series in SERIES:
+    for series in [row["series"] for row in await pool.rows(_SERIES_WITH_OLD, before)]:
         await writer.submit(_ForgetSeries(series, before))
 
 
@@ -118,6 +117,11 @@ _FORGET_TITLE = """
 _FORGET_SERIES = """
     SELECT ccn_forget(r.series::regclass, 'ts', r.before)
     FROM unnest($1::text[], $2::timestamptz[]) AS r (series, before)
+"""
+_SERIES_WITH_OLD = """
+    SELECT 'character_evolution' AS series WHERE EXISTS (SELECT FROM character_evolution WHERE ts < $1)
+    UNION ALL SELECT 'relational_evolution' WHERE EXISTS (SELECT FROM relational_evolution WHERE ts < $1)
+    UNION ALL SELECT 'consciousness_metrics' WHERE EXISTS (SELECT FROM consciousness_metrics WHERE ts < $1)
 """
 _OLD = """
     SELECT conversation_id, min(seq) AS first, max(seq) AS last FROM messages

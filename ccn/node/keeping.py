@@ -1,0 +1,90 @@
+"""Keeping house: what has to happen by and by, whoever of the nodes does it.
+
+    always        make documents for search, so that what was just said is found fast
+    every minute  snapshots of conversations that went on, hourly means
+    every hour    what has grown too old is taken out
+
+An errand that fails is logged and tried again at its next time; it never stops the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.ids import SnapshotId
+from ccn.store import measures, retention, search, snapshots
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+Now = Callable[[], datetime]
+
+INDEX_PAUSE_S = 0.5
+MINUTE_S = 60.0
+HOUR_S = 3600.0
+
+
+async def keep(pool: Pool, writer: Writer, kept: settings.Retention, now: Now, stop: asyncio.Event) -> None:
+    """Run every errand at its time until told to stop."""
+    async with asyncio.TaskGroup() as errands:
+        errands.create_task(_again(INDEX_PAUSE_S, stop, "index", lambda: index(pool)))
+        errands.create_task(_again(MINUTE_S, stop, "remember", lambda: remember(pool, writer, kept, now())))
+        errands.create_task(_again(HOUR_S, stop, "forget", lambda: forget(pool, writer, kept, now())))
+
+
+async def index(pool: Pool) -> None:
+    """Catch up with what was said, batch by batch."""
+    while await search.index(pool):
+        continue
+
+
+async def remember(pool: Pool, writer: Writer, kept: settings.Retention, now: datetime) -> int:
+    """Snapshots that are due, and hourly means; how many snapshots were taken."""
+    async with pool.alone("remember") as alone:
+        if not alone:
+            return 0
+        due = await snapshots.due(pool, now - timedelta(minutes=kept.snapshot_minutes))
+        for conversation in due:
+            snapshot = SnapshotId(ids.uuid7(int(now.timestamp() * 1000), secrets.token_bytes(10)))
+            await snapshots.take(pool, writer, snapshot, conversation, now)
+        await measures.roll_up(pool, now)
+        return len(due)
+
+
+async def forget(pool: Pool, writer: Writer, kept: settings.Retention, now: datetime) -> None:
+    """Redact old content, drop old streams and series; the record says that and why."""
+    async with pool.alone("forget") as alone:
+        if not alone:
+            return
+        if kept.content_days:
+            redacted = await retention.redact_older(pool, writer, now - timedelta(days=kept.content_days))
+            log.info("old content redacted", conversations=redacted)
+        await retention.forget_streams(pool, now - timedelta(hours=kept.turn_event_hours))
+        await retention.forget_series(pool, writer, now - timedelta(days=kept.time_series_days))
+
+
+async def _again(
+    every_s: float, stop: asyncio.Event, errand: str, go: Callable[[], Awaitable[object]]
+) -> None:
+    while not stop.is_set():
+        try:
+            await go()
+        except errors.CCNError as failed:
+            log.warning("errand failed", errand=errand, error=type(failed).__name__, reason=str(failed))
+        try:
+            async with asyncio.timeout(every_s):
+                await stop.wait()
+        except TimeoutError:
+            continue
