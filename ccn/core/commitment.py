@@ -114,7 +114,7 @@ def _canonical_value(value: object) -> bool:
         return True
     if kind is int:
         return -INTEGER_LIMIT <= value <= INTEGER_LIMIT  # type: ignore[operator]  # it is an int
-    return isinstance(value, (list, tuple)) and all(_canonical_value(item) for item in value)
+    return isinstance(value, (list, tuple)) and all(map(_canonical_value, value))
 
 
 def _utf8(text: str) -> bytes:

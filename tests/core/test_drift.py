@@ -60,6 +60,12 @@ def test_all_axes_off_by_the_tolerance_or_one_by_four_times_is_the_edge() -> Non
     assert measured([beyond], centre) == [100_001]
 
 
+def test_the_smallest_difference_there_is_shows() -> None:
+    centre: list[int | None] = [500_000] * 16
+    assert measured([[500_001, *centre[1:]]], centre) == [1]
+    assert measured([[500_017, *centre[1:]]], centre) == [5]
+
+
 def test_without_a_shared_axis_the_drift_is_the_largest() -> None:
     nothing = [None] * 16
     half: list[int | None] = [0] * 8 + [None] * 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccn import errors
@@ -68,6 +68,7 @@ class Disk:
                 self.cosigned.append((block.height, block.hash()))
 
 
+@settings(max_examples=200)
 @given(
     asked=st.lists(
         st.tuples(
