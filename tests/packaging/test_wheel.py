@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ccn
+from ccn import settings
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -39,8 +40,11 @@ def test_an_installed_program_runs_from_the_wheel_alone(installed: Run, root: Pa
     assert str(root) not in where
 
 
-def test_an_installed_package_finds_its_schema(installed: Run, root: Path) -> None:
-    program = "from ccn.store import migrate; print(*[m.name for m in migrate.files()])"
-    told = installed("python", "-c", program)
-    assert told.stderr == ""
-    assert len(told.stdout.split()) == len(list((root / "schema").glob("*.sql")))
+def test_an_installed_program_migrates_a_database_with_the_schema_it_brought(
+    installed: Run, database: settings.Database, root: Path
+) -> None:
+    told = installed("ccn", "migrate", "--plan", CCN_DATABASE_URL=database.url.get_secret_value())
+    assert told.returncode == 0, told.stderr
+    names = [file.stem.partition("_")[2] for file in (root / "schema").glob("*.sql")]
+    assert [name for name in names if name not in told.stdout] == []
+    assert "would run" not in told.stdout
