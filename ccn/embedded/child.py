@@ -42,7 +42,7 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Child:
-    """Start `argv`, writing to the end of the file `output`, or to a pipe that `Child.lines` reads.
+    """Start `argv`, writing to the end of the file `output`, or to a pipe: then read its `lines`.
 
     `account` is whom to become before the program runs, `feed` its whole standard input, `env` its whole
     environment (None: this process's). Main thread only, since the death signal belongs to the thread.

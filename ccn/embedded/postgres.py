@@ -3,9 +3,9 @@
     async with postgres.running(folder) as database:
         ... connect to database.url ...
 
-Read `running` for the story. The other files tell where things lie (`layout`, `sockets`), how the data directory is
-made (`initialise`), which programs are used (`binaries`, `copies`), how one server is started (`server`),
-what its pid file is worth (`postmaster`), and what its last words mean (`failures`).
+Read `running` for the story. The other files tell where things lie (`layout`, `sockets`), how a data
+directory is made (`initialise`), which programs are used (`binaries`, `copies`), how one server is started
+(`server`), which one runs already (`postmaster`), and what its last words mean (`failures`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,217 @@
+"""A child that is kept running, with reports, patience and an end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from ccn import errors
+from ccn.embedded import child, supervision
+from ccn.embedded.supervision import Backoff, Event, Exited, Restarting, Started
+
+NOWHERE = Path(os.devnull)
+QUICK = Backoff(first_s=0.01, cap_s=0.04, steady_s=60.0)
+
+
+def sleeping() -> child.Child:
+    return child.start(["sleep", "600"], output=NOWHERE)
+
+
+def shell(script: str) -> Callable[[], child.Child]:
+    return lambda: child.start(["sh", "-c", script])
+
+
+async def test_a_killed_child_comes_back_and_the_story_is_told(until: Callable[..., Any]) -> None:
+    events: list[Event] = []
+    async with supervision.kept("sleeper", sleeping, backoff=QUICK, on_event=events.append) as kept:
+        first = kept.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: kept.pid != first and isinstance(events[-1], Started))
+        second = kept.pid
+        assert psutil.pid_exists(second)
+    assert not psutil.pid_exists(second)
+    assert [type(event) for event in events] == [Started, Exited, Restarting, Started, Exited]
+    assert str(events[0]) == f"sleeper started, pid {first}"
+    assert str(events[1]).endswith(f"s, pid {first}: killed by SIGKILL")
+    assert str(events[2]) == "sleeper starts again in 0.0 s, attempt 1: killed by SIGKILL"
+    stopped = events[4]
+    assert isinstance(stopped, Exited)
+    assert (stopped.pid, stopped.reason, stopped.wanted) == (second, "asked to, killed by SIGTERM", True)
+
+
+def test_pauses_double_up_to_the_cap() -> None:
+    backoff = Backoff(first_s=0.1, cap_s=1.0, steady_s=30.0)
+    assert [backoff.delay_s(attempt) for attempt in range(1, 7)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert backoff.delay_s(10_000) == 1.0
+
+
+async def test_a_child_that_keeps_dying_is_started_less_and_less_often(until: Callable[..., Any]) -> None:
+    delays: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Restarting):
+            delays.append(event.delay_s)
+
+    async with supervision.kept("hasty", shell("exit 1"), backoff=QUICK, on_event=note):
+        await until(lambda: len(delays) >= 5)
+    assert delays[:5] == [0.01, 0.02, 0.04, 0.04, 0.04]
+
+
+async def test_after_it_stayed_up_the_pauses_begin_anew(until: Callable[..., Any]) -> None:
+    attempts: list[int] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Restarting):
+            attempts.append(event.attempt)
+
+    steady = Backoff(first_s=0.01, cap_s=0.04, steady_s=0.05)
+    async with supervision.kept("steady", shell("sleep 0.1; exit 1"), backoff=steady, on_event=note):
+        await until(lambda: len(attempts) >= 3)
+    assert attempts[:3] == [1, 1, 1]
+
+
+async def test_its_lines_are_handed_on_and_the_last_words_are_not_lost(until: Callable[..., Any]) -> None:
+    lines: list[str] = []
+    script = "trap 'echo last words; exit 0' TERM; echo hello; while :; do sleep 0.02; done"
+    async with supervision.kept("talker", shell(script), on_line=lines.append):
+        await until(lambda: lines == ["hello"])
+    assert lines == ["hello", "last words"]
+
+
+async def test_a_very_long_line_is_cut() -> None:
+    lines: list[str] = []
+    done = asyncio.Event()
+
+    def note(line: str) -> None:
+        lines.append(line)
+        if line == "end":
+            done.set()
+
+    script = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; sleep 600"
+    async with supervision.kept("shouter", shell(script), on_line=note):
+        await asyncio.wait_for(done.wait(), 10)
+    assert [len(line) for line in lines] == [child.LINE_LIMIT + 2, 3]
+
+
+async def test_a_first_start_that_fails_is_raised() -> None:
+    with pytest.raises(errors.EmbeddedFailed, match="/no/such"):
+        async with supervision.kept("missing", lambda: child.start(["/no/such"])):
+            pytest.fail("it cannot have started")
+
+
+async def test_a_first_start_that_does_not_become_ready_leaves_no_process() -> None:
+    pids: list[int] = []
+
+    async def never(started: child.Child) -> None:
+        pids.append(started.pid)
+        raise errors.EmbeddedFailed("it does not answer")
+
+    with pytest.raises(errors.EmbeddedFailed, match="does not answer"):
+        async with supervision.kept("mute", sleeping, ready=never):
+            pytest.fail("it was not ready")
+    assert not psutil.pid_exists(pids[0])
+
+
+async def test_a_later_start_that_fails_is_reported_and_tried_again(until: Callable[..., Any]) -> None:
+    events: list[Event] = []
+    starts = 0
+
+    async def ready(started: child.Child) -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 2:
+            raise errors.EmbeddedFailed("the disk is full")
+
+    async with supervision.kept(
+        "moody", sleeping, ready=ready, backoff=QUICK, on_event=events.append
+    ) as kept:
+        first = kept.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: starts == 3 and isinstance(events[-1], Started))
+    reasons = [event.reason for event in events if isinstance(event, Restarting)]
+    assert reasons == ["killed by SIGKILL", "the disk is full"]
+    attempts = [event.attempt for event in events if isinstance(event, Restarting)]
+    assert attempts == [1, 2]
+
+
+async def test_leaving_during_a_pause_does_not_wait_for_it(until: Callable[..., Any]) -> None:
+    events: list[Event] = []
+    slow = Backoff(first_s=600.0, cap_s=600.0)
+    began = time.monotonic()
+    async with supervision.kept("resting", shell("exit 1"), backoff=slow, on_event=events.append):
+        await until(lambda: isinstance(events[-1], Restarting))
+    assert time.monotonic() - began < 5
+
+
+async def test_stopping_has_a_deadline() -> None:
+    began = time.monotonic()
+    stop = ((signal.SIGTERM, 0.1),)
+    ready = asyncio.Event()
+    script = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
+    async with supervision.kept(
+        "stubborn", shell(script), stop=stop, on_line=lambda _: ready.set()
+    ) as kept:
+        await ready.wait()
+    assert 0.1 <= time.monotonic() - began < 5
+    assert not psutil.pid_exists(kept.pid)
+
+
+async def test_a_grandchild_that_keeps_the_output_open_does_not_keep_us() -> None:
+    began = time.monotonic()
+    ready = asyncio.Event()
+    # The grandchild is a session of its own, so it outlives the child; it ends by itself.
+    script = "setsid sleep 4 & echo ready; wait"
+    async with supervision.kept("parent", shell(script), on_line=lambda _: ready.set()):
+        await ready.wait()
+    assert time.monotonic() - began < 3.5
+
+
+async def test_a_callback_that_fails_is_a_defect_that_shows_and_leaves_no_process() -> None:
+    called = asyncio.Event()
+
+    def fail(_: str) -> None:
+        called.set()
+        raise RuntimeError("the callback is wrong")
+
+    pids: list[int] = []
+
+    async def story() -> None:
+        async with supervision.kept("talker", shell("echo hello; sleep 600"), on_line=fail) as kept:
+            pids.append(kept.pid)
+            await called.wait()
+
+    with pytest.raises(RuntimeError, match="callback is wrong"):
+        await story()
+    assert not psutil.pid_exists(pids[0])
+
+
+async def test_cancelling_the_block_stops_the_child() -> None:
+    pids: list[int] = []
+    entered = asyncio.Event()
+
+    async def story() -> None:
+        async with supervision.kept("sleeper", sleeping) as kept:
+            pids.append(kept.pid)
+            entered.set()
+            await asyncio.sleep(600)
+
+    running = asyncio.create_task(story())
+    await entered.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not psutil.pid_exists(pids[0])
+
+
+async def test_an_error_of_the_block_is_raised_as_it_is() -> None:
+    with pytest.raises(LookupError, match="of the block"):
+        async with supervision.kept("sleeper", sleeping):
+            raise LookupError("of the block")
