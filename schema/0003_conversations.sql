@@ -45,11 +45,21 @@ CREATE TRIGGER conversations_changed AFTER UPDATE OF plate_version, status, vers
 CREATE TRIGGER conversation_versions_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON conversation_versions
     FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
 
+-- Every epoch a conversation ever had was smaller than the one it has.
+CREATE FUNCTION ccn_epoch_grows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.host_epoch < OLD.host_epoch THEN
+        RAISE EXCEPTION 'the epoch of a conversation only grows' USING ERRCODE = 'CCN04';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER conversations_epoch_grows BEFORE UPDATE OF host_epoch ON conversations
+    FOR EACH ROW EXECUTE FUNCTION ccn_epoch_grows();
+
 CREATE TABLE turns (
     id              uuid PRIMARY KEY,
     conversation_id uuid NOT NULL REFERENCES conversations,
     idempotency_key text CHECK (length(idempotency_key) BETWEEN 1 AND 255),
-    request_hash    bytea NOT NULL,
     status          text NOT NULL CHECK (status IN ('accepted', 'running', 'committed', 'failed', 'cancelled')),
     user_seq        bigint NOT NULL,
     reply_seq       bigint,
@@ -68,6 +78,7 @@ CREATE TABLE turns (
     CHECK ((status = 'committed') = (reply_seq IS NOT NULL)),
     CHECK ((status IN ('committed', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
     CHECK ((ended_at IS NOT NULL) = (leaf_number IS NOT NULL)),
+    CHECK ((leaf_node IS NULL) = (leaf_number IS NULL)),
     CHECK ((status = 'failed') = (error IS NOT NULL)),
     CHECK (reply_seq > user_seq),
     FOREIGN KEY (leaf_node, leaf_number) REFERENCES leaves
@@ -83,7 +94,8 @@ BEGIN
         RAISE EXCEPTION 'a turn that is % cannot become %', OLD.status, NEW.status USING ERRCODE = 'CCN04';
     END IF;
     IF NEW.host_epoch < OLD.host_epoch OR NEW.attempt < OLD.attempt OR NEW.id <> OLD.id
-       OR NEW.conversation_id <> OLD.conversation_id OR NEW.user_seq <> OLD.user_seq THEN
+       OR (NEW.conversation_id, NEW.user_seq, NEW.idempotency_key, NEW.accepted_at) IS DISTINCT FROM
+          (OLD.conversation_id, OLD.user_seq, OLD.idempotency_key, OLD.accepted_at) THEN
         RAISE EXCEPTION 'a turn keeps its place and its epoch only grows' USING ERRCODE = 'CCN04';
     END IF;
     RETURN NEW;
@@ -162,7 +174,7 @@ ALTER TABLE turns
     ADD FOREIGN KEY (conversation_id, reply_seq) REFERENCES messages DEFERRABLE INITIALLY DEFERRED;
 
 CREATE FUNCTION ccn_messages_follow() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE said bigint; appended bigint; sealed bigint;
+DECLARE said bigint; appended bigint; most bigint; sealed bigint;
 BEGIN
     WITH batch AS MATERIALIZED (
         SELECT conversation_id, min(seq) AS first, max(seq) AS last, count(*) AS n,
@@ -176,10 +188,14 @@ BEGIN
           AND c.status = 'open'
         RETURNING b.n
     )
-    SELECT coalesce(sum(n), 0) INTO appended FROM heads;
+    SELECT coalesce(sum(n), 0), coalesce(max(n), 0) INTO appended, most FROM heads;
     SELECT count(*), count(*) FILTER (WHERE l.kind = 'message') INTO said, sealed
     FROM added a LEFT JOIN leaves l ON l.node_id = a.leaf_node AND l.number = a.leaf_number;
-    IF appended <> said THEN
+    IF appended <> said
+       OR most > 1 AND EXISTS (
+           SELECT FROM (SELECT created_at,
+                               lag(created_at) OVER (PARTITION BY conversation_id ORDER BY seq) AS before
+                        FROM added) AS row WHERE created_at < before) THEN
         RAISE EXCEPTION 'messages must follow the head of an open conversation, in order, under its host''s epoch'
             USING ERRCODE = 'CCN02';
     END IF;

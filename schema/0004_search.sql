@@ -37,10 +37,11 @@ CREATE TABLE document_progress (
 -- The languages something was said in: a search without a language asks in each of them.
 CREATE TABLE document_languages (language text PRIMARY KEY);
 
--- Redacted words leave the index in the same transaction. Waiting for whoever indexes this node's messages
--- makes sure that no document is made from content that is just going.
+-- Redacted words leave the index in the same transaction. Waiting for whoever indexes this node's messages,
+-- and keeping everybody from beginning to, makes sure that no document is made from content that is just going.
 CREATE FUNCTION ccn_forget_document() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    INSERT INTO document_progress VALUES (NEW.leaf_node, 0) ON CONFLICT DO NOTHING;
     PERFORM FROM document_progress WHERE node_id = NEW.leaf_node FOR UPDATE;
     DELETE FROM message_documents d WHERE d.conversation_id = NEW.conversation_id AND d.seq = NEW.seq;
     RETURN NULL;

@@ -50,6 +50,11 @@ BEGIN
         IF OLD.ended_at IS NOT NULL THEN
             RAISE EXCEPTION 'an instance that ended stays ended' USING ERRCODE = 'CCN04';
         END IF;
+        IF NEW.conversation_id <> OLD.conversation_id
+           OR NEW.version <> OLD.version + 1 AND (NEW.version, NEW.host, NEW.epoch, NEW.status)
+                                              <> (OLD.version, OLD.host, OLD.epoch, OLD.status) THEN
+            RAISE EXCEPTION 'whatever becomes of an instance is its next version' USING ERRCODE = 'CCN03';
+        END IF;
         IF NEW.epoch < OLD.epoch OR (NEW.host <> OLD.host AND NEW.epoch = OLD.epoch) THEN
             RAISE EXCEPTION 'another host needs a later epoch' USING ERRCODE = 'CCN04';
         END IF;

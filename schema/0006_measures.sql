@@ -61,14 +61,16 @@ CREATE TABLE rollup_watermarks (
 );
 INSERT INTO rollup_watermarks VALUES ('consciousness_metrics_hourly', '-infinity');
 
--- Recomputes every hour from the watermark's on, so that rows that arrive late within the last hour count.
+-- Recomputes every hour from the watermark's on, so that rows that arrive late within the last hour count. Hours
+-- are recomputed whole: a clock that is behind must not take away what a faster one counted.
 CREATE FUNCTION ccn_refresh_rollups(upto timestamptz) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE since timestamptz; written bigint;
 BEGIN
     SELECT w.upto INTO since FROM rollup_watermarks w WHERE series = 'consciousness_metrics_hourly' FOR UPDATE;
     INSERT INTO consciousness_metrics_hourly AS h
     SELECT conversation_id, ccn_bucket('1 hour', ts), count(*), avg(phi), avg(ccc), avg(trust), avg(emergence), avg(drift)
-    FROM consciousness_metrics WHERE ts >= since AND ts < ccn_refresh_rollups.upto GROUP BY 1, 2
+    FROM consciousness_metrics WHERE ts >= since AND ts < ccn_bucket('1 hour', ccn_refresh_rollups.upto) + interval '1 hour'
+    GROUP BY 1, 2
     ON CONFLICT (conversation_id, bucket) DO UPDATE SET (samples, phi, ccc, trust, emergence, drift)
         = (EXCLUDED.samples, EXCLUDED.phi, EXCLUDED.ccc, EXCLUDED.trust, EXCLUDED.emergence, EXCLUDED.drift);
     GET DIAGNOSTICS written = ROW_COUNT;

@@ -123,7 +123,8 @@ class Close(Write[None]):
             return
         closed = replace(self.conversation, open=False, version=self.conversation.version + 1)
         _seal(batch, closed, batch.now)
-        batch.heads.pop(closed.id, None)
+        if (head := batch.heads.get(closed.id)) is not None:
+            batch.heads[closed.id] = replace(head, open=False)
         batch.add(_CLOSE, closed.id, closed.version, batch.now, every_row=True)
 
 

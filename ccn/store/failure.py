@@ -14,6 +14,9 @@ from asyncpg import exceptions as pg
 
 from ccn import errors
 
+CLIENT_DATA = next(each for each in pg.InterfaceError.__subclasses__() if each.__name__ == "DataError")
+"""A value that asyncpg itself could not encode; its public name is taken by the server's DataError."""
+
 OURS: dict[str, type[errors.CCNError]] = {
     "CCN01": errors.StoreBroken,  # history was to be changed
     "CCN02": errors.SequenceConflict,  # rows do not follow the head they were numbered after
@@ -24,8 +27,50 @@ OURS: dict[str, type[errors.CCNError]] = {
 }
 """The SQLSTATEs that the triggers in `schema/` raise."""
 
+_DEFECTS = (
+    "FatalPostgresError",
+    "SQLStatementNotYetCompleteError",
+    "TriggeredActionError",
+    "FeatureNotSupportedError",
+    "InvalidTransactionInitiationError",
+    "LocatorError",
+    "InvalidGrantorError",
+    "InvalidRoleSpecificationError",
+    "DiagnosticsError",
+    "InvalidArgumentForXqueryError",
+    "CaseNotFoundError",
+    "CardinalityViolationError",
+    "DataError",
+    "IntegrityConstraintViolationError",
+    "InvalidCursorStateError",
+    "InvalidTransactionStateError",
+    "InvalidSQLStatementNameError",
+    "TriggeredDataChangeViolationError",
+    "DependentPrivilegeDescriptorsStillExistError",
+    "InvalidTransactionTerminationError",
+    "SQLRoutineError",
+    "InvalidCursorNameError",
+    "ExternalRoutineError",
+    "ExternalRoutineInvocationError",
+    "SavepointError",
+    "InvalidSchemaNameError",
+    "SyntaxOrAccessError",
+    "WithCheckOptionViolationError",
+    "ObjectNotInPrerequisiteStateError",
+    "SnapshotTooOldError",
+    "ConfigFileError",
+    "FDWError",
+    "PLPGSQLError",
+    "InternalServerError",
+    "InternalClientError",
+    "InterfaceWarning",
+    "UnsupportedClientFeatureError",
+    "UnsupportedServerFeatureError",
+)
+"""Classes of errors that no caller can cause and none can mend."""
+
 TABLE: dict[type[BaseException], type[errors.CCNError]] = {
-    asyncpg.PostgresError: errors.StoreBroken,
+    **{getattr(pg, name): errors.StoreBroken for name in _DEFECTS},
     pg.PostgresConnectionError: errors.DatabaseUnavailable,
     pg.OperatorInterventionError: errors.DatabaseUnavailable,
     pg.InvalidAuthorizationSpecificationError: errors.DatabaseUnavailable,
@@ -36,21 +81,19 @@ TABLE: dict[type[BaseException], type[errors.CCNError]] = {
     pg.TransactionRollbackError: errors.Unavailable,
     pg.LockNotAvailableError: errors.Unavailable,
     pg.ObjectInUseError: errors.Unavailable,
+    pg.InvalidCachedStatementError: errors.Unavailable,  # the schema has just changed
+    pg.OutdatedSchemaCacheError: errors.Unavailable,
     pg.UniqueViolationError: errors.Conflict,
     pg.ExclusionViolationError: errors.Conflict,
     pg.ForeignKeyViolationError: errors.NotFound,
     pg.CharacterNotInRepertoireError: errors.InputInvalid,
     pg.UntranslatableCharacterError: errors.InputInvalid,
     pg.ProgramLimitExceededError: errors.InputInvalid,
+    CLIENT_DATA: errors.InputInvalid,
     pg.TransactionResolutionUnknownError: errors.OutcomeUnknown,
     pg.ReadOnlySQLTransactionError: errors.DatabaseUnavailable,  # a standby, until it is promoted
     pg.IdleInTransactionSessionTimeoutError: errors.DatabaseUnavailable,
-    pg.InternalClientError: errors.StoreBroken,
     pg.InterfaceError: errors.DatabaseUnavailable,  # asyncpg's word for a closed connection or pool
-    pg.InterfaceWarning: errors.StoreBroken,
-    pg.DataError: errors.StoreBroken,
-    pg.UnsupportedClientFeatureError: errors.StoreBroken,
-    pg.UnsupportedServerFeatureError: errors.StoreBroken,
     OSError: errors.DatabaseUnavailable,
     TimeoutError: errors.DatabaseUnavailable,
 }
@@ -68,9 +111,11 @@ async def translated() -> AsyncIterator[None]:
 
 
 def translate(foreign: BaseException) -> errors.CCNError:
-    """The error of ours that says what the caller can do about it."""
+    """The error of ours that says what the caller can do about it; it and its cause quote no row."""
     ours = OURS.get(getattr(foreign, "sqlstate", None) or "") or kind(type(foreign))
-    return ours(_words(foreign))
+    said = words(foreign)
+    _silence(foreign, said)
+    return ours(said)
 
 
 def kind(foreign: type[BaseException]) -> type[errors.CCNError]:
@@ -86,9 +131,20 @@ def severed(foreign: BaseException) -> bool:
     return kind(type(foreign)) is errors.DatabaseUnavailable
 
 
-def _words(foreign: BaseException) -> str:
-    # The message only: PostgreSQL's DETAIL repeats the values of the row, which may be somebody's words.
+def words(foreign: BaseException) -> str:
+    """What happened, without PostgreSQL's DETAIL and asyncpg's values: they may be somebody's words."""
+    if isinstance(foreign, CLIENT_DATA):
+        return "a value has no form in PostgreSQL: " + str(foreign).partition(":")[0]
     said = getattr(foreign, "message", None) or str(foreign)
     constraint = getattr(foreign, "constraint_name", None)
     text = said or type(foreign).__name__
     return f"{text} [{constraint}]" if constraint and constraint not in text else text
+
+
+def _silence(foreign: BaseException, said: str) -> None:
+    # A traceback prints the cause as well.
+    if isinstance(foreign, CLIENT_DATA):
+        foreign.args = (said,)
+        foreign.__cause__ = None
+    elif isinstance(foreign, asyncpg.PostgresError):
+        foreign.detail = None

@@ -126,7 +126,7 @@ async def _run(connection: Connection, migration: Migration) -> None:
         await connection.execute(migration.sql)
     except asyncpg.PostgresError as refused:
         raise errors.SchemaRefused(
-            f"schema {migration.number:04}_{migration.name} failed: {refused}"
+            f"schema {migration.number:04}_{migration.name} failed: {failure.words(refused)}"
         ) from refused
     await connection.execute(
         "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",

@@ -33,33 +33,42 @@ Record = asyncpg.Record
 class Pool:
     """Reads and guarded transactions; every error that leaves is one of CCN's."""
 
-    def __init__(self, connections: _Pool) -> None:
+    def __init__(self, connections: _Pool, wait_s: float) -> None:
         self._connections = connections
+        self._wait_s = wait_s
 
     async def rows(self, sql: str, *values: object) -> list[Record]:
         """All rows of one statement."""
-        async with failure.translated():
-            return await self._connections.fetch(sql, *values)
+        async with failure.translated(), self._connection() as connection:
+            return await connection.fetch(sql, *values)
 
     async def row(self, sql: str, *values: object) -> Record | None:
         """The first row of one statement, or None."""
-        async with failure.translated():
-            return await self._connections.fetchrow(sql, *values)
+        async with failure.translated(), self._connection() as connection:
+            return await connection.fetchrow(sql, *values)
 
     async def value(self, sql: str, *values: object) -> Any:
         """The first column of the first row, or None."""
-        async with failure.translated():
-            return await self._connections.fetchval(sql, *values)
+        async with failure.translated(), self._connection() as connection:
+            return await connection.fetchval(sql, *values)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One READ COMMITTED transaction: leaving commits it, an exception rolls it back."""
         async with (
             failure.translated(),
-            self._connections.acquire() as connection,
+            self._connection() as connection,
             connection.transaction(),
         ):
             yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        connection = await self._connections.acquire(timeout=self._wait_s)
+        try:
+            yield connection
+        finally:
+            await self._connections.release(connection)
 
     @asynccontextmanager
     async def alone(self, errand: str) -> AsyncIterator[bool]:
@@ -84,7 +93,7 @@ async def open(database: settings.Database, name: str) -> AsyncIterator[Pool]:  
             server_settings={"application_name": name},
         )
     try:
-        yield Pool(connections)
+        yield Pool(connections, database.statement_timeout_s)
     finally:
         await _close(connections, database.connect_timeout_s)
 

@@ -107,7 +107,7 @@ _FORGET_STREAMS_OF = """
     DELETE FROM turn_events e
     USING turns t, unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r (conversation_id, first, last)
     WHERE e.turn_id = t.id AND t.conversation_id = r.conversation_id
-      AND t.reply_seq BETWEEN r.first AND r.last
+      AND (t.reply_seq BETWEEN r.first AND r.last OR t.user_seq BETWEEN r.first AND r.last)
 """
 _FORGET_TITLE = """
     UPDATE conversations c SET title = ''

@@ -153,7 +153,8 @@ _SEARCH = """
         ORDER BY rank DESC, conversation_id DESC, seq DESC LIMIT $5
     )
     SELECT b.conversation_id, b.seq, m.role, m.created_at, b.rank,
-           ts_headline(b.language::regconfig, left(ccn_words(m.content), 200000), b.query,
+           ts_headline(b.language::regconfig,
+                       translate(left(ccn_words(m.content), 200000), E'\\x02\\x03', '  '), b.query,
                        E'StartSel=\\x02, StopSel=\\x03, MaxFragments=2, MaxWords=30, MinWords=12')
                AS excerpt
     FROM best b JOIN messages m USING (conversation_id, seq)

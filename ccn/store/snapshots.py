@@ -82,10 +82,22 @@ class _Take(Write[Snapshot]):
         return Snapshot(self.id, seen.conversation, seen.at, seen.head_seq, state)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled(Write[None]):
+    """Nothing; but its answer comes when all that was said before it is durable."""
+
+    def prepare(self, batch: Batch) -> None:
+        pass
+
+
 async def take(
     pool: Pool, writer: Writer, snapshot: SnapshotId, conversation: ConversationId, now: datetime
 ) -> Snapshot:
-    """Write the present state down."""
+    """Write down the state at `now`, which is not in the future, as anybody will find it later.
+
+    What this node stamped with an earlier time may still be under way: that is waited for.
+    """
+    await writer.submit(_Settled())
     return await writer.submit(_Take(snapshot, await at(pool, conversation, now)))
 
 

@@ -6,7 +6,6 @@ epoch in the same rows. So a host that was replaced is refused by the database, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,23 +70,27 @@ class Accept(Write[Turn]):
     def prepare(self, batch: Batch) -> Turn:
         """The message and the turn, together or not at all."""
         words = Words(self.conversation, Role.USER, self.content, self.language, self.id)
-        request = hashlib.sha256(self.content.encode()).digest()
         match batch.earlier(self):
             case None:
                 said = batch.say(words, self.epoch)
                 key, at = self.idempotency_key, said.at
-                batch.add(_ACCEPT, self.id, self.conversation, key, request, said.seq, self.epoch, at)
+                batch.add(_ACCEPT, self.id, self.conversation, key, said.seq, self.epoch, at)
                 new = Turn(
                     self.id, self.conversation, Status.ACCEPTED, said.seq, None, 0, self.epoch, 0, at
                 )
-                batch.remember(self, (new, request))
+                batch.remember(self, (new, self.content))
                 return new
-            case (Turn() as made, bytes() as asked):
-                return _same(made, asked, request)
+            case (Turn() as made, str() as asked):
+                return self._same(made, asked)
             case Record() as row:
-                return _same(_turn(row), row["request_hash"], request)
+                return self._same(_turn(row), row["content"])
             case other:
                 raise TypeError(f"a turn's key found {type(other).__name__}")
+
+    def _same(self, made: Turn, asked: str | None) -> Turn:
+        if asked not in {self.content, None}:  # None: it was redacted since, and nobody knows any more
+            raise errors.IdempotencyConflict("the idempotency key was used for another message")
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +212,6 @@ def _end(
     batch.add(_END, *values, every_row=True)
 
 
-def _same(made: Turn, asked: bytes, request: bytes) -> Turn:
-    if asked != request:
-        raise errors.IdempotencyConflict("the idempotency key was used for another message")
-    return made
-
-
 def _turn(row: Record) -> Turn:
     return Turn(
         row["id"],
@@ -232,10 +229,9 @@ def _turn(row: Record) -> Turn:
 
 _ACCEPT = """
     INSERT INTO turns
-        (id, conversation_id, idempotency_key, request_hash, user_seq, host_epoch, accepted_at, status)
+        (id, conversation_id, idempotency_key, user_seq, host_epoch, accepted_at, status)
     SELECT *, 'accepted'
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[],
-                $7::timestamptz[])
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[])
 """
 _START = """
     UPDATE turns t SET status = 'running', attempt = attempt + 1, started_at = coalesce(t.started_at, s.at)
@@ -265,8 +261,10 @@ _UNFINISHED = f"""
 _EVENTS = """
     SELECT number, kind, data FROM turn_events WHERE turn_id = $1 AND number > $2 ORDER BY number LIMIT $3
 """
-_ACCEPTED_EARLIER = f"""
-    SELECT {_COLUMNS}, idempotency_key, request_hash
-    FROM turns JOIN unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
-        USING (conversation_id, idempotency_key)
-"""  # noqa: S608
+_ACCEPTED_EARLIER = """
+    SELECT t.id, t.conversation_id, t.status, t.user_seq, t.reply_seq, t.attempt, t.host_epoch,
+           t.event_head, t.accepted_at, t.error, t.idempotency_key, m.content
+    FROM turns t JOIN unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
+            USING (conversation_id, idempotency_key)
+        JOIN messages m ON m.conversation_id = t.conversation_id AND m.seq = t.user_seq
+"""

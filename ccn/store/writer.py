@@ -96,6 +96,7 @@ class Writer:
                     await self._settle(taken, again=True)
                 under_way = await self._launched(following) if following else None
         finally:
+            self._stopping = True  # whatever ended this, nobody is left to answer
             lost = errors.OutcomeUnknown("this node stopped in the middle of a commit")
             if under_way is not None and under_way.flight is not None:
                 under_way.flight.cancel()
@@ -150,6 +151,8 @@ class Writer:
     async def _settle(self, waiting: list[_Waiting], *, again: bool) -> None:
         """Commit these alone, with nothing else under way."""
         waiting = [each for each in waiting if not each.answer.done()]
+        if not waiting:
+            return
         deadline = self._deadline()
         try:
             ready = await self._prepare(waiting, deadline, None)
@@ -188,10 +191,7 @@ class Writer:
         async for _ in attempts(deadline):
             try:
                 if self._numbering is None:
-                    connection = await self._looking.connection()
-                    self._numbering = Numbering(
-                        self._node, await connection.fetchval(_LEAF_HEAD, self._node)
-                    )
+                    self._numbering = await self._numbered(await self._looking.connection())
                 batch = Batch(self._numbering, self._now(), after)
                 if not batch.recall(writes):
                     await batch.look_up(await self._looking.connection())
@@ -200,6 +200,11 @@ class Writer:
             else:
                 return batch
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
+
+    async def _numbered(self, connection: Connection) -> Numbering:
+        # Two statements: one alone does not see the row that another process of this node has just born.
+        await connection.execute(_BORN, self._node)
+        return Numbering(self._node, await connection.fetchval(_LEAF_HEAD, self._node))
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
         """One transaction. If the connection breaks meanwhile, find out what became of it, or try again."""
@@ -251,7 +256,5 @@ def _refuse(waiting: Iterable[_Waiting], refused: errors.CCNError) -> None:
             each.answer.set_exception(refused)
 
 
-_LEAF_HEAD = """
-    WITH born AS (INSERT INTO leaf_sources (node_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING head)
-    SELECT head FROM born UNION ALL SELECT head FROM leaf_sources WHERE node_id = $1 LIMIT 1
-"""
+_BORN = "INSERT INTO leaf_sources (node_id) VALUES ($1) ON CONFLICT DO NOTHING"
+_LEAF_HEAD = "SELECT head FROM leaf_sources WHERE node_id = $1"
