@@ -43,11 +43,11 @@ class Leadership:
 
 
 async def campaign(session: Session, node: NodeId, *, prefix: str = PREFIX) -> Leadership:
-    """Queue up and wait until every older candidate is gone. Ends with `LeaseLost` when the session does
-    or the place is deleted.
+    """Queue up and wait until every older candidate is gone.
 
-    Whatever stops the wait takes the place back. Where even that fails, the place stays in the queue until
-    the lease ends: campaign again (the same place is found) or close the session.
+    Ends with `LeaseLost` when the session does or the place is deleted. Whatever stops the wait takes the
+    place back; where even that fails, it stays in the queue until the lease ends: campaign again, which
+    finds the same place, or close the session.
     """
     key = f"{prefix}{session.lease:016x}"
     try:
