@@ -12,17 +12,22 @@ import contextlib
 import gc
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from datetime import UTC, datetime
 
 import structlog
 import uvloop
 
 import ccn
 from ccn import errors, metrics, settings
+from ccn.core.ids import NodeId
 from ccn.gateway import readiness
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import server as http_server
+from ccn.node import keeping
 from ccn.store import pool
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
 
 _log = structlog.get_logger()
 
@@ -44,13 +49,15 @@ async def _run(chosen: settings.Settings) -> None:
     metrics.built(chosen.node.id, ccn.__version__)
     with _stop_signals() as stop:
         async with pool.open(chosen.database, chosen.node.id) as database:
-            await _serve(
-                chosen, stop, readiness.Readiness({"database": lambda: database.value("SELECT 1")})
-            )
+            writer = Writer(chosen.database, NodeId(chosen.node.id), _now)
+            async with together({"writer": writer.run()}, stop, chosen.node.shutdown_timeout_s):
+                await _serve(chosen, stop, database, writer)
+                writer.stop()  # after the doors: what they accepted is still written
     _log.info("stopped")
 
 
-async def _serve(chosen: settings.Settings, stop: asyncio.Event, ready: readiness.Readiness) -> None:
+async def _serve(chosen: settings.Settings, stop: asyncio.Event, database: Pool, writer: Writer) -> None:
+    ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")})
     grace_s = chosen.node.shutdown_timeout_s
     rpc = grpc_server.Server(ready)
     with contextlib.closing(http_server.listen(chosen.http)) as listening:
@@ -60,6 +67,7 @@ async def _serve(chosen: settings.Settings, stop: asyncio.Event, ready: readines
                 "http": http_server.serve(http_app.create(chosen.node.id, ready), listening, stop, grace_s),
                 "grpc": rpc.serve(stop, grace_s),
                 "readiness": ready.watch(),
+                "keeping": keeping.keep(database, writer, chosen.retention, _now, stop),
             },
             stop,
             grace_s + _MARGIN_S,
@@ -101,6 +109,10 @@ async def _part(name: str, work: Coroutine[None, None, None], stop: asyncio.Even
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     first = failed.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _settle() -> None:

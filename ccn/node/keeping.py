@@ -70,7 +70,8 @@ async def forget(pool: Pool, writer: Writer, kept: settings.Retention, now: date
             return
         if kept.content_days:
             redacted = await retention.redact_older(pool, writer, now - timedelta(days=kept.content_days))
-            log.info("old content redacted", conversations=redacted)
+            if redacted:
+                log.info("old content redacted", conversations=redacted)
         await retention.forget_streams(pool, now - timedelta(hours=kept.turn_event_hours))
         await retention.forget_series(pool, writer, now - timedelta(days=kept.time_series_days))
 
