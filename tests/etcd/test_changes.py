@@ -82,9 +82,8 @@ async def test_a_watch_goes_on_where_it_was_when_etcd_restarts(etcd: Server) -> 
         assert await _next(batches) == [("/w/b", second)]
 
 
-@pytest.mark.parametrize("blow", ["kill", "freeze"])
 async def test_a_watch_moves_to_another_server_and_misses_nothing(
-    cluster: list[Server], blow: str, prefix: str
+    cluster: list[Server], prefix: str
 ) -> None:
     leader, other, lost = cluster
     async with (
@@ -94,7 +93,7 @@ async def test_a_watch_moves_to_another_server_and_misses_nothing(
     ):
         first = await _put(writer, prefix + "a")
         assert await _next(batches) == [(prefix + "a", first)]
-        getattr(lost, blow)()
+        lost.freeze()
         second = await _put(writer, prefix + "b")
         assert await _next(batches) == [(prefix + "b", second)]
 
