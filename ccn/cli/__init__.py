@@ -31,7 +31,7 @@ app.command("settings")(settings.settings)
 def main() -> None:
     """Run the command the arguments name; an error of ours ends as one line, not as a traceback."""
     try:
-        app()
+        app(prog_name="ccn")
     except errors.CCNError as refused:
         if _debugging():
             raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ccn.embedded import child, supervision
 _READY_DEADLINE_S = 60.0
 _ANSWER_TIMEOUT_S = 3.0
 _POLL_S = 0.05
-_BODY_LIMIT = 64 * 1024
+_ANSWER_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,38 +104,48 @@ async def _keep(
 
 
 async def _ready(node: Node, process: child.Child) -> None:
-    """Wait until the node says that it is ready, that very process, and not one that has its port."""
-    reason = "it does not listen yet"
+    """Wait until this very process says that it is ready."""
+    reason = "it did not answer"
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
-            while (reason := await _answer(node.doors.http)) != "":
-                if process.code is not None:
-                    break
+            while process.code is None:
+                if not (reason := await _missing(node.doors.http, process.pid)):
+                    return
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         raise errors.EmbeddedFailed(
             f"{node.id} was not ready after {_READY_DEADLINE_S:.0f} s ({reason}); its last lines:"
         ) from None
-    if process.code is not None:
-        raise errors.EmbeddedFailed(
-            f"{node.id} ended while starting ({child.described(process.code)}); its last lines:"
-        )
+    raise errors.EmbeddedFailed(
+        f"{node.id} ended while starting ({child.described(process.code)}); its last lines:"
+    )
 
 
-async def _answer(port: int) -> str:
-    """Empty if the node on this port is ready, else why not."""
-    with suppress(OSError, TimeoutError):
+async def _missing(port: int, pid: int) -> str:
+    """What the process `pid` still needs in order to serve on `port`; empty if nothing."""
+    try:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(ports.HOST, port)
-            try:
-                writer.write(b"GET /ready HTTP/1.0\r\n\r\n")
-                answer = await reader.read(_BODY_LIMIT)
-            finally:
-                writer.close()
-            return (
-                "" if b" 200 " in answer.split(b"\r\n", 1)[0] else answer[-400:].decode("utf-8", "replace")
-            )
-    return "it does not answer"
+            told = json.loads(await _asked(port))
+    except (OSError, TimeoutError, ValueError):
+        return "it does not answer"
+    if not isinstance(told, dict) or told.get("pid") != pid:
+        return f"somebody else answers on port {port}"
+    return ", ".join(
+        f"{check['name']}: {check['reason']}" for check in told["checks"] if not check["passes"]
+    )
+
+
+async def _asked(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(ports.HOST, port)
+    try:
+        writer.write(b"GET /ready HTTP/1.0\r\n\r\n")
+        await reader.readexactly(_ANSWER_LIMIT)
+    except asyncio.IncompleteReadError as whole:  # the server closed the connection after its answer
+        return whole.partial.partition(b"\r\n\r\n")[2]
+    else:
+        return b""
+    finally:
+        writer.close()
 
 
 def environment(

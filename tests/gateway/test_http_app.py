@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html.parser
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -99,6 +100,7 @@ async def test_ready_names_each_check_and_the_reason_against_it(
         {
             "ready": False,
             "node": "node-7",
+            "pid": os.getpid(),
             "checks": [{"name": "database", "passes": False, "reason": "the server went home"}],
         },
     )

@@ -32,6 +32,7 @@ class Ready(_Model):
 
     ready: bool
     node: str
+    pid: int = Field(description="The process that answers; a restarted node has another one.")
     checks: tuple[Check, ...]
 
 

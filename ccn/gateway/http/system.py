@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Header
@@ -47,6 +48,7 @@ def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
         return schemas.Ready(
             ready=ready.ready,
             node=node,
+            pid=os.getpid(),
             checks=tuple(
                 schemas.Check(name=c.name, passes=c.passes, reason=c.reason) for c in ready.checks
             ),
