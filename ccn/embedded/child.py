@@ -201,6 +201,8 @@ def _tied_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
             # The parent may have died before the line above: then nobody is left to send the signal.
             if os.getppid() != parent:
                 os._exit(1)
+        # Then a limit on the size of files fails a write, like a full disk, and does not kill the writer.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     return tie
 

@@ -38,9 +38,14 @@ _TABLE: tuple[tuple[str, type[errors.EmbeddedFailed], str], ...] = (
         "Another server still runs on the folder: stop it, or wait until it has ended.",
     ),
     (
+        r"could not look up effective user",
+        errors.EmbeddedFailed,
+        "PostgreSQL wants the user of this process to have a name: add a line for it to /etc/passwd.",
+    ),
+    (
         r"database files are incompatible|was initialized by PostgreSQL version",
         errors.DataDirectoryUnusable,
-        "Use the PostgreSQL that wrote the folder (CCN_PG_BIN), or choose another folder with --data.",
+        "Use the PostgreSQL that wrote the folder (CCN_PG_BIN). If this is the one, restore a backup.",
     ),
     (
         r"[Pp]ermission denied|not permitted|Read-only file system|wrong ownership|invalid permissions",
@@ -53,7 +58,7 @@ _TABLE: tuple[tuple[str, type[errors.EmbeddedFailed], str], ...] = (
         "Mend the setting that the lines name: in pgdata/postgresql.auto.conf, or pgdata/postgresql.conf.",
     ),
     (
-        r"PANIC|could not (open|read|find|locate|access)|invalid (checkpoint|page)|checksum|unexpected",
+        r"PANIC|could not (open|read|find|locate|access)|invalid (checkpoint|page)|incorrect checksum",
         errors.DataDirectoryUnusable,
         "The data are damaged or incomplete: restore a backup, or move the folder away to begin anew.",
     ),

@@ -110,6 +110,9 @@ log_checkpoints = off
 log_min_messages = log
 log_min_error_statement = panic
 jit = off
+# After a crash the whole server is started again, by us: its own attempts have no pauses between them, and
+# fill the log for as long as, say, the disk is full.
+restart_after_crash = off
 """
 
 

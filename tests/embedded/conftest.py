@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,8 @@ import pytest
 from ccn.embedded import binaries, copies, nobody
 
 STARTER = Path(__file__).with_name("starter.py")
-ORDINARY_UID = 54_321
+# PostgreSQL wants its user to have a name.
+ORDINARY_UID = next(each.pw_uid for each in pwd.getpwall() if each.pw_uid and each.pw_name != "nobody")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ may not reach the checkout.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - needed after the change of user
 import encodings.idna  # noqa: F401 - needed after the change of user
 import json
 import os

@@ -189,6 +189,7 @@ def test_the_words_of_a_server_are_looked_up_in_one_table(tmp_path: Path) -> Non
         'FATAL:  data directory "/x" has wrong ownership': errors.DataDirectoryUnusable,
         "PANIC:  could not locate a valid checkpoint record at 0/1": errors.DataDirectoryUnusable,
         'FATAL:  configuration file "/x" contains errors': errors.DataDirectoryUnusable,
+        "initdb: could not look up effective user ID 1234: user does not exist": errors.EmbeddedFailed,
         "FATAL:  something new": errors.EmbeddedFailed,
     }.items():
         log.write_text(f"before: No space left on device\n{said}\n")
