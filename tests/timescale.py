@@ -52,6 +52,8 @@ def offer() -> Offer:
     wanted = {"apache": os.environ.get("CCN_TEST_TIMESCALE_IMAGE", "ccn-timescaledb")}
     if licensed := os.environ.get("CCN_TEST_TIMESCALE_TSL_IMAGE"):
         wanted["tsl"] = licensed
+    if not _listens():
+        return Offer({}, "no Docker engine answers")
     try:
         with closing(docker.from_env(timeout=ENGINE_TIMEOUT_S)) as engine:
             missing = {mode: image for mode, image in wanted.items() if not _has(engine, image)}
@@ -92,6 +94,15 @@ async def _answers(url: str) -> None:
         else:
             await connection.close()
             return
+
+
+def _listens() -> bool:
+    """Whether it is worth asking; the library leaves a socket open when nobody answers."""
+    place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not place.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(place.removeprefix("unix://")) == 0
 
 
 def _has(engine: docker.DockerClient, image: str) -> bool:
