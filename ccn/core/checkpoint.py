@@ -42,7 +42,7 @@ class Checkpoint:
 
 def cosigned(head: note.Note, keys: Sequence[note.Key], check: Check) -> dict[note.Key, int]:
     """Which of these keys cosigned the checkpoint, and in which second."""
-    times = note.verify(head, [key for key in keys if key.kind is note.Kind.COSIGNATURE], check)
+    times = note.verify(head, keys, check)
     return {key: at_s for key, at_s in times.items() if at_s is not None}
 
 

@@ -37,7 +37,7 @@ def outliers(drift: Distances, tolerance: int) -> Distances:
 def root_up(numbers: Distances) -> Distances:
     """The smallest integers whose squares reach the numbers.
 
-    The floating point root is a first guess, exact to less than one; integers decide. No mean exceeds 10**12.
+    The floating point root is a first guess, off by less than one; integers decide. No mean exceeds 10^12.
     """
     roots = np.sqrt(numbers.astype(np.float64)).astype(np.int64)
     return roots + (roots * roots < numbers)

@@ -106,7 +106,7 @@ def verify(note: Note, keys: Sequence[Key], check: Check) -> dict[Key, int | Non
     found = dict[Key, int | None]()
     for signature in note.signatures:
         key = known.get((signature.name, signature.key_id))
-        if key is not None and key not in found:
+        if key is not None:
             found[key] = _verified(note.text, signature, key, check)
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ccn.core import ballot, block, quorum
@@ -133,6 +133,10 @@ def test_a_header_with_any_other_value_is_refused(cluster: Clusters, field: str)
 
 
 @given(steps=st.integers(-3 * SECOND, 3 * SECOND))
+@example(steps=2 * SECOND)
+@example(steps=2 * SECOND + 1)
+@example(steps=-2 * SECOND)
+@example(steps=-2 * SECOND - 1)
 def test_the_time_of_a_block_may_differ_by_two_seconds_from_the_voters_clock(
     steps: int, cluster: Clusters
 ) -> None:
@@ -223,6 +227,17 @@ def test_a_voter_votes_only_on_top_of_the_block_it_cosigned(cluster: Clusters, c
     for reason, state in cosigned.items():
         answer = ballot.judge(four.signed(proposal), replace(voter, signer=state), four.now_us, check)
         assert refusal(answer) == reason
+
+
+def test_a_voter_refuses_what_does_not_follow_its_own_tip(cluster: Clusters, check: Check) -> None:
+    four = cluster(4)
+    proposal = four.draft().proposal
+    voter = four.voter(four.nodes[1], proposal)
+    elsewhere = replace(four.tip, hash=b"e" * 32)
+    ahead = replace(four.tip, term=2)
+    for tip in (elsewhere, ahead, replace(four.tip, height=1)):
+        answer = ballot.judge(four.signed(proposal), replace(voter, tip=tip), four.now_us, check)
+        assert refusal(answer) == Reason.TIP
 
 
 def test_a_minority_of_ayes_commits_nothing(cluster: Clusters, check: Check) -> None:
@@ -321,6 +336,18 @@ def test_rules_that_only_a_minority_wants_are_neither_proposed_nor_accepted(
     header = replace(draft.proposal.header, next_validators=grown.validators_hash())
     forced = Proposal(header, draft.proposal.reports, grown)
     assert refusal(three.judge(three.nodes[1], forced)) == Reason.RULES
+
+
+def test_a_node_that_brings_nothing_keeps_its_place(cluster: Clusters) -> None:
+    three = cluster(3)
+    three.commit(three.draft())
+    tip = three.commit(three.draft(three.reports(leaves=0)))
+    assert dict(tip.sealed) == dict.fromkeys(three.nodes, 2)
+    assert dict(three.commit(three.draft(three.reports()[1:])).sealed) == {
+        "node-1": 2,
+        "node-2": 4,
+        "node-3": 4,
+    }
 
 
 def test_a_backlog_is_sealed_over_several_rounds_in_equal_shares(cluster: Clusters) -> None:

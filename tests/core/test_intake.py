@@ -76,6 +76,16 @@ def test_a_voter_refuses_a_proposal_with_a_bad_report(
     assert refusal(four.judge(four.nodes[1], forced)) == Reason(reason)
 
 
+@pytest.mark.parametrize("first", [1, 2, 4])
+def test_leaves_go_on_where_the_last_block_ended_and_nowhere_else(cluster: Clusters, first: int) -> None:
+    three = cluster(3)
+    three.commit(three.draft())
+    other = three.signed(replace(three.statement(three.leader), first=first))
+    refused = three.draft([other, *three.reports()[1:]]).refused
+    assert [(node, refusal(why)) for node, why in refused] == [(three.leader, Reason.LEAVES)]
+    assert not three.draft().refused
+
+
 def test_an_instance_that_was_adopted_counts_where_it_lives_now(
     cluster: Clusters, make_row: RowMaker, make_roster: Rosters
 ) -> None:

@@ -95,6 +95,13 @@ def test_a_repeated_signature_counts_once(check: Check) -> None:
     assert len(note.verify(opened(TEXT + "\n" + PETER * 3), [note.key(PETER_KEY)], check)) == 1
 
 
+def test_a_wrong_signature_condemns_the_note_even_after_a_right_one(check: Check) -> None:
+    wrong = PETER.replace("ZJku", "ZJkv")
+    for lines in (wrong + PETER, PETER + wrong):
+        with pytest.raises(errors.SignatureInvalid):
+            note.verify(opened(TEXT + "\n" + lines), [note.key(PETER_KEY)], check)
+
+
 def test_a_wrong_signature_under_a_known_key_condemns_the_note(check: Check) -> None:
     keys = [note.key(PETER_KEY), note.key(ENOCH_KEY)]
     for altered in (TEXT.replace("problem", "Problem", 1), TEXT + "\n", "\n" + TEXT):

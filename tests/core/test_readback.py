@@ -157,6 +157,20 @@ def test_an_altered_block_is_refused(
     assert reason(confirmed(four, shown, check)) == wanted
 
 
+def test_a_new_list_of_validators_cannot_vote_itself_in(
+    cluster: Clusters, rules: Callable[..., Rules], check: Check
+) -> None:
+    three, alone = cluster(3), rules(["node-1"])
+    shown = three.shown(
+        three.draft([three.report(node, wants=alone) for node in three.nodes], wanted=alone)
+    )
+    taken_over = replace(shown, votes=shown.votes[:1])
+    assert reason(readback.confirm(taken_over, three.tip, three.nodes[1], NOTHING, check)) == Reason.QUORUM
+    voted = readback.confirm(shown, three.tip, three.nodes[1], NOTHING, check)
+    assert isinstance(voted, Tip)
+    assert voted.rules == alone
+
+
 def test_leaf_numbers_with_a_gap_are_refused_even_with_enough_votes(
     cluster: Clusters, check: Check
 ) -> None:
