@@ -11,6 +11,7 @@ that any more, it comes back empty, which is harmless and must stay so.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import signal
 import time
@@ -19,7 +20,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccn import errors
 from ccn.embedded import binaries, child, failures, folder, ports, scratch, supervision
 from ccn.embedded.child import Child
 from ccn.embedded.supervision import Event, Kept
@@ -28,6 +28,7 @@ STOP = ((signal.SIGTERM, 3.0),)
 ROOM = 16 * 1024**2
 _READY_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 2.0
+_ANSWER_LIMIT = 64 * 1024
 _POLL_S = 0.01
 
 
@@ -57,6 +58,8 @@ async def running(
     `bin` is the program (setting etcd.bin). Every failure is an `EmbeddedFailed` that says what to do.
     """
     program = await asyncio.to_thread(binaries.etcd, bin)
+    if port:
+        ports.refuse_taken(port)
     with scratch.folder("etcd") as place:
         folder.ensure_room(place, ROOM)
         async with AsyncExitStack() as stack:
@@ -73,6 +76,8 @@ async def _kept(
     program: Path, place: Path, client: int, peer: int, on_event: Callable[[Event], None]
 ) -> AsyncIterator[Etcd]:
     data, log = place / "data", place / "etcd.log"
+    # A name of its own tells this etcd from another one that was faster on the same port.
+    name = f"embedded-{secrets.token_hex(8)}"
     since, readable = 0, False
 
     def start() -> Child:
@@ -85,7 +90,7 @@ async def _kept(
             folder.rotate(log)
         since = failures.size(log)
         return child.start(
-            _command(program, data, client, peer),
+            _command(program, name, data, client, peer),
             death_signal=signal.SIGKILL,
             output=log,
             env=child.bare_environment(),
@@ -95,7 +100,7 @@ async def _kept(
     async def ready(server: Child) -> None:
         nonlocal readable
         until = time.monotonic() + _READY_TIMEOUT_S
-        while not await _healthy(client):
+        while not await _answers(name, client):
             code = server.code
             if code is not None or time.monotonic() > until:
                 why = (
@@ -105,26 +110,22 @@ async def _kept(
                 )
                 raise failures.explained(f"etcd ({program}) did not start: {why}", log, since, stays=False)
             await asyncio.sleep(_POLL_S)
-        readable = server.code is None
-        if not readable:
-            raise errors.PortTaken(
-                f"another etcd answers on port {client}: stop it, or choose another port"
-            )
+        readable = True
 
     async with supervision.kept("etcd", start, ready=ready, stop=STOP, on_event=on_event) as kept:
         yield Etcd((f"{ports.HOST}:{client}",), data, kept)
 
 
-def _command(program: Path, data: Path, client: int, peer: int) -> list[str | Path]:
+def _command(program: Path, name: str, data: Path, client: int, peer: int) -> list[str | Path]:
     client_url, peer_url = (f"http://{ports.HOST}:{port}" for port in (client, peer))
     flags = {
-        "name": "embedded",
+        "name": name,
         "data-dir": data,
         "listen-client-urls": client_url,
         "advertise-client-urls": client_url,
         "listen-peer-urls": peer_url,
         "initial-advertise-peer-urls": peer_url,
-        "initial-cluster": f"embedded={peer_url}",
+        "initial-cluster": f"{name}={peer_url}",
         "heartbeat-interval": 50,
         "election-timeout": 500,
         # A history of keys that nobody reads must not grow for as long as the cluster runs.
@@ -136,17 +137,28 @@ def _command(program: Path, data: Path, client: int, peer: int) -> list[str | Pa
     return [program, "--unsafe-no-fsync", *(f"--{name}={value}" for name, value in flags.items())]
 
 
-async def _healthy(port: int) -> bool:
+async def _answers(name: str, port: int) -> bool:
+    """Whether the etcd that listens there is healthy, and is the one called `name`."""
     with suppress(OSError, TimeoutError):
-        return b'"health":"true"' in await asyncio.wait_for(_health(port), _ANSWER_TIMEOUT_S)
+        if b'"health":"true"' not in await _told(port, "GET /health"):
+            return False
+        return f'"name":"{name}"'.encode() in await _told(port, "POST /v3/cluster/member/list", b"{}")
     return False
 
 
-async def _health(port: int) -> bytes:
+async def _told(port: int, request: str, body: bytes = b"") -> bytes:
+    return await asyncio.wait_for(_exchange(port, request, body), _ANSWER_TIMEOUT_S)
+
+
+async def _exchange(port: int, request: str, body: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(ports.HOST, port)
     try:
-        writer.write(f"GET /health HTTP/1.0\r\nHost: {ports.HOST}:{port}\r\n\r\n".encode())
-        return await reader.read(4096) + await reader.read(4096)
+        head = f"{request} HTTP/1.0\r\nHost: {ports.HOST}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        told = b""
+        while len(told) < _ANSWER_LIMIT and (part := await reader.read(_ANSWER_LIMIT)):
+            told += part
+        return told
     finally:
         writer.close()
         with suppress(OSError):

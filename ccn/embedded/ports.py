@@ -30,6 +30,20 @@ async def on_free_ports(
     return await stack.enter_async_context(serve(*free(count)))
 
 
+def refuse_taken(port: int) -> None:
+    """Raise `PortTaken` if somebody listens on the port that was asked for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections that have just been closed are no reason to refuse.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as refused:
+            raise errors.PortTaken(
+                f"port {port} of {HOST} cannot be used: {refused.strerror}. Stop the program that listens "
+                "there, or choose another port."
+            ) from refused
+
+
 def free(count: int) -> list[int]:
     """Ports that nobody listens on, all different, since they are held together while they are chosen."""
     held = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]

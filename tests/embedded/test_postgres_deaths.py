@@ -82,6 +82,18 @@ async def test_a_killed_server_comes_back_on_the_same_port_with_its_data(
     assert not psutil.pid_exists(running.pid)
 
 
+async def test_when_one_of_its_processes_is_killed_the_server_starts_anew(
+    data: Path, ask: Ask, until: Callable[..., Any]
+) -> None:
+    events: list[Event] = []
+    async with postgres.running(data, on_event=events.append) as running:
+        ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
+        children = psutil.Process(running.pid).children()
+        next(each for each in children if "walwriter" in each.cmdline()[0]).kill()
+        await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
+        assert ask(running.url, "SELECT answer FROM kept") == "42"
+
+
 def test_everything_killed_at_once_leaves_nothing_that_is_in_the_way(
     data: Path, starter: Start, ended: Callable[..., None], ask: Ask
 ) -> None:
