@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ccn import errors
 from ccn.core import merkle, note
 from ccn.core.ids import NodeId
+from ccn.core.rules import Rules
 from ccn.core.signed import Check, Sign
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -38,6 +39,13 @@ class Checkpoint:
     def text(self) -> str:
         """The three lines that are signed; this log writes no extension lines."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+def final(head: note.Note, rules: Rules, check: Check) -> bool:
+    """Whether a quorum of the validators that decided the block stands for its checkpoint."""
+    origin = parse(head.text).origin
+    keys = [cosigner(origin, validator.node, validator.key) for validator in rules.validators]
+    return len(cosigned(head, keys, check)) >= rules.quorum
 
 
 def cosigned(head: note.Note, keys: Sequence[note.Key], check: Check) -> dict[note.Key, int]:

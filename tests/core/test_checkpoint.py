@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ccn import errors
 from ccn.core import checkpoint, note
 from ccn.core.ids import NodeId
+from ccn.core.rules import Rules
 from ccn.core.signed import Check
 
 if TYPE_CHECKING:
@@ -88,6 +90,17 @@ def test_the_nodes_that_cosigned_are_found_and_witnesses_are_left_alone(pair: Pa
     outside = note.Key("witness.example/w", note.Kind.COSIGNATURE, pair("w").public)
     served = note.Note(HEAD.text(), (*lines, note.cosign(HEAD.text(), outside, 9, pair("w").sign)))
     assert checkpoint.cosigned(note.parse(served.to_bytes()), keys, check) == {keys[0]: 7, keys[1]: 7}
+
+
+@pytest.mark.parametrize(("signers", "final"), [((1, 2), False), ((1, 2, 3), True), ((1, 1, 1, 2), False)])
+def test_a_checkpoint_is_final_once_a_quorum_cosigned_it(
+    pair: Pairs, rules: Callable[..., Rules], check: Check, signers: tuple[int, ...], final: bool
+) -> None:
+    four = rules([f"node-{number}" for number in range(1, 5)])
+    nodes = [NodeId(f"node-{number}") for number in signers]
+    lines = [checkpoint.cosign(HEAD, n, pair(n).public, at, pair(n).sign) for at, n in enumerate(nodes)]
+    stranger = checkpoint.cosign(HEAD, NodeId("x"), pair("x").public, 7, pair("x").sign)
+    assert checkpoint.final(note.Note(HEAD.text(), (*lines, stranger)), four, check) == final
 
 
 def test_a_node_cannot_cosign_for_another(pair: Pairs, check: Check) -> None:
