@@ -19,13 +19,14 @@ from ccn import settings
 from ccn.cli import lines
 
 HIDDEN = "********"
+_TEXT_LIMIT = 3_500  # a line of 8 KiB is what ccn up reads
 
 _SECRET_WORDS = frozenset({
     "authorization", "content", "cookie", "credential", "credentials", "key", "passphrase", "passwd",
     "password", "prompt", "secret", "token",
 })  # fmt: skip
 _SECRET_TEXT = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@?#]*:)[^\s]*@"
+    r"(?P<scheme>[a-z][a-z0-9+.-]{0,20}://[^\s:/@?#]{0,200}:)[^\s]{0,500}@"
     r"|(?P<named>(?i:bearer|password=|api[_-]key=|token=) ?)[^\s&;,'\"]+"
     r"|(?P<vendor>sk-)[A-Za-z0-9_-]{8,}"
 )
@@ -39,7 +40,9 @@ def configure(log: settings.Log, *, node: str | None = None, stream: TextIO | No
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _bound(node),
         structlog.processors.format_exc_info,
-        hide_secrets,
+        _cut(4 * _TEXT_LIMIT),  # first, so that no text is too long to search; the rest later, so that
+        hide_secrets,  # no secret is cut in half before it is seen
+        _cut(_TEXT_LIMIT),
     ]
     sink = stream or sys.stderr
     handler = _Lines(sink)
@@ -106,6 +109,19 @@ def _without_secrets(text: str) -> str:
         ),
         text,
     )
+
+
+def _cut(limit: int) -> Processor:
+    """Cut long text; of a traceback the end tells most."""
+
+    def cut(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        del logger, method
+        for name, value in event.items():
+            if isinstance(value, str) and len(value) > limit:
+                event[name] = f"… {value[-limit:]}" if name == "exception" else f"{value[:limit]} …"
+        return event
+
+    return cut
 
 
 def _bound(node: str | None) -> Processor:

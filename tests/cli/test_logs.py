@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Literal
@@ -111,6 +112,27 @@ def test_an_event_is_one_line_whatever_its_fields_hold(form: Literal["console", 
     assert len(stream.getvalue().splitlines()) == 1 or form == "json"
     assert stream.getvalue().count("\n") == 1
     assert "\x1b" not in stream.getvalue()
+
+
+def test_long_text_is_cut_and_a_traceback_keeps_its_end() -> None:
+    stream = written()
+    try:
+        raise ValueError("x" * 50_000 + "the end")
+    except ValueError:
+        structlog.get_logger().exception("failed", reason="the beginning" + "x" * 50_000)
+    line = json.loads(stream.getvalue())
+    assert line["exception"].endswith("the end")
+    assert line["reason"].startswith("the beginning")
+    assert len(stream.getvalue()) < 8_192
+
+
+def test_no_text_takes_long_to_search_for_secrets() -> None:
+    stream = written()
+    began = time.perf_counter()
+    for text in ("x" * 1_000_000, "a://b:" * 100_000, "password=" * 100_000):
+        structlog.get_logger().info("odd", text=text, inner=[text[:20_000]])
+    assert time.perf_counter() - began < 5
+    assert stream.getvalue().count("odd") == 3
 
 
 def test_lines_below_the_level_are_left_out() -> None:

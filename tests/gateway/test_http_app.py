@@ -188,7 +188,10 @@ async def test_the_reference_shows_every_operation_and_model(client: httpx.Async
     document: dict[str, Any] = (await client.get("/openapi.json")).json()
     page = (await client.get("/docs")).text
     assert {"/health", "/ready", "/metrics", "/"} <= set(document["paths"])
-    for path in document["paths"]:
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
         assert f" {path}</code>" in page
     for model in document["components"]["schemas"]:
         assert f">{model}</h3>" in page

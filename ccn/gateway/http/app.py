@@ -5,6 +5,8 @@ What it needs arrives as arguments; nothing here reads settings or opens a neigh
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 
 import ccn
@@ -19,14 +21,21 @@ DESCRIPTION = (
 
 def create(node: str, ready: readiness.Readiness) -> FastAPI:
     """The application of one node."""
-    app = FastAPI(
+    app = _Application(
         title="CCN",
         version=ccn.__version__,
         description=DESCRIPTION,
         docs_url=None,  # see reference.py
         redoc_url=None,
+        responses=problems.RESPONSES,
     )
     problems.install(app)
     app.include_router(system.routes(app, node, ready))
     app.add_middleware(measured.Measured)
     return app
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once by the base class."""
+        return problems.describe(super().openapi())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -32,6 +33,11 @@ STATUS: Mapping[type[errors.CCNError], int] = {
 }
 """The nearest ancestor counts; the code is the name of the class itself."""
 
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": schemas.Problem, "description": "A problem"}
+}
+"""What every operation may answer besides its own."""
+
 _RETRY_AFTER_S = "1"
 
 
@@ -41,6 +47,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(Exception, _defect)
+
+
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """Tell in the OpenAPI document that problems have a media type of their own."""
+    for operation in (each for methods in document["paths"].values() for each in methods.values()):
+        content = operation["responses"]["default"]["content"]
+        if "application/json" in content:
+            content["application/problem+json"] = content.pop("application/json")
+    return document
 
 
 def status(error: type[errors.CCNError]) -> int:

@@ -29,7 +29,6 @@ _NO_SCRIPTS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-_PROBLEM = {"content": {"application/problem+json": {"schema": schemas.Problem.model_json_schema()}}}
 
 
 def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
