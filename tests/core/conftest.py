@@ -27,7 +27,7 @@ from ccn.core.rules import Parameters, Rules, Validator
 from ccn.core.signed import Check, Sign, Signed
 from ccn.core.signer import SignerState
 
-settings.register_profile("rules", deadline=None, max_examples=50, print_blob=True)
+settings.register_profile("rules", deadline=None, max_examples=30, print_blob=True)
 settings.load_profile("rules")
 
 

@@ -55,7 +55,7 @@ def slowly(
     return middle, drift
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(fleet=fleets, parameters=st.sampled_from([CRASH, BYZANTINE]), data=st.data())
 def test_medians_and_drift_are_those_of_the_slow_way(
     fleet: dict[str, list[list[int | None]]],

@@ -24,7 +24,7 @@ vectors = st.lists(st.none() | st.integers(0, UNIT), min_size=16, max_size=16).m
 )
 listed = st.lists(
     st.builds(Row, st.uuids().map(InstanceId), st.integers(0, 2**63 - 1), vectors),
-    max_size=8,
+    max_size=4,
     unique_by=lambda row: row.instance,
 )
 

@@ -68,7 +68,7 @@ class Disk:
                 self.cosigned.append((block.height, block.hash()))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     asked=st.lists(
         st.tuples(
