@@ -12,23 +12,24 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ccn import errors
-from ccn.embedded import child, failures, folder
+from ccn.embedded import child, failures, folder, postmaster
 from ccn.embedded.binaries import Installation
 from ccn.embedded.layout import Layout
 
 NEEDED = 160 * 1024**2
 _TIMEOUT_S = 120.0
+_SWEEP_TIMEOUT_S = 10.0
 _STOP = ((signal.SIGTERM, 5.0),)
 
 
 async def initialise(where: Layout, programs: Installation, password: str) -> None:
     """Make the data directory with the role and the database `ccn`."""
-    for left in where.home.glob("initdb-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    await _sweep(where.home)
     with folder.usable(where.home):
         folder.ensure_room(where.home, NEEDED)
         staging = _staging(where, password)
@@ -40,6 +41,26 @@ async def initialise(where: Layout, programs: Installation, password: str) -> No
             folder.sync(where.home)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+async def _sweep(home: Path) -> None:
+    """Remove what starts that were killed left, once the programs that still work there have ended.
+
+    They end by themselves. One that loses its files meanwhile would crash, and leave shared memory behind.
+    """
+    until = time.monotonic() + _SWEEP_TIMEOUT_S
+    while _in_use(home) and time.monotonic() < until:  # noqa: ASYNC110 - another process's end
+        await asyncio.sleep(0.01)
+    for left in _left(home):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _in_use(home: Path) -> bool:
+    return any(postmaster.anybody_on(left / "pgdata") is not None for left in _left(home))
+
+
+def _left(home: Path) -> list[Path]:
+    return list(home.glob("initdb-*"))
 
 
 def locales(major: int) -> list[list[str]]:

@@ -45,13 +45,19 @@ def runs_on(pgdata: Path) -> int | None:
     if not file.exists():
         return None
     told = read(pgdata)
-    for pid in (*([told.pid] if told else []), *_processes()):
-        if serves(pid, pgdata):
-            return pid
+    if told is not None and serves(told.pid, pgdata):
+        return told.pid
+    if (left := anybody_on(pgdata)) is not None:
+        return left
     if told is None or _exists(told.pid):
         # PostgreSQL would refuse to start because of an empty file, or of a stranger with this pid.
         file.unlink(missing_ok=True)
     return None
+
+
+def anybody_on(pgdata: Path) -> int | None:
+    """The pid of any PostgreSQL process that uses `pgdata`, whether or not there is a pid file."""
+    return next((pid for pid in _processes() if serves(pid, pgdata)), None)
 
 
 def serves(pid: int, pgdata: Path) -> bool:
