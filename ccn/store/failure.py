@@ -14,9 +14,6 @@ from asyncpg import exceptions as pg
 
 from ccn import errors
 
-CLIENT_DATA = next(each for each in pg.InterfaceError.__subclasses__() if each.__name__ == "DataError")
-"""A value that asyncpg itself could not encode; its public name is taken by the server's DataError."""
-
 OURS: dict[str, type[errors.CCNError]] = {
     "CCN01": errors.StoreBroken,  # history was to be changed
     "CCN02": errors.SequenceConflict,  # rows do not follow the head they were numbered after
@@ -89,7 +86,6 @@ TABLE: dict[type[BaseException], type[errors.CCNError]] = {
     pg.CharacterNotInRepertoireError: errors.InputInvalid,
     pg.UntranslatableCharacterError: errors.InputInvalid,
     pg.ProgramLimitExceededError: errors.InputInvalid,
-    CLIENT_DATA: errors.InputInvalid,
     pg.TransactionResolutionUnknownError: errors.OutcomeUnknown,
     pg.ReadOnlySQLTransactionError: errors.DatabaseUnavailable,  # a standby, until it is promoted
     pg.IdleInTransactionSessionTimeoutError: errors.DatabaseUnavailable,
@@ -112,7 +108,8 @@ async def translated() -> AsyncIterator[None]:
 
 def translate(foreign: BaseException) -> errors.CCNError:
     """The error of ours that says what the caller can do about it; it and its cause quote no row."""
-    ours = OURS.get(getattr(foreign, "sqlstate", None) or "") or kind(type(foreign))
+    state = getattr(foreign, "sqlstate", None) or ""
+    ours = errors.InputInvalid if _unsendable(foreign) else OURS.get(state) or kind(type(foreign))
     said = words(foreign)
     _silence(foreign, said)
     return ours(said)
@@ -133,7 +130,7 @@ def severed(foreign: BaseException) -> bool:
 
 def words(foreign: BaseException) -> str:
     """What happened, without PostgreSQL's DETAIL and asyncpg's values: they may be somebody's words."""
-    if isinstance(foreign, CLIENT_DATA):
+    if _unsendable(foreign):
         return "a value has no form in PostgreSQL: " + str(foreign).partition(":")[0]
     said = getattr(foreign, "message", None) or str(foreign)
     constraint = getattr(foreign, "constraint_name", None)
@@ -143,8 +140,13 @@ def words(foreign: BaseException) -> str:
 
 def _silence(foreign: BaseException, said: str) -> None:
     # A traceback prints the cause as well.
-    if isinstance(foreign, CLIENT_DATA):
+    if _unsendable(foreign):
         foreign.args = (said,)
         foreign.__cause__ = None
     elif isinstance(foreign, asyncpg.PostgresError):
         foreign.detail = None
+
+
+def _unsendable(foreign: BaseException) -> bool:
+    # What asyncpg could not encode it reports as the server's DataError, but without the server's severity.
+    return isinstance(foreign, asyncpg.DataError) and foreign.severity is None

@@ -1,4 +1,8 @@
-"""An open store on a fresh database: pool, writer, and a clock that tests move by hand."""
+"""An open store: pool, writer, and a clock that tests move by hand.
+
+`store` has a database of its own. `shared` has one with the other tests of its file, which costs a
+fraction: for tests that look only at what they made themselves.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import asyncpg
 import pytest
+import pytest_asyncio
+from pydantic import SecretStr
 
 from ccn import settings
 from ccn.core import ids
-from ccn.core.ids import CharacterId, ConversationId, NodeId
-from ccn.store import characters, conversations, pool
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId, UserId
+from ccn.core.message import Message, Role
+from ccn.store import characters, conversations, instances, pool, turns
 from ccn.store.characters import Plate
+from ccn.store.instances import Instance
 from ccn.store.pool import Pool
+from ccn.store.turns import Turn
 from ccn.store.writer import Writer
 
 ADA = CharacterId("ada")
@@ -50,9 +61,37 @@ class Store:
         at_ms = int(self.clock.now.timestamp() * 1000)
         return ConversationId(ids.uuid7(at_ms, secrets.token_bytes(10)))
 
-    async def conversation(self) -> ConversationId:
-        begun = await self.writer.submit(conversations.Begin(self.new_id(), ADA, plate_version=1))
-        return begun.id
+    async def conversation(self, owner: UserId | None = None, title: str = "") -> ConversationId:
+        begin = conversations.Begin(self.new_id(), ADA, owner, plate_version=1, title=title)
+        return (await self.writer.submit(begin)).id
+
+    async def user(self) -> UserId:
+        user = UserId(self.new_id())
+        await self.pool.rows("INSERT INTO users (id, name, tier) VALUES ($1, $1::text, 'user')", user)
+        return user
+
+    async def say(self, conversation: ConversationId, *words: str, epoch: int = 0) -> list[Message]:
+        appends = [conversations.Append(conversation, Role.USER, each, epoch) for each in words]
+        return [await self.writer.submit(each) for each in appends]
+
+    async def host(self, conversation: ConversationId, writer: Writer | None = None) -> Instance:
+        spawn = instances.Spawn(InstanceId(self.new_id()), conversation, "model-1", 1)
+        return await (writer or self.writer).submit(spawn)
+
+    async def turn(self, instance: Instance, content: str = "hello", *, started: bool = True) -> Turn:
+        """An accepted turn under the instance's epoch, running if it was started."""
+        accept = turns.Accept(TurnId(self.new_id()), instance.conversation, content, instance.epoch)
+        accepted = await self.writer.submit(accept)
+        if started:
+            await self.writer.submit(turns.Start(accepted, instance.epoch))
+        return await turns.get(self.pool, accepted.id)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all tests of the store, so that a pool can serve a whole file."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @asynccontextmanager
@@ -69,18 +108,56 @@ async def writing(
             writer.stop()
 
 
+@asynccontextmanager
+async def keeping(database: settings.Database) -> AsyncIterator[Store]:
+    """A store with one character, `ada`, whose plate is at version 1."""
+    clock = Clock()
+    async with pool.open(database, "test") as connections, writing(database, clock) as writer:
+        words = "# Ada\nKeeps her word."
+        plate = await characters.import_plate(connections, writer, ADA, "Ada", words, "test")
+        yield Store(database, connections, writer, plate, clock)
+
+
 @pytest.fixture
 def start_writer() -> Callable[..., object]:
     """For tests that need a second node's writer."""
     return writing
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def store(database: settings.Database) -> AsyncIterator[Store]:
-    """A store with one character, `ada`, whose plate is at version 1."""
-    clock = Clock()
-    async with pool.open(database, "test") as connections, writing(database, clock) as writer:
-        plate = await characters.import_plate(
-            connections, writer, ADA, "Ada", "# Ada\nKeeps her word.", "test"
-        )
-        yield Store(database, connections, writer, plate, clock)
+    """A store of one's own."""
+    async with keeping(database) as kept:
+        yield kept
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_database(database_server: str) -> AsyncIterator[settings.Database]:
+    """A database for the tests of one file."""
+    name = f"shared_{secrets.token_hex(6)}"
+    url = f"{database_server.rpartition('/')[0]}/{name}"
+    server = await asyncpg.connect(database_server)
+    try:
+        await server.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
+        yield settings.Database(url=SecretStr(url))
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await server.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared(shared_database: settings.Database) -> AsyncIterator[Store]:
+    """A store on the database of this file."""
+    async with keeping(shared_database) as kept:
+        yield kept
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def direct(shared_database: settings.Database) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection for SQL that does not come from the store; whatever it does is rolled back."""
+    connection = await asyncpg.connect(shared_database.url.get_secret_value())
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,8 +12,11 @@ from ccn.core.message import Role
 from ccn.store import conversations
 from ccn.store.conversations import Append
 
+if TYPE_CHECKING:
+    from tests.store.conftest import Store
 
-async def test_messages_get_places_without_gaps_whoever_appends(store):
+
+async def test_messages_get_places_without_gaps_whoever_appends(store: Store) -> None:
     here = await store.conversation()
     said = await asyncio.gather(
         *[store.writer.submit(Append(here, Role.USER, f"word {n}")) for n in range(40)]
@@ -23,7 +27,7 @@ async def test_messages_get_places_without_gaps_whoever_appends(store):
     assert {message.seq: message.content for message in said} == {m.seq: m.content for m in page.messages}
 
 
-async def test_a_key_used_twice_says_it_once(store):
+async def test_a_key_used_twice_says_it_once(store: Store) -> None:
     here = await store.conversation()
     twice = [Append(here, Role.USER, "once", idempotency_key="k") for _ in range(2)]
     first, second = await asyncio.gather(*[store.writer.submit(each) for each in twice])
@@ -32,7 +36,7 @@ async def test_a_key_used_twice_says_it_once(store):
     assert len((await conversations.history(store.pool, here)).messages) == 1
 
 
-async def test_a_key_used_for_other_words_is_refused(store):
+async def test_a_key_used_for_other_words_is_refused(store: Store) -> None:
     here = await store.conversation()
     await store.writer.submit(Append(here, Role.USER, "once", idempotency_key="k"))
     with pytest.raises(errors.IdempotencyConflict):

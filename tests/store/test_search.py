@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from ccn.core.message import Role
 from ccn.store import search
 from ccn.store.conversations import Append
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Store
 
 SAID = [
     "The lighthouse keeper was running along the pier.",
@@ -34,7 +39,9 @@ SAID = [
         ("", set(), None),
     ],
 )
-async def test_words_are_found_in_their_language(store, query, hits, match, indexed):
+async def test_words_are_found_in_their_language(
+    store: Store, query: str, hits: set[int], match: str | None, indexed: bool
+) -> None:
     here = await store.conversation()
     for content in SAID:
         await store.writer.submit(Append(here, Role.USER, content))
