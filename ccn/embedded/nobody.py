@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ccn import errors
 
 SHARED = Path("/var/lib/ccn")
+_UID_MAP = Path("/proc/self/uid_map")
 _GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -34,9 +36,22 @@ def account() -> Account | None:
         return None
     try:
         entry = pwd.getpwnam("nobody")
+        found = Account("nobody", entry.pw_uid, entry.pw_gid)
     except KeyError:
-        return Account("nobody", 65_534, 65_534)
-    return Account("nobody", entry.pw_uid, entry.pw_gid)
+        found = Account("nobody", 65_534, 65_534)
+    with suppress(OSError):
+        if not mapped(found.uid, _UID_MAP.read_text()):
+            raise errors.EmbeddedFailed(
+                "root of this container has no other account to hand PostgreSQL to: its user namespace "
+                f"does not map uid {found.uid}. Run as an ordinary user, or give the container more ids."
+            )
+    return found
+
+
+def mapped(uid: int, ranges: str) -> bool:
+    """Whether the user namespace with these ranges (first id inside, outside, count) knows `uid`."""
+    rows = [[int(part) for part in line.split()] for line in ranges.splitlines()]
+    return any(first <= uid < first + count for first, _, count in rows)
 
 
 def reaches(who: Account | None, path: Path) -> bool:

@@ -122,3 +122,16 @@ def test_who_can_go_where_is_told_by_owner_group_and_mode(place: Path, mode: int
     assert nobody.reaches(stranger, folder) is reached
     assert nobody.reaches(None, folder)
     assert nobody.reaches(nobody.Account("me", os.geteuid(), 54_321), folder)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "known"),
+    [
+        ("         0          0 4294967295\n", True),
+        ("         0       1000          1\n", False),
+        ("0 1000 1\n1 100000 65536\n", True),
+        ("", False),
+    ],
+)
+def test_a_container_may_know_no_account_but_root(ranges: str, known: bool) -> None:
+    assert nobody.mapped(65_534, ranges) is known
