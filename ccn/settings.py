@@ -18,6 +18,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from ccn import errors
 
@@ -25,7 +33,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Unknown names are refused below, by name; what Kubernetes adds about services must pass.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Database(_Group):
@@ -56,7 +65,7 @@ class Database(_Group):
 class Etcd(_Group):
     """etcd, which only tells who is here and who leads."""
 
-    endpoints: tuple[str, ...] = Field(
+    endpoints: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="host:port of each member, separated by commas."
     )
     lease_ttl_s: Seconds = Field(default=5.0, description="How long a silent node counts as alive.")
@@ -137,8 +146,17 @@ class Pg(_Group):
     )
 
 
-class Settings(_Group):
+class Settings(BaseSettings):
     """All groups together."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CCN_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+    )
 
     database: Database = Database()
     etcd: Etcd = Etcd()
@@ -148,6 +166,19 @@ class Settings(_Group):
     log: Log = Log()
     retention: Retention = Retention()
     pg: Pg = Pg()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables before the file before the defaults; nothing else is read."""
+        del settings_cls, init_settings, dotenv_settings, file_secret_settings
+        return env_settings, _in_file(_file())
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +205,13 @@ def load() -> Settings:
 
 def here() -> Reading:
     """As `load`, telling also where each value came from."""
-    return read(os.environ)
-
-
-def read(environ: Mapping[str, str]) -> Reading:
-    """What these variables, and the file they name, set."""
-    file = _file(environ)
-    given: dict[str, dict[str, object]] = {group: {} for group in Settings.model_fields}
-    origins: dict[tuple[str, str], str] = {}
-    for group, field, value in _from_file(file):
-        given[group][field] = value
-        origins[group, field] = str(file)
-    variables = {name.upper(): value for name, value in environ.items() if value}
-    for group, field in fields():
-        if (name := variable(group, field)) in variables:
-            given[group][field] = variables[name]
-            origins[group, field] = name
-    ignored = _ignored(variables)
+    file = _file()
+    from_file, from_environment = _table(file), EnvSettingsSource(Settings)()
+    origins = {place: str(file) for place in _set_by(from_file)}
+    origins |= {place: variable(*place) for place in _set_by(from_environment)}
+    ignored = _ignored({name.upper() for name, value in os.environ.items() if value})
     try:
-        return Reading(Settings.model_validate(given), origins, ignored)
+        return Reading(Settings(), origins, ignored)
     except ValidationError as refused:
         raise errors.SettingsInvalid("; ".join(_complaints(refused, origins))) from None
 
@@ -252,8 +271,8 @@ def _groups() -> dict[str, type[_Group]]:
     }
 
 
-def _file(environ: Mapping[str, str]) -> Path | None:
-    named = environ.get("CCN_SETTINGS")
+def _file() -> Path | None:
+    named = os.environ.get("CCN_SETTINGS")
     if not named:
         return Path("ccn.toml") if Path("ccn.toml").is_file() else None
     if not Path(named).is_file():
@@ -261,27 +280,33 @@ def _file(environ: Mapping[str, str]) -> Path | None:
     return Path(named)
 
 
-def _from_file(file: Path | None) -> Iterator[tuple[str, str, object]]:
-    if file is None:
-        return
-    known = set(fields())
-    for group, table in _parsed(file).items():
-        if not isinstance(table, dict):
-            raise errors.SettingsInvalid(f"{file}: {group} stands outside a [group]")
-        for field, value in table.items():
-            if (group, field) not in known:
-                meant = _nearest(f"[{group}] {field}", [f"[{g}] {f}" for g, f in known])
-                raise errors.SettingsInvalid(f"{file}: unknown setting [{group}] {field}{meant}")
-            yield group, field, value
-
-
-def _parsed(file: Path) -> dict[str, object]:
+def _in_file(file: Path | None) -> TomlConfigSettingsSource:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return TomlConfigSettingsSource(Settings, file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
         raise errors.SettingsInvalid(f"{file} is not TOML: {broken}") from None
     except OSError as unreadable:
         raise errors.SettingsInvalid(f"{file} cannot be read: {unreadable.strerror}") from unreadable
+
+
+def _table(file: Path | None) -> Mapping[str, object]:
+    """What the file sets, every name of it known."""
+    read, known = _in_file(file)(), set(fields())
+    for group, table in read.items():
+        if not isinstance(table, dict):
+            raise errors.SettingsInvalid(f"{file}: {group} stands outside a [group]")
+        for field in table:
+            if (group, field) not in known:
+                meant = _nearest(f"[{group}] {field}", [f"[{g}] {f}" for g, f in known])
+                raise errors.SettingsInvalid(f"{file}: unknown setting [{group}] {field}{meant}")
+    return read
+
+
+def _set_by(source: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for group, field in fields():
+        table = source.get(group)
+        if isinstance(table, dict) and field in table:
+            yield group, field
 
 
 # Kubernetes gives every container variables that describe the services around it. A service called ccn
@@ -289,7 +314,7 @@ def _parsed(file: Path) -> dict[str, object]:
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP)(_\w+)?)?$")
 
 
-def _ignored(variables: Mapping[str, str]) -> tuple[str, ...]:
+def _ignored(variables: set[str]) -> tuple[str, ...]:
     """Unknown names of our groups, or nearly so, are refused: a misspelt setting must not pass in silence.
 
     Others are returned for a warning, since the prefix alone does not make them ours.

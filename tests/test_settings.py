@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,26 +13,35 @@ from ccn import errors, settings
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder: nobody's ccn.toml gets in."""
+    """An empty working folder and no variables of ours: nobody's settings get in."""
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("CCN_")]:
+        monkeypatch.delenv(name)
     return tmp_path
+
+
+def read(environ: dict[str, str]) -> settings.Reading:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        return settings.here()
 
 
 def refusal(environ: dict[str, str]) -> str:
     with pytest.raises(errors.SettingsInvalid) as refused:
-        settings.read(environ)
+        read(environ)
     return str(refused.value)
 
 
 def test_without_environment_and_file_every_value_is_a_default() -> None:
-    reading = settings.read({})
+    reading = read({})
     assert reading.settings == settings.Settings()
     assert {reading.origin(*field) for field in settings.fields()} == {"default"}
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(folder: Path) -> None:
     (folder / "ccn.toml").write_text('[http]\nport = 8000\n[node]\nid = "from-file"\n')
-    reading = settings.read({"CCN_HTTP_PORT": "9000"})
+    reading = read({"CCN_HTTP_PORT": "9000"})
     assert (reading.settings.http.port, reading.settings.node.id) == (9000, "from-file")
     assert reading.origin("http", "port") == "CCN_HTTP_PORT"
     assert reading.origin("node", "id") == "ccn.toml"
@@ -41,17 +51,17 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(folde
 def test_the_file_can_stand_elsewhere(folder: Path) -> None:
     file = folder / "some where.toml"
     file.write_text('[etcd]\nendpoints = ["a:1", "b:2"]\n')
-    reading = settings.read({"CCN_SETTINGS": str(file)})
+    reading = read({"CCN_SETTINGS": str(file)})
     assert reading.settings.etcd.endpoints == ("a:1", "b:2")
     assert reading.origin("etcd", "endpoints") == str(file)
 
 
 def test_a_list_in_the_environment_is_separated_by_commas() -> None:
-    assert settings.read({"CCN_ETCD_ENDPOINTS": "a:1, b:2"}).settings.etcd.endpoints == ("a:1", "b:2")
+    assert read({"CCN_ETCD_ENDPOINTS": "a:1, b:2"}).settings.etcd.endpoints == ("a:1", "b:2")
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    reading = settings.read({"CCN_PG_BIN": "", "CCN_SETTINGS": "", "CCN_HTTP_PORT": ""})
+    reading = read({"CCN_PG_BIN": "", "CCN_SETTINGS": "", "CCN_HTTP_PORT": ""})
     assert reading.settings == settings.Settings()
 
 
@@ -74,7 +84,7 @@ def test_a_misspelt_variable_is_refused_by_name(name: str, meant: str) -> None:
 
 
 def test_a_variable_that_is_nobodys_setting_is_told_but_does_no_harm() -> None:
-    assert settings.read({"CCN_TEST_IMAGE": "x"}).ignored == ("CCN_TEST_IMAGE",)
+    assert read({"CCN_TEST_IMAGE": "x"}).ignored == ("CCN_TEST_IMAGE",)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +98,7 @@ def test_a_variable_that_is_nobodys_setting_is_told_but_does_no_harm() -> None:
     ],
 )
 def test_what_kubernetes_says_about_services_is_no_setting(name: str) -> None:
-    assert settings.read({name: "10.0.0.1"}).ignored == ()
+    assert read({name: "10.0.0.1"}).ignored == ()
 
 
 @pytest.mark.parametrize(
