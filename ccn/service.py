@@ -25,7 +25,7 @@ from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import server as http_server
 from ccn.node import keeping
-from ccn.store import pool
+from ccn.store import migrate, pool
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 
@@ -48,6 +48,7 @@ async def _run(chosen: settings.Settings) -> None:
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
     metrics.built(chosen.node.id, ccn.__version__)
     with _stop_signals() as stop:
+        await migrate.apply(chosen.database.url.get_secret_value())
         async with pool.open(chosen.database, chosen.node.id) as database:
             writer = Writer(chosen.database, NodeId(chosen.node.id), _now)
             async with together({"writer": writer.run()}, stop, chosen.node.shutdown_timeout_s):
