@@ -11,12 +11,11 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ccn import errors
-from ccn.embedded import binaries, folder, nobody
+from ccn.embedded import binaries, folder, nobody, scratch
 from ccn.embedded.binaries import Installation
 from ccn.embedded.nobody import Account
 
@@ -57,19 +56,16 @@ def _trees(found: Installation) -> Iterator[tuple[str, Path]]:
 
 def _copy(trees: dict[str, Path], place: Path) -> None:
     """Copy beside `place` and rename: `place` is whole or absent, whoever is killed or comes twice."""
-    with folder.usable(place.parent):
-        making = Path(tempfile.mkdtemp(prefix=".making-", dir=place.parent))
-        try:
-            needed = sum(source.stat().st_size for tree in trees.values() for source in _files(tree))
-            folder.ensure_room(place.parent, needed + 16 * 1024**2)
-            for name, tree in trees.items():
-                for part in _parts(tree):
-                    _copy_tree(part, making / name / part.relative_to(tree))
-            for each in (making, *making.rglob("*")):
-                _belong_to_root(each)
-            _rename(making, place)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+    with folder.usable(place.parent), scratch.folder("copy", place.parent) as held:
+        needed = sum(source.stat().st_size for tree in trees.values() for source in _files(tree))
+        folder.ensure_room(place.parent, needed + 16 * 1024**2)
+        making = held / "copy"
+        for name, tree in trees.items():
+            for part in _parts(tree):
+                _copy_tree(part, making / name / part.relative_to(tree))
+        for each in (making, *making.rglob("*")):
+            _belong_to_root(each)
+        _rename(making, place)
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ import os
 import pwd
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from ccn.embedded import folder, nobody, scratch
 from ccn.embedded.nobody import Account
 
 _LOCK_ATTEMPTS = 8
+_HOLDER_TIMEOUT_S = 0.5
+_PID_WIDTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +118,8 @@ def _locked(data: Path, mode: int) -> Iterator[None]:
         lock = _open_lock(data, mode)
     try:
         with folder.usable(data):
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            # One write over the one before it: whoever reads sees one pid or the other.
+            os.pwrite(lock, f"{os.getpid():<{_PID_WIDTH}}\n".encode(), 0)
         yield
     finally:
         os.close(lock)
@@ -132,7 +135,7 @@ def _open_lock(data: Path, mode: int) -> int:
             if os.path.samestat(os.fstat(lock), (data / "lock").stat()):
                 return lock
         except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "not known yet"
+            holder = _holder(lock)
             os.close(lock)
             raise errors.AlreadyRunning(
                 f"another process runs PostgreSQL on {data}, pid {holder}. Use it, stop it first, "
@@ -145,6 +148,16 @@ def _open_lock(data: Path, mode: int) -> int:
             raise
         os.close(lock)
     raise errors.AlreadyRunning(f"others start and stop on {data} all the time; choose another folder")
+
+
+def _holder(lock: int) -> str:
+    """Who holds the lock; the very first holder may not have written its pid yet."""
+    until = time.monotonic() + _HOLDER_TIMEOUT_S
+    while not (told := os.pread(lock, _PID_WIDTH, 0).decode("ascii", "replace").strip()):
+        if time.monotonic() > until:
+            return "not known"
+        time.sleep(0.01)
+    return told
 
 
 @contextmanager
