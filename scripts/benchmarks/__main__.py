@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
+import uvloop
 from rich.console import Console
 
 from scripts.benchmarks import report
 
-NOT_BENCHMARKS = {"__main__", "harness", "report"}
+NOT_BENCHMARKS = {"__main__", "corpus", "harness", "report", "store_server"}
 
 
 def main() -> None:
@@ -22,7 +24,10 @@ def main() -> None:
         print("\n".join(names()))
         return
     module = importlib.import_module(f"scripts.benchmarks.{asked.name}")
-    told = asyncio.run(module.run(asked.rounds))
+    sizes = {"rounds": asked.rounds, "rows": asked.rows}
+    taken = {name: size for name, size in sizes.items() if name in inspect.signature(module.run).parameters}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        told = runner.run(module.run(**taken))
     if asked.json:
         print(report.as_json(asked.name, told))
     else:
@@ -42,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", choices=names(), metavar="NAME")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that must count (default 5)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="size of a corpus (default 1000000)")
     return parser.parse_args()
 
 

@@ -1,0 +1,65 @@
+"""The database the store's benchmarks run on: embedded PostgreSQL as users get it, with fsync."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+from pydantic import SecretStr
+
+from ccn import settings
+from ccn.core.ids import NodeId
+from ccn.embedded import postgres
+from ccn.store import migrate
+from ccn.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server that holds nothing yet."""
+
+    url: str = field(repr=False)
+
+    async def database(self, name: str, *then: str) -> settings.Database:
+        """A new database with the newest schema, and with these statements run on it."""
+        await _execute(self.url, f"CREATE DATABASE {name}")
+        url = f"{self.url.rpartition('/')[0]}/{name}"
+        await migrate.apply(url)
+        for statement in then:
+            await _execute(url, statement)
+        return settings.Database(url=SecretStr(url))
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Server]:
+    """Start it in a folder that goes away; as root it serves as another user, who must reach it."""
+    with tempfile.TemporaryDirectory(prefix="ccn-bench-") as folder:
+        await asyncio.to_thread(Path(folder).chmod, 0o755)
+        async with postgres.running(Path(folder, "postgres"), ephemeral=True, fsync=True) as embedded:
+            yield Server(embedded.url)
+
+
+@asynccontextmanager
+async def writing(database: settings.Database) -> AsyncIterator[Writer]:
+    """A node's writer, at work until the block ends."""
+    writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(writer.run(), name="writer")
+        try:
+            yield writer
+        finally:
+            writer.stop()
+
+
+async def _execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
