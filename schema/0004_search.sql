@@ -24,9 +24,11 @@ CREATE TABLE message_documents (
     seq             bigint NOT NULL,
     language        text   NOT NULL,
     document        tsvector NOT NULL,
+    number          bigint GENERATED ALWAYS AS IDENTITY,  -- about as old as its message: newer ones are higher
     PRIMARY KEY (conversation_id, seq)
 );
 CREATE INDEX message_documents_words ON message_documents USING gin (document);
+CREATE INDEX message_documents_age ON message_documents (number);
 
 -- How far each node's messages have documents, by the gapless numbers of its leaves.
 CREATE TABLE document_progress (

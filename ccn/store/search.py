@@ -2,6 +2,10 @@
 
 Documents are made just after a message was acknowledged (`index`, called again and again by every node).
 A search reads what has no document yet directly, so that nobody waits to find what they just said.
+
+A search does not read the more, the more there is to find: of a word that is everywhere the newest matches
+are ranked, at least `ENOUGH` of them. It looks among the newest documents first, and guesses from what is
+there how far back it has to go.
 """
 
 from __future__ import annotations
@@ -15,10 +19,12 @@ from ccn import errors
 from ccn.core import language
 from ccn.core.ids import ConversationId, NodeId, UserId
 from ccn.core.message import Role
-from ccn.store.pool import Connection, Pool
+from ccn.store.pool import Connection, Pool, Record
 
 HITS_LIMIT = 100
 QUERY_LIMIT = 1_000
+ENOUGH = 500
+_FIRST_LOOK = 10_000
 _BATCH = 500
 _MARKS = re.compile("[\x02\x03]")
 
@@ -35,6 +41,34 @@ class Hit:
     excerpt: tuple[str, ...]
 
 
+class Hits(list[Hit]):
+    """The best hits first. Unless `complete`, there are older matches that were not ranked."""
+
+    def __init__(self, hits: Sequence[Hit] = (), *, complete: bool = True) -> None:
+        super().__init__(hits)
+        self.complete = complete
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query in the words of each language, and the conversations it is about (None: all)."""
+
+    queries: dict[str, str]
+    conversations: list[ConversationId] | None
+    newest: int
+    limit: int
+
+    @property
+    def any(self) -> str:
+        """What matches in one language or another: the index is asked once for all of them."""
+        return " | ".join(f"({each})" for each in dict.fromkeys(self.queries.values()))
+
+    @property
+    def sides(self) -> tuple[list[str], list[str]]:
+        """Languages and queries, side by side."""
+        return list(self.queries), list(self.queries.values())
+
+
 async def search(
     pool: Pool,
     query: str,
@@ -43,27 +77,78 @@ async def search(
     conversation: ConversationId | None = None,
     languages: Sequence[str] | None = None,
     limit: int = 20,
-) -> list[Hit]:
-    """The best hits first. The query may hold "phrases", `or`, and -words that must not occur."""
+) -> Hits:
+    """The best hits first, of the newest matches where there are very many.
+
+    The query may hold "phrases", `or`, and -words that must not occur.
+    """
     if not 0 < limit <= HITS_LIMIT:
         raise errors.InputInvalid(f"a search gives 1 to {HITS_LIMIT} hits, not {limit}")
     if len(query) > QUERY_LIMIT or "\x00" in query:
         raise errors.InputInvalid(f"a query is text of at most {QUERY_LIMIT} characters")
     if unknown := set(languages or ()) - set(language.LANGUAGES):
         raise errors.InputInvalid(f"not a language search knows: {', '.join(sorted(unknown))}")
-    asked = list(languages or ()) or await _spoken(pool, query)
-    rows = await pool.rows(_SEARCH, query, asked, owner, conversation, limit)
-    return [
-        Hit(
-            row["conversation_id"],
-            row["seq"],
-            Role(row["role"]),
-            row["created_at"],
-            row["rank"],
-            tuple(_MARKS.split(row["excerpt"].replace("\x1f", ""))),
+    async with pool.transaction() as connection:
+        await connection.execute(_PLAN_EACH)
+        scope = await connection.fetchrow(_SCOPE, owner, conversation)
+        assert scope is not None
+        # What has no document is read first: what gets one meanwhile is then found twice rather than never.
+        fresh = await _fresh(connection, scope["conversations"])
+        spoken = {*scope["languages"], *fresh[2]} or {language.SIMPLE, language.detect(query)}
+        queries = await connection.fetch(_QUERIES, query, sorted(set(languages or ()) or spoken))
+        if not queries:
+            return Hits()
+        asked = _Asked(
+            {row["language"]: row["query"] for row in queries},
+            scope["conversations"],
+            scope["newest"],
+            limit,
         )
-        for row in rows
-    ]
+        read = await connection.fetch(_READ, *fresh, *asked.sides, limit)
+        indexed, complete = await _newest_enough(connection, asked)
+        hits = await connection.fetch(_SHOW, *_best([*read, *indexed], limit))
+    return Hits([_hit(row) for row in hits], complete=complete)
+
+
+async def _newest_enough(connection: Connection, asked: _Asked) -> tuple[list[Record], bool]:
+    """The best of the newest matches, and whether these are all matches."""
+    look = _FIRST_LOOK
+    while True:
+        since = max(0, asked.newest - look)
+        where = (asked.any, since, asked.conversations, *asked.sides)
+        ranked = await connection.fetch(_RANK, *where, asked.limit)
+        found = ranked[0]["matches"] if ranked else 0
+        if found >= ENOUGH or not since:
+            return ranked, not since
+        look *= 2 * ENOUGH // max(1, found)
+
+
+async def _fresh(
+    connection: Connection, conversations: list[ConversationId] | None
+) -> tuple[list[ConversationId], list[int], list[str]]:
+    """Where messages without a document are, and the language each of them will have one in."""
+    rows = await connection.fetch(_FRESH, conversations)
+    spoken = [row["language"] or language.detect(row["content"]) for row in rows]
+    return [row["conversation_id"] for row in rows], [row["seq"] for row in rows], spoken
+
+
+def _best(rows: Sequence[Record], limit: int) -> list[list[object]]:
+    """The best of both, each once, turned on its side."""
+    once = {(row["conversation_id"], row["seq"]): row for row in rows}.values()
+    ranked = sorted(once, key=lambda row: (row["rank"], row["conversation_id"], row["seq"]), reverse=True)
+    columns = ("conversation_id", "seq", "language", "query", "rank")
+    return [[row[column] for row in ranked[:limit]] for column in columns]
+
+
+def _hit(row: Record) -> Hit:
+    return Hit(
+        row["conversation_id"],
+        row["seq"],
+        Role(row["role"]),
+        row["created_at"],
+        row["rank"],
+        tuple(_MARKS.split(row["excerpt"].replace("\x1f", ""))),
+    )
 
 
 async def index(pool: Pool) -> int:
@@ -89,11 +174,6 @@ async def _document(connection: Connection, messages: list[dict[str, object]]) -
     await connection.execute(_DOCUMENT, *places, spoken)
     await connection.execute(_SPEAK, sorted({str(each) for each in spoken}))
     return len(messages)
-
-
-async def _spoken(pool: Pool, query: str) -> list[str]:
-    known = [row["language"] for row in await pool.rows("SELECT language FROM document_languages")]
-    return known or [language.SIMPLE, language.detect(query)]
 
 
 _BEHIND = """
@@ -122,42 +202,65 @@ _DOCUMENT = """
     ON CONFLICT DO NOTHING
 """
 _SPEAK = "INSERT INTO document_languages SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
-_SEARCH = """
-    WITH asked AS (
+# The best way to a rare word and to a common one differ, so no plan is kept from one search for the next.
+_PLAN_EACH = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '32MB'"
+_SCOPE = """
+    SELECT ARRAY(SELECT language FROM document_languages) AS languages,
+           coalesce((SELECT max(number) FROM message_documents), 0) AS newest,
+           CASE WHEN coalesce($1::uuid, $2::uuid) IS NOT NULL THEN ARRAY(
+               SELECT id FROM conversations
+               WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::uuid IS NULL OR id = $2)
+           ) END AS conversations
+"""
+_FRESH = """
+    SELECT m.conversation_id, m.seq, m.language, CASE WHEN m.language IS NULL THEN m.content END AS content
+    FROM leaf_sources s LEFT JOIN document_progress p USING (node_id) CROSS JOIN LATERAL (
+        SELECT conversation_id, seq, language, left(content, 2000) AS content FROM messages
+        WHERE leaf_node = s.node_id AND leaf_number > coalesce(p.upto, 0) AND content IS NOT NULL
+        ORDER BY leaf_number DESC LIMIT 1000
+    ) m
+    WHERE s.head > coalesce(p.upto, 0) AND ($1::uuid[] IS NULL OR m.conversation_id = ANY ($1))
+"""
+_QUERIES = """
+    SELECT language, query::text FROM (
         SELECT language, websearch_to_tsquery(language::regconfig, ccn_words($1)) AS query
         FROM unnest($2::text[]) AS language
-    ), indexed AS (
-        SELECT d.conversation_id, d.seq, a.language, a.query, ts_rank_cd(d.document, a.query, 1) AS rank
-        FROM asked a JOIN message_documents d ON d.document @@ a.query AND d.language = a.language
-        WHERE ($4::uuid IS NULL OR d.conversation_id = $4)
-          AND ($3::uuid IS NULL OR EXISTS (
-              SELECT FROM conversations c WHERE c.id = d.conversation_id AND c.owner_id = $3))
-        ORDER BY rank DESC, d.conversation_id DESC, d.seq DESC LIMIT $5
-    ), fresh AS (
-        SELECT m.* FROM leaf_sources s LEFT JOIN document_progress p USING (node_id) CROSS JOIN LATERAL (
-            SELECT conversation_id, seq, language, content FROM messages
-            WHERE leaf_node = s.node_id AND leaf_number > coalesce(p.upto, 0) AND content IS NOT NULL
-            ORDER BY leaf_number DESC LIMIT 1000
-        ) m WHERE s.head > coalesce(p.upto, 0)
-          AND ($4::uuid IS NULL OR m.conversation_id = $4)
-          AND ($3::uuid IS NULL OR EXISTS (
-              SELECT FROM conversations c WHERE c.id = m.conversation_id AND c.owner_id = $3))
-    ), read AS (
-        SELECT DISTINCT ON (f.conversation_id, f.seq) f.conversation_id, f.seq, a.language, a.query,
-               ts_rank_cd(ccn_document(a.language, f.content), a.query, 1) AS rank
-        FROM fresh f JOIN asked a ON a.language = coalesce(f.language, a.language)
-        WHERE ccn_document(a.language, f.content) @@ a.query
-        ORDER BY f.conversation_id, f.seq, rank DESC
-    ), best AS (
-        SELECT * FROM (SELECT * FROM indexed UNION ALL SELECT * FROM read) AS either
-        ORDER BY rank DESC, conversation_id DESC, seq DESC LIMIT $5
+    ) AS each WHERE numnode(query) > 0
+"""
+_READ = """
+    SELECT f.conversation_id, f.seq, f.language, a.query,
+           ts_rank_cd(d.document, a.query::tsquery, 1) AS rank
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS f (conversation_id, seq, language)
+        JOIN unnest($4::text[], $5::text[]) AS a (language, query) USING (language)
+        JOIN messages m USING (conversation_id, seq)
+        CROSS JOIN LATERAL (SELECT ccn_document(f.language, m.content) AS document OFFSET 0) d
+    WHERE d.document @@ a.query::tsquery
+    ORDER BY rank DESC, f.conversation_id DESC, f.seq DESC LIMIT $6
+"""
+_RANK = """
+    WITH matching AS MATERIALIZED (
+        SELECT conversation_id, seq, language, document FROM message_documents
+        WHERE document @@ $1::text::tsquery AND number > $2
+          AND ($3::uuid[] IS NULL OR conversation_id = ANY ($3))
+    ), asked AS MATERIALIZED (
+        SELECT language, query, query::tsquery AS words
+        FROM unnest($4::text[], $5::text[]) AS a (language, query)
     )
+    SELECT m.conversation_id, m.seq, m.language, a.query, ts_rank_cd(m.document, a.words, 1) AS rank,
+           count(*) OVER () AS matches
+    FROM matching m JOIN asked a USING (language) WHERE m.document @@ a.words
+    ORDER BY rank DESC, m.conversation_id DESC, m.seq DESC LIMIT $6
+"""
+_SHOW = """
     SELECT b.conversation_id, b.seq, m.role, m.created_at, b.rank,
            ts_headline(b.language::regconfig,
-                       translate(left(ccn_words(m.content), 200000), E'\\x02\\x03', '  '), b.query,
+                       translate(left(ccn_words(m.content), 200000), E'\\x02\\x03', '  '),
+                       b.query::tsquery,
                        E'StartSel=\\x02, StopSel=\\x03, MaxFragments=2, MaxWords=30, MinWords=12')
                AS excerpt
-    FROM best b JOIN messages m USING (conversation_id, seq)
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::real[])
+            WITH ORDINALITY AS b (conversation_id, seq, language, query, rank, place)
+        JOIN messages m USING (conversation_id, seq)
     WHERE m.content IS NOT NULL
-    ORDER BY b.rank DESC, b.conversation_id DESC, b.seq DESC
+    ORDER BY b.place
 """
