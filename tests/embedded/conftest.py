@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,19 @@ class Starter:
         self.process.stdin.close()
         self.process.wait(30)
 
+    def freeze(self) -> list[psutil.Process]:
+        """Stop everything it started where it stands, so that none can react to what comes."""
+        family = self.servers
+        for each in family:
+            # Some processes of a server come and go.
+            with suppress(psutil.NoSuchProcess):
+                each.suspend()
+        return family
+
     def kill(self) -> list[psutil.Process]:
         """`kill -9`, and who was there: they may take a moment longer."""
         family = self.servers
+        self.family += family
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
         return family
@@ -120,11 +130,12 @@ def begin() -> Iterator[Callable[..., Starter]]:
 
     yield _begin
     for each in started:
-        family = each.kill() if each.process.poll() is None else []
-        gone(family)
+        if each.process.poll() is None:
+            each.kill()
         for stream in (each.process.stdin, each.process.stdout):
             if stream is not None:
                 stream.close()
+    _clear([other for each in started for other in each.family])
 
 
 @pytest.fixture
@@ -154,6 +165,15 @@ def gone(family: list[psutil.Process], timeout_s: float = 15.0) -> None:
     while alive := [each for each in family if _lives(each)]:
         assert time.monotonic() < end, f"still there: {alive}"
         time.sleep(0.01)
+
+
+def _clear(family: list[psutil.Process]) -> None:
+    """Whatever a test left, a failed one above all, and frozen or not, is gone before the next begins."""
+    try:
+        gone(family)
+    finally:
+        for each in filter(_lives, family):
+            each.kill()
 
 
 def _lives(process: psutil.Process) -> bool:

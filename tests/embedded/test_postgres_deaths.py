@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +101,12 @@ def test_everything_killed_at_once_leaves_nothing_that_is_in_the_way(
     wish = {"service": "postgres", "data": str(data)}
     first = starter(**wish)
     ask(first.told["url"], "CREATE TABLE kept AS SELECT 42 AS answer")
-    family = first.servers
-    for each in family:
-        each.suspend()
+    family = first.freeze()
     first.kill()
     # Their shared memory and their pid file stay behind.
     for each in family:
-        each.kill()
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     ended(family)
     assert (data / "pgdata" / "postmaster.pid").exists()
     second = starter(**wish)
@@ -121,7 +121,7 @@ def test_a_session_that_outlives_its_killed_server_is_waited_for(
     first = starter(**wish)
     family = first.servers
     server = psutil.Process(first.told["pid"])
-    left = next(each for each in family if each.ppid() == server.pid)
+    left = next(each for each in server.children() if "walwriter" in each.cmdline()[0])
     left.suspend()
     # Killed with its parent, so that nobody brings it back.
     server.suspend()

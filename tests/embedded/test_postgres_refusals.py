@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from ccn import errors
@@ -204,10 +205,11 @@ def test_a_disk_too_full_to_recover_loses_nothing(data: Path, starter: Start, as
     wish = {"service": "postgres", "data": str(data)}
     first = starter(**wish)
     ask(first.told["url"], "CREATE TABLE kept AS SELECT 42 AS answer")
-    for each in first.servers:
-        each.suspend()
-    for each in first.kill():
-        each.kill()
+    family = first.freeze()
+    first.kill()
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     # Recovery ends with a write far into a file.
     told = starter(**wish, file_limit=1024 * 1024).told
     assert told["error"] == "DiskFull"
