@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -131,25 +131,49 @@ async def store(database: settings.Database) -> AsyncIterator[Store]:
         yield kept
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared_database(database_server: str) -> AsyncIterator[settings.Database]:
-    """A database for the tests of one file."""
+class Shelf:
+    """The stores that the tests of one file share, one for each server they run on."""
+
+    def __init__(self, open_until_the_end: AsyncExitStack) -> None:
+        self._open = open_until_the_end
+        self._stores: dict[str, Store] = {}
+
+    async def store(self, server: str) -> Store:
+        if server not in self._stores:
+            database = await self._open.enter_async_context(_cloned(server))
+            self._stores[server] = await self._open.enter_async_context(keeping(database))
+        return self._stores[server]
+
+
+@asynccontextmanager
+async def _cloned(server: str) -> AsyncIterator[settings.Database]:
     name = f"shared_{secrets.token_hex(6)}"
-    url = f"{database_server.rpartition('/')[0]}/{name}"
-    server = await asyncpg.connect(database_server)
+    connection = await asyncpg.connect(server)
     try:
-        await server.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
-        yield settings.Database(url=SecretStr(url))
-        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
+        yield settings.Database(url=SecretStr(f"{server.rpartition('/')[0]}/{name}"))
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
-        await server.close()
+        await connection.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared(shared_database: settings.Database) -> AsyncIterator[Store]:
-    """A store on the database of this file."""
-    async with keeping(shared_database) as kept:
-        yield kept
+async def shelf() -> AsyncIterator[Shelf]:
+    """Closed after the file, while the servers are still there."""
+    async with AsyncExitStack() as stack:
+        yield Shelf(stack)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shared(shelf: Shelf, database_server: str) -> Store:
+    """The store of this file."""
+    return await shelf.store(database_server)
+
+
+@pytest.fixture
+def shared_database(shared: Store) -> settings.Database:
+    """The database of this file."""
+    return shared.database
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -291,7 +291,7 @@ REFUSED = {
     ),
     "a piece after the end": ("INSERT INTO turn_events VALUES (:done:, 1, 'delta', '', 1, now())", ORDER),
     "pieces under two epochs": (
-        "INSERT INTO turn_events VALUES (:running:, 2, 'd', '', 1, now()), (:running:, 3, 'd', '', 2, now())",
+        "INSERT INTO turn_events SELECT :running:, n, 'd', '', n - 1, now() FROM generate_series(2, 3) n",
         ORDER,
     ),
     "a piece of no turn": (

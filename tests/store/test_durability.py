@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
-import psutil
+import psutil  # type: ignore[import-untyped]  # the library ships no types
 import pytest
 from pydantic import SecretStr
 
@@ -224,13 +224,13 @@ def _kill_server(server: Postgres) -> None:
 
 def _alive(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
 async def _check(url: str, trial: Trial, tally: Tally) -> None:
-    """All that was acknowledged is there as it was said; whatever else is new there is whole and in order."""
+    """All that was acknowledged is there as it was said; whatever else is new is whole and in order."""
     async with _connected(url) as connection:
         while await connection.fetchval(_STILL_WRITING):
             await asyncio.sleep(0.002)
