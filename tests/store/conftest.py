@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -131,49 +131,24 @@ async def store(database: settings.Database) -> AsyncIterator[Store]:
         yield kept
 
 
-class Shelf:
-    """The stores that the tests of one file share, one for each server they run on."""
-
-    def __init__(self, open_until_the_end: AsyncExitStack) -> None:
-        self._open = open_until_the_end
-        self._stores: dict[str, Store] = {}
-
-    async def store(self, server: str) -> Store:
-        if server not in self._stores:
-            database = await self._open.enter_async_context(_cloned(server))
-            self._stores[server] = await self._open.enter_async_context(keeping(database))
-        return self._stores[server]
-
-
-@asynccontextmanager
-async def _cloned(server: str) -> AsyncIterator[settings.Database]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_database(database_server: str) -> AsyncIterator[settings.Database]:
+    """The database of this file, on the server it is being run on."""
     name = f"shared_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(server)
+    server = await asyncpg.connect(database_server)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
-        yield settings.Database(url=SecretStr(f"{server.rpartition('/')[0]}/{name}"))
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await server.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
+        yield settings.Database(url=SecretStr(f"{database_server.rpartition('/')[0]}/{name}"))
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
-        await connection.close()
+        await server.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shelf() -> AsyncIterator[Shelf]:
-    """Closed after the file, while the servers are still there."""
-    async with AsyncExitStack() as stack:
-        yield Shelf(stack)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def shared(shelf: Shelf, database_server: str) -> Store:
+async def shared(shared_database: settings.Database) -> AsyncIterator[Store]:
     """The store of this file."""
-    return await shelf.store(database_server)
-
-
-@pytest.fixture
-def shared_database(shared: Store) -> settings.Database:
-    """The database of this file."""
-    return shared.database
+    async with keeping(shared_database) as kept:
+        yield kept
 
 
 @pytest_asyncio.fixture(loop_scope="session")
