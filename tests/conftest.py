@@ -48,7 +48,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_mode" in metafunc.fixturenames:
         store = _STORE in metafunc.definition.path.parents
         modes = ["plain", *(timescale.offer().images if store else ())]
-        metafunc.parametrize("database_mode", modes, scope="session")
+        metafunc.parametrize("database_mode", modes, scope="module")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -78,7 +78,7 @@ async def tsl_server() -> AsyncIterator[str]:
         yield await _with_template(url, "tsl")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database_server(database_mode: str, request: pytest.FixtureRequest) -> str:
     """The address of a server whose template database has the newest schema."""
     url: str = request.getfixturevalue(f"{database_mode}_server")
