@@ -1,0 +1,213 @@
+"""What this node answers when a leader asks: its report, its vote, and that it saw the block.
+
+A node trusts nobody here. It takes the term from PostgreSQL, computes the proposal again, reads the block
+back after the commit, and writes down what it is about to sign before it signs. A node that was away, or
+joins, walks the chain from the last block it cosigned and checks each on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from ccn import errors
+from ccn.core import ballot, checkpoint, readback, signed, signer
+from ccn.core.ballot import Proposal, Vote, Voter
+from ccn.core.block import Tip
+from ccn.core.ids import NodeId
+from ccn.core.refusal import Reason, Refusal
+from ccn.core.report import LEAF_LIMIT, Report
+from ccn.core.roster import Roster
+from ccn.core.rules import Rules
+from ccn.core.signed import Check, Sign, Signed
+from ccn.core.signer import SignerState
+from ccn.store import ledger, rounds, terms
+from ccn.store.pool import Pool
+
+log = structlog.get_logger(__name__)
+
+MEMORY = 4 * LEAF_LIMIT
+"""Own leaf hashes that are remembered for comparing with what the database shows."""
+
+
+class Disk(Protocol):
+    """The small file that keeps a node from contradicting itself."""
+
+    state: SignerState
+
+    def save(self, state: SignerState) -> None:
+        """On the disk, flushed, when this returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is, and how it signs and checks."""
+
+    node: NodeId
+    public: bytes
+    sign: Sign
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A leader's question: your report for this height and term, on top of this block."""
+
+    height: int
+    term: int
+    previous: bytes
+
+
+class Voting:
+    """One node's part in the rounds, whoever leads them."""
+
+    def __init__(  # noqa: PLR0917 - its neighbours, each once
+        self,
+        identity: Identity,
+        pool: Pool,
+        disk: Disk,
+        tip: Tip,
+        rosters: Callable[[], Awaitable[Sequence[Roster]]],
+        now_us: Callable[[], int],
+    ) -> None:
+        self.tip = tip
+        self.wanted: Rules = tip.rules
+        """The rules this node would like; an operator changes them on every node."""
+        self.stopped: Refusal | None = None
+        """Why this node signs nothing any more: what it is shown contradicts what it has signed."""
+        self._identity, self._pool, self._disk = identity, pool, disk
+        self._rosters, self._now_us = rosters, now_us
+        self._report: Signed[Report] | None = None
+        self._own: dict[int, bytes] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def report(self, ask: Ask) -> Signed[Report] | Refusal:
+        """This node's instances and unsealed leaves, signed for that round alone."""
+        async with self._one_at_a_time:
+            await self._catch_up()
+            if (ask.height, ask.previous) != (self.tip.height + 1, self.tip.hash):
+                return Refusal(
+                    Reason.TIP, f"asked for height {ask.height}, this node is at {self.tip.height}"
+                )
+            term = await terms.current(self._pool)
+            if term.number != ask.term:
+                return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {term.number}")
+            node, last = self._identity.node, self.tip.last(self._identity.node)
+            leaves = await ledger.unsealed(self._pool, node, last, LEAF_LIMIT)
+            self._remember(last + 1, leaves)
+            rosters = tuple(sorted(await self._rosters(), key=lambda roster: roster.character))
+            said = Report(
+                node,
+                ask.height,
+                ask.term,
+                ask.previous,
+                rosters,
+                last + 1,
+                b"".join(leaves),
+                self.wanted.hash(),
+            )
+            self._report = signed.sign(said, self._identity.sign)
+            return self._report
+
+    async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
+        """A signed vote, written down first, or the reason against it."""
+        async with self._one_at_a_time:
+            if self.stopped is not None:
+                return self.stopped
+            term = await terms.current(self._pool)
+            if term.leader is None:
+                return Refusal(Reason.LEADER, "the database shows no leader")
+            state = self._disk.state
+            voter = Voter(self._identity.node, self.tip, term.number, term.leader, self._report, state)
+            answer = ballot.judge(proposed, voter, self._now_us(), self._identity.check)
+            if isinstance(answer, Refusal):
+                return answer
+            match signer.vote(state, proposed.statement.header):
+                case SignerState() as after:
+                    await asyncio.to_thread(self._disk.save, after)
+                    return signed.sign(answer, self._identity.sign)
+                case refusal:
+                    return refusal
+
+    async def decided(self) -> Tip:
+        """A block was committed: read it back, cosign it, and stand on it."""
+        async with self._one_at_a_time:
+            await self._catch_up()
+            return self.tip
+
+    async def _catch_up(self) -> None:
+        """Confirm and cosign every block above the tip, one after the other."""
+        while self.stopped is None:
+            shown = await rounds.shown(self._pool, self.tip.height + 1)
+            if shown is None:
+                await self._still_there()
+                return
+            identity = self._identity
+            confirmed = readback.confirm(shown, self.tip, identity.node, self._own, identity.check)
+            if isinstance(confirmed, Refusal):
+                self._stop(confirmed)
+                return
+            match signer.cosign(self._disk.state, shown.header):
+                case SignerState() as state:
+                    await asyncio.to_thread(self._disk.save, state)
+                case refusal:
+                    self._stop(refusal)
+                    return
+            self._stand_on(confirmed)
+            at_s, head = self._now_us() // 1_000_000, confirmed.checkpoint()
+            line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
+            await ledger.cosign(self._pool, confirmed, line)
+
+    async def _still_there(self) -> None:
+        """The block this node stands on must be the one the database shows at that height."""
+        shown = await rounds.tip(self._pool, self.tip.height)
+        if shown is None:
+            self._stop(Refusal(Reason.BACK, f"the database no longer shows block {self.tip.height}"))
+        elif shown.hash != self.tip.hash:
+            self._stop(Refusal(Reason.SIDEWAYS, f"the database shows another block {self.tip.height}"))
+
+    def _stand_on(self, confirmed: Tip) -> None:
+        if self.wanted == self.tip.rules:
+            self.wanted = confirmed.rules
+        self.tip, self._report = confirmed, None
+        sealed = confirmed.last(self._identity.node)
+        self._own = {number: made for number, made in self._own.items() if number > sealed}
+
+    def _remember(self, first: int, leaves: Sequence[bytes]) -> None:
+        self._own |= dict(zip(range(first, first + len(leaves)), leaves, strict=True))
+        for number in list(self._own)[: max(0, len(self._own) - MEMORY)]:
+            del self._own[number]
+
+    def _stop(self, refusal: Refusal) -> None:
+        self.stopped = refusal
+        log.critical("this node stops signing", reason=refusal.reason.value, detail=refusal.detail)
+
+
+async def standing(pool: Pool, disk: Disk, genesis: Tip, check: Check) -> Tip:
+    """The tip that this node signed last, rebuilt from a database that may lie about it.
+
+    The block itself is known by its hash. The tree below it is believed because the header, whose hash was
+    signed, names its root.
+    """
+    state = disk.state
+    if state.height == 0:
+        return genesis
+    below = genesis if state.height == 1 else await rounds.tip(pool, state.height - 1)
+    shown = await rounds.shown(pool, state.height)
+    if below is None or shown is None or shown.header.hash() != state.block:
+        raise errors.Conflict(
+            f"this node cosigned block {state.height}, and the database does not show that block: it was "
+            "restored or changed; restore the right one, or remove this node from the validators"
+        )
+    confirmed = readback.confirm(shown, below, NodeId(""), _nothing(), check)
+    if isinstance(confirmed, Refusal):
+        raise errors.Conflict(f"block {state.height} does not hold any more: {confirmed.detail}")
+    return confirmed
+
+
+def _nothing() -> Mapping[int, bytes]:
+    return {}
