@@ -67,7 +67,7 @@ class Store:
 
     async def user(self) -> UserId:
         user = UserId(self.new_id())
-        await self.pool.rows("INSERT INTO users (id, name, tier) VALUES ($1, $1::text, 'user')", user)
+        await self.pool.rows("INSERT INTO users (id, name, tier) VALUES ($1, $2, 'user')", user, f"{user}")
         return user
 
     async def say(self, conversation: ConversationId, *words: str, epoch: int = 0) -> list[Message]:

@@ -220,7 +220,7 @@ async def test_backends_terminated_again_and_again_double_and_lose_nothing(
     done = asyncio.Event()
 
     async def talk(caller: int) -> list[Message]:
-        said = []
+        said: list[Message] = []
         while not done.is_set():
             append = Append((here, there)[len(said) % 2], Role.USER, f"{caller} {len(said)}")
             said.append(await shared.writer.submit(append))

@@ -1,0 +1,136 @@
+"""Migrations run once, together, in order, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from ccn import errors
+from ccn.store import migrate
+
+
+@asynccontextmanager
+async def _made(server: str, options: str = "") -> AsyncIterator[str]:
+    name = f"empty_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+        yield f"{server.rpartition('/')[0]}/{name}"
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty(database_server: str) -> AsyncIterator[str]:
+    """The address of a database without a schema."""
+    async with _made(database_server) as url:
+        yield url
+
+
+async def _ask(url: str, sql: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()
+
+
+async def test_an_empty_database_gets_everything_and_a_second_run_nothing(empty: str) -> None:
+    first = await migrate.apply(empty)
+    assert first.pending == migrate.files()
+    second = await migrate.apply(empty)
+    assert second.pending == ()
+    assert [each.checksum for each in second.applied] == [each.checksum for each in migrate.files()]
+
+
+async def test_of_three_nodes_that_start_at_once_one_migrates_and_the_others_wait(empty: str) -> None:
+    plans = await asyncio.gather(*[migrate.apply(empty) for _ in range(3)])
+    assert sorted(len(plan.pending) for plan in plans) == [0, 0, len(migrate.files())]
+
+
+async def test_a_plan_shows_what_would_run_and_does_none_of_it(empty: str) -> None:
+    assert (await migrate.plan(empty)).pending == migrate.files()
+    assert await _ask(empty, "SELECT to_regclass('schema_migrations') IS NULL")
+    await migrate.apply(empty)
+    assert (await migrate.plan(empty)).pending == ()
+
+
+async def test_a_file_edited_after_it_ran_is_refused_by_name(database_server: str, empty: str) -> None:
+    await migrate.apply(empty)
+    await _ask(empty, "UPDATE schema_migrations SET checksum = 'other' WHERE number = 2")
+    for refuses in (migrate.apply, migrate.plan):
+        with pytest.raises(errors.SchemaRefused, match="0002_people_and_characters was edited"):
+            await refuses(empty)
+
+
+async def test_a_database_of_a_newer_version_is_refused(empty: str) -> None:
+    await migrate.apply(empty)
+    await _ask(
+        empty,
+        "INSERT INTO schema_migrations (number, name, checksum)"
+        " SELECT max(number) + 1, 'from_the_future', 'x' FROM schema_migrations",
+    )
+    with pytest.raises(errors.SchemaRefused, match="from_the_future"):
+        await migrate.apply(empty)
+
+
+async def test_a_file_that_fails_leaves_nothing_behind_and_tells_no_rows(empty: str) -> None:
+    await _ask(empty, "CREATE TABLE messages (content text)")  # stands in the way of the third file
+    with pytest.raises(errors.SchemaRefused, match="0003_conversations failed"):
+        await migrate.apply(empty)
+    assert await _ask(empty, "SELECT to_regclass('users') IS NULL")
+    assert await _ask(empty, "SELECT to_regclass('schema_migrations') IS NULL")
+    await _ask(empty, "DROP TABLE messages")
+    assert (await migrate.apply(empty)).pending == migrate.files()
+
+
+async def test_a_database_in_another_encoding_is_refused(database_server: str) -> None:
+    async with _made(database_server, "ENCODING 'LATIN1' LOCALE 'C'") as url:
+        with pytest.raises(errors.SchemaRefused, match="LATIN1"):
+            await migrate.apply(url)
+
+
+async def test_a_server_that_does_not_answer_is_unavailable() -> None:
+    with pytest.raises(errors.DatabaseUnavailable):
+        await migrate.plan("postgresql://nobody@127.0.0.1:1/nothing")
+
+
+@pytest.mark.parametrize(("version", "refused"), [("150013", True), ("160000", False), ("180001", False)])
+async def test_a_server_older_than_sixteen_is_refused(version: str, refused: bool) -> None:
+    server = await asyncio.start_server(_Pretender(version).speak, "127.0.0.1", 0)
+    url = f"postgresql://ccn@127.0.0.1:{server.sockets[0].getsockname()[1]}/ccn?sslmode=disable"
+    with pytest.raises(errors.CCNError) as answer:
+        await migrate.plan(url)
+    server.close()
+    assert ("too old" in str(answer.value)) == refused
+
+
+class _Pretender:
+    """Says which version it is, as PostgreSQL does when a client logs in, and hangs up."""
+
+    def __init__(self, version: str) -> None:
+        major, minor = int(version[:2]), int(version[2:])
+        self._version = f"{major}.{minor}"
+
+    async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(4), "big")
+        await reader.readexactly(length - 4)
+        settings = {"server_version": self._version, "client_encoding": "UTF8", "TimeZone": "UTC"}
+        writer.write(_packet(b"R", bytes(4)))
+        for name, value in settings.items():
+            writer.write(_packet(b"S", f"{name}\0{value}\0".encode()))
+        writer.write(_packet(b"K", bytes(8)) + _packet(b"Z", b"I"))
+        await writer.drain()
+        await reader.read(1)
+        writer.close()
+
+
+def _packet(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
