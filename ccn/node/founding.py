@@ -1,0 +1,57 @@
+"""Founding a chain: the first leader writes down who may vote, and everybody begins from there.
+
+Genesis lists the first nodes that registered, as many as the cluster is meant to have. It happens once in
+the life of a database; afterwards the list changes only by blocks that a quorum of it has signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from ccn.core import block
+from ccn.core.block import Tip
+from ccn.core.ids import NodeId
+from ccn.core.rules import Parameters, Rules, Validator
+from ccn.etcd.members import Member
+from ccn.store import rounds, terms
+from ccn.store.pool import Pool
+
+log = structlog.get_logger(__name__)
+
+_LOOK_S = 0.2
+
+
+async def found(
+    pool: Pool, node: NodeId, members: Sequence[Member], origin: str, parameters: Parameters
+) -> Tip:
+    """Found the chain with these members, in a term of one's own; if it is founded, that chain."""
+    known = await rounds.tip(pool, 0)
+    if known is not None:
+        return known
+    validators = sorted(Validator(member.node, member.public_key) for member in members)
+    genesis = block.genesis(origin, Rules(tuple(validators), parameters))
+    term = await terms.take_over(pool, node, 1.0)
+    await rounds.found(pool, term, genesis)
+    log.info("chain founded", origin=origin, validators=[each.node for each in validators])
+    return genesis
+
+
+async def founded(pool: Pool) -> Tip:
+    """Wait until the chain is founded, and begin from there."""
+    while True:
+        genesis = await rounds.tip(pool, 0)
+        if genesis is not None:
+            return genesis
+        await asyncio.sleep(_LOOK_S)
+
+
+async def gathered(present: Callable[[], Awaitable[Sequence[Member]]], count: int) -> list[Member]:
+    """Wait until so many nodes are here; the first by name if there are more."""
+    while True:
+        members = await present()
+        if len(members) >= count:
+            return sorted(members, key=lambda member: member.node)[:count]
+        await asyncio.sleep(_LOOK_S)

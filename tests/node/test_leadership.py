@@ -1,0 +1,116 @@
+"""Elections on a real etcd: somebody leads, steps down, and is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.core.rules import Parameters
+from ccn.embedded import etcd as embedded
+from ccn.etcd import client, members, session
+from ccn.etcd.members import Member
+from ccn.node import founding, leadership
+from ccn.node.leadership import Bell, Candidate
+from ccn.node.rounds import Sealed
+from ccn.store import rounds, terms
+from tests.core.conftest import pair_of
+from tests.node.test_rounds import NODES, World, world
+
+__all__ = ["world"]
+
+
+@pytest.fixture
+async def endpoints() -> AsyncIterator[tuple[str, ...]]:
+    """A real etcd."""
+    async with embedded.running() as server:
+        yield server.endpoints
+
+
+def candidate(world: World, node: NodeId) -> Candidate:
+    voting = world.peers.votings[node]
+    return Candidate(world.identity(node), voting, world.peers, world.pool, world.now_us, Bell())
+
+
+async def height_reaches(world: World, wanted: int) -> None:
+    async with asyncio.timeout(20):
+        while (await rounds.height(world.pool) or 0) < wanted:
+            await asyncio.sleep(0.01)
+
+
+async def campaign(world: World, node: NodeId, endpoints: tuple[str, ...]) -> None:
+    async with client.opened(endpoints) as etcd, session.opened(etcd, ttl_s=2, keepalive_s=0.5) as held:
+        await leadership.lead(candidate(world, node), held)
+
+
+async def test_one_node_leads_and_holds_a_round_at_once(world: World, endpoints: tuple[str, ...]) -> None:
+    candidates = [asyncio.create_task(campaign(world, node, endpoints)) for node in NODES]
+    await height_reaches(world, 1)
+    first = await terms.current(world.pool)
+    for task, node in zip(candidates, NODES, strict=True):
+        if node == first.leader:
+            task.cancel()
+    await height_reaches(world, 2)
+    second = await terms.current(world.pool)
+    assert second.leader != first.leader
+    assert second.number > first.number
+    for task in candidates:
+        task.cancel()
+    await asyncio.gather(*candidates, return_exceptions=True)
+
+
+async def test_a_bell_brings_a_round_now_and_its_outcome(world: World, endpoints: tuple[str, ...]) -> None:
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        standing = candidate(world, NODES[0])
+        leading = asyncio.create_task(leadership.lead(standing, held))
+        await height_reaches(world, 1)
+        async with asyncio.timeout(5):
+            outcome = await standing.bell.ring()
+        assert isinstance(outcome, Sealed)
+        assert outcome.tip.height == 2
+        leading.cancel()
+        await asyncio.wait({leading})
+
+
+async def test_a_failed_round_costs_the_term(world: World, endpoints: tuple[str, ...]) -> None:
+    world.peers.away = set(NODES[1:])
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        standing = candidate(world, NODES[0])
+        before = (await terms.current(world.pool)).number
+        leading = asyncio.create_task(leadership.lead(standing, held))
+        async with asyncio.timeout(10):
+            while (await terms.current(world.pool)).number < before + 2:
+                await asyncio.sleep(0.01)
+        world.peers.away = set()
+        async with asyncio.timeout(10):
+            outcome = await standing.bell.ring()
+        assert isinstance(outcome, Sealed)
+        leading.cancel()
+        await asyncio.wait({leading})
+
+
+async def test_a_leader_that_is_overtaken_steps_down(world: World, endpoints: tuple[str, ...]) -> None:
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        standing = candidate(world, NODES[0])
+        leading = asyncio.create_task(leadership.lead(standing, held))
+        await height_reaches(world, 1)
+        await terms.take_over(world.pool, NODES[1], 5)
+        standing.bell.ring()
+        with pytest.raises(errors.StaleTerm):
+            await asyncio.wait_for(leading, 10)
+
+
+async def test_a_chain_is_founded_by_those_who_are_there(world: World, endpoints: tuple[str, ...]) -> None:
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        await members.register(
+            held, Member(NODES[0], "127.0.0.1:1", "127.0.0.1:2", pair_of(NODES[0]).public)
+        )
+        gathered = await founding.gathered(lambda: members.present(etcd), 1)
+        assert [member.node for member in gathered] == [NODES[0]]
+        known = await founding.found(
+            world.pool, NODES[0], gathered, "other.example/x", Parameters("tier-1/v1")
+        )
+        assert known == world.genesis == await founding.founded(world.pool)
