@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,14 +39,9 @@ def test_the_version_is_one_line(folder: Path) -> None:
     assert ccn_(folder, "--version").stdout == f"ccn {ccn.__version__}\n"
 
 
-def test_help_names_the_commands_and_comes_at_once(folder: Path) -> None:
-    best_s = 9.0
-    for _ in range(3):
-        began = time.perf_counter()
-        told = ccn_(folder, "--help")
-        best_s = min(best_s, time.perf_counter() - began)
+def test_help_names_the_commands(folder: Path) -> None:
+    told = ccn_(folder, "--help")
     assert {"up", "node", "migrate", "settings"} <= set(told.stdout.split())
-    assert best_s < 1.0  # measured 0.2 s; anything heavy that is imported shows
 
 
 def test_help_imports_nothing_heavy(folder: Path) -> None:
