@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from ccn import errors
 from ccn.core import block, header, merkle, rules
 from ccn.core.ballot import Certificate, Draft, Vote
 from ccn.core.block import Tip
+from ccn.core.character import UNIT
 from ccn.core.header import Header, Span
 from ccn.core.ids import CharacterId, NodeId
 from ccn.core.readback import Shown
@@ -71,6 +73,7 @@ async def commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -
         await connection.executemany(_ROSTER, _rosters(draft.proposal.reports))
         results = [(made.height, result.character, result.body()) for result in sealed.results]
         await connection.executemany(_RESULT, results)
+        await connection.execute(_DRIFT, *_drifts(draft))
         if sealed.next_rules != tip.rules:
             await _rule(connection, made.height, sealed.next_rules)
         await _log(connection, made.term, "round", _summary(draft, certificate), committed=True)
@@ -190,6 +193,19 @@ def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
     }
 
 
+def _drifts(draft: Draft) -> tuple[list[UUID], list[float]]:
+    """Each instance and its drift, in the order in which results list them."""
+    rosters = [roster for report in draft.proposal.reports for roster in report.statement.rosters]
+    named = [
+        UUID(bytes=instance)
+        for result in draft.block.results
+        for roster in rosters
+        if roster.character == result.character
+        for instance in roster.ids()
+    ]
+    return named, [each / UNIT for result in draft.block.results for each in result.drift]
+
+
 def _places(made: Header) -> list[tuple[object, ...]]:
     places, start = list[tuple[object, ...]](), made.before_size
     for span in made.spans:
@@ -247,6 +263,11 @@ _REPORT = """
 """
 _ROSTER = "INSERT INTO block_rosters (height, node_id, character_id, packed) VALUES ($1, $2, $3, $4)"
 _RESULT = "INSERT INTO block_results (height, character_id, body) VALUES ($1, $2, $3)"
+_DRIFT = """
+    UPDATE instance_registry i SET drift = d.drift
+    FROM unnest($1::uuid[], $2::real[]) AS d (id, drift)
+    WHERE i.id = d.id AND i.ended_at IS NULL AND i.drift IS DISTINCT FROM d.drift
+"""
 _ENTRY = """
     INSERT INTO consensus_log (log_index, term, command_type, data, committed)
     SELECT coalesce(max(log_index), 0) + 1, $1, $2, $3, $4 FROM consensus_log

@@ -9,7 +9,8 @@ from datetime import datetime
 from ccn.core import character
 from ccn.core.character import Vector
 from ccn.core.commitment import Kind
-from ccn.core.ids import ConversationId, InstanceId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
+from ccn.core.roster import Row
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
 
@@ -96,6 +97,14 @@ async def of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> l
     return [_some_state(row) for row in await pool.rows(_OF_MANY, list(conversations))]
 
 
+async def of_host(pool: Pool, host: NodeId) -> list[tuple[CharacterId, Row]]:
+    """The running instances of one node with their newest states, as a report lists them."""
+    return [
+        (row["character_id"], Row(row["id"], row["epoch"], _vector(row["vector"])))
+        for row in await pool.rows(_OF_HOST, host)
+    ]
+
+
 def restored(stored: Sequence[float | None] | None) -> Vector | None:
     """A vector as the database has it, back on the grid of millionths."""
     return None if stored is None else _vector(stored)
@@ -149,6 +158,14 @@ _RELATIONAL = """
     SELECT conversation_id, ts, seq, vector FROM relational_evolution
     WHERE conversation_id = $1 AND ts <= coalesce($2::timestamptz, 'infinity')
     ORDER BY ts DESC, seq DESC LIMIT 1
+"""
+_OF_HOST = """
+    SELECT i.character_id, i.id, i.epoch, s.vector
+    FROM instance_registry i CROSS JOIN LATERAL (
+        SELECT vector FROM character_evolution
+        WHERE conversation_id = i.conversation_id ORDER BY ts DESC, seq DESC LIMIT 1
+    ) s
+    WHERE i.host = $1 AND i.ended_at IS NULL AND i.status IN ('running', 'restoring')
 """
 _OF_MANY = """
     SELECT s.conversation_id, s.ts, s.seq, s.vector

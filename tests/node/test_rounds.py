@@ -28,7 +28,7 @@ from ccn.node import rounds as story
 from ccn.node import voting
 from ccn.node.rounds import Failed, Leading, Sealed
 from ccn.node.voting import Ask, Identity, Voting
-from ccn.store import characters, conversations, ledger, pool, rounds, terms
+from ccn.store import characters, conversations, instances, ledger, pool, rounds, terms, vectors
 from ccn.store.conversations import Append
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
@@ -218,6 +218,26 @@ async def test_the_median_and_the_outlier_are_in_the_block(world: World) -> None
     assert outcome.outliers == 1
     body = await world.pool.value("SELECT body FROM block_results WHERE height = 1")
     assert b'"median":[' + b",".join([b"500001"] * 16) in body
+
+
+async def test_what_a_node_hosts_is_reported_and_its_drift_written_back(world: World) -> None:
+    spawned = []
+    for score in (400_000, 400_000, 600_000):
+        here = ConversationId(ids.uuid7(2, secrets.token_bytes(10)))
+        await world.writer.submit(conversations.Begin(here, ADA))
+        spawn = instances.Spawn(InstanceId(ids.uuid7(3, secrets.token_bytes(10))), here, "model", 1)
+        instance = await world.writer.submit(spawn)
+        await world.writer.submit(
+            instances.Change(instance, instances.Status.RUNNING, "passed its interview")
+        )
+        await world.writer.submit(vectors.Score(here, 1, Vector((score,) * 16), "tier-1/v1", instance.id))
+        spawned.append(instance.id)
+    hosted = await vectors.of_host(world.pool, NODES[0])
+    assert {row.instance for _, row in hosted} == set(spawned)
+    world.vectors[NODES[0]] = [roster.pack(ADA, [row for _, row in hosted])]
+    assert isinstance(await story.hold(await world.lead(NODES[1])), Sealed)
+    drifts = [(await instances.get(world.pool, each)).drift for each in spawned]
+    assert drifts == pytest.approx([0.0, 0.0, 0.2])
 
 
 TAMPERING = {
