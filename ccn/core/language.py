@@ -28,7 +28,7 @@ _SCRIPTS = MappingProxyType(
 )
 _LITTLE_WORDS = MappingProxyType(
     {
-        "english": "the and is of to in that it you for was with are this have not what be do we how can",
+        "english": "a the and i is of to in that it you for was with are this have not what be do we can",
         "german": "der die das und ist nicht ich du ein eine zu mit auf für den dem wie was auch sich wir",
         "french": "le la les et est un une des je tu vous pas que qui dans pour ce sur avec nous mais ne",
         "spanish": "el la los las y es un una de que en por para con no yo tú se lo como pero más su del",
