@@ -25,6 +25,8 @@ HITS_LIMIT = 100
 QUERY_LIMIT = 1_000
 ENOUGH = 500
 _FIRST_LOOK = 10_000
+_FEW = 100
+"""Conversations of which all documents are looked at, because that costs less than guessing."""
 _BATCH = 500
 _MARKS = re.compile("[\x02\x03]")
 
@@ -42,7 +44,7 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """The best hits first. Unless `complete`, there are older matches that were not ranked."""
+    """The best hits first. Unless `complete`, older matches may be there that were not ranked."""
 
     def __init__(self, hits: Sequence[Hit] = (), *, complete: bool = True) -> None:
         super().__init__(hits)
@@ -112,7 +114,8 @@ async def search(
 
 async def _newest_enough(connection: Connection, asked: _Asked) -> tuple[list[Record], bool]:
     """The best of the newest matches, and whether these are all matches."""
-    look = _FIRST_LOOK
+    few = asked.conversations is not None and len(asked.conversations) <= _FEW
+    look = asked.newest if few else _FIRST_LOOK
     while True:
         since = max(0, asked.newest - look)
         where = (asked.any, since, asked.conversations, *asked.sides)
