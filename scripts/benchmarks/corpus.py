@@ -111,7 +111,7 @@ def _vocabulary(spoken: str, chosen: random.Random) -> list[str]:
     names = random.Random(0)
     words = dict.fromkeys(_LITTLE_WORDS[spoken].split())
     while len(words) < WORDS:
-        longest = 2 if len(words) < WORDS // 100 else 4
+        longest = 2 if len(words) < WORDS // 500 else 4
         if len(words) % 10 == 0 and spoken != "simple":
             words["".join(names.choices(_SYLLABLES["english"].split(), k=3))] = None
         words["".join(chosen.choices(syllables, k=chosen.randint(2, longest)))] = None
