@@ -20,10 +20,13 @@
     │   ├── DatabaseUnavailable    PostgreSQL does not answer
     │   ├── DatabaseFull           PostgreSQL has no room or no connections left
     │   ├── CoordinationUnavailable  no etcd server answers
+    │   ├── PeerUnavailable        another node does not answer
     │   ├── Overloaded             a queue of this node is at its limit
     │   └── ShuttingDown           this node is stopping
     ├── OutcomeUnknown             the connection broke while committing: read again, then decide
     ├── CoordinationRefused        etcd refused a request that never should be: credentials, or a defect
+    ├── PeerRefused                another node refused a request that never should be, or answered nonsense
+    ├── SigningRefused             this node's key or its memory of what it signed cannot be relied on
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
     ├── StoreBroken                a constraint or statement failed that never should: a defect, or worse
     ├── NodeFailed                 a node could not start, or a part of it died
@@ -119,6 +122,10 @@ class CoordinationUnavailable(Unavailable):
     """Wait for etcd, or check its endpoints and certificates; serving goes on without it."""
 
 
+class PeerUnavailable(Unavailable):
+    """Wait for the other node, or check its address and certificate; the others go on without it."""
+
+
 class Overloaded(Unavailable):
     """Slow down; a bounded queue of this node is full."""
 
@@ -133,6 +140,14 @@ class OutcomeUnknown(CCNError):
 
 class CoordinationRefused(CCNError):
     """Read etcd's reason in the message: certificates or permissions are wrong, or report a defect."""
+
+
+class PeerRefused(CCNError):
+    """Read the node's reason in the message: certificates or versions do not fit, or report a defect."""
+
+
+class SigningRefused(CCNError):
+    """Do not force it: a node that guesses what it signed could contradict itself."""
 
 
 class SchemaRefused(CCNError):

@@ -1,0 +1,121 @@
+"""What every call between nodes goes through before the node hears of it, and on its way back.
+
+The bytes are read within their limit; the caller must be who its certificate says; nobody has more calls
+under way than agreed; a call that has no deadline, or none left, is not begun. Errors leave as a status
+and the name of the error, never with the text of a defect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any, TypeVar
+
+import grpc  # type: ignore[import-untyped]
+import grpc.aio  # type: ignore[import-untyped]
+import structlog
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.core.signed import Signed
+from ccn.peers import failure, identity
+from ccn.peers.methods import Method
+
+log = structlog.get_logger(__name__)
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_ALTERNATIVE_NAMES = "x509_subject_alternative_name"
+
+
+class Calls:
+    """The calls that are under way. `plain` if there are no certificates, and every name is believed."""
+
+    def __init__(self, *, plain: bool) -> None:
+        self._plain = plain
+        self._running = Counter[tuple[NodeId, str]]()
+
+    def once(self, method: Method[Q, A], answer: Callable[[Q], Awaitable[A]]) -> Any:
+        """A handler that answers one question with one value."""
+
+        async def handle(data: bytes, context: Any) -> bytes:
+            try:
+                async with asyncio.timeout(_remaining(context)):
+                    with self._admitted(method, data, context) as asked:
+                        return method.answered.encode(await answer(asked))
+            except Exception as failed:  # the root of the call: it is answered, and logged
+                await _refuse(method.name, failed, context)
+                raise
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def many(
+        self, method: Method[Q, A], answer: Callable[[Q], AsyncGenerator[A]], *, endless: bool = False
+    ) -> Any:
+        """A handler that answers with values one by one, as fast as the caller takes them."""
+
+        async def handle(data: bytes, context: Any) -> None:
+            try:
+                async with asyncio.timeout(None if endless else _remaining(context)):
+                    with self._admitted(method, data, context) as asked:
+                        async with aclosing(answer(asked)) as values:
+                            async for value in values:
+                                await context.write(method.answered.encode(value))
+            except Exception as failed:  # the root of the call: it is answered, and logged
+                await _refuse(method.name, failed, context)
+                raise
+
+        return grpc.unary_stream_rpc_method_handler(handle)
+
+    @contextmanager
+    def _admitted(self, method: Method[Q, A], data: bytes, context: Any) -> Iterator[Q]:
+        """The question, if its sender is the node it names and has not too many others under way."""
+        asked = method.asked.decode(data)
+        place = _speaker(asked), method.name
+        if not self._plain and identity.server_name(place[0]) not in _names(context):
+            raise errors.PeerRefused(f"the certificate shown is not that of {place[0]}")
+        if self._running[place] >= method.at_once:
+            raise errors.Overloaded(f"{method.at_once} calls of {method.name} are under way already")
+        self._running[place] += 1
+        try:
+            yield asked
+        finally:
+            self._running[place] -= 1
+            if not self._running[place]:
+                del self._running[place]
+
+
+def _speaker(asked: Any) -> NodeId:
+    """The node that a question names as its sender; a proposal's is the leader that signed it."""
+    node: NodeId = asked.statement.node if isinstance(asked, Signed) else asked.node
+    return node
+
+
+def _names(context: Any) -> set[str]:
+    found: list[bytes] = context.auth_context().get(_ALTERNATIVE_NAMES, [])
+    return {name.decode(errors="replace") for name in found}
+
+
+def _remaining(context: Any) -> float:
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        raise errors.InputInvalid("a call between nodes has a deadline")
+    return remaining
+
+
+async def _refuse(method: str, failed: Exception, context: Any) -> None:
+    """End the call with what a peer may know of the failure."""
+    if isinstance(failed, TimeoutError):
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the deadline")
+        return
+    if not isinstance(failed, errors.CCNError):
+        log.error("peer call failed", method=method, exc_info=failed)
+        await context.abort(grpc.StatusCode.INTERNAL, "a defect, which the log of this node describes")
+        return
+    kind, name = type(failed), type(failed).__name__
+    log.info("peer call refused", method=method, error=name, reason=str(failed))
+    told = str(failed) if name in failure.TRAVELS or kind is errors.PeerRefused else name
+    await context.abort(failure.status(kind), told, ((failure.NAME, name),))

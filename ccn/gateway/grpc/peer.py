@@ -1,0 +1,124 @@
+"""The door for the other nodes: finds out who asks, translates, lets the node answer, translates back.
+
+A node is believed to be the one it says with that node's certificate only; without certificates the door
+listens on loopback, where whoever can call could as well read the key. It has a port of its own, because
+its messages are far larger than those of any client and every caller has to show a certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Protocol
+
+import grpc  # type: ignore[import-untyped]
+import grpc.aio  # type: ignore[import-untyped]
+
+from ccn import errors, settings
+from ccn.core import note
+from ccn.core.ballot import Proposal, Vote
+from ccn.core.readback import Shown
+from ccn.core.refusal import Refusal
+from ccn.core.report import Report
+from ccn.core.signed import Signed
+from ccn.gateway.grpc.calls import Calls
+from ccn.peers import identity, limits, methods, wire
+from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
+from ccn.peers.identity import Identity
+
+_CALLS = 2_048
+_OPTIONS = (
+    # Two nodes on one port would each get half of the calls and nobody an error.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", methods.ASKED_LIMIT),
+    # Peers ping to learn that this node is alive; as often as they do is welcome, without a call too.
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class Voting(Protocol):
+    """The node behind the door. Who asks has been checked; whether it may is for the node to say."""
+
+    async def who(self) -> Who:
+        """Who this node is, and how far its record goes."""
+
+    async def report(self, ask: Ask) -> Signed[Report] | Refusal:
+        """This node's part of the round, if it takes part."""
+
+    async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
+        """This node's vote, which is on its disk by then."""
+
+    async def decided(self, decision: Decision) -> note.Signature | Refusal:
+        """Read the block back; this node's cosignature of the checkpoint after it."""
+
+    async def blocks(self, first: int, count: int) -> tuple[Sequence[Shown], int]:
+        """Committed blocks from a height on, `count` at most, and the height of the last there is."""
+
+    def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
+        """Answer a client's request for an instance of this node."""
+
+
+class Server:
+    """The peer door of one node."""
+
+    def __init__(self, voting: Voting, shown: Identity | None) -> None:
+        self._shown = shown
+        self._stopping = asyncio.Event()
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
+        handlers = _handlers(voting, self._stopping, Calls(plain=shown is None))
+        self._server.add_generic_rpc_handlers((handlers,))
+
+    def listen(self, door: settings.Peers) -> int:
+        """Take the port; which one matters when the setting is 0."""
+        if self._shown is None and not identity.loopback(door.host):
+            raise errors.SettingsInvalid(
+                f"CCN_PEERS_HOST: {door.host} is beyond this machine, and CCN_TLS_CERTIFICATE is not set"
+            )
+        host = f"[{door.host}]" if ":" in door.host else door.host
+        try:
+            return int(self._add(f"{host}:{door.port}"))
+        except RuntimeError as refused:
+            raise errors.SettingsInvalid(
+                f"CCN_PEERS_PORT: {door.host}:{door.port} is in use or cannot be used"
+            ) from refused
+
+    async def serve(self, stop: asyncio.Event, grace_s: float) -> None:
+        """Answer calls until `stop`; then finish those that are running, for `grace_s` at most."""
+        await self._server.start()
+        try:
+            await stop.wait()
+        finally:
+            self._stopping.set()
+            await self._server.stop(grace_s)
+
+    def _add(self, address: str) -> int:
+        if self._shown is None:
+            return int(self._server.add_insecure_port(address))
+        pair = (self._shown.key, self._shown.certificate)
+        credentials = grpc.ssl_server_credentials([pair], self._shown.ca, require_client_auth=True)
+        return int(self._server.add_secure_port(address, credentials))
+
+
+def _handlers(voting: Voting, stopping: asyncio.Event, calls: Calls) -> Any:
+    async def who(_: Hello) -> Who:
+        return await voting.who()
+
+    async def stay(_: Hello) -> AsyncGenerator[Who]:
+        yield await voting.who()
+        await stopping.wait()
+
+    async def blocks(missing: Missing) -> Page:
+        found, height = await voting.blocks(missing.first, limits.PAGE_BLOCKS)
+        return wire.page(tuple(found), height)
+
+    answering = {
+        methods.HELLO.name: calls.once(methods.HELLO, who),
+        methods.STAY.name: calls.many(methods.STAY, stay, endless=True),
+        methods.REPORT.name: calls.once(methods.REPORT, voting.report),
+        methods.PROPOSE.name: calls.once(methods.PROPOSE, voting.judge),
+        methods.DECIDE.name: calls.once(methods.DECIDE, voting.decided),
+        methods.BLOCKS.name: calls.once(methods.BLOCKS, blocks),
+        methods.FORWARD.name: calls.many(methods.FORWARD, voting.forward),
+    }
+    return grpc.method_handlers_generic_handler(methods.SERVICE, answering)

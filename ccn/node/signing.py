@@ -1,0 +1,147 @@
+"""What this node last signed, on its disk: the memory that keeps it from ever contradicting itself.
+
+    STATE/signing.key    the key
+          signer.state   what was voted for and cosigned last, replaced as a whole
+          signer.lock    held while a process may sign; the kernel lets go when that process dies
+
+The rules are in `core.signer`, and `voting` asks them; here what they allow is on the disk when `save`
+returns. The state is made before the key, so a key without one has lost it and must not sign again: whoever
+restored a key alone would let it vote twice. After a write that failed nobody knows what the disk holds, so
+nothing is saved any more until a restart has read it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccn import errors
+from ccn.core import signer
+from ccn.core.signer import SignerState
+from ccn.node import disk, keys
+from ccn.node.disk import Sync
+from ccn.node.keys import Key
+
+STATE = "signer.state"
+LOCK = "signer.lock"
+_MODE = 0o600
+_FRESH = b""
+_FORM = re.compile(rb"ccn/signer-state/v1 ([0-9a-f]{64})\n(.*)\n", re.DOTALL)
+
+
+def prepare(folder: Path, sync: Sync = os.fsync) -> Key:
+    """The key and the empty memory of a new node; a node that has its key already keeps both."""
+    if (folder / keys.FILE).exists():
+        return keys.read(folder)
+    disk.replace(folder / STATE, _written(_FRESH), _MODE, sync)
+    return keys.create(folder, sync)
+
+
+@contextmanager
+def opened(folder: Path, sync: Sync = os.fsync) -> Iterator[Signing]:
+    """The right to sign with the key in this folder, for one process at a time."""
+    with ExitStack() as held:
+        held.callback(os.close, _locked(folder / LOCK))
+        for left in folder.glob(f".{STATE}-*"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
+        yield Signing(folder / STATE, keys.read(folder), _read(folder / STATE), sync)
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """The key, and what is known of its past: `known` is None for a node that has signed nothing yet."""
+
+    file: Path
+    key: Key
+    known: SignerState | None
+    sync: Sync = os.fsync
+
+    def memory(self, first: SignerState) -> Memory:
+        """What this node signed last; a new node begins with `first`."""
+        if self.known is not None:
+            return Memory(self.file, self.known, self.sync)
+        begun = Memory(self.file, first, self.sync)
+        begun.write(first)
+        return begun
+
+
+class Memory:
+    """The last state, here and on the disk."""
+
+    def __init__(self, file: Path, state: SignerState, sync: Sync) -> None:
+        self.state = state
+        self._file, self._sync = file, sync
+        self._one_at_a_time = threading.Lock()
+        self._broken = ""
+
+    def save(self, state: SignerState) -> None:
+        """On the disk, flushed, when this returns. A state that takes something back is refused."""
+        with self._one_at_a_time:
+            if state == self.state and not self._broken:
+                return
+            if not _goes_on(self.state, state):
+                raise errors.SigningRefused(f"{self._file}: what was signed cannot be taken back")
+            self.write(state)
+            self.state = state
+
+    def write(self, state: SignerState) -> None:
+        """Put the state on the disk, whatever it was before."""
+        if self._broken:
+            raise errors.SigningRefused(self._broken)
+        try:
+            disk.replace(self._file, _written(state.body()), _MODE, self._sync)
+        except OSError as failed:
+            self._broken = f"{self._file} could not be written: {failed.strerror}; restart this node"
+            raise errors.SigningRefused(self._broken) from failed
+
+
+def _goes_on(before: SignerState, after: SignerState) -> bool:
+    """Whether nothing that was signed is forgotten: the second half of the rules in `core.signer`."""
+    if after.height < before.height or (after.height == before.height and after.block != before.block):
+        return False
+    voted, votes = (
+        (before.voted_height, before.voted_term),
+        (after.voted_height, after.voted_term),
+    )
+    return votes > voted or (votes == voted and after.voted_block == before.voted_block)
+
+
+def _written(body: bytes) -> bytes:
+    return b"ccn/signer-state/v1 " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body + b"\n"
+
+
+def _read(file: Path) -> SignerState | None:
+    try:
+        parts = _FORM.fullmatch(file.read_bytes())
+    except OSError as unreadable:
+        raise errors.SigningRefused(
+            f"{file} cannot be read ({unreadable.strerror}), and its key may have signed before"
+        ) from unreadable
+    if not parts or hashlib.sha256(parts[2]).hexdigest().encode() != parts[1]:
+        raise errors.SigningRefused(f"{file} is damaged, and its key may have signed before")
+    try:
+        return None if parts[2] == _FRESH else signer.parse(parts[2])
+    except errors.InputInvalid as strange:
+        raise errors.SigningRefused(f"{file} is not of this version: {strange}") from None
+
+
+def _locked(file: Path) -> int:
+    try:
+        opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+    except OSError as refused:
+        raise errors.SigningRefused(f"{file} cannot be opened: {refused.strerror}") from refused
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(opened)
+        raise errors.SigningRefused(
+            f"{file} is held: another process signs with the key beside it"
+        ) from None
+    return opened

@@ -1,0 +1,49 @@
+"""Noticing at once that a peer came or went: one quiet stream to each, which breaks when the peer dies.
+
+A hint and no proof, sooner than a lease: a node behind a cut cable looks the same and still leads. So
+whoever acts upon it acts under its term, and can be refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.peers.client import Client
+from ccn.peers.exchange import Who
+from ccn.peers.peer import Peer
+
+AGAIN_S = 0.25
+
+Came = Callable[[Who], object]
+Gone = Callable[[NodeId, str], object]
+
+
+async def attend(client: Client, came: Came, gone: Gone) -> None:
+    """Call `came` when a peer is there and `gone` when its connection breaks, until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = dict[Peer, asyncio.Task[None]]()
+        while True:
+            for peer in tasks.keys() - set(client.peers):
+                tasks.pop(peer).cancel()
+            for peer in set(client.peers) - tasks.keys():
+                tasks[peer] = group.create_task(_stay(peer, came, gone), name=f"attend {peer.node}")
+            await client.changed()
+
+
+async def _stay(peer: Peer, came: Came, gone: Gone) -> None:
+    while not peer.closed:
+        here, reason = False, f"{peer.node} is stopping"
+        try:
+            async with aclosing(peer.stay()) as staying:
+                async for who in staying:
+                    here = True
+                    came(who)
+        except (errors.PeerUnavailable, errors.PeerRefused) as broken:
+            reason = str(broken)
+        if here and not peer.closed:
+            gone(peer.node, reason)
+        await asyncio.sleep(AGAIN_S)

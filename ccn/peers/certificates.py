@@ -1,0 +1,151 @@
+"""Certificates for a cluster that has no authority of its own: for development and small sites.
+
+A node's certificate is for NODE.ccn.internal, by which nodes know each other (`identity`), for loopback and
+for the hosts that are named; with it a node both calls and is called. The only module that knows the
+`cryptography` library. Bytes in, bytes out: who keeps them where is for the caller to say.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.ids import NodeId
+from ccn.peers import identity
+
+AUTHORITY_DAYS = 3_650
+NODE_DAYS = 825
+_SKEW = timedelta(minutes=5)  # a node whose clock is a little behind must not find its peers in its future
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PEM = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate and its key, in PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What people want to know of a certificate."""
+
+    names: tuple[str, ...]
+    until: datetime
+
+
+def authority(now: datetime, days: int = AUTHORITY_DAYS) -> Issued:
+    """Somebody whom the nodes of one cluster trust, and nobody else should."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), _named("CCN development authority")
+    certificate = (
+        _begun(name, name, key.public_key(), now, now + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(issues=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Issued(certificate.public_bytes(_PEM), _private(key))
+
+
+def issue(by: Issued, node: NodeId, hosts: Sequence[str], now: datetime, days: int = NODE_DAYS) -> Issued:
+    """A certificate by which a node is known; it ends with that of its authority at the latest."""
+    issuer, issuer_key = _read(by)
+    key, names = ec.generate_private_key(ec.SECP256R1()), names_of(node, hosts)
+    until = min(now + timedelta(days=days), issuer.not_valid_after_utc)
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    trusted = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    certificate = (
+        _begun(_named(node), issuer.subject, key.public_key(), now, until)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(issues=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(x509.SubjectAlternativeName(list(map(_general, names))), critical=False)
+        .add_extension(trusted, critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    return Issued(certificate.public_bytes(_PEM), _private(key))
+
+
+def names_of(node: NodeId, hosts: Sequence[str]) -> tuple[str, ...]:
+    """Every name in the certificate of a node; another node's name is not for it."""
+    for host in hosts:
+        if not identity.HOST.fullmatch(host) or host.endswith(f".{identity.DOMAIN}"):
+            raise errors.InputInvalid(f"{host!r} is not a host that a certificate can be for")
+    own = identity.server_name(NodeId(ids.name(node, "node")))
+    return tuple(dict.fromkeys((own, *_LOOPBACK, *hosts)))
+
+
+def describe(certificate: bytes) -> Described:
+    """The names in a certificate, and when it ends."""
+    try:
+        read = x509.load_pem_x509_certificate(certificate)
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound) as unread:
+        raise errors.InputInvalid(f"this is not the certificate of a node: {unread}") from None
+    return Described(tuple(str(name.value) for name in names), read.not_valid_after_utc)
+
+
+def _begun(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SKEW)
+        .not_valid_after(until)
+    )
+
+
+def _usage(*, issues: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not issues,
+        key_cert_sign=issues,
+        crl_sign=issues,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _named(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    plain = serialization.NoEncryption()
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, plain)
+
+
+def _read(issued: Issued) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    try:
+        certificate = x509.load_pem_x509_certificate(issued.certificate)
+        key = serialization.load_pem_private_key(issued.key, None)
+    except (ValueError, TypeError):
+        raise errors.InputInvalid("the files of the authority are damaged") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise errors.InputInvalid("the key of the authority does not belong to its certificate")
+    return certificate, key

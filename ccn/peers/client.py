@@ -1,0 +1,125 @@
+"""All other nodes at once: ask each of them the same, and get from each an answer or the reason for none.
+
+A round is not held up by one node: whoever has not answered at the common deadline is `Silent`. Which nodes
+there are comes from outside, and may change while the client runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from ccn import errors
+from ccn.core import note
+from ccn.core.ballot import Proposal, Vote
+from ccn.core.ids import NodeId
+from ccn.core.refusal import Refusal
+from ccn.core.report import Report
+from ccn.core.signed import Signed
+from ccn.peers import wire
+from ccn.peers.exchange import Ask, Decision, Who
+from ccn.peers.identity import Identity
+from ccn.peers.peer import Peer
+
+A = TypeVar("A")
+
+_MARGIN_S = 0.25  # gRPC keeps the deadline itself; this one is for an answer that is slow to be read
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """No answer, and why; `unavailable` if asking again later may help."""
+
+    reason: str
+    unavailable: bool
+
+
+Answers = Mapping[NodeId, A | Silent]
+
+
+@asynccontextmanager
+async def opened(own: NodeId, shown: Identity | None) -> AsyncIterator[Client]:
+    """The client of this node; its connections end with the block."""
+    client = Client(own, shown)
+    if shown is None:
+        log.warning("nodes talk without TLS, on this machine only")
+    try:
+        yield client
+    finally:
+        await client.know({})
+
+
+class Client:
+    """The peers that are known now."""
+
+    def __init__(self, own: NodeId, shown: Identity | None) -> None:
+        self._own = own
+        self._shown = shown
+        self._peers: dict[NodeId, Peer] = {}
+        self._changed = asyncio.Event()
+
+    async def know(self, addresses: Mapping[NodeId, str]) -> None:
+        """These are the other nodes, and nobody else; connections that still fit are kept."""
+        wanted = {node: address for node, address in addresses.items() if node != self._own}
+        gone = [peer for peer in self._peers.values() if wanted.get(peer.node) != peer.address]
+        for peer in gone:
+            del self._peers[peer.node]
+        for node in wanted.keys() - self._peers.keys():
+            self._peers[node] = Peer(node, wanted[node], self._own, self._shown)
+        self._changed.set()
+        self._changed = asyncio.Event()
+        await asyncio.gather(*(peer.close() for peer in gone))
+
+    async def changed(self) -> None:
+        """Return when `know` is called next."""
+        await self._changed.wait()
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Those that are known now, by name."""
+        return tuple(self._peers[node] for node in sorted(self._peers))
+
+    def peer(self, node: NodeId) -> Peer:
+        """One of them, to ask it alone."""
+        if node not in self._peers:
+            raise errors.PeerUnavailable(f"nobody knows where {node} is")
+        return self._peers[node]
+
+    async def hello(self, within_s: float) -> Answers[Who]:
+        """Who is there."""
+        return await self._all(lambda peer: peer.hello(within_s), within_s)
+
+    async def report(self, ask: Ask, within_s: float) -> Answers[Signed[Report] | Refusal]:
+        """Everybody's part of a round."""
+        return await self._all(lambda peer: peer.report(ask, within_s), within_s)
+
+    async def propose(self, proposal: Signed[Proposal], within_s: float) -> Answers[Signed[Vote] | Refusal]:
+        """Everybody's vote."""
+        data = wire.PROPOSAL.encode(proposal)
+        return await self._all(lambda peer: peer.propose(data, within_s), within_s)
+
+    async def decide(self, decision: Decision, within_s: float) -> Answers[note.Signature | Refusal]:
+        """Everybody's cosignature."""
+        return await self._all(lambda peer: peer.decide(decision, within_s), within_s)
+
+    async def _all(self, call: Callable[[Peer], Awaitable[A]], within_s: float) -> Answers[A]:
+        peers = self.peers
+        answers = await asyncio.gather(*(_asked(peer, call, within_s) for peer in peers))
+        return {peer.node: answer for peer, answer in zip(peers, answers, strict=True)}
+
+
+async def _asked(peer: Peer, call: Callable[[Peer], Awaitable[A]], within_s: float) -> A | Silent:
+    try:
+        async with asyncio.timeout(within_s + _MARGIN_S):
+            return await call(peer)
+    except (errors.PeerUnavailable, errors.PeerRefused) as failed:
+        return Silent(str(failed), isinstance(failed, errors.PeerUnavailable))
+    except TimeoutError:
+        return Silent(f"{peer.node}: no answer within {within_s:g} s", unavailable=True)

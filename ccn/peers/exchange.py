@@ -1,0 +1,76 @@
+"""What nodes ask each other beside the statements of a round; values that stories and doors can hold.
+
+Separate from `wire`, so that who answers a question needs no generated type. Each question has the name of
+the node that asks: the door believes it only with that node's certificate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccn.core.ids import InstanceId, NodeId
+from ccn.core.readback import Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who are you?"""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A node as it introduces itself: its Ed25519 key, its version, the last block it knows."""
+
+    node: NodeId
+    key: bytes
+    version: str
+    height: int
+    block: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The leader opens the round for a height and term, on top of the previous block."""
+
+    node: NodeId
+    height: int
+    term: int
+    previous: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The leader says which block it has committed. That is a hint to look, not a proof."""
+
+    node: NodeId
+    height: int
+    term: int
+    block: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A node was away: which blocks come from this height on?"""
+
+    node: NodeId
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of them in a row, and the height up to which there are more."""
+
+    blocks: tuple[Shown, ...]
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A client's request for an instance that another node hosts; what it says is between the doors."""
+
+    node: NodeId
+    instance: InstanceId
+    method: str
+    body: bytes

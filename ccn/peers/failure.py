@@ -1,0 +1,140 @@
+"""What can go wrong between nodes, as gRPC says it and as the error tree says it, in both directions.
+
+Separate from the client because the door needs the same table to answer. Only errors of a forwarded request
+travel by name, for a client waits for them; what a peer claims of itself in a round is no news of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import grpc.aio  # type: ignore[import-untyped]
+
+from ccn import errors
+from ccn.core.ids import NodeId
+
+_Code = grpc.StatusCode
+
+MEANING: Mapping[Any, type[errors.CCNError]] = MappingProxyType(
+    {
+        _Code.UNAVAILABLE: errors.PeerUnavailable,
+        _Code.DEADLINE_EXCEEDED: errors.PeerUnavailable,
+        _Code.CANCELLED: errors.PeerUnavailable,
+        _Code.ABORTED: errors.PeerUnavailable,
+        _Code.RESOURCE_EXHAUSTED: errors.PeerUnavailable,
+        _Code.UNKNOWN: errors.PeerUnavailable,
+        _Code.INTERNAL: errors.PeerUnavailable,
+        _Code.DATA_LOSS: errors.PeerUnavailable,
+        _Code.NOT_FOUND: errors.PeerRefused,
+        _Code.ALREADY_EXISTS: errors.PeerRefused,
+        _Code.INVALID_ARGUMENT: errors.PeerRefused,
+        _Code.FAILED_PRECONDITION: errors.PeerRefused,
+        _Code.OUT_OF_RANGE: errors.PeerRefused,
+        _Code.PERMISSION_DENIED: errors.PeerRefused,
+        _Code.UNAUTHENTICATED: errors.PeerRefused,
+        _Code.UNIMPLEMENTED: errors.PeerRefused,
+    }
+)
+"""What a status means to the node that asked."""
+
+STATUS: Mapping[type[errors.CCNError], Any] = MappingProxyType(
+    {
+        errors.CCNError: _Code.INTERNAL,
+        errors.InputInvalid: _Code.INVALID_ARGUMENT,
+        errors.NotFound: _Code.NOT_FOUND,
+        errors.Conflict: _Code.ABORTED,
+        errors.Unavailable: _Code.UNAVAILABLE,
+        errors.Overloaded: _Code.RESOURCE_EXHAUSTED,
+        errors.OutcomeUnknown: _Code.UNKNOWN,
+        errors.PeerRefused: _Code.PERMISSION_DENIED,
+    }
+)
+"""How the door answers with one of our errors; the nearest ancestor counts."""
+
+TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
+    {
+        kind.__name__: kind
+        for kind in (
+            errors.InputInvalid,
+            errors.IdempotencyConflict,
+            errors.NotFound,
+            errors.Conflict,
+            errors.SequenceConflict,
+            errors.StaleHost,
+            errors.TurnRunning,
+            errors.TransitionRefused,
+            errors.DatabaseUnavailable,
+            errors.DatabaseFull,
+            errors.Overloaded,
+            errors.ShuttingDown,
+            errors.OutcomeUnknown,
+        )
+    }
+)
+"""What a host may say about a forwarded request, by the name in the trailing metadata."""
+
+NAME = "ccn-error"
+
+
+def status(error: type[errors.CCNError]) -> Any:
+    """The gRPC status of one of our errors."""
+    return next(
+        STATUS[kind] for kind in error.__mro__ if issubclass(kind, errors.CCNError) and kind in STATUS
+    )
+
+
+@contextlib.contextmanager
+def translated(node: NodeId) -> Iterator[None]:
+    """Turn what gRPC raises about a call to `node` into the error tree."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as failed:
+        raise MEANING[failed.code()](_words(node, failed)) from failed
+    except (grpc.aio.BaseError, asyncio.InvalidStateError) as closed:
+        raise errors.PeerUnavailable(f"{node}: the connection is closed") from closed
+    except asyncio.CancelledError as ended:
+        # A channel that closes under a call cancels it, which looks like somebody cancelling this task.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise errors.PeerUnavailable(f"{node}: the connection was closed during a call") from ended
+
+
+@contextlib.contextmanager
+def forwarded(node: NodeId) -> Iterator[None]:
+    """The same for a request that was handed over: if its host did not say how it ended, nobody knows."""
+    try:
+        with translated(node):
+            yield
+    except (errors.PeerUnavailable, errors.PeerRefused) as failed:
+        cause = failed.__cause__
+        told = _told(cause) if isinstance(cause, grpc.aio.AioRpcError) else None
+        if told is not None:
+            raise told from cause
+        if isinstance(failed, errors.PeerRefused):
+            raise
+        raise errors.OutcomeUnknown(str(failed)) from cause
+
+
+@contextlib.contextmanager
+def readable(node: NodeId) -> Iterator[None]:
+    """What cannot be read of an answer is the other node's fault, not that of whoever asked."""
+    try:
+        yield
+    except errors.InputInvalid as strange:
+        raise errors.PeerRefused(f"{node} answered what cannot be read: {strange}") from strange
+
+
+def _told(failed: Any) -> errors.CCNError | None:
+    named = dict(failed.trailing_metadata() or ()).get(NAME)
+    kind = TRAVELS.get(named) if isinstance(named, str) else None
+    return kind(failed.details() or "") if kind else None
+
+
+def _words(node: NodeId, failed: Any) -> str:
+    return f"{node}: {failed.details() or failed.code().name.lower().replace('_', ' ')}"

@@ -1,0 +1,54 @@
+"""The calls of the peer API as both ends know them: the path, what goes in, what comes out.
+
+Messages pass gRPC as bytes and are read by `wire`: so a proposal for many peers is written once, its size
+is known before it is read, and bytes that are no message are refused with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ccn.core import note
+from ccn.core.ballot import Proposal, Vote
+from ccn.core.refusal import Refusal
+from ccn.core.report import Report
+from ccn.core.signed import Signed
+from ccn.pb import peer_pb2 as pb
+from ccn.peers import wire
+from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["Peer"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Q, A]):
+    """One call; `at_once` is how many of them one peer may have under way at a node."""
+
+    name: str
+    asked: wire.Kind[Q]
+    answered: wire.Kind[A]
+    at_once: int
+    streams: bool = False
+
+    @property
+    def path(self) -> str:
+        """As gRPC spells it."""
+        return f"/{SERVICE}/{self.name}"
+
+
+HELLO: Method[Hello, Who] = Method("Hello", wire.HELLO, wire.WHO, 4)
+STAY: Method[Hello, Who] = Method("Stay", wire.HELLO, wire.WHO, 4, streams=True)
+REPORT: Method[Ask, Signed[Report] | Refusal] = Method("Report", wire.ASK, wire.REPORT, 2)
+PROPOSE: Method[Signed[Proposal], Signed[Vote] | Refusal] = Method("Propose", wire.PROPOSAL, wire.VOTE, 2)
+DECIDE: Method[Decision, note.Signature | Refusal] = Method("Decide", wire.DECISION, wire.COSIGNATURE, 2)
+BLOCKS: Method[Missing, Page] = Method("Blocks", wire.MISSING, wire.PAGE, 2)
+FORWARD: Method[Forwarded, bytes] = Method("Forward", wire.FORWARDED, wire.FRAME, 256, streams=True)
+
+ASKED_LIMIT = max(method.asked.limit for method in (HELLO, STAY, REPORT, PROPOSE, DECIDE, BLOCKS, FORWARD))
+ANSWERED_LIMIT = max(
+    method.answered.limit for method in (HELLO, STAY, REPORT, PROPOSE, DECIDE, BLOCKS, FORWARD)
+)

@@ -1,0 +1,172 @@
+"""One other node as this one reaches it: a channel, and the calls that can be made over it.
+
+Separate from the client, which knows all of them. Every call has a deadline. What comes back is a value
+that speaks for the node that was asked, or an error that says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, TypeVar
+
+import grpc  # type: ignore[import-untyped]
+import grpc.aio  # type: ignore[import-untyped]
+
+from ccn import errors
+from ccn.core import note
+from ccn.core.ballot import Vote
+from ccn.core.ids import NodeId
+from ccn.core.refusal import Refusal
+from ccn.core.report import Report
+from ccn.core.signed import Signed
+from ccn.peers import failure, identity, methods
+from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
+from ccn.peers.identity import Identity
+from ccn.peers.methods import Method
+
+CONNECT_S = 2.0
+KEEPALIVE_MS = 2_000
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+S = TypeVar("S", Who, Report, Vote)
+
+# Reconnecting is bounded: gRPC's own back-off grows to two minutes, a node is back in a second. Proxies and
+# service configurations found in the environment or in DNS must not change whom we talk to; whether
+# something is asked again is for the caller to decide. Silence without any call is noticed by keepalive.
+_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", methods.ANSWERED_LIMIT),
+)
+
+
+class Peer:
+    """A node, where it listens, and the connection to it, which comes back by itself."""
+
+    def __init__(self, node: NodeId, address: str, own: NodeId, shown: Identity | None) -> None:
+        self.node = node
+        self.address = address
+        self.closed = False
+        self._own = own
+        self._channel: Any = _channel(node, address, shown)
+
+    async def hello(self, within_s: float) -> Who:
+        """Who listens at the address."""
+        return self._speaks(await self._call(methods.HELLO, Hello(self._own), within_s))
+
+    async def report(self, ask: Ask, within_s: float) -> Signed[Report] | Refusal:
+        """Its part of a round."""
+        answer = await self._call(methods.REPORT, ask, within_s)
+        if isinstance(answer, Signed):
+            self._speaks(answer.statement)
+        return answer
+
+    async def propose(self, proposal: bytes, within_s: float) -> Signed[Vote] | Refusal:
+        """Its vote for a proposal, which the client has encoded once for all."""
+        answer = await self._ask(methods.PROPOSE, proposal, within_s)
+        if isinstance(answer, Signed):
+            self._speaks(answer.statement)
+        return answer
+
+    async def decide(self, decision: Decision, within_s: float) -> note.Signature | Refusal:
+        """Its cosignature, once it has read the block back."""
+        return await self._call(methods.DECIDE, decision, within_s)
+
+    async def blocks(self, first: int, within_s: float) -> Page:
+        """A page of the blocks from this height on."""
+        page = await self._call(methods.BLOCKS, Missing(self._own, first), within_s)
+        if page.blocks and page.blocks[0].header.height != first:
+            raise errors.PeerRefused(f"{self.node} was asked for block {first} and shows another")
+        return page
+
+    async def forward(self, request: Forwarded, within_s: float) -> AsyncGenerator[bytes]:
+        """The frames of the host's answer. `OutcomeUnknown` if they end before the host says so."""
+        method = methods.FORWARD
+        data = method.asked.encode(request)
+        await self._connected(min(CONNECT_S, within_s))
+        call = self._stream(method, data, within_s)
+        try:
+            with failure.forwarded(self.node):
+                async for frame in call:
+                    with failure.readable(self.node):
+                        body = method.answered.decode(frame)
+                    yield body
+        finally:
+            call.cancel()
+
+    async def stay(self) -> AsyncGenerator[Who]:
+        """Who is there, as soon as it is; the generator goes on until the connection breaks.
+
+        The only call without a deadline: gRPC's keepalive watches over it.
+        """
+        call = self._stream(methods.STAY, methods.STAY.asked.encode(Hello(self._own)), None)
+        try:
+            with failure.translated(self.node):
+                async for frame in call:
+                    with failure.readable(self.node):
+                        who = self._speaks(methods.STAY.answered.decode(frame))
+                    yield who
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """End the connection, and the calls that use it."""
+        self.closed = True
+        await self._channel.close()
+
+    async def _call(self, method: Method[Q, A], asked: Q, within_s: float) -> A:
+        return await self._ask(method, method.asked.encode(asked), within_s)
+
+    async def _ask(self, method: Method[Q, A], data: bytes, within_s: float) -> A:
+        call = self._channel.unary_unary(method.path)
+        with failure.translated(self.node):
+            answer: bytes = await call(data, timeout=within_s)
+        with failure.readable(self.node):
+            return method.answered.decode(answer)
+
+    def _stream(self, method: Method[Q, A], data: bytes, within_s: float | None) -> Any:
+        return self._channel.unary_stream(method.path)(data, timeout=within_s)
+
+    async def _connected(self, within_s: float) -> None:
+        """Wait for the connection: a request that never left was certainly not executed."""
+        with failure.translated(self.node):
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._ready()
+            except TimeoutError:
+                raise errors.PeerUnavailable(f"{self.node}: no connection to {self.address}") from None
+
+    async def _ready(self) -> None:
+        while (state := self._channel.get_state(try_to_connect=True)) != grpc.ChannelConnectivity.READY:
+            if state == grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise errors.PeerUnavailable(f"{self.node}: no connection to {self.address}")
+            await self._channel.wait_for_state_change(state)
+
+    def _speaks(self, answer: S) -> S:
+        if answer.node != self.node:
+            raise errors.PeerRefused(f"{answer.node} answers at {self.address}, not {self.node}")
+        return answer
+
+
+def _channel(node: NodeId, address: str, shown: Identity | None) -> Any:
+    if "://" in address or ":" not in address:
+        raise errors.SettingsInvalid(
+            f"the address {address!r} of {node} must be host:port, without a scheme"
+        )
+    if shown is not None:
+        options = (*_OPTIONS, ("grpc.ssl_target_name_override", identity.server_name(node)))
+        credentials = grpc.ssl_channel_credentials(shown.ca, shown.key, shown.certificate)
+        return grpc.aio.secure_channel(address, credentials, options=options)
+    if not identity.loopback(address):
+        raise errors.SettingsInvalid(f"{node} is at {address}: beyond this machine nodes need certificates")
+    return grpc.aio.insecure_channel(address, options=_OPTIONS)
