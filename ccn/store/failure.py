@@ -59,7 +59,6 @@ _DEFECTS = (
     "FDWError",
     "PLPGSQLError",
     "InternalServerError",
-    "InternalClientError",
     "InterfaceWarning",
     "UnsupportedClientFeatureError",
     "UnsupportedServerFeatureError",
@@ -89,6 +88,8 @@ TABLE: dict[type[BaseException], type[errors.CCNError]] = {
     pg.TransactionResolutionUnknownError: errors.OutcomeUnknown,
     pg.ReadOnlySQLTransactionError: errors.DatabaseUnavailable,  # a standby, until it is promoted
     pg.IdleInTransactionSessionTimeoutError: errors.DatabaseUnavailable,
+    # asyncpg lost track of what a dying connection said last: only a new one helps.
+    pg.InternalClientError: errors.DatabaseUnavailable,
     pg.InterfaceError: errors.DatabaseUnavailable,  # asyncpg's word for a closed connection or pool
     OSError: errors.DatabaseUnavailable,
     TimeoutError: errors.DatabaseUnavailable,

@@ -98,7 +98,7 @@ async def test_a_heartbeat_tells_whose_host_is_silent(store: Store, start_writer
         theirs = await store.host(await store.conversation(), other)
         ended = await store.host(await store.conversation(), other)
         await other.submit(Change(ended, Status.FAILED, "died"))
-    assert [each.id for each in await instances.alive(store.pool)] == [mine.id, theirs.id]
+    assert {each.id for each in await instances.alive(store.pool)} == {mine.id, theirs.id}
     assert [each.id for each in await instances.alive(store.pool, host=NodeId("node-2"))] == [theirs.id]
     later = store.clock.forward(seconds=10)
     assert await instances.silent(store.pool, mine.heartbeat_at) == []

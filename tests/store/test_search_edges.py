@@ -22,37 +22,37 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-async def test_the_message_that_says_more_of_it_comes_first(store: Store, indexed: bool) -> None:
-    here = await store.conversation()
-    await store.say(
+async def test_the_message_that_says_more_of_it_comes_first(shared: Store, indexed: bool) -> None:
+    here = await shared.conversation()
+    await shared.say(
         here,
         "A boat was mentioned once among very many other things on that long evening at the coast.",
         "The boat, the red boat, our boat.",
         "Nothing of the kind.",
     )
     if indexed:
-        await search.index(store.pool)
-    found = await search.search(store.pool, "boat")
+        await search.index(shared.pool)
+    found = await search.search(shared.pool, "boat", conversation=here)
     assert [hit.seq for hit in found] == [2, 1]
     assert found[0].rank > found[1].rank
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-async def test_nobody_finds_the_words_of_others(store: Store, indexed: bool) -> None:
-    one, two = await store.user(), await store.user()
-    mine, also_mine = await store.conversation(one), await store.conversation(one)
-    theirs, nobodys = await store.conversation(two), await store.conversation()
+async def test_nobody_finds_the_words_of_others(shared: Store, indexed: bool) -> None:
+    one, two = await shared.user(), await shared.user()
+    mine, also_mine = await shared.conversation(one), await shared.conversation(one)
+    theirs, nobodys = await shared.conversation(two), await shared.conversation()
     for each in (mine, also_mine, theirs, nobodys):
-        await store.say(each, "a common gull")
+        await shared.say(each, "a common gull")
     if indexed:
-        await search.index(store.pool)
-    found = await search.search(store.pool, "gulls", owner=one)
+        await search.index(shared.pool)
+    found = await search.search(shared.pool, "gulls", owner=one)
     assert {hit.conversation for hit in found} == {mine, also_mine}
-    found = await search.search(store.pool, "gulls", owner=one, conversation=mine)
+    found = await search.search(shared.pool, "gulls", owner=one, conversation=mine)
     assert {hit.conversation for hit in found} == {mine}
-    assert await search.search(store.pool, "gulls", owner=one, conversation=theirs) == []
-    assert len(await search.search(store.pool, "gulls")) == 4
-    assert len(await search.search(store.pool, "gulls", limit=2)) == 2
+    assert await search.search(shared.pool, "gulls", owner=one, conversation=theirs) == []
+    assert len(await search.search(shared.pool, "gulls")) >= 4
+    assert len(await search.search(shared.pool, "gulls", limit=2)) == 2
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,15 @@ LARGE = {
 
 
 @pytest.mark.parametrize("content", LARGE.values(), ids=LARGE.keys())
-async def test_no_message_is_so_strange_that_it_stops_the_index(store: Store, content: str) -> None:
-    here = await store.conversation()
-    await store.say(here, content, "an ordinary word")
-    assert {hit.seq for hit in await search.search(store.pool, "ordinary")} == {2}
-    assert await search.index(store.pool) == 2
-    assert {hit.seq for hit in await search.search(store.pool, "ordinary")} == {2}
+async def test_no_message_is_so_strange_that_it_stops_the_index(shared: Store, content: str) -> None:
+    here = await shared.conversation()
+    await shared.say(here, content, "an ordinary word")
+    found = await search.search(shared.pool, "ordinary", conversation=here)
+    assert {hit.seq for hit in found} == {2}
+    assert await search.index(shared.pool) >= 2
+    assert await search.index(shared.pool) == 0
+    found = await search.search(shared.pool, "ordinary", conversation=here)
+    assert {hit.seq for hit in found} == {2}
 
 
 async def test_several_nodes_index_at_once_and_nothing_is_missed_or_made_twice(
