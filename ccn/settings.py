@@ -110,6 +110,49 @@ class Grpc(_Group):
     port: int = Field(default=7701, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
 
 
+class Peers(_Group):
+    """The door for the other nodes."""
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; beyond loopback only with certificates."
+    )
+    port: int = Field(default=7702, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+
+
+class Tls(_Group):
+    """The certificates by which nodes know each other; without them they stay on one machine."""
+
+    ca: Path | None = Field(
+        default=None, description="PEM file with the authority whose certificates count."
+    )
+    certificate: Path | None = Field(
+        default=None, description="PEM file with this node's certificate, for NODE.ccn.internal."
+    )
+    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
+
+
+class Cluster(_Group):
+    """What a cluster is founded with; afterwards only the record says what it is."""
+
+    size: int = Field(
+        default=3,
+        ge=1,
+        le=64,
+        description="How many nodes vote: as many must register before it is founded.",
+    )
+    origin: str = Field(
+        default="",
+        max_length=200,
+        description="The name of its record, a URL without scheme; made up at the founding if unset.",
+    )
+    faults: Literal["crash", "byzantine"] = Field(
+        default="crash", description="What nodes may do at worst; byzantine needs at least four."
+    )
+    scorer: str = Field(
+        default="tier-1/v1", min_length=1, description="The scorer whose vectors the nodes agree on."
+    )
+
+
 class Log(_Group):
     """What is written about what happens; never content, never secrets."""
 
@@ -163,6 +206,9 @@ class Settings(BaseSettings):
     node: Node = Node()
     http: Http = Http()
     grpc: Grpc = Grpc()
+    peers: Peers = Peers()
+    tls: Tls = Tls()
+    cluster: Cluster = Cluster()
     log: Log = Log()
     retention: Retention = Retention()
     pg: Pg = Pg()

@@ -12,7 +12,7 @@ import typer
 
 import ccn
 from ccn import errors
-from ccn.cli import migrate, node, settings, up
+from ccn.cli import keys, migrate, node, settings, up
 
 app = typer.Typer(
     name="ccn",
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.add_typer(node.app, name="node")
+app.add_typer(keys.app, name="keys")
 app.command("migrate")(migrate.migrate)
 app.command("settings")(settings.settings)
 

@@ -29,6 +29,8 @@ VIOLATIONS = {
     "pydantic-settings belongs to the settings": ("gateway/http/borrowed.py", "import pydantic_settings"),
     "prometheus_client belongs to metrics": ("gateway/http/borrowed.py", "import prometheus_client"),
     "typer and rich belong to the command line": ("node/borrowed.py", "import rich"),
+    "PyNaCl belongs to the node's keys": ("peers/borrowed.py", "import nacl.signing"),
+    "cryptography belongs to the certificates": ("node/borrowed.py", "from cryptography import x509"),
     "What only developers install stays out of ccn": ("embedded/borrowed.py", "import psutil"),
 }
 
