@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import gc
 import signal
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 import uvloop
@@ -20,11 +22,18 @@ import uvloop
 import ccn
 from ccn import errors, metrics, settings
 from ccn.core.ids import NodeId
+from ccn.etcd.members import Member
 from ccn.gateway import readiness
+from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import server as http_server
-from ccn.node import keeping
+from ccn.node import keeping, keys, signing, status
+from ccn.node.answering import Answering
+from ccn.node.membership import Membership
+from ccn.node.voting import Identity
+from ccn.peers import client as peers
+from ccn.peers import identity
 from ccn.store import migrate, pool
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
@@ -52,33 +61,66 @@ async def _run(chosen: settings.Settings) -> None:
         async with pool.open(chosen.database, chosen.node.id) as database:
             writer = Writer(chosen.database, NodeId(chosen.node.id), _now)
             async with together({"writer": writer.run()}, stop, chosen.node.shutdown_timeout_s):
-                await _serve(chosen, stop, database, writer)
+                async with _membership(chosen, database) as membership:
+                    await _serve(chosen, stop, database, writer, membership)
                 writer.stop()  # after the doors: what they accepted is still written
     _log.info("stopped")
 
 
-async def _serve(chosen: settings.Settings, stop: asyncio.Event, database: Pool, writer: Writer) -> None:
+@contextlib.asynccontextmanager
+async def _membership(chosen: settings.Settings, database: Pool) -> AsyncIterator[Membership | None]:
+    """This node's key, peers and place in the cluster; none without etcd, which is said aloud."""
+    if not chosen.etcd.endpoints or chosen.node.state_dir is None:
+        _log.warning("no part in rounds: CCN_ETCD_ENDPOINTS and CCN_NODE_STATE_DIR are not both set")
+        yield None
+        return
+    node, shown = NodeId(chosen.node.id), identity.read(chosen.tls)
+    await asyncio.to_thread(signing.prepare, chosen.node.state_dir)
+    with signing.opened(chosen.node.state_dir) as right:
+        async with peers.opened(node, shown) as client:
+            here = Identity(node, right.key.public, right.key.sign, keys.check)
+            yield Membership(here, right.memory, database, client, chosen.etcd, chosen.cluster, _now_us)
+
+
+async def _serve(
+    chosen: settings.Settings,
+    stop: asyncio.Event,
+    database: Pool,
+    writer: Writer,
+    membership: Membership | None,
+) -> None:
     ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")})
     grace_s = chosen.node.shutdown_timeout_s
     rpc = grpc_server.Server(ready)
     with contextlib.closing(http_server.listen(chosen.http)) as listening:
         grpc_port = rpc.listen(chosen.grpc)
-        async with together(
-            {
-                "http": http_server.serve(http_app.create(chosen.node.id, ready), listening, stop, grace_s),
-                "grpc": rpc.serve(stop, grace_s),
-                "readiness": ready.watch(),
-                "keeping": keeping.keep(database, writer, chosen.retention, _now, stop),
-            },
-            stop,
-            grace_s + _MARGIN_S,
-        ):
-            host, port = listening.getsockname()[:2]
+        host, port = listening.getsockname()[:2]
+        tell = partial(status.tell, membership) if membership is not None else None
+        app = http_app.create(chosen.node.id, ready, tell)
+        parts = {
+            "http": http_server.serve(app, listening, stop, grace_s),
+            "grpc": rpc.serve(stop, grace_s),
+            "readiness": ready.watch(),
+            "keeping": keeping.keep(database, writer, chosen.retention, _now, stop),
+        }
+        if membership is not None:
+            parts |= _parts_in_rounds(chosen, membership, f"http://{host}:{port}", stop, grace_s)
+        async with together(parts, stop, grace_s + _MARGIN_S):
             _log.info("listening", http=f"http://{host}:{port}", grpc=f"{chosen.grpc.host}:{grpc_port}")
             _settle()
             await stop.wait()
             _log.info("stopping")
             ready.stop()
+
+
+def _parts_in_rounds(
+    chosen: settings.Settings, membership: Membership, http: str, stop: asyncio.Event, grace_s: float
+) -> dict[str, Coroutine[None, None, None]]:
+    door = peer_door.Server(Answering(membership), identity.read(chosen.tls))
+    port = door.listen(chosen.peers)
+    node, public = membership.identity.node, membership.identity.public
+    here = Member(node, http, f"{chosen.peers.host}:{port}", public)
+    return {"peers": door.serve(stop, grace_s), "membership": membership.take_part(here, stop)}
 
 
 @contextlib.asynccontextmanager
@@ -114,6 +156,10 @@ def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 def _settle() -> None:

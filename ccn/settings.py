@@ -138,13 +138,15 @@ class Cluster(_Group):
         default=3,
         ge=1,
         le=64,
-        description="How many nodes vote: as many must register before it is founded.",
+        description="How many nodes vote; as many must be there at the founding.",
     )
     origin: str = Field(
         default="",
         max_length=200,
         description="The name of its record, a URL without scheme; made up at the founding if unset.",
     )
+    interval_s: Seconds = Field(default=10.0, description="How often a round is held.")
+    limit_s: Seconds = Field(default=5.0, description="How long a round may take.")
     faults: Literal["crash", "byzantine"] = Field(
         default="crash", description="What nodes may do at worst; byzantine needs at least four."
     )

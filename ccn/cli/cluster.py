@@ -156,12 +156,13 @@ class Cluster:
     def _wanted(
         self, where: place.Place, doors: Sequence[ports.Doors], database: Postgres, coordination: Etcd
     ) -> list[nodes.Node]:
+        cluster = {
+            "CCN_DATABASE_URL": database.url,
+            "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
+            "CCN_CLUSTER_SIZE": str(self._wish.nodes),
+        }
         return [
-            nodes.Node(
-                name,
-                each,
-                nodes.environment(name, each, database.url, coordination.endpoints, where.state(name)),
-            )
+            nodes.Node(name, each, nodes.environment(name, each, where.state(name), cluster))
             for name, each in zip(_names(self._wish.nodes), doors, strict=True)
         ]
 

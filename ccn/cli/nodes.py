@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,9 +149,9 @@ async def _asked(port: int) -> bytes:
 
 
 def environment(
-    node_id: str, doors: ports.Doors, database_url: str, etcd_endpoints: Sequence[str], state: Path
+    node_id: str, doors: ports.Doors, state: Path, cluster: Mapping[str, str]
 ) -> dict[str, str]:
-    """The settings of one node, over those that the user set for all."""
+    """The settings of one node, over those that the user set for all; `cluster` is the same for each."""
     return settings.environment(
         {
             "CCN_NODE_ID": node_id,
@@ -160,8 +160,9 @@ def environment(
             "CCN_HTTP_PORT": str(doors.http),
             "CCN_GRPC_HOST": ports.HOST,
             "CCN_GRPC_PORT": str(doors.grpc),
-            "CCN_DATABASE_URL": database_url,
-            "CCN_ETCD_ENDPOINTS": ",".join(etcd_endpoints),
+            "CCN_PEERS_HOST": ports.HOST,
+            "CCN_PEERS_PORT": "0",
             "CCN_LOG_FORMAT": "json",
+            **cluster,
         }
     )

@@ -7,6 +7,7 @@ the life of a database; afterwards the list changes only by blocks that a quorum
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -31,6 +32,7 @@ async def found(
     known = await rounds.tip(pool, 0)
     if known is not None:
         return known
+    origin = origin or f"ccn.local/{secrets.token_hex(8)}"
     validators = sorted(Validator(member.node, member.public_key) for member in members)
     genesis = block.genesis(origin, Rules(tuple(validators), parameters))
     term = await terms.take_over(pool, node, 1.0)

@@ -23,7 +23,8 @@ from ccn.core.intake import Refused
 from ccn.core.refusal import Refusal
 from ccn.core.report import Report
 from ccn.core.signed import Signed
-from ccn.node.voting import Ask, Identity, Voting
+from ccn.node.voting import Identity, Voting
+from ccn.peers.exchange import Ask
 from ccn.store import rounds
 from ccn.store.pool import Pool
 
@@ -44,7 +45,7 @@ class Peers(Protocol):
     ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
         """What each says to a proposal."""
 
-    async def decided(self, height: int, within_s: float) -> None:
+    async def decided(self, tip: Tip, within_s: float) -> None:
         """Tell them that a block is committed; who misses it reads it before the next round."""
 
 
@@ -96,7 +97,9 @@ async def hold(leading: Leading) -> Sealed | Failed:
 
 
 async def _propose(leading: Leading, tip: Tip, within_s: float) -> Sealed | Failed:
-    asked = await leading.peers.reports(Ask(tip.height + 1, leading.term, tip.hash), within_s)
+    asked = await leading.peers.reports(
+        Ask(leading.identity.node, tip.height + 1, leading.term, tip.hash), within_s
+    )
     reports, silent = _answers(asked)
     leader = Leader(leading.identity.node, tip, leading.term, leading.voting.wanted)
     match ballot.propose(reports, leader, leading.now_us(), leading.identity.check):
@@ -120,8 +123,9 @@ async def _vote(
             return Failed(header.height, f"{found} votes, {needed} are needed", silent | against)
         case Certificate() as certificate:
             await _commit(leading.pool, tip, draft, certificate)
-            await leading.peers.decided(header.height, within_s)
-            return _told(await leading.voting.decided(), draft, certificate, silent | against)
+            after = await leading.voting.decided()
+            await leading.peers.decided(after, within_s)
+            return _told(after, draft, certificate, silent | against)
         case never:
             assert_never(never)
 

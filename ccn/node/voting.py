@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from ccn import errors
-from ccn.core import ballot, checkpoint, readback, signed, signer
+from ccn.core import ballot, checkpoint, note, readback, signed, signer
 from ccn.core.ballot import Proposal, Vote, Voter
 from ccn.core.block import Tip
 from ccn.core.ids import NodeId
@@ -25,6 +25,7 @@ from ccn.core.roster import Roster
 from ccn.core.rules import Rules
 from ccn.core.signed import Check, Sign, Signed
 from ccn.core.signer import SignerState
+from ccn.peers.exchange import Ask
 from ccn.store import ledger, rounds, terms
 from ccn.store.pool import Pool
 
@@ -53,15 +54,6 @@ class Identity:
     check: Check
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A leader's question: your report for this height and term, on top of this block."""
-
-    height: int
-    term: int
-    previous: bytes
-
-
 class Voting:
     """One node's part in the rounds, whoever leads them."""
 
@@ -77,6 +69,8 @@ class Voting:
         self.tip = tip
         self.wanted: Rules = tip.rules
         """The rules this node would like; an operator changes them on every node."""
+        self.cosignature: note.Signature | None = None
+        """This node's line under the checkpoint of its tip, once it has cosigned one since it started."""
         self.stopped: Refusal | None = None
         """Why this node signs nothing any more: what it is shown contradicts what it has signed."""
         self._identity, self._pool, self._disk = identity, pool, disk
@@ -161,6 +155,7 @@ class Voting:
             at_s, head = self._now_us() // 1_000_000, confirmed.checkpoint()
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
             await ledger.cosign(self._pool, confirmed, line)
+            self.cosignature = line
 
     async def _still_there(self) -> None:
         """The block this node stands on must be the one the database shows at that height."""

@@ -68,11 +68,10 @@ class Client:
     async def know(self, addresses: Mapping[NodeId, str]) -> None:
         """These are the other nodes, and nobody else; connections that still fit are kept."""
         wanted = {node: address for node, address in addresses.items() if node != self._own}
-        gone = [peer for peer in self._peers.values() if wanted.get(peer.node) != peer.address]
-        for peer in gone:
-            del self._peers[peer.node]
-        for node in wanted.keys() - self._peers.keys():
-            self._peers[node] = Peer(node, wanted[node], self._own, self._shown)
+        kept = {node: peer for node, peer in self._peers.items() if wanted.get(node) == peer.address}
+        new = {node: self._reach(node, wanted[node]) for node in wanted.keys() - kept.keys()}
+        gone = [peer for node, peer in self._peers.items() if node not in kept]
+        self._peers = kept | new
         self._changed.set()
         self._changed = asyncio.Event()
         await asyncio.gather(*(peer.close() for peer in gone))
@@ -108,6 +107,9 @@ class Client:
     async def decide(self, decision: Decision, within_s: float) -> Answers[note.Signature | Refusal]:
         """Everybody's cosignature."""
         return await self._all(lambda peer: peer.decide(decision, within_s), within_s)
+
+    def _reach(self, node: NodeId, address: str) -> Peer:
+        return Peer(node, address, self._own, self._shown)
 
     async def _all(self, call: Callable[[Peer], Awaitable[A]], within_s: float) -> Answers[A]:
         peers = self.peers

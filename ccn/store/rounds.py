@@ -149,11 +149,13 @@ async def reports(pool: Pool, block_height: int) -> list[Signed[Report]]:
     return [_restored(row, head, rosters) for row in await pool.rows(_SHOWN_REPORTS, block_height)]
 
 
-async def log(pool: Pool, *, before: int | None = None, limit: int = 50) -> list[Entry]:
-    """The newest entries of the consensus log, newest first."""
+async def log(
+    pool: Pool, *, command: str | None = None, before: int | None = None, limit: int = 50
+) -> list[Entry]:
+    """The newest entries of the consensus log, of one command or of all, newest first."""
     return [
         Entry(row["log_index"], row["term"], row["command_type"], row["data"], row["committed"], row["at"])
-        for row in await pool.rows(_ENTRIES, before, limit)
+        for row in await pool.rows(_ENTRIES, before, limit, command)
     ]
 
 
@@ -314,5 +316,6 @@ _SHOWN_REPORTS = """
 """
 _ENTRIES = """
     SELECT log_index, term, command_type, data, committed, at FROM consensus_log
-    WHERE $1::bigint IS NULL OR log_index < $1 ORDER BY log_index DESC LIMIT $2
+    WHERE ($1::bigint IS NULL OR log_index < $1) AND ($3::text IS NULL OR command_type = $3)
+    ORDER BY log_index DESC LIMIT $2
 """

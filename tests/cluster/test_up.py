@@ -177,7 +177,7 @@ def test_a_node_that_is_killed_comes_back_on_its_ports(shared: tuple[Up, dict[st
     listening = {
         each.laddr.port for each in psutil.Process(pid).net_connections() if each.status == "LISTEN"
     }
-    assert listening == {int(second[door].rsplit(":", 1)[1]) for door in ("http", "grpc")}
+    assert listening >= {int(second[door].rsplit(":", 1)[1]) for door in ("http", "grpc")}
     assert record.stat().st_mode & 0o777 == 0o600
     said = running.errors()
     assert re.search(r"^node-2 +\d\d:\d\d:\d\d error +died after .* killed by SIGKILL$", said, re.MULTILINE)

@@ -27,7 +27,8 @@ from ccn.core.signer import SignerState
 from ccn.node import rounds as story
 from ccn.node import voting
 from ccn.node.rounds import Failed, Leading, Sealed
-from ccn.node.voting import Ask, Identity, Voting
+from ccn.node.voting import Identity, Voting
+from ccn.peers.exchange import Ask
 from ccn.store import characters, conversations, instances, ledger, pool, rounds, terms, vectors
 from ccn.store.conversations import Append
 from ccn.store.pool import Pool
@@ -63,7 +64,7 @@ class Neighbours:
     ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
         return {n: "away" if n in self.away else await v.judge(proposed) for n, v in self.votings.items()}
 
-    async def decided(self, height: int, within_s: float) -> None:
+    async def decided(self, tip: Tip, within_s: float) -> None:
         for node, each in self.votings.items():
             if node not in self.away:
                 await each.decided()

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 import ccn
 from ccn.gateway import readiness
-from ccn.gateway.http import measured, problems, system
+from ccn.gateway.http import cluster, measured, problems, system
 
 DESCRIPTION = (
     "Keeps one character alive across many Claude instances, and a record of it that anybody can verify. "
@@ -19,7 +19,7 @@ DESCRIPTION = (
 )
 
 
-def create(node: str, ready: readiness.Readiness) -> FastAPI:
+def create(node: str, ready: readiness.Readiness, tell: cluster.Tell | None = None) -> FastAPI:
     """The application of one node."""
     app = _Application(
         title="CCN",
@@ -31,6 +31,7 @@ def create(node: str, ready: readiness.Readiness) -> FastAPI:
     )
     problems.install(app)
     app.include_router(system.routes(app, node, ready))
+    app.include_router(cluster.routes(tell))
     app.add_middleware(measured.Measured)
     return app
 

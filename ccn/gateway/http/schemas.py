@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,6 +45,39 @@ class Pointer(_Model):
     node: str
     version: str
     links: dict[str, str]
+
+
+class Seat(_Model):
+    """One node of the cluster."""
+
+    node: str
+    votes: bool = Field(description="Whether it is a validator.")
+    here: bool = Field(description="Whether it is registered now.")
+    address: str = Field(description="Its HTTP door; empty while it is away.")
+
+
+class Round(_Model):
+    """The newest round in the log."""
+
+    height: int | None
+    committed: bool
+    reason: str = Field(description="Why it failed; empty if it committed.")
+    at: datetime
+
+
+class Status(_Model):
+    """The cluster as one node sees it."""
+
+    node: str = Field(description="The node that answers.")
+    nodes: tuple[Seat, ...]
+    leader: str | None
+    term: int
+    height: int | None = Field(description="The newest block; none before the founding.")
+    last_round: Round | None
+    quorum: int | None = Field(description="How many validators must agree.")
+    unsealed: int = Field(description="Leaves that wait for a block.")
+    database_mode: str = Field(description="plain, apache or tsl.")
+    stopped: str = Field(description="Why the node that answers signs nothing any more; empty if it does.")
 
 
 class Fault(_Model):

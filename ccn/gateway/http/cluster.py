@@ -1,0 +1,28 @@
+"""How the cluster is, for whoever operates it: no secrets, no content, nobody's name but the nodes'."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+
+from fastapi import APIRouter
+
+from ccn import errors
+from ccn.gateway.http import schemas
+from ccn.node.status import Status
+
+Tell = Callable[[], Awaitable[Status]]
+
+
+def routes(tell: Tell | None) -> APIRouter:
+    """The one page that says who is here, who leads, and what the last round came to."""
+    router = APIRouter(tags=["cluster"])
+
+    @router.get("/status")
+    async def status() -> schemas.Status:
+        """Nodes, leader, term, height, the last round, and what waits to be sealed."""
+        if tell is None:
+            raise errors.Unavailable("this node takes no part in rounds")
+        return schemas.Status.model_validate(asdict(await tell()))
+
+    return router

@@ -1,0 +1,177 @@
+"""A node's place in the cluster: be seen, find or found the chain, vote, and stand for election.
+
+    registered ──> founded ──> voting ──> campaigning ──> leading
+         └── over and over, whatever etcd does: losing it ends a session, not the node
+
+Serving does not wait for any of this. A node that cannot reach etcd still answers what leaders ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ccn import errors
+from ccn.core import quorum, roster
+from ccn.core.block import Tip
+from ccn.core.ids import CharacterId, NodeId
+from ccn.core.roster import Roster, Row
+from ccn.core.rules import Parameters
+from ccn.core.signer import SignerState
+from ccn.etcd import client, election, members, session
+from ccn.etcd.members import Member
+from ccn.etcd.session import Session
+from ccn.node import founding, leadership, voting
+from ccn.node.asking import Everybody
+from ccn.node.leadership import Bell, Candidate
+from ccn.node.voting import Disk, Identity, Voting
+from ccn.peers.client import Client
+from ccn.store import rounds, vectors
+from ccn.store.pool import Pool
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_S = 0.5
+"""Pause before the next session after one was lost."""
+
+
+@dataclass(slots=True)
+class Membership:
+    """One node's part in its cluster."""
+
+    identity: Identity
+    memory: Callable[[SignerState], Disk]
+    """What this node last signed; a new node begins with the state it is given."""
+    pool: Pool
+    peers: Client
+    etcd: settings.Etcd
+    cluster: settings.Cluster
+    now_us: Callable[[], int]
+    bell: Bell = field(default_factory=Bell)
+    voting: Voting | None = None
+    seen: dict[NodeId, str] = field(default_factory=dict)
+    """The nodes that are here, by name, and where their doors for clients are."""
+
+    async def take_part(self, here: Member, stop: asyncio.Event) -> None:
+        """Until told to stop; what ends a session is logged and the next one is opened."""
+        stopping = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            try:
+                await _until(stopping, self._session(here))
+            except* errors.CCNError as ended:
+                reasons = sorted({str(each) or type(each).__name__ for each in _leaves(ended)})
+                log.warning("out of the cluster for now", reason="; ".join(reasons))
+            await asyncio.wait({stopping}, timeout=_AGAIN_S)
+
+    async def _session(self, here: Member) -> None:
+        async with (
+            client.opened(self.etcd.endpoints) as etcd,
+            session.opened(
+                etcd, ttl_s=self.etcd.lease_ttl_s, keepalive_s=0.3 * self.etcd.lease_ttl_s
+            ) as held,
+        ):
+            await members.register(held, here)
+            await held.during(self._during(etcd, held))
+
+    async def _during(self, etcd: client.Client, held: Session) -> None:
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._know(etcd), name="peers")
+            if self.voting is None:
+                self.voting = await self._vote_from(await self._chain(etcd, held))
+            parts.create_task(self._follow(self.voting), name="follow")
+            parts.create_task(self._stand(self.voting, held), name="election")
+
+    async def _know(self, etcd: client.Client) -> None:
+        async with contextlib.aclosing(members.watch(etcd)) as seen:
+            async for present in seen:
+                self.seen = {each.node: each.http for each in present}
+                await self.peers.know({each.node: each.grpc for each in present})
+
+    async def _chain(self, etcd: client.Client, held: Session) -> Tip:
+        """The founding of the chain: known, or made by whoever is elected first, or waited for."""
+        known = await rounds.tip(self.pool, 0)
+        if known is not None:
+            return known
+        waiting = asyncio.create_task(founding.founded(self.pool))
+        making = asyncio.create_task(self._found(etcd, held))
+        try:
+            done, _ = await asyncio.wait({waiting, making}, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            for task in (waiting, making):
+                task.cancel()
+            await asyncio.gather(waiting, making, return_exceptions=True)
+
+    async def _found(self, etcd: client.Client, held: Session) -> Tip:
+        elected = await election.campaign(held, self.identity.node)
+        try:
+            present = await founding.gathered(lambda: members.present(etcd), self.cluster.size)
+            chosen = self.cluster
+            parameters = Parameters(
+                chosen.scorer,
+                quorum.Faults(chosen.faults),
+                interval_ms=round(1000 * chosen.interval_s),
+                limit_ms=round(1000 * chosen.limit_s),
+            )
+            return await founding.found(self.pool, self.identity.node, present, chosen.origin, parameters)
+        finally:
+            await election.resign(elected)
+
+    async def _vote_from(self, genesis: Tip) -> Voting:
+        disk = await asyncio.to_thread(self.memory, SignerState(0, genesis.hash))
+        tip = await voting.standing(self.pool, disk, genesis, self.identity.check)
+        return Voting(self.identity, self.pool, disk, tip, self._rosters, self.now_us)
+
+    async def _follow(self, standing: Voting) -> None:
+        """See blocks that nobody told this node about."""
+        while True:
+            with contextlib.suppress(errors.Unavailable):
+                await standing.decided()
+            await asyncio.sleep(standing.tip.rules.parameters.interval_ms / 2000)
+
+    async def _stand(self, standing: Voting, held: Session) -> None:
+        everybody = Everybody(self.identity.node, standing, self.peers)
+        candidate = Candidate(self.identity, standing, everybody, self.pool, self.now_us, self.bell)
+        await self._entitled(standing)
+        await leadership.lead(candidate, held)
+
+    async def _entitled(self, standing: Voting) -> None:
+        """Who may not vote, or does not sign any more, does not lead."""
+        while True:
+            if standing.tip.rules.key(self.identity.node) is not None and standing.stopped is None:
+                return
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _rosters(self) -> Sequence[Roster]:
+        by_character: dict[CharacterId, list[Row]] = {}
+        for character, row in await vectors.of_host(self.pool, self.identity.node):
+            by_character.setdefault(character, []).append(row)
+        return [roster.pack(character, rows) for character, rows in by_character.items()]
+
+
+async def _until(stopping: asyncio.Task[object], work: Coroutine[object, object, None]) -> None:
+    """Run until it ends or the node is told to stop, whichever comes first."""
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+def _leaves(group: BaseExceptionGroup[errors.CCNError]) -> Iterator[errors.CCNError]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each

@@ -1,0 +1,78 @@
+"""How the cluster is, as one node sees it: for operators, who want one page before they act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn.core.ids import NodeId
+from ccn.node.membership import Membership
+from ccn.store import ledger, rounds, terms
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One node: whether it votes, and whether it is here."""
+
+    node: NodeId
+    votes: bool
+    here: bool
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The newest round in the log."""
+
+    height: int | None
+    committed: bool
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One node's view of its cluster."""
+
+    node: NodeId
+    nodes: tuple[Seat, ...]
+    leader: NodeId | None
+    term: int
+    height: int | None
+    last_round: Round | None
+    quorum: int | None
+    unsealed: int
+    database_mode: str
+    stopped: str
+    """Why this node signs nothing any more; empty while it does."""
+
+
+async def tell(membership: Membership) -> Status:
+    """Ask the database, and remember who was seen."""
+    pool, voting = membership.pool, membership.voting
+    term = await terms.current(pool)
+    log = await rounds.log(pool, command="round", limit=1)
+    rules = voting.tip.rules if voting else None
+    validators = {each.node for each in rules.validators} if rules else set()
+    seen = membership.seen
+    return Status(
+        node=membership.identity.node,
+        nodes=tuple(
+            Seat(node, node in validators, node in seen, seen.get(node, ""))
+            for node in sorted(validators | seen.keys())
+        ),
+        leader=term.leader,
+        term=term.number,
+        height=await rounds.height(pool),
+        last_round=_round(log[0]) if log else None,
+        quorum=rules.quorum if rules else None,
+        unsealed=await ledger.waiting(pool),
+        database_mode=str(await pool.value("SELECT ccn_database_mode()")),
+        stopped=voting.stopped.detail if voting and voting.stopped else "",
+    )
+
+
+def _round(entry: rounds.Entry) -> Round:
+    height = entry.data.get("height")
+    reason = entry.data.get("reason", "")
+    return Round(height if isinstance(height, int) else None, entry.committed, str(reason), entry.at)

@@ -1,0 +1,136 @@
+"""Three node processes that agree: rounds go on while nodes, etcd and the database die under them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+from pydantic import SecretStr
+
+from ccn import settings
+from ccn.core import readback
+from ccn.core.block import Tip
+from ccn.core.ids import NodeId
+from ccn.node import keys
+from ccn.store import pool, rounds
+from tests.cluster.test_up import Up, eventually, reachable_folder, started
+
+QUICK = {"CCN_CLUSTER_INTERVAL_S": "0.5", "CCN_ETCD_LEASE_TTL_S": "2"}
+
+
+class Local:
+    """A running local cluster, asked over HTTP."""
+
+    def __init__(self, running: Up, told: dict[str, Any]) -> None:
+        self.running, self.told = running, told
+
+    def status(self) -> dict[str, Any]:
+        for node in self.told["nodes"]:
+            try:
+                answer = httpx.get(f"{node['http']}/status", timeout=3)
+            except httpx.TransportError:
+                continue
+            if answer.status_code == 200:
+                found: dict[str, Any] = answer.json()
+                return found
+        return {"height": None, "leader": None}
+
+    def height(self) -> int:
+        return self.status()["height"] or 0
+
+    def leader(self) -> str:
+        return str(eventually(lambda: self.status()["leader"]))
+
+    def pid(self, node: str) -> int:
+        """The process that runs a node now, under the supervisor."""
+        return int(
+            next(
+                child.pid
+                for child in psutil.Process(self.running.process.pid).children()
+                if child.is_running() and child.environ().get("CCN_NODE_ID") == node
+            )
+        )
+
+    def service(self, name: str) -> int:
+        return int(
+            next(
+                child.pid
+                for child in psutil.Process(self.running.process.pid).children()
+                if child.name() == name
+            )
+        )
+
+    def goes_on(self, by: int = 2) -> float:
+        """Wait for so many more blocks; how long the first took."""
+        began, before = time.monotonic(), self.height()
+        eventually(lambda: self.height() > before)
+        first_s = time.monotonic() - began
+        eventually(lambda: self.height() >= before + by)
+        return first_s
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Local]:
+    with reachable_folder() as folder, started(folder, "--ephemeral", "--json", environ=QUICK) as running:
+        yield Local(running, running.ready())
+
+
+async def test_blocks_are_committed_soon_after_the_start(local: Local) -> None:
+    local.goes_on()
+    status = local.status()
+    assert (status["quorum"], status["stopped"], status["database_mode"]) == (2, "", "plain")
+    assert [(node["votes"], node["here"]) for node in status["nodes"]] == [(True, True)] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_another_node_leads_when_the_leader_is_gone(local: Local, number: signal.Signals) -> None:
+    before = local.leader()
+    pid = local.pid(before)
+    os.kill(pid, number)
+    try:
+        eventually(lambda: local.status()["leader"] not in (before, None))
+        local.goes_on()
+    finally:
+        if number is signal.SIGSTOP:
+            os.kill(pid, signal.SIGCONT)
+    eventually(lambda: all(node["here"] for node in local.status()["nodes"]))
+
+
+async def test_a_follower_that_died_votes_again(local: Local) -> None:
+    leader = local.leader()
+    follower = next(node["id"] for node in local.told["nodes"] if node["id"] != leader)
+    os.kill(local.pid(follower), signal.SIGKILL)
+    local.goes_on()
+    eventually(lambda: all(node["here"] for node in local.status()["nodes"]))
+
+
+@pytest.mark.parametrize("service", ["etcd", "postgres"])
+async def test_rounds_go_on_after_a_service_was_killed(local: Local, service: str) -> None:
+    os.kill(local.service(service), signal.SIGKILL)
+    eventually(lambda: local.height() > 0)
+    local.goes_on()
+
+
+async def test_the_chain_holds_from_its_founding_to_its_tip(local: Local) -> None:
+    """Run last: after all that died, every block still follows from the one before and from its votes."""
+    database = settings.Database(url=SecretStr(local.told["database_url"]))
+    async with pool.open(database, "auditor") as connections:
+        tip = await rounds.tip(connections, 0)
+        height = await rounds.height(connections)
+        assert tip is not None
+        assert height is not None
+        assert height > 10
+        for each in range(1, height + 1):
+            shown = await rounds.shown(connections, each)
+            assert shown is not None
+            confirmed = readback.confirm(shown, tip, NodeId("auditor"), {}, keys.check)
+            assert isinstance(confirmed, Tip), confirmed
+            tip = confirmed
+        doubled = "SELECT count(*) - count(DISTINCT (height, node_id)) FROM votes"
+        assert await connections.value(doubled) == 0
