@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -21,6 +22,7 @@ from ccn import errors
 from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.peers import identity
+from ccn.peers.identity import Identity
 
 AUTHORITY_DAYS = 3_650
 NODE_DAYS = 825
@@ -94,6 +96,25 @@ def describe(certificate: bytes) -> Described:
     except (ValueError, x509.ExtensionNotFound) as unread:
         raise errors.InputInvalid(f"this is not the certificate of a node: {unread}") from None
     return Described(tuple(str(name.value) for name in names), read.not_valid_after_utc)
+
+
+def examine(shown: Identity, node: NodeId, now: datetime) -> None:
+    """Refuse at the start what every peer would refuse later: another node's certificate, or an old one."""
+    try:
+        certificate = x509.load_pem_x509_certificate(shown.certificate)
+        key = serialization.load_pem_private_key(shown.key, None)
+        x509.load_pem_x509_certificates(shown.ca)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise errors.SettingsInvalid("the files that CCN_TLS_… name are no certificates and key") from None
+    if key.public_key() != certificate.public_key():
+        raise errors.SettingsInvalid("CCN_TLS_KEY is not the key of CCN_TLS_CERTIFICATE")
+    described, name = describe(shown.certificate), identity.server_name(node)
+    if name not in described.names:
+        raise errors.SettingsInvalid(f"CCN_TLS_CERTIFICATE is not for {name}")
+    if not certificate.not_valid_before_utc <= now < described.until:
+        raise errors.SettingsInvalid(
+            f"CCN_TLS_CERTIFICATE is not valid now; it ends {described.until:%Y-%m-%d}"
+        )
 
 
 def _begun(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,8 @@ class Identity:
     key: bytes = field(repr=False)
 
 
-def read(tls: settings.Tls) -> Identity | None:
-    """The identity that the settings name; None if they name none, which is for loopback only."""
+def read(tls: settings.Tls, node: NodeId, now: datetime) -> Identity | None:
+    """The identity that the settings give a node; None if they name none, which is for loopback only."""
     files = {"CCN_TLS_CA": tls.ca, "CCN_TLS_CERTIFICATE": tls.certificate, "CCN_TLS_KEY": tls.key}
     missing = [name for name, file in files.items() if file is None]
     if len(missing) == len(files):
@@ -42,7 +43,11 @@ def read(tls: settings.Tls) -> Identity | None:
         raise errors.SettingsInvalid(
             f"{' and '.join(missing)} must be set too: TLS between nodes is mutual"
         )
-    return Identity(*(_pem(name, file) for name, file in files.items() if file is not None))
+    from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
+
+    found = Identity(*(_pem(name, file) for name, file in files.items() if file is not None))
+    certificates.examine(found, node, now)
+    return found
 
 
 def server_name(node: NodeId) -> str:

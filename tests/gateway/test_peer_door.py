@@ -1,0 +1,354 @@
+"""The door for the other nodes: who is let in, what is refused, and how much at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import pytest
+from structlog.testing import capture_logs
+
+from ccn import errors, settings
+from ccn.core.ids import NodeId
+from ccn.gateway.grpc.peer import Server
+from ccn.pb import peer_pb2 as pb
+from ccn.pb import peer_pb2_grpc
+from ccn.peers import certificates, client, failure, limits, methods, wire
+from ccn.peers.certificates import Issued
+from ccn.peers.client import Client, Silent
+from ccn.peers.exchange import Ask, Forwarded, Hello, Who
+from ccn.peers.identity import Identity
+from tests import peering
+from tests.peering import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
+
+Code = grpc.StatusCode
+
+
+@pytest.fixture(scope="module")
+def authority() -> Issued:
+    return certificates.authority(datetime.now(UTC))
+
+
+@asynccontextmanager
+async def reaching(address: str, own: NodeId, shown: Identity | None) -> AsyncIterator[Client]:
+    async with client.opened(own, shown) as opened:
+        await opened.know({TWO: address})
+        yield opened
+
+
+@asynccontextmanager
+async def bare(node: Node) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel without the client, for what the client would never send."""
+    async with peering.served(node) as address, grpc.aio.insecure_channel(address) as channel:
+        yield channel
+
+
+async def refusal(call: Any) -> tuple[Any, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await asyncio.wait_for(call, 10)
+    return refused.value.code(), refused.value.details()
+
+
+async def silence(address: str, own: NodeId, shown: Identity | None) -> str:
+    async with reaching(address, own, shown) as peers:
+        answer = (await peers.hello(3))[TWO]
+    assert isinstance(answer, Silent), answer
+    return answer.reason
+
+
+async def test_over_mutual_tls_nodes_know_each_other(authority: Issued) -> None:
+    async with (
+        peering.served(Node(), identity_of(authority, TWO)) as address,
+        reaching(address, ONE, identity_of(authority, ONE)) as peers,
+    ):
+        assert isinstance((await peers.hello(5))[TWO], Who)
+        assert (await peers.report(ASK, 5))[TWO] == peering.report_of(TWO)
+        votes = await peers.propose(peering.proposal_of(), 5)
+        assert votes == {TWO: peering.vote_of(TWO, peering.proposal_of())}
+
+
+async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(authority: Issued) -> None:
+    now = datetime.now(UTC)
+    stranger = certificates.authority(now)
+    false = identity_of(stranger, ONE)
+    old = identity_of(authority, ONE, now - timedelta(days=30), days=20)
+    early = identity_of(authority, ONE, now + timedelta(days=30), days=20)
+    node = Node()
+    async with peering.served(node, identity_of(authority, TWO)) as address:
+        for shown in (
+            None,
+            false,
+            Identity(authority.certificate, false.certificate, false.key),
+            old,
+            early,
+        ):
+            assert "node-2" in await silence(address, ONE, shown)
+        credentials = grpc.ssl_channel_credentials(authority.certificate)
+        named = (("grpc.ssl_target_name_override", "node-2.ccn.internal"),)
+        async with grpc.aio.secure_channel(address, credentials, options=named) as nameless:
+            code, _ = await refusal(peer_pb2_grpc.PeerStub(nameless).Hello(pb.HelloRequest(), timeout=3))
+            assert code == Code.UNAVAILABLE
+    assert node.asked == []
+
+
+async def test_a_door_with_a_certificate_that_does_not_count_is_not_trusted(authority: Issued) -> None:
+    now = datetime.now(UTC)
+    own = identity_of(authority, ONE)
+    stranger = identity_of(certificates.authority(now), TWO)
+    for shown in (
+        Identity(authority.certificate, stranger.certificate, stranger.key),
+        identity_of(authority, THREE),
+        identity_of(authority, TWO, now - timedelta(days=30), days=20),
+    ):
+        async with peering.served(Node(), shown) as address:
+            assert "node-2: " in await silence(address, ONE, own)
+
+
+async def test_a_node_speaks_for_nobody_but_itself(authority: Issued) -> None:
+    node = Node()
+    async with (
+        peering.served(node, identity_of(authority, TWO)) as address,
+        reaching(address, ONE, identity_of(authority, THREE)) as peers,
+    ):
+        proposal = peering.proposal_of()
+        for answers in (
+            await peers.hello(5),
+            await peers.report(ASK, 5),
+            await peers.propose(proposal, 5),
+            await peers.decide(peering.DECISION, 5),
+        ):
+            answer = answers[TWO]
+            assert answer == Silent(
+                "node-2: the certificate shown is not that of node-1", unavailable=False
+            )
+        with pytest.raises(errors.PeerRefused, match="not that of node-1"):
+            await peers.peer(TWO).blocks(1, 5)
+        with pytest.raises(errors.PeerRefused, match="not that of node-1"):
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+        with pytest.raises(errors.PeerRefused, match="not that of node-1"):
+            await anext(peers.peer(TWO).stay())
+    assert node.asked == []
+
+
+async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: Issued) -> None:
+    issued = certificates.issue(authority, THREE, ("node-1", "node-1.example.org"), datetime.now(UTC))
+    shown = Identity(authority.certificate, issued.certificate, issued.key)
+    async with peering.served(Node(), identity_of(authority, TWO)) as address:
+        assert "not that of node-1" in await silence(address, ONE, shown)
+
+
+async def test_the_generated_client_is_understood_too() -> None:
+    async with bare(Node()) as channel:
+        peer = peer_pb2_grpc.PeerStub(channel)
+        assert (await peer.Hello(pb.HelloRequest(node=ONE), timeout=5)).node == TWO
+        asked = pb.ReportRequest(node=ONE, height=1, term=3, previous=bytes(32))
+        assert (await peer.Report(asked, timeout=5)).report.node == TWO
+
+
+@pytest.mark.parametrize("method", ["Hello", "Report", "Propose", "Decide", "Blocks", "Forward", "Stay"])
+@pytest.mark.parametrize("data", [b"", b"\xff" * 50, b"\x0a\x06Node 1"])
+async def test_bytes_that_are_no_question_are_refused_and_the_door_stays_open(
+    method: str, data: bytes
+) -> None:
+    node = Node()
+    async with bare(node) as channel:
+        path = f"/{methods.SERVICE}/{method}"
+        if method in {"Forward", "Stay"}:
+            call = channel.unary_stream(path)(data, timeout=5).read()
+        else:
+            call = channel.unary_unary(path)(data, timeout=5)
+        code, words = await refusal(call)
+        assert code == Code.INVALID_ARGUMENT, words
+        await channel.unary_unary(methods.HELLO.path)(wire.HELLO.encode(Hello(ONE)), timeout=5)
+    assert node.asked == []
+
+
+async def test_more_than_a_question_can_need_is_refused() -> None:
+    async with bare(Node()) as channel:
+        for method in (methods.REPORT, methods.DECIDE, methods.BLOCKS):
+            call = channel.unary_unary(method.path)(bytes(limits.ASK + 1), timeout=5)
+            assert await refusal(call) == (
+                Code.INVALID_ARGUMENT,
+                f"a {method.asked.name} of {limits.ASK + 1} bytes is over the limit of {limits.ASK}",
+            )
+
+
+async def test_more_than_any_message_can_need_is_refused_by_the_transport() -> None:
+    async with bare(Node()) as channel:
+        call = channel.unary_unary(methods.PROPOSE.path)(bytes(methods.ASKED_LIMIT + 1), timeout=10)
+        assert (await refusal(call))[0] == Code.RESOURCE_EXHAUSTED
+
+
+async def test_a_call_without_a_deadline_is_refused() -> None:
+    async with bare(Node()) as channel:
+        for method in (methods.HELLO, methods.REPORT):
+            code, words = await refusal(channel.unary_unary(method.path)(b""))
+            assert (code, words) == (Code.INVALID_ARGUMENT, "a call between nodes has a deadline")
+
+
+async def test_a_node_that_takes_too_long_is_stopped_at_the_deadline() -> None:
+    done = asyncio.Event()
+
+    class Slow(Node):
+        async def _take(self, asked: object) -> None:
+            try:
+                await asyncio.sleep(30)
+            finally:
+                done.set()
+
+    async with peering.served(Slow()) as address, reaching(address, ONE, None) as peers:
+        assert isinstance((await peers.report(ASK, 0.2))[TWO], Silent)
+        await asyncio.wait_for(done.wait(), 2)
+
+
+async def test_one_peer_has_only_so_many_calls_and_the_others_still_have_theirs() -> None:
+    node = Node(pause_s=0.5)
+    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+        calls = (peers.report(ASK, 5) for _ in range(methods.REPORT.at_once + 3))
+        crowd = asyncio.gather(*calls)
+        while len(node.asked) < methods.REPORT.at_once:
+            await asyncio.sleep(0.01)
+        async with reaching(address, THREE, None) as others:
+            other = await others.report(Ask(THREE, 1, 3, ASK.previous), 5)
+        answers = [answer[TWO] for answer in await crowd]
+        assert other == {TWO: node.report_}
+        assert answers.count(node.report_) == methods.REPORT.at_once
+        refused = [answer for answer in answers if isinstance(answer, Silent)]
+        assert {answer.reason for answer in refused} == {"node-2: 2 calls of Report are under way already"}
+        assert (await peers.report(ASK, 5))[TWO] == node.report_
+
+
+@pytest.mark.parametrize(
+    ("failed", "unavailable", "words"),
+    [
+        (errors.DatabaseUnavailable("gone fishing"), True, "node-2: gone fishing"),
+        (errors.StaleTerm("led by another"), True, "node-2: StaleTerm"),
+        (errors.StoreBroken("row (hunter2)"), True, "node-2: StoreBroken"),
+        (ValueError("hunter2"), True, "node-2: a defect, which the log of this node describes"),
+        (errors.SigningRefused("/var/lib/hunter2"), True, "node-2: SigningRefused"),
+        (errors.InputInvalid("no"), False, "node-2: no"),
+    ],
+)
+async def test_a_node_that_fails_says_so_without_telling_its_secrets(
+    failed: Exception, unavailable: bool, words: str
+) -> None:
+    with capture_logs() as logs:
+        async with peering.served(Node(fails=failed)) as address, reaching(address, ONE, None) as peers:
+            assert (await peers.report(ASK, 5))[TWO] == Silent(words, unavailable=unavailable)
+    said = [line for line in logs if line["event"].startswith("peer call")]
+    assert len(said) == 1
+    assert said[0]["log_level"] == ("info" if isinstance(failed, errors.CCNError) else "error")
+
+
+async def test_what_is_forwarded_comes_back_in_order() -> None:
+    node = Node(frames=[b"one", b"", bytes(limits.FRAME)])
+    asked = Forwarded(ONE, INSTANCE, "Converse", b"hello")
+    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+        assert [frame async for frame in peers.peer(TWO).forward(asked, 5)] == node.frames
+    assert node.asked == [asked]
+
+
+async def test_a_host_is_not_read_faster_than_its_frames_are_taken() -> None:
+    node = Node(frames=[bytes(100_000)] * 2_000)
+    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 30)
+        await anext(frames)
+        held = -1
+        while held != node.sent:  # until it goes no further
+            held = node.sent
+            await asyncio.sleep(0.2)
+        assert held < 100
+        for _ in range(held):
+            await anext(frames)
+        assert node.sent > held
+        await frames.aclose()
+        await asyncio.wait_for(node.ended.wait(), 5)
+        assert node.sent < 2_000
+
+
+async def test_a_host_hears_when_nobody_waits_any_more() -> None:
+    node = Node(frames=[b"first"], pause_s=30)
+    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 30)
+        assert await anext(frames) == b"first"
+        await frames.aclose()
+        await asyncio.wait_for(node.ended.wait(), 2)
+
+
+async def test_a_host_that_says_nothing_until_the_deadline_is_stopped_and_the_outcome_unknown() -> None:
+    node = Node(frames=[b"first"], pause_s=30)
+    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 0.3)
+        assert await anext(frames) == b"first"
+        with pytest.raises(errors.OutcomeUnknown):
+            await anext(frames)
+        await asyncio.wait_for(node.ended.wait(), 2)
+
+
+@pytest.mark.parametrize("kind", failure.TRAVELS.values())
+async def test_what_a_host_says_about_a_forwarded_request_arrives_as_it_was(
+    kind: type[errors.CCNError],
+) -> None:
+    async with (
+        peering.served(Node(fails=kind("what happened"))) as address,
+        reaching(address, ONE, None) as peers,
+    ):
+        with pytest.raises(kind, match="what happened") as told:
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+        assert type(told.value) is kind
+
+
+async def test_a_defect_of_the_host_leaves_the_outcome_unknown() -> None:
+    node = Node(fails=ValueError("hunter2"))
+    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+        with pytest.raises(errors.OutcomeUnknown, match="a defect"):
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+
+
+async def test_a_request_that_never_left_was_not_executed() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        async with reaching(f"127.0.0.1:{probe.getsockname()[1]}", ONE, None) as peers:
+            with pytest.raises(errors.PeerUnavailable, match="no connection"):
+                await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+
+
+async def test_too_large_a_request_or_frame_is_refused() -> None:
+    node = Node(frames=[bytes(limits.FRAME + 1)])
+    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+        large = Forwarded(ONE, INSTANCE, "Converse", bytes(limits.FRAME + limits.FORWARDED))
+        with pytest.raises(errors.InputInvalid, match="over the limit"):
+            await anext(peers.peer(TWO).forward(large, 5))
+        with pytest.raises((errors.InputInvalid, errors.PeerRefused)):
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+
+
+async def test_stopping_waits_for_calls_that_run_and_not_for_ever() -> None:
+    stop, door = asyncio.Event(), Server(Node(pause_s=0.2), None)
+    address = f"127.0.0.1:{door.listen(settings.Peers(port=0))}"
+    serving = asyncio.create_task(door.serve(stop, 2.0))
+    async with reaching(address, ONE, None) as peers:
+        running = asyncio.create_task(peers.report(ASK, 5))
+        await asyncio.sleep(0.1)
+        stop.set()
+        assert (await running)[TWO] == peering.report_of(TWO)
+        await asyncio.wait_for(serving, 2)
+
+
+async def test_without_certificates_the_door_is_on_loopback_only() -> None:
+    for host in ("0.0.0.0", "10.0.0.7", "::"):
+        with pytest.raises(errors.SettingsInvalid, match="CCN_PEERS_HOST"):
+            Server(Node(), None).listen(settings.Peers(host=host, port=0))
+
+
+async def test_a_port_that_is_taken_is_refused_by_name() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(errors.SettingsInvalid, match="CCN_PEERS_PORT"):
+            Server(Node(), None).listen(settings.Peers(port=taken.getsockname()[1]))

@@ -1,0 +1,18 @@
+"""A node of its own process: prints its port, and serves until it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from tests import peering
+
+
+async def main(port: int) -> None:
+    async with peering.served(peering.Node(), port=port) as address:
+        print(address.rpartition(":")[2], flush=True)  # noqa: T201 - the test reads it
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))

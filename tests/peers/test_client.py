@@ -1,0 +1,249 @@
+"""Every peer is asked at once, and each gives an answer or the reason for none, by one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.core.refusal import Reason, Refusal
+from ccn.peers import attention, client
+from ccn.peers.client import Client, Silent
+from ccn.peers.exchange import Who
+from tests import peering
+from tests.peering import ASK, COSIGNATURE, DECISION, ONE, THREE, TWO, Node
+
+if TYPE_CHECKING:
+    from tests.peers.conftest import Process
+
+
+@asynccontextmanager
+async def asking(addresses: dict[NodeId, str]) -> AsyncIterator[Client]:
+    async with client.opened(ONE, None) as opened:
+        await opened.know(addresses)
+        yield opened
+
+
+@asynccontextmanager
+async def together(*nodes: Node) -> AsyncIterator[Client]:
+    """A client of these nodes."""
+    async with AsyncExitStack() as stack:
+        addresses = {node.node: await stack.enter_async_context(peering.served(node)) for node in nodes}
+        yield await stack.enter_async_context(asking(addresses))
+
+
+def third(**fields: object) -> Node:
+    return Node(THREE, report_=peering.report_of(THREE), **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def closed() -> str:
+    """Where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+async def test_a_round_goes_to_all_peers_and_back() -> None:
+    two, three = Node(shown=peering.chain(3)), third()
+    proposal = peering.proposal_of()
+    async with together(two, three) as peers:
+        assert await peers.hello(5) == {each.node: await each.who() for each in (two, three)}
+        assert await peers.report(ASK, 5) == {TWO: two.report_, THREE: three.report_}
+        votes = {node: peering.vote_of(node, proposal) for node in (TWO, THREE)}
+        assert await peers.propose(proposal, 5) == votes
+        assert await peers.decide(DECISION, 5) == {TWO: COSIGNATURE, THREE: COSIGNATURE}
+    assert two.asked == three.asked == [ASK, proposal, DECISION]
+
+
+async def test_a_refusal_is_an_answer() -> None:
+    refusal = Refusal(Reason.TIP, "elsewhere")
+    async with together(Node(report_=refusal, cosignature=refusal)) as peers:
+        assert await peers.report(ASK, 5) == {TWO: refusal}
+        assert await peers.decide(DECISION, 5) == {TWO: refusal}
+
+
+async def test_blocks_come_page_by_page() -> None:
+    shown = peering.chain(150)
+    async with together(Node(shown=shown)) as peers:
+        page = await peers.peer(TWO).blocks(1, 5)
+        assert (page.height, page.blocks) == (150, tuple(shown[:100]))
+        assert (await peers.peer(TWO).blocks(101, 5)).blocks == tuple(shown[100:])
+        assert (await peers.peer(TWO).blocks(151, 5)).blocks == ()
+
+
+async def test_a_dead_and_a_slow_peer_hold_nobody_up(closed: str) -> None:
+    quick, slow = Node(), third(pause_s=30)
+    async with together(quick, slow) as peers:
+        await peers.know({peer.node: peer.address for peer in peers.peers} | {NodeId("node-4"): closed})
+        began = time.perf_counter()
+        answers = await peers.report(ASK, 0.5)
+        took_s = time.perf_counter() - began
+    assert answers[TWO] == quick.report_
+    late, dead = answers[THREE], answers[NodeId("node-4")]
+    assert isinstance(late, Silent)
+    assert "deadline" in late.reason.lower()
+    assert isinstance(dead, Silent)
+    assert dead.reason.startswith("node-4: ")
+    assert late.unavailable
+    assert dead.unavailable
+    assert 0.4 < took_s < 1.5
+
+
+async def test_a_dead_peer_costs_less_than_the_deadline(closed: str) -> None:
+    async with asking({TWO: closed}) as peers:
+        began = time.perf_counter()
+        assert isinstance((await peers.report(ASK, 10))[TWO], Silent)
+        assert time.perf_counter() - began < 3
+
+
+async def test_a_frozen_peer_is_left_behind_at_the_deadline(process: Process) -> None:
+    async with asking({TWO: process.address}) as peers:
+        assert isinstance((await peers.hello(5))[TWO], Who)
+        process.send(signal.SIGSTOP)
+        began = time.perf_counter()
+        assert isinstance((await peers.hello(0.3))[TWO], Silent)
+        assert time.perf_counter() - began < 1
+        process.send(signal.SIGCONT)
+        assert isinstance((await peers.hello(5))[TWO], Who)
+
+
+async def test_a_peer_that_comes_back_is_reached_again_at_once(process: Process) -> None:
+    async with asking({TWO: process.address}) as peers:
+        assert isinstance((await peers.hello(5))[TWO], Who)
+        process.kill()
+        for _ in range(20):  # so long that the back-off has grown as far as it can
+            assert isinstance((await peers.hello(1))[TWO], Silent)
+            await asyncio.sleep(0.1)
+        process.start()
+        began = time.perf_counter()
+        while isinstance((await peers.hello(1))[TWO], Silent):
+            await asyncio.sleep(0.02)
+        assert time.perf_counter() - began < 2
+
+
+async def test_a_broken_stream_tells_at_once_that_a_peer_died(process: Process) -> None:
+    told: asyncio.Queue[tuple[NodeId, str]] = asyncio.Queue()
+    async with asking({TWO: process.address}) as peers, asyncio.timeout(20):
+        attending = asyncio.create_task(
+            attention.attend(
+                peers,
+                lambda who: told.put_nowait((who.node, "came")),
+                lambda node, reason: told.put_nowait((node, reason)),
+            )
+        )
+        assert await told.get() == (TWO, "came")
+        process.kill()
+        began = time.perf_counter()
+        node, reason = await told.get()
+        assert time.perf_counter() - began < 1
+        assert (node, reason[:8]) == (TWO, "node-2: ")
+        process.start()
+        assert await told.get() == (TWO, "came")
+        attending.cancel()
+        await asyncio.wait([attending])
+
+
+async def test_a_peer_that_stops_in_order_says_so_and_one_that_is_forgotten_is_no_news() -> None:
+    told = list[tuple[NodeId, str]]()
+    came = asyncio.Queue[Who]()
+    async with asyncio.timeout(20), AsyncExitStack() as first, asking({}) as peers:
+        attending = asyncio.create_task(
+            attention.attend(peers, came.put_nowait, lambda node, reason: told.append((node, reason)))
+        )
+        two = await first.enter_async_context(peering.served(Node()))
+        async with peering.served(third()) as three:
+            await peers.know({TWO: two, THREE: three})
+            assert {(await came.get()).node, (await came.get()).node} == {TWO, THREE}
+            await peers.know({THREE: three})
+            assert told == []
+        while not told:
+            await asyncio.sleep(0.01)
+        assert told == [(THREE, "node-3 is stopping")]
+        attending.cancel()
+        await asyncio.wait([attending])
+
+
+async def test_somebody_else_at_the_address_is_not_taken_for_the_peer() -> None:
+    async with peering.served(third()) as address, asking({TWO: address}) as peers:
+        for answers in (
+            await peers.hello(5),
+            await peers.report(ASK, 5),
+            await peers.propose(peering.proposal_of(), 5),
+        ):
+            answer = answers[TWO]
+            assert isinstance(answer, Silent)
+            assert "node-3 answers" in answer.reason
+            assert not answer.unavailable
+
+
+async def test_an_answer_that_cannot_be_read_is_the_peers_fault() -> None:
+    spoilt = COSIGNATURE.__class__("a name with blanks", b"1", b"2")
+    async with together(Node(cosignature=spoilt)) as peers:
+        answer = (await peers.decide(DECISION, 5))[TWO]
+    assert isinstance(answer, Silent)
+    assert "answered what cannot be read" in answer.reason
+
+
+async def test_a_page_that_begins_elsewhere_is_refused() -> None:
+    class Elsewhere(Node):
+        async def blocks(self, first: int, count: int) -> tuple[list[object], int]:  # type: ignore[override]
+            return [peering.chain(2)[1]], 2
+
+    async with together(Elsewhere()) as peers:
+        with pytest.raises(errors.PeerRefused, match="asked for block 1"):
+            await peers.peer(TWO).blocks(1, 5)
+
+
+async def test_connections_that_still_fit_are_kept_and_this_node_is_no_peer() -> None:
+    async with peering.served(Node()) as address, asking({TWO: address}) as peers:
+        before = peers.peer(TWO)
+        await peers.know({ONE: address, TWO: address})
+        assert peers.peers == (before,)
+        await peers.know({TWO: "127.0.0.1:1"})
+        assert peers.peers != (before,)
+        with pytest.raises(errors.PeerUnavailable, match="nobody knows where node-3 is"):
+            peers.peer(THREE)
+
+
+async def test_a_call_under_way_ends_when_the_peer_is_forgotten() -> None:
+    async with together(Node(pause_s=30)) as peers, asyncio.timeout(5):
+        asking_ = asyncio.create_task(peers.report(ASK, 30))
+        await asyncio.sleep(0.1)
+        await peers.know({})
+        assert isinstance((await asking_)[TWO], Silent)
+
+
+async def test_cancelling_a_question_is_not_taken_for_a_closed_connection() -> None:
+    async with together(Node(pause_s=30)) as peers:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await peers.report(ASK, 30)
+
+
+async def test_beyond_this_machine_there_is_no_talk_without_certificates() -> None:
+    async with asking({}) as peers:
+        for address in ("10.0.0.7:7702", "node-2.example.org:7702", "[2001:db8::1]:7702"):
+            with pytest.raises(errors.SettingsInvalid, match="certificates"):
+                await peers.know({TWO: address})
+        with pytest.raises(errors.SettingsInvalid, match="host:port"):
+            await peers.know({TWO: "https://127.0.0.1"})
+
+
+async def test_talking_without_certificates_is_said_once() -> None:
+    with capture_logs() as logs:
+        async with together(Node()) as peers:
+            await peers.hello(5)
+            await peers.hello(5)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "nodes talk without TLS, on this machine only"
+    ]
