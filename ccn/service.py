@@ -74,7 +74,7 @@ async def _membership(chosen: settings.Settings, database: Pool) -> AsyncIterato
         _log.warning("no part in rounds: CCN_ETCD_ENDPOINTS and CCN_NODE_STATE_DIR are not both set")
         yield None
         return
-    node, shown = NodeId(chosen.node.id), identity.read(chosen.tls)
+    node, shown = NodeId(chosen.node.id), identity.read(chosen.tls, NodeId(chosen.node.id), _now())
     await asyncio.to_thread(signing.prepare, chosen.node.state_dir)
     with signing.opened(chosen.node.state_dir) as right:
         async with peers.opened(node, shown) as client:
@@ -116,7 +116,9 @@ async def _serve(
 def _parts_in_rounds(
     chosen: settings.Settings, membership: Membership, http: str, stop: asyncio.Event, grace_s: float
 ) -> dict[str, Coroutine[None, None, None]]:
-    door = peer_door.Server(Answering(membership), identity.read(chosen.tls))
+    door = peer_door.Server(
+        Answering(membership), identity.read(chosen.tls, NodeId(chosen.node.id), _now())
+    )
     port = door.listen(chosen.peers)
     node, public = membership.identity.node, membership.identity.public
     here = Member(node, http, f"{chosen.peers.host}:{port}", public)

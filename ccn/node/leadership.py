@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -19,40 +19,15 @@ from ccn.etcd.session import Session
 from ccn.node import rounds
 from ccn.node.rounds import Failed, Leading, Peers, Sealed
 from ccn.node.voting import Identity, Voting
-from ccn.store import terms
+from ccn.store import requests, terms
 from ccn.store.pool import Pool
 
 log = structlog.get_logger(__name__)
 
 TAKEOVER_PATIENCE_S = 1.0
 """How long a write of the old term may still take before its connection is ended."""
-
-
-@dataclass(slots=True)
-class Bell:
-    """Rings for a round now; whoever rang can wait for its outcome."""
-
-    rung: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: list[asyncio.Future[Sealed | Failed]] = field(default_factory=list)
-
-    def ring(self) -> asyncio.Future[Sealed | Failed]:
-        """Ask for a round now."""
-        outcome: asyncio.Future[Sealed | Failed] = asyncio.get_running_loop().create_future()
-        self.waiting.append(outcome)
-        self.rung.set()
-        return outcome
-
-    def answer(self, asked: list[asyncio.Future[Sealed | Failed]], outcome: Sealed | Failed) -> None:
-        """Tell those who had rung before the round began."""
-        for each in asked:
-            if not each.done():
-                each.set_result(outcome)
-
-    def taken(self) -> list[asyncio.Future[Sealed | Failed]]:
-        """Who waits for the round that begins now."""
-        self.rung.clear()
-        asked, self.waiting = self.waiting, []
-        return asked
+LOOK_S = 0.25
+"""How often the leader looks whether an operator wants a round now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +39,6 @@ class Candidate:
     peers: Peers
     pool: Pool
     now_us: Callable[[], int]
-    bell: Bell
 
 
 async def lead(candidate: Candidate, held: Session) -> None:
@@ -80,18 +54,17 @@ async def lead(candidate: Candidate, held: Session) -> None:
 
 
 async def _rule(candidate: Candidate) -> None:
-    clock = asyncio.get_running_loop().time
+    clock, pool, voting = asyncio.get_running_loop().time, candidate.pool, candidate.voting
     term = await _take_over(candidate)
     while True:
-        began, asked = clock(), candidate.bell.taken()
+        began, asked = clock(), await requests.waiting(pool, requests.ROUND)
         outcome = await rounds.hold(_leading(candidate, term))
-        candidate.bell.answer(asked, outcome)
-        if candidate.voting.stopped is not None:
-            raise errors.Conflict(f"this node signs nothing any more: {candidate.voting.stopped.detail}")
+        await requests.answer(pool, term, asked, _told(outcome))
+        if voting.stopped is not None:
+            raise errors.Conflict(f"this node signs nothing any more: {voting.stopped.detail}")
         if isinstance(outcome, Failed):
             term = await _take_over(candidate)
-        interval_s = candidate.voting.tip.rules.parameters.interval_ms / 1000
-        await _pause(began + interval_s - clock(), candidate.bell.rung)
+        await _pause(pool, began + voting.tip.rules.parameters.interval_ms / 1000)
 
 
 async def _take_over(candidate: Candidate) -> int:
@@ -106,9 +79,28 @@ def _leading(candidate: Candidate, term: int) -> Leading:
     )
 
 
-async def _pause(for_s: float, rung: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(max(0.0, for_s)):
-            await rung.wait()
-    except TimeoutError:
-        return
+async def _pause(pool: Pool, until: float) -> None:
+    """Wait for the next round's time, or for an operator who wants one now."""
+    clock = asyncio.get_running_loop().time
+    while (left := until - clock()) > 0:
+        await asyncio.sleep(min(left, LOOK_S))
+        if await requests.waiting(pool, requests.ROUND):
+            return
+
+
+def _told(outcome: Sealed | Failed) -> dict[str, object]:
+    """What an operator who asked for the round is told."""
+    refused = dict(outcome.refused)
+    match outcome:
+        case Sealed(tip, votes, outliers):
+            votes_of = list(votes)
+            return {
+                "committed": True,
+                "height": tip.height,
+                "term": tip.term,
+                "votes": votes_of,
+                "outliers": outliers,
+                "refused": refused,
+            }
+        case Failed(height, reason):
+            return {"committed": False, "height": height, "reason": reason, "refused": refused}

@@ -28,7 +28,7 @@ from ccn.etcd.members import Member
 from ccn.etcd.session import Session
 from ccn.node import founding, leadership, voting
 from ccn.node.asking import Everybody
-from ccn.node.leadership import Bell, Candidate
+from ccn.node.leadership import Candidate
 from ccn.node.voting import Disk, Identity, Voting
 from ccn.peers.client import Client
 from ccn.store import rounds, vectors
@@ -55,7 +55,6 @@ class Membership:
     etcd: settings.Etcd
     cluster: settings.Cluster
     now_us: Callable[[], int]
-    bell: Bell = field(default_factory=Bell)
     voting: Voting | None = None
     seen: dict[NodeId, str] = field(default_factory=dict)
     """The nodes that are here, by name, and where their doors for clients are."""
@@ -139,7 +138,7 @@ class Membership:
 
     async def _stand(self, standing: Voting, held: Session) -> None:
         everybody = Everybody(self.identity.node, standing, self.peers)
-        candidate = Candidate(self.identity, standing, everybody, self.pool, self.now_us, self.bell)
+        candidate = Candidate(self.identity, standing, everybody, self.pool, self.now_us)
         await self._entitled(standing)
         await leadership.lead(candidate, held)
 

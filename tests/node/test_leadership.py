@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -14,9 +15,8 @@ from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members, session
 from ccn.etcd.members import Member
 from ccn.node import founding, leadership
-from ccn.node.leadership import Bell, Candidate
-from ccn.node.rounds import Sealed
-from ccn.store import rounds, terms
+from ccn.node.leadership import Candidate
+from ccn.store import requests, rounds, terms
 from tests.core.conftest import pair_of
 from tests.node.test_rounds import NODES, World, world
 
@@ -32,7 +32,7 @@ async def endpoints() -> AsyncIterator[tuple[str, ...]]:
 
 def candidate(world: World, node: NodeId) -> Candidate:
     voting = world.peers.votings[node]
-    return Candidate(world.identity(node), voting, world.peers, world.pool, world.now_us, Bell())
+    return Candidate(world.identity(node), voting, world.peers, world.pool, world.now_us)
 
 
 async def height_reaches(world: World, wanted: int) -> None:
@@ -44,6 +44,18 @@ async def height_reaches(world: World, wanted: int) -> None:
 async def campaign(world: World, node: NodeId, endpoints: tuple[str, ...]) -> None:
     async with client.opened(endpoints) as etcd, session.opened(etcd, ttl_s=2, keepalive_s=0.5) as held:
         await leadership.lead(candidate(world, node), held)
+
+
+async def asked(world: World) -> Mapping[str, object]:
+    """Ask for a round as an operator does, and wait for what came of it."""
+    request = uuid.uuid4()
+    await requests.ask(world.pool, request, requests.ROUND, "test")
+    async with asyncio.timeout(10):
+        while True:
+            outcome = await requests.outcome(world.pool, request)
+            if outcome is not None:
+                return outcome
+            await asyncio.sleep(0.01)
 
 
 async def test_one_node_leads_and_holds_a_round_at_once(world: World, endpoints: tuple[str, ...]) -> None:
@@ -62,15 +74,15 @@ async def test_one_node_leads_and_holds_a_round_at_once(world: World, endpoints:
     await asyncio.gather(*candidates, return_exceptions=True)
 
 
-async def test_a_bell_brings_a_round_now_and_its_outcome(world: World, endpoints: tuple[str, ...]) -> None:
+async def test_an_operator_gets_a_round_now_and_its_outcome(
+    world: World, endpoints: tuple[str, ...]
+) -> None:
     async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
         standing = candidate(world, NODES[0])
         leading = asyncio.create_task(leadership.lead(standing, held))
         await height_reaches(world, 1)
-        async with asyncio.timeout(5):
-            outcome = await standing.bell.ring()
-        assert isinstance(outcome, Sealed)
-        assert outcome.tip.height == 2
+        told = await asked(world)
+        assert (told["committed"], told["height"], told["refused"]) == (True, 2, {})
         leading.cancel()
         await asyncio.wait({leading})
 
@@ -85,9 +97,7 @@ async def test_a_failed_round_costs_the_term(world: World, endpoints: tuple[str,
             while (await terms.current(world.pool)).number < before + 2:
                 await asyncio.sleep(0.01)
         world.peers.away = set()
-        async with asyncio.timeout(10):
-            outcome = await standing.bell.ring()
-        assert isinstance(outcome, Sealed)
+        assert (await asked(world))["committed"] is True
         leading.cancel()
         await asyncio.wait({leading})
 
@@ -98,7 +108,7 @@ async def test_a_leader_that_is_overtaken_steps_down(world: World, endpoints: tu
         leading = asyncio.create_task(leadership.lead(standing, held))
         await height_reaches(world, 1)
         await terms.take_over(world.pool, NODES[1], 5)
-        standing.bell.ring()
+        await requests.ask(world.pool, uuid.uuid4(), requests.ROUND, "test")
         with pytest.raises(errors.StaleTerm):
             await asyncio.wait_for(leading, 10)
 
