@@ -18,7 +18,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,17 +40,17 @@ def prepare(folder: Path, sync: Sync = os.fsync) -> Key:
     """The key and the empty memory of a new node; a node that has its key already keeps both."""
     if (folder / keys.FILE).exists():
         return keys.read(folder)
-    disk.replace(folder / STATE, _written(_FRESH), _MODE, sync)
-    return keys.create(folder, sync)
+    with _held(folder):
+        if (folder / keys.FILE).exists():  # by another process, which may have signed since
+            return keys.read(folder)
+        disk.replace(folder / STATE, _written(_FRESH), _MODE, sync)
+        return keys.create(folder, sync)
 
 
 @contextmanager
 def opened(folder: Path, sync: Sync = os.fsync) -> Iterator[Signing]:
     """The right to sign with the key in this folder, for one process at a time."""
-    with ExitStack() as held:
-        held.callback(os.close, _locked(folder / LOCK))
-        for left in folder.glob(f".{STATE}-*"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+    with _held(folder):
         yield Signing(folder / STATE, keys.read(folder), _read(folder / STATE), sync)
 
 
@@ -130,6 +130,19 @@ def _read(file: Path) -> SignerState | None:
         return None if parts[2] == _FRESH else signer.parse(parts[2])
     except errors.InputInvalid as strange:
         raise errors.SigningRefused(f"{file} is not of this version: {strange}") from None
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Nobody else prepares or signs here; what a process left behind that was killed is swept."""
+    opened = _locked(folder / LOCK)
+    try:
+        for name in (STATE, keys.FILE):
+            for left in folder.glob(f".{name}-*"):
+                left.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _locked(file: Path) -> int:

@@ -1,0 +1,184 @@
+"""`ccn keys` as somebody types it: what it makes, what it leaves alone, and what it never prints."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ccn import errors, settings
+from ccn.cli import keys as command
+from ccn.core.ids import NodeId
+from ccn.node import keys, signing
+from ccn.peers import certificates, identity
+from tests import peering
+from tests.peering import ASK, ONE, TWO, Node
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "keys of us"
+
+
+def ccn_keys(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "ccn", "keys", *arguments, "--dir", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=folder.parent,
+        env=inherited | {"COLUMNS": "100"},
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def test_init_makes_an_authority_and_all_that_each_node_needs(folder: Path) -> None:
+    made = ccn_keys(folder, "init", "--node", "node-1", "--node", "node-2", "--host", "ccn.example.org")
+    assert (made.returncode, made.stderr) == (0, "")
+    each = {"ca.pem", "node.key", "node.pem", "signer.state", "signing.key"}
+    wanted = {"ca/ca.pem", "ca/ca.key"} | {f"{node}/{file}" for node in (ONE, TWO) for file in each}
+    assert set(contents(folder)) == wanted
+    for name in wanted:
+        secret = not name.endswith(".pem")
+        assert stat.S_IMODE((folder / name).stat().st_mode) == (0o600 if secret else 0o644), name
+    for name in (".", "ca", "node-1"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o700
+    public = keys.read(folder / "node-1").public.hex()
+    assert made.stdout.splitlines()[0].split("  ") == ["node-1", public, str(folder / "node-1")]
+    assert "ccn.example.org" in certificates.describe((folder / "node-1/node.pem").read_bytes()).names
+
+
+def test_three_nodes_are_the_default(folder: Path) -> None:
+    assert len(ccn_keys(folder, "init").stdout.splitlines()) == 4
+    assert {each.name for each in folder.iterdir()} == {"ca", "node-1", "node-2", "node-3"}
+
+
+def test_what_is_there_is_never_overwritten(folder: Path) -> None:
+    assert ccn_keys(folder, "init", "--node", "node-1").returncode == 0
+    before = contents(folder)
+    again = ccn_keys(folder, "init", "--node", "node-2", "--node", "node-1")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "node-1/signing.key exists, and nothing is overwritten" in again.stderr
+    assert contents(folder) == before
+
+
+def test_further_nodes_come_from_the_same_authority(folder: Path) -> None:
+    ccn_keys(folder, "init", "--node", "node-1")
+    before = contents(folder)
+    assert ccn_keys(folder, "init", "--node", "node-4").returncode == 0
+    after = contents(folder)
+    assert {name: after[name] for name in before} == before
+    assert after["node-4/ca.pem"] == after["ca/ca.pem"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--node", "Node 1"), "node 'Node 1' must be"),
+        (("--node", "../node-1"), "must be"),
+        (("--host", "a b"), "'a b' is not a host"),
+        (("--host", "node-2.ccn.internal"), "is not a host"),
+    ],
+)
+def test_names_that_cannot_be_are_refused_before_anything_is_written(
+    folder: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    made = ccn_keys(folder, "init", *arguments)
+    assert made.returncode == 1
+    assert words in made.stderr
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_be_used_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made = ccn_keys(tmp_path / "file", "init")
+    assert made.returncode == 1
+    assert made.stderr.startswith("error: ")
+    assert "Traceback" not in made.stderr
+
+
+def test_without_its_key_an_authority_makes_no_further_nodes(folder: Path) -> None:
+    ccn_keys(folder, "init", "--node", "node-1")
+    (folder / "ca/ca.key").unlink()
+    more = ccn_keys(folder, "init", "--node", "node-2")
+    assert more.returncode == 1
+    assert "without it no certificate can be issued" in more.stderr
+
+
+def test_show_tells_public_keys_and_certificates_and_no_secret(folder: Path) -> None:
+    ccn_keys(folder, "init")
+    shown = ccn_keys(folder, "show")
+    assert shown.returncode == 0
+    public = keys.read(folder / "node-2").public.hex()
+    assert f"node-2  {public}" in shown.stdout.splitlines()
+    assert shown.stdout.count("ccn.internal") == 3
+    secrets = [file.read_text().split()[2] for file in folder.glob("*/signing.key")]
+    assert len(secrets) == 3
+    assert not any(secret in shown.stdout + shown.stderr for secret in secrets)
+
+
+def test_show_without_keys_says_so(folder: Path) -> None:
+    shown = ccn_keys(folder, "show")
+    assert shown.returncode == 1
+    assert "has no keys of nodes" in shown.stderr
+
+
+def test_preparing_makes_what_is_missing_and_keeps_the_rest(folder: Path) -> None:
+    first = command.prepare(folder, [ONE], (), NOW)
+    before = contents(folder)
+    second = command.prepare(folder, [ONE, TWO], (), NOW + timedelta(days=1))
+    assert second[ONE] == first[ONE]
+    after = contents(folder)
+    assert {name: after[name] for name in before} == before
+    (folder / "node-2/node.pem").unlink()  # as if killed just before the last file
+    command.prepare(folder, [TWO], (), NOW)
+    assert (folder / "node-2/node.pem").exists()
+    assert (folder / "node-2/signing.key").read_bytes() == after["node-2/signing.key"]
+
+
+def test_preparing_renews_a_certificate_that_soon_ends_and_never_a_signing_key(folder: Path) -> None:
+    command.prepare(folder, [ONE], (), NOW)
+    before = contents(folder)
+    late = NOW + timedelta(days=certificates.NODE_DAYS - 10)
+    command.prepare(folder, [ONE], (), late)
+    after = contents(folder)
+    assert {name for name in after if after[name] != before[name]} == {"node-1/node.key", "node-1/node.pem"}
+    assert certificates.describe(after["node-1/node.pem"]).until > late + timedelta(days=300)
+
+
+async def test_nodes_talk_with_what_was_prepared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = command.prepare(folder, [ONE, TWO], (), NOW)
+
+    def shown(node: NodeId) -> identity.Identity | None:
+        for name, value in made[node].environment().items():
+            monkeypatch.setenv(name, value)
+        return identity.read(settings.load().tls, node, NOW)
+
+    from ccn.peers import client
+
+    async with peering.served(Node(), shown(TWO)) as address, client.opened(ONE, shown(ONE)) as peers:
+        await peers.know({TWO: address})
+        assert (await peers.report(ASK, 5))[TWO] == peering.report_of(TWO)
+
+
+def test_a_node_signs_with_what_was_prepared(folder: Path) -> None:
+    made = command.prepare(folder, [ONE], (), NOW)[ONE]
+    with signing.opened(made.folder) as held:
+        assert held.key.public == made.public
+        assert held.known is None
+    with pytest.raises(errors.NotFound):
+        command.show(folder / "nowhere")

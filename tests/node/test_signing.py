@@ -1,0 +1,353 @@
+"""A node's disk remembers what it signed, whatever interrupts it, and lets nobody sign without that."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ccn import errors
+from ccn.core.signer import SignerState
+from ccn.node import disk, keys, signing
+
+GENESIS = SignerState(0, b"c" * 32)
+
+# Votes and cosigns for ever; a line is printed once the state it names is saved.
+SAVING = """
+import sys
+from pathlib import Path
+from ccn.core.signer import SignerState
+from ccn.node import signing
+
+def block(number): return number.to_bytes(32, "big")
+
+with signing.opened(Path(sys.argv[1])) as held:
+    memory = held.memory(SignerState(0, block(0)))
+    print("ready", flush=True)
+    height = memory.state.height
+    while True:
+        state = memory.state
+        memory.save(SignerState(height, block(height), height + 1, 1, block(height + 1)))
+        print(f"voted {height + 1}", flush=True)
+        height += 1
+        memory.save(SignerState(height, block(height), height, 1, block(height)))
+        print(f"cosigned {height}", flush=True)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "state of a node"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def prepared(folder: Path) -> Path:
+    """The folder of a node that has signed nothing yet."""
+    signing.prepare(folder)
+    return folder
+
+
+def voted(height: int, term: int = 1, block: bytes = b"v" * 32) -> SignerState:
+    return SignerState(height - 1, b"c" * 32, height, term, block)
+
+
+def test_a_new_node_begins_once_and_goes_on_where_it_was(prepared: Path) -> None:
+    with signing.opened(prepared) as held:
+        assert held.known is None
+        memory = held.memory(GENESIS)
+        assert memory.state == GENESIS
+        memory.save(voted(1))
+    with signing.opened(prepared) as held:
+        assert held.known == voted(1)
+        assert held.memory(GENESIS).state == voted(1)
+
+
+def test_a_beginning_is_on_the_disk_too(prepared: Path) -> None:
+    with signing.opened(prepared) as held:
+        held.memory(GENESIS)
+    with signing.opened(prepared) as held:
+        assert held.known == GENESIS
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        voted(5, term=2),
+        voted(4, term=3),
+        voted(5, term=3, block=b"x" * 32),
+        SignerState(4, b"x" * 32, 5, 3, b"v" * 32),
+        SignerState(3, b"c" * 32, 4, 9, b"v" * 32),
+        GENESIS,
+    ],
+)
+def test_nothing_that_was_signed_is_taken_back(prepared: Path, after: SignerState) -> None:
+    with signing.opened(prepared) as held:
+        memory = held.memory(GENESIS)
+        memory.save(voted(5, term=3))
+        with pytest.raises(errors.SigningRefused, match="taken back"):
+            memory.save(after)
+        assert memory.state == voted(5, term=3)
+        memory.save(voted(5, term=4, block=b"x" * 32))
+
+
+def test_two_processes_cannot_both_sign(prepared: Path) -> None:
+    code = "import sys; from pathlib import Path; from ccn.node import signing\n"
+    code += "with signing.opened(Path(sys.argv[1])): pass"
+    with signing.opened(prepared):
+        with pytest.raises(errors.SigningRefused, match="another process"), signing.opened(prepared):
+            pass
+        second = subprocess.run(
+            [sys.executable, "-c", code, prepared], capture_output=True, text=True, check=False, timeout=30
+        )
+        assert second.returncode == 1
+        assert "another process signs with the key" in second.stderr
+    with signing.opened(prepared):
+        pass
+
+
+def _cut(text: bytes) -> bytes:
+    return text[:-3]
+
+
+def _flip(text: bytes) -> bytes:
+    return text.replace(b'"height":0', b'"height":9')
+
+
+@pytest.mark.parametrize(
+    "spoil", [_cut, _flip, lambda _: b"", lambda text: text + b"\n", lambda _: b"\xff" * 90]
+)
+def test_a_damaged_memory_is_refused(prepared: Path, spoil: Callable[[bytes], bytes]) -> None:
+    with signing.opened(prepared) as held:
+        held.memory(GENESIS)
+    file = prepared / signing.STATE
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(errors.SigningRefused, match="may have signed before"), signing.opened(prepared):
+        pass
+
+
+def test_a_key_whose_memory_is_gone_never_signs_again(prepared: Path) -> None:
+    (prepared / signing.STATE).unlink()
+    signing.prepare(prepared)
+    with pytest.raises(errors.SigningRefused, match="cannot be read"), signing.opened(prepared):
+        pass
+
+
+def test_every_single_bit_that_turns_is_noticed(prepared: Path) -> None:
+    with signing.opened(prepared) as held:
+        held.memory(GENESIS).save(voted(1))
+    file = prepared / signing.STATE
+    whole = file.read_bytes()
+    for at in range(len(whole)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(errors.SigningRefused), signing.opened(prepared):
+            pass
+
+
+def test_preparing_again_keeps_key_and_memory(prepared: Path) -> None:
+    with signing.opened(prepared) as held:
+        public = held.key.public
+        held.memory(GENESIS).save(voted(7))
+    assert signing.prepare(prepared).public == public
+    with signing.opened(prepared) as held:
+        assert (held.key.public, held.known) == (public, voted(7))
+
+
+def test_who_prepares_a_node_again_at_the_same_moment_does_not_wipe_its_memory(folder: Path) -> None:
+    done = list[object]()
+
+    def prepare() -> None:
+        try:
+            done.append(signing.prepare(folder).public)
+        except errors.SigningRefused as refused:
+            done.append(refused)
+
+    threads = [threading.Thread(target=prepare) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    with signing.opened(folder) as held:
+        assert {each for each in done if isinstance(each, bytes)} == {held.key.public}
+        held.memory(GENESIS)
+
+
+def test_what_is_saved_was_flushed_file_first_and_folder_last(prepared: Path) -> None:
+    flushed = list[tuple[str, bytes]]()
+
+    def sync(number: int) -> None:
+        os.fsync(number)
+        target = Path(f"/proc/self/fd/{number}").readlink() if Path("/proc/self").exists() else prepared
+        seen = (prepared / signing.STATE).read_bytes()
+        flushed.append(("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else target.name, seen))
+
+    with signing.opened(prepared, sync) as held:
+        memory = held.memory(GENESIS)
+        flushed.clear()
+        memory.save(voted(1))
+        after = (prepared / signing.STATE).read_bytes()
+        (file, before), (last, seen) = flushed
+        assert file != signing.STATE
+        assert before != after
+        assert (last, seen) == ("folder", after)
+        memory.save(voted(1))  # the same again needs no write
+        assert len(flushed) == 2
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_after_a_write_that_failed_nothing_is_saved_any_more(prepared: Path, failing: int) -> None:
+    calls, broken = 0, False
+
+    def sync(number: int) -> None:
+        nonlocal calls
+        calls += 1
+        if broken and calls == failing:
+            raise OSError(28, "No space left on device")
+        os.fsync(number)
+
+    with signing.opened(prepared, sync) as held:
+        memory = held.memory(GENESIS)
+        calls, broken = 0, True
+        with pytest.raises(errors.SigningRefused, match="No space left"):
+            memory.save(voted(1))
+        for state in (voted(1), voted(2), GENESIS):
+            with pytest.raises(errors.SigningRefused, match="restart"):
+                memory.save(state)
+    with signing.opened(prepared) as held:
+        assert held.known in {GENESIS, voted(1)}
+    assert [file.name for file in prepared.iterdir() if file.name.startswith(f".{signing.STATE}")] == []
+
+
+def test_two_threads_save_one_after_the_other(prepared: Path) -> None:
+    with signing.opened(prepared) as held:
+        memory, refused = held.memory(GENESIS), list[int]()
+
+        def save(block: int) -> None:
+            try:
+                memory.save(SignerState(0, b"c" * 32, 1, 1, bytes([block]) * 32))
+            except errors.SigningRefused:
+                refused.append(block)
+
+        threads = [threading.Thread(target=save, args=(block,)) for block in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert len(refused) == 7
+        kept = memory.state
+    with signing.opened(prepared) as held:
+        assert held.known == kept
+
+
+@pytest.fixture
+def saver(prepared: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    started = list[subprocess.Popen[str]]()
+
+    def start() -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen([sys.executable, "-c", SAVING, prepared], stdout=subprocess.PIPE, text=True)
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(10)
+        assert process.stdout
+        process.stdout.close()
+
+
+def test_a_process_killed_at_any_instant_forgets_nothing_it_signed(
+    prepared: Path, saver: Callable[[], subprocess.Popen[str]]
+) -> None:
+    chance = random.Random(3)
+    last = 0
+    for _ in range(12):
+        process = saver()
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        timer = threading.Timer(chance.uniform(0.0, 0.05), process.kill)
+        timer.start()
+        said = [line.split() for line in process.stdout if line.endswith("\n")]
+        timer.join()
+        with signing.opened(prepared) as held:
+            known = held.known
+        assert known is not None
+        for word, number in said[-2:]:
+            assert (known.voted_height if word == "voted" else known.height) >= int(number)
+        assert known.height >= last
+        assert known.voted_height - known.height in {0, 1}
+        assert [file.name for file in prepared.iterdir() if file.name.startswith(".")] == []
+        last = known.height
+    assert last > 12
+
+
+def test_a_key_is_made_once_kept_from_others_and_never_shown(folder: Path) -> None:
+    made = keys.create(folder)
+    file = folder / keys.FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    before = file.read_bytes()
+    with pytest.raises(errors.InputInvalid, match="never overwritten"):
+        keys.create(folder)
+    assert file.read_bytes() == before
+    assert [each.name for each in folder.iterdir()] == [keys.FILE]
+    secret = before.split()[2].decode()
+    assert secret not in repr(made)
+    read = keys.read(folder)
+    signature = read.sign(b"message")
+    assert read.public == made.public
+    assert keys.check(made.public, b"message", signature)
+    assert made.sign(b"message") == signature
+
+
+def test_checking_says_no_to_whatever_is_no_signature(folder: Path) -> None:
+    made = keys.create(folder)
+    signature = made.sign(b"message")
+    assert not keys.check(made.public, b"another", signature)
+    assert not keys.check(made.public, b"message", signature[:-1])
+    assert not keys.check(made.public, b"message", b"")
+    assert not keys.check(made.public[:-1], b"message", signature)
+    assert not keys.check(b"", b"message", signature)
+    assert not keys.check(bytes(32), b"message", bytes(64))
+
+
+def test_a_key_that_is_damaged_absent_or_open_to_everybody_is_refused(folder: Path) -> None:
+    with pytest.raises(errors.SigningRefused, match="cannot be read"):
+        keys.read(folder)
+    keys.create(folder)
+    file = folder / keys.FILE
+    file.chmod(0o644)
+    with pytest.raises(errors.SigningRefused, match="open to everybody"):
+        keys.read(folder)
+    file.chmod(0o640)  # a volume that a group was given
+    keys.read(folder)
+    whole = file.read_bytes()
+    for spoilt in (whole[:-1], whole[:-5] + b"0000\n", b""):
+        file.write_bytes(spoilt)
+        if spoilt != whole:
+            with pytest.raises(errors.SigningRefused, match="damaged"):
+                keys.read(folder)
+
+
+def test_a_file_is_there_as_a_whole_or_not_at_all(folder: Path) -> None:
+    def fails(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    for write in (disk.create, disk.replace):
+        with pytest.raises(OSError, match="Input/output"):
+            write(folder / "new", b"data", 0o600, fails)
+        assert list(folder.iterdir()) == []
+    disk.create(folder / "new", b"data", 0o640)
+    assert stat.S_IMODE((folder / "new").stat().st_mode) == 0o640
+    with pytest.raises(FileExistsError):
+        disk.create(folder / "new", b"other", 0o600)
+    disk.replace(folder / "new", b"other", 0o600)
+    assert (folder / "new").read_bytes() == b"other"
