@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_init_makes_an_authority_and_all_that_each_node_needs(folder: Path) -> None:
     made = ccn_keys(folder, "init", "--node", "node-1", "--node", "node-2", "--host", "ccn.example.org")
     assert (made.returncode, made.stderr) == (0, "")
-    each = {"ca.pem", "node.key", "node.pem", "signer.state", "signing.key"}
+    each = {"ca.pem", "node.key", "node.pem", "signer.lock", "signer.state", "signing.key"}
     wanted = {"ca/ca.pem", "ca/ca.key"} | {f"{node}/{file}" for node in (ONE, TWO) for file in each}
     assert set(contents(folder)) == wanted
     for name in wanted:
