@@ -149,6 +149,11 @@ async def reports(pool: Pool, block_height: int) -> list[Signed[Report]]:
     return [_restored(row, head, rosters) for row in await pool.rows(_SHOWN_REPORTS, block_height)]
 
 
+async def results(pool: Pool, block_height: int) -> list[str]:
+    """What a block agreed on, one canonical line a character."""
+    return [row["body"].decode() for row in await pool.rows(_RESULTS, block_height)]
+
+
 async def log(
     pool: Pool, *, command: str | None = None, before: int | None = None, limit: int = 50
 ) -> list[Entry]:
@@ -314,6 +319,7 @@ _SHOWN_REPORTS = """
     ) l ON true
     WHERE r.height = $1 ORDER BY r.node_id
 """
+_RESULTS = "SELECT body FROM block_results WHERE height = $1 ORDER BY character_id"
 _ENTRIES = """
     SELECT log_index, term, command_type, data, committed, at FROM consensus_log
     WHERE ($1::bigint IS NULL OR log_index < $1) AND ($3::text IS NULL OR command_type = $3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +21,7 @@ from ccn.core.block import Tip
 from ccn.core.ids import NodeId
 from ccn.node import keys
 from ccn.store import pool, rounds
-from tests.cluster.test_up import Up, eventually, reachable_folder, started
+from tests.cluster.test_up import CCN, Up, eventually, reachable_folder, started, surroundings
 
 QUICK = {"CCN_CLUSTER_INTERVAL_S": "0.5", "CCN_ETCD_LEASE_TTL_S": "2"}
 
@@ -115,6 +117,48 @@ async def test_rounds_go_on_after_a_service_was_killed(local: Local, service: st
     os.kill(local.service(service), signal.SIGKILL)
     eventually(lambda: local.height() > 0)
     local.goes_on()
+
+
+def ccn_(local: Local, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CCN, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=surroundings(local.running.folder),
+    )
+
+
+async def test_an_operator_forces_a_round_and_sees_it(local: Local) -> None:
+    where = ("--database-url", local.told["database_url"])
+    forced = ccn_(local, "round", "force", "--by", "ann", "--json", *where)
+    outcome = json.loads(forced.stdout)
+    assert (forced.returncode, outcome["committed"]) == (0, True)
+    listed = [
+        json.loads(line) for line in ccn_(local, "round", "list", "--json", *where).stdout.splitlines()
+    ]
+    assert outcome["height"] in [entry["height"] for entry in listed if entry["committed"]]
+    shown = json.loads(ccn_(local, "round", "show", str(outcome["height"]), "--json", *where).stdout)
+    assert shown["votes"] == outcome["votes"]
+
+
+async def test_status_tells_people_and_programs_the_same(local: Local) -> None:
+    endpoint = ("--endpoint", local.told["nodes"][0]["http"])
+    told = json.loads(ccn_(local, "status", "--json", *endpoint).stdout)
+    keys_of = {"nodes", "leader", "term", "height", "last_round", "quorum", "unsealed", "database_mode"}
+    assert keys_of <= told.keys()
+    seen = ccn_(local, "status", *endpoint).stdout
+    assert f"{told['leader']} (leader)" in seen
+    assert "2 of 3, 3 here" in seen
+
+
+async def test_a_command_without_a_cluster_says_what_to_do(local: Local) -> None:
+    refused = ccn_(local, "status", "--data", str(local.running.folder / "nowhere"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: no cluster runs here: start one with `ccn up`")
+    unknown = ccn_(local, "status", "--endpoint", "http://127.0.0.1:1")
+    assert unknown.stderr.startswith("error: no node answers")
 
 
 async def test_the_chain_holds_from_its_founding_to_its_tip(local: Local) -> None:

@@ -1,0 +1,172 @@
+"""`ccn round`: ask for one now, list them, look at one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ccn.store.pool import Pool
+
+app = typer.Typer(help="Rounds of the consensus.", no_args_is_help=True)
+
+_PATIENCE_S = 30.0
+_LOOK_S = 0.1
+
+Url = Annotated[
+    str, typer.Option("--database-url", help="The cluster's database; by default the one that runs here.")
+]
+Data = Annotated[Path | None, typer.Option(help="The folder of a local cluster.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="JSON, one object on a line.")]
+
+
+@app.command("force")
+def force(
+    by: Annotated[str, typer.Option(help="Who asks; it is kept with the request.")] = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Have the leader hold a round now, and say what came of it. Exit code 1 if it failed."""
+    outcome = _run(lambda pool: _force(pool, by, quiet=as_json), database_url, data)
+    typer.echo(_json(outcome) if as_json else _sentence(outcome))
+    if not outcome["committed"]:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def listed(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """The newest rounds, committed or failed."""
+    for entry in _run(lambda pool: _log(pool, limit), database_url, data):
+        typer.echo(_json(entry) if as_json else _line(entry))
+
+
+@app.command("show")
+def show(
+    height: Annotated[int, typer.Argument(min=1, help="Which block.")],
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """One block: who reported, who voted, and what was agreed."""
+    found = _run(lambda pool: _block(pool, height), database_url, data)
+    if as_json:
+        typer.echo(_json(found))
+        return
+    for name, value in found.items():
+        typer.echo(
+            f"{name:<12} {value if not isinstance(value, list) else ', '.join(map(str, value)) or '-'}"
+        )
+
+
+def _run(ask: Any, database_url: str, data: Path | None) -> Any:
+    import asyncio  # noqa: PLC0415 - start-up must be quick
+
+    from pydantic import SecretStr  # noqa: PLC0415
+
+    from ccn import settings  # noqa: PLC0415
+    from ccn.cli import local  # noqa: PLC0415
+    from ccn.store import pool  # noqa: PLC0415
+
+    async def asked() -> Any:
+        chosen = settings.Database(url=SecretStr(local.database_url(database_url, data)), pool_size=2)
+        async with pool.open(chosen, "ccn round") as connections:
+            return await ask(connections)
+
+    return asyncio.run(asked())
+
+
+async def _force(pool: Pool, by: str, *, quiet: bool) -> Mapping[str, object]:
+    import asyncio  # noqa: PLC0415
+    import uuid  # noqa: PLC0415
+
+    from ccn import errors  # noqa: PLC0415
+    from ccn.store import requests, terms  # noqa: PLC0415
+
+    request = uuid.uuid4()
+    await requests.ask(pool, request, requests.ROUND, by)
+    term = await terms.current(pool)
+    if not quiet:
+        typer.echo(f"asked; {term.leader or 'nobody'} leads term {term.number}", err=True)
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await _answered(pool, request)
+    except TimeoutError:
+        raise errors.Unavailable(
+            f"no leader answered within {_PATIENCE_S:g} s; the next leader will hold the round"
+        ) from None
+
+
+async def _answered(pool: Pool, request: UUID) -> Mapping[str, object]:
+    import asyncio  # noqa: PLC0415
+
+    from ccn.store import requests  # noqa: PLC0415
+
+    while True:
+        outcome = await requests.outcome(pool, request)
+        if outcome is not None:
+            return outcome
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _log(pool: Pool, limit: int) -> list[dict[str, object]]:
+    from ccn.store import rounds  # noqa: PLC0415
+
+    return [
+        {"at": f"{e.at:%Y-%m-%d %H:%M:%S}", "term": e.term, "committed": e.committed, **e.data}
+        for e in await rounds.log(pool, command="round", limit=limit)
+    ]
+
+
+async def _block(pool: Pool, height: int) -> dict[str, object]:
+    from ccn import errors  # noqa: PLC0415
+    from ccn.store import rounds  # noqa: PLC0415
+
+    shown = await rounds.shown(pool, height)
+    if shown is None:
+        raise errors.NotFound(f"there is no block {height}")
+    header = shown.header
+    return {
+        "height": header.height,
+        "hash": header.hash().hex(),
+        "previous": header.previous.hex(),
+        "term": header.term,
+        "leader": header.leader,
+        "leaves": header.count,
+        "tree size": header.size + 1,
+        "spans": [f"{span.node} {span.first}..{span.last}" for span in header.spans],
+        "votes": [vote.statement.node for vote in shown.votes],
+        "results": await rounds.results(pool, height),
+    }
+
+
+def _sentence(outcome: Mapping[str, Any]) -> str:
+    refused = "".join(f"\n  {node}: {reason}" for node, reason in outcome["refused"].items())
+    if outcome["committed"]:
+        votes = ", ".join(outcome["votes"])
+        return f"block {outcome['height']} committed in term {outcome['term']}, votes of {votes}{refused}"
+    return f"the round for height {outcome['height']} failed: {outcome['reason']}{refused}"
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    if entry["committed"]:
+        what = f"{entry['leaves']:>6} leaves   votes of {', '.join(entry['votes'])}"
+    else:
+        what = f"failed: {entry['reason']}"
+    return f"{entry['at']}  height {entry['height']:>6}  term {entry['term']:>4}  {what}"
+
+
+def _json(value: object) -> str:
+    import json  # noqa: PLC0415
+
+    return json.dumps(value)

@@ -1,0 +1,73 @@
+"""`ccn status`: who is here, who leads, and how the last round went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def status(
+    endpoint: Annotated[
+        str, typer.Option(help="A node, as http://host:port; by default the cluster that runs here.")
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="The folder of a local cluster.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
+) -> None:
+    """Show how the cluster is."""
+    import json  # noqa: PLC0415 - start-up must be quick
+
+    from ccn.cli import local  # noqa: PLC0415
+
+    told = local.status(endpoint, data)
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        _print(told)
+
+
+def _print(told: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    nodes = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("node", "", "votes", "address"):
+        nodes.add_column(heading)
+    for node in told["nodes"]:
+        here = "[green]here[/]" if node["here"] else "[red]away[/]"
+        leads = " (leader)" if node["node"] == told["leader"] else ""
+        nodes.add_row(node["node"] + leads, here, "yes" if node["votes"] else "no", node["address"])
+    console.print(nodes)
+    console.print()
+    facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    facts.add_row("leader", f"{told['leader'] or '[red]nobody[/]'}, term {told['term']}")
+    facts.add_row("height", "not founded yet" if told["height"] is None else str(told["height"]))
+    facts.add_row("last round", _round(told["last_round"]))
+    facts.add_row("quorum", _quorum(told))
+    facts.add_row("unsealed", f"{told['unsealed']} leaves wait for a block")
+    facts.add_row("database", told["database_mode"])
+    if told["stopped"]:
+        facts.add_row("[red]stopped[/]", f"{told['node']} signs nothing any more: {told['stopped']}")
+    console.print(facts)
+
+
+def _round(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "none yet"
+    at = last["at"][11:19]
+    if last["committed"]:
+        return f"block {last['height']} committed at {at}"
+    return f"[red]failed[/] at {at} for height {last['height']}: {last['reason']}"
+
+
+def _quorum(told: dict[str, Any]) -> str:
+    validators = [node for node in told["nodes"] if node["votes"]]
+    here = sum(node["here"] for node in validators)
+    if told["quorum"] is None:
+        return "not known yet"
+    mark = "" if here >= told["quorum"] else " [red](no quorum: rounds fail, serving goes on)[/]"
+    return f"{told['quorum']} of {len(validators)}, {here} here{mark}"
