@@ -61,6 +61,11 @@ class Database(_Group):
         default=512, ge=1, le=10_000, description="Writes that share one transaction at most."
     )
 
+    @classmethod
+    def at(cls, url: str, *, pool_size: int = 2) -> Database:
+        """A database that a command was told about, with the defaults for all else."""
+        return cls(url=SecretStr(url), pool_size=pool_size)
+
 
 class Etcd(_Group):
     """etcd, which only tells who is here and who leads."""

@@ -72,14 +72,12 @@ def show(
 def _run(ask: Any, database_url: str, data: Path | None) -> Any:
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
-    from pydantic import SecretStr  # noqa: PLC0415
-
     from ccn import settings  # noqa: PLC0415
     from ccn.cli import local  # noqa: PLC0415
     from ccn.store import pool  # noqa: PLC0415
 
     async def asked() -> Any:
-        chosen = settings.Database(url=SecretStr(local.database_url(database_url, data)), pool_size=2)
+        chosen = settings.Database.at(local.database_url(database_url, data))
         async with pool.open(chosen, "ccn round") as connections:
             return await ask(connections)
 
