@@ -14,11 +14,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ccn import settings
-from ccn.cli import journal, lines, nodes, place, ports, summary, up
+from ccn.cli import journal, keys, lines, nodes, place, ports, summary, up
 from ccn.cli.screen import Screen
+from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
 from ccn.embedded.etcd import Etcd
 from ccn.embedded.postgres import Postgres
@@ -161,9 +163,11 @@ class Cluster:
             "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
+        names = [NodeId(name) for name in _names(self._wish.nodes)]
+        given = keys.prepare(where.nodes, names, [ports.HOST], datetime.now(UTC))
         return [
-            nodes.Node(name, each, nodes.environment(name, each, where.state(name), cluster))
-            for name, each in zip(_names(self._wish.nodes), doors, strict=True)
+            nodes.Node(name, each, nodes.environment(name, each, {**cluster, **given[name].environment()}))
+            for name, each in zip(names, doors, strict=True)
         ]
 
     def _at(self, wanted: Sequence[nodes.Node], database: Postgres, coordination: Etcd) -> place.ClusterAt:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ccn import errors, settings
 from ccn.cli import ports
@@ -148,14 +147,11 @@ async def _asked(port: int) -> bytes:
         writer.close()
 
 
-def environment(
-    node_id: str, doors: ports.Doors, state: Path, cluster: Mapping[str, str]
-) -> dict[str, str]:
-    """The settings of one node, over those that the user set for all; `cluster` is the same for each."""
+def environment(node_id: str, doors: ports.Doors, given: Mapping[str, str]) -> dict[str, str]:
+    """The settings of one node, over those that the user set for all."""
     return settings.environment(
         {
             "CCN_NODE_ID": node_id,
-            "CCN_NODE_STATE_DIR": str(state),
             "CCN_HTTP_HOST": ports.HOST,
             "CCN_HTTP_PORT": str(doors.http),
             "CCN_GRPC_HOST": ports.HOST,
@@ -163,6 +159,6 @@ def environment(
             "CCN_PEERS_HOST": ports.HOST,
             "CCN_PEERS_PORT": "0",
             "CCN_LOG_FORMAT": "json",
-            **cluster,
+            **given,
         }
     )

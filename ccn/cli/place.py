@@ -71,13 +71,10 @@ class Place:
         """The logs of the nodes."""
         return self.data / "logs"
 
-    def state(self, node: str) -> Path:
-        """What one node keeps for itself."""
-        made = self.data / "nodes" / node
-        with folder.usable(self.data):
-            made.parent.mkdir(mode=0o700, exist_ok=True)
-            made.mkdir(mode=0o700, exist_ok=True)
-        return made
+    @property
+    def nodes(self) -> Path:
+        """What each node keeps for itself, and the authority that made their certificates."""
+        return self.data / "nodes"
 
     def write(self, at: ClusterAt) -> None:
         """Let other commands find the cluster."""

@@ -24,7 +24,7 @@ def test_the_record_is_private_and_goes_with_its_holder(tmp_path: Path) -> None:
         where.write(AT)
         assert where.record.stat().st_mode & 0o777 == 0o600
         assert where.record.read_text().count("\n") == 1
-        assert where.state("node-1").stat().st_mode & 0o777 == 0o700
+        assert where.nodes.parent == where.data
     assert not where.record.exists()
 
 
