@@ -1,0 +1,1507 @@
+"""`ccn-verify FILE`: checks an exported record without CCN and its database, trusting neither.
+
+This one file needs Python 3.11 and nothing else, so it can be copied, read and run by itself. It imports
+nothing of CCN on purpose: what is checked here was written twice, from the design, and not shared. The file
+format is described in `ccn/store/export.py`. With PyNaCl installed signatures are checked faster.
+
+    0  verified        10  verified, but the newest blocks have too few cosignatures
+    20  incomplete: the file ends early        30  contradiction, with the row it is about
+    40  this is not an export, or not one that can be read
+
+What it proves: everything in the record is what the nodes named in its founding sealed, and nothing of it
+was changed, taken out, added or put elsewhere. What it cannot know by itself: that the founding is the
+right one (compare it, or pass `--founding`), and that the record was not cut back to an older one (pass
+`--checkpoint`, a note kept from an earlier visit). A file that is whole must show everything that was
+sealed: what is missing from it is a contradiction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import math
+import re
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+try:  # only for speed: the same check is at the end of this file
+    from nacl.bindings import crypto_sign_open
+    from nacl.exceptions import BadSignatureError
+except ImportError:
+    QUICK = False
+else:
+    QUICK = True
+
+VERIFIED, UNSIGNED, INCOMPLETE, CONTRADICTION, INVALID = 0, 10, 20, 30, 40
+VERDICTS = {
+    VERIFIED: "verified",
+    UNSIGNED: "verified, but not enough cosignatures",
+    INCOMPLETE: "incomplete",
+    CONTRADICTION: "contradiction",
+    INVALID: "invalid input",
+}
+LINE_LIMIT = 64 * 1024 * 1024
+KEPT = 1_000
+INTEGERS = 2**53 - 1
+UNIT = 1_000_000
+MISSING = -1
+AXES = 16
+BLOCK_LIMIT = 10_000
+VALIDATOR_LIMIT = 64
+_ROW = struct.Struct(">16sq16i")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify the file that the arguments name; the exit code is the verdict."""
+    asked = _arguments(arguments)
+    try:
+        known = [note_head(Path(path).read_text()) for path in asked.checkpoint]
+        with Path(asked.file).open("rb") as record:
+            audit = verify(record, asked.founding, known)
+    except (OSError, UnicodeDecodeError, Wrong) as refused:
+        audit = Audit()
+        audit.invalid = f"{refused}"
+    sys.stdout.write(as_json(audit) if asked.json else as_text(audit, asked.file))
+    return audit.code
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+class Wrong(Exception):
+    """Something in the record cannot be; the message says what."""
+
+
+class Finding(NamedTuple):
+    """One contradiction: which row or block, and what about it; of low rank, what explains others."""
+
+    rank: int
+    where: str
+    what: str
+
+
+def verify(record: BinaryIO, founding: str | None = None, known: Sequence[Head] = ()) -> Audit:
+    """Read a whole record, line by line."""
+    audit = Audit(founding=founding, known={head.size: head for head in known})
+    number = 0
+    try:
+        for number, line in enumerate(iter(lambda: record.readline(LINE_LIMIT + 1), b""), 1):
+            if not line.endswith(b"\n"):
+                if len(line) > LINE_LIMIT:
+                    raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
+                audit.cut = f"line {number} is cut off"
+                break
+            audit.read(json.loads(line, parse_constant=_no_constant))
+        audit.finish()
+    except Wrong as refused:
+        audit.invalid = f"line {number}: {refused}"
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
+        # A line of another shape than an export has. What the database shows is judged where it is read.
+        audit.invalid = f"line {number} is no line of an export ({type(e).__name__})"
+    return audit
+
+
+class Runs:
+    """Numbers from 1 that must all come, once each, in any order."""
+
+    __slots__ = ("ahead", "upto")
+
+    def __init__(self) -> None:
+        self.upto = 0
+        self.ahead: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Whether it is new."""
+        if number == self.upto + 1:
+            self.upto = number
+            while self.ahead and self.upto + 1 in self.ahead:
+                self.upto += 1
+                self.ahead.remove(self.upto)
+            return True
+        if number <= self.upto or number in self.ahead:
+            return False
+        self.ahead.add(number)
+        return True
+
+    def has(self, number: int) -> bool:
+        """Whether it came."""
+        return 0 < number <= self.upto or number in self.ahead
+
+    @property
+    def last(self) -> int:
+        """The highest."""
+        return max(self.ahead, default=self.upto)
+
+
+class Head(NamedTuple):
+    """What a checkpoint says."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+@dataclass(slots=True)
+class Rules:
+    """Who votes, and how."""
+
+    keys: dict[str, bytes]
+    parameters: dict[str, Any]
+    validators_hash: bytes
+    parameters_hash: bytes
+
+    @property
+    def byzantine(self) -> bool:
+        """Whether liars are expected."""
+        return bool(self.parameters["faults"] == "byzantine")
+
+    @property
+    def quorum(self) -> int:
+        """How many must agree."""
+        n = len(self.keys)
+        return 2 * n // 3 + 1 if self.byzantine else n // 2 + 1
+
+    def hash(self) -> bytes:
+        """As a report names them."""
+        return sha256(self.validators_hash + self.parameters_hash)
+
+
+@dataclass(slots=True)
+class Block:
+    """A block while its lines are being read."""
+
+    line: dict[str, Any]
+    header: dict[str, Any]
+    body: bytes
+    places: dict[tuple[str, int], int]
+    leaves: list[bytes | None]
+    rosters: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """Its name in findings."""
+        return f"block {self.header['height']}"
+
+
+@dataclass(slots=True)
+class Talk:
+    """What must fit together about one conversation."""
+
+    said: Runs = field(default_factory=Runs)
+    versions: Runs = field(default_factory=Runs)
+    rows: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    shown: set[int] = field(default_factory=set)
+    silent: set[int] = field(default_factory=set)
+    waiting: set[int] = field(default_factory=set)
+    redacted: list[tuple[int, int]] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn, from its leaves."""
+
+    conversation: str
+    end: tuple[str, int, int | None] | None = None
+    said: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Life:
+    """One instance, from its leaves."""
+
+    versions: Runs = field(default_factory=Runs)
+    newest: tuple[int, tuple[Any, ...]] = (0, ())
+
+
+@dataclass(slots=True)
+class Audit:
+    """Everything that is known of a record so far."""
+
+    founding: str | None = None
+    known: dict[int, Head] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    found: int = 0
+    invalid: str = ""
+    cut: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    lines: int = 0
+    ended: bool = False
+
+    origin: str = ""
+    genesis: bytes = b""
+    rules: Rules | None = None
+    deciding: Rules | None = None
+    shown: int = 0
+    height: int = 0
+    hash: bytes = b""
+    term: int = 0
+    time_us: int = 0
+    size: int = 0
+    peaks: list[bytes] = field(default_factory=list)
+    sealed: dict[str, int] = field(default_factory=dict)
+    chained: bool = True
+    planted: bool = True
+    block: Block | None = None
+    final_size: int = 0
+    final_height: int = 0
+    cosigners: list[str] = field(default_factory=list)
+
+    talks: dict[str, Talk] = field(default_factory=dict)
+    turns: dict[str, Turn] = field(default_factory=dict)
+    lives: dict[str, Life] = field(default_factory=dict)
+    plates: dict[str, Runs] = field(default_factory=dict)
+    vectors_gone: list[tuple[int, str]] = field(default_factory=list)
+    vectors_before: int = -(1 << 62)
+    waiting: dict[str, Runs] = field(default_factory=dict)
+
+    @property
+    def code(self) -> int:
+        """The verdict, the worst first."""
+        if self.invalid:
+            return INVALID
+        if self.findings:
+            return CONTRADICTION
+        if self.cut or not self.ended:
+            return INCOMPLETE
+        return UNSIGNED if self.final_size != self.size or not self.size else VERIFIED
+
+    @property
+    def told(self) -> list[Finding]:
+        """The findings, first what explains the others."""
+        return sorted(self.findings, key=lambda finding: finding.rank)
+
+    def object(self, where: str, what: str, rank: int = 1) -> None:
+        """Write a finding down, up to a number; all are counted."""
+        self.found += 1
+        if len(self.findings) < KEPT:
+            self.findings.append(Finding(rank, where, what))
+
+    def count(self, what: str, by: int = 1) -> None:
+        """One more."""
+        self.counts[what] = self.counts.get(what, 0) + by
+
+    def read(self, line: dict[str, Any]) -> None:
+        """One line of the export."""
+        self.lines += 1
+        if self.ended:
+            raise Wrong("something follows the end")
+        if "leaf" in line:
+            self._leaf(line)
+            return
+        if not self.origin:
+            self._founded(line)
+            return
+        kind = next(iter(line))
+        read = READERS.get(kind)
+        if read is None:
+            raise Wrong(f"a line of an unknown kind: {kind[:40]!r}")
+        read(self, line)
+
+    # -- founding, blocks, checkpoints ---------------------------------------------------------------------
+
+    def _founded(self, line: dict[str, Any]) -> None:
+        if line.get("record") != "ccn" or line.get("version") != 1:
+            raise Wrong("this is not the first line of an export of version 1")
+        self.origin = text(line["origin"])
+        try:
+            if not _ORIGIN.fullmatch(self.origin):
+                raise Wrong(f"{self.origin[:80]!r} is not the name of a log")
+            rules = self.rules = rules_of(line["validators"], line["parameters"])
+            self.genesis = self.hash = sha256(
+                statement(
+                    "genesis",
+                    {
+                        "origin": self.origin,
+                        "parameters": rules.parameters_hash.hex(),
+                        "validators": rules.validators_hash.hex(),
+                    },
+                )
+            )
+            row = line["row"]
+            if (row["hash"], row["previous"], row["size"], row["root"], row["header"], row["at"]) != (
+                self.genesis.hex(), None, 0, sha256(b"").hex(), "", 0,
+            ):  # fmt: skip
+                raise Wrong("its row is not what its rules and its name make it")
+        except Wrong as wrong:
+            self.object("the founding (block 0)", f"{wrong}", -1)
+            self.chained = self.rules is not None
+        if self.founding is not None and self.founding != self.genesis.hex():
+            self.object("the founding (block 0)", f"is {self.genesis.hex()}, not the one you named", -1)
+
+    def read_block(self, line: dict[str, Any]) -> None:
+        """The first line of a block."""
+        self._conclude()
+        height = line["row"]["height"]
+        if type(height) is not int:
+            raise Wrong("a height is missing")
+        if height != self.shown + 1:
+            self.object(f"block {self.shown + 1}", f"is missing: block {height} is the next one", -1)
+        self.shown = height
+        try:
+            body, header = header_of(line["block"])
+        except Wrong as wrong:
+            self.object(f"block {height}", f"{wrong}", -1)
+            self.chained = self.planted = False
+            self.block = None
+            return
+        places: dict[tuple[str, int], int] = {}
+        for node, first, last in header["spans"]:
+            for number in range(first, last + 1):
+                places[node, number] = len(places)
+        self.block = Block(line, header, body, places, [None] * len(places))
+        self.count("blocks")
+
+    def read_roster(self, line: dict[str, Any]) -> None:
+        """The instances of one character on one node."""
+        shown = line["roster"]
+        packed = base64.b64decode(shown["packed"], validate=True)
+        if self.block is None:
+            return
+        listed = self.block.rosters.setdefault(text(shown["node"]), [])
+        listed.append((text(shown["character"]), packed))
+
+    def _conclude(self) -> None:
+        """All lines of a block have been read: everything about it must fit now."""
+        block, self.block = self.block, None
+        if block is None:
+            return
+        for (node, number), place in block.places.items():
+            if block.leaves[place] is None:
+                self.object(f"{block.where}, leaf {number} of {node}", "was sealed and is missing", 0)
+        if not self.chained or self.rules is None:
+            return
+        for what in self._wrong(block, self.rules):
+            self.object(block.where, what)
+        self._follow(block, self.rules)
+
+    def _wrong(self, block: Block, rules: Rules) -> Iterator[str]:
+        header, row = block.header, block.line["row"]
+        if (header["height"], header["previous"]) != (self.height + 1, self.hash.hex()):
+            yield f"does not follow block {self.height}: what comes between them is missing or was changed"
+        if header["term"] < self.term or header["time_us"] <= self.time_us:
+            yield "its term or its time went back"
+        if (header["validators"], header["parameters"]) != (
+            rules.validators_hash.hex(), rules.parameters_hash.hex(),
+        ):  # fmt: skip
+            yield "was decided under other rules than those in force"
+        yield from _row(row, header, block)
+        yield from _votes(block, rules, self)
+        yield from self._reported(block, rules)
+        if self.planted and (header["before_size"], header["before_root"]) != (
+            self.size, root(self.peaks).hex(),
+        ):  # fmt: skip
+            yield "begins with another tree than the blocks before it made"
+
+    def _reported(self, block: Block, rules: Rules) -> Iterator[str]:
+        """Reports, and everything that must come out of them again."""
+        reports = sorted(block.line["reports"], key=lambda report: text(report["node"]))
+        if len({report["node"] for report in reports}) != len(reports) or len(reports) < rules.quorum:
+            yield f"has reports of {len(reports)} nodes, or one twice; {rules.quorum} are needed"
+        strangers = block.rosters.keys() - {report["node"] for report in reports}
+        if strangers:
+            yield f"has a roster of {min(strangers)}, which reported nothing"
+        messages = []
+        for report in reports:
+            try:
+                messages.append(reported(report, block, rules, self.sealed.get(report["node"], 0)))
+                self.count("signatures")
+            except Wrong as wrong:
+                yield f"{wrong}"
+        if len(messages) != len(reports):
+            return
+        header = block.header
+        if header["reports"] != root(tree((sha256(b"\0" + each) for each in messages), 0, [])[1]).hex():
+            yield "its header names other reports"
+        if [list(span) for span in header["spans"]] != spans_of(reports):
+            yield "seals other leaves than its reports bring"
+        yield from self._rules(block, rules, reports)
+        yield from _results(block, rules, reports)
+
+    def _rules(self, block: Block, rules: Rules, reports: list[dict[str, Any]]) -> Iterator[str]:
+        following = rules
+        if block.line.get("rules") is not None:
+            shown = block.line["rules"]
+            try:
+                following = rules_of(shown["validators"], shown["parameters"])
+            except Wrong as wrong:
+                yield f"{wrong}"
+                return
+            wanted = sum(report["wants"] == following.hash().hex() for report in reports)
+            if wanted < rules.quorum or following.hash() == rules.hash():
+                yield f"changes the rules, but only {wanted} of {rules.quorum} nodes wanted these"
+        named = block.header["next_validators"], block.header["next_parameters"]
+        if named != (following.validators_hash.hex(), following.parameters_hash.hex()):
+            yield "these are not the rules that its header names for the next block"
+
+    def _follow(self, block: Block, rules: Rules) -> None:
+        header = block.header
+        whole = [leaf for leaf in block.leaves if leaf is not None]
+        self.size, self.peaks = tree(whole, self.size, self.peaks)
+        if self.planted and (self.size, root(self.peaks).hex()) != (header["size"], header["root"]):
+            self.object(
+                block.where, f"its leaves do not make the tree that was voted for: {_spans(header)}"
+            )
+            self.planted = False
+        self.hash = sha256(b"\0" + block.body)
+        self.size, self.peaks = tree([self.hash], self.size, self.peaks)
+        if not self.planted:
+            self.size = header["size"] + 1
+        for node, _, last in header["spans"]:
+            self.sealed[node] = last
+        self.height, self.term, self.time_us = header["height"], header["term"], header["time_us"]
+        self.deciding = rules
+        row, made = block.line["row"], root(self.peaks).hex()
+        if self.planted and (row["size"], row["root"], row["tree"]) != (
+            self.size, made, (self.size.to_bytes(8, "big") + b"".join(self.peaks)).hex(),
+        ):  # fmt: skip
+            self.object(block.where, "the tree in its row is not the one its leaves make")
+        head = self.known.pop(self.size, None)
+        if head is not None and self.planted and (head.origin, head.root.hex()) != (self.origin, made):
+            self.object(block.where, "contradicts the checkpoint you brought: another tree of this size")
+        shown = block.line.get("rules")
+        if shown is not None:
+            try:
+                self.rules = rules_of(shown["validators"], shown["parameters"])
+            except Wrong:
+                self.chained = False  # already said
+
+    def read_checkpoint(self, line: dict[str, Any]) -> None:
+        """A note with its cosignatures, below the block it is about."""
+        self._conclude()
+        shown = line["checkpoint"]
+        where = f"checkpoint {shown['size']}"
+        try:
+            head = note_head(text(shown["note"]) + "\n")
+            if (head.origin, head.size) != (self.origin, shown["size"]):
+                raise Wrong("is about another log or size")
+        except Wrong as wrong:
+            self.object(where, f"{wrong}")
+            return
+        if not self.chained or self.deciding is None:
+            return
+        if head.size != self.size:
+            self.object(where, "there is no block that ends there")
+        elif self.planted and head.root != root(self.peaks):
+            self.object(where, "its root is not the one the leaves make")
+        signers = self._cosigned(shown, where, head)
+        if len(signers) >= self.deciding.quorum:
+            self.final_size, self.final_height, self.cosigners = self.size, self.height, sorted(signers)
+        self.count("checkpoints")
+
+    def _cosigned(self, shown: dict[str, Any], where: str, head: Head) -> set[str]:
+        assert self.deciding is not None
+        names = {f"{self.origin}/{node}": (node, key) for node, key in self.deciding.keys.items()}
+        signers = set()
+        for signer, line in shown["cosignatures"]:
+            try:
+                name, key_id, data = note_line(text(line))
+                if name != signer:
+                    raise Wrong(f"the cosignature of {signer} is one of {name}")
+                node, key = names.get(name, ("", b""))
+                if key_id == sha256(name.encode() + b"\n\x04" + key)[:4]:
+                    if len(data) != 72:
+                        raise Wrong(f"{node} did not cosign this")
+                    seen = f"cosignature/v1\ntime {int.from_bytes(data[:8], 'big')}\n".encode()
+                    if not signed(key, seen + head_text(head), data[8:]):
+                        raise Wrong(f"{node} did not cosign this")
+                    signers.add(node)
+                    self.count("signatures")
+                elif node:
+                    raise Wrong(f"the cosignature of {node} names another key")
+            except Wrong as wrong:
+                self.object(where, f"{wrong}")
+        return signers
+
+    # -- leaves and the rows they stand for ----------------------------------------------------------------
+
+    def _leaf(self, line: dict[str, Any]) -> None:
+        body, block = line["leaf"], self.block
+        if type(body) is dict:
+            raw = _encode(body).encode("utf-8", "surrogatepass")
+            node, number, kind = body.get("node"), body.get("number"), body.get("kind")
+        else:
+            raw, node, number, kind = base64.b64decode(body, validate=True), None, None, None
+        named = line.get("as")
+        place = (node, number) if named is None else (named[0], named[1])
+        where = Where(body, place, self.shown)
+        digest = sha256(b"\0" + raw)
+        if block is not None:
+            slot = block.places.get(place)  # type: ignore[arg-type]
+            if slot is None or block.leaves[slot] is not None:
+                self.object(f"{where}", "is not among the leaves that its block seals, or twice", 0)
+                return
+            block.leaves[slot] = digest
+        elif self.chained:  # else its block has no header to say what it seals
+            self.object(f"{where}", "belongs to no block", 0)
+        if "hash" in line:
+            self.object(f"{where}", f"its hash was {line['hash'][:16]}…, and is {digest.hex()[:16]}…", 0)
+        self.count("leaves")
+        if named is not None:
+            self.object(f"{where}", f"its body names itself leaf {number} of {node}, {kind}", 0)
+        try:
+            shaped(body)
+            judge = KINDS.get(body["kind"])
+            if judge is not None:
+                judge(self, body, line, where)
+            if "rows" in line:
+                self._rows(body, line["rows"], where)
+        except Wrong as wrong:
+            self.object(f"{where}", f"{wrong}", 0)
+
+    def _rows(self, body: dict[str, Any], rows: list[dict[str, Any]], where: Where) -> None:
+        table = TABLES.get(body["kind"], "")
+        own = [row for row in rows if row["table"] == table]
+        for row in rows:
+            if row["table"] != table:
+                self.object(f"{where}", f"a row of {row['table']} names this leaf: {_named(row)}", 0)
+        if table == "character_evolution" and not own:
+            self.vectors_gone.append((body["at"], f"{where}"))
+        elif len(own) != 1:
+            self.object(f"{where}", f"has {len(own)} rows in {table}", 0)
+        for row in own:
+            other = sorted(key for key in row if key != "table" and row[key] != body.get(key))
+            if other:
+                self.object(f"{where}", f"the row in {table} says something else: {', '.join(other)}", 0)
+
+    def judge_message(self, body: dict[str, Any], line: dict[str, Any], where: Where) -> None:
+        """Its place, its turn, and its content if that is here."""
+        self.count("messages")
+        conversation, seq = body["conversation"], body["seq"]
+        talk = self._talk(conversation)
+        if not talk.said.add(seq):
+            self.object(f"{where}", "was sealed twice under one sequence number", 0)
+        self._said(body, where)
+        content, salt = line.get("content"), line.get("salt")
+        if content is None and salt is None:
+            talk.silent.add(seq)
+        elif type(content) is not str or type(salt) is not str:
+            raise Wrong("its content or its salt is missing")
+        else:
+            self.count("disclosed")
+            data = content.encode()
+            framed = bytes.fromhex(salt) + len(data).to_bytes(8, "big") + data
+            if len(salt) != 64 or sha256(b"ccn/content/v1\0" + framed).hex() != body["content"]:
+                raise Wrong("its content is not what was committed to")
+
+    def _said(self, body: dict[str, Any], where: Where) -> None:
+        turn_id = body["turn"]
+        if turn_id is not None:
+            turn = self.turns.setdefault(turn_id, Turn(body["conversation"]))
+            if body["role"] in turn.said or turn.conversation != body["conversation"]:
+                self.object(f"{where}", f"a second {body['role']} message of turn {turn_id}", 0)
+            turn.said[body["role"]] = body["seq"]
+
+    def judge_turn(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+        """One end, and a reply where it says so."""
+        self.count("turns")
+        turn = self.turns.setdefault(body["turn"], Turn(body["conversation"]))
+        if turn.end is not None or turn.conversation != body["conversation"]:
+            self.object(f"{where}", "the turn has ended twice, or elsewhere", 0)
+        if (body["status"] == "committed") != (body["reply"] is not None):
+            self.object(f"{where}", f"the turn is {body['status']}, and its reply {body['reply']}", 0)
+        turn.end = (body["status"], body["user"], body["reply"])
+
+    def judge_life(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+        """One of each version."""
+        self.count("instance versions")
+        life = self.lives.setdefault(body["instance"], Life())
+        if not life.versions.add(body["version"]):
+            self.object(f"{where}", "two lives have this version", 0)
+        if body["version"] > life.newest[0]:
+            standing = (body["host"], body["epoch"], body["status"])
+            life.newest = (body["version"], standing)
+
+    def judge_plate(self, body: dict[str, Any], line: dict[str, Any], where: Where) -> None:
+        """Its content is here, always."""
+        self.count("plates")
+        if not self.plates.setdefault(body["character"], Runs()).add(body["version"]):
+            self.object(f"{where}", "two plates have this version", 0)
+        content = line.get("content")
+        if type(content) is not str or sha256(content.encode()).hex() != body["hash"]:
+            raise Wrong("the plate is not the one that was imported")
+
+    def judge_snapshot(self, body: dict[str, Any], line: dict[str, Any], _: Where) -> None:
+        """Its state is here, always."""
+        self.count("snapshots")
+        state = line.get("state")
+        if type(state) is not dict or sha256(canonical(state)).hex() != body["hash"]:
+            raise Wrong("the snapshot is not the one that was taken")
+        if any(state.get(key) != body[key] for key in ("at", "conversation", "head")):
+            raise Wrong("the snapshot is of another conversation or moment")
+
+    def judge_redaction(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+        """What may be missing."""
+        self.count("redactions")
+        del where
+        if "series" in body:
+            if body["series"] == "character_evolution":
+                self.vectors_before = max(self.vectors_before, body["before"])
+        else:
+            self._talk(body["conversation"]).redacted.append((body["first"], body["last"]))
+
+    def judge_conversation(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+        """One of each version."""
+        talk = self._talk(body["conversation"])
+        if not talk.versions.add(body["version"]):
+            self.object(f"{where}", "two rows have this version", 0)
+        talk.rows[body["version"]] = _conversation_row(body)
+
+    def judge_vector(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+        """Scores on the grid."""
+        del where
+        self.count("vectors")
+        if len(body["vector"]) != AXES or any(v is not None and not 0 <= v <= UNIT for v in body["vector"]):
+            raise Wrong("this is not a vector")
+
+    def _talk(self, conversation: str) -> Talk:
+        talk = self.talks.get(conversation)
+        if talk is None:
+            talk = self.talks[conversation] = Talk()
+        return talk
+
+    # -- what follows the blocks ---------------------------------------------------------------------------
+
+    def read_waiting(self, line: dict[str, Any]) -> None:
+        """A leaf no block has sealed: it proves nothing, and it keeps what is proved from looking torn."""
+        self._conclude()
+        node, number, body = line["waiting"]
+        runs = self.waiting.setdefault(text(node), Runs())
+        runs.add(number - self.sealed.get(node, 0))
+        self.count("waiting")
+        try:
+            shaped(body)
+        except Wrong as wrong:
+            self.object(f"leaf {number} of {node}, not sealed", f"{wrong}", 0)
+            return
+        match body["kind"]:
+            case "message":
+                talk = self._talk(body["conversation"])
+                talk.said.add(body["seq"])
+                talk.waiting.add(body["seq"])
+                if body["turn"] is not None:
+                    turn = self.turns.setdefault(body["turn"], Turn(body["conversation"]))
+                    turn.said.setdefault(body["role"], body["seq"])
+            case "turn":
+                turn = self.turns.setdefault(body["turn"], Turn(body["conversation"]))
+                turn.end = turn.end or (body["status"], body["user"], body["reply"])
+            case "instance":
+                life = self.lives.setdefault(body["instance"], Life())
+                life.versions.add(body["version"])
+                if body["version"] > life.newest[0]:
+                    life.newest = (body["version"], (body["host"], body["epoch"], body["status"]))
+            case "conversation":
+                talk = self._talk(body["conversation"])
+                talk.versions.add(body["version"])
+                talk.rows.setdefault(body["version"], _conversation_row(body))
+            case "redaction":
+                self.judge_redaction(body, {}, Where(body, (node, number), 0))
+            case "plate":
+                self.plates.setdefault(body["character"], Runs()).add(body["version"])
+
+    def read_version(self, line: dict[str, Any]) -> None:
+        """A version of a conversation, as its row has it."""
+        self._conclude()
+        row = line["conversation"]
+        where = f"conversation {row['conversation']} version {row['version']}"
+        talk = self.talks.get(row["conversation"])
+        if talk is None or row["version"] not in talk.rows:
+            self.object(where, "has a row and was never sealed", 0)
+            return
+        if talk.rows[row["version"]] != _conversation_row(row):
+            self.object(where, "its row says something else than its leaf", 0)
+        talk.seen.add(row["version"])
+
+    def read_standing(self, line: dict[str, Any]) -> None:
+        """What the tables show as the present must be the newest version there is."""
+        row = line["standing"]
+        if "instance" in row:
+            where = f"instance {row['instance']}"
+            life = self.lives.get(row["instance"], Life())
+            if life.newest != (row["version"], (row["host"], row["epoch"], row["status"])):
+                self.object(where, "is shown otherwise than its last version", 0)
+            return
+        talk = self._talk(row["conversation"])
+        newest = talk.rows.get(talk.versions.last, ())
+        if (row["version"], row["plate"], row["status"]) != (talk.versions.last, *newest[1:3]):
+            self.object(
+                f"conversation {row['conversation']}", "is shown otherwise than its last version", 0
+            )
+        if row["head"] < talk.said.last:
+            self.object(
+                f"conversation {row['conversation']}",
+                f"ends at message {row['head']}, but {talk.said.last} were said", 0,
+            )  # fmt: skip
+
+    def read_stray(self, line: dict[str, Any]) -> None:
+        """A row that nothing sealed."""
+        self._conclude()
+        row = line["stray"]
+        rank = -1 if "height" in row else 0
+        self.object(_named(row), f"a row of {row['table']} that nothing sealed", rank)
+
+    def read_end(self, line: dict[str, Any]) -> None:
+        """How many lines there should be."""
+        self._conclude()
+        self.ended = True
+        if line["end"]["lines"] != self.lines - 1:
+            self.cut = f"{self.lines - 1} of {line['end']['lines']} lines are here"
+
+    def finish(self) -> None:
+        """After the last line: what only the whole can show."""
+        if not self.origin:
+            raise Wrong("there is nothing in it")
+        if not self.ended:
+            self.cut = self.cut or "it has no end"
+            return
+        self._remembered()
+        for node, runs in self.waiting.items():
+            if runs.ahead and self.chained:
+                gap = self.sealed.get(node, 0) + runs.upto + 1
+                self.object(f"leaf {gap} of {node}", "is missing, though not sealed", 0)
+        for conversation, talk in self.talks.items():
+            self._whole(conversation, talk)
+        for turn_id, turn in self.turns.items():
+            self._replied(turn_id, turn)
+        versions = {f"instance {instance}": life.versions for instance, life in self.lives.items()}
+        versions |= {f"character {character}": plates for character, plates in self.plates.items()}
+        for where, listed in versions.items():
+            if listed.ahead:
+                self.object(where, f"version {listed.upto + 1} is missing", 0)
+        for at, where in self.vectors_gone:
+            if at >= self.vectors_before:
+                self.object(where, "its vector is gone and nothing says why", 0)
+
+    def _remembered(self) -> None:
+        for head in self.known.values():
+            if head.size or head.origin != self.origin:
+                what = f"you brought it, and no block ends there (the record ends at {self.size})"
+                self.object(f"checkpoint {head.size}", f"{what}: cut back, or another log", -1)
+
+    def _whole(self, conversation: str, talk: Talk) -> None:
+        where = f"conversation {conversation}"
+        if talk.said.ahead:
+            self.object(f"{where} message {talk.said.upto + 1}", "is missing", 0)
+        if talk.versions.ahead or not talk.versions.upto:
+            self.object(where, f"version {talk.versions.upto + 1} is missing", 0)
+        for version in sorted(talk.rows.keys() - talk.seen):
+            self.object(f"{where} version {version}", "its row is missing", 0)
+        ranges = merged(talk.redacted)
+        allowed = 0
+        for first, last in ranges:
+            allowed += min(last, talk.said.last) - first + 1 if first <= talk.said.last else 0
+        inside = 0
+        for seq in sorted(talk.silent):
+            if any(first <= seq <= last for first, last in ranges[:1]):
+                inside += 1
+                continue
+            while ranges and ranges[0][1] < seq:
+                ranges.pop(0)
+            if ranges and ranges[0][0] <= seq:
+                inside += 1
+            else:
+                self.object(f"{where} message {seq}", "its content is missing and no redaction says why", 0)
+        self.count("redacted", inside)
+        if inside < allowed:
+            self._undone(conversation, talk)
+
+    def _undone(self, conversation: str, talk: Talk) -> None:
+        for first, last in merged(talk.redacted):
+            for seq in range(first, min(last, talk.said.last) + 1):
+                if seq not in talk.silent and seq not in talk.waiting and talk.said.has(seq):
+                    self.object(
+                        f"conversation {conversation} message {seq}",
+                        "was redacted, and its content is here",
+                        0,
+                    )
+
+    def _replied(self, turn_id: str, turn: Turn) -> None:
+        where = f"conversation {turn.conversation} turn {turn_id}"
+        if turn.end is None:
+            if "assistant" in turn.said:
+                self.object(where, "has a reply and no end", 0)
+            return
+        status, user, reply = turn.end
+        if turn.said.get("user") != user:
+            self.object(where, f"answers message {user}, which is not its own", 0)
+        if turn.said.get("assistant") != reply:
+            self.object(where, f"is {status}; its reply is {turn.said.get('assistant')}, not {reply}", 0)
+
+
+READERS: dict[str, Callable[[Audit, dict[str, Any]], None]] = {
+    "block": Audit.read_block,
+    "roster": Audit.read_roster,
+    "checkpoint": Audit.read_checkpoint,
+    "waiting": Audit.read_waiting,
+    "conversation": Audit.read_version,
+    "standing": Audit.read_standing,
+    "stray": Audit.read_stray,
+    "end": Audit.read_end,
+}
+KINDS: dict[str, Callable[[Audit, dict[str, Any], dict[str, Any], Where], None]] = {
+    "message": Audit.judge_message,
+    "turn": Audit.judge_turn,
+    "instance": Audit.judge_life,
+    "plate": Audit.judge_plate,
+    "snapshot": Audit.judge_snapshot,
+    "redaction": Audit.judge_redaction,
+    "conversation": Audit.judge_conversation,
+    "vector": Audit.judge_vector,
+}
+TABLES = {
+    "message": "messages",
+    "turn": "turns",
+    "instance": "instance_lives",
+    "plate": "plates",
+    "snapshot": "snapshots",
+    "redaction": "redactions",
+    "vector": "character_evolution",
+}
+
+
+class Where(NamedTuple):
+    """The name of a leaf in a finding, made only when there is one."""
+
+    body: object
+    place: tuple[object, object]
+    height: int
+
+    def __str__(self) -> str:
+        leaf = f"leaf {self.place[1]} of {self.place[0]}, block {self.height}"
+        body = self.body if type(self.body) is dict else {}
+        for what, number in (("message", "seq"), ("snapshot", "snapshot"), ("turn", "turn")):
+            if body.get("kind") == what:
+                return f"conversation {body.get('conversation')} {what} {body.get(number)} ({leaf})"
+        if body.get("kind") in {"instance", "plate"}:
+            of = body.get("instance", body.get("character"))
+            return f"{body['kind']} {of} version {body.get('version')} ({leaf})"
+        return f"{body.get('kind', 'a row')} {body.get('conversation', '')} ({leaf})".replace("  ", " ")
+
+
+# -- what a leaf may look like -----------------------------------------------------------------------------
+
+Types = tuple[type, ...]
+_I: Types = (int,)
+_S: Types = (str,)
+_L: Types = (list,)
+_MAYBE_I: Types = (int, type(None))
+_MAYBE_S: Types = (str, type(None))
+_COMMON: dict[str, Types] = {"kind": _S, "node": _S, "number": _I, "v": _I}
+SHAPES: dict[str, dict[str, Types]] = {
+    "message": _COMMON
+    | {"at": _I, "content": _S, "conversation": _S, "epoch": _I, "role": _S, "seq": _I, "turn": _MAYBE_S},
+    "turn": _COMMON
+    | {"at": _I, "conversation": _S, "epoch": _I, "error": _MAYBE_S, "reply": _MAYBE_I, "status": _S}
+    | {"turn": _S, "user": _I},
+    "instance": _COMMON
+    | {"at": _I, "conversation": _S, "epoch": _I, "host": _S, "instance": _S, "model": _S, "plate": _I}
+    | {"reason": _S, "status": _S, "version": _I},
+    "plate": _COMMON | {"at": _I, "by": _S, "character": _S, "hash": _S, "version": _I},
+    "snapshot": _COMMON | {"at": _I, "conversation": _S, "hash": _S, "head": _I, "snapshot": _S},
+    "conversation": _COMMON
+    | {"at": _I, "character": _S, "conversation": _S, "owner": _MAYBE_S, "plate": _MAYBE_I, "status": _S}
+    | {"version": _I},
+    "vector": _COMMON
+    | {"at": _I, "conversation": _S, "instance": _MAYBE_S, "scorer": _S, "seq": _I, "vector": _L},
+    "redaction": _COMMON
+    | {"at": _I, "by": _S, "conversation": _S, "first": _I, "last": _I, "reason": _S},
+    "forgotten": _COMMON | {"at": _I, "before": _I, "by": _S, "series": _S},
+}  # fmt: skip
+_POSITIVE = ("seq", "version", "first", "number")
+
+
+def shaped(body: Any) -> None:
+    """Refuse the body of a leaf that is not canonical, or not what its kind looks like."""
+    if type(body) is not dict:
+        raise Wrong("its body is not canonical JSON")
+    kind = body.get("kind")
+    shape = SHAPES.get("forgotten" if kind == "redaction" and "series" in body else f"{kind}")
+    if shape is None:
+        canonical(body)
+        if kind not in {"operator", "validators"}:
+            raise Wrong("its body is of no known kind")
+        return
+    if body.keys() != shape.keys():
+        raise Wrong(f"its body does not have the fields of a {kind}")
+    for key, types in shape.items():
+        value = body[key]
+        of = type(value)
+        if of not in types or (of is int and not -INTEGERS <= value <= INTEGERS):
+            raise Wrong(f"its {key} is not what a {kind} has")
+    if body["v"] != 1 or any(body.get(key, 1) < 1 for key in _POSITIVE):
+        raise Wrong(f"its numbers are not those of a {kind}")
+    if kind == "vector" and any(type(v) not in {int, type(None)} for v in body["vector"]):
+        raise Wrong("this is not a vector")
+
+
+def _conversation_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["at"], row["plate"], row["status"], row["character"], row["owner"]
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    shown = (
+        f"{key} {row[key]}"
+        for key in (
+            "conversation",
+            "seq",
+            "turn",
+            "instance",
+            "version",
+            "character",
+            "height",
+            "node",
+            "leaf",
+        )
+        if row.get(key) is not None
+    )
+    return ", ".join(shown) or f"{row['table']}"
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same numbers in ranges that do not touch, ascending."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        elif first <= last:
+            joined.append((first, last))
+    return joined
+
+
+# -- bytes -------------------------------------------------------------------------------------------------
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+
+
+def sha256(data: bytes) -> bytes:
+    """The one hash everything rests on."""
+    return hashlib.sha256(data).digest()
+
+
+def canonical(fields: Any) -> bytes:
+    """The one way to write an object of strings and integers (RFC 8785 on these values)."""
+    if type(fields) is not dict or not all(key.isascii() and _plain(v) for key, v in fields.items()):
+        raise Wrong("these are not canonical bytes")
+    try:
+        return _encode(fields).encode()
+    except UnicodeEncodeError:
+        raise Wrong("these are not canonical bytes") from None
+
+
+def _plain(value: Any) -> bool:
+    of = type(value)
+    if of is str or value is None:
+        return True
+    if of is int:
+        return bool(-INTEGERS <= value <= INTEGERS)
+    return of is list and all(map(_plain, value))
+
+
+def statement(kind: str, fields: dict[str, Any]) -> bytes:
+    """What a node signs."""
+    return f"ccn/{kind}/v1\n".encode() + canonical(fields)
+
+
+def text(value: Any) -> str:
+    """A string, or no line of an export."""
+    if type(value) is not str:
+        raise Wrong("a string is missing")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise Wrong(f"{name} is no number of a record")
+
+
+def tree(leaves: Iterable[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
+    """The RFC 6962 tree with these leaf hashes appended, as its size and the roots of its perfect parts."""
+    hasher = hashlib.sha256
+    for leaf in leaves:
+        size += 1
+        grown, carry = leaf, size
+        while not carry & 1:
+            grown = hasher(b"\1" + peaks.pop() + grown).digest()
+            carry >>= 1
+        peaks.append(grown)
+    return size, peaks
+
+
+def root(peaks: Sequence[bytes]) -> bytes:
+    """The root above the perfect parts."""
+    if not peaks:
+        return sha256(b"")
+    *larger, hashed = peaks
+    for peak in reversed(larger):
+        hashed = sha256(b"\1" + peak + hashed)
+    return hashed
+
+
+# -- blocks ------------------------------------------------------------------------------------------------
+
+_HEADER_HASHES = ("before_root", "next_parameters", "next_validators", "parameters", "previous", "reports",
+                  "result", "root", "validators")  # fmt: skip
+_HEADER_NUMBERS = ("before_size", "height", "size", "term", "time_us", "v")
+
+
+def header_of(body: Any) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a header and its fields."""
+    if type(body) is not dict:
+        raise Wrong("its header is not canonical JSON")
+    raw = canonical(body)
+    if body.keys() != {*_HEADER_HASHES, *_HEADER_NUMBERS, "kind", "leader", "spans"}:
+        raise Wrong("its header does not have the fields of one")
+    if not all(type(body[key]) is str and _HASH.fullmatch(body[key]) for key in _HEADER_HASHES):
+        raise Wrong("a hash in its header is none")
+    if not all(type(body[key]) is int and body[key] >= 0 for key in _HEADER_NUMBERS):
+        raise Wrong("a number in its header is none")
+    spans = body["spans"]
+    if type(spans) is not list or not all(
+        type(span) is list and list(map(type, span)) == [str, int, int] and 1 <= span[1] <= span[2]
+        for span in spans
+    ):
+        raise Wrong("the spans in its header are none")
+    nodes = [span[0] for span in spans]
+    sealed = sum(last - first + 1 for _, first, last in spans)
+    if nodes != sorted(set(nodes)) or not sealed == body["size"] - body["before_size"] <= BLOCK_LIMIT:
+        raise Wrong("its header does not count its leaves")
+    if (body["kind"], body["v"]) != ("block", 1) or type(body["leader"]) is not str:
+        raise Wrong("its header is not one")
+    return raw, body
+
+
+def rules_of(validators: Any, parameters: Any) -> Rules:
+    """The rules from their two bodies."""
+    listed, limits = canonical(validators), canonical(parameters)
+    if validators.keys() != {"kind", "v", "validators"} or type(validators["validators"]) is not list:
+        raise Wrong("these are no validators")
+    names: list[str] = []
+    keys: dict[str, bytes] = {}
+    for entry in validators["validators"]:
+        if type(entry) is not list or list(map(type, entry)) != [str, str]:
+            raise Wrong("these are no validators")
+        if not _NAME.fullmatch(entry[0]) or not _HASH.fullmatch(entry[1]):
+            raise Wrong(f"{entry[0][:80]!r} is no validator")
+        names.append(entry[0])
+        keys[entry[0]] = bytes.fromhex(entry[1])
+    if names != sorted(set(names)) or len(set(keys.values())) != len(names):
+        raise Wrong("the validators are not listed once each, in order")
+    if (
+        parameters.get("faults") not in {"crash", "byzantine"}
+        or type(parameters.get("tolerance")) is not int
+    ):
+        raise Wrong("these are no parameters")
+    least = 4 if parameters["faults"] == "byzantine" else 1
+    if not least <= len(names) <= VALIDATOR_LIMIT:
+        raise Wrong(f"{len(names)} validators are too few or too many")
+    return Rules(keys, parameters, sha256(listed), sha256(limits))
+
+
+def _row(row: dict[str, Any], header: dict[str, Any], block: Block) -> Iterator[str]:
+    expected = {
+        "height": header["height"],
+        "hash": sha256(b"\0" + block.body).hex(),
+        "previous": header["previous"],
+        "term": header["term"],
+        "at": header["time_us"],
+        "size": header["size"] + 1,
+    }
+    for key, value in expected.items():
+        if row[key] != value:
+            yield f"the {key} in its row is {row[key]!r}, in its header {value!r}"
+    start = header["before_size"]
+    spans = []
+    for node, first, last in header["spans"]:
+        spans.append([node, first, last, start])
+        start += last - first + 1
+    if row["spans"] != spans:
+        yield f"its row seals {row['spans']}, its header {spans}"
+
+
+def _votes(block: Block, rules: Rules, audit: Audit) -> Iterator[str]:
+    header, named, ayes = block.header, sha256(b"\0" + block.body).hex(), set()
+    for vote in block.line["votes"]:
+        node = text(vote["node"])
+        said = {"block": named, "height": header["height"], "node": node, "term": header["term"]}
+        shown = {"block": vote["hash"], "height": vote["height"], "node": node, "term": vote["term"]}
+        key = rules.keys.get(node)
+        if key is None:
+            yield f"has a vote of {node[:80]}, which is no validator"
+        elif said != shown or not signed(key, statement("vote", said), bytes.fromhex(vote["signature"])):
+            yield f"the vote of {node} is not one for this block"
+        else:
+            ayes.add(node)
+            audit.count("signatures")
+    if len(ayes) < rules.quorum:
+        yield f"has {len(ayes)} valid votes of {rules.quorum} needed"
+
+
+def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> bytes:
+    """What a node signed as its report, checked."""
+    node, header = text(report["node"]), block.header
+    key = rules.keys.get(node)
+    if key is None:
+        raise Wrong(f"has a report of {node[:80]}, which is no validator")
+    rosters = block.rosters.get(node, [])
+    if [name for name, _ in rosters] != sorted({name for name, _ in rosters}):
+        raise Wrong(f"{node} reports a character twice")
+    message = statement(
+        "report",
+        {
+            "count": report["count"],
+            "first": report["first"],
+            "height": header["height"],
+            "leaves": report["leaves"],
+            "node": node,
+            "previous": header["previous"],
+            "rosters": [[name, sha256(packed).hex()] for name, packed in rosters],
+            "term": header["term"],
+            "wants": report["wants"],
+        },
+    )
+    if report["first"] != last + 1 or not 0 <= report["count"] <= BLOCK_LIMIT:
+        raise Wrong(f"{node} reports leaf {report['first']}, but {last} is sealed")
+    if not signed(key, message, bytes.fromhex(report["signature"])):
+        raise Wrong(
+            f"the report of {node} is not what {node} signed: its leaves, instances or numbers differ"
+        )
+    span = next((span for span in header["spans"] if span[0] == node), None)
+    if span is not None and span[2] - span[1] + 1 == report["count"]:
+        shown = [block.leaves[block.places[node, number]] or b"" for number in range(span[1], span[2] + 1)]
+        if sha256(b"".join(shown)).hex() != report["leaves"]:
+            raise Wrong(f"leaves {span[1]} to {span[2]} of {node} are not those it reported")
+    return message
+
+
+def spans_of(reports: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """What a block must seal of what was reported: equal shares, and what one leaves goes to others."""
+    granted: dict[str, int] = {}
+    waiting = sorted((report["count"], report["node"]) for report in reports)
+    for taken, (count, node) in enumerate(waiting):
+        fair = (BLOCK_LIMIT - sum(granted.values())) // (len(waiting) - taken)
+        granted[node] = min(count, fair)
+    return [
+        [report["node"], report["first"], report["first"] + granted[report["node"]] - 1]
+        for report in reports
+        if granted[report["node"]]
+    ]
+
+
+def _spans(header: dict[str, Any]) -> str:
+    return ", ".join(f"{node} {first}–{last}" for node, first, last in header["spans"]) or "none"
+
+
+# -- the result of a round, in integers --------------------------------------------------------------------
+
+
+class Instance(NamedTuple):
+    """One row of a roster."""
+
+    id: bytes
+    epoch: int
+    vector: tuple[int, ...]
+
+
+def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Compute the results again from the rosters."""
+    parts: dict[str, list[list[Instance]]] = {}
+    named: set[bytes] = set()
+    total = 0
+    for report in reports:
+        for character, packed in block.rosters.get(report["node"], []):
+            try:
+                rows = unpacked(packed)
+            except Wrong as wrong:
+                yield f"the roster of {report['node']} for {character[:80]}: {wrong}"
+                return
+            named.update(row.id for row in rows)
+            total += len(rows)
+            parts.setdefault(character, []).append(rows)
+    if len(named) != total:
+        yield "names an instance twice"
+    bodies = [
+        concluded(character, listed, rules) for character, listed in sorted(parts.items()) if any(listed)
+    ]
+    if sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).hex() != block.header["result"]:
+        yield "the result in its header is not what its reports make it"
+    shown = [_encode(body).encode("utf-8", "surrogatepass") for _, body in block.line["results"]]
+    if shown != bodies:
+        pairs = zip(block.line["results"], shown, bodies, strict=False)
+        other = [name for (name, _), body, made in pairs if body != made]
+        yield f"the result shown for {', '.join(other) or 'a character'} is not what its reports make it"
+
+
+def unpacked(packed: bytes) -> list[Instance]:
+    """The instances of a roster."""
+    if len(packed) % _ROW.size:
+        raise Wrong("a row is cut off")
+    rows = [Instance(found[0], found[1], found[2:]) for found in _ROW.iter_unpack(packed)]
+    if any(a.id >= b.id for a, b in pairwise(rows)):
+        raise Wrong("its rows are not in ascending order")
+    if any(row.epoch < 0 or not all(MISSING <= v <= UNIT for v in row.vector) for row in rows):
+        raise Wrong("an epoch or a score is out of range")
+    return rows
+
+
+def concluded(character: str, parts: Sequence[Sequence[Instance]], rules: Rules) -> bytes:
+    """Median, drift and outliers of one character."""
+    owned = [(owner, row.vector) for owner, rows in enumerate(parts) for row in rows]
+    middle = [_median([(v[axis], owner) for owner, v in owned], rules.byzantine) for axis in range(AXES)]
+    drift = [_drift(vector, middle) for _, vector in owned]
+    tolerance = rules.parameters["tolerance"]
+    return _encode(
+        {
+            "character": character,
+            "drift": drift,
+            "kind": "result",
+            "median": middle,
+            "outliers": [place for place, value in enumerate(drift) if value > tolerance],
+            "v": 1,
+            "weights": "node" if rules.byzantine else "instance",
+        }
+    ).encode("utf-8", "surrogatepass")
+
+
+def _median(column: list[tuple[int, int]], by_node: bool) -> int | None:
+    """The smallest value that at least half of the weight lies at or below."""
+    shown = sorted((value, owner) for value, owner in column if value != MISSING)
+    if not shown:
+        return None
+    counts: dict[int, int] = {}
+    for _, owner in shown:
+        counts[owner] = counts.get(owner, 0) + 1
+    whole = math.lcm(*counts.values()) if by_node else 1
+    total = whole * len(counts) if by_node else len(shown)
+    weight = 0
+    for value, owner in shown:
+        weight += whole // counts[owner] if by_node else 1
+        if 2 * weight >= total:
+            return value
+    return None
+
+
+def _drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:
+    """The root mean square difference over the axes both show, rounded up."""
+    apart = [(v - m) ** 2 for v, m in zip(vector, middle, strict=True) if v != MISSING and m is not None]
+    if not apart:
+        return UNIT
+    mean = -(-sum(apart) // len(apart))
+    floor = math.isqrt(mean)
+    return floor + (floor * floor < mean)
+
+
+# -- notes -------------------------------------------------------------------------------------------------
+
+
+def head_text(head: Head) -> bytes:
+    """The three lines that are signed."""
+    return f"{head.origin}\n{head.size}\n{base64.b64encode(head.root).decode()}\n".encode()
+
+
+def note_head(note: str) -> Head:
+    """What the text of a checkpoint says, whatever stands below its empty line."""
+    lines = note.partition("\n\n")[0].rstrip("\n").split("\n")
+    try:
+        head = Head(lines[0], int(lines[1]), base64.b64decode(lines[2], validate=True))
+    except (ValueError, IndexError):
+        raise Wrong("this is not a checkpoint") from None
+    if len(lines) != 3 or head_text(head).decode() != "\n".join(lines) + "\n" or len(head.root) != 32:
+        raise Wrong("this is not a checkpoint")
+    return head
+
+
+def note_line(line: str) -> tuple[str, bytes, bytes]:
+    """Name, key id and signature of a line below a note."""
+    parts = line.rstrip("\n").split(" ")
+    try:
+        dash, name, blob = parts
+        data = base64.b64decode(blob, validate=True)
+    except ValueError:
+        raise Wrong(f"{line[:80]!r} is not a cosignature") from None
+    if dash != "\N{EM DASH}" or not name or len(data) < 5:
+        raise Wrong(f"{line[:80]!r} is not a cosignature")
+    return name, data[:4], data[4:]
+
+
+# -- Ed25519 (RFC 8032) ------------------------------------------------------------------------------------
+
+_P = 2**255 - 19
+_Q = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, _P - 2, _P) % _P
+_I_ROOT = pow(2, (_P - 1) // 4, _P)
+Point = tuple[int, int, int, int]
+
+
+def signed(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the owner of the key signed the message."""
+    if len(key) != 32 or len(signature) != 64:
+        return False
+    return checked(key, message, signature)
+
+
+def signed_quickly(key: bytes, message: bytes, signature: bytes) -> bool:
+    """With PyNaCl."""
+    try:
+        crypto_sign_open(signature + message, key)
+    except BadSignatureError:
+        return False
+    return True
+
+
+def signed_slowly(key: bytes, message: bytes, signature: bytes) -> bool:
+    """The same without a library."""
+    public, scalar = _point(key), int.from_bytes(signature[32:], "little")
+    if public is None or scalar >= _Q:
+        return False
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % _Q
+    x, y, z, t = public
+    minus = (_P - x, y, z, _P - t)
+    return _encoded(_twice(scalar, _BASE, challenge, minus)) == signature[:32]
+
+
+def _point(data: bytes) -> Point | None:
+    number = int.from_bytes(data, "little")
+    sign, y = number >> 255, number & ((1 << 255) - 1)
+    if y >= _P:
+        return None
+    square = (y * y - 1) * pow(_D * y * y + 1, _P - 2, _P) % _P
+    x = pow(square, (_P + 3) // 8, _P)
+    if (x * x - square) % _P:
+        x = x * _I_ROOT % _P
+    if (x * x - square) % _P or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = _P - x
+    return x, y, 1, x * y % _P
+
+
+def _sum(p: Point, q: Point) -> Point:
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % _P, (p[1] + p[0]) * (q[1] + q[0]) % _P
+    c, d = 2 * p[3] * q[3] * _D % _P, 2 * p[2] * q[2] % _P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+def _twice(m: int, p: Point, n: int, q: Point) -> Point:
+    """m·p + n·q, both at once."""
+    both, total = _sum(p, q), (0, 1, 1, 0)
+    for bit in range(max(m.bit_length(), n.bit_length()) - 1, -1, -1):
+        total = _sum(total, total)
+        match (m >> bit & 1, n >> bit & 1):
+            case (1, 1):
+                total = _sum(total, both)
+            case (1, 0):
+                total = _sum(total, p)
+            case (0, 1):
+                total = _sum(total, q)
+    return total
+
+
+def _encoded(p: Point) -> bytes:
+    inverse = pow(p[2], _P - 2, _P)
+    return (p[1] * inverse % _P | (p[0] * inverse % _P & 1) << 255).to_bytes(32, "little")
+
+
+_base = _point((4 * pow(5, _P - 2, _P) % _P).to_bytes(32, "little"))
+assert _base is not None
+_BASE: Point = _base
+checked: Callable[[bytes, bytes, bytes], bool] = signed_quickly if QUICK else signed_slowly
+
+
+# -- what is printed ---------------------------------------------------------------------------------------
+
+
+def as_text(audit: Audit, name: str) -> str:
+    """The verdict, what was verified, and the first things that are wrong."""
+    lines = [f"{VERDICTS[audit.code].upper()}: {name}"]
+    if audit.invalid:
+        return f"{lines[0]}\n  {audit.invalid}\n"
+    if audit.cut or not audit.ended:
+        lines.append(f"  the file is incomplete: {audit.cut or 'it has no end'}")
+    found = audit.told
+    lines += [f"  {where}: {what}" for _, where, what in found[:10]]
+    if audit.found > 10:
+        lines.append(f"  and {audit.found - 10} more (--json lists them)")
+    if not found:
+        lines += _proved(audit)
+    return "\n".join(lines) + "\n"
+
+
+def _proved(audit: Audit) -> list[str]:
+    counts, rules = audit.counts, audit.deciding or audit.rules
+    told = ", ".join(f"{counts[what]} {what}" for what in COUNTED if counts.get(what))
+    lines = [
+        f"  {audit.origin}, founded as {audit.genesis.hex()}",
+        f"  {audit.height} blocks, tree of {audit.size}: {told}",
+    ]
+    if rules is not None:
+        lines.append(
+            f"  {len(rules.keys)} validators, {rules.parameters['faults']} faults, quorum {rules.quorum}; "
+            f"final up to block {audit.final_height}: " + (", ".join(audit.cosigners) or "nobody cosigned")
+        )
+    if counts.get("waiting"):
+        lines.append(f"  {counts['waiting']} leaves are not sealed yet and prove nothing")
+    if audit.founding is None:
+        lines.append("  compare the founding with what the operators published (--founding)")
+    return lines
+
+
+COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance versions", "vectors", "plates",
+           "snapshots", "redactions", "checkpoints", "signatures")  # fmt: skip
+
+
+def as_json(audit: Audit) -> str:
+    """The same for programs."""
+    found = audit.told
+    return (
+        json.dumps(
+            {
+                "verdict": VERDICTS[audit.code],
+                "code": audit.code,
+                "origin": audit.origin,
+                "founding": audit.genesis.hex(),
+                "height": audit.height,
+                "size": audit.size,
+                "final_height": audit.final_height,
+                "cosigners": audit.cosigners,
+                "counts": audit.counts,
+                "reason": audit.invalid or audit.cut,
+                "found": audit.found,
+                "findings": [{"where": where, "what": what} for _, where, what in found],
+            }
+        )
+        + "\n"
+    )
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ccn-verify",
+        description="Verify an exported record, without CCN and without its database.",
+        epilog="exit codes: " + ", ".join(f"{code} {verdict}" for code, verdict in VERDICTS.items()),
+    )
+    parser.add_argument("file", metavar="FILE", help="what `ccn record export` wrote")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.add_argument("--founding", metavar="HASH", help="the founding this record must have")
+    parser.add_argument(
+        "--checkpoint", metavar="NOTE", action="append", default=[],
+        help="a checkpoint kept from an earlier visit; the record must contain it",
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    run()

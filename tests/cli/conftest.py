@@ -1,0 +1,247 @@
+"""A record with something of everything in it, made once, and copies of it to tamper with."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+import pytest_asyncio
+from pydantic import SecretStr
+
+from ccn import settings
+from ccn.cli import verify
+from ccn.core import block, ids, roster
+from ccn.core.character import Vector
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, SnapshotId, TurnId
+from ccn.core.quorum import Faults
+from ccn.core.roster import Row
+from ccn.core.rules import Parameters, Rules
+from ccn.core.signer import SignerState
+from ccn.core.turn import Status
+from ccn.node import rounds as story
+from ccn.node.rounds import Sealed
+from ccn.store import (
+    characters,
+    conversations,
+    export,
+    instances,
+    pool,
+    rounds,
+    snapshots,
+    terms,
+    turns,
+    vectors,
+)
+from ccn.store.retention import Redact
+from ccn.store.writer import Writer
+from tests.core.conftest import rules_of
+from tests.node.test_rounds import Neighbours, Paper, World
+
+ADA, BOB = CharacterId("ada"), CharacterId("bob")
+HERE = ConversationId(UUID("01900000-0000-7000-8000-000000000001"))
+HOSTED = ConversationId(UUID("01900000-0000-7000-8000-000000000002"))
+INSTANCE = InstanceId(UUID("01900000-0000-7000-8000-000000000003"))
+TURN = TurnId(UUID("01900000-0000-7000-8000-000000000004"))
+
+
+def new_id() -> UUID:
+    return ids.uuid7(2, secrets.token_bytes(10))
+
+
+@asynccontextmanager
+async def founded(
+    database: settings.Database,
+    nodes: Sequence[NodeId],
+    faults: Faults = Faults.CRASH,
+) -> AsyncIterator[World]:
+    """A chain of these nodes with one character and one conversation; the first node writes."""
+    genesis = block.genesis("ccn.example/test", rules_of(nodes, faults))
+    async with AsyncExitStack() as stack:
+        connections = await stack.enter_async_context(pool.open(database, "test"))
+        writer = await stack.enter_async_context(writing(database, nodes[0]))
+        await characters.import_plate(connections, writer, ADA, "Ada", "# Ada", "test")
+        await writer.submit(conversations.Begin(HERE, ADA))
+        disks = {node: Paper(SignerState(0, genesis.hash)) for node in nodes}
+        made = World(
+            database,
+            connections,
+            writer,
+            genesis,
+            Neighbours({}),
+            disks,
+            {node: [] for node in nodes},
+            HERE,
+        )
+        made.peers.votings = {node: made.voter(node, genesis) for node in nodes}
+        await rounds.found(connections, await terms.take_over(connections, nodes[0], 2), genesis)
+        yield made
+
+
+@asynccontextmanager
+async def writing(database: settings.Database, node: NodeId) -> AsyncIterator[Writer]:
+    writer = Writer(database, node, lambda: datetime.now(UTC))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(writer.run())
+        try:
+            yield writer
+        finally:
+            writer.stop()
+
+
+async def seal(world: World, leader: NodeId) -> None:
+    outcome = await story.hold(await world.lead(leader))
+    assert isinstance(outcome, Sealed), outcome
+
+
+async def live(world: World) -> None:
+    """Four blocks of everything that leaves a trace, and a few leaves after them."""
+    nodes = sorted(world.disks)
+    writer = world.writer
+    await world.say("one", "two", "three", "four")
+    await writer.submit(conversations.Begin(HOSTED, ADA, plate_version=1))
+    instance = await writer.submit(instances.Spawn(INSTANCE, HOSTED, "model-1", 1))
+    instance = await writer.submit(instances.Change(instance, instances.Status.RUNNING, "passed"))
+    accepted = await writer.submit(_accept("hello", 1, TURN))
+    await writer.submit(_start(accepted, 1))
+    await writer.submit(_commit(accepted, 1, "Good morning."))
+    await writer.submit(
+        vectors.Score(HOSTED, 2, Vector((500_000, None) + (400_000,) * 14), "tier-1/v1", INSTANCE)
+    )
+    world.vectors[nodes[0]] = [
+        roster.pack(
+            ADA,
+            [
+                Row(INSTANCE, 1, Vector((500_000,) * 16)),
+                Row(InstanceId(UUID(int=9)), 1, Vector((900_000,) * 16)),
+            ],
+        ),
+        roster.pack(BOB, [Row(InstanceId(UUID(int=7)), 1, Vector((1,) * 15 + (None,)))]),
+    ]
+    world.vectors[nodes[1]] = [roster.pack(ADA, [Row(InstanceId(UUID(int=5)), 1, Vector((400_000,) * 16))])]
+    await seal(world, nodes[0])
+
+    world.peers.away = {nodes[-1]}
+    await writer.submit(Redact(HERE, 2, 3, "admin", "asked by its owner"))
+    await snapshots.take(world.pool, writer, SnapshotId(new_id()), HOSTED, datetime.now(UTC))
+    await characters.import_plate(world.pool, writer, ADA, "Ada", "# Ada, second", "test")
+    await seal(world, nodes[1])
+
+    world.peers.away = set()
+    async with writing(world.database, nodes[1]) as second:
+        adopted = await second.submit(instances.Adopt(instance, "its host is silent"))
+        failed = await second.submit(_accept("still there?", 2, TurnId(new_id())))
+        await second.submit(_start(failed, 2))
+        await second.submit(_fail(failed, 2))
+        await second.submit(instances.Change(adopted, instances.Status.TERMINATED, "drained"))
+    other = Rules(world.genesis.rules.validators, _loosened(world.genesis.rules.parameters))
+    for voting in world.peers.votings.values():
+        voting.wanted = other
+    await seal(world, nodes[0])
+
+    here = await conversations.get(world.pool, HERE)
+    await writer.submit(conversations.Close(here))
+    await seal(world, nodes[1])
+    await writer.submit(conversations.Begin(ConversationId(new_id()), ADA))
+
+
+def _host(world: World) -> None:
+    """Instances of two characters on two nodes; one of them is far out."""
+
+    def at(number: int, *scores: int | None) -> Row:
+        return Row(InstanceId(UUID(int=number)), 1, Vector((*scores, *(500_000,) * (16 - len(scores)))))
+
+    first, second, *_ = sorted(world.disks)
+    world.vectors[first] = [
+        roster.pack(ADA, [at(1), at(9, *(900_000,) * 16)]),
+        roster.pack(BOB, [at(7, 1, None)]),
+    ]
+    world.vectors[second] = [roster.pack(ADA, [at(5, *(400_000,) * 16)])]
+
+
+def _accept(words: str, epoch: int, turn: TurnId) -> turns.Accept:
+    return turns.Accept(turn, HOSTED, words, epoch)
+
+
+def _start(turn: turns.Turn, epoch: int) -> turns.Start:
+    return turns.Start(turn, epoch)
+
+
+def _commit(turn: turns.Turn, epoch: int, words: str) -> turns.Commit:
+    return turns.Commit(_running(turn), epoch, words)
+
+
+def _fail(turn: turns.Turn, epoch: int) -> turns.End:
+    return turns.End(_running(turn), epoch, Status.FAILED, "overloaded")
+
+
+def _running(turn: turns.Turn) -> turns.Turn:
+    return replace(turn, status=Status.RUNNING)
+
+
+def _loosened(parameters: Parameters) -> Parameters:
+    return replace(parameters, tolerance=200_000)
+
+
+@dataclass
+class Copy:
+    """A database to do things to."""
+
+    database: settings.Database
+
+    async def superuser(self, sql: str) -> None:
+        connection = await asyncpg.connect(self.database.url.get_secret_value())
+        try:
+            await connection.execute("SET session_replication_role = replica")
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    async def export(self) -> bytes:
+        file = io.BytesIO()
+        async with pool.open(self.database, "test") as connections:
+            await export.export(connections, file)
+        return file.getvalue()
+
+    async def verdict(self) -> verify.Audit:
+        return verify.verify(io.BytesIO(await self.export()))
+
+
+async def _sql(server: str, sql: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+def _at(server: str, name: str) -> settings.Database:
+    return settings.Database(url=SecretStr(f"{server.rpartition('/')[0]}/{name}"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def record(database_server: str) -> AsyncIterator[str]:
+    """The name of a database with the whole record; nobody is connected to it."""
+    name = f"record_{secrets.token_hex(6)}"
+    await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE ccn_template")
+    async with founded(
+        _at(database_server, name), [NodeId(f"node-{n}") for n in (1, 2, 3)], Faults.CRASH
+    ) as world:
+        await live(world)
+    yield name
+    await _sql(database_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def copy(database_server: str, record: str) -> AsyncIterator[Copy]:
+    """A copy of the record."""
+    name = f"copy_{secrets.token_hex(6)}"
+    await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE {record}")
+    yield Copy(_at(database_server, name))
+    await _sql(database_server, f"DROP DATABASE {name} WITH (FORCE)")

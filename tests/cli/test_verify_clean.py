@@ -1,0 +1,76 @@
+"""A record that nobody touched never alarms, whatever its cluster went through."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ccn import settings
+from ccn.cli import verify
+from ccn.core.ids import NodeId
+from ccn.core.quorum import Faults
+from ccn.store import export, retention
+from tests.cli.conftest import founded, live, seal
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Copy
+    from tests.node.test_rounds import World
+
+
+async def verdict(world: World) -> verify.Audit:
+    file = io.BytesIO()
+    await export.export(world.pool, file)
+    return verify.verify(io.BytesIO(file.getvalue()))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_record_with_everything_in_it_verifies(copy: Copy) -> None:
+    found = await copy.verdict()
+    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
+    assert (found.height, found.size, found.counts["redacted"], found.counts["waiting"]) == (4, 25, 2, 1)
+    assert found.cosigners == ["node-1", "node-2", "node-3"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_same_record_is_always_the_same_file(copy: Copy) -> None:
+    assert await copy.export() == await copy.export()
+
+
+@pytest.mark.parametrize(("nodes", "faults"), [(1, Faults.CRASH), (4, Faults.BYZANTINE), (5, Faults.CRASH)])
+async def test_clusters_of_every_kind_verify(
+    database: settings.Database, nodes: int, faults: Faults
+) -> None:
+    async with founded(database, [NodeId(f"node-{n}") for n in range(nodes)], faults) as world:
+        if nodes > 1:
+            await live(world)
+        await seal(world, NodeId("node-0"))
+        found = await verdict(world)
+    assert (found.code, found.findings) == (verify.VERIFIED, [])
+
+
+async def test_series_that_grew_too_old_are_no_loss(database: settings.Database) -> None:
+    async with founded(database, [NodeId(f"node-{n}") for n in range(3)]) as world:
+        await live(world)
+        await retention.forget_series(world.pool, world.writer, datetime.now(UTC))
+        assert (await verdict(world)).code == verify.VERIFIED  # before and after the block that seals it
+        await seal(world, NodeId("node-0"))
+        assert (await verdict(world)).code == verify.VERIFIED
+        assert await world.pool.value("SELECT count(*) FROM character_evolution") == 0
+
+
+async def test_a_reply_whose_node_has_not_come_back_is_not_missing(database: settings.Database) -> None:
+    nodes = [NodeId(f"node-{n}") for n in range(3)]
+    async with founded(database, nodes) as world:
+        await world.say("one")
+        world.peers.away = {nodes[0]}  # it wrote everything so far, and only it can report that
+        await seal(world, nodes[1])
+        found = await verdict(world)
+    assert (found.code, found.counts["waiting"]) == (verify.VERIFIED, 3)
+
+
+async def test_a_record_without_a_block_is_not_final(database: settings.Database) -> None:
+    async with founded(database, [NodeId("node-1")]) as world:
+        assert (await verdict(world)).code == verify.UNSIGNED
