@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import io
 import json
 import math
 import re
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, UnicodeDecodeError, Wrong) as refused:
         audit = Audit()
         audit.invalid = f"{refused}"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a hostile name must not end in a traceback
     sys.stdout.write(as_json(audit) if asked.json else as_text(audit, asked.file))
     return audit.code
 
@@ -304,7 +307,7 @@ class Audit:
         if not self.origin:
             self._founded(line)
             return
-        kind = next(iter(line))
+        kind = next(iter(line), "")
         read = READERS.get(kind)
         if read is None:
             raise Wrong(f"a line of an unknown kind: {kind[:40]!r}")
@@ -739,7 +742,7 @@ class Audit:
             self.object(
                 f"conversation {row['conversation']}", "is shown otherwise than its last version", 0
             )
-        if row["head"] < talk.said.last:
+        if row["head"] != talk.said.last:
             self.object(
                 f"conversation {row['conversation']}",
                 f"ends at message {row['head']}, but {talk.said.last} were said", 0,

@@ -30,9 +30,17 @@ class Redact(Write[None]):
     by: str
     reason: str
 
+    def concerns(self) -> ConversationId | None:
+        """What was not said yet cannot be redacted: it ends at the head."""
+        return self.conversation
+
     def prepare(self, batch: Batch) -> None:
         """The leaf, the redaction, and the content's end, in one transaction."""
-        if not 0 < self.first <= self.last:
+        head = batch.heads.get(self.conversation)
+        if head is None:
+            raise errors.NotFound("there is no such conversation")
+        last = min(self.last, head.seq)
+        if not 0 < self.first <= last:
             raise errors.InputInvalid(f"no messages lie from {self.first} to {self.last}")
         if not (self.by.strip() and self.reason.strip()):
             raise errors.InputInvalid("a redaction says by whom and why")
@@ -43,11 +51,11 @@ class Redact(Write[None]):
                 "by": self.by,
                 "conversation": str(self.conversation),
                 "first": self.first,
-                "last": self.last,
+                "last": last,
                 "reason": self.reason,
             },
         )
-        place = (self.conversation, self.first, self.last)
+        place = (self.conversation, self.first, last)
         batch.add(_REDACTED, *place, self.by, self.reason, batch.now, batch.node, leaf.number)
         batch.add(_TAKE_OUT, *place)
         batch.add(_FORGET_STREAMS_OF, *place)

@@ -1,0 +1,76 @@
+"""`ccn record` as an operator types it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ccn.core import checkpoint, commitment, note, proof
+from tests.cli.conftest import HERE, Copy
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def ccn_(folder: Path, *arguments: str, module: str = "ccn") -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", module, *arguments],
+        capture_output=True, text=True, timeout=30, check=False, cwd=folder, env=inherited,
+    )  # fmt: skip
+
+
+async def test_an_export_is_verified_by_the_command_beside_it(copy: Copy, tmp_path: Path) -> None:
+    url = copy.database.url.get_secret_value()
+    told = ccn_(tmp_path, "record", "export", "a record.jsonl", "--database-url", url)
+    assert (told.returncode, told.stdout) == (0, ""), told.stderr
+    assert "4 blocks and 21 leaves" in told.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["a record.jsonl"]
+    kept = ccn_(tmp_path, "record", "checkpoint", "--database-url", url)
+    (tmp_path / "kept.note").write_text(kept.stdout)
+    verified = ccn_(
+        tmp_path, "a record.jsonl", "--json", "--checkpoint", "kept.note", module="ccn.cli.verify"
+    )
+    assert (verified.returncode, json.loads(verified.stdout)["verdict"]) == (0, "verified")
+
+
+async def test_a_proof_can_be_checked_by_anybody(copy: Copy, tmp_path: Path) -> None:
+    url = copy.database.url.get_secret_value()
+    told = ccn_(tmp_path, "record", "prove", str(HERE), "3", "--json", "--database-url", url)
+    assert told.returncode == 0, told.stderr
+    proved = json.loads(told.stdout)
+    head = checkpoint.parse(note.parse(proved["checkpoint"].encode()).text)
+    path = [base64.b64decode(each) for each in proved["path"]]
+    leaf = commitment.leaf_hash(proved["leaf"].encode())
+    assert proof.included(leaf, proved["index"], head.size, path, head.root)
+    assert json.loads(proved["leaf"])["seq"] == 3
+    shown = ccn_(tmp_path, "record", "prove", str(HERE), "3", "--database-url", url).stdout
+    assert f"leaf {proved['index']} of {head.size}" in shown
+
+
+async def test_nothing_is_proved_of_a_record_that_was_tampered_with(copy: Copy, tmp_path: Path) -> None:
+    await copy.superuser("UPDATE leaves SET body = body || ' ' WHERE node_id = 'node-1' AND number = 4")
+    url = copy.database.url.get_secret_value()
+    told = ccn_(tmp_path, "record", "prove", str(HERE), "1", "--database-url", url)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "does not make the tree that was cosigned" in told.stderr
+
+
+async def test_a_message_that_is_not_there_is_not_found(copy: Copy, tmp_path: Path) -> None:
+    url = copy.database.url.get_secret_value()
+    told = ccn_(tmp_path, "record", "prove", str(HERE), "9", "--database-url", url)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "there is no such message" in told.stderr
+
+
+async def test_an_export_that_cannot_be_written_leaves_nothing_behind(copy: Copy, tmp_path: Path) -> None:
+    url = copy.database.url.get_secret_value()
+    told = ccn_(tmp_path, "record", "export", "missing/record.jsonl", "--database-url", url)
+    assert told.returncode == 1
+    assert "cannot be written" in told.stderr
+    assert list(tmp_path.iterdir()) == []
