@@ -28,8 +28,6 @@ from ccn.peers.peer import Peer
 
 A = TypeVar("A")
 
-_MARGIN_S = 0.25  # gRPC keeps the deadline itself; this one is for an answer that is slow to be read
-
 log = structlog.get_logger(__name__)
 
 
@@ -93,35 +91,32 @@ class Client:
 
     async def hello(self, within_s: float) -> Answers[Who]:
         """Who is there."""
-        return await self._all(lambda peer: peer.hello(within_s), within_s)
+        return await self._all(lambda peer: peer.hello(within_s))
 
     async def report(self, ask: Ask, within_s: float) -> Answers[Signed[Report] | Refusal]:
         """Everybody's part of a round."""
-        return await self._all(lambda peer: peer.report(ask, within_s), within_s)
+        return await self._all(lambda peer: peer.report(ask, within_s))
 
     async def propose(self, proposal: Signed[Proposal], within_s: float) -> Answers[Signed[Vote] | Refusal]:
         """Everybody's vote."""
         data = wire.PROPOSAL.encode(proposal)
-        return await self._all(lambda peer: peer.propose(data, within_s), within_s)
+        return await self._all(lambda peer: peer.propose(data, within_s))
 
     async def decide(self, decision: Decision, within_s: float) -> Answers[note.Signature | Refusal]:
         """Everybody's cosignature."""
-        return await self._all(lambda peer: peer.decide(decision, within_s), within_s)
+        return await self._all(lambda peer: peer.decide(decision, within_s))
 
     def _reach(self, node: NodeId, address: str) -> Peer:
         return Peer(node, address, self._own, self._shown)
 
-    async def _all(self, call: Callable[[Peer], Awaitable[A]], within_s: float) -> Answers[A]:
+    async def _all(self, call: Callable[[Peer], Awaitable[A]]) -> Answers[A]:
         peers = self.peers
-        answers = await asyncio.gather(*(_asked(peer, call, within_s) for peer in peers))
+        answers = await asyncio.gather(*(_asked(peer, call) for peer in peers))
         return {peer.node: answer for peer, answer in zip(peers, answers, strict=True)}
 
 
-async def _asked(peer: Peer, call: Callable[[Peer], Awaitable[A]], within_s: float) -> A | Silent:
+async def _asked(peer: Peer, call: Callable[[Peer], Awaitable[A]]) -> A | Silent:
     try:
-        async with asyncio.timeout(within_s + _MARGIN_S):
-            return await call(peer)
+        return await call(peer)
     except (errors.PeerUnavailable, errors.PeerRefused) as failed:
         return Silent(str(failed), isinstance(failed, errors.PeerUnavailable))
-    except TimeoutError:
-        return Silent(f"{peer.node}: no answer within {within_s:g} s", unavailable=True)

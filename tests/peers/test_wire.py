@@ -117,7 +117,7 @@ VALUES: dict[str, tuple[wire.Kind[Any], st.SearchStrategy[Any]]] = {
 }
 
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=25, deadline=None)
 
 
 def test_every_kind_of_message_is_tried_here() -> None:
