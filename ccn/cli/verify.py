@@ -106,7 +106,7 @@ def verify(record: BinaryIO, founding: str | None = None, known: Sequence[Head] 
                     raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
                 audit.cut = f"line {number} is cut off"
                 break
-            audit.read(json.loads(line, parse_constant=_no_constant))
+            audit.read(_decode(line.decode()))
         audit.finish()
     except Wrong as refused:
         audit.invalid = f"line {number}: {refused}"
@@ -338,6 +338,9 @@ class Audit:
                 self.genesis.hex(), None, 0, sha256(b"").hex(), "", 0,
             ):  # fmt: skip
                 raise Wrong("its row is not what its rules and its name make it")
+            if (row["height"], row["tree"]) != (0, None) or type(row["term"]) is not int:
+                raise Wrong("its row is not that of a founding")
+            self.term = row["term"]  # nothing is signed about it but that later terms are not lower
         except Wrong as wrong:
             self.object("the founding (block 0)", f"{wrong}", -1)
             self.chained = self.rules is not None
@@ -1030,6 +1033,9 @@ def _no_constant(name: str) -> None:
     raise Wrong(f"{name} is no number of a record")
 
 
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
 def tree(leaves: Iterable[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
     """The RFC 6962 tree with these leaf hashes appended, as its size and the roots of its perfect parts."""
     hasher = hashlib.sha256
@@ -1235,15 +1241,16 @@ def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> I
             parts.setdefault(character, []).append(rows)
     if len(named) != total:
         yield "names an instance twice"
-    bodies = [
-        concluded(character, listed, rules) for character, listed in sorted(parts.items()) if any(listed)
-    ]
+    names = [character for character, listed in sorted(parts.items()) if any(listed)]
+    bodies = [concluded(character, parts[character], rules) for character in names]
     if sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).hex() != block.header["result"]:
         yield "the result in its header is not what its reports make it"
-    shown = [_encode(body).encode("utf-8", "surrogatepass") for _, body in block.line["results"]]
-    if shown != bodies:
-        pairs = zip(block.line["results"], shown, bodies, strict=False)
-        other = [name for (name, _), body, made in pairs if body != made]
+    made = dict(zip(names, bodies, strict=True))
+    shown = [
+        (text(name), _encode(body).encode("utf-8", "surrogatepass")) for name, body in block.line["results"]
+    ]
+    if shown != list(made.items()):
+        other = [name for name, body in shown if made.get(name) != body]
         yield f"the result shown for {', '.join(other) or 'a character'} is not what its reports make it"
 
 

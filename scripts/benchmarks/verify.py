@@ -1,0 +1,188 @@
+"""How fast an exported record is verified, beside SHA-256 over the bytes of the same file.
+
+The record is made by the rules themselves, without a database: three nodes, and in each block a thousand
+messages of four hundred characters.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import time
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import orjson
+from nacl.signing import SigningKey
+
+from ccn.cli import verify
+from ccn.core import ballot, block, checkpoint, commitment, merkle, note, signed
+from ccn.core.ballot import Draft, Leader, Vote
+from ccn.core.block import Tip
+from ccn.core.commitment import Fields, Kind, Leaf
+from ccn.core.ids import NodeId
+from ccn.core.report import Report
+from ccn.core.rules import Parameters, Rules, Validator
+from ccn.core.signed import Sign
+from ccn.node import keys
+from scripts.benchmarks import harness
+
+NODES = [NodeId(f"node-{number}") for number in (1, 2, 3)]
+BLOCK = 1_000
+HERE = str(UUID(int=1))
+WORDS = "What is kept is kept as it was said. " * 11
+
+
+async def run(rounds: int, rows: int = 100_000) -> harness.Report:
+    """Verify and hash the same file in turns."""
+    record = b"".join(lines(min(rows, 100_000)))
+
+    async def hashed() -> float:
+        return _rate(record, lambda: hashlib.sha256(record).digest())
+
+    async def verified() -> float:
+        def once() -> None:
+            audit = verify.verify(io.BytesIO(record))
+            if audit.code != verify.VERIFIED:
+                raise AssertionError(verify.as_text(audit, "the benchmark's record"))
+
+        return _rate(record, once)
+
+    got = await harness.measure(rounds, {"sha256": hashed, "verify": verified})
+    figure = harness.Figure(
+        "verify an export", "MB/s", got.of["verify"], got.of["sha256"], goal=0.4, trials=rounds
+    )
+    return harness.Report([figure], [got])
+
+
+def lines(messages: int) -> Iterator[bytes]:
+    """An export of so many messages."""
+    signs = {node: _sign(node) for node in NODES}
+    listed = tuple(sorted(Validator(node, _key(node).verify_key.encode()) for node in NODES))
+    rules = Rules(listed, Parameters("tier-1/v1"))
+    tip = block.genesis("ccn.example/bench", rules)
+    count = 0
+    for line in _record(tip, rules, signs, messages):
+        count += 1
+        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    yield orjson.dumps({"end": {"lines": count}}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _record(tip: Tip, rules: Rules, signs: dict[NodeId, Sign], messages: int) -> Iterator[Fields | object]:
+    yield {
+        "record": "ccn", "version": 1, "origin": tip.origin,
+        "validators": orjson.loads(rules.validators_body()),
+        "parameters": orjson.loads(rules.parameters.body()),
+        "row": {
+            "height": 0, "hash": tip.hash.hex(), "previous": None, "term": 1, "at": 0, "size": 0,
+            "root": merkle.EMPTY.hex(), "tree": None, "header": "",
+        },
+    }  # fmt: skip
+    number = 1
+    begun: Fields = {
+        "at": 1, "character": "ada", "conversation": HERE, "owner": None, "plate": None,
+        "status": "open", "version": 1,
+    }  # fmt: skip
+    leaves = [commitment.leaf(NODES[0], 1, Kind.CONVERSATION, begun)]
+    while number <= messages:
+        shown: list[dict[str, object]] = [{}] * len(leaves)
+        while len(leaves) < BLOCK and number <= messages:
+            salt = number.to_bytes(commitment.SALT_BYTES, "big")
+            leaves.append(_message(number, salt))
+            shown.append({"content": WORDS, "salt": salt.hex()})
+            number += 1
+        tip, written = _sealed(tip, leaves, signs)
+        yield written
+        for leaf, more in zip(leaves, shown, strict=True):
+            yield {"leaf": orjson.loads(leaf.body), **more}
+        yield {"checkpoint": _checkpoint(tip, signs)}
+        leaves = []
+    yield {"conversation": begun}
+    standing = {"conversation": HERE, "version": 1, "status": "open", "plate": None, "head": messages}
+    yield {"standing": standing}
+
+
+def _message(seq: int, salt: bytes) -> Leaf:
+    fields: Fields = {
+        "at": seq, "content": commitment.content(salt, WORDS).hex(), "conversation": HERE, "epoch": 0,
+        "role": "user", "seq": seq, "turn": None,
+    }  # fmt: skip
+    return commitment.leaf(NODES[0], seq + 1, Kind.MESSAGE, fields)
+
+
+def _sealed(tip: Tip, leaves: Sequence[Leaf], signs: dict[NodeId, Sign]) -> tuple[Tip, object]:
+    """One round of the three nodes, of which the first has leaves."""
+    hashes = b"".join(leaf.hash for leaf in leaves)
+    reports = [
+        signed.sign(
+            Report(
+                node, tip.height + 1, 1, tip.hash, (), tip.last(node) + 1,
+                hashes if node == NODES[0] else b"", tip.rules.hash(),
+            ),
+            signs[node],
+        )
+        for node in NODES
+    ]  # fmt: skip
+    made = ballot.propose(reports, Leader(NODES[0], tip, 1, tip.rules), tip.time_us + 1, keys.check)
+    if not isinstance(made, Draft):
+        raise TypeError(f"no block was made: {made}")
+    header = made.block.header
+    after = block.follow(tip, header, tip.tree.extend(made.block.leaves), tip.rules)
+    votes = [signed.sign(Vote(node, header.height, 1, header.hash()), signs[node]) for node in NODES]
+    return after, {
+        "block": orjson.loads(header.body()),
+        "row": {
+            "height": header.height, "hash": after.hash.hex(), "previous": tip.hash.hex(), "term": 1,
+            "at": header.time_us, "size": after.tree.size, "root": after.tree.root().hex(),
+            "tree": after.tree.to_bytes().hex(),
+            "spans": [[span.node, span.first, span.last, header.before_size] for span in header.spans],
+        },
+        "reports": [
+            {
+                "node": each.statement.node, "first": each.statement.first, "count": each.statement.count,
+                "leaves": hashlib.sha256(each.statement.leaves).hexdigest(),
+                "wants": each.statement.wants.hex(), "signature": each.signature.hex(),
+            }
+            for each in reports
+        ],
+        "votes": [
+            {"node": each.statement.node, "height": header.height, "term": 1, "hash": after.hash.hex(),
+             "signature": each.signature.hex()}
+            for each in votes
+        ],
+        "results": [],
+    }  # fmt: skip
+
+
+def _checkpoint(tip: Tip, signs: dict[NodeId, Sign]) -> object:
+    head = tip.checkpoint()
+    signatures = [
+        checkpoint.cosign(head, node, _key(node).verify_key.encode(), 1, sign)
+        for node, sign in signs.items()
+    ]
+    return {
+        "size": head.size,
+        "note": head.text(),
+        "cosignatures": [[s.name, _line(s)] for s in signatures],
+    }
+
+
+def _line(made: note.Signature) -> str:
+    return f"\N{EM DASH} {made.name} {base64.b64encode(made.key_id + made.data).decode()}\n"
+
+
+def _key(node: NodeId) -> SigningKey:
+    return SigningKey(hashlib.sha256(node.encode()).digest())
+
+
+def _sign(node: NodeId) -> Sign:
+    key = _key(node)
+    return lambda message: key.sign(message).signature
+
+
+def _rate(record: bytes, work: object) -> float:
+    since = time.perf_counter()
+    assert callable(work)
+    work()
+    return len(record) / 1e6 / (time.perf_counter() - since)

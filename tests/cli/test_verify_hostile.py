@@ -1,0 +1,189 @@
+"""A file from anywhere: it is refused or judged, and never crashes the verifier or fills the memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from nacl.signing import SigningKey
+
+from ccn.cli import verify
+from tests.cli.conftest import Copy
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+JUNK: tuple[object, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    2**70,
+    "",
+    "x",
+    "ff" * 32,
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    "\ud800",
+    "a" * 5000,
+)
+
+
+def judged(data: bytes) -> verify.Audit:
+    return verify.verify(io.BytesIO(data))
+
+
+def mutated(value: object, chance: random.Random) -> object:
+    """The same with one thing in it replaced, taken out or doubled."""
+    if isinstance(value, dict) and value and chance.random() < 0.9:
+        key = chance.choice(list(value))
+        if chance.random() < 0.1:
+            return {k: v for k, v in value.items() if k != key}
+        return value | {key: mutated(value[key], chance)}
+    if isinstance(value, list) and value and chance.random() < 0.9:
+        place = chance.randrange(len(value))
+        if chance.random() < 0.1:
+            return [*value[:place], *value[place + 1 :]]
+        return [*value[:place], mutated(value[place], chance), *value[place + 1 :]]
+    if isinstance(value, int) and chance.random() < 0.5:
+        return value + chance.choice((-1, 1, 2**40))
+    return chance.choice(JUNK)
+
+
+def essence(line: object) -> object:
+    """What must not change unseen: all but unsealed leaves, signatures beyond a quorum, the first term."""
+    if not isinstance(line, dict) or line.keys() & {"waiting", "checkpoint"}:
+        return None
+    if "record" in line and isinstance(line.get("row"), dict):
+        line = line | {"row": {key: value for key, value in line["row"].items() if key != "term"}}
+    return {key: value for key, value in line.items() if key != "votes"}
+
+
+async def test_no_single_change_of_a_value_is_a_crash_and_none_verifies_unseen(copy: Copy) -> None:
+    lines = (await copy.export()).splitlines()
+    chance = random.Random(7)
+    for _ in range(600):
+        place = chance.randrange(len(lines))
+        before = json.loads(lines[place])
+        after = mutated(before, chance)
+        changed = [*lines[:place], json.dumps(after).encode(), *lines[place + 1 :]]
+        found = judged(b"\n".join(changed) + b"\n")
+        assert found.code in verify.VERDICTS
+        if essence(after) != essence(before):
+            assert found.code >= verify.INCOMPLETE, (before, after)
+        verify.as_text(found, "x").encode("utf-8", "backslashreplace")
+        verify.as_json(found)
+
+
+async def test_bytes_that_were_shuffled_cut_or_flipped_never_crash(copy: Copy) -> None:
+    data = await copy.export()
+    chance = random.Random(8)
+    for _ in range(120):
+        at, to = sorted(chance.randrange(len(data)) for _ in range(2))
+        flipped = bytes([data[at] ^ 1 << chance.randrange(8)])
+        for hostile in (data[:at] + data[to:], data[:at] + flipped + data[at + 1 :]):
+            assert judged(hostile).code in verify.VERDICTS
+
+
+async def test_a_file_that_ends_early_is_incomplete_wherever_it_ends(copy: Copy) -> None:
+    data = await copy.export()
+    for end in range(len(data) // 3, len(data), 1_997):
+        assert judged(data[:end]).code == verify.INCOMPLETE
+    assert judged(b"\n".join(data.splitlines()[:-1]) + b"\n").code == verify.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"{}\n",
+        b"[]\n",
+        b"null\n",
+        b"hello\n",
+        b"\xff\xfe\n",
+        b"[" * 100_000 + b"\n",
+        b'{"leaf":' * 50_000 + b"\n",
+        b"9" * 1_000_000 + b"\n",
+        b'{"record":"ccn","version":2}\n',
+        b'{"record":"ccn","version":1,"origin":"a","validators":NaN}\n',
+    ],
+    ids=range(12),
+)
+async def test_what_is_no_export_is_invalid_input(data: bytes) -> None:
+    assert judged(data).code == verify.INVALID
+
+
+async def test_huge_numbers_in_a_small_file_cost_nothing(copy: Copy) -> None:
+    since = time.perf_counter()
+    for line in (await copy.export()).splitlines():
+        shown = json.loads(line)
+        if "block" in shown:
+            shown["block"]["spans"] = [["node-1", 1, 2**53 - 1]]
+            assert judged((await copy.export()).replace(line, json.dumps(shown).encode())).code >= 30
+    assert time.perf_counter() - since < 10
+
+
+async def test_ten_thousand_redactions_of_everything_cost_nothing() -> None:
+    audit = verify.Audit(origin="x", ended=True)
+    talk = audit._talk("c")
+    talk.versions.add(1)
+    talk.seen.add(1)
+    talk.rows[1] = ()
+    talk.redacted = [(1, 2**53 - n) for n in range(10_000)]
+    for seq in range(1, 10_001):
+        talk.said.add(seq)
+        talk.silent.add(seq)
+    since = time.perf_counter()
+    audit.finish()
+    assert time.perf_counter() - since < 1
+    assert (audit.findings, audit.counts["redacted"]) == ([], 10_000)
+
+
+async def test_signatures_are_checked_the_same_with_and_without_a_library() -> None:
+    chance = random.Random(9)
+    for number in range(40):
+        key = SigningKey(chance.randbytes(32))
+        message = chance.randbytes(number * 7)
+        good = key.sign(message).signature
+        public = bytes(key.verify_key)
+        assert verify.signed_slowly(public, message, good)
+        flipped = bytearray(good)
+        flipped[chance.randrange(64)] ^= 1 << chance.randrange(8)
+        assert not verify.signed_slowly(public, message, bytes(flipped))
+        assert not verify.signed_slowly(public, message + b"x", good)
+        assert not verify.signed_slowly(chance.randbytes(32), message, good)
+    order = 2**252 + 27742317777372353535851937790883648493
+    late = int.from_bytes(good[32:], "little") + order
+    assert not verify.signed_slowly(public, message, good[:32] + late.to_bytes(32, "little"))
+
+
+async def test_one_file_copied_elsewhere_needs_nothing_but_python(copy: Copy, tmp_path: Path) -> None:
+    alone = tmp_path / "a folder"
+    alone.mkdir()
+    shutil.copy(Path(verify.__file__), alone / "ccn_verify.py")
+    (alone / "record.jsonl").write_bytes(await copy.export())
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", "-S", "ccn_verify.py", *arguments],  # -S: no installed library either
+            cwd=alone, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    told = run("record.jsonl")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("VERIFIED: record.jsonl\n")
+    founding = json.loads(run("record.jsonl", "--json").stdout)["founding"]
+    assert run("record.jsonl", "--founding", founding).returncode == 0
+    assert run("record.jsonl", "--founding", "0" * 64).returncode == 30
+    assert run("missing.jsonl").returncode == 40
+    assert "Traceback" not in run("ccn_verify.py").stderr
