@@ -121,7 +121,7 @@ def _parts_in_rounds(
     )
     port = door.listen(chosen.peers)
     node, public = membership.identity.node, membership.identity.public
-    here = Member(node, http, f"{chosen.peers.host}:{port}", public)
+    here = Member(node, http, peer_door.address(chosen.peers, port), public)
     return {"peers": door.serve(stop, grace_s), "membership": membership.take_part(here, stop)}
 
 

@@ -122,6 +122,11 @@ class Peers(_Group):
         default="127.0.0.1", description="Address to listen on; beyond loopback only with certificates."
     )
     port: int = Field(default=7702, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    advertise: str = Field(
+        default="",
+        pattern=r"^(|[^:/\s]+:\d+|\[[0-9A-Fa-f:.]+\]:\d+)$",
+        description="host:port at which the others reach this door; where it listens if unset.",
+    )
 
 
 class Tls(_Group):

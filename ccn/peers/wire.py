@@ -133,7 +133,7 @@ FORWARDED: Kind[Forwarded] = Kind(
 )
 FRAME: Kind[bytes] = Kind(
     "frame",
-    limits.FRAME + 8,
+    limits.FRAME + 4,  # a tag of one byte and a length of three
     pb.Frame,
     lambda value: pb.Frame(body=value),
     lambda found: parts.frame(found.body),

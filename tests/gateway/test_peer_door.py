@@ -11,10 +11,12 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
 from ccn.core.ids import NodeId
+from ccn.gateway.grpc import peer
 from ccn.gateway.grpc.peer import Server
 from ccn.pb import peer_pb2 as pb
 from ccn.pb import peer_pb2_grpc
@@ -144,10 +146,10 @@ async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: 
 
 async def test_the_generated_client_is_understood_too() -> None:
     async with bare(Node()) as channel:
-        peer = peer_pb2_grpc.PeerStub(channel)
-        assert (await peer.Hello(pb.HelloRequest(node=ONE), timeout=5)).node == TWO
+        stub = peer_pb2_grpc.PeerStub(channel)
+        assert (await stub.Hello(pb.HelloRequest(node=ONE), timeout=5)).node == TWO
         asked = pb.ReportRequest(node=ONE, height=1, term=3, previous=bytes(32))
-        assert (await peer.Report(asked, timeout=5)).report.node == TWO
+        assert (await stub.Report(asked, timeout=5)).report.node == TWO
 
 
 @pytest.mark.parametrize("method", ["Hello", "Report", "Propose", "Decide", "Blocks", "Forward", "Stay"])
@@ -318,13 +320,13 @@ async def test_a_request_that_never_left_was_not_executed() -> None:
                 await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
 
 
-async def test_too_large_a_request_or_frame_is_refused() -> None:
+async def test_too_large_a_request_is_refused_and_too_large_a_frame_is_the_hosts_defect() -> None:
     node = Node(frames=[bytes(limits.FRAME + 1)])
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
         large = Forwarded(ONE, INSTANCE, "Converse", bytes(limits.FRAME + limits.FORWARDED))
         with pytest.raises(errors.InputInvalid, match="over the limit"):
             await anext(peers.peer(TWO).forward(large, 5))
-        with pytest.raises((errors.InputInvalid, errors.PeerRefused)):
+        with pytest.raises(errors.OutcomeUnknown, match="a defect"):
             await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
 
 
@@ -344,6 +346,25 @@ async def test_without_certificates_the_door_is_on_loopback_only() -> None:
     for host in ("0.0.0.0", "10.0.0.7", "::"):
         with pytest.raises(errors.SettingsInvalid, match="CCN_PEERS_HOST"):
             Server(Node(), None).listen(settings.Peers(host=host, port=0))
+
+
+@pytest.mark.parametrize(
+    ("door", "found"),
+    [
+        (settings.Peers(), "127.0.0.1:99"),
+        (settings.Peers(host="::1"), "[::1]:99"),
+        (settings.Peers(host="0.0.0.0", advertise="ccn-0.ccn:7702"), "ccn-0.ccn:7702"),
+        (settings.Peers(host="::", advertise="[2001:db8::7]:7702"), "[2001:db8::7]:7702"),
+    ],
+)
+def test_others_are_told_where_they_find_the_door(door: settings.Peers, found: str) -> None:
+    assert peer.address(door, 99) == found
+
+
+@pytest.mark.parametrize("advertised", ["ccn-0", "https://ccn-0:7702", "ccn-0:", ":7702", "a b:1"])
+def test_where_nobody_could_find_the_door_is_refused(advertised: str) -> None:
+    with pytest.raises(ValidationError):
+        settings.Peers(advertise=advertised)
 
 
 async def test_a_port_that_is_taken_is_refused_by_name() -> None:

@@ -45,7 +45,7 @@ class Calls:
             try:
                 async with asyncio.timeout(_remaining(context)):
                     with self._admitted(method, data, context) as asked:
-                        return method.answered.encode(await answer(asked))
+                        return _encoded(method, await answer(asked))
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await _refuse(method.name, failed, context)
                 raise
@@ -63,7 +63,7 @@ class Calls:
                     with self._admitted(method, data, context) as asked:
                         async with aclosing(answer(asked)) as values:
                             async for value in values:
-                                await context.write(method.answered.encode(value))
+                                await context.write(_encoded(method, value))
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await _refuse(method.name, failed, context)
                 raise
@@ -86,6 +86,14 @@ class Calls:
             self._running[place] -= 1
             if not self._running[place]:
                 del self._running[place]
+
+
+def _encoded(method: Method[Q, A], value: A) -> bytes:
+    """An answer that cannot be sent is a defect of this node, and not the fault of whoever asked."""
+    try:
+        return method.answered.encode(value)
+    except errors.InputInvalid as defect:
+        raise ValueError(f"the answer to {method.name} cannot be sent: {defect}") from defect
 
 
 def _speaker(asked: Any) -> NodeId:

@@ -75,9 +75,8 @@ class Server:
             raise errors.SettingsInvalid(
                 f"CCN_PEERS_HOST: {door.host} is beyond this machine, and CCN_TLS_CERTIFICATE is not set"
             )
-        host = f"[{door.host}]" if ":" in door.host else door.host
         try:
-            return int(self._add(f"{host}:{door.port}"))
+            return int(self._add(_joined(door.host, door.port)))
         except RuntimeError as refused:
             raise errors.SettingsInvalid(
                 f"CCN_PEERS_PORT: {door.host}:{door.port} is in use or cannot be used"
@@ -98,6 +97,15 @@ class Server:
         pair = (self._shown.key, self._shown.certificate)
         credentials = grpc.ssl_server_credentials([pair], self._shown.ca, require_client_auth=True)
         return int(self._server.add_secure_port(address, credentials))
+
+
+def address(door: settings.Peers, port: int) -> str:
+    """Where the other nodes find this door, once it listens on a port."""
+    return door.advertise or _joined(door.host, port)
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _handlers(voting: Voting, stopping: asyncio.Event, calls: Calls) -> Any:
