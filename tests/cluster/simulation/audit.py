@@ -1,0 +1,186 @@
+"""A second opinion on every block, computed slowly and from nothing but what the block was made of.
+
+Nothing here calls the rules it checks: medians are sums of fractions, roots are built from all leaves, and
+what is hashed is written by hand. A block that comes out differently was decided wrongly, whoever agreed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from ccn.core.ballot import Proposal, Vote
+from ccn.core.block import Block
+from ccn.core.header import Header
+from ccn.core.ids import NodeId
+from ccn.core.quorum import Faults
+from ccn.core.readback import Shown
+from ccn.core.report import Report
+from ccn.core.roster import Row
+from ccn.core.rules import Rules
+from ccn.core.signed import Check, Signed
+
+
+@lru_cache(maxsize=4096)
+def block_hash(header: Header) -> bytes:
+    """The hash of a block, which a run asks for thousands of times."""
+    return header.hash()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A block as its leader writes it down."""
+
+    proposal: Proposal
+    block: Block
+    votes: tuple[Signed[Vote], ...]
+
+    @property
+    def hash(self) -> bytes:
+        return block_hash(self.block.header)
+
+    def shown(self) -> Shown:
+        return Shown(self.block.header, self.block.leaves, self.votes, self.block.next_rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """All of the record up to a block: every leaf in order, not only the peaks of a tree."""
+
+    height: int
+    hash: bytes
+    term: int
+    time_us: int
+    leaves: tuple[bytes, ...]
+    sealed: dict[NodeId, int]
+    rules: Rules
+
+    def after(self, sealed: Sealed) -> Past:
+        header = sealed.block.header
+        leaves = (*self.leaves, *sealed.block.leaves, block_hash(header))
+        ends = {span.node: span.last for span in header.spans}
+        place = header.height, block_hash(header), header.term, header.time_us
+        return Past(*place, leaves, self.sealed | ends, sealed.block.next_rules)
+
+
+def certified(sealed: Shown, rules: Rules, check: Check) -> bool:
+    """Whether a quorum of different validators signed a vote for this very block."""
+    header, signers = sealed.header, set[NodeId]()
+    keys = {validator.node: validator.key for validator in rules.validators}
+    for vote in sealed.votes:
+        said = Vote(vote.statement.node, header.height, header.term, block_hash(header))
+        key = keys.get(said.node)
+        if key is not None and check(key, said.message(), vote.signature):
+            signers.add(said.node)
+    return len(signers) >= rules.quorum
+
+
+def wrong(sealed: Sealed, past: Past, check: Check) -> Iterator[str]:
+    """Everything in a block that is not as it must be; each as a short sentence."""
+    header, reports = sealed.block.header, [report.statement for report in sealed.proposal.reports]
+    if (header.height, header.previous) != (past.height + 1, past.hash):
+        yield "the block does not follow"
+    if header.term < past.term or header.time_us <= past.time_us:
+        yield "term or time goes back"
+    yield from _wrong_reports(sealed, past, check)
+    leaves = b"".join(report.leaves for report in sorted(reports, key=lambda report: report.node))
+    if b"".join(sealed.block.leaves) != leaves:
+        yield "the leaves are not those of the reports"
+    if header.root != slow_root([*past.leaves, *sealed.block.leaves]):
+        yield "the root is not the root of the leaves"
+    if header.before_root != slow_root(past.leaves) or header.before_size != len(past.leaves):
+        yield "the block begins with another tree"
+    if header.result != slow_result(reports, past.rules):
+        yield "the result is not the result of the reports"
+    wanted = Counter(report.wants for report in reports)
+    changed = sealed.block.next_rules.hash()
+    if changed != past.rules.hash() and wanted[changed] < past.rules.quorum:
+        yield "no quorum wanted the next rules"
+
+
+def _wrong_reports(sealed: Sealed, past: Past, check: Check) -> Iterator[str]:
+    header, reports = sealed.block.header, sealed.proposal.reports
+    keys = {validator.node: validator.key for validator in past.rules.validators}
+    nodes = [report.statement.node for report in reports]
+    if len(set(nodes)) != len(nodes) or len(nodes) < past.rules.quorum:
+        yield "too few reports, or two of one node"
+    for report in reports:
+        said = report.statement
+        if said.node not in keys or not check(keys[said.node], said.message(), report.signature):
+            yield "a report is not signed by its node"
+        if (said.height, said.previous, said.term) != (header.height, past.hash, header.term):
+            yield "a report is of another round"
+        if said.first != past.sealed.get(said.node, 0) + 1:
+            yield "a leaf is left out or sealed again"
+    rows = [
+        row.instance for report in reports for roster in report.statement.rosters for row in roster.rows()
+    ]
+    if len(set(rows)) != len(rows):
+        yield "an instance is reported twice"
+    messages = [report.statement.message() for report in sorted(reports, key=lambda r: r.statement.node)]
+    if header.reports != slow_root([hashlib.sha256(b"\x00" + message).digest() for message in messages]):
+        yield "the block names other reports"
+
+
+def slow_root(leaves: Sequence[bytes]) -> bytes:
+    """The root as RFC 6962 defines it, from all the leaves."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else hashlib.sha256(b"").digest()
+    half = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return hashlib.sha256(b"\x01" + slow_root(leaves[:half]) + slow_root(leaves[half:])).digest()
+
+
+def slow_result(reports: Sequence[Report], rules: Rules) -> bytes:
+    """The hash of the results, one character after the other."""
+    ordered = [
+        (roster.character, report.node, roster.rows())
+        for report in sorted(reports, key=lambda report: report.node)
+        for roster in report.rosters
+        if len(roster)
+    ]
+    bodies = list[bytes]()
+    for character in sorted({character for character, _, _ in ordered}):
+        rows = [(node, row) for of, node, listed in ordered if of == character for row in listed]
+        bodies.append(_slow_body(character, rows, rules))
+    return hashlib.sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).digest()
+
+
+def _slow_body(character: str, rows: Sequence[tuple[NodeId, Row]], rules: Rules) -> bytes:
+    by_node = rules.parameters.faults is Faults.BYZANTINE
+    shown = [[(node, row.vector.millionths[axis]) for node, row in rows] for axis in range(16)]
+    middle = [_slow_median([(n, v) for n, v in column if v is not None], by_node) for column in shown]
+    drifts = [_slow_drift(row.vector.millionths, middle) for _, row in rows]
+    return json.dumps(
+        {
+            "character": character,
+            "drift": drifts,
+            "kind": "result",
+            "median": middle,
+            "outliers": [at for at, drift in enumerate(drifts) if drift > rules.parameters.tolerance],
+            "v": 1,
+            "weights": "node" if by_node else "instance",
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def _slow_median(shown: Sequence[tuple[NodeId, int]], by_node: bool) -> int | None:
+    own = Counter(node for node, _ in shown)
+    weights = [(value, Fraction(1, own[node] if by_node else 1)) for node, value in shown]
+    total = sum(weight for _, weight in weights)
+    enough = (v for v, _ in sorted(weights) if 2 * sum(w for u, w in weights if u <= v) >= total)
+    return next(enough, None)
+
+
+def _slow_drift(vector: Sequence[int | None], middle: Sequence[int | None]) -> int:
+    squares = [(v - m) ** 2 for v, m in zip(vector, middle, strict=True) if v is not None and m is not None]
+    if not squares:
+        return 1_000_000
+    mean = -(-sum(squares) // len(squares))
+    return math.isqrt(mean - 1) + 1 if mean else 0

@@ -1,0 +1,49 @@
+"""How the nodes and the database behave: the real rules, each of which a mutant replaces by a worse one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ccn.core import ballot, readback, signer
+from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Short, Vote, Voter
+from ccn.core.block import Tip
+from ccn.core.header import Header
+from ccn.core.ids import NodeId
+from ccn.core.readback import Shown
+from ccn.core.refusal import Refusal
+from ccn.core.report import Report
+from ccn.core.rules import Rules
+from ccn.core.signed import Check, Signed
+from ccn.core.signer import SignerState
+from tests.cluster.simulation.machine import Disk
+
+Propose = Callable[[Sequence[Signed[Report]], Leader, int, Check], Draft | Short]
+Judge = Callable[[Signed[Proposal], Voter, int, Check], Vote | Refusal]
+Tally = Callable[[Header, Sequence[Signed[Vote]], Rules, Check], Certificate | Short]
+Confirm = Callable[[Shown, Tip, NodeId, Mapping[int, bytes], Check], Tip | Refusal]
+Remember = Callable[[Disk, SignerState], Awaitable[None]]
+Next = Callable[[SignerState, Header], SignerState | Refusal]
+
+
+async def flushed(disk: Disk, state: SignerState) -> None:
+    """Write it down, and go on when it is safe."""
+    disk.write(state.body())
+    await disk.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What an honest node does, and what the database promises."""
+
+    propose: Propose = ballot.propose
+    judge: Judge = ballot.judge
+    tally: Tally = ballot.tally
+    confirm: Confirm = readback.confirm
+    vote: Next = signer.vote
+    cosign: Next = signer.cosign
+    remember_vote: Remember = flushed
+    remember_cosigned: Remember = flushed
+    rules: type[Rules] = Rules
+    fence_holds: bool = True
+    tip_compared: bool = True
