@@ -61,14 +61,16 @@ async def _run(chosen: settings.Settings) -> None:
         async with pool.open(chosen.database, chosen.node.id) as database:
             writer = Writer(chosen.database, NodeId(chosen.node.id), _now)
             async with together({"writer": writer.run()}, stop, chosen.node.shutdown_timeout_s):
-                async with _membership(chosen, database) as membership:
+                async with _membership(chosen, database, writer) as membership:
                     await _serve(chosen, stop, database, writer, membership)
                 writer.stop()  # after the doors: what they accepted is still written
     _log.info("stopped")
 
 
 @contextlib.asynccontextmanager
-async def _membership(chosen: settings.Settings, database: Pool) -> AsyncIterator[Membership | None]:
+async def _membership(
+    chosen: settings.Settings, database: Pool, writer: Writer
+) -> AsyncIterator[Membership | None]:
     """This node's key, peers and place in the cluster; none without etcd, which is said aloud."""
     if not chosen.etcd.endpoints or chosen.node.state_dir is None:
         _log.warning("no part in rounds: CCN_ETCD_ENDPOINTS and CCN_NODE_STATE_DIR are not both set")
@@ -79,7 +81,9 @@ async def _membership(chosen: settings.Settings, database: Pool) -> AsyncIterato
     with signing.opened(chosen.node.state_dir) as right:
         async with peers.opened(node, shown) as client:
             here = Identity(node, right.key.public, right.key.sign, keys.check)
-            yield Membership(here, right.memory, database, client, chosen.etcd, chosen.cluster, _now_us)
+            yield Membership(
+                here, right.memory, writer.vouches, database, client, chosen.etcd, chosen.cluster, _now_us
+            )
 
 
 async def _serve(

@@ -50,6 +50,8 @@ class Membership:
     identity: Identity
     memory: Callable[[SignerState], Disk]
     """What this node last signed; a new node begins with the state it is given."""
+    vouches: Callable[[int, bytes], bool]
+    """Whether a leaf under this node's name is one that its writer made."""
     pool: Pool
     peers: Client
     etcd: settings.Etcd
@@ -127,7 +129,7 @@ class Membership:
     async def _vote_from(self, genesis: Tip) -> Voting:
         disk = await asyncio.to_thread(self.memory, SignerState(0, genesis.hash))
         tip = await voting.standing(self.pool, disk, genesis, self.identity.check)
-        return Voting(self.identity, self.pool, disk, tip, self._rosters, self.now_us)
+        return Voting(self.identity, self.pool, disk, tip, self._rosters, self.vouches, self.now_us)
 
     async def _follow(self, standing: Voting) -> None:
         """See blocks that nobody told this node about."""

@@ -64,6 +64,7 @@ class Voting:
         disk: Disk,
         tip: Tip,
         rosters: Callable[[], Awaitable[Sequence[Roster]]],
+        vouches: Callable[[int, bytes], bool],
         now_us: Callable[[], int],
     ) -> None:
         self.tip = tip
@@ -74,7 +75,7 @@ class Voting:
         self.stopped: Refusal | None = None
         """Why this node signs nothing any more: what it is shown contradicts what it has signed."""
         self._identity, self._pool, self._disk = identity, pool, disk
-        self._rosters, self._now_us = rosters, now_us
+        self._rosters, self._vouches, self._now_us = rosters, vouches, now_us
         self._report: Signed[Report] | None = None
         self._own: dict[int, bytes] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -83,6 +84,8 @@ class Voting:
         """This node's instances and unsealed leaves, signed for that round alone."""
         async with self._one_at_a_time:
             await self._catch_up()
+            if self.stopped is not None:
+                return self.stopped
             if (ask.height, ask.previous) != (self.tip.height + 1, self.tip.hash):
                 return Refusal(
                     Reason.TIP, f"asked for height {ask.height}, this node is at {self.tip.height}"
@@ -92,6 +95,11 @@ class Voting:
                 return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {term.number}")
             node, last = self._identity.node, self.tip.last(self._identity.node)
             leaves = await ledger.unsealed(self._pool, node, last, LEAF_LIMIT)
+            for number, leaf in enumerate(leaves, last + 1):
+                if not self._vouches(number, leaf):
+                    return self._stop(
+                        Refusal(Reason.LEAVES, f"{node} did not make the leaf {number} it is shown")
+                    )
             self._remember(last + 1, leaves)
             rosters = tuple(sorted(await self._rosters(), key=lambda roster: roster.character))
             said = Report(
@@ -177,9 +185,10 @@ class Voting:
         for number in list(self._own)[: max(0, len(self._own) - MEMORY)]:
             del self._own[number]
 
-    def _stop(self, refusal: Refusal) -> None:
+    def _stop(self, refusal: Refusal) -> Refusal:
         self.stopped = refusal
         log.critical("this node stops signing", reason=refusal.reason.value, detail=refusal.detail)
+        return refusal
 
 
 async def standing(pool: Pool, disk: Disk, genesis: Tip, check: Check) -> Tip:

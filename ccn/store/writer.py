@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+REMEMBERED = 40_000
+"""Leaves of its own that a writer can vouch for: four times what one block seals."""
 _WORTH_HALVING = 16
 """From so many waiting writes on, half of them travel while the other half is prepared."""
 
@@ -65,6 +67,8 @@ class Writer:
         self._writing = Line(database, f"ccn/{node}/writer")
         self._looking = Line(database, f"ccn/{node}/writer-looks-up")
         self._numbering: Numbering | None = None
+        self._first: int | None = None
+        self._made: dict[int, set[bytes]] = {}
 
     async def submit(self, write: Write[Answer]) -> Answer:
         """Durable when this returns; not there when it raises, except OutcomeUnknown: perhaps."""
@@ -77,6 +81,15 @@ class Writer:
         self._wake.set()
         return await answer
 
+    def vouches(self, number: int, leaf_hash: bytes) -> bool:
+        """Whether a leaf that the database shows under this node's name is one this node made.
+
+        What was there when this process began, or was made too long ago to be remembered, is believed.
+        """
+        if self._first is None or number < self._first:
+            return True
+        return leaf_hash in self._made.get(number, ())
+
     def stop(self) -> None:
         """Take no more writes; `run` returns when those already taken are settled."""
         self._stopping = True
@@ -87,6 +100,7 @@ class Writer:
         under_way: _Round | None = None
         taken: list[_Waiting] = []
         try:
+            await self._begin()
             while under_way is not None or await self._work():
                 taken = self._take(alone=under_way is None)
                 following = await self._prepared(taken, under_way)
@@ -104,6 +118,13 @@ class Writer:
             _refuse(taken, lost)
             _refuse(self._waiting, errors.ShuttingDown("this node stopped before the write was begun"))
             await self._writing.close()
+            await self._looking.close()
+
+    async def _begin(self) -> None:
+        """See at once where this node's leaves end, so as to vouch for all that follow; or else later."""
+        try:
+            self._numbering = await self._numbered(await self._looking.connection())
+        except failure.FOREIGN:
             await self._looking.close()
 
     async def _work(self) -> bool:
@@ -204,12 +225,16 @@ class Writer:
     async def _numbered(self, connection: Connection) -> Numbering:
         # Two statements: one alone does not see the row that another process of this node has just born.
         await connection.execute(_BORN, self._node)
-        return Numbering(self._node, await connection.fetchval(_LEAF_HEAD, self._node))
+        head = await connection.fetchval(_LEAF_HEAD, self._node)
+        if self._first is None:
+            self._first = head + 1
+        return Numbering(self._node, head)
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
         """One transaction. If the connection breaks meanwhile, find out what became of it, or try again."""
         if batch.empty:
             return
+        self._remember(batch)
         sent = False
         async for _ in attempts(deadline):
             try:
@@ -227,6 +252,15 @@ class Writer:
         if sent:
             raise errors.OutcomeUnknown("the connection to PostgreSQL broke during a commit")
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
+
+    def _remember(self, batch: Batch) -> None:
+        """Before anything is sent. A number that was sent twice, because the first try failed, has two."""
+        for leaf in batch.leaves:
+            self._made.setdefault(leaf.number, set()).add(leaf.hash)
+        while len(self._made) > REMEMBERED:
+            oldest = next(iter(self._made))
+            del self._made[oldest]
+            self._first = max(self._first or 0, oldest + 1)
 
     def _release(self, done: _Round) -> None:
         if self._numbering is not None:

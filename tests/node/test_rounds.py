@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -94,7 +94,12 @@ class World:
         async def rosters() -> Sequence[Roster]:
             return self.vectors[node]
 
-        return Voting(self.identity(node), self.pool, self.disks[node], tip, rosters, self.now_us)
+        return Voting(
+            self.identity(node), self.pool, self.disks[node], tip, rosters, self.vouches(node), self.now_us
+        )
+
+    def vouches(self, node: NodeId) -> Callable[[int, bytes], bool]:
+        return self.writer.vouches if node == NODES[0] else lambda *_: True
 
     async def lead(self, node: NodeId) -> Leading:
         self.term = await terms.take_over(self.pool, node, 2)
@@ -262,6 +267,24 @@ async def test_a_node_that_was_away_does_not_cosign_what_was_tampered_with(world
     assert late.stopped is not None
     assert late.tip == world.genesis
     assert world.disks[NODES[2]].state.height == 0
+
+
+async def test_a_node_does_not_sign_for_a_leaf_that_somebody_else_made(world: World) -> None:
+    await world.say("one")
+    assert isinstance(await story.hold(await world.lead(NODES[0])), Sealed)
+    await world.superuser(
+        "INSERT INTO leaves SELECT node_id, head + 1, 'redaction', '{}' FROM leaf_sources"
+    )
+    outcome = await story.hold(await world.lead(NODES[1]))
+    assert isinstance(outcome, Sealed)
+    stopped = world.peers.votings[NODES[0]].stopped
+    assert stopped is not None
+    assert stopped.reason is Reason.LEAVES
+    assert outcome.refused == {NODES[0]: stopped.detail}
+    assert await ledger.waiting(world.pool) == 0
+    assert await world.pool.value("SELECT max(last) FROM block_leaves") < await world.pool.value(
+        "SELECT max(number) FROM leaves"
+    )
 
 
 async def test_a_database_that_went_back_stops_the_signing(world: World) -> None:
