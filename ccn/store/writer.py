@@ -59,7 +59,7 @@ class Writer:
 
     def __init__(self, database: settings.Database, node: NodeId, now: Callable[[], datetime]) -> None:
         self._database = database
-        self._node = node
+        self.node = node
         self._now = now
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
@@ -224,11 +224,11 @@ class Writer:
 
     async def _numbered(self, connection: Connection) -> Numbering:
         # Two statements: one alone does not see the row that another process of this node has just born.
-        await connection.execute(_BORN, self._node)
-        head = await connection.fetchval(_LEAF_HEAD, self._node)
+        await connection.execute(_BORN, self.node)
+        head = await connection.fetchval(_LEAF_HEAD, self.node)
         if self._first is None:
             self._first = head + 1
-        return Numbering(self._node, head)
+        return Numbering(self.node, head)
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
         """One transaction. If the connection breaks meanwhile, find out what became of it, or try again."""
