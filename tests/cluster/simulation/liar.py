@@ -6,10 +6,12 @@ whatever collects enough votes goes to the database, honest or not; it cannot ma
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ccn import errors
 from ccn.core import ballot, block, signed
 from ccn.core.ballot import Certificate, Draft, Proposal, Vote
 from ccn.core.block import Block
@@ -67,21 +69,23 @@ class Liar(Validator):
         if self.loop.random.random() < 0.5:
             await self._equivocate(draft)
         else:
-            await self._ask(self._false(draft), self.world.validators(self.tip))
+            await self._commit([await self._ask(self._false(draft), self.world.validators(self.tip))])
         if self.seen and self.loop.random.random() < 0.3:
             await self.votes(self.loop.random.choice(self.seen))
-        return self.loop.random.random() < 0.5
+        return self.loop.random.random() < 0.3
 
     async def _equivocate(self, draft: Draft) -> None:
-        """One block for one half of the nodes, and another for the other."""
+        """One block for one half of the nodes, and another for the other; or nothing comes of either."""
         misled = self.world.misled
         nodes = self.world.validators(self.tip)
         later = self._sealed(draft, draft.proposal.reports, time_us=draft.block.header.time_us + 1)
-        await self._ask(draft, [node for node in nodes if node.name not in misled])
-        await self._ask(later, [node for node in nodes if node.name in misled])
+        one = await self._ask(draft, [node for node in nodes if node.name not in misled])
+        other = await self._ask(later, [node for node in nodes if node.name in misled])
+        if self.loop.random.random() < 0.6:
+            await self._commit([one, other])
 
-    async def _ask(self, draft: Draft, nodes: Sequence[Node]) -> None:
-        """Collect votes, add those of all liars as often as they are useful, and commit if it works."""
+    async def _ask(self, draft: Draft, nodes: Sequence[Node]) -> Sealed | None:
+        """Collect votes, and add those of all liars as often as they are useful."""
         tip, header = self.tip, draft.block.header
         proposed = signed.sign(draft.proposal, self.sign)
         votes = await self.everybody(lambda node: node.vote(proposed), nodes)
@@ -96,7 +100,15 @@ class Liar(Validator):
             header, votes + own * tip.rules.quorum, tip.rules, self.world.check
         )
         if isinstance(certificate, Certificate):
-            await self.commit(Sealed(draft.proposal, draft.block, certificate.votes))
+            return Sealed(draft.proposal, draft.block, certificate.votes)
+        return None
+
+    async def _commit(self, collected: Sequence[Sealed | None]) -> None:
+        """Try to commit whatever has enough votes; the database keeps what it refuses."""
+        for sealed in collected:
+            if sealed is not None:
+                with contextlib.suppress(errors.Conflict):
+                    await self.commit(sealed)
 
     def _false(self, draft: Draft) -> Draft:
         """A proposal with one thing wrong, everything else computed anew as if it were right."""

@@ -41,6 +41,7 @@ class Scenario:
     doubling: float
     slowest_us: int
     disturbances: int
+    strikes: float
     changes_rules: bool
     excused: bool
 
@@ -72,6 +73,7 @@ def drawn(kind: Kind, seed: int, nodes: int | None = None) -> Scenario:
         doubling=random.choice((0.0, 0.2)),
         slowest_us=random.choice((20, 100, 100 if liars else 700)) * MS,
         disturbances=random.randrange(2, 10),
+        strikes=random.choice((0.05, 0.1, 0.4) if liars else (0.03, 0.06, 0.2)),
         changes_rules=random.random() < 0.25,
         excused=kind is Kind.DETECTED,
     )
@@ -101,8 +103,8 @@ def disturb(world: World) -> None:
 
 def strike(world: World, node: Node) -> None:
     """What goes wrong likes to go wrong around a signature or a commit."""
-    if world.serving and world.loop.random.random() < 0.06:
-        world.loop.random.choice((crash, freeze))(world, node, steps=8)
+    if world.serving and world.loop.random.random() < world.scenario.strikes:
+        world.loop.random.choice((crash, crash, freeze))(world, node, steps=4)
 
 
 def crash(world: World, node: Node | None = None, steps: int = 40) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.cluster.simulation.keys import HashedKeys
 from tests.cluster.simulation.mutants import MUTANTS
-from tests.cluster.simulation.scenario import drawn
 from tests.cluster.simulation.world import World
 
 BOUND = 250
@@ -19,9 +16,7 @@ BOUND = 250
 def test_the_simulation_catches(name: str) -> None:
     mutant = MUTANTS[name]
     for seed in range(BOUND):
-        scenario = drawn(mutant.kind, seed, mutant.nodes)
-        scenario = replace(scenario, excused=scenario.excused and mutant.excused)
-        outcome = World(seed, scenario, mutant.conduct, HashedKeys()).run()
+        outcome = World(seed, mutant.scenario(seed), mutant.conduct, HashedKeys()).run()
         if any(seen.invariant is mutant.caught for seen in outcome.violations):
             return
     pytest.fail(f"{name} lives through {BOUND} runs: nobody saw that {mutant.caught}")
