@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-RUNS = 500
-"""Runs of each kind, unless --runs or CCN_SIMULATION_RUNS asks for more."""
+RUNS = 100
+"""Runs of each kind, unless --runs or CCN_SIMULATION_RUNS asks for more, as CI does."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
