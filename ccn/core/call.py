@@ -1,0 +1,84 @@
+"""What the model is asked, and what comes back: plain values between the prompt and the neighbour that sends it.
+
+Separate from both, so that building a prompt needs no client and a client knows nothing of plates. A mark says
+that everything up to here stays the same for long, which lets the provider keep it in its cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccn.core.message import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of the system prompt."""
+
+    text: str
+    mark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something said before, or what is to be answered now."""
+
+    role: Role
+    text: str
+    mark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the model."""
+
+    model: str
+    system: tuple[Block, ...]
+    messages: tuple[Said, ...]
+    max_tokens: int
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a call, or of many; what was read from or written to the cache is not in `input`."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Some more of a reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The stream broke and the call is made again: what came so far is void."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """All of a reply, which ends its stream."""
+
+    text: str
+    stop: str
+    usage: Usage
+    model: str
+
+
+Piece = Delta | Restart | Reply
