@@ -1,7 +1,7 @@
-"""What the model is asked, and what comes back: plain values between the prompt and the neighbour that sends it.
+"""What the model is asked, and what comes back: values between the prompt and the client that sends it.
 
-Separate from both, so that building a prompt needs no client and a client knows nothing of plates. A mark says
-that everything up to here stays the same for long, which lets the provider keep it in its cache.
+Separate from both, so that building a prompt needs no client and a client knows nothing of plates. A mark
+says that everything up to here stays the same for long, so that the provider may keep it in its cache.
 """
 
 from __future__ import annotations
