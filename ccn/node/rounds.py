@@ -84,6 +84,7 @@ async def hold(leading: Leading) -> Sealed | Failed:
     """Hold one round as the leader of a term, within the limit that the rules set."""
     tip = await leading.voting.decided()
     limit_s = tip.rules.parameters.limit_ms / 1000
+    log.debug("round opened", height=tip.height + 1, term=leading.term)
     try:
         async with asyncio.timeout(limit_s):
             outcome = await _propose(leading, tip, limit_s / 3)
@@ -101,6 +102,7 @@ async def _propose(leading: Leading, tip: Tip, within_s: float) -> Sealed | Fail
         Ask(leading.identity.node, tip.height + 1, leading.term, tip.hash), within_s
     )
     reports, silent = _answers(asked)
+    log.debug("reports collected", height=tip.height + 1, term=leading.term, reports=len(reports))
     leader = Leader(leading.identity.node, tip, leading.term, leading.voting.wanted)
     match ballot.propose(reports, leader, leading.now_us(), leading.identity.check):
         case Short(needed, found, refused):
@@ -116,13 +118,17 @@ async def _vote(
     leading: Leading, tip: Tip, draft: Draft, silent: dict[NodeId, str], within_s: float
 ) -> Sealed | Failed:
     header, identity = draft.block.header, leading.identity
-    asked = await leading.peers.votes(signed.sign(draft.proposal, identity.sign), within_s)
+    proposed = signed.sign(draft.proposal, identity.sign)
+    log.debug("block proposed", height=header.height, term=header.term, block=header.hash().hex())
+    asked = await leading.peers.votes(proposed, within_s)
     votes, against = _answers(asked)
+    log.debug("votes counted", height=header.height, term=header.term, votes=len(votes))
     match ballot.tally(header, votes, tip.rules, identity.check):
         case Short(needed, found):
             return Failed(header.height, f"{found} votes, {needed} are needed", silent | against)
         case Certificate() as certificate:
             await _commit(leading.pool, tip, draft, certificate)
+            log.debug("block durable", height=header.height, term=header.term)
             after = await leading.voting.decided()
             await leading.peers.decided(after, within_s)
             return _told(after, draft, certificate, silent | against)

@@ -113,6 +113,7 @@ class Voting:
                 self.wanted.hash(),
             )
             self._report = signed.sign(said, self._identity.sign)
+            log.debug("report signed", height=ask.height, term=ask.term, leaves=len(leaves))
             return self._report
 
     async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
@@ -131,6 +132,8 @@ class Voting:
             match signer.vote(state, proposed.statement.header):
                 case SignerState() as after:
                     await asyncio.to_thread(self._disk.save, after)
+                    block = answer.block.hex()
+                    log.debug("vote written down", height=answer.height, term=answer.term, block=block)
                     return signed.sign(answer, self._identity.sign)
                 case refusal:
                     return refusal
@@ -159,6 +162,7 @@ class Voting:
                 case refusal:
                     self._stop(refusal)
                     return
+            log.debug("block confirmed", height=confirmed.height, block=confirmed.hash.hex())
             self._stand_on(confirmed)
             at_s, head = self._now_us() // 1_000_000, confirmed.checkpoint()
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import structlog
+
 from ccn import errors
 from ccn.core import block, header, merkle, rules
 from ccn.core.ballot import Certificate, Draft, Vote
@@ -26,6 +28,7 @@ from ccn.core.signed import Signed
 from ccn.store import terms
 from ccn.store.pool import Connection, Pool, Record
 
+_logger = structlog.get_logger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -77,6 +80,8 @@ async def commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -
         if sealed.next_rules != tip.rules:
             await _rule(connection, made.height, sealed.next_rules)
         await _log(connection, made.term, "round", _summary(draft, certificate), committed=True)
+        # Still open: what happens now finds the block neither there nor gone.
+        _logger.debug("block written", height=made.height, term=made.term)
     return after
 
 
@@ -194,6 +199,7 @@ def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
                 "character": result.character,
                 "instances": len(result.drift),
                 "outliers": len(result.outliers),
+                "disputed": len(result.disputed),
             }
             for result in draft.block.results
         ],
@@ -201,16 +207,16 @@ def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
 
 
 def _drifts(draft: Draft) -> tuple[list[UUID], list[float]]:
-    """Each instance and its drift, in the order in which results list them."""
+    """Each instance and its drift, without those of which two nodes say something."""
     rosters = [roster for report in draft.proposal.reports for roster in report.statement.rosters]
-    named = [
-        UUID(bytes=instance)
-        for result in draft.block.results
-        for roster in rosters
-        if roster.character == result.character
-        for instance in roster.ids()
-    ]
-    return named, [each / UNIT for result in draft.block.results for each in result.drift]
+    named, drifts = list[UUID](), list[float]()
+    for result in draft.block.results:
+        ids = [each for roster in rosters if roster.character == result.character for each in roster.ids()]
+        doubtful = set(result.disputed)
+        told = [place for place in range(len(ids)) if place not in doubtful]
+        named += [UUID(bytes=ids[place]) for place in told]
+        drifts += [result.drift[place] / UNIT for place in told]
+    return named, drifts
 
 
 def _places(made: Header) -> list[tuple[object, ...]]:
