@@ -22,6 +22,11 @@ from ccn.embedded import postgres
 from ccn.store import migrate
 from tests import timescale
 
+# gRPC's handlers around fork() can end a child before it becomes PostgreSQL or etcd. A node talks gRPC and
+# starts nothing, `ccn up` starts children and talks no gRPC; only a test process does both. gRPC reads this
+# when it is imported.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
 _TEMPLATE = "ccn_template"
 _STORE = Path(__file__).parent / "store"
 
