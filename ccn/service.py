@@ -12,7 +12,7 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
@@ -41,18 +41,23 @@ from ccn.store.writer import Writer
 _log = structlog.get_logger()
 
 Parts = Mapping[str, Coroutine[None, None, None]]
+Beside = Callable[[Pool, Writer, asyncio.Event], Parts]
+"""What somebody else runs within a node, until the event says stop."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MARGIN_S = 2.0  # each part has a deadline of its own; this one is for a part that misses it
 
 
-def run(chosen: settings.Settings) -> None:
-    """Be a node until told to stop; raise if it could not start or a part of it died."""
+def run(chosen: settings.Settings, beside: Beside = lambda *_: {}) -> None:
+    """Be a node until told to stop; raise if it could not start or a part of it died.
+
+    `beside` names further parts, which live and die with the others.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(chosen))
+        runner.run(_run(chosen, beside))
 
 
-async def _run(chosen: settings.Settings) -> None:
+async def _run(chosen: settings.Settings, beside: Beside) -> None:
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
     metrics.built(chosen.node.id, ccn.__version__)
@@ -60,7 +65,8 @@ async def _run(chosen: settings.Settings) -> None:
         await migrate.apply(chosen.database.url.get_secret_value())
         async with pool.open(chosen.database, chosen.node.id) as database:
             writer = Writer(chosen.database, NodeId(chosen.node.id), _now)
-            async with together({"writer": writer.run()}, stop, chosen.node.shutdown_timeout_s):
+            parts = {"writer": writer.run(), **beside(database, writer, stop)}
+            async with together(parts, stop, chosen.node.shutdown_timeout_s):
                 async with _membership(chosen, database, writer) as membership:
                     await _serve(chosen, stop, database, writer, membership)
                 writer.stop()  # after the doors: what they accepted is still written
