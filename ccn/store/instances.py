@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -45,6 +45,14 @@ class Instance:
     drift: float | None = None
     validation: Mapping[str, object] | None = None
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """After how long without a heartbeat an instance is given up: its host is seen, or is gone as well."""
+
+    silent_s: float
+    gone_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,8 @@ class Adopt(Write[Instance]):
             raise errors.StaleHost("another node adopted the instance first")
         epoch = self.instance.epoch + 1
         batch.heads[self.instance.conversation] = replace(head, epoch=epoch)
-        return _next(batch, replace(self.instance, host=batch.node, epoch=epoch), self.reason)
+        adopted = replace(self.instance, host=batch.node, epoch=epoch, heartbeat_at=batch.now)
+        return _next(batch, adopted, self.reason)
 
 
 async def get(pool: Pool, instance: InstanceId) -> Instance:
@@ -160,14 +169,33 @@ async def of_conversation(pool: Pool, conversation: ConversationId) -> Instance 
     return None if row is None else _instance(row)
 
 
-async def silent(pool: Pool, since: datetime) -> list[Instance]:
-    """Instances whose host has not been heard of since: candidates for adoption."""
-    return [_instance(row) for row in await pool.rows(_SILENT, since)]
+async def beat(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
+    """Say that these are alive here; those that still are this node's, with their epochs.
+
+    Not history, so no leaf. The database's clock counts, because nodes compare each other's heartbeats.
+    """
+    return {row["id"]: row["epoch"] for row in await pool.rows(_BEAT, host, list(mine))}
 
 
-async def beat(pool: Pool, host: NodeId, at: datetime) -> int:
-    """Say that everything this node hosts is alive; how many that is. Not history, so no leaf."""
-    return int(await pool.value(_BEAT, host, at))
+async def release(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> None:
+    """Leave these to whoever wants them: as if nothing had been heard of them for very long."""
+    await pool.rows(_RELEASE, host, list(mine))
+
+
+async def abandoned(
+    pool: Pool,
+    host: NodeId,
+    mine: Collection[InstanceId],
+    here: Collection[NodeId] | None,
+    patience: Patience,
+) -> list[Instance]:
+    """What somebody else should host: the host fell silent, or is this node and does not know of it.
+
+    `here` are the nodes that are seen (None: nobody can tell); the others are given up sooner.
+    """
+    seen = None if here is None else list(here)
+    rows = await pool.rows(_ABANDONED, host, list(mine), seen, patience.silent_s, patience.gone_s)
+    return [_instance(row) for row in rows]
 
 
 async def lives(pool: Pool, instance: InstanceId) -> list[Life]:
@@ -182,7 +210,8 @@ def _next(batch: Batch, changed: Instance, reason: str) -> Instance:
     new = replace(changed, version=changed.version + 1)
     ended_at = batch.now if new.status in ENDED else None
     before = (new.id, new.version - 1, new.host, new.epoch)
-    batch.add(_CHANGE, *before, new.status.value, new.drift, new.validation, ended_at, every_row=True)
+    what = (new.status.value, new.drift, new.validation, ended_at, new.heartbeat_at)
+    batch.add(_CHANGE, *before, *what, every_row=True)
     _live(batch, new, reason)
     return new
 
@@ -237,10 +266,11 @@ _SPAWN = """
 _CHANGE = """
     UPDATE instance_registry i
     SET version = c.version + 1, host = c.host, epoch = c.epoch, status = c.status, drift = c.drift,
-        validation = c.validation, ended_at = c.ended_at
+        validation = c.validation, ended_at = c.ended_at,
+        heartbeat_at = greatest(i.heartbeat_at, c.beaten_at)
     FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bigint[], $5::text[], $6::real[], $7::jsonb[],
-                $8::timestamptz[])
-        AS c (id, version, host, epoch, status, drift, validation, ended_at)
+                $8::timestamptz[], $9::timestamptz[])
+        AS c (id, version, host, epoch, status, drift, validation, ended_at, beaten_at)
     WHERE i.id = c.id AND i.version = c.version
 """
 _LIVE = """
@@ -259,15 +289,23 @@ _ALIVE = f"""
 _OF_CONVERSATION = f"""
     SELECT {_COLUMNS} FROM instance_registry WHERE conversation_id = $1 AND ended_at IS NULL
 """  # noqa: S608
-_SILENT = f"""
-    SELECT {_COLUMNS} FROM instance_registry WHERE ended_at IS NULL AND heartbeat_at < $1 ORDER BY id
-"""  # noqa: S608
 _BEAT = """
-    WITH beaten AS (
-        UPDATE instance_registry SET heartbeat_at = $2
-        WHERE host = $1 AND ended_at IS NULL AND heartbeat_at < $2 RETURNING 1
-    ) SELECT count(*) FROM beaten
+    UPDATE instance_registry SET heartbeat_at = clock_timestamp()
+    WHERE id = ANY ($2::uuid[]) AND host = $1 AND ended_at IS NULL RETURNING id, epoch
 """
+_RELEASE = """
+    UPDATE instance_registry SET heartbeat_at = 'epoch'
+    WHERE id = ANY ($2::uuid[]) AND host = $1 AND ended_at IS NULL
+"""
+_ABANDONED = f"""
+    SELECT {_COLUMNS} FROM instance_registry
+    WHERE ended_at IS NULL
+      AND CASE WHEN host = $1 THEN id <> ALL ($2::uuid[])
+               ELSE heartbeat_at < clock_timestamp() - make_interval(
+                        secs => CASE WHEN $3::text[] IS NULL OR host = ANY ($3::text[])
+                                     THEN $4::float8 ELSE $5::float8 END) END
+    ORDER BY id LIMIT 1000
+"""  # noqa: S608
 _LIVES = """
     SELECT version, at, host, epoch, status, reason FROM instance_lives
     WHERE instance_id = $1 ORDER BY version

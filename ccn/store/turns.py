@@ -6,15 +6,16 @@ epoch in the same rows. So a host that was replaced is refused by the database, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ccn import errors
-from ccn.core import turn
+from ccn.core import stream, turn
 from ccn.core.commitment import Kind
-from ccn.core.ids import ConversationId, TurnId
+from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
+from ccn.core.stream import Place, Told
 from ccn.core.turn import Status
 from ccn.store.batch import Batch, Repeated, Words, Write, micros
 from ccn.store.pool import Pool, Record
@@ -186,6 +187,24 @@ async def events(pool: Pool, turn_id: TurnId, *, after: int = 0, limit: int = EV
     return [Event(row["number"], row["kind"], row["data"]) for row in rows]
 
 
+async def told(pool: Pool, turn_id: TurnId, after: Place, *, limit: int = EVENTS_LIMIT) -> list[Told]:
+    """What follows a place, over all hosts the turn had."""
+    rows = await pool.rows(_TOLD, turn_id, after.epoch, after.number, min(limit, EVENTS_LIMIT))
+    return [
+        Told(Place(row["host_epoch"], row["number"]), stream.Kind(row["kind"]), row["data"]) for row in rows
+    ]
+
+
+async def overlooked(pool: Pool, host: NodeId, known: Collection[TurnId]) -> list[Turn]:
+    """Unfinished turns of this node's instances that it does not know of: accepted by another node."""
+    return [_turn(row) for row in await pool.rows(_OVERLOOKED, host, list(known))]
+
+
+async def orphaned(pool: Pool, older_s: float) -> list[Turn]:
+    """Unfinished turns of conversations that have had no instance for so long: accepted while one ended."""
+    return [_turn(row) for row in await pool.rows(_ORPHANED, older_s)]
+
+
 def _end(
     batch: Batch,
     ended: Turn,
@@ -261,6 +280,25 @@ _UNFINISHED = f"""
 _EVENTS = """
     SELECT number, kind, data FROM turn_events WHERE turn_id = $1 AND number > $2 ORDER BY number LIMIT $3
 """
+_TOLD = """
+    SELECT number, kind, data, host_epoch FROM turn_events
+    WHERE turn_id = $1 AND (host_epoch, number) > ($2::bigint, $3::bigint) ORDER BY number LIMIT $4
+"""
+_OF_TURN = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
+_OVERLOOKED = f"""
+    SELECT {_OF_TURN} FROM turns t JOIN instance_registry i
+        ON i.conversation_id = t.conversation_id AND i.ended_at IS NULL AND i.host = $1
+    WHERE t.status IN ('accepted', 'running') AND t.id <> ALL ($2::uuid[]) AND i.status <> 'spawning'
+    ORDER BY t.accepted_at, t.user_seq LIMIT 1000
+"""  # noqa: S608
+_ORPHANED = f"""
+    SELECT {_OF_TURN} FROM turns t
+    WHERE t.status IN ('accepted', 'running')
+      AND t.accepted_at < clock_timestamp() - make_interval(secs => $1)
+      AND NOT EXISTS (SELECT FROM instance_registry i
+                      WHERE i.conversation_id = t.conversation_id AND i.ended_at IS NULL)
+    ORDER BY t.accepted_at, t.user_seq LIMIT 1000
+"""  # noqa: S608
 _ACCEPTED_EARLIER = """
     SELECT t.id, t.conversation_id, t.status, t.user_seq, t.reply_seq, t.attempt, t.host_epoch,
            t.event_head, t.accepted_at, t.error, t.idempotency_key, m.content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,13 +13,15 @@ import pytest
 from ccn import errors
 from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.store import characters, conversations, instances
-from ccn.store.instances import Adopt, Change, Instance, Spawn, Status
+from ccn.store.instances import Adopt, Change, Instance, Patience, Spawn, Status
 from ccn.store.writer import Writer
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
 
     Another = Callable[..., AbstractAsyncContextManager[Writer]]
+
+NODE_1, NODE_2 = NodeId("node-1"), NodeId("node-2")
 
 
 async def test_an_instance_is_spawned_changed_and_ended_with_a_life_for_each(shared: Store) -> None:
@@ -93,19 +96,42 @@ async def test_an_instance_needs_an_open_conversation_and_a_plate(shared: Store)
 
 
 async def test_a_heartbeat_tells_whose_host_is_silent(store: Store, start_writer: Another) -> None:
+    store.clock.now = datetime.now(UTC) - timedelta(seconds=60)
     mine = await store.host(await store.conversation())
     async with start_writer(store.database, store.clock, "node-2") as other:
         theirs = await store.host(await store.conversation(), other)
         ended = await store.host(await store.conversation(), other)
         await other.submit(Change(ended, Status.FAILED, "died"))
     assert {each.id for each in await instances.alive(store.pool)} == {mine.id, theirs.id}
-    assert [each.id for each in await instances.alive(store.pool, host=NodeId("node-2"))] == [theirs.id]
-    later = store.clock.forward(seconds=10)
-    assert await instances.silent(store.pool, mine.heartbeat_at) == []
-    assert await instances.beat(store.pool, NodeId("node-2"), later) == 1
-    assert [each.id for each in await instances.silent(store.pool, later)] == [mine.id]
-    assert await instances.beat(store.pool, NodeId("node-2"), mine.heartbeat_at) == 0
+    assert [each.id for each in await instances.alive(store.pool, host=NODE_2)] == [theirs.id]
+
+    async def abandoned(
+        patience_s: float, here: list[NodeId] | None, *known: InstanceId
+    ) -> set[InstanceId]:
+        patience = Patience(patience_s, 1.0)
+        return {each.id for each in await instances.abandoned(store.pool, NODE_1, known, here, patience)}
+
+    assert await abandoned(90, None) == {mine.id}, "its own host does not know of it"
+    assert await abandoned(90, None, mine.id) == set()
+    assert await abandoned(30, None, mine.id) == {theirs.id}
+    assert await abandoned(90, [NODE_1, NODE_2], mine.id) == set()
+    assert await abandoned(90, [NODE_1], mine.id) == {theirs.id}, "its host is gone"
+    assert await instances.beat(store.pool, NODE_2, [theirs.id, mine.id, ended.id]) == {
+        theirs.id: theirs.epoch
+    }
+    assert await abandoned(30, [NODE_1], mine.id) == set()
+    await instances.release(store.pool, NODE_2, [theirs.id, mine.id])
+    assert await abandoned(3600, [NODE_1, NODE_2], mine.id) == {theirs.id}
     assert len(await instances.lives(store.pool, theirs.id)) == 1
+
+
+async def test_whoever_adopts_is_heard_of_at_once(store: Store, start_writer: Another) -> None:
+    store.clock.now = datetime.now(UTC)
+    old = await store.host(await store.conversation())
+    await instances.release(store.pool, NODE_1, [old.id])
+    async with start_writer(store.database, store.clock, "node-2") as other:
+        await other.submit(Adopt(old, "released"))
+    assert await instances.abandoned(store.pool, NODE_1, (), None, Patience(30, 30)) == []
 
 
 async def test_a_plate_has_versions_and_the_same_content_is_the_same_version(shared: Store) -> None:

@@ -1,0 +1,79 @@
+"""What a reader sees of a turn: pieces in order, each with a place that every node understands.
+
+A place is the epoch of the host that said the piece and the piece's number in the turn. A host that dies
+takes along what it had shown and not yet kept; the next one counts on from what was kept, under a later
+epoch. So whoever names the last place it saw gets all that follows in the order of places: nothing twice,
+and instead of what was lost, the restart that voids it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from ccn import errors
+from ccn.core.ids import TurnId
+
+
+class Kind(StrEnum):
+    """What a piece is."""
+
+    DELTA = "delta"
+    """Some more of the reply: the text."""
+    RESTART = "restart"
+    """What came so far is void, and the reply begins anew: why."""
+    DONE = "done"
+    """The reply is committed: what is known of it, as JSON."""
+    ERROR = "error"
+    """There will be no reply: why."""
+    CANCELLED = "cancelled"
+    """There will be no reply, because somebody asked for none."""
+
+
+ENDS = frozenset({Kind.DONE, Kind.ERROR, Kind.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a piece stands; places are ordered, and the smallest is before everything."""
+
+    epoch: int = 0
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.number}"
+
+
+START = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One piece at its place."""
+
+    place: Place
+    kind: Kind
+    data: str = ""
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing follows."""
+        return self.kind in ENDS
+
+
+def event_id(turn: TurnId, place: Place) -> str:
+    """The piece's name for clients, which they send back to go on after it."""
+    return f"{turn}:{place}"
+
+
+def resumed(event: str) -> tuple[TurnId, Place]:
+    """The turn and the place that a client names."""
+    found = _EVENT.fullmatch(event)
+    if found is None:
+        raise errors.InputInvalid("an event id is TURN:EPOCH-NUMBER, as the stream said it")
+    return TurnId(UUID(found[1])), Place(int(found[2]), int(found[3]))
+
+
+_EVENT = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,18})-(\d{1,18})", re.ASCII)
