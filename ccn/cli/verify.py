@@ -1227,22 +1227,23 @@ class Instance(NamedTuple):
 def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Compute the results again from the rosters."""
     parts: dict[str, list[list[Instance]]] = {}
-    named: set[bytes] = set()
-    total = 0
+    claims: dict[bytes, int] = {}
     for report in reports:
+        own: set[bytes] = set()
         for character, packed in block.rosters.get(report["node"], []):
             try:
                 rows = unpacked(packed)
             except Wrong as wrong:
                 yield f"the roster of {report['node']} for {character[:80]}: {wrong}"
                 return
-            named.update(row.id for row in rows)
-            total += len(rows)
+            for row in rows:
+                claims[row.id] = claims.get(row.id, 0) + 1
+            if not own.isdisjoint(listed := {row.id for row in rows}):
+                yield f"has a report of {report['node']} that names an instance twice"
+            own |= listed
             parts.setdefault(character, []).append(rows)
-    if len(named) != total:
-        yield "names an instance twice"
     names = [character for character, listed in sorted(parts.items()) if any(listed)]
-    bodies = [concluded(character, parts[character], rules) for character in names]
+    bodies = [concluded(character, parts[character], claims, rules) for character in names]
     if sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).hex() != block.header["result"]:
         yield "the result in its header is not what its reports make it"
     made = dict(zip(names, bodies, strict=True))
@@ -1266,19 +1267,29 @@ def unpacked(packed: bytes) -> list[Instance]:
     return rows
 
 
-def concluded(character: str, parts: Sequence[Sequence[Instance]], rules: Rules) -> bytes:
-    """Median, drift and outliers of one character."""
-    owned = [(owner, row.vector) for owner, rows in enumerate(parts) for row in rows]
-    middle = [_median([(v[axis], owner) for owner, v in owned], rules.byzantine) for axis in range(AXES)]
-    drift = [_drift(vector, middle) for _, vector in owned]
+def concluded(
+    character: str, parts: Sequence[Sequence[Instance]], claims: Mapping[bytes, int], rules: Rules
+) -> bytes:
+    """Median, drift and outliers of one character; `claims` says how many rows name an instance."""
+    rows = [(owner, row) for owner, listed in enumerate(parts) for row in listed]
+    disputed = {place for place, (_, row) in enumerate(rows) if claims[row.id] > 1}
+    counted = [row for place, row in enumerate(rows) if rules.byzantine or place not in disputed]
+    middle = [
+        _median([(row.vector[axis], owner) for owner, row in counted], rules.byzantine)
+        for axis in range(AXES)
+    ]
+    drift = [_drift(row.vector, middle) for _, row in rows]
     tolerance = rules.parameters["tolerance"]
     return _encode(
         {
             "character": character,
+            "disputed": sorted(disputed),
             "drift": drift,
             "kind": "result",
             "median": middle,
-            "outliers": [place for place, value in enumerate(drift) if value > tolerance],
+            "outliers": [
+                place for place, value in enumerate(drift) if value > tolerance and place not in disputed
+            ],
             "v": 1,
             "weights": "node" if rules.byzantine else "instance",
         }

@@ -194,8 +194,6 @@ def _names(proposed: Signed[Proposal], voter: Voter, check: Check) -> Iterator[R
 
 def _content(proposal: Proposal, tip: Tip) -> Iterator[Refusal]:
     header, reports = proposal.header, [report.statement for report in proposal.reports]
-    if intake.outdated(reports):
-        yield Refusal(Reason.INSTANCE, "an instance is named twice")
     if intake.elected(reports, tip.rules, proposal.next_rules) != proposal.next_rules:
         yield Refusal(Reason.RULES, "no quorum wants the rules proposed for the next block")
     again = block.seal(

@@ -1,17 +1,18 @@
-"""Which reports a round takes: the ones that hold by themselves, and beside each other.
+"""Which reports a round takes: the ones that hold by themselves.
 
 A leader leaves out what does not hold, so that one broken node cannot stop the rounds; a voter refuses a
-proposal that contains it. An instance that two nodes name was adopted by one of them: the report under the
-older host epoch is out of date, and of two under the same epoch neither can be believed.
+proposal that contains it. Each report is judged by itself: what one node says never costs another its
+report, or a single liar who names everybody's instances could silence all. What becomes of an instance that
+two nodes name is in `result`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
+from ccn.core import roster
 from ccn.core.block import Tip
-from ccn.core.ids import InstanceId, NodeId
+from ccn.core.ids import NodeId
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
 from ccn.core.rules import Rules
@@ -32,11 +33,6 @@ def sift(
             refused.append((node, objection))
         else:
             held.setdefault(node, report)
-    for node in sorted(outdated([report.statement for report in held.values()])):
-        refused.append(
-            (node, Refusal(Reason.INSTANCE, f"{node} names an instance that is named elsewhere"))
-        )
-        del held[node]
     return tuple(held[node] for node in sorted(held)), tuple(refused)
 
 
@@ -52,29 +48,12 @@ def examine(report: Signed[Report], tip: Tip, term: int, check: Check) -> Refusa
         return Refusal(Reason.LEAVES, f"{said.node} goes on with leaf {said.first}, but {last} is sealed")
     if not report.by(key, check):
         return Refusal(Reason.SIGNATURE, f"the report of {said.node} is not signed by it")
+    if len(said.rosters) > 1 and roster.disputed(said.rosters).any():
+        return Refusal(Reason.INSTANCE, f"{said.node} names an instance twice")
     return None
-
-
-def outdated(reports: Sequence[Report]) -> set[NodeId]:
-    """The nodes that name an instance which is also named elsewhere, under no older epoch."""
-    rosters = [(report.node, roster) for report in reports for roster in report.rosters]
-    named = [instance for _, roster in rosters for instance in roster.ids()]
-    if len(set(named)) == len(named):
-        return set()
-    claims = defaultdict[InstanceId, list[tuple[int, NodeId]]](list)
-    for node, roster in rosters:
-        for row in roster.rows():
-            claims[row.instance].append((row.epoch, node))
-    return {node for claimed in claims.values() if len(claimed) > 1 for node in _losers(claimed)}
 
 
 def elected(reports: Sequence[Report], rules: Rules, wanted: Rules) -> Rules:
     """The rules for the next block: the wanted ones if a quorum wants just those, or else the present."""
     ayes = sum(report.wants == wanted.hash() for report in reports)
     return wanted if ayes >= rules.quorum else rules
-
-
-def _losers(claimed: Sequence[tuple[int, NodeId]]) -> set[NodeId]:
-    newest = max(epoch for epoch, _ in claimed)
-    alone = sum(epoch == newest for epoch, _ in claimed) == 1
-    return {node for epoch, node in claimed if epoch < newest or not alone}

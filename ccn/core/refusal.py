@@ -24,7 +24,7 @@ class Reason(StrEnum):
     ROUND = "round"  # a report or vote for another round
     QUORUM = "quorum"  # fewer nodes than must agree
     REPORT = "report"  # this node's own report is not the one it sent
-    INSTANCE = "instance"  # an instance named by two nodes
+    INSTANCE = "instance"  # an instance that a node names twice
     LEAVES = "leaves"  # numbers with a gap, or hashes other than the ones reported
     RESULT = "result"  # median, drift or outliers come out differently
     ROOT = "root"  # the tree comes out differently

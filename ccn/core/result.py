@@ -2,6 +2,12 @@
 
 The leader computes it from the reports, every voter computes it again, and an auditor once more years
 later. So it depends on nothing but the reports and the parameters, in the order of the nodes' names.
+
+An instance that several rows name is disputed: it moved while the nodes were asked, or somebody lies. No
+report shows which, since a liar picks the epoch it likes, so a disputed instance is no outlier, whatever
+its drift. Where nobody lies (crash) it counts for no median, rather than twice. Under the byzantine model
+what each node says of it counts within that node's own weight: were it left out, one liar could take
+everybody else out of the median.
 """
 
 from __future__ import annotations
@@ -11,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from ccn.core import commitment, drift, median
+from ccn.core import commitment, drift, median, roster
 from ccn.core.ids import CharacterId, NodeId
 from ccn.core.quorum import Faults
 from ccn.core.roster import Roster
@@ -26,13 +33,14 @@ class Result:
     """What was agreed about one character.
 
     `drift` has a number for each instance: nodes by name, the instances of each by id. `outliers` are the
-    places in it that exceed the tolerance.
+    places in it that exceed the tolerance, `disputed` those of instances that are named elsewhere too.
     """
 
     character: CharacterId
     median: tuple[int | None, ...]
     drift: tuple[int, ...]
     outliers: tuple[int, ...]
+    disputed: tuple[int, ...]
     weights: str
 
     def body(self) -> bytes:
@@ -40,6 +48,7 @@ class Result:
         return commitment.canonical(
             {
                 "character": self.character,
+                "disputed": self.disputed,
                 "drift": self.drift,
                 "kind": "result",
                 "median": self.median,
@@ -52,9 +61,16 @@ class Result:
 
 def conclude(rosters: Sequence[tuple[NodeId, Roster]], parameters: Parameters) -> tuple[Result, ...]:
     """The results for all characters that have instances, by name."""
-    characters = sorted({roster.character for _, roster in rosters if len(roster)})
     ordered = sorted(rosters, key=lambda reported: reported[0])
-    return tuple(_conclude(character, ordered, parameters) for character in characters)
+    listed = [named for _, named in ordered if len(named)]
+    if not listed:
+        return ()
+    doubtful = np.split(roster.disputed(listed), np.cumsum([len(named) for named in listed])[:-1])
+    parts = list(zip(listed, doubtful, strict=True))
+    return tuple(
+        _conclude(character, [part for part in parts if part[0].character == character], parameters)
+        for character in sorted({named.character for named in listed})
+    )
 
 
 def hash_of(results: Sequence[Result]) -> bytes:
@@ -63,17 +79,22 @@ def hash_of(results: Sequence[Result]) -> bytes:
 
 
 def _conclude(
-    character: CharacterId, rosters: Sequence[tuple[NodeId, Roster]], parameters: Parameters
+    character: CharacterId, parts: Sequence[tuple[Roster, npt.NDArray[np.bool_]]], parameters: Parameters
 ) -> Result:
-    parts = [roster.matrix() for _, roster in rosters if roster.character == character]
-    matrix = np.concatenate(parts)
+    matrix = np.concatenate([named.matrix() for named, _ in parts])
+    disputed = np.concatenate([doubtful for _, doubtful in parts])
     if parameters.faults is Faults.BYZANTINE:
-        weights, middle = (
-            "node",
-            median.by_owner(matrix, np.repeat(np.arange(len(parts)), list(map(len, parts)))),
-        )
+        owners = np.repeat(np.arange(len(parts)), [len(named) for named, _ in parts])
+        weights, middle = "node", median.by_owner(matrix, owners)
     else:
-        weights, middle = "instance", median.by_row(matrix)
+        weights, middle = "instance", median.by_row(matrix[~disputed] if disputed.any() else matrix)
     distances = drift.distances(matrix, middle)
-    outliers = drift.outliers(distances, parameters.tolerance)
-    return Result(character, middle, tuple(distances.tolist()), tuple(outliers.tolist()), weights)
+    outliers = drift.outliers(np.where(disputed, 0, distances), parameters.tolerance)
+    return Result(
+        character,
+        middle,
+        tuple(distances.tolist()),
+        tuple(outliers.tolist()),
+        tuple(np.flatnonzero(disputed).tolist()),
+        weights,
+    )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 
 from ccn import errors
 from ccn.core import ids
@@ -79,6 +80,19 @@ def pack(character: CharacterId, rows: Iterable[Row]) -> Roster:
     """The roster of these instances, which may come in any order."""
     ordered = sorted(rows, key=lambda row: row.instance.int)
     return Roster(character, b"".join(map(_packed, ordered)))
+
+
+def disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
+    """Which rows of these rosters, one after the other, name an instance that another row names too."""
+    rows = np.frombuffer(b"".join(roster.packed for roster in rosters), _LAYOUT)
+    low, high = rows["low"].astype(np.uint64), rows["high"].astype(np.uint64)
+    found, ordered = np.zeros(len(rows), np.bool_), np.sort(low)
+    if (ordered[1:] == ordered[:-1]).any():  # as good as never: half an id tells them apart already
+        order = np.lexsort((low, high))
+        low, high = low[order], high[order]
+        same = (low[1:] == low[:-1]) & (high[1:] == high[:-1])
+        found[order[1:][same]] = found[order[:-1][same]] = True
+    return found
 
 
 def _packed(row: Row) -> bytes:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
 from ccn import settings
 from ccn.cli import verify
-from ccn.core.ids import NodeId
+from ccn.core import roster
+from ccn.core.character import Vector
+from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.quorum import Faults
-from ccn.store import export, retention
+from ccn.core.roster import Row
+from ccn.store import export, retention, rounds
 from tests.cli.conftest import founded, live, seal
 
 if TYPE_CHECKING:
@@ -49,6 +54,24 @@ async def test_clusters_of_every_kind_verify(
         await seal(world, NodeId("node-0"))
         found = await verdict(world)
     assert (found.code, found.findings) == (verify.VERIFIED, [])
+
+
+@pytest.mark.parametrize(("nodes", "faults"), [(3, Faults.CRASH), (4, Faults.BYZANTINE)])
+async def test_an_instance_that_two_nodes_name_is_no_contradiction(
+    database: settings.Database, nodes: int, faults: Faults
+) -> None:
+    names = [NodeId(f"node-{n}") for n in range(nodes)]
+    async with founded(database, names, faults) as world:
+        for epoch, node in enumerate(names):
+            named = [
+                Row(InstanceId(UUID(int=each)), epoch, Vector((100_000 * epoch,) * 16))
+                for each in (7, epoch)
+            ]
+            world.vectors[node] = [roster.pack(CharacterId("ada"), named)]
+        await seal(world, names[0])
+        assert (await verdict(world)).findings == []
+        (agreed,) = await rounds.results(world.pool, 1)
+    assert json.loads(agreed)["disputed"] == [2 * n + 1 for n in range(nodes)]
 
 
 async def test_series_that_grew_too_old_are_no_loss(database: settings.Database) -> None:

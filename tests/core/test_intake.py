@@ -10,7 +10,9 @@ import pytest
 
 from ccn.core import ballot, block
 from ccn.core.ballot import Proposal, Short
+from ccn.core.character import UNIT
 from ccn.core.ids import NodeId
+from ccn.core.quorum import Faults
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
 from ccn.core.roster import Roster, Row
@@ -41,7 +43,9 @@ def bad_reports(four: Cluster, make_row: RowMaker, make_roster: Rosters) -> dict
         Reason.ROUND: four.signed(replace(said, term=said.term + 1)),
         Reason.LEAVES: four.signed(replace(said, first=said.first + 1)),
         Reason.STRANGER: four.signed(replace(said, node=STRANGER)),
-        Reason.INSTANCE: four.report(node, make_roster(make_row(0, epoch=0))),
+        Reason.INSTANCE: four.report(
+            node, make_roster(make_row(9)), make_roster(make_row(9), character="bob")
+        ),
     }
 
 
@@ -86,27 +90,17 @@ def test_leaves_go_on_where_the_last_block_ended_and_nowhere_else(cluster: Clust
     assert not three.draft().refused
 
 
-def test_an_instance_that_was_adopted_counts_where_it_lives_now(
-    cluster: Clusters, make_row: RowMaker, make_roster: Rosters
+@pytest.mark.parametrize("faults", list(Faults))
+def test_a_liar_that_claims_every_instance_silences_nobody(
+    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, faults: Faults
 ) -> None:
-    four = cluster(4)
-    first, second, *_ = four.nodes
-    old = four.report(first, make_roster(make_row(9, epoch=3)))
-    new = four.report(second, make_roster(make_row(9, epoch=4)))
-    draft = four.draft([old, new, *four.reports()[2:]])
-    assert [node for node, _ in draft.refused] == [first]
-
-
-def test_of_two_hosts_with_the_same_claim_neither_is_believed(
-    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, check: Check
-) -> None:
-    three = cluster(3)
-    doubled = [three.report(node, make_roster(make_row(9))) for node in three.nodes]
-    short = ballot.propose(doubled, three.lead(), three.now_us, check)
-    assert isinstance(short, Short)
-    assert short.found == 0
-    within = three.report(three.leader, make_roster(make_row(9)), make_roster(make_row(9), character="bob"))
-    assert [node for node, _ in three.draft([within, *three.reports()[1:]]).refused] == [three.leader]
+    four = cluster(4, faults)
+    liar = four.nodes[3]
+    claimed = make_roster(*(make_row(number, *[UNIT] * 16, epoch=1 << 40) for number in range(6)))
+    draft = four.draft([*four.reports()[:3], four.report(liar, claimed)])
+    assert [report.statement.node for report in draft.proposal.reports] == four.nodes
+    assert draft.refused == ()
+    assert four.commit(draft).height == 1
 
 
 def test_two_reports_of_one_node_count_once(cluster: Clusters, check: Check) -> None:

@@ -99,12 +99,39 @@ def test_the_fault_model_decides_who_has_weight(make_row: RowMaker, make_roster:
     assert (by_node.median[0], by_node.weights) == (500_000, "node")
 
 
+def test_a_disputed_instance_is_named_and_is_no_outlier(make_row: RowMaker, make_roster: Rosters) -> None:
+    """It moved from one node to the other while they were asked."""
+    stays = [make_roster(make_row(number, 500_000)) for number in (1, 2)]
+    moved = [make_roster(make_row(9, score, epoch=3)) for score in (0, UNIT)]
+    reported = list(zip([NodeId(name) for name in "abcd"], [*stays, *moved], strict=True))
+    for parameters in (CRASH, BYZANTINE):
+        (found,) = result.conclude(reported, parameters)
+        assert (found.median[0], found.disputed, found.outliers) == (500_000, (2, 3), ())
+    (alone,) = result.conclude(reported[2:], CRASH)
+    assert (alone.median, alone.drift) == ((None,) * 16, (UNIT, UNIT))
+
+
+def test_a_liar_moves_the_median_by_its_own_weight_only(make_row: RowMaker, make_roster: Rosters) -> None:
+    honest = [(NodeId(name), make_roster(make_row(at, 500_000))) for at, name in enumerate("abc")]
+    liar = NodeId("d"), make_roster(*(make_row(number, UNIT, epoch=99) for number in (0, 1, 2, 3)))
+    (found,) = result.conclude([*honest, liar], BYZANTINE)
+    assert found.median[0] == 500_000
+    assert found.disputed == (0, 1, 2, 3, 4, 5)
+    assert found.outliers == (6,)
+
+
+def test_two_characters_may_not_share_an_instance_unseen(make_row: RowMaker, make_roster: Rosters) -> None:
+    ada, bob = make_roster(make_row(1), make_row(2)), make_roster(make_row(2), character="bob")
+    first, second = result.conclude([(NodeId("a"), ada), (NodeId("b"), bob)], CRASH)
+    assert (first.disputed, second.disputed) == ((1,), (0,))
+
+
 def test_the_hash_covers_every_part_of_the_results(make_row: RowMaker, make_roster: Rosters) -> None:
     found = result.conclude([(NodeId("a"), make_roster(make_row(1, 1), make_row(2, UNIT)))], CRASH)
     body = json.loads(found[0].body())
     assert body["median"][:2] == [1, 500_000]
     assert (body["drift"], body["outliers"]) == ([0, 250_000], [1])
-    assert set(body) == {"character", "drift", "kind", "median", "outliers", "v", "weights"}
+    assert set(body) == {"character", "disputed", "drift", "kind", "median", "outliers", "v", "weights"}
     assert result.hash_of(found) == hashlib.sha256(b"ccn/result/v1\n" + found[0].body()).digest()
     assert result.hash_of(found + found) != result.hash_of(found)
     assert result.hash_of(()) == hashlib.sha256(b"ccn/result/v1\n").digest()

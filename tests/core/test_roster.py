@@ -101,3 +101,12 @@ def test_a_vector_of_another_length_is_refused() -> None:
 def test_a_character_needs_a_name() -> None:
     with pytest.raises(errors.InputInvalid):
         Roster(CharacterId("Ada L."), b"")
+
+
+@given(halves=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=12))
+def test_instances_that_are_named_again_are_found_wherever_they_stand(
+    halves: list[tuple[int, int]],
+) -> None:
+    named = [high << 64 | low for high, low in halves]
+    rosters = [roster.pack(ADA, [Row(InstanceId(UUID(int=each)), 1, NEUTRAL)]) for each in named]
+    assert roster.disputed(rosters).tolist() == [named.count(each) > 1 for each in named]

@@ -18,7 +18,7 @@ from functools import lru_cache
 from ccn.core.ballot import Proposal, Vote
 from ccn.core.block import Block
 from ccn.core.header import Header
-from ccn.core.ids import NodeId
+from ccn.core.ids import InstanceId, NodeId
 from ccn.core.quorum import Faults
 from ccn.core.readback import Shown
 from ccn.core.report import Report
@@ -118,11 +118,6 @@ def _wrong_reports(sealed: Sealed, past: Past, check: Check) -> Iterator[str]:
             yield "a report is of another round"
         if said.first != past.sealed.get(said.node, 0) + 1:
             yield "a leaf is left out or sealed again"
-    rows = [
-        row.instance for report in reports for roster in report.statement.rosters for row in roster.rows()
-    ]
-    if len(set(rows)) != len(rows):
-        yield "an instance is reported twice"
     messages = [report.statement.message() for report in sorted(reports, key=lambda r: r.statement.node)]
     if header.reports != slow_root([hashlib.sha256(b"\x00" + message).digest() for message in messages]):
         yield "the block names other reports"
@@ -144,25 +139,35 @@ def slow_result(reports: Sequence[Report], rules: Rules) -> bytes:
         for roster in report.rosters
         if len(roster)
     ]
+    claims = Counter(row.instance for _, _, listed in ordered for row in listed)
     bodies = list[bytes]()
     for character in sorted({character for character, _, _ in ordered}):
         rows = [(node, row) for of, node, listed in ordered if of == character for row in listed]
-        bodies.append(_slow_body(character, rows, rules))
+        bodies.append(_slow_body(character, rows, claims, rules))
     return hashlib.sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).digest()
 
 
-def _slow_body(character: str, rows: Sequence[tuple[NodeId, Row]], rules: Rules) -> bytes:
+def _slow_body(
+    character: str, rows: Sequence[tuple[NodeId, Row]], claims: Counter[InstanceId], rules: Rules
+) -> bytes:
     by_node = rules.parameters.faults is Faults.BYZANTINE
-    shown = [[(node, row.vector.millionths[axis]) for node, row in rows] for axis in range(16)]
+    disputed = [at for at, (_, row) in enumerate(rows) if claims[row.instance] > 1]
+    counted = [row for at, row in enumerate(rows) if by_node or at not in disputed]
+    shown = [[(node, row.vector.millionths[axis]) for node, row in counted] for axis in range(16)]
     middle = [_slow_median([(n, v) for n, v in column if v is not None], by_node) for column in shown]
     drifts = [_slow_drift(row.vector.millionths, middle) for _, row in rows]
     return json.dumps(
         {
             "character": character,
+            "disputed": disputed,
             "drift": drifts,
             "kind": "result",
             "median": middle,
-            "outliers": [at for at, drift in enumerate(drifts) if drift > rules.parameters.tolerance],
+            "outliers": [
+                at
+                for at, drift in enumerate(drifts)
+                if drift > rules.parameters.tolerance and at not in disputed
+            ],
             "v": 1,
             "weights": "node" if by_node else "instance",
         },

@@ -38,6 +38,7 @@ class Invariant(StrEnum):
     TWO_VOTES = "a node votes for two blocks in one height and term, or goes back"
     TWO_COSIGNED = "a node cosigns two blocks of one height, or goes back"
     TWO_PROPOSED = "an honest leader makes evidence against itself"
+    SILENCED = "an honest report is left out of a round because of what others say"
     OWN_REPORT = "a node votes for a report in its name that it does not know"
     ALTERED = "a node cosigns a checkpoint that its block does not make"
     INCONSISTENT = "final checkpoints are not of one tree"

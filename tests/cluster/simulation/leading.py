@@ -69,6 +69,7 @@ class Validator(Node):
         if self.tip.hash != place[2]:
             return False
         draft = self.conduct.propose(reports, self.lead(term), self.clock_us, self.world.check)
+        self.world.left_out(draft.refused)
         if not isinstance(draft, Draft):
             return False
         tip, state = self.tip, self.conduct.vote(self.signer, draft.block.header)

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 from ccn import errors
 from ccn.core import ballot, block, signed
+from ccn.core import roster as roster_
 from ccn.core.ballot import Certificate, Draft, Proposal, Vote
 from ccn.core.block import Block
-from ccn.core.ids import NodeId
+from ccn.core.character import Vector
+from ccn.core.ids import CharacterId, NodeId
 from ccn.core.refusal import Refusal
 from ccn.core.report import Report
+from ccn.core.roster import Roster, Row
 from ccn.core.signed import Signed
 from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.leading import Validator
@@ -37,17 +40,26 @@ class Liar(Validator):
         self.seen: list[Signed[Proposal]] = []
 
     async def report(self, place: Round) -> Signed[Report] | None:
-        """A report, not always the same, and sometimes one of another round or with leaves left out."""
+        """A report, not always the same: with leaves left out, or claiming all instances, or worse."""
         honest, random = self.statement(place), self.loop.random
         said = random.choice(
             (
                 honest,
+                replace(honest, rosters=self._claimed()),
                 replace(honest, leaves=random.randbytes(32)),
                 replace(honest, height=place[0] + 1),
                 replace(honest, first=honest.first + 1),
             )
         )
         return signed.sign(said, self.sign)
+
+    def _claimed(self) -> tuple[Roster, ...]:
+        """Everybody's instances as if it had adopted them all, and far from what they are."""
+        vector = Vector((1_000_000,) * 16)
+        named = {
+            row.instance for node in self.world.honest for roster in node.rosters() for row in roster.rows()
+        }
+        return (roster_.pack(CharacterId("ada"), [Row(each, 1 << 40, vector) for each in named]),)
 
     async def vote(self, proposed: Signed[Proposal]) -> Signed[Vote] | None:
         """Yes, to whatever it is."""

@@ -122,6 +122,23 @@ def propose_floats(
     return Draft(replace(draft.proposal, header=header), replace(draft.block, header=header), draft.refused)
 
 
+def propose_newest(
+    reports: Sequence[Signed[Report]], leader: Leader, now_us: int, check: Check
+) -> Draft | Short:
+    """A block without the reports whose instances somebody names under a higher epoch."""
+    claims = [
+        (row.instance, row.epoch, report.statement.node)
+        for report in reports
+        for roster in report.statement.rosters
+        for row in roster.rows()
+    ]
+    newest = dict(sorted((instance, epoch) for instance, epoch, _ in claims))
+    old = {node for instance, epoch, node in claims if epoch < newest[instance]}
+    draft = ballot.propose([r for r in reports if r.statement.node not in old], leader, now_us, check)
+    late = tuple((node, Refusal(Reason.INSTANCE, "named elsewhere")) for node in sorted(old))
+    return replace(draft, refused=draft.refused + late)
+
+
 def judge_floats(proposed: Signed[Proposal], voter: Voter, now_us: int, check: Check) -> Vote | Refusal:
     """A voter that computes medians in the same way."""
     header = proposed.statement.header
@@ -156,6 +173,9 @@ MUTANTS: Mapping[str, Mutant] = {
         Conduct(cosign=cosign_anything), Kind.DETECTED, Invariant.TWO_COSIGNED
     ),
     "a plain SELECT as fence": Mutant(Conduct(fence_holds=False), Kind.CRASH, Invariant.OLD_TERM),
+    "a report left out for the instances it shares": Mutant(
+        Conduct(propose=propose_newest), Kind.BYZANTINE, Invariant.SILENCED
+    ),
     "a float median": Mutant(_FLOATS, Kind.CRASH, Invariant.WRONG_BLOCK),
     "a vote without fsync": Mutant(
         Conduct(remember_vote=only_written), Kind.BYZANTINE, Invariant.TWO_VOTES, strikes=0.3

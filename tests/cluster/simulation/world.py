@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ccn.core import block, checkpoint
 from ccn.core.block import Tip
 from ccn.core.ids import NodeId
+from ccn.core.intake import Refused
 from ccn.core.readback import Shown
 from ccn.core.refusal import Reason
 from ccn.core.rules import Parameters, Rules
@@ -19,7 +20,7 @@ from ccn.core.rules import Validator as Listed
 from tests.cluster.simulation import detection, scenario
 from tests.cluster.simulation.conduct import Conduct
 from tests.cluster.simulation.etcd import Etcd
-from tests.cluster.simulation.invariants import Violation, Witness
+from tests.cluster.simulation.invariants import Invariant, Violation, Witness
 from tests.cluster.simulation.keys import HashedKeys
 from tests.cluster.simulation.leading import Validator
 from tests.cluster.simulation.liar import Liar
@@ -124,6 +125,12 @@ class World:
             for name, pair in ((name, self.keys.pair(name)) for name in (node.name, *sorted(self.liars)))
         ]
         self.witness.stood_for(shown.header, head, lines, before.rules)
+
+    def left_out(self, refused: Refused) -> None:
+        """An honest leader did not take some of the reports it was given."""
+        for name, refusal in refused:
+            if name not in self.liars:
+                self.witness.saw(Invariant.SILENCED, f"{name}: {refusal.detail}")
 
     def lost(self, node: Node) -> bool:
         """Whether this node stands for a block that the true chain does not have."""
