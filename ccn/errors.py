@@ -4,7 +4,15 @@
     ├── SettingsInvalid            the configuration cannot be used
     ├── InputInvalid               the caller sent something that can never succeed
     │   ├── IdempotencyConflict    the same key was used for a different request
+    │   ├── PlateInvalid           a plate cannot be read
+    │   ├── MessageTooLong         a message does not fit into the prompt
     │   └── SignatureInvalid       a key we know did not sign this
+    ├── NotAllowed                 who asks may not do this
+    │   ├── Unauthenticated        a credential is needed, and none was shown
+    │   │   ├── CredentialInvalid  the credential does not count, or not any more
+    │   │   ├── TokenExpired       the access token was good and has ended
+    │   │   └── SignInRefused      no such user with such a password
+    │   └── Forbidden              the caller is known, and this is not for its tier
     ├── NotFound                   the thing named does not exist, or is not the caller's
     ├── Conflict                   the world moved on: read again, then decide
     │   ├── SequenceConflict       another writer appended first
@@ -21,11 +29,15 @@
     │   ├── DatabaseFull           PostgreSQL has no room or no connections left
     │   ├── CoordinationUnavailable  no etcd server answers
     │   ├── PeerUnavailable        another node does not answer
+    │   ├── ModelUnavailable       the model's provider did not answer, after every try it was due
+    │   ├── BudgetSpent            what may be spent today is spent
     │   ├── Overloaded             a queue of this node is at its limit
+    │   ├── TooManyRequests        the caller asked more often than it may
     │   └── ShuttingDown           this node is stopping
     ├── OutcomeUnknown             the connection broke while committing: read again, then decide
     ├── CoordinationRefused        etcd refused a request that never should be: credentials, or a defect
     ├── PeerRefused                another node refused a request that never should be, or answered nonsense
+    ├── ModelRefused               the model's provider refused a request that asking again does not mend
     ├── SigningRefused             this node's key or its memory of what it signed cannot be relied on
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
     ├── StoreBroken                a constraint or statement failed that never should: a defect, or worse
@@ -58,8 +70,40 @@ class IdempotencyConflict(InputInvalid):
     """Use a fresh idempotency key for a different request."""
 
 
+class PlateInvalid(InputInvalid):
+    """Mend the plate where the message says, and check it again with `ccn plate check`."""
+
+
+class MessageTooLong(InputInvalid):
+    """Send it in parts, or raise the budget of prompts."""
+
+
 class SignatureInvalid(InputInvalid):
     """Trust nothing of it: it was changed after signing, or somebody else signed it."""
+
+
+class NotAllowed(CCNError):
+    """Come back with a credential that may do this."""
+
+
+class Unauthenticated(NotAllowed):
+    """Sign in at /token, or send an API key."""
+
+
+class CredentialInvalid(Unauthenticated):
+    """Sign in again, or have a new API key issued: this one was made up, revoked or has expired."""
+
+
+class TokenExpired(Unauthenticated):
+    """Get a new access token with the refresh token."""
+
+
+class SignInRefused(Unauthenticated):
+    """Check name and password; whether the user exists is not told."""
+
+
+class Forbidden(NotAllowed):
+    """Ask an operator of the cluster."""
 
 
 class NotFound(CCNError):
@@ -126,8 +170,24 @@ class PeerUnavailable(Unavailable):
     """Wait for the other node, or check its address and certificate; the others go on without it."""
 
 
+class ModelUnavailable(Unavailable):
+    """Wait for the provider of the model, or check CCN_CLAUDE_BASE_URL and the way out of this machine."""
+
+
+class BudgetSpent(Unavailable):
+    """Wait for the next day, or raise the budget that the message names."""
+
+
 class Overloaded(Unavailable):
     """Slow down; a bounded queue of this node is full."""
+
+
+class TooManyRequests(Unavailable):
+    """Wait as long as the error says."""
+
+    def __init__(self, said: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(said)
+        self.retry_after_s = retry_after_s
 
 
 class ShuttingDown(Unavailable):
@@ -140,6 +200,10 @@ class OutcomeUnknown(CCNError):
 
 class CoordinationRefused(CCNError):
     """Read etcd's reason in the message: certificates or permissions are wrong, or report a defect."""
+
+
+class ModelRefused(CCNError):
+    """Mend what the message names: a setting, or what was asked."""
 
 
 class PeerRefused(CCNError):
