@@ -28,7 +28,7 @@ from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import server as http_server
-from ccn.node import keeping, keys, signing, status
+from ccn.node import keeping, keys, operating, signing, status
 from ccn.node.answering import Answering
 from ccn.node.membership import Membership
 from ccn.node.voting import Identity
@@ -88,7 +88,7 @@ async def _membership(
         async with peers.opened(node, shown) as client:
             here = Identity(node, right.key.public, right.key.sign, keys.check)
             yield Membership(
-                here, right.memory, writer.vouches, database, client, chosen.etcd, chosen.cluster, _now_us
+                here, right.memory, writer, database, client, chosen.etcd, chosen.cluster, _now_us
             )
 
 
@@ -112,6 +112,7 @@ async def _serve(
             "grpc": rpc.serve(stop, grace_s),
             "readiness": ready.watch(),
             "keeping": keeping.keep(database, writer, chosen.retention, _now, stop),
+            "operating": operating.operate(database, writer, operating.handlers(database, writer), stop),
         }
         if membership is not None:
             parts |= _parts_in_rounds(chosen, membership, f"http://{host}:{port}", stop, grace_s)

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from uuid import UUID
+from ccn.cli import asking
+from ccn.cli.asking import By, Data, Json, Url
 
+if TYPE_CHECKING:
     from ccn.store.pool import Pool
 
 app = typer.Typer(help="Rounds of the consensus.", no_args_is_help=True)
 
-_PATIENCE_S = 30.0
-_LOOK_S = 0.1
-
-Url = Annotated[
-    str, typer.Option("--database-url", help="The cluster's database; by default the one that runs here.")
-]
-Data = Annotated[Path | None, typer.Option(help="The folder of a local cluster.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="JSON, one object on a line.")]
-
 
 @app.command("force")
 def force(
-    by: Annotated[str, typer.Option(help="Who asks; it is kept with the request.")] = "operator",
+    by: By = "operator",
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Have the leader hold a round now, and say what came of it. Exit code 1 if it failed."""
-    outcome = _run(lambda pool: _force(pool, by, quiet=as_json), database_url, data)
+    outcome = asking.ask("round", {}, by, database_url, data, quiet=as_json)
     typer.echo(_json(outcome) if as_json else _sentence(outcome))
     if not outcome["committed"]:
         raise typer.Exit(1)
@@ -47,7 +38,7 @@ def listed(
     as_json: Json = False,
 ) -> None:
     """The newest rounds, committed or failed."""
-    for entry in _run(lambda pool: _log(pool, limit), database_url, data):
+    for entry in asking.run(lambda pool: _log(pool, limit), database_url, data):
         typer.echo(_json(entry) if as_json else _line(entry))
 
 
@@ -59,7 +50,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One block: who reported, who voted, and what was agreed."""
-    found = _run(lambda pool: _block(pool, height), database_url, data)
+    found = asking.run(lambda pool: _block(pool, height), database_url, data)
     if as_json:
         typer.echo(_json(found))
         return
@@ -67,54 +58,6 @@ def show(
         typer.echo(
             f"{name:<12} {value if not isinstance(value, list) else ', '.join(map(str, value)) or '-'}"
         )
-
-
-def _run(ask: Any, database_url: str, data: Path | None) -> Any:
-    import asyncio  # noqa: PLC0415 - start-up must be quick
-
-    from ccn import settings  # noqa: PLC0415
-    from ccn.cli import local  # noqa: PLC0415
-    from ccn.store import pool  # noqa: PLC0415
-
-    async def asked() -> Any:
-        chosen = settings.Database.at(local.database_url(database_url, data))
-        async with pool.open(chosen, "ccn round") as connections:
-            return await ask(connections)
-
-    return asyncio.run(asked())
-
-
-async def _force(pool: Pool, by: str, *, quiet: bool) -> Mapping[str, object]:
-    import asyncio  # noqa: PLC0415
-    import uuid  # noqa: PLC0415
-
-    from ccn import errors  # noqa: PLC0415
-    from ccn.store import requests, terms  # noqa: PLC0415
-
-    request = uuid.uuid4()
-    await requests.ask(pool, request, requests.ROUND, by)
-    term = await terms.current(pool)
-    if not quiet:
-        typer.echo(f"asked; {term.leader or 'nobody'} leads term {term.number}", err=True)
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            return await _answered(pool, request)
-    except TimeoutError:
-        raise errors.Unavailable(
-            f"no leader answered within {_PATIENCE_S:g} s; the next leader will hold the round"
-        ) from None
-
-
-async def _answered(pool: Pool, request: UUID) -> Mapping[str, object]:
-    import asyncio  # noqa: PLC0415
-
-    from ccn.store import requests  # noqa: PLC0415
-
-    while True:
-        outcome = await requests.outcome(pool, request)
-        if outcome is not None:
-            return outcome
-        await asyncio.sleep(_LOOK_S)
 
 
 async def _log(pool: Pool, limit: int) -> list[dict[str, object]]:

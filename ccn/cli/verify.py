@@ -658,6 +658,16 @@ class Audit:
         else:
             self._talk(body["conversation"]).redacted.append((body["first"], body["last"]))
 
+    def judge_request(self, body: dict[str, Any], line: dict[str, Any], _: Where) -> None:
+        """What was asked and what came of it are here, always."""
+        self.count("operator requests")
+        shown = {"body": line.get("asked"), "outcome": line.get("answer")}
+        for key, value in shown.items():
+            if type(value) is not dict or sha256(_spelt(value)).hex() != body[key]:
+                raise Wrong(f"its {key} is not the one that was sealed")
+        if line["answer"].get("error") != body["error"]:
+            raise Wrong("its error is not the one of its outcome")
+
     def judge_conversation(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
         """One of each version."""
         talk = self._talk(body["conversation"])
@@ -865,6 +875,7 @@ KINDS: dict[str, Callable[[Audit, dict[str, Any], dict[str, Any], Where], None]]
     "redaction": Audit.judge_redaction,
     "conversation": Audit.judge_conversation,
     "vector": Audit.judge_vector,
+    "operator": Audit.judge_request,
 }
 TABLES = {
     "message": "messages",
@@ -874,6 +885,7 @@ TABLES = {
     "snapshot": "snapshots",
     "redaction": "redactions",
     "vector": "character_evolution",
+    "operator": "operator_requests",
 }
 
 
@@ -893,6 +905,8 @@ class Where(NamedTuple):
         if body.get("kind") in {"instance", "plate"}:
             of = body.get("instance", body.get("character"))
             return f"{body['kind']} {of} version {body.get('version')} ({leaf})"
+        if body.get("kind") == "operator":
+            return f"request {body.get('request')}, {body.get('command')} ({leaf})"
         return f"{body.get('kind', 'a row')} {body.get('conversation', '')} ({leaf})".replace("  ", " ")
 
 
@@ -923,6 +937,9 @@ SHAPES: dict[str, dict[str, Types]] = {
     | {"at": _I, "conversation": _S, "instance": _MAYBE_S, "scorer": _S, "seq": _I, "vector": _L},
     "redaction": _COMMON
     | {"at": _I, "by": _S, "conversation": _S, "first": _I, "last": _I, "reason": _S},
+    "operator": _COMMON
+    | {"asked": _I, "at": _I, "body": _S, "by": _S, "command": _S, "error": _MAYBE_S, "for": _MAYBE_S}
+    | {"outcome": _S, "request": _S},
     "forgotten": _COMMON | {"at": _I, "before": _I, "by": _S, "series": _S},
 }  # fmt: skip
 _POSITIVE = ("seq", "version", "first", "number")
@@ -936,7 +953,7 @@ def shaped(body: Any) -> None:
     shape = SHAPES.get("forgotten" if kind == "redaction" and "series" in body else f"{kind}")
     if shape is None:
         canonical(body)
-        if kind not in {"operator", "validators"}:
+        if kind != "validators":
             raise Wrong("its body is of no known kind")
         return
     if body.keys() != shape.keys():
@@ -991,6 +1008,10 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 ).encode
+
+
+def _spelt(value: Any) -> bytes:
+    return _encode(value).encode("utf-8", "surrogatepass")
 
 
 def sha256(data: bytes) -> bytes:
@@ -1481,7 +1502,7 @@ def _proved(audit: Audit) -> list[str]:
 
 
 COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance versions", "vectors", "plates",
-           "snapshots", "redactions", "checkpoints", "signatures")  # fmt: skip
+           "snapshots", "redactions", "operator requests", "checkpoints", "signatures")  # fmt: skip
 
 
 def as_json(audit: Audit) -> str:

@@ -100,6 +100,13 @@ def parse(body: bytes) -> dict[str, object]:
     raise errors.InputInvalid("these bytes are not canonical JSON")
 
 
+def document(value: object) -> bytes:
+    """The hash of a JSON document, nested as it may be: sorted keys, no blanks, no floats."""
+    if not _nested_value(value):
+        raise errors.InputInvalid("a document holds texts, whole numbers, truth values and nothing else")
+    return hashlib.sha256(_utf8(_encode(value))).digest()
+
+
 def digest(text: str) -> bytes:
     """A hash from the hexadecimal form it has in canonical bytes."""
     try:
@@ -115,6 +122,14 @@ def _canonical_value(value: object) -> bool:
     if kind is int:
         return -INTEGER_LIMIT <= value <= INTEGER_LIMIT  # type: ignore[operator]  # it is an int
     return isinstance(value, (list, tuple)) and all(map(_canonical_value, value))
+
+
+def _nested_value(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(type(key) is str and _nested_value(each) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_nested_value, value))
+    return type(value) is bool or _canonical_value(value)
 
 
 def _utf8(text: str) -> bytes:

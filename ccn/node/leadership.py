@@ -8,7 +8,7 @@ in it are bound by that vote, and only a new term frees them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +21,8 @@ from ccn.node.rounds import Failed, Leading, Peers, Sealed
 from ccn.node.voting import Identity, Voting
 from ccn.store import requests, terms
 from ccn.store.pool import Pool
+from ccn.store.requests import Answer, Body, Request
+from ccn.store.writer import Writer
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,7 @@ class Candidate:
     voting: Voting
     peers: Peers
     pool: Pool
+    writer: Writer
     now_us: Callable[[], int]
 
 
@@ -59,7 +62,7 @@ async def _rule(candidate: Candidate) -> None:
     while True:
         began, asked = clock(), await requests.waiting(pool, requests.ROUND)
         outcome = await rounds.hold(_leading(candidate, term))
-        await requests.answer(pool, term, asked, _told(outcome))
+        await _answer(candidate, term, asked, _told(outcome))
         if voting.stopped is not None:
             raise errors.Conflict(f"this node signs nothing any more: {voting.stopped.detail}")
         if isinstance(outcome, Failed):
@@ -71,6 +74,12 @@ async def _take_over(candidate: Candidate) -> int:
     term = await terms.take_over(candidate.pool, candidate.identity.node, TAKEOVER_PATIENCE_S)
     log.info("term taken", term=term)
     return term
+
+
+async def _answer(candidate: Candidate, term: int, asked: Sequence[Request], outcome: Body) -> None:
+    """The outcome, for all who asked before it began; refused if the term is over."""
+    answers = [Answer(request, outcome, term) for request in asked]
+    await asyncio.gather(*map(candidate.writer.submit, answers))
 
 
 def _leading(candidate: Candidate, term: int) -> Leading:

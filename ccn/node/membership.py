@@ -33,6 +33,7 @@ from ccn.node.voting import Disk, Identity, Voting
 from ccn.peers.client import Client
 from ccn.store import rounds, vectors
 from ccn.store.pool import Pool
+from ccn.store.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -50,8 +51,8 @@ class Membership:
     identity: Identity
     memory: Callable[[SignerState], Disk]
     """What this node last signed; a new node begins with the state it is given."""
-    vouches: Callable[[int, bytes], bool]
-    """Whether a leaf under this node's name is one that its writer made."""
+    writer: Writer
+    """It also knows whether a leaf under this node's name is one that it made."""
     pool: Pool
     peers: Client
     etcd: settings.Etcd
@@ -129,7 +130,7 @@ class Membership:
     async def _vote_from(self, genesis: Tip) -> Voting:
         disk = await asyncio.to_thread(self.memory, SignerState(0, genesis.hash))
         tip = await voting.standing(self.pool, disk, genesis, self.identity.check)
-        return Voting(self.identity, self.pool, disk, tip, self._rosters, self.vouches, self.now_us)
+        return Voting(self.identity, self.pool, disk, tip, self._rosters, self.writer.vouches, self.now_us)
 
     async def _follow(self, standing: Voting) -> None:
         """See blocks that nobody told this node about."""
@@ -140,7 +141,7 @@ class Membership:
 
     async def _stand(self, standing: Voting, held: Session) -> None:
         everybody = Everybody(self.identity.node, standing, self.peers)
-        candidate = Candidate(self.identity, standing, everybody, self.pool, self.now_us)
+        candidate = Candidate(self.identity, standing, everybody, self.pool, self.writer, self.now_us)
         await self._entitled(standing)
         await leadership.lead(candidate, held)
 

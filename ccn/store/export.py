@@ -20,10 +20,11 @@ Hashes, keys and signatures are hexadecimal; times are microseconds since 1970. 
 rows in the database show beside the header.
 
 A leaf is followed by what it commits to without containing it: `content` and `salt` of a message, unless
-it was redacted; `content` of a plate; `state` of a snapshot. Its row in the database says the same as its
-body in nearly every line, and then is not repeated. Otherwise `rows` has each row that names the leaf, with
-its `table` and its fields under the names the body uses; an empty list where there is none. In the same way
-`as` has node, number and kind from the table of leaves, and `hash` the hash, only where they differ.
+it was redacted; `content` of a plate; `state` of a snapshot; `asked` and `answer` of an operator's request.
+Its row in the database says the same as its body in nearly every line, and then is not repeated. Otherwise
+`rows` has each row that names the leaf, with its `table` and its fields under the names the body uses; an
+empty list where there is none. In the same way `as` has node, number and kind from the table of leaves, and
+`hash` the hash, only where they differ.
 """
 
 from __future__ import annotations
@@ -258,8 +259,13 @@ async def _after(connection: Connection) -> AsyncIterator[Fields]:
 
 
 def _over(table: export_rows.Table, row: Record) -> bool:
-    """A turn has a leaf once it has ended, everything else from the beginning."""
-    return table.kind is not Kind.TURN or row["ended_at"] is not None
+    """A turn has a leaf once it has ended, a request once it is answered, all else from the beginning."""
+    match table.kind:
+        case Kind.TURN:
+            return row["ended_at"] is not None
+        case Kind.OPERATOR:
+            return row["answered_at"] is not None
+    return True
 
 
 def _version(row: Record) -> Fields:

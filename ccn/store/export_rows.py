@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from ccn.core import commitment
 from ccn.core.commitment import Kind
 from ccn.store import vectors
 from ccn.store.batch import micros
@@ -188,6 +189,20 @@ def _redaction(row: Record) -> Fields:
     }
 
 
+def _request(row: Record) -> Fields:
+    return {
+        "asked": at(row["asked_at"]),
+        "at": at(row["answered_at"]),
+        "body": commitment.document(row["body"]).hex(),
+        "by": row["asked_by"],
+        "command": row["command"],
+        "error": row["error"],
+        "for": row["node"],
+        "outcome": commitment.document(row["outcome"]).hex(),
+        "request": text(row["id"]),
+    }
+
+
 TABLES = (
     Table(
         "messages",
@@ -235,6 +250,14 @@ TABLES = (
         Kind.REDACTION,
         "r.conversation_id, r.first_seq, r.last_seq, r.by, r.reason, r.at",
         _redaction,
+    ),
+    Table(
+        "operator_requests",
+        Kind.OPERATOR,
+        "r.id, r.command, r.body, r.node, r.asked_by, r.asked_at, r.answered_at, r.outcome,"
+        " r.outcome->>'error' AS error",
+        _request,
+        lambda row: {"asked": row["body"], "answer": row["outcome"]},
     ),
 )
 

@@ -20,7 +20,7 @@ OURS: dict[str, type[errors.CCNError]] = {
     "CCN03": errors.Conflict,  # a version was made from a stale one
     "CCN04": errors.TransitionRefused,  # an arrow that does not exist, of a turn or a host
     "CCN05": errors.StoreBroken,  # a protected row without its leaf
-    "CCN06": errors.StaleTerm,  # a term that does not grow
+    "CCN06": errors.StaleTerm,  # a term that does not grow, or is over
 }
 """The SQLSTATEs that the triggers in `schema/` raise."""
 

@@ -1,44 +1,183 @@
-"""What operators ask of whoever leads. A row waits until the leader of the day answers it."""
+"""What operators ask for, from the asking to the answer. A row waits until somebody who may answers it.
+
+    asked ──> taken by the leader, under its term ─────────────┐
+      └─────> claimed by a node, for a while, again and again ─┴──> answered, once, with a leaf
+
+Asking writes a row, so nobody needs to know where the leader is, and a request outlives whoever was about
+to answer it. Every answer is in the record: who asked what and what came of it, or why nothing did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
+from ccn import errors
+from ccn.core import commitment
+from ccn.core.commitment import Kind
+from ccn.core.ids import NodeId
 from ccn.store import terms
-from ccn.store.pool import Pool
+from ccn.store.batch import Batch, Write, micros
+from ccn.store.pool import Pool, Record
+
+Body = Mapping[str, object]
+"""What a request says, and what comes of it: a JSON object without floats."""
 
 ROUND = "round"
-"""Hold a round now."""
+"""Hold a round now: for the leader."""
+VALIDATORS = "validators"
+"""Change who votes: for the leader."""
+TRIES = 3
+"""How often a request is claimed by a node that then does not answer."""
 
 
-async def ask(pool: Pool, request: UUID, command: str, by: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something an operator asked for; `claims` counts who took it up so far."""
+
+    id: UUID
+    command: str
+    body: Body = field(hash=False)
+    by: str
+    node: NodeId | None
+    asked_at: datetime
+    claims: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Write[None]):
+    """What came of a request, under a leader's term or a node's claim; refused when that is over."""
+
+    request: Request
+    outcome: Body = field(hash=False)
+    term: int | None = None
+
+    def prepare(self, batch: Batch) -> None:
+        """The fence, the leaf and the answer, in one transaction."""
+        request, error = self.request, self.outcome.get("error")
+        leaf = batch.leaf(
+            Kind.OPERATOR,
+            {
+                "asked": micros(request.asked_at),
+                "at": micros(batch.now),
+                "body": commitment.document(request.body).hex(),
+                "by": request.by,
+                "command": request.command,
+                "error": None if error is None else str(error),
+                "for": request.node,
+                "outcome": commitment.document(self.outcome).hex(),
+                "request": str(request.id),
+            },
+        )
+        if self.term is not None:
+            batch.add(_FENCE, terms.FENCE, self.term)
+        claim = request.claims if self.term is None else None
+        batch.add(
+            _ANSWER, request.id, claim, dict(self.outcome), batch.now, batch.node, leaf.number,
+            every_row=True,
+        )  # fmt: skip
+
+
+async def ask(
+    pool: Pool,
+    request: UUID,
+    command: str,
+    by: str,
+    body: Body | None = None,
+    *,
+    node: NodeId | None = None,
+) -> None:
     """Ask; the same request again changes nothing."""
-    await pool.rows(_ASK, request, command, by)
+    if not by.strip():
+        raise errors.InputInvalid("a request says who asks")
+    commitment.document(body or {})  # what cannot be committed to is not asked
+    if node is not None and node not in await nodes(pool):
+        raise errors.NotFound(f"no node {node} ever ran here, only {', '.join(await nodes(pool))}")
+    await pool.rows(_ASK, request, command, by, dict(body or {}), node)
 
 
-async def waiting(pool: Pool, command: str) -> list[UUID]:
-    """What was asked and has no answer yet."""
-    return [row["id"] for row in await pool.rows(_WAITING, command)]
+async def waiting(pool: Pool, *commands: str) -> list[Request]:
+    """What was asked and has no answer yet, oldest first."""
+    return [_request(row) for row in await pool.rows(_WAITING, commands)]
 
 
-async def answer(pool: Pool, term: int, asked: Sequence[UUID], outcome: Mapping[str, object]) -> None:
-    """The outcome, for all who asked before it began; only the leader of the term answers."""
-    if asked:
-        async with terms.led(pool, term) as connection:
-            await connection.execute(_ANSWER, list(asked), dict(outcome))
+async def claim(pool: Pool, node: NodeId, commands: Sequence[str], for_s: float) -> Request | None:
+    """Take up the oldest request that this node may answer, and that nobody is at any more."""
+    row = await pool.row(_CLAIM, node, commands, for_s)
+    return None if row is None else _request(row)
 
 
-async def outcome(pool: Pool, request: UUID) -> Mapping[str, object] | None:
+async def extend(pool: Pool, node: NodeId, claimed: Request, for_s: float) -> bool:
+    """Stay at it for longer; whether the claim still holds."""
+    return bool(await pool.rows(_EXTEND, claimed.id, node, claimed.claims, for_s))
+
+
+async def outcome(pool: Pool, request: UUID) -> Body | None:
     """What came of a request; None while it waits."""
-    found: Mapping[str, object] | None = await pool.value(_OUTCOME, request)
+    found: Body | None = await pool.value(_OUTCOME, request)
     return found
 
 
-_ASK = "INSERT INTO operator_requests (id, command, asked_by) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
-_WAITING = "SELECT id FROM operator_requests WHERE answered_at IS NULL AND command = $1 ORDER BY asked_at"
+async def nodes(pool: Pool) -> list[NodeId]:
+    """Every node that ever ran here."""
+    return [NodeId(row["node_id"]) for row in await pool.rows(_NODES)]
+
+
+def failed(error: errors.CCNError) -> dict[str, object]:
+    """The outcome of a request that was refused."""
+    return {"error": type(error).__name__, "message": str(error)}
+
+
+def refusal(told: Body) -> errors.CCNError | None:
+    """The error that an outcome tells of, as whoever asked meets it."""
+    if "error" not in told:
+        return None
+    named = getattr(errors, str(told["error"]), None)
+    if not (isinstance(named, type) and issubclass(named, errors.CCNError)):
+        named = errors.CCNError
+    return named(str(told.get("message", "")))
+
+
+def _request(row: Record) -> Request:
+    return Request(
+        row["id"], row["command"], row["body"], row["asked_by"], row["node"], row["asked_at"], row["claims"]
+    )
+
+
+_ASK = """
+    INSERT INTO operator_requests (id, command, asked_by, body, node) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING
+"""
+_COLUMNS = "id, command, body, asked_by, node, asked_at, claims"
+_WAITING = f"""
+    SELECT {_COLUMNS} FROM operator_requests
+    WHERE answered_at IS NULL AND command = ANY ($1::text[]) ORDER BY asked_at, id
+"""  # noqa: S608 - a constant, as below
+_CLAIM = f"""
+    UPDATE operator_requests
+    SET claimed_by = $1, claims = claims + 1, claimed_until = clock_timestamp() + $3 * interval '1 s'
+    WHERE id = (
+        SELECT id FROM operator_requests
+        WHERE answered_at IS NULL AND command = ANY ($2::text[]) AND coalesce(node, $1) = $1
+          AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
+        ORDER BY asked_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+_EXTEND = """
+    UPDATE operator_requests SET claimed_until = clock_timestamp() + $4 * interval '1 s'
+    WHERE id = $1 AND claimed_by = $2 AND claims = $3 AND answered_at IS NULL RETURNING 1
+"""
+_FENCE = "SELECT ccn_led(fence, term) FROM unnest($1::bigint[], $2::bigint[]) AS t (fence, term)"
 _ANSWER = """
-    UPDATE operator_requests SET answered_at = clock_timestamp(), outcome = $2
-    WHERE id = ANY ($1::uuid[]) AND answered_at IS NULL
+    UPDATE operator_requests r
+    SET answered_at = a.at, outcome = a.outcome, leaf_node = a.node, leaf_number = a.leaf
+    FROM unnest($1::uuid[], $2::int[], $3::jsonb[], $4::timestamptz[], $5::text[], $6::bigint[])
+        AS a (id, claim, outcome, at, node, leaf)
+    WHERE r.id = a.id AND r.answered_at IS NULL
+      AND (a.claim IS NULL OR (r.claims, r.claimed_by) = (a.claim, a.node))
 """
 _OUTCOME = "SELECT outcome FROM operator_requests WHERE id = $1"
+_NODES = "SELECT node_id FROM leaf_sources ORDER BY node_id"

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest_asyncio
 from pydantic import SecretStr
 
-from ccn import settings
+from ccn import errors, settings
 from ccn.cli import verify
 from ccn.core import block, ids, roster
 from ccn.core.character import Vector
@@ -33,6 +33,7 @@ from ccn.store import (
     export,
     instances,
     pool,
+    requests,
     rounds,
     snapshots,
     terms,
@@ -147,6 +148,10 @@ async def live(world: World) -> None:
 
     here = await conversations.get(world.pool, HERE)
     await writer.submit(conversations.Close(here))
+    await requests.ask(world.pool, uuid4(), "redact", "ann", {"conversation": str(HERE), "first": 2})
+    asked = await requests.claim(world.pool, nodes[0], ["redact"], 5)
+    assert asked is not None
+    await writer.submit(requests.Answer(asked, requests.failed(errors.Conflict("done before"))))
     await seal(world, nodes[1])
     await writer.submit(conversations.Begin(ConversationId(new_id()), ADA))
 

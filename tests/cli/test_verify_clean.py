@@ -35,7 +35,7 @@ async def verdict(world: World) -> verify.Audit:
 async def test_a_record_with_everything_in_it_verifies(copy: Copy) -> None:
     found = await copy.verdict()
     assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
-    assert (found.height, found.size, found.counts["redacted"], found.counts["waiting"]) == (4, 25, 2, 1)
+    assert (found.height, found.size, found.counts["redacted"], found.counts["waiting"]) == (4, 26, 2, 1)
     assert found.cosigners == ["node-1", "node-2", "node-3"]
 
 

@@ -262,15 +262,30 @@ EDITS = {
             " encode(b.root, 'base64'), encode(sha256(b.root), 'base64')), 'UTF8')"
             " FROM verification_chain b WHERE b.height = 4 AND b.tree_size = c.tree_size"
         ),
-        "checkpoint 25",
+        "checkpoint 26",
+    ),
+    "what an operator asked": (
+        "UPDATE operator_requests SET body = body || '{\"first\": 1}'",
+        "request ",
+    ),
+    "what came of it": ("UPDATE operator_requests SET outcome = '{}'", "redact (leaf 18 of node-1"),
+    "who asked": ("UPDATE operator_requests SET asked_by = 'bob'", "redact (leaf 18 of node-1"),
+    "a request that was answered deleted": ("DELETE FROM operator_requests", "redact (leaf 18 of node-1"),
+    "an answer that nobody gave": (
+        (
+            "INSERT INTO operator_requests"
+            " (id, command, asked_by, answered_at, outcome, leaf_node, leaf_number)"
+            " VALUES ('01900000-0000-7000-8000-000000000009', 'redact', 'eve', now(), '{}', 'node-1', 1)"
+        ),
+        "a row of operator_requests names this leaf",
     ),
     "cosignature": (
         (
             "UPDATE cosignatures SET line ="
             " convert_to(replace(convert_from(line, 'UTF8'), 'AAAA', 'AAAB'), 'UTF8')"
-            " WHERE tree_size = 25"
+            " WHERE tree_size = 26"
         ),
-        "checkpoint 25",
+        "checkpoint 26",
     ),
 }
 
@@ -286,7 +301,7 @@ async def test_a_stranger_finds_the_row_that_was_tampered_with(copy: Copy, edit:
 
 async def test_dropped_cosignatures_leave_a_record_that_is_not_final(copy: Copy) -> None:
     await copy.superuser(
-        "DELETE FROM cosignatures WHERE tree_size = 25 AND signer LIKE '%node-_' AND signer > '%'"
+        "DELETE FROM cosignatures WHERE tree_size = 26 AND signer LIKE '%node-_' AND signer > '%'"
         " AND signer NOT LIKE '%1'"
     )
     found = await copy.verdict()
@@ -294,7 +309,7 @@ async def test_dropped_cosignatures_leave_a_record_that_is_not_final(copy: Copy)
 
 
 EVERYTHING_OF_THE_NEWEST_BLOCK = """
-    DELETE FROM cosignatures WHERE tree_size = 25; DELETE FROM checkpoints WHERE tree_size = 25;
+    DELETE FROM cosignatures WHERE tree_size = 26; DELETE FROM checkpoints WHERE tree_size = 26;
     DELETE FROM verification_chain WHERE height = 4; DELETE FROM votes WHERE height = 4;
     DELETE FROM block_leaves WHERE height = 4; DELETE FROM block_trees WHERE height = 4;
     DELETE FROM block_results WHERE height = 4; DELETE FROM block_reports WHERE height = 4;
@@ -306,9 +321,9 @@ async def test_a_record_cut_back_whole_contradicts_a_checkpoint_that_somebody_ke
     before = await copy.export()
     await copy.superuser(EVERYTHING_OF_THE_NEWEST_BLOCK)
     after = await copy.export()
-    kept = next(line for line in before.splitlines() if b'"size":25' in line and b'"checkpoint"' in line)
+    kept = next(line for line in before.splitlines() if b'"size":26' in line and b'"checkpoint"' in line)
     known = verify.note_head(json.loads(kept)["checkpoint"]["note"])
     assert verify.verify(io.BytesIO(before), known=[known]).code == verify.VERIFIED
     found = verify.verify(io.BytesIO(after), known=[known])
     assert found.code == verify.CONTRADICTION
-    assert found.findings[0].where == "checkpoint 25"
+    assert found.findings[0].where == "checkpoint 26"

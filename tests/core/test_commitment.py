@@ -24,6 +24,11 @@ values: st.SearchStrategy[Value] = st.recursive(
 )
 keys = st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
 fields = st.dictionaries(keys, values, max_size=6)
+documents = st.recursive(
+    texts | integers | st.none() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=12,
+)
 
 SALT = bytes(32)
 SHORT = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
@@ -190,3 +195,14 @@ def test_content_with_half_a_surrogate_pair_is_refused_as_input() -> None:
 def test_a_hash_that_is_not_hexadecimal_is_refused(text: str) -> None:
     with pytest.raises(errors.InputInvalid):
         commitment.digest(text)
+
+
+@given(documents)
+def test_a_document_that_went_through_json_has_the_same_hash(value: object) -> None:
+    assert commitment.document(json.loads(json.dumps(value))) == commitment.document(value)
+
+
+@pytest.mark.parametrize("value", [0.5, {"x": [1.0]}, {1: "x"}, b"x", 2**53, {"x": object()}])
+def test_a_document_with_two_spellings_has_no_hash(value: object) -> None:
+    with pytest.raises(errors.InputInvalid):
+        commitment.document(value)

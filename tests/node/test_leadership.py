@@ -32,7 +32,7 @@ async def endpoints() -> AsyncIterator[tuple[str, ...]]:
 
 def candidate(world: World, node: NodeId) -> Candidate:
     voting = world.peers.votings[node]
-    return Candidate(world.identity(node), voting, world.peers, world.pool, world.now_us)
+    return Candidate(world.identity(node), voting, world.peers, world.pool, world.writer, world.now_us)
 
 
 async def height_reaches(world: World, wanted: int) -> None:

@@ -1,0 +1,138 @@
+"""What commands share that ask a running cluster for something: where it is, the asking, and the wait.
+
+A request is a row in the cluster's database, which whoever may answer it sees. So a command needs the
+database and nothing else, and an error that a node answers with is raised here as if it had happened here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ccn.store.pool import Pool
+
+T = TypeVar("T")
+
+PATIENCE_S = 30.0
+_LOOK_S = 0.1
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--database-url",
+        help="The database; by default that of the cluster running here, or the one in the settings.",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="The folder of the cluster that `ccn up` runs.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON, one object on a line.")]
+By = Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")]
+
+
+def ask(
+    command: str,
+    body: Mapping[str, object],
+    by: str,
+    database_url: str = "",
+    data: Path | None = None,
+    *,
+    node: str | None = None,
+    quiet: bool = False,
+    patience_s: float = PATIENCE_S,
+) -> dict[str, Any]:
+    """Ask the cluster and wait for the outcome; raise what it was refused with."""
+    return run(
+        lambda pool: asked(pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s),
+        database_url,
+        data,
+    )
+
+
+def run(work: Callable[[Pool], Awaitable[T]], database_url: str = "", data: Path | None = None) -> T:
+    """Do something with the cluster's database."""
+
+    async def whole() -> T:
+        async with connected(database_url, data) as pool:
+            return await work(pool)
+
+    return asyncio.run(whole())
+
+
+@contextlib.asynccontextmanager
+async def connected(database_url: str = "", data: Path | None = None) -> AsyncIterator[Pool]:
+    """The database that is named, or of the cluster that runs here, or in the settings."""
+    from ccn import settings  # noqa: PLC0415 - start-up must be quick
+    from ccn.cli import local  # noqa: PLC0415
+    from ccn.store import pool  # noqa: PLC0415
+
+    url = local.database_url(database_url, data)
+    known = settings.load().database.model_dump() | {"url": url, "pool_size": 2}
+    async with pool.open(settings.Database.model_validate(known), "ccn command") as connections:
+        yield connections
+
+
+async def asked(
+    pool: Pool,
+    command: str,
+    body: Mapping[str, object],
+    by: str,
+    *,
+    node: str | None = None,
+    quiet: bool = False,
+    patience_s: float = PATIENCE_S,
+) -> dict[str, Any]:
+    """The same on an open database. Whoever gives up waiting has still asked, and is told so."""
+    import uuid  # noqa: PLC0415
+
+    from ccn import errors  # noqa: PLC0415
+    from ccn.core.ids import NodeId  # noqa: PLC0415
+    from ccn.store import requests  # noqa: PLC0415
+
+    request = uuid.uuid4()
+    await requests.ask(pool, request, command, by, body, node=NodeId(node) if node else None)
+    if not quiet:
+        typer.echo(f"asked; {await _whom(pool, command, node)}", err=True)
+    try:
+        async with asyncio.timeout(patience_s):
+            outcome = await _answered(pool, request)
+    except TimeoutError:
+        whoever = node or "whoever may"
+        raise errors.Unavailable(
+            f"nobody answered within {patience_s:g} s; {whoever} will, once able to (request {request})"
+        ) from None
+    refused = requests.refusal(outcome)
+    if refused is not None:
+        raise refused
+    return outcome
+
+
+async def _whom(pool: Pool, command: str, node: str | None) -> str:
+    from ccn.store import requests, terms  # noqa: PLC0415
+
+    if node is not None:
+        return f"{node} is to answer"
+    if command not in {requests.ROUND, requests.VALIDATORS}:
+        return "any node may answer"
+    term = await terms.current(pool)
+    return f"{term.leader or 'nobody'} leads term {term.number}"
+
+
+async def _answered(pool: Pool, request: UUID) -> dict[str, Any]:
+    from ccn.store import requests  # noqa: PLC0415
+
+    while True:
+        outcome = await requests.outcome(pool, request)
+        if outcome is not None:
+            return dict(outcome)
+        await asyncio.sleep(_LOOK_S)

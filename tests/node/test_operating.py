@@ -1,0 +1,149 @@
+"""A node that does what operators ask: once, even when nodes die over it, or says why it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from structlog.testing import capture_logs
+
+from ccn import errors, settings
+from ccn.core.ids import CharacterId, NodeId
+from ccn.node import operating
+from ccn.node.operating import PLATE
+from ccn.store import characters, pool, requests
+from ccn.store.pool import Pool
+from ccn.store.requests import Body
+from ccn.store.writer import Writer
+
+CLAIM_S = 0.3
+
+
+class Node:
+    """One node that only operates."""
+
+    def __init__(self, pool: Pool, writer: Writer) -> None:
+        self.pool, self.writer = pool, writer
+
+    async def ask(self, command: str, body: Body | None = None) -> UUID:
+        request = uuid.uuid4()
+        await requests.ask(self.pool, request, command, "ann", body)
+        return request
+
+    async def answer(self, request: UUID) -> Body:
+        async with asyncio.timeout(20):
+            while (outcome := await requests.outcome(self.pool, request)) is None:
+                await asyncio.sleep(0.01)
+        return outcome
+
+
+@pytest.fixture
+async def node(database: settings.Database) -> AsyncIterator[Node]:
+    async with pool.open(database, "test") as connections, asyncio.TaskGroup() as tasks:
+        writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
+        tasks.create_task(writer.run())
+        yield Node(connections, writer)
+        writer.stop()
+
+
+async def test_an_operator_imports_a_plate_and_the_same_plate_again_changes_nothing(node: Node) -> None:
+    stop = asyncio.Event()
+    known = operating.handlers(node.pool, node.writer)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(operating.operate(node.pool, node.writer, known, stop))
+        body = {"character": "ada", "name": "Ada", "content": "# Ada"}
+        told = await node.answer(await node.ask(PLATE, body))
+        again = await node.answer(await node.ask(PLATE, body))
+        changed = await node.answer(await node.ask(PLATE, body | {"content": "# Ada, older"}))
+        stop.set()
+    assert (told["version"], again, changed["version"]) == (1, told, 2)
+    plate = await characters.plate(node.pool, CharacterId("ada"), 1)
+    assert (plate.content, plate.imported_by) == ("# Ada", "ann")
+
+
+async def test_what_cannot_be_done_is_answered_with_its_reason(node: Node) -> None:
+    known = operating.handlers(node.pool, node.writer)
+    request = await node.ask(PLATE, {"character": "ada", "name": "Ada"})
+    assert await operating.once(node.pool, node.writer, known)
+    assert await node.answer(request) == {"error": "InputInvalid", "message": "the request has no content"}
+    assert not await operating.once(node.pool, node.writer, known)
+
+
+async def test_a_slow_request_stays_with_the_node_that_is_at_it(node: Node) -> None:
+    begun = 0
+
+    async def slow(_: Body, by: str) -> Body:
+        nonlocal begun
+        begun += 1
+        await asyncio.sleep(4 * CLAIM_S)
+        return {"by": by}
+
+    request = await node.ask("slow")
+    working = asyncio.create_task(operating.once(node.pool, node.writer, {"slow": slow}, CLAIM_S))
+    while not begun:
+        await asyncio.sleep(0.01)
+    while not working.done():
+        assert not await operating.once(node.pool, node.writer, {"slow": slow}, CLAIM_S)
+        await asyncio.sleep(CLAIM_S / 10)
+    assert await working
+    assert begun == 1
+    assert await node.answer(request) == {"by": "ann"}
+
+
+async def test_another_node_begins_again_when_the_first_one_died(node: Node) -> None:
+    async def dies(*_: object) -> Body:
+        await asyncio.Event().wait()
+        return {}
+
+    async def works(*_: object) -> Body:
+        return {"done": True}
+
+    request = await node.ask("work")
+    dying = asyncio.create_task(operating.once(node.pool, node.writer, {"work": dies}, CLAIM_S))
+    while not (await requests.waiting(node.pool, "work"))[0].claims:
+        await asyncio.sleep(0.01)
+    dying.cancel()
+    async with asyncio.timeout(10):
+        while not await operating.once(node.pool, node.writer, {"work": works}, CLAIM_S):
+            await asyncio.sleep(0.01)
+    assert await node.answer(request) == {"done": True}
+
+
+async def test_a_request_that_every_node_dies_over_is_given_up(node: Node) -> None:
+    request = await node.ask("work")
+    for _ in range(requests.TRIES):
+        assert await requests.claim(node.pool, NodeId("node-1"), ["work"], 0)
+
+    async def never(*_: object) -> Body:
+        raise AssertionError("this was given up")
+
+    assert await operating.once(node.pool, node.writer, {"work": never})
+    assert (await node.answer(request))["error"] == "NodeFailed"
+
+
+async def test_a_defect_is_an_answer_and_not_the_end_of_the_node(node: Node) -> None:
+    async def defective(*_: object) -> Body:
+        raise ZeroDivisionError
+
+    request = await node.ask("work")
+    with capture_logs() as logs:
+        assert await operating.once(node.pool, node.writer, {"work": defective})
+    assert await node.answer(request) == {
+        "error": "NodeFailed",
+        "message": "a defect, see the log: ZeroDivisionError",
+    }
+    assert [each["log_level"] for each in logs if each["event"] == "a request met a defect"] == ["critical"]
+
+
+async def test_a_node_that_is_stopping_leaves_the_request_to_the_next(node: Node) -> None:
+    async def stopping(*_: object) -> Body:
+        raise errors.ShuttingDown("this node is stopping")
+
+    request = await node.ask("work")
+    with pytest.raises(errors.ShuttingDown):
+        await operating.once(node.pool, node.writer, {"work": stopping})
+    assert await requests.outcome(node.pool, request) is None
