@@ -6,33 +6,52 @@
 The state is on the node's disk, flushed, before a signature leaves the node. It forgets nothing that
 matters: heights and terms only rise, one vote for a height and term, one cosigned block for a height, and a
 vote only on top of the block that was cosigned last.
+
+A leader votes for its own block before anybody hears of it, so the same memory keeps it from proposing two.
+With the vote stands what this node reported in that round: its leaves that wait for a block, as their hash.
+After a restart the database cannot show others in their place.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ccn import errors
 from ccn.core import commitment, merkle
 from ccn.core.header import Header
 from ccn.core.refusal import Reason, Refusal
+from ccn.core.report import Report
 
 
 @dataclass(frozen=True, slots=True)
 class SignerState:
-    """The last block cosigned (or the one this node started from), and the last vote."""
+    """The block cosigned last (or the one this node started from), its last vote, its last report."""
 
     height: int
     block: bytes
     voted_height: int = 0
     voted_term: int = 0
     voted_block: bytes = bytes(merkle.HASH_BYTES)
+    reported_first: int = 1
+    reported_count: int = 0
+    reported_leaves: bytes = merkle.EMPTY
 
     def __post_init__(self) -> None:
         """Refuse a file that was cut or altered."""
-        if not len(self.block) == len(self.voted_block) == merkle.HASH_BYTES:
+        if any(
+            len(each) != merkle.HASH_BYTES for each in (self.block, self.voted_block, self.reported_leaves)
+        ):
             raise errors.InputInvalid("a hash in the signer's state has another length")
-        if min(self.height, self.voted_height, self.voted_term) < 0 or self.voted_height > self.height + 1:
+        numbers = (
+            self.height,
+            self.voted_height,
+            self.voted_term,
+            self.reported_first,
+            self.reported_count,
+        )
+        if min(numbers) < 0 or self.voted_height > self.height + 1:
             raise errors.InputInvalid("the signer's state has impossible numbers")
 
     def body(self) -> bytes:
@@ -42,6 +61,9 @@ class SignerState:
                 "block": self.block.hex(),
                 "height": self.height,
                 "kind": "signer",
+                "reported_count": self.reported_count,
+                "reported_first": self.reported_first,
+                "reported_leaves": self.reported_leaves.hex(),
                 "v": 1,
                 "voted_block": self.voted_block.hex(),
                 "voted_height": self.voted_height,
@@ -72,6 +94,21 @@ def vote(state: SignerState, header: Header) -> SignerState | Refusal:
     return replace(state, voted_height=header.height, voted_term=header.term, voted_block=block)
 
 
+def reporting(state: SignerState, said: Report) -> SignerState:
+    """The same state with what this node brought to the round that it votes in."""
+    hashed = hashlib.sha256(said.leaves).digest()
+    return replace(state, reported_first=said.first, reported_count=said.count, reported_leaves=hashed)
+
+
+def reported(state: SignerState, leaves: Sequence[bytes]) -> bool:
+    """Whether these, from `reported_first` on, begin with the leaves that were reported."""
+    known = leaves[: state.reported_count]
+    return (
+        len(known) == state.reported_count
+        and hashlib.sha256(b"".join(known)).digest() == state.reported_leaves
+    )
+
+
 def cosign(state: SignerState, header: Header) -> SignerState | Refusal:
     """The state to write down before cosigning this block's checkpoint, or why this node must not."""
     block = header.hash()
@@ -96,12 +133,22 @@ def parse(body: bytes) -> SignerState:
         case {
             "block": str(block),
             "height": int(height),
+            "reported_count": int(reported_count),
+            "reported_first": int(reported_first),
+            "reported_leaves": str(reported_leaves),
             "voted_block": str(voted_block),
             "voted_height": int(voted_height),
             "voted_term": int(voted_term),
         }:
             read = SignerState(
-                height, commitment.digest(block), voted_height, voted_term, commitment.digest(voted_block)
+                height,
+                commitment.digest(block),
+                voted_height,
+                voted_term,
+                commitment.digest(voted_block),
+                reported_first,
+                reported_count,
+                commitment.digest(reported_leaves),
             )
             if read.body() == body:
                 return read

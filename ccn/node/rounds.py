@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar, assert_never
 import structlog
 
 from ccn import errors
-from ccn.core import ballot, signed
+from ccn.core import ballot
 from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Short, Vote
 from ccn.core.block import Tip
 from ccn.core.ids import NodeId
@@ -118,7 +118,9 @@ async def _vote(
     leading: Leading, tip: Tip, draft: Draft, silent: dict[NodeId, str], within_s: float
 ) -> Sealed | Failed:
     header, identity = draft.block.header, leading.identity
-    proposed = signed.sign(draft.proposal, identity.sign)
+    proposed = await leading.voting.propose(draft.proposal)
+    if isinstance(proposed, Refusal):
+        return Failed(header.height, proposed.detail, silent)
     log.debug("block proposed", height=header.height, term=header.term, block=header.hash().hex())
     asked = await leading.peers.votes(proposed, within_s)
     votes, against = _answers(asked)

@@ -18,6 +18,7 @@ from ccn import errors
 from ccn.core import ballot, checkpoint, note, readback, signed, signer
 from ccn.core.ballot import Proposal, Vote, Voter
 from ccn.core.block import Tip
+from ccn.core.header import Header
 from ccn.core.ids import NodeId
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import LEAF_LIMIT, Report
@@ -77,6 +78,8 @@ class Voting:
         self._identity, self._pool, self._disk = identity, pool, disk
         self._rosters, self._vouches, self._now_us = rosters, vouches, now_us
         self._report: Signed[Report] | None = None
+        self._proposed: Signed[Proposal] | None = None
+        self._asked_disk = False
         self._own: dict[int, bytes] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -95,11 +98,9 @@ class Voting:
                 return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {term.number}")
             node, last = self._identity.node, self.tip.last(self._identity.node)
             leaves = await ledger.unsealed(self._pool, node, last, LEAF_LIMIT)
-            for number, leaf in enumerate(leaves, last + 1):
-                if not self._vouches(number, leaf):
-                    return self._stop(
-                        Refusal(Reason.LEAVES, f"{node} did not make the leaf {number} it is shown")
-                    )
+            foreign = await self._foreign(last, leaves)
+            if foreign is not None:
+                return self._stop(foreign)
             self._remember(last + 1, leaves)
             rosters = tuple(sorted(await self._rosters(), key=lambda roster: roster.character))
             said = Report(
@@ -116,11 +117,26 @@ class Voting:
             log.debug("report signed", height=ask.height, term=ask.term, leaves=len(leaves))
             return self._report
 
+    async def propose(self, proposal: Proposal) -> Signed[Proposal] | Refusal:
+        """Sign a block that this node asks for, its vote for it on the disk: there is no second."""
+        async with self._one_at_a_time:
+            if self.stopped is not None:
+                return self.stopped
+            kept = await self._keep(proposal.header)
+            if kept is not None:
+                return kept
+            self._proposed = signed.sign(proposal, self._identity.sign)
+            return self._proposed
+
     async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
         """A signed vote, written down first, or the reason against it."""
         async with self._one_at_a_time:
             if self.stopped is not None:
                 return self.stopped
+            if proposed is self._proposed:  # it made the block itself, and has voted for it on its disk
+                header = proposed.statement.header
+                own = Vote(self._identity.node, header.height, header.term, header.hash())
+                return signed.sign(own, self._identity.sign)
             term = await terms.current(self._pool)
             if term.leader is None:
                 return Refusal(Reason.LEADER, "the database shows no leader")
@@ -129,14 +145,8 @@ class Voting:
             answer = ballot.judge(proposed, voter, self._now_us(), self._identity.check)
             if isinstance(answer, Refusal):
                 return answer
-            match signer.vote(state, proposed.statement.header):
-                case SignerState() as after:
-                    await asyncio.to_thread(self._disk.save, after)
-                    block = answer.block.hex()
-                    log.debug("vote written down", height=answer.height, term=answer.term, block=block)
-                    return signed.sign(answer, self._identity.sign)
-                case refusal:
-                    return refusal
+            kept = await self._keep(proposed.statement.header)
+            return kept or signed.sign(answer, self._identity.sign)
 
     async def decided(self) -> Tip:
         """A block was committed: read it back, cosign it, and stand on it."""
@@ -168,6 +178,38 @@ class Voting:
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
             await ledger.cosign(self._pool, confirmed, line)
             self.cosignature = line
+
+    async def _keep(self, header: Header) -> Refusal | None:
+        """Write down that this node stands for a block in its height and term; None when it is written."""
+        state = signer.vote(self._disk.state, header)
+        if isinstance(state, Refusal):
+            return state
+        if self._report is not None:
+            state = signer.reporting(state, self._report.statement)
+        await asyncio.to_thread(self._disk.save, state)
+        block = header.hash().hex()
+        log.debug("vote written down", height=header.height, term=header.term, block=block)
+        return None
+
+    async def _foreign(self, sealed: int, leaves: Sequence[bytes]) -> Refusal | None:
+        """What shows that these unsealed leaves are not the ones this node made: more, others or fewer."""
+        node = self._identity.node
+        for number, leaf in enumerate(leaves, sealed + 1):
+            if not self._vouches(number, leaf) or self._own.get(number, leaf) != leaf:
+                return Refusal(Reason.LEAVES, f"{node} did not make the leaf {number} it is shown")
+        if max(self._own, default=0) > sealed + len(leaves) or not await self._recalled(sealed):
+            return Refusal(Reason.LEAVES, f"{node} is not shown the leaves that it reported before")
+        return None
+
+    async def _recalled(self, sealed: int) -> bool:
+        """Once after a restart: whether the database still shows the leaves this node has reported."""
+        state, asked, self._asked_disk = self._disk.state, self._asked_disk, True
+        if asked or state.reported_first + state.reported_count <= sealed + 1:
+            return True
+        shown = await ledger.unsealed(
+            self._pool, self._identity.node, state.reported_first - 1, state.reported_count
+        )
+        return signer.reported(state, shown)
 
     async def _still_there(self) -> None:
         """The block this node stands on must be the one the database shows at that height."""

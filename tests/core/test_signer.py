@@ -13,6 +13,7 @@ from ccn.core import commitment, signer
 from ccn.core.header import Header
 from ccn.core.ids import NodeId
 from ccn.core.refusal import Reason, Refusal
+from ccn.core.report import Report
 from ccn.core.signer import SignerState
 
 GENESIS = b"g" * 32
@@ -150,10 +151,12 @@ def test_a_block_that_others_voted_for_may_be_cosigned_without_a_vote() -> None:
 @given(
     height=st.integers(0, 2**40),
     term=st.integers(0, 2**40),
-    hashes=st.tuples(*[st.binary(min_size=32, max_size=32)] * 2),
+    hashes=st.tuples(*[st.binary(min_size=32, max_size=32)] * 3),
 )
-def test_the_state_is_read_as_it_was_written(height: int, term: int, hashes: tuple[bytes, bytes]) -> None:
-    written = SignerState(height, hashes[0], height, term, hashes[1])
+def test_the_state_is_read_as_it_was_written(
+    height: int, term: int, hashes: tuple[bytes, bytes, bytes]
+) -> None:
+    written = SignerState(height, hashes[0], height, term, hashes[1], height + 1, term, hashes[2])
     assert signer.parse(written.body()) == written
 
 
@@ -173,6 +176,20 @@ def test_a_damaged_file_is_refused_and_never_guessed(data: st.DataObject) -> Non
 def test_a_state_that_cannot_be_is_refused(height: int, block: bytes, voted_height: int) -> None:
     with pytest.raises(errors.InputInvalid):
         SignerState(height, block, voted_height)
+
+
+@given(leaves=st.lists(st.binary(min_size=32, max_size=32), max_size=4, unique=True), data=st.data())
+def test_reported_leaves_are_known_again_and_nothing_else_is(
+    leaves: list[bytes], data: st.DataObject
+) -> None:
+    said = Report(NodeId("a"), 1, 1, GENESIS, (), 7, b"".join(leaves), GENESIS)
+    now = signer.reporting(SignerState(0, GENESIS), said)
+    assert (now.reported_first, now.reported_count) == (7, len(leaves))
+    assert signer.reported(now, [*leaves, b"later" * 8])
+    if leaves:
+        at = data.draw(st.integers(0, len(leaves) - 1))
+        assert not signer.reported(now, [*leaves[:at], b"swap" * 9, *leaves[at + 1 :]])
+        assert not signer.reported(now, leaves[:at])
 
 
 def test_a_state_of_another_version_or_shape_is_refused() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -68,6 +68,19 @@ class Neighbours:
         for node, each in self.votings.items():
             if node not in self.away:
                 await each.decided()
+
+
+@dataclass
+class Deaf(Neighbours):
+    """Peers that report and hear a proposal, and whose votes nobody gets."""
+
+    heard: list[Signed[Proposal]] = field(default_factory=list)
+
+    async def votes(
+        self, proposed: Signed[Proposal], within_s: float
+    ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
+        self.heard.append(proposed)
+        return dict.fromkeys(self.votings, "away")
 
 
 @dataclass
@@ -212,6 +225,41 @@ async def test_an_overtaken_leader_commits_nothing(world: World) -> None:
         await story.hold(old)
     assert isinstance(await story.hold(new), Sealed)
     assert await rounds.height(world.pool) == 1
+
+
+async def test_a_restarted_leader_does_not_propose_a_second_block_in_its_term(world: World) -> None:
+    """The database was put back and counts the term again; nothing but the disk knows what was asked."""
+    world.peers = deaf = Deaf(world.peers.votings)
+    before = await world.lead(NODES[0])
+    assert isinstance(await story.hold(before), Failed)
+    await world.say("more")
+    again = world.peers.votings[NODES[0]] = world.voter(NODES[0], world.genesis)
+    outcome = await story.hold(replace(before, voting=again))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "voted for another block in height 1, term 2"
+    assert len(deaf.heard) == 1
+    assert isinstance(await story.hold(await world.lead(NODES[0])), Failed)
+    assert [each.statement.header.term for each in deaf.heard] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "edit", ["UPDATE leaves SET body = body || ' ' WHERE number = 2", "DELETE FROM leaves"]
+)
+async def test_a_restarted_node_knows_the_leaves_that_it_reported(world: World, edit: str) -> None:
+    await world.say("one", "two")
+    world.peers = Deaf(world.peers.votings)
+    leading = await world.lead(NODES[0])
+    assert isinstance(await story.hold(leading), Failed)
+    world.writer = Writer(world.database, NODES[0], lambda: datetime.now(UTC))
+    first = world.peers.votings[NODES[0]] = world.voter(NODES[0], world.genesis)
+    ask = Ask(NODES[1], 1, leading.term, world.genesis.hash)
+    assert isinstance(await first.report(ask), Signed)
+    await world.superuser(edit)
+    for node in (first, world.voter(NODES[0], world.genesis)):
+        answer = await node.report(ask)
+        assert isinstance(answer, Refusal)
+        assert answer.reason is Reason.LEAVES
+        assert node.stopped == answer
 
 
 async def test_the_median_and_the_outlier_are_in_the_block(world: World) -> None:

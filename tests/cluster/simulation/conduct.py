@@ -42,6 +42,7 @@ class Conduct:
     confirm: Confirm = readback.confirm
     vote: Next = signer.vote
     cosign: Next = signer.cosign
+    remember_proposed: Remember = flushed
     remember_vote: Remember = flushed
     remember_cosigned: Remember = flushed
     rules: type[Rules] = Rules

@@ -76,8 +76,9 @@ class Validator(Node):
         if isinstance(state, Refusal):
             return True
         self.signer = state
-        await self.conduct.remember_vote(self.disk, state)
+        await self.conduct.remember_proposed(self.disk, state)
         self.world.witness.proposed(draft.proposal)
+        scenario.strike(self.world, self)
         proposed = signed.sign(draft.proposal, self.sign)
         votes = await self.votes(proposed)
         certificate = self.conduct.tally(draft.block.header, votes, tip.rules, self.world.check)

@@ -103,6 +103,11 @@ async def only_written(disk: Disk, state: SignerState) -> None:
     disk.write(state.body())
 
 
+async def not_at_all(_: Disk, state: SignerState) -> None:
+    """Left to memory."""
+    del state
+
+
 def count_votes(
     header: Header, votes: Sequence[Signed[Vote]], rules: Rules, _: Check
 ) -> Certificate | Short:
@@ -179,6 +184,9 @@ MUTANTS: Mapping[str, Mutant] = {
     "a float median": Mutant(_FLOATS, Kind.CRASH, Invariant.WRONG_BLOCK),
     "a vote without fsync": Mutant(
         Conduct(remember_vote=only_written), Kind.BYZANTINE, Invariant.TWO_VOTES, strikes=0.3
+    ),
+    "a proposal that a restart forgets": Mutant(
+        Conduct(remember_proposed=not_at_all), Kind.DATABASE, Invariant.TWO_PROPOSED, strikes=0.4
     ),
     "a cosignature without fsync": Mutant(
         Conduct(remember_cosigned=only_written), Kind.DETECTED, Invariant.TWO_COSIGNED
