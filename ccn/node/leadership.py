@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 TAKEOVER_PATIENCE_S = 1.0
 """How long a write of the old term may still take before its connection is ended."""
+RESIGN_AFTER = 3
+"""Failed rounds in a row after which another node gets its turn: the reason may be this one's own."""
 LOOK_S = 0.25
 """How often the leader looks whether an operator wants a round now."""
 
@@ -45,7 +47,7 @@ class Candidate:
 
 
 async def lead(candidate: Candidate, held: Session) -> None:
-    """Campaign, and lead until the session or the term ends; says why by raising."""
+    """Campaign, and lead until others should try; that the session or the term ended is raised."""
     leadership = await election.campaign(held, candidate.identity.node)
     log.info("leading", node=candidate.identity.node)
     try:
@@ -58,14 +60,18 @@ async def lead(candidate: Candidate, held: Session) -> None:
 
 async def _rule(candidate: Candidate) -> None:
     clock, pool, voting = asyncio.get_running_loop().time, candidate.pool, candidate.voting
-    term = await _take_over(candidate)
+    term, failed = await _take_over(candidate), 0
     while True:
         began, asked = clock(), await requests.waiting(pool, requests.ROUND)
         outcome = await rounds.hold(_leading(candidate, term))
         await _answer(candidate, term, asked, _told(outcome))
         if voting.stopped is not None:
             raise errors.Conflict(f"this node signs nothing any more: {voting.stopped.detail}")
-        if isinstance(outcome, Failed):
+        failed = failed + 1 if isinstance(outcome, Failed) else 0
+        if failed == RESIGN_AFTER:
+            log.warning("resigning", rounds=failed, reason="others may reach whom this node does not")
+            return
+        if failed:
             term = await _take_over(candidate)
         await _pause(pool, began + voting.tip.rules.parameters.interval_ms / 1000)
 

@@ -142,8 +142,9 @@ class Membership:
     async def _stand(self, standing: Voting, held: Session) -> None:
         everybody = Everybody(self.identity.node, standing, self.peers)
         candidate = Candidate(self.identity, standing, everybody, self.pool, self.writer, self.now_us)
-        await self._entitled(standing)
-        await leadership.lead(candidate, held)
+        while True:
+            await self._entitled(standing)
+            await leadership.lead(candidate, held)
 
     async def _entitled(self, standing: Voting) -> None:
         """Who may not vote, or does not sign any more, does not lead."""

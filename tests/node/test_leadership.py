@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from ccn.node import founding, leadership
 from ccn.node.leadership import Candidate
 from ccn.store import requests, rounds, terms
 from tests.core.conftest import pair_of
-from tests.node.test_rounds import NODES, World, world
+from tests.node.test_rounds import NODES, Neighbours, World, world
 
 __all__ = ["world"]
 
@@ -100,6 +101,23 @@ async def test_a_failed_round_costs_the_term(world: World, endpoints: tuple[str,
         assert (await asked(world))["committed"] is True
         leading.cancel()
         await asyncio.wait({leading})
+
+
+async def test_a_leader_whose_rounds_keep_failing_lets_another_one_try(
+    world: World, endpoints: tuple[str, ...]
+) -> None:
+    lonely = candidate(world, NODES[0])
+    lonely = replace(lonely, peers=Neighbours(world.peers.votings, away=set(NODES[1:])))
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        leading = asyncio.create_task(leadership.lead(lonely, held))
+        for _ in range(leadership.RESIGN_AFTER):
+            assert (await asked(world))["committed"] is False
+        other = asyncio.create_task(campaign(world, NODES[1], endpoints))
+        await asyncio.wait_for(leading, 10)
+        await height_reaches(world, 1)
+        assert (await terms.current(world.pool)).leader == NODES[1]
+        other.cancel()
+        await asyncio.wait({other})
 
 
 async def test_a_leader_that_is_overtaken_steps_down(world: World, endpoints: tuple[str, ...]) -> None:
