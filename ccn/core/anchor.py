@@ -1,8 +1,9 @@
 """What a prompt holds fast from turn to turn, although the world behind it moves.
 
-A provider caches a prompt up to the first byte that changed. So the state that is shown, the conversations
-that are remembered and the place where history begins in full are decided now and then and kept; between
-two decisions every node builds the same bytes.
+A provider caches a prompt up to the first byte that changed. So the states that are shown, the
+conversations that are remembered and the place where history begins in full are decided now and then and
+kept; between two decisions every node builds the same bytes. A state that has moved is shown beside the
+message of that turn and stays there: nothing above it changes.
 
 An anchor holds numbers and places, never words: those are read from the messages each time. What was
 redacted is therefore gone from the next prompt, and nothing here has to be found and taken out.
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Any
 from uuid import UUID
 
 from ccn.core.character import UNIT, Vector
@@ -25,28 +27,48 @@ LEAPT = UNIT // 4
 """How far, to be shown at once."""
 SETTLED = 20
 """How many messages a shown state stays at least, unless an axis leaps: the state averages ten replies."""
+STATES_LIMIT = 12
 MEMORIES_LIMIT = 20
 
 
-def refreshed(shown: Anchor, now: Measured, *, ordered: bool = False, free: bool = False) -> Anchor:
-    """The anchor with the state of now, or the very same while the difference is not worth a cache.
+def refreshed(anchor: Anchor, now: Measured, this: int, *, ordered: bool = False) -> Anchor:
+    """The anchor with the state of now beside the message `this`; the very same while that is not worth it.
 
-    `ordered` re-anchors: the state is shown at once, with a reminder of the plate that stays until the
-    character has moved again. `free` is for when the cache is lost anyhow.
+    `ordered` is for an instance that is brought back to character: its state is shown with a reminder of
+    the plate, which counts until the next state is shown.
     """
-    moved = max(_distance(shown.character, now.character), _distance(shown.relational, now.relational))
-    waited = now.seq - shown.at_seq >= SETTLED
-    due = moved >= LEAPT or (moved >= MOVED and waited) or (free and moved > 0)
-    if not due and not ordered:
-        return shown
-    return replace(
-        shown,
-        version=shown.version + 1,
-        at_seq=now.seq,
-        character=now.character,
-        relational=now.relational,
-        reminder=ordered or (shown.reminder and not (moved >= MOVED)),
-    )
+    newest = anchor.states[-1]
+    moved = max(_distance(newest.character, now.character), _distance(newest.relational, now.relational))
+    if not ordered and moved < (MOVED if this - newest.seq >= SETTLED else LEAPT):
+        return anchor
+    state = State(this, now.character, now.relational, ordered)
+    before = anchor.states if len(anchor.states) < STATES_LIMIT else ()
+    return replace(anchor, version=anchor.version + 1, states=(*before, state))
+
+
+def compacted(anchor: Anchor, now: Measured, this: int, kept_from: int, *, ordered: bool = False) -> Anchor:
+    """The anchor with a history that begins later; all that follows is new, so the state is too."""
+    reminder = ordered or anchor.states[-1].reminder
+    state = State(this, now.character, now.relational, reminder)
+    return replace(anchor, version=anchor.version + 1, kept_from=kept_from, states=(state,))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The character's and the relation's state as they are now."""
+
+    character: Vector | None = None
+    relational: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state as it was shown, from a message on."""
+
+    seq: int = 0
+    character: Vector | None = None
+    relational: Vector | None = None
+    reminder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,53 +88,40 @@ class Anchor:
     """What one conversation's prompt holds fast; its next version replaces it."""
 
     plate: int
-    character: Vector | None = None
-    relational: Vector | None = None
+    states: tuple[State, ...] = (State(),)
+    """The first stands above the history, each of the others beside its message."""
     memories: tuple[Recalled, ...] = ()
     kept_from: int = 1
     """The first message that stands in the history in full; what is older is quoted."""
-    reminder: bool = False
-    at_seq: int = 0
-    """The head of the conversation when the state was read."""
     version: int = 1
 
-    def as_json(self) -> dict[str, object]:
-        """What is shown, for the database."""
+    def shown(self) -> dict[str, object]:
+        """States and memories, as the database keeps them."""
         return {
-            "character": self.character and list(self.character.millionths),
-            "relational": self.relational and list(self.relational.millionths),
+            "states": [
+                [s.seq, _listed(s.character), _listed(s.relational), s.reminder] for s in self.states
+            ],
             "memories": [[str(each.conversation), each.upto] for each in self.memories],
-            "reminder": self.reminder,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The state after a message."""
-
-    seq: int
-    character: Vector | None = None
-    relational: Vector | None = None
-
-
-def read(plate: int, kept_from: int, at_seq: int, version: int, shown: Mapping[str, object]) -> Anchor:
-    """The opposite of `as_json`."""
-    memories = shown["memories"]
-    assert isinstance(memories, list)
+def read(plate: int, kept_from: int, version: int, shown: Mapping[str, Any]) -> Anchor:
+    """The anchor that the database keeps."""
     return Anchor(
         plate,
-        _vector(shown["character"]),
-        _vector(shown["relational"]),
-        tuple(Recalled(ConversationId(UUID(conversation)), upto) for conversation, upto in memories),
+        tuple(State(seq, _vector(c), _vector(r), reminder) for seq, c, r, reminder in shown["states"]),
+        tuple(Recalled(ConversationId(UUID(each)), upto) for each, upto in shown["memories"]),
         kept_from,
-        bool(shown["reminder"]),
-        at_seq,
         version,
     )
 
 
-def _vector(stored: object) -> Vector | None:
-    return Vector(tuple(stored)) if isinstance(stored, list) else None
+def _listed(vector: Vector | None) -> list[int | None] | None:
+    return None if vector is None else list(vector.millionths)
+
+
+def _vector(stored: list[int | None] | None) -> Vector | None:
+    return None if stored is None else Vector(tuple(stored))
 
 
 def _distance(shown: Vector | None, now: Vector | None) -> int:

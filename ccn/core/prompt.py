@@ -1,11 +1,11 @@
 """What the model is asked, in layers from the one that never changes to the one that always does.
 
-    rules and plate      as long as the plate has this version           marked
-    state                the character's and the relation's, when moved  marked
-    memories             of earlier conversations with the same person   marked
-    earlier              quotes of this conversation, before `kept_from`
-    history              this conversation, word for word                its last message is marked
-    this message
+    rules and plate   as long as the plate has this version             marked
+    state             the character's and the relation's, as it began   marked
+    memories          of earlier conversations with the same person     marked
+    earlier           quotes of this conversation, before `kept_from`
+    history           this conversation, word for word                  its last message is marked
+    this message      with the state, if that has moved; both stay in the history as they are
 
 A mark asks the provider to keep everything above it in its cache; four are all there are. Whoever asks
 turn by turn reads the anchor of the conversation and the scene it names, lets `settled` decide whether the
@@ -36,6 +36,7 @@ from ccn.core.words import Memory
 HISTORY_LIMIT = 1_000
 """Messages in full at most, whatever their length."""
 _STATE_TOKENS = 2_000
+"""For the state above the history and one beside the message."""
 _ROOM_TOKENS = 1_000
 
 
@@ -71,38 +72,27 @@ def build(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> Call:
     check(plate, words.shown(this), limits)
     system = [
         Block(words.plate(plate, anchor.plate), mark=True),
-        Block(words.state(plate, anchor, scene.collaborator), mark=True),
+        Block(words.state(plate, anchor.states[0], scene.collaborator), mark=True),
     ]
     if remembered := words.memories(scene.memories, limits.budget // 8):
         system.append(Block(remembered, mark=True))
     if quoted := words.earlier(earlier, limits.budget // 8):
         system.append(Block(quoted))
-    return Call(
-        limits.model,
-        tuple(system),
-        (*_history(history), Said(Role.USER, words.shown(this))),
-        limits.max_tokens,
-        limits.temperature,
-    )
+    said = [*_history(plate, anchor, history), Said(Role.USER, _text(plate, anchor, this))]
+    return Call(limits.model, tuple(system), tuple(said), limits.max_tokens, limits.temperature)
 
 
 def settled(
-    plate: Plate,
-    anchor: Anchor,
-    scene: Scene,
-    now: Measured,
-    limits: Limits,
-    *,
-    ordered: bool = False,
+    plate: Plate, anchor: Anchor, scene: Scene, now: Measured, limits: Limits, *, ordered: bool = False
 ) -> Anchor:
     """The very same anchor while it serves; otherwise its next version, to be kept before it is used.
 
     `ordered` is for an instance that is being brought back to character.
     """
     kept_from = _kept_from(plate, anchor, scene, limits)
-    compacted = kept_from != anchor.kept_from
-    fresh = anchors.refreshed(anchor, now, ordered=ordered, free=compacted)
-    return replace(fresh, kept_from=kept_from, version=anchor.version + 1) if compacted else fresh
+    if kept_from != anchor.kept_from:
+        return anchors.compacted(anchor, now, scene.this, kept_from, ordered=ordered)
+    return anchors.refreshed(anchor, now, scene.this, ordered=ordered)
 
 
 def room(plate: Plate, limits: Limits) -> int:
@@ -146,13 +136,19 @@ def show(call: Call) -> str:
     return "\n".join([head, *(f"\n[{who}{' · mark' * mark}]\n{text}" for who, text, mark in parts)]) + "\n"
 
 
-def _history(history: Sequence[Message]) -> tuple[Said, ...]:
-    said = [Said(message.role, words.shown(message)) for message in history]
+def _history(plate: Plate, anchor: Anchor, history: Sequence[Message]) -> list[Said]:
+    said = [Said(message.role, _text(plate, anchor, message)) for message in history]
     if said:
         said[-1] = replace(said[-1], mark=True)
     if said and said[0].role is Role.ASSISTANT:
         said.insert(0, Said(Role.USER, words.OPENING))  # a conversation has to begin with the user
-    return tuple(said)
+    return said
+
+
+def _text(plate: Plate, anchor: Anchor, message: Message) -> str:
+    """A message as it stands in the prompt, with the states that are shown beside it."""
+    beside = [words.beside(plate, state) for state in anchor.states[1:] if state.seq == message.seq]
+    return "".join([*beside, words.shown(message)])
 
 
 def _told(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Message], Message]:
@@ -183,7 +179,7 @@ def _kept_from(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> in
     """Where the history has to begin: where it does, or in its younger half if there is no room."""
     _, history, this = _told(anchor, scene)
     left = room(plate, limits) - tokens.estimate(words.shown(this))
-    shown = [words.shown(message) for message in history]
+    shown = [_text(plate, anchor, message) for message in history]
     if len(history) <= HISTORY_LIMIT and sum(map(tokens.at_most, shown)) <= left:
         return anchor.kept_from
     needed = [tokens.estimate(text) for text in shown]
