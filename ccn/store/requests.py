@@ -103,9 +103,11 @@ async def waiting(pool: Pool, *commands: str) -> list[Request]:
     return [_request(row) for row in await pool.rows(_WAITING, commands)]
 
 
-async def claim(pool: Pool, node: NodeId, commands: Sequence[str], for_s: float) -> Request | None:
-    """Take up the oldest request that this node may answer, and that nobody is at any more."""
-    row = await pool.row(_CLAIM, node, commands, for_s)
+async def claim(
+    pool: Pool, node: NodeId, commands: Sequence[str], for_s: float, *, anybodys: bool = True
+) -> Request | None:
+    """Take up the oldest request that nobody is at any more: this node's, and perhaps anybody's."""
+    row = await pool.row(_CLAIM, node, commands, for_s, anybodys)
     return None if row is None else _request(row)
 
 
@@ -160,7 +162,7 @@ _CLAIM = f"""
     SET claimed_by = $1, claims = claims + 1, claimed_until = clock_timestamp() + $3 * interval '1 s'
     WHERE id = (
         SELECT id FROM operator_requests
-        WHERE answered_at IS NULL AND command = ANY ($2::text[]) AND coalesce(node, $1) = $1
+        WHERE answered_at IS NULL AND command = ANY ($2::text[]) AND (node = $1 OR node IS NULL AND $4)
           AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
         ORDER BY asked_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
     )
