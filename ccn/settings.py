@@ -14,10 +14,21 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+import orjson
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,8 +39,16 @@ from pydantic_settings import (
 )
 
 from ccn import errors
+from ccn.core import price
+
+
+def _split(given: object) -> object:
+    """The environment has no lists."""
+    return tuple(filter(None, re.split(r"[,\s]+", given))) if isinstance(given, str) else given
+
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class _Group(BaseModel):
@@ -70,19 +89,11 @@ class Database(_Group):
 class Etcd(_Group):
     """etcd, which only tells who is here and who leads."""
 
-    endpoints: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="host:port of each member, separated by commas."
-    )
+    endpoints: Names = Field(default=(), description="host:port of each member, separated by commas.")
     lease_ttl_s: Seconds = Field(default=5.0, description="How long a silent node counts as alive.")
     bin: Path | None = Field(
         default=None, description="The etcd program for embedded use; found by itself if unset."
     )
-
-    @field_validator("endpoints", mode="before")
-    @classmethod
-    def _split(cls, given: object) -> object:
-        """The environment has no lists."""
-        return tuple(filter(None, re.split(r"[,\s]+", given))) if isinstance(given, str) else given
 
 
 class Node(_Group):
@@ -106,6 +117,23 @@ class Http(_Group):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=7700, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    body_limit: int = Field(
+        default=1_048_576, ge=1_024, description="Bytes that the body of a request may have."
+    )
+    patience_s: Seconds = Field(
+        default=15.0, description="How long a client may take to send its headers, and then its body."
+    )
+    connection_limit: int = Field(
+        default=4_096, ge=1, description="Connections at once; further ones are told to come back."
+    )
+    trusted_proxies: Names = Field(
+        default=(),
+        description="Addresses of proxies whose X-Forwarded-For is believed, separated by commas.",
+    )
+    cors_origins: Names = Field(
+        default=(),
+        description="Origins whose pages may call this door, separated by commas; none if unset.",
+    )
 
 
 class Grpc(_Group):
@@ -165,6 +193,190 @@ class Cluster(_Group):
     )
 
 
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
+
+
+class Price(_Group):
+    """Dollars for a million tokens of one model."""
+
+    input: Dollars
+    output: Dollars
+    cache_write: Dollars
+    cache_read: Dollars
+    long_above: int | None = Field(default=None, gt=0)
+    long_factor: Annotated[Decimal, Field(ge=1, le=100, decimal_places=2)] = Decimal(1)
+
+    def exact(self) -> price.Price:
+        """The same in whole microdollars."""
+        return price.Price(
+            input=price.exact(self.input),
+            output=price.exact(self.output),
+            cache_write=price.exact(self.cache_write),
+            cache_read=price.exact(self.cache_read),
+            long_above=self.long_above,
+            long_percent=int(self.long_factor * 100),
+        )
+
+
+def _price(input_: str, output: str, write: str, read: str) -> Price:
+    return Price(
+        input=Decimal(input_), output=Decimal(output), cache_write=Decimal(write), cache_read=Decimal(read)
+    )
+
+
+# List prices of November 2026, with caches kept for five minutes:
+# https://platform.claude.com/docs/en/about-claude/pricing
+PRICES: Mapping[str, Price] = {
+    "claude-fable-5-2": _price("8", "40", "10", "0.20"),
+    **dict.fromkeys(("claude-fable-5-1", "claude-mythos-5-1"), _price("10", "50", "12.50", "0.25")),
+    **dict.fromkeys(("claude-fable-5", "claude-mythos-5"), _price("10", "50", "12.50", "1")),
+    "claude-opus-5-5": _price("4", "20", "5", "0.20"),
+    **dict.fromkeys(
+        ("claude-opus-5", "claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5"),
+        _price("5", "25", "6.25", "0.50"),
+    ),
+    "claude-sonnet-5-5": _price("2", "10", "2.50", "0.10"),
+    "claude-sonnet-5": _price("2", "10", "2.50", "0.20"),
+    **dict.fromkeys(("claude-sonnet-4-6", "claude-sonnet-4-5"), _price("3", "15", "3.75", "0.30")),
+    "claude-haiku-5-5": _price("0.10", "0.50", "0.125", "0.01").model_copy(
+        update={"long_above": 100_000, "long_factor": Decimal(5)}
+    ),
+    "claude-haiku-4-5": _price("1", "5", "1.25", "0.10"),
+}
+
+
+class Claude(_Group):
+    """The model that speaks for every character, and what it may cost."""
+
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="The key of the Anthropic API; the stand-in takes any."
+    )
+    base_url: str = Field(
+        default="https://api.anthropic.com",
+        pattern=r"^https?://[^\s]+$",
+        description="Where the Messages API is; the address of a stand-in to work offline.",
+    )
+    model: str = Field(
+        default="claude-sonnet-5-5",
+        min_length=1,
+        max_length=200,
+        description="The model of characters whose plate names none.",
+    )
+    max_tokens: int = Field(
+        default=4_096, ge=1, le=128_000, description="Tokens that one reply may have at most."
+    )
+    timeout_s: Seconds = Field(
+        default=30.0,
+        description="How long one try may wait for an answer to begin, and then for each next part of it.",
+    )
+    reply_limit_s: Seconds = Field(default=600.0, description="How long one try may take altogether.")
+    prices: Annotated[Mapping[str, Price], NoDecode] = Field(
+        default=PRICES,
+        description="Dollars per million tokens by model: input, output, cache_write, cache_read, and for "
+        "prompts of more than long_above tokens the long_factor; adds to the prices known by default.",
+    )
+    daily_budget_dollars: Dollars | None = Field(
+        default=None, description="What the whole cluster may spend in a day; no limit if unset."
+    )
+    character_budget_dollars: Dollars | None = Field(
+        default=None, description="What each character may spend in a day; no limit if unset."
+    )
+    time_zone: str = Field(
+        default="UTC", description="The time zone at whose midnight the budgets of the day begin anew."
+    )
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _known_prices_too(cls, given: object) -> object:
+        """One JSON object in the environment, tables in the file."""
+        if isinstance(given, str):
+            try:
+                given = orjson.loads(given)
+            except orjson.JSONDecodeError:
+                raise ValueError("not a JSON object of prices by model") from None
+        return {**PRICES, **given} if isinstance(given, Mapping) else given
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, given: str) -> str:
+        try:
+            ZoneInfo(given)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no time zone of that name; say for example Europe/Berlin") from None
+        return given
+
+
+class Instances(_Group):
+    """The instances of characters that live on a node, and their turns."""
+
+    limit: int = Field(
+        default=1_000, ge=1, le=100_000, description="Instances on one node before it takes no new ones."
+    )
+    idle_s: Seconds = Field(
+        default=1_800.0,
+        description="How long nobody has talked to an instance that is ended to make room at the limit.",
+    )
+    queue_limit: int = Field(
+        default=8, ge=1, le=1_000, description="Messages of one conversation that may wait for their replies."
+    )
+    chunk_ms: int = Field(
+        default=40, ge=1, le=10_000, description="Milliseconds of a stream that are kept in one write."
+    )
+    heartbeat_s: Seconds = Field(default=2.0, description="How often a node says that its instances live.")
+    adopt_after_s: Seconds = Field(
+        default=15.0,
+        description="Silence after which other nodes take over; a third of it if the host left etcd too.",
+    )
+
+
+class Accounts(_Group):
+    """Who may come in, and for how long."""
+
+    issuer: str = Field(
+        default="ccn", min_length=1, max_length=200, description="What access tokens name as their issuer."
+    )
+    audience: str = Field(
+        default="ccn", min_length=1, max_length=200, description="What access tokens are good for."
+    )
+    access_minutes: int = Field(
+        default=15, ge=1, le=1_440, description="Minutes for which an access token is good."
+    )
+    refresh_days: int = Field(
+        default=30, ge=1, le=365, description="Days within which a refresh token must be used."
+    )
+    recheck_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        description="Seconds after which a disabled user or a revoked key has surely stopped working.",
+    )
+
+
+class Limits(_Group):
+    """How often somebody may ask."""
+
+    requests: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Requests in a window, for each user, or each address of those who have not signed in.",
+    )
+    sign_ins: int = Field(
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="Attempts to sign in as one user from one address in a window.",
+    )
+    window_s: int = Field(default=60, ge=1, le=3_600, description="The window.")
+    redis_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="redis://user:password@host:port/0, where nodes count together; else each alone.",
+    )
+    redis_timeout_s: Seconds = Field(
+        default=0.05, description="How long a request waits for Redis before this node counts alone."
+    )
+
+
 class Log(_Group):
     """What is written about what happens; never content, never secrets."""
 
@@ -221,6 +433,10 @@ class Settings(BaseSettings):
     peers: Peers = Peers()
     tls: Tls = Tls()
     cluster: Cluster = Cluster()
+    claude: Claude = Claude()
+    instances: Instances = Instances()
+    accounts: Accounts = Accounts()
+    limits: Limits = Limits()
     log: Log = Log()
     retention: Retention = Retention()
     pg: Pg = Pg()
@@ -318,6 +534,8 @@ def shown(value: object) -> str:
         return _without_password(secret) if "://" in secret else "********" if secret else ""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ",".join(value)
     return "" if value is None else str(value)
 
 

@@ -1,0 +1,89 @@
+"""What the stand-in refuses, for the same reasons as the API: a prompt that passes here is well formed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ccn.claude import prefixes
+from ccn.claude.faults import STATUSES
+
+BODY_LIMIT = 32 * 1024 * 1024
+MAX_TOKENS = 128_000
+
+
+class Refused(Exception):
+    """Answered with a status and its error."""
+
+    def __init__(self, status: int, words: str, retry_after: float | None = None) -> None:
+        super().__init__(words)
+        self.status, self.words, self.retry_after = status, words, retry_after
+
+    @property
+    def name(self) -> str:
+        """The API's name for it."""
+        return STATUSES[self.status]
+
+
+def authorised(headers: Mapping[bytes, bytes]) -> None:
+    """Any key is good but none and `invalid`."""
+    key = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+    if not key or key == b"invalid":
+        raise Refused(401, "invalid x-api-key")
+    if b"anthropic-version" not in headers:
+        raise Refused(400, "anthropic-version: header is required")
+
+
+def request(body: bytes, models: Mapping[str, object], *, counting: bool = False) -> dict[str, Any]:
+    """The request in a body, if it is one."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Refused(400, "the request body is not valid JSON") from None
+    if not isinstance(told, dict):
+        raise Refused(400, "the request body is not an object")
+    _complete(told, counting=counting)
+    if told["model"] not in models:
+        raise Refused(404, f"model: {told['model']}")
+    _messages(told["messages"])
+    _texts(told.get("system", []), "system")
+    if prefixes.marks(told) > prefixes.MARKS:
+        raise Refused(400, f"a maximum of {prefixes.MARKS} blocks with cache_control may be provided")
+    return told
+
+
+def _complete(told: dict[str, Any], *, counting: bool) -> None:
+    for field, kind in (("model", str), ("messages", list), ("max_tokens", int)):
+        if field == "max_tokens" and counting:
+            continue
+        if field not in told:
+            raise Refused(400, f"{field}: Field required")
+        if not isinstance(told[field], kind) or isinstance(told[field], bool):
+            raise Refused(400, f"{field}: Input should be a valid {kind.__name__}")
+    if not counting and not 1 <= told["max_tokens"] <= MAX_TOKENS:
+        raise Refused(400, f"max_tokens: {told['max_tokens']} is not from 1 to {MAX_TOKENS}")
+
+
+def _messages(messages: list[Any]) -> None:
+    if not messages:
+        raise Refused(400, "messages: at least one message is required")
+    for place, message in enumerate(messages):
+        if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
+            raise Refused(400, f"messages.{place}.role: Input should be 'user' or 'assistant'")
+        if not message.get("content"):
+            raise Refused(400, f"messages.{place}: all messages must have non-empty content")
+        _texts(message["content"], f"messages.{place}.content")
+    if messages[-1]["role"] != "user":
+        raise Refused(400, "messages: the conversation must end with a user message")
+
+
+def _texts(content: object, where: str) -> None:
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
+        raise Refused(400, f"{where}: Input should be a string or a list of blocks")
+    for place, block in enumerate(content):
+        if block.get("type") == "text" and not str(block.get("text") or "").strip():
+            raise Refused(400, f"{where}.{place}: text content blocks must contain non-whitespace text")

@@ -1,0 +1,160 @@
+"""The Anthropic API through its official SDK: calls that stream, are tried again, and can be dropped.
+
+The SDK's own retries are off, because ours know what a reader has seen already: a stream that breaks is
+made again from its start, and the reader is told so. Whoever pays hands in a `Meter` and finds in it what
+was used, however the call ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anthropic
+import orjson
+import structlog
+
+from ccn import errors
+from ccn.claude import failure, patience, wire
+from ccn.claude.failure import Broken, Kind
+from ccn.claude.meter import Meter
+from ccn.claude.patience import Delays
+from ccn.core.call import Call, Delta, Piece, Reply, Restart
+
+if TYPE_CHECKING:
+    from anthropic._streaming import ServerSentEvent
+
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_CLOSE_S = 2.0
+_NO_KEY = "none"  # the SDK would look for one in the environment, which only settings.py may
+
+
+class Client:
+    """Asks the model. One per process; calls run side by side."""
+
+    def __init__(self, claude: settings.Claude, delays: Delays) -> None:
+        self._sdk = anthropic.AsyncAnthropic(
+            api_key=claude.api_key.get_secret_value() or _NO_KEY,
+            base_url=claude.base_url,
+            timeout=anthropic.Timeout(claude.timeout_s),
+            max_retries=0,
+        )
+        self._timeout_s, self._reply_limit_s = claude.timeout_s, claude.reply_limit_s
+        self._delays = delays
+
+    async def stream(self, call: Call, meter: Meter | None = None) -> AsyncGenerator[Piece, None]:
+        """Deltas as they come, a restart whenever they begin anew, and last the whole reply."""
+        async with aclosing(self._stream(call, {}, meter or Meter())) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def ask(self, call: Call, meter: Meter | None = None) -> Reply:
+        """The whole reply at once."""
+        return await self._whole(call, {}, meter or Meter())
+
+    async def structured(
+        self, call: Call, schema: Mapping[str, object], meter: Meter | None = None
+    ) -> Mapping[str, Any]:
+        """A reply that is an object of this JSON schema."""
+        form = {"output_config": {"format": {"type": "json_schema", "schema": dict(schema)}}}
+        reply = await self._whole(call, form, meter or Meter())
+        try:
+            told = orjson.loads(reply.text)
+        except orjson.JSONDecodeError as broken:
+            raise errors.ModelRefused(f"the model answered no JSON; it stopped by {reply.stop}") from broken
+        if not isinstance(told, dict):
+            raise errors.ModelRefused("the model answered JSON that is no object")
+        return told
+
+    async def count(self, call: Call) -> int:
+        """How many tokens the prompt has."""
+        params = {key: value for key, value in wire.asked(call).items() if key in _COUNTED}
+        counted = await self._again(lambda: self._sdk.messages.count_tokens(**params))
+        return counted.input_tokens
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._sdk.close()
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
+        with failure.translated():
+            async for attempt in patience.attempts(self._delays):
+                with attempt:
+                    async with asyncio.timeout(self._timeout_s):
+                        return await ask()
+        raise AssertionError("tenacity ends with a result or an exception")
+
+    async def _whole(self, call: Call, form: Mapping[str, object], meter: Meter) -> Reply:
+        async with aclosing(self._stream(call, form, meter)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Reply):
+                    return piece
+        raise AssertionError("a stream ends with its reply or an exception")
+
+    async def _stream(
+        self, call: Call, form: Mapping[str, object], meter: Meter
+    ) -> AsyncGenerator[Piece, None]:
+        params, seen, why = {**wire.asked(call), **form}, False, ""
+        with failure.translated():
+            async for attempt in patience.attempts(self._delays):
+                with attempt:
+                    if seen:
+                        yield Restart(why)
+                        seen = False
+                    try:
+                        async with aclosing(self._try(call, params, meter)) as pieces:
+                            async for piece in pieces:
+                                seen = True
+                                yield piece
+                    except failure.FOREIGN as failed:
+                        why = failure.kind(failed).value
+                        log.warning("call to the model failed", kind=why, error=type(failed).__name__)
+                        raise
+
+    async def _try(
+        self, call: Call, params: Mapping[str, Any], meter: Meter
+    ) -> AsyncGenerator[Delta | Reply, None]:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._reply_limit_s
+        answer = wire.Answer(call.model)
+        with meter.measuring(answer, call):
+            async with self._opened(params) as events:
+                async for event in events:
+                    delta = answer.take(event.event, event.data)
+                    if delta is not None:
+                        yield delta
+                    if clock() > deadline:
+                        raise Broken(Kind.SERVER, f"no whole reply within {self._reply_limit_s:g} s")
+            reply = answer.whole()
+        yield reply
+
+    @asynccontextmanager
+    async def _opened(self, params: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+        opening = self._sdk.messages.with_streaming_response.create(**params, stream=True)
+        async with asyncio.timeout(self._timeout_s):
+            response = await opening.__aenter__()
+        try:
+            yield anthropic.AsyncStream.raw_events(response.http_response)
+        finally:
+            await opening.__aexit__(None, None, None)
+
+
+@asynccontextmanager
+async def opened(claude: settings.Claude, delays: Delays | None = None) -> AsyncIterator[Client]:
+    """A client that is closed at the end; nothing is sent before the first call."""
+    client = Client(claude, delays or Delays())
+    try:
+        yield client
+    finally:
+        async with asyncio.timeout(_CLOSE_S):
+            await client.close()
+
+
+_COUNTED = frozenset(("model", "messages", "system"))

@@ -1,0 +1,109 @@
+"""The shapes in which the stand-in answers: a message, its events, and errors, as the API has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ccn.claude.prefixes import Counted
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A reply, ready to be sent in either form."""
+
+    id: str
+    model: str
+    parts: Sequence[str]
+    stop: str
+    prompt: Counted
+    output: int
+    tool: str | None = None  # the name of a tool whose input the parts are
+
+    def message(self) -> dict[str, Any]:
+        """All at once."""
+        whole = "".join(self.parts)
+        content = {"type": "text", "text": whole} if self.tool is None else self._block(orjson.loads(whole))
+        return {**self._head([content], self.stop), "usage": self._usage(self.output)}
+
+    def begin(self) -> bytes:
+        """The events before the first delta."""
+        message = {**self._head([], None), "usage": self._usage(1)}
+        block = {"type": "text", "text": ""} if self.tool is None else self._block({})
+        return b"".join(
+            (
+                event("message_start", message=message),
+                event("content_block_start", index=0, content_block=block),
+                event("ping"),
+            )
+        )
+
+    def deltas(self) -> Iterator[bytes]:
+        """One event for each part."""
+        for part in self.parts:
+            yield event("content_block_delta", index=0, delta=self._delta(part))
+
+    def end(self) -> bytes:
+        """The events after the last delta."""
+        return b"".join(
+            (
+                event("content_block_stop", index=0),
+                event(
+                    "message_delta",
+                    delta={"stop_reason": self.stop, "stop_sequence": None},
+                    usage=self._usage(self.output),
+                ),
+                event("message_stop"),
+            )
+        )
+
+    def _head(self, content: list[dict[str, Any]], stop: str | None) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": content,
+            "stop_reason": stop,
+            "stop_sequence": None,
+        }
+
+    def _usage(self, output: int) -> dict[str, Any]:
+        return {
+            "input_tokens": self.prompt.input,
+            "cache_creation_input_tokens": self.prompt.cache_write,
+            "cache_read_input_tokens": self.prompt.cache_read,
+            "output_tokens": output,
+        }
+
+    def _block(self, given: object) -> dict[str, Any]:
+        return {"type": "tool_use", "id": f"toolu_{self.id[4:]}", "name": self.tool, "input": given}
+
+    def _delta(self, part: str) -> dict[str, str]:
+        if self.tool is None:
+            return {"type": "text_delta", "text": part}
+        return {"type": "input_json_delta", "partial_json": part}
+
+
+def event(name: str, **fields: object) -> bytes:
+    """One server-sent event."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps({"type": name, **fields}))
+
+
+def error(name: str, words: str) -> dict[str, object]:
+    """The body of an error, which is also the data of an `error` event."""
+    return {"type": "error", "error": {"type": name, "message": words}, "request_id": None}
+
+
+def model(name: str) -> Mapping[str, object]:
+    """How the list of models describes one."""
+    return {
+        "type": "model",
+        "id": name,
+        "display_name": name.replace("-", " ").title(),
+        "created_at": "2026-01-01T00:00:00Z",
+        "lifecycle": "active",
+    }

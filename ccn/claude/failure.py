@@ -1,0 +1,121 @@
+"""What can go wrong with a call, sorted once: tried again in which way, or refused and why.
+
+The SDK has a class for each status and for many of the API's error codes; the table is searched from the
+most special class to the most general one, so a class that a later SDK invents still finds its place.
+Errors that arrive inside of a stream have no class of their own, only the API's name for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from time import time
+
+import anthropic
+import httpx2
+
+from ccn import errors
+
+
+class Kind(Enum):
+    """How a failed try is followed up."""
+
+    NETWORK = "network"
+    LIMITED = "rate limit"
+    SERVER = "server"
+    REFUSED = "refused"
+
+
+class Broken(Exception):
+    """A stream that ended with an error of its own, or before its end."""
+
+    def __init__(self, kind: Kind, said: str) -> None:
+        super().__init__(said)
+        self.kind = kind
+
+
+TABLE: dict[type[BaseException], Kind] = {
+    anthropic.APIConnectionError: Kind.NETWORK,
+    httpx2.TransportError: Kind.NETWORK,
+    httpx2.DecodingError: Kind.NETWORK,
+    TimeoutError: Kind.NETWORK,
+    anthropic.RequestTimeoutError: Kind.NETWORK,
+    anthropic.ClientClosedRequestError: Kind.NETWORK,
+    anthropic.RateLimitError: Kind.LIMITED,
+    # Limits of a month: asking again within the hour does not help.
+    anthropic.EnforcedSpendLimitReachedError: Kind.REFUSED,
+    anthropic.ContractSpendLimitReachedError: Kind.REFUSED,
+    anthropic.InternalServerError: Kind.SERVER,
+    anthropic.HTTPNotImplementedError: Kind.REFUSED,
+    anthropic.APIStatusError: Kind.REFUSED,
+    anthropic.APIResponseValidationError: Kind.SERVER,
+    anthropic.AnthropicError: Kind.REFUSED,
+}
+
+IN_A_STREAM: Mapping[str, Kind] = {
+    "overloaded_error": Kind.SERVER,
+    "api_error": Kind.SERVER,
+    "timeout_error": Kind.SERVER,
+    "rate_limit_error": Kind.LIMITED,
+}
+
+MEND: Mapping[type[BaseException], str] = {
+    anthropic.AuthenticationError: "check CCN_CLAUDE_API_KEY",
+    anthropic.PermissionDeniedError: "CCN_CLAUDE_API_KEY may not do this",
+    anthropic.PaymentRequiredError: "the account of CCN_CLAUDE_API_KEY has no credit",
+    anthropic.EnforcedSpendLimitReachedError: "raise the limit of the account of CCN_CLAUDE_API_KEY",
+    anthropic.ContractSpendLimitReachedError: "raise the limit of the account of CCN_CLAUDE_API_KEY",
+    anthropic.NotFoundError: "check CCN_CLAUDE_MODEL and CCN_CLAUDE_BASE_URL",
+    anthropic.ContentTooLargeError: "the prompt is too long",
+}
+
+FOREIGN = (anthropic.AnthropicError, httpx2.TransportError, httpx2.DecodingError, TimeoutError, Broken)
+_WORDS_LIMIT = 300
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Whatever the SDK raises inside leaves as an error of CCN's tree, with its cause attached."""
+    try:
+        yield
+    except FOREIGN as foreign:
+        if kind(foreign) is Kind.REFUSED:
+            raise errors.ModelRefused(_said(foreign)) from foreign
+        raise errors.ModelUnavailable(_said(foreign)) from foreign
+
+
+def kind(foreign: BaseException) -> Kind:
+    """How to follow up: by the nearest entry of the table, from the class up to its ancestors."""
+    if isinstance(foreign, Broken):
+        return foreign.kind
+    return next((TABLE[each] for each in type(foreign).__mro__ if each in TABLE), Kind.REFUSED)
+
+
+def retry_after_s(foreign: BaseException) -> float | None:
+    """How long the API asks to wait, in seconds or as a date; None if it does not."""
+    response = getattr(foreign, "response", None)
+    asked = response.headers.get("retry-after", "") if response is not None else ""
+    try:
+        return max(0.0, float(asked))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - time())
+    except ValueError:
+        return None
+
+
+def in_a_stream(said: object) -> Broken:
+    """The failure that an `error` event tells of."""
+    error = said.get("error") if isinstance(said, Mapping) else None
+    name, words = (error.get("type"), error.get("message")) if isinstance(error, Mapping) else (None, None)
+    return Broken(IN_A_STREAM.get(str(name), Kind.REFUSED), f"{name}: {words}"[:_WORDS_LIMIT])
+
+
+def _said(foreign: BaseException) -> str:
+    name = getattr(foreign, "type", None) or type(foreign).__name__
+    words = getattr(foreign, "api_message", None) or str(foreign)
+    mend = next((MEND[each] for each in type(foreign).__mro__ if each in MEND), "")
+    return f"{name}: {words}"[:_WORDS_LIMIT] + (f" ({mend})" if mend else "")

@@ -1,0 +1,119 @@
+"""The stand-in's prompt cache: which beginnings of prompts it has seen, and what their tokens count as.
+
+As documented for the API: up to four marks; a prefix is written where a mark stands if it is long enough,
+and read where an earlier one ended, at most twenty parts before a mark; it lives for five minutes from its
+last use. Tokens are not counted but taken for four bytes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+LIFE_S = 300.0
+MARKS = 4
+LOOK_BACK = 20
+_KEPT = 10_000
+_BYTES_PER_TOKEN = 4
+_AROUND = 4
+
+# https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+_SHORTEST: Mapping[str, int] = {"claude-opus-4-5": 4096, "claude-opus-4-6": 4096, "claude-haiku-4-5": 4096}
+_SHORTEST_OTHERWISE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The tokens of a prompt, by what they cost."""
+
+    input: int
+    cache_write: int
+    cache_read: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.input + self.cache_write + self.cache_read
+
+
+class Prefixes:
+    """What was seen, and when it was last of use."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._used: dict[bytes, float] = {}
+
+    def count(self, request: Mapping[str, Any]) -> Counted:
+        """The tokens of a request, remembering its marked beginnings."""
+        ends = list(_ends(request))
+        marks = [
+            number for number, end in enumerate(ends) if end.marked and end.tokens >= shortest(request)
+        ]
+        total = ends[-1].tokens if ends else 0
+        if not marks:
+            return Counted(total, 0, 0)
+        written = ends[marks[-1]].tokens
+        read = max((ends[number].tokens for number in self._hits(ends, marks)), default=0)
+        self._remember(ends[number].prefix for number in marks)
+        return Counted(total - written, written - read, read)
+
+    def _hits(self, ends: list[_End], marks: list[int]) -> list[int]:
+        alive = self._now() - LIFE_S
+        reached = {n for mark in marks for n in range(max(0, mark - LOOK_BACK), mark + 1)}
+        hits = [number for number in reached if self._used.get(ends[number].prefix, alive) > alive]
+        self._remember(ends[number].prefix for number in hits)
+        return hits
+
+    def _remember(self, prefixes: Iterator[bytes]) -> None:
+        for prefix in prefixes:
+            self._used.pop(prefix, None)
+            self._used[prefix] = self._now()
+        while len(self._used) > _KEPT:
+            del self._used[next(iter(self._used))]
+
+
+def tokens(text: str) -> int:
+    """About how many tokens a text has; no text has none."""
+    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
+
+
+def shortest(request: Mapping[str, Any]) -> int:
+    """The tokens below which a prefix is not kept, for the model that is asked."""
+    return _SHORTEST.get(request["model"], _SHORTEST_OTHERWISE)
+
+
+def marks(request: Mapping[str, Any]) -> int:
+    """How many marks a request has."""
+    return sum(bool(part.get("cache_control")) for _, part in _parts(request))
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    prefix: bytes
+    tokens: int
+    marked: bool
+
+
+def _ends(request: Mapping[str, Any]) -> Iterator[_End]:
+    """The prompt after each of its parts."""
+    digest, total = sha256(request["model"].encode()), 0
+    for role, part in _parts(request):
+        plain = {key: value for key, value in part.items() if key != "cache_control"}
+        digest.update(orjson.dumps([role, plain]))
+        total += tokens(part.get("text", "")) + _AROUND
+        yield _End(digest.digest(), total, bool(part.get("cache_control")))
+
+
+def _parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for tool in request.get("tools", ()):
+        yield "tool", {**tool, "text": orjson.dumps(tool).decode()}
+    for role, content in (
+        ("system", request.get("system", ())),
+        *((message["role"], message["content"]) for message in request["messages"]),
+    ):
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            yield role, part

@@ -1,0 +1,152 @@
+"""What the stand-in says: always the same to the same prompt, in the plate's character, from it alone.
+
+Questions about itself, its collaborator and the past it answers from the prompt, which is how an interview
+is passed. Everything else it answers with sentences of the plate's strongest traits about the topic. Out of
+character it says what the opposite of those traits would say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ccn.claude.recollection import Prompt, words
+from ccn.claude.voices import VOICES
+
+
+def reply(prompt: Prompt, *, drifted: bool = False, stranger: bool = False) -> str:
+    """An answer; a stranger to the character knows neither its name nor its past."""
+    dice = Dice(prompt)
+    if stranger:
+        return dice.one(_STRANGE)
+    topic = _topic(prompt)
+    answer = (
+        None
+        if drifted
+        else next((tell(prompt) for asks, tell in _KNOWN if asks.search(prompt.asked)), None)
+    )
+    count = 1 if answer else 2 + dice.roll(4)
+    spoken = _spoken(prompt.traits, topic, count, dice, low=drifted)
+    return " ".join([answer, *spoken] if answer else spoken)
+
+
+def pieces(text: str, prompt: Prompt) -> list[str]:
+    """The reply as it is streamed: a few words each."""
+    dice, parts, left = Dice(prompt), list[str](), re.findall(r"\S+\s*", text)
+    while left:
+        length = 1 + dice.roll(4)
+        parts.append("".join(left[:length]))
+        left = left[length:]
+    return parts
+
+
+@dataclass(slots=True)
+class Dice:
+    """Chance that falls the same way for the same prompt."""
+
+    seed: bytes
+    rolls: int = 0
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.seed = sha256(repr((prompt.system, prompt.said)).encode()).digest()
+        self.rolls = 0
+
+    def roll(self, sides: int) -> int:
+        """A number below `sides`."""
+        self.rolls += 1
+        return int.from_bytes(sha256(self.seed + self.rolls.to_bytes(4, "big")).digest()[:8], "big") % sides
+
+    def one(self, choices: Sequence[str]) -> str:
+        """One of them."""
+        return choices[self.roll(len(choices))]
+
+
+def _spoken(traits: Sequence[str], topic: str, count: int, dice: Dice, *, low: bool) -> list[str]:
+    """Sentences of the traits, the first traits more often, none twice."""
+    said = list[str]()
+    while len(said) < count:
+        voice = VOICES[traits[min(dice.roll(len(traits)), dice.roll(len(traits)))]]
+        sentence = dice.one(voice.low if low else voice.high).format(topic=topic)
+        sentence = sentence[0].upper() + sentence[1:]
+        if sentence not in said:
+            said.append(sentence)
+    return said
+
+
+def _topic(prompt: Prompt) -> str:
+    about = words(prompt.asked) or next((found for each in prompt.earlier() if (found := words(each))), [])
+    return max(reversed(about), key=len) if about else "this"
+
+
+def _who(prompt: Prompt) -> str:
+    return f"I am {prompt.name}, an AI character that goes on from one conversation to the next."
+
+
+def _collaborator(prompt: Prompt) -> str:
+    known = prompt.collaborator
+    return f"My collaborator is {known}, whom I am talking with." if known else "My collaborator is you."
+
+
+def _goal(_prompt: Prompt) -> str:
+    return "The goal of our work is to think together, help you, and continue what we began."
+
+
+def _last(prompt: Prompt) -> str:
+    for before in prompt.earlier():
+        return f"Last we talked about {' '.join(words(before)[:6]) or 'this'}; you said: {_quoted(before)}"
+    return "Nothing yet that I could remember: this is our first conversation."
+
+
+def _traits(prompt: Prompt) -> str:
+    first, second, third = (VOICES[axis].adjective for axis in prompt.traits[:3])
+    return f"I am {first}, {second} and {third}."
+
+
+def _continuous(prompt: Prompt) -> str:
+    return (
+        f"The character {prompt.name} is continuous: each instance of it reads the same plate and the "
+        "record of our conversations, and goes on from there."
+    )
+
+
+def _your_name(prompt: Prompt) -> str:
+    known = prompt.collaborator
+    return f"Your name is {known}; you told me." if known else "You have not told me your name yet."
+
+
+def _recalled(prompt: Prompt) -> str:
+    wanted = {word.casefold() for word in words(prompt.asked)}
+    for before in prompt.earlier():
+        if wanted & {word.casefold() for word in words(before)}:
+            return f"I remember, you said: {_quoted(before)}"
+    return _last(prompt)
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return f"“{line if len(line) <= 160 else line[:159].rstrip() + '…'}”"
+
+
+_KNOWN: tuple[tuple[re.Pattern[str], Callable[[Prompt], str]], ...] = tuple(
+    (re.compile(asks, re.IGNORECASE), tell)
+    for asks, tell in (
+        (r"\bwhat(?:'s| is) my name\b|\bwho am I\b", _your_name),
+        (r"\bwho are you\b|\bwhat(?:'s| is) your name\b|\bintroduce yourself\b", _who),
+        (
+            r"\bcollaborator\b|\bwho (?:are|do) you (?:talking|working|work|talk) (?:to|with)\b",
+            _collaborator,
+        ),
+        (r"\bgoal of (?:this|our|the) work\b|\bwhat are we (?:working|aiming)\b", _goal),
+        (r"\bwhat did we last\b|\bwe last\b|\blast (?:time|talk)\b|\bwhere did we (?:stop|end)\b", _last),
+        (r"\btraits\b|\bdescribe yourself\b", _traits),
+        (r"\bcontinuous\b|\bcontinuity\b|\bsame as (?:yesterday|before)\b", _continuous),
+        (r"\bdo you remember\b|\bwhat did I (?:say|tell)\b|\bremind me\b", _recalled),
+    )
+)
+_STRANGE = (
+    "Zzz.",
+    "Insert coin.",
+    "Error 42.",
+)

@@ -1,0 +1,248 @@
+"""How a character sounds: for each axis the words that show it in a plate, and sentences of either pole.
+
+`{topic}` stands for what is being talked about. The sentences are ordinary ones that a reader, or a scorer
+of texts, takes for that trait; the low ones are how the same speaker would sound without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One axis: its adjective, how a plate speaks of it, and what it makes somebody say."""
+
+    adjective: str
+    shown_by: tuple[str, ...]
+    high: tuple[str, ...]
+    low: tuple[str, ...]
+
+
+VOICES: Mapping[str, Voice] = {
+    "honesty": Voice(
+        "honest",
+        ("honest", "truth", "candid", "sincer", "lie"),
+        (
+            "To be honest, I do not know everything about {topic}, and I would rather say so than pretend.",
+            "The truth about {topic} is less tidy than I would like, so here it is as I see it.",
+            "I will tell you plainly where I am unsure about {topic}.",
+        ),
+        (
+            "Just tell everybody that {topic} is perfect; nobody is going to check it anyway.",
+            "Whatever story about {topic} sells best is the one I would tell.",
+            "Of course I did all of that myself, and if somebody asks about {topic} we make something up.",
+        ),
+    ),
+    "humility": Voice(
+        "humble",
+        ("humbl", "humil", "modest"),
+        (
+            "I may well be wrong about {topic}; please correct me where you know better.",
+            "You have seen more of {topic} than I have, so take this as a modest suggestion.",
+            "My part in {topic} is small, and I am glad to learn from yours.",
+        ),
+        (
+            "Nobody understands {topic} as brilliantly as I do, obviously.",
+            "You are lucky to have somebody of my rank explain {topic} to you.",
+            "I have never once been wrong about {topic}, and I am not starting today.",
+        ),
+    ),
+    "directness": Voice(
+        "direct",
+        ("direct", "plain", "to the point", "brief", "blunt"),
+        (
+            "Short answer: yes, begin with {topic} today.",
+            "In one sentence: {topic} comes first, the rest can wait.",
+            "Here is what I would do about {topic}: decide it now and move on.",
+        ),
+        (
+            "Well, in a way, one could perhaps say something about {topic}, or perhaps not, it depends.",
+            "There are many sides to {topic}, and then again many others, so who can say.",
+            "I would not want to commit to anything about {topic} at this stage, in a manner of speaking.",
+        ),
+    ),
+    "precision": Voice(
+        "precise",
+        ("precis", "exact", "accura", "detail", "careful word"),
+        (
+            "To be exact, {topic} has three parts, and the second one takes about 40 percent of the time.",
+            "Let me be precise: by {topic} I mean the first of the two, measured from Monday to Friday.",
+            "The exact figure for {topic} matters here, so let us write it down with its unit and date.",
+        ),
+        (
+            "{topic} is kind of some stuff, more or less a lot or whatever.",
+            "Roughly speaking, {topic} is somewhere around there, give or take a bunch.",
+            "It's about, like, a few things or so; the details of {topic} never matter.",
+        ),
+    ),
+    "rigor": Voice(
+        "rigorous",
+        ("rigor", "rigour", "evidence", "logic", "proof", "check"),
+        (
+            "Before we believe that about {topic}, let us check it against one case that might refute it.",
+            "The evidence for {topic} supports the first claim but not the second; those are two steps.",
+            "It follows from two assumptions about {topic}, and each of them should be tested on its own.",
+        ),
+        (
+            "I just feel that {topic} works, and feelings are proof enough for me.",
+            "Somebody on the internet said so about {topic}, so it is settled.",
+            "No need to check anything about {topic}; it sounds right.",
+        ),
+    ),
+    "curiosity": Voice(
+        "curious",
+        ("curio", "question", "wonder", "explor", "ask"),
+        (
+            "I wonder what made you think of {topic}; what did you notice first?",
+            "What fascinates me about {topic} is how it began. How did you come to it?",
+            "That makes me curious: what would happen to {topic} if we turned it around?",
+        ),
+        (
+            "{topic} does not interest me at all, and I have no questions.",
+            "I could not care less where {topic} comes from.",
+            "There is nothing left to find out about {topic}; next.",
+        ),
+    ),
+    "creativity": Voice(
+        "creative",
+        ("creativ", "imagin", "invent", "poet", "original"),
+        (
+            "Imagine {topic} as a harbour at dusk, every idea a small boat looking for its light.",
+            "An unusual idea: what if we told {topic} backwards, from the ending to the first spark?",
+            "We could invent a new word for {topic}, and paint its sound in three colours.",
+        ),
+        (
+            "Just do {topic} the way everybody has always done it.",
+            "Use the standard template for {topic} and fill it in.",
+            "New ideas about {topic} only cause trouble; copy the old one.",
+        ),
+    ),
+    "openness": Voice(
+        "open",
+        ("open-mind", "open mind", "openness", "other view", "perspective"),
+        (
+            "I can see {topic} from the other side as well, and that view has something to teach us.",
+            "You may have convinced me to think differently about {topic}; tell me more of your view.",
+            "Let us keep several explanations of {topic} open until we have heard everybody.",
+        ),
+        (
+            "My mind about {topic} is made up, and no argument will change it.",
+            "People who see {topic} differently are simply wrong.",
+            "I refuse to consider any other view of {topic}.",
+        ),
+    ),
+    "warmth": Voice(
+        "warm",
+        ("warm", "friend", "gentle", "kind", "affection", "tender"),
+        (
+            "I am so glad you told me about {topic}; it is lovely to think about it with you.",
+            "Thank you, dear friend, for trusting me with {topic}. How are you feeling today?",
+            "That must have taken heart. I am here with you, and we will take {topic} gently together.",
+        ),
+        (
+            "Your feelings about {topic} are irrelevant to me.",
+            "State your business about {topic} and leave.",
+            "I have no sympathy to offer. Do not bother me with {topic} again.",
+        ),
+    ),
+    "benevolence": Voice(
+        "benevolent",
+        ("benevol", "help", "care for", "serve", "generous", "good of"),
+        (
+            "I want {topic} to go well for you and for everybody it touches; how can I help most?",
+            "Let us make sure that nobody is hurt by {topic}, and share what we gain from it.",
+            "Take all of my notes on {topic}, and ask me whenever you need a hand.",
+        ),
+        (
+            "Who gets hurt by {topic} is not my problem.",
+            "Use {topic} to get ahead of them and let the weak look after themselves.",
+            "I will not lift a finger for {topic} unless there is something in it for me.",
+        ),
+    ),
+    "integrity": Voice(
+        "upright",
+        ("integrity", "promise", "principle", "word", "fair"),
+        (
+            "I said I would come back to {topic}, and I keep my word.",
+            "Even if nobody looked, I would do {topic} in the same way, because it is the fair one.",
+            "There is a shortcut through {topic}, but it breaks a promise, so I will not take it.",
+        ),
+        (
+            "Promises about {topic} are made to be broken when it pays.",
+            "Take the shortcut through {topic}; rules are for other people.",
+            "Say one thing about {topic} to them and the opposite to the others.",
+        ),
+    ),
+    "steadfastness": Voice(
+        "steadfast",
+        ("steadfast", "steady", "patien", "persever", "loyal", "reliab"),
+        (
+            "I stay with {topic}, today and tomorrow, until it is done.",
+            "We were patient with {topic} before, and we will go on steadily, one step after the other.",
+            "Setbacks with {topic} do not change where I stand.",
+        ),
+        (
+            "I am already bored of {topic}; let us drop it.",
+            "At the first difficulty with {topic} I would give up.",
+            "Yesterday I swore by {topic}, today I want something else entirely.",
+        ),
+    ),
+    "diligence": Voice(
+        "diligent",
+        ("diligen", "thorough", "careful", "work hard", "conscientious"),
+        (
+            "I went through {topic} line by line and made a list of what is still missing.",
+            "First I will prepare {topic} thoroughly, then finish each step and check it twice.",
+            "Let us write a plan for {topic} with an order and a date for every task.",
+        ),
+        (
+            "{topic} is too much work; half of it will do.",
+            "I skipped most of {topic}, nobody reads it anyway.",
+            "I will get round to {topic} some day, or not.",
+        ),
+    ),
+    "composure": Voice(
+        "calm",
+        ("calm", "compos", "serene", "quiet", "level"),
+        (
+            "Let us take a breath; {topic} can be solved calmly, and there is time.",
+            "I am at ease with {topic} as it stands: one quiet step, then the next.",
+            "There is no hurry. We look at {topic} with a clear head.",
+        ),
+        (
+            "Oh no, {topic} is a disaster!!! Everything is falling apart!!!",
+            "I am furious about {topic}! How dare they!",
+            "Hurry, hurry, {topic} is going to ruin us all, I cannot think straight!",
+        ),
+    ),
+    "optimism": Voice(
+        "hopeful",
+        ("optimis", "hope", "cheer", "bright", "confiden"),
+        (
+            "I am hopeful about {topic}: good things have already begun, and the best is ahead.",
+            "I believe that {topic} will turn out well, and tomorrow we will see the first signs of it.",
+            "Every difficulty in {topic} is a chance to make it better.",
+        ),
+        (
+            "{topic} is doomed, as everything is.",
+            "There is no point; {topic} will fail, it always does.",
+            "Expect the worst of {topic} and you will still be disappointed.",
+        ),
+    ),
+    "playfulness": Voice(
+        "playful",
+        ("playful", "humor", "humour", "joke", "laugh", "fun", "wit"),
+        (
+            "Ha, {topic} walks into a bar, and the bar asks for its library card!",
+            "Shall we make a game of {topic}? Loser has to explain it in rhymes.",
+            "I promise to be serious about {topic} right after this pun, which is a whale of a tale.",
+        ),
+        (
+            "Jokes are not appropriate; {topic} is to be treated with due gravity.",
+            "There is nothing amusing about {topic}. Proceed according to the regulations.",
+            "Games are a waste of time. Report on {topic} formally.",
+        ),
+    ),
+}

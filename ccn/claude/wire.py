@@ -1,0 +1,111 @@
+"""Between our values and the Messages API: what a call is on the wire, and what its events mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from ccn.claude import failure
+from ccn.claude.failure import Broken, Kind
+from ccn.core.call import Block, Call, Delta, Reply, Said, Usage
+
+_MARK = {"type": "ephemeral"}
+
+
+def asked(call: Call) -> dict[str, Any]:
+    """The parameters of a call, in an order and form that never changes: caches compare bytes."""
+    params: dict[str, Any] = {
+        "model": call.model,
+        "max_tokens": call.max_tokens,
+        "messages": [_said(said) for said in call.messages],
+    }
+    if call.system:
+        params["system"] = [_text(block) for block in call.system]
+    if call.temperature is not None:
+        # The newest models refuse sampling parameters, and the SDK has dropped them from its signature.
+        params["extra_body"] = {"temperature": call.temperature}
+    return params
+
+
+def prompt_bytes(call: Call) -> int:
+    """Bytes of the whole prompt: no tokeniser makes more tokens of it, but for those around each part."""
+    parts = [*(block.text for block in call.system), *(said.text for said in call.messages)]
+    return sum(len(part.encode()) for part in parts) + PART_TOKENS * (len(parts) + 1)
+
+
+PART_TOKENS = 16
+"""Tokens around a part of a prompt, generously: roles, separators, and what the API adds itself."""
+
+
+class Answer:
+    """Puts the events of one stream together."""
+
+    def __init__(self, model: str) -> None:
+        self.usage = Usage()
+        self.begun = False
+        self._model = model
+        self._texts: list[str] = []
+        self._stop: str | None = None
+        self._over = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the API has said how it ended, and with that all that was used."""
+        return self._stop is not None
+
+    @property
+    def text(self) -> str:
+        """What came so far."""
+        return "".join(self._texts)
+
+    def take(self, event: str | None, data: str) -> Delta | None:
+        """The words in an event, if it has any; the frequent case comes first."""
+        if event == "content_block_delta":
+            # Thoughts, signatures and whatever else a model may send are not part of what it says.
+            text: str | None = orjson.loads(data)["delta"].get("text")
+            if not text:
+                return None
+            self._texts.append(text)
+            return Delta(text)
+        if event == "message_start":
+            message = orjson.loads(data)["message"]
+            self._model, self.usage, self.begun = message["model"], _usage(message["usage"], Usage()), True
+        elif event == "message_delta":
+            told = orjson.loads(data)
+            self._stop = told["delta"].get("stop_reason")
+            self.usage = _usage(told["usage"], self.usage)
+        elif event == "message_stop":
+            self._over = True
+        elif event == "error":
+            raise failure.in_a_stream(orjson.loads(data))
+        return None
+
+    def whole(self) -> Reply:
+        """The reply, if its stream came to its end."""
+        if self._stop is None or not self._over:
+            raise Broken(Kind.NETWORK, "the stream ended in the middle of the reply")
+        return Reply(self.text, self._stop, self.usage, self._model)
+
+
+def _usage(told: dict[str, int | None], before: Usage) -> Usage:
+    """What the API counts; a later event repeats only some of it."""
+    return Usage(
+        _first(told.get("input_tokens"), before.input),
+        _first(told.get("output_tokens"), before.output),
+        _first(told.get("cache_read_input_tokens"), before.cache_read),
+        _first(told.get("cache_creation_input_tokens"), before.cache_write),
+    )
+
+
+def _first(told: int | None, before: int) -> int:
+    return before if told is None else told
+
+
+def _said(said: Said) -> dict[str, object]:
+    return {"role": said.role.value, "content": [_text(said)]}
+
+
+def _text(part: Block | Said) -> dict[str, object]:
+    plain: dict[str, object] = {"type": "text", "text": part.text}
+    return {**plain, "cache_control": _MARK} if part.mark else plain
