@@ -1,0 +1,122 @@
+"""What a prompt is made of, as the database has it today: earlier conversations, and this one.
+
+Separate from `conversations`, which reads for people: here a page ends where a prompt has no more room, and
+long messages that are only quoted stay in the database but for their beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ccn.core import prompt
+from ccn.core.anchor import MEMORIES_LIMIT, Anchor, Recalled
+from ccn.core.ids import CharacterId, ConversationId, UserId
+from ccn.core.message import Message, Role
+from ccn.core.prompt import Scene
+from ccn.core.words import QUOTED_FROM, Memory
+from ccn.store.pool import Pool, Record
+
+_LATER = 200
+"""How far behind its message a reply may stand while others are queued."""
+_BYTES_PER_TOKEN = 5
+"""No text has more by the estimate of `core/tokens`."""
+
+
+async def recent(
+    pool: Pool,
+    character: CharacterId,
+    owner: UserId | None,
+    *,
+    besides: ConversationId | None = None,
+    limit: int = MEMORIES_LIMIT,
+) -> tuple[Recalled, ...]:
+    """The last conversations of a character with one person, oldest first.
+
+    Nobody's conversations are nobody's memories: they may be of many people.
+    """
+    rows = await pool.rows(_RECENT, character, owner, besides, min(limit, MEMORIES_LIMIT))
+    return tuple(Recalled(row["id"], row["head_seq"]) for row in reversed(rows))
+
+
+async def scene(  # noqa: PLR0917 - what a prompt is about, and how large it may be
+    pool: Pool,
+    conversation: ConversationId,
+    anchor: Anchor,
+    this: int,
+    limits: prompt.Limits,
+    collaborator: str = "",
+) -> Scene:
+    """What the anchor names, and everything up to the message `this`, as far as a prompt may have room."""
+    rows = await pool.rows(
+        _SAID,
+        conversation,
+        anchor.kept_from,
+        this,
+        2 * prompt.HISTORY_LIMIT,
+        limits.budget * _BYTES_PER_TOKEN,
+        list(prompt.quoted_places(anchor.kept_from)),
+        QUOTED_FROM,
+        _LATER,
+    )
+    said = tuple(_message(row) for row in rows)
+    return Scene(this, said, await recalled(pool, anchor.memories), collaborator)
+
+
+async def recalled(pool: Pool, places: Sequence[Recalled]) -> tuple[Memory, ...]:
+    """The words of remembered conversations, without what was redacted since."""
+    if not places:
+        return ()
+    wanted = [(place.conversation, nth, seq) for nth, place in enumerate(places) for seq in place.places()]
+    rows = await pool.rows(_RECALLED, *map(list, zip(*wanted, strict=True)), QUOTED_FROM)
+    found: dict[int, list[Record]] = {}
+    for row in rows:
+        found.setdefault(row["nth"], []).append(row)
+    return tuple(
+        Memory(f"{rows[0]['begun_at']:%Y-%m-%d}", rows[0]["title"], tuple(map(_message, rows)))
+        for rows in found.values()
+    )
+
+
+def _message(row: Record) -> Message:
+    return Message(
+        row["conversation_id"],
+        row["seq"],
+        Role(row["role"]),
+        row["content"],
+        row["created_at"],
+        row["turn_id"],
+    )
+
+
+_RECENT = """
+    SELECT id, head_seq FROM conversations
+    WHERE character_id = $1 AND owner_id = $2 AND head_seq > 0 AND id IS DISTINCT FROM $3
+    ORDER BY created_at DESC, id DESC LIMIT $4
+"""
+_SAID = """
+    SELECT conversation_id, seq, role, content, created_at, turn_id
+    FROM (
+        SELECT *, sum(octet_length(content)) OVER (ORDER BY seq DESC) AS so_far
+        FROM (
+            SELECT conversation_id, seq, role, content, created_at, turn_id FROM messages
+            WHERE conversation_id = $1 AND seq >= $2 AND seq <= $3::bigint + $8::bigint
+            ORDER BY seq DESC LIMIT $4
+        ) AS young
+    ) AS counted
+    WHERE so_far <= $5::bigint OR so_far IS NULL OR seq >= $3::bigint
+    UNION ALL
+    SELECT conversation_id, seq, role, left(content, $7), created_at, turn_id FROM messages
+    WHERE conversation_id = $1 AND seq = ANY ($6::bigint[])
+"""
+_RECALLED = """
+    SELECT w.nth, c.begun_at, c.title, m.*
+    FROM unnest($1::uuid[], $2::int[], $3::bigint[]) AS w (conversation_id, nth, seq)
+        CROSS JOIN LATERAL (
+            SELECT created_at AS begun_at, title FROM conversations WHERE id = w.conversation_id LIMIT 1
+        ) AS c
+        CROSS JOIN LATERAL (
+            SELECT conversation_id, seq, role, left(content, $4) AS content, created_at, turn_id
+            FROM messages WHERE conversation_id = w.conversation_id AND seq = w.seq LIMIT 1
+        ) AS m
+    ORDER BY w.nth, m.seq
+"""  # LIMIT 1 keeps the planner at one look-up each, however few rows it thinks there are

@@ -1,0 +1,180 @@
+"""A new conversation remembers the earlier ones with the same person, and nothing that was taken out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ccn.core import plate, prompt
+from ccn.core.anchor import Anchor, Measured, Recalled
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.message import Role
+from ccn.store import characters, conversations, memories
+from ccn.store.anchors import Keep
+from ccn.store.conversations import Append
+from ccn.store.retention import Redact
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from tests.store.conftest import Store
+
+ADA = CharacterId("ada")
+PLATE = plate.read("# Ada\nKeeps her word.")
+LIMITS = prompt.Limits("model-1")
+SECRET = "qwxrtz"
+
+
+async def _exchange(store: Store, here: ConversationId, *words: str) -> None:
+    for nth, each in enumerate(words):
+        role = Role.ASSISTANT if nth % 2 else Role.USER
+        await store.writer.submit(Append(here, role, each))
+
+
+async def test_the_last_twenty_with_this_person_are_remembered_oldest_first(shared: Store) -> None:
+    me, somebody = await shared.user(), await shared.user()
+    made = list[ConversationId]()
+    for nth in range(25):
+        shared.clock.forward(minutes=1)
+        made.append(await shared.conversation(me, f"talk {nth}"))
+        await _exchange(shared, made[-1], f"question {nth}", f"answer {nth}")
+        await _exchange(shared, await shared.conversation(somebody), "not mine")
+        await shared.conversation(me, "never said a word")
+    found = await memories.recent(shared.pool, ADA, me, besides=made[-1])
+    assert found == tuple(Recalled(each, 2) for each in made[4:24])
+
+
+async def test_neither_another_characters_nor_nobodys_conversations_are_remembered(shared: Store) -> None:
+    me, bob = await shared.user(), CharacterId("bob")
+    await characters.import_plate(shared.pool, shared.writer, bob, "Bob", "# Bob\nElse.", "test")
+    with_bob = await shared.writer.submit(conversations.Begin(shared.new_id(), bob, me))
+    await _exchange(shared, with_bob.id, "to bob")
+    await _exchange(shared, await shared.conversation(None), "by nobody")
+    assert await memories.recent(shared.pool, ADA, me) == ()
+    assert await memories.recent(shared.pool, ADA, None) == ()
+
+
+async def test_a_memory_is_how_a_conversation_began_and_ended_when_it_was_remembered(shared: Store) -> None:
+    me = await shared.user()
+    here = await shared.conversation(me, "Numbers")
+    await _exchange(shared, here, *map(str, range(1, 9)))
+    [place] = await memories.recent(shared.pool, ADA, me)
+    await _exchange(shared, here, "nine", "ten")
+    [memory] = await memories.recalled(shared.pool, [place])
+    assert [each.content for each in memory.said] == ["1", "2", "7", "8"]
+    assert (memory.title, memory.date) == ("Numbers", f"{shared.clock.now:%Y-%m-%d}")
+
+
+async def test_a_long_message_travels_as_its_beginning_only(shared: Store) -> None:
+    me = await shared.user()
+    await _exchange(shared, await shared.conversation(me), "x" * 900_000)
+    [memory] = await memories.recalled(shared.pool, await memories.recent(shared.pool, ADA, me))
+    assert len(memory.said[0].content or "") < 1_000
+
+
+async def test_a_scene_holds_what_is_quoted_and_all_from_where_the_history_begins(shared: Store) -> None:
+    here = await shared.conversation()
+    await _exchange(shared, here, *map(str, range(1, 101)))
+    anchor = Anchor(1, kept_from=61)
+    scene = await memories.scene(shared.pool, here, anchor, 99, LIMITS)
+    places = {each.seq for each in scene.said}
+    assert places == {*prompt.quoted_places(61), *range(61, 101)}
+    call = prompt.build(PLATE, anchor, scene, LIMITS)
+    assert call.messages[-1].text == "99"
+
+
+async def test_no_more_is_read_than_a_prompt_may_hold(shared: Store) -> None:
+    here = await shared.conversation()
+    await _exchange(shared, here, *(f"{nth} " + "words " * 2_000 for nth in range(1, 42)))
+    limits = prompt.Limits("model-1", budget=20_000)
+    scene = await memories.scene(shared.pool, here, Anchor(1), 41, limits)
+    assert sum(len(each.content or "") for each in scene.said) <= 20_000 * 5
+    settled = prompt.settled(PLATE, Anchor(1), scene, Measured(), limits)
+    assert settled.kept_from > 1
+    again = await memories.scene(shared.pool, here, settled, 41, limits)
+    assert prompt.build(PLATE, settled, again, limits).messages[-1].text.startswith("41 ")
+
+
+async def test_another_node_builds_the_same_bytes(shared: Store) -> None:
+    me = await shared.user()
+    await _exchange(shared, await shared.conversation(me, "Before"), "then", "indeed")
+    here = await shared.conversation(me)
+    await _exchange(shared, here, "one", "two", "three")
+    anchor = Anchor(1, memories=await memories.recent(shared.pool, ADA, me, besides=here))
+    calls = [
+        prompt.build(
+            PLATE, anchor, await memories.scene(shared.pool, here, anchor, 3, LIMITS, "Bo"), LIMITS
+        )
+        for _ in range(2)
+    ]
+    assert calls[0] == calls[1]
+    assert "then" in prompt.show(calls[0])
+
+
+async def test_redacted_words_are_in_no_anchor_and_in_no_prompt_any_more(store: Store) -> None:
+    me = await store.user()
+    before = await store.conversation(me, f"The {SECRET}")
+    await _exchange(store, before, f"My {SECRET}.", "Nice.", "And you?", f"Your {SECRET}.")
+    here = await store.conversation(me)
+    await _exchange(store, here, f"Still the {SECRET}.", "Yes.", "Good.")
+    places = await memories.recent(store.pool, ADA, me, besides=here)
+    anchor = await store.writer.submit(Keep(here, Anchor(1, memories=places)))
+    scene = await memories.scene(store.pool, here, anchor, 3, LIMITS)
+    assert prompt.show(prompt.build(PLATE, anchor, scene, LIMITS)).count(SECRET) == 4
+    rows = await store.pool.rows("SELECT a::text FROM prompt_anchors a")
+    assert SECRET not in json.dumps([row["a"] for row in rows])
+    await store.writer.submit(Redact(before, 1, 4, "admin", "asked"))
+    await store.writer.submit(Redact(here, 1, 1, "admin", "asked"))
+    scene = await memories.scene(store.pool, here, anchor, 3, LIMITS)
+    shown = prompt.show(prompt.build(PLATE, anchor, scene, LIMITS))
+    assert SECRET not in shown
+    assert "(This message was removed.)" in shown
+
+
+async def _nodes(pool: Any, sql: str, *values: object) -> list[dict[str, Any]]:
+    rows = await pool.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *values)
+    found, todo = list[dict[str, Any]](), [json.loads(rows[0][0])[0]["Plan"]]
+    while todo:
+        found.append(todo.pop())
+        todo += found[-1].get("Plans", [])
+    return found
+
+
+async def test_a_large_corpus_is_read_through_indexes_alone(
+    shared: Store, direct: asyncpg.Connection[asyncpg.Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner = await shared.user()
+    await direct.execute("SET LOCAL session_replication_role = replica")
+    await direct.execute(
+        "INSERT INTO conversations (id, character_id, owner_id, created_at, changed_at, head_seq)"
+        " SELECT gen_random_uuid(), 'ada', CASE WHEN n % 40 = 0 THEN $1::uuid ELSE gen_random_uuid() END,"
+        " now() - n * interval '1 min', now(), 20 FROM generate_series(1, 2000) n",
+        owner,
+    )
+    await direct.execute(
+        "INSERT INTO messages"
+        " (conversation_id, seq, role, content, salt, created_at, leaf_node, leaf_number)"
+        " SELECT c.id, s, CASE WHEN s % 2 = 1 THEN 'user' ELSE 'assistant' END, 'some words',"
+        " sha256('x'), now(), 'bulk', row_number() OVER () FROM conversations c, generate_series(1, 20) s"
+        " WHERE c.head_seq = 20"
+    )
+    await direct.execute("ANALYZE conversations; ANALYZE messages")
+    plan = await _nodes(direct, memories._RECENT, ADA, owner, None, 20)
+    assert [node["Index Name"] for node in plan if "Scan" in node["Node Type"]] == ["conversations_memory"]
+    rows = await direct.fetch(memories._RECENT, ADA, owner, None, 20)
+    wanted = [(row["id"], nth, seq) for nth, row in enumerate(rows) for seq in (1, 2, 19, 20)]
+    columns = [*map(list, zip(*wanted, strict=True)), 800]
+    plan = await _nodes(direct, memories._RECALLED, *columns)
+    assert not [node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"]
+    took = list[float]()
+    for _ in range(50):
+        began = time.perf_counter()
+        await direct.fetch(memories._RECENT, ADA, owner, None, 20)
+        await direct.fetch(memories._RECALLED, *columns)
+        took.append(time.perf_counter() - began)
+    with capsys.disabled():
+        sys.stdout.write(f"\n20 memories among 40 000 messages: {sorted(took)[25] * 1e3:.2f} ms p50\n")
