@@ -36,6 +36,8 @@ class Score(Write[State]):
     vector: Vector
     scorer: str
     instance: InstanceId | None = None
+    scores: Vector | None = None
+    """What the message alone scored, where `vector` is the state it led to."""
 
     def prepare(self, batch: Batch) -> State:
         """Scored once per message and moment."""
@@ -50,7 +52,8 @@ class Score(Write[State]):
                 "vector": self.vector.millionths,
             },
         )
-        what = (self.instance, _literal(self.vector), self.scorer)
+        scores = None if self.scores is None else _literal(self.scores)
+        what = (self.instance, _literal(self.vector), self.scorer, scores)
         batch.add(_SCORE, self.conversation, batch.now, self.seq, *what, batch.node, leaf.number)
         return State(self.conversation, batch.now, self.seq, self.vector)
 
@@ -74,6 +77,11 @@ async def latest(pool: Pool, conversation: ConversationId) -> State | None:
     return _state(await pool.row(_LATEST, conversation))
 
 
+async def of_character(pool: Pool, character: CharacterId) -> State | None:
+    """The newest state among a character's latest conversations: what a new one begins with."""
+    return _state(await pool.row(_OF_CHARACTER, character))
+
+
 async def at(pool: Pool, conversation: ConversationId, moment: datetime) -> State | None:
     """The character's state at a moment: the last one not later."""
     return _state(await pool.row(_AT, conversation, moment))
@@ -83,6 +91,20 @@ async def window(pool: Pool, conversation: ConversationId, *, last: int) -> list
     """The last so many states, oldest first."""
     rows = await pool.rows(_WINDOW, conversation, min(last, WINDOW_LIMIT))
     return [_some_state(row) for row in reversed(rows)]
+
+
+async def scored(pool: Pool, conversation: ConversationId, scorer: str, *, last: int) -> list[Vector]:
+    """What the last messages scored one by one, oldest first, as far as this scorer judged them."""
+    rows = await pool.rows(_SCORED, conversation, scorer, min(last, WINDOW_LIMIT))
+    return [_vector(row["scores"]) for row in reversed(rows)]
+
+
+async def scored_by(
+    pool: Pool, character: CharacterId, scorer: str, model: str, *, last: int
+) -> list[Vector]:
+    """What the newest messages of a character's healthy instances scored, over all its conversations."""
+    rows = await pool.rows(_SCORED_BY, character, scorer, model, min(last, WINDOW_LIMIT))
+    return [_vector(row["scores"]) for row in reversed(rows)]
 
 
 async def relational(
@@ -130,11 +152,12 @@ def _vector(stored: Sequence[float | None]) -> Vector:
 
 _SCORE = """
     INSERT INTO character_evolution
-        (conversation_id, ts, seq, instance_id, vector, scorer, leaf_node, leaf_number)
-    SELECT conversation_id, ts, seq, instance_id, vector::real[], scorer, leaf_node, leaf_number
+        (conversation_id, ts, seq, instance_id, vector, scorer, scores, leaf_node, leaf_number)
+    SELECT conversation_id, ts, seq, instance_id, vector::real[], scorer, scores::real[], leaf_node,
+           leaf_number
     FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[],
-                $8::bigint[])
-        AS new (conversation_id, ts, seq, instance_id, vector, scorer, leaf_node, leaf_number)
+                $8::text[], $9::bigint[])
+        AS new (conversation_id, ts, seq, instance_id, vector, scorer, scores, leaf_node, leaf_number)
 """
 _RELATE = """
     INSERT INTO relational_evolution (conversation_id, ts, seq, vector)
@@ -146,6 +169,13 @@ _LATEST = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
     WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1
 """
+_OF_CHARACTER = """
+    SELECT e.conversation_id, e.ts, e.seq, e.vector
+    FROM (SELECT id FROM conversations WHERE character_id = $1 ORDER BY created_at DESC LIMIT 20) AS c
+        CROSS JOIN LATERAL (SELECT conversation_id, ts, seq, vector FROM character_evolution
+                            WHERE conversation_id = c.id ORDER BY ts DESC, seq DESC LIMIT 1) AS e
+    ORDER BY e.ts DESC LIMIT 1
+"""
 _AT = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
     WHERE conversation_id = $1 AND ts <= $2 ORDER BY ts DESC, seq DESC LIMIT 1
@@ -153,6 +183,22 @@ _AT = """
 _WINDOW = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
     WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT $2
+"""
+_SCORED = """
+    SELECT scores FROM character_evolution
+    WHERE conversation_id = $1 AND scorer = $2 AND scores IS NOT NULL ORDER BY ts DESC, seq DESC LIMIT $3
+"""
+_SCORED_BY = """
+    SELECT s.scores
+    FROM instance_registry i CROSS JOIN LATERAL (
+        SELECT ts, scores FROM character_evolution e
+        WHERE e.conversation_id = i.conversation_id AND e.instance_id = i.id AND e.scorer = $2
+              AND e.scores IS NOT NULL
+        ORDER BY ts DESC, seq DESC LIMIT $4
+    ) s
+    WHERE i.character_id = $1 AND i.model = $3 AND i.status NOT IN ('restoring', 'quarantined', 'failed')
+          AND NOT EXISTS (SELECT FROM restorations r WHERE r.instance_id = i.id AND r.step <> 'cleared')
+    ORDER BY s.ts DESC LIMIT $4
 """
 _RELATIONAL = """
     SELECT conversation_id, ts, seq, vector FROM relational_evolution

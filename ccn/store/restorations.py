@@ -1,0 +1,67 @@
+"""What was done about instances that seemed out of character, with the figures that led to each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn.core.ids import CharacterId, InstanceId
+from ccn.store.pool import Pool
+
+NOTE, CLEARED, RELEASED = "note", "cleared", "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """One step. `distance` and `threshold` are the alarm's for a note, and the confirmation's after it."""
+
+    instance: InstanceId
+    at: datetime
+    step: str
+    reason: str
+    by: str
+    distance: float | None = None
+    threshold: float | None = None
+
+
+async def keep(pool: Pool, step: Restoration) -> None:
+    """Keep a step after all earlier ones of its instance."""
+    await pool.rows(
+        _KEEP, step.instance, step.at, step.step, step.reason, step.by, step.distance, step.threshold
+    )
+
+
+async def of_instance(pool: Pool, instance: InstanceId) -> list[Restoration]:
+    """Everything done about an instance, in order."""
+    return [
+        Restoration(
+            row["instance_id"],
+            row["at"],
+            row["step"],
+            row["reason"],
+            row["by"],
+            row["distance"],
+            row["threshold"],
+        )
+        for row in await pool.rows(_OF_INSTANCE, instance)
+    ]
+
+
+async def touched(pool: Pool, character: CharacterId, since: datetime) -> int:
+    """How many instances of a character something was done to since a moment: notes do not count."""
+    return int(await pool.value(_TOUCHED, character, since))
+
+
+_KEEP = """
+    INSERT INTO restorations (instance_id, number, at, step, reason, by, distance, threshold)
+    SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 FROM restorations WHERE instance_id = $1
+"""
+_OF_INSTANCE = """
+    SELECT instance_id, at, step, reason, by, distance, threshold FROM restorations
+    WHERE instance_id = $1 ORDER BY number
+"""
+_TOUCHED = """
+    SELECT count(DISTINCT i.conversation_id)
+    FROM restorations r JOIN instance_registry i ON i.id = r.instance_id
+    WHERE i.character_id = $1 AND r.at >= $2 AND r.step IN ('re-anchor', 're-initialise', 'quarantine')
+"""
