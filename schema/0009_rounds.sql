@@ -47,11 +47,23 @@ CREATE TABLE block_results (
     PRIMARY KEY (height, character_id)
 );
 
+-- Two signed statements of one node that no honest node makes, found by another one.
+CREATE TABLE evidence (
+    node_id  text   NOT NULL,
+    kind     text   NOT NULL CHECK (kind IN ('proposal', 'vote', 'cosigned')),
+    height   bigint NOT NULL,
+    term     bigint NOT NULL,
+    body     bytea  NOT NULL,
+    found_by text   NOT NULL,
+    found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (node_id, kind, height, term)
+);
+
 DO $$
 DECLARE kept text;
 BEGIN
     FOREACH kept IN ARRAY ARRAY['cluster_origin', 'block_rules', 'block_trees', 'block_reports', 'block_rosters',
-                                'block_results'] LOOP
+                                'block_results', 'evidence'] LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE OR DELETE OR TRUNCATE ON %I
                         FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change()', kept || '_stay', kept);
     END LOOP;

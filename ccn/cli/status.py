@@ -52,6 +52,9 @@ def _print(told: dict[str, Any]) -> None:
     facts.add_row("database", told["database_mode"])
     if told["stopped"]:
         facts.add_row("[red]stopped[/]", f"{told['node']} signs nothing any more: {told['stopped']}")
+    for found in told.get("evidence", ()):
+        twice = {"proposal": "proposed", "vote": "voted for", "cosigned": "cosigned"}[found["kind"]]
+        facts.add_row("[red]liar[/]", f"{found['node']} {twice} two blocks of height {found['height']}")
     console.print(facts)
 
 

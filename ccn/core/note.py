@@ -122,7 +122,7 @@ def cosign(text: str, key: Key, at_s: int, sign: Sign) -> Signature:
     """Sign a text and the second in which it was seen (c2sp.org/tlog-cosignature)."""
     if key.kind is not Kind.COSIGNATURE or not 0 <= at_s < _TIME_LIMIT:
         raise errors.InputInvalid(f"{key.name} cannot cosign at {at_s}")
-    return Signature(key.name, key.id, at_s.to_bytes(_TIME_BYTES, "big") + sign(_timed(text, at_s)))
+    return Signature(key.name, key.id, at_s.to_bytes(_TIME_BYTES, "big") + sign(timed(text, at_s)))
 
 
 def parse(data: bytes) -> Note:
@@ -161,13 +161,14 @@ def _verified(text: str, signature: Signature, key: Key, check: Check) -> int | 
     at_s, message, data = None, text.encode(), signature.data
     if key.kind is Kind.COSIGNATURE:
         at_s, data = int.from_bytes(data[:_TIME_BYTES], "big"), data[_TIME_BYTES:]
-        message = _timed(text, at_s)
+        message = timed(text, at_s)
     if len(data) != _ED25519_BYTES or (at_s or 0) >= _TIME_LIMIT or not check(key.public, message, data):
         raise errors.SignatureInvalid(f"{key.name} did not sign this note")
     return at_s
 
 
-def _timed(text: str, at_s: int) -> bytes:
+def timed(text: str, at_s: int) -> bytes:
+    """What a cosignature signs: the text, and the second in which it was seen."""
     return f"cosignature/v1\ntime {at_s}\n{text}".encode()
 
 

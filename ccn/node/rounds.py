@@ -124,6 +124,7 @@ async def _vote(
     log.debug("block proposed", height=header.height, term=header.term, block=header.hash().hex())
     asked = await leading.peers.votes(proposed, within_s)
     votes, against = _answers(asked)
+    await leading.voting.hearing.hear(votes, tip.rules)
     log.debug("votes counted", height=header.height, term=header.term, votes=len(votes))
     match ballot.tally(header, votes, tip.rules, identity.check):
         case Short(needed, found):

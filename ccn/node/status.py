@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ccn.core.ids import NodeId
 from ccn.node.membership import Membership
-from ccn.store import ledger, rounds, terms
+from ccn.store import evidence, ledger, rounds, terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,17 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A node that signed two things of one height (and term) that no honest node signs."""
+
+    node: NodeId
+    kind: str
+    height: int
+    found_by: NodeId
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One node's view of its cluster."""
 
@@ -45,6 +56,7 @@ class Status:
     database_mode: str
     stopped: str
     """Why this node signs nothing any more; empty while it does."""
+    evidence: tuple[Contradiction, ...] = ()
 
 
 async def tell(membership: Membership) -> Status:
@@ -69,6 +81,10 @@ async def tell(membership: Membership) -> Status:
         unsealed=await ledger.waiting(pool),
         database_mode=str(await pool.value("SELECT ccn_database_mode()")),
         stopped=voting.stopped.detail if voting and voting.stopped else "",
+        evidence=tuple(
+            Contradiction(each.node, each.kind, each.height, each.found_by, each.at)
+            for each in await evidence.newest(pool)
+        ),
     )
 
 

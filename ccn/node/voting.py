@@ -15,17 +15,19 @@ from typing import Protocol
 import structlog
 
 from ccn import errors
-from ccn.core import ballot, checkpoint, note, readback, signed, signer
+from ccn.core import ballot, checkpoint, evidence, merkle, note, readback, signed, signer
 from ccn.core.ballot import Proposal, Vote, Voter
 from ccn.core.block import Tip
 from ccn.core.header import Header
 from ccn.core.ids import NodeId
+from ccn.core.readback import Shown
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import LEAF_LIMIT, Report
 from ccn.core.roster import Roster
 from ccn.core.rules import Rules
 from ccn.core.signed import Check, Sign, Signed
 from ccn.core.signer import SignerState
+from ccn.node.hearing import Hearing
 from ccn.peers.exchange import Ask
 from ccn.store import ledger, rounds, terms
 from ccn.store.pool import Pool
@@ -75,11 +77,16 @@ class Voting:
         """This node's line under the checkpoint of its tip, once it has cosigned one since it started."""
         self.stopped: Refusal | None = None
         """Why this node signs nothing any more: what it is shown contradicts what it has signed."""
+        self.hearing = Hearing(identity.node, identity.check, pool)
+        """What others sign, compared as it is heard."""
         self._identity, self._pool, self._disk = identity, pool, disk
         self._rosters, self._vouches, self._now_us = rosters, vouches, now_us
         self._report: Signed[Report] | None = None
         self._proposed: Signed[Proposal] | None = None
         self._asked_disk = False
+        self._below: Tip | None = None
+        self._placed: tuple[Header, merkle.Tree] | None = None
+        self._lines = frozenset[note.Signature]()
         self._own: dict[int, bytes] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -140,6 +147,7 @@ class Voting:
             term = await terms.current(self._pool)
             if term.leader is None:
                 return Refusal(Reason.LEADER, "the database shows no leader")
+            await self.hearing.hear([proposed], self.tip.rules)
             state = self._disk.state
             voter = Voter(self._identity.node, self.tip, term.number, term.leader, self._report, state)
             answer = ballot.judge(proposed, voter, self._now_us(), self._identity.check)
@@ -173,7 +181,8 @@ class Voting:
                     self._stop(refusal)
                     return
             log.debug("block confirmed", height=confirmed.height, block=confirmed.hash.hex())
-            self._stand_on(confirmed)
+            await self.hearing.hear(shown.votes, self.tip.rules)
+            self._stand_on(confirmed, shown)
             at_s, head = self._now_us() // 1_000_000, confirmed.checkpoint()
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
             await ledger.cosign(self._pool, confirmed, line)
@@ -213,13 +222,30 @@ class Voting:
 
     async def _still_there(self) -> None:
         """The block this node stands on must be the one the database shows at that height."""
-        shown = await rounds.tip(self._pool, self.tip.height)
+        shown = await rounds.standing(self._pool, self.tip.height)
         if shown is None:
             self._stop(Refusal(Reason.BACK, f"the database no longer shows block {self.tip.height}"))
-        elif shown.hash != self.tip.hash:
+        elif shown[0] != self.tip.hash:
             self._stop(Refusal(Reason.SIDEWAYS, f"the database shows another block {self.tip.height}"))
+            await self._find_out(shown[1])
+        elif self._placed is not None and not self._lines.issuperset(shown[1]):
+            self._lines = frozenset(shown[1])
+            await self._hear(shown[1], *self._placed)
 
-    def _stand_on(self, confirmed: Tip) -> None:
+    async def _find_out(self, lines: Sequence[note.Signature]) -> None:
+        """Another block where this node's tip was: who voted for it or cosigned it, and both blocks?"""
+        other, below = await rounds.shown(self._pool, self.tip.height), self._below
+        if other is not None and below is not None and other.header.previous == below.hash:
+            await self.hearing.hear(other.votes, below.rules)
+            await self._hear(lines, other.header, below.tree.extend(other.leaves))
+
+    async def _hear(self, lines: Sequence[note.Signature], header: Header, tree: merkle.Tree) -> None:
+        said = [evidence.cosigned(line, self.tip.origin, header, tree) for line in lines]
+        await self.hearing.hear(said, self.tip.rules)
+
+    def _stand_on(self, confirmed: Tip, shown: Shown) -> None:
+        self._below, self._lines = self.tip, frozenset()
+        self._placed = shown.header, self.tip.tree.extend(shown.leaves)
         if self.wanted == self.tip.rules:
             self.wanted = confirmed.rules
         self.tip, self._report = confirmed, None

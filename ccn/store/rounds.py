@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
-from ccn.core import block, header, merkle, rules
+from ccn.core import block, header, merkle, note, rules
 from ccn.core.ballot import Certificate, Draft, Vote
 from ccn.core.block import Tip
 from ccn.core.character import UNIT
@@ -123,6 +123,18 @@ async def tip(pool: Pool, at: int | None = None) -> Tip | None:
         tuple((NodeId(end["node_id"]), end["last"]) for end in ends),
         in_force,
     )
+
+
+async def standing(pool: Pool, block_height: int) -> tuple[bytes, list[note.Signature]] | None:
+    """The hash that the database shows at a height, and the cosignatures below its checkpoint."""
+    row = await pool.row(_STANDING, block_height)
+    if row is None:
+        return None
+    try:
+        below = note.parse((row["note"] or b"") + b"\n" + b"".join(row["lines"])).signatures
+    except errors.InputInvalid:
+        below = ()  # nobody cosigned it yet, or what is there is no note
+    return row["hash"], list(below)
 
 
 async def shown(pool: Pool, block_height: int) -> Shown | None:
@@ -298,6 +310,12 @@ _TIP = f"""
     CROSS JOIN LATERAL ({_RULES_AFTER}) r
     LEFT JOIN block_trees t ON t.height = b.height
 """  # noqa: S608 - two constants joined
+_STANDING = """
+    SELECT b.hash, c.note, ARRAY(
+        SELECT line FROM cosignatures WHERE tree_size = b.tree_size ORDER BY signer
+    ) AS lines
+    FROM verification_chain b LEFT JOIN checkpoints c USING (tree_size) WHERE b.height = $1
+"""
 _SEALED = """
     SELECT node_id, max(last) AS last FROM block_leaves WHERE height <= $1 GROUP BY node_id ORDER BY node_id
 """

@@ -1,18 +1,20 @@
-"""Evidence against a node that signed two blocks for one height and term, and against nobody else."""
+"""Evidence against a node that signed two blocks of one height, and against nobody else."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ccn.core import ballot, evidence
+from ccn.core import ballot, block, checkpoint, evidence
 from ccn.core.ballot import Certificate, Vote
+from ccn.core.evidence import Cosigned
 from ccn.core.quorum import Faults
-from ccn.core.signed import Check
+from ccn.core.signed import Check, Signed
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Cluster
+    from tests.core.conftest import Cluster, Pairs
 
 Clusters = Callable[..., "Cluster"]
 
@@ -76,3 +78,46 @@ def test_a_liar_among_three_is_not_outvoted_but_convicted(cluster: Clusters, che
     for header, cast in zip((first, second), votes, strict=True):
         assert isinstance(ballot.tally(header, cast, three.rules, check), Certificate)
     assert evidence.contradiction(votes[0][0], votes[1][0], three.rules, check) is not None
+
+
+def cosigned(four: Cluster, pair: Pairs, leaves: int, at_s: int = 1) -> Signed[Cosigned]:
+    """What the leader says when it cosigns the next block, with so many leaves of each node."""
+    made = four.draft([four.report(node, leaves=leaves) for node in four.nodes]).block
+    tree = four.tip.tree.extend(made.leaves)
+    after = block.follow(four.tip, made.header, tree, made.next_rules)
+    key = pair(four.leader)
+    line = checkpoint.cosign(after.checkpoint(), four.leader, key.public, at_s, key.sign)
+    return evidence.cosigned(line, four.tip.origin, made.header, tree)
+
+
+def test_two_cosigned_blocks_of_one_height_convict_whatever_their_size(
+    cluster: Clusters, pair: Pairs, check: Check
+) -> None:
+    four = cluster(4)
+    one, longer = (cosigned(four, pair, leaves) for leaves in (2, 3))
+    four.now_us, four.term = four.now_us + 1, four.term + 1
+    later = cosigned(four, pair, 2)
+    for other in (longer, later):
+        found = evidence.contradiction(one, other, four.rules, check)
+        assert found == evidence.Evidence(four.leader, 1, 0, one, other)
+    body = json.loads(found.body()) if found else {}
+    assert bytes.fromhex(body["first_message"]) == one.statement.message()
+    assert body["second_tree"] == later.statement.tree.to_bytes().hex()
+    assert (body["kind"], body["node"], body["height"]) == ("cosigned", four.leader, 1)
+
+
+def test_nobody_is_convicted_by_a_cosignature_that_does_not_belong_to_its_block(
+    cluster: Clusters, pair: Pairs, check: Check
+) -> None:
+    four = cluster(4)
+    one, other = (cosigned(four, pair, leaves) for leaves in (2, 3))
+    said = other.statement
+    for forged in (
+        cosigned(four, pair, 2, at_s=9),
+        replace(one, statement=replace(one.statement, header=said.header)),
+        replace(one, statement=said),
+        replace(other, statement=replace(said, tree=one.statement.tree)),
+        replace(other, statement=replace(said, origin="not a name")),
+        replace(other, statement=replace(said, at_s=2)),
+    ):
+        assert evidence.contradiction(one, forged, four.rules, check) is None

@@ -65,6 +65,16 @@ class Round(_Model):
     at: datetime
 
 
+class Contradiction(_Model):
+    """A node that signed two things of which no honest node signs both."""
+
+    node: str
+    kind: str = Field(description="What it did twice: proposal, vote or cosigned.")
+    height: int
+    found_by: str
+    at: datetime
+
+
 class Status(_Model):
     """The cluster as one node sees it."""
 
@@ -78,6 +88,7 @@ class Status(_Model):
     unsealed: int = Field(description="Leaves that wait for a block.")
     database_mode: str = Field(description="plain, apache or tsl.")
     stopped: str = Field(description="Why the node that answers signs nothing any more; empty if it does.")
+    evidence: tuple[Contradiction, ...] = Field(default=(), description="Who was found to lie, newest first.")
 
 
 class Fault(_Model):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ccn.core import evidence
 from ccn.core.ballot import Proposal, Vote
+from ccn.core.evidence import Cosigned
 from ccn.core.ids import NodeId
 from ccn.core.signed import Signed
 from tests.cluster.simulation.invariants import Invariant
@@ -16,7 +17,7 @@ from tests.cluster.simulation.invariants import Invariant
 if TYPE_CHECKING:
     from tests.cluster.simulation.world import World
 
-S = TypeVar("S", Proposal, Vote)
+S = TypeVar("S", Proposal, Vote, Cosigned)
 
 
 def conclude(world: World) -> set[NodeId]:
@@ -52,21 +53,24 @@ def _excuse(world: World, *, seen: bool) -> None:
 
 
 def _convicted(world: World) -> set[NodeId]:
-    """Compare all proposals that honest nodes heard, and all votes that the database has."""
+    """Compare all proposals that honest nodes heard, all votes that the database has, all cosignatures."""
     votes: dict[tuple[NodeId, int, int, bytes], Signed[Vote]] = {}
     for sealed in world.database.offered:
         for vote in sealed.votes:
             said = vote.statement
             votes[said.node, said.height, said.term, said.block] = vote
     proposals = {block: heard for node in world.honest for block, heard in node.proposals.items()}
-    return _contradicting(world, votes.values()) | _contradicting(world, proposals.values())
+    return (
+        _contradicting(world, votes.values())
+        | _contradicting(world, proposals.values())
+        | _contradicting(world, world.cosigned.values())
+    )
 
 
 def _contradicting(world: World, said: Iterable[Signed[S]]) -> set[NodeId]:
     beside = defaultdict[tuple[NodeId, int, int], list[Signed[S]]](list)
     for one in said:
-        place = one.statement.header if isinstance(one.statement, Proposal) else one.statement
-        beside[one.statement.node, place.height, place.term].append(one)
+        beside[evidence.named(one.statement)[:3]].append(one)
     pairs = (pair for together in beside.values() for pair in itertools.combinations(together, 2))
     found = (evidence.contradiction(one, other, world.everyone, world.check) for one, other in pairs)
     return {proof.node for proof in found if proof is not None}

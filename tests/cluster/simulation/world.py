@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ccn.core import block, checkpoint
+from ccn.core import block, checkpoint, evidence
 from ccn.core.block import Tip
+from ccn.core.evidence import Cosigned
 from ccn.core.ids import NodeId
 from ccn.core.intake import Refused
 from ccn.core.readback import Shown
 from ccn.core.refusal import Reason
 from ccn.core.rules import Parameters, Rules
 from ccn.core.rules import Validator as Listed
+from ccn.core.signed import Signed
 from tests.cluster.simulation import detection, scenario
 from tests.cluster.simulation.conduct import Conduct
 from tests.cluster.simulation.etcd import Etcd
@@ -63,6 +65,7 @@ class World:
         self.witness = Witness(self.genesis, self.check)
         self.network, self.etcd = Network(self.loop), Etcd(self.loop)
         self.database = LyingDatabase(conduct, self.witness, self.loop.random, self.misled)
+        self.cosigned = dict[tuple[str, bytes], Signed[Cosigned]]()
         self.acknowledged: dict[tuple[NodeId, int], bytes] = {}
         self.serving = True
         self.refusals = set[Reason]()
@@ -125,6 +128,11 @@ class World:
             for name, pair in ((name, self.keys.pair(name)) for name in (node.name, *sorted(self.liars)))
         ]
         self.witness.stood_for(shown.header, head, lines, before.rules)
+        for line in lines:
+            if (line.name, after.hash) not in self.cosigned:
+                tree = before.tree.extend(shown.leaves)
+                said = evidence.cosigned(line, before.origin, shown.header, tree)
+                self.cosigned[line.name, after.hash] = said
 
     def left_out(self, refused: Refused) -> None:
         """An honest leader did not take some of the reports it was given."""
