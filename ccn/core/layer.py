@@ -16,8 +16,9 @@ _BETWEEN = (
     r"[\s/／⁄∕\\\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]*"
 )
+_BEGINS = "<＜﹤"
 _OPENS = re.compile(
-    rf"[<＜﹤](?={_BETWEEN}[cｃ]{_BETWEEN}[cｃ]{_BETWEEN}[nｎ]{_BETWEEN}[:：﹕︓ː∶])", re.IGNORECASE
+    rf"[{_BEGINS}](?={_BETWEEN}[cｃ]{_BETWEEN}[cｃ]{_BETWEEN}[nｎ]{_BETWEEN}[:：﹕︓ː∶])", re.IGNORECASE
 )
 _BLANKS = re.compile(r"\s+")
 _QUOTED = "&lt;"
@@ -31,12 +32,12 @@ def wrapped(name: str, text: str, /, **attributes: object) -> str:
 
 def escaped(said: str) -> str:
     """What somebody said, unable to open or close a layer; anything else in it stays as it was."""
-    return _OPENS.sub(_QUOTED, said)
+    return _OPENS.sub(_QUOTED, said) if _suspect(said) else said
 
 
 def opens(text: str) -> bool:
     """Whether a text has a mark in it that would be escaped."""
-    return _OPENS.search(text) is not None
+    return _suspect(text) and _OPENS.search(text) is not None
 
 
 def attribute(value: object) -> str:
@@ -55,3 +56,8 @@ def shortened(said: str, at_most: int) -> str:
     """The same, not escaped yet."""
     line = _BLANKS.sub(" ", said[: 4 * at_most]).strip()
     return line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
+
+
+def _suspect(text: str) -> bool:
+    """Looked for first, because it takes a thousandth of the time."""
+    return any(begin in text for begin in _BEGINS)

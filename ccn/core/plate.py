@@ -122,7 +122,7 @@ def _parted(text: str) -> tuple[str, str, int]:
 
 def _toml(matter: str) -> Mapping[str, object]:
     try:
-        return tomllib.loads(matter)
+        return tomllib.loads(matter + "\n")  # an end in mid-line is told without its line
     except RecursionError:
         raise errors.PlateInvalid("the front matter is nested too deeply") from None
     except ValueError as refused:  # bad TOML, or a number too long to be one
