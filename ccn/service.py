@@ -106,13 +106,16 @@ async def _serve(
         grpc_port = rpc.listen(chosen.grpc)
         host, port = listening.getsockname()[:2]
         tell = partial(status.tell, membership) if membership is not None else None
+        takes_on = membership.takes_on if membership is not None else _always
         app = http_app.create(chosen.node.id, ready, tell)
         parts = {
             "http": http_server.serve(app, listening, stop, grace_s),
             "grpc": rpc.serve(stop, grace_s),
             "readiness": ready.watch(),
-            "keeping": keeping.keep(database, writer, chosen.retention, _now, stop),
-            "operating": operating.operate(database, writer, operating.handlers(database, writer), stop),
+            "keeping": keeping.keep(database, writer, chosen.retention, _now, takes_on, stop),
+            "operating": operating.operate(
+                database, writer, operating.handlers(database, writer), takes_on, stop
+            ),
         }
         if membership is not None:
             parts |= _parts_in_rounds(chosen, membership, f"http://{host}:{port}", stop, grace_s)
@@ -165,6 +168,11 @@ async def _part(name: str, work: Coroutine[None, None, None], stop: asyncio.Even
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     first = failed.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _always() -> bool:
+    """A node without a place in a cluster has nobody to leave its work to."""
+    return True
 
 
 def _now() -> datetime:

@@ -9,7 +9,7 @@ CREATE TABLE operator_requests (
     asked_by      text NOT NULL CHECK (asked_by <> '' AND length(asked_by) <= 200),
     asked_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- Who is at it, and until when it is left to them. The number tells one try from the next.
-    claimed_by    text REFERENCES leaf_sources,
+    claimed_by    text,
     claimed_until timestamptz,
     claims        integer NOT NULL DEFAULT 0,
     answered_at   timestamptz,

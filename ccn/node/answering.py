@@ -35,7 +35,10 @@ class Answering:
     async def report(self, ask: Ask) -> Signed[Report] | Refusal:
         """This node's part of the round."""
         voting = self._membership.voting
-        return _NOT_YET if voting is None else await voting.report(ask)
+        if voting is None:
+            return _NOT_YET
+        await self._membership.wish()
+        return await voting.report(ask)
 
     async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
         """This node's vote."""

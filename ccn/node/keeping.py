@@ -13,6 +13,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -36,12 +37,27 @@ MINUTE_S = 60.0
 HOUR_S = 3600.0
 
 
-async def keep(pool: Pool, writer: Writer, kept: settings.Retention, now: Now, stop: asyncio.Event) -> None:
-    """Run every errand at its time until told to stop."""
+async def keep(  # noqa: PLR0917 - what it keeps, and for how long
+    pool: Pool,
+    writer: Writer,
+    kept: settings.Retention,
+    now: Now,
+    takes_on: Callable[[], Awaitable[bool]],
+    stop: asyncio.Event,
+) -> None:
+    """Run every errand at its time until told to stop; those that write only while the node `takes_on`."""
+
+    async def writing(errand: Callable[[], Awaitable[object]]) -> None:
+        if await takes_on():
+            await errand()
+
     async with asyncio.TaskGroup() as errands:
         errands.create_task(_again(INDEX_PAUSE_S, stop, "index", lambda: index(pool)))
-        errands.create_task(_again(MINUTE_S, stop, "remember", lambda: remember(pool, writer, kept, now())))
-        errands.create_task(_again(HOUR_S, stop, "forget", lambda: forget(pool, writer, kept, now())))
+        for every_s, name, errand in (
+            (MINUTE_S, "remember", lambda: remember(pool, writer, kept, now())),
+            (HOUR_S, "forget", lambda: forget(pool, writer, kept, now())),
+        ):
+            errands.create_task(_again(every_s, stop, name, partial(writing, errand)))
 
 
 async def index(pool: Pool) -> None:

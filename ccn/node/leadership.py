@@ -8,18 +8,22 @@ in it are bound by that vote, and only a new term frees them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
 from ccn import errors
+from ccn.core.ids import NodeId
 from ccn.etcd import election
 from ccn.etcd.session import Session
-from ccn.node import rounds
+from ccn.node import rounds, wishes
 from ccn.node.rounds import Failed, Leading, Peers, Sealed
 from ccn.node.voting import Identity, Voting
-from ccn.store import requests, terms
+from ccn.node.wishes import Wish
+from ccn.store import drains, requests, terms
 from ccn.store.pool import Pool
 from ccn.store.requests import Answer, Body, Request
 from ccn.store.writer import Writer
@@ -31,7 +35,7 @@ TAKEOVER_PATIENCE_S = 1.0
 RESIGN_AFTER = 3
 """Failed rounds in a row after which another node gets its turn: the reason may be this one's own."""
 LOOK_S = 0.25
-"""How often the leader looks whether an operator wants a round now."""
+"""How often the leader looks whether an operator wants something now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Candidate:
     pool: Pool
     writer: Writer
     now_us: Callable[[], int]
+    wish: Callable[[], Awaitable[Wish | None]]
+    """Look which change of the validators is asked for, and want it too if nothing is against it."""
 
 
 async def lead(candidate: Candidate, held: Session) -> None:
@@ -60,11 +66,17 @@ async def lead(candidate: Candidate, held: Session) -> None:
 
 async def _rule(candidate: Candidate) -> None:
     clock, pool, voting = asyncio.get_running_loop().time, candidate.pool, candidate.voting
-    term, failed = await _take_over(candidate), 0
-    while True:
+    if not await entitled(pool, voting, candidate.identity.node):
+        return
+    term, failed, tries = await _take_over(candidate), 0, Counter[UUID]()
+    while await entitled(pool, voting, candidate.identity.node):
         began, asked = clock(), await requests.waiting(pool, requests.ROUND)
+        await voting.decided()
+        wish = await candidate.wish()
         outcome = await rounds.hold(_leading(candidate, term))
         await _answer(candidate, term, asked, _told(outcome))
+        if wish is not None and (told := await wishes.conclude(pool, term, wish, voting, tries)):
+            await _answer(candidate, term, [wish.request], told)
         if voting.stopped is not None:
             raise errors.Conflict(f"this node signs nothing any more: {voting.stopped.detail}")
         failed = failed + 1 if isinstance(outcome, Failed) else 0
@@ -73,7 +85,13 @@ async def _rule(candidate: Candidate) -> None:
             return
         if failed:
             term = await _take_over(candidate)
-        await _pause(pool, began + voting.tip.rules.parameters.interval_ms / 1000)
+        await _pause(candidate, began + voting.tip.rules.parameters.interval_ms / 1000)
+
+
+async def entitled(pool: Pool, voting: Voting, node: NodeId) -> bool:
+    """Whether a node may lead: it votes, it signs, and no operator drains it."""
+    votes = voting.tip.rules.key(node) is not None and voting.stopped is None
+    return votes and node not in await drains.draining(pool)
 
 
 async def _take_over(candidate: Candidate) -> int:
@@ -94,12 +112,14 @@ def _leading(candidate: Candidate, term: int) -> Leading:
     )
 
 
-async def _pause(pool: Pool, until: float) -> None:
-    """Wait for the next round's time, or for an operator who wants one now."""
-    clock = asyncio.get_running_loop().time
+async def _pause(candidate: Candidate, until: float) -> None:
+    """Wait for the next round's time, or for an operator who wants something now."""
+    clock, pool = asyncio.get_running_loop().time, candidate.pool
     while (left := until - clock()) > 0:
         await asyncio.sleep(min(left, LOOK_S))
-        if await requests.waiting(pool, requests.ROUND):
+        if await requests.waiting(pool, requests.ROUND, requests.VALIDATORS):
+            return
+        if not await entitled(pool, candidate.voting, candidate.identity.node):
             return
 
 

@@ -26,12 +26,13 @@ from ccn.core.signer import SignerState
 from ccn.etcd import client, election, members, session
 from ccn.etcd.members import Member
 from ccn.etcd.session import Session
-from ccn.node import founding, leadership, voting
+from ccn.node import founding, leadership, voting, wishes
 from ccn.node.asking import Everybody
 from ccn.node.leadership import Candidate
 from ccn.node.voting import Disk, Identity, Voting
+from ccn.node.wishes import Wish
 from ccn.peers.client import Client
-from ccn.store import rounds, vectors
+from ccn.store import drains, rounds, vectors
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 
@@ -61,6 +62,8 @@ class Membership:
     voting: Voting | None = None
     seen: dict[NodeId, str] = field(default_factory=dict)
     """The nodes that are here, by name, and where their doors for clients are."""
+    keys: dict[NodeId, bytes] = field(default_factory=dict)
+    """The keys they registered with."""
 
     async def take_part(self, here: Member, stop: asyncio.Event) -> None:
         """Until told to stop; what ends a session is logged and the next one is opened."""
@@ -72,6 +75,16 @@ class Membership:
                 reasons = sorted({str(each) or type(each).__name__ for each in _leaves(ended)})
                 log.warning("out of the cluster for now", reason="; ".join(reasons))
             await asyncio.wait({stopping}, timeout=_AGAIN_S)
+
+    async def wish(self) -> Wish | None:
+        """The change of the validators that is asked for, which this node's reports want from here on."""
+        return None if self.voting is None else await wishes.look(self.pool, self.voting, self.keys)
+
+    async def takes_on(self) -> bool:
+        """Whether this node begins things by itself: it is not drained, and what it writes gets sealed."""
+        voting, node = self.voting, self.identity.node
+        votes = voting is None or voting.tip.rules.key(node) is not None
+        return votes and node not in await drains.draining(self.pool)
 
     async def _session(self, here: Member) -> None:
         async with (
@@ -95,6 +108,7 @@ class Membership:
         async with contextlib.aclosing(members.watch(etcd)) as seen:
             async for present in seen:
                 self.seen = {each.node: each.http for each in present}
+                self.keys = {each.node: each.public_key for each in present}
                 await self.peers.know({each.node: each.grpc for each in present})
 
     async def _chain(self, etcd: client.Client, held: Session) -> Tip:
@@ -141,15 +155,17 @@ class Membership:
 
     async def _stand(self, standing: Voting, held: Session) -> None:
         everybody = Everybody(self.identity.node, standing, self.peers)
-        candidate = Candidate(self.identity, standing, everybody, self.pool, self.writer, self.now_us)
+        candidate = Candidate(
+            self.identity, standing, everybody, self.pool, self.writer, self.now_us, self.wish
+        )
         while True:
             await self._entitled(standing)
             await leadership.lead(candidate, held)
 
     async def _entitled(self, standing: Voting) -> None:
-        """Who may not vote, or does not sign any more, does not lead."""
+        """Who may not vote, does not sign any more or is drained does not lead."""
         while True:
-            if standing.tip.rules.key(self.identity.node) is not None and standing.stopped is None:
+            if await leadership.entitled(self.pool, standing, self.identity.node):
                 return
             await asyncio.sleep(_AGAIN_S)
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
 
 import structlog
 
 from ccn import errors
-from ccn.core.ids import CharacterId
-from ccn.store import characters, requests
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.store import characters, drains, requests, rounds
 from ccn.store.pool import Pool
 from ccn.store.requests import Answer, Body, Request
+from ccn.store.retention import Redact
 from ccn.store.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -27,24 +29,29 @@ Handler = Callable[[Body, str], Awaitable[Body]]
 
 PLATE = "plate"
 """Import a version of a character's plate: `character`, `name`, `content`."""
+REDACT = "redact"
+"""Take the content of messages out: `conversation`, `reason`, and a range from `first` to `last`."""
+DRAIN = "drain"
+"""Take nothing new and lead nothing; with `undo`, take part again. For a node by name."""
 
 LOOK_S = 0.25
 """How often a node looks for something to do."""
 CLAIM_S = 10.0
 """How long a request is left to a node that says nothing more."""
+_NEWEST = 2**53 - 1
 
 
 async def operate(
     pool: Pool,
     writer: Writer,
     handlers: Mapping[str, Handler],
+    takes_on: Callable[[], Awaitable[bool]],
     stop: asyncio.Event,
-    claim_s: float = CLAIM_S,
 ) -> None:
-    """Do what is asked, one request after the other, until told to stop."""
+    """Do what is asked, one request after the other; what is for anybody only while it `takes_on`."""
     while not stop.is_set():
         try:
-            done = await once(pool, writer, handlers, claim_s)
+            done = await once(pool, writer, handlers, anybodys=await takes_on())
         except errors.CCNError as refused:
             log.warning("request not answered", error=type(refused).__name__, reason=str(refused))
             done = False
@@ -54,10 +61,15 @@ async def operate(
 
 
 async def once(
-    pool: Pool, writer: Writer, handlers: Mapping[str, Handler], claim_s: float = CLAIM_S
+    pool: Pool,
+    writer: Writer,
+    handlers: Mapping[str, Handler],
+    claim_s: float = CLAIM_S,
+    *,
+    anybodys: bool = True,
 ) -> bool:
     """Claim the oldest request for this node, carry it out and answer it; whether there was one."""
-    claimed = await requests.claim(pool, writer.node, list(handlers), claim_s)
+    claimed = await requests.claim(pool, writer.node, list(handlers), claim_s, anybodys=anybodys)
     if claimed is None:
         return False
     log.info("request taken", command=claimed.command, by=claimed.by, request=str(claimed.id))
@@ -83,7 +95,21 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
         )
         return {"character": made.character, "version": made.version, "hash": made.hash.hex()}
 
-    return {PLATE: plate}
+    async def redact(body: Body, by: str) -> Body:
+        first, last = number(body, "first", 1), number(body, "last", _NEWEST)
+        reached = await writer.submit(Redact(_conversation(body), first, last, by, text(body, "reason")))
+        return {"conversation": text(body, "conversation"), "first": first, "last": reached}
+
+    async def drain(body: Body, by: str) -> Body:
+        if body.get("undo") is True:
+            await drains.end(pool, writer.node)
+        else:
+            tip = await rounds.tip(pool)
+            voting = [each.node for each in tip.rules.validators] if tip else []
+            await drains.begin(pool, writer.node, by, voting)
+        return {"node": writer.node, "draining": body.get("undo") is not True}
+
+    return {PLATE: plate, REDACT: redact, DRAIN: drain}
 
 
 def text(body: Body, name: str) -> str:
@@ -92,6 +118,21 @@ def text(body: Body, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise errors.InputInvalid(f"the request has no {name}")
     return value
+
+
+def number(body: Body, name: str, otherwise: int) -> int:
+    """A whole number that a request may have."""
+    value = body.get(name, otherwise)
+    if type(value) is not int:
+        raise errors.InputInvalid(f"{name} is not a whole number")
+    return value
+
+
+def _conversation(body: Body) -> ConversationId:
+    try:
+        return ConversationId(UUID(text(body, "conversation")))
+    except ValueError:
+        raise errors.InputInvalid("the conversation is not named by its id") from None
 
 
 async def _outcome(

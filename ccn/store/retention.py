@@ -21,8 +21,8 @@ _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Redact(Write[None]):
-    """Take the content of a range of messages out, with everything made from it."""
+class Redact(Write[int]):
+    """Take the content of a range of messages out, with everything made from it; up to which message."""
 
     conversation: ConversationId
     first: int
@@ -34,7 +34,7 @@ class Redact(Write[None]):
         """What was not said yet cannot be redacted: it ends at the head."""
         return self.conversation
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, batch: Batch) -> int:
         """The leaf, the redaction, and the content's end, in one transaction."""
         head = batch.heads.get(self.conversation)
         if head is None:
@@ -60,6 +60,7 @@ class Redact(Write[None]):
         batch.add(_TAKE_OUT, *place)
         batch.add(_FORGET_STREAMS_OF, *place)
         batch.add(_FORGET_TITLE, self.conversation, self.first)
+        return last
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ async def house(database: settings.Database) -> AsyncIterator[House]:
         writer.stop()
 
 
+async def always() -> bool:
+    return True
+
+
 async def test_a_conversation_that_went_on_gets_one_snapshot_until_it_goes_on_again(house: House) -> None:
     connections, writer, here = house
     later = NOON + timedelta(minutes=20)
@@ -79,7 +83,9 @@ async def test_the_house_keeps_itself_until_told_to_stop(house: House) -> None:
     connections, writer, here = house
     stop = asyncio.Event()
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        tasks.create_task(keeping.keep(connections, writer, KEPT, lambda: NOON + timedelta(hours=1), stop))
+        tasks.create_task(
+            keeping.keep(connections, writer, KEPT, lambda: NOON + timedelta(hours=1), always, stop)
+        )
         while await connections.value("SELECT count(*) FROM message_documents") == 0:
             await asyncio.sleep(0.02)
         while await snapshots.latest(connections, here) is None:

@@ -33,7 +33,13 @@ async def endpoints() -> AsyncIterator[tuple[str, ...]]:
 
 def candidate(world: World, node: NodeId) -> Candidate:
     voting = world.peers.votings[node]
-    return Candidate(world.identity(node), voting, world.peers, world.pool, world.writer, world.now_us)
+
+    async def wish() -> None:
+        return None
+
+    return Candidate(
+        world.identity(node), voting, world.peers, world.pool, world.writer, world.now_us, wish
+    )
 
 
 async def height_reaches(world: World, wanted: int) -> None:

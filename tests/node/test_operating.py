@@ -23,6 +23,10 @@ from ccn.store.writer import Writer
 CLAIM_S = 0.3
 
 
+async def always() -> bool:
+    return True
+
+
 class Node:
     """One node that only operates."""
 
@@ -54,7 +58,7 @@ async def test_an_operator_imports_a_plate_and_the_same_plate_again_changes_noth
     stop = asyncio.Event()
     known = operating.handlers(node.pool, node.writer)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(operating.operate(node.pool, node.writer, known, stop))
+        tasks.create_task(operating.operate(node.pool, node.writer, known, always, stop))
         body = {"character": "ada", "name": "Ada", "content": "# Ada"}
         told = await node.answer(await node.ask(PLATE, body))
         again = await node.answer(await node.ask(PLATE, body))
@@ -84,7 +88,7 @@ async def test_a_slow_request_stays_with_the_node_that_is_at_it(node: Node) -> N
 
     request = await node.ask("slow")
     working = asyncio.create_task(operating.once(node.pool, node.writer, {"slow": slow}, CLAIM_S))
-    while not begun:
+    while not begun and not working.done():
         await asyncio.sleep(0.01)
     while not working.done():
         assert not await operating.once(node.pool, node.writer, {"slow": slow}, CLAIM_S)
