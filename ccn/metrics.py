@@ -11,6 +11,9 @@ from typing import Final
 import prometheus_client
 from prometheus_client import exposition
 
+from ccn.core.call import Usage
+from ccn.core.price import DOLLAR
+
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 registry: Final = prometheus_client.CollectorRegistry()
@@ -44,6 +47,47 @@ _build = prometheus_client.Gauge(
     registry=registry,
 )
 
+_sign_ins = prometheus_client.Counter(
+    "ccn_sign_ins_total",
+    "Attempts to sign in with a password. Alarming: many refused, which is somebody guessing.",
+    ("outcome",),
+    registry=registry,
+)
+_limits_degraded = prometheus_client.Gauge(
+    "ccn_rate_limits_degraded",
+    "Whether this node counts requests alone although Redis is configured. Alarming: 1 for over a minute.",
+    registry=registry,
+)
+_instances = prometheus_client.Gauge(
+    "ccn_active_instances",
+    "Instances that live on this node. Alarming: at the limit of CCN_INSTANCES_LIMIT.",
+    registry=registry,
+)
+_conversations = prometheus_client.Gauge(
+    "ccn_total_conversations",
+    "Conversations in the record, as this node counted them last; the same on every node. Alarming: fewer.",
+    registry=registry,
+)
+_spawns = prometheus_client.Histogram(
+    "ccn_instance_spawn_seconds",
+    "Time to spawn an instance, from the request to the end of its interview. Alarming: 95 % above 5 s.",
+    ("outcome",),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=registry,
+)
+_api_tokens = prometheus_client.Counter(
+    "ccn_api_tokens_total",
+    "Tokens that calls to the model used, by kind. Alarming: cache_read far below input for an hour.",
+    ("model", "kind"),
+    registry=registry,
+)
+_api_cost = prometheus_client.Counter(
+    "ccn_api_cost_dollars_total",
+    "Dollars that calls to the model cost. Alarming: a day's pace that exceeds the daily budget.",
+    ("model",),
+    registry=registry,
+)
+
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
     """An HTTP request was answered; `route` is the template that matched, not the path."""
@@ -60,6 +104,38 @@ def checked(check: str, *, passes: bool) -> None:
 def built(node: str, version: str) -> None:
     """This process is that node of that version."""
     _build.labels(node, version).set(1)
+
+
+def signed_in(*, succeeded: bool) -> None:
+    """Somebody showed a name and a password."""
+    _sign_ins.labels("accepted" if succeeded else "refused").inc()
+
+
+def limits_degraded(*, degraded: bool) -> None:
+    """Redis was lost for counting requests, or is back."""
+    _limits_degraded.set(degraded)
+
+
+def hosts(instances: int) -> None:
+    """So many instances live here."""
+    _instances.set(instances)
+
+
+def counted(conversations: int) -> None:
+    """So many conversations are in the record."""
+    _conversations.set(conversations)
+
+
+def spawned(seconds: float, *, succeeded: bool) -> None:
+    """An instance was spawned, or could not be."""
+    _spawns.labels("running" if succeeded else "failed").observe(seconds)
+
+
+def paid(model: str, usage: Usage, microdollars: int) -> None:
+    """A call to the model was settled; models are those that have a price."""
+    for kind in ("input", "output", "cache_read", "cache_write"):
+        _api_tokens.labels(model, kind).inc(getattr(usage, kind))
+    _api_cost.labels(model).inc(microdollars / DOLLAR)
 
 
 def page(accept: str) -> tuple[bytes, str]:

@@ -108,6 +108,7 @@ class Client:
                     if seen:
                         yield Restart(why)
                         seen = False
+                    await meter.allow()
                     try:
                         async with aclosing(self._try(call, params, meter)) as pieces:
                             async for piece in pieces:

@@ -7,32 +7,42 @@ Until the API says better the meter shows an estimate that is rather too high, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import anthropic
 
 from ccn.claude import wire
+from ccn.core import price, tokens
 from ccn.core.call import Call, Usage
+
+Permit = Callable[[Usage], Awaitable[None]]
+"""Asked before each try with what was used so far; raises to forbid it."""
 
 
 class Meter:
-    """The usage of all tries of one call."""
+    """The usage of all tries of one call, and who has to agree to each of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, permit: Permit | None = None) -> None:
+        self._permit = permit
         self._before = Usage()
         self._answer: wire.Answer | None = None
-        self._prompt = 0
+        self._call: Call | None = None
 
     @property
     def usage(self) -> Usage:
         """All tokens used so far."""
         return self._before + self._now()
 
+    async def allow(self) -> None:
+        """Ask for the next try."""
+        if self._permit is not None:
+            await self._permit(self.usage)
+
     @contextmanager
     def measuring(self, answer: wire.Answer, call: Call) -> Iterator[None]:
         """Watch one try; one that the API turned away costs nothing."""
-        self._answer, self._prompt = answer, wire.prompt_bytes(call)
+        self._answer, self._call = answer, call
         try:
             yield
         except anthropic.APIStatusError:
@@ -42,16 +52,12 @@ class Meter:
             self._before, self._answer = self.usage, None
 
     def _now(self) -> Usage:
-        if self._answer is None:
+        if self._answer is None or self._call is None:
             return Usage()
         if not self._answer.begun:
-            return Usage(input=-(-self._prompt // BYTES_PER_TOKEN))
+            return Usage(input=price.prompt(self._call))
         known = self._answer.usage
         if self._answer.ended:
             return known
-        said = -(-len(self._answer.text.encode()) // BYTES_PER_TOKEN)
+        said = tokens.estimate(self._answer.text)
         return Usage(known.input, max(known.output, said), known.cache_read, known.cache_write)
-
-
-BYTES_PER_TOKEN = 3
-"""Fewer than a token of ordinary text has, so that an estimate errs towards too many tokens."""

@@ -28,16 +28,6 @@ def asked(call: Call) -> dict[str, Any]:
     return params
 
 
-def prompt_bytes(call: Call) -> int:
-    """Bytes of the whole prompt: no tokeniser makes more tokens of it, but for those around each part."""
-    parts = [*(block.text for block in call.system), *(said.text for said in call.messages)]
-    return sum(len(part.encode()) for part in parts) + PART_TOKENS * (len(parts) + 1)
-
-
-PART_TOKENS = 16
-"""Tokens around a part of a prompt, generously: roles, separators, and what the API adds itself."""
-
-
 class Answer:
     """Puts the events of one stream together."""
 

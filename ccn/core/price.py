@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ccn import errors
-from ccn.core.call import Usage
+from ccn.core import tokens
+from ccn.core.call import Call, Usage
 
 DOLLAR = 1_000_000
 """Microdollars in a dollar, and tokens in the million that a price is for."""
@@ -48,6 +49,12 @@ def bound(price: Price, prompt: int, most: int) -> int:
     """Microdollars that a call with so many tokens of prompt and `most` of output can cost at most."""
     dearest = max(price.input, price.cache_write, price.cache_read)
     return _up((prompt * dearest + most * price.output) * _percent(price, prompt), 100 * DOLLAR)
+
+
+def prompt(call: Call) -> int:
+    """Tokens of a call's prompt, rather too many than too few."""
+    parts = [*(block.text for block in call.system), *(said.text for said in call.messages)]
+    return sum(map(tokens.estimate, parts)) + tokens.PER_BLOCK
 
 
 def of(prices: Mapping[str, Price], model: str) -> Price:

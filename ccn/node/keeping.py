@@ -1,7 +1,7 @@
 """Keeping house: what has to happen by and by, whoever of the nodes does it.
 
     always        make documents for search, so that what was just said is found fast
-    every minute  snapshots of conversations that went on, hourly means
+    every minute  snapshots of conversations that went on, hourly means, the spend of nodes that died
     every hour    what has grown too old is taken out
 
 An errand that fails is logged and tried again at its next time; it never stops the node.
@@ -21,7 +21,7 @@ import structlog
 from ccn import errors
 from ccn.core import ids
 from ccn.core.ids import SnapshotId
-from ccn.store import measures, retention, search, snapshots
+from ccn.store import measures, retention, search, snapshots, spend
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 
@@ -55,6 +55,7 @@ async def keep(  # noqa: PLR0917 - what it keeps, and for how long
         errands.create_task(_again(INDEX_PAUSE_S, stop, "index", lambda: index(pool)))
         for every_s, name, errand in (
             (MINUTE_S, "remember", lambda: remember(pool, writer, kept, now())),
+            (MINUTE_S, "account", lambda: account(pool, now())),
             (HOUR_S, "forget", lambda: forget(pool, writer, kept, now())),
         ):
             errands.create_task(_again(every_s, stop, name, partial(writing, errand)))
@@ -77,6 +78,15 @@ async def remember(pool: Pool, writer: Writer, kept: settings.Retention, now: da
             await snapshots.take(pool, writer, snapshot, conversation, now)
         await measures.roll_up(pool, now)
         return len(due)
+
+
+async def account(pool: Pool, now: datetime) -> int:
+    """Count reservations that nobody settled as spent, and drop those long over; how many expired."""
+    expired = await spend.expire(pool, now)
+    if expired:
+        log.warning("reservations expired", count=expired)
+    await spend.forget(pool, now)
+    return expired
 
 
 async def forget(pool: Pool, writer: Writer, kept: settings.Retention, now: datetime) -> None:

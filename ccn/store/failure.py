@@ -21,6 +21,7 @@ OURS: dict[str, type[errors.CCNError]] = {
     "CCN04": errors.TransitionRefused,  # an arrow that does not exist, of a turn or a host
     "CCN05": errors.StoreBroken,  # a protected row without its leaf
     "CCN06": errors.StaleTerm,  # a term that does not grow, or is over
+    "CCN07": errors.BudgetSpent,  # a reservation that the budget of its day does not hold
 }
 """The SQLSTATEs that the triggers in `schema/` raise."""
 

@@ -1,0 +1,157 @@
+"""What calls may cost and did cost: reserved before, settled after, added up in three ways.
+
+Each function is one statement and so one transaction; the triggers in `schema/` keep the sums and refuse
+what does not fit, under the lock of the day's row. Two nodes at the last cent queue up there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from ccn.core import budget
+from ccn.core.call import Usage
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.store.pool import Pool, Record
+
+HELD_FOR = timedelta(hours=4)
+"""Longer than any call takes with all its tries: what is still held then belongs to nobody."""
+KEPT_FOR = timedelta(days=7)
+
+CLUSTER = "cluster"
+"""The scope of everything; a character's is made by `of`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a call wants held for it; limits in microdollars, None where there are none."""
+
+    id: UUID
+    day: date
+    at: datetime
+    character: CharacterId
+    conversation: ConversationId
+    model: str
+    cluster_limit: int | None = None
+    character_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What calls added up to."""
+
+    calls: int
+    usage: Usage
+    microdollars: int
+
+
+async def hold(pool: Pool, wanted: Reservation, amount: int) -> None:
+    """Hold this amount for a call, or as much for one that held less; refused when it does not fit."""
+    await pool.rows(
+        _HOLD,
+        wanted.id,
+        wanted.day,
+        wanted.character,
+        wanted.conversation,
+        wanted.model,
+        amount,
+        wanted.cluster_limit,
+        wanted.character_limit,
+        wanted.at,
+    )
+
+
+async def settle(pool: Pool, reservation: UUID, usage: Usage, cost: int) -> bool:
+    """Count what a call used and free the rest; whether there was something to settle."""
+    return bool(
+        await pool.rows(
+            _SETTLE, reservation, usage.input, usage.output, usage.cache_read, usage.cache_write, cost
+        )
+    )
+
+
+async def release(pool: Pool, reservation: UUID) -> bool:
+    """Free all of it: the call was never made."""
+    return bool(await pool.rows(_RELEASE, reservation))
+
+
+async def expire(pool: Pool, now: datetime) -> int:
+    """Count what has been held for too long as spent: whoever held it does not come back."""
+    return len(await pool.rows(_EXPIRE, now - HELD_FOR))
+
+
+async def forget(pool: Pool, now: datetime) -> int:
+    """Drop old reservations that are over; what they added up to stays."""
+    return len(await pool.rows(_FORGET, now - KEPT_FOR))
+
+
+async def standing(pool: Pool, day: date, scope: str = CLUSTER, limit: int | None = None) -> budget.Day:
+    """What a day's budget stands at."""
+    row = await pool.row("SELECT spent, held FROM spend_days WHERE day = $1 AND scope = $2", day, scope)
+    return budget.Day(limit) if row is None else budget.Day(limit, row["spent"], row["held"])
+
+
+def of(character: CharacterId) -> str:
+    """The scope of a character."""
+    return f"character:{character}"
+
+
+async def of_conversation(pool: Pool, conversation: ConversationId) -> Total:
+    """All that a conversation ever used."""
+    return _total(await pool.row(f"{_TOTAL} WHERE conversation_id = $1", conversation))
+
+
+async def of_character(pool: Pool, character: CharacterId, first: date, last: date) -> Total:
+    """All that a character used on these days."""
+    sql = f"{_TOTAL} WHERE character_id = $1 AND day BETWEEN $2 AND $3"
+    return _total(await pool.row(sql, character, first, last))
+
+
+async def by_day(pool: Pool, first: date, last: date) -> Mapping[date, Total]:
+    """All that was used on each of these days, without those on which nothing was."""
+    rows = await pool.rows(_BY_DAY, first, last)
+    return {row["day"]: _total(row) for row in rows}
+
+
+def _total(row: Record | None) -> Total:
+    if row is None:
+        return Total(0, Usage(), 0)
+    usage = Usage(row["input"], row["output"], row["cache_read"], row["cache_write"])
+    return Total(row["calls"], usage, row["cost"])
+
+
+_HOLD = """
+    INSERT INTO spend_reservations (id, day, character_id, conversation_id, model, amount, cluster_limit,
+                                    character_limit, held_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (id) DO UPDATE SET amount = greatest(spend_reservations.amount, EXCLUDED.amount)
+"""
+_SETTLE = """
+    UPDATE spend_reservations
+    SET status = 'settled', input_tokens = $2, output_tokens = $3, cache_read_tokens = $4,
+        cache_write_tokens = $5, cost = $6
+    WHERE id = $1 AND status IN ('held', 'expired') RETURNING 1
+"""
+_RELEASE = """
+    UPDATE spend_reservations SET status = 'released'
+    WHERE id = $1 AND status IN ('held', 'expired') RETURNING 1
+"""
+# Rows that somebody is settling just now are left to them.
+_EXPIRE = """
+    UPDATE spend_reservations SET status = 'expired'
+    WHERE id IN (SELECT id FROM spend_reservations WHERE status = 'held' AND held_at < $1
+                 ORDER BY day, id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+    RETURNING 1
+"""
+_FORGET = "DELETE FROM spend_reservations WHERE status <> 'held' AND held_at < $1 RETURNING 1"
+_SUMS = """
+    coalesce(sum(calls), 0)::bigint AS calls,
+    coalesce(sum(input_tokens), 0)::bigint AS input, coalesce(sum(output_tokens), 0)::bigint AS output,
+    coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read,
+    coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write,
+    coalesce(sum(cost_microdollars), 0)::bigint AS cost
+"""
+_TOTAL = f"SELECT {_SUMS} FROM usage"  # noqa: S608 - a constant, as below
+_BY_DAY = f"SELECT day, {_SUMS} FROM usage WHERE day BETWEEN $1 AND $2 GROUP BY day ORDER BY day"  # noqa: S608

@@ -1,0 +1,231 @@
+"""Calls that are paid for: nothing is sent that the budget does not hold, all that was used is charged."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from pydantic import SecretStr
+
+from ccn import errors, metrics, settings
+from ccn.claude import client, stand_in
+from ccn.claude.faults import Faults, Rule
+from ccn.claude.patience import Delays
+from ccn.core import ids, price
+from ccn.core.call import Block, Call, Reply, Restart, Said, Usage
+from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.core.message import Role
+from ccn.node import keeping
+from ccn.node.paying import Payer, Paying
+from ccn.store import characters, conversations, pool, spend
+from ccn.store.pool import Pool
+from ccn.store.spend import Total
+from ccn.store.writer import Writer
+
+ADA = CharacterId("ada")
+CALL = Call("claude-sonnet-5-5", (Block("# Ada\nAda is kind."),), (Said(Role.USER, "About tides?"),), 300)
+SONNET = settings.PRICES["claude-sonnet-5-5"].exact()
+MOST = price.bound(SONNET, price.prompt(CALL), CALL.max_tokens)
+AT_ONCE = Delays((0.001,) * 4, (0.001,) * 5, (0.001,) * 3)
+
+
+@dataclass
+class Shop:
+    """Everything a call needs, and a clock that is moved by hand."""
+
+    database: settings.Database
+    pool: Pool
+    url: str
+    faults: Faults
+    payer: Payer
+    now: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+    @asynccontextmanager
+    async def open(self, **limits: object) -> AsyncIterator[Paying]:
+        """A node that pays; another one of the cluster each time."""
+        told: dict[str, object] = {"base_url": self.url, "api_key": SecretStr("any"), **limits}
+        claude = settings.Claude.model_validate(told)
+        async with pool.open(self.database, "node") as own, client.opened(claude, AT_ONCE) as model:
+            yield Paying(model, own, claude, lambda: self.now)
+
+    async def used(self) -> Total:
+        return await spend.of_conversation(self.pool, self.payer.conversation)
+
+
+@pytest.fixture
+async def shop(database: settings.Database) -> AsyncIterator[Shop]:
+    """A conversation with Ada, and a stand-in."""
+    writer = Writer(database, NodeId("node-1"), lambda: datetime(2026, 1, 5, 12, tzinfo=UTC))
+    async with (
+        pool.open(database, "test") as connections,
+        stand_in.running() as api,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(writer.run())
+        await characters.import_plate(connections, writer, ADA, "Ada", "# Ada", "test")
+        here = ConversationId(ids.uuid7(1, secrets.token_bytes(10)))
+        await writer.submit(conversations.Begin(here, ADA))
+        yield Shop(database, connections, api.url, api.faults, Payer(here, ADA))
+        writer.stop()
+
+
+def dollars(microdollars: int) -> Decimal:
+    return Decimal(microdollars) / price.DOLLAR
+
+
+async def test_a_call_is_charged_for_what_it_used(shop: Shop) -> None:
+    before = metrics.page("")[0].decode()
+    async with shop.open(daily_budget_dollars=1) as paying:
+        *_, reply = [piece async for piece in paying.stream(CALL, shop.payer)]
+        assert isinstance(reply, Reply)
+        cost = price.cost(SONNET, reply.usage)
+        assert await shop.used() == Total(1, reply.usage, cost)
+        today = await paying.today()
+        assert (today.limit, today.spent, today.held) == (1_000_000, cost, 0)
+        assert (await paying.today(ADA)).spent == cost
+        assert cost < MOST
+    after = metrics.page("")[0].decode()
+    for series in ("ccn_api_tokens_total", "ccn_api_cost_dollars_total"):
+        assert before.count(f"{series}{{") < after.count(f"{series}{{")
+
+
+async def test_every_way_of_asking_is_paid_for(shop: Shop) -> None:
+    async with shop.open() as paying:
+        await paying.ask(CALL, shop.payer)
+        await paying.structured(CALL, {"type": "object", "properties": {}}, shop.payer)
+    assert (await shop.used()).calls == 2
+
+
+async def test_a_call_that_might_not_fit_is_not_sent(shop: Shop) -> None:
+    shop.faults.add(Rule(match="tides", times=100))
+    async with shop.open(daily_budget_dollars=dollars(MOST // 2)) as paying:
+        with pytest.raises(errors.BudgetSpent, match="CCN_CLAUDE_DAILY_BUDGET_DOLLARS"):
+            await paying.ask(CALL, shop.payer)
+        assert (await paying.today()).held == 0
+    assert shop.faults.listed()[0]["times"] == 100
+    assert (await shop.used()).calls == 0
+
+
+async def test_a_character_has_a_budget_of_its_own(shop: Shop) -> None:
+    async with shop.open(character_budget_dollars=dollars(MOST // 2)) as paying:
+        with pytest.raises(errors.BudgetSpent, match="CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS"):
+            await paying.ask(CALL, shop.payer)
+
+
+async def test_before_a_call_is_refused_its_tokens_are_counted_exactly(shop: Shop) -> None:
+    long = replace(CALL, messages=(Said(Role.USER, "1, 2, 3; " * 500),))
+    async with shop.open() as paying:
+        exact = (await paying.ask(long, shop.payer)).usage.input
+    enough = price.bound(SONNET, exact, long.max_tokens)
+    assert enough < price.bound(SONNET, price.prompt(long), long.max_tokens)
+    shop.now += timedelta(days=1)
+    async with shop.open(daily_budget_dollars=dollars(enough)) as paying:
+        assert (await paying.ask(long, shop.payer)).text
+
+
+async def test_nodes_that_race_at_the_last_cent_spend_no_more_than_there_is(shop: Shop) -> None:
+    limit = 3 * MOST + MOST // 2
+    async with (
+        shop.open(daily_budget_dollars=dollars(limit)) as one,
+        shop.open(daily_budget_dollars=dollars(limit)) as two,
+    ):
+        asked = [paying.ask(CALL, shop.payer) for paying in (one, two) for _ in range(10)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        today = await one.today()
+    assert {type(each) for each in outcomes} == {Reply, errors.BudgetSpent}
+    assert today.held == 0
+    assert today.spent <= limit
+    assert today.spent == (await shop.used()).microdollars
+
+
+async def test_a_budget_survives_a_restart_and_begins_anew_at_midnight_of_its_zone(shop: Shop) -> None:
+    limits = {"daily_budget_dollars": dollars(MOST), "time_zone": "Europe/Berlin"}
+    async with shop.open(**limits) as paying:
+        await paying.ask(CALL, shop.payer)
+    async with shop.open(**limits) as paying:
+        with pytest.raises(errors.BudgetSpent):
+            await paying.ask(CALL, shop.payer)
+        shop.now = datetime(2026, 1, 5, 23, 0, tzinfo=UTC)
+        assert (await paying.ask(CALL, shop.payer)).text
+
+
+async def test_a_reader_who_leaves_pays_for_what_came(shop: Shop) -> None:
+    shop.faults.add(Rule(after=4, end="stall"))
+    async with shop.open(daily_budget_dollars=1) as paying:
+        async with aclosing(paying.stream(CALL, shop.payer)) as pieces:
+            await anext(pieces)
+        used = (await shop.used()).usage
+        assert used.input > 0
+        assert used.output > 0
+        assert (await paying.today()).held == 0
+
+
+async def test_a_call_that_is_cancelled_is_settled_all_the_same(shop: Shop) -> None:
+    shop.faults.add(Rule(after=4, end="stall"))
+    seen = asyncio.Event()
+
+    async def listen(paying: Paying) -> None:
+        async for _ in paying.stream(CALL, shop.payer):
+            seen.set()
+
+    async with shop.open(daily_budget_dollars=1) as paying:
+        listening = asyncio.create_task(listen(paying))
+        await seen.wait()
+        listening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listening
+        async with asyncio.timeout(10):
+            while (await paying.today()).held:
+                await asyncio.sleep(0.01)
+    assert (await shop.used()).usage.output > 0
+
+
+async def test_a_stream_that_breaks_is_paid_for_twice_and_held_for_twice(shop: Shop) -> None:
+    shop.faults.add(Rule(times=1, after=4, end="cut"))
+    async with shop.open(daily_budget_dollars=1) as paying:
+        pieces = [piece async for piece in paying.stream(CALL, shop.payer)]
+    assert [type(piece) for piece in pieces].count(Restart) == 1
+    reply = pieces[-1]
+    assert isinstance(reply, Reply)
+    used = (await shop.used()).usage
+    assert used.input == 2 * reply.usage.input
+    assert used.output > reply.usage.output
+
+
+async def test_a_stream_that_breaks_is_not_made_again_when_that_would_not_fit(shop: Shop) -> None:
+    shop.faults.add(Rule(times=1, after=4, end="cut"))
+    async with shop.open(daily_budget_dollars=dollars(MOST)) as paying:
+        with pytest.raises(errors.BudgetSpent):
+            await paying.ask(CALL, shop.payer)
+        assert 0 < (await paying.today()).spent <= MOST
+
+
+async def test_a_refused_call_costs_nothing(shop: Shop) -> None:
+    shop.faults.add(Rule(status=400))
+    async with shop.open(daily_budget_dollars=1) as paying:
+        with pytest.raises(errors.ModelRefused):
+            await paying.ask(CALL, shop.payer)
+        today = await paying.today()
+    assert (today.spent, today.held) == (0, 0)
+    assert await shop.used() == Total(0, Usage(), 0)
+
+
+async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
+    async with shop.open() as paying:
+        with pytest.raises(errors.SettingsInvalid, match="CCN_CLAUDE_PRICES"):
+            await paying.ask(replace(CALL, model="claude-unheard-of"), shop.payer)
+
+
+async def test_what_a_dead_node_held_is_counted_by_the_errands_of_the_house(shop: Shop) -> None:
+    async with shop.open() as paying:
+        wanted = paying._wanted(CALL, shop.payer)
+        await spend.hold(shop.pool, wanted, 60)
+        assert await keeping.account(shop.pool, shop.now + timedelta(hours=1)) == 0
+        assert await keeping.account(shop.pool, shop.now + timedelta(hours=5)) == 1
+        assert (await paying.today()).spent == 60
