@@ -8,35 +8,72 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 import ccn
+from ccn import settings
 from ccn.gateway import readiness
-from ccn.gateway.http import cluster, measured, problems, system
+from ccn.gateway.http import auth, cluster, guard, measured, problems, system, tokens
+from ccn.gateway.limiting import Limiter
 
 DESCRIPTION = (
     "Keeps one character alive across many Claude instances, and a record of it that anybody can verify. "
     "This is software, an AI system: no person answers here."
 )
 
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["Authorization", "Idempotency-Key", "Last-Event-ID", "X-API-Key"],
+    "expose_headers": [
+        "Retry-After",
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "X-RateLimit-Reset",
+    ],
+    "max_age": 600,
+}
 
-def create(node: str, ready: readiness.Readiness, tell: cluster.Tell | None = None) -> FastAPI:
-    """The application of one node."""
+
+def create(
+    node: str,
+    ready: readiness.Readiness,
+    tell: cluster.Tell | None = None,
+    desk: auth.Desk | None = None,
+    chosen: settings.Http | None = None,
+) -> FastAPI:
+    """The application of one node. Without a desk nobody can sign in, and each address is counted alone."""
+    http = chosen or settings.Http()
     app = _Application(
+        http,
         title="CCN",
         version=ccn.__version__,
         description=DESCRIPTION,
         docs_url=None,  # see reference.py
         redoc_url=None,
+        redirect_slashes=False,  # the target would be made from whatever Host the client sent
         responses=problems.RESPONSES,
     )
     problems.install(app)
     app.include_router(system.routes(app, node, ready))
+    auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
     app.include_router(cluster.routes(tell))
+    app.include_router(tokens.routes())
+    if http.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(http.cors_origins), **_CORS)
     app.add_middleware(measured.Measured)
     return app
 
 
 class _Application(FastAPI):
+    def __init__(self, chosen: settings.Http, **about: Any) -> None:
+        super().__init__(**about)
+        self._chosen = chosen
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The guard stands around everything, the answer to a defect included."""
+        return guard.Guard(super().build_middleware_stack(), self._chosen)
+
     def openapi(self) -> dict[str, Any]:
         """The document, made once by the base class."""
         return problems.describe(super().openapi())

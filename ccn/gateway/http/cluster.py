@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from ccn import errors
-from ccn.gateway.http import schemas
+from ccn.gateway.http import auth, schemas
 from ccn.node.status import Status
 
 Tell = Callable[[], Awaitable[Status]]
@@ -16,7 +16,7 @@ Tell = Callable[[], Awaitable[Status]]
 
 def routes(tell: Tell | None) -> APIRouter:
     """The one page that says who is here, who leads, and what the last round came to."""
-    router = APIRouter(tags=["cluster"])
+    router = APIRouter(tags=["cluster"], dependencies=[Depends(auth.anybody)])
 
     @router.get("/status")
     async def status() -> schemas.Status:

@@ -6,6 +6,7 @@ message of ours is meant for the caller; one of anybody else's is not, so a defe
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -26,8 +27,11 @@ STATUS: Mapping[type[errors.CCNError], int] = {
     errors.CCNError: 500,
     errors.InputInvalid: 422,
     errors.IdempotencyConflict: 409,
+    errors.Unauthenticated: 401,
+    errors.NotAllowed: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.OutcomeUnknown: 503,
 }
@@ -39,6 +43,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 """What every operation may answer besides its own."""
 
 _RETRY_AFTER_S = "1"
+_CHALLENGE = 'Bearer realm="ccn"'
+_FAULTS = 20
+_WHERE = 100
 
 
 def install(app: FastAPI) -> None:
@@ -76,16 +83,39 @@ async def _ours(request: Request, error: Exception) -> Response:
     number = status(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _defect(request, error)
-    headers = {"Retry-After": _RETRY_AFTER_S} if number == HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return _problem(number, code(kind), detail=str(error), headers=headers)
+    return _problem(number, code(kind), detail=str(error), headers=_advice(error, number))
+
+
+def _advice(error: Exception, number: int) -> Mapping[str, str]:
+    """The headers that tell a program what to do."""
+    match error:
+        case errors.TooManyRequests(retry_after_s=wait_s):
+            return {"Retry-After": str(math.ceil(wait_s))}
+        case errors.CredentialInvalid() | errors.TokenExpired():
+            return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        case errors.Unauthenticated():
+            return {"WWW-Authenticate": _CHALLENGE}
+        case errors.Forbidden():
+            return {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope"'}
+    return {"Retry-After": _RETRY_AFTER_S} if number == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = tuple(
-        schemas.Fault(where=".".join(map(str, fault["loc"])), why=fault["msg"]) for fault in error.errors()
+        schemas.Fault(where=_where(fault["loc"]), why=_writable(fault["msg"]))
+        for fault in error.errors()[:_FAULTS]
     )
     return _problem(422, "input_invalid", detail="the request cannot be used as it is", faults=faults)
+
+
+def _where(place: tuple[object, ...]) -> str:
+    """A place in the request; a part of it may be whatever the client called a field."""
+    return _writable(".".join(map(str, place)))[:_WHERE]
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()  # JSON can name a lone surrogate, UTF-8 cannot
 
 
 async def _plain(_request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,6 +54,7 @@ class Seat(_Model):
     node: str
     votes: bool = Field(description="Whether it is a validator.")
     here: bool = Field(description="Whether it is registered now.")
+    draining: bool = Field(description="Whether it takes nothing new, because an operator drains it.")
     address: str = Field(description="Its HTTP door; empty while it is away.")
 
 
@@ -89,6 +91,44 @@ class Status(_Model):
     database_mode: str = Field(description="plain, apache or tsl.")
     stopped: str = Field(description="Why the node that answers signs nothing any more; empty if it does.")
     evidence: tuple[Contradiction, ...] = Field(default=(), description="Who was found to lie, newest first.")
+
+
+class SignIn(BaseModel):
+    """The form of /token (OAuth2). What else clients send, such as `scope` or `client_id`, is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    grant_type: Literal["password", "refresh_token"] = "password"
+    username: str = Field(default="", max_length=200, examples=["ada"])
+    password: str = Field(
+        default="", max_length=1_024, examples=["correct horse"], json_schema_extra={"format": "password"}
+    )
+    refresh_token: str = Field(default="", max_length=200, description="For grant type `refresh_token`.")
+
+
+class Tokens(_Model):
+    """What signing in gives (RFC 6749, section 5.1)."""
+
+    access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a kind
+    expires_in: int = Field(description="Seconds for which the access token is good.", examples=[900])
+    refresh_token: str = Field(description="Good for one use, at /token/refresh.")
+
+
+class Refresh(_Model):
+    """A refresh token to exchange."""
+
+    refresh_token: str = Field(max_length=200, examples=["ccnr_Jp3…"])
+
+
+class Me(_Model):
+    """Whom a credential stands for."""
+
+    id: UUID
+    name: str = Field(examples=["ada"])
+    tier: Literal["public", "user", "admin"] = Field(
+        description="What the credential may do; an API key may do less than its user."
+    )
 
 
 class Fault(_Model):

@@ -12,6 +12,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from ccn import errors, settings
+from ccn.gateway.http import patience
+
+_UNREAD_MS = 60_000  # how long what we sent may stay unread
 
 
 def listen(http: settings.Http) -> socket.socket:
@@ -20,6 +23,8 @@ def listen(http: settings.Http) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who stops reading is cut off
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         listening.bind((http.host, http.port))
         listening.listen(1024)
     except OSError as refused:
@@ -29,19 +34,29 @@ def listen(http: settings.Http) -> socket.socket:
     return listening
 
 
-async def serve(app: FastAPI, listening: socket.socket, stop: asyncio.Event, grace_s: float) -> None:
+async def serve(
+    app: FastAPI,
+    listening: socket.socket,
+    stop: asyncio.Event,
+    grace_s: float,
+    chosen: settings.Http | None = None,
+) -> None:
     """Answer requests until `stop`; then finish those that are running, for `grace_s` at most."""
+    http = chosen or settings.Http()
     server = _Server(
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=patience.protocol(http.patience_s),
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,
             log_level="warning",
             access_log=False,  # metrics count requests, and an address is nobody's business
             server_header=False,
+            proxy_headers=bool(http.trusted_proxies),  # else a client chooses the address it is counted by
+            forwarded_allow_ips=list(http.trusted_proxies),
+            limit_concurrency=http.connection_limit,
             timeout_graceful_shutdown=max(1, int(grace_s)),
         )
     )

@@ -1,0 +1,153 @@
+"""Letting people and services in: sign in, renew, and who stands behind a credential. Every door asks here.
+
+A credential that was found good is believed for `recheck_s`; after that the database is asked again, so a
+disabled user, a revoked key or an ended sign-in stops working within that time, on every node.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from ccn import errors, metrics, settings
+from ccn.gateway import credentials, tokens
+from ccn.gateway.access import Caller
+from ccn.gateway.passwords import Passwords
+from ccn.store import keys, sessions, users
+from ccn.store.pool import Pool
+from ccn.store.sessions import Refresh, Renewed, Reused, SigningKey, Unknown
+from ccn.store.users import User
+
+_log = structlog.get_logger()
+
+_REMEMBERED = 10_000
+_KEYS_FRESH_S = 5.0
+_KEYS_AGAIN_S = 1.0  # a flood of made-up key names asks the database no more often than this
+ROTATION_MARGIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What signing in gives."""
+
+    access_token: str
+    expires_in_s: int
+    refresh_token: str
+
+
+class Accounts:
+    """The accounts of a cluster as one node knows them."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        chosen: settings.Accounts,
+        passwords: Passwords,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool, self._chosen, self._passwords, self._now = pool, chosen, passwords, now
+        self._recent = _Recent(chosen.recheck_s, clock)
+        self._keys: list[SigningKey] = []
+        self._keys_at = float("-inf")
+        self._clock = clock
+
+    async def sign_in(self, name: str, password: str) -> Grant:
+        """Exchange a password for tokens; every reason to refuse looks alike and takes as long."""
+        found = await users.login(self._pool, name)
+        matches = await self._passwords.match(password, found.password_hash if found else None)
+        if found is None or not matches or found.user.disabled_at is not None:
+            metrics.signed_in(succeeded=False)
+            raise errors.SignInRefused("name and password do not fit")
+        metrics.signed_in(succeeded=True)
+        refresh, family = credentials.refresh_token(), credentials.new_id()
+        lasts = timedelta(days=self._chosen.refresh_days)
+        user = found.user
+        await sessions.begin(
+            self._pool,
+            Refresh(credentials.digest(refresh), family, user.id, user.generation, self._now() + lasts),
+        )
+        return await self._grant(user, family, refresh)
+
+    async def renew(self, refresh_token: str) -> Grant:
+        """Exchange a refresh token for new tokens. Showing one twice ends its whole sign-in."""
+        following = credentials.refresh_token()
+        spent, kept = credentials.digest(refresh_token), credentials.digest(following)
+        match await sessions.renew(self._pool, spent, kept, timedelta(days=self._chosen.refresh_days)):
+            case Renewed(user, family):
+                return await self._grant(user, family, following)
+            case Reused(family):
+                _log.warning("a refresh token was used twice; its sign-in has ended", family=str(family))
+                raise errors.CredentialInvalid("the refresh token was used before; sign in again")
+            case Unknown():
+                raise errors.CredentialInvalid("the refresh token does not count")
+
+    async def caller(self, credential: str) -> Caller:
+        """Who shows this access token or API key."""
+        digest = credentials.digest(credential)
+        if (known := self._recent.get(digest)) is not None:
+            return known
+        if credential.startswith(credentials.API_KEY):
+            caller, good_for_s = await self._by_key(digest)
+        else:
+            caller, good_for_s = await self._by_token(credential)
+        self._recent.put(digest, caller, good_for_s)
+        return caller
+
+    async def _by_key(self, digest: bytes) -> tuple[Caller, float]:
+        key, now = await keys.find(self._pool, digest), self._now()
+        if key is None or not key.stands(now):
+            raise errors.CredentialInvalid("the API key does not count")
+        left_s = (key.expires_at - now).total_seconds() if key.expires_at else float("inf")
+        return Caller(users.lesser(key.tier, key.user_tier), key.user, key.user_name), left_s
+
+    async def _by_token(self, token: str) -> tuple[Caller, float]:
+        claims = tokens.read(token, await self._secrets(tokens.key_named(token)), self._chosen)
+        user = await users.standing(self._pool, claims.user, claims.family)
+        if user is None or user.disabled_at is not None or user.generation != claims.generation:
+            raise errors.CredentialInvalid("the sign-in behind the access token has ended")
+        return Caller(user.tier, user.id, user.name), claims.expires_at - self._now().timestamp()
+
+    async def _grant(self, user: User, family: UUID, refresh: str) -> Grant:
+        (signing, *_) = await self._signing_keys(_KEYS_FRESH_S)
+        token = tokens.issue(user, family, (signing.id, signing.secret), self._chosen, self._now())
+        return Grant(token, self._chosen.access_minutes * 60, refresh)
+
+    async def _secrets(self, wanted: str) -> dict[str, bytes]:
+        """The keys that count; asked for again when another node may have made a newer one."""
+        known = self._accepted(await self._signing_keys(_KEYS_FRESH_S))
+        return known if wanted in known else self._accepted(await self._signing_keys(_KEYS_AGAIN_S))
+
+    def _accepted(self, found: list[SigningKey]) -> dict[str, bytes]:
+        now = self._now()
+        return {key.id: key.secret for key in found if key.accepted(now)}
+
+    async def _signing_keys(self, at_most_s: float) -> list[SigningKey]:
+        if self._clock() - self._keys_at >= at_most_s:
+            self._keys = await sessions.signing_keys(self._pool, *credentials.signing_key())
+            self._keys_at = self._clock()
+        return self._keys
+
+
+class _Recent:
+    """Credentials that were found good a moment ago; the oldest give way."""
+
+    def __init__(self, fresh_s: float, clock: Callable[[], float]) -> None:
+        self._fresh_s, self._clock = fresh_s, clock
+        self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+
+    def get(self, digest: bytes) -> Caller | None:
+        until, caller = self._known.get(digest, (float("-inf"), None))
+        return caller if self._clock() < until else None
+
+    def put(self, digest: bytes, caller: Caller, good_for_s: float) -> None:
+        self._known[digest] = self._clock() + min(self._fresh_s, good_for_s), caller
+        self._known.move_to_end(digest)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)

@@ -1,0 +1,47 @@
+"""Secrets that are shown once and kept as hashes: API keys, refresh tokens, and the keys that sign tokens.
+
+They carry 256 random bits, so a plain SHA-256 protects them; that is what makes looking one up cheap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from uuid import UUID
+
+from ccn.core import ids
+
+API_KEY = "ccn_"
+_REFRESH = "ccnr_"
+_PREFIX = len(API_KEY) + 8
+
+
+def api_key() -> str:
+    """A new API key; scanners for leaked secrets know it by how it begins."""
+    return API_KEY + secrets.token_urlsafe(32)
+
+
+def refresh_token() -> str:
+    """A new refresh token."""
+    return _REFRESH + secrets.token_urlsafe(32)
+
+
+def prefix(key: str) -> str:
+    """As much of an API key as lists show."""
+    return key[:_PREFIX]
+
+
+def digest(secret: str) -> bytes:
+    """What is kept of it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def signing_key() -> tuple[str, bytes]:
+    """The name and the secret of a key that may sign access tokens."""
+    return secrets.token_hex(8), secrets.token_bytes(64)
+
+
+def new_id() -> UUID:
+    """An id for whatever is made here."""
+    return ids.uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))

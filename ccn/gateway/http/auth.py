@@ -1,0 +1,128 @@
+"""Who calls, for routes to depend on.
+
+    caller: Annotated[Caller, Depends(auth.anybody)]               counted, perhaps not signed in
+    caller: Annotated[Caller, Depends(auth.user)]                  has signed in
+    caller: Annotated[Caller, Depends(auth.admin)]                 operates the cluster
+    conversation: Annotated[Conversation, Depends(auth.own)]       {session_id} of the path, if it is theirs
+
+Each of them counts the request once against the caller's limit. A route of none of these is open and not
+counted; `OPEN` names those that may be, and a test walks the routes and accepts no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Path
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
+from starlette.requests import HTTPConnection
+
+from ccn import errors
+from ccn.core.ids import ConversationId
+from ccn.gateway import access, limiting
+from ccn.gateway.access import ANYBODY, Caller
+from ccn.gateway.accounts import Accounts
+from ccn.gateway.limiting import Limiter, Verdict
+from ccn.store.conversations import Conversation
+from ccn.store.pool import Pool
+from ccn.store.users import Tier
+
+OPEN = frozenset({"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready"})
+"""Asked by probes and scrapers as often as they like, and answered from memory."""
+
+_VERDICT = "ccn.verdict"
+
+_bearer = OAuth2PasswordBearer(
+    "token",
+    refreshUrl="token/refresh",
+    description="An access token from /token, or an API key.",
+    auto_error=False,
+)
+_header = APIKeyHeader(name="X-API-Key", description="An API key.", auto_error=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the dependencies ask; `accounts` and `pool` are None for a door that lets nobody sign in."""
+
+    limiter: Limiter
+    accounts: Accounts | None = None
+    pool: Pool | None = None
+
+    def letting_in(self) -> Accounts:
+        """The accounts, or Unavailable."""
+        if self.accounts is None:
+            raise errors.Unavailable("nobody can sign in at this node")
+        return self.accounts
+
+
+def install(app: FastAPI, desk: Desk) -> None:
+    """Let the dependencies of this application find what they ask."""
+    app.state.desk = desk
+
+
+def desk(connection: HTTPConnection) -> Desk:
+    """What was installed."""
+    found: Desk = connection.app.state.desk
+    return found
+
+
+def address(connection: HTTPConnection) -> str:
+    """Where the request came from, as far as the server believes it."""
+    return connection.client.host if connection.client else ""
+
+
+def verdict(scope: object) -> Verdict | None:
+    """What the limits said about a request, for the headers of its answer."""
+    return scope.get(_VERDICT) if isinstance(scope, dict) else None
+
+
+async def anybody(
+    connection: HTTPConnection,
+    bearer: Annotated[str | None, Depends(_bearer)] = None,
+    key: Annotated[str | None, Depends(_header)] = None,
+) -> Caller:
+    """Whoever it is. A credential that does not count is refused, and counted against its address."""
+    here, credential = desk(connection), bearer or key
+    if not credential:
+        return await _counted(connection, ANYBODY)
+    try:
+        caller = await here.letting_in().caller(credential)
+    except errors.Unauthenticated:
+        await _counted(connection, ANYBODY)
+        raise
+    return await _counted(connection, caller)
+
+
+async def user(caller: Annotated[Caller, Depends(anybody)]) -> Caller:
+    """Somebody who has signed in."""
+    return access.require(caller, Tier.USER)
+
+
+async def admin(caller: Annotated[Caller, Depends(anybody)]) -> Caller:
+    """Somebody who operates the cluster."""
+    return access.require(caller, Tier.ADMIN)
+
+
+async def own(
+    connection: HTTPConnection,
+    session_id: Annotated[UUID, Path(description="The conversation, as `start` named it.")],
+    caller: Annotated[Caller, Depends(user)],
+) -> Conversation:
+    """The conversation in the path, if it is the caller's."""
+    pool = desk(connection).pool
+    if pool is None:
+        raise errors.Unavailable("this node keeps no conversations")
+    return await access.owned(pool, caller, ConversationId(session_id))
+
+
+async def _counted(connection: HTTPConnection, caller: Caller) -> Caller:
+    said = await desk(connection).limiter.request(limiting.who(caller, address(connection)))
+    connection.scope[_VERDICT] = said
+    if not said.allowed:
+        raise errors.TooManyRequests(
+            f"more than {said.limit} requests; wait for {said.reset_s} s", said.reset_s
+        )
+    return caller

@@ -1,0 +1,94 @@
+"""What stands around every route: limits on bodies, and headers on every answer.
+
+Plain ASGI, because a wrapper around request and response objects would buffer streams. Headers that a slow
+client never finishes are the server's matter (see patience.py); here the body has its size and its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ccn import settings
+from ccn.gateway.http import auth
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""On every answer that does not say otherwise itself."""
+
+_CLOSE = {"Connection": "close"}  # what is left of the body will not be read
+
+
+class Guard:
+    """The application, guarded."""
+
+    def __init__(self, app: ASGIApp, chosen: settings.Http) -> None:
+        self._app, self._chosen = app, chosen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with a body that is limited in size and time."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _decorate(scope, MutableHeaders(scope=message))
+            await send(message)
+
+        await self._app(scope, _Body(scope, receive, self._chosen).receive, answer)
+
+
+class _Body:
+    """What a client sends, until it is too much or takes too long. Both are problems like any other."""
+
+    def __init__(self, scope: Scope, receive: Receive, chosen: settings.Http) -> None:
+        self._receive, self._limit, self._patience_s = receive, chosen.body_limit, chosen.patience_s
+        self._until = asyncio.get_running_loop().time() + chosen.patience_s
+        announced = Headers(scope=scope).get("content-length", "")
+        self._announced = int(announced) if announced.isascii() and announced.isdigit() else 0
+        self._got = 0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """The next part. After the last one, a client may stay silent as long as it is answered."""
+        if self._complete:
+            return await self._receive()
+        if self._announced > self._limit:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(
+                HTTPStatus.REQUEST_TIMEOUT, f"the body took longer than {self._patience_s:g} s", _CLOSE
+            ) from None
+        self._got += len(message.get("body", b""))
+        self._complete = not message.get("more_body", False)
+        if self._got > self._limit:
+            raise self._too_large()
+        return message
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {self._limit} bytes", _CLOSE
+        )
+
+
+def _decorate(scope: Scope, headers: MutableHeaders) -> None:
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    if (said := auth.verdict(scope)) is not None:
+        headers["X-RateLimit-Limit"] = str(said.limit)
+        headers["X-RateLimit-Remaining"] = str(said.remaining)
+        headers["X-RateLimit-Reset"] = str(said.reset_s)

@@ -1,0 +1,67 @@
+"""`/token`: passwords and refresh tokens for access tokens; `/api/v1/me`: whom a credential stands for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import Response
+
+from ccn import errors
+from ccn.gateway import limiting
+from ccn.gateway.access import ANYBODY, Caller
+from ccn.gateway.accounts import Grant
+from ccn.gateway.http import auth, schemas
+
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def routes() -> APIRouter:
+    """The routes that give out tokens."""
+    router = APIRouter(tags=["accounts"])
+
+    @router.post("/token", dependencies=[Depends(auth.anybody)])
+    async def token(
+        request: Request, response: Response, shown: Annotated[schemas.SignIn, Form()]
+    ) -> schemas.Tokens:
+        """Sign in with a name and a password, or renew (OAuth2, RFC 6749 sections 4.3 and 6).
+
+        An access token is good for minutes; the refresh token for one use. Showing a refresh token a second
+        time ends everything that came from that sign-in.
+        """
+        if shown.grant_type == "refresh_token":
+            return await _renewed(request, response, shown.refresh_token)
+        desk = auth.desk(request)
+        key = f"{limiting.who(ANYBODY, auth.address(request))}/{shown.username.strip().lower()}"
+        said = await desk.limiter.sign_in(key)
+        if not said.allowed:
+            raise errors.TooManyRequests(
+                f"too many attempts to sign in; wait for {said.reset_s} s", said.reset_s
+            )
+        return _tokens(response, await desk.letting_in().sign_in(shown.username, shown.password))
+
+    @router.post("/token/refresh", dependencies=[Depends(auth.anybody)])
+    async def refresh(request: Request, response: Response, shown: schemas.Refresh) -> schemas.Tokens:
+        """Exchange a refresh token for new tokens, as `/token` does with grant type `refresh_token`."""
+        return await _renewed(request, response, shown.refresh_token)
+
+    @router.get("/api/v1/me")
+    async def me(caller: Annotated[Caller, Depends(auth.user)]) -> schemas.Me:
+        """Whom the credential stands for, and what it may do."""
+        assert caller.user is not None, "everybody above PUBLIC is somebody"
+        return schemas.Me(id=caller.user, name=caller.name, tier=caller.tier.value)
+
+    return router
+
+
+async def _renewed(request: Request, response: Response, refresh_token: str) -> schemas.Tokens:
+    return _tokens(response, await auth.desk(request).letting_in().renew(refresh_token))
+
+
+def _tokens(response: Response, grant: Grant) -> schemas.Tokens:
+    response.headers.update(_NO_STORE)
+    return schemas.Tokens(
+        access_token=grant.access_token,
+        expires_in=grant.expires_in_s,
+        refresh_token=grant.refresh_token,
+    )

@@ -1,0 +1,88 @@
+"""Access tokens: JWTs with a named key, one algorithm, every claim checked. Only this module knows PyJWT.
+
+A token says who signed in, not what they may do: that is read from the database, so it can change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import jwt
+
+from ccn import errors, settings
+from ccn.core.ids import UserId
+from ccn.store.users import User
+
+ALGORITHM = "HS256"
+_TYPE = "at+jwt"  # RFC 9068: what was signed for another purpose is no access token
+_LONGEST = 4_096
+_LEEWAY = timedelta(seconds=5)  # the clocks of nodes differ a little
+_REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "sid", "gen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says."""
+
+    user: UserId
+    family: UUID
+    generation: int
+    expires_at: int
+
+
+def issue(
+    user: User, family: UUID, key: tuple[str, bytes], chosen: settings.Accounts, now: datetime
+) -> str:
+    """A token that is good from now on for as long as the settings say."""
+    kid, secret = key
+    at = int(now.timestamp())
+    claims = {
+        "iss": chosen.issuer,
+        "aud": chosen.audience,
+        "sub": str(user.id),
+        "iat": at,
+        "nbf": at,
+        "exp": at + chosen.access_minutes * 60,
+        "sid": str(family),
+        "gen": user.generation,
+    }
+    return jwt.encode(claims, secret, ALGORITHM, headers={"kid": kid, "typ": _TYPE})
+
+
+def key_named(token: str) -> str:
+    """The name of the key a token claims to be signed with."""
+    if len(token) > _LONGEST:
+        raise errors.CredentialInvalid("the access token is too long to be one")
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise errors.CredentialInvalid("the credential is neither an access token nor an API key") from None
+    kid = header.get("kid")
+    if header.get("alg") != ALGORITHM or header.get("typ") != _TYPE or not isinstance(kid, str):
+        raise errors.CredentialInvalid("the access token is not of this kind")
+    return kid
+
+
+def read(token: str, secrets: Mapping[str, bytes], chosen: settings.Accounts) -> Claims:
+    """What a token says, if one of these keys signed it and all of it holds now."""
+    secret = secrets.get(key_named(token))
+    if secret is None:
+        raise errors.CredentialInvalid("the access token is signed with a key that does not count")
+    try:
+        found = jwt.decode(
+            token,
+            secret,
+            algorithms=[ALGORITHM],
+            audience=chosen.audience,
+            issuer=chosen.issuer,
+            leeway=_LEEWAY,
+            options={"require": _REQUIRED, "strict_aud": True},
+        )
+        return Claims(UserId(UUID(found["sub"])), UUID(found["sid"]), int(found["gen"]), int(found["exp"]))
+    except jwt.ExpiredSignatureError:
+        raise errors.TokenExpired("the access token has expired") from None
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        raise errors.CredentialInvalid("the access token does not hold") from None

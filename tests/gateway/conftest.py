@@ -1,0 +1,134 @@
+"""A door with accounts behind it: one application and one database for the tests of a file."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import asyncpg
+import httpx
+import pytest_asyncio
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from ccn import settings
+from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
+from ccn.gateway import credentials, passwords, readiness
+from ccn.gateway.accounts import Accounts
+from ccn.gateway.http import app, auth
+from ccn.gateway.limiting import Limiter
+from ccn.gateway.passwords import Passwords
+from ccn.store import characters, conversations, keys, pool, users
+from ccn.store.pool import Pool
+from ccn.store.users import Tier, User
+from ccn.store.writer import Writer
+
+PASSWORD = "correct horse battery"
+PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
+RECHECK_S = 2.0
+
+
+@cache
+def kept_password() -> str:
+    return passwords.hashed(PASSWORD)
+
+
+@dataclass
+class Clock:
+    """Both clocks of a node, moved by hand."""
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ticks: float = 0.0
+
+    def wall(self) -> datetime:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.ticks += seconds
+
+
+@dataclass
+class Door:
+    """What the tests of a file share."""
+
+    pool: Pool
+    writer: Writer
+    passwords: Passwords
+    application: FastAPI
+    client: httpx.AsyncClient
+    clock: Clock
+
+    @property
+    def accounts(self) -> Accounts:
+        """Those of the application."""
+        desk: auth.Desk = self.application.state.desk
+        return desk.letting_in()
+
+    def another_node(self, clock: Clock | None = None) -> Accounts:
+        """Accounts that know nothing of what these have learnt."""
+        ticking, chosen = clock or self.clock, settings.Accounts(recheck_s=RECHECK_S)
+        return Accounts(self.pool, chosen, self.passwords, ticking.wall, ticking.monotonic)
+
+    async def user(self, tier: Tier = Tier.USER) -> User:
+        name = f"user {secrets.token_hex(6)}"
+        return await users.add(self.pool, UserId(credentials.new_id()), name, tier, kept_password())
+
+    async def key(self, owner: User, tier: Tier | None = None, **changes: object) -> str:
+        key = credentials.api_key()
+        new = keys.New(
+            credentials.new_id(),
+            owner.id,
+            "test",
+            credentials.prefix(key),
+            credentials.digest(key),
+            tier or owner.tier,
+            **changes,  # type: ignore[arg-type]
+        )
+        await keys.issue(self.pool, new)
+        return key
+
+    async def signed_in(self, owner: User) -> dict[str, str]:
+        """The header that shows an access token of this user's."""
+        return bearer((await self.accounts.sign_in(owner.name, PASSWORD)).access_token)
+
+    async def conversation(self, owner: User) -> ConversationId:
+        named = ConversationId(credentials.new_id())
+        await self.writer.submit(conversations.Begin(named, CharacterId("ada"), owner.id))
+        return named
+
+
+def bearer(credential: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credential}"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def door(database_server: str) -> AsyncIterator[Door]:
+    """An application over a database of its own."""
+    name = f"door_{secrets.token_hex(6)}"
+    server = await asyncpg.connect(database_server)
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
+    database = settings.Database(url=SecretStr(f"{database_server.rpartition('/')[0]}/{name}"))
+    clock, matching = Clock(), Passwords()
+    writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
+    async with pool.open(database, "test") as connections, asyncio.TaskGroup() as tasks:
+        tasks.create_task(writer.run())
+        await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", "# Ada", "test")
+        chosen = settings.Accounts(recheck_s=RECHECK_S)
+        accounts = Accounts(connections, chosen, matching, clock.wall, clock.monotonic)
+        desk = auth.Desk(Limiter(PLENTY), accounts, connections)
+        application = app.create("node-1", readiness.Readiness({}), None, desk)
+        transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+            yield Door(connections, writer, matching, application, client, clock)
+        writer.stop()
+    matching.close()
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()

@@ -1,0 +1,276 @@
+"""Accounts behind every door: who is let in, for how long, and how soon that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import jwt
+import pytest
+
+from ccn import errors, settings
+from ccn.core.ids import ConversationId, UserId
+from ccn.gateway import access, credentials, passwords, tokens
+from ccn.gateway.access import ANYBODY, Caller
+from ccn.gateway.passwords import Passwords
+from ccn.store import keys, sessions, users
+from ccn.store.users import Tier
+from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_password_gives_tokens_and_a_token_says_who(door: Door) -> None:
+    ada = await door.user()
+    grant = await door.accounts.sign_in(f" {ada.name.upper()} ", PASSWORD)
+    assert await door.accounts.caller(grant.access_token) == Caller(Tier.USER, ada.id, ada.name)
+    assert grant.expires_in_s == 900
+
+
+async def test_whatever_is_wrong_with_a_sign_in_the_answer_is_the_same(door: Door) -> None:
+    ada, banned = await door.user(), await door.user()
+    await users.disable(door.pool, banned.name)
+    without = await users.add(door.pool, UserId(credentials.new_id()), "no password", Tier.USER, None)
+    broken = await users.add(door.pool, UserId(credentials.new_id()), "broken", Tier.USER, "x")
+    tries = [
+        (ada.name, PASSWORD + "x"),
+        (ada.name, ""),
+        ("nobody", PASSWORD),
+        ("", ""),
+        (banned.name, PASSWORD),
+        (without.name, ""),
+        (broken.name, "x"),
+    ]
+    said = set()
+    for name, password in tries:
+        with pytest.raises(errors.SignInRefused) as refused:
+            await door.accounts.sign_in(name, password)
+        said.add(str(refused.value))
+    assert len(said) == 1
+
+
+async def test_an_unknown_user_takes_as_long_as_a_wrong_password(door: Door) -> None:
+    ada = await door.user()
+
+    async def took_s(name: str) -> float:
+        began = time.process_time()  # of all threads: what others do on this machine is left out
+        with pytest.raises(errors.SignInRefused):
+            await door.accounts.sign_in(name, "wrong")
+        return time.process_time() - began
+
+    known, unknown = [], []
+    for _ in range(7):
+        known.append(await took_s(ada.name))
+        unknown.append(await took_s("nobody at all"))
+    assert 0.5 < statistics.median(unknown) / statistics.median(known) < 2
+
+
+async def test_passwords_are_matched_off_the_loop_and_too_many_are_refused() -> None:
+    matching, kept = Passwords(at_once=1, waiting=2), passwords.hashed(PASSWORD)
+    outcomes = [asyncio.ensure_future(matching.match(PASSWORD, kept)) for _ in range(5)]
+    ticks = 0
+    while not all(each.done() for each in outcomes):
+        ticks += 1
+        await asyncio.sleep(0.001)
+    results = await asyncio.gather(*outcomes, return_exceptions=True)
+    assert [type(each) for each in results] == [bool] * 3 + [errors.Overloaded] * 2
+    assert ticks > 5
+    assert await matching.match(PASSWORD, kept)
+    matching.close()
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 1_025])
+async def test_a_password_nobody_should_have_is_refused(password: str) -> None:
+    with pytest.raises(errors.InputInvalid, match="10 to 1024"):
+        passwords.hashed(password)
+
+
+async def test_what_is_kept_of_a_password_is_argon2id() -> None:
+    assert passwords.hashed(PASSWORD).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+async def test_a_refresh_token_gives_the_next_one_once(door: Door) -> None:
+    ada, other = await door.user(), door.another_node()
+    first = await door.accounts.sign_in(ada.name, PASSWORD)
+    second = await other.renew(first.refresh_token)
+    assert (await other.caller(second.access_token)).user == ada.id
+    with pytest.raises(errors.CredentialInvalid, match="used before"):
+        await door.accounts.renew(first.refresh_token)
+    with pytest.raises(errors.CredentialInvalid):
+        await door.accounts.renew(second.refresh_token)
+    with pytest.raises(errors.CredentialInvalid):
+        await door.another_node().caller(second.access_token)
+
+
+@pytest.mark.parametrize("made_up", ["", "ccnr_x", "x" * 5_000, "\ud800", "a\x00b"])
+async def test_a_credential_that_was_made_up_is_refused(door: Door, made_up: str) -> None:
+    for ask in (door.accounts.renew, door.accounts.caller):
+        with pytest.raises(errors.CredentialInvalid):
+            await ask(made_up)
+    with pytest.raises(errors.CredentialInvalid):
+        await door.accounts.caller(credentials.API_KEY + made_up)
+
+
+async def test_an_api_key_does_what_it_and_its_user_may(door: Door) -> None:
+    operator, ada = await door.user(Tier.ADMIN), await door.user()
+    cases = [
+        (operator, Tier.ADMIN, Tier.ADMIN),
+        (operator, Tier.USER, Tier.USER),
+        (ada, Tier.ADMIN, Tier.USER),
+        (ada, Tier.PUBLIC, Tier.PUBLIC),
+    ]
+    for owner, wanted, may in cases:
+        found = await door.accounts.caller(await door.key(owner, wanted))
+        assert found == Caller(may, owner.id, owner.name)
+
+
+async def test_what_ends_stops_working_within_the_time_that_is_stated(door: Door) -> None:
+    banned, changed, revoked = [await door.user() for _ in range(3)]
+    key = await door.key(revoked)
+    shown = [
+        (await door.accounts.sign_in(banned.name, PASSWORD)).access_token,
+        await door.key(banned),
+        (await door.accounts.sign_in(changed.name, PASSWORD)).access_token,
+        key,
+    ]
+    for each in shown:
+        await door.accounts.caller(each)
+    await users.disable(door.pool, banned.name)
+    await users.set_password(door.pool, changed.name, passwords.hashed("another password"))
+    await keys.revoke(door.pool, credentials.prefix(key))
+    door.clock.forward(RECHECK_S + 0.01)
+    for each in shown:
+        with pytest.raises(errors.CredentialInvalid):
+            await door.accounts.caller(each)
+    await users.enable(door.pool, banned.name)
+    with pytest.raises(errors.CredentialInvalid):
+        await door.accounts.caller(shown[0])
+    assert (await door.accounts.caller(shown[1])).user == banned.id
+
+
+async def test_a_credential_is_believed_for_no_longer_than_it_lasts(door: Door) -> None:
+    clock = Clock()
+    node, ends_at = door.another_node(clock), datetime.now(UTC) + timedelta(hours=1)
+    key = await door.key(await door.user(), expires_at=ends_at)
+    clock.forward((ends_at - clock.now).total_seconds() - 1)
+    await node.caller(key)
+    clock.forward(1.01)
+    with pytest.raises(errors.CredentialInvalid):
+        await node.caller(key)
+
+
+async def test_a_user_whose_tier_changed_has_it_with_the_token_it_holds(door: Door) -> None:
+    ada = await door.user()
+    token = (await door.accounts.sign_in(ada.name, PASSWORD)).access_token
+    await door.pool.rows("UPDATE users SET tier = 'admin' WHERE id = $1", ada.id)
+    assert (await door.accounts.caller(token)).tier is Tier.ADMIN
+
+
+async def test_tokens_of_the_key_before_count_and_those_of_the_one_before_that_do_not(door: Door) -> None:
+    ada, other = await door.user(), door.another_node()
+
+    async def rotated() -> str:
+        token = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
+        await sessions.rotate(door.pool, *credentials.signing_key(), timedelta(minutes=16))
+        return token
+
+    await other.caller((await other.sign_in(ada.name, PASSWORD)).access_token)
+    first, second = await rotated(), await rotated()
+    third = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
+    door.clock.forward(1.01)  # a node asks for keys it does not know once a second at most
+    assert (await other.caller(third)).user == ada.id
+    assert (await other.caller(second)).user == ada.id
+    with pytest.raises(errors.CredentialInvalid, match="key that does not count"):
+        await other.caller(first)
+
+
+async def test_every_claim_of_a_token_is_checked(door: Door) -> None:
+    ada = await door.user()
+    good = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
+    (signing, *_) = await sessions.signing_keys(door.pool, *credentials.signing_key())
+    claims = jwt.decode(good, signing.secret, ["HS256"], audience="ccn")
+    headers = {"kid": signing.id, "typ": "at+jwt"}
+    now = int(datetime.now(UTC).timestamp())
+
+    def forged(changes: dict[str, object], **header: object) -> str:
+        said = {name: value for name, value in (claims | changes).items() if value is not None}
+        return jwt.encode(said, signing.secret, "HS256", headers=headers | header)
+
+    assert (await door.another_node().caller(forged({}))).user == ada.id
+    wrong: list[dict[str, object]] = [
+        {"aud": "elsewhere"},
+        {"aud": ["ccn", "elsewhere"]},
+        {"iss": "elsewhere"},
+        {"nbf": now + 60},
+        {"iat": now + 60},
+        {"sub": "nobody"},
+        {"sub": str(uuid4())},
+        {"gen": claims["gen"] + 1},
+        {"gen": "x"},
+        {"sid": "x"},
+        {"exp": "never"},
+        *[dict[str, object]({name: None}) for name in claims],
+    ]
+    for changes in wrong:
+        with pytest.raises(errors.CredentialInvalid):
+            await door.another_node().caller(forged(changes))
+    with pytest.raises(errors.TokenExpired):
+        await door.another_node().caller(forged({"exp": now - 60}))
+    for header in ({"typ": "JWT"}, {"kid": "0" * 16}):
+        with pytest.raises(errors.CredentialInvalid):
+            await door.another_node().caller(forged({}, **header))
+
+
+async def test_a_token_of_another_algorithm_is_refused_even_if_its_signature_fits(door: Door) -> None:
+    ada = await door.user()
+    good = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
+    (signing, *_) = await sessions.signing_keys(door.pool, *credentials.signing_key())
+    claims = jwt.decode(good, signing.secret, ["HS256"], audience="ccn")
+    headers = {"kid": signing.id, "typ": "at+jwt"}
+    body = good.rsplit(".", 1)[0]
+    for forged in (
+        jwt.encode(claims, "", "none", headers=headers),
+        jwt.encode(claims, signing.secret, "HS512", headers=headers),
+        jwt.encode(claims, "x" * 64, "HS256", headers=headers),
+        f"{body}.",
+        f"{body}.{'A' * 43}",
+        good[:-2],
+        good + "x" * 5_000,
+        "a.b.c",
+        "..",
+    ):
+        with pytest.raises(errors.CredentialInvalid):
+            await door.another_node().caller(forged)
+
+
+async def test_another_cluster_s_tokens_say_nothing_here(door: Door) -> None:
+    ada = await door.user()
+    elsewhere = settings.Accounts(issuer="elsewhere", audience="elsewhere")
+    kid, secret = credentials.signing_key()
+    token = tokens.issue(ada, credentials.new_id(), (kid, secret), elsewhere, door.clock.wall())
+    with pytest.raises(errors.CredentialInvalid):
+        await door.accounts.caller(token)
+
+
+async def test_a_conversation_is_its_owner_s_and_the_operators(door: Door) -> None:
+    ada, eve, operator = await door.user(), await door.user(), await door.user(Tier.ADMIN)
+    here = await door.conversation(ada)
+
+    def caller(user: users.User) -> Caller:
+        return Caller(user.tier, user.id, user.name)
+
+    assert (await access.owned(door.pool, caller(ada), here)).id == here
+    assert (await access.owned(door.pool, caller(operator), here)).id == here
+    refusals = []
+    for named in (here, ConversationId(credentials.new_id())):
+        with pytest.raises(errors.NotFound) as refused:
+            await access.owned(door.pool, caller(eve), named)
+        refusals.append(str(refused.value))
+    assert refusals[0] == refusals[1]
+    with pytest.raises(errors.Unauthenticated):
+        await access.owned(door.pool, ANYBODY, here)
+    with pytest.raises(errors.Forbidden):
+        await access.owned(door.pool, Caller(Tier.PUBLIC, ada.id, ada.name), here)
