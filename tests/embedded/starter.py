@@ -59,6 +59,8 @@ def _say(**told: object) -> None:
 
 
 if __name__ == "__main__":
+    # A shell that runs the tests in its background has all of them ignore Ctrl-C; this one is to obey it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = json.loads(sys.argv[1])
     if limit := wanted.get("file_limit"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -95,7 +95,7 @@ async def test_a_very_long_line_is_cut() -> None:
         if line == "end":
             done.set()
 
-    script = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; sleep 600"
+    script = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; exec sleep 600"
     async with supervision.kept("shouter", shell(script), on_line=note):
         await asyncio.wait_for(done.wait(), 10)
     assert [len(line) for line in lines] == [child.LINE_LIMIT + 2, 3]
@@ -184,7 +184,7 @@ async def test_a_callback_that_fails_is_a_defect_that_shows_and_leaves_no_proces
     pids: list[int] = []
 
     async def story() -> None:
-        async with supervision.kept("talker", shell("echo hello; sleep 600"), on_line=fail) as kept:
+        async with supervision.kept("talker", shell("echo hello; exec sleep 600"), on_line=fail) as kept:
             pids.append(kept.pid)
             await called.wait()
 
