@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.embedded import postgres
 from ccn.store import migrate
-from tests import timescale
+from tests import redis_server, timescale
 
 # gRPC's handlers around fork() can end a child before it becomes PostgreSQL or etcd. A node talks gRPC and
 # starts nothing, `ccn up` starts children and talks no gRPC; only a test process does both. gRPC reads this
@@ -39,13 +39,24 @@ def pytest_report_header() -> str:
         *(f"TimescaleDB ({mode}) in {image}" for mode, image in offered.images.items()),
     ]
     left_out = f"; left out: TimescaleDB, {offered.left_out}" if offered.left_out else ""
-    return f"store tests run on: {', '.join(used)}{left_out}"
+    without = f"; left out: {redis_server.LEFT_OUT}" if redis_server.LEFT_OUT else ""
+    return f"store tests run on: {', '.join(used)}{left_out}{without}"
 
 
 def pytest_configure() -> None:
     """A run that was promised TimescaleDB does not quietly go without it."""
     if os.environ.get("CCN_TEST_TIMESCALE") == "required" and "apache" not in timescale.offer().images:
         raise pytest.UsageError(f"TimescaleDB is required here, but {timescale.offer().left_out}")
+    if os.environ.get("CCN_TEST_REDIS") == "required" and redis_server.LEFT_OUT:
+        raise pytest.UsageError("Redis is required here, but there is no redis-server")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a server that is not here; the head of the output has said so."""
+    if redis_server.LEFT_OUT:
+        needy = [item for item in items if "redis" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=needy)
+        items[:] = [item for item in items if item not in needy]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -81,6 +92,13 @@ async def tsl_server() -> AsyncIterator[str]:
     """TimescaleDB of the Timescale licence."""
     async with timescale.running(timescale.offer().images["tsl"]) as url:
         yield await _with_template(url, "tsl")
+
+
+@pytest_asyncio.fixture
+async def redis() -> AsyncIterator[redis_server.Redis]:
+    """A Redis with nothing in it."""
+    async with redis_server.running() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

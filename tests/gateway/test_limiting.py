@@ -1,0 +1,184 @@
+"""The rate limits: a moving window, shared through a real Redis, and what happens when that goes away.
+
+Tests that need Redis take `redis`; where there is none they are not collected, and the head of pytest's
+output says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+
+from ccn import errors, metrics, settings
+from ccn.core.ids import UserId
+from ccn.gateway import limiting
+from ccn.gateway.access import ANYBODY, Caller
+from ccn.gateway.limiting import Limiter
+from ccn.store.users import Tier
+from tests.redis_server import Redis
+
+WAIT_S = 20.0
+
+
+@asynccontextmanager
+async def watched(limiter: Limiter) -> AsyncIterator[Limiter]:
+    """A limiter that keeps in touch with Redis."""
+    stop = asyncio.Event()
+    watching = asyncio.create_task(limiter.watch(stop))
+    try:
+        yield limiter
+    finally:
+        stop.set()
+        await asyncio.wait_for(watching, WAIT_S)
+
+
+def across_nodes(redis: Redis, **changes: object) -> Limiter:
+    chosen = settings.Limits.model_validate(
+        {"redis_url": SecretStr(redis.url), "redis_timeout_s": 2.0, **changes}
+    )
+    return Limiter(chosen)
+
+
+async def until(limiter: Limiter, *, shared: bool) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while limiter.shared is not shared:
+            await asyncio.sleep(0.005)
+
+
+def degraded() -> bool:
+    return "ccn_rate_limits_degraded 1.0" in metrics.page("")[0].decode()
+
+
+def test_requests_are_counted_by_user_and_else_by_network() -> None:
+    ada = UserId(UUID(int=1))
+    cases = [
+        (Caller(Tier.USER, ada), "10.0.0.1", f"user/{ada}"),
+        (ANYBODY, "10.0.0.1", "address/10.0.0.1"),
+        (ANYBODY, "::ffff:10.0.0.1", "address/10.0.0.1"),
+        (ANYBODY, "2001:db8:1:2:3::4", "address/2001:db8:1:2::"),
+        (ANYBODY, "2001:db8:1:2:ffff::", "address/2001:db8:1:2::"),
+        (ANYBODY, "a made-up address", "address/unknown"),
+        (ANYBODY, "", "address/unknown"),
+    ]
+    for caller, address, key in cases:
+        assert limiting.who(caller, address) == key
+
+
+async def test_the_window_moves_and_never_holds_more_than_the_limit() -> None:
+    now = 1_000.0
+    limiter = Limiter(settings.Limits(requests=3, window_s=60), lambda: now)
+    passed: list[float] = []
+    for _ in range(400):
+        now += 7.0
+        if (await limiter.request("x")).allowed:
+            passed.append(now)
+    assert len(passed) > 100
+    assert all(later - earlier >= 60 for earlier, later in zip(passed, passed[3:], strict=False))
+
+
+async def test_a_refusal_says_how_long_to_wait_and_that_is_enough() -> None:
+    now = 1_000.0
+    limiter = Limiter(settings.Limits(requests=2, window_s=60), lambda: now)
+    assert (await limiter.request("x")).remaining == 1
+    now += 25
+    last = await limiter.request("x")
+    assert (last.allowed, last.remaining, last.reset_s) == (True, 0, 35)
+    refused = await limiter.request("x")
+    assert (refused.allowed, refused.remaining, refused.reset_s) == (False, 0, 35)
+    assert (await limiter.request("y")).allowed
+    assert (await limiter.sign_in("x")).limit == 10
+    now += refused.reset_s
+    assert (await limiter.request("x")).allowed
+
+
+async def test_a_flood_of_addresses_fills_no_memory_and_is_quick() -> None:
+    storage = limiting._Here(time.time, keys=100)
+    for number in range(1_000):
+        assert await storage.acquire_entry(f"{number}", 1, 60)
+    assert len(storage._hits) == 100
+    assert not await storage.acquire_entry("999", 1, 60)
+
+
+def test_a_wrong_address_of_redis_is_refused_without_its_password() -> None:
+    with pytest.raises(errors.SettingsInvalid, match="CCN_LIMITS_REDIS_URL") as refused:
+        Limiter(settings.Limits(redis_url=SecretStr("http://:hunter2@cache:1")))
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_two_nodes_count_together(redis: Redis) -> None:
+    async with watched(across_nodes(redis)) as one, watched(across_nodes(redis)) as other:
+        await until(one, shared=True)
+        await until(other, shared=True)
+        said = [await (one, other)[n % 2].request("ada") for n in range(101)]
+        assert [each.allowed for each in said] == [True] * 100 + [False]
+        assert [each.remaining for each in said] == [*range(99, -1, -1), 0]
+        assert 50 <= said[-1].reset_s <= 60
+
+
+async def test_of_many_at_once_no_more_pass_than_may(redis: Redis) -> None:
+    async with watched(across_nodes(redis)) as one, watched(across_nodes(redis)) as other:
+        await until(one, shared=True)
+        await until(other, shared=True)
+        asked = [limiter.request("crowd") for _ in range(100) for limiter in (one, other)]
+        said = await asyncio.gather(*asked)
+        assert sum(each.allowed for each in said) == 100
+
+
+async def test_a_node_counts_alone_when_redis_dies_and_comes_back_by_itself(redis: Redis) -> None:
+    async with watched(across_nodes(redis, requests=10)) as limiter:
+        await until(limiter, shared=True)
+        assert not degraded()
+        before = [await limiter.request("ada") for _ in range(6)]
+        await redis.kill()
+        after = [await limiter.request("ada") for _ in range(6)]
+        assert (limiter.shared, degraded()) == (False, True)
+        assert [each.allowed for each in before + after] == [True] * 10 + [False] * 2
+        await redis.start()
+        await until(limiter, shared=True)
+        assert not degraded()
+        assert (await limiter.request("ada")).remaining == 9  # the Redis that came back is empty
+
+
+async def test_a_redis_that_hangs_holds_up_one_request_for_fifty_milliseconds(redis: Redis) -> None:
+    async with watched(across_nodes(redis, redis_timeout_s=0.05)) as limiter:
+        await until(limiter, shared=True)
+        redis.freeze()
+        began = time.perf_counter()
+        assert (await limiter.request("ada")).allowed
+        first_s = time.perf_counter() - began
+        for _ in range(50):
+            await limiter.request("ada")
+        rest_s = time.perf_counter() - began - first_s
+        redis.thaw()
+        assert 0.04 < first_s < 0.5
+        assert rest_s < 0.5  # not fifty times as long: nobody waits while the circuit is open
+        await until(limiter, shared=True)
+
+
+async def test_a_node_that_starts_without_redis_serves_and_finds_it_later(redis: Redis) -> None:
+    await redis.kill()
+    async with watched(across_nodes(redis, requests=2)) as limiter:
+        said = [await limiter.request("ada") for _ in range(3)]
+        assert [each.allowed for each in said] == [True, True, False]
+        await redis.start()
+        await until(limiter, shared=True)
+
+
+async def test_the_password_of_redis_reaches_no_log(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = settings.Limits(redis_url=SecretStr(f"redis://ann:hunter2@127.0.0.1:{redis.port}/0"))
+    async with watched(Limiter(secret)) as limiter:
+        async with asyncio.timeout(WAIT_S):
+            while not degraded():
+                await asyncio.sleep(0.005)
+        assert (await limiter.request("ada")).allowed
+    told = capsys.readouterr()
+    assert "counts requests alone" in told.out
+    assert "hunter2" not in told.out + told.err
