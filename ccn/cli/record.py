@@ -4,49 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
+from ccn.cli import asking
+from ccn.cli.asking import Data, Url
+
 if TYPE_CHECKING:
-    from ccn.store.pool import Pool
     from ccn.store.proofs import Final, Proved
 
 app = typer.Typer(
     help="Hand the record to somebody who trusts neither CCN nor its database.", no_args_is_help=True
 )
 
-_Url = Annotated[
-    str,
-    typer.Option(
-        "--database-url",
-        help="The database; by default that of the cluster running here, or the one in the settings.",
-        show_default=False,
-    ),
-]
-_Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="The folder of the cluster that `ccn up` runs.", show_default=False),
-]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
 
 
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="Where to write; `ccn-verify FILE` checks it.")],
-    database_url: _Url = "",
-    data: _Data = None,
+    database_url: Url = "",
+    data: Data = None,
 ) -> None:
     """Write the whole record into a file that `ccn-verify` checks anywhere."""
     asyncio.run(_export(file, database_url, data))
 
 
 @app.command()
-def checkpoint(database_url: _Url = "", data: _Data = None, as_json: _Json = False) -> None:
+def checkpoint(database_url: Url = "", data: Data = None, as_json: _Json = False) -> None:
     """Print the newest final checkpoint. Keep it: no record without it is this one."""
     found = asyncio.run(_checkpoint(database_url, data))
     if as_json:
@@ -59,8 +47,8 @@ def checkpoint(database_url: _Url = "", data: _Data = None, as_json: _Json = Fal
 def prove(
     conversation: Annotated[UUID, typer.Argument(help="The conversation.")],
     seq: Annotated[int, typer.Argument(min=1, help="The number of the message in it.")],
-    database_url: _Url = "",
-    data: _Data = None,
+    database_url: Url = "",
+    data: Data = None,
     as_json: _Json = False,
 ) -> None:
     """Prove that a message is in the record under a final checkpoint; checked before it is printed."""
@@ -90,6 +78,28 @@ def prove(
     typer.echo(proved.final.note, nl=False)
 
 
+@app.command()
+def redact(  # noqa: PLR0917 - the options of a command
+    conversation: Annotated[UUID, typer.Argument(help="The conversation.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the record.")],
+    by: Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")],
+    first: Annotated[int, typer.Option(min=1, help="The first message.")] = 1,
+    last: Annotated[int | None, typer.Option(min=1, help="The last one; by default the newest.")] = None,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: _Json = False,
+) -> None:
+    """Take the content of messages out, for ever. The record says by whom and why, and still verifies."""
+    body: dict[str, object] = {"conversation": str(conversation), "first": first, "reason": reason}
+    if last is not None:
+        body["last"] = last
+    told = asking.ask("redact", body, by, database_url, data, quiet=as_json)
+    if as_json:
+        _print(told)
+    else:
+        typer.echo(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
+
+
 async def _export(file: Path, database_url: str, data: Path | None) -> None:
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
     from ccn.store import export as exports  # noqa: PLC0415
@@ -97,7 +107,7 @@ async def _export(file: Path, database_url: str, data: Path | None) -> None:
     beside = file.with_name(f".{file.name}.part")
     try:
         with beside.open("wb") as opened:
-            async with _connected(database_url, data) as pool:
+            async with asking.connected(database_url, data) as pool:
                 written = await exports.export(pool, opened)
         beside.replace(file)  # so that what bears the name is whole
     except OSError as refused:
@@ -113,7 +123,7 @@ async def _checkpoint(database_url: str, data: Path | None) -> Final:
     from ccn.node import keys  # noqa: PLC0415 - start-up must be quick
     from ccn.store import proofs  # noqa: PLC0415
 
-    async with _connected(database_url, data) as pool:
+    async with asking.connected(database_url, data) as pool:
         return await proofs.final(pool, keys.check)
 
 
@@ -122,20 +132,8 @@ async def _prove(conversation: UUID, seq: int, database_url: str, data: Path | N
     from ccn.node import keys  # noqa: PLC0415
     from ccn.store import proofs  # noqa: PLC0415
 
-    async with _connected(database_url, data) as pool:
+    async with asking.connected(database_url, data) as pool:
         return await proofs.prove(pool, ConversationId(conversation), seq, keys.check)
-
-
-@asynccontextmanager
-async def _connected(database_url: str, data: Path | None) -> AsyncIterator[Pool]:
-    from ccn import settings  # noqa: PLC0415
-    from ccn.cli import local  # noqa: PLC0415
-    from ccn.store import pool  # noqa: PLC0415
-
-    url = local.database_url(database_url, data)
-    known = settings.load().database.model_dump() | {"url": url, "pool_size": 2}
-    async with pool.open(settings.Database.model_validate(known), "ccn record") as connections:
-        yield connections
 
 
 def _print(shown: dict[str, object]) -> None:

@@ -39,6 +39,7 @@ def _print(told: dict[str, Any]) -> None:
         nodes.add_column(heading)
     for node in told["nodes"]:
         here = "[green]here[/]" if node["here"] else "[red]away[/]"
+        here += ", draining" if node["draining"] else ""
         leads = " (leader)" if node["node"] == told["leader"] else ""
         nodes.add_row(node["node"] + leads, here, "yes" if node["votes"] else "no", node["address"])
     console.print(nodes)

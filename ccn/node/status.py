@@ -7,16 +7,17 @@ from datetime import datetime
 
 from ccn.core.ids import NodeId
 from ccn.node.membership import Membership
-from ccn.store import evidence, ledger, rounds, terms
+from ccn.store import drains, evidence, ledger, rounds, terms
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One node: whether it votes, and whether it is here."""
+    """One node: whether it votes, whether it is here, and whether an operator drains it."""
 
     node: NodeId
     votes: bool
     here: bool
+    draining: bool
     address: str
 
 
@@ -66,11 +67,11 @@ async def tell(membership: Membership) -> Status:
     log = await rounds.log(pool, command="round", limit=1)
     rules = voting.tip.rules if voting else None
     validators = {each.node for each in rules.validators} if rules else set()
-    seen = membership.seen
+    seen, drained = membership.seen, await drains.draining(pool)
     return Status(
         node=membership.identity.node,
         nodes=tuple(
-            Seat(node, node in validators, node in seen, seen.get(node, ""))
+            Seat(node, node in validators, node in seen, node in drained, seen.get(node, ""))
             for node in sorted(validators | seen.keys())
         ),
         leader=term.leader,

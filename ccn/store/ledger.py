@@ -25,6 +25,11 @@ async def waiting(pool: Pool) -> int:
     return int(await pool.value(_WAITING))
 
 
+async def waiting_by_node(pool: Pool) -> dict[NodeId, int]:
+    """The same for each node that ever ran here."""
+    return {NodeId(row["node_id"]): row["waiting"] for row in await pool.rows(_WAITING_BY_NODE)}
+
+
 async def cosign(pool: Pool, tip: Tip, cosignature: note.Signature) -> None:
     """Keep a cosignature under the checkpoint of a tip; the same again changes nothing."""
     head = tip.checkpoint()
@@ -95,6 +100,11 @@ _UNSEALED = """
 """
 _WAITING = """
     SELECT coalesce(sum(s.head - coalesce(b.last, 0)), 0) FROM leaf_sources s LEFT JOIN LATERAL (
+        SELECT max(last) AS last FROM block_leaves WHERE node_id = s.node_id
+    ) b ON true
+"""
+_WAITING_BY_NODE = """
+    SELECT s.node_id, s.head - coalesce(b.last, 0) AS waiting FROM leaf_sources s LEFT JOIN LATERAL (
         SELECT max(last) AS last FROM block_leaves WHERE node_id = s.node_id
     ) b ON true
 """

@@ -171,6 +171,11 @@ async def results(pool: Pool, block_height: int) -> list[str]:
     return [row["body"].decode() for row in await pool.rows(_RESULTS, block_height)]
 
 
+async def last_votes(pool: Pool) -> dict[NodeId, int]:
+    """The height of the last block that each node voted for; of late, not ever."""
+    return {NodeId(row["node_id"]): row["height"] for row in await pool.rows(_LAST_VOTES)}
+
+
 async def log(
     pool: Pool, *, command: str | None = None, before: int | None = None, limit: int = 50
 ) -> list[Entry]:
@@ -331,6 +336,10 @@ _SHOWN_LEAVES = """
 """
 _SHOWN_VOTES = """
     SELECT node_id, height, term, hash, signature FROM votes WHERE height = $1 ORDER BY node_id
+"""
+_LAST_VOTES = """
+    SELECT node_id, max(height) AS height FROM votes
+    WHERE height > (SELECT max(height) FROM verification_chain) - 1000 GROUP BY node_id
 """
 _SHOWN_ROSTERS = """
     SELECT node_id, character_id, packed FROM block_rosters WHERE height = $1 ORDER BY node_id, character_id

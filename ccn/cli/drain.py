@@ -1,0 +1,92 @@
+"""`ccn drain`: have a node hand over all it has, so that it can be stopped or removed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ccn.cli import asking
+from ccn.cli.asking import By, Data, Json, Url
+
+if TYPE_CHECKING:
+    from ccn.store.drains import Load
+    from ccn.store.pool import Pool
+
+_LOOK_S = 0.25
+
+
+def drain(  # noqa: PLR0917 - the options of a command
+    node: Annotated[str, typer.Argument(help="The name of the node, as `ccn status` shows it.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let it take part again.")] = False,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds to wait until it is empty.")
+    ] = 120,
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Have a node lead nothing, take nothing new and hand over its instances. It goes on voting.
+
+    Exit code 1 if something still ties it to the cluster when the time is over; it goes on draining then.
+    """
+    told = asking.run(
+        lambda pool: _drain(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), database_url, data
+    )
+    if as_json:
+        typer.echo(json.dumps(told))
+    elif undo:
+        typer.echo(f"{node} takes part again")
+    elif told["drained"]:
+        typer.echo(f"{node} is drained: stop it, or `ccn validators remove {node}`")
+    else:
+        typer.echo(f"{node} is not empty after {wait_s:g} s, and goes on draining")
+    if not undo and not told["drained"]:
+        raise typer.Exit(1)
+
+
+async def _drain(
+    pool: Pool, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
+) -> dict[str, Any]:
+    import asyncio  # noqa: PLC0415 - start-up must be quick
+
+    from ccn.core.ids import NodeId  # noqa: PLC0415
+    from ccn.store import drains  # noqa: PLC0415
+
+    outcome = await asking.asked(pool, "drain", {"undo": undo}, by, node=node, quiet=quiet)
+    if undo:
+        return outcome
+    clock = asyncio.get_running_loop().time
+    until, shown = clock() + wait_s, ""
+    while True:
+        left = await drains.load(pool, NodeId(node))
+        if not quiet and (now := _sentence(node, left)) != shown:
+            typer.echo(now, err=True)
+            shown = now
+        if left.empty or not left.draining or clock() >= until:
+            return outcome | _told(left)
+        await asyncio.sleep(_LOOK_S)
+
+
+def _told(left: Load) -> dict[str, Any]:
+    return {
+        "draining": left.draining,
+        "drained": left.draining and left.empty,
+        "leads": left.leads,
+        "instances": left.instances,
+        "unsealed": left.unsealed,
+    }
+
+
+def _sentence(node: str, left: Load) -> str:
+    """What still ties it to the cluster, and what that waits for."""
+    if not left.draining:
+        return f"{node}: somebody had it take part again"
+    ties = [
+        "leads, until another node takes over" if left.leads else "",
+        f"hosts {left.instances} instances, until others have them" if left.instances else "",
+        f"has {left.unsealed} unsealed leaves, until the next block" if left.unsealed else "",
+    ]
+    return f"{node}: " + ("; ".join(filter(None, ties)) or "nothing left")

@@ -1,0 +1,105 @@
+"""`ccn validators`: who votes, and how a node begins or ceases to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ccn.cli import asking
+from ccn.cli.asking import By, Data, Json, Url
+
+if TYPE_CHECKING:
+    from ccn.store.pool import Pool
+
+app = typer.Typer(help="The nodes that vote; one comes or goes at a time.", no_args_is_help=True)
+
+_PATIENCE_S = 60.0
+
+Node = Annotated[str, typer.Argument(help="The name of the node, as `ccn status` shows it.")]
+
+
+@app.command("list")
+def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+    """Every node that ever ran here, and whether it votes."""
+    nodes = asking.run(_nodes, database_url, data)
+    if as_json:
+        for node in nodes:
+            typer.echo(json.dumps(node))
+        return
+    typer.echo(f"{'node':<16} {'votes':<6} {'last vote':>9} {'unsealed':>8}  key")
+    for node in nodes:
+        votes = "yes" if node["votes"] else "no"
+        drained = "  draining" if node["draining"] else ""
+        last = node["last_vote"] or "-"
+        key = (node["key"] or "-")[:16]
+        typer.echo(f"{node['node']:<16} {votes:<6} {last:>9} {node['unsealed']:>8}  {key}{drained}")
+
+
+@app.command("add")
+def add(
+    node: Node, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
+) -> None:
+    """Let a node vote that is running and registered; a quorum of the present validators must agree."""
+    outcome = _change({"action": "add", "node": node}, by, database_url, data, quiet=as_json)
+    _tell(outcome, f"{node} votes", f"{node} votes already", as_json=as_json)
+
+
+@app.command("remove")
+def remove(  # noqa: PLR0917 - the options of a command
+    node: Node,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="It never comes back: what it left unsealed stays unproved.")
+    ] = False,
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Let a node vote no longer: one that is drained, or down with nothing left to seal."""
+    body = {"action": "remove", "node": node, "lost": lost}
+    outcome = _change(body, by, database_url, data, quiet=as_json)
+    _tell(outcome, f"{node} does not vote any more", f"{node} does not vote anyway", as_json=as_json)
+
+
+def _change(
+    body: Mapping[str, object], by: str, database_url: str, data: Any, *, quiet: bool
+) -> dict[str, Any]:
+    return asking.ask("validators", body, by, database_url, data, quiet=quiet, patience_s=_PATIENCE_S)
+
+
+def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(outcome))
+        return
+    names = ", ".join(outcome["validators"])
+    since = f"{changed} from block {outcome['height'] + 1} on" if outcome["changed"] else unchanged
+    typer.echo(f"{since}: {outcome['quorum']} of {len(outcome['validators'])} must agree ({names})")
+
+
+async def _nodes(pool: Pool) -> list[dict[str, Any]]:
+    from ccn import errors  # noqa: PLC0415 - start-up must be quick
+    from ccn.store import drains, ledger, rounds  # noqa: PLC0415
+
+    tip = await rounds.tip(pool)
+    if tip is None:
+        raise errors.NotFound("the chain is not founded yet: too few nodes have come")
+    drained, waiting, voted = (
+        await drains.draining(pool),
+        await ledger.waiting_by_node(pool),
+        await rounds.last_votes(pool),
+    )
+    names = sorted(waiting.keys() | {each.node for each in tip.rules.validators})
+    return [
+        {
+            "node": name,
+            "votes": (key := tip.rules.key(name)) is not None,
+            "key": key.hex() if key else None,
+            "draining": name in drained,
+            "unsealed": waiting.get(name, 0),
+            "last_vote": voted.get(name),
+        }
+        for name in names
+    ]
