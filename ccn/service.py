@@ -28,7 +28,7 @@ from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import server as http_server
-from ccn.node import keeping, keys, operating, signing, status
+from ccn.node import furnishing, keeping, keys, operating, signing, status
 from ccn.node.answering import Answering
 from ccn.node.membership import Membership
 from ccn.node.voting import Identity
@@ -67,6 +67,8 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
             writer = Writer(chosen.database, NodeId(chosen.node.id), _now)
             parts = {"writer": writer.run(), **beside(database, writer, stop)}
             async with together(parts, stop, chosen.node.shutdown_timeout_s):
+                if chosen.cluster.example:
+                    await furnishing.furnish(database, writer)
                 async with _membership(chosen, database, writer) as membership:
                     await _serve(chosen, stop, database, writer, membership)
                 writer.stop()  # after the doors: what they accepted is still written

@@ -191,6 +191,9 @@ class Cluster(_Group):
     scorer: str = Field(
         default="tier-1/v1", min_length=1, description="The scorer whose vectors the nodes agree on."
     )
+    example: bool = Field(
+        default=True, description="Whether a database without any character gets the example, Wren."
+    )
 
 
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]

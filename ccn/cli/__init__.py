@@ -12,7 +12,7 @@ import typer
 
 import ccn
 from ccn import errors
-from ccn.cli import drain, keys, migrate, node, record, rounds, settings, status, up, validators
+from ccn.cli import keys, migrate, node, plates, record, rounds, settings, status, up
 
 app = typer.Typer(
     name="ccn",
@@ -26,9 +26,8 @@ app.command("up")(up.up)
 app.add_typer(node.app, name="node")
 app.add_typer(keys.app, name="keys")
 app.command("status")(status.status)
+app.add_typer(plates.app, name="plate")
 app.add_typer(rounds.app, name="round")
-app.add_typer(validators.app, name="validators")
-app.command("drain")(drain.drain)
 app.add_typer(record.app, name="record")
 app.command("migrate")(migrate.migrate)
 app.command("settings")(settings.settings)

@@ -61,7 +61,7 @@ def plate(found: Plate, version: int) -> str:
 def state(found: Plate, shown: State, collaborator: str) -> str:
     """Whom the character talks with, and how both were when the conversation, or its history, began."""
     with_whom = layer.quoted(collaborator, _COLLABORATOR) if collaborator.strip() else "not known by name"
-    return layer.wrapped("state", f"The person you talk with: {with_whom}.\n{_estimates(found, shown)}")
+    return layer.wrapped("state", f"Your collaborator: {with_whom}.\n{_estimates(found, shown)}")
 
 
 def beside(found: Plate, shown: State) -> str:
@@ -87,7 +87,7 @@ def memories(remembered: Sequence[Memory], at_most: int) -> str:
 def earlier(quoted: Sequence[Message], at_most: int) -> str:
     """Quotes of this conversation from before its history."""
     intro = "Some of what was said in this conversation before the messages below, shortened."
-    return _within(intro, [_quotes([each]) for each in quoted], at_most, "earlier")
+    return _within(intro, [_quotes([each]) for each in quoted], at_most, "history")
 
 
 def shown(message: Message) -> str:

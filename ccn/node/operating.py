@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
+from ccn.core import plate as plates
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.store import characters, drains, requests, rounds
 from ccn.store.pool import Pool
@@ -85,6 +86,7 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
     """What every node can be asked for."""
 
     async def plate(body: Body, by: str) -> Body:
+        plates.read(text(body, "content"))  # whoever asked may have looked less closely
         made = await characters.import_plate(
             pool,
             writer,

@@ -28,6 +28,17 @@ class Plate:
 
 
 @dataclass(frozen=True, slots=True)
+class Character:
+    """A character and the newest version of its plate."""
+
+    id: CharacterId
+    name: str
+    version: int
+    imported_by: str
+    imported_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Import(Write[Plate]):
     character: CharacterId
     name: str
@@ -68,6 +79,11 @@ async def import_plate(  # noqa: PLR0917 - six plain things make a plate
     return await writer.submit(_Import(character, name, len(known) + 1, content, by))
 
 
+async def every(pool: Pool) -> list[Character]:
+    """All characters, by their ids."""
+    return [Character(*row) for row in await pool.rows(_EVERY)]
+
+
 async def plates(pool: Pool, character: CharacterId) -> list[Plate]:
     """All versions of a character's plate, oldest first."""
     return [_plate(row) for row in await pool.rows(_PLATES, character)]
@@ -101,6 +117,10 @@ _ADD_PLATE = """
         (character_id, version, hash, content, imported_by, imported_at, leaf_node, leaf_number)
     SELECT * FROM unnest($1::text[], $2::int[], $3::bytea[], $4::text[], $5::text[], $6::timestamptz[],
                          $7::text[], $8::bigint[])
+"""
+_EVERY = """
+    SELECT DISTINCT ON (c.id) c.id, c.name, p.version, p.imported_by, p.imported_at
+    FROM characters c JOIN plates p ON p.character_id = c.id ORDER BY c.id, p.version DESC
 """
 _PLATES = """
     SELECT character_id, version, hash, content, imported_by, imported_at FROM plates
