@@ -37,6 +37,7 @@
     ├── OutcomeUnknown             the connection broke while committing: read again, then decide
     ├── CoordinationRefused        etcd refused a request that never should be: credentials, or a defect
     ├── PeerRefused                another node refused a request that never should be, or answered nonsense
+    ├── SpawnFailed                an instance did not pass its interview
     ├── ModelRefused               the model's provider refused a request that asking again does not mend
     ├── SigningRefused             this node's key or its memory of what it signed cannot be relied on
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
@@ -200,6 +201,10 @@ class OutcomeUnknown(CCNError):
 
 class CoordinationRefused(CCNError):
     """Read etcd's reason in the message: certificates or permissions are wrong, or report a defect."""
+
+
+class SpawnFailed(CCNError):
+    """Mend the plate or its interview where the message says, or try again: models vary."""
 
 
 class ModelRefused(CCNError):

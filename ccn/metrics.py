@@ -87,6 +87,17 @@ _api_cost = prometheus_client.Counter(
     ("model",),
     registry=registry,
 )
+_unscored = prometheus_client.Counter(
+    "ccn_unscored_replies_total",
+    "Replies that could not be scored, or came too fast to be. Alarming: any, for longer than a minute.",
+    registry=registry,
+)
+_restorations = prometheus_client.Counter(
+    "ccn_restorations_total",
+    "Steps taken about instances that seemed out of character. Alarming: quarantine, or many of any other.",
+    ("step",),
+    registry=registry,
+)
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
@@ -136,6 +147,16 @@ def paid(model: str, usage: Usage, microdollars: int) -> None:
     for kind in ("input", "output", "cache_read", "cache_write"):
         _api_tokens.labels(model, kind).inc(getattr(usage, kind))
     _api_cost.labels(model).inc(microdollars / DOLLAR)
+
+
+def unscored() -> None:
+    """A reply will have no score."""
+    _unscored.inc()
+
+
+def restored(step: str) -> None:
+    """A step of the ladder was taken, or an alarm was cleared."""
+    _restorations.labels(step).inc()
 
 
 def page(accept: str) -> tuple[bytes, str]:

@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID
 
 import structlog
 import uvloop
 
 import ccn
 from ccn import errors, metrics, settings
+from ccn.claude import client as claude
+from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.etcd.members import Member
 from ccn.gateway import readiness
@@ -28,9 +32,12 @@ from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import server as http_server
-from ccn.node import furnishing, keeping, keys, operating, signing, status
+from ccn.node import furnishing, keeping, keys, living, operating, signing, status
 from ccn.node.answering import Answering
+from ccn.node.forwarding import Forwarding
+from ccn.node.living import Living
 from ccn.node.membership import Membership
+from ccn.node.paying import Paying
 from ccn.node.voting import Identity
 from ccn.peers import client as peers
 from ccn.peers import identity
@@ -69,8 +76,11 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
             async with together(parts, stop, chosen.node.shutdown_timeout_s):
                 if chosen.cluster.example:
                     await furnishing.furnish(database, writer)
-                async with _membership(chosen, database, writer) as membership:
-                    await _serve(chosen, stop, database, writer, membership)
+                async with (
+                    _membership(chosen, database, writer) as membership,
+                    _instances(chosen, database, writer, membership) as lives,
+                ):
+                    await _serve(chosen, stop, database, writer, membership, lives)
                 writer.stop()  # after the doors: what they accepted is still written
     _log.info("stopped")
 
@@ -94,12 +104,32 @@ async def _membership(
             )
 
 
-async def _serve(
+@contextlib.asynccontextmanager
+async def _instances(
+    chosen: settings.Settings, database: Pool, writer: Writer, membership: Membership | None
+) -> AsyncIterator[Living]:
+    """The instances of this node, and the model that speaks for them."""
+    forwarding = Forwarding(writer.node, membership.peers if membership is not None else None)
+    async with claude.opened(chosen.claude) as client:
+        yield living.assemble(
+            database,
+            writer,
+            Paying(client, database, chosen.claude, _now),
+            forwarding=forwarding,
+            here=membership.here if membership is not None else _nobody_knows,
+            chosen=chosen.instances,
+            claude=chosen.claude,
+            new_id=_new_id,
+        )
+
+
+async def _serve(  # noqa: PLR0917 - the six things that the doors and their parts stand on
     chosen: settings.Settings,
     stop: asyncio.Event,
     database: Pool,
     writer: Writer,
     membership: Membership | None,
+    lives: Living,
 ) -> None:
     ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")})
     grace_s = chosen.node.shutdown_timeout_s
@@ -119,8 +149,10 @@ async def _serve(
                 database, writer, operating.handlers(database, writer), takes_on, stop
             ),
         }
+        parts |= lives.parts(stop, grace_s)
         if membership is not None:
-            parts |= _parts_in_rounds(chosen, membership, f"http://{host}:{port}", stop, grace_s)
+            answering = Answering(membership, lives.forwarding.answer)
+            parts |= _parts_in_rounds(chosen, membership, answering, f"http://{host}:{port}", stop, grace_s)
         async with together(parts, stop, grace_s + _MARGIN_S):
             _log.info("listening", http=f"http://{host}:{port}", grpc=f"{chosen.grpc.host}:{grpc_port}")
             _settle()
@@ -129,12 +161,15 @@ async def _serve(
             ready.stop()
 
 
-def _parts_in_rounds(
-    chosen: settings.Settings, membership: Membership, http: str, stop: asyncio.Event, grace_s: float
+def _parts_in_rounds(  # noqa: PLR0917 - as above
+    chosen: settings.Settings,
+    membership: Membership,
+    answering: Answering,
+    http: str,
+    stop: asyncio.Event,
+    grace_s: float,
 ) -> dict[str, Coroutine[None, None, None]]:
-    door = peer_door.Server(
-        Answering(membership), identity.read(chosen.tls, NodeId(chosen.node.id), _now())
-    )
+    door = peer_door.Server(answering, identity.read(chosen.tls, NodeId(chosen.node.id), _now()))
     port = door.listen(chosen.peers)
     node, public = membership.identity.node, membership.identity.public
     here = Member(node, http, peer_door.address(chosen.peers, port), public)
@@ -175,6 +210,14 @@ def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
 async def _always() -> bool:
     """A node without a place in a cluster has nobody to leave its work to."""
     return True
+
+
+def _nobody_knows() -> None:
+    """A node without etcd cannot tell which others are there."""
+
+
+def _new_id() -> UUID:
+    return ids.uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
 
 
 def _now() -> datetime:

@@ -320,7 +320,7 @@ class Instances(_Group):
         description="How long nobody has talked to an instance that is ended to make room at the limit.",
     )
     queue_limit: int = Field(
-        default=8, ge=1, le=1_000, description="Messages of one conversation that may wait for their replies."
+        default=8, ge=1, le=1_000, description="Messages of one conversation that may wait for replies."
     )
     chunk_ms: int = Field(
         default=40, ge=1, le=10_000, description="Milliseconds of a stream that are kept in one write."

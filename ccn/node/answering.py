@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 import ccn
-from ccn import errors
 from ccn.core import note
 from ccn.core.ballot import Proposal, Vote
 from ccn.core.readback import Shown
@@ -18,13 +18,15 @@ from ccn.store import rounds
 
 _NOT_YET = Refusal(Reason.TIP, "this node has no place in the chain yet")
 
+Forwards = Callable[[Forwarded], AsyncGenerator[bytes]]
+
 
 class Answering:
     """The answers of one node."""
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(self, membership: Membership, forwarded: Forwards) -> None:
         self._membership = membership
-        self._frames: Sequence[bytes] = ()
+        self._forwarded = forwarded
 
     async def who(self) -> Who:
         """Who this node is, and how far its record goes."""
@@ -65,7 +67,7 @@ class Answering:
         return [each for each in shown if each is not None], height
 
     async def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
-        """Answer a client's request for an instance of this node; nodes host none yet."""
-        for frame in self._frames:
-            yield frame
-        raise errors.NotFound(f"this node does not host {request.instance}")
+        """What only this node can do or tell, because an instance lives here."""
+        async with aclosing(self._forwarded(request)) as frames:
+            async for frame in frames:
+                yield frame

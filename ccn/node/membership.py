@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,10 @@ class Membership:
     """The nodes that are here, by name, and where their doors for clients are."""
     keys: dict[NodeId, bytes] = field(default_factory=dict)
     """The keys they registered with."""
+
+    def here(self) -> Collection[NodeId] | None:
+        """The nodes that are seen; None while this one is not among them, because then it sees nothing."""
+        return self.seen.keys() if self.identity.node in self.seen else None
 
     async def take_part(self, here: Member, stop: asyncio.Event) -> None:
         """Until told to stop; what ends a session is logged and the next one is opened."""

@@ -73,6 +73,12 @@ TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
             errors.Overloaded,
             errors.ShuttingDown,
             errors.OutcomeUnknown,
+            errors.PlateInvalid,
+            errors.MessageTooLong,
+            errors.SpawnFailed,
+            errors.BudgetSpent,
+            errors.ModelUnavailable,
+            errors.ModelRefused,
         )
     }
 )

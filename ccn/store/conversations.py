@@ -148,6 +148,16 @@ async def latest(pool: Pool, character: CharacterId, *, limit: int = 20) -> list
     return [_conversation(row) for row in await pool.rows(_LATEST, character, min(limit, PAGE_LIMIT))]
 
 
+async def collaborator(pool: Pool, conversation: ConversationId) -> str:
+    """The name of whoever owns a conversation; empty if nobody does."""
+    return await pool.value(_COLLABORATOR, conversation) or ""
+
+
+async def count(pool: Pool) -> int:
+    """How many there are in the record."""
+    return int(await pool.value("SELECT count(*) FROM conversations"))
+
+
 async def history(
     pool: Pool, conversation: ConversationId, *, before: int | None = None, limit: int = 50
 ) -> Page:
@@ -225,6 +235,9 @@ _OF_OWNER = f"""
 _LATEST = f"""
     SELECT {_COLUMNS} FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2
 """  # noqa: S608
+_COLLABORATOR = """
+    SELECT u.name FROM conversations c JOIN users u ON u.id = c.owner_id WHERE c.id = $1
+"""
 _HISTORY = """
     SELECT conversation_id, seq, role, content, created_at, turn_id FROM messages
     WHERE conversation_id = $1 AND seq < coalesce($2, 9223372036854775807) ORDER BY seq DESC LIMIT $3

@@ -176,9 +176,20 @@ async def get(pool: Pool, turn_id: TurnId) -> Turn:
     return _turn(row)
 
 
+async def accepted(pool: Pool, conversation: ConversationId, idempotency_key: str) -> Turn | None:
+    """The turn that was accepted under a key."""
+    row = await pool.row(_ACCEPTED_EARLIER, [conversation], [idempotency_key])
+    return None if row is None else _turn(row)
+
+
 async def unfinished(pool: Pool, conversation: ConversationId) -> list[Turn]:
     """What was accepted and has no end yet, in the order of the messages: the queue, and what to adopt."""
     return [_turn(row) for row in await pool.rows(_UNFINISHED, conversation)]
+
+
+async def outcomes(pool: Pool, conversation: ConversationId, *, last: int) -> list[bool]:
+    """Of the last turns that ended, in order, whether the promised reply came; cancelled ones promise none."""
+    return [row["kept"] for row in reversed(await pool.rows(_OUTCOMES, conversation, last))]
 
 
 async def events(pool: Pool, turn_id: TurnId, *, after: int = 0, limit: int = EVENTS_LIMIT) -> list[Event]:
@@ -277,6 +288,10 @@ _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM turns WHERE conversation_id = $1 AND status IN ('accepted', 'running')
     ORDER BY user_seq
 """  # noqa: S608
+_OUTCOMES = """
+    SELECT status = 'committed' AS kept FROM turns
+    WHERE conversation_id = $1 AND status IN ('committed', 'failed') ORDER BY user_seq DESC LIMIT $2
+"""
 _EVENTS = """
     SELECT number, kind, data FROM turn_events WHERE turn_id = $1 AND number > $2 ORDER BY number LIMIT $3
 """

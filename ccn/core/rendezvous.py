@@ -1,0 +1,23 @@
+"""Who does what, without talking: every node ranks all nodes for a thing in the same order.
+
+The first of the nodes that are there does it; if it does not, the next one does a little later. When a node
+goes, only what was its own moves, and it moves to all the others in equal parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from uuid import UUID
+
+from ccn.core.ids import NodeId
+
+
+def ranked(thing: UUID, nodes: Iterable[NodeId]) -> list[NodeId]:
+    """The nodes in the order in which they are to take care of the thing."""
+    return sorted(nodes, key=lambda node: hashlib.sha256(thing.bytes + node.encode()).digest())
+
+
+def rank(thing: UUID, node: NodeId, nodes: Iterable[NodeId]) -> int:
+    """How many come before this node."""
+    return ranked(thing, {*nodes, node}).index(node)

@@ -1,0 +1,289 @@
+"""Conversations as every door sees them, on whichever node it stands: start, say, follow, cancel, end.
+
+A message is accepted where it comes in, under the epoch of whoever hosts the instance: the database holds
+the fence, so no word has to pass between nodes before it is safe. Then the host is told, or finds it by
+itself; if the host is gone the message waits for the next one. Only what the host alone can do goes there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+import structlog
+
+from ccn import errors
+from ccn.core import message, stream
+from ccn.core import turn as states
+from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
+from ccn.core.stream import Kind, Place, Told
+from ccn.node.forwarding import Body
+from ccn.node.placing import Placing
+from ccn.node.streams import Batches, Streams
+from ccn.store import characters, conversations, instances, turns
+from ccn.store.conversations import Begin, Close, Conversation
+from ccn.store.instances import Instance
+from ccn.store.pool import Pool
+from ccn.store.turns import Accept, Turn
+from ccn.store.writer import Writer
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+A = TypeVar("A")
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 30.0
+"""How long a request is tried while hosts die and are replaced."""
+_AGAIN_S = 0.1
+_TOLD_S = 2.0
+_FOLLOW_S = 300.0
+"""How long one forwarded stream may last before it is asked for again."""
+_KEYS = UUID("8d0b7b3c-5f0e-4f0e-9d55-6a3a6f1f7c11")
+"""The name space of conversations that were started under an idempotency key."""
+_MOVED = (errors.StaleHost, errors.SequenceConflict, errors.OutcomeUnknown, errors.PeerUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A conversation, and who speaks in it."""
+
+    conversation: Conversation
+    instance: Instance
+
+
+class Conversations:
+    """The facade; one for each node."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        writer: Writer,
+        placing: Placing,
+        chosen: settings.Instances,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._pool, self._writer, self._placing, self._chosen = pool, writer, placing, chosen
+        self._hosting, self._new_id = placing.hosting, new_id
+        self._streams = Streams(self._hosting.live, self._elsewhere, _Kept(pool))
+        self._arrivals = Counter[ConversationId]()
+        self._telling = set[asyncio.Task[None]]()
+        placing.forwarding.methods |= {
+            "look": self._on_look,
+            "follow": self._on_follow,
+            "cancel": self._on_cancel,
+        }
+
+    async def start(
+        self,
+        character: CharacterId,
+        owner: UserId | None = None,
+        title: str = "",
+        idempotency_key: str | None = None,
+    ) -> Started:
+        """Begin a conversation with a character. The same key again: the same conversation."""
+        plate = await characters.plate(self._pool, character)
+        key = None if idempotency_key is None else uuid.uuid5(_KEYS, f"{owner}/{idempotency_key}")
+        named = ConversationId(key or self._new_id())
+        try:
+            begun = await self._writer.submit(Begin(named, character, owner, plate.version, title))
+        except errors.Conflict:
+            begun = await conversations.get(self._pool, named)
+            if (begun.character, begun.owner, begun.title) != (character, owner, title):
+                raise errors.IdempotencyConflict("the key was used for another conversation") from None
+        return Started(begun, await self._placing.instance(named))
+
+    async def say(
+        self,
+        conversation: ConversationId,
+        content: str,
+        *,
+        idempotency_key: str | None = None,
+        refuse: bool = False,
+        language: str | None = None,
+    ) -> Turn:
+        """Accept a message: when this returns it is durable, and gets exactly one reply or a reason.
+
+        While another one is being answered it waits for its turn, or is refused with TurnRunning if asked.
+        The refusal is a courtesy: of two messages at the same instant on two nodes both may be accepted,
+        and are answered one after the other.
+        """
+        message.check(content)
+        key, turn_id = idempotency_key or self._new_id().hex, TurnId(self._new_id())
+
+        async def accept() -> Turn:
+            instance = await self._placing.instance(conversation)
+            await self._placing.spawning.prompts.check(instance, content)
+            with self._arriving(conversation):
+                await self._room(conversation, key, refuse=refuse)
+                accepting = Accept(turn_id, conversation, content, instance.epoch, language, key)
+                accepted = await self._writer.submit(accepting)
+                self._tell(instance, accepted)
+            return accepted
+
+        return await self._patiently(accept)
+
+    async def follow(self, turn: TurnId, after: Place = stream.START) -> AsyncGenerator[Told]:
+        """Every piece of a turn after a place, to its end, from wherever it is hosted."""
+        async with aclosing(self._streams.follow(turn, after)) as batches:
+            async for batch in batches:
+                for told in batch:
+                    yield told
+
+    async def turn(self, turn: TurnId) -> Turn:
+        """How a turn stands."""
+        return await turns.get(self._pool, turn)
+
+    async def cancel(self, turn: TurnId) -> Turn:
+        """End a turn without a reply, wherever it runs; one that has ended stays as it is."""
+
+        async def cancel() -> Turn:
+            standing = await turns.get(self._pool, turn)
+            if not states.ended(standing.status):
+                body = {"conversation": str(standing.conversation), "turn": str(turn)}
+                await self._placing.at_host(standing.conversation, "cancel", body)
+                standing = await self._ended(turn)
+            return standing
+
+        return await self._patiently(cancel)
+
+    async def end(self, conversation: ConversationId, reason: str = "the conversation was ended") -> None:
+        """Close a conversation: what is unanswered is cancelled, and its instance terminated."""
+
+        async def close() -> None:
+            await self._writer.submit(Close(await conversations.get(self._pool, conversation)))
+
+        await self._patiently(close)
+        await self.terminate(conversation, reason)
+
+    async def terminate(self, conversation: ConversationId, reason: str) -> None:
+        """End the instance of a conversation; whoever speaks there next speaks with a new one."""
+        body = {"conversation": str(conversation), "reason": reason}
+
+        async def terminate() -> None:
+            await self._placing.at_host(conversation, "end", body)
+            if await instances.of_conversation(self._pool, conversation) is not None:
+                raise errors.StaleHost("the instance moved to another host meanwhile")
+
+        await self._patiently(terminate)
+
+    async def instances(self) -> list[Instance]:
+        """All that are alive, on all nodes."""
+        return await instances.alive(self._pool)
+
+    @contextlib.contextmanager
+    def _arriving(self, conversation: ConversationId) -> Iterator[None]:
+        """Count who is being let in: between a look at the queue and its place in it others look too."""
+        self._arrivals[conversation] += 1
+        try:
+            yield
+        finally:
+            self._arrivals[conversation] -= 1
+            if not self._arrivals[conversation]:
+                del self._arrivals[conversation]
+
+    async def _room(self, conversation: ConversationId, key: str, *, refuse: bool) -> None:
+        """Refuse a message that is not to wait, or if too many wait; but not what was accepted before."""
+        hosted, before = self._hosting.get(conversation), self._arrivals[conversation] - 1
+        if hosted is not None and not hosted.queue and not before:
+            return
+        waiting = before + len(await turns.unfinished(self._pool, conversation))
+        if waiting <= (0 if refuse else self._chosen.queue_limit):
+            return
+        if await turns.accepted(self._pool, conversation, key) is not None:
+            return
+        if refuse:
+            raise errors.TurnRunning("the conversation is busy with another message")
+        raise errors.Overloaded(f"{waiting} messages of the conversation are waiting already")
+
+    def _tell(self, instance: Instance, accepted: Turn) -> None:
+        """Let the host know at once; if the word is lost, it finds the turn by itself."""
+        hosted = self._hosting.get(accepted.conversation)
+        if hosted is not None and hosted.instance.epoch == accepted.epoch:
+            self._hosting.offer(accepted)
+        elif instance.host != self._hosting.node and not states.ended(accepted.status):
+            task = asyncio.ensure_future(self._told(instance))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _told(self, instance: Instance) -> None:
+        body = {"conversation": str(instance.conversation)}
+        try:
+            await self._placing.forwarding.ask(instance.host, instance.id, "look", body, _TOLD_S)
+        except errors.CCNError as lost:
+            log.info("the host was not told of a turn", host=instance.host, reason=str(lost))
+
+    async def _ended(self, turn: TurnId) -> Turn:
+        """The turn, once the host has ended it; it may be about to."""
+        for _ in range(20):
+            standing = await turns.get(self._pool, turn)
+            if states.ended(standing.status):
+                return standing
+            await asyncio.sleep(_AGAIN_S)
+        raise errors.StaleHost("the turn moved to another host meanwhile")
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[A]]) -> A:
+        """Again while hosts die and are replaced, but not for ever. What is tried can be done twice."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + PATIENCE_S
+        while True:
+            try:
+                return await attempt()
+            except _MOVED:
+                if clock() > until or self._hosting.leaving:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _elsewhere(self, standing: Turn, place: Place) -> Batches:
+        """What the host says live, if that is another node and it can be reached; else nothing."""
+        found = await instances.of_conversation(self._pool, standing.conversation)
+        if found is None or found.host == self._hosting.node:
+            return
+        body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number}
+        asked = self._placing.forwarding.stream(found.host, found.id, "follow", body, _FOLLOW_S)
+        try:
+            async with aclosing(asked) as frames:
+                async for frame in frames:
+                    yield [
+                        Told(Place(epoch, number), Kind(kind), data) for epoch, number, kind, data in frame
+                    ]
+        except errors.CCNError as broken:
+            log.info("a stream goes on from the database", turn=str(standing.id), reason=str(broken))
+
+    async def _on_follow(self, body: Body) -> AsyncGenerator[object]:
+        place = Place(int(body["epoch"]), int(body["number"]))
+        async with aclosing(self._streams.here_after(TurnId(UUID(body["turn"])), place)) as batches:
+            async for batch in batches:
+                yield [(each.place.epoch, each.place.number, each.kind, each.data) for each in batch]
+
+    async def _on_look(self, body: Body) -> AsyncGenerator[object]:
+        await self._hosting.look(ConversationId(UUID(body["conversation"])))
+        yield True
+
+    async def _on_cancel(self, body: Body) -> AsyncGenerator[object]:
+        turn = TurnId(UUID(body["turn"]))
+        if self._hosting.live(turn) is None:
+            await self._hosting.look(ConversationId(UUID(body["conversation"])))
+        await self._hosting.cancel(turn)
+        yield True
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    pool: Pool
+
+    async def told(self, turn_id: TurnId, after: Place) -> Sequence[Told]:
+        """What was kept after a place."""
+        return await turns.told(self.pool, turn_id, after)
+
+    async def get(self, turn_id: TurnId) -> Turn:
+        """The turn as it stands."""
+        return await turns.get(self.pool, turn_id)

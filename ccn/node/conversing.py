@@ -1,0 +1,200 @@
+"""One turn: taken up, asked of the model, streamed, committed once, and handed on to be scored.
+
+    accepted ──> started ──> the model speaks: to readers at once, kept in batches ──> committed ──> scored
+                    └──> no reply: failed or cancelled, and why            └──> another host: nothing of it
+
+A node that stops in the middle ends nothing: the turn stays as it is, and whoever adopts its instance
+starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import Protocol, assert_never
+
+import orjson
+import structlog
+
+from ccn import errors
+from ccn.core.call import Call, Delta, Piece, Reply, Restart
+from ccn.core.message import Message
+from ccn.core.stream import Kind
+from ccn.core.turn import Status
+from ccn.node.paying import Payer
+from ccn.node.speech import Speech
+from ccn.node.streams import Live
+from ccn.store.instances import Instance
+from ccn.store.pool import Pool
+from ccn.store.turns import Turn
+from ccn.store.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+_DATABASE = (errors.DatabaseUnavailable, errors.DatabaseFull)
+_AGAIN_S = 0.5
+
+
+class Prompts(Protocol):
+    """What the model is asked in a turn."""
+
+    async def call(self, instance: Instance, turn: Turn) -> Call:
+        """The whole prompt, in its layers."""
+
+
+class Model(Protocol):
+    """Whoever answers, and counts what that costs."""
+
+    def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        """Deltas, a restart whenever they begin anew, and last the whole reply."""
+
+
+class Scoring(Protocol):
+    """Measures what was said, later and elsewhere."""
+
+    def offer(self, instance: Instance, reply: Message) -> None:
+        """Take a committed reply, or drop it if too many wait: nobody waits for a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Why there is no reply."""
+
+    status: Status
+    error: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversing:
+    """What every turn needs."""
+
+    pool: Pool
+    writer: Writer
+    prompts: Prompts
+    model: Model
+    scoring: Scoring | None
+    pause_s: float
+    """How long pieces gather before they are written."""
+
+    async def hold(self, instance: Instance, taken: Turn, live: Live, cancelled: asyncio.Event) -> None:
+        """Bring the turn to its end; StaleHost if another node does."""
+        speech = Speech(self.pool, self.writer, taken, live, self.pause_s)
+        if cancelled.is_set():
+            await speech.end(Status.CANCELLED, None, "")
+            return
+        match await self._spoken(instance, speech, cancelled):
+            case Reply() as reply:
+                await self._commit(instance, speech, reply)
+            case Unanswered() as without:
+                await _end(speech, without)
+            case never:
+                assert_never(never)
+
+    async def _commit(self, instance: Instance, speech: Speech, reply: Reply) -> None:
+        try:
+            said = await speech.commit(_clean(reply.text), _told(reply))
+        except errors.StaleHost:
+            raise
+        except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
+            await _end(speech, Unanswered(Status.FAILED, type(refused).__name__, str(refused)))
+            return
+        log.info("turn committed", turn=str(speech.turn.id), seq=said.seq, stop=reply.stop)
+        if self.scoring is not None:
+            self.scoring.offer(instance, said)
+
+    async def _spoken(
+        self, instance: Instance, speech: Speech, cancelled: asyncio.Event
+    ) -> Reply | Unanswered:
+        """Let the model speak while what it says is kept, until it ends or somebody wants no more."""
+        starting = asyncio.ensure_future(speech.start())
+        asking = asyncio.ensure_future(self._asked(instance, speech, starting))
+        keeping = asyncio.ensure_future(speech.keep())
+        stopping = asyncio.ensure_future(cancelled.wait())
+        working = (starting, asking, keeping, stopping)
+        try:
+            await starting
+            await asyncio.wait((asking, keeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()  # it ends by itself only by an exception
+            outcome = asking.result() if asking.done() else Unanswered(Status.CANCELLED)
+            asking.cancel()
+            speech.finish()
+            await keeping
+            return outcome
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _asked(
+        self, instance: Instance, speech: Speech, started: asyncio.Future[None]
+    ) -> Reply | Unanswered:
+        """The reply of the model, or what it failed with; asked again after the database was away."""
+        while True:
+            try:
+                call = await self.prompts.call(instance, speech.turn)
+                await asyncio.shield(started)  # nothing is streamed before the turn has begun
+                return await self._streamed(call, instance, speech)
+            except _DATABASE as failed:
+                log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
+                await asyncio.sleep(_AGAIN_S)
+                if speech.began:
+                    speech.say(Kind.RESTART, "the database did not answer")
+            except (errors.Conflict, errors.ShuttingDown):
+                raise
+            except errors.CCNError as failed:
+                return Unanswered(Status.FAILED, type(failed).__name__, str(failed))
+            except (
+                Exception
+            ) as defect:  # the root of a turn: its reader is told, and it is not tried for ever
+                log.exception("a turn met a defect", turn=str(speech.turn.id))
+                return Unanswered(
+                    Status.FAILED, type(defect).__name__, "a defect; the node's log tells more"
+                )
+
+    async def _streamed(self, call: Call, instance: Instance, speech: Speech) -> Reply | Unanswered:
+        payer = Payer(instance.conversation, instance.character)
+        async with aclosing(self.model.stream(call, payer)) as pieces:
+            async for piece in pieces:
+                match piece:
+                    case Delta(text):
+                        speech.say(Kind.DELTA, _clean(text))
+                    case Restart(reason):
+                        speech.say(Kind.RESTART, reason)
+                    case Reply():
+                        return _judged(piece)
+                    case never:
+                        assert_never(never)
+        return Unanswered(Status.FAILED, "ReplyEmpty", "the model's stream ended without a reply")
+
+
+async def _end(speech: Speech, without: Unanswered) -> None:
+    log.info("turn without a reply", turn=str(speech.turn.id), status=without.status, error=without.error)
+    told = {"error": without.error, "reason": without.reason}
+    await speech.end(without.status, without.error, orjson.dumps(told).decode() if without.error else "")
+
+
+def _judged(reply: Reply) -> Reply | Unanswered:
+    """Whatever has words is a reply, also a refusal; silence is none."""
+    if _clean(reply.text).strip():
+        return reply
+    declined = reply.stop == "refusal"
+    error = "ReplyDeclined" if declined else "ReplyEmpty"
+    told = (
+        "the model declined to answer"
+        if declined
+        else f"the model said nothing and stopped by {reply.stop}"
+    )
+    return Unanswered(Status.FAILED, error, told)
+
+
+def _clean(text: str) -> str:
+    """Without what PostgreSQL cannot hold."""
+    return text.replace("\x00", "\ufffd")
+
+
+def _told(reply: Reply) -> str:
+    return orjson.dumps({"stop": reply.stop, "model": reply.model, "usage": asdict(reply.usage)}).decode()

@@ -1,0 +1,265 @@
+"""The instances that live on this node: their queues, their heartbeats, and how they are left to others.
+
+    taken ──> idle <──> at work on its turns, one after the other ──> dropped: ended, or hosted elsewhere
+
+An idle instance is a row in a table and nothing else: no task, no call, no token. Whether this node still
+hosts what it believes to host only the database knows; it says so when a write is refused or a heartbeat
+finds another epoch, and then the instance is dropped without a word to anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ccn import errors, metrics
+from ccn.core import turn as states
+from ccn.core.ids import ConversationId, InstanceId, TurnId
+from ccn.node.streams import Live
+from ccn.store import instances, turns
+from ccn.store.instances import Instance
+from ccn.store.pool import Pool
+from ccn.store.turns import Turn
+from ccn.store.writer import Writer
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+Hold = Callable[[Instance, Turn, Live, asyncio.Event], Awaitable[None]]
+"""Bring one turn to its end, or raise if this node may not any more."""
+
+_SPARE_S = 1.0
+"""Of the time to stop, what is kept for handing over."""
+
+
+@dataclass(slots=True, eq=False)
+class Queued:
+    """A turn that was accepted, and what readers get of it."""
+
+    turn: Turn
+    live: Live
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Hosted:
+    """An instance that lives here."""
+
+    instance: Instance
+    used_at: float
+    queue: dict[TurnId, Queued] = field(default_factory=dict)
+    work: asyncio.Task[None] | None = None
+
+    def next(self) -> Queued | None:
+        """Of the turns that wait, the one whose message came first."""
+        waiting = (queued for queued in self.queue.values() if not queued.begun)
+        return min(waiting, key=lambda queued: queued.turn.user_seq, default=None)
+
+
+class Hosting:
+    """Which instances live here."""
+
+    def __init__(self, pool: Pool, writer: Writer, chosen: settings.Instances, hold: Hold) -> None:
+        self.node = writer.node
+        self.leaving = False
+        self._pool, self._chosen, self._hold = pool, chosen, hold
+        self._hosted: dict[ConversationId, Hosted] = {}
+        self._of_turn: dict[TurnId, Hosted] = {}
+        self._coming: set[InstanceId] = set()
+        self._beat_now = asyncio.Event()
+
+    def get(self, conversation: ConversationId) -> Hosted | None:
+        """The instance of a conversation, if it lives here."""
+        return self._hosted.get(conversation)
+
+    def live(self, turn: TurnId) -> Live | None:
+        """What is being said here in a turn that has not ended."""
+        hosted = self._of_turn.get(turn)
+        return hosted.queue[turn].live if hosted is not None else None
+
+    @property
+    def mine(self) -> Collection[InstanceId]:
+        """All that live here or are being spawned."""
+        return {*(each.instance.id for each in self._hosted.values()), *self._coming}
+
+    @property
+    def known(self) -> Collection[TurnId]:
+        """All turns that wait or run here."""
+        return self._of_turn.keys()
+
+    def __len__(self) -> int:
+        return len(self._hosted)
+
+    def take(self, instance: Instance) -> None:
+        """Host it from now on; a later epoch replaces an earlier one."""
+        standing = self._hosted.get(instance.conversation)
+        if standing is not None:
+            if standing.instance.epoch == instance.epoch:
+                standing.instance = instance
+            if standing.instance.epoch >= instance.epoch:
+                return
+            self.drop(instance.conversation, standing.instance.epoch)
+        self._hosted[instance.conversation] = Hosted(instance, asyncio.get_running_loop().time())
+        metrics.hosts(len(self._hosted))
+        self._beat_now.set()
+
+    @contextlib.contextmanager
+    def coming(self, instance: InstanceId) -> Iterator[None]:
+        """Say that it is alive while it is being spawned; what is not known here would be adopted."""
+        self._coming.add(instance)
+        try:
+            yield
+        finally:
+            self._coming.discard(instance)
+
+    def offer(self, turn: Turn) -> None:
+        """Queue an accepted turn of an instance that lives here; again, or when it is over: nothing."""
+        hosted = self._hosted.get(turn.conversation)
+        if hosted is None or self.leaving or turn.id in hosted.queue or states.ended(turn.status):
+            return
+        hosted.queue[turn.id] = Queued(turn, Live(turn.id, hosted.instance.epoch, turn.event_head))
+        self._of_turn[turn.id] = hosted
+        if hosted.work is None:
+            hosted.work = asyncio.create_task(self._work(hosted), name=f"turns of {hosted.instance.id}")
+
+    async def look(self, conversation: ConversationId) -> None:
+        """Queue whatever was accepted for it, here or by other nodes."""
+        for turn in await turns.unfinished(self._pool, conversation):
+            self.offer(turn)
+
+    async def cancel(self, turn: TurnId) -> None:
+        """End a turn that waits or runs here, without a reply."""
+        hosted = self._of_turn.get(turn)
+        if hosted is None:
+            return
+        queued = hosted.queue[turn]
+        queued.cancelled.set()
+        if not queued.begun:
+            queued.begun = True
+            await self._held(hosted, queued)
+
+    async def end(self, conversation: ConversationId) -> None:
+        """Cancel everything that waits or runs for it, and host it no longer."""
+        hosted = self._hosted.get(conversation)
+        if hosted is None:
+            return
+        for turn in [*hosted.queue]:
+            await self.cancel(turn)
+        if hosted.work is not None:
+            await asyncio.wait({hosted.work}, timeout=self._chosen.adopt_after_s)
+        self.drop(conversation, hosted.instance.epoch)
+
+    def drop(self, conversation: ConversationId, epoch: int) -> None:
+        """Host it no longer; its readers look elsewhere, its turns stay as they are."""
+        hosted = self._hosted.get(conversation)
+        if hosted is None or hosted.instance.epoch != epoch:
+            return
+        del self._hosted[conversation]
+        metrics.hosts(len(self._hosted))
+        for turn, queued in hosted.queue.items():
+            queued.live.close()
+            self._of_turn.pop(turn, None)
+        hosted.queue.clear()
+        if hosted.work is not None and hosted.work is not asyncio.current_task():
+            hosted.work.cancel()
+
+    def longest_idle(self) -> Hosted | None:
+        """The instance that nobody has talked to for longest."""
+        idle = (each for each in self._hosted.values() if not each.queue)
+        return min(idle, key=lambda each: each.used_at, default=None)
+
+    async def run(self, stop: asyncio.Event, grace_s: float) -> None:
+        """Say that all of them are alive, until told to stop; then leave them to the other nodes."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                await self._beat()
+                await self._pause(stopping)
+            await self._leave(max(0.0, grace_s - _SPARE_S))
+        finally:
+            stopping.cancel()
+
+    async def hand_over(self) -> None:
+        """Give away whatever does nothing now: this node is being drained."""
+        idle = [each.instance for each in self._hosted.values() if not each.queue]
+        await self._release([each.id for each in idle])
+        for each in idle:
+            self.drop(each.conversation, each.epoch)
+
+    async def _beat(self) -> None:
+        self._beat_now.clear()
+        believed = [each.instance for each in self._hosted.values()]
+        try:
+            standing = await instances.beat(self._pool, self.node, self.mine) if self.mine else {}
+        except errors.CCNError as failed:
+            log.warning("no heartbeat", reason=str(failed))
+            return
+        for each in believed:
+            if standing.get(each.id) != each.epoch:
+                log.info("another node hosts the instance", instance=str(each.id), epoch=each.epoch)
+                self.drop(each.conversation, each.epoch)
+
+    async def _pause(self, stopping: asyncio.Task[bool]) -> None:
+        asked = asyncio.create_task(self._beat_now.wait())
+        try:
+            await asyncio.wait(
+                {stopping, asked}, timeout=self._chosen.heartbeat_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            await asyncio.sleep(0.01)  # many that come at once share a heartbeat
+        finally:
+            asked.cancel()
+
+    async def _leave(self, within_s: float) -> None:
+        """Let running turns end, and give all instances away; those that do nothing at once."""
+        self.leaving = True
+        working = {each.work for each in self._hosted.values() if each.work is not None}
+        idle = [each.instance.id for each in self._hosted.values() if each.work is None]
+        await self._release(idle)
+        late: Collection[asyncio.Task[None]] = ()
+        if working:
+            _, late = await asyncio.wait(working, timeout=within_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        await self._release(self.mine)
+        log.info("instances left to other nodes", instances=len(self._hosted), interrupted=len(late))
+        for hosted in [*self._hosted.values()]:
+            self.drop(hosted.instance.conversation, hosted.instance.epoch)
+
+    async def _release(self, mine: Collection[InstanceId]) -> None:
+        if mine:
+            with contextlib.suppress(errors.CCNError):  # then they are found by their silence
+                await instances.release(self._pool, self.node, mine)
+
+    async def _work(self, hosted: Hosted) -> None:
+        """The turns of one instance, one after the other: the root of their task."""
+        try:
+            while not self.leaving and (queued := hosted.next()) is not None:
+                queued.begun = True
+                await self._held(hosted, queued)
+        finally:
+            hosted.work = None
+            hosted.used_at = asyncio.get_running_loop().time()
+
+    async def _held(self, hosted: Hosted, queued: Queued) -> None:
+        turn, instance = queued.turn, hosted.instance
+        try:
+            await self._hold(instance, turn, queued.live, queued.cancelled)
+        except (errors.StaleHost, errors.ShuttingDown) as over:
+            log.info("a turn is left to another host", turn=str(turn.id), reason=str(over))
+            self.drop(instance.conversation, instance.epoch)
+        except Exception:  # the root of a turn: the instance is given up, and whoever adopts it begins anew
+            log.exception("an instance is given up", instance=str(instance.id), turn=str(turn.id))
+            self.drop(instance.conversation, instance.epoch)
+        finally:
+            queued.live.close()
+            hosted.queue.pop(turn.id, None)
+            self._of_turn.pop(turn.id, None)

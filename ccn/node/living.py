@@ -1,0 +1,98 @@
+"""Everything about instances on one node, put together: what the doors are handed, and what has to run.
+
+Separate from `service.py` because tests, and workers without doors, live the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from ccn import errors, metrics
+from ccn.node.adoption import Adoption, Here
+from ccn.node.conversations import Conversations
+from ccn.node.conversing import Conversing, Model, Scoring
+from ccn.node.forwarding import Forwarding
+from ccn.node.hosting import Hosting
+from ccn.node.placing import Placing
+from ccn.node.prompting import Prompting
+from ccn.node.spawning import Spawning
+from ccn.store import conversations
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+COUNT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """One node's instances."""
+
+    pool: Pool
+    hosting: Hosting
+    adoption: Adoption
+    prompting: Prompting
+    forwarding: Forwarding
+    conversations: Conversations
+
+    def parts(self, stop: asyncio.Event, grace_s: float) -> dict[str, Coroutine[None, None, None]]:
+        """What has to run beside the doors, until told to stop."""
+        return {
+            "hosting": self.hosting.run(stop, grace_s),
+            "adoption": self.adoption.run(stop),
+            "counting": self._count(stop),
+        }
+
+    async def _count(self, stop: asyncio.Event) -> None:
+        """How many conversations there are, once a minute."""
+        while not stop.is_set():
+            try:
+                metrics.counted(await conversations.count(self.pool))
+            except errors.CCNError as failed:
+                log.warning("conversations not counted", reason=str(failed))
+            try:
+                async with asyncio.timeout(COUNT_S):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+
+def assemble(
+    pool: Pool,
+    writer: Writer,
+    model: Model,
+    *,
+    forwarding: Forwarding,
+    here: Here,
+    chosen: settings.Instances,
+    claude: settings.Claude,
+    new_id: Callable[[], UUID],
+    scoring: Scoring | None = None,
+) -> Living:
+    """The parts of one node, each handed what it needs."""
+    prompting = Prompting(pool, writer, claude)
+    conversing = Conversing(pool, writer, prompting, model, scoring, chosen.chunk_ms / 1000)
+    hosting = Hosting(pool, writer, chosen, conversing.hold)
+    adoption = Adoption(hosting, pool, writer, chosen, here)
+    spawning = Spawning(pool, writer, prompting, model, hosting, new_id)
+    placing = Placing(
+        pool,
+        writer,
+        hosting=hosting,
+        spawning=spawning,
+        adoption=adoption,
+        forwarding=forwarding,
+        chosen=chosen,
+    )
+    doors = Conversations(pool, writer, placing, chosen, new_id)
+    return Living(pool, hosting, adoption, prompting, forwarding, doors)

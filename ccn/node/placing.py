@@ -1,0 +1,168 @@
+"""Finding the node for a conversation: where its instance lives, or where one can be spawned.
+
+    lives here ──> here     lives elsewhere ──> there     lives nowhere ──> spawned here, or where room is
+
+Separate from what the doors ask for, because every request begins with it. At the limit the instance that
+nobody has talked to for longest makes room: its conversation stays open, and gets another one when needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from ccn import errors
+from ccn.core import rendezvous
+from ccn.core.ids import ConversationId, InstanceId
+from ccn.core.turn import Status
+from ccn.node.adoption import Adoption
+from ccn.node.forwarding import Body, Forwarding
+from ccn.node.hosting import Hosting
+from ccn.node.spawning import Spawning
+from ccn.node.speech import Speech
+from ccn.node.streams import Live
+from ccn.store import conversations, instances, turns
+from ccn.store.conversations import Conversation
+from ccn.store.instances import Change, Instance
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 30.0
+"""How long a request waits for another node."""
+
+
+class Placing:
+    """Who hosts what, and who could."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        writer: Writer,
+        *,
+        hosting: Hosting,
+        spawning: Spawning,
+        adoption: Adoption,
+        forwarding: Forwarding,
+        chosen: settings.Instances,
+    ) -> None:
+        self.hosting, self.spawning, self.forwarding = hosting, spawning, forwarding
+        self._pool, self._writer, self._adoption, self._chosen = pool, writer, adoption, chosen
+        self._coming: dict[ConversationId, asyncio.Task[Instance]] = {}
+        adoption.rescue = self.rescue
+        forwarding.methods |= {"spawn": self._on_spawn, "end": self._on_end}
+
+    async def instance(self, conversation: ConversationId) -> Instance:
+        """Who speaks in a conversation: here, elsewhere, or from now on."""
+        hosted = self.hosting.get(conversation)
+        if hosted is not None:
+            return hosted.instance
+        if conversation in self._coming:
+            return await asyncio.shield(self._coming[conversation])
+        found = await instances.of_conversation(self._pool, conversation)
+        if found is None:
+            return await self._spawned(await conversations.get(self._pool, conversation))
+        if found.host == self.hosting.node and not self._closed and found.id not in self.hosting.mine:
+            return await self._adoption.adopt(found) or found
+        return found
+
+    async def at_host(self, conversation: ConversationId, method: str, body: Body) -> None:
+        """Have the host do something; nothing happens if there is no instance."""
+        if await instances.of_conversation(self._pool, conversation) is None:
+            return
+        found = await self.instance(conversation)
+        if self.hosting.get(conversation) is not None:
+            async with aclosing(self.forwarding.methods[method](body)) as values:
+                async for _ in values:
+                    continue
+        elif found.host == self.hosting.node:
+            raise errors.StaleHost("the instance is on its way to another node")
+        else:
+            await self.forwarding.ask(found.host, found.id, method, body, PATIENCE_S)
+
+    async def rescue(self, conversation: ConversationId) -> None:
+        """Turns that were accepted while their instance ended: give them another, or an end."""
+        try:
+            await self.instance(conversation)
+        except (errors.SpawnFailed, errors.Conflict, errors.ModelRefused, errors.InputInvalid) as refused:
+            for standing in await turns.unfinished(self._pool, conversation):
+                live = Live(standing.id, standing.epoch, standing.event_head)
+                speech = Speech(self._pool, self._writer, standing, live, self._chosen.chunk_ms / 1000)
+                await speech.end(Status.FAILED, type(refused).__name__, "")
+
+    @property
+    def _closed(self) -> str:
+        """Why this node takes nothing; empty if it does."""
+        if self.hosting.leaving:
+            return "this node is stopping"
+        return "this node is being drained" if self._adoption.draining else ""
+
+    async def _full(self) -> str:
+        """Why this node takes no new instance; empty if it does, perhaps because one was ended for it."""
+        if self._closed or len(self.hosting) + len(self._coming) < self._chosen.limit:
+            return self._closed
+        idle = self.hosting.longest_idle()
+        if idle is None or asyncio.get_running_loop().time() - idle.used_at < self._chosen.idle_s:
+            return f"this node hosts {self._chosen.limit} instances"
+        await self._terminate(idle.instance.conversation, "idle, and others need the room")
+        return ""
+
+    async def _spawned(self, here: Conversation) -> Instance:
+        """A new instance: here if there is room, else on whichever node has some."""
+        if not here.open:
+            raise errors.Conflict("the conversation is closed")
+        if not (refused := await self._full()):
+            return await self._spawned_here(here)
+        asked = {"conversation": str(here.id)}
+        for node in rendezvous.ranked(here.id, self._adoption.others):
+            try:
+                told = await self.forwarding.ask(node, InstanceId(here.id), "spawn", asked, PATIENCE_S)
+                return await instances.get(self._pool, InstanceId(UUID(told)))
+            except (
+                errors.Overloaded,
+                errors.ShuttingDown,
+                errors.PeerUnavailable,
+                errors.PeerRefused,
+            ) as busy:
+                log.info("no room for an instance", node=node, reason=str(busy))
+        raise errors.Overloaded(f"{refused}, and no other node takes a new one")
+
+    async def _spawned_here(self, here: Conversation) -> Instance:
+        """One spawn for all who ask, which goes on if the first of them leaves."""
+        if here.id not in self._coming:
+            task = asyncio.ensure_future(self.spawning.spawn(here))
+            self._coming[here.id] = task
+            task.add_done_callback(lambda done: self._came(here.id, done))
+        return await asyncio.shield(self._coming[here.id])
+
+    def _came(self, conversation: ConversationId, done: asyncio.Task[Instance]) -> None:
+        del self._coming[conversation]
+        if not done.cancelled():
+            done.exception()  # told to whoever waits for it; perhaps nobody does any more
+
+    async def _terminate(self, conversation: ConversationId, reason: str) -> None:
+        hosted = self.hosting.get(conversation)
+        if hosted is None:
+            raise errors.StaleHost("this node does not host the conversation")
+        await self.hosting.look(conversation)
+        await self.hosting.end(conversation)
+        await self._writer.submit(Change(hosted.instance, instances.Status.TERMINATED, reason))
+
+    async def _on_spawn(self, body: Body) -> AsyncGenerator[object]:
+        here = await conversations.get(self._pool, ConversationId(UUID(body["conversation"])))
+        if refused := await self._full():
+            raise errors.Overloaded(refused)
+        yield str((await self._spawned_here(here)).id)
+
+    async def _on_end(self, body: Body) -> AsyncGenerator[object]:
+        await self._terminate(ConversationId(UUID(body["conversation"])), str(body["reason"]))
+        yield True

@@ -1,0 +1,146 @@
+"""From an instance and a turn to the call that is sent: plate, anchor, state and history, read and layered.
+
+What holds still is the anchor, which is kept before it is used; so every node builds the same bytes for the
+same turn, and the provider's cache hits from turn to turn and from host to host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ccn.core import anchor as anchoring
+from ccn.core import interview, plate, prompt
+from ccn.core.anchor import Anchor, Measured
+from ccn.core.call import Call
+from ccn.core.character import Vector
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.interview import Interview
+from ccn.core.message import Message, Role
+from ccn.core.plate import Plate
+from ccn.core.prompt import Limits, Scene
+from ccn.store import anchors, characters, conversations, memories, vectors
+from ccn.store.anchors import Keep
+from ccn.store.conversations import Conversation
+from ccn.store.instances import Instance
+from ccn.store.pool import Pool
+from ccn.store.turns import Turn
+from ccn.store.vectors import State
+from ccn.store.writer import Writer
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+_PLATES_KEPT = 64
+_NAMES_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an instance is spawned with."""
+
+    plate: Plate
+    anchor: Anchor
+    interview: Interview
+    scene: Scene
+    at: Message
+    """Where a question stands: after everything that was said."""
+
+
+class Prompting:
+    """Builds prompts on one node; what never changes is read once."""
+
+    def __init__(self, pool: Pool, writer: Writer, claude: settings.Claude) -> None:
+        self._pool, self._writer, self._claude = pool, writer, claude
+        self._plates: OrderedDict[tuple[CharacterId, int], Plate] = OrderedDict()
+        self._names: OrderedDict[ConversationId, str] = OrderedDict()
+
+    async def call(self, instance: Instance, turn: Turn) -> Call:
+        """The whole prompt of a turn; its anchor is kept first if it had to move."""
+        pool, here = self._pool, instance.conversation
+        character, relational, anchor, name, found = await asyncio.gather(
+            vectors.latest(pool, here),
+            vectors.relational(pool, here),
+            anchors.latest(pool, here),
+            self._collaborator(here),
+            self.plate(instance.character, instance.plate_version),
+        )
+        if anchor is None:
+            anchor = (await self.opened(instance)).anchor
+        limits = self.limits(instance.model)
+        scene = await memories.scene(pool, here, anchor, turn.user_seq, limits, name)
+        now = Measured(_vector(character), _vector(relational))
+        fresh = prompt.settled(found, anchor, scene, now, limits)
+        if fresh is not anchor:
+            await self._writer.submit(Keep(here, fresh, instance.epoch))
+            scene = await memories.scene(pool, here, fresh, turn.user_seq, limits, name)
+        return prompt.build(found, fresh, scene, limits)
+
+    async def opened(self, instance: Instance) -> Opening:
+        """Load what an instance begins with, and hold it fast: memories and state for a new conversation,
+        what it had for a continued one, under the instance's plate."""
+        here = await conversations.get(self._pool, instance.conversation)
+        found, name = await asyncio.gather(
+            self.plate(instance.character, instance.plate_version), self._collaborator(here.id)
+        )
+        anchor = await anchors.latest(self._pool, here.id)
+        fresh = await self._first(here, instance.plate_version) if anchor is None else anchor
+        if fresh.plate != instance.plate_version:
+            fresh = replace(fresh, plate=instance.plate_version, version=fresh.version + 1)
+        if fresh is not anchor:
+            await self._writer.submit(Keep(here.id, fresh, instance.epoch))
+        limits, last = self.limits(instance.model), here.head_seq + 1
+        scene = await memories.scene(self._pool, here.id, fresh, last, limits, name)
+        at = Message(here.id, last, Role.USER, "", here.created_at)
+        return Opening(found, fresh, interview.of(found, name), scene, at)
+
+    def question(self, instance: Instance, opening: Opening, asks: str) -> Call:
+        """A question of the interview, as if it came next; it is no message of the conversation."""
+        asked = replace(opening.at, content=asks)
+        said = tuple(each for each in opening.scene.said if each.seq < asked.seq)
+        scene = replace(opening.scene, this=asked.seq, said=(*said, asked))
+        return prompt.build(opening.plate, opening.anchor, scene, self.limits(instance.model))
+
+    async def check(self, instance: Instance, content: str) -> None:
+        """Refuse a message that no prompt has room for, before it is accepted."""
+        found = await self.plate(instance.character, instance.plate_version)
+        prompt.check(found, content, self.limits(instance.model))
+
+    async def plate(self, character: CharacterId, version: int) -> Plate:
+        """A version of a plate, taken apart."""
+        known = self._plates.get((character, version))
+        if known is None:
+            stored = await characters.plate(self._pool, character, version)
+            known = self._plates[character, version] = plate.read(stored.content)
+            while len(self._plates) > _PLATES_KEPT:
+                self._plates.popitem(last=False)
+        return known
+
+    def model(self, found: Plate) -> str:
+        """The model that speaks for a plate."""
+        return found.model or self._claude.model
+
+    def limits(self, model: str) -> Limits:
+        """What a call may cost."""
+        return Limits(model, self._claude.max_tokens)
+
+    async def _first(self, here: Conversation, version: int) -> Anchor:
+        recent, state = await asyncio.gather(
+            memories.recent(self._pool, here.character, here.owner, besides=here.id),
+            vectors.of_character(self._pool, here.character),
+        )
+        return Anchor(version, (anchoring.State(0, _vector(state)),), recent)
+
+    async def _collaborator(self, conversation: ConversationId) -> str:
+        known = self._names.get(conversation)
+        if known is None:
+            known = self._names[conversation] = await conversations.collaborator(self._pool, conversation)
+            while len(self._names) > _NAMES_KEPT:
+                self._names.popitem(last=False)
+        return known
+
+
+def _vector(state: State | None) -> Vector | None:
+    return None if state is None else state.vector

@@ -1,0 +1,187 @@
+"""The stream of a turn, for any number of readers, from any node, after any place.
+
+What the host says now is in the memory of its process; what was said before it, and after it died, is in
+the database. A reader has nothing but a place, so a slow one costs nothing: there is no queue to fill, it
+reads on where it was, from memory while the turn runs and from the database later.
+
+    kept by earlier hosts ──> said by this one, live ──> (it died) kept by it ──> the next host ──> the end
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from ccn.core import stream, turn
+from ccn.core.ids import TurnId
+from ccn.core.stream import Kind, Place, Told
+from ccn.core.turn import Status
+from ccn.store.turns import Turn
+
+BATCH_LIMIT = 500
+"""Pieces that a reader is handed at once."""
+
+Batches = AsyncGenerator[Sequence[Told]]
+
+
+class Kept(Protocol):
+    """The database, as a stream needs it."""
+
+    async def told(self, turn_id: TurnId, after: Place) -> Sequence[Told]:
+        """What was kept after a place: the first page of it."""
+
+    async def get(self, turn_id: TurnId) -> Turn:
+        """The turn as it stands."""
+
+
+Elsewhere = Callable[[Turn, Place], Batches]
+"""What another node that hosts the turn says of it; ends when that node can say no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Where the pieces of a turn can be."""
+
+    here: Callable[[TurnId], Live | None]
+    elsewhere: Elsewhere
+    kept: Kept
+    pauses_s: Sequence[float] = (0.05, 0.1, 0.2)
+    """Between two looks at the database while nobody can tell more; the last one repeats."""
+
+    async def follow(self, turn_id: TurnId, after: Place = stream.START) -> Batches:
+        """Every piece after a place, in order, until the end of the turn, whoever hosts it meanwhile."""
+        place, quiet = after, 0
+        while True:
+            async with aclosing(self._some(turn_id, place)) as batches:
+                async for batch in batches:
+                    yield batch
+                    place, quiet = batch[-1].place, 0
+                    if batch[-1].ends:
+                        return
+            standing = await self.kept.get(turn_id)
+            if turn.ended(standing.status):
+                break
+            if quiet:  # not at once: what just moved from here to there is there
+                await asyncio.sleep(self.pauses_s[min(quiet, len(self.pauses_s)) - 1])
+            quiet += 1
+        async for batch in self._rest(standing, place):
+            yield batch
+
+    async def _some(self, turn_id: TurnId, place: Place) -> Batches:
+        """What can be had now: here, or from the database, or from the host."""
+        if (live := self.here(turn_id)) is not None and place.epoch <= live.epoch:
+            async for batch in self.here_after(turn_id, place):
+                yield batch
+            return
+        while batch := await self.kept.told(turn_id, place):
+            yield batch
+            place = batch[-1].place
+            if batch[-1].ends:
+                return
+        standing = await self.kept.get(turn_id)
+        if not turn.ended(standing.status):
+            async with aclosing(self.elsewhere(standing, place)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def here_after(self, turn_id: TurnId, place: Place) -> Batches:
+        """What earlier hosts kept of a turn and this process says; nothing if the turn is not here."""
+        live = self.here(turn_id)
+        if live is None or place.epoch > live.epoch:
+            return
+        async for batch in live.before(place, self.kept):
+            yield batch
+            place = batch[-1].place
+        async for batch in live.after(place):
+            yield batch
+
+    async def _rest(self, ended: Turn, place: Place) -> Batches:
+        """What was kept last; if its end was not, or is forgotten, the turn itself tells how it ended."""
+        while batch := await self.kept.told(ended.id, place):
+            yield batch
+            place = batch[-1].place
+            if batch[-1].ends:
+                return
+        end = _end(ended)
+        if end.place > place:
+            yield [end]
+
+
+class Live:
+    """What this process says of one turn. Readers that still hold it read it to its end."""
+
+    def __init__(self, turn_id: TurnId, epoch: int, kept: int) -> None:
+        self.turn = turn_id
+        self.epoch = epoch
+        self.first = kept + 1
+        self.closed = False
+        self._said: list[Told] = []
+        self._more = asyncio.Event()
+
+    @property
+    def length(self) -> int:
+        """How many pieces were said here."""
+        return len(self._said)
+
+    def say(self, kind: Kind, data: str = "") -> Told:
+        """The next piece, to all readers."""
+        told = self.next(kind, data)
+        self.tell(told)
+        return told
+
+    def next(self, kind: Kind, data: str = "") -> Told:
+        """The piece that would be said next; an end is made durable before anybody is told."""
+        return Told(Place(self.epoch, self.first + len(self._said)), kind, data)
+
+    def tell(self, told: Told) -> None:
+        """Say a piece that was made by `next`."""
+        assert told.place.number == self.first + len(self._said), "pieces are said in order"
+        self._said.append(told)
+        self._wake()
+
+    def close(self) -> None:
+        """Nothing more will be said here, whether or not the turn has ended."""
+        self.closed = True
+        self._wake()
+
+    async def before(self, place: Place, kept: Kept) -> Batches:
+        """What earlier hosts kept after a place; nothing is added to it any more."""
+        while self.first > 1 and place.epoch < self.epoch:
+            found = await kept.told(self.turn, place)
+            earlier = [told for told in found if told.place.epoch < self.epoch]
+            if not earlier:
+                return
+            yield earlier
+            place = earlier[-1].place
+
+    async def after(self, place: Place) -> Batches:
+        """What is said here after a place, as soon as it is said."""
+        at = max(0, place.number + 1 - self.first) if place.epoch == self.epoch else 0
+        while True:
+            if at < len(self._said):
+                batch = self._said[at : at + BATCH_LIMIT]
+                at += len(batch)
+                yield batch
+            elif self.closed:
+                return
+            else:
+                await self._more.wait()
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+
+def _end(ended: Turn) -> Told:
+    """How a turn ended, at the place where its stream said so: what was accepted only has no stream."""
+    place = Place(ended.epoch, max(1, ended.event_head))
+    match ended.status:
+        case Status.COMMITTED:
+            return Told(place, Kind.DONE, "{}")
+        case Status.CANCELLED:
+            return Told(place, Kind.CANCELLED)
+        case _:
+            return Told(place, Kind.ERROR, ended.error or "")

@@ -1,0 +1,196 @@
+"""What tests of instances share: nodes without doors in one process, on one database, and a small model.
+
+The nodes reach each other by calling each other. Whoever is `gone` is seen by nobody and reached by nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+from ccn import errors, settings
+from ccn.core import ids, stream
+from ccn.core.call import Call, Delta, Piece, Reply, Restart, Usage
+from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId
+from ccn.core.stream import Kind, Place, Told
+from ccn.node import living
+from ccn.node.conversations import Conversations
+from ccn.node.forwarding import Forwarding
+from ccn.node.living import Living
+from ccn.node.paying import Payer
+from ccn.peers.client import Client
+from ccn.peers.exchange import Forwarded
+from ccn.store import characters, conversations, pool, turns
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
+
+ADA = CharacterId("ada")
+PLATE = "# Ada\nKeeps her word."
+QUICK = settings.Instances(heartbeat_s=0.1, adopt_after_s=0.9, chunk_ms=5, queue_limit=3)
+PASSES = "I am Ada. I help you with this work. Nothing yet. Honest. The record continues."
+
+
+def new_id() -> UUID:
+    return ids.uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+
+
+@dataclass
+class Model:
+    """Says its words one by one; `gate` holds it before every word, `fails` ends it."""
+
+    words: tuple[str, ...] = ("Well, ", "I ", "am ", "here.")
+    interview: str = PASSES
+    stop: str = "end_turn"
+    gate: Callable[[int], Awaitable[None]] | None = None
+    restarts: bool = False
+    fails: BaseException | None = None
+    calls: list[Call] = field(default_factory=list)
+
+    async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        self.calls.append(call)
+        await asyncio.sleep(0)
+        asked = call.messages[-1].text
+        if asked.endswith(("?", "traits.")) and asked[:3] in {"Who", "Wha", "Des", "Are"}:
+            yield Reply(self.interview, "end_turn", Usage(10, 5), call.model)
+            return
+        for nth, word in enumerate(self.words):
+            if self.gate is not None:
+                await self.gate(nth)
+            if self.restarts and nth == 2:
+                yield Restart("network")
+                yield Delta("".join(self.words[:2]))
+            yield Delta(word)
+        if self.fails is not None:
+            raise self.fails
+        yield Reply("".join(self.words), self.stop, Usage(10, 5), call.model)
+
+
+@dataclass
+class Node:
+    """One node without doors."""
+
+    id: NodeId
+    pool: Pool
+    writer: Writer
+    living: Living
+    forwarding: Forwarding
+    model: Model
+    stop: asyncio.Event
+    world: World
+    frozen: bool = False
+
+    @property
+    def doors(self) -> Conversations:
+        return self.living.conversations
+
+    async def begun(self, title: str = "") -> ConversationId:
+        return (await self.doors.start(ADA, title=title)).conversation.id
+
+    async def reply(self, turn: TurnId, after: Place = stream.START) -> str:
+        """The text that a reader has at the end."""
+        return text([told async for told in self.doors.follow(turn, after)])
+
+    async def said(self, conversation: ConversationId) -> list[tuple[str, str | None]]:
+        page = await conversations.history(self.pool, conversation)
+        return [(each.role.value, each.content) for each in page.messages]
+
+    async def until(self, turn: TurnId, holds: Callable[[turns.Turn], bool]) -> turns.Turn:
+        async with asyncio.timeout(10):
+            while not holds(found := await turns.get(self.pool, turn)):
+                await asyncio.sleep(0.005)
+        return found
+
+
+@dataclass
+class World:
+    """The nodes that there are, and who is seen."""
+
+    database: settings.Database
+    nodes: dict[NodeId, Node] = field(default_factory=dict)
+    gone: set[NodeId] = field(default_factory=set)
+
+    def here(self) -> list[NodeId]:
+        return [node for node in self.nodes if node not in self.gone]
+
+    def peer(self, node: NodeId) -> Reaching:
+        if node in self.gone or node not in self.nodes:
+            raise errors.PeerUnavailable(f"{node} does not answer")
+        return Reaching(self.nodes[node])
+
+    @asynccontextmanager
+    async def node(
+        self, name: str, model: Model | None = None, chosen: settings.Instances = QUICK
+    ) -> AsyncIterator[Node]:
+        node, stop = NodeId(name), asyncio.Event()
+        writer = Writer(self.database, node, lambda: datetime.now(UTC))
+        async with pool.open(self.database, name) as connections, asyncio.TaskGroup() as group:
+            forwarding = Forwarding(node, cast("Client", self))
+            speaks = model or Model()
+            made = living.assemble(
+                connections,
+                writer,
+                speaks,
+                forwarding=forwarding,
+                here=self.here,
+                chosen=chosen,
+                claude=settings.Claude(),
+                new_id=new_id,
+            )
+            writing = group.create_task(writer.run())
+            parts = [group.create_task(part) for part in made.parts(stop, 3.0).values()]
+            here = Node(node, connections, writer, made, forwarding, speaks, stop, self)
+            self.nodes[node] = here
+            self.gone.discard(node)
+            try:
+                yield here
+            finally:
+                stop.set()
+                await asyncio.wait(parts, timeout=10)
+                writer.stop()
+                await writing
+                self.gone.add(node)
+
+
+@dataclass
+class Reaching:
+    """The way to another node; it breaks when that one is gone."""
+
+    node: Node
+
+    async def forward(self, request: Forwarded, within_s: float) -> AsyncGenerator[bytes]:
+        async for frame in self.node.forwarding.answer(request):
+            if self.node.id in self.node.world.gone:
+                raise errors.OutcomeUnknown("the connection broke")
+            yield frame
+
+
+def text(told: list[Told]) -> str:
+    """What a reader shows: a restart voids what came before."""
+    shown = ""
+    for each in told:
+        if each.kind is Kind.DELTA:
+            shown += each.data
+        elif each.kind is Kind.RESTART:
+            shown = ""
+    return shown
+
+
+async def founded(database: settings.Database, plate: str = PLATE) -> World:
+    """A world with one character."""
+    writer = Writer(database, NodeId("founder"), lambda: datetime.now(UTC))
+    async with pool.open(database, "founder") as connections, asyncio.TaskGroup() as group:
+        group.create_task(writer.run())
+        await characters.import_plate(connections, writer, ADA, "Ada", plate, "test")
+        writer.stop()
+    return World(database)
+
+
+def numbers(told: list[Told]) -> list[tuple[int, int]]:
+    return [(each.place.epoch, each.place.number) for each in told]
