@@ -30,6 +30,12 @@ AXES = (
     "optimism",
     "playfulness",
 )
+DECIDING = tuple(
+    place
+    for place, axis in enumerate(AXES)
+    if axis not in {"directness", "rigor", "openness", "integrity", "composure"}
+)
+"""The places of the axes that decisions may rest on: the others have no ground truth to be validated on."""
 RELATIONAL = ("trust", "cooperation", "respect", "support", "candour", "reciprocity", "attunement")
 UNIT = 1_000_000
 """Millionths: the grid on which every score is exact, in Python, PostgreSQL and JSON alike."""
