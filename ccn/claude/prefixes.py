@@ -34,11 +34,6 @@ class Counted:
     cache_write: int
     cache_read: int
 
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.input + self.cache_write + self.cache_read
-
 
 class Prefixes:
     """What was seen, and when it was last of use."""
@@ -74,6 +69,11 @@ class Prefixes:
             self._used[prefix] = self._now()
         while len(self._used) > _KEPT:
             del self._used[next(iter(self._used))]
+
+
+def total(request: Mapping[str, Any]) -> int:
+    """The tokens of a request, wherever they come from."""
+    return max((end.tokens for end in _ends(request)), default=0)
 
 
 def tokens(text: str) -> int:

@@ -14,14 +14,19 @@ from typing import Any
 from ccn.claude.voices import VOICES
 from ccn.core import layer
 
-TRAITS = 4
+TRAITS = 5
 """How many traits of a plate colour what is said."""
+SHOWN = 0.6
+"""From which figure on a plate that is measured shows an axis."""
 
-_LAYER = re.compile(rf"<{layer.SPACE}:([\w-]+)[^>]*>\n?(.*?)\n?</{layer.SPACE}:\1>", re.DOTALL)
+_LAYER = re.compile(rf"<{layer.SPACE}:([\w-]+)([^>]*)>\n?(.*?)\n?</{layer.SPACE}:\1>\n?", re.DOTALL)
+_NAMED = re.compile(r'\bname="([^"]+)"')
 _HEADING = re.compile(r"^#+ +(\S[^\n#]*?) *#* *$", re.MULTILINE)
 _YOU_ARE = re.compile(r"\b(?:You are|Your name is|I am|My name is) ([A-Z][\w'-]+)")
+_FIGURE = re.compile(r"\b([a-z]+) (?:very high|high|middling|low|very low) ([01]\.\d\d)\b")
 _CALLED = re.compile(r"\b(?:[Mm]y name is|[Cc]all me|I am called|I'm called) ([A-Z][\w'-]+)")
-_COLLABORATOR = re.compile(r"[Cc]ollaborator(?: is|'s name is|:|=)?\s*\"?([A-Z][\w'-]+)")
+_COLLABORATOR = re.compile(r"\b[Cc]ollaborator: (?!not known by name)(\S.*?)\.?$", re.MULTILINE)
+_QUOTE = re.compile(r"^person: (.+)$", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d_][\w'-]{3,}")
 _DULL = frozenset(
     _WORD.findall("""
@@ -47,59 +52,62 @@ class Prompt:
         return self.said[-1][1] if self.said else ""
 
     @property
-    def layers(self) -> Mapping[str, str]:
-        """The parts of the system prompt that have a name."""
-        return {found[1]: found[2] for found in _LAYER.finditer(self.system)}
-
-    @property
     def plate(self) -> str:
         """Who to be: the layer of that name, or all there is."""
-        return self.layers.get("plate", self.system)
+        return next((text for name, _, text in self._layers() if name == "plate"), self.system)
 
     @property
     def name(self) -> str:
         """Whom to be."""
-        found = _HEADING.search(self.plate) or _YOU_ARE.search(self.plate)
+        named = next((told for name, told, _ in self._layers() if name == "plate"), "")
+        found = _NAMED.search(named) or _HEADING.search(self.plate) or _YOU_ARE.search(self.plate)
         return found[1] if found else "Claude"
 
     @property
     def traits(self) -> list[str]:
-        """The axes that the plate speaks of most, first the strongest."""
-        plate = self.plate.casefold()
-        weights = {
-            axis: sum(plate.count(word) for word in voice.shown_by) for axis, voice in VOICES.items()
-        }
-        shown = sorted((axis for axis in weights if weights[axis]), key=lambda axis: -weights[axis])
+        """The axes that the plate measures highest, or else speaks of most; the strongest first."""
+        weights = {axis: float(figure) for axis, figure in _FIGURE.findall(self.plate) if axis in VOICES}
+        shown = [axis for axis in weights if weights[axis] >= SHOWN]
+        if not shown:
+            plate = self.plate.casefold()
+            weights = {axis: sum(map(plate.count, voice.shown_by)) for axis, voice in VOICES.items()}
+            shown = [axis for axis in weights if weights[axis]]
+        shown.sort(key=lambda axis: -weights[axis])
         return (shown + [axis for axis in _ORDINARY if axis not in shown])[:TRAITS]
 
     @property
     def collaborator(self) -> str | None:
         """The name of whoever asks, if they or the prompt ever told it; the last time counts."""
         told = [name for role, text in self.said if role == "user" for name in _CALLED.findall(text)]
-        beside = [text for name, text in self.layers.items() if name != "plate"]
-        remembered = [
-            name for text in beside for name in (*_COLLABORATOR.findall(text), *_CALLED.findall(text))
-        ]
-        return told[-1] if told else remembered[-1] if remembered else None
+        beside = [text for name, _, text in self._layers() if name not in {"plate", "rules"}]
+        noted = [name for text in beside for name in (*_CALLED.findall(text), *_COLLABORATOR.findall(text))]
+        return told[-1] if told else noted[-1] if noted else None
 
     def earlier(self) -> Iterator[str]:
         """What the other side said before, newest first: in this conversation, then in remembered ones."""
         yield from (text for role, text in reversed(self.said[:-1]) if role == "user")
-        for name, text in reversed(list(self.layers.items())):
-            if name in MEMORIES:
-                yield from (line for line in reversed(text.splitlines()) if words(line))
+        for name, _, text in reversed(list(self._layers())):
+            if name not in {"plate", "rules", "state"}:
+                yield from reversed(_QUOTE.findall(text))
 
+    def _layers(self) -> Iterator[tuple[str, str, str]]:
+        """The parts of the system prompt that have a name: it, what is told beside it, and the text."""
+        return ((found[1], found[2], found[3]) for found in _LAYER.finditer(self.system))
 
-MEMORIES = ("memory", "memories", "recent", "history", "conversations")
-"""Layers that tell of earlier conversations."""
 
 _ORDINARY = ("honesty", "warmth", "curiosity", "diligence")
 
 
 def read(request: Mapping[str, Any]) -> Prompt:
     """Take a request of the Messages API for what it says."""
-    said = tuple((message["role"], text_of(message["content"])) for message in request["messages"])
+    said = tuple((each["role"], _LAYER.sub("", text_of(each["content"]))) for each in request["messages"])
     return Prompt(text_of(request.get("system", "")), said)
+
+
+def whole(request: Mapping[str, Any]) -> str:
+    """All words of a request, whoever's they are."""
+    said = (text_of(message["content"]) for message in request["messages"])
+    return "\n".join((text_of(request.get("system", "")), *said))
 
 
 def text_of(content: str | Sequence[Mapping[str, Any]]) -> str:

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,18 +26,14 @@ import orjson
 import uvicorn
 
 from ccn import settings
-from ccn.claude import checking, events, faults, judging, recollection, replies
+from ccn.claude import checking, events, faults, judging, prefixes, recollection, replies
 from ccn.claude.checking import Refused
 from ccn.claude.events import Told
+from ccn.claude.exchange import Exchange, Receive, Send
 from ccn.claude.faults import STATUSES, Faults, Rule
-from ccn.claude.prefixes import Prefixes, tokens
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+from ccn.claude.prefixes import Prefixes
 
 _PARENT_S = 0.5
-_JSON = (b"content-type", b"application/json")
-_STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
 class StandIn:
@@ -50,7 +46,7 @@ class StandIn:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange = _Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send)
         try:
             await self._route(exchange)
         except Refused as refused:
@@ -58,19 +54,17 @@ class StandIn:
             more = [] if wait is None else [(b"retry-after", f"{wait:g}".encode())]
             await exchange.answer(refused.status, events.error(refused.name, refused.words), more)
 
-    async def _route(self, exchange: _Exchange) -> None:
-        match exchange.method, exchange.path:
-            case method, "/stand-in/faults":
-                await self._control(method, exchange)
-                return
-            case _:
-                checking.authorised(exchange.headers)
+    async def _route(self, exchange: Exchange) -> None:
+        if exchange.path == "/stand-in/faults":
+            await self._control(exchange)
+            return
+        checking.authorised(exchange.headers)
         match exchange.method, exchange.path:
             case "POST", "/v1/messages":
                 await self._messages(exchange)
             case "POST", "/v1/messages/count_tokens":
                 asked = checking.request(await exchange.body(), self._models, counting=True)
-                await exchange.answer(200, {"input_tokens": Prefixes(time.monotonic).count(asked).total})
+                await exchange.answer(200, {"input_tokens": prefixes.total(asked)})
             case "GET", "/v1/models":
                 data = list(self._models.values())
                 ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
@@ -80,18 +74,17 @@ class StandIn:
             case _, path:
                 raise Refused(404, f"Not found: {path}")
 
-    async def _control(self, method: str, exchange: _Exchange) -> None:
-        match method:
+    async def _control(self, exchange: Exchange) -> None:
+        match exchange.method:
             case "POST":
                 self.faults.add(_rule(await exchange.body()))
             case "DELETE":
                 self.faults.clear()
         await exchange.answer(200, self.faults.listed())
 
-    async def _messages(self, exchange: _Exchange) -> None:
+    async def _messages(self, exchange: Exchange) -> None:
         request = checking.request(await exchange.body(), self._models)
-        prompt = recollection.read(request)
-        whole = "\n".join((prompt.system, *(text for _, text in prompt.said)))
+        prompt, whole = recollection.read(request), recollection.whole(request)
         header = exchange.headers.get(b"x-stand-in")
         rule = _rule(header) if header else self.faults.take(whole)
         await asyncio.sleep(rule.wait_s)
@@ -119,7 +112,7 @@ class StandIn:
             parts,
             "tool_use" if tool and stop == "end_turn" else stop,
             self._prefixes.count(request),
-            max(1, tokens("".join(parts))),
+            max(1, prefixes.tokens("".join(parts))),
             tool,
         )
 
@@ -165,65 +158,6 @@ async def running(
         finally:
             server.should_exit = True
             await serving
-
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"].rstrip("/")
-        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        self._receive, self._send = receive, send
-
-    async def body(self) -> bytes:
-        """All of it, if it is not too long."""
-        parts, size = list[bytes](), 0
-        while True:
-            event = await self._receive()
-            parts.append(event.get("body", b""))
-            size += len(parts[-1])
-            if size > checking.BODY_LIMIT:
-                raise Refused(413, f"the request exceeds {checking.BODY_LIMIT} bytes")
-            if not event.get("more_body"):
-                return b"".join(parts)
-
-    async def answer(
-        self, status: int, body: object, more: list[tuple[bytes, bytes]] | None = None
-    ) -> None:
-        """A JSON answer."""
-        await self._start(status, [_JSON, *(more or [])])
-        await self._send({"type": "http.response.body", "body": orjson.dumps(body)})
-
-    async def stream(self, told: Told, rule: Rule) -> None:
-        """The events of a reply, with whatever the rule does to them."""
-        await self._start(200, [*_STREAM])
-        await self._write(told.begin())
-        for number, delta in enumerate(told.deltas()):
-            if rule.end and number == rule.after:
-                break
-            if rule.pause_s:
-                await asyncio.sleep(rule.pause_s)
-            await self._write(delta)
-        match rule.end:
-            case "":
-                await self._send({"type": "http.response.body", "body": told.end()})
-            case "cut":
-                return  # an answer that is not complete makes the server hang up
-            case "stall":
-                while (await self._receive())["type"] != "http.disconnect":
-                    continue
-            case "error":
-                words = events.error("overloaded_error", "Overloaded")
-                last = b"event: error\ndata: %s\n\n" % orjson.dumps(words)
-                await self._send({"type": "http.response.body", "body": last})
-
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        named = (b"request-id", f"req_{uuid4().hex[:24]}".encode())
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, named]})
-
-    async def _write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 class _Server(uvicorn.Server):

@@ -263,3 +263,14 @@ async def test_too_many_marks_are_refused_as_the_api_does(model: Client, asking:
     call = replace(asking("Hello there."), system=tuple(Block(f"Part {n}", mark=True) for n in range(5)))
     with pytest.raises(errors.ModelRefused, match="cache_control"):
         await model.ask(call)
+
+
+async def test_an_instance_that_drifts_is_brought_back_by_the_words_that_end_it(
+    api: Running, model: Client, asking: Asking
+) -> None:
+    api.faults.add(Rule(match="lighthouses", drift=100, until="you have drifted"))
+    question = "Tell me about lighthouses."
+    reminded = "<ccn:state>\nReminder: you have drifted from the plate.\n</ccn:state>\n" + question
+    drifted, back = await model.ask(asking(question)), await model.ask(asking(reminded))
+    api.faults.clear()
+    assert back.text == (await model.ask(asking(question))).text != drifted.text

@@ -1,0 +1,80 @@
+"""One request to the stand-in and its answer: JSON, or a stream that a rule may slow down or break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from ccn.claude import checking, events
+from ccn.claude.checking import Refused
+from ccn.claude.events import Told
+from ccn.claude.faults import Rule
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_JSON = (b"content-type", b"application/json")
+_STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"].rstrip("/")
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self._receive, self._send = receive, send
+
+    async def body(self) -> bytes:
+        """All of it, if it is not too long."""
+        parts, size = list[bytes](), 0
+        while True:
+            event = await self._receive()
+            parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            if size > checking.BODY_LIMIT:
+                raise Refused(413, f"the request exceeds {checking.BODY_LIMIT} bytes")
+            if not event.get("more_body"):
+                return b"".join(parts)
+
+    async def answer(
+        self, status: int, body: object, more: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
+        """A JSON answer."""
+        await self._start(status, [_JSON, *(more or [])])
+        await self._send({"type": "http.response.body", "body": orjson.dumps(body)})
+
+    async def stream(self, told: Told, rule: Rule) -> None:
+        """The events of a reply, with whatever the rule does to them."""
+        await self._start(200, [*_STREAM])
+        await self._write(told.begin())
+        for number, delta in enumerate(told.deltas()):
+            if rule.end and number == rule.after:
+                break
+            if rule.pause_s:
+                await asyncio.sleep(rule.pause_s)
+            await self._write(delta)
+        match rule.end:
+            case "":
+                await self._send({"type": "http.response.body", "body": told.end()})
+            case "cut":
+                return  # an answer that is not complete makes the server hang up
+            case "stall":
+                while (await self._receive())["type"] != "http.disconnect":
+                    continue
+            case "error":
+                words = events.error("overloaded_error", "Overloaded")
+                last = b"event: error\ndata: %s\n\n" % orjson.dumps(words)
+                await self._send({"type": "http.response.body", "body": last})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        named = (b"request-id", f"req_{uuid4().hex[:24]}".encode())
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, named]})
+
+    async def _write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
