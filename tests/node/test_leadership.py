@@ -17,7 +17,7 @@ from ccn.etcd import client, members, session
 from ccn.etcd.members import Member
 from ccn.node import founding, leadership
 from ccn.node.leadership import Candidate
-from ccn.store import requests, rounds, terms
+from ccn.store import drains, requests, rounds, terms
 from tests.core.conftest import pair_of
 from tests.node.test_rounds import NODES, Neighbours, World, world
 
@@ -135,6 +135,17 @@ async def test_a_leader_that_is_overtaken_steps_down(world: World, endpoints: tu
         await requests.ask(world.pool, uuid.uuid4(), requests.ROUND, "test")
         with pytest.raises(errors.StaleTerm):
             await asyncio.wait_for(leading, 10)
+
+
+async def test_a_leader_that_is_drained_lets_another_lead(world: World, endpoints: tuple[str, ...]) -> None:
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        leading = asyncio.create_task(leadership.lead(candidate(world, NODES[0]), held))
+        await height_reaches(world, 1)
+        await drains.begin(world.pool, NODES[0], "ann", NODES)
+        await asyncio.wait_for(leading, 10)
+        term = (await terms.current(world.pool)).number
+        await asyncio.wait_for(leadership.lead(candidate(world, NODES[0]), held), 10)
+        assert (await terms.current(world.pool)).number == term
 
 
 async def test_a_chain_is_founded_by_those_who_are_there(world: World, endpoints: tuple[str, ...]) -> None:

@@ -12,13 +12,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
+from ccn.core import block
 from ccn.core.ids import CharacterId, NodeId
 from ccn.node import operating
 from ccn.node.operating import PLATE
-from ccn.store import characters, pool, requests
+from ccn.store import characters, drains, pool, requests, rounds, terms
 from ccn.store.pool import Pool
 from ccn.store.requests import Body
 from ccn.store.writer import Writer
+from tests.core.conftest import rules_of
 
 CLAIM_S = 0.3
 
@@ -33,9 +35,9 @@ class Node:
     def __init__(self, pool: Pool, writer: Writer) -> None:
         self.pool, self.writer = pool, writer
 
-    async def ask(self, command: str, body: Body | None = None) -> UUID:
+    async def ask(self, command: str, body: Body | None = None, node: NodeId | None = None) -> UUID:
         request = uuid.uuid4()
-        await requests.ask(self.pool, request, command, "ann", body)
+        await requests.ask(self.pool, request, command, "ann", body, node=node)
         return request
 
     async def answer(self, request: UUID) -> Body:
@@ -67,6 +69,20 @@ async def test_an_operator_imports_a_plate_and_the_same_plate_again_changes_noth
     assert (told["version"], again, changed["version"]) == (1, told, 2)
     plate = await characters.plate(node.pool, CharacterId("ada"), 1)
     assert (plate.content, plate.imported_by) == ("# Ada", "ann")
+
+
+async def test_the_last_node_that_could_lead_is_not_drained(node: Node) -> None:
+    known = operating.handlers(node.pool, node.writer)
+    async with asyncio.timeout(10):
+        while node.writer.node not in await requests.nodes(node.pool):
+            await asyncio.sleep(0.01)
+    here = NodeId("node-1")
+    term = await terms.take_over(node.pool, here, 2)
+    await rounds.found(node.pool, term, block.genesis("ccn.example/test", rules_of([here])))
+    request = await node.ask(operating.DRAIN, node=here)
+    assert await operating.once(node.pool, node.writer, known, anybodys=False)
+    assert (await node.answer(request))["error"] == "Conflict"
+    assert await drains.draining(node.pool) == frozenset()
 
 
 async def test_what_cannot_be_done_is_answered_with_its_reason(node: Node) -> None:

@@ -1,0 +1,118 @@
+"""A redaction that an operator asks for: the words are gone, and the record says so and still verifies."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+
+from ccn import settings
+from ccn.cli import verify
+from ccn.core.ids import ConversationId, InstanceId, NodeId, SnapshotId, TurnId
+from ccn.node import operating
+from ccn.store import conversations, export, instances, requests, search, snapshots, turns
+from ccn.store.pool import Pool
+from ccn.store.requests import Body
+from tests.cli.conftest import ADA, founded, new_id, seal
+from tests.node.test_rounds import World
+
+NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]
+SECRET = "qwxrtz"
+
+
+async def talked(world: World) -> ConversationId:
+    """A conversation whose words are in messages, documents, events and a title, sealed and not."""
+    here, submit = ConversationId(new_id()), world.writer.submit
+    await submit(conversations.Begin(here, ADA, title=f"My {SECRET}", plate_version=1))
+    hosted = await submit(instances.Spawn(InstanceId(new_id()), here, "model-1", 1))
+    for words in ("Good morning", f"My {SECRET} is ill"):
+        turn = await submit(turns.Accept(TurnId(new_id()), here, words, hosted.epoch))
+        await submit(turns.Start(turn, hosted.epoch))
+        running = await turns.get(world.pool, turn.id)
+        said = [turns.Event(1, "delta", f"{words}?")]
+        await submit(turns.Commit(running, hosted.epoch, f"{words}?", said))
+    await snapshots.take(world.pool, world.writer, SnapshotId(new_id()), here, datetime.now(UTC))
+    await search.index(world.pool)
+    return here
+
+
+async def redacted(world: World, body: Body) -> Body:
+    request = uuid.uuid4()
+    await requests.ask(world.pool, request, operating.REDACT, "ann", body)
+    known = operating.handlers(world.pool, world.writer)
+    assert await operating.once(world.pool, world.writer, known)
+    told = await requests.outcome(world.pool, request)
+    assert told is not None
+    return told
+
+
+async def exported(pool: Pool) -> bytes:
+    file = io.BytesIO()
+    await export.export(pool, file)
+    return file.getvalue()
+
+
+async def everything(pool: Pool) -> str:
+    """All rows of all tables, as text."""
+    tables = (
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+    )
+    rows = "SELECT coalesce(string_agg(t::text, ' '), '') FROM"
+    return "".join([await pool.value(f"{rows} {row['relname']} t") for row in await pool.rows(tables)])
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_what_an_operator_redacts_is_gone_and_the_record_verifies(
+    database: settings.Database, sealed: bool
+) -> None:
+    async with founded(database, NODES) as world:
+        here = await talked(world)
+        if sealed:
+            await seal(world, NODES[1])
+        before = await everything(world.pool)
+        assert before.count(SECRET) >= 5
+        told = await redacted(
+            world, {"conversation": str(here), "first": 1, "reason": "asked by its owner"}
+        )
+        assert told == {"conversation": str(here), "first": 1, "last": 4}
+        await seal(world, NODES[0])
+        left, record = await everything(world.pool), await exported(world.pool)
+        found = verify.verify(io.BytesIO(record))
+    assert SECRET not in left
+    assert SECRET.encode() not in record
+    assert "Good morning" not in left
+    assert (found.code, found.findings, found.counts["redacted"]) == (verify.VERIFIED, [], 4)
+    leaves = [json.loads(line).get("leaf", {}) for line in record.splitlines()]
+    said = [(leaf["by"], leaf["reason"]) for leaf in leaves if leaf.get("kind") == "redaction"]
+    assert said == [("ann", "asked by its owner")]
+
+
+async def test_a_part_is_redacted_and_the_rest_stays(database: settings.Database) -> None:
+    async with founded(database, NODES) as world:
+        here = await talked(world)
+        body = {"conversation": str(here), "first": 3, "last": 4, "reason": "a name"}
+        assert (await redacted(world, body))["last"] == 4
+        await seal(world, NODES[0])
+        kept = [message.content for message in (await conversations.history(world.pool, here)).messages]
+        found = verify.verify(io.BytesIO(await exported(world.pool)))
+    assert kept == ["Good morning", "Good morning?", None, None]
+    assert (found.code, found.counts["redacted"]) == (verify.VERIFIED, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"conversation": "here", "reason": "x"}, "InputInvalid"),
+        ({"conversation": str(uuid.UUID(int=7)), "reason": "x"}, "NotFound"),
+        ({"conversation": str(uuid.UUID(int=7))}, "InputInvalid"),
+        ({"conversation": str(uuid.UUID(int=7)), "reason": "x", "first": "1"}, "InputInvalid"),
+    ],
+)
+async def test_what_cannot_be_redacted_is_refused(
+    database: settings.Database, body: Body, error: str
+) -> None:
+    async with founded(database, NODES) as world:
+        assert (await redacted(world, body))["error"] == error
