@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ccn.embedded import binaries, child, failures, folder, ports, scratch, supervision
 from ccn.embedded.child import Child
-from ccn.embedded.supervision import Event, Kept
+from ccn.embedded.supervision import USUAL, Backoff, Event, Kept
 
 STOP = ((signal.SIGTERM, 3.0),)
 ROOM = 16 * 1024**2
@@ -51,11 +51,13 @@ async def running(
     *,
     bin: Path | None = None,  # noqa: A002 - the name of the setting
     port: int = 0,
+    backoff: Backoff = USUAL,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> AsyncIterator[Etcd]:
     """Run etcd on the loopback interface until the block ends; `port` 0 takes a free one.
 
-    `bin` is the program (setting etcd.bin). Every failure is an `EmbeddedFailed` that says what to do.
+    `bin` is the program (setting etcd.bin), `backoff` how soon it comes back when it died. Every failure
+    is an `EmbeddedFailed` that says what to do.
     """
     program = await asyncio.to_thread(binaries.etcd, bin)
     if port:
@@ -66,14 +68,20 @@ async def running(
 
             def serve(*chosen: int) -> AbstractAsyncContextManager[Etcd]:
                 client, peer = chosen if len(chosen) == 2 else (port, chosen[0])
-                return _kept(program, place, client, peer, on_event)
+                return _kept(program, place, client, peer, backoff=backoff, on_event=on_event)
 
             yield await ports.on_free_ports(stack, 1 if port else 2, serve)
 
 
 @asynccontextmanager
 async def _kept(
-    program: Path, place: Path, client: int, peer: int, on_event: Callable[[Event], None]
+    program: Path,
+    place: Path,
+    client: int,
+    peer: int,
+    *,
+    backoff: Backoff,
+    on_event: Callable[[Event], None],
 ) -> AsyncIterator[Etcd]:
     data, log = place / "data", place / "etcd.log"
     # A name of its own tells this etcd from another one that was faster on the same port.
@@ -112,7 +120,9 @@ async def _kept(
             await asyncio.sleep(_POLL_S)
         readable = True
 
-    async with supervision.kept("etcd", start, ready=ready, stop=STOP, on_event=on_event) as kept:
+    async with supervision.kept(
+        "etcd", start, ready=ready, stop=STOP, backoff=backoff, on_event=on_event
+    ) as kept:
         yield Etcd((f"{ports.HOST}:{client}",), data, kept)
 
 
@@ -126,6 +136,8 @@ def _command(program: Path, name: str, data: Path, client: int, peer: int) -> li
         "listen-peer-urls": peer_url,
         "initial-advertise-peer-urls": peer_url,
         "initial-cluster": f"{name}={peer_url}",
+        # Heeded where there are no data: an etcd that begins again with nothing shows that it is another.
+        "initial-cluster-token": secrets.token_hex(8),
         "heartbeat-interval": 50,
         "election-timeout": 500,
         # A history of keys that nobody reads must not grow for as long as the cluster runs.

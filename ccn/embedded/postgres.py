@@ -33,7 +33,7 @@ from ccn.embedded import ephemeral as mayfly
 from ccn.embedded.binaries import Installation
 from ccn.embedded.layout import Layout
 from ccn.embedded.server import POLL_S, STOP, Server
-from ccn.embedded.supervision import Event, Kept
+from ccn.embedded.supervision import USUAL, Backoff, Event, Kept
 
 ROOM = 32 * 1024**2
 _PREDECESSOR_TIMEOUT_S = 30.0
@@ -63,13 +63,15 @@ async def running(
     port: int = 0,
     ephemeral: bool = False,
     fsync: bool = True,
+    backoff: Backoff = USUAL,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> AsyncIterator[Postgres]:
     """Run PostgreSQL on the folder `data` until the block ends; killed, it comes back on the same port.
 
     `bin` is the folder of its programs (setting pg.bin), `port` 0 takes a free one. `ephemeral` removes
     the data afterwards, and beforehand what an ephemeral run left that was killed. `fsync=False` is for
-    tests that do not care for a power cut. Every failure is an `EmbeddedFailed` that says what to do.
+    tests that do not care for a power cut. `backoff` is how soon it comes back when it died. Every failure
+    is an `EmbeddedFailed` that says what to do.
     """
     async with AsyncExitStack() as stack:
         where = stack.enter_context(layout.held(data, ephemeral=ephemeral))
@@ -80,7 +82,7 @@ async def running(
         socket = stack.enter_context(sockets.place(where))
 
         def serve(chosen: int) -> AbstractAsyncContextManager[tuple[int, Kept]]:
-            return _kept(Server(where, programs, chosen, socket, fsync), on_event)
+            return _kept(Server(where, programs, chosen, socket, fsync), backoff, on_event)
 
         if port:
             chosen, kept = await stack.enter_async_context(serve(port))
@@ -134,8 +136,10 @@ def _running_on(where: Layout) -> int | None:
 
 
 @asynccontextmanager
-async def _kept(server: Server, on_event: Callable[[Event], None]) -> AsyncIterator[tuple[int, Kept]]:
+async def _kept(
+    server: Server, backoff: Backoff, on_event: Callable[[Event], None]
+) -> AsyncIterator[tuple[int, Kept]]:
     async with supervision.kept(
-        "postgres", server.start, ready=server.ready, stop=STOP, on_event=on_event
+        "postgres", server.start, ready=server.ready, stop=STOP, backoff=backoff, on_event=on_event
     ) as kept:
         yield server.port, kept

@@ -77,6 +77,9 @@ class Backoff:
         return float(min(self.cap_s, self.first_s * 2 ** min(attempt - 1, 32)))
 
 
+USUAL = Backoff()
+
+
 @asynccontextmanager
 async def kept(
     service: str,
@@ -84,7 +87,7 @@ async def kept(
     *,
     ready: Callable[[Child], Awaitable[None]] | None = None,
     stop: tuple[child.Step, ...] = ((signal.SIGTERM, 10.0),),
-    backoff: Backoff = Backoff(),
+    backoff: Backoff = USUAL,
     on_event: Callable[[Event], None] = lambda _: None,
     on_line: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Kept]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ import pytest
 
 from ccn import errors
 from ccn.embedded import binaries, etcd, ports
-from ccn.embedded.supervision import Event, Exited, Restarting, Started
+from ccn.embedded.supervision import Backoff, Event, Exited, Restarting, Started
 
 Start = Callable[..., Any]
 
@@ -94,6 +96,28 @@ async def test_one_that_cannot_read_its_data_any_more_comes_back_empty(
         await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
         assert ctl(endpoint, "get", "key") == ""
     assert sum(isinstance(event, Restarting) for event in events) == 2
+
+
+async def test_one_that_begins_again_with_nothing_shows_that_it_is_another(
+    ctl: Callable[..., str], until: Callable[..., Any]
+) -> None:
+    def cluster(endpoint: str) -> int:
+        (member,) = json.loads(ctl(endpoint, "endpoint", "status", "--write-out", "json"))
+        return int(member["Status"]["header"]["cluster_id"])
+
+    events: list[Event] = []
+    async with etcd.running(backoff=Backoff(first_s=0.01), on_event=events.append) as running:
+        (endpoint,) = running.endpoints
+        first = cluster(endpoint)
+        for wipe in (False, True):
+            os.kill(running.pid, signal.SIGSTOP)
+            if wipe:
+                shutil.rmtree(running.data)
+            os.kill(running.pid, signal.SIGKILL)
+            events.clear()
+            await until(lambda: bool(events) and isinstance(events[-1], Started))
+            assert (cluster(endpoint) == first) is not wipe
+    assert Restarting("etcd", "killed by SIGKILL", 2, 0.02) in events
 
 
 def test_kill_minus_nine_of_the_parent_leaves_no_process_and_the_next_start_clears_up(
