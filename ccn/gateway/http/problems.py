@@ -42,6 +42,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 """What every operation may answer besides its own."""
 
+_NAMES: Mapping[int, str] = {413: "body_too_large", 414: "uri_too_long", 422: "input_invalid"}
+"""Codes of statuses that Python's releases spell differently; the others are called as their phrases."""
+
 _RETRY_AFTER_S = "1"
 _CHALLENGE = 'Bearer realm="ccn"'
 _FAULTS = 20
@@ -121,7 +124,7 @@ def _writable(text: str) -> str:
 async def _plain(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
-    name = re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
+    name = _NAMES.get(error.status_code) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
     detail = "" if error.detail == phrase else str(error.detail)
     return _problem(error.status_code, name, detail=detail, headers=error.headers or {})
 
