@@ -200,3 +200,26 @@ async def test_a_node_stays_until_its_last_leaf_is_sealed(
     found = await cluster.verdict()
     assert found.findings == []
     assert found.counts["waiting"] > 0
+
+
+FORGERIES = {
+    "another list after the change": (
+        "UPDATE block_rules SET validators = (SELECT validators FROM block_rules WHERE height = 0)"
+        " WHERE height = 1"
+    ),
+    "a change taken back": "DELETE FROM block_rules WHERE height = 1",
+    "a change that nobody wanted": (
+        "INSERT INTO block_rules SELECT 2, validators, parameters FROM block_rules WHERE height = 0"
+    ),
+    "votes of the old list under the first block of the new one": (
+        "DELETE FROM votes WHERE height = 2 AND node_id IN ('node-3', 'node-4')"
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", FORGERIES.values(), ids=FORGERIES)
+async def test_a_forged_list_is_found(cluster: Cluster, edit: str) -> None:
+    await cluster.change(NODES[0], "add", FOUR)
+    await cluster.round(NODES[1], Counter())
+    await cluster.world.superuser(edit)
+    assert (await cluster.verdict()).code == verify.CONTRADICTION
