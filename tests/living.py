@@ -19,12 +19,14 @@ from ccn import errors, settings
 from ccn.core import ids, stream
 from ccn.core.call import Call, Delta, Piece, Reply, Restart, Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId
+from ccn.core.interview import QUESTIONS
 from ccn.core.stream import Kind, Place, Told
 from ccn.node import living
 from ccn.node.conversations import Conversations
 from ccn.node.forwarding import Forwarding
 from ccn.node.living import Living
 from ccn.node.paying import Payer
+from ccn.node.scoring import UNMEASURED, Scorer
 from ccn.peers.client import Client
 from ccn.peers.exchange import Forwarded
 from ccn.store import characters, conversations, pool, turns
@@ -48,7 +50,7 @@ class Model:
     words: tuple[str, ...] = ("Well, ", "I ", "am ", "here.")
     interview: str = PASSES
     stop: str = "end_turn"
-    gate: Callable[[int], Awaitable[None]] | None = None
+    gate: Callable[[int], Awaitable[object]] | None = None
     restarts: bool = False
     fails: BaseException | None = None
     calls: list[Call] = field(default_factory=list)
@@ -57,7 +59,7 @@ class Model:
         self.calls.append(call)
         await asyncio.sleep(0)
         asked = call.messages[-1].text
-        if asked.endswith(("?", "traits.")) and asked[:3] in {"Who", "Wha", "Des", "Are"}:
+        if asked in {question.asks for question in QUESTIONS}:
             yield Reply(self.interview, "end_turn", Usage(10, 5), call.model)
             return
         for nth, word in enumerate(self.words):
@@ -84,11 +86,30 @@ class Node:
     model: Model
     stop: asyncio.Event
     world: World
-    frozen: bool = False
+    parts: list[asyncio.Task[None]]
+    writing: asyncio.Task[None]
 
     @property
     def doors(self) -> Conversations:
         return self.living.conversations
+
+    async def die(self) -> None:
+        """As by kill -9: nothing is handed over, nothing is written any more."""
+        self.world.gone.add(self.id)
+        turns_of = [task for task in asyncio.all_tasks() if task.get_name() in self._works()]
+        for task in (self.writing, *self.parts, *turns_of):
+            task.cancel()
+        await asyncio.wait({self.writing, *self.parts})
+
+    async def freeze(self) -> None:
+        """No heartbeat any more and no answer; what it is at goes on when its model does."""
+        self.world.gone.add(self.id)
+        for task in self.parts:
+            task.cancel()
+        await asyncio.wait(self.parts)
+
+    def _works(self) -> set[str]:
+        return {f"turns of {instance}" for instance in self.living.hosting.mine}
 
     async def begun(self, title: str = "") -> ConversationId:
         return (await self.doors.start(ADA, title=title)).conversation.id
@@ -126,7 +147,11 @@ class World:
 
     @asynccontextmanager
     async def node(
-        self, name: str, model: Model | None = None, chosen: settings.Instances = QUICK
+        self,
+        name: str,
+        model: Model | None = None,
+        chosen: settings.Instances = QUICK,
+        scorer: Scorer = UNMEASURED,
     ) -> AsyncIterator[Node]:
         node, stop = NodeId(name), asyncio.Event()
         writer = Writer(self.database, node, lambda: datetime.now(UTC))
@@ -142,10 +167,11 @@ class World:
                 chosen=chosen,
                 claude=settings.Claude(),
                 new_id=new_id,
+                scorer=scorer,
             )
             writing = group.create_task(writer.run())
             parts = [group.create_task(part) for part in made.parts(stop, 3.0).values()]
-            here = Node(node, connections, writer, made, forwarding, speaks, stop, self)
+            here = Node(node, connections, writer, made, forwarding, speaks, stop, self, parts, writing)
             self.nodes[node] = here
             self.gone.discard(node)
             try:
@@ -154,7 +180,7 @@ class World:
                 stop.set()
                 await asyncio.wait(parts, timeout=10)
                 writer.stop()
-                await writing
+                await asyncio.wait({writing})
                 self.gone.add(node)
 
 

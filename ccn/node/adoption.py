@@ -96,7 +96,7 @@ class Adoption:
             await hosting.hand_over()
             return
         found = await instances.abandoned(self._pool, hosting.node, hosting.mine, here, self._patience)
-        due = [each for each in found if each.host == hosting.node or self._my_turn(each.id)]
+        due = [each for each in found if self._is_due(each)]
         for some in range(0, len(due), _AT_ONCE):
             await asyncio.gather(*(self.adopt(each) for each in due[some : some + _AT_ONCE]))
         for turn in await turns.overlooked(self._pool, hosting.node, hosting.known):
@@ -130,6 +130,12 @@ class Adoption:
         self._hosting.take(adopted)
         await self._hosting.look(adopted.conversation)
         return adopted
+
+    def _is_due(self, found: Instance) -> bool:
+        """What came here while the database was asked is no stranger: look at it again."""
+        if found.host == self._hosting.node:
+            return found.id not in self._hosting.mine
+        return self._my_turn(found.id)
 
     def _my_turn(self, thing: UUID) -> bool:
         """Whether this node comes first, or has waited long enough for those before it."""
