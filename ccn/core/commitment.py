@@ -121,7 +121,11 @@ def _canonical_value(value: object) -> bool:
         return True
     if kind is int:
         return -INTEGER_LIMIT <= value <= INTEGER_LIMIT  # type: ignore[operator]  # it is an int
-    return isinstance(value, (list, tuple)) and all(map(_canonical_value, value))
+    if not isinstance(value, (list, tuple)):
+        return False
+    if set(map(type, value)) == {int}:  # ten thousand drifts are looked at all at once
+        return bool(min(value) >= -INTEGER_LIMIT and max(value) <= INTEGER_LIMIT)
+    return all(map(_canonical_value, value))
 
 
 def _nested_value(value: object) -> bool:

@@ -25,8 +25,9 @@ _OWNER_BITS = 16
 
 def by_row(matrix: Matrix) -> tuple[int | None, ...]:
     """The median with every row of the same weight; None for an axis that nobody shows."""
-    columns = np.sort(_columns(matrix), axis=1)
-    return tuple(map(_lower, columns))
+    columns = _columns(matrix)
+    missing = (columns < 0).sum(axis=1).tolist()
+    return tuple(_lower(column, absent) for column, absent in zip(columns, missing, strict=True))
 
 
 def by_owner(matrix: Matrix, owners: npt.NDArray[np.int64]) -> tuple[int | None, ...]:
@@ -36,9 +37,11 @@ def by_owner(matrix: Matrix, owners: npt.NDArray[np.int64]) -> tuple[int | None,
     return tuple(map(_middle, keyed))
 
 
-def _lower(column: npt.NDArray[np.int32]) -> int | None:
-    shown = column[np.searchsorted(column, 0) :]
-    return int(shown[(len(shown) - 1) // 2]) if len(shown) else None
+def _lower(column: npt.NDArray[np.int32], missing: int) -> int | None:
+    if missing == len(column):
+        return None
+    middle = missing + (len(column) - missing - 1) // 2  # whatever is missing sorts first
+    return int(np.partition(column, middle)[middle])
 
 
 def _middle(keyed: npt.NDArray[np.int64]) -> int | None:

@@ -26,6 +26,8 @@ from ccn.core.median import MISSING, Matrix
 _ROW = struct.Struct(f">16sq{len(AXES)}i")
 _LAYOUT = np.dtype([("high", ">u8"), ("low", ">u8"), ("epoch", ">i8"), ("vector", ">i4", (len(AXES),))])
 
+_COLUMNS = np.dtype([("id", "V16"), ("epoch", ">i8"), ("vector", ">i4", (len(AXES),))])
+
 
 class Row(NamedTuple):
     """One instance: who it is, which life of its host speaks for it, and what it is like."""
@@ -80,6 +82,18 @@ def pack(character: CharacterId, rows: Iterable[Row]) -> Roster:
     """The roster of these instances, which may come in any order."""
     ordered = sorted(rows, key=lambda row: row.instance.int)
     return Roster(character, b"".join(map(_packed, ordered)))
+
+
+def columns(
+    character: CharacterId,
+    ids_: npt.NDArray[np.void],
+    epochs: npt.NDArray[np.int64],
+    millionths: npt.NDArray[np.float64],
+) -> Roster:
+    """The roster of columns that a store read, ascending by id: no object is made for a row."""
+    rows = np.empty(len(ids_), _COLUMNS)
+    rows["id"], rows["epoch"], rows["vector"] = ids_, epochs, millionths
+    return Roster(character, rows.tobytes())
 
 
 def disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ccn import errors
-from ccn.core import quorum, roster
+from ccn.core import quorum
 from ccn.core.block import Tip
-from ccn.core.ids import CharacterId, NodeId
-from ccn.core.roster import Roster, Row
+from ccn.core.ids import NodeId
+from ccn.core.roster import Roster
 from ccn.core.rules import Parameters
 from ccn.core.signer import SignerState
 from ccn.etcd import client, election, members, session
@@ -174,10 +174,7 @@ class Membership:
             await asyncio.sleep(_AGAIN_S)
 
     async def _rosters(self) -> Sequence[Roster]:
-        by_character: dict[CharacterId, list[Row]] = {}
-        for character, row in await vectors.of_host(self.pool, self.identity.node):
-            by_character.setdefault(character, []).append(row)
-        return [roster.pack(character, rows) for character, rows in by_character.items()]
+        return await vectors.rosters(self.pool, self.identity.node)
 
 
 async def _until(stopping: asyncio.Task[object], work: Coroutine[object, object, None]) -> None:

@@ -130,23 +130,34 @@ async def _vote(
         case Short(needed, found):
             return Failed(header.height, f"{found} votes, {needed} are needed", silent | against)
         case Certificate() as certificate:
-            await _commit(leading.pool, tip, draft, certificate)
+            committed = await _commit(leading.pool, tip, draft, certificate)
             log.debug("block durable", height=header.height, term=header.term)
-            after = await leading.voting.decided()
-            await leading.peers.decided(after, within_s)
+            after, *_ = await asyncio.gather(
+                leading.voting.decided(),
+                leading.peers.decided(committed, within_s),
+                _project(leading.pool, draft),
+            )
             return _told(after, draft, certificate, silent | against)
         case never:
             assert_never(never)
 
 
-async def _commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> None:
+async def _commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
     """Commit once. If the answer is lost, the chain itself tells what became of it."""
     try:
-        await rounds.commit(pool, tip, draft, certificate)
+        return await rounds.commit(pool, tip, draft, certificate)
     except (errors.Unavailable, errors.OutcomeUnknown):
         shown = await rounds.tip(pool)
         if shown is None or shown.hash != draft.block.header.hash():
             raise
+        return shown
+
+
+async def _project(pool: Pool, draft: Draft) -> None:
+    try:
+        await rounds.project(pool, draft)
+    except (errors.Unavailable, errors.OutcomeUnknown, errors.StaleTerm) as failed:
+        log.info("drifts are shown after the next round", reason=str(failed))
 
 
 def _told(after: Tip, draft: Draft, certificate: Certificate, refused: Refusals) -> Sealed:

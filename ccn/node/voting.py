@@ -31,6 +31,7 @@ from ccn.node.hearing import Hearing
 from ccn.peers.exchange import Ask
 from ccn.store import ledger, rounds, terms
 from ccn.store.pool import Pool
+from ccn.store.rounds import Standing
 
 log = structlog.get_logger(__name__)
 
@@ -93,23 +94,24 @@ class Voting:
     async def report(self, ask: Ask) -> Signed[Report] | Refusal:
         """This node's instances and unsealed leaves, signed for that round alone."""
         async with self._one_at_a_time:
-            await self._catch_up()
+            standing = await self._catch_up()
             if self.stopped is not None:
                 return self.stopped
             if (ask.height, ask.previous) != (self.tip.height + 1, self.tip.hash):
                 return Refusal(
                     Reason.TIP, f"asked for height {ask.height}, this node is at {self.tip.height}"
                 )
-            term = await terms.current(self._pool)
-            if term.number != ask.term:
-                return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {term.number}")
+            if standing.term != ask.term:
+                return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {standing.term}")
             node, last = self._identity.node, self.tip.last(self._identity.node)
-            leaves = await ledger.unsealed(self._pool, node, last, LEAF_LIMIT)
+            leaves, hosted = await asyncio.gather(
+                ledger.unsealed(self._pool, node, last, LEAF_LIMIT), self._rosters()
+            )
             foreign = await self._foreign(last, leaves)
             if foreign is not None:
                 return self._stop(foreign)
             self._remember(last + 1, leaves)
-            rosters = tuple(sorted(await self._rosters(), key=lambda roster: roster.character))
+            rosters = tuple(sorted(hosted, key=lambda roster: roster.character))
             said = Report(
                 node,
                 ask.height,
@@ -162,24 +164,25 @@ class Voting:
             await self._catch_up()
             return self.tip
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self) -> Standing:
         """Confirm and cosign every block above the tip, one after the other."""
-        while self.stopped is None:
+        standing = await rounds.standing(self._pool, self.tip.height)
+        await self._still_there(standing)
+        while self.stopped is None and self.tip.height < standing.height:
             shown = await rounds.shown(self._pool, self.tip.height + 1)
             if shown is None:
-                await self._still_there()
-                return
+                return standing
             identity = self._identity
             confirmed = readback.confirm(shown, self.tip, identity.node, self._own, identity.check)
             if isinstance(confirmed, Refusal):
                 self._stop(confirmed)
-                return
+                return standing
             match signer.cosign(self._disk.state, shown.header):
                 case SignerState() as state:
                     await asyncio.to_thread(self._disk.save, state)
                 case refusal:
                     self._stop(refusal)
-                    return
+                    return standing
             log.debug("block confirmed", height=confirmed.height, block=confirmed.hash.hex())
             await self.hearing.hear(shown.votes, self.tip.rules)
             self._stand_on(confirmed, shown)
@@ -187,6 +190,7 @@ class Voting:
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
             await ledger.cosign(self._pool, confirmed, line)
             self.cosignature = line
+        return standing
 
     async def _keep(self, header: Header) -> Refusal | None:
         """Write down that this node stands for a block in its height and term; None when it is written."""
@@ -220,17 +224,16 @@ class Voting:
         )
         return signer.reported(state, shown)
 
-    async def _still_there(self) -> None:
+    async def _still_there(self, standing: Standing) -> None:
         """The block this node stands on must be the one the database shows at that height."""
-        shown = await rounds.standing(self._pool, self.tip.height)
-        if shown is None:
+        if standing.hash is None:
             self._stop(Refusal(Reason.BACK, f"the database no longer shows block {self.tip.height}"))
-        elif shown[0] != self.tip.hash:
+        elif standing.hash != self.tip.hash:
             self._stop(Refusal(Reason.SIDEWAYS, f"the database shows another block {self.tip.height}"))
-            await self._find_out(shown[1])
-        elif self._placed is not None and not self._lines.issuperset(shown[1]):
-            self._lines = frozenset(shown[1])
-            await self._hear(shown[1], *self._placed)
+            await self._find_out(standing.lines)
+        elif self._placed is not None and not self._lines.issuperset(standing.lines):
+            self._lines = frozenset(standing.lines)
+            await self._hear(standing.lines, *self._placed)
 
     async def _find_out(self, lines: Sequence[note.Signature]) -> None:
         """Another block where this node's tip was: who voted for it or cosigned it, and both blocks?"""

@@ -6,10 +6,9 @@ compare-and-swap: a second block of a height, or one on another tip, cannot be i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import structlog
 
@@ -44,6 +43,17 @@ class Entry:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who leads which term, how far the chain goes, and at one height the block and its cosignatures."""
+
+    term: int
+    leader: NodeId | None
+    height: int
+    hash: bytes | None
+    lines: tuple[note.Signature, ...]
+
+
 async def found(pool: Pool, term: int, tip: Tip) -> None:
     """Write the founding of the chain down, in the first term; the same founding again changes nothing."""
     async with terms.led(pool, term) as connection:
@@ -62,27 +72,37 @@ async def found(pool: Pool, term: int, tip: Tip) -> None:
 
 
 async def commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
-    """The block, its leaves' places, reports, votes, results and log entry, together; the tip after it."""
+    """The block with all it was made of, and its log entry, in one statement; the tip after it."""
     sealed, made = draft.block, draft.block.header
     after = block.follow(tip, made, tip.tree.extend(sealed.leaves), sealed.next_rules)
+    changed = sealed.next_rules if sealed.next_rules != tip.rules else None
     async with terms.led(pool, made.term) as connection:
-        at = _EPOCH + timedelta(microseconds=made.time_us)
-        chained = (after.hash, made.previous, made.term, made.body(), after.tree.size, after.tree.root())
-        await connection.execute(_BLOCK, made.height, *chained, at)
-        await connection.execute(_TREE, made.height, after.tree.to_bytes())
-        await connection.executemany(_LEAVES, _places(made))
-        await connection.executemany(_VOTE, [_vote(vote) for vote in certificate.votes])
-        await connection.executemany(_REPORT, [_report(report) for report in draft.proposal.reports])
-        await connection.executemany(_ROSTER, _rosters(draft.proposal.reports))
-        results = [(made.height, result.character, result.body()) for result in sealed.results]
-        await connection.executemany(_RESULT, results)
-        await connection.execute(_DRIFT, *_drifts(draft))
-        if sealed.next_rules != tip.rules:
-            await _rule(connection, made.height, sealed.next_rules)
-        await _log(connection, made.term, "round", _summary(draft, certificate), committed=True)
+        await connection.execute(
+            _COMMIT,
+            *(made.height, made.term, made.hash(), made.previous, made.body()),
+            *(after.tree.size, after.tree.root(), _EPOCH + timedelta(microseconds=made.time_us)),
+            after.tree.to_bytes(),
+            *_columns(4, _places(made)),
+            *_columns(2, [(vote.statement.node, vote.signature) for vote in certificate.votes]),
+            *_columns(5, map(_report, draft.proposal.reports)),
+            *_columns(3, _rosters(draft.proposal.reports)),
+            *_columns(2, [(result.character, result.body()) for result in sealed.results]),
+            *((changed.validators_body(), changed.parameters.body()) if changed else (None, None)),
+            _summary(draft, certificate),
+        )
         # Still open: what happens now finds the block neither there nor gone.
         _logger.debug("block written", height=made.height, term=made.term)
     return after
+
+
+async def project(pool: Pool, draft: Draft) -> None:
+    """Show each instance with the drift that a committed block found, which is what the block says anyway.
+
+    Not part of the commit: ten thousand instances are changed by their hosts all the time, and a block must
+    not wait for them. If the leader dies before this, the next round does it.
+    """
+    async with terms.led(pool, draft.block.header.term) as connection:
+        await connection.execute(_DRIFT, *_drifts(draft))
 
 
 async def fail(pool: Pool, term: int, reason: str, data: Mapping[str, object]) -> None:
@@ -125,16 +145,16 @@ async def tip(pool: Pool, at: int | None = None) -> Tip | None:
     )
 
 
-async def standing(pool: Pool, block_height: int) -> tuple[bytes, list[note.Signature]] | None:
-    """The hash that the database shows at a height, and the cosignatures below its checkpoint."""
+async def standing(pool: Pool, block_height: int) -> Standing:
+    """Where the database stands, as seen from a height."""
     row = await pool.row(_STANDING, block_height)
     if row is None:
-        return None
+        raise errors.StoreBroken("the row with the term is gone")
     try:
         below = note.parse((row["note"] or b"") + b"\n" + b"".join(row["lines"])).signatures
     except errors.InputInvalid:
         below = ()  # nobody cosigned it yet, or what is there is no note
-    return row["hash"], list(below)
+    return Standing(row["term"], row["leader"], row["height"] or 0, row["hash"], below)
 
 
 async def shown(pool: Pool, block_height: int) -> Shown | None:
@@ -223,23 +243,32 @@ def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
     }
 
 
-def _drifts(draft: Draft) -> tuple[list[UUID], list[float]]:
+def _drifts(draft: Draft) -> tuple[list[str], list[float]]:
     """Each instance and its drift, without those of which two nodes say something."""
     rosters = [roster for report in draft.proposal.reports for roster in report.statement.rosters]
-    named, drifts = list[UUID](), list[float]()
+    named, drifts = list[str](), list[float]()
     for result in draft.block.results:
         ids = [each for roster in rosters if roster.character == result.character for each in roster.ids()]
         doubtful = set(result.disputed)
         told = [place for place in range(len(ids)) if place not in doubtful]
-        named += [UUID(bytes=ids[place]) for place in told]
+        named += [ids[place].hex() for place in told]
         drifts += [result.drift[place] / UNIT for place in told]
     return named, drifts
+
+
+def _columns(count: int, rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+    """Rows as the columns that unnest joins again."""
+    columns: list[list[object]] = [[] for _ in range(count)]
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return columns
 
 
 def _places(made: Header) -> list[tuple[object, ...]]:
     places, start = list[tuple[object, ...]](), made.before_size
     for span in made.spans:
-        places.append((made.height, span.node, span.first, span.last, start))
+        places.append((span.node, span.first, span.last, start))
         start += _length(span)
     return places
 
@@ -248,19 +277,14 @@ def _length(span: Span) -> int:
     return span.last - span.first + 1
 
 
-def _vote(vote: Signed[Vote]) -> tuple[object, ...]:
-    said = vote.statement
-    return said.height, said.term, said.node, said.block, vote.signature
-
-
 def _report(report: Signed[Report]) -> tuple[object, ...]:
     said = report.statement
-    return said.height, said.node, said.first, said.count, said.wants, report.signature
+    return said.node, said.first, said.count, said.wants, report.signature
 
 
 def _rosters(reported: Sequence[Signed[Report]]) -> list[tuple[object, ...]]:
     return [
-        (report.statement.height, report.statement.node, roster.character, roster.packed)
+        (report.statement.node, roster.character, roster.packed)
         for report in reported
         for roster in report.statement.rosters
     ]
@@ -284,15 +308,36 @@ _BLOCK = """
     INSERT INTO verification_chain (height, hash, previous_hash, term, header, tree_size, root, sealed_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
-_TREE = "INSERT INTO block_trees (height, tree) VALUES ($1, $2)"
-_LEAVES = "INSERT INTO block_leaves (height, node_id, first, last, tree_start) VALUES ($1, $2, $3, $4, $5)"
-_VOTE = "INSERT INTO votes (height, term, node_id, hash, signature) VALUES ($1, $2, $3, $4, $5)"
-_REPORT = """
-    INSERT INTO block_reports (height, node_id, first, count, wants, signature)
-    VALUES ($1, $2, $3, $4, $5, $6)
+# One statement: the server checks its foreign keys when all of it is there.
+_COMMIT = """
+    WITH block AS (
+        INSERT INTO verification_chain
+            (height, hash, previous_hash, term, header, tree_size, root, sealed_at)
+        VALUES ($1, $3, $4, $2, $5, $6, $7, $8)
+    ), tree AS (
+        INSERT INTO block_trees (height, tree) VALUES ($1, $9)
+    ), spans AS (
+        INSERT INTO block_leaves (height, node_id, first, last, tree_start)
+        SELECT $1, * FROM unnest($10::text[], $11::bigint[], $12::bigint[], $13::bigint[])
+    ), ayes AS (
+        INSERT INTO votes (height, term, hash, node_id, signature)
+        SELECT $1, $2, $3, * FROM unnest($14::text[], $15::bytea[])
+    ), reports AS (
+        INSERT INTO block_reports (height, node_id, first, count, wants, signature)
+        SELECT $1, * FROM unnest($16::text[], $17::bigint[], $18::bigint[], $19::bytea[], $20::bytea[])
+    ), rosters AS (
+        INSERT INTO block_rosters (height, node_id, character_id, packed)
+        SELECT $1, * FROM unnest($21::text[], $22::text[], $23::bytea[])
+    ), results AS (
+        INSERT INTO block_results (height, character_id, body)
+        SELECT $1, * FROM unnest($24::text[], $25::bytea[])
+    ), rules AS (
+        INSERT INTO block_rules (height, validators, parameters)
+        SELECT $1, $26::bytea, $27::bytea WHERE $26 IS NOT NULL
+    )
+    INSERT INTO consensus_log (log_index, term, command_type, data, committed)
+    SELECT coalesce(max(log_index), 0) + 1, $2, 'round', $28, true FROM consensus_log
 """
-_ROSTER = "INSERT INTO block_rosters (height, node_id, character_id, packed) VALUES ($1, $2, $3, $4)"
-_RESULT = "INSERT INTO block_results (height, character_id, body) VALUES ($1, $2, $3)"
 _DRIFT = """
     UPDATE instance_registry i SET drift = d.drift
     FROM unnest($1::uuid[], $2::real[]) AS d (id, drift)
@@ -316,10 +361,12 @@ _TIP = f"""
     LEFT JOIN block_trees t ON t.height = b.height
 """  # noqa: S608 - two constants joined
 _STANDING = """
-    SELECT b.hash, c.note, ARRAY(
+    SELECT t.term, t.leader, (SELECT max(height) FROM verification_chain) AS height, b.hash, c.note, ARRAY(
         SELECT line FROM cosignatures WHERE tree_size = b.tree_size ORDER BY signer
     ) AS lines
-    FROM verification_chain b LEFT JOIN checkpoints c USING (tree_size) WHERE b.height = $1
+    FROM cluster_term t
+    LEFT JOIN verification_chain b ON b.height = $1
+    LEFT JOIN checkpoints c USING (tree_size)
 """
 _SEALED = """
     SELECT node_id, max(last) AS last FROM block_leaves WHERE height <= $1 GROUP BY node_id ORDER BY node_id

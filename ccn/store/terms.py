@@ -45,10 +45,7 @@ async def current(pool: Pool) -> Term:
 async def led(pool: Pool, term: int) -> AsyncIterator[Connection]:
     """A transaction that commits only if this is still the term when it does."""
     async with pool.transaction() as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", FENCE)
-        now = await connection.fetchval("SELECT term FROM cluster_term")
-        if now != term:
-            raise errors.StaleTerm(f"term {term} is over: {now} has begun")
+        await connection.execute("SELECT ccn_led($1, $2)", FENCE, term)
         yield connection
 
 

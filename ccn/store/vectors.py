@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ccn.core import character
+import numpy as np
+
+from ccn.core import character, roster
 from ccn.core.character import Vector
 from ccn.core.commitment import Kind
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
-from ccn.core.roster import Row
+from ccn.core.median import MISSING
+from ccn.core.roster import Roster
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
 
@@ -93,18 +96,22 @@ async def window(pool: Pool, conversation: ConversationId, *, last: int) -> list
     return [_some_state(row) for row in reversed(rows)]
 
 
-async def scored(pool: Pool, conversation: ConversationId, scorer: str, *, last: int) -> list[Vector]:
+async def scored(pool: Pool, conversation: ConversationId, scorer: str, *, last: int) -> list[State]:
     """What the last messages scored one by one, oldest first, as far as this scorer judged them."""
-    rows = await pool.rows(_SCORED, conversation, scorer, min(last, WINDOW_LIMIT))
-    return [_vector(row["scores"]) for row in reversed(rows)]
+    return [_some_state(row) for row in reversed(await pool.rows(_SCORED, conversation, scorer, last))]
 
 
 async def scored_by(
     pool: Pool, character: CharacterId, scorer: str, model: str, *, last: int
-) -> list[Vector]:
+) -> list[State]:
     """What the newest messages of a character's healthy instances scored, over all its conversations."""
-    rows = await pool.rows(_SCORED_BY, character, scorer, model, min(last, WINDOW_LIMIT))
-    return [_vector(row["scores"]) for row in reversed(rows)]
+    rows = await pool.rows(_SCORED_BY, character, scorer, model, last)
+    return [_some_state(row) for row in reversed(rows)]
+
+
+async def newest_by(pool: Pool, conversation: ConversationId, scorer: str) -> State | None:
+    """The newest state that this scorer led to."""
+    return _state(await pool.row(_NEWEST_BY, conversation, scorer))
 
 
 async def relational(
@@ -119,17 +126,21 @@ async def of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> l
     return [_some_state(row) for row in await pool.rows(_OF_MANY, list(conversations))]
 
 
-async def of_host(pool: Pool, host: NodeId) -> list[tuple[CharacterId, Row]]:
-    """The running instances of one node with their newest states, as a report lists them."""
-    return [
-        (row["character_id"], Row(row["id"], row["epoch"], _vector(row["vector"])))
-        for row in await pool.rows(_OF_HOST, host)
-    ]
+async def rosters(pool: Pool, host: NodeId) -> list[Roster]:
+    """The running instances of one node with their newest states, as its report lists them."""
+    return [_roster(row["character_id"], row["packed"]) for row in await pool.rows(_ROSTERS, host)]
 
 
 def restored(stored: Sequence[float | None] | None) -> Vector | None:
     """A vector as the database has it, back on the grid of millionths."""
     return None if stored is None else _vector(stored)
+
+
+def _roster(character_id: CharacterId, packed: bytes) -> Roster:
+    rows = np.frombuffer(packed, _SENT)
+    scores = rows["scores"]["score"].astype(np.float64)
+    millionths = np.where(scores < 0, MISSING, np.rint(scores * character.UNIT))
+    return roster.columns(character_id, rows["id"], rows["epoch"], millionths)
 
 
 def _literal(vector: Vector) -> str:
@@ -184,14 +195,18 @@ _WINDOW = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
     WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT $2
 """
+_NEWEST_BY = """
+    SELECT conversation_id, ts, seq, vector FROM character_evolution
+    WHERE conversation_id = $1 AND scorer = $2 ORDER BY ts DESC, seq DESC LIMIT 1
+"""
 _SCORED = """
-    SELECT scores FROM character_evolution
+    SELECT conversation_id, ts, seq, scores AS vector FROM character_evolution
     WHERE conversation_id = $1 AND scorer = $2 AND scores IS NOT NULL ORDER BY ts DESC, seq DESC LIMIT $3
 """
 _SCORED_BY = """
-    SELECT s.scores
+    SELECT i.conversation_id, s.ts, s.seq, s.scores AS vector
     FROM instance_registry i CROSS JOIN LATERAL (
-        SELECT ts, scores FROM character_evolution e
+        SELECT ts, seq, scores FROM character_evolution e
         WHERE e.conversation_id = i.conversation_id AND e.instance_id = i.id AND e.scorer = $2
               AND e.scores IS NOT NULL
         ORDER BY ts DESC, seq DESC LIMIT $4
@@ -205,14 +220,23 @@ _RELATIONAL = """
     WHERE conversation_id = $1 AND ts <= coalesce($2::timestamptz, 'infinity')
     ORDER BY ts DESC, seq DESC LIMIT 1
 """
-_OF_HOST = """
-    SELECT i.character_id, i.id, i.epoch, s.vector
+# The server joins the rows into one value a character, each in PostgreSQL's own binary form.
+_ROSTERS = """
+    SELECT i.character_id, string_agg(
+        uuid_send(i.id) || int8send(i.epoch) || array_send(array_replace(s.vector, NULL, -1)), ''
+        ORDER BY i.id
+    ) AS packed
     FROM instance_registry i CROSS JOIN LATERAL (
         SELECT vector FROM character_evolution
         WHERE conversation_id = i.conversation_id ORDER BY ts DESC, seq DESC LIMIT 1
     ) s
     WHERE i.host = $1 AND i.ended_at IS NULL AND i.status IN ('running', 'restoring')
+    GROUP BY i.character_id ORDER BY i.character_id COLLATE "C"
 """
+_SCORE_SENT = np.dtype([("length", ">i4"), ("score", ">f4")])
+_SENT = np.dtype(
+    [("id", "V16"), ("epoch", ">i8"), ("array", "V20"), ("scores", _SCORE_SENT, (len(character.AXES),))]
+)
 _OF_MANY = """
     SELECT s.conversation_id, s.ts, s.seq, s.vector
     FROM unnest($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (

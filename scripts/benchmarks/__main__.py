@@ -14,7 +14,7 @@ from rich.console import Console
 
 from scripts.benchmarks import report
 
-NOT_BENCHMARKS = {"__main__", "corpus", "harness", "report", "store_server"}
+NOT_BENCHMARKS = {"__main__", "corpus", "harness", "report", "round_nodes", "store_server"}
 
 
 def main() -> None:

@@ -286,9 +286,8 @@ async def test_what_a_node_hosts_is_reported_and_its_drift_written_back(world: W
         )
         await world.writer.submit(vectors.Score(here, 1, Vector((score,) * 16), "tier-1/v1", instance.id))
         spawned.append(instance.id)
-    hosted = await vectors.of_host(world.pool, NODES[0])
-    assert {row.instance for _, row in hosted} == set(spawned)
-    world.vectors[NODES[0]] = [roster.pack(ADA, [row for _, row in hosted])]
+    (hosted,) = world.vectors[NODES[0]] = await vectors.rosters(world.pool, NODES[0])
+    assert {row.instance for row in hosted.rows()} == set(spawned)
     assert isinstance(await story.hold(await world.lead(NODES[1])), Sealed)
     drifts = [(await instances.get(world.pool, each)).drift for each in spawned]
     assert drifts == pytest.approx([0.0, 0.0, 0.2])

@@ -1,0 +1,268 @@
+"""A round of three nodes from the first question to the commit, beside bare gRPC with the same bytes.
+
+The nodes are three processes with real doors, disks and signatures on one embedded PostgreSQL with fsync;
+their instances have their states in it. Bare gRPC asks the same two processes for as many bytes as the
+reports have, and sends them as many as the proposal has. Both happen in turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc  # type: ignore[import-untyped]
+import grpc.aio  # type: ignore[import-untyped]
+
+from ccn import settings
+from ccn.core import block, ids
+from ccn.core.ballot import Proposal, Vote
+from ccn.core.block import Tip
+from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.core.message import Role
+from ccn.core.refusal import Refusal
+from ccn.core.report import Report
+from ccn.core.rules import Parameters, Rules, Validator
+from ccn.core.signed import Signed
+from ccn.node import keys, rounds, signing
+from ccn.node.asking import Everybody
+from ccn.node.rounds import Leading, Sealed
+from ccn.node.voting import Identity, Voting
+from ccn.peers import client, wire
+from ccn.peers.exchange import Ask
+from ccn.store import characters, conversations, pool, terms
+from ccn.store import rounds as record
+from ccn.store.conversations import Append
+from ccn.store.pool import Pool
+from scripts.benchmarks import harness, round_nodes, store_server
+from scripts.benchmarks.harness import Figure, Medians
+from scripts.benchmarks.store_server import Server
+
+NODES = [NodeId(f"node-{number}") for number in (1, 2, 3)]
+SIZES: Mapping[int, float | None] = {3: None, 100: None, 1_000: 12.0, 10_000: 20.0}
+TIMES = {3: 10, 100: 10, 1_000: 10, 10_000: 3}
+LEAVES = 10_000
+ADA = CharacterId("ada")
+WITHIN_S = 30.0
+
+
+async def run(rounds: int) -> harness.Report:
+    """One size after the other; then a full block of leaves."""
+    round_nodes.quiet()
+    figures, measured = list[Figure](), list[Medians]()
+    async with store_server.running() as server:
+        for size, goal in SIZES.items():
+            async with _cluster(server, f"rounds_{size}", size) as cluster:
+                got = await harness.measure(rounds, {"bare": cluster.bare, "ours": cluster.round})
+                whole = statistics.median(cluster.whole_ms)
+            name = f"{size} instances: collect to commit : bare gRPC"
+            figures += [
+                Figure(name, "ms", got.of["ours"], got.of["bare"], goal=goal, better="less"),
+                Figure(f"{size} instances: until all have cosigned", "ms", whole, better="less"),
+            ]
+            measured.append(got)
+        async with _cluster(server, "rounds_leaves", 3) as cluster:
+            sealed = [await cluster.seal() for _ in range(rounds)]
+        name = f"leaves sealed, {LEAVES} a block"
+        figures.append(Figure(name, "1/s", statistics.median(sealed), trials=len(sealed)))
+    return harness.Report(figures, measured)
+
+
+class Timed:
+    """Everybody, and when they were first asked and last told."""
+
+    def __init__(self, everybody: Everybody) -> None:
+        self._everybody = everybody
+        self.began = self.committed = 0.0
+
+    async def reports(self, ask: Ask, within_s: float) -> Mapping[NodeId, Signed[Report] | Refusal | str]:
+        """What each reports."""
+        self.began = time.perf_counter()
+        return await self._everybody.reports(ask, within_s)
+
+    async def votes(
+        self, proposed: Signed[Proposal], within_s: float
+    ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
+        """What each says to a proposal."""
+        return await self._everybody.votes(proposed, within_s)
+
+    async def decided(self, tip: Tip, within_s: float) -> None:
+        """It is committed by now."""
+        self.committed = time.perf_counter()
+        await self._everybody.decided(tip, within_s)
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Three nodes; this process leads."""
+
+    size: int
+    leading: Leading
+    peers: Timed
+    channels: Sequence[grpc.aio.Channel]
+    database: settings.Database
+    here: ConversationId
+    whole_ms: list[float] = field(default_factory=list)
+    sizes: tuple[int, int] = (0, 0)
+
+    async def round(self) -> float:
+        """Milliseconds from the question for reports to the commit, of some rounds the median one."""
+        took = []
+        for _ in range(TIMES[self.size]):
+            await self._hold()
+            took.append((self.peers.committed - self.peers.began) * 1000)
+        return statistics.median(took)
+
+    async def bare(self) -> float:
+        """Milliseconds for the same bytes: reports from each, then the proposal to each."""
+        if self.sizes == (0, 0):
+            self.sizes = await self._bytes()
+        report, proposal = self.sizes
+        took = []
+        for _ in range(2 * TIMES[self.size]):
+            since = time.perf_counter()
+            await self._fan_out(report.to_bytes(4, "big") + bytes(90))
+            await self._fan_out((200).to_bytes(4, "big") + bytes(proposal))
+            took.append((time.perf_counter() - since) * 1000)
+        return statistics.median(took)
+
+    async def seal(self) -> float:
+        """Leaves a second that a round seals, all of them new."""
+        async with store_server.writing(self.database) as writer:
+            for _ in range(LEAVES // 500):
+                said = [writer.submit(Append(self.here, Role.USER, "once more")) for _ in range(500)]
+                await asyncio.gather(*said)
+        since = time.perf_counter()
+        outcome = await self._hold()
+        took = time.perf_counter() - since
+        before = 1 + sum(last for _, last in outcome.tip.sealed) if outcome.tip.height == 1 else LEAVES
+        return min(before, LEAVES) / took
+
+    async def _hold(self) -> Sealed:
+        since = time.perf_counter()
+        outcome = await rounds.hold(self.leading)
+        if not isinstance(outcome, Sealed) or len(outcome.votes) < len(NODES):
+            raise AssertionError(f"this round does not count: {outcome}")
+        self.whole_ms.append((time.perf_counter() - since) * 1000)
+        return outcome
+
+    async def _fan_out(self, data: bytes) -> None:
+        calls = (channel.unary_unary(round_nodes.BARE)(data, timeout=WITHIN_S) for channel in self.channels)
+        await asyncio.gather(*calls)
+
+    async def _bytes(self) -> tuple[int, int]:
+        """How large a report and a proposal are."""
+        tip = (await self._hold()).tip
+        reports = await record.reports(self.leading.pool, tip.height)
+        shown = await record.shown(self.leading.pool, tip.height)
+        assert shown is not None
+        proposal = Signed(Proposal(shown.header, tuple(reports), shown.next_rules), bytes(64))
+        return len(wire.REPORT.encode(reports[0])), len(wire.PROPOSAL.encode(proposal))
+
+
+@asynccontextmanager
+async def _cluster(server: Server, name: str, size: int) -> AsyncIterator[Cluster]:
+    database = await server.database(name)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn-bench-")))
+        connections = await stack.enter_async_context(pool.open(database, "bench"))
+        here = await _people(database, connections, size)
+        publics = {node: signing.prepare(_made(folder / node)).public for node in NODES}
+        await record.found(connections, await terms.take_over(connections, NODES[0], 5), _genesis(publics))
+        ports = [await stack.enter_async_context(_process(node, folder, database)) for node in NODES[1:]]
+        voting, own = await stack.enter_async_context(
+            round_nodes.standing(NODES[0], folder / NODES[0], database)
+        )
+        others = await stack.enter_async_context(client.opened(NODES[0], None))
+        await others.know(dict(zip(NODES[1:], [f"127.0.0.1:{p['door']}" for p in ports], strict=True)))
+        channels = [
+            await stack.enter_async_context(
+                grpc.aio.insecure_channel(f"127.0.0.1:{port['bare']}", options=round_nodes.MESSAGES)
+            )
+            for port in ports
+        ]
+        peers = Timed(Everybody(NODES[0], voting, others))
+        leading = await _leading(folder / NODES[0], publics[NODES[0]], voting, peers, own)
+        yield Cluster(size, leading, peers, channels, database, here)
+
+
+async def _leading(folder: Path, public: bytes, voting: Voting, peers: Timed, connections: Pool) -> Leading:
+    identity = Identity(NODES[0], public, keys.read(folder).sign, keys.check)
+    term = await terms.take_over(connections, NODES[0], 5)
+    return Leading(term, identity, voting, peers, connections, round_nodes.now_us)
+
+
+def _genesis(publics: Mapping[NodeId, bytes]) -> Tip:
+    validators = tuple(sorted(Validator(node, public) for node, public in publics.items()))
+    parameters = Parameters("tier-1/v1", limit_ms=round(WITHIN_S * 1000))
+    return block.genesis("ccn.example/bench", Rules(validators, parameters))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@asynccontextmanager
+async def _process(
+    node: NodeId, folder: Path, database: settings.Database
+) -> AsyncIterator[dict[str, int]]:
+    url = database.url.get_secret_value()
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "scripts.benchmarks.round_nodes", node, str(folder / node), url),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert running.stdin is not None
+    assert running.stdout is not None
+    try:
+        ports: dict[str, int] = json.loads(await running.stdout.readline())
+        yield ports
+    finally:
+        running.stdin.close()
+        await running.wait()
+
+
+async def _people(database: settings.Database, connections: Pool, size: int) -> ConversationId:
+    """A conversation to write to, and that many instances on the nodes in turn, each with one state."""
+    here = ConversationId(ids.uuid7(1, os.urandom(10)))
+    async with store_server.writing(database) as writer:
+        await characters.import_plate(connections, writer, ADA, "Ada", "# Ada", "bench")
+        await writer.submit(conversations.Begin(here, ADA))
+    async with connections.transaction() as connection:
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        for statement in (_CONVERSATIONS, _INSTANCES, _STATES):
+            await connection.execute(statement, size, str(here))
+    async with connections.transaction() as connection:
+        await connection.execute("ANALYZE")
+    return here
+
+
+_NUMBERED = "FROM generate_series(1, $1) n"
+_ID = "md5('instance ' || n || $2)::uuid"
+_CONVERSATIONS = f"""
+    INSERT INTO conversations SELECT (jsonb_populate_record(c, jsonb_build_object('id', {_ID}))).*
+    {_NUMBERED}, conversations c WHERE c.id = $2::uuid
+"""
+_INSTANCES = f"""
+    INSERT INTO instance_registry
+        (id, conversation_id, character_id, host, epoch, status, model, plate_version,
+         heartbeat_at, spawned_at)
+    SELECT {_ID}, {_ID}, 'ada', 'node-' || 1 + n % 3, 1, 'running', 'model', 1, now(), now() {_NUMBERED}
+"""
+_STATES = f"""
+    INSERT INTO character_evolution
+        (conversation_id, ts, seq, instance_id, vector, scorer, leaf_node, leaf_number)
+    SELECT {_ID}, now(), 1, {_ID}, array(
+        SELECT ((n * 7919 + axis * 104729) % 1000001)::real / 1000000 FROM generate_series(1, 16) axis
+    ), 'tier-1/v1', 'node-1', 1 {_NUMBERED}
+"""
