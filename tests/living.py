@@ -26,7 +26,6 @@ from ccn.node.conversations import Conversations
 from ccn.node.forwarding import Forwarding
 from ccn.node.living import Living
 from ccn.node.paying import Payer
-from ccn.node.scoring import UNMEASURED, Scorer
 from ccn.peers.client import Client
 from ccn.peers.exchange import Forwarded
 from ccn.store import characters, conversations, pool, turns
@@ -45,7 +44,7 @@ def new_id() -> UUID:
 
 @dataclass
 class Model:
-    """Says its words one by one; `gate` holds it before every word, `fails` ends it."""
+    """Says its words one by one; `gate` holds it before each, `fails` ends it, `unheard` lets it not begin."""
 
     words: tuple[str, ...] = ("Well, ", "I ", "am ", "here.")
     interview: str = PASSES
@@ -53,11 +52,14 @@ class Model:
     gate: Callable[[int], Awaitable[object]] | None = None
     restarts: bool = False
     fails: BaseException | None = None
+    unheard: BaseException | None = None
     calls: list[Call] = field(default_factory=list)
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         self.calls.append(call)
         await asyncio.sleep(0)
+        if self.unheard is not None:
+            raise self.unheard
         asked = call.messages[-1].text
         if asked in {question.asks for question in QUESTIONS}:
             yield Reply(self.interview, "end_turn", Usage(10, 5), call.model)
@@ -151,7 +153,6 @@ class World:
         name: str,
         model: Model | None = None,
         chosen: settings.Instances = QUICK,
-        scorer: Scorer = UNMEASURED,
     ) -> AsyncIterator[Node]:
         node, stop = NodeId(name), asyncio.Event()
         writer = Writer(self.database, node, lambda: datetime.now(UTC))
@@ -167,7 +168,6 @@ class World:
                 chosen=chosen,
                 claude=settings.Claude(),
                 new_id=new_id,
-                scorer=scorer,
             )
             writing = group.create_task(writer.run())
             parts = [group.create_task(part) for part in made.parts(stop, 3.0).values()]
