@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -41,15 +40,15 @@ def refreshed(anchor: Anchor, now: Measured, this: int, *, ordered: bool = False
     moved = max(_distance(newest.character, now.character), _distance(newest.relational, now.relational))
     if not ordered and moved < (MOVED if this - newest.seq >= SETTLED else LEAPT):
         return anchor
-    state = State(this, now.character, now.relational, ordered)
+    state = _shown(newest, now, this, reminder=ordered)
     before = anchor.states if len(anchor.states) < STATES_LIMIT else ()
     return replace(anchor, version=anchor.version + 1, states=(*before, state))
 
 
 def compacted(anchor: Anchor, now: Measured, this: int, kept_from: int, *, ordered: bool = False) -> Anchor:
     """The anchor with a history that begins later; all that follows is new, so the state is too."""
-    reminder = ordered or anchor.states[-1].reminder
-    state = State(this, now.character, now.relational, reminder)
+    newest = anchor.states[-1]
+    state = _shown(newest, now, this, reminder=ordered or newest.reminder)
     return replace(anchor, version=anchor.version + 1, kept_from=kept_from, states=(state,))
 
 
@@ -78,10 +77,6 @@ class Recalled:
     conversation: ConversationId
     upto: int
 
-    def places(self) -> tuple[int, ...]:
-        """The messages to quote: the first exchange and the last."""
-        return tuple(sorted({1, 2, self.upto - 1, self.upto} & set(range(1, self.upto + 1))))
-
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
@@ -89,7 +84,7 @@ class Anchor:
 
     plate: int
     states: tuple[State, ...] = (State(),)
-    """The first stands above the history, each of the others beside its message."""
+    """The first stands above the history, each other beside the user's first message from its place on."""
     memories: tuple[Recalled, ...] = ()
     kept_from: int = 1
     """The first message that stands in the history in full; what is older is quoted."""
@@ -116,6 +111,11 @@ def read(plate: int, kept_from: int, version: int, shown: Mapping[str, Any]) -> 
     )
 
 
+def _shown(newest: State, now: Measured, this: int, *, reminder: bool) -> State:
+    """What is not known now is what was known last."""
+    return State(this, now.character or newest.character, now.relational or newest.relational, reminder)
+
+
 def _listed(vector: Vector | None) -> list[int | None] | None:
     return None if vector is None else list(vector.millionths)
 
@@ -125,10 +125,9 @@ def _vector(stored: list[int | None] | None) -> Vector | None:
 
 
 def _distance(shown: Vector | None, now: Vector | None) -> int:
-    """The largest difference of an axis; one that was not observed counts as neutral."""
-    before, after = _scores(shown), _scores(now)
-    return max((abs(a - b) for a, b in zip_longest(before, after, fillvalue=NEUTRAL)), default=0)
-
-
-def _scores(vector: Vector | None) -> list[int]:
-    return [] if vector is None else [NEUTRAL if m is None else m for m in vector.millionths]
+    """The largest difference of an axis: what was not shown was neutral, what is not known did not move."""
+    if now is None:
+        return 0
+    before = (None,) * len(now.millionths) if shown is None else shown.millionths
+    pairs = zip(before, now.millionths, strict=True)
+    return max((abs((NEUTRAL if a is None else a) - b) for a, b in pairs if b is not None), default=0)

@@ -78,7 +78,8 @@ def build(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> Call:
         system.append(Block(remembered, mark=True))
     if quoted := words.earlier(earlier, limits.budget // 8):
         system.append(Block(quoted))
-    said = [*_history(plate, anchor, history), Said(Role.USER, _text(plate, anchor, this))]
+    texts = _texts(plate, anchor, [*history, this])
+    said = [*_history(history, texts), Said(Role.USER, texts[-1])]
     return Call(limits.model, tuple(system), tuple(said), limits.max_tokens, limits.temperature)
 
 
@@ -136,8 +137,8 @@ def show(call: Call) -> str:
     return "\n".join([head, *(f"\n[{who}{' · mark' * mark}]\n{text}" for who, text, mark in parts)]) + "\n"
 
 
-def _history(plate: Plate, anchor: Anchor, history: Sequence[Message]) -> list[Said]:
-    said = [Said(message.role, _text(plate, anchor, message)) for message in history]
+def _history(history: Sequence[Message], texts: Sequence[str]) -> list[Said]:
+    said = [Said(message.role, text) for message, text in zip(history, texts, strict=False)]
     if said:
         said[-1] = replace(said[-1], mark=True)
     if said and said[0].role is Role.ASSISTANT:
@@ -145,10 +146,14 @@ def _history(plate: Plate, anchor: Anchor, history: Sequence[Message]) -> list[S
     return said
 
 
-def _text(plate: Plate, anchor: Anchor, message: Message) -> str:
-    """A message as it stands in the prompt, with the states that are shown beside it."""
-    beside = [words.beside(plate, state) for state in anchor.states[1:] if state.seq == message.seq]
-    return "".join([*beside, words.shown(message)])
+def _texts(plate: Plate, anchor: Anchor, said: Sequence[Message]) -> list[str]:
+    """Messages as they stand in the prompt, with each state that is shown beside one of the user's."""
+    beside = dict[int, str]()
+    for state in anchor.states[1:]:
+        users = (each.seq for each in said if each.role is Role.USER and each.seq >= state.seq)
+        if (seq := next(users, None)) is not None:
+            beside[seq] = beside.get(seq, "") + words.beside(plate, state)
+    return [beside.get(each.seq, "") + words.shown(each) for each in said]
 
 
 def _told(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Message], Message]:
@@ -179,7 +184,7 @@ def _kept_from(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> in
     """Where the history has to begin: where it does, or in its younger half if there is no room."""
     _, history, this = _told(anchor, scene)
     left = room(plate, limits) - tokens.estimate(words.shown(this))
-    shown = [_text(plate, anchor, message) for message in history]
+    shown = _texts(plate, anchor, [*history, this])[:-1]
     if len(history) <= HISTORY_LIMIT and sum(map(tokens.at_most, shown)) <= left:
         return anchor.kept_from
     needed = [tokens.estimate(text) for text in shown]

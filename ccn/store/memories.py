@@ -66,8 +66,8 @@ async def recalled(pool: Pool, places: Sequence[Recalled]) -> tuple[Memory, ...]
     """The words of remembered conversations, without what was redacted since."""
     if not places:
         return ()
-    wanted = [(place.conversation, nth, seq) for nth, place in enumerate(places) for seq in place.places()]
-    rows = await pool.rows(_RECALLED, *map(list, zip(*wanted, strict=True)), QUOTED_FROM)
+    wanted = [each.conversation for each in places], [each.upto for each in places]
+    rows = await pool.rows(_RECALLED, *wanted, QUOTED_FROM)
     found: dict[int, list[Record]] = {}
     for row in rows:
         found.setdefault(row["nth"], []).append(row)
@@ -110,13 +110,16 @@ _SAID = """
 """
 _RECALLED = """
     SELECT w.nth, c.begun_at, c.title, m.*
-    FROM unnest($1::uuid[], $2::int[], $3::bigint[]) AS w (conversation_id, nth, seq)
+    FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (conversation_id, upto, nth)
         CROSS JOIN LATERAL (
             SELECT created_at AS begun_at, title FROM conversations WHERE id = w.conversation_id LIMIT 1
         ) AS c
         CROSS JOIN LATERAL (
-            SELECT conversation_id, seq, role, left(content, $4) AS content, created_at, turn_id
-            FROM messages WHERE conversation_id = w.conversation_id AND seq = w.seq LIMIT 1
+            SELECT conversation_id, seq, role, left(content, $3) AS content, created_at, turn_id FROM messages
+            WHERE conversation_id = w.conversation_id AND seq = ANY (ARRAY[1, 2, w.upto - 1, w.upto])
+              AND seq <= w.upto
+            LIMIT 4
         ) AS m
     ORDER BY w.nth, m.seq
-"""  # LIMIT 1 keeps the planner at one look-up each, however few rows it thinks there are
+"""
+# The first exchange and the last. The limits keep the planner at look-ups, whatever it thinks of the sizes.

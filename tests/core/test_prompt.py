@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ccn import errors
 from ccn.core import anchor as anchors
 from ccn.core import layer, plate, prompt, tokens, words
-from ccn.core.anchor import Anchor, Measured, Recalled, State
+from ccn.core.anchor import Anchor, Measured, State
 from ccn.core.character import AXES, RELATIONAL, Vector, quantise
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
@@ -267,6 +267,25 @@ def test_a_state_that_hardly_moved_is_not_shown_again() -> None:
     assert len(anchors.refreshed(moved, Measured(_flat(0.4)), 23).states) == 3
 
 
+def test_what_is_not_known_any_more_has_not_moved() -> None:
+    anchor = Anchor(1, (State(0, _flat(0.9), quantise([0.2] * 7, RELATIONAL)),))
+    assert anchors.refreshed(anchor, Measured(), 99) is anchor
+    some = quantise([0.9 if axis == "rigor" else None for axis in AXES])
+    assert anchors.refreshed(anchor, Measured(some), 99) is anchor
+    told = anchors.refreshed(anchor, Measured(), 99, ordered=True).states[-1]
+    assert (told.character, told.relational) == (_flat(0.9), anchor.states[0].relational)
+
+
+def test_a_state_stands_beside_words_of_the_user_never_of_the_assistant() -> None:
+    anchor = Anchor(1, (State(), State(2, _flat(0.2))))
+    call = prompt.build(MIRA, anchor, Scene(3, _talk(3)), LIMITS)
+    assert ["<ccn:state>" in each.text for each in call.messages] == [False, False, True]
+    later = prompt.build(MIRA, anchor, Scene(5, _talk(5)), LIMITS)
+    assert [each.text for each in later.messages[:3]] == [each.text for each in call.messages]
+    early = prompt.build(MIRA, Anchor(1, (State(), State(9))), Scene(3, _talk(3)), LIMITS)
+    assert "<ccn:state>" not in early.messages[-1].text
+
+
 def test_an_order_shows_the_state_at_once_and_the_way_back_to_the_plate() -> None:
     cold = Measured(quantise([0.9 if axis == "honesty" else 0.2 for axis in AXES]))
     anchor = prompt.settled(MIRA, Anchor(1), Scene(3, _talk(3)), cold, LIMITS, ordered=True)
@@ -283,13 +302,6 @@ def test_states_beside_messages_are_not_many() -> None:
     for turn in range(1, 100):
         anchor = anchors.refreshed(anchor, Measured(_flat(turn % 2)), turn)
         assert 1 <= len(anchor.states) <= anchors.STATES_LIMIT
-
-
-@pytest.mark.parametrize(("upto", "places"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (9, (1, 2, 8, 9))])
-def test_a_conversation_is_recalled_by_its_first_and_its_last_exchange(
-    upto: int, places: tuple[int, ...]
-) -> None:
-    assert Recalled(HERE, upto).places() == places
 
 
 # Whose words they are

@@ -69,6 +69,14 @@ async def test_a_memory_is_how_a_conversation_began_and_ended_when_it_was_rememb
     assert (memory.title, memory.date) == ("Numbers", f"{shared.clock.now:%Y-%m-%d}")
 
 
+@pytest.mark.parametrize(("upto", "quoted"), [(1, "1"), (2, "12"), (3, "123"), (4, "1234"), (6, "1256")])
+async def test_a_short_conversation_is_quoted_whole(shared: Store, upto: int, quoted: str) -> None:
+    here = await shared.conversation(await shared.user())
+    await _exchange(shared, here, *"123456789")
+    [memory] = await memories.recalled(shared.pool, [Recalled(here, upto)])
+    assert "".join(each.content or "" for each in memory.said) == quoted
+
+
 async def test_a_long_message_travels_as_its_beginning_only(shared: Store) -> None:
     me = await shared.user()
     await _exchange(shared, await shared.conversation(me), "x" * 900_000)
@@ -166,8 +174,7 @@ async def test_a_large_corpus_is_read_through_indexes_alone(
     plan = await _nodes(direct, memories._RECENT, ADA, owner, None, 20)
     assert [node["Index Name"] for node in plan if "Scan" in node["Node Type"]] == ["conversations_memory"]
     rows = await direct.fetch(memories._RECENT, ADA, owner, None, 20)
-    wanted = [(row["id"], nth, seq) for nth, row in enumerate(rows) for seq in (1, 2, 19, 20)]
-    columns = [*map(list, zip(*wanted, strict=True)), 800]
+    columns = [[row["id"] for row in rows], [row["head_seq"] for row in rows], 800]
     plan = await _nodes(direct, memories._RECALLED, *columns)
     assert not [node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"]
     took = list[float]()
