@@ -77,13 +77,13 @@ def _removed(node: NodeId, rules: Rules, seen: Seen, *, lost: bool) -> Rules | R
     tied = _at_work(node, seen, lost=lost) if node in seen.here else ""
     if not tied and seen.unsealed and not lost:
         what = f"{seen.unsealed} leaves of {node} are not sealed, and nobody else can report them"
-        tied = f"{what}: wait for the next round, or start the node if it is down"
+        tied = f"{what}: wait for the next round or start it, or give them up if it is lost (--lost)"
     return _refuse(tied) if tied else _listed(rules, left)
 
 
 def _at_work(node: NodeId, seen: Seen, *, lost: bool) -> str:
     if lost:
-        return f"{node} is here and not lost: drain it, which has its leaves sealed"
+        return f"{node} is here and not lost: drain it, which has its leaves sealed, or stop it first"
     if node not in seen.draining:
         return f"{node} is at work: `ccn drain {node}` first"
     return f"{node} still hosts {seen.instances} instances" if seen.instances else ""
