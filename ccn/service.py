@@ -28,10 +28,14 @@ from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.etcd.members import Member
 from ccn.gateway import readiness
+from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.http import app as http_app
+from ccn.gateway.http import auth as http_auth
 from ccn.gateway.http import server as http_server
+from ccn.gateway.limiting import Limiter
+from ccn.gateway.passwords import Passwords
 from ccn.node import furnishing, keeping, keys, living, operating, signing, status
 from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
@@ -134,14 +138,21 @@ async def _serve(  # noqa: PLR0917 - the six things that the doors and their par
     ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")})
     grace_s = chosen.node.shutdown_timeout_s
     rpc = grpc_server.Server(ready)
-    with contextlib.closing(http_server.listen(chosen.http)) as listening:
+    with (
+        contextlib.closing(http_server.listen(chosen.http)) as listening,
+        contextlib.closing(Passwords()) as passwords,
+    ):
         grpc_port = rpc.listen(chosen.grpc)
         host, port = listening.getsockname()[:2]
         tell = partial(status.tell, membership) if membership is not None else None
         takes_on = membership.takes_on if membership is not None else _always
-        app = http_app.create(chosen.node.id, ready, tell)
+        limiter = Limiter(chosen.limits)
+        accounts = Accounts(database, chosen.accounts, passwords, _now)
+        desk = http_auth.Desk(limiter, accounts, database)
+        app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http)
         parts = {
-            "http": http_server.serve(app, listening, stop, grace_s),
+            "http": http_server.serve(app, listening, stop, grace_s, chosen.http),
+            "limits": limiter.watch(stop),
             "grpc": rpc.serve(stop, grace_s),
             "readiness": ready.watch(),
             "keeping": keeping.keep(database, writer, chosen.retention, _now, takes_on, stop),

@@ -12,7 +12,21 @@ import typer
 
 import ccn
 from ccn import errors
-from ccn.cli import keys, migrate, node, plates, record, rounds, settings, status, up
+from ccn.cli import (
+    api_keys,
+    drain,
+    keys,
+    migrate,
+    node,
+    plates,
+    record,
+    rounds,
+    settings,
+    status,
+    up,
+    users,
+    validators,
+)
 
 app = typer.Typer(
     name="ccn",
@@ -25,9 +39,13 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.add_typer(node.app, name="node")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="user")
+app.add_typer(api_keys.app, name="key")
 app.command("status")(status.status)
 app.add_typer(plates.app, name="plate")
 app.add_typer(rounds.app, name="round")
+app.add_typer(validators.app, name="validators")
+app.command("drain")(drain.drain)
 app.add_typer(record.app, name="record")
 app.command("migrate")(migrate.migrate)
 app.command("settings")(settings.settings)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ccn import settings
-from ccn.cli import journal, keys, lines, nodes, place, ports, summary, up
+from ccn.cli import first, journal, keys, lines, nodes, place, ports, summary, up
 from ccn.cli.screen import Screen
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
@@ -89,10 +89,11 @@ class Cluster:
             self.shown.say(f"starting PostgreSQL, etcd and {_counted(wish.nodes)} on {where.data}")
             async with self._services(where, said) as (database, coordination):
                 await migrate.apply(database.url)
+                admin = await first.admin(database.url, where.key)
                 wanted = self._wanted(where, held.doors, database, coordination)
 
                 def record() -> place.ClusterAt:
-                    at = self._at(wanted, database, coordination)
+                    at = self._at(wanted, database, coordination, admin)
                     where.write(at)
                     return at
 
@@ -170,7 +171,13 @@ class Cluster:
             for name, each in zip(names, doors, strict=True)
         ]
 
-    def _at(self, wanted: Sequence[nodes.Node], database: Postgres, coordination: Etcd) -> place.ClusterAt:
+    def _at(
+        self,
+        wanted: Sequence[nodes.Node],
+        database: Postgres,
+        coordination: Etcd,
+        admin: place.AdminAt | None,
+    ) -> place.ClusterAt:
         return place.ClusterAt(
             tuple(
                 place.NodeAt(node.id, self._nodes.pids[node.id], node.doors.url, node.doors.target)
@@ -178,6 +185,7 @@ class Cluster:
             ),
             database.url,
             coordination.endpoints,
+            admin,
         )
 
     def _announce(self, at: place.ClusterAt, where: place.Place, database: Postgres) -> None:

@@ -2,6 +2,7 @@
 
     DATA/lock           held by the `ccn up` that runs on it; the kernel lets go when that process dies
          cluster.json   where everything listens, while it runs (0600: it holds the database's password)
+         admin.key      an API key for commands on this machine (0600)
          logs/          one bounded file per node
          nodes/         what each node keeps for itself
          postgres/      the embedded database
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import platformdirs
@@ -42,16 +43,33 @@ class NodeAt:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminAt:
+    """Who may operate it; the password is told by the start that made it, and never again."""
+
+    user: str
+    api_key: str = field(repr=False)
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterAt:
     """Where a local cluster is: what `--json` prints and cluster.json keeps."""
 
     nodes: tuple[NodeAt, ...]
     database_url: str
     etcd_endpoints: tuple[str, ...]
+    admin: AdminAt | None = None
 
     def as_json(self, **more: object) -> str:
         """One line."""
-        return json.dumps({**asdict(self), **more}, ensure_ascii=False)
+        told = asdict(self) | more
+        if self.admin is not None and not self.admin.password:
+            del told["admin"]["password"]
+        return json.dumps(told, ensure_ascii=False)
+
+    def lasting(self) -> ClusterAt:
+        """The same without what is told once."""
+        return replace(self, admin=replace(self.admin, password="")) if self.admin else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,11 @@ class Place:
         return self.data / "cluster.json"
 
     @property
+    def key(self) -> Path:
+        """admin.key."""
+        return self.data / "admin.key"
+
+    @property
     def logs(self) -> Path:
         """The logs of the nodes."""
         return self.data / "logs"
@@ -78,7 +101,8 @@ class Place:
 
     def write(self, at: ClusterAt) -> None:
         """Let other commands find the cluster."""
-        folder.replace(self.record, at.as_json(data=str(self.data), pid=os.getpid()) + "\n", 0o600)
+        told = at.lasting().as_json(data=str(self.data), pid=os.getpid())
+        folder.replace(self.record, told + "\n", 0o600)
 
 
 @contextmanager

@@ -39,6 +39,10 @@ def _rows(at: ClusterAt, where: Place, postgres_version: str) -> Iterator[tuple[
     database = urlsplit(at.database_url)
     yield f"PostgreSQL {postgres_version}", f"{database.hostname}:{database.port}{database.path}", ""
     yield "  password in", _short(where.record), ""
+    if at.admin is not None:
+        yield "admin", at.admin.user, f"{' ' * _GAP}API key in {_short(where.key)}"
+        if at.admin.password:
+            yield "  password", at.admin.password, f"{' ' * _GAP}shown this once"
     yield "etcd", ", ".join(at.etcd_endpoints), ""
     yield "data", _short(where.data), f"{' ' * _GAP}removed at the end" if where.temporary else ""
     yield "logs", _short(where.logs), ""

@@ -23,7 +23,11 @@ from ccn.node import keys
 from ccn.store import pool, rounds
 from tests.cluster.test_up import CCN, Up, eventually, reachable_folder, started, surroundings
 
-QUICK = {"CCN_CLUSTER_INTERVAL_S": "0.5", "CCN_ETCD_LEASE_TTL_S": "2"}
+QUICK = {
+    "CCN_CLUSTER_INTERVAL_S": "0.5",
+    "CCN_ETCD_LEASE_TTL_S": "2",
+    "CCN_LIMITS_REQUESTS": "1000000",  # these tests ask for the status far more often than anybody may
+}
 
 
 class Local:

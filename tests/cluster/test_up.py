@@ -146,7 +146,7 @@ def complaint(folder: Path, *options: str, environ: dict[str, str] | None = None
 
 def test_it_tells_where_everything_is_and_all_of_it_answers(shared: tuple[Up, dict[str, Any]]) -> None:
     running, told = shared
-    assert set(told) == {"nodes", "database_url", "etcd_endpoints"}
+    assert set(told) == {"nodes", "database_url", "etcd_endpoints", "admin"}
     assert [node["id"] for node in told["nodes"]] == ["node-1", "node-2", "node-3"]
     assert len({node["pid"] for node in told["nodes"]} - {running.process.pid}) == 3
     for node in told["nodes"]:
@@ -159,6 +159,20 @@ def test_it_tells_where_everything_is_and_all_of_it_answers(shared: tuple[Up, di
         assert httpx.get(f"http://{endpoint}/health").json()["health"] == "true"
     assert told["database_url"].startswith("postgresql://")
     assert told["database_url"].split(":")[2].split("@")[0] not in running.errors()
+
+
+def test_it_makes_an_admin_whose_credentials_every_node_accepts(shared: tuple[Up, dict[str, Any]]) -> None:
+    running, told = shared
+    admin = told["admin"]
+    form = {"username": admin["user"], "password": admin["password"]}
+    token = httpx.post(f"{told['nodes'][0]['http']}/token", data=form).json()["access_token"]
+    for node in told["nodes"]:
+        for credential in (admin["api_key"], token):
+            shown = {"Authorization": f"Bearer {credential}"}
+            me = httpx.get(f"{node['http']}/api/v1/me", headers=shown).json()
+            assert (me["name"], me["tier"]) == ("admin", "admin")
+    for secret in (admin["password"], admin["api_key"]):
+        assert secret not in running.errors()
 
 
 def test_a_node_that_is_killed_comes_back_on_its_ports(shared: tuple[Up, dict[str, Any]]) -> None:
@@ -220,6 +234,7 @@ def test_it_survives_kill_9_refuses_a_second_starter_and_hurries_when_asked_twic
         assert ready(again["nodes"][0])
         kept = json.loads((data / "cluster.json").read_text())
         assert kept == again | {"data": str(data), "pid": second.process.pid}
+        assert again["admin"] == {name: told["admin"][name] for name in ("user", "api_key")}
 
         code, said = complaint(folder, *options)
         assert code == 1
@@ -231,8 +246,10 @@ def test_it_survives_kill_9_refuses_a_second_starter_and_hurries_when_asked_twic
         code, said = complaint(folder, "--ephemeral", "--json", "--port", str(http - 1))
         assert code == 1
         advice = "stop what listens there, or choose another --port (0 takes free ones)"
-        # The port before may be somebody else's by now; ours, the second one a cluster asks for, surely is taken.
-        assert said.splitlines()[-1] in {f"error: port {port} is in use; {advice}" for port in (http - 1, http)}
+        # The port before may be somebody else's by now; ours, which is asked for second, is surely taken.
+        assert said.splitlines()[-1] in {
+            f"error: port {port} is in use; {advice}" for port in (http - 1, http)
+        }
 
         os.kill(again["nodes"][0]["pid"], signal.SIGSTOP)  # a node that cannot stop in order
         family = second.family()

@@ -1,0 +1,143 @@
+"""`ccn key …`: API keys for services, and the key that signs access tokens. (`ccn keys` is about nodes.)"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccn.cli import users as user_commands
+from ccn.cli.users import Data, Json, Url
+
+if TYPE_CHECKING:
+    from ccn.core.ids import UserId
+    from ccn.store.keys import Key
+    from ccn.store.pool import Pool
+    from ccn.store.users import Tier
+
+app = typer.Typer(help="API keys, for services.", no_args_is_help=True)
+
+
+@app.command()
+def issue(
+    user: Annotated[str, typer.Argument(help="Whose key it is.", show_default=False)],
+    *,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "api",
+    tier: Annotated[
+        str, typer.Option(help="What it may do; at most what its user may, which is the default.")
+    ] = "",
+    days: Annotated[int | None, typer.Option(min=1, max=3_650, help="Days until it ends.")] = None,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key, and print it this once."""
+
+    async def issued(pool: Pool) -> str:
+        from ccn.store import users  # noqa: PLC0415 - start-up must be quick
+
+        owner = await users.get(pool, user)
+        may = user_commands.tier_of(tier) if tier else owner.tier
+        return await make(pool, owner.id, name, users.lesser(may, owner.tier), days)
+
+    from ccn.gateway import credentials  # noqa: PLC0415
+
+    made = user_commands.run(issued, database_url, data)
+    if as_json:
+        typer.echo(user_commands.as_line({"api_key": made, "prefix": credentials.prefix(made)}))
+    else:
+        typer.echo(made)
+        typer.echo(f"It is shown this once; revoke it as {credentials.prefix(made)}.", err=True)
+
+
+@app.command("list")
+def listed(
+    user: Annotated[str | None, typer.Option(help="Only this user's.", show_default=False)] = None,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """All keys, by the prefix that is left of them."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from ccn.store import keys  # noqa: PLC0415 - start-up must be quick
+
+    now = datetime.now(UTC)
+    for key in user_commands.run(lambda pool: keys.every(pool, user), database_url, data):
+        state = _state(key, good=key.stands(now))
+        typer.echo(
+            user_commands.as_line(_fields(key) | {"state": state})
+            if as_json
+            else f"{key.prefix:<13} {key.user_name:<20} {key.tier.value:<7} {state:<26} {key.name}"
+        )
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its prefix or id.", show_default=False)],
+    database_url: Url = "",
+    data: Data = None,
+) -> None:
+    """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
+    from ccn.store import keys  # noqa: PLC0415 - start-up must be quick
+
+    ended = user_commands.run(lambda pool: keys.revoke(pool, key), database_url, data)
+    typer.echo(f"revoked {ended.prefix} of {ended.user_name}")
+
+
+@app.command()
+def rotate(
+    now: Annotated[
+        bool, typer.Option("--now", help="Accept nothing the old key signed: everybody renews or signs in.")
+    ] = False,
+    database_url: Url = "",
+    data: Data = None,
+) -> None:
+    """Sign access tokens with a new key; what the old one signed counts until it has expired."""
+    from datetime import timedelta  # noqa: PLC0415 - start-up must be quick
+
+    from ccn import settings  # noqa: PLC0415
+    from ccn.gateway import credentials  # noqa: PLC0415
+    from ccn.gateway.accounts import ROTATION_MARGIN  # noqa: PLC0415
+    from ccn.store import sessions  # noqa: PLC0415
+
+    lasts = timedelta(minutes=settings.load().accounts.access_minutes) + ROTATION_MARGIN
+    grace = timedelta(0) if now else lasts
+    named, secret = credentials.signing_key()
+    user_commands.run(lambda pool: sessions.rotate(pool, named, secret, grace), database_url, data)
+    typer.echo(f"key {named} signs from now on")
+
+
+async def make(pool: Pool, user: UserId, name: str, tier: Tier, days: int | None = None) -> str:
+    """A new key of a user's."""
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - start-up must be quick
+
+    from ccn.gateway import credentials  # noqa: PLC0415
+    from ccn.store import keys  # noqa: PLC0415
+
+    made = credentials.api_key()
+    until = datetime.now(UTC) + timedelta(days=days) if days else None
+    shown, digest = credentials.prefix(made), credentials.digest(made)
+    await keys.issue(pool, keys.New(credentials.new_id(), user, name, shown, digest, tier, until))
+    return made
+
+
+def _state(key: Key, *, good: bool) -> str:
+    if key.revoked_at:
+        return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}"
+    if good:
+        return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "good"
+    return "its user is disabled" if key.user_disabled else "expired"
+
+
+def _fields(key: Key) -> dict[str, object]:
+    return {
+        "id": str(key.id),
+        "prefix": key.prefix,
+        "user": key.user_name,
+        "name": key.name,
+        "tier": key.tier.value,
+        "created_at": key.created_at.isoformat(),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+    }
