@@ -20,7 +20,6 @@ _BEGINS = "<＜﹤"
 _OPENS = re.compile(
     rf"[{_BEGINS}](?={_BETWEEN}[cｃ]{_BETWEEN}[cｃ]{_BETWEEN}[nｎ]{_BETWEEN}[:：﹕︓ː∶])", re.IGNORECASE
 )
-_BLANKS = re.compile(r"\s+")
 _QUOTED = "&lt;"
 
 
@@ -42,7 +41,7 @@ def opens(text: str) -> bool:
 
 def attribute(value: object) -> str:
     """Something inside the mark of a layer, where quotes count as well."""
-    text = _BLANKS.sub(" ", str(value)).strip()
+    text = " ".join(str(value).split())
     text = text.replace("&", "&amp;").replace("<", _QUOTED).replace(">", "&gt;").replace('"', "&quot;")
     return escaped(text)
 
@@ -54,10 +53,10 @@ def quoted(said: str, at_most: int) -> str:
 
 def shortened(said: str, at_most: int) -> str:
     """The same, not escaped yet."""
-    line = _BLANKS.sub(" ", said[: 4 * at_most]).strip()
+    line = " ".join(said[: 4 * at_most].split())
     return line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
 
 
 def _suspect(text: str) -> bool:
     """Looked for first, because it takes a thousandth of the time."""
-    return any(begin in text for begin in _BEGINS)
+    return "<" in text or (not text.isascii() and any(begin in text for begin in _BEGINS))

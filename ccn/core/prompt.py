@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ccn import errors
 from ccn.core import anchor as anchors
@@ -96,6 +97,7 @@ def settled(
     return anchors.refreshed(anchor, now, scene.this, ordered=ordered)
 
 
+@lru_cache(maxsize=64)
 def room(plate: Plate, limits: Limits) -> int:
     """Tokens for history and message together, however much the other layers take of their shares."""
     own = tokens.estimate(words.plate(plate, 1)) + _STATE_TOKENS

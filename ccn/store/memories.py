@@ -6,6 +6,7 @@ long messages that are only quoted stay in the database but for their beginning.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from ccn.core import prompt
@@ -47,19 +48,13 @@ async def scene(  # noqa: PLR0917 - what a prompt is about, and how large it may
     collaborator: str = "",
 ) -> Scene:
     """What the anchor names, and everything up to the message `this`, as far as a prompt may have room."""
-    rows = await pool.rows(
-        _SAID,
-        conversation,
-        anchor.kept_from,
-        this,
-        2 * prompt.HISTORY_LIMIT,
-        limits.budget * _BYTES_PER_TOKEN,
-        list(prompt.quoted_places(anchor.kept_from)),
-        QUOTED_FROM,
-        _LATER,
+    places = list(prompt.quoted_places(anchor.kept_from))
+    bounds = 2 * prompt.HISTORY_LIMIT, limits.budget * _BYTES_PER_TOKEN
+    rows, remembered = await asyncio.gather(
+        pool.rows(_SAID, conversation, anchor.kept_from, this, *bounds, places, QUOTED_FROM, _LATER),
+        recalled(pool, anchor.memories),
     )
-    said = tuple(_message(row) for row in rows)
-    return Scene(this, said, await recalled(pool, anchor.memories), collaborator)
+    return Scene(this, tuple(map(_message, rows)), remembered, collaborator)
 
 
 async def recalled(pool: Pool, places: Sequence[Recalled]) -> tuple[Memory, ...]:
@@ -115,7 +110,8 @@ _RECALLED = """
             SELECT created_at AS begun_at, title FROM conversations WHERE id = w.conversation_id LIMIT 1
         ) AS c
         CROSS JOIN LATERAL (
-            SELECT conversation_id, seq, role, left(content, $3) AS content, created_at, turn_id FROM messages
+            SELECT conversation_id, seq, role, left(content, $3) AS content, created_at, turn_id
+            FROM messages
             WHERE conversation_id = w.conversation_id AND seq = ANY (ARRAY[1, 2, w.upto - 1, w.upto])
               AND seq <= w.upto
             LIMIT 4

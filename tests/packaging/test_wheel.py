@@ -27,6 +27,11 @@ def test_the_wheel_carries_the_changelog_and_the_licence(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
+def test_the_wheel_carries_the_example_plate(wheel: Path, root: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        assert opened.read("ccn/plates/wren.md") == (root / "ccn" / "plates" / "wren.md").read_bytes()
+
+
 def test_the_wheel_carries_no_test_and_no_script(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         tops = {name.split("/")[0] for name in opened.namelist()}
