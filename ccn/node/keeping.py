@@ -82,11 +82,14 @@ async def remember(pool: Pool, writer: Writer, kept: settings.Retention, now: da
 
 async def account(pool: Pool, now: datetime) -> int:
     """Count reservations that nobody settled as spent, and drop those long over; how many expired."""
-    expired = await spend.expire(pool, now)
-    if expired:
-        log.warning("reservations expired", count=expired)
-    await spend.forget(pool, now)
-    return expired
+    async with pool.alone("account") as alone:
+        if not alone:
+            return 0
+        expired = await spend.expire(pool, now)
+        if expired:
+            log.warning("reservations expired", count=expired)
+        await spend.forget(pool, now)
+        return expired
 
 
 async def forget(pool: Pool, writer: Writer, kept: settings.Retention, now: datetime) -> None:
