@@ -16,7 +16,7 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.etcd import changes
 from ccn.etcd.client import Client
-from ccn.etcd.entry import Entry, Snapshot
+from ccn.etcd.entry import Entry, Refused, Snapshot
 from ccn.etcd.session import Session
 
 PREFIX = "/ccn/leader/"
@@ -68,15 +68,32 @@ async def resign(leadership: Leadership) -> None:
     await _leave(leadership.session.client, leadership.key)
 
 
+async def leader(client: Client, *, prefix: str = PREFIX) -> Leader | None:
+    """Who leads at this moment."""
+    return _leader(await client.read(prefix))
+
+
+async def depose(client: Client, suspect: Leader, *, prefix: str = PREFIX) -> bool:
+    """Take its place away from a leader that may be dead; False if it does not lead any more.
+
+    One that is alive keeps its session, and learns from PostgreSQL that another term has begun.
+    """
+    snapshot = await client.read(prefix)
+    place = _oldest(snapshot)
+    if place is None or _leader(snapshot) != suspect:
+        return False
+    return not isinstance(await client.delete(place.key, if_modified=place.modified), Refused)
+
+
 async def observe(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[Leader | None]:
     """Who leads, now and after every change; None while nobody does."""
     shown: Leader | str | None = "nothing yet"
     async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
         async for snapshot in snapshots:
-            leader = _leader(snapshot)
-            if leader != shown:
-                shown = leader
-                yield leader
+            leads = _leader(snapshot)
+            if leads != shown:
+                shown = leads
+                yield leads
 
 
 async def _enter(session: Session, key: str, node: NodeId) -> Entry:

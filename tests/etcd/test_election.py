@@ -217,3 +217,30 @@ async def test_an_election_outlives_the_loss_of_an_etcd_server(cluster: list[Ser
         cluster[2].freeze()
         await election.resign(leading)
         await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_suspected_leader_loses_its_place_and_nobody_else_does(
+    calm: client.Client, prefix: str
+) -> None:
+    async with session.opened(calm) as a, session.opened(calm) as b:
+        await election.campaign(a, ONE, prefix=prefix)
+        waiting = asyncio.create_task(election.campaign(b, TWO, prefix=prefix))
+        await _queued(calm, prefix, 2)
+        suspect = await election.leader(calm, prefix=prefix)
+        assert suspect is not None
+        assert suspect.node == ONE
+        assert await election.depose(calm, suspect, prefix=prefix)
+        await asyncio.wait_for(waiting, 2)
+        assert not await election.depose(calm, suspect, prefix=prefix)
+        again = await asyncio.wait_for(_place(a, prefix), 2)
+        assert again == await election.leader(calm, prefix=prefix) == Leader(TWO, waiting.result().revision)
+        assert a.alive
+
+
+async def _place(held: session.Session, prefix: str) -> Leader | None:
+    """Who leads once the deposed has queued up again: not it."""
+    campaigning = asyncio.create_task(election.campaign(held, ONE, prefix=prefix))
+    await _queued(held.client, prefix, 2)
+    campaigning.cancel()
+    await asyncio.wait([campaigning])
+    return await election.leader(held.client, prefix=prefix)

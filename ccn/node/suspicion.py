@@ -1,0 +1,62 @@
+"""Missing a dead leader when its connection breaks, long before its lease ends.
+
+A process that dies closes its connections within milliseconds, and its lease lasts for seconds. So each
+node keeps a quiet stream to each other one. When that of the leader breaks, and the leader does not answer
+when it is asked once more, its place in the election is taken away and the next in the queue leads.
+
+That is a suspicion and no proof: a leader which merely this node cannot see is alive. It finds out by its
+term that another one leads, can write nothing any more, and queues up again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.etcd import client, election
+from ccn.etcd.election import Leader
+from ccn.peers import attention
+from ccn.peers.client import Client
+from ccn.peers.exchange import Who
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 0.3
+"""How long a suspect has for its answer."""
+
+
+async def watch(peers: Client, etcd: client.Client) -> None:
+    """Suspect whoever leads and is gone, until cancelled."""
+    missing, news = dict[NodeId, str](), asyncio.Event()
+
+    def came(who: Who) -> None:
+        missing.pop(who.node, None)
+
+    def gone(node: NodeId, reason: str) -> None:
+        missing[node] = reason
+        news.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(attention.attend(peers, came, gone), name="attention")
+        while True:
+            await news.wait()
+            news.clear()
+            try:
+                # The next in the queue may be gone as well: one machine can take several nodes with it.
+                while (leader := await election.leader(etcd)) and leader.node in missing:
+                    if not await _deposed(peers, etcd, leader, missing[leader.node]):
+                        break
+            except errors.CCNError as failed:
+                log.info("suspicion without effect", reason=str(failed))
+
+
+async def _deposed(peers: Client, etcd: client.Client, leader: Leader, reason: str) -> bool:
+    try:
+        await peers.peer(leader.node).hello(PATIENCE_S)
+    except (errors.PeerUnavailable, errors.PeerRefused):
+        log.warning("leader suspected", leader=leader.node, reason=reason)
+        return await election.depose(etcd, leader)
+    return False

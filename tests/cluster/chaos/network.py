@@ -1,0 +1,133 @@
+"""The wires of a cluster under test: every connection between two parties passes a proxy in this process.
+
+A door stands in front of each server. Who calls is found out by whose socket it is, so that the wire from
+one node to another can be cut and all others left alone. A cut direction takes no bytes while both ends
+believe that they are connected, and no end of a connection either: as behind a router that went dark. When
+it heals, what was sent meanwhile arrives late (`late`), or the connections that were cut are reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HOST = "127.0.0.1"
+_CHUNK = 65_536
+
+Way = tuple[str, str]
+"""From whom, to whom."""
+
+
+@dataclass(eq=False)
+class _Wire:
+    """One connection, and the ways that bytes take on it."""
+
+    caller: str
+    owner: str
+    writers: list[asyncio.StreamWriter]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def reset(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+        for task in self.tasks:
+            task.cancel()
+
+
+class Network:
+    """All doors and wires."""
+
+    def __init__(self, callers: Callable[[], Iterable[tuple[str, int]]]) -> None:
+        self._callers = callers
+        self._cut: set[Way] = set()
+        self._changed = asyncio.Event()
+        self._wires: set[_Wire] = set()
+
+    @contextlib.asynccontextmanager
+    async def door(self, owner: str, port: int) -> AsyncIterator[int]:
+        """A door of `owner`, who listens on `port` behind it; the port in front."""
+
+        async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._called(owner, port, reader, writer)
+
+        server = await asyncio.start_server(called, HOST, 0)
+        try:
+            yield int(server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
+            for wire in [wire for wire in self._wires if wire.owner == owner]:
+                wire.reset()
+
+    def cut(self, *ways: Way) -> None:
+        """Nothing passes in these directions any more."""
+        self._cut |= set(ways)
+
+    def heal(self, *, late: bool) -> None:
+        """Everything passes again."""
+        cut, self._cut = self._cut, set()
+        if not late:
+            for wire in list(self._wires):
+                if {(wire.caller, wire.owner), (wire.owner, wire.caller)} & cut:
+                    wire.reset()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _called(
+        self, owner: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        caller = self._caller(writer.get_extra_info("peername")[1])
+        wire = _Wire(caller, owner, [writer])
+        current = asyncio.current_task()
+        assert current is not None
+        wire.tasks.append(current)
+        self._wires.add(wire)
+        try:
+            await self._open((caller, owner))
+            behind, before = await asyncio.open_connection(HOST, port)
+            wire.writers.append(before)
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump((caller, owner), reader, before))
+                pumps.create_task(self._pump((owner, caller), behind, writer))
+        except (OSError, ExceptionGroup, asyncio.CancelledError):
+            pass  # an end of it is gone, or the wire was reset: either way there is nobody left to tell
+        finally:
+            self._wires.discard(wire)
+            for end in wire.writers:
+                end.transport.abort()
+
+    async def _pump(self, way: Way, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while True:
+            data = await source.read(_CHUNK)
+            await self._open(way)
+            if not data:
+                # Whoever hangs up here does so for good; the other direction is torn down with this one.
+                raise ConnectionResetError("the end of a connection")
+            target.write(data)
+            await target.drain()
+
+    async def _open(self, way: Way) -> None:
+        while way in self._cut:
+            await self._changed.wait()
+
+    def _caller(self, port: int) -> str:
+        """Whose socket this is: the kernel's table names the inode, the process its files."""
+        inode = _inode(port)
+        for name, pid in self._callers():
+            with contextlib.suppress(OSError):
+                for opened in Path(f"/proc/{pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        if str(opened.readlink()) == f"socket:[{inode}]":
+                            return name
+        return "a stranger"
+
+
+def _inode(port: int) -> str:
+    for file in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(file).read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rsplit(":", 1)[1], 16) == port and fields[9] != "0":
+                return fields[9]
+    return "nowhere"

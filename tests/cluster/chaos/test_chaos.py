@@ -1,0 +1,164 @@
+"""Real nodes with real services in storms, and an auditor after each.
+
+A selection of them by default, all with CCN_CHAOS=full. Every storm ends with all nodes voting again; what
+must hold then is in `auditor`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.cluster.chaos import cluster as clusters
+from tests.cluster.chaos import storms
+from tests.cluster.chaos.auditor import Auditor
+from tests.cluster.chaos.cluster import Cluster
+
+FULL = os.environ.get("CCN_CHAOS") == "full"
+SIZES = (3, 4, 5) if FULL else (3,)
+BEYOND_S = 60.0
+"""A jump that no node's tolerance of 2 s covers."""
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
+
+
+class Weather:
+    """A cluster, its auditor, and how long rounds stood still in which storm."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.auditor = cluster, Auditor(cluster)
+        self.outages: dict[str, float] = {}
+
+    @asynccontextmanager
+    async def storm(self, name: str) -> AsyncIterator[Cluster]:
+        """Whatever happens inside, in the end all nodes vote again."""
+        began = time.monotonic()
+        try:
+            yield self.cluster
+            await self.cluster.whole()
+        except AssertionError as failed:
+            raise AssertionError(f"{name}: {failed}") from failed
+        self.outages[name] = self.cluster.outage_s(began)
+
+    def told(self) -> str:
+        worst = max(self.outages, key=lambda name: self.outages[name])
+        blocks = self.cluster.blocks[-1][1]
+        return (
+            f"chaos, {len(self.cluster.nodes)} nodes: {len(self.outages)} storms, {blocks} blocks, "
+            f"longest outage {self.outages[worst]:.1f} s ({worst})"
+        )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SIZES, ids=lambda size: f"{size} nodes")
+async def weather(request: pytest.FixtureRequest) -> AsyncIterator[Weather]:
+    """A fresh cluster of each size; its figures are told at the end."""
+    with tempfile.TemporaryDirectory(prefix="ccn chaos ") as folder:
+        Path(folder).chmod(0o755)  # root's database runs as another user
+        async with clusters.running(request.param, Path(folder)) as cluster:
+            made = Weather(cluster)
+            yield made
+            capture = request.config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():  # in a worker, too, this reaches the terminal
+                sys.stderr.write(f"\n{made.told()}\n")
+
+
+async def test_rounds_survive_whoever_dies_or_stands_still_at_any_step(weather: Weather) -> None:
+    for each in storms.ALL if FULL else storms.SOME:
+        async with weather.storm(str(each)) as cluster:
+            await each.strike(cluster)
+    await weather.auditor.check()
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["late", "lost"])
+async def test_the_majority_goes_on_behind_any_partition(weather: Weather, late: bool) -> None:
+    """Healed again, what was sent meanwhile arrives late, or never."""
+    chosen = list(storms.PARTITIONS.items())
+    for name, ways in chosen if FULL else chosen[1 - late : 8 : 3]:
+        async with weather.storm(f"cut {name}") as cluster:
+            leader, follower = await cluster.leader(), await cluster.follower()
+            cluster.network.cut(*ways(cluster, leader.name, follower.name))
+            await cluster.goes_on()
+            cluster.network.heal(late=late)
+    await weather.auditor.check()
+
+
+async def test_without_a_majority_nothing_is_decided_until_it_is_back(weather: Weather) -> None:
+    async with weather.storm("cut everybody from everybody") as cluster:
+        cluster.network.cut(*cluster.around(*cluster.nodes))
+        height = await cluster.height()
+        await cluster.stands_still()
+        cluster.network.heal(late=True)
+        assert await cluster.height() <= height + 1
+    async with weather.storm("kill a majority") as cluster:
+        dead = list(cluster.nodes.values())[: cluster.quorum]
+        for node in dead:
+            await node.kill()
+        await cluster.stands_still()
+        for node in dead:
+            await node.comes_back()
+    await weather.auditor.check()
+
+
+async def test_an_etcd_that_lost_everything_costs_nothing_of_the_history(weather: Weather) -> None:
+    for step in storms.LEADERS_STEPS if FULL else ("votes counted",):
+        async with weather.storm(f"wipe etcd at {step}") as cluster:
+            leader, _ = await cluster.stopped_at(step)
+            await cluster.coordination.wipe()
+            await leader.thaw()
+            await cluster.goes_on()
+    await weather.auditor.check()
+
+
+@pytest.mark.parametrize("ahead_s", [BEYOND_S, -BEYOND_S], ids=["forward", "back"])
+async def test_one_clock_that_jumps_stops_nobody_else(weather: Weather, ahead_s: float) -> None:
+    for who in ("leader", "follower") if FULL or ahead_s > 0 else ("leader",):
+        async with weather.storm(f"clock of the {who} {ahead_s:+g} s") as cluster:
+            node = await (cluster.leader() if who == "leader" else cluster.follower())
+            node.set_clock(ahead_s)
+            await cluster.goes_on()
+            node.set_clock(0)
+    await weather.auditor.check()
+
+
+async def test_rounds_wait_until_time_has_caught_up_with_clocks_that_were_ahead(weather: Weather) -> None:
+    """A block is later than the one before, and within the tolerance of a quorum's clocks."""
+    async with weather.storm("all clocks 5 s ahead, and back") as cluster:
+        for node in cluster.nodes.values():
+            node.set_clock(5)
+        await cluster.goes_on()
+        for node in cluster.nodes.values():
+            node.set_clock(0)
+        await cluster.goes_on()
+    await weather.auditor.check()
+
+
+async def test_whatever_happens_at_once_the_record_holds(weather: Weather) -> None:
+    """Faults drawn by lot, several at a time."""
+    chance = random.Random(len(weather.cluster.nodes))
+    for number in range(8 if FULL else 2):
+        async with weather.storm(f"all at once, number {number}") as cluster:
+            nodes = list(cluster.nodes.values())
+            dead, frozen, apart = chance.sample(nodes, 3)
+            step = chance.choice(storms.LEADERS_STEPS)
+            await cluster.stopped_at(step)
+            await dead.kill()
+            await frozen.freeze()
+            cluster.network.cut(*cluster.around(apart.name, both=chance.random() < 0.5))
+            await chance.choice([cluster.database, cluster.coordination]).kill()
+            apart.set_clock(chance.uniform(-5, 5))
+            await dead.comes_back()
+            apart.set_clock(0)
+            for node in nodes:
+                node.disarm()
+                await node.thaw()
+            cluster.network.heal(late=chance.random() < 0.5)
+    await weather.auditor.check()
