@@ -26,7 +26,7 @@ from ccn.core.signer import SignerState
 from ccn.etcd import client, election, members, session
 from ccn.etcd.members import Member
 from ccn.etcd.session import Session
-from ccn.node import founding, leadership, voting, wishes
+from ccn.node import founding, leadership, suspicion, voting, wishes
 from ccn.node.asking import Everybody
 from ccn.node.leadership import Candidate
 from ccn.node.voting import Disk, Identity, Voting
@@ -103,6 +103,7 @@ class Membership:
     async def _during(self, etcd: client.Client, held: Session) -> None:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self._know(etcd), name="peers")
+            parts.create_task(suspicion.watch(self.peers, etcd), name="suspicion")
             if self.voting is None:
                 self.voting = await self._vote_from(await self._chain(etcd, held))
             parts.create_task(self._follow(self.voting), name="follow")
