@@ -27,7 +27,9 @@ from scripts.benchmarks.harness import Figure
 KILLS = 20
 TTL_S = 5.0
 _DEADLINE_S = 60.0
-_STEADY = "SELECT coalesce(max(height), 0) FROM verification_chain WHERE term = $1"
+_STEADY = """
+    SELECT count(*) = 3 FROM votes WHERE term = $1 AND height = (SELECT max(height) FROM verification_chain)
+"""
 _NEXT = "SELECT count(*) FROM verification_chain WHERE term > $1"
 
 
@@ -56,7 +58,7 @@ async def _kill(connections: Pool, supervisor: int) -> float:
 
 
 async def _settled(connections: Pool, supervisor: int) -> terms.Term:
-    """All nodes run and the leader has committed a block."""
+    """All nodes run: whoever was killed before is back and has voted for the newest block."""
     while True:
         term = await terms.current(connections)
         if term.leader and await connections.value(_STEADY, term.number) and _pid(supervisor, term.leader):
