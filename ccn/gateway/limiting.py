@@ -66,7 +66,9 @@ class Limiter:
     def __init__(self, chosen: settings.Limits, clock: Callable[[], float] = time.time) -> None:
         self._requests = RateLimitItemPerSecond(chosen.requests, chosen.window_s, "requests")
         self._sign_ins = RateLimitItemPerSecond(chosen.sign_ins, chosen.window_s, "sign-ins")
-        self._clock, self._timeout_s = clock, chosen.redis_timeout_s
+        self._clock = clock
+        self._patience_s = chosen.redis_timeout_s / 2  # once for a connection, once for the answer
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._here = MovingWindowRateLimiter(_Here(clock))
         self._redis = _connections(chosen)
         self._shared = MovingWindowRateLimiter(_storage(self._redis)) if self._redis else None
@@ -108,11 +110,18 @@ class Limiter:
         if self._shared is None or not self._reachable:
             return here
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._patience_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            return here  # a burst of our own requests says nothing about Redis
+        try:
+            async with asyncio.timeout(self._patience_s):
                 return await self._asked(self._shared, item, key)
         except _LOST as lost:
             self._lose(lost)
             return here
+        finally:
+            self._slots.release()
 
     async def _asked(self, limiter: MovingWindowRateLimiter, item: RateLimitItem, key: str) -> Verdict:
         allowed = await limiter.hit(item, key)

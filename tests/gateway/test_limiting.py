@@ -130,6 +130,14 @@ async def test_of_many_at_once_no_more_pass_than_may(redis: Redis) -> None:
         assert sum(each.allowed for each in said) == 100
 
 
+async def test_a_burst_holds_nobody_up_and_redis_is_not_lost_for_long(redis: Redis) -> None:
+    async with watched(across_nodes(redis, redis_timeout_s=0.2)) as limiter:
+        await until(limiter, shared=True)
+        said = await asyncio.gather(*[limiter.request(f"user {n}") for n in range(1_000)])
+        assert all(each.allowed for each in said)
+        await until(limiter, shared=True)
+
+
 async def test_a_node_counts_alone_when_redis_dies_and_comes_back_by_itself(redis: Redis) -> None:
     async with watched(across_nodes(redis, requests=10)) as limiter:
         await until(limiter, shared=True)
@@ -156,7 +164,7 @@ async def test_a_redis_that_hangs_holds_up_one_request_for_fifty_milliseconds(re
             await limiter.request("ada")
         rest_s = time.perf_counter() - began - first_s
         redis.thaw()
-        assert 0.04 < first_s < 0.5
+        assert 0.02 < first_s < 0.5
         assert rest_s < 0.5  # not fifty times as long: nobody waits while the circuit is open
         await until(limiter, shared=True)
 
