@@ -70,7 +70,7 @@ class Placing:
             return await asyncio.shield(self._coming[conversation])
         found = await instances.of_conversation(self._pool, conversation)
         if found is None:
-            return await self._spawned(await conversations.get(self._pool, conversation))
+            return await self._first_or_other(await conversations.get(self._pool, conversation))
         if found.host == self.hosting.node and not self._closed and found.id not in self.hosting.mine:
             return await self._adoption.adopt(found) or found
         return found
@@ -115,6 +115,15 @@ class Placing:
             return f"this node hosts {self._chosen.limit} instances"
         await self._terminate(idle.instance.conversation, "idle, and others need the room")
         return ""
+
+    async def _first_or_other(self, here: Conversation) -> Instance:
+        """Of all nodes that spawn at once one does; the others find its instance."""
+        try:
+            return await self._spawned(here)
+        except errors.Conflict:
+            if (found := await instances.of_conversation(self._pool, here.id)) is None:
+                raise
+            return found
 
     async def _spawned(self, here: Conversation) -> Instance:
         """A new instance: here if there is room, else on whichever node has some."""
