@@ -44,7 +44,7 @@ def new_id() -> UUID:
 
 @dataclass
 class Model:
-    """Says its words one by one; `gate` holds it before each, `fails` ends it, `unheard` lets it not begin."""
+    """Says its words one by one; `gate` holds it before each, `fails` ends it, `unheard` comes first."""
 
     words: tuple[str, ...] = ("Well, ", "I ", "am ", "here.")
     interview: str = PASSES
