@@ -50,7 +50,19 @@ class Answer:
         return "".join(self._texts)
 
     def take(self, event: str | None, data: str) -> Delta | None:
-        """The words in an event, if it has any; the frequent case comes first."""
+        """The words in an event, if it has any."""
+        try:
+            return self._taken(event, data)
+        except (ValueError, KeyError, TypeError, AttributeError) as nonsense:
+            raise Broken(Kind.SERVER, f"a {event} event that makes no sense") from nonsense
+
+    def whole(self) -> Reply:
+        """The reply, if its stream came to its end."""
+        if self._stop is None or not self._over:
+            raise Broken(Kind.NETWORK, "the stream ended in the middle of the reply")
+        return Reply(self.text, self._stop, self.usage, self._model)
+
+    def _taken(self, event: str | None, data: str) -> Delta | None:
         if event == "content_block_delta":
             # Thoughts, signatures and whatever else a model may send are not part of what it says.
             text: str | None = orjson.loads(data)["delta"].get("text")
@@ -70,12 +82,6 @@ class Answer:
         elif event == "error":
             raise failure.in_a_stream(orjson.loads(data))
         return None
-
-    def whole(self) -> Reply:
-        """The reply, if its stream came to its end."""
-        if self._stop is None or not self._over:
-            raise Broken(Kind.NETWORK, "the stream ended in the middle of the reply")
-        return Reply(self.text, self._stop, self.usage, self._model)
 
 
 def _usage(told: dict[str, int | None], before: Usage) -> Usage:

@@ -1,0 +1,111 @@
+"""Calls and events between our values and the API's: stable bytes out, nothing but sense in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from ccn.claude import wire
+from ccn.claude.failure import Broken, Kind
+from ccn.core.call import Block, Call, Delta, Said, Usage
+from ccn.core.message import Role
+
+CALL = Call(
+    "claude-sonnet-5-5",
+    (Block("plate", mark=True), Block("state")),
+    (Said(Role.USER, "one"), Said(Role.ASSISTANT, "two", mark=True), Said(Role.USER, "three")),
+    100,
+)
+
+
+def answer(*events: tuple[str, dict[str, Any]]) -> wire.Answer:
+    taken = wire.Answer("asked-for")
+    for event, data in events:
+        taken.take(event, orjson.dumps({"type": event, **data}).decode())
+    return taken
+
+
+BEGUN = (
+    "message_start",
+    {"message": {"model": "answered", "usage": {"input_tokens": 5, "output_tokens": 1}}},
+)
+ENDED = ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}})
+OVER: tuple[str, dict[str, Any]] = ("message_stop", {})
+
+
+def text(words: str) -> tuple[str, dict[str, Any]]:
+    return "content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": words}}
+
+
+def test_marks_become_those_of_the_cache_and_nothing_else_is_added() -> None:
+    assert wire.asked(CALL) == {
+        "model": "claude-sonnet-5-5",
+        "max_tokens": 100,
+        "system": [
+            {"type": "text", "text": "plate", "cache_control": {"type": "ephemeral"}},
+            {"type": "text", "text": "state"},
+        ],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "one"}]},
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "two", "cache_control": {"type": "ephemeral"}}],
+            },
+            {"role": "user", "content": [{"type": "text", "text": "three"}]},
+        ],
+    }
+    assert orjson.dumps(wire.asked(CALL)) == orjson.dumps(wire.asked(CALL))
+
+
+def test_a_call_without_a_system_prompt_sends_none() -> None:
+    assert "system" not in wire.asked(Call("m", (), CALL.messages, 1))
+
+
+def test_events_become_a_reply() -> None:
+    taken = answer(BEGUN, text("Well, "), text("yes."), ENDED, OVER)
+    reply = taken.whole()
+    assert (reply.text, reply.stop, reply.model) == ("Well, yes.", "end_turn", "answered")
+    assert reply.usage == Usage(input=5, output=9)
+
+
+def test_thoughts_and_unknown_events_are_not_said() -> None:
+    taken = answer(BEGUN)
+    for event, data in (
+        ("content_block_delta", {"delta": {"type": "thinking_delta", "thinking": "hmm"}}),
+        ("content_block_delta", {"delta": {"type": "signature_delta", "signature": "x"}}),
+        ("ping", {}),
+        ("something_new", {"delta": {"text": "no"}}),
+    ):
+        assert taken.take(event, orjson.dumps(data).decode()) is None
+    assert taken.take(*_sent(text("yes"))) == Delta("yes")
+    assert taken.text == "yes"
+
+
+@pytest.mark.parametrize("events", [(), (BEGUN,), (BEGUN, text("Well")), (BEGUN, text("Well"), ENDED)])
+def test_a_reply_without_its_end_is_a_broken_stream(events: tuple[tuple[str, dict[str, Any]], ...]) -> None:
+    with pytest.raises(Broken) as broken:
+        answer(*events).whole()
+    assert broken.value.kind is Kind.NETWORK
+
+
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [
+        ("content_block_delta", "{"),
+        ("content_block_delta", "[]"),
+        ("content_block_delta", '{"delta": null}'),
+        ("message_start", '{"message": {}}'),
+        ("message_delta", "7"),
+        ("error", "<html>"),
+    ],
+)
+def test_an_event_that_makes_no_sense_breaks_the_stream_and_nothing_else(event: str, data: str) -> None:
+    with pytest.raises(Broken) as broken:
+        wire.Answer("m").take(event, data)
+    assert broken.value.kind is Kind.SERVER
+
+
+def _sent(event: tuple[str, dict[str, Any]]) -> tuple[str, str]:
+    return event[0], orjson.dumps(event[1]).decode()
