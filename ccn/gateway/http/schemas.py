@@ -90,7 +90,9 @@ class Status(_Model):
     unsealed: int = Field(description="Leaves that wait for a block.")
     database_mode: str = Field(description="plain, apache or tsl.")
     stopped: str = Field(description="Why the node that answers signs nothing any more; empty if it does.")
-    evidence: tuple[Contradiction, ...] = Field(default=(), description="Who was found to lie, newest first.")
+    evidence: tuple[Contradiction, ...] = Field(
+        default=(), description="Who was found to lie, newest first."
+    )
 
 
 class SignIn(BaseModel):
