@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
@@ -154,8 +154,9 @@ async def opened(claude: settings.Claude, delays: Delays | None = None) -> Async
     try:
         yield client
     finally:
-        async with asyncio.timeout(_CLOSE_S):
-            await client.close()
+        with suppress(TimeoutError):  # a connection that does not close is not worth waiting for
+            async with asyncio.timeout(_CLOSE_S):
+                await client.close()
 
 
 _COUNTED = frozenset(("model", "messages", "system"))
