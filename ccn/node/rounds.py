@@ -69,6 +69,15 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """A block that a quorum voted for and that is to be committed."""
+
+    draft: Draft
+    certificate: Certificate
+    refused: Refusals
+
+
+@dataclass(frozen=True, slots=True)
 class Leading:
     """What the leader of a term holds rounds with."""
 
@@ -81,7 +90,11 @@ class Leading:
 
 
 async def hold(leading: Leading) -> Sealed | Failed:
-    """Hold one round as the leader of a term, within the limit that the rules set."""
+    """Hold one round as the leader of a term. A quorum agrees within the limit that the rules set, or not.
+
+    What a quorum agreed on is committed however long that takes, and a node that does not listen when it is
+    told cannot make a committed round a failed one.
+    """
     tip = await leading.voting.decided()
     limit_s = tip.rules.parameters.limit_ms / 1000
     log.debug("round opened", height=tip.height + 1, term=leading.term)
@@ -90,14 +103,19 @@ async def hold(leading: Leading) -> Sealed | Failed:
             outcome = await _propose(leading, tip, limit_s / 3)
     except TimeoutError:
         outcome = Failed(tip.height + 1, f"no quorum within {limit_s:g} s", {})
-    if isinstance(outcome, Failed):
-        log.warning("round failed", height=outcome.height, term=leading.term, reason=outcome.reason)
-        data = {"height": outcome.height, "refused": dict(outcome.refused)}
-        await rounds.fail(leading.pool, leading.term, outcome.reason, data)
-    return outcome
+    match outcome:
+        case Agreed():
+            return await _seal(leading, tip, outcome, limit_s / 3)
+        case Failed(height, reason, refused):
+            log.warning("round failed", height=height, term=leading.term, reason=reason)
+            data = {"height": height, "refused": dict(refused)}
+            await rounds.fail(leading.pool, leading.term, reason, data)
+            return outcome
+        case never:
+            assert_never(never)
 
 
-async def _propose(leading: Leading, tip: Tip, within_s: float) -> Sealed | Failed:
+async def _propose(leading: Leading, tip: Tip, within_s: float) -> Agreed | Failed:
     asked = await leading.peers.reports(
         Ask(leading.identity.node, tip.height + 1, leading.term, tip.hash), within_s
     )
@@ -116,7 +134,7 @@ async def _propose(leading: Leading, tip: Tip, within_s: float) -> Sealed | Fail
 
 async def _vote(
     leading: Leading, tip: Tip, draft: Draft, silent: dict[NodeId, str], within_s: float
-) -> Sealed | Failed:
+) -> Agreed | Failed:
     header, identity = draft.block.header, leading.identity
     proposed = await leading.voting.propose(draft.proposal)
     if isinstance(proposed, Refusal):
@@ -130,16 +148,21 @@ async def _vote(
         case Short(needed, found):
             return Failed(header.height, f"{found} votes, {needed} are needed", silent | against)
         case Certificate() as certificate:
-            committed = await _commit(leading.pool, tip, draft, certificate)
-            log.debug("block durable", height=header.height, term=header.term)
-            after, *_ = await asyncio.gather(
-                leading.voting.decided(),
-                leading.peers.decided(committed, within_s),
-                _project(leading.pool, draft),
-            )
-            return _told(after, draft, certificate, silent | against)
+            return Agreed(draft, certificate, silent | against)
         case never:
             assert_never(never)
+
+
+async def _seal(leading: Leading, tip: Tip, agreed: Agreed, within_s: float) -> Sealed:
+    draft, header = agreed.draft, agreed.draft.block.header
+    committed = await _commit(leading.pool, tip, draft, agreed.certificate)
+    log.debug("block durable", height=header.height, term=header.term)
+    after, *_ = await asyncio.gather(
+        leading.voting.decided(),
+        leading.peers.decided(committed, within_s),
+        _project(leading.pool, draft),
+    )
+    return _told(after, draft, agreed.certificate, agreed.refused)
 
 
 async def _commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
