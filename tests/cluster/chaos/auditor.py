@@ -54,7 +54,7 @@ class Auditor:
             *self._words(),
             *self._disks(),
         ]
-        assert wrong == []
+        assert not wrong, "\n".join(wrong)
         await self._verified()
         for node in self._cluster.nodes.values():
             node.be_quiet(quiet=False)
@@ -125,6 +125,7 @@ class Auditor:
         ]
         if terms != sorted(terms):
             wrong.append("an older term wrote after a newer one")
+        wrong += [f"round {row['data']} is called failed and committed" for row in await pool.rows(_BOTH)]
         leaves = await pool.rows("SELECT node_id, number, hash, body FROM leaves")
         twice = [place for place, times in Counter(self._places).items() if times > 1]
         if twice:
@@ -215,5 +216,10 @@ def _lines(log: Path) -> Iterator[dict[str, Any]]:
 
 
 _HEIGHTS = "SELECT height FROM verification_chain WHERE height > $1 ORDER BY height"
+_BOTH = """
+    SELECT l.data FROM consensus_log l
+    JOIN verification_chain b ON b.height = (l.data ->> 'height')::bigint AND b.term = l.term
+    WHERE l.command_type = 'round' AND NOT l.committed
+"""
 _RESULTS = "SELECT body FROM block_results WHERE height = $1 ORDER BY character_id"
 _MESSAGES = "SELECT conversation_id, seq, content, leaf_node, leaf_number FROM messages"

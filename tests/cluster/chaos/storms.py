@@ -7,6 +7,7 @@ harm is done.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -63,11 +64,16 @@ SOME = (
     Storm("votes counted", "leader", "kill"),
     Storm("block written", "leader", "freeze"),
     Storm("vote written down", "follower", "kill"),
-    Storm("reports collected", "follower", "freeze"),
     Storm("block proposed", "etcd", "freeze"),
-    Storm("block durable", "etcd", "kill"),
     Storm("block written", "postgres", "kill"),
 )
+
+
+def chosen(size: int) -> Sequence[Storm]:
+    """All of them for three nodes; for others all that happen to nodes, and half of those to services."""
+    services = [each for each in ALL if each.victim not in {"leader", "follower"}]
+    left_out = set(services[size % 2 :: 2]) if size > 3 else set()
+    return [each for each in ALL if each not in left_out]
 
 
 async def _killed(cluster: Cluster, victim: Party, still: Node) -> None:
@@ -114,3 +120,26 @@ PARTITIONS: dict[str, Cut] = {
     "what a follower answers the leader": lambda _, leader, follower: [(follower, leader)],
 }
 """A majority stays whole in each of these, so that rounds must go on before it heals."""
+SOME_PARTITIONS = (
+    "what is sent to the leader",
+    "the leader, from PostgreSQL",
+    "what a follower answers the leader",
+)
+
+
+async def all_at_once(cluster: Cluster, chance: random.Random) -> None:
+    """One node dies, one stands still, one is apart with a wrong clock, a service dies; all is mended."""
+    nodes = list(cluster.nodes.values())
+    dead, frozen, apart = chance.sample(nodes, 3)
+    await cluster.stopped_at(chance.choice(LEADERS_STEPS))
+    await dead.kill()
+    await frozen.freeze()
+    cluster.network.cut(*cluster.around(apart.name, both=chance.random() < 0.5))
+    await chance.choice([cluster.database, cluster.coordination]).kill()
+    apart.set_clock(chance.uniform(-5, 5))
+    await dead.comes_back()
+    apart.set_clock(0)
+    for node in nodes:
+        node.disarm()
+        await node.thaw()
+    cluster.network.heal(late=chance.random() < 0.5)
