@@ -19,16 +19,21 @@ from __future__ import annotations
 
 import argparse
 import base64
+import binascii
 import hashlib
 import io
 import json
 import math
+import multiprocessing
+import os
 import re
 import struct
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from json.decoder import scanstring  # type: ignore[attr-defined]  # the one that knows its end
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -48,6 +53,9 @@ VERDICTS = {
     CONTRADICTION: "contradiction",
     INVALID: "invalid input",
 }
+CHUNK = 1 << 20
+PARALLEL = 16 << 20
+WORKERS = 4
 LINE_LIMIT = 64 * 1024 * 1024
 KEPT = 1_000
 INTEGERS = 2**53 - 1
@@ -60,6 +68,20 @@ _ROW = struct.Struct(">16sq16i")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_DIGITS = rb"(?:[1-8][0-9]{15}|[1-9][0-9]{0,14})"  # below 2**53, which is 9 007 199 254 740 992
+_INTEGER, _POSITIVE_INTEGER = rb"(?:0|-?" + _DIGITS + rb")", rb"(" + _DIGITS + rb")"
+_PLAIN, _HEX = rb'"([^"\\\x00-\x1f]*+)"', rb'"([0-9a-f]{64})"'
+_MESSAGE = re.compile(
+    rb'\{"leaf":(\{"at":' + _INTEGER + rb',"content":' + _HEX + rb',"conversation":' + _PLAIN
+    + rb',"epoch":' + _INTEGER + rb',"kind":"message","node":' + _PLAIN + rb',"number":' + _POSITIVE_INTEGER
+    + rb',"role":' + _PLAIN + rb',"seq":' + _POSITIVE_INTEGER
+    + rb',"turn":(?:null|' + _PLAIN + rb'),"v":1\})'
+    + rb'(,"content":"|\}\n)'
+)  # fmt: skip
+_SALT = re.compile(rb'","salt":' + _HEX + rb"\}\n")
+_SALTED = len(b'","salt":""}\n') + 64
+_CONTROL = bytes(range(32))
+_LINE = re.compile(rb"[^\n]*+\n|[^\n]++")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         known = [note_head(Path(path).read_text()) for path in asked.checkpoint]
         with Path(asked.file).open("rb") as record:
-            audit = verify(record, asked.founding, known)
+            workers = processes(os.fstat(record.fileno()).st_size, asked.processes)
+            audit = verify(record, asked.founding, known, workers)
     except (OSError, UnicodeDecodeError, Wrong) as refused:
         audit = Audit()
         audit.invalid = f"{refused}"
@@ -95,25 +118,119 @@ class Finding(NamedTuple):
     what: str
 
 
-def verify(record: BinaryIO, founding: str | None = None, known: Sequence[Head] = ()) -> Audit:
-    """Read a whole record, line by line."""
+def verify(
+    record: BinaryIO, founding: str | None = None, known: Sequence[Head] = (), workers: int = 0
+) -> Audit:
+    """Read a whole record, line by line; with workers, other processes look at the lines first."""
     audit = Audit(founding=founding, known={head.size: head for head in known})
-    number = 0
     try:
-        for number, line in enumerate(iter(lambda: record.readline(LINE_LIMIT + 1), b""), 1):
-            if not line.endswith(b"\n"):
-                if len(line) > LINE_LIMIT:
-                    raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
-                audit.cut = f"line {number} is cut off"
-                break
-            audit.read(_decode(line.decode()))
+        for looked_at in _looked_at(record, workers):
+            audit.take(looked_at)
         audit.finish()
     except Wrong as refused:
-        audit.invalid = f"line {number}: {refused}"
+        audit.invalid = f"line {audit.number}: {refused}"
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
         # A line of another shape than an export has. What the database shows is judged where it is read.
-        audit.invalid = f"line {number} is no line of an export ({type(e).__name__})"
+        audit.invalid = f"line {audit.number} is no line of an export ({type(e).__name__})"
     return audit
+
+
+def processes(size: int, wanted: int | None = None) -> int:
+    """How many others look at the lines of a file: none for a small one, or where there is one core."""
+    if wanted is not None:
+        return wanted
+    cores = min(WORKERS, os.cpu_count() or 1)
+    return cores if size >= PARALLEL and cores > 1 else 0
+
+
+def _looked_at(record: BinaryIO, workers: int) -> Iterator[list[Line]]:
+    """The lines in chunks, in their order; workers are never far ahead, so memory stays bounded."""
+    if not workers:
+        yield from map(look, _chunks(record))
+        return
+    started = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with started.Pool(workers) as pool:
+        ahead: deque[Any] = deque()
+        for chunk in _chunks(record):
+            ahead.append(pool.apply_async(look, (chunk,)))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().get()
+        while ahead:
+            yield ahead.popleft().get()
+
+
+def _chunks(record: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, about a megabyte of them at a time; only the last may lack its end."""
+    rest = b""
+    while block := record.read(CHUNK):
+        rest += block
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+        elif len(rest) > LINE_LIMIT:
+            break
+    if rest:
+        yield rest
+
+
+Message = tuple[bytes, str, int, str, str, int, str | None, bool]
+"""A message in the one way to write it: hash, node, number, conversation, role, seq, turn, disclosed."""
+Line = Message | bytes
+
+
+def look(chunk: bytes) -> list[Line]:
+    """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
+
+    The pattern matches only lines whose leaf is canonical and of the right shape, with content that is the
+    one committed to. All others are left as they are, and are judged one by one.
+    """
+    lines: list[Line] = []
+    try:
+        chunk.decode()
+    except UnicodeDecodeError:
+        return [*_LINE.findall(chunk)]
+    at, match, hasher, unhex = 0, _MESSAGE.match, hashlib.sha256, binascii.unhexlify
+    while at < len(chunk):
+        found = match(chunk, at)
+        end = chunk.find(b"\n", at) + 1 or len(chunk)
+        if found is not None:
+            raw, committed, conversation, node, number, role, seq, turn, opened = found.groups()
+            disclosed = opened == b',"content":"'
+            if disclosed:
+                content = _content(chunk[found.end() : end - _SALTED])
+                salt = _SALT.fullmatch(chunk, max(found.end(), end - _SALTED), end)
+                framed = b"" if content is None else len(content).to_bytes(8, "big") + content
+                if (
+                    not salt
+                    or not framed
+                    or (hasher(b"ccn/content/v1\0" + unhex(salt[1]) + framed).digest() != unhex(committed))
+                ):
+                    found = None
+            elif found.end() != end:
+                found = None
+        if found is None:
+            lines.append(chunk[at:end])
+        else:
+            lines.append(
+                (
+                    hasher(b"\0" + raw).digest(), node.decode(), int(number), conversation.decode(),
+                    role.decode(), int(seq), None if turn is None else turn.decode(), disclosed,
+                )
+            )  # fmt: skip
+        at = end
+    return lines
+
+
+def _content(shown: bytes) -> bytes | None:
+    """The text that stands between the quotes of a JSON string, or None if this is no such string."""
+    if b'"' not in shown and b"\\" not in shown:
+        return shown if len(shown.translate(None, _CONTROL)) == len(shown) else None
+    try:
+        text, end = scanstring(shown.decode() + '"', 0)
+        return text.encode() if end == len(shown.decode()) + 1 else None
+    except ValueError:
+        return None
 
 
 class Runs:
@@ -241,6 +358,9 @@ class Audit:
     cut: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     lines: int = 0
+    number: int = 0
+    messages: int = 0
+    disclosed: int = 0
     ended: bool = False
 
     origin: str = ""
@@ -295,6 +415,64 @@ class Audit:
     def count(self, what: str, by: int = 1) -> None:
         """One more."""
         self.counts[what] = self.counts.get(what, 0) + by
+
+    def take(self, lines: list[Line]) -> None:
+        """Some lines of the export."""
+        for line in lines:
+            self.number += 1
+            if isinstance(line, tuple):
+                self._message(line)
+            elif not line.endswith(b"\n") and len(line) <= LINE_LIMIT:
+                self.cut = f"line {self.number} is cut off"
+            elif len(line) > LINE_LIMIT:
+                raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
+            else:
+                self.read(_decode(line.decode()))
+
+    def _message(self, line: Message) -> None:
+        """A leaf that was found to be whole: its place, its turn, and whether its content is here."""
+        digest, node, number, conversation, _, seq, turn, disclosed = line
+        self.lines += 1
+        if self.ended:
+            raise Wrong("something follows the end")
+        if not self.origin:
+            raise Wrong("this is not the first line of an export of version 1")
+        block, talk = self.block, self.talks.get(conversation)
+        slot = None if block is None else block.places.get((node, number))
+        if block is not None and slot is not None and block.leaves[slot] is None:
+            block.leaves[slot] = digest
+        elif not self._placed(self._where(line), digest):
+            return
+        if talk is None:
+            talk = self._talk(conversation)
+        if not talk.said.add(seq):
+            self.object(f"{self._where(line)}", "was sealed twice under one sequence number", 0)
+        if turn is not None:
+            where = self._where(line)
+            self._said(where.body, where)
+        if disclosed:
+            self.disclosed += 1
+        else:
+            talk.silent.add(seq)
+        self.messages += 1
+
+    def _where(self, line: Message) -> Where:
+        _, node, number, conversation, role, seq, turn, _ = line
+        body = {"kind": "message", "conversation": conversation, "seq": seq, "turn": turn, "role": role}
+        return Where(body, (node, number), self.shown)
+
+    def _placed(self, where: Where, digest: bytes) -> bool:
+        """Whether the leaf is one that its block seals, and the first one there."""
+        block = self.block
+        if block is not None:
+            slot = block.places.get(where.place)
+            if slot is None or block.leaves[slot] is not None:
+                self.object(f"{where}", "is not among the leaves that its block seals, or twice", 0)
+                return False
+            block.leaves[slot] = digest
+        elif self.chained:  # else its block has no header to say what it seals
+            self.object(f"{where}", "belongs to no block", 0)
+        return True
 
     def read(self, line: dict[str, Any]) -> None:
         """One line of the export."""
@@ -429,7 +607,7 @@ class Audit:
         if len(messages) != len(reports):
             return
         header = block.header
-        if header["reports"] != root(tree((sha256(b"\0" + each) for each in messages), 0, [])[1]).hex():
+        if header["reports"] != root(tree([sha256(b"\0" + each) for each in messages], 0, [])[1]).hex():
             yield "its header names other reports"
         if [list(span) for span in header["spans"]] != spans_of(reports):
             yield "seals other leaves than its reports bring"
@@ -534,7 +712,7 @@ class Audit:
     # -- leaves and the rows they stand for ----------------------------------------------------------------
 
     def _leaf(self, line: dict[str, Any]) -> None:
-        body, block = line["leaf"], self.block
+        body = line["leaf"]
         if type(body) is dict:
             raw = _encode(body).encode("utf-8", "surrogatepass")
             node, number, kind = body.get("node"), body.get("number"), body.get("kind")
@@ -544,14 +722,8 @@ class Audit:
         place = (node, number) if named is None else (named[0], named[1])
         where = Where(body, place, self.shown)
         digest = sha256(b"\0" + raw)
-        if block is not None:
-            slot = block.places.get(place)  # type: ignore[arg-type]
-            if slot is None or block.leaves[slot] is not None:
-                self.object(f"{where}", "is not among the leaves that its block seals, or twice", 0)
-                return
-            block.leaves[slot] = digest
-        elif self.chained:  # else its block has no header to say what it seals
-            self.object(f"{where}", "belongs to no block", 0)
+        if not self._placed(where, digest):
+            return
         if "hash" in line:
             self.object(f"{where}", f"its hash was {line['hash'][:16]}…, and is {digest.hex()[:16]}…", 0)
         self.count("leaves")
@@ -779,6 +951,13 @@ class Audit:
         """After the last line: what only the whole can show."""
         if not self.origin:
             raise Wrong("there is nothing in it")
+        for what, many in (
+            ("leaves", self.messages),
+            ("messages", self.messages),
+            ("disclosed", self.disclosed),
+        ):
+            if many:
+                self.count(what, many)
         if not self.ended:
             self.cut = self.cut or "it has no end"
             return
@@ -892,8 +1071,8 @@ TABLES = {
 class Where(NamedTuple):
     """The name of a leaf in a finding, made only when there is one."""
 
-    body: object
-    place: tuple[object, object]
+    body: Any
+    place: tuple[Any, Any]
     height: int
 
     def __str__(self) -> str:
@@ -1057,16 +1236,25 @@ def _no_constant(name: str) -> None:
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
-def tree(leaves: Iterable[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
+def tree(leaves: Sequence[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
     """The RFC 6962 tree with these leaf hashes appended, as its size and the roots of its perfect parts."""
-    hasher = hashlib.sha256
-    for leaf in leaves:
-        size += 1
-        grown, carry = leaf, size
-        while not carry & 1:
+    hasher, at = hashlib.sha256, 0
+    while at < len(leaves):
+        # The largest perfect part that may stand here and is all there is hashed level by level.
+        room = 1 << (len(leaves) - at).bit_length() - 1
+        part = min(size & -size, room) if size else room
+        level = leaves[at : at + part]
+        while len(level) > 1:
+            pairs = iter(level)
+            level = [
+                hasher(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)
+            ]
+        grown, carry = level[0], size // part
+        while carry & 1:
             grown = hasher(b"\1" + peaks.pop() + grown).digest()
             carry >>= 1
         peaks.append(grown)
+        size, at = size + part, at + part
     return size, peaks
 
 
@@ -1541,6 +1729,10 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint", metavar="NOTE", action="append", default=[],
         help="a checkpoint kept from an earlier visit; the record must contain it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--processes", metavar="N", type=int,
+        help="processes that look at the lines first; 0 for none (default: one a core for a large file)",
     )  # fmt: skip
     return parser.parse_args(arguments)
 

@@ -43,7 +43,7 @@ async def run(rounds: int, rows: int = 100_000) -> harness.Report:
 
     async def verified() -> float:
         def once() -> None:
-            audit = verify.verify(io.BytesIO(record))
+            audit = verify.verify(io.BytesIO(record), workers=verify.processes(len(record)))
             if audit.code != verify.VERIFIED:
                 raise AssertionError(verify.as_text(audit, "the benchmark's record"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
@@ -92,6 +93,61 @@ async def test_bytes_that_were_shuffled_cut_or_flipped_never_crash(copy: Copy) -
         flipped = bytes([data[at] ^ 1 << chance.randrange(8)])
         for hostile in (data[:at] + data[to:], data[:at] + flipped + data[at + 1 :]):
             assert judged(hostile).code in verify.VERDICTS
+
+
+async def test_a_message_taken_as_it_stands_is_canonical_and_says_what_was_committed_to(copy: Copy) -> None:
+    """Most lines are hashed without being parsed; this parses them, whatever was done to them."""
+    messages = [line for line in (await copy.export()).splitlines(keepends=True) if b'"salt"' in line]
+    chance, taken = random.Random(10), 0
+    odd = [
+        b'"',
+        b"\\",
+        b",",
+        b'\\"',
+        b"\\u0041",
+        b"\x07",
+        b"\xc3\xa9",
+        b"\xff",
+        b'","salt":"',
+        b" ",
+        b"",
+        b"0",
+    ]
+    for _ in range(4_000):
+        line = chance.choice(messages)
+        at, until = sorted(chance.randrange(len(line) - 1) for _ in range(2))
+        kept = line[at + 1 :] if chance.random() < 0.5 else line[until:]
+        hostile = line if chance.random() < 0.1 else line[:at] + chance.choice(odd) + kept
+        for seen in verify.look(hostile):
+            if isinstance(seen, bytes):
+                continue
+            taken += 1
+            shown = json.loads(hostile)
+            raw = json.dumps(shown["leaf"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            assert seen[0] == hashlib.sha256(b"\0" + raw.encode()).digest()
+            verify.shaped(shown["leaf"])
+            data = shown["content"].encode()
+            framed = bytes.fromhex(shown["salt"]) + len(data).to_bytes(8, "big") + data
+            said = hashlib.sha256(b"ccn/content/v1\0" + framed).hexdigest()
+            assert (said, list(shown)) == (shown["leaf"]["content"], ["leaf", "content", "salt"])
+    assert taken > 300
+
+
+async def test_content_with_escapes_and_accents_is_taken_as_it_stands() -> None:
+    for words in ("plain", 'he said "no"\n\ttwice', "\u00e9t\u00e9 \U0001f642 \\ /", "", "\u2028\x7f"):
+        leaf: dict[str, object] = {
+            "at": 1, "content": "", "conversation": "c", "epoch": 0, "kind": "message", "node": "n",
+            "number": 1, "role": "user", "seq": 1, "turn": None, "v": 1,
+        }  # fmt: skip
+        data = words.encode()
+        framed = bytes(32) + len(data).to_bytes(8, "big") + data
+        leaf["content"] = hashlib.sha256(b"ccn/content/v1\0" + framed).hexdigest()
+        line = {"leaf": leaf, "content": words, "salt": bytes(32).hex()}
+        for ascii_only in (True, False):
+            spelled = json.dumps(line, separators=(",", ":"), ensure_ascii=ascii_only).encode() + b"\n"
+            (seen,) = verify.look(spelled)
+            assert not isinstance(seen, bytes)
+            assert seen[1:] == ("n", 1, "c", "user", 1, None, True)
 
 
 async def test_a_file_that_ends_early_is_incomplete_wherever_it_ends(copy: Copy) -> None:
@@ -185,5 +241,7 @@ async def test_one_file_copied_elsewhere_needs_nothing_but_python(copy: Copy, tm
     founding = json.loads(run("record.jsonl", "--json").stdout)["founding"]
     assert run("record.jsonl", "--founding", founding).returncode == 0
     assert run("record.jsonl", "--founding", "0" * 64).returncode == 30
+    beside = [run("record.jsonl", "--json", "--processes", number).stdout for number in ("0", "2")]
+    assert beside == [run("record.jsonl", "--json").stdout] * 2
     assert run("missing.jsonl").returncode == 40
     assert "Traceback" not in run("ccn_verify.py").stderr
