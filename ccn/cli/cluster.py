@@ -11,14 +11,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ccn import settings
-from ccn.cli import first, journal, keys, lines, nodes, place, ports, summary, up
+from ccn.cli import first, journal, keys, lines, nodes, offline, place, ports, summary, up
 from ccn.cli.screen import Screen
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
@@ -27,6 +27,7 @@ from ccn.embedded.postgres import Postgres
 from ccn.store import migrate
 
 DEFAULT_PORT = up.DEFAULT_PORT
+OFFLINE = "talking to the stand-in, not to Claude: set CCN_CLAUDE_API_KEY to change that"
 _STOP_DEADLINE_S = 45.0
 _HURRIED_DEADLINE_S = 5.0
 _MARGIN_S = 3.0
@@ -87,10 +88,15 @@ class Cluster:
             if held.notice:
                 self.shown.say(held.notice)
             self.shown.say(f"starting PostgreSQL, etcd and {_counted(wish.nodes)} on {where.data}")
-            async with self._services(where, said) as (database, coordination):
+            async with (
+                self._services(where, said) as (database, coordination),
+                offline.model(self._chosen.claude, self._reporting(said), said.line) as model,
+            ):
+                if model:
+                    self.shown.say(OFFLINE)
                 await migrate.apply(database.url)
                 admin = await first.admin(database.url, where.key)
-                wanted = self._wanted(where, held.doors, database, coordination)
+                wanted = self._wanted(where, held.doors, database, coordination, model)
 
                 def record() -> place.ClusterAt:
                     at = self._at(wanted, database, coordination, admin)
@@ -141,13 +147,7 @@ class Cluster:
     async def _services(
         self, where: place.Place, said: journal.Journal
     ) -> AsyncIterator[tuple[Postgres, Etcd]]:
-        def report(event: supervision.Event) -> None:
-            if not getattr(event, "wanted", not self.was_ready):
-                said.note(
-                    event.service, "info" if isinstance(event, supervision.Started) else "error", str(event)
-                )
-
-        chosen, data = self._chosen, where.data / "postgres"
+        chosen, data, report = self._chosen, where.data / "postgres", self._reporting(said)
         async with (
             postgres.running(
                 data, bin=chosen.pg.bin, ephemeral=self._wish.ephemeral, on_event=report
@@ -156,10 +156,27 @@ class Cluster:
         ):
             yield database, coordination
 
+    def _reporting(self, said: journal.Journal) -> Callable[[supervision.Event], None]:
+        """What happens to a service that nobody asked to stop or start."""
+
+        def report(event: supervision.Event) -> None:
+            if not getattr(event, "wanted", not self.was_ready):
+                said.note(
+                    event.service, "info" if isinstance(event, supervision.Started) else "error", str(event)
+                )
+
+        return report
+
     def _wanted(
-        self, where: place.Place, doors: Sequence[ports.Doors], database: Postgres, coordination: Etcd
+        self,
+        where: place.Place,
+        doors: Sequence[ports.Doors],
+        database: Postgres,
+        coordination: Etcd,
+        model: Mapping[str, str],
     ) -> list[nodes.Node]:
         cluster = {
+            **model,
             "CCN_DATABASE_URL": database.url,
             "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),

@@ -1,0 +1,72 @@
+"""The model of a local cluster that was given none: the stand-in, as one more child process.
+
+Separate from the services, which every cluster needs. Whoever set a key or an address talks to that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from ccn import errors, settings
+from ccn.embedded import child, ports, supervision
+from ccn.embedded.child import Child
+
+NAME = "stand-in"
+_READY_TIMEOUT_S = 30.0
+_POLL_S = 0.05
+
+OnEvent = Callable[[supervision.Event], None]
+OnLine = Callable[[str, str], None]
+
+
+@asynccontextmanager
+async def model(
+    claude: settings.Claude, on_event: OnEvent, on_line: OnLine
+) -> AsyncIterator[Mapping[str, str]]:
+    """What nodes have to be told so that somebody answers: nothing if they were told already."""
+    if claude.api_key.get_secret_value() or claude.base_url != settings.Claude().base_url:
+        yield {}
+        return
+    async with AsyncExitStack() as stack:
+
+        def serve(port: int) -> AbstractAsyncContextManager[int]:
+            return _kept(port, on_event, on_line)
+
+        port = await ports.on_free_ports(stack, 1, serve)
+        yield {"CCN_CLAUDE_BASE_URL": f"http://{ports.HOST}:{port}"}
+
+
+@asynccontextmanager
+async def _kept(port: int, on_event: OnEvent, on_line: OnLine) -> AsyncIterator[int]:
+    """The same port for as long as it runs: nodes are told once."""
+    argv = [sys.executable, "-P", "-m", "ccn.claude.stand_in", "--host", ports.HOST, "--port", str(port)]
+    async with supervision.kept(
+        NAME,
+        lambda: child.start(argv),
+        ready=lambda started: _ready(started, port),
+        stop=((signal.SIGTERM, 2.0),),
+        on_event=on_event,
+        on_line=lambda line: on_line(NAME, line),
+    ):
+        yield port
+
+
+async def _ready(started: Child, port: int) -> None:
+    """Wait until it listens."""
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            while started.code is None:
+                try:
+                    _, writer = await asyncio.open_connection(ports.HOST, port)
+                except OSError:
+                    await asyncio.sleep(_POLL_S)
+                else:
+                    writer.close()
+                    return
+    except TimeoutError:
+        raise errors.EmbeddedFailed(f"the {NAME} did not listen within {_READY_TIMEOUT_S:.0f} s") from None
+    raise errors.PortTaken(f"the {NAME} ended while starting ({child.described(started.code)})")
