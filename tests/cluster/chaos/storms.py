@@ -70,10 +70,8 @@ SOME = (
 
 
 def chosen(size: int) -> Sequence[Storm]:
-    """All of them for three nodes; for others all that happen to nodes, and half of those to services."""
-    services = [each for each in ALL if each.victim not in {"leader", "follower"}]
-    left_out = set(services[size % 2 :: 2]) if size > 3 else set()
-    return [each for each in ALL if each not in left_out]
+    """All of them for three nodes; for others all that happen to nodes."""
+    return [each for each in ALL if size == 3 or each.victim in {"leader", "follower"}]
 
 
 async def _killed(cluster: Cluster, victim: Party, still: Node) -> None:
