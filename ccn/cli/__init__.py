@@ -14,6 +14,7 @@ import ccn
 from ccn import errors
 from ccn.cli import (
     api_keys,
+    character,
     drain,
     keys,
     migrate,
@@ -43,6 +44,7 @@ app.add_typer(users.app, name="user")
 app.add_typer(api_keys.app, name="key")
 app.command("status")(status.status)
 app.add_typer(plates.app, name="plate")
+app.add_typer(character.app, name="character")
 app.add_typer(rounds.app, name="round")
 app.add_typer(validators.app, name="validators")
 app.command("drain")(drain.drain)

@@ -1,0 +1,174 @@
+"""`ccn character …`: what a character is measured by, and what any text scores."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+if TYPE_CHECKING:
+    from ccn.core.scoring.scorer import Moved, Scored, Scorer
+
+app = typer.Typer(help="The sixteen axes, and the scores of a text on them.", no_args_is_help=True)
+
+_BAR = 20
+_REASONS = 4
+_LINE_LIMIT = 16 * 1024 * 1024
+
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+
+
+@app.command()
+def axes(as_json: _Json = False) -> None:
+    """The axes with their rubrics and lineage, and the relational axes with their formulas."""
+    from ccn.core import character  # noqa: PLC0415 - start-up must be quick
+
+    if as_json:
+        of_text = [
+            {
+                "name": axis.name,
+                "rubric": axis.rubric,
+                "lineage": axis.lineage,
+                "validated_offline": axis.validated_offline,
+                "weight": axis.weight,
+            }
+            for axis in character.SIXTEEN
+        ]
+        relational = [{"name": each.name, "formula": each.formula} for each in character.SEVEN]
+        typer.echo(json.dumps({"axes": of_text, "relational": relational}, ensure_ascii=False))
+        return
+    typer.echo(
+        "Sixteen axes of a text, from 0 (clearly the opposite) over 0.5 (neutral) to 1 (clearly shown)\n"
+    )
+    for axis in character.SIXTEEN:
+        typer.echo(f"  {axis.name:<14}{axis.rubric}")
+        typer.echo(f"  {'':<14}from {axis.lineage}")
+        if not axis.validated_offline:
+            typer.echo(f"  {'':<14}not validated offline: shown and marked, weight 0 in decisions")
+    typer.echo("\nSeven relational axes, for each conversation\n")
+    for each in character.SEVEN:
+        typer.echo(f"  {each.name:<14}{each.formula}")
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(help="A text, or - for what comes in.", allow_dash=True)],
+    scorer: Annotated[str, typer.Option(help="Which scorer: tier-1/v1 or tier-0/v1.")] = "tier-1/v1",
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help='Lines {"text": …} in, lines {"scores": {…}} out.')
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Score a text, and say which words moved which axis. An estimate of style, not of anybody's mind."""
+    from ccn import errors  # noqa: PLC0415 - start-up must be quick
+    from ccn.node import scorers  # noqa: PLC0415
+
+    chosen = scorers.load(scorer)
+    try:
+        opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+    except OSError as refused:
+        raise errors.InputInvalid(f"{file} cannot be read: {refused.strerror}") from refused
+    with opened:
+        if jsonl:
+            _stream(chosen, opened)
+        else:
+            _one(chosen, _decoded(opened.read(_LINE_LIMIT), str(file)), as_json=as_json)
+
+
+def _stream(scorer: Scorer, lines: BinaryIO) -> None:
+    """One line out for each line in, as they come; a line that is none ends it, by its number."""
+    from ccn import errors  # noqa: PLC0415
+
+    out = sys.stdout
+    number = 0
+    while line := lines.readline(_LINE_LIMIT):
+        number += 1
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)["text"]
+            if not isinstance(text, str):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            out.flush()
+            raise errors.InputInvalid(f'line {number} is no JSON object with a string "text"') from None
+        out.write(json.dumps({"scores": _by_axis(scorer.score(text))}) + "\n")
+        if number % 100 == 0 or not _is_file(lines):
+            out.flush()
+    out.flush()
+
+
+def _is_file(lines: BinaryIO) -> bool:
+    return lines.seekable()
+
+
+def _one(scorer: Scorer, text: str, *, as_json: bool) -> None:
+    scored, moved = scorer.score(text), scorer.explain(text)
+    if as_json:
+        told = {
+            "scorer": scorer.version,
+            "scores": _by_axis(scored),
+            "unobserved": scored.unobserved,
+            "moved": {
+                axis: [{"feature": each.feature, "by": round(each.by, 3)} for each in reasons]
+                for axis, reasons in _reasons(moved).items()
+            },
+        }
+        typer.echo(json.dumps(told, ensure_ascii=False))
+        return
+    _picture(scorer.version, scored, _reasons(moved))
+
+
+def _picture(version: str, scored: Scored, reasons: dict[str, list[Moved]]) -> None:
+    """A bar for each axis from the middle, to the right or left, and the words that moved it."""
+    from ccn.cli import lines  # noqa: PLC0415
+    from ccn.core.character import SIXTEEN  # noqa: PLC0415
+
+    typer.echo(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline\n")
+    for axis, value in zip(SIXTEEN, scored.scores, strict=True):
+        name = axis.name + ("" if axis.validated_offline else " *")
+        if value is None:
+            typer.echo(f"  {name:<15}  –    {'':<{_BAR + 1}}  {scored.unobserved[axis.name]}")
+            continue
+        why = "  ".join(
+            f"{'+' if each.by > 0 else '−'}{lines.printable(each.feature)}"
+            for each in reasons.get(axis.name, [])
+        )
+        typer.echo(f"  {name:<15} {value:4.2f}  {_bar(value)}  {why}".rstrip())
+
+
+def _bar(value: float) -> str:
+    half = _BAR // 2
+    filled = round(abs(value - 0.5) * _BAR)
+    left = ("█" * filled).rjust(half) if value < 0.5 else " " * half
+    right = ("█" * filled).ljust(half) if value >= 0.5 else " " * half
+    return f"{left}│{right}"
+
+
+def _reasons(moved: Iterable[Moved]) -> dict[str, list[Moved]]:
+    """The few strongest of each axis."""
+    found: dict[str, list[Moved]] = {}
+    for each in moved:
+        kept = found.setdefault(each.axis, [])
+        if len(kept) < _REASONS:
+            kept.append(each)
+    return found
+
+
+def _by_axis(scored: Scored) -> dict[str, float | None]:
+    from ccn.core.character import AXES  # noqa: PLC0415
+
+    return dict(zip(AXES, scored.scores, strict=True))
+
+
+def _decoded(content: bytes, name: str) -> str:
+    from ccn import errors  # noqa: PLC0415
+
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise errors.InputInvalid(f"{name} is no UTF-8 text") from None

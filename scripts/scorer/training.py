@@ -1,0 +1,120 @@
+"""One head per axis, then its weights in small integers and its place on the scale from 0 to 1.
+
+A task is a trait or a behaviour. Each has an intercept of its own, thrown away afterwards, so that no head
+learns what a task's topics are; only what tells the shown from the not shown within it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ccn.core.character import AXES
+from ccn.core.scoring import features, lexicon, linear
+from ccn.core.scoring.words import enough, marked, read
+from scripts.scorer.corpus import EVIDENCE, Sample
+from scripts.scorer.fit import Floats, Integers, Rows, logistic
+
+PENALTY = 0.1
+LEXICON_PENALTY = 1.0
+INTERCEPT_PENALTY = 0.01
+_TASKS = tuple(EVIDENCE)
+_MAD = 1.4826  # makes a median absolute deviation a standard deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sample and its features."""
+
+    sample: Sample
+    places: Integers
+    lexicon: Floats
+    is_statement: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What the fit of each axis found, before rounding."""
+
+    table: Floats  # a row for each place, a column for each axis
+    lexicon: Floats  # by axis
+
+
+def see(samples: Sequence[Sample]) -> list[Seen]:
+    """The features of all samples that have words enough."""
+    seen = []
+    for sample in samples:
+        words = read(sample.text)
+        if enough(words):
+            from_lexicon = np.array(lexicon.raw(marked(words)))
+            kind = features.is_statement(words)
+            seen.append(Seen(sample, features.places(words), from_lexicon, kind))
+    return seen
+
+
+def fit(seen: Sequence[Seen], axes: Sequence[str] = AXES) -> Heads:
+    """All heads; those of axes not asked for stay zero."""
+    table, from_lexicon = np.zeros((features.TABLE, len(AXES))), np.zeros(len(AXES))
+    for axis in axes:
+        at = AXES.index(axis)
+        table[:, at], from_lexicon[at] = _head(axis, seen)
+    return Heads(table, from_lexicon)
+
+
+def pack(version: str, heads: Heads, seen: Sequence[Seen], about: Mapping[str, object]) -> bytes:
+    """The weights file: rounded, and calibrated with the messages that are no evidence for an axis."""
+    unit = np.array([_rounded(max(float(column.max()), 1e-12) / 127) for column in np.abs(heads.table).T])
+    table = np.floor(heads.table / unit + 0.5).astype(np.int8)
+    lexicon_weights = [round(float(weight), 4) for weight in heads.lexicon]
+    middles, spreads = _calibration(table, unit, lexicon_weights, seen)
+    by_axis = {"unit": unit.tolist(), "lexicon": lexicon_weights, "middle": middles, "spread": spreads}
+    return linear.dump(version, table, by_axis, about)
+
+
+def _head(axis: str, seen: Sequence[Seen]) -> tuple[Floats, float]:
+    used = [each for each in seen if axis in EVIDENCE[each.sample.task]]
+    evidence = np.array([EVIDENCE[each.sample.task][axis] for each in used])
+    shown = np.array([each.sample.shown for each in used]) == (evidence > 0)
+    dense = np.zeros((len(used), 1 + len(_TASKS)))
+    dense[:, 0] = [each.is_statement * each.lexicon[AXES.index(axis)] for each in used]
+    for row, each in enumerate(used):
+        dense[row, 1 + _TASKS.index(each.sample.task)] = 1
+    rows = Rows.of([each.places for each in used], dense, features.TABLE)
+    penalty = np.full(features.TABLE + dense.shape[1], PENALTY)
+    penalty[features.TABLE] = LEXICON_PENALTY
+    penalty[features.TABLE + 1 :] = INTERCEPT_PENALTY
+    weights = logistic(rows, shown, np.abs(evidence), penalty)
+    return weights[: features.TABLE], max(0.0, float(weights[features.TABLE]))
+
+
+def _calibration(
+    table: npt.NDArray[np.int8], unit: Floats, from_lexicon: Sequence[float], seen: Sequence[Seen]
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Median and spread of each axis, once for statements and once for messages."""
+    middles: list[list[float]] = []
+    spreads: list[list[float]] = []
+    for statements in (True, False):
+        used = [each for each in seen if each.sample.is_message is not statements]
+        sums = np.array([
+            table[each.places].sum(axis=0, dtype=np.int64) * unit / math.sqrt(len(each.places))
+            + each.is_statement * each.lexicon * np.array(from_lexicon)
+            for each in used
+        ])  # fmt: skip
+        middle, spread = [], []
+        for at, axis in enumerate(AXES):
+            neutral = sums[[axis not in EVIDENCE[each.sample.task] for each in used], at]
+            median = float(np.median(neutral))
+            middle.append(_rounded(median))
+            spread.append(_rounded(_MAD * float(np.median(np.abs(neutral - median)))))
+        middles.append(middle)
+        spreads.append(spread)
+    return middles, spreads
+
+
+def _rounded(value: float) -> float:
+    """Six digits, so that the last bits of a sum do not show."""
+    return float(f"{value:.6g}")
