@@ -40,6 +40,8 @@ CREATE TABLE block_rosters (
     PRIMARY KEY (height, node_id, character_id),
     FOREIGN KEY (height, node_id) REFERENCES block_reports
 );
+-- Ids and vectors hardly shrink; trying to shrink a megabyte of them would be the longest part of a commit.
+ALTER TABLE block_rosters ALTER packed SET STORAGE EXTERNAL;
 CREATE TABLE block_results (
     height       bigint NOT NULL REFERENCES verification_chain,
     character_id text   NOT NULL,
