@@ -138,9 +138,11 @@ class World:
     database: settings.Database
     nodes: dict[NodeId, Node] = field(default_factory=dict)
     gone: set[NodeId] = field(default_factory=set)
+    processes: list[NodeId] = field(default_factory=list)
+    """Nodes that run as processes of their own."""
 
     def here(self) -> list[NodeId]:
-        return [node for node in self.nodes if node not in self.gone]
+        return [*self.processes, *(node for node in self.nodes if node not in self.gone)]
 
     def peer(self, node: NodeId) -> Reaching:
         if node in self.gone or node not in self.nodes:
@@ -153,11 +155,12 @@ class World:
         name: str,
         model: Model | None = None,
         chosen: settings.Instances = QUICK,
+        peers: Client | None = None,
     ) -> AsyncIterator[Node]:
         node, stop = NodeId(name), asyncio.Event()
         writer = Writer(self.database, node, lambda: datetime.now(UTC))
         async with pool.open(self.database, name) as connections, asyncio.TaskGroup() as group:
-            forwarding = Forwarding(node, cast("Client", self))
+            forwarding = Forwarding(node, peers or cast("Client", self))
             speaks = model or Model()
             made = living.assemble(
                 connections,
