@@ -18,6 +18,7 @@
     │   ├── SequenceConflict       another writer appended first
     │   ├── StaleHost              this node no longer hosts the instance
     │   ├── StaleTerm              this node no longer leads
+    │   ├── Quarantined            the instance is out of character and an operator has to look
     │   ├── TurnRunning            the conversation is busy and the caller asked not to wait
     │   ├── TransitionRefused      a turn cannot go from where it is to where it was sent
     │   ├── LeaseLost              etcd no longer counts this node as alive
@@ -129,6 +130,10 @@ class StaleTerm(Conflict):
 
 class TurnRunning(Conflict):
     """Wait for the running turn, or send without asking to be refused."""
+
+
+class Quarantined(Conflict):
+    """Ask an operator: the instance could not be brought back to character, and says nothing until then."""
 
 
 class TransitionRefused(Conflict):

@@ -36,7 +36,7 @@ from ccn.gateway.http import auth as http_auth
 from ccn.gateway.http import server as http_server
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
-from ccn.node import furnishing, keeping, keys, living, operating, signing, status
+from ccn.node import furnishing, keeping, keys, living, operating, scorers, signing, status
 from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
 from ccn.node.living import Living
@@ -124,6 +124,7 @@ async def _instances(
             chosen=chosen.instances,
             claude=chosen.claude,
             new_id=_new_id,
+            scorer=scorers.measure(chosen.cluster.scorer),
         )
 
 

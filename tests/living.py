@@ -26,6 +26,7 @@ from ccn.node.conversations import Conversations
 from ccn.node.forwarding import Forwarding
 from ccn.node.living import Living
 from ccn.node.paying import Payer
+from ccn.node.scoring import UNMEASURED, Scorer
 from ccn.peers.client import Client
 from ccn.peers.exchange import Forwarded
 from ccn.store import characters, conversations, pool, turns
@@ -156,6 +157,7 @@ class World:
         model: Model | None = None,
         chosen: settings.Instances = QUICK,
         peers: Client | None = None,
+        scorer: Scorer = UNMEASURED,
     ) -> AsyncIterator[Node]:
         node, stop = NodeId(name), asyncio.Event()
         writer = Writer(self.database, node, lambda: datetime.now(UTC))
@@ -171,6 +173,7 @@ class World:
                 chosen=chosen,
                 claude=settings.Claude(),
                 new_id=new_id,
+                scorer=scorer,
             )
             writing = group.create_task(writer.run())
             parts = [group.create_task(part) for part in made.parts(stop, 3.0).values()]

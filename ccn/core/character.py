@@ -140,6 +140,8 @@ SEVEN = (
     Relation("attunement", "TF-IDF cosine similarity of a reply to what was said just before"),
 )
 AXES = tuple(axis.name for axis in SIXTEEN)
+DECIDING = tuple(place for place, axis in enumerate(SIXTEEN) if axis.validated_offline)
+"""The places of the axes that decisions may rest on."""
 RELATIONAL = tuple(relation.name for relation in SEVEN)
 UNIT = 1_000_000
 """Millionths: the grid on which every score is exact, in Python, PostgreSQL and JSON alike."""

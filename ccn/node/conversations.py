@@ -121,6 +121,8 @@ class Conversations:
 
         async def accept() -> Turn:
             instance = await self._placing.instance(conversation)
+            if instance.status is instances.Status.QUARANTINED:
+                raise errors.Quarantined("the instance is quarantined: an operator has to look at it first")
             await self._placing.spawning.prompts.check(instance, content)
             with self._arriving(conversation):
                 await self._room(conversation, key, refuse=refuse)

@@ -75,7 +75,7 @@ class Conversing:
     writer: Writer
     prompts: Prompts
     model: Model
-    scoring: Scoring | None
+    scoring: Scoring
     pause_s: float
     """How long pieces gather before they are written."""
 
@@ -102,8 +102,7 @@ class Conversing:
             await _end(speech, Unanswered(Status.FAILED, type(refused).__name__, str(refused)))
             return
         log.info("turn committed", turn=str(speech.turn.id), seq=said.seq, stop=reply.stop)
-        if self.scoring is not None:
-            self.scoring.offer(instance, said)
+        self.scoring.offer(instance, said)
 
     async def _spoken(
         self, instance: Instance, speech: Speech, cancelled: asyncio.Event

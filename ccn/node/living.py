@@ -6,8 +6,10 @@ Separate from `service.py` because tests, and workers without doors, live the sa
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,12 +18,16 @@ import structlog
 from ccn import errors, metrics
 from ccn.node.adoption import Adoption, Here
 from ccn.node.conversations import Conversations
-from ccn.node.conversing import Conversing, Model, Scoring
+from ccn.node.conversing import Conversing, Model
 from ccn.node.forwarding import Forwarding
 from ccn.node.hosting import Hosting
 from ccn.node.placing import Placing
+from ccn.node.probing import Probing
 from ccn.node.prompting import Prompting
+from ccn.node.restoring import Restoring
+from ccn.node.scoring import UNMEASURED, Scorer, Scoring
 from ccn.node.spawning import Spawning
+from ccn.node.watching import Alarm, Watching
 from ccn.store import conversations
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
@@ -44,6 +50,8 @@ class Living:
     prompting: Prompting
     forwarding: Forwarding
     conversations: Conversations
+    scoring: Scoring
+    restoring: Restoring
 
     def parts(self, stop: asyncio.Event, grace_s: float) -> dict[str, Coroutine[None, None, None]]:
         """What has to run beside the doors, until told to stop."""
@@ -51,6 +59,8 @@ class Living:
             "hosting": self.hosting.run(stop, grace_s),
             "adoption": self.adoption.run(stop),
             "counting": self._count(stop),
+            "scoring": self.scoring.run(stop),
+            "restoring": self.restoring.run(stop),
         }
 
     async def _count(self, stop: asyncio.Event) -> None:
@@ -77,10 +87,16 @@ def assemble(
     chosen: settings.Instances,
     claude: settings.Claude,
     new_id: Callable[[], UUID],
-    scoring: Scoring | None = None,
+    scorer: Scorer = UNMEASURED,
 ) -> Living:
     """The parts of one node, each handed what it needs."""
     prompting = Prompting(pool, writer, claude)
+
+    def raised(alarm: Alarm) -> None:
+        restoring.raised(alarm)
+
+    watching = Watching(pool, scorer.version, _now, _seed, raised)
+    scoring = Scoring(pool, writer, scorer, watching.watch)
     conversing = Conversing(pool, writer, prompting, model, scoring, chosen.chunk_ms / 1000)
     hosting = Hosting(pool, writer, chosen, conversing.hold)
     adoption = Adoption(hosting, pool, writer, chosen, here)
@@ -94,5 +110,16 @@ def assemble(
         forwarding=forwarding,
         chosen=chosen,
     )
+    probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=_seed)
+    restoring = Restoring(pool, writer, hosting, spawning, probing, watching.forget, _now)
     doors = Conversations(pool, writer, placing, chosen, new_id)
-    return Living(pool, hosting, adoption, prompting, forwarding, doors)
+    return Living(pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _seed() -> int:
+    """Kept with what it was used for, so that the same thresholds can be found again."""
+    return secrets.randbits(48)

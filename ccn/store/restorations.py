@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ccn.core.ids import CharacterId, InstanceId
-from ccn.store.pool import Pool
+from ccn.core.ids import CharacterId, ConversationId, InstanceId
+from ccn.store.pool import Pool, Record
 
 NOTE, CLEARED, RELEASED = "note", "cleared", "released"
 
@@ -33,23 +33,34 @@ async def keep(pool: Pool, step: Restoration) -> None:
 
 async def of_instance(pool: Pool, instance: InstanceId) -> list[Restoration]:
     """Everything done about an instance, in order."""
-    return [
-        Restoration(
-            row["instance_id"],
-            row["at"],
-            row["step"],
-            row["reason"],
-            row["by"],
-            row["distance"],
-            row["threshold"],
-        )
-        for row in await pool.rows(_OF_INSTANCE, instance)
-    ]
+    return [_restoration(row) for row in await pool.rows(_OF_INSTANCE, instance)]
+
+
+async def of_conversation(pool: Pool, instance: InstanceId) -> list[Restoration]:
+    """Everything done about an instance and those before it in its conversation, in order."""
+    return [_restoration(row) for row in await pool.rows(_OF_CONVERSATION, instance)]
+
+
+async def checks(pool: Pool, conversation: ConversationId) -> list[bool]:
+    """What was checked about a conversation's instances, in order: interviews, and what alarms led to."""
+    return [row["passed"] for row in reversed(await pool.rows(_CHECKS, conversation))]
 
 
 async def touched(pool: Pool, character: CharacterId, since: datetime) -> int:
     """How many instances of a character something was done to since a moment: notes do not count."""
     return int(await pool.value(_TOUCHED, character, since))
+
+
+def _restoration(row: Record) -> Restoration:
+    return Restoration(
+        row["instance_id"],
+        row["at"],
+        row["step"],
+        row["reason"],
+        row["by"],
+        row["distance"],
+        row["threshold"],
+    )
 
 
 _KEEP = """
@@ -59,6 +70,23 @@ _KEEP = """
 _OF_INSTANCE = """
     SELECT instance_id, at, step, reason, by, distance, threshold FROM restorations
     WHERE instance_id = $1 ORDER BY number
+"""
+_OF_CONVERSATION = """
+    SELECT r.instance_id, r.at, r.step, r.reason, r.by, r.distance, r.threshold
+    FROM instance_registry i JOIN instance_registry other USING (conversation_id)
+        JOIN restorations r ON r.instance_id = other.id
+    WHERE i.id = $1 ORDER BY r.at, other.spawned_at, r.number
+"""
+_CHECKS = """
+    SELECT passed FROM (
+        SELECT spawned_at AS at, (validation->>'passed')::boolean AS passed FROM instance_registry
+        WHERE conversation_id = $1 AND validation ? 'passed'
+        UNION ALL
+        SELECT r.at, r.step = 'cleared'
+        FROM restorations r JOIN instance_registry i ON i.id = r.instance_id
+        WHERE i.conversation_id = $1 AND r.step NOT IN ('note', 'released')
+    ) AS checked
+    ORDER BY at DESC LIMIT 100
 """
 _TOUCHED = """
     SELECT count(DISTINCT i.conversation_id)

@@ -188,7 +188,7 @@ async def unfinished(pool: Pool, conversation: ConversationId) -> list[Turn]:
 
 
 async def outcomes(pool: Pool, conversation: ConversationId, *, last: int) -> list[bool]:
-    """Of the last turns that ended, in order, whether the promised reply came; cancelled ones promise none."""
+    """Of the last turns that ended, in order, whether the promised reply came; not of cancelled ones."""
     return [row["kept"] for row in reversed(await pool.rows(_OUTCOMES, conversation, last))]
 
 

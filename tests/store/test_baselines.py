@@ -78,7 +78,13 @@ async def test_raw_scores_are_kept_beside_the_state_and_read_by_scorer(store: St
             Score(instance.conversation, seq, Vector((9,) * 16), scorer, instance.id, raw)
         )
     found = await vectors.scored(store.pool, instance.conversation, SCORER, last=10)
-    assert found == [Vector((1, None) * 8), Vector((2, None) * 8)]
+    assert [(each.seq, each.vector) for each in found] == [
+        (1, Vector((1, None) * 8)),
+        (2, Vector((2, None) * 8)),
+    ]
+    newest = await vectors.newest_by(store.pool, instance.conversation, "tier-0/v1")
+    assert newest is not None
+    assert newest.seq == 3
     assert await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10) == found
     assert await vectors.scored_by(store.pool, ADA, SCORER, "model-2", last=10) == []
 

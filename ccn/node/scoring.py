@@ -1,0 +1,159 @@
+"""From a committed reply to the state of its instance: scored, smoothed, kept with its leaf, and watched.
+
+Off the way of a message: nobody waits for a score, and a queue that is full drops the oldest, which costs a
+measurement and nothing else. One task scores in the order of the replies, because a state follows from the
+one before it.
+
+    reply ──> scores ──> state, sealed ──> relational state ──> whoever watches for drift
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from ccn import errors, metrics
+from ccn.core import relation, state
+from ccn.core.character import AXES, Vector
+from ccn.core.message import Message, Role
+from ccn.core.relation import Exchange
+from ccn.store import conversations, restorations, turns, vectors
+from ccn.store.instances import Instance
+from ccn.store.pool import Pool
+from ccn.store.vectors import Relate, Score
+from ccn.store.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+WAITING_LIMIT = 10_000
+
+
+class Scorer(Protocol):
+    """Text in, sixteen scores out."""
+
+    @property
+    def version(self) -> str:
+        """What the nodes agreed to measure with."""
+
+    def score(self, text: str) -> Vector:
+        """The axes of one message; all None where it is too short to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """For nodes that measure nothing: every axis of every text stays unknown."""
+
+    version: str = "none"
+
+    def score(self, text: str) -> Vector:
+        """Nothing observed."""
+        del text
+        return Vector((None,) * len(AXES))
+
+
+UNMEASURED = Unmeasured()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A reply, measured."""
+
+    instance: Instance
+    seq: int
+    scores: Vector
+    state: Vector
+
+
+Watch = Callable[[Scored], Awaitable[None]]
+
+
+class Scoring:
+    """The queue of one node."""
+
+    def __init__(self, pool: Pool, writer: Writer, scorer: Scorer, watch: Watch) -> None:
+        self._pool, self._writer, self._scorer, self._watch = pool, writer, scorer, watch
+        self._waiting: deque[tuple[Instance, Message]] = deque(maxlen=WAITING_LIMIT)
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def offer(self, instance: Instance, reply: Message) -> None:
+        """Take a committed reply; of too many the oldest is dropped."""
+        if len(self._waiting) == WAITING_LIMIT:
+            metrics.unscored()
+        self._waiting.append((instance, reply))
+        self._idle.clear()
+        self._wake.set()
+
+    async def settled(self) -> None:
+        """Return when everything offered so far was scored."""
+        await self._idle.wait()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Score what comes, until told to stop; then what is left, since it was promised to nobody."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                while self._waiting and not stop.is_set():
+                    await self._one(*self._waiting.popleft())
+                self._wake.clear()
+                if not self._waiting:
+                    self._idle.set()
+                    waking = asyncio.create_task(self._wake.wait())
+                    await asyncio.wait({stopping, waking}, return_when=asyncio.FIRST_COMPLETED)
+                    waking.cancel()
+        finally:
+            stopping.cancel()
+
+    async def _one(self, instance: Instance, reply: Message) -> None:
+        try:
+            scored = await self.score(instance, reply)
+            if scored is not None:
+                await self._watch(scored)
+        except errors.CCNError as failed:
+            metrics.unscored()
+            log.warning("a reply was not scored", instance=str(instance.id), reason=str(failed))
+
+    async def score(self, instance: Instance, reply: Message) -> Scored | None:
+        """Measure one reply and keep what it led to; None where nothing could be observed."""
+        if reply.content is None:
+            return None
+        scores = await asyncio.to_thread(self._scorer.score, reply.content)
+        if all(value is None for value in scores.millionths):
+            return None
+        here, version = instance.conversation, self._scorer.version
+        before = await vectors.newest_by(self._pool, here, version)
+        after = state.follow(None if before is None else before.vector, scores)
+        await self._writer.submit(Score(here, reply.seq, after, version, instance.id, scores))
+        await self._relate(instance, reply.seq)
+        return Scored(instance, reply.seq, scores, after)
+
+    async def _relate(self, instance: Instance, seq: int) -> None:
+        here, last = instance.conversation, relation.WINDOW
+        page, scored, checks, kept = await asyncio.gather(
+            conversations.history(self._pool, here, before=seq + 1, limit=2 * last),
+            vectors.scored(self._pool, here, self._scorer.version, last=last),
+            restorations.checks(self._pool, here),
+            turns.outcomes(self._pool, here, last=last),
+        )
+        by_seq = {each.seq: each.vector for each in scored}
+        exchanges = _paired(page.messages, by_seq)
+        measured = await asyncio.to_thread(relation.measure, exchanges, checks, kept)
+        await self._writer.submit(Relate(here, seq, measured))
+
+
+def _paired(said: tuple[Message, ...], scores: dict[int, Vector]) -> list[Exchange]:
+    """Each message with what was said next in reply; one still without a reply is no exchange yet."""
+    exchanges, asked = list[Exchange](), ""
+    for each in said:
+        if each.role is Role.USER:
+            asked = each.content or ""
+        elif asked and each.content:
+            exchanges.append(Exchange(asked, each.content, scores.get(each.seq)))
+            asked = ""
+    return exchanges
