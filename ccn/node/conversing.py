@@ -135,8 +135,7 @@ class Conversing:
         while True:
             try:
                 call = await self.prompts.call(instance, speech.turn)
-                await asyncio.shield(started)  # nothing is streamed before the turn has begun
-                return await self._streamed(call, instance, speech)
+                return await self._streamed(call, instance, speech, started)
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
@@ -154,10 +153,14 @@ class Conversing:
                     Status.FAILED, type(defect).__name__, "a defect; the node's log tells more"
                 )
 
-    async def _streamed(self, call: Call, instance: Instance, speech: Speech) -> Reply | Unanswered:
+    async def _streamed(
+        self, call: Call, instance: Instance, speech: Speech, started: asyncio.Future[None]
+    ) -> Reply | Unanswered:
+        """What the model says; it is asked while the turn is begun, and heard once that is durable."""
         payer = Payer(instance.conversation, instance.character)
         async with aclosing(self.model.stream(call, payer)) as pieces:
             async for piece in pieces:
+                await asyncio.shield(started)
                 match piece:
                     case Delta(text):
                         speech.say(Kind.DELTA, _clean(text))
