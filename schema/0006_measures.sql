@@ -9,13 +9,13 @@ CREATE TABLE character_evolution (
     instance_id     uuid,
     vector          real[] NOT NULL CHECK (cardinality(vector) = 16 AND 0 <= ALL (vector) IS NOT false
                                            AND 1 >= ALL (vector) IS NOT false),
-    -- What the message alone scored; the vector is the state it led to, which is what nodes agree on and seal.
-    scores          real[] CHECK (cardinality(scores) = 16 AND 0 <= ALL (scores) IS NOT false
-                                  AND 1 >= ALL (scores) IS NOT false),
     scorer          text   NOT NULL,
     drift           real   CHECK (drift BETWEEN 0 AND 1),
     leaf_node       text   NOT NULL,
     leaf_number     bigint NOT NULL,
+    -- What the message alone scored; the vector is the state it led to, which is what nodes agree on and seal.
+    scores          real[] CHECK (cardinality(scores) = 16 AND 0 <= ALL (scores) IS NOT false
+                                  AND 1 >= ALL (scores) IS NOT false),
     PRIMARY KEY (conversation_id, ts, seq),
     FOREIGN KEY (leaf_node, leaf_number) REFERENCES leaves
 );
