@@ -76,6 +76,9 @@ class Model:
             raise self.fails
         yield Reply("".join(self.words), self.stop, Usage(10, 5), call.model)
 
+    async def count(self, call: Call) -> int:
+        return sum(len(said.text.split()) for said in call.messages)
+
 
 @dataclass
 class Node:

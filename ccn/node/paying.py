@@ -72,6 +72,10 @@ class Paying:
         async with self._paid(call, who) as meter:
             return await self._client.ask(call, meter)
 
+    async def count(self, call: Call) -> int:
+        """How many tokens the prompt has, which costs nothing."""
+        return await self._client.count(call)
+
     async def structured(self, call: Call, schema: Mapping[str, object], who: Payer) -> Mapping[str, Any]:
         """A reply that is an object of this JSON schema."""
         async with self._paid(call, who) as meter:

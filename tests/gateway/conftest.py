@@ -20,12 +20,18 @@ from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.gateway import credentials, passwords, readiness
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.http import app, auth
+from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
+from ccn.node import living
+from ccn.node.conversations import Conversations
+from ccn.node.forwarding import Forwarding
+from ccn.node.prompting import Prompting
 from ccn.store import characters, conversations, keys, pool, users
 from ccn.store.pool import Pool
 from ccn.store.users import Tier, User
 from ccn.store.writer import Writer
+from tests.living import Model
 
 PASSWORD = "correct horse battery"
 PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
@@ -109,6 +115,21 @@ def bearer(credential: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {credential}"}
 
 
+def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations, Pool, Prompting]:
+    """What a node does for conversations, without the tasks of one."""
+    lives = living.assemble(
+        pool,
+        writer,
+        model,
+        forwarding=Forwarding(writer.node, None),
+        here=lambda: None,
+        chosen=settings.Instances(),
+        claude=settings.Claude(),
+        new_id=credentials.new_id,
+    )
+    return lives.conversations, pool, lives.prompting
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def door(database_server: str) -> AsyncIterator[Door]:
     """An application over a database of its own."""
@@ -124,7 +145,10 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         chosen = settings.Accounts(recheck_s=RECHECK_S)
         accounts = Accounts(connections, chosen, matching, clock.wall, clock.monotonic)
         desk = auth.Desk(Limiter(PLENTY), accounts, connections)
-        application = app.create("node-1", readiness.Readiness({}), None, desk)
+        talking = Talk(
+            *_instances(connections, writer, model := Model()), model, Leaving(asyncio.Event(), 1.0)
+        )
+        application = app.create("node-1", readiness.Readiness({}), None, desk, talking=talking)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
             yield Door(connections, writer, matching, application, client, clock)

@@ -29,7 +29,7 @@ from starlette.responses import StreamingResponse
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.access import Caller
-from ccn.gateway.http import app, auth, patience, server
+from ccn.gateway.http import app, auth, conversations, patience, server
 from ccn.gateway.limiting import Limiter
 from tests.gateway.conftest import PASSWORD, Door, bearer
 
@@ -37,6 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMIT = settings.Http().body_limit
 OWN = {"session_id"}  # what a user may name in a path; everything else there is for admins
+OWN_TURN = {"session_id", "turn_id"}  # a turn is found in its conversation only
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def faults(application: FastAPI) -> list[str]:
             if way.path not in auth.OPEN:
                 found.append(f"{name} asks nobody who calls")
         elif auth.admin not in way.needs and way.named:
-            if way.named != OWN:
+            if way.named != OWN and (way.named != OWN_TURN or conversations.own_turn not in way.needs):
                 found.append(f"{name} lets a user name {way.named}")
             elif auth.own not in way.needs:
                 found.append(f"{name} does not ask whose conversation it is")

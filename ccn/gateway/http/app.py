@@ -14,7 +14,18 @@ from starlette.types import ASGIApp
 import ccn
 from ccn import settings
 from ccn.gateway import readiness
-from ccn.gateway.http import auth, cluster, guard, measured, problems, system, tokens
+from ccn.gateway.http import (
+    auth,
+    cluster,
+    conversations,
+    glance,
+    guard,
+    measured,
+    problems,
+    system,
+    talk,
+    tokens,
+)
 from ccn.gateway.limiting import Limiter
 
 DESCRIPTION = (
@@ -41,8 +52,13 @@ def create(
     tell: cluster.Tell | None = None,
     desk: auth.Desk | None = None,
     chosen: settings.Http | None = None,
+    *,
+    talking: talk.Talk | None = None,
 ) -> FastAPI:
-    """The application of one node. Without a desk nobody can sign in, and each address is counted alone."""
+    """The application of one node. Without a desk nobody can sign in, and each address is counted alone.
+
+    Without `talking` there is nobody to talk with, which every route that would need somebody says.
+    """
     http = chosen or settings.Http()
     app = _Application(
         http,
@@ -59,6 +75,9 @@ def create(
     auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
     app.include_router(cluster.routes(tell))
     app.include_router(tokens.routes())
+    talk.install(app, talking)
+    app.include_router(conversations.routes())
+    app.include_router(glance.routes())
     if http.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(http.cors_origins), **_CORS)
     app.add_middleware(measured.Measured)

@@ -19,6 +19,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from ccn import errors
+from ccn.core import codes
 from ccn.gateway.http import schemas
 
 _log = structlog.get_logger()
@@ -77,7 +78,7 @@ def status(error: type[errors.CCNError]) -> int:
 
 def code(error: type[errors.CCNError]) -> str:
     """`TurnRunning` is `turn_running`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).lower()
+    return codes.code(error.__name__)
 
 
 async def _ours(request: Request, error: Exception) -> Response:

@@ -9,11 +9,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """What all of them have in common."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Health(_Model):
+class Health(Model):
     """The process is alive; that says nothing about its neighbours."""
 
     status: Literal["alive"] = "alive"
@@ -21,7 +23,7 @@ class Health(_Model):
     version: str = Field(description="The version of CCN it runs.")
 
 
-class Check(_Model):
+class Check(Model):
     """One thing the node needs in order to serve."""
 
     name: str
@@ -29,7 +31,7 @@ class Check(_Model):
     reason: str = Field(description="Why not; empty if it passes.")
 
 
-class Ready(_Model):
+class Ready(Model):
     """Whether the node can serve now."""
 
     ready: bool
@@ -38,7 +40,7 @@ class Ready(_Model):
     checks: tuple[Check, ...]
 
 
-class Pointer(_Model):
+class Pointer(Model):
     """What answers here, and where to go on."""
 
     name: Literal["CCN"] = "CCN"
@@ -48,7 +50,7 @@ class Pointer(_Model):
     links: dict[str, str]
 
 
-class Seat(_Model):
+class Seat(Model):
     """One node of the cluster."""
 
     node: str
@@ -58,7 +60,7 @@ class Seat(_Model):
     address: str = Field(description="Its HTTP door; empty while it is away.")
 
 
-class Round(_Model):
+class Round(Model):
     """The newest round in the log."""
 
     height: int | None
@@ -67,7 +69,7 @@ class Round(_Model):
     at: datetime
 
 
-class Contradiction(_Model):
+class Contradiction(Model):
     """A node that signed two things of which no honest node signs both."""
 
     node: str
@@ -77,7 +79,7 @@ class Contradiction(_Model):
     at: datetime
 
 
-class Status(_Model):
+class Status(Model):
     """The cluster as one node sees it."""
 
     node: str = Field(description="The node that answers.")
@@ -108,7 +110,7 @@ class SignIn(BaseModel):
     refresh_token: str = Field(default="", max_length=200, description="For grant type `refresh_token`.")
 
 
-class Tokens(_Model):
+class Tokens(Model):
     """What signing in gives (RFC 6749, section 5.1)."""
 
     access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
@@ -117,13 +119,13 @@ class Tokens(_Model):
     refresh_token: str = Field(description="Good for one use, at /token/refresh.")
 
 
-class Refresh(_Model):
+class Refresh(Model):
     """A refresh token to exchange."""
 
     refresh_token: str = Field(max_length=200, examples=["ccnr_Jp3…"])
 
 
-class Me(_Model):
+class Me(Model):
     """Whom a credential stands for."""
 
     id: UUID
@@ -133,14 +135,14 @@ class Me(_Model):
     )
 
 
-class Fault(_Model):
+class Fault(Model):
     """One place of a request that cannot be used."""
 
     where: str
     why: str
 
 
-class Problem(_Model):
+class Problem(Model):
     """An error (RFC 9457). `code` is stable: programs decide by it, people read `title` and `detail`."""
 
     type: str = Field(description="A URI that names the kind of problem.")

@@ -1,0 +1,27 @@
+"""The codes of errors: what programs decide by, through every door and for good.
+
+Separate from `errors`, which is a tree and nothing else, because doors and clients need both directions.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ccn import errors
+
+
+def code(name: str) -> str:
+    """The code of an error with this name: `TurnRunning` is `turn_running`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def named(told: str) -> type[errors.CCNError] | None:
+    """The error with this code, if this version has one."""
+    return _NAMED.get(told)
+
+
+def _tree(kind: type[errors.CCNError]) -> list[type[errors.CCNError]]:
+    return [kind, *(below for each in kind.__subclasses__() for below in _tree(each))]
+
+
+_NAMED = {code(kind.__name__): kind for kind in _tree(errors.CCNError)}

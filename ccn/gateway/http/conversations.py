@@ -1,0 +1,223 @@
+"""Conversations over REST: begin, say something and read the reply as it is spoken, look back, end.
+
+Any node answers: whoever hosts the instance is found behind the facade. A stream that breaks is taken up
+with its last event id, at any node; the same idempotency key again never says anything twice.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi.responses import Response
+
+from ccn import errors
+from ccn.core import stream as streams
+from ccn.core.ids import CharacterId, ConversationId, TurnId
+from ccn.gateway import access
+from ccn.gateway.access import Caller
+from ccn.gateway.http import auth, paging, showing, stream, talk
+from ccn.gateway.http import talk_schemas as schemas
+from ccn.gateway.http.talk import Talk
+from ccn.store import characters, conversations, instances, measures, search, turns
+from ccn.store.conversations import Conversation
+from ccn.store.turns import Turn
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Made up by the client; the same key and request again has no second effect.",
+    ),
+]
+LastEvent = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", max_length=100, description="Resume after this event of a stream."),
+]
+Own = Annotated[Conversation, Depends(auth.own)]
+User = Annotated[Caller, Depends(auth.user)]
+Talking = Annotated[Talk, Depends(talk.of)]
+
+
+async def own_turn(
+    conversation: Own,
+    talking: Talking,
+    turn_id: Annotated[UUID, Path(description="As the event `accepted` named it.")],
+) -> Turn:
+    """The turn in the path, if it is one of the conversation in the path, which is the caller's."""
+    found = await talking.conversations.turn(TurnId(turn_id))
+    if found.conversation != conversation.id:
+        raise errors.NotFound("there is no such turn")
+    return found
+
+
+def routes() -> APIRouter:
+    """Everything about one's conversations."""
+    router = APIRouter(prefix="/api/v1", tags=["conversations"])
+    _speaking(router)
+    _reading(router)
+    return router
+
+
+def _speaking(router: APIRouter) -> None:
+    @router.post("/conversation/start", status_code=201)
+    async def start(
+        *,
+        request: Request,
+        response: Response,
+        wish: schemas.Start,
+        caller: User,
+        talking: Talking,
+        key: Key = None,
+    ) -> schemas.Started:
+        """Begin a conversation with a character: it is spawned, interviewed, and ready to answer."""
+        started = await talking.conversations.start(
+            CharacterId(wish.character), caller.user, wish.title, key
+        )
+        told = showing.started(request, started)
+        response.headers["Location"] = f"/api/v1/conversation/{told.session_id}"
+        return told
+
+    @router.post(
+        "/conversation/{session_id}/messages",
+        response_class=Response,
+        responses={200: stream.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
+    )
+    async def say(
+        *,
+        conversation: Own,
+        talking: Talking,
+        said: schemas.Say | None = None,
+        key: Key = None,
+        last: LastEvent = None,
+        refuse_busy: Annotated[
+            bool, Query(description="Refuse with `turn_running` rather than wait for earlier messages.")
+        ] = False,
+    ) -> Response:
+        """Say something, and read the reply as server-sent events.
+
+        With `Last-Event-ID` nothing is said: the stream of that event goes on after it, at whatever node.
+        Without it, repeat a request whose answer was lost with the same `Idempotency-Key`.
+        """
+        if last:
+            named, _ = streams.resumed(last)
+            return _told(talking, await own_turn(conversation, talking, named), last)
+        if said is None:
+            raise errors.InputInvalid("a message has content")
+        accepted = await talking.conversations.say(
+            conversation.id, said.content, idempotency_key=key, refuse=refuse_busy
+        )
+        return _told(talking, accepted, None)
+
+    @router.get(
+        "/conversation/{session_id}/turns/{turn_id}/events",
+        response_class=Response,
+        responses={200: stream.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
+    )
+    async def events(
+        turn: Annotated[Turn, Depends(own_turn)], talking: Talking, last: LastEvent = None
+    ) -> Response:
+        """The stream of a turn from its beginning, or after an event."""
+        return _told(talking, turn, last)
+
+    @router.get("/conversation/{session_id}/turns/{turn_id}")
+    async def turn(turn: Annotated[Turn, Depends(own_turn)]) -> schemas.Turn:
+        """How a turn stands."""
+        return showing.turn(turn)
+
+    @router.post("/conversation/{session_id}/turns/{turn_id}/cancel")
+    async def cancel(turn: Annotated[Turn, Depends(own_turn)], talking: Talking) -> schemas.Turn:
+        """End a turn without a reply; one that has ended stays as it is."""
+        return showing.turn(await talking.conversations.cancel(turn.id))
+
+    @router.delete("/conversation/{session_id}", status_code=204)
+    async def end(conversation: Own, talking: Talking) -> None:
+        """End a conversation: unanswered messages are cancelled, its instance ends, its record stays."""
+        await talking.conversations.end(conversation.id)
+
+
+def _reading(router: APIRouter) -> None:
+    @router.get("/conversation/{session_id}")
+    async def state(conversation: Own, talking: Talking) -> schemas.State:
+        """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
+        pool, here = talking.pool, conversation.id
+        return showing.state(
+            conversation,
+            await instances.of_conversation(pool, here),
+            await turns.unfinished(pool, here),
+            await measures.latest(pool, here),
+        )
+
+    @router.get("/conversation/{session_id}/messages")
+    async def messages(
+        conversation: Own,
+        talking: Talking,
+        cursor: paging.Cursor = None,
+        limit: paging.Limit = 50,
+    ) -> schemas.Messages:
+        """The newest messages in the order in which they were said; `next` leads to those before them."""
+        before = paging.place(cursor)
+        page = await conversations.history(talking.pool, conversation.id, before=before, limit=limit)
+        return schemas.Messages(
+            messages=tuple(map(showing.message, page.messages)),
+            next=None if page.before is None else paging.at(page.before),
+        )
+
+    @router.get("/conversations")
+    async def mine(
+        caller: User, talking: Talking, cursor: paging.Cursor = None, limit: paging.Limit = 50
+    ) -> schemas.Conversations:
+        """One's own conversations, the newest first."""
+        assert caller.user is not None, "everybody above PUBLIC is somebody"
+        named = paging.name(cursor)
+        before = (
+            None if named is None else (await access.owned(talking.pool, caller, ConversationId(named))).id
+        )
+        found = await conversations.of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
+        return schemas.Conversations(
+            conversations=tuple(map(showing.conversation, found[:limit])),
+            next=paging.after(found[limit - 1].id) if len(found) > limit else None,
+        )
+
+    @router.get("/search")
+    async def searched(
+        caller: User,
+        talking: Talking,
+        q: Annotated[
+            str,
+            Query(
+                min_length=1,
+                max_length=search.QUERY_LIMIT,
+                description='Words, "phrases", `or`, and -words that must not occur.',
+                examples=["lighthouse -storm"],
+            ),
+        ],
+        session_id: Annotated[UUID | None, Query(description="Only in this conversation.")] = None,
+        limit: Annotated[int, Query(ge=1, le=search.HITS_LIMIT)] = 20,
+    ) -> schemas.Search:
+        """Search everything one has said and been told."""
+        within = None if session_id is None else ConversationId(session_id)
+        hits = await search.search(talking.pool, q, owner=caller.user, conversation=within, limit=limit)
+        return schemas.Search(found=tuple(map(showing.hit, hits)), complete=hits.complete)
+
+    @router.get("/characters")
+    async def everybody(caller: User, talking: Talking) -> schemas.Characters:
+        """With whom one can talk."""
+        del caller
+        found = await characters.every(talking.pool)
+        return schemas.Characters(
+            characters=tuple(
+                schemas.Character(id=each.id, name=each.name, plate_version=each.version) for each in found
+            )
+        )
+
+
+def _told(talking: Talk, turn: Turn, last: str | None) -> Response:
+    place = stream.after(turn.id, last)
+    if stream.told_whole(turn, place):
+        return Response(status_code=204)
+    told = talking.conversations.follow(turn.id, place)
+    first = b"" if last else stream.accepted(turn)
+    return stream.Events(turn.id, told, talking.leaving, first)

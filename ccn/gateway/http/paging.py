@@ -1,0 +1,51 @@
+"""Cursors: where a page ends, in words that only this door reads, so that what they hold can change."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+
+from ccn import errors
+from ccn.gateway.http.talk_schemas import PAGE_LIMIT
+
+Cursor = Annotated[
+    str | None, Query(max_length=100, description="`next` of another page; without it, the first page.")
+]
+Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="How many at most.")]
+
+_PLACE = re.compile(r"p([1-9]\d{0,17})", re.ASCII)
+_NAME = re.compile(r"n([0-9a-f]{32})", re.ASCII)
+
+
+def at(place: int) -> str:
+    """The cursor of a place in a conversation."""
+    return f"p{place}"
+
+
+def after(name: UUID) -> str:
+    """The cursor of a thing that has an id."""
+    return f"n{name.hex}"
+
+
+def place(cursor: str | None) -> int | None:
+    """The place of a cursor."""
+    found = _read(_PLACE, cursor)
+    return None if found is None else int(found)
+
+
+def name(cursor: str | None) -> UUID | None:
+    """The id of a cursor."""
+    found = _read(_NAME, cursor)
+    return None if found is None else UUID(found)
+
+
+def _read(form: re.Pattern[str], cursor: str | None) -> str | None:
+    if cursor is None:
+        return None
+    found = form.fullmatch(cursor)
+    if found is None:
+        raise errors.InputInvalid("the cursor is none that this list gave out")
+    return found[1]

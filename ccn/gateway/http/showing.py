@@ -1,0 +1,136 @@
+"""From what the node and the store say to what the HTTP door shows: one function for each thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+
+from ccn.core import codes
+from ccn.core.message import Message
+from ccn.gateway.http import talk_schemas as schemas
+from ccn.node.conversations import Started
+from ccn.store.conversations import Conversation
+from ccn.store.instances import Instance
+from ccn.store.measures import Measure
+from ccn.store.search import Hit
+from ccn.store.turns import Turn
+
+_SECURE = {"http": "ws", "https": "wss"}
+
+
+def started(request: Request, begun: Started) -> schemas.Started:
+    """A new conversation, with addresses at the host that the client asked."""
+    scheme, host = request.url.scheme, quote(request.url.netloc, safe=":[].-@")
+    here = begun.conversation.id
+    return schemas.Started(
+        session_id=here,
+        character=begun.conversation.character,
+        websocket_url=f"{_SECURE.get(scheme, 'ws')}://{host}/ws/conversation/{here}",
+        metrics_url=f"{scheme}://{host}/api/v1/metrics/conversation/{here}",
+        instance=speaker(begun.instance),
+    )
+
+
+def speaker(instance: Instance) -> schemas.Speaker:
+    """Who speaks."""
+    return schemas.Speaker(**_speaker(instance))
+
+
+def hosted(instance: Instance) -> schemas.Hosted:
+    """The same for operators."""
+    return schemas.Hosted(
+        session_id=instance.conversation,
+        character=instance.character,
+        spawned_at=instance.spawned_at,
+        heartbeat_at=instance.heartbeat_at,
+        **_speaker(instance),
+    )
+
+
+def turn(found: Turn) -> schemas.Turn:
+    """How a turn stands."""
+    return schemas.Turn(
+        turn_id=found.id,
+        status=found.status.value,
+        seq=found.user_seq,
+        reply_seq=found.reply_seq,
+        attempt=found.attempt,
+        accepted_at=found.accepted_at,
+        code=codes.code(found.error or ""),
+    )
+
+
+def metrics(measure: Measure | None) -> schemas.Metrics:
+    """How a conversation measured."""
+    if measure is None:
+        return schemas.Metrics()
+    return schemas.Metrics(
+        ccc=measure.ccc,
+        phi=measure.phi,
+        trust=measure.trust,
+        emergence=measure.emergence,
+        drift=measure.drift,
+        seq=measure.seq,
+        at=measure.at,
+    )
+
+
+def conversation(found: Conversation) -> schemas.Conversation:
+    """A conversation in a list."""
+    return schemas.Conversation(**_conversation(found))
+
+
+def state(
+    found: Conversation, instance: Instance | None, unfinished: Sequence[Turn], measure: Measure | None
+) -> schemas.State:
+    """A conversation by itself."""
+    return schemas.State(
+        instance=None if instance is None else speaker(instance),
+        unfinished=tuple(map(turn, unfinished)),
+        metrics=metrics(measure),
+        **_conversation(found),
+    )
+
+
+def message(said: Message) -> schemas.Message:
+    """Something that was said."""
+    return schemas.Message(
+        seq=said.seq, role=said.role.value, content=said.content, at=said.at, turn_id=said.turn
+    )
+
+
+def hit(found: Hit) -> schemas.Found:
+    """Something that was found."""
+    return schemas.Found(
+        session_id=found.conversation,
+        seq=found.seq,
+        role=found.role.value,
+        at=found.at,
+        excerpt=found.excerpt,
+    )
+
+
+def _speaker(instance: Instance) -> dict[str, Any]:
+    return {
+        "instance_id": instance.id,
+        "node": instance.host,
+        "status": instance.status.value,
+        "model": instance.model,
+        "plate_version": instance.plate_version,
+        "epoch": instance.epoch,
+        "drift": instance.drift,
+    }
+
+
+def _conversation(found: Conversation) -> dict[str, Any]:
+    return {
+        "session_id": found.id,
+        "character": found.character,
+        "title": found.title,
+        "open": found.open,
+        "created_at": found.created_at,
+        "messages": found.head_seq,
+    }

@@ -1,0 +1,196 @@
+"""A turn as server-sent events: every piece as soon as it is told, and an id from which any node goes on.
+
+    accepted   the message is durable: `turn_id`, and `seq`, its place in the conversation
+    delta      some more of the reply: `text`
+    restart    the text so far is void, the reply begins anew: `reason`
+    done       the reply is committed: `stop`, `model`, `usage`
+    error      there will be no reply: `code`, `detail`
+    cancelled  there will be no reply, because somebody asked for none
+    resume     this stream ends here and the turn does not: ask any node, with the last id: `reason`
+
+Nothing follows `done`, `error` and `cancelled`. Lines that begin with a colon are pings. Each piece is
+encoded once and sent as it is, without a task, a queue or a lock: a slow reader delays only itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ccn import errors
+from ccn.core import codes, stream
+from ccn.core import turn as states
+from ccn.core.ids import TurnId
+from ccn.core.stream import Kind, Place, Told
+from ccn.gateway.http.talk import STOPPING, Leaving
+from ccn.store.turns import Turn
+
+PING_S = 15.0
+"""How long a stream is silent before it says that it is still there: proxies wait half a minute."""
+
+_RETRY = b"retry: 1000\n\n"
+_PING = b": ping\n\n"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would collect the pieces
+}
+_EVENTS = {kind: b"\nevent: %b\ndata: " % kind.value.encode() for kind in Kind}
+
+EXAMPLE = (
+    "id: 0197b2a4-5c1e-7d3a-9f00-2b6c1d4e8f01:0-0\n"
+    "event: accepted\n"
+    'data: {"turn_id":"0197b2a4-5c1e-7d3a-9f00-2b6c1d4e8f01","seq":7}\n\n'
+    "id: 0197b2a4-5c1e-7d3a-9f00-2b6c1d4e8f01:1-1\n"
+    "event: delta\n"
+    'data: {"text":"The lamp "}\n\n'
+    "id: 0197b2a4-5c1e-7d3a-9f00-2b6c1d4e8f01:1-2\n"
+    "event: done\n"
+    'data: {"stop":"end_turn","model":"claude-sonnet-5-5",'
+    '"usage":{"input":40,"output":3,"cache_read":2100,"cache_write":0}}\n\n'
+)
+DOCUMENTED: dict[str, Any] = {
+    "description": "The reply as it is spoken: events `accepted`, `delta`, `restart`, `done`, `error`, "
+    "`cancelled` and `resume`, each with an id to resume after.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
+}
+
+
+class Events(Response):
+    """The response that tells one turn."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        turn: TurnId,
+        told: AsyncGenerator[Told],
+        leaving: Leaving,
+        first: bytes = b"",
+        ping_s: float = PING_S,
+    ) -> None:
+        self._prefix, self._told, self._leaving = prefix(turn), told, leaving
+        self._first, self._ping_s = _RETRY + first, ping_s
+        self.status_code, self.background = 200, None
+        self.init_headers(_HEADERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell until the turn ends, the reader leaves, or this node has to."""
+        del scope
+        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        with self._leaving.stream():
+            async with aclosing(self._told):
+                await send(head)
+                await _body(send, self._first)
+                last = await self._tell_until(receive, send)
+            await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _tell_until(self, receive: Receive, send: Send) -> bytes:
+        """What is to be said last."""
+        telling = asyncio.create_task(self._tell(send), name="stream")
+        due = asyncio.create_task(self._leaving.due(), name="stream due")
+        others = (
+            due,
+            asyncio.create_task(_gone(receive), name="stream reader"),
+            asyncio.create_task(self._ping(send), name="stream pings"),
+        )
+        try:
+            await asyncio.wait((telling, *others), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (telling, *others):
+                task.cancel()
+            await asyncio.gather(telling, *others, return_exceptions=True)
+        if not telling.cancelled():
+            return telling.result()
+        return b"" if due.cancelled() else resume(STOPPING)
+
+    async def _tell(self, send: Send) -> bytes:
+        try:
+            async for told in self._told:
+                await _body(send, encoded(self._prefix, told))
+        except (errors.Unavailable, errors.OutcomeUnknown) as broken:
+            return resume(str(broken))
+        return b""
+
+    async def _ping(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(self._ping_s)
+            await _body(send, _PING)
+
+
+def prefix(turn: TurnId) -> bytes:
+    """What the ids of a turn's events begin with."""
+    return b"id: %b:" % str(turn).encode()
+
+
+def encoded(of_turn: bytes, told: Told) -> bytes:
+    """A piece as an event."""
+    place = told.place
+    return b"%b%d-%d%b%b\n\n" % (of_turn, place.epoch, place.number, _EVENTS[told.kind], data(told))
+
+
+def data(told: Told) -> bytes:
+    """What a piece says, as one JSON object on one line."""
+    match told.kind:
+        case Kind.DELTA:
+            return orjson.dumps({"text": told.data})
+        case Kind.RESTART:
+            return orjson.dumps({"reason": told.data})
+        case Kind.DONE:
+            return told.data.encode() or b"{}"  # it is such an object already
+        case Kind.ERROR:
+            return orjson.dumps(failure(told.data))
+        case Kind.CANCELLED:
+            return b"{}"
+
+
+def accepted(turn: Turn) -> bytes:
+    """The first event of a stream that begins at the beginning."""
+    told = orjson.dumps({"turn_id": str(turn.id), "seq": turn.user_seq})
+    return b"%b0-0\nevent: accepted\ndata: %b\n\n" % (prefix(turn.id), told)
+
+
+def resume(reason: str) -> bytes:
+    """The last event of a stream that ends before its turn; it has no id, so the last id stays."""
+    return b"event: resume\ndata: %b\n\n" % orjson.dumps({"reason": reason})
+
+
+def failure(told: str) -> Mapping[str, str]:
+    """Why a turn got no reply, with a code like those of problems."""
+    try:
+        known = orjson.loads(told)
+    except orjson.JSONDecodeError:
+        known = {"error": told}  # of a turn whose stream is kept no longer, the kind is what is left
+    return {
+        "code": codes.code(str(known.get("error") or "unknown")),
+        "detail": known.get("reason", ""),
+    }
+
+
+def after(turn: TurnId, last_event_id: str | None) -> Place:
+    """The place in this turn that a reader names."""
+    if not last_event_id:
+        return stream.START
+    named, place = stream.resumed(last_event_id)
+    if named != turn:
+        raise errors.InputInvalid("the event id is of another turn")
+    return place
+
+
+def told_whole(turn: Turn, place: Place) -> bool:
+    """Whether a reader at this place has had all there will ever be."""
+    return states.ended(turn.status) and place >= Place(turn.epoch, max(1, turn.event_head))
+
+
+async def _body(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue

@@ -1,0 +1,236 @@
+"""What the doors to conversations take and say, as typed models. What is streamed is in stream.py."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field
+
+from ccn.core import message
+from ccn.gateway.http.schemas import Model
+
+CHARACTER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+PAGE_LIMIT = 200
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("the text contains a NUL character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+
+
+class Start(Model):
+    """With whom to begin a conversation."""
+
+    character: str = Field(pattern=CHARACTER, description="One of /api/v1/characters.", examples=["wren"])
+    title: Text = Field(default="", max_length=200, examples=["Lighthouses"])
+
+
+class Speaker(Model):
+    """The instance that speaks in a conversation, and the node it lives on."""
+
+    instance_id: UUID
+    node: str = Field(examples=["node-1"])
+    status: str = Field(examples=["running"])
+    model: str = Field(examples=["claude-sonnet-5-5"])
+    plate_version: int
+    epoch: int = Field(description="Grows whenever another node takes over.")
+    drift: float | None = Field(
+        description="Distance from what all instances agree on; null before a round."
+    )
+
+
+class Started(Model):
+    """A conversation that has begun."""
+
+    session_id: UUID
+    character: str
+    websocket_url: str = Field(examples=["ws://127.0.0.1:7700/ws/conversation/0197b2a4-…"])
+    metrics_url: str = Field(examples=["http://127.0.0.1:7700/api/v1/metrics/conversation/0197b2a4-…"])
+    instance: Speaker
+
+
+class Say(Model):
+    """A message to the character."""
+
+    content: Text = Field(
+        min_length=1, max_length=message.CONTENT_LIMIT, examples=["Tell me about lighthouses."]
+    )
+
+
+class Turn(Model):
+    """One message and the reply that was promised to it."""
+
+    turn_id: UUID
+    status: Literal["accepted", "running", "committed", "failed", "cancelled"]
+    seq: int = Field(description="The place of the message in the conversation.")
+    reply_seq: int | None = Field(description="The place of the reply; null while there is none.")
+    attempt: int = Field(description="How often the reply was begun: more than once if a node died.")
+    accepted_at: datetime
+    code: str = Field(default="", description="Why there will be no reply, as a problem's code.")
+
+
+class Metrics(Model):
+    """How a conversation measured last; null where a measure cannot be told yet."""
+
+    ccc: float | None = None
+    phi: float | None = None
+    trust: float | None = None
+    emergence: float | None = None
+    drift: float | None = None
+    seq: int | None = Field(default=None, description="The message after which this was measured.")
+    at: datetime | None = None
+
+
+class Conversation(Model):
+    """A conversation as it stands."""
+
+    session_id: UUID
+    character: str
+    title: str
+    open: bool
+    created_at: datetime
+    messages: int = Field(description="How many messages it has.")
+
+
+class State(Conversation):
+    """The same, with who speaks there, what is unanswered, and how it measures."""
+
+    instance: Speaker | None = Field(description="Null while nobody has spoken there for long.")
+    unfinished: tuple[Turn, ...] = Field(description="What waits for its reply or is being answered.")
+    metrics: Metrics
+
+
+class Conversations(Model):
+    """A page of one's conversations, the newest first."""
+
+    conversations: tuple[Conversation, ...]
+    next: str | None = Field(description="The cursor of the page after this one; null if it is the last.")
+
+
+class Message(Model):
+    """Something that was said."""
+
+    seq: int
+    role: Literal["user", "assistant"]
+    content: str | None = Field(description="Null once it was redacted.")
+    at: datetime
+    turn_id: UUID | None
+
+
+class Messages(Model):
+    """A page of a conversation, in the order in which it was said."""
+
+    messages: tuple[Message, ...]
+    next: str | None = Field(
+        description="The cursor of the page before this one; null if this is the first."
+    )
+
+
+class Found(Model):
+    """A message that was found."""
+
+    session_id: UUID
+    seq: int
+    role: Literal["user", "assistant"]
+    at: datetime
+    excerpt: tuple[str, ...] = Field(
+        description="Plain text and matches in turn, beginning with plain text.",
+        examples=[["the ", "lamp", " of the lighthouse"]],
+    )
+
+
+class Search(Model):
+    """What was found, the best first."""
+
+    found: tuple[Found, ...]
+    complete: bool = Field(description="Whether older matches, if there are more, were ranked too.")
+
+
+class Character(Model):
+    """Somebody to talk with."""
+
+    id: str = Field(examples=["wren"])
+    name: str = Field(examples=["Wren"])
+    plate_version: int
+
+
+class Characters(Model):
+    """All characters."""
+
+    characters: tuple[Character, ...]
+
+
+class Realtime(Model):
+    """The cluster in figures: aggregates only, for everybody."""
+
+    at: datetime
+    conversations: int
+    active_instances: int
+    quarantined_instances: int
+    messages_last_hour: int
+    measured_conversations: int = Field(
+        description="How many the means below are of: those of the last hour."
+    )
+    ccc: float | None
+    phi: float | None
+    trust: float | None
+    emergence: float | None
+    drift: float | None
+    max_drift: float | None
+
+
+class Spent(Model):
+    """Tokens and money."""
+
+    calls: int
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    dollars: float
+
+
+class ConversationMetrics(Model):
+    """How a conversation measures, over time."""
+
+    session_id: UUID
+    latest: Metrics
+    hourly: tuple[Metrics, ...] = Field(description="Means of each hour; `seq` counts its samples.")
+    character: dict[str, float | None] = Field(
+        description="The character's state, by axis; empty if unknown."
+    )
+    spent: Spent
+
+
+class Hosted(Speaker):
+    """An instance that is alive."""
+
+    session_id: UUID
+    character: str
+    spawned_at: datetime
+    heartbeat_at: datetime
+
+
+class Instances(Model):
+    """A page of the instances that are alive."""
+
+    instances: tuple[Hosted, ...]
+    next: str | None
+
+
+class Forced(Model):
+    """What came of a round that an operator asked for."""
+
+    request_id: UUID
+    answered: bool = Field(description="False if nobody has answered yet; the request stands.")
+    committed: bool | None = None
+    height: int | None = None
+    term: int | None = None
+    reason: str = Field(default="", description="Why it failed; empty if it committed.")
+    votes: tuple[str, ...] = ()

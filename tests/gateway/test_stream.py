@@ -1,0 +1,121 @@
+"""Streams of replies as readers get them: ids to go on from, at any node, and an end that says which."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import httpx
+
+from ccn import settings
+from tests import talking
+from tests.living import Model, World, founded
+from tests.talking import Door, Event, events
+
+REPLY = "Well, I am here."
+
+
+@asynccontextmanager
+async def two_doors(database: settings.Database, model: Model) -> AsyncIterator[tuple[Door, Door]]:
+    """Of two nodes, the first of which hosts what is begun there."""
+    world: World = await founded(database)
+    async with (
+        world.node("node-1", model) as first,
+        world.node("node-2", Model()) as second,
+        talking.door(first) as one,
+        talking.door(second) as other,
+    ):
+        yield one, other
+
+
+async def begun(client: httpx.AsyncClient) -> str:
+    answer = await client.post("/api/v1/conversation/start", json={"character": "ada"})
+    assert answer.status_code == 201, answer.text
+    return f"/api/v1/conversation/{answer.json()['session_id']}"
+
+
+async def all_of(answer: httpx.Response) -> list[Event]:
+    return [each async for each in events(answer)]
+
+
+async def test_a_reply_streams_with_an_id_for_every_piece(database: settings.Database) -> None:
+    async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
+        here = await begun(client)
+        async with client.stream("POST", f"{here}/messages", json={"content": "Hello?"}) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert answer.headers["cache-control"] == "no-store"
+            told = await all_of(answer)
+        assert [each.name for each in told] == ["accepted", *["delta"] * 4, "done"]
+        assert talking.text(told) == REPLY
+        turn = told[0].data["turn_id"]
+        assert [each.id for each in told] == [f"{turn}:0-0", *[f"{turn}:1-{n}" for n in range(1, 6)]]
+        assert told[-1].data["stop"] == "end_turn"
+        assert told[-1].data["usage"]["input"] == 10
+
+
+async def test_after_any_event_the_rest_is_read_from_any_node(database: settings.Database) -> None:
+    held = asyncio.Event()
+
+    async def gate(nth: int) -> None:
+        if nth == 3:
+            await held.wait()
+
+    async with two_doors(database, Model(gate=gate)) as (one, other):
+        key = await talking.key(one.node)
+        async with one.client(key) as here, other.client(key) as there:
+            path = await begun(here)
+            first = list[Event]()
+            async with here.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as answer:
+                async for each in events(answer):
+                    first.append(each)
+                    if len(first) == 3:
+                        break
+            later = [{"Last-Event-ID": each.id} for each in first]
+            turn = first[0].data["turn_id"]
+            asked = [
+                *[there.stream("POST", f"{path}/messages", headers=each) for each in later],
+                *[there.stream("GET", f"{path}/turns/{turn}/events", headers=each) for each in later],
+            ]
+
+            async def read(stream: object) -> list[Event]:
+                async with stream as answer:  # type: ignore[attr-defined]
+                    return await all_of(answer)
+
+            reading = [asyncio.create_task(read(each)) for each in asked]
+            held.set()
+            for nth, rest in enumerate(await asyncio.gather(*reading)):
+                seen = first[: nth % 3 + 1]
+                assert talking.text([*seen, *rest]) == REPLY
+                ids = [each.id for each in (*seen, *rest)]
+                assert len(set(ids)) == len(ids) == 6
+
+
+async def test_nothing_follows_the_last_event(database: settings.Database) -> None:
+    async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
+        path = await begun(client)
+        async with client.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as answer:
+            told = await all_of(answer)
+        last = {"Last-Event-ID": told[-1].id}
+        assert (await client.post(f"{path}/messages", headers=last)).status_code == 204
+
+
+async def test_only_one_s_own_streams_are_replayed(database: settings.Database) -> None:
+    async with (
+        two_doors(database, Model()) as (one, _),
+        one.client(await talking.key(one.node)) as ada,
+        one.client(await talking.key(one.node)) as eve,
+    ):
+        hers, mine = await begun(ada), await begun(eve)
+        async with ada.stream("POST", f"{hers}/messages", json={"content": "Hello?"}) as answer:
+            told = await all_of(answer)
+        turn, last = told[0].data["turn_id"], {"Last-Event-ID": told[1].id}
+        for path in (hers, mine):
+            assert (await eve.post(f"{path}/messages", headers=last)).status_code == 404
+            assert (await eve.get(f"{path}/turns/{turn}/events")).status_code == 404
+            assert (await eve.post(f"{path}/turns/{turn}/cancel")).status_code == 404
+        for wrong in ("x", f"{uuid4()}:1", f"{turn}:1-99999999999999999999"):
+            refused = await ada.post(f"{hers}/messages", headers={"Last-Event-ID": wrong})
+            assert (refused.status_code, refused.json()["code"]) == (422, "input_invalid")

@@ -1,0 +1,117 @@
+"""What tests of the doors to conversations share: a node with a door that listens, and accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from ccn import settings
+from ccn.core.ids import UserId
+from ccn.gateway import credentials, passwords, readiness
+from ccn.gateway.accounts import Accounts
+from ccn.gateway.http import app, auth, server
+from ccn.gateway.http.talk import Leaving, Talk
+from ccn.gateway.limiting import Limiter
+from ccn.gateway.passwords import Passwords
+from ccn.store import keys, users
+from ccn.store.users import Tier
+from tests.living import Node
+
+PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
+HASH = passwords.hashed("not used by any of these tests")
+
+
+@dataclass(frozen=True)
+class Door:
+    """The HTTP door of one node."""
+
+    node: Node
+    url: str
+    stop: asyncio.Event
+    application: Any
+
+    @property
+    def ws(self) -> str:
+        return self.url.replace("http", "ws")
+
+    def client(self, key: str = "") -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20)
+
+
+@asynccontextmanager
+async def door(
+    node: Node,
+    limits: settings.Limits = PLENTY,
+    within_s: float = 2.0,
+    chosen: settings.Http | None = None,
+) -> AsyncIterator[Door]:
+    """The door of this node, until the block ends."""
+    matching, stop = Passwords(), asyncio.Event()
+    accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), time.monotonic)
+    desk = auth.Desk(Limiter(limits), accounts, node.pool)
+    leaving = Leaving(stop, within_s)
+    talking = Talk(node.doors, node.pool, node.living.prompting, node.model, leaving)
+    http = (chosen or settings.Http()).model_copy(update={"port": 0})
+    application = app.create(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
+    listening = server.listen(http)
+    serving = asyncio.create_task(server.serve(application, listening, stop, 3.0, http))
+    host, port = listening.getsockname()[:2]
+    try:
+        yield Door(node, f"http://{host}:{port}", stop, application)
+    finally:
+        stop.set()
+        await asyncio.wait_for(serving, 20)
+        listening.close()
+        matching.close()
+
+
+async def key(node: Node, tier: Tier = Tier.USER, name: str = "") -> str:
+    """The API key of a new user."""
+    owner = UserId(credentials.new_id())
+    await users.add(node.pool, owner, name or f"user {owner.hex[-12:]}", tier, HASH)
+    made = credentials.api_key()
+    new = keys.New(
+        credentials.new_id(), owner, "test", credentials.prefix(made), credentials.digest(made), tier
+    )
+    await keys.issue(node.pool, new)
+    return made
+
+
+@dataclass(frozen=True)
+class Event:
+    """A server-sent event."""
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+
+async def events(answer: httpx.Response) -> AsyncIterator[Event]:
+    """The events of a stream as they come; pings and `retry` left out."""
+    fields = dict[str, str]()
+    async for line in answer.aiter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "event" in fields:
+            yield Event(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
+            fields = {}
+
+
+def text(told: list[Event]) -> str:
+    """What a reader shows: a restart voids what came before."""
+    shown = ""
+    for each in told:
+        if each.name == "restart":
+            shown = ""
+        shown += each.data.get("text", "")
+    return shown
