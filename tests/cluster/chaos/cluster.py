@@ -179,21 +179,22 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
         members: list[Node] = []
         network = Network(lambda: [(node.name, node.pid) for node in members])
         to_etcd = int(coordination.endpoints[0].rpartition(":")[2])
-        etcd_door = await stack.enter_async_context(network.door("etcd", to_etcd))
-        database_door = await stack.enter_async_context(network.door("postgres", database.port))
-        doors = {
-            "CCN_ETCD_ENDPOINTS": f"{HOST}:{etcd_door}",
-            "CCN_DATABASE_URL": database.url.replace(f":{database.port}/", f":{database_door}/"),
-            "CCN_CLUSTER_SIZE": str(count),
-        }
         nursery = Nursery(settings.environment({}))
         stack.callback(nursery.close)
         names = [NodeId(f"node-{number}") for number in range(1, count + 1)]
         given = keys.prepare(folder / "nodes", names, [HOST], datetime.now(UTC))
         for name, port in zip(names, free(count), strict=True):
             front = await stack.enter_async_context(network.door(name, port))
-            own = {"CCN_PEERS_PORT": str(port), "CCN_PEERS_ADVERTISE": f"{HOST}:{front}"}
-            settled = {**doors, **given[name].environment(), **SETTINGS, **own}
+            etcd_door = await stack.enter_async_context(network.door("etcd", to_etcd, name))
+            database_door = await stack.enter_async_context(network.door("postgres", database.port, name))
+            own = {
+                "CCN_PEERS_PORT": str(port),
+                "CCN_PEERS_ADVERTISE": f"{HOST}:{front}",
+                "CCN_ETCD_ENDPOINTS": f"{HOST}:{etcd_door}",
+                "CCN_DATABASE_URL": database.url.replace(f":{database.port}/", f":{database_door}/"),
+                "CCN_CLUSTER_SIZE": str(count),
+            }
+            settled = {**given[name].environment(), **SETTINGS, **own}
             environ = nodes.environment(name, ports.Doors(0, 0), settled)
             members.append(Node(name, folder / name, nursery, environ))
         for node in members:

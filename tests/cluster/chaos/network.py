@@ -1,7 +1,8 @@
 """The wires of a cluster under test: every connection between two parties passes a proxy in this process.
 
-A door stands in front of each server. Who calls is found out by whose socket it is, so that the wire from
-one node to another can be cut and all others left alone. A cut direction takes no bytes while both ends
+Each node has a door of its own to each service. The door in front of a node is there for all others, and
+who calls is found out by whose socket it is, so that the wire from one node to another can be cut and all
+others left alone. A cut direction takes no bytes while both ends
 believe that they are connected, and no end of a connection either: as behind a router that went dark. When
 it heals, what was sent meanwhile arrives late (`late`), or the connections that were cut are reset.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,11 +49,12 @@ class Network:
         self._wires: set[_Wire] = set()
 
     @contextlib.asynccontextmanager
-    async def door(self, owner: str, port: int) -> AsyncIterator[int]:
-        """A door of `owner`, who listens on `port` behind it; the port in front."""
+    async def door(self, owner: str, port: int, caller: str = "") -> AsyncIterator[int]:
+        """A door of `owner`, who listens on `port` behind it, for all or for one; the port in front."""
 
         async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._called(owner, port, reader, writer)
+            who = caller or self._caller(writer.get_extra_info("peername")[1])
+            await self._called(_Wire(who, owner, [writer]), port, reader, writer)
 
         server = await asyncio.start_server(called, HOST, 0)
         try:
@@ -76,10 +79,9 @@ class Network:
         self._changed = asyncio.Event()
 
     async def _called(
-        self, owner: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, wire: _Wire, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        caller = self._caller(writer.get_extra_info("peername")[1])
-        wire = _Wire(caller, owner, [writer])
+        caller, owner = wire.caller, wire.owner
         current = asyncio.current_task()
         assert current is not None
         wire.tasks.append(current)
@@ -125,9 +127,11 @@ class Network:
 
 
 def _inode(port: int) -> str:
+    """The socket that is bound to a local port, from a table that can have many thousands of lines."""
     for file in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(file).read_text().splitlines()[1:]:
-            fields = line.split()
-            if int(fields[1].rsplit(":", 1)[1], 16) == port and fields[9] != "0":
-                return fields[9]
+        for found in re.finditer(
+            rf"^ *\d+: [0-9A-F]+:{port:04X} (?:\S+ +){{7}}(\d+)", Path(file).read_text(), re.MULTILINE
+        ):
+            if found[1] != "0":
+                return found[1]
     return "nowhere"
