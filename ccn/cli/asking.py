@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from ccn.store.pool import Pool
 
 T = TypeVar("T")
 
 PATIENCE_S = 30.0
-_LOOK_S = 0.1
 
 Url = Annotated[
     str,
@@ -50,8 +47,18 @@ def ask(
     node: str | None = None,
     quiet: bool = False,
     patience_s: float = PATIENCE_S,
+    endpoint: str = "",
+    key_file: Path | None = None,
 ) -> dict[str, Any]:
     """Ask the cluster and wait for the outcome; raise what it was refused with."""
+    if endpoint:
+        from ccn.cli import remote  # noqa: PLC0415 - start-up must be quick
+
+        asks = {"command": command, "body": dict(body), "node": node, "by": by}
+        if not quiet:
+            typer.echo(f"asking {endpoint}", err=True)
+        told = remote.post(endpoint, "/api/v1/admin/requests", asks, key_file)
+        return dict(told["outcome"])
     return run(
         lambda pool: asked(pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s),
         database_url,
@@ -95,26 +102,16 @@ async def asked(
     """The same on an open database. Whoever gives up waiting has still asked, and is told so."""
     import uuid  # noqa: PLC0415
 
-    from ccn import errors  # noqa: PLC0415
     from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.store import requests  # noqa: PLC0415
+    from ccn.node import requesting  # noqa: PLC0415
 
-    request = uuid.uuid4()
-    await requests.ask(pool, request, command, by, body, node=NodeId(node) if node else None)
     if not quiet:
         typer.echo(f"asked; {await _whom(pool, command, node)}", err=True)
-    try:
-        async with asyncio.timeout(patience_s):
-            outcome = await _answered(pool, request)
-    except TimeoutError:
-        whoever = node or "whoever may"
-        raise errors.Unavailable(
-            f"nobody answered within {patience_s:g} s; {whoever} will, once able to (request {request})"
-        ) from None
-    refused = requests.refusal(outcome)
-    if refused is not None:
-        raise refused
-    return outcome
+    named = NodeId(node) if node else None
+    found = await requesting.outcome(
+        pool, uuid.uuid4(), command, by, body=body, node=named, patience_s=patience_s
+    )
+    return dict(found)
 
 
 async def _whom(pool: Pool, command: str, node: str | None) -> str:
@@ -126,13 +123,3 @@ async def _whom(pool: Pool, command: str, node: str | None) -> str:
         return "any node may answer"
     term = await terms.current(pool)
     return f"{term.leader or 'nobody'} leads term {term.number}"
-
-
-async def _answered(pool: Pool, request: UUID) -> dict[str, Any]:
-    from ccn.store import requests  # noqa: PLC0415
-
-    while True:
-        outcome = await requests.outcome(pool, request)
-        if outcome is not None:
-            return dict(outcome)
-        await asyncio.sleep(_LOOK_S)

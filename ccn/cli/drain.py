@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking
+from ccn.cli import asking, remote
 from ccn.cli.asking import By, Data, Json, Url
+from ccn.cli.remote import Endpoint, KeyFile
 
 if TYPE_CHECKING:
     from ccn.store.drains import Load
@@ -26,15 +28,20 @@ def drain(  # noqa: PLR0917 - the options of a command
     by: By = "operator",
     database_url: Url = "",
     data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Have a node lead nothing, take nothing new and hand over its instances. It goes on voting.
 
     Exit code 1 if something still ties it to the cluster when the time is over; it goes on draining then.
     """
-    told = asking.run(
-        lambda pool: _drain(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), database_url, data
-    )
+    if endpoint:
+        told = _drained_elsewhere(endpoint, api_key_file, node, by, undo=undo, wait_s=wait_s, quiet=as_json)
+    else:
+        told = asking.run(
+            lambda pool: _drain(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), database_url, data
+        )
     if as_json:
         typer.echo(json.dumps(told))
     elif undo:
@@ -68,6 +75,30 @@ async def _drain(
         if left.empty or not left.draining or clock() >= until:
             return outcome | _told(left)
         await asyncio.sleep(_LOOK_S)
+
+
+def _drained_elsewhere(
+    endpoint: str, key_file: Path | None, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
+) -> dict[str, Any]:
+    """The same over the door of a node."""
+    import time  # noqa: PLC0415 - start-up must be quick
+
+    from ccn.store.drains import Load  # noqa: PLC0415
+
+    body = {"undo": undo}
+    outcome = asking.ask("drain", body, by, node=node, quiet=quiet, endpoint=endpoint, key_file=key_file)
+    if undo:
+        return outcome
+    until, shown = time.monotonic() + wait_s, ""
+    while True:
+        told = remote.get(endpoint, f"/api/v1/admin/nodes/{node}/load", key_file)
+        left = Load(told["draining"], told["leads"], told["instances"], told["unsealed"])
+        if not quiet and (now := _sentence(node, left)) != shown:
+            typer.echo(now, err=True)
+            shown = now
+        if left.empty or not left.draining or time.monotonic() >= until:
+            return outcome | _told(left)
+        time.sleep(_LOOK_S)
 
 
 def _told(left: Load) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking
+from ccn.cli import asking, remote
 from ccn.cli.asking import By, Data, Json, Url
+from ccn.cli.remote import Endpoint, KeyFile
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
@@ -17,40 +18,55 @@ app = typer.Typer(help="Rounds of the consensus.", no_args_is_help=True)
 
 
 @app.command("force")
-def force(
+def force(  # noqa: PLR0917 - the options of a command
     by: By = "operator",
     database_url: Url = "",
     data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Have the leader hold a round now, and say what came of it. Exit code 1 if it failed."""
-    outcome = asking.ask("round", {}, by, database_url, data, quiet=as_json)
+    outcome = asking.ask(
+        "round", {}, by, database_url, data, quiet=as_json, endpoint=endpoint, key_file=api_key_file
+    )
     typer.echo(_json(outcome) if as_json else _sentence(outcome))
     if not outcome["committed"]:
         raise typer.Exit(1)
 
 
 @app.command("list")
-def listed(
+def listed(  # noqa: PLR0917 - the options of a command
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
     database_url: Url = "",
     data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """The newest rounds, committed or failed."""
-    for entry in asking.run(lambda pool: _log(pool, limit), database_url, data):
+    if endpoint:
+        entries = remote.get(endpoint, f"/api/v1/admin/rounds?limit={limit}", api_key_file)["rounds"]
+    else:
+        entries = asking.run(lambda pool: _log(pool, limit), database_url, data)
+    for entry in entries:
         typer.echo(_json(entry) if as_json else _line(entry))
 
 
 @app.command("show")
-def show(
+def show(  # noqa: PLR0917 - the options of a command
     height: Annotated[int, typer.Argument(min=1, help="Which block.")],
     database_url: Url = "",
     data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """One block: who reported, who voted, and what was agreed."""
-    found = asking.run(lambda pool: _block(pool, height), database_url, data)
+    if endpoint:
+        found = remote.get(endpoint, f"/api/v1/admin/rounds/{height}", api_key_file)
+    else:
+        found = asking.run(lambda pool: _block(pool, height), database_url, data)
     if as_json:
         typer.echo(_json(found))
         return
@@ -60,35 +76,16 @@ def show(
         )
 
 
-async def _log(pool: Pool, limit: int) -> list[dict[str, object]]:
-    from ccn.store import rounds  # noqa: PLC0415
+async def _log(pool: Pool, limit: int) -> list[dict[str, Any]]:
+    from ccn.node import history  # noqa: PLC0415 - start-up must be quick
 
-    return [
-        {"at": f"{e.at:%Y-%m-%d %H:%M:%S}", "term": e.term, "committed": e.committed, **e.data}
-        for e in await rounds.log(pool, command="round", limit=limit)
-    ]
+    return await history.log(pool, limit)
 
 
-async def _block(pool: Pool, height: int) -> dict[str, object]:
-    from ccn import errors  # noqa: PLC0415
-    from ccn.store import rounds  # noqa: PLC0415
+async def _block(pool: Pool, height: int) -> dict[str, Any]:
+    from ccn.node import history  # noqa: PLC0415
 
-    shown = await rounds.shown(pool, height)
-    if shown is None:
-        raise errors.NotFound(f"there is no block {height}")
-    header = shown.header
-    return {
-        "height": header.height,
-        "hash": header.hash().hex(),
-        "previous": header.previous.hex(),
-        "term": header.term,
-        "leader": header.leader,
-        "leaves": header.count,
-        "tree size": header.size + 1,
-        "spans": [f"{span.node} {span.first}..{span.last}" for span in header.spans],
-        "votes": [vote.statement.node for vote in shown.votes],
-        "results": await rounds.results(pool, height),
-    }
+    return await history.block(pool, height)
 
 
 def _sentence(outcome: Mapping[str, Any]) -> str:

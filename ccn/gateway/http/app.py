@@ -15,12 +15,15 @@ import ccn
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.http import (
+    admin,
     auth,
     cluster,
     conversations,
+    figures,
     glance,
     guard,
     measured,
+    operating,
     problems,
     system,
     talk,
@@ -74,10 +77,13 @@ def create(
     app.include_router(system.routes(app, node, ready))
     auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
     app.include_router(cluster.routes(tell))
+    app.include_router(operating.routes())
     app.include_router(tokens.routes())
     talk.install(app, talking)
     app.include_router(conversations.routes())
     app.include_router(glance.routes())
+    app.include_router(figures.routes())
+    app.include_router(admin.routes())
     if http.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(http.cors_origins), **_CORS)
     app.add_middleware(measured.Measured)

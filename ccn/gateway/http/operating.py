@@ -1,0 +1,129 @@
+"""What operators ask for over HTTP: the same requests as on the command line, and the rounds to look at.
+
+Separate from `cluster`, which anybody may read and which changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.gateway.access import Caller
+from ccn.gateway.http import auth
+from ccn.node import history, requesting
+from ccn.store import drains
+from ccn.store.pool import Pool
+
+Admin = Annotated[Caller, Depends(auth.admin)]
+NodeName = Annotated[str, Path(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class Asked(BaseModel):
+    """Something an operator wants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command: str = Field(
+        pattern=r"^[a-z]([a-z-]{0,30}[a-z])?$",
+        description="As on the command line: round, drain, validators, redact, plate, release.",
+        examples=["round"],
+    )
+    body: dict[str, Any] = Field(default={}, description="What the command needs to know.", examples=[{}])
+    node: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="The node that is to do it; whoever may if not given.",
+        examples=[None],
+    )
+    by: str = Field(
+        default="",
+        max_length=100,
+        description="Who asks, beside the name of the account.",
+        examples=["ada"],
+    )
+
+
+class Outcome(BaseModel):
+    """What came of a request; what it holds depends on the command."""
+
+    request: UUID
+    outcome: dict[str, Any]
+
+
+class Rounds(BaseModel):
+    """The newest rounds, the newest first."""
+
+    rounds: list[dict[str, Any]]
+
+
+class Load(BaseModel):
+    """What still ties a node to its cluster."""
+
+    draining: bool
+    leads: bool
+    instances: int
+    unsealed: int
+    empty: bool
+
+
+def routes() -> APIRouter:
+    """Requests, rounds, and what a node still carries."""
+    router = APIRouter(prefix="/api/v1/admin", tags=["operating"])
+
+    @router.post("/requests")
+    async def request(
+        pool: Annotated[Pool, Depends(_pool)],
+        caller: Admin,
+        asked: Annotated[Asked, Body()],
+        idempotency_key: Annotated[UUID | None, Header()] = None,
+    ) -> Outcome:
+        """Ask, wait, and answer with what came of it. The same key again is the same request."""
+        named = idempotency_key or uuid4()
+        node = None if asked.node is None else NodeId(asked.node)
+        by = f"{caller.name} ({asked.by})" if asked.by else caller.name
+        found = await requesting.outcome(pool, named, asked.command, by, body=asked.body, node=node)
+        return Outcome(request=named, outcome=dict(found))
+
+    @router.get("/rounds")
+    async def rounds(
+        pool: Annotated[Pool, Depends(_pool)],
+        _: Admin,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    ) -> Rounds:
+        """The newest rounds, committed or failed."""
+        return Rounds(rounds=await history.log(pool, limit))
+
+    @router.get("/rounds/{height}")
+    async def block(
+        pool: Annotated[Pool, Depends(_pool)],
+        _: Admin,
+        height: Annotated[int, Path(ge=1, le=2**53)],
+    ) -> dict[str, Any]:
+        """One block: who reported, who voted, and what was agreed."""
+        return await history.block(pool, height)
+
+    @router.get("/nodes/{node}/load")
+    async def load(pool: Annotated[Pool, Depends(_pool)], _: Admin, node: NodeName) -> Load:
+        """What still ties a node to its cluster: nothing is lost when an empty one goes."""
+        left = await drains.load(pool, NodeId(node))
+        return Load(
+            draining=left.draining,
+            leads=left.leads,
+            instances=left.instances,
+            unsealed=left.unsealed,
+            empty=left.empty,
+        )
+
+    return router
+
+
+def _pool(request: Request) -> Pool:
+    found = auth.desk(request).pool
+    if found is None:
+        raise errors.Unavailable("this node keeps no record")
+    return found
