@@ -31,6 +31,8 @@ from ccn.gateway import readiness
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
+from ccn.gateway.grpc import services as grpc_services
+from ccn.gateway.grpc.clients import Clients
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import auth as http_auth
 from ccn.gateway.http import server as http_server
@@ -39,6 +41,7 @@ from ccn.gateway.passwords import Passwords
 from ccn.node import furnishing, keeping, keys, living, operating, scorers, signing, status
 from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
+from ccn.node.lending import Lending
 from ccn.node.living import Living
 from ccn.node.membership import Membership
 from ccn.node.paying import Paying
@@ -138,18 +141,29 @@ async def _serve(  # noqa: PLR0917 - the six things that the doors and their par
 ) -> None:
     ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")})
     grace_s = chosen.node.shutdown_timeout_s
-    rpc = grpc_server.Server(ready)
     with (
         contextlib.closing(http_server.listen(chosen.http)) as listening,
         contextlib.closing(Passwords()) as passwords,
     ):
-        grpc_port = rpc.listen(chosen.grpc)
         host, port = listening.getsockname()[:2]
         tell = partial(status.tell, membership) if membership is not None else None
         takes_on = membership.takes_on if membership is not None else _always
         limiter = Limiter(chosen.limits)
         accounts = Accounts(database, chosen.accounts, passwords, _now)
         desk = http_auth.Desk(limiter, accounts, database)
+        lending = Lending(database, writer, lives.prompting, lives.scoring, _new_id)
+        rpc = grpc_server.Server(
+            ready,
+            grpc_services.assemble(
+                Clients(limiter, accounts),
+                pool=database,
+                talk=lives.conversations,
+                lending=lending,
+                tell=tell,
+                stop=stop,
+            ),
+        )
+        grpc_port = rpc.listen(chosen.grpc)
         app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http)
         parts = {
             "http": http_server.serve(app, listening, stop, grace_s, chosen.http),

@@ -141,6 +141,10 @@ class Grpc(_Group):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=7701, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate that clients see; without it no TLS."
+    )
+    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
 
 
 class Peers(_Group):
@@ -258,6 +262,10 @@ class Claude(_Group):
         default="https://api.anthropic.com",
         pattern=r"^https?://[^\s]+$",
         description="Where the Messages API is; the address of a stand-in to work offline.",
+    )
+    stand_in: bool = Field(
+        default=False,
+        description="Whether base_url is a stand-in, which people who talk to it are told; set by ccn up.",
     )
     model: str = Field(
         default="claude-sonnet-5-5",
@@ -380,6 +388,19 @@ class Limits(_Group):
     )
 
 
+class Client(_Group):
+    """Commands that talk to a cluster over HTTP, such as ccn chat."""
+
+    endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s]+)?$",
+        description="A node of the cluster, as http://host:port; the cluster that runs here if unset.",
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="An API key from ccn key issue; the local admin's if unset."
+    )
+
+
 class Log(_Group):
     """What is written about what happens; never content, never secrets."""
 
@@ -440,6 +461,7 @@ class Settings(BaseSettings):
     instances: Instances = Instances()
     accounts: Accounts = Accounts()
     limits: Limits = Limits()
+    client: Client = Client()
     log: Log = Log()
     retention: Retention = Retention()
     pg: Pg = Pg()

@@ -89,7 +89,18 @@ class Conversations:
         title: str = "",
         idempotency_key: str | None = None,
     ) -> Started:
-        """Begin a conversation with a character. The same key again: the same conversation."""
+        """Begin a conversation with a character, and spawn who speaks in it."""
+        begun = await self.begin(character, owner, title, idempotency_key)
+        return Started(begun, await self._placing.instance(begun.id))
+
+    async def begin(
+        self,
+        character: CharacterId,
+        owner: UserId | None = None,
+        title: str = "",
+        idempotency_key: str | None = None,
+    ) -> Conversation:
+        """Begin one in which nobody speaks yet. The same key again: the same conversation."""
         plate = await characters.plate(self._pool, character)
         key = None if idempotency_key is None else uuid.uuid5(_KEYS, f"{owner}/{idempotency_key}")
         named = ConversationId(key or self._new_id())
@@ -99,7 +110,7 @@ class Conversations:
             begun = await conversations.get(self._pool, named)
             if (begun.character, begun.owner, begun.title) != (character, owner, title):
                 raise errors.IdempotencyConflict("the key was used for another conversation") from None
-        return Started(begun, await self._placing.instance(named))
+        return begun
 
     async def say(
         self,

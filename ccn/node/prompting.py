@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ccn.core import anchor as anchoring
 from ccn.core import interview, plate, prompt
@@ -37,6 +37,30 @@ _PLATES_KEPT = 64
 _NAMES_KEPT = 10_000
 
 
+class Speaker(Protocol):
+    """Who speaks in a conversation: an instance, or whoever borrowed the character."""
+
+    @property
+    def conversation(self) -> ConversationId:
+        """Where."""
+
+    @property
+    def character(self) -> CharacterId:
+        """As whom."""
+
+    @property
+    def plate_version(self) -> int:
+        """By which plate."""
+
+    @property
+    def model(self) -> str:
+        """With which model."""
+
+    @property
+    def epoch(self) -> int:
+        """Under which epoch its anchor is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What an instance is spawned with."""
@@ -59,49 +83,53 @@ class Prompting:
 
     async def call(self, instance: Instance, turn: Turn) -> Call:
         """The whole prompt of a turn; its anchor is kept first if it had to move."""
-        pool, here = self._pool, instance.conversation
+        return await self.after(instance, turn.user_seq)
+
+    async def after(self, speaker: Speaker, seq: int) -> Call:
+        """The same for a message by its place."""
+        pool, here = self._pool, speaker.conversation
         character, relational, anchor, name, found = await asyncio.gather(
             vectors.latest(pool, here),
             vectors.relational(pool, here),
             anchors.latest(pool, here),
             self._collaborator(here),
-            self.plate(instance.character, instance.plate_version),
+            self.plate(speaker.character, speaker.plate_version),
         )
         if anchor is None:
-            anchor = (await self.opened(instance)).anchor
-        limits = self.limits(instance.model)
-        scene = await memories.scene(pool, here, anchor, turn.user_seq, limits, name)
+            anchor = (await self.opened(speaker)).anchor
+        limits = self.limits(speaker.model)
+        scene = await memories.scene(pool, here, anchor, seq, limits, name)
         now = Measured(_vector(character), _vector(relational))
         fresh = prompt.settled(found, anchor, scene, now, limits)
         if fresh is not anchor:
-            await self._writer.submit(Keep(here, fresh, instance.epoch))
-            scene = await memories.scene(pool, here, fresh, turn.user_seq, limits, name)
+            await self._writer.submit(Keep(here, fresh, speaker.epoch))
+            scene = await memories.scene(pool, here, fresh, seq, limits, name)
         return prompt.build(found, fresh, scene, limits)
 
-    async def opened(self, instance: Instance) -> Opening:
+    async def opened(self, speaker: Speaker) -> Opening:
         """Load what an instance begins with, and hold it fast: memories and state for a new conversation,
         what it had for a continued one, under the instance's plate."""
-        here = await conversations.get(self._pool, instance.conversation)
+        here = await conversations.get(self._pool, speaker.conversation)
         found, name = await asyncio.gather(
-            self.plate(instance.character, instance.plate_version), self._collaborator(here.id)
+            self.plate(speaker.character, speaker.plate_version), self._collaborator(here.id)
         )
         anchor = await anchors.latest(self._pool, here.id)
-        fresh = await self._first(here, instance.plate_version) if anchor is None else anchor
-        if fresh.plate != instance.plate_version:
-            fresh = replace(fresh, plate=instance.plate_version, version=fresh.version + 1)
+        fresh = await self._first(here, speaker.plate_version) if anchor is None else anchor
+        if fresh.plate != speaker.plate_version:
+            fresh = replace(fresh, plate=speaker.plate_version, version=fresh.version + 1)
         if fresh is not anchor:
-            await self._writer.submit(Keep(here.id, fresh, instance.epoch))
-        limits, last = self.limits(instance.model), here.head_seq + 1
+            await self._writer.submit(Keep(here.id, fresh, speaker.epoch))
+        limits, last = self.limits(speaker.model), here.head_seq + 1
         scene = await memories.scene(self._pool, here.id, fresh, last, limits, name)
         at = Message(here.id, last, Role.USER, "", here.created_at)
         return Opening(found, fresh, interview.of(found, name), scene, at)
 
-    def question(self, instance: Instance, opening: Opening, asks: str) -> Call:
+    def question(self, speaker: Speaker, opening: Opening, asks: str) -> Call:
         """A question of the interview, as if it came next; it is no message of the conversation."""
         asked = replace(opening.at, content=asks)
         said = tuple(each for each in opening.scene.said if each.seq < asked.seq)
         scene = replace(opening.scene, this=asked.seq, said=(*said, asked))
-        return prompt.build(opening.plate, opening.anchor, scene, self.limits(instance.model))
+        return prompt.build(opening.plate, opening.anchor, scene, self.limits(speaker.model))
 
     async def check(self, instance: Instance, content: str) -> None:
         """Refuse a message that no prompt has room for, before it is accepted."""

@@ -20,6 +20,7 @@ import structlog
 from ccn import errors, metrics
 from ccn.core import relation, state
 from ccn.core.character import AXES, Vector
+from ccn.core.ids import ConversationId, InstanceId
 from ccn.core.message import Message, Role
 from ccn.core.relation import Exchange
 from ccn.store import conversations, restorations, turns, vectors
@@ -77,13 +78,13 @@ class Scoring:
 
     def __init__(self, pool: Pool, writer: Writer, scorer: Scorer, watch: Watch) -> None:
         self._pool, self._writer, self._scorer, self._watch = pool, writer, scorer, watch
-        self._waiting: deque[tuple[Instance, Message]] = deque(maxlen=WAITING_LIMIT)
+        self._waiting: deque[tuple[Instance | None, Message]] = deque(maxlen=WAITING_LIMIT)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def offer(self, instance: Instance, reply: Message) -> None:
-        """Take a committed reply; of too many the oldest is dropped."""
+    def offer(self, instance: Instance | None, reply: Message) -> None:
+        """Take a committed reply; of too many the oldest is dropped. Without instance nobody is watched."""
         if len(self._waiting) == WAITING_LIMIT:
             metrics.unscored()
         self._waiting.append((instance, reply))
@@ -110,31 +111,38 @@ class Scoring:
         finally:
             stopping.cancel()
 
-    async def _one(self, instance: Instance, reply: Message) -> None:
+    async def _one(self, instance: Instance | None, reply: Message) -> None:
         try:
-            scored = await self.score(instance, reply)
-            if scored is not None:
+            if instance is None:
+                await self._measured(None, reply)
+            elif (scored := await self.score(instance, reply)) is not None:
                 await self._watch(scored)
         except errors.CCNError as failed:
             metrics.unscored()
-            log.warning("a reply was not scored", instance=str(instance.id), reason=str(failed))
+            here = str(reply.conversation)
+            log.warning("a reply was not scored", conversation=here, reason=str(failed))
 
     async def score(self, instance: Instance, reply: Message) -> Scored | None:
         """Measure one reply and keep what it led to; None where nothing could be observed."""
+        measured = await self._measured(instance.id, reply)
+        return None if measured is None else Scored(instance, reply.seq, *measured)
+
+    async def _measured(self, instance: InstanceId | None, reply: Message) -> tuple[Vector, Vector] | None:
+        """What the reply scored, and the state it led to."""
         if reply.content is None:
             return None
         scores = await asyncio.to_thread(self._scorer.score, reply.content)
         if all(value is None for value in scores.millionths):
             return None
-        here, version = instance.conversation, self._scorer.version
+        here, version = reply.conversation, self._scorer.version
         before = await vectors.newest_by(self._pool, here, version)
         after = state.follow(None if before is None else before.vector, scores)
-        await self._writer.submit(Score(here, reply.seq, after, version, instance.id, scores))
-        await self._relate(instance, reply.seq)
-        return Scored(instance, reply.seq, scores, after)
+        await self._writer.submit(Score(here, reply.seq, after, version, instance, scores))
+        await self._relate(here, reply.seq)
+        return scores, after
 
-    async def _relate(self, instance: Instance, seq: int) -> None:
-        here, last = instance.conversation, relation.WINDOW
+    async def _relate(self, here: ConversationId, seq: int) -> None:
+        last = relation.WINDOW
         page, scored, checks, kept = await asyncio.gather(
             conversations.history(self._pool, here, before=seq + 1, limit=2 * last),
             vectors.scored(self._pool, here, self._scorer.version, last=last),

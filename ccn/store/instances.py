@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from ccn import errors
 from ccn.core.commitment import Kind
-from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
 
@@ -163,6 +163,11 @@ async def alive(pool: Pool, *, host: NodeId | None = None) -> list[Instance]:
     return [_instance(row) for row in await pool.rows(_ALIVE, host)]
 
 
+async def page(pool: Pool, owner: UserId | None, after: InstanceId | None, limit: int) -> list[Instance]:
+    """Those alive in one user's conversations, or in all, after one of them in the order of spawning."""
+    return [_instance(row) for row in await pool.rows(_PAGE, owner, after, limit)]
+
+
 async def of_conversation(pool: Pool, conversation: ConversationId) -> Instance | None:
     """The instance that is alive for a conversation."""
     row = await pool.row(_OF_CONVERSATION, conversation)
@@ -285,6 +290,13 @@ _GET = f"SELECT {_COLUMNS} FROM instance_registry WHERE id = $1"  # noqa: S608 -
 _ALIVE = f"""
     SELECT {_COLUMNS} FROM instance_registry WHERE ended_at IS NULL AND ($1::text IS NULL OR host = $1)
     ORDER BY spawned_at, id
+"""  # noqa: S608
+_PAGE = f"""
+    SELECT {_COLUMNS} FROM instance_registry i
+    WHERE ended_at IS NULL AND ($2::uuid IS NULL OR id > $2)
+      AND ($1::uuid IS NULL
+           OR EXISTS (SELECT FROM conversations c WHERE c.id = i.conversation_id AND c.owner_id = $1))
+    ORDER BY id LIMIT $3
 """  # noqa: S608
 _OF_CONVERSATION = f"""
     SELECT {_COLUMNS} FROM instance_registry WHERE conversation_id = $1 AND ended_at IS NULL

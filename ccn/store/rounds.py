@@ -200,10 +200,12 @@ async def log(
     pool: Pool, *, command: str | None = None, before: int | None = None, limit: int = 50
 ) -> list[Entry]:
     """The newest entries of the consensus log, of one command or of all, newest first."""
-    return [
-        Entry(row["log_index"], row["term"], row["command_type"], row["data"], row["committed"], row["at"])
-        for row in await pool.rows(_ENTRIES, before, limit, command)
-    ]
+    return [_entry(row) for row in await pool.rows(_ENTRIES, before, limit, command)]
+
+
+async def log_after(pool: Pool, index: int, *, command: str, limit: int = 50) -> list[Entry]:
+    """What one command led to after an entry, in order: for whoever follows along."""
+    return [_entry(row) for row in await pool.rows(_ENTRIES_AFTER, index, limit, command)]
 
 
 async def _rule(connection: Connection, block_height: int, following: Rules) -> None:
@@ -219,6 +221,12 @@ async def _log(
     connection: Connection, term: int, command: str, data: Mapping[str, object], *, committed: bool
 ) -> None:
     await connection.execute(_ENTRY, term, command, dict(data), committed)
+
+
+def _entry(row: Record) -> Entry:
+    return Entry(
+        row["log_index"], row["term"], row["command_type"], row["data"], row["committed"], row["at"]
+    )
 
 
 def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
@@ -404,4 +412,8 @@ _ENTRIES = """
     SELECT log_index, term, command_type, data, committed, at FROM consensus_log
     WHERE ($1::bigint IS NULL OR log_index < $1) AND ($3::text IS NULL OR command_type = $3)
     ORDER BY log_index DESC LIMIT $2
+"""
+_ENTRIES_AFTER = """
+    SELECT log_index, term, command_type, data, committed, at FROM consensus_log
+    WHERE log_index > $1 AND command_type = $3 ORDER BY log_index LIMIT $2
 """

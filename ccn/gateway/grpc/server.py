@@ -1,8 +1,10 @@
-"""Listens on the gRPC port: health and reflection, which every client tool asks for first."""
+"""Listens on the gRPC port: what clients call, with health and reflection, which tools ask for first."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # the library ships no types, here and below
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
@@ -14,29 +16,40 @@ from ccn.gateway import readiness
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-_SERVICES = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+_ALWAYS = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
 _OPTIONS = (
     # Two nodes on one port would each get half of the calls and nobody an error.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 16 << 20),
+    ("grpc.max_receive_message_length", 8 << 20),  # above the longest message there can be
+    # A client that is gone without a word must not hold its streams; one that pings twice a minute may.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
 )
+_CALLS = 4_096
 
 
 class Server:
-    """The gRPC door of one node."""
+    """The gRPC door of one node, with the services that `Clients` made."""
 
-    def __init__(self, ready: readiness.Readiness) -> None:
+    def __init__(self, ready: readiness.Readiness, services: Sequence[Any] = ()) -> None:
         self._ready = ready
         self._health = HealthServicer()
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._names = (*_ALWAYS, *(service.service_name() for service in services))
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
+        self._server.add_generic_rpc_handlers(tuple(services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(_SERVICES, self._server)
+        reflection.enable_server_reflection(self._names, self._server)
 
     def listen(self, door: settings.Grpc) -> int:
         """Take the port; which one matters when the setting is 0."""
-        host = f"[{door.host}]" if ":" in door.host else door.host
+        shown = _credentials(door)
+        address = f"[{door.host}]:{door.port}" if ":" in door.host else f"{door.host}:{door.port}"
         try:
-            return int(self._server.add_insecure_port(f"{host}:{door.port}"))
+            if shown is None:
+                return int(self._server.add_insecure_port(address))
+            return int(self._server.add_secure_port(address, shown))
         except RuntimeError as refused:
             raise errors.SettingsInvalid(
                 f"CCN_GRPC_PORT: {door.host}:{door.port} is in use or cannot be used"
@@ -57,6 +70,18 @@ class Server:
         """The health service says SERVING exactly while the node is ready."""
         while True:
             seen, status = self._ready.checks, _SERVING if self._ready.ready else _NOT_SERVING
-            for name in ("", *_SERVICES):
+            for name in ("", *self._names):
                 await self._health.set(name, status)
             await self._ready.changed(seen)
+
+
+def _credentials(door: settings.Grpc) -> Any:
+    """What clients see of this door; None if it has no TLS."""
+    if (door.certificate is None) != (door.key is None):
+        raise errors.SettingsInvalid("CCN_GRPC_CERTIFICATE and CCN_GRPC_KEY are set together or not at all")
+    if door.certificate is None or door.key is None:
+        return None
+    try:
+        return grpc.ssl_server_credentials([(door.key.read_bytes(), door.certificate.read_bytes())])
+    except OSError as unreadable:
+        raise errors.SettingsInvalid(f"CCN_GRPC_CERTIFICATE or CCN_GRPC_KEY: {unreadable}") from unreadable

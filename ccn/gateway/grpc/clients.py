@@ -1,0 +1,150 @@
+"""What every call of a client goes through before a node hears of it, and on its way back.
+
+The credential is read from the metadata and counted against its limit, as at the HTTP door; the tier must
+be the method's; nobody has more streams open than agreed; whatever the client says, a call has a deadline.
+A call that ends early ends nothing but itself: what was accepted goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import grpc  # type: ignore[import-untyped]
+
+from ccn import errors
+from ccn.gateway import access, limiting
+from ccn.gateway.access import ANYBODY, Caller
+from ccn.gateway.accounts import Accounts
+from ccn.gateway.grpc import failures
+from ccn.gateway.limiting import Limiter
+from ccn.store.users import Tier
+
+CALL_S = 60.0
+"""The longest that a single answer may take."""
+STREAM_S = 3_600.0
+"""The longest that one stream may last; whoever wants more continues with another."""
+STREAMS = 100
+"""Streams that one caller may have open at a node."""
+
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What answers a call, and whose calls: a value for one answer, a generator for a stream."""
+
+    tier: Tier
+    answer: Callable[[Caller, Any], Awaitable[Any] | AsyncGenerator[Any]]
+
+
+class Clients:
+    """The calls of clients at one node."""
+
+    def __init__(self, limiter: Limiter, accounts: Accounts) -> None:
+        self._limiter, self._accounts = limiter, accounts
+        self._streams = Counter[str]()
+
+    def service(self, described: Any, methods: Mapping[str, Method]) -> Any:
+        """Handlers for a service as its proto file describes it; every method needs one."""
+        assert {each.name for each in described.methods} == methods.keys(), described.full_name
+        answering = {
+            each.name: (self._many if each.server_streaming else self._once)(each, methods[each.name])
+            for each in described.methods
+        }
+        return grpc.method_handlers_generic_handler(described.full_name, answering)
+
+    def _once(self, described: Any, method: Method) -> Any:
+        async def handle(asked: Any, context: Any) -> Any:
+            try:
+                async with asyncio.timeout(_remaining(context, CALL_S)):
+                    caller, _ = await self._let_in(method, context)
+                    answer: Any = method.answer(caller, asked)
+                    return await answer
+            except Exception as failed:  # the root of the call: it is answered, and logged
+                await failures.refuse(described.full_name, failed, context)
+                raise
+
+        return grpc.unary_unary_rpc_method_handler(handle, *_coded(described))
+
+    def _many(self, described: Any, method: Method) -> Any:
+        async def handle(asked: Any, context: Any) -> None:
+            try:
+                async with asyncio.timeout(_remaining(context, STREAM_S)):
+                    caller, counted = await self._let_in(method, context)
+                    answer: Any = method.answer(caller, asked)
+                    with self._streaming(counted):
+                        async with aclosing(answer) as values:
+                            async for value in values:
+                                await context.write(value)
+            except Exception as failed:  # the root of the call: it is answered, and logged
+                await failures.refuse(described.full_name, failed, context)
+                raise
+
+        return grpc.unary_stream_rpc_method_handler(handle, *_coded(described))
+
+    async def _let_in(self, method: Method, context: Any) -> tuple[Caller, str]:
+        """Who calls, counted once, whether or not the credential counts."""
+        credential, address = _credential(context), _address(context.peer())
+        try:
+            caller = await self._accounts.caller(credential) if credential else ANYBODY
+        except errors.Unauthenticated:
+            await self._count(limiting.who(ANYBODY, address), context)
+            raise
+        counted = limiting.who(caller, address)
+        await self._count(counted, context)
+        return access.require(caller, method.tier), counted
+
+    async def _count(self, counted: str, context: Any) -> None:
+        said = await self._limiter.request(counted)
+        told = {"limit": said.limit, "remaining": said.remaining, "reset": said.reset_s}
+        await context.send_initial_metadata(
+            tuple((f"x-ratelimit-{name}", str(value)) for name, value in told.items())
+        )
+        if not said.allowed:
+            raise errors.TooManyRequests(
+                f"more than {said.limit} requests; wait for {said.reset_s} s", said.reset_s
+            )
+
+    @contextlib.contextmanager
+    def _streaming(self, counted: str) -> Iterator[None]:
+        if self._streams[counted] >= STREAMS:
+            raise errors.Overloaded(f"{STREAMS} streams are open already")
+        self._streams[counted] += 1
+        try:
+            yield
+        finally:
+            self._streams[counted] -= 1
+            if not self._streams[counted]:
+                del self._streams[counted]
+
+
+def _coded(described: Any) -> tuple[Any, Any]:
+    """How the question is read and the answer written."""
+    asked, answered = described.input_type._concrete_class, described.output_type._concrete_class  # noqa: SLF001 - as protobuf's own services do
+    return asked.FromString, answered.SerializeToString
+
+
+def _remaining(context: Any, longest_s: float) -> float:
+    remaining: float | None = context.time_remaining()
+    return longest_s if remaining is None else min(remaining, longest_s)
+
+
+def _credential(context: Any) -> str:
+    """A token or an API key, as the HTTP door takes them too; empty if there is none."""
+    shown = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+    said = shown.get("authorization", "")
+    if said[: len(_BEARER)].lower() == _BEARER:
+        return said[len(_BEARER) :].strip()
+    return shown.get("x-api-key", "")
+
+
+def _address(peer: str) -> str:
+    """The address in how gRPC names the other end: ipv4:1.2.3.4:5, ipv6:%5B::1%5D:5."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")

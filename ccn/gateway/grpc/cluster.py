@@ -1,0 +1,123 @@
+"""The calls of cluster.proto: the state of the cluster, its rounds as they end, and a round now."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from ccn import errors
+from ccn.gateway.access import Caller
+from ccn.gateway.grpc.clients import Method
+from ccn.node import forcing
+from ccn.node.status import Status
+from ccn.pb import cluster_pb2 as pb
+from ccn.store import requests, rounds
+from ccn.store.pool import Pool
+from ccn.store.rounds import Entry
+from ccn.store.users import Tier
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Cluster"]
+LOOK_S = 0.5
+"""How often a watcher looks for a new round."""
+_PAGE = 100
+_KEYS = UUID("5b0e6a0c-6a53-4a7b-8a7e-0d3c9b6f1f52")
+"""The name space of rounds that were asked for under an idempotency key."""
+
+Tell = Callable[[], Awaitable[Status]]
+
+
+class Cluster:
+    """The service of one node; without `tell` the node takes no part in rounds."""
+
+    def __init__(self, pool: Pool, tell: Tell | None, stop: asyncio.Event) -> None:
+        self._pool, self._tell, self._stop = pool, tell, stop
+
+    def methods(self) -> Mapping[str, Method]:
+        """What answers which call, and whose."""
+        return {
+            "Status": Method(Tier.PUBLIC, self._status),
+            "WatchRounds": Method(Tier.USER, self._watch),
+            "ForceRound": Method(Tier.ADMIN, self._force),
+        }
+
+    async def _status(self, _: Caller, __: pb.StatusRequest) -> pb.StatusAnswer:
+        if self._tell is None:
+            raise errors.Unavailable("this node takes no part in rounds")
+        return _shown(await self._tell())
+
+    async def _watch(self, _: Caller, asked: pb.WatchRoundsRequest) -> AsyncGenerator[pb.Round]:
+        """No round is left out, and none told twice: a watcher that comes back names the last it saw."""
+        if asked.HasField("after"):
+            last = asked.after
+        else:
+            newest = await rounds.log(self._pool, command=requests.ROUND, limit=1)
+            last = newest[0].index if newest else 0
+        while not self._stop.is_set():
+            for entry in await rounds.log_after(self._pool, last, command=requests.ROUND, limit=_PAGE):
+                last = entry.index
+                yield _round(entry)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._stop.wait()
+        raise errors.ShuttingDown("this node is stopping; watch at another one")
+
+    async def _force(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
+        key = asked.idempotency_key or secrets.token_hex(16)
+        request = uuid.uuid5(_KEYS, f"{caller.user}/{key}")
+        try:
+            async with asyncio.timeout(forcing.PATIENCE_S):
+                told: Mapping[str, Any] = await forcing.force(self._pool, request, caller.name)
+        except TimeoutError:
+            raise errors.Unavailable("no leader held the round yet; one will, once there is one") from None
+        return pb.ForceRoundAnswer(
+            committed=told["committed"],
+            height=told["height"],
+            term=told.get("term", 0),
+            reason=told.get("reason", ""),
+            votes=told.get("votes", ()),
+        )
+
+
+def _shown(status: Status) -> pb.StatusAnswer:
+    return pb.StatusAnswer(
+        node=status.node,
+        nodes=[
+            pb.Seat(
+                node=seat.node,
+                votes=seat.votes,
+                here=seat.here,
+                draining=seat.draining,
+                address=seat.address,
+            )
+            for seat in status.nodes
+        ],
+        leader=status.leader or "",
+        term=status.term,
+        height=status.height,
+        quorum=status.quorum or 0,
+        unsealed=status.unsealed,
+        database_mode=status.database_mode,
+        stopped=status.stopped,
+    )
+
+
+def _round(entry: Entry) -> pb.Round:
+    told: Mapping[str, Any] = entry.data
+    return pb.Round(
+        index=entry.index,
+        term=entry.term,
+        committed=entry.committed,
+        height=told.get("height"),
+        reason=told.get("reason", ""),
+        leader=told.get("leader", ""),
+        hash=told.get("hash", ""),
+        leaves=told.get("leaves", 0),
+        votes=told.get("votes", ()),
+        characters=[pb.Agreement(**each) for each in told.get("characters", ())],
+        at=entry.at,
+    )

@@ -1,0 +1,60 @@
+"""The calls of instances.proto for programs with a loop of their own: prompts and record from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.gateway import access
+from ccn.gateway.access import Caller
+from ccn.gateway.grpc import shown
+from ccn.gateway.grpc.clients import Method
+from ccn.node import health
+from ccn.node.conversations import Conversations
+from ccn.node.lending import Lending
+from ccn.pb import instances_pb2 as pb
+from ccn.store.pool import Pool
+from ccn.store.users import Tier
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
+
+
+class Continuity:
+    """The service of one node."""
+
+    def __init__(self, pool: Pool, talk: Conversations, lending: Lending) -> None:
+        self._pool, self._talk, self._lending = pool, talk, lending
+
+    def methods(self) -> Mapping[str, Method]:
+        """What answers which call, and whose."""
+        return {
+            "Begin": Method(Tier.USER, self._begin),
+            "Prompt": Method(Tier.USER, self._prompt),
+            "Record": Method(Tier.USER, self._record),
+            "Health": Method(Tier.USER, self._health),
+        }
+
+    async def _begin(self, caller: Caller, asked: pb.BeginRequest) -> pb.BeginAnswer:
+        character, key = CharacterId(asked.character), asked.idempotency_key or None
+        begun = await self._talk.begin(character, caller.user, asked.title, key)
+        return pb.BeginAnswer(conversation=shown.conversation(begun))
+
+    async def _prompt(self, caller: Caller, asked: pb.PromptRequest) -> pb.PromptAnswer:
+        return shown.prompt(await self._lending.prompt(await self._own(caller, asked.conversation)))
+
+    async def _record(self, caller: Caller, asked: pb.RecordRequest) -> pb.RecordAnswer:
+        said = await self._lending.record(
+            await self._own(caller, asked.conversation),
+            shown.role(asked.role),
+            asked.content,
+            idempotency_key=asked.idempotency_key or None,
+            language=asked.language or None,
+        )
+        return pb.RecordAnswer(message=shown.message(said))
+
+    async def _health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
+        here = await access.owned(self._pool, caller, shown.named(asked.conversation))
+        return shown.health(await health.of(self._pool, here))
+
+    async def _own(self, caller: Caller, conversation: str) -> ConversationId:
+        return (await access.owned(self._pool, caller, shown.named(conversation))).id

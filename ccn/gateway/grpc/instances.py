@@ -1,0 +1,138 @@
+"""The calls of instances.proto in which CCN answers: translate, ask the node, translate back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+
+from ccn import errors
+from ccn.core import stream
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, TurnId
+from ccn.core.message import Message
+from ccn.core.stream import Place
+from ccn.gateway import access
+from ccn.gateway.access import Caller
+from ccn.gateway.grpc import shown
+from ccn.gateway.grpc.clients import Method
+from ccn.node.conversations import Conversations
+from ccn.pb import instances_pb2 as pb
+from ccn.store import conversations, instances, turns
+from ccn.store.pool import Pool
+from ccn.store.turns import Turn
+from ccn.store.users import Tier
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Instances"]
+PAGE = 100
+PAGE_LIMIT = 1_000
+PAGE_BYTES = 3_000_000
+"""Below what gRPC's clients take by default, which one message of the largest kind still is."""
+_HISTORY = 50
+
+
+class Instances:
+    """The service, over the facade that all doors share."""
+
+    def __init__(self, pool: Pool, talk: Conversations) -> None:
+        self._pool, self._talk = pool, talk
+
+    def methods(self) -> Mapping[str, Method]:
+        """What answers which call, and whose."""
+        return {
+            "Spawn": Method(Tier.USER, self._spawn),
+            "Converse": Method(Tier.USER, self._converse),
+            "Follow": Method(Tier.USER, self._follow),
+            "Cancel": Method(Tier.USER, self._cancel),
+            "List": Method(Tier.USER, self._list),
+            "Get": Method(Tier.USER, self._get),
+            "Terminate": Method(Tier.USER, self._terminate),
+            "History": Method(Tier.USER, self._history),
+        }
+
+    async def _spawn(self, caller: Caller, asked: pb.SpawnRequest) -> pb.SpawnAnswer:
+        character, key = CharacterId(asked.character), asked.idempotency_key or None
+        started = await self._talk.start(character, caller.user, asked.title, key)
+        return pb.SpawnAnswer(
+            conversation=shown.conversation(started.conversation), instance=shown.instance(started.instance)
+        )
+
+    async def _converse(self, caller: Caller, asked: pb.ConverseRequest) -> AsyncGenerator[pb.Event]:
+        here = await self._own(caller, asked.conversation)
+        turn = await self._talk.say(
+            here,
+            asked.content,
+            idempotency_key=asked.idempotency_key or None,
+            refuse=asked.refuse_if_busy,
+            language=asked.language or None,
+        )
+        yield shown.accepted(turn)
+        async with aclosing(self._told(turn.id, stream.START)) as events:
+            async for event in events:
+                yield event
+
+    async def _follow(self, caller: Caller, asked: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
+        turn, place = stream.resumed(asked.after)
+        await self._own_turn(caller, asked.conversation, turn)
+        async with aclosing(self._told(turn, place)) as events:
+            async for event in events:
+                yield event
+
+    async def _cancel(self, caller: Caller, asked: pb.CancelRequest) -> pb.CancelAnswer:
+        turn = await self._own_turn(caller, asked.conversation, TurnId(shown.uuid(asked.turn, "turn")))
+        return pb.CancelAnswer(status=(await self._talk.cancel(turn.id)).status)
+
+    async def _list(self, caller: Caller, asked: pb.ListRequest) -> pb.ListAnswer:
+        size = min(asked.page_size or PAGE, PAGE_LIMIT)
+        after = InstanceId(shown.uuid(asked.page_token, "page token")) if asked.page_token else None
+        owner = None if caller.tier is Tier.ADMIN else caller.user
+        found = await instances.page(self._pool, owner, after, size)
+        more = str(found[-1].id) if len(found) == size else ""
+        return pb.ListAnswer(instances=map(shown.instance, found), next_page_token=more)
+
+    async def _get(self, caller: Caller, asked: pb.GetRequest) -> pb.GetAnswer:
+        here = await access.owned(self._pool, caller, shown.named(asked.conversation))
+        found = await instances.of_conversation(self._pool, here.id)
+        return pb.GetAnswer(
+            conversation=shown.conversation(here), instance=shown.instance(found) if found else None
+        )
+
+    async def _terminate(self, caller: Caller, asked: pb.TerminateRequest) -> pb.TerminateAnswer:
+        here, reason = await self._own(caller, asked.conversation), asked.reason or "asked for by a client"
+        if asked.close:
+            await self._talk.end(here, reason)
+        else:
+            await self._talk.terminate(here, reason)
+        return pb.TerminateAnswer()
+
+    async def _history(self, caller: Caller, asked: pb.HistoryRequest) -> pb.HistoryAnswer:
+        here, limit = await self._own(caller, asked.conversation), min(asked.limit or _HISTORY, PAGE_LIMIT)
+        page = await conversations.history(self._pool, here, before=asked.before or None, limit=limit)
+        messages = _fitting(page.messages)
+        before = messages[0].seq if messages and messages[0].seq > 1 else 0
+        return pb.HistoryAnswer(messages=map(shown.message, messages), before=before)
+
+    async def _told(self, turn: TurnId, after: Place) -> AsyncGenerator[pb.Event]:
+        async with aclosing(self._talk.follow(turn, after)) as pieces:
+            async for told in pieces:
+                yield shown.event(turn, told)
+
+    async def _own(self, caller: Caller, conversation: str) -> ConversationId:
+        return (await access.owned(self._pool, caller, shown.named(conversation))).id
+
+    async def _own_turn(self, caller: Caller, conversation: str, turn: TurnId) -> Turn:
+        """A turn of the caller's conversation; one of any other looks like none at all."""
+        here = await self._own(caller, conversation)
+        found = await turns.get(self._pool, turn)
+        if found.conversation != here:
+            raise errors.NotFound("there is no such turn")
+        return found
+
+
+def _fitting(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The newest of them that one answer has room for; one at least."""
+    room, first = PAGE_BYTES, len(messages)
+    while first:
+        room -= len((messages[first - 1].content or "").encode())
+        if room < 0 and first < len(messages):
+            break
+        first -= 1
+    return messages[first:]

@@ -1,0 +1,29 @@
+"""What clients can call at one node, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ccn.gateway.grpc import cluster, continuity, instances
+from ccn.gateway.grpc.clients import Clients
+from ccn.node.conversations import Conversations
+from ccn.node.lending import Lending
+from ccn.store.pool import Pool
+
+
+def assemble(
+    clients: Clients,
+    *,
+    pool: Pool,
+    talk: Conversations,
+    lending: Lending,
+    tell: cluster.Tell | None,
+    stop: asyncio.Event,
+) -> tuple[Any, ...]:
+    """The services for `Server`; without `tell` the node takes no part in rounds."""
+    return (
+        clients.service(instances.SERVICE, instances.Instances(pool, talk).methods()),
+        clients.service(continuity.SERVICE, continuity.Continuity(pool, talk, lending).methods()),
+        clients.service(cluster.SERVICE, cluster.Cluster(pool, tell, stop).methods()),
+    )

@@ -1,0 +1,152 @@
+"""Domain values as the messages that clients read, and ids as clients write them."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeVar
+from uuid import UUID
+
+from ccn import errors
+from ccn.core import codes, stream
+from ccn.core.call import Call
+from ccn.core.character import AXES, RELATIONAL, UNIT
+from ccn.core.ids import ConversationId, TurnId
+from ccn.core.message import Message, Role
+from ccn.core.stream import Kind, Told
+from ccn.node.health import Health
+from ccn.pb import instances_pb2 as pb
+from ccn.store.conversations import Conversation
+from ccn.store.instances import Instance
+from ccn.store.turns import Turn
+from ccn.store.vectors import State
+
+T = TypeVar("T")
+
+
+def uuid(text: str, what: str) -> UUID:
+    """An id that a client names."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise errors.InputInvalid(f"{what} {text[:100]!r} is no id") from None
+
+
+def named(asked: str) -> ConversationId:
+    """The conversation that a call is about."""
+    return ConversationId(uuid(asked, "conversation"))
+
+
+def role(text: str) -> Role:
+    """Who spoke."""
+    try:
+        return Role(text)
+    except ValueError:
+        raise errors.InputInvalid(f"a role is user or assistant, not {text[:100]!r}") from None
+
+
+def conversation(found: Conversation) -> pb.Conversation:
+    """One conversation."""
+    return pb.Conversation(
+        id=str(found.id),
+        character=found.character,
+        title=found.title,
+        open=found.open,
+        messages=found.head_seq,
+        created_at=found.created_at,
+    )
+
+
+def instance(found: Instance) -> pb.Instance:
+    """One instance."""
+    return pb.Instance(
+        id=str(found.id),
+        conversation=str(found.conversation),
+        character=found.character,
+        host=found.host,
+        status=found.status,
+        model=found.model,
+        plate_version=found.plate_version,
+        spawned_at=found.spawned_at,
+        heartbeat_at=found.heartbeat_at,
+        drift=found.drift,
+    )
+
+
+def message(said: Message) -> pb.Message:
+    """One message."""
+    turn = str(said.turn) if said.turn else ""
+    return pb.Message(seq=said.seq, role=said.role, content=said.content, at=said.at, turn=turn)
+
+
+def accepted(turn: Turn) -> pb.Event:
+    """The event before all others."""
+    first = pb.Accepted(turn=str(turn.id), seq=turn.user_seq)
+    return pb.Event(id=stream.event_id(turn.id, stream.START), accepted=first)
+
+
+def event(turn: TurnId, told: Told) -> pb.Event:
+    """One piece of a turn."""
+    named_by = stream.event_id(turn, told.place)
+    match told.kind:
+        case Kind.DELTA:
+            return pb.Event(id=named_by, delta=told.data)
+        case Kind.RESTART:
+            return pb.Event(id=named_by, restart=told.data)
+        case Kind.DONE:
+            return pb.Event(id=named_by, done=_done(told.data))
+        case Kind.ERROR:
+            failed = json.loads(told.data or "{}")
+            code = codes.code(failed.get("error", "NodeFailed"))
+            return pb.Event(id=named_by, failed=pb.Failed(code=code, detail=failed.get("reason", "")))
+        case Kind.CANCELLED:
+            return pb.Event(id=named_by, cancelled=pb.Cancelled())
+
+
+def prompt(call: Call) -> pb.PromptAnswer:
+    """What would be sent to the model."""
+    return pb.PromptAnswer(
+        model=call.model,
+        max_tokens=call.max_tokens,
+        system=[pb.Layer(text=layer.text, mark=layer.mark) for layer in call.system],
+        messages=[pb.Said(role=said.role, text=said.text, mark=said.mark) for said in call.messages],
+    )
+
+
+def health(found: Health) -> pb.HealthAnswer:
+    """What was measured; what could not be stays absent."""
+    measure = found.measure
+    drift = measure.drift if found.drift is None and measure else found.drift
+    return pb.HealthAnswer(
+        conversation=str(found.conversation.id),
+        open=found.conversation.open,
+        messages=found.conversation.head_seq,
+        instance=instance(found.instance) if found.instance else None,
+        drift=drift,
+        ccc=measure.ccc if measure else None,
+        phi=measure.phi if measure else None,
+        trust=measure.trust if measure else None,
+        emergence=measure.emergence if measure else None,
+        character=_scores(AXES, found.character),
+        relation=_scores(RELATIONAL, found.relation),
+        measured_at=found.character.at if found.character else None,
+    )
+
+
+def _scores(axes: tuple[str, ...], state: State | None) -> list[pb.Score]:
+    if state is None:
+        return []
+    pairs = zip(axes, state.vector.millionths, strict=True)
+    return [pb.Score(axis=axis, score=value / UNIT) for axis, value in pairs if value is not None]
+
+
+def _done(data: str) -> pb.Done:
+    told = json.loads(data or "{}")
+    used = told.get("usage", {})
+    return pb.Done(
+        stop=told.get("stop", ""),
+        model=told.get("model", ""),
+        input_tokens=used.get("input", 0),
+        output_tokens=used.get("output", 0),
+        cache_read_tokens=used.get("cache_read", 0),
+        cache_write_tokens=used.get("cache_write", 0),
+    )

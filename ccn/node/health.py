@@ -1,0 +1,57 @@
+"""How the character is in one conversation: what was measured of it, for whoever looks after it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccn.core import drift
+from ccn.core.character import UNIT
+from ccn.core.ids import CharacterId
+from ccn.core.median import MISSING
+from ccn.store import instances, measures, rounds, vectors
+from ccn.store.conversations import Conversation
+from ccn.store.instances import Instance
+from ccn.store.measures import Measure
+from ccn.store.pool import Pool
+from ccn.store.vectors import State
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is None could not be estimated yet."""
+
+    conversation: Conversation
+    instance: Instance | None
+    measure: Measure | None
+    character: State | None
+    relation: State | None
+    drift: float | None
+
+
+async def of(pool: Pool, conversation: Conversation) -> Health:
+    """As the database has it now."""
+    here = conversation.id
+    instance, measure, character, relation = await asyncio.gather(
+        instances.of_conversation(pool, here),
+        measures.latest(pool, here),
+        vectors.latest(pool, here),
+        vectors.relational(pool, here),
+    )
+    drifted = instance.drift if instance is not None else None
+    if drifted is None and character is not None:
+        drifted = await _from_agreement(pool, conversation.character, character)
+    return Health(conversation, instance, measure, character, relation, drifted)
+
+
+async def _from_agreement(pool: Pool, character: CharacterId, state: State) -> float | None:
+    """How far a state is from what the cluster agreed on last, for one that no round counted itself."""
+    for line in await rounds.results(pool, await rounds.height(pool) or 0):
+        agreed = json.loads(line)
+        if agreed["character"] == character:
+            row = np.array([[MISSING if v is None else v for v in state.vector.millionths]], dtype=np.int32)
+            return float(drift.distances(row, agreed["median"])[0]) / UNIT
+    return None

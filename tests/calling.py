@@ -1,0 +1,114 @@
+"""A node with a gRPC door, and callers of it: what tests of that door share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+
+import grpc  # type: ignore[import-untyped]
+
+from ccn import settings
+from ccn.core.ids import UserId
+from ccn.gateway import credentials, passwords, readiness
+from ccn.gateway.accounts import Accounts
+from ccn.gateway.grpc import cluster, server, services
+from ccn.gateway.grpc.clients import Clients
+from ccn.gateway.limiting import Limiter
+from ccn.gateway.passwords import Passwords
+from ccn.node.lending import Lending
+from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
+from ccn.store import keys, users
+from ccn.store.pool import Pool
+from ccn.store.users import Tier, User
+from tests import living
+from tests.living import Node
+
+PLENTY = settings.Limits(requests=1_000_000)
+
+
+@cache
+def _kept_password() -> str:
+    return passwords.hashed("correct horse battery")
+
+
+async def user(pool: Pool, tier: Tier = Tier.USER) -> User:
+    named = UserId(credentials.new_id())
+    return await users.add(pool, named, f"user {secrets.token_hex(6)}", tier, _kept_password())
+
+
+async def api_key(pool: Pool, tier: Tier = Tier.USER, owner: User | None = None) -> str:
+    """A key of a user, who is made for it."""
+    key, owner = credentials.api_key(), owner or await user(pool, tier)
+    made = credentials.new_id(), owner.id, "test", credentials.prefix(key), credentials.digest(key), tier
+    await keys.issue(pool, keys.New(*made))
+    return key
+
+
+@dataclass
+class Door:
+    """The door of one node, and a channel to it."""
+
+    node: Node
+    channel: grpc.aio.Channel
+    target: str
+    ready: readiness.Readiness
+    stop: asyncio.Event
+    instances: instances_pb2_grpc.InstancesStub = field(init=False)
+    continuity: instances_pb2_grpc.ContinuityStub = field(init=False)
+    cluster: cluster_pb2_grpc.ClusterStub = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.instances = instances_pb2_grpc.InstancesStub(self.channel)
+        self.continuity = instances_pb2_grpc.ContinuityStub(self.channel)
+        self.cluster = cluster_pb2_grpc.ClusterStub(self.channel)
+
+    async def caller(self, tier: Tier = Tier.USER) -> tuple[tuple[str, str], ...]:
+        """The metadata of somebody new."""
+        return (("x-api-key", await api_key(self.node.pool, tier)),)
+
+
+@asynccontextmanager
+async def served(
+    node: Node,
+    limits: settings.Limits = PLENTY,
+    tell: cluster.Tell | None = None,
+    door: settings.Grpc | None = None,
+    credentials_of_server: grpc.ChannelCredentials | None = None,
+) -> AsyncIterator[Door]:
+    """Serve a node until the block ends."""
+    stop, matching, ready = asyncio.Event(), Passwords(), readiness.Readiness({})
+    accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC))
+    lending = Lending(node.pool, node.writer, node.living.prompting, node.living.scoring, living.new_id)
+    serving = server.Server(
+        ready,
+        services.assemble(
+            Clients(Limiter(limits), accounts),
+            pool=node.pool,
+            talk=node.doors,
+            lending=lending,
+            tell=tell,
+            stop=stop,
+        ),
+    )
+    port = serving.listen(door or settings.Grpc(port=0))
+    task = asyncio.create_task(serving.serve(stop, 1.0))
+    target = f"127.0.0.1:{port}"
+    try:
+        async with _channel(target, credentials_of_server) as channel:
+            await asyncio.wait_for(channel.channel_ready(), 5)
+            yield Door(node, channel, target, ready, stop)
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 10)
+        matching.close()
+
+
+def _channel(target: str, shown: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if shown is None:
+        return grpc.aio.insecure_channel(target)
+    return grpc.aio.secure_channel(target, shown)

@@ -1,0 +1,135 @@
+"""The gRPC door for the cluster: its status, its rounds as they end, and a round on request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import pytest
+
+from ccn import settings
+from ccn.core.ids import NodeId
+from ccn.gateway.grpc import cluster, failures
+from ccn.node import operating
+from ccn.node.status import Seat, Status
+from ccn.pb import cluster_pb2 as pb
+from ccn.store import requests, rounds, terms
+from ccn.store.requests import Body
+from ccn.store.users import Tier
+from tests import calling, living
+from tests.calling import Door
+
+LEADER = NodeId("node-1")
+Code = grpc.StatusCode
+STATUS = Status(
+    LEADER, (Seat(LEADER, True, True, False, "http://a:1"),), LEADER, 3, 7, None, 1, 4, "plain", ""
+)
+
+
+async def told() -> Status:
+    return STATUS
+
+
+@asynccontextmanager
+async def door(database: settings.Database, tell: cluster.Tell | None = told) -> AsyncIterator[Door]:
+    world = await living.founded(database)
+    async with world.node("node-1") as node, calling.served(node, tell=tell) as served:
+        yield served
+
+
+async def refused(call: Any) -> tuple[Any, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await anext(aiter(call)) if hasattr(call, "__aiter__") else await call
+    return failed.value.code(), dict(failed.value.trailing_metadata())[failures.CODE]
+
+
+async def fail_a_round(here: Door, term: int, height: int) -> None:
+    await rounds.fail(here.node.pool, term, "no quorum", {"height": height})
+
+
+async def test_anybody_may_ask_how_the_cluster_is(database: settings.Database) -> None:
+    async with door(database) as here:
+        answer = await here.cluster.Status(pb.StatusRequest(), timeout=5)
+        assert (answer.leader, answer.term, answer.height, answer.unsealed) == ("node-1", 3, 7, 4)
+        assert [(seat.node, seat.votes, seat.here) for seat in answer.nodes] == [("node-1", True, True)]
+
+
+async def test_a_node_that_takes_no_part_says_so(database: settings.Database) -> None:
+    async with door(database, None) as here:
+        assert await refused(here.cluster.Status(pb.StatusRequest())) == (Code.UNAVAILABLE, "unavailable")
+
+
+async def test_rounds_are_told_once_each_and_from_where_one_was(database: settings.Database) -> None:
+    async with door(database) as here, asyncio.timeout(15):
+        caller = await here.caller()
+        term = await terms.take_over(here.node.pool, LEADER, 1)
+        await fail_a_round(here, term, 1)
+        newer = aiter(here.cluster.WatchRounds(pb.WatchRoundsRequest(), metadata=caller))
+        reading = asyncio.ensure_future(anext(newer))
+        every = aiter(here.cluster.WatchRounds(pb.WatchRoundsRequest(after=0), metadata=caller))
+        first = await anext(every)
+        assert (first.index, first.height, first.committed, first.reason) == (1, 1, False, "no quorum")
+        await asyncio.sleep(2 * cluster.LOOK_S)  # the first watcher has begun by then
+        await rounds.record(here.node.pool, term, "validators", {"height": 1})
+        await fail_a_round(here, term, 2)
+        assert (await reading).height == 2
+        second = await anext(every)
+        assert (second.index, second.height) == (3, 2)
+        again = aiter(here.cluster.WatchRounds(pb.WatchRoundsRequest(after=first.index), metadata=caller))
+        assert await anext(again) == second
+
+
+async def test_watchers_are_sent_on_when_the_node_stops(database: settings.Database) -> None:
+    async with door(database) as here, asyncio.timeout(10):
+        caller = await here.caller()
+        watching = here.cluster.WatchRounds(pb.WatchRoundsRequest(), metadata=caller)
+        reading = asyncio.ensure_future(refused(watching))
+        await watching.wait_for_connection()
+        here.stop.set()
+        assert (await reading)[0] is Code.UNAVAILABLE
+
+
+async def test_only_those_may_watch_and_force_who_should(database: settings.Database) -> None:
+    async with door(database) as here:
+        watching = here.cluster.WatchRounds(pb.WatchRoundsRequest())
+        assert await refused(watching) == (Code.UNAUTHENTICATED, "unauthenticated")
+        caller = await here.caller()
+        forcing = here.cluster.ForceRound(pb.ForceRoundRequest(), metadata=caller)
+        assert await refused(forcing) == (Code.PERMISSION_DENIED, "forbidden")
+        assert not await requests.waiting(here.node.pool, requests.ROUND)
+
+
+async def test_a_round_is_forced_once_however_often_the_same_call_is_made(
+    database: settings.Database,
+) -> None:
+    held = list[str]()
+
+    async def leader(body: Body, by: str) -> Body:
+        held.append(by)
+        return {"committed": True, "height": 5, "term": 2, "votes": ["node-1"], "refused": {}}
+
+    async with door(database) as here, asyncio.timeout(15):
+        node, caller = here.node, await here.caller(Tier.ADMIN)
+        asked = pb.ForceRoundRequest(idempotency_key="k")
+        answers = [asyncio.ensure_future(here.cluster.ForceRound(asked, metadata=caller)) for _ in range(2)]
+        while not await operating.once(node.pool, node.writer, {requests.ROUND: leader}):
+            await asyncio.sleep(0.02)
+        first, second = await asyncio.gather(*answers)
+        assert first == second
+        assert (first.committed, first.height, first.term, list(first.votes)) == (True, 5, 2, ["node-1"])
+        assert len(held) == 1
+        assert held[0].startswith("user ")
+
+
+async def test_a_round_that_nobody_holds_ends_with_the_callers_deadline(
+    database: settings.Database,
+) -> None:
+    async with door(database) as here:
+        caller = await here.caller(Tier.ADMIN)
+        call = here.cluster.ForceRound(pb.ForceRoundRequest(), metadata=caller, timeout=0.5)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call
+        assert failed.value.code() is Code.DEADLINE_EXCEEDED
