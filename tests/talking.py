@@ -59,7 +59,7 @@ async def door(
     accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), time.monotonic)
     desk = auth.Desk(Limiter(limits), accounts, node.pool)
     leaving = Leaving(stop, within_s)
-    talking = Talk(node.doors, node.pool, node.living.prompting, node.model, leaving)
+    talking = Talk(node.doors, node.pool, node.living.prompting, node.model, leaving, settings.Claude())
     http = (chosen or settings.Http()).model_copy(update={"port": 0})
     application = app.create(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
     listening = server.listen(http)

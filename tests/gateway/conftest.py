@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -31,7 +32,8 @@ from ccn.store import characters, conversations, keys, pool, users
 from ccn.store.pool import Pool
 from ccn.store.users import Tier, User
 from ccn.store.writer import Writer
-from tests.living import Model
+from tests import talking
+from tests.living import Model, founded
 
 PASSWORD = "correct horse battery"
 PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
@@ -131,28 +133,47 @@ def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations,
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(database_server: str) -> AsyncIterator[talking.Door]:
+    """A node that talks, behind a door that listens."""
+    async with _database(database_server) as database:
+        world = await founded(database)
+        async with world.node("node-1") as node, talking.door(node) as opened:
+            yield opened
+
+
+@asynccontextmanager
+async def _database(server: str) -> AsyncIterator[settings.Database]:
+    """A database for the tests of a file."""
+    name = f"door_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
+    try:
+        yield settings.Database(url=SecretStr(f"{server.rpartition('/')[0]}/{name}"))
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def door(database_server: str) -> AsyncIterator[Door]:
     """An application over a database of its own."""
-    name = f"door_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(database_server)
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
-    database = settings.Database(url=SecretStr(f"{database_server.rpartition('/')[0]}/{name}"))
     clock, matching = Clock(), Passwords()
-    writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
-    async with pool.open(database, "test") as connections, asyncio.TaskGroup() as tasks:
+    async with (
+        _database(database_server) as database,
+        pool.open(database, "test") as connections,
+        asyncio.TaskGroup() as tasks,
+    ):
+        writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
         tasks.create_task(writer.run())
         await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", "# Ada", "test")
         chosen = settings.Accounts(recheck_s=RECHECK_S)
         accounts = Accounts(connections, chosen, matching, clock.wall, clock.monotonic)
         desk = auth.Desk(Limiter(PLENTY), accounts, connections)
-        talking = Talk(
-            *_instances(connections, writer, model := Model()), model, Leaving(asyncio.Event(), 1.0)
-        )
-        application = app.create("node-1", readiness.Readiness({}), None, desk, talking=talking)
+        instances = _instances(connections, writer, model := Model())
+        talk = Talk(*instances, model, Leaving(asyncio.Event(), 1.0), settings.Claude())
+        application = app.create("node-1", readiness.Readiness({}), None, desk, talking=talk)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
             yield Door(connections, writer, matching, application, client, clock)
         writer.stop()
     matching.close()
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()

@@ -1,0 +1,78 @@
+"""How the character does: the cluster in aggregates for everybody, and each conversation for its owner."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from ccn.core.character import AXES
+from ccn.core.price import DOLLAR
+from ccn.gateway.http import auth, showing, talk
+from ccn.gateway.http import talk_schemas as schemas
+from ccn.gateway.http.talk import Talk
+from ccn.store import measures, overview, spend, vectors
+from ccn.store.conversations import Conversation
+from ccn.store.overview import Overview
+
+FRESH_S = 2.0
+"""Aggregates are counted once in so long, whoever asks how often: everybody may."""
+
+
+def routes() -> APIRouter:
+    """Aggregates, and the course of one conversation."""
+    router = APIRouter(prefix="/api/v1/metrics", tags=["metrics"])
+    latest = _Latest()
+
+    @router.get("/realtime", dependencies=[Depends(auth.anybody)])
+    async def realtime(request: Request) -> schemas.Realtime:
+        """The cluster in figures, at most two seconds old: counts and means, nothing about anybody."""
+        found = await latest.taken(talk.of(request))
+        told = asdict(found)
+        return schemas.Realtime(measured_conversations=told.pop("measured"), **told)
+
+    @router.get("/conversation/{session_id}")
+    async def of_conversation(
+        conversation: Annotated[Conversation, Depends(auth.own)],
+        talking: Annotated[Talk, Depends(talk.of)],
+        hours: Annotated[int, Query(ge=1, le=24 * 90, description="How far back the means go.")] = 24,
+    ) -> schemas.ConversationMetrics:
+        """How a conversation measures: last, hour by hour, axis by axis, and what it has cost."""
+        pool, here = talking.pool, conversation.id
+        last, hourly, state, spent = await asyncio.gather(
+            measures.latest(pool, here),
+            measures.hourly(pool, here, datetime.now(UTC) - timedelta(hours=hours)),
+            vectors.latest(pool, here),
+            spend.of_conversation(pool, here),
+        )
+        return schemas.ConversationMetrics(
+            session_id=here,
+            latest=showing.metrics(last),
+            hourly=tuple(map(showing.metrics, hourly)),
+            character={} if state is None else dict(zip(AXES, state.vector.scores(), strict=True)),
+            spent=schemas.Spent(
+                calls=spent.calls, dollars=spent.microdollars / DOLLAR, **asdict(spent.usage)
+            ),
+        )
+
+    return router
+
+
+class _Latest:
+    """The newest aggregates, counted once for all who ask at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._found: Overview | None = None
+        self._until = float("-inf")
+
+    async def taken(self, talking: Talk) -> Overview:
+        async with self._lock:
+            clock = asyncio.get_running_loop().time
+            if self._found is None or clock() > self._until:
+                self._found = await overview.taken(talking.pool)
+                self._until = clock() + FRESH_S
+            return self._found
