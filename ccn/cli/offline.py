@@ -37,7 +37,7 @@ async def model(
             return _kept(port, on_event, on_line)
 
         port = await ports.on_free_ports(stack, 1, serve)
-        yield {"CCN_CLAUDE_BASE_URL": f"http://{ports.HOST}:{port}"}
+        yield {"CCN_CLAUDE_BASE_URL": f"http://{ports.HOST}:{port}", "CCN_CLAUDE_STAND_IN": "true"}
 
 
 @asynccontextmanager

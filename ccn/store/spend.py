@@ -13,12 +13,15 @@ from uuid import UUID
 
 from ccn.core import budget
 from ccn.core.call import Usage
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.store.pool import Pool, Record
 
 HELD_FOR = timedelta(hours=4)
 """Longer than any call takes with all its tries: what is still held then belongs to nobody."""
 KEPT_FOR = timedelta(days=7)
+
+LINES_LIMIT = 1_000
+"""Conversations that are listed at most, the dearest of each day."""
 
 CLUSTER = "cluster"
 """The scope of everything; a character's is made by `of`."""
@@ -45,6 +48,16 @@ class Total:
     calls: int
     usage: Usage
     microdollars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one character used on one day, in one conversation or in all of them."""
+
+    day: date
+    character: CharacterId
+    conversation: ConversationId | None
+    total: Total
 
 
 async def hold(pool: Pool, wanted: Reservation, amount: int) -> None:
@@ -115,6 +128,27 @@ async def by_day(pool: Pool, first: date, last: date) -> Mapping[date, Total]:
     return {row["day"]: _total(row) for row in rows}
 
 
+async def of_owner(pool: Pool, owner: UserId | None, day: date) -> Total:
+    """All that the conversations of one user used on a day; nobody's used nothing."""
+    return _total(await pool.row(_OF_OWNER, owner, day))
+
+
+async def lines(
+    pool: Pool,
+    first: date,
+    last: date,
+    character: CharacterId | None = None,
+    conversation: ConversationId | None = None,
+    *,
+    each: bool = False,
+) -> list[Line]:
+    """What was used, by day and character, newest first; by conversation too if `each` is."""
+    rows = await pool.rows(
+        _EACH if each else _LINES, first, last, character, conversation, *([LINES_LIMIT] if each else [])
+    )
+    return [Line(row["day"], row["character_id"], row["conversation_id"], _total(row)) for row in rows]
+
+
 def _total(row: Record | None) -> Total:
     if row is None:
         return Total(0, Usage(), 0)
@@ -155,3 +189,19 @@ _SUMS = """
 """
 _TOTAL = f"SELECT {_SUMS} FROM usage"  # noqa: S608 - a constant, as below
 _BY_DAY = f"SELECT day, {_SUMS} FROM usage WHERE day BETWEEN $1 AND $2 GROUP BY day ORDER BY day"  # noqa: S608
+_OF_OWNER = f"""
+    SELECT {_SUMS} FROM usage u JOIN conversations c ON c.id = u.conversation_id
+    WHERE c.owner_id = $1 AND u.day = $2
+"""  # noqa: S608
+_WANTED = """
+    day BETWEEN $1 AND $2 AND character_id = coalesce($3::text, character_id)
+    AND conversation_id = coalesce($4::uuid, conversation_id)
+"""
+_LINES = f"""
+    SELECT day, character_id, NULL::uuid AS conversation_id, {_SUMS} FROM usage WHERE {_WANTED}
+    GROUP BY day, character_id ORDER BY day DESC, character_id
+"""  # noqa: S608
+_EACH = f"""
+    SELECT day, character_id, conversation_id, {_SUMS} FROM usage WHERE {_WANTED}
+    GROUP BY day, character_id, conversation_id ORDER BY day DESC, cost DESC, conversation_id LIMIT $5
+"""  # noqa: S608

@@ -1,0 +1,110 @@
+"""What a chat shows beside the words: who speaks and where, the drift, the cost, and the prompt of a turn.
+
+One request tells all that a status line has, because whoever chats may not ask often. Not a part of the
+conversation itself: nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, Query
+
+from ccn.core import budget
+from ccn.core.call import Call
+from ccn.core.ids import CharacterId, TurnId
+from ccn.gateway.http import auth, talk
+from ccn.gateway.http import glance_schemas as schemas
+from ccn.gateway.http.talk import Talk
+from ccn.node import recounting
+from ccn.store import characters, instances, measures, spend
+from ccn.store.conversations import Conversation
+from ccn.store.pool import Pool
+from ccn.store.spend import Total
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+Own = Annotated[Conversation, Depends(auth.own)]
+Talking = Annotated[Talk, Depends(talk.of)]
+
+
+def routes() -> APIRouter:
+    """A conversation at a glance, and a look at its prompt."""
+    router = APIRouter(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
+
+    @router.get("/glance")
+    async def glance(conversation: Own, talking: Talking) -> schemas.Glance:
+        """Who speaks, how far from its character, and what the talk has cost; one row for a status line."""
+        pool, here = talking.pool, conversation.id
+        instance, measure, name, spent, today = await asyncio.gather(
+            instances.of_conversation(pool, here),
+            measures.latest(pool, here),
+            _name(pool, conversation.character),
+            spend.of_conversation(pool, here),
+            spend.of_owner(pool, conversation.owner, _today(talking.claude)),
+        )
+        drift = instance.drift if instance is not None else None
+        return schemas.Glance(
+            session_id=here,
+            character=conversation.character,
+            name=name,
+            node=None if instance is None else instance.host,
+            status=None if instance is None else instance.status.value,
+            drift=measure.drift if drift is None and measure is not None else drift,
+            stand_in=talking.claude.stand_in,
+            spent=_spent(spent),
+            spent_today=_spent(today),
+        )
+
+    @router.get("/prompt")
+    async def prompt(
+        conversation: Own,
+        talking: Talking,
+        turn_id: Annotated[UUID | None, Query(description="The last turn if not given.")] = None,
+    ) -> schemas.Prompt:
+        """Exactly what was sent to the model in a turn, built once more from the record."""
+        wanted = None if turn_id is None else TurnId(turn_id)
+        sent = await recounting.recount(talking.pool, talking.prompting, conversation.id, wanted)
+        return _prompt(sent.turn, sent.call)
+
+    return router
+
+
+async def _name(pool: Pool, character: CharacterId) -> str:
+    named = (each.name for each in await characters.every(pool) if each.id == character)
+    return next(named, character)
+
+
+def _today(claude: settings.Claude) -> date:
+    """As budgets count days."""
+    return budget.day_of(datetime.now(UTC), ZoneInfo(claude.time_zone))
+
+
+def _prompt(turn: TurnId, call: Call) -> schemas.Prompt:
+    return schemas.Prompt(
+        turn_id=turn,
+        model=call.model,
+        max_tokens=call.max_tokens,
+        temperature=call.temperature,
+        system=tuple(schemas.Block(text=block.text, mark=block.mark) for block in call.system),
+        messages=tuple(
+            schemas.Said(role=said.role.value, text=said.text, mark=said.mark) for said in call.messages
+        ),
+    )
+
+
+def _spent(total: Total) -> schemas.Spent:
+    used = total.usage
+    return schemas.Spent(
+        calls=total.calls,
+        input=used.input,
+        output=used.output,
+        cache_read=used.cache_read,
+        cache_write=used.cache_write,
+        microdollars=total.microdollars,
+    )

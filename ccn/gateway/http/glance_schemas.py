@@ -1,0 +1,67 @@
+"""What a glance at a conversation and at its prompt say, as typed models."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from ccn.gateway.http.schemas import Model
+
+
+class Spent(Model):
+    """Tokens and money; what was read from or written to the cache is not in `input`."""
+
+    calls: int
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    microdollars: int = Field(description="Millionths of a dollar.")
+
+
+class Glance(Model):
+    """A conversation as a status line has it."""
+
+    session_id: UUID
+    character: str
+    name: str = Field(description="The character's name.", examples=["Wren"])
+    notice: str = Field(
+        default="You talk to an AI. Nobody reads along to answer you.",
+        description="To be shown to whoever talks.",
+    )
+    node: str | None = Field(description="Where its instance lives; null while it has none.")
+    status: str | None = Field(description="How its instance is.", examples=["running"])
+    drift: float | None = Field(description="Distance from the character; null before it was measured.")
+    stand_in: bool = Field(
+        description="Whether a stand-in answers instead of Claude: canned words."
+    )
+    spent: Spent = Field(description="By this conversation, ever.")
+    spent_today: Spent = Field(description="By all conversations of its owner today.")
+
+
+class Block(Model):
+    """A part of the system prompt; a mark asks the provider to cache everything up to here."""
+
+    text: str
+    mark: bool
+
+
+class Said(Model):
+    """A message of the prompt."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    mark: bool
+
+
+class Prompt(Model):
+    """What was sent in one turn."""
+
+    turn_id: UUID
+    model: str
+    max_tokens: int
+    temperature: float | None
+    system: tuple[Block, ...]
+    messages: tuple[Said, ...]

@@ -1,0 +1,133 @@
+"""What a chat shows beside the words: the glance, and the prompt exactly as the model received it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID, uuid4
+
+import httpx
+import pytest_asyncio
+
+from ccn import settings
+from ccn.core import prompt
+from ccn.core.call import Block, Call, Said, Usage
+from ccn.core.character import Vector
+from ccn.core.ids import CharacterId, ConversationId, InstanceId
+from ccn.core.message import Role
+from ccn.node import recounting
+from ccn.store import spend, vectors
+from ccn.store.pool import Pool
+from tests import living, talking
+from tests.living import Node
+from tests.talking import Door
+
+
+@pytest_asyncio.fixture
+async def door(database: settings.Database) -> AsyncIterator[Door]:
+    world = await living.founded(database)
+    async with world.node("node-1") as node, talking.door(node) as opened:
+        yield opened
+
+
+async def _begun(client: httpx.AsyncClient) -> str:
+    answer = await client.post("/api/v1/conversation/start", json={"character": living.ADA})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["session_id"])
+
+
+async def _said(client: httpx.AsyncClient, session: str, content: str) -> None:
+    answer = await client.post(f"/api/v1/conversation/{session}/messages", json={"content": content})
+    assert "event: done" in answer.text
+
+
+def _as_call(told: dict[str, object]) -> Call:
+    fields = dict(told)
+    system, messages = fields["system"], fields["messages"]
+    assert isinstance(system, list)
+    assert isinstance(messages, list)
+    return Call(
+        str(fields["model"]),
+        tuple(Block(each["text"], each["mark"]) for each in system),
+        tuple(Said(Role(each["role"]), each["text"], each["mark"]) for each in messages),
+        int(str(fields["max_tokens"])),
+        None,
+    )
+
+
+async def _pay(pool: Pool, conversation: ConversationId, cost: int, day: date) -> None:
+    wanted = spend.Reservation(
+        uuid4(), day, datetime.now(UTC), CharacterId("ada"), conversation, "claude-sonnet-5-5"
+    )
+    await spend.hold(pool, wanted, cost)
+    assert await spend.settle(pool, wanted.id, Usage(10, 5, 100, 20), cost)
+
+
+async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> None:
+    key = await talking.key(door.node)
+    async with door.client(key) as client:
+        session = await _begun(client)
+        pool, here = door.node.pool, ConversationId(UUID(session))
+        today = datetime.now(UTC).date()
+        await _pay(pool, here, 400, today - timedelta(days=1))
+        await _pay(pool, here, 25, today)
+        told = (await client.get(f"/api/v1/conversation/{session}/glance")).json()
+    assert (told["name"], told["node"], told["status"], told["stand_in"]) == (
+        "Ada",
+        "node-1",
+        "running",
+        False,
+    )
+    assert told["notice"].startswith("You talk to an AI.")
+    assert (told["spent"]["microdollars"], told["spent_today"]["microdollars"]) == (425, 25)
+    assert told["spent"]["cache_read"] == 200
+
+
+async def test_the_prompt_is_what_the_model_received_also_after_the_state_moved(door: Door) -> None:
+    key = await talking.key(door.node)
+    async with door.client(key) as client:
+        session = await _begun(client)
+        await _said(client, session, "The harbour is called Mole.")
+        await _said(client, session, "And the boat?")
+        received = door.node.model.calls[-1]
+        here = ConversationId(UUID(session))
+        await door.node.writer.submit(
+            vectors.Score(here, 4, Vector((990_000,) * 16), "test/v1", (await _instance(door.node, here)))
+        )
+        told = (await client.get(f"/api/v1/conversation/{session}/prompt")).json()
+        assert _as_call(told) == received
+        assert "The harbour is called Mole." in prompt.show(received)
+        await _said(client, session, "Now another turn.")
+        assert door.node.model.calls[-1] != received
+        earlier = f"/api/v1/conversation/{session}/prompt?turn_id={told['turn_id']}"
+        assert _as_call((await client.get(earlier)).json()) == received
+
+
+async def test_nobody_sees_the_prompt_of_another_users_conversation(door: Door) -> None:
+    async with door.client(await talking.key(door.node)) as owner:
+        session = await _begun(owner)
+        nothing = await owner.get(f"/api/v1/conversation/{session}/prompt")
+        assert (nothing.status_code, nothing.json()["code"]) == (404, "not_found")
+    async with door.client(await talking.key(door.node)) as stranger:
+        for what in ("prompt", "glance"):
+            answer = await stranger.get(f"/api/v1/conversation/{session}/{what}")
+            assert answer.status_code == 404
+
+
+async def test_a_prompt_is_recounted_the_same_on_another_node(database: settings.Database) -> None:
+    world = await living.founded(database)
+    async with world.node("node-1") as first, world.node("node-2") as second:
+        talk = await first.begun()
+        turn = await first.doors.say(talk, "Hello.")
+        async with aclosing(first.doors.follow(turn.id)) as told:
+            async for _ in told:
+                continue
+        sent = await recounting.recount(second.pool, second.living.prompting, talk)
+        assert (sent.turn, sent.call) == (turn.id, first.model.calls[-1])
+
+
+async def _instance(node: Node, here: ConversationId) -> InstanceId:
+    hosted = node.living.hosting.get(here)
+    assert hosted is not None
+    return hosted.instance.id
