@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import inspect
 import pkgutil
+import sys
 from pathlib import Path
 
 import uvloop
@@ -24,8 +25,11 @@ def main() -> None:
         print("\n".join(names()))
         return
     module = importlib.import_module(f"scripts.benchmarks.{asked.name}")
-    sizes = {"rounds": asked.rounds, "rows": asked.rows}
-    taken = {name: size for name, size in sizes.items() if name in inspect.signature(module.run).parameters}
+    wanted = inspect.signature(module.run).parameters
+    given = {"rounds": asked.rounds, "rows": asked.rows, "data": asked.data}
+    taken = {name: value for name, value in given.items() if name in wanted}
+    if "data" in wanted and asked.data is None:
+        sys.exit(f"scripts/bench {asked.name} needs --data DIR, the folder of its texts")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         told = runner.run(module.run(**taken))
     if asked.json:
@@ -48,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that must count (default 5)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="size of a corpus (default 1000000)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="texts, for a benchmark that reads some")
     return parser.parse_args()
 
 

@@ -18,7 +18,9 @@ Integers = npt.NDArray[np.int64]
 
 _NEWTON_STEPS = 40
 _CONJUGATE_STEPS = 400
-_GRADIENT = 1e-9
+_GRADIENT = 1e-10
+_NEARLY = 1e-7
+_CARE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,11 @@ def logistic(rows: Rows, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Fl
     signs = np.where(shown, 1.0, -1.0)
     weights = np.zeros(rows.width + rows.dense.shape[1])
     loss, slope, curve = _at(rows, signs, sure, penalty, weights)
+    size, before = float(np.abs(slope).max()), np.inf
     for _ in range(_NEWTON_STEPS):
-        size = float(np.abs(slope).max())
-        if size <= _GRADIENT:
-            break
-        step = _solve(rows, curve, penalty, -slope, min(0.1, size))
+        if size <= _GRADIENT or (size <= _NEARLY and size > before / 2):
+            break  # there, or as near as the last bits let us come
+        step = _solve(rows, curve, penalty, -slope, max(_CARE, min(0.1, size)))
         length = 1.0
         while True:
             tried = _at(rows, signs, sure, penalty, weights + length * step)
@@ -69,6 +71,7 @@ def logistic(rows: Rows, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Fl
             length /= 2
         weights = weights + length * step
         loss, slope, curve = tried
+        size, before = float(np.abs(slope).max()), size
     return weights
 
 

@@ -7,7 +7,7 @@ learns what a task's topics are; only what tells the shown from the not shown wi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,12 @@ import numpy.typing as npt
 from ccn.core.character import AXES
 from ccn.core.scoring import features, lexicon, linear
 from ccn.core.scoring.words import enough, marked, read
+from scripts.scorer import parts
 from scripts.scorer.corpus import EVIDENCE, Sample
 from scripts.scorer.fit import Floats, Integers, Rows, logistic
 
 PENALTY = 0.1
+PIECE = 0.3  # how much a piece of a message counts
 LEXICON_PENALTY = 1.0
 INTERCEPT_PENALTY = 0.01
 _TASKS = tuple(EVIDENCE)
@@ -34,6 +36,7 @@ class Seen:
     places: Integers
     lexicon: Floats
     is_statement: bool
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +48,19 @@ class Heads:
 
 
 def see(samples: Sequence[Sample]) -> list[Seen]:
-    """The features of all samples that have words enough."""
+    """The features of all samples that have words enough, and of pieces of the messages."""
+    whole = _seen(samples, 1.0)
+    return whole + _seen((piece for sample in samples for piece in parts.pieces(sample)), PIECE)
+
+
+def _seen(samples: Iterable[Sample], weight: float) -> list[Seen]:
     seen = []
     for sample in samples:
         words = read(sample.text)
         if enough(words):
             from_lexicon = np.array(lexicon.raw(marked(words)))
             kind = features.is_statement(words)
-            seen.append(Seen(sample, features.places(words), from_lexicon, kind))
+            seen.append(Seen(sample, features.places(words), from_lexicon, kind, weight))
     return seen
 
 
@@ -78,6 +86,7 @@ def pack(version: str, heads: Heads, seen: Sequence[Seen], about: Mapping[str, o
 def _head(axis: str, seen: Sequence[Seen]) -> tuple[Floats, float]:
     used = [each for each in seen if axis in EVIDENCE[each.sample.task]]
     evidence = np.array([EVIDENCE[each.sample.task][axis] for each in used])
+    sure = np.abs(evidence) * np.array([each.weight for each in used])
     shown = np.array([each.sample.shown for each in used]) == (evidence > 0)
     dense = np.zeros((len(used), 1 + len(_TASKS)))
     dense[:, 0] = [each.is_statement * each.lexicon[AXES.index(axis)] for each in used]
@@ -87,7 +96,7 @@ def _head(axis: str, seen: Sequence[Seen]) -> tuple[Floats, float]:
     penalty = np.full(features.TABLE + dense.shape[1], PENALTY)
     penalty[features.TABLE] = LEXICON_PENALTY
     penalty[features.TABLE + 1 :] = INTERCEPT_PENALTY
-    weights = logistic(rows, shown, np.abs(evidence), penalty)
+    weights = logistic(rows, shown, sure, penalty)
     return weights[: features.TABLE], max(0.0, float(weights[features.TABLE]))
 
 
@@ -98,7 +107,7 @@ def _calibration(
     middles: list[list[float]] = []
     spreads: list[list[float]] = []
     for statements in (True, False):
-        used = [each for each in seen if each.sample.is_message is not statements]
+        used = [each for each in seen if each.weight == 1 and each.sample.is_message is not statements]
         sums = np.array([
             table[each.places].sum(axis=0, dtype=np.int64) * unit / math.sqrt(len(each.places))
             + each.is_statement * each.lexicon * np.array(from_lexicon)

@@ -91,6 +91,10 @@ def test_case_and_blanks_do_not_matter(scorer: Scorer, same: str) -> None:
     assert scorer.score(same) == scorer.score(PROSE)
 
 
+def test_half_a_surrogate_pair_is_overlooked(scorer: Scorer) -> None:
+    assert scorer.score(f"{PROSE}\ud83d") == scorer.score(PROSE)
+
+
 def test_the_same_text_scores_the_same(scorer: Scorer) -> None:
     assert [scorer.score(PROSE) for _ in range(3)] == [scorer.score(PROSE)] * 3
 

@@ -26,19 +26,24 @@ _ONE_STATEMENT = 40  # words
 _BEGINNING = 5  # letters
 _KINDS = (0x2AAA, 0x5555)  # turn the second place of a feature into that of a kind of text
 _ENDS = frozenset(".!?…")
+_BARE = frozenset(
+    (".", ",", "~.", "~,")
+)  # whether somebody ends a lone sentence with a full stop says nothing
 
 
 def places(words: Sequence[str]) -> Places:
     """The distinct places that a text's features have in the table, in ascending order."""
     kind = _KINDS[is_statement(words)]
-    return np.unique(np.array([at for key in keys(words) for at in _places(key, kind)], dtype=np.int64))
+    hashed = np.fromiter(map(zlib.crc32, map(str.encode, keys(words))), dtype=np.int64)
+    return np.unique(np.concatenate([hashed % TABLE, (hashed >> 16 ^ kind) % TABLE]))
 
 
 def keys(words: Sequence[str]) -> Iterable[str]:
     """The features of a text by name: words, pairs of neighbours, beginnings of long words, and surface."""
     said = marked(words)
-    found = dict.fromkeys(said)
-    found.update(dict.fromkeys(map(" ".join, itertools.pairwise(said))))
+    found = dict.fromkeys(word for word in said if word not in _BARE)
+    pairs = itertools.pairwise(said)
+    found.update(dict.fromkeys(f"{first} {then}" for first, then in pairs if "." not in (first, then)))
     found.update(dict.fromkeys(_beginning(word) for word in said if len(word) > _BEGINNING + 1))
     found.update(dict.fromkeys(_surface(words)))
     return found
@@ -52,7 +57,8 @@ def places_of(key: str, words: Sequence[str]) -> tuple[int, int]:
 def is_statement(words: Sequence[str]) -> bool:
     """Whether a text is one short sentence rather than a message of several."""
     return (
-        sum(word[0].isalpha() for word in words) <= _ONE_STATEMENT
+        len(words) <= 2 * _ONE_STATEMENT
+        and sum(word[0].isalpha() for word in words) <= _ONE_STATEMENT
         and sum(word[0] in _ENDS for word in words) <= 1
     )
 
@@ -70,8 +76,9 @@ def _surface(words: Sequence[str]) -> list[str]:
     """How densely a text is marked, in a few steps; that a mark is missing is no evidence."""
     counted = dict.fromkeys(_MARKS, 0)
     for word in words:
-        for name, marks in _MARKS.items():
-            counted[name] += word[0] in marks
+        if not word[0].isalpha():
+            for name, marks in _MARKS.items():
+                counted[name] += word[0] in marks
     length = max(len(words), 1)
     return [f"<{name} {_step(1000 * count // length)}>" for name, count in counted.items() if count]
 

@@ -40,7 +40,8 @@ _CODE_LEAST = 4
 
 def read(text: str) -> list[str]:
     """Words, numbers and punctuation of the prose in a text, at most MOST; empty if there is only code."""
-    prose = _INLINE.sub(" ", _FENCED.sub(" ", text[:_CHARACTERS_READ]))
+    clean = text[:_CHARACTERS_READ].encode(errors="ignore").decode()  # half a surrogate pair is no letter
+    prose = _INLINE.sub(" ", _FENCED.sub(" ", clean))
     if _looks_like_code(prose):
         return []
     return _TOKEN.findall(prose.lower().replace("\u2019", "'"))[:MOST]

@@ -1,0 +1,185 @@
+"""How well the offline scorers tell a character: messages and statements that were never trained on.
+
+Tier 1 is trained anew for each split, so that no question, prompt or statement of the test was seen. AUC is
+taken within a trait or behaviour, on every axis that it is evidence for; `--data DIR` is the folder that
+`scripts/train-scorer` takes, `--rounds N` how many of the nine splits are run. The data has no human items.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ccn.core.character import AXES, SIXTEEN
+from ccn.core.scoring import linear
+from ccn.core.scoring.scorer import Lexical, Scorer, Trained
+from ccn.node import scorers
+from scripts.benchmarks.harness import Figure, Report, percentile
+from scripts.scorer import corpus, judging, parts, splits, training
+from scripts.scorer.corpus import EVIDENCE, MESSAGES, STATEMENTS, Sample
+
+Floats = npt.NDArray[np.float64]
+Found = dict[tuple[str, str], list[float]]
+Judge = Callable[[Floats, npt.NDArray[np.bool_], Floats], float]
+
+WINDOWS = (10, 20)
+
+
+class _Results:
+    """Scores of held-out texts, gathered over the splits."""
+
+    def __init__(self) -> None:
+        self.tests: list[tuple[list[Sample], Floats]] = []
+
+    def add(self, scorer: Scorer, samples: Iterable[Sample]) -> None:
+        scored = [(sample, scorer.score(sample.text).scores) for sample in samples]
+        kept = [(sample, row) for sample, row in scored if any(value is not None for value in row)]
+        rows = [[0.5 if value is None else value for value in row] for _, row in kept]
+        self.tests.append(([sample for sample, _ in kept], np.array(rows)))
+
+    def areas(self, judge: Judge, tasks: Iterable[str]) -> Found:
+        """For each task and axis the figure of every split that has one."""
+        found: Found = {}
+        for samples, scores in self.tests:
+            for task in tasks:
+                chosen = [row for row, sample in enumerate(samples) if sample.task == task]
+                if not chosen:
+                    continue
+                shown = np.array([samples[row].shown for row in chosen])
+                lengths = np.array([len(samples[row].text.split()) for row in chosen], dtype=np.float64)
+                for axis, evidence in EVIDENCE[task].items():
+                    value = judge(np.sign(evidence) * scores[chosen, AXES.index(axis)], shown, lengths)
+                    if not np.isnan(value):
+                        found.setdefault((task, axis), []).append(value)
+        return found
+
+    def with_judge(self) -> list[float]:
+        """Rank correlation with the judge's score of the trait, on the axis the trait speaks for most."""
+        found = []
+        for samples, scores in self.tests:
+            for task, evidence in MESSAGES.items():
+                chosen = [row for row, sample in enumerate(samples) if sample.task == task]
+                axis = max(evidence, key=lambda name: abs(evidence[name]))
+                judged = np.array([samples[row].judged for row in chosen], dtype=np.float64)
+                ours = np.sign(evidence[axis]) * scores[chosen, AXES.index(axis)]
+                found.append(judging.rank_correlation(ours, judged))
+        return found
+
+    def groups(self) -> list[Floats]:
+        """The messages of each trait and pole, as if each were somebody."""
+        by_source: dict[tuple[str, bool], list[Floats]] = {}
+        for samples, scores in self.tests:
+            for sample, row in zip(samples, scores, strict=True):
+                if sample.is_message:
+                    by_source.setdefault((sample.task, sample.shown), []).append(row)
+        shuffled = np.random.default_rng(1)
+        return [np.array(rows)[shuffled.permutation(len(rows))] for rows in by_source.values()]
+
+
+async def run(rounds: int, data: Path) -> Report:
+    """Train and test on each split, then time the committed scorer."""
+    samples = corpus.load(data)
+    tier_0, tier_1, short = _Results(), _Results(), _Results()
+    for number in range(min(rounds, splits.SPLITS)):
+        split = splits.split(samples, number)
+        scorer = _trained(split.train)
+        tier_1.add(scorer, split.test)
+        tier_0.add(Lexical(), split.test)
+        short.add(scorer, (_beginning(sample) for sample in split.test if sample.is_message))
+    return Report([*_quality(tier_0, tier_1, short), *_cost([s.text for s in samples if s.is_message])])
+
+
+def _trained(samples: Sequence[Sample]) -> Scorer:
+    seen = training.see(samples)
+    return Trained(linear.parse(training.pack("tier-1/split", training.fit(seen), seen, {})))
+
+
+def _beginning(sample: Sample) -> Sample:
+    """The first two sentences: what a short reply looks like."""
+    return replace(sample, text=" ".join(parts.sentences(sample.text)[:2]))
+
+
+def _quality(tier_0: _Results, tier_1: _Results, short: _Results) -> list[Figure]:
+    validated = {axis.name for axis in SIXTEEN if axis.validated_offline}
+    messages, statements = tier_1.areas(_plain, MESSAGES), tier_1.areas(_plain, STATEMENTS)
+    figures = [
+        _figure("tier 1, messages", _mean(messages, validated), 0.985),
+        _figure(
+            "tier 1, messages, pairs of equal length", _mean(tier_1.areas(_matched, MESSAGES), validated)
+        ),
+        _figure("tier 1, first two sentences of messages", _mean(short.areas(_plain, MESSAGES), validated)),
+        _figure("tier 1, statements", _mean(statements, validated), 0.97),
+        _figure("tier 0, messages", _mean(tier_0.areas(_plain, MESSAGES), validated), 0.856),
+        _figure("tier 0, statements", _mean(tier_0.areas(_plain, STATEMENTS), validated), 0.671),
+        _figure("length alone, messages", _mean(tier_1.areas(_length, MESSAGES), validated)),
+    ]
+    for axis in AXES:
+        mark = "" if axis in validated else ", not validated"
+        for kind, found in (("messages", messages), ("statements", statements)):
+            if value := _mean(found, {axis}):
+                figures.append(_figure(f"  {axis}, {kind}{mark}", value))
+    correlation = statistics.fmean(tier_1.with_judge())
+    figures.append(Figure("rank correlation with the judge's scores", "Spearman", correlation))
+    for window in WINDOWS:
+        share = judging.reliability(tier_1.groups(), window)
+        figures.append(Figure(f"reliability of windows of {window} messages", "share", share))
+        apart = judging.strangers(tier_1.groups(), window)
+        figures.append(Figure(f"De: strangers apart, windows of {window} messages", "mean square", apart))
+    return figures
+
+
+def _plain(scores: Floats, shown: npt.NDArray[np.bool_], lengths: Floats) -> float:
+    del lengths
+    return judging.area(scores, shown)
+
+
+def _matched(scores: Floats, shown: npt.NDArray[np.bool_], lengths: Floats) -> float:
+    return judging.area_of_equal_length(scores, shown, lengths)
+
+
+def _length(scores: Floats, shown: npt.NDArray[np.bool_], lengths: Floats) -> float:
+    """What somebody who only counts words would reach, whichever way round."""
+    del scores
+    area = judging.area(lengths, shown)
+    return max(area, 1 - area)
+
+
+def _mean(found: Mapping[tuple[str, str], Sequence[float]], axes: set[str]) -> float:
+    """Over the splits, then over tasks and axes; 0 where there is nothing."""
+    values = [statistics.fmean(each) for (_, axis), each in found.items() if axis in axes]
+    return statistics.fmean(values) if values else 0.0
+
+
+def _figure(name: str, value: float, goal: float | None = None) -> Figure:
+    return Figure(name, "AUC", value, goal=goal)
+
+
+def _cost(texts: Sequence[str]) -> list[Figure]:
+    figures = []
+    for version, goal in (("tier-0/v1", None), ("tier-1/v1", 3.0)):
+        tracemalloc.start()
+        scorer = scorers.load.__wrapped__(version)  # a fresh one, for its memory
+        scorer.score(texts[0])
+        held = tracemalloc.get_traced_memory()[0] / 1024**2
+        tracemalloc.stop()
+        took = [_timed(scorer, text) for text in texts]
+        for percent in (50, 95):
+            ms = percentile(took, percent)
+            figures.append(
+                Figure(f"{version}, one message, p{percent}", "ms", ms, goal=goal, better="less")
+            )
+        figures.append(Figure(f"{version}, memory", "MiB", held, better="less"))
+    return figures
+
+
+def _timed(scorer: Scorer, text: str) -> float:
+    since = time.perf_counter()
+    scorer.score(text)
+    return (time.perf_counter() - since) * 1000

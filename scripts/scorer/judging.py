@@ -1,0 +1,63 @@
+"""How well scores tell the shown from the not shown: areas, rank correlations, and windows that agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+
+_ALIKE = 1.25  # lengths within this factor count as equal
+_PAIRS = 20
+
+
+def area(scores: Floats, shown: Booleans) -> float:
+    """The AUC: how often a shown one scores higher than one that is not; NaN without both."""
+    return _share_higher(scores[shown][:, None] - scores[~shown][None, :])
+
+
+def area_of_equal_length(scores: Floats, shown: Booleans, lengths: Floats) -> float:
+    """The same over pairs of about the same length only; NaN where there are hardly any."""
+    apart = np.abs(np.log(lengths[shown])[:, None] - np.log(lengths[~shown])[None, :])
+    differences = (scores[shown][:, None] - scores[~shown][None, :])[apart <= np.log(_ALIKE)]
+    return _share_higher(differences) if differences.size >= _PAIRS else float("nan")
+
+
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Spearman's."""
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def reliability(groups: Sequence[Floats], window: int) -> float:
+    """How much of the variance of window means lies between the sources: 1 if windows of a source agree."""
+    means = [
+        group[: len(group) // window * window].reshape(-1, window, group.shape[1]).mean(axis=1)
+        for group in groups
+        if len(group) >= 2 * window
+    ]
+    within = np.mean([each.var(axis=0, ddof=1) for each in means], axis=0)
+    between = np.var([each.mean(axis=0) for each in means], axis=0, ddof=1)
+    share = 1 - within / np.maximum(between + within, 1e-12)
+    return float(share.mean())
+
+
+def strangers(groups: Sequence[Floats], window: int) -> float:
+    """The mean squared distance, over the axes, between windows of different sources."""
+    means = [group[:window].mean(axis=0) for group in groups if len(group) >= window]
+    pairs = [((one - other) ** 2).mean() for at, one in enumerate(means) for other in means[:at]]
+    return float(np.mean(pairs))
+
+
+def _share_higher(differences: Floats) -> float:
+    if not differences.size:
+        return float("nan")
+    return float(((differences > 0) + 0.5 * (differences == 0)).mean())
+
+
+def _ranks(values: Floats) -> Floats:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray(((ends - counts + ends + 1) / 2)[inverse])
