@@ -13,7 +13,7 @@ from uuid import UUID
 from ccn import errors
 from ccn.gateway.access import Caller
 from ccn.gateway.grpc.clients import Method
-from ccn.node import forcing
+from ccn.node import requesting
 from ccn.node.status import Status
 from ccn.pb import cluster_pb2 as pb
 from ccn.store import requests, rounds
@@ -69,11 +69,9 @@ class Cluster:
     async def _force(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
         key = asked.idempotency_key or secrets.token_hex(16)
         request = uuid.uuid5(_KEYS, f"{caller.user}/{key}")
-        try:
-            async with asyncio.timeout(forcing.PATIENCE_S):
-                told: Mapping[str, Any] = await forcing.force(self._pool, request, caller.name)
-        except TimeoutError:
-            raise errors.Unavailable("no leader held the round yet; one will, once there is one") from None
+        told: Mapping[str, Any] = await requesting.outcome(
+            self._pool, request, requests.ROUND, caller.name
+        )
         return pb.ForceRoundAnswer(
             committed=told["committed"],
             height=told["height"],
