@@ -36,9 +36,10 @@ from ccn.gateway.grpc.clients import Clients
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import auth as http_auth
 from ccn.gateway.http import server as http_server
+from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
-from ccn.node import furnishing, keeping, keys, living, operating, scorers, signing, status
+from ccn.node import furnishing, keeping, keys, living, operating, scorers, seeing, signing, status
 from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
 from ccn.node.lending import Lending
@@ -59,6 +60,7 @@ Beside = Callable[[Pool, Writer, asyncio.Event], Parts]
 """What somebody else runs within a node, until the event says stop."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_HAND_OVER_S = 1.5  # of the time to stop, what streams leave to the turns that are handed over
 _MARGIN_S = 2.0  # each part has a deadline of its own; this one is for a part that misses it
 
 
@@ -85,9 +87,11 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
                     await furnishing.furnish(database, writer)
                 async with (
                     _membership(chosen, database, writer) as membership,
-                    _instances(chosen, database, writer, membership) as lives,
+                    claude.opened(chosen.claude) as client,
                 ):
-                    await _serve(chosen, stop, database, writer, membership, lives)
+                    model = Paying(client, database, chosen.claude, _now)
+                    lives = _instances(chosen, database, writer, membership, model)
+                    await _serve(chosen, stop, database, writer, membership, lives, model)
                 writer.stop()  # after the doors: what they accepted is still written
     _log.info("stopped")
 
@@ -111,35 +115,33 @@ async def _membership(
             )
 
 
-@contextlib.asynccontextmanager
-async def _instances(
-    chosen: settings.Settings, database: Pool, writer: Writer, membership: Membership | None
-) -> AsyncIterator[Living]:
+def _instances(
+    chosen: settings.Settings, database: Pool, writer: Writer, membership: Membership | None, model: Paying
+) -> Living:
     """The instances of this node, and the model that speaks for them."""
-    forwarding = Forwarding(writer.node, membership.peers if membership is not None else None)
-    async with claude.opened(chosen.claude) as client:
-        yield living.assemble(
-            database,
-            writer,
-            Paying(client, database, chosen.claude, _now),
-            forwarding=forwarding,
-            here=membership.here if membership is not None else _nobody_knows,
-            chosen=chosen.instances,
-            claude=chosen.claude,
-            new_id=_new_id,
-            scorer=scorers.measure(chosen.cluster.scorer),
-        )
+    return living.assemble(
+        database,
+        writer,
+        model,
+        forwarding=Forwarding(writer.node, membership.peers if membership is not None else None),
+        here=membership.here if membership is not None else _nobody_knows,
+        chosen=chosen.instances,
+        claude=chosen.claude,
+        new_id=_new_id,
+        scorer=scorers.measure(chosen.cluster.scorer),
+    )
 
 
-async def _serve(  # noqa: PLR0917 - the six things that the doors and their parts stand on
+async def _serve(  # noqa: PLR0917 - the seven things that the doors and their parts stand on
     chosen: settings.Settings,
     stop: asyncio.Event,
     database: Pool,
     writer: Writer,
     membership: Membership | None,
     lives: Living,
+    model: Paying,
 ) -> None:
-    ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")})
+    ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")}, _seen(membership))
     grace_s = chosen.node.shutdown_timeout_s
     with (
         contextlib.closing(http_server.listen(chosen.http)) as listening,
@@ -164,15 +166,22 @@ async def _serve(  # noqa: PLR0917 - the six things that the doors and their par
             ),
         )
         grpc_port = rpc.listen(chosen.grpc)
-        app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http)
+        leaving = Leaving(stop, max(0.2, grace_s - _HAND_OVER_S))
+        talk = Talk(lives.conversations, database, lives.prompting, model, leaving, chosen.claude)
+        app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http, talking=talk)
         parts = {
-            "http": http_server.serve(app, listening, stop, grace_s, chosen.http),
+            "http": http_server.serve(app, listening, stop, grace_s, chosen.http, quiet=leaving.quiet),
             "limits": limiter.watch(stop),
             "grpc": rpc.serve(stop, grace_s),
             "readiness": ready.watch(),
             "keeping": keeping.keep(database, writer, chosen.retention, _now, takes_on, stop),
             "operating": operating.operate(
-                database, writer, operating.handlers(database, writer), takes_on, stop
+                database,
+                writer,
+                operating.handlers(database, writer)
+                | {operating.RELEASE: operating.releasing(lives.restoring)},
+                takes_on,
+                stop,
             ),
         }
         parts |= lives.parts(stop, grace_s)
@@ -185,6 +194,16 @@ async def _serve(  # noqa: PLR0917 - the six things that the doors and their par
             await stop.wait()
             _log.info("stopping")
             ready.stop()
+
+
+def _seen(membership: Membership | None) -> Mapping[str, readiness.Probe]:
+    """What a node tells of its cluster, and serves without."""
+    if membership is None:
+        return {}
+    return {
+        "leadership": partial(seeing.leadership, membership),
+        "quorum": partial(seeing.quorum, membership),
+    }
 
 
 def _parts_in_rounds(  # noqa: PLR0917 - as above

@@ -63,7 +63,9 @@ async def door(
     http = (chosen or settings.Http()).model_copy(update={"port": 0})
     application = app.create(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
     listening = server.listen(http)
-    serving = asyncio.create_task(server.serve(application, listening, stop, 3.0, http))
+    serving = asyncio.create_task(
+        server.serve(application, listening, stop, 3.0, http, quiet=leaving.quiet)
+    )
     host, port = listening.getsockname()[:2]
     try:
         yield Door(node, f"http://{host}:{port}", stop, application)

@@ -20,10 +20,11 @@ Probe = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing this node needs; `reason` is empty while it has it."""
+    """One thing this node needs, or only tells of; `reason` is empty while it has it."""
 
     name: str
     reason: str
+    needed: bool = True
 
     @property
     def passes(self) -> bool:
@@ -35,9 +36,16 @@ class Readiness:
     """Asks the probes in turn; `stop` makes the answer no for good."""
 
     def __init__(
-        self, probes: Mapping[str, Probe], *, interval_s: float = 1.0, deadline_s: float = 2.0
+        self,
+        probes: Mapping[str, Probe],
+        told: Mapping[str, Probe] | None = None,
+        *,
+        interval_s: float = 1.0,
+        deadline_s: float = 2.0,
     ) -> None:
-        self._probes = probes
+        """`told` are asked and shown as well, but a node serves without what they ask for."""
+        self._probes = [(name, ask, True) for name, ask in probes.items()]
+        self._probes += [(name, ask, False) for name, ask in (told or {}).items()]
         self._interval_s = interval_s
         self._deadline_s = deadline_s
         self._changed = asyncio.Event()
@@ -46,13 +54,13 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Every check passes."""
-        return all(check.passes for check in self.checks)
+        """Every check of what is needed passes."""
+        return all(check.passes for check in self.checks if check.needed)
 
     async def watch(self) -> None:
         """Keep the answer fresh until told to stop."""
         while not self._stopping.is_set():
-            self._tell(tuple(await asyncio.gather(*map(self._ask, self._probes.items()))))
+            self._tell(tuple(await asyncio.gather(*[self._ask(*each) for each in self._probes])))
             await _either(self._stopping.wait(), self._interval_s)
 
     def stop(self) -> None:
@@ -65,16 +73,15 @@ class Readiness:
         while self.checks == seen:
             await self._changed.wait()
 
-    async def _ask(self, probe: tuple[str, Probe]) -> Check:
-        name, ask = probe
+    async def _ask(self, name: str, ask: Probe, needed: bool) -> Check:
         try:
             async with asyncio.timeout(self._deadline_s):
                 await ask()
         except TimeoutError:
-            return Check(name, f"no answer within {self._deadline_s:g} s")
+            return Check(name, f"no answer within {self._deadline_s:g} s", needed)
         except errors.CCNError as refused:
-            return Check(name, str(refused) or type(refused).__name__)
-        return Check(name, "")
+            return Check(name, str(refused) or type(refused).__name__, needed)
+        return Check(name, "", needed)
 
     def _tell(self, checks: tuple[Check, ...]) -> None:
         if self._stopping.is_set():

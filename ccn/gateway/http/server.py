@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -40,8 +41,13 @@ async def serve(
     stop: asyncio.Event,
     grace_s: float,
     chosen: settings.Http | None = None,
+    *,
+    quiet: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Answer requests until `stop`; then finish those that are running, for `grace_s` at most."""
+    """Answer requests until `stop`; then finish those that are running, for `grace_s` at most.
+
+    uvicorn would cut WebSockets off at once, so it is told only when streams are `quiet`.
+    """
     http = chosen or settings.Http()
     server = _Server(
         uvicorn.Config(
@@ -49,6 +55,8 @@ async def serve(
             loop="none",
             http=patience.protocol(http.patience_s),
             ws="websockets-sansio",
+            ws_max_size=http.body_limit,
+            ws_per_message_deflate=False,  # costs memory for each socket, and a small frame can grow large
             lifespan="off",
             log_config=None,
             log_level="warning",
@@ -64,6 +72,11 @@ async def serve(
     stopping = asyncio.create_task(stop.wait(), name="http stop")
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if quiet is not None and stop.is_set():
+            began = time.monotonic()
+            await quiet()
+            left_s = grace_s - (time.monotonic() - began)
+            server.config.timeout_graceful_shutdown = max(1, int(left_s))
         server.should_exit = True
         await serving
     finally:
