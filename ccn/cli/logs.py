@@ -31,6 +31,9 @@ _SECRET_TEXT = re.compile(
     r"|(?P<vendor>sk-)[A-Za-z0-9_-]{8,}"
 )
 
+_CHATTY = ("anthropic", "asyncio", "grpc", "httpcore", "httpcore2", "httpx", "httpx2", "websockets")
+"""Libraries that would say a line for every request; at debug the SDK would even tell what is in it."""
+
 
 def configure(log: settings.Log, *, node: str | None = None, stream: TextIO | None = None) -> None:
     """Make every logger of this process write to `stream` (stderr) in the form `log` asks for."""
@@ -55,7 +58,7 @@ def configure(log: settings.Log, *, node: str | None = None, stream: TextIO | No
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(log.level.upper())
-    for chatty in ("asyncio", "httpx", "httpcore", "grpc"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

@@ -13,9 +13,12 @@ from typing import Literal
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from ccn import settings
+from ccn.claude import client, stand_in
 from ccn.cli import lines, logs
+from ccn.core import call, message
 
 SECRET = "hunter2-and-more"
 
@@ -177,3 +180,18 @@ def test_a_line_for_people_is_short_and_a_brief_one_shorter() -> None:
 def test_a_brief_line_shows_only_the_last_words_of_a_traceback() -> None:
     event = {"event": "failed", "level": "error", "exception": "Traceback …\n  File …\nValueError: no\n"}
     assert lines.render(event, colour=False, brief=True).endswith('failed error="ValueError: no"')
+
+
+async def test_what_is_said_to_the_model_reaches_no_log_even_when_debugging() -> None:
+    stream = io.StringIO()
+    logs.configure(settings.Log(level="debug"), stream=stream)
+    async with stand_in.running() as api:
+        claude = settings.Claude(base_url=api.url, api_key=SecretStr("sk-ant-quiet"))
+        async with client.opened(claude) as model:
+            said = call.Said(message.Role.USER, "the lighthouse keeper's secret")
+            asked = call.Call(claude.model, (call.Block("You are Ada."),), (said,), 50)
+            assert (await model.ask(asked)).text
+    told = stream.getvalue()
+    assert "lighthouse" not in told
+    assert "sk-ant-quiet" not in told
+    assert "HTTP Request" not in told
