@@ -6,6 +6,8 @@ are bounded by construction: routes are templates, methods a fixed set, checks a
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import prometheus_client
@@ -98,6 +100,62 @@ _restorations = prometheus_client.Counter(
     ("step",),
     registry=registry,
 )
+_SHOWN: Final = 100
+"""Conversations whose measures are series: the most recently active ones."""
+_of_conversations: Final = {
+    "phi": prometheus_client.Gauge(
+        "consciousness_phi_score",
+        "Integration of a conversation's scores, 1 - exp(-phi): a statistical estimate; no series where "
+        "it is not estimable. Alarming: a fall by half within an hour.",
+        ("conversation",),
+        registry=registry,
+    ),
+    "ccc": prometheus_client.Gauge(
+        "consciousness_ccc_score",
+        "Consistency of the character's instances, 1 identical, 0 strangers: an estimate; no series where "
+        "it is not estimable. Alarming: below 0.87.",
+        ("conversation",),
+        registry=registry,
+    ),
+    "trust": prometheus_client.Gauge(
+        "consciousness_trust_score",
+        "Trust by checks that were passed or failed, one half before the first. Alarming: below 0.5.",
+        ("conversation",),
+        registry=registry,
+    ),
+    "emergence": prometheus_client.Gauge(
+        "consciousness_emergence_score",
+        "Psi of the character's rounds over chance, as a logistic: an estimate, 0.5 is chance, and "
+        "agreement lowers it; no series where it is not estimable. Alarming: nothing by itself.",
+        ("conversation",),
+        registry=registry,
+    ),
+}
+_shown: Final = OrderedDict[str, None]()
+_drift = prometheus_client.Gauge(
+    "ccn_character_drift",
+    "The largest drift from the round's median among this node's instances of a character. Alarming: above "
+    "0.10 for longer than five minutes.",
+    ("character",),
+    registry=registry,
+)
+_rounds = prometheus_client.Counter(
+    "ccn_consensus_rounds_total",
+    "Rounds this node led, by outcome: committed or failed. Alarming: more than one in ten failed.",
+    ("outcome",),
+    registry=registry,
+)
+_round_latency = prometheus_client.Histogram(
+    "ccn_consensus_latency_seconds",
+    "Time of a round this node led, to its outcome. Alarming: 95 % above half of the round's limit.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=registry,
+)
+_outliers = prometheus_client.Counter(
+    "ccn_outlier_instances_total",
+    "Instances beyond the tolerance, counted in each block this node committed. Alarming: a steady rise.",
+    registry=registry,
+)
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
@@ -157,6 +215,46 @@ def unscored() -> None:
 def restored(step: str) -> None:
     """A step of the ladder was taken, or an alarm was cleared."""
     _restorations.labels(step).inc()
+
+
+def measured(conversation: str, scores: Mapping[str, float | None]) -> None:
+    """What a conversation's measures are now, by name; of too many the least recently active goes."""
+    _shown[conversation] = None
+    _shown.move_to_end(conversation)
+    for name, gauge in _of_conversations.items():
+        value = scores.get(name)
+        if value is None:
+            gauge.remove(conversation)
+        else:
+            gauge.labels(conversation).set(value)
+    while len(_shown) > _SHOWN:
+        _hide(next(iter(_shown)))
+
+
+def measured_only(conversations: Collection[str]) -> None:
+    """The others ended, or live on another node, which shows them."""
+    for each in [shown for shown in _shown if shown not in conversations]:
+        _hide(each)
+
+
+def _hide(conversation: str) -> None:
+    del _shown[conversation]
+    for gauge in _of_conversations.values():
+        gauge.remove(conversation)
+
+
+def drifts(largest: Mapping[str, float]) -> None:
+    """How far the furthest instance here is from the median, for each character that has one."""
+    _drift.clear()
+    for character, drift in largest.items():
+        _drift.labels(character).set(drift)
+
+
+def round_held(seconds: float, outliers: int | None) -> None:
+    """A round of this leader came to its outcome: so many outliers, or None if it failed."""
+    _rounds.labels("failed" if outliers is None else "committed").inc()
+    _round_latency.observe(seconds)
+    _outliers.inc(outliers or 0)
 
 
 def page(accept: str) -> tuple[bytes, str]:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from ccn import errors
+from ccn import errors, metrics
 from ccn.core.ids import NodeId
 from ccn.etcd import election
 from ccn.etcd.session import Session
@@ -74,6 +74,7 @@ async def _rule(candidate: Candidate) -> None:
         await voting.decided()
         wish = await candidate.wish()
         outcome = await rounds.hold(_leading(candidate, term))
+        metrics.round_held(clock() - began, outcome.outliers if isinstance(outcome, Sealed) else None)
         await _answer(candidate, term, asked, _told(outcome))
         if wish is not None and (told := await wishes.conclude(pool, term, wish, voting, tries)):
             await _answer(candidate, term, [wish.request], told)

@@ -16,16 +16,19 @@ from uuid import UUID
 import structlog
 
 from ccn import errors, metrics
+from ccn.node import scorers
 from ccn.node.adoption import Adoption, Here
 from ccn.node.conversations import Conversations
 from ccn.node.conversing import Conversing, Model
 from ccn.node.forwarding import Forwarding
+from ccn.node.heeding import Heeding
 from ccn.node.hosting import Hosting
+from ccn.node.measuring import EVERY_S, Measuring
 from ccn.node.placing import Placing
 from ccn.node.probing import Probing
 from ccn.node.prompting import Prompting
 from ccn.node.restoring import Restoring
-from ccn.node.scoring import UNMEASURED, Scorer, Scoring
+from ccn.node.scoring import UNMEASURED, Scored, Scorer, Scoring
 from ccn.node.spawning import Spawning
 from ccn.node.watching import Alarm, Watching
 from ccn.store import conversations
@@ -52,6 +55,8 @@ class Living:
     conversations: Conversations
     scoring: Scoring
     restoring: Restoring
+    heeding: Heeding
+    measuring: Measuring
 
     def parts(self, stop: asyncio.Event, grace_s: float) -> dict[str, Coroutine[None, None, None]]:
         """What has to run beside the doors, until told to stop."""
@@ -61,6 +66,8 @@ class Living:
             "counting": self._count(stop),
             "scoring": self.scoring.run(stop),
             "restoring": self.restoring.run(stop),
+            "heeding": self.heeding.run(stop),
+            "measuring": self.measuring.run(stop),
         }
 
     async def _count(self, stop: asyncio.Event) -> None:
@@ -95,8 +102,12 @@ def assemble(
     def raised(alarm: Alarm) -> None:
         restoring.raised(alarm)
 
+    async def scored(reply: Scored) -> None:
+        measuring.noticed(reply)
+        await watching.watch(reply)
+
     watching = Watching(pool, scorer.version, _now, _seed, raised)
-    scoring = Scoring(pool, writer, scorer, watching.watch)
+    scoring = Scoring(pool, writer, scorer, scored)
     conversing = Conversing(pool, writer, prompting, model, scoring, chosen.chunk_ms / 1000)
     hosting = Hosting(pool, writer, chosen, conversing.hold)
     adoption = Adoption(hosting, pool, writer, chosen, here)
@@ -112,8 +123,14 @@ def assemble(
     )
     probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=_seed)
     restoring = Restoring(pool, writer, hosting, spawning, probing, watching.forget, _now)
+    heeding = Heeding(pool, writer.node, _now, raised)
+    measuring = Measuring(
+        pool, hosting, scorer.version, scorers.STRANGERS.get(scorer.version), _now, EVERY_S
+    )
     doors = Conversations(pool, writer, placing, chosen, new_id)
-    return Living(pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring)
+    return Living(
+        pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring, heeding, measuring
+    )
 
 
 def _now() -> datetime:

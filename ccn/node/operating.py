@@ -16,7 +16,8 @@ import structlog
 
 from ccn import errors
 from ccn.core import plate as plates
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId
+from ccn.node.restoring import Restoring
 from ccn.store import characters, drains, requests, rounds
 from ccn.store.pool import Pool
 from ccn.store.requests import Answer, Body, Request
@@ -34,6 +35,8 @@ REDACT = "redact"
 """Take the content of messages out: `conversation`, `reason`, and a range from `first` to `last`."""
 DRAIN = "drain"
 """Take nothing new and lead nothing; with `undo`, take part again. For a node by name."""
+RELEASE = "release"
+"""Let a quarantined `instance` speak again, for a `reason`. For the node that hosts it, by name."""
 
 LOOK_S = 0.25
 """How often a node looks for something to do."""
@@ -112,6 +115,20 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
         return {"node": writer.node, "draining": body.get("undo") is not True}
 
     return {PLATE: plate, REDACT: redact, DRAIN: drain}
+
+
+def releasing(restoring: Restoring) -> Handler:
+    """What the host of a quarantined instance can be asked for."""
+
+    async def release(body: Body, by: str) -> Body:
+        try:
+            named = InstanceId(UUID(text(body, "instance")))
+        except ValueError:
+            raise errors.InputInvalid("the instance is not named by its id") from None
+        released = await restoring.release(named, by, text(body, "reason"))
+        return {"instance": str(released.id), "status": released.status.value, "node": released.host}
+
+    return release
 
 
 def text(body: Body, name: str) -> str:

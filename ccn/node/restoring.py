@@ -30,7 +30,7 @@ from ccn.store import anchors, conversations, instances, restorations, vectors
 from ccn.store.anchors import Keep
 from ccn.store.instances import Change, Instance, Status
 from ccn.store.pool import Pool
-from ccn.store.restorations import CLEARED, NOTE, Restoration
+from ccn.store.restorations import CLEARED, NOTE, RELEASED, Restoration
 from ccn.store.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -101,6 +101,26 @@ class Restoring:
                 return here
             verdict = await self.probing.examine(here)
         return await self._cleared(here, verdict)
+
+    async def release(self, instance: InstanceId, by: str, reason: str) -> Instance:
+        """Let an instance speak again that was quarantined: an operator looked, and it counts anew."""
+        here = await instances.get(self.pool, instance)
+        if here.host != self.writer.node:
+            raise errors.Conflict(f"{here.host} hosts the instance: ask it")
+        if here.status is Status.RUNNING and await self._released(instance):
+            return here  # asked twice
+        if here.status is not Status.QUARANTINED:
+            raise errors.TransitionRefused(f"the instance is {here.status}, not quarantined")
+        released = await self._changed(here, Status.RUNNING, f"released by {by}: {reason}")
+        self.forget(instance)
+        step = Restoration(instance, self.now(), RELEASED, reason, by)
+        await restorations.keep(self.pool, step)
+        metrics.restored(RELEASED)
+        return released
+
+    async def _released(self, instance: InstanceId) -> bool:
+        done = await restorations.of_instance(self.pool, instance)
+        return bool(done) and done[-1].step == RELEASED
 
     async def _looked_into(self, alarm: Alarm, stopping: asyncio.Task[bool]) -> None:
         """Whatever goes wrong is told, and the next message raises the alarm again."""
@@ -186,7 +206,7 @@ class Restoring:
         """What was done about the conversation's instances since one of them was last in character."""
         done = list[Step]()
         for each in await restorations.of_conversation(self.pool, instance):
-            if each.step in {CLEARED, restorations.RELEASED}:
+            if each.step in {CLEARED, RELEASED}:
                 done.clear()
             else:
                 done.append(Step(each.step))

@@ -109,6 +109,19 @@ async def scored_by(
     return [_some_state(row) for row in reversed(rows)]
 
 
+async def windows(
+    pool: Pool, character: CharacterId, scorer: str, *, instances: int, least: int, last: int
+) -> dict[ConversationId, list[Vector]]:
+    """What the last messages of a character's instances scored, oldest first.
+
+    Of the instances that have at least so many messages, it is the ones that spoke most recently.
+    """
+    found: dict[ConversationId, list[Vector]] = {}
+    for row in await pool.rows(_WINDOWS, character, scorer, instances, least, last):
+        found.setdefault(row["conversation_id"], []).append(_vector(row["vector"]))
+    return found
+
+
 async def newest_by(pool: Pool, conversation: ConversationId, scorer: str) -> State | None:
     """The newest state that this scorer led to."""
     return _state(await pool.row(_NEWEST_BY, conversation, scorer))
@@ -202,6 +215,28 @@ _NEWEST_BY = """
 _SCORED = """
     SELECT conversation_id, ts, seq, scores AS vector FROM character_evolution
     WHERE conversation_id = $1 AND scorer = $2 AND scores IS NOT NULL ORDER BY ts DESC, seq DESC LIMIT $3
+"""
+_WINDOWS = """
+    SELECT i.conversation_id, s.vector
+    FROM (
+        SELECT r.conversation_id
+        FROM instance_registry r CROSS JOIN LATERAL (
+            SELECT max(ts) AS spoke, count(*) AS messages FROM (
+                SELECT ts FROM character_evolution e
+                WHERE e.conversation_id = r.conversation_id AND e.scorer = $2 AND e.scores IS NOT NULL
+                ORDER BY ts DESC, seq DESC LIMIT $4
+            ) AS newest
+        ) AS n
+        WHERE r.character_id = $1 AND r.ended_at IS NULL AND r.status IN ('running', 'restoring')
+              AND n.messages >= $4
+        ORDER BY n.spoke DESC LIMIT $3
+    ) AS i
+    CROSS JOIN LATERAL (
+        SELECT ts, seq, scores AS vector FROM character_evolution e
+        WHERE e.conversation_id = i.conversation_id AND e.scorer = $2 AND e.scores IS NOT NULL
+        ORDER BY ts DESC, seq DESC LIMIT $5
+    ) AS s
+    ORDER BY i.conversation_id, s.ts, s.seq
 """
 _SCORED_BY = """
     SELECT i.conversation_id, s.ts, s.seq, s.scores AS vector

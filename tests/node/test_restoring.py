@@ -16,6 +16,7 @@ from ccn.core import interview, relation
 from ccn.core.call import Call, Delta, Piece, Reply, Usage
 from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
 from ccn.core.ids import ConversationId
+from ccn.node import operating
 from ccn.node.paying import Payer
 from ccn.node.watching import CONVERSATIONS
 from ccn.store import baselines, instances, restorations, vectors
@@ -176,6 +177,25 @@ async def test_nothing_helps_so_it_is_quarantined_and_says_nothing_more(here: No
         await replied(here, suspect)
     assert await steps(here, suspect) == ["note", "re-anchor", *["re-initialise"] * 3, "quarantine"]
     assert (await alive(here, suspect)).status is Status.QUARANTINED
+
+
+async def test_an_operator_releases_who_was_quarantined_and_it_counts_anew(here: Node) -> None:
+    suspect, *_ = await fleet(here, 5)
+    found = await alive(here, suspect)
+    here.living.hosting.take(
+        await here.writer.submit(instances.Change(found, Status.QUARANTINED, "nothing helped"))
+    )
+    release = operating.releasing(here.living.restoring)
+    asked = {"instance": str(found.id), "reason": "the plate was mended"}
+    told = await release(asked, "ann")
+    assert told == {"instance": str(found.id), "status": "running", "node": "node-1"}
+    assert await release(asked, "ann") == told, "asked twice is done once"
+    assert [(each.step, each.by) for each in await restored(here, suspect)] == [("released", "ann")]
+    assert (await replied(here, suspect)).millionths
+    with pytest.raises(errors.TransitionRefused, match="running, not quarantined"):
+        await release(
+            {"instance": str((await alive(here, (await here.begun()))).id), "reason": "no"}, "ann"
+        )
 
 
 async def test_when_many_drift_at_once_no_more_than_a_third_less_one_are_touched(here: Node) -> None:
