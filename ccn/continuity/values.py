@@ -1,0 +1,108 @@
+"""What the cluster answers, as values of this program: generated types stop here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from ccn.core.call import Block, Call, Said, Usage
+from ccn.core.ids import ConversationId, TurnId
+from ccn.core.message import Message, Role
+from ccn.pb import instances_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What CCN would send to a model now."""
+
+    call: Call
+
+    @property
+    def system(self) -> str:
+        """The character's system prompt, as one text."""
+        return "\n\n".join(layer.text for layer in self.call.system)
+
+    def request(self) -> dict[str, Any]:
+        """As Anthropic's Messages API takes it, with the marks at which its cache is worth while."""
+        call = self.call
+        messages = [{"role": each.role.value, "content": [_text(each)]} for each in call.messages]
+        system = [_text(layer) for layer in call.system]
+        return {
+            "model": call.model,
+            "max_tokens": call.max_tokens,
+            "system": system,
+            "messages": messages,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the character is in a conversation; None where that could not be estimated yet."""
+
+    open: bool
+    messages: int
+    drift: float | None
+    """From what the cluster agrees the character is; 0.10 is tolerated."""
+    ccc: float | None
+    phi: float | None
+    trust: float | None
+    emergence: float | None
+    state: Mapping[str, float]
+    """The character's axes, those that were observed."""
+    relation: Mapping[str, float]
+    status: str | None
+    """Of the instance that speaks here; None if none does."""
+    measured_at: datetime | None
+
+
+def prompt(answer: pb.PromptAnswer) -> Prompt:
+    """A prompt."""
+    return Prompt(
+        Call(
+            answer.model,
+            tuple(Block(layer.text, layer.mark) for layer in answer.system),
+            tuple(Said(Role(each.role), each.text, each.mark) for each in answer.messages),
+            answer.max_tokens,
+        )
+    )
+
+
+def message(conversation: ConversationId, said: pb.Message) -> Message:
+    """A message."""
+    content = said.content if said.HasField("content") else None
+    turn = TurnId(UUID(said.turn)) if said.turn else None
+    return Message(conversation, said.seq, Role(said.role), content, said.at.ToDatetime(UTC), turn)
+
+
+def health(answer: pb.HealthAnswer) -> Health:
+    """A health summary."""
+
+    def known(name: str) -> float | None:
+        return float(getattr(answer, name)) if answer.HasField(name) else None
+
+    return Health(
+        open=answer.open,
+        messages=answer.messages,
+        drift=known("drift"),
+        ccc=known("ccc"),
+        phi=known("phi"),
+        trust=known("trust"),
+        emergence=known("emergence"),
+        state={each.axis: each.score for each in answer.character},
+        relation={each.axis: each.score for each in answer.relation},
+        status=answer.instance.status if answer.HasField("instance") else None,
+        measured_at=answer.measured_at.ToDatetime(UTC) if answer.HasField("measured_at") else None,
+    )
+
+
+def usage(done: pb.Done) -> Usage:
+    """What a reply cost in tokens."""
+    return Usage(done.input_tokens, done.output_tokens, done.cache_read_tokens, done.cache_write_tokens)
+
+
+def _text(part: Block | Said) -> dict[str, Any]:
+    marked = {"cache_control": {"type": "ephemeral"}} if part.mark else {}
+    return {"type": "text", "text": part.text, **marked}

@@ -1,0 +1,116 @@
+"""A gRPC stream survives kill -9 of the node behind it: its client goes on elsewhere, every word once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ccn import continuity, settings
+from ccn.continuity import Conversation
+from ccn.core.call import Delta, Reply, Restart
+from ccn.core.ids import ConversationId
+from ccn.store import instances, pool
+from tests import calling, living
+from tests.cluster.speaker import WORDS, reply_to
+
+DEATHS = 3
+NODES = ("node-1", "node-2")
+CALLER_NODE = Path(__file__).with_name("caller_node.py")
+CHECKOUT = Path(__file__).parents[2]
+
+
+class Nodes:
+    """Two node processes at fixed ports."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._ports = {node: _free_port() for node in NODES}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    @property
+    def targets(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
+
+    async def start(self, node: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(CALLER_NODE), self._url, node, str(self._ports[node])),
+            stdout=asyncio.subprocess.PIPE,
+            env=settings.environment({"PYTHONPATH": str(CHECKOUT), "GRPC_VERBOSITY": "NONE"}),
+        )
+        self._processes[node] = process
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"serving\n"
+
+    async def kill(self, node: str) -> None:
+        self._processes[node].kill()
+        await self._processes[node].wait()
+
+
+@pytest.mark.timeout(180)
+async def test_a_stream_survives_the_death_of_the_node_behind_it(database: settings.Database) -> None:
+    chance = random.Random(secrets.token_hex(4))
+    await living.founded(database)
+    async with pool.open(database, "test") as connections, _running(database) as nodes:
+        key = await calling.api_key(connections)
+        async with continuity.connect(nodes.targets, key) as cluster:
+            talk, said = await cluster.spawn("ada"), list[str]()
+            for death in range(DEATHS):
+                host = await _host(connections, talk.id)
+                words = f"death/{death}"
+                said += [words, await _heard(talk, words, nodes, host, chance.randint(0, WORDS - 1))]
+                await nodes.start(host)
+            history = await talk.history()
+    assert [each.content for each in history] == said
+    assert said[1::2] == [reply_to(words) for words in said[::2]]
+
+
+async def _heard(talk: Conversation, words: str, nodes: Nodes, host: str, deadly: int) -> str:
+    """The reply as a reader has it at the end, who saw its host die after so many pieces."""
+    shown, whole, seen, killed = "", "", 0, False
+    async with asyncio.timeout(60):
+        async for piece in talk.say(words):
+            match piece:
+                case Delta(more):
+                    shown, seen = shown + more, seen + 1
+                case Restart():
+                    shown = ""
+                case Reply(text):
+                    whole = text
+            if seen >= deadly and not killed:
+                await nodes.kill(host)
+                killed = True
+    assert killed
+    assert shown == whole
+    return whole
+
+
+async def _host(connections: pool.Pool, talk: ConversationId) -> str:
+    found = await instances.of_conversation(connections, talk)
+    assert found is not None
+    return found.host
+
+
+@asynccontextmanager
+async def _running(database: settings.Database) -> AsyncIterator[Nodes]:
+    nodes = Nodes(database.url.get_secret_value())
+    try:
+        await asyncio.gather(*map(nodes.start, NODES))
+        yield nodes
+    finally:
+        for node in NODES:
+            await nodes.kill(node)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
