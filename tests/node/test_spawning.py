@@ -16,7 +16,7 @@ from ccn.store.instances import Status
 from tests import living
 from tests.living import Model, Node, World
 
-STRANGER = "Rain, I think."
+STRANGER = "Rain, rain."
 
 
 @pytest.fixture
