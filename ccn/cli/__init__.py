@@ -15,6 +15,7 @@ from ccn import errors
 from ccn.cli import (
     api_keys,
     character,
+    chat,
     drain,
     keys,
     migrate,
@@ -23,6 +24,7 @@ from ccn.cli import (
     record,
     rounds,
     settings,
+    spend,
     status,
     up,
     users,
@@ -38,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("up")(up.up)
+app.command("chat")(chat.chat)
 app.add_typer(node.app, name="node")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="user")
@@ -47,6 +50,7 @@ app.add_typer(plates.app, name="plate")
 app.add_typer(character.app, name="character")
 app.add_typer(rounds.app, name="round")
 app.add_typer(validators.app, name="validators")
+app.command("spend")(spend.spend)
 app.command("drain")(drain.drain)
 app.add_typer(record.app, name="record")
 app.command("migrate")(migrate.migrate)

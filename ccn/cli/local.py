@@ -17,7 +17,7 @@ def database_url(named: str, data: Path | None) -> str:
     """The database of the cluster."""
     if named:
         return named
-    running = _running(data)
+    running = here(data)
     url = running["database_url"] if running else settings.load().database.url.get_secret_value()
     if not url:
         raise errors.NotFound("no cluster runs here; give --database-url or set CCN_DATABASE_URL")
@@ -26,7 +26,7 @@ def database_url(named: str, data: Path | None) -> str:
 
 def status(endpoint: str, data: Path | None) -> dict[str, Any]:
     """What a node says about its cluster: the named one, or the first that answers here."""
-    running = None if endpoint else _running(data)
+    running = None if endpoint else here(data)
     if not endpoint and running is None:
         raise errors.NotFound("no cluster runs here: start one with `ccn up`, or give --endpoint")
     reason = ""
@@ -38,7 +38,7 @@ def status(endpoint: str, data: Path | None) -> dict[str, Any]:
     raise errors.Unavailable(f"no node answers; the last one tried: {reason}")
 
 
-def _running(data: Path | None) -> dict[str, Any] | None:
+def here(data: Path | None) -> dict[str, Any] | None:
     """What cluster.json says, if the `ccn up` that wrote it is still there."""
     import platformdirs  # noqa: PLC0415 - start-up must be quick
 

@@ -1,0 +1,148 @@
+"""`ccn spend`: what calls to the model cost, by day, character and conversation, and what is left today."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from ccn.cli import asking
+from ccn.cli.asking import Data, Json, Url
+
+if TYPE_CHECKING:
+    from ccn import settings
+    from ccn.core.budget import Day
+    from ccn.store.pool import Pool
+    from ccn.store.spend import Line, Total
+
+DAYS = 30
+"""How far back the overview looks."""
+_EPOCH = date(2000, 1, 1)
+
+
+def spend(
+    *,
+    day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="One day, by conversation.", show_default=False),
+    ] = None,
+    character: Annotated[str, typer.Option(help="Of this character only.", show_default=False)] = "",
+    conversation: Annotated[
+        UUID | None, typer.Option(help="Of this conversation only, since it began.", show_default=False)
+    ] = None,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Show tokens and cost: of the last 30 days, of one day, or of one conversation."""
+    from ccn import settings  # noqa: PLC0415 - start-up must be quick
+
+    claude = settings.load().claude
+
+    async def read(pool: Pool) -> tuple[list[Line], Day]:
+        wanted = day.date() if day is not None else None
+        return await _lines(pool, _today(claude), wanted, character, conversation), await _left(
+            pool, claude, character
+        )
+
+    lines, budget = asking.run(read, database_url, data)
+    _print_json(lines, budget) if as_json else _print(lines, budget)
+
+
+async def _lines(
+    pool: Pool, today: date, day: date | None, character: str, conversation: UUID | None
+) -> list[Line]:
+    from ccn.core.ids import CharacterId, ConversationId  # noqa: PLC0415
+    from ccn.store import spend  # noqa: PLC0415
+
+    first = day or (_EPOCH if conversation is not None else today - timedelta(days=DAYS - 1))
+    return await spend.lines(
+        pool,
+        first,
+        day or today,
+        CharacterId(character) if character else None,
+        None if conversation is None else ConversationId(conversation),
+        each=day is not None or conversation is not None,
+    )
+
+
+async def _left(pool: Pool, claude: settings.Claude, character: str) -> Day:
+    """Today's budget: the character's if one is named, else that of all."""
+    from ccn.core import price  # noqa: PLC0415
+    from ccn.core.ids import CharacterId  # noqa: PLC0415
+    from ccn.store import spend  # noqa: PLC0415
+
+    dollars = claude.character_budget_dollars if character else claude.daily_budget_dollars
+    scope = spend.of(CharacterId(character)) if character else spend.CLUSTER
+    limit = None if dollars is None else price.exact(dollars)
+    return await spend.standing(pool, _today(claude), scope, limit)
+
+
+def _today(claude: settings.Claude) -> date:
+    """As budgets count days."""
+    from datetime import UTC  # noqa: PLC0415
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    from ccn.core import budget  # noqa: PLC0415
+
+    return budget.day_of(datetime.now(UTC), ZoneInfo(claude.time_zone))
+
+
+def _print(lines: list[Line], budget: Day) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in (
+        "day",
+        "character",
+        *(["conversation"] if any(each.conversation for each in lines) else []),
+    ):
+        table.add_column(name, no_wrap=True)
+    for name in ("calls", "input", "cache read", "cache write", "output", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in lines:
+        named = [str(each.conversation)] if each.conversation else []
+        table.add_row(f"{each.day}", each.character, *named, *_cells(each.total))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table if lines else "nothing was spent")
+    console.print(f"\n{_told(budget)}")
+
+
+def _cells(total: Total) -> list[str]:
+    used = total.usage
+    counts = (total.calls, used.input, used.cache_read, used.cache_write, used.output)
+    return [*(f"{each:,}" for each in counts), _dollars(total.microdollars)]
+
+
+def _told(budget: Day) -> str:
+    held = f", {_dollars(budget.held)} held for calls under way" if budget.held else ""
+    left = "no limit is set" if budget.left is None else f"{_dollars(budget.left)} left"
+    return f"today {_dollars(budget.spent)} spent{held}; {left}"
+
+
+def _print_json(lines: list[Line], budget: Day) -> None:
+    import json  # noqa: PLC0415
+
+    for each in lines:
+        used = each.total.usage
+        told = {
+            "day": f"{each.day}",
+            "character": each.character,
+            "conversation": str(each.conversation) if each.conversation else None,
+            "calls": each.total.calls,
+            "input": used.input,
+            "output": used.output,
+            "cache_read": used.cache_read,
+            "cache_write": used.cache_write,
+            "microdollars": each.total.microdollars,
+        }
+        typer.echo(json.dumps(told))
+    today = {"limit": budget.limit, "spent": budget.spent, "held": budget.held, "left": budget.left}
+    typer.echo(json.dumps({"today": today}))
+
+
+def _dollars(microdollars: int) -> str:
+    return f"${microdollars / 1_000_000:,.4f}"

@@ -1,0 +1,60 @@
+"""Words that come in pieces, broken into lines as wide as a terminal, whose rows are counted.
+
+A terminal breaks a line wherever it ends, also within a word, and does not tell where it did. So words are
+held back until they are whole, and lines are broken here; what is counted can be taken back.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.cells import cell_len, chop_cells
+
+_PART = re.compile(r"\n|[^\S\n]+|\S+")
+
+
+class Wrapping:
+    """One text on its way to a terminal of this width."""
+
+    def __init__(self, width: int) -> None:
+        self.rows = 1
+        self._width, self._column = max(8, width), 0
+        self._word, self._gap = "", ""
+
+    def feed(self, text: str) -> str:
+        """What can be shown now."""
+        shown = ""
+        for part in _PART.findall(text):
+            if part.isspace():
+                shown += self._placed()
+                shown += self._broken() if part == "\n" else ""
+                self._gap = "" if part == "\n" else self._gap + part.replace("\t", "    ")
+            else:
+                self._word += part
+                if cell_len(self._word) >= self._width:
+                    shown += self._placed()
+        return shown
+
+    def rest(self) -> str:
+        """What was held back."""
+        return self._placed()
+
+    def _placed(self) -> str:
+        """The word, on this line if it has room there, on further ones if none has."""
+        word, gap = self._word, self._gap
+        if not word:
+            return ""
+        self._word, self._gap = "", ""
+        shown = gap
+        if self._column and self._column + cell_len(gap + word) > self._width:
+            shown = self._broken()
+        self._column += cell_len(shown.lstrip("\n"))
+        for nth, piece in enumerate(chop_cells(word, max(1, self._width - self._column))):
+            shown += (self._broken() if nth else "") + piece
+            self._column += cell_len(piece)
+        return shown
+
+    def _broken(self) -> str:
+        self.rows += 1
+        self._column = 0
+        return "\n"
