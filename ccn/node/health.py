@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from ccn.core import drift
 from ccn.core.character import UNIT
 from ccn.core.ids import CharacterId
 from ccn.core.median import MISSING
-from ccn.store import instances, measures, rounds, vectors
+from ccn.store import agreed, instances, measures, vectors
 from ccn.store.conversations import Conversation
 from ccn.store.instances import Instance
 from ccn.store.measures import Measure
@@ -27,6 +26,7 @@ class Health:
     conversation: Conversation
     instance: Instance | None
     measure: Measure | None
+    """Of this conversation, or else of another one of the character: then what they share still counts."""
     character: State | None
     relation: State | None
     drift: float | None
@@ -41,6 +41,8 @@ async def of(pool: Pool, conversation: Conversation) -> Health:
         vectors.latest(pool, here),
         vectors.relational(pool, here),
     )
+    if measure is None:
+        measure = await measures.of_character(pool, conversation.character)
     drifted = instance.drift if instance is not None else None
     if drifted is None and character is not None:
         drifted = await _from_agreement(pool, conversation.character, character)
@@ -49,9 +51,8 @@ async def of(pool: Pool, conversation: Conversation) -> Health:
 
 async def _from_agreement(pool: Pool, character: CharacterId, state: State) -> float | None:
     """How far a state is from what the cluster agreed on last, for one that no round counted itself."""
-    for line in await rounds.results(pool, await rounds.height(pool) or 0):
-        agreed = json.loads(line)
-        if agreed["character"] == character:
-            row = np.array([[MISSING if v is None else v for v in state.vector.millionths]], dtype=np.int32)
-            return float(drift.distances(row, agreed["median"])[0]) / UNIT
-    return None
+    newest = await agreed.medians(pool, character, last=1)
+    if not newest:
+        return None
+    row = np.array([[MISSING if v is None else v for v in state.vector.millionths]], dtype=np.int32)
+    return float(drift.distances(row, newest[0].median.millionths)[0]) / UNIT

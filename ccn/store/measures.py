@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ccn.core.ids import ConversationId
+from ccn.core.ids import CharacterId, ConversationId
 from ccn.store.pool import Pool, Record
 
 
@@ -38,6 +38,12 @@ async def latest(pool: Pool, conversation: ConversationId) -> Measure | None:
     """The newest measurement of a conversation."""
     found = await window(pool, conversation, last=1)
     return found[0] if found else None
+
+
+async def of_character(pool: Pool, character: CharacterId) -> Measure | None:
+    """The newest of a character's latest conversations: some of it is estimated for all of them at once."""
+    row = await pool.row(_OF_CHARACTER, character)
+    return None if row is None else _measure(row)
 
 
 async def window(pool: Pool, conversation: ConversationId, *, last: int) -> list[Measure]:
@@ -77,6 +83,14 @@ _KEEP = """
 _WINDOW = """
     SELECT conversation_id, ts, seq, phi, ccc, trust, emergence, drift FROM consciousness_metrics
     WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT $2
+"""
+_OF_CHARACTER = """
+    SELECT m.* FROM (
+        SELECT id FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT 20
+    ) AS young CROSS JOIN LATERAL (
+        SELECT conversation_id, ts, seq, phi, ccc, trust, emergence, drift FROM consciousness_metrics
+        WHERE conversation_id = young.id ORDER BY ts DESC, seq DESC LIMIT 1
+    ) AS m ORDER BY m.ts DESC LIMIT 1
 """
 _HOURLY = """
     SELECT conversation_id, bucket AS ts, samples AS seq, phi, ccc, trust, emergence, drift

@@ -115,16 +115,16 @@ def prompt(call: Call) -> pb.PromptAnswer:
 def health(found: Health) -> pb.HealthAnswer:
     """What was measured; what could not be stays absent."""
     measure = found.measure
-    drift = measure.drift if found.drift is None and measure else found.drift
+    own = measure if measure and measure.conversation == found.conversation.id else None
     return pb.HealthAnswer(
         conversation=str(found.conversation.id),
         open=found.conversation.open,
         messages=found.conversation.head_seq,
         instance=instance(found.instance) if found.instance else None,
-        drift=drift,
+        drift=own.drift if found.drift is None and own else found.drift,
         ccc=measure.ccc if measure else None,
-        phi=measure.phi if measure else None,
-        trust=measure.trust if measure else None,
+        phi=own.phi if own else None,
+        trust=own.trust if own else None,
         emergence=measure.emergence if measure else None,
         character=_scores(AXES, found.character),
         relation=_scores(RELATIONAL, found.relation),

@@ -36,6 +36,8 @@ SETTINGS = {
 }
 TTL_S = 1.0
 STILL_S = 2.0
+START_S = 120.0
+"""Everything starts at once, on a machine that may be busy; how soon is not what is tested here."""
 _AT_ONCE = Backoff(first_s=0.05, cap_s=0.1)
 _LOOK_S = 0.02
 
@@ -126,7 +128,7 @@ class Cluster:
 
         await until(ask, "rounds stop")
 
-    async def whole(self) -> None:
+    async def whole(self, within_s: float = DEADLINE_S) -> None:
         """Wait until all nodes vote again, for a block that is yet to come."""
         before = await self.height()
 
@@ -135,7 +137,7 @@ class Cluster:
                 return bool(await self.pool.value(_VOTED, before) == len(self.nodes))
             return False
 
-        await until(ask, f"all nodes vote for a block after {before}")
+        await until(ask, f"all nodes vote for a block after {before}", within_s)
 
     def around(self, *inside: str, both: bool = True) -> list[Way]:
         """The ways from these parties to all others, and back if it is to be `both`."""
@@ -170,6 +172,8 @@ class Cluster:
 async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
     """Start it, wait until it is whole, and end it."""
     async with contextlib.AsyncExitStack() as stack:
+        nursery = Nursery(settings.environment({}))  # it takes a while, while the servers start
+        stack.callback(nursery.close)
         # A killed server leaves what it wrote to the kernel: nothing here depends on fsync.
         database = await stack.enter_async_context(
             postgres.running(folder / "postgres", fsync=False, backoff=_AT_ONCE)
@@ -179,8 +183,6 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
         members: list[Node] = []
         network = Network(lambda: [(node.name, node.pid) for node in members])
         to_etcd = int(coordination.endpoints[0].rpartition(":")[2])
-        nursery = Nursery(settings.environment({}))
-        stack.callback(nursery.close)
         names = [NodeId(f"node-{number}") for number in range(1, count + 1)]
         given = keys.prepare(folder / "nodes", names, [HOST], datetime.now(UTC))
         for name, port in zip(names, free(count), strict=True):
@@ -204,5 +206,5 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
         made.pool = await stack.enter_async_context(pool.open(reading, "chaos"))
         for task in (asyncio.create_task(made.watch()), asyncio.create_task(made.keep())):
             stack.callback(task.cancel)
-        await made.whole()
+        await made.whole(START_S)
         yield made
