@@ -6,8 +6,9 @@ are bounded by construction: routes are templates, methods a fixed set, checks a
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import prometheus_client
@@ -87,6 +88,11 @@ _api_cost = prometheus_client.Counter(
     "ccn_api_cost_dollars_total",
     "Dollars that calls to the model cost. Alarming: a day's pace that exceeds the daily budget.",
     ("model",),
+    registry=registry,
+)
+_sockets = prometheus_client.Gauge(
+    "ccn_websocket_connections_active",
+    "WebSockets that are open on this node. Alarming: a fall to 0 within a minute.",
     registry=registry,
 )
 _unscored = prometheus_client.Counter(
@@ -205,6 +211,16 @@ def paid(model: str, usage: Usage, microdollars: int) -> None:
     for kind in ("input", "output", "cache_read", "cache_write"):
         _api_tokens.labels(model, kind).inc(getattr(usage, kind))
     _api_cost.labels(model).inc(microdollars / DOLLAR)
+
+
+@contextlib.contextmanager
+def socket_open() -> Iterator[None]:
+    """A WebSocket is open for as long as the block lasts."""
+    _sockets.inc()
+    try:
+        yield
+    finally:
+        _sockets.dec()
 
 
 def unscored() -> None:

@@ -135,14 +135,14 @@ def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations,
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def home(database_server: str) -> AsyncIterator[talking.Door]:
     """A node that talks, behind a door that listens."""
-    async with _database(database_server) as database:
+    async with empty_database(database_server) as database:
         world = await founded(database)
         async with world.node("node-1") as node, talking.door(node) as opened:
             yield opened
 
 
 @asynccontextmanager
-async def _database(server: str) -> AsyncIterator[settings.Database]:
+async def empty_database(server: str) -> AsyncIterator[settings.Database]:
     """A database for the tests of a file."""
     name = f"door_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server)
@@ -159,7 +159,7 @@ async def door(database_server: str) -> AsyncIterator[Door]:
     """An application over a database of its own."""
     clock, matching = Clock(), Passwords()
     async with (
-        _database(database_server) as database,
+        empty_database(database_server) as database,
         pool.open(database, "test") as connections,
         asyncio.TaskGroup() as tasks,
     ):

@@ -29,7 +29,7 @@ from starlette.responses import StreamingResponse
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.access import Caller
-from ccn.gateway.http import app, auth, conversations, patience, server
+from ccn.gateway.http import app, auth, conversations, patience, server, websocket
 from ccn.gateway.limiting import Limiter
 from tests.gateway.conftest import PASSWORD, Door, bearer
 
@@ -75,7 +75,10 @@ def faults(application: FastAPI) -> list[str]:
     found = []
     for way in ways(application):
         name = f"{way.method} {way.path}"
-        if not way.needs & {auth.anybody}:
+        if way.method == "WEBSOCKET":
+            if websocket.knocking not in way.needs:
+                found.append(f"{name} asks nobody who calls")
+        elif not way.needs & {auth.anybody}:
             if way.path not in auth.OPEN:
                 found.append(f"{name} asks nobody who calls")
         elif auth.admin not in way.needs and way.named:

@@ -28,6 +28,7 @@ from ccn.gateway.http import (
     system,
     talk,
     tokens,
+    websocket,
 )
 from ccn.gateway.limiting import Limiter
 
@@ -84,6 +85,7 @@ def create(
     app.include_router(glance.routes())
     app.include_router(figures.routes())
     app.include_router(admin.routes())
+    app.include_router(websocket.routes())
     if http.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(http.cors_origins), **_CORS)
     app.add_middleware(measured.Measured)

@@ -1,0 +1,124 @@
+"""What goes over the WebSocket: the frames a client may send, those it gets, and why a socket is closed.
+
+client   {"type": "message", "content": …, "idempotency_key"?: …, "refuse_busy"?: true}
+         {"type": "resume", "after": "ID"}          go on after a frame, also one of another node
+         {"type": "cancel", "turn_id": …}
+server   {"type": "accepted", "id", "turn_id", "seq"}   the message is durable
+         {"type": "delta", "id", "text"}
+         {"type": "restart", "id", "reason"}            the text so far is void, the reply begins anew
+         {"type": "response", "id", "turn_id", "content", "metrics"}    the reply is committed
+         {"type": "metrics", "ccc", "phi", …}           once for each response, when it was measured
+         {"type": "error", "code", "detail"}            with "id" and "turn_id": there will be no reply
+         {"type": "cancelled", "id", "turn_id"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Annotated, Literal
+from uuid import UUID
+
+import orjson
+from pydantic import Field, TypeAdapter, ValidationError
+
+from ccn import errors
+from ccn.core import codes, message, stream
+from ccn.core.ids import TurnId
+from ccn.core.stream import Place, Told
+from ccn.gateway.http import problems
+from ccn.gateway.http.schemas import Model
+from ccn.gateway.http.stream import failure
+
+
+class Close(IntEnum):
+    """Why a socket ends; a client that gets one below 4000 may connect again, to any node, and resume."""
+
+    LEFT = 1000  # the client closed it
+    GOING = 1001  # this node is stopping
+    BINARY = 1003  # frames are text
+    DEFECT = 1011  # the server's log tells more
+    LATER = 1013  # the database or so cannot be had just now
+    NONSENSE = 4400  # too many frames that are none of those above
+    UNAUTHENTICATED = 4401  # no credential, or one that does not count any more
+    NOT_FOUND = 4404  # no such conversation, or somebody else's
+    TOO_FAST = 4429  # went on sending after the limit was reached
+
+
+# The server itself closes with 1007 what is no UTF-8, and with 1009 what is larger than a body may be.
+
+
+class Say(Model):
+    """A message to the character."""
+
+    type: Literal["message"]
+    content: str = Field(max_length=message.CONTENT_LIMIT)
+    idempotency_key: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,200}$")
+    refuse_busy: bool = False
+
+
+class Resume(Model):
+    """Go on after a frame."""
+
+    type: Literal["resume"]
+    after: str = Field(max_length=100)
+
+
+class Cancel(Model):
+    """End a turn without a reply."""
+
+    type: Literal["cancel"]
+    turn_id: UUID
+
+
+Frame = Say | Resume | Cancel
+_FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
+
+
+def read(text: str) -> Frame:
+    """What a client sent."""
+    try:
+        return _FRAME.validate_json(text)
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))[:100]
+        raise errors.InputInvalid(f"not a frame: {where + ': ' if where else ''}{first['msg']}") from None
+
+
+def delta(turn: TurnId, told: Told) -> str:
+    """Some more of a reply."""
+    text = orjson.dumps(told.data).decode()
+    return f'{{"type":"delta","id":"{stream.event_id(turn, told.place)}","text":{text}}}'
+
+
+def frame(
+    kind: str,
+    turn: TurnId | None = None,
+    place: Place | None = None,
+    *,
+    fields: Mapping[str, object] = MappingProxyType({}),
+) -> str:
+    """Any other frame."""
+    named = {} if turn is None or place is None else {"id": stream.event_id(turn, place)}
+    if turn is not None:
+        named["turn_id"] = str(turn)
+    return orjson.dumps({"type": kind, **named, **fields}).decode()
+
+
+def error(refused: errors.CCNError) -> str:
+    """Why a frame had no effect."""
+    defect = problems.status(type(refused)) == HTTPStatus.INTERNAL_SERVER_ERROR
+    told: dict[str, object] = {
+        "code": codes.code(type(refused).__name__),
+        "detail": "this is a defect of the server; its log tells more" if defect else str(refused),
+    }
+    if isinstance(refused, errors.TooManyRequests):
+        told["retry_after"] = refused.retry_after_s
+    return frame("error", fields=told)
+
+
+def failed(turn: TurnId, told: Told) -> str:
+    """Why there will be no reply."""
+    return frame("error", turn, told.place, fields=failure(told.data))
