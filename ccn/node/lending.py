@@ -9,8 +9,9 @@ the loop needs no place among the nodes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from uuid import UUID
 
 from ccn import errors
@@ -25,9 +26,10 @@ from ccn.store.conversations import Append, Conversation
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 
+A = TypeVar("A")
+
 _TRIES = 5
 _AGAIN_S = 0.05
-_MOVED = (errors.SequenceConflict, errors.StaleHost, errors.OutcomeUnknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,7 @@ class Lending:
 
     async def prompt(self, conversation: ConversationId) -> Call:
         """What would be sent to the model now; it ends with the message to answer, if there is one."""
-        here = await self._free(conversation)
-        borrower = await self._borrower(here)
-        page = await conversations.history(self.pool, conversation, limit=1)
-        if page.messages and page.messages[0].role is Role.USER:
-            return await self.prompts.after(borrower, page.messages[0].seq)
-        opening = await self.prompts.opened(borrower)
-        asked = self.prompts.question(borrower, opening, "?")
-        return replace(asked, messages=asked.messages[:-1])
+        return await self._patiently(conversation, self._asked)
 
     async def record(
         self,
@@ -74,21 +69,38 @@ class Lending:
         """Add a message: when this returns it is durable. A reply is measured like any other."""
         message.check(content)
         key = idempotency_key or self.new_id().hex
-        for attempt in range(_TRIES):
-            here = await self._free(conversation)
-            try:
-                said = await self.writer.submit(
-                    Append(conversation, role, content, here.epoch, language, key)
-                )
-            except _MOVED:
-                if attempt == _TRIES - 1:
-                    raise
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                break
+
+        async def append(here: Conversation) -> Message:
+            return await self.writer.submit(Append(conversation, role, content, here.epoch, language, key))
+
+        said = await self._patiently(conversation, append)
         if role is Role.ASSISTANT:
             self.scoring.offer(None, said)
         return said
+
+    async def _asked(self, here: Conversation) -> Call:
+        borrower = await self._borrower(here)
+        page = await conversations.history(self.pool, here.id, limit=1)
+        if page.messages and page.messages[0].role is Role.USER:
+            return await self.prompts.after(borrower, page.messages[0].seq)
+        opening = await self.prompts.opened(borrower)
+        asked = self.prompts.question(borrower, opening, "?")
+        return replace(asked, messages=asked.messages[:-1])
+
+    async def _patiently(
+        self, conversation: ConversationId, attempt: Callable[[Conversation], Awaitable[A]]
+    ) -> A:
+        """Again where somebody else was first, as long as the conversation is free."""
+        tried = 0
+        while True:
+            here = await self._free(conversation)
+            try:
+                return await attempt(here)
+            except (errors.Conflict, errors.OutcomeUnknown):
+                tried += 1
+                if tried == _TRIES:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
 
     async def _free(self, conversation: ConversationId) -> Conversation:
         """The conversation, if nobody else speaks in it."""

@@ -103,6 +103,15 @@ async def test_many_records_at_once_all_land(database: settings.Database) -> Non
         assert sorted(each.seq for each in said) == list(range(1, 21))
 
 
+async def test_many_who_want_the_prompt_at_once_get_the_same(database: settings.Database) -> None:
+    async with connected(database) as here:
+        talk = await here.cluster.begin("ada")
+        first = await asyncio.gather(*(talk.prompt() for _ in range(8)))
+        await talk.record("user", "Hello!")
+        second = await asyncio.gather(*(talk.prompt() for _ in range(8)))
+        assert len({prompt.system for prompt in (*first, *second)}) == 1
+
+
 async def test_replies_of_ones_own_loop_are_measured(database: settings.Database) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada")
