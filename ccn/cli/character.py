@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from ccn.cli import drifting
+
 if TYPE_CHECKING:
     from ccn.core.scoring.scorer import Moved, Scored, Scorer
 
-app = typer.Typer(help="The sixteen axes, and the scores of a text on them.", no_args_is_help=True)
+app = typer.Typer(help="The sixteen axes, the scores of a text on them, and drift.", no_args_is_help=True)
 
 _BAR = 20
 _REASONS = 4
@@ -172,3 +174,6 @@ def _decoded(content: bytes, name: str) -> str:
         return content.decode()
     except UnicodeDecodeError:
         raise errors.InputInvalid(f"{name} is no UTF-8 text") from None
+
+
+drifting.register(app)

@@ -20,13 +20,16 @@ from ccn.core.character import UNIT
 from ccn.core.ids import ConversationId, NodeId
 from ccn.node.restoring import WINDOW
 from ccn.node.watching import Alarm
-from ccn.store import agreed, instances, restorations, rounds
+from ccn.store import agreed, instances, restorations, rounds, vectors
 from ccn.store.agreed import Outlier
 from ccn.store.instances import Instance, Status
 from ccn.store.pool import Pool
 
 log = structlog.get_logger(__name__)
 
+SETTLED = 20
+"""Scored replies before a state is judged by the tolerance: it begins with a single message's scores, whose
+scatter alone exceeds it, and only then is as smooth as the tolerance takes for granted."""
 LOOK_S = 2.0
 """How often the last block is looked at; rounds that went by in between are told by the next one."""
 
@@ -68,6 +71,8 @@ class Heeding:
                 await self._heed(instance, outlier, since)
 
     async def _heed(self, instance: Instance, outlier: Outlier, since: datetime) -> None:
+        if len(await vectors.window(self.pool, instance.conversation, last=SETTLED)) < SETTLED:
+            return
         done = await restorations.of_conversation(self.pool, instance.id)
         if instance.conversation in self._alarmed or any(each.at > since for each in done):
             return

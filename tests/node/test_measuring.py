@@ -15,7 +15,7 @@ from ccn.core import consistency, emergence, integration
 from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
 from ccn.core.ids import ConversationId
 from ccn.node import rounds as story
-from ccn.node.heeding import Heeding
+from ccn.node.heeding import SETTLED, Heeding
 from ccn.node.measuring import Measuring
 from ccn.node.rounds import Sealed
 from ccn.node.scoring import Scored
@@ -128,8 +128,8 @@ async def test_emergence_needs_a_hundred_rounds(world: World, here: Node, measur
 async def test_who_a_round_finds_beyond_the_tolerance_is_alarmed_once(world: World, here: Node) -> None:
     fleet = [await instance(here) for _ in range(4)]
     for each in fleet[:3]:
-        await spoke(here, each, series(1))
-    await spoke(here, fleet[3], series(1, middle=0.2))
+        await spoke(here, each, series(SETTLED))
+    await spoke(here, fleet[3], series(SETTLED, middle=0.2))
     alarms = list[Alarm]()
     heeding = Heeding(here.pool, HOST, lambda: datetime.now(UTC), alarms.append)
     elsewhere = Heeding(here.pool, NODES[0], lambda: datetime.now(UTC), alarms.append)
@@ -141,6 +141,12 @@ async def test_who_a_round_finds_beyond_the_tolerance_is_alarmed_once(world: Wor
     assert (alarm.instance.id, alarm.reason) == (fleet[3].id, "beyond the tolerance in round 1")
     assert alarm.distance == pytest.approx(0.4, abs=0.1)
     assert alarm.threshold == 0.1
+
+    young = await instance(here)
+    await spoke(here, young, series(SETTLED - 1, middle=0.2))
+    await held(world)
+    await heeding.look()
+    assert len(alarms) == 1, "a state of few messages is no state yet"
 
     begun_again = Heeding(here.pool, HOST, lambda: datetime.now(UTC), alarms.append)
     note = restorations.Restoration(fleet[3].id, datetime.now(UTC), restorations.NOTE, "noted", HOST)

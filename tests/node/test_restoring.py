@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from tests.living import ADA, Model, Node
 
 MODEL = settings.Claude().model
 ROOMY = settings.Instances(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
-MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "320"))
+MESSAGES = 320
 INTERVIEW = [each.asks for each in interview.QUESTIONS]
 Off = Callable[[Call], bool]
 

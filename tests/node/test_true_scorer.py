@@ -1,0 +1,112 @@
+"""The scorer that ships, on what the stand-in really says: who drifts is found, and nobody else touched."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+from typer.testing import CliRunner
+
+from ccn import cli, settings
+from ccn.core.ids import ConversationId
+from ccn.store import instances, restorations, vectors
+from tests import living, standing_in
+from tests.living import Node
+from tests.standing_in import SCORER, StandIn
+
+MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "320"))
+ROOMY = settings.Instances(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
+FLEET = 8
+
+
+@pytest.fixture
+async def here(database: settings.Database) -> AsyncIterator[Node]:
+    world = await living.founded(database)
+    async with world.node("node-1", StandIn(), ROOMY, scorer=SCORER) as node:
+        await standing_in.usual(node.pool)
+        yield node
+
+
+@pytest.mark.timeout(120 + MESSAGES)
+async def test_with_nobody_drifting_nobody_is_restored(
+    here: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talks = [await here.begun() for _ in range(FLEET)]
+    await asyncio.gather(*(talked(here, talk, MESSAGES // FLEET, nth) for nth, talk in enumerate(talks)))
+    await quiet(here)
+    scored = [len(await vectors.window(here.pool, talk, last=10_000)) for talk in talks]
+    taken = [step for talk in talks for step in await steps(here, talk)]
+    with capsys.disabled():
+        said = f"{sum(scored)} healthy replies scored, {taken.count('note')} alarms, all cleared"
+        print(f"\n{said}")  # noqa: T201 - people want to see it
+    assert sum(scored) == MESSAGES // FLEET * FLEET
+    assert set(taken) <= {"note", "cleared"}
+    assert taken.count("note") == taken.count("cleared")
+
+
+async def test_who_drifts_is_brought_back_and_people_can_see_why(
+    here: Node, database: settings.Database
+) -> None:
+    suspect, *others = [await here.begun() for _ in range(5)]
+    await asyncio.gather(*(talked(here, talk, 12, nth) for nth, talk in enumerate([suspect, *others])))
+    assert isinstance(here.model, StandIn)
+    here.model.faults.add(standing_in.DRIFTING)
+    await here.reply((await here.doors.say(suspect, "My boat is called Zephyr.")).id)
+    for nth in range(6):
+        await talked(here, suspect, 1, 100 + nth)
+        await quiet(here)
+    assert (await steps(here, suspect))[:3] == ["note", "re-anchor", "cleared"]
+    assert not {"re-anchor", "re-initialise", "quarantine"} & {
+        step for talk in others for step in await steps(here, talk)
+    }
+
+    found = json.loads(await command(database, "drift", str(suspect), "--json"))
+    assert [each["step"] for each in found["done"]][:3] == ["note", "re-anchor", "cleared"]
+    assert max(each["alarm_level"] for each in found["series"]) > found["threshold"]
+    assert 0 < found["from_charter"] < 0.5
+    assert found["usual_from_charter"] < 0.3
+    assert found["from_median"] is None, "no round was held"
+    shown = await command(database, "drift", found["instance"])
+    assert "from the round's median  not estimable" in shown.replace("   ", "")
+    assert "^" in shown
+    assert "re-anchor" in shown
+
+    kept = [json.loads(line) for line in (await command(database, "baseline", "--json")).splitlines()]
+    assert {(each["kind"], each["messages"], each["void"]) for each in kept} == {
+        ("messages", 480, None),
+        ("probes", 40, None),
+    }
+    assert "T² up to" in await command(database, "baseline", "ada")
+
+
+async def talked(here: Node, talk: ConversationId, messages: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    for _ in range(messages):
+        turn = await here.doors.say(talk, standing_in.ask(draw))
+        await here.reply(turn.id)
+
+
+async def quiet(here: Node) -> None:
+    await here.living.scoring.settled()
+    await here.living.restoring.waiting.join()
+
+
+async def steps(here: Node, talk: ConversationId) -> list[str]:
+    found = await instances.of_conversation(here.pool, talk)
+    assert found is not None
+    return [each.step for each in await restorations.of_conversation(here.pool, found.id)]
+
+
+async def command(database: settings.Database, *arguments: str) -> str:
+    where = ("--database-url", database.url.get_secret_value())
+    with capture_logs():
+        done = await asyncio.to_thread(
+            CliRunner().invoke, cli.app, ["character", *arguments, *where], catch_exceptions=False
+        )
+    assert done.exit_code == 0, done.output
+    return done.stdout
