@@ -42,7 +42,7 @@ class Weather:
 
     @asynccontextmanager
     async def storm(self, name: str, *, mended: bool = True) -> AsyncIterator[Cluster]:
-        """Whatever happens inside, all nodes vote again in the end; unless `mended`, a later storm waits."""
+        """Whatever happens inside, all nodes vote in the end; unless `mended`, a later storm waits."""
         began = time.monotonic()
         try:
             yield self.cluster
