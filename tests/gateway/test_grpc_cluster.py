@@ -12,7 +12,7 @@ import pytest
 
 from ccn import settings
 from ccn.core.ids import NodeId
-from ccn.gateway.grpc import cluster, failures
+from ccn.gateway.grpc import clients, cluster, failures
 from ccn.node import operating
 from ccn.node.status import Seat, Status
 from ccn.pb import cluster_pb2 as pb
@@ -90,6 +90,32 @@ async def test_watchers_are_sent_on_when_the_node_stops(database: settings.Datab
         await watching.wait_for_connection()
         here.stop.set()
         assert (await reading)[0] is Code.UNAVAILABLE
+
+
+async def test_nobody_has_more_streams_open_than_agreed(database: settings.Database) -> None:
+    async with door(database) as here, asyncio.timeout(30):
+        term = await terms.take_over(here.node.pool, LEADER, 1)
+        await fail_a_round(here, term, 1)
+        caller, other = await here.caller(), await here.caller()
+
+        def watch(metadata: Any) -> Any:
+            return here.cluster.WatchRounds(pb.WatchRoundsRequest(after=0), metadata=metadata)
+
+        open_ = [watch(caller) for _ in range(clients.STREAMS)]
+        await asyncio.gather(*(anext(aiter(stream)) for stream in open_))
+        assert await refused(watch(caller)) == (Code.RESOURCE_EXHAUSTED, "overloaded")
+        await anext(aiter(watch(other)))
+        open_[0].cancel()
+        while (again := watch(caller)) and not await told_something(again):
+            await asyncio.sleep(0.05)
+
+
+async def told_something(watching: Any) -> bool:
+    try:
+        await anext(aiter(watching))
+    except grpc.aio.AioRpcError:
+        return False
+    return True
 
 
 async def test_only_those_may_watch_and_force_who_should(database: settings.Database) -> None:
