@@ -1,9 +1,9 @@
 """A spawn besides the model, in a corpus of a million messages; the floor builds a prompt and commits rows.
 
 Ours is everything from the wish for a conversation to an instance that passed its interview: the memories
-of twenty earlier conversations, the state, six prompts, six reservations that are settled, and every row and
-leaf. The model answers at once, in this process. The floor has all it needs at hand: it builds one prompt
-and commits as many rows as a spawn leaves, once. The database keeps its promises (fsync).
+of twenty earlier conversations, the state, six prompts, six reservations that are settled, and every row
+and leaf. The model answers at once, in this process. The floor has all it needs at hand: it builds one
+prompt and commits as many rows as a spawn leaves, once. The database keeps its promises (fsync).
 """
 
 from __future__ import annotations

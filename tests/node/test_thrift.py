@@ -54,7 +54,7 @@ def shared(one: bytes, other: bytes) -> int:
 
 
 async def test_fifty_turns_repeat_their_prompts_and_the_provider_notices(
-    database: settings.Database,
+    database: settings.Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with paying(database) as node:
         talk = await node.begun()
@@ -76,8 +76,8 @@ async def test_fifty_turns_repeat_their_prompts_and_the_provider_notices(
         share, read = repeated / whole, used["cache_read"] / sum(used.values())
         with capsys.disabled():
             print(  # noqa: T201 - people want to see it
-                f"\n{TURNS} turns: {share:.2%} of the prompt bytes repeat the previous turn's prefix, and of "
-                f"each previous prompt at least {min(shares):.2%}; the stand-in read {read:.2%} of "
+                f"\n{TURNS} turns: {share:.2%} of the prompt bytes repeat the previous turn's prefix, and "
+                f"of each previous prompt at least {min(shares):.2%}; the stand-in read {read:.2%} of "
                 f"{sum(used.values())} prompt tokens from its cache"
             )
         assert share >= 0.95
