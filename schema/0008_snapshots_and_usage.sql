@@ -21,7 +21,7 @@ CREATE TRIGGER snapshots_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON snapshots
 CREATE TABLE usage (
     day                date   NOT NULL,
     character_id       text   NOT NULL REFERENCES characters,
-    conversation_id    uuid   NOT NULL REFERENCES conversations,
+    conversation_id    uuid   REFERENCES conversations,  -- none for calls that belong to none
     model              text   NOT NULL,
     calls              bigint NOT NULL DEFAULT 0 CHECK (calls >= 0),
     input_tokens       bigint NOT NULL DEFAULT 0 CHECK (input_tokens >= 0),
@@ -29,6 +29,6 @@ CREATE TABLE usage (
     cache_read_tokens  bigint NOT NULL DEFAULT 0 CHECK (cache_read_tokens >= 0),
     cache_write_tokens bigint NOT NULL DEFAULT 0 CHECK (cache_write_tokens >= 0),
     cost_microdollars  bigint NOT NULL DEFAULT 0 CHECK (cost_microdollars >= 0),
-    PRIMARY KEY (day, conversation_id, model)
+    UNIQUE NULLS NOT DISTINCT (day, conversation_id, model, character_id)
 );
 CREATE INDEX usage_character ON usage (character_id, day);

@@ -13,7 +13,7 @@ CREATE TABLE spend_reservations (
     id                 uuid PRIMARY KEY,
     day                date   NOT NULL,
     character_id       text   NOT NULL REFERENCES characters,
-    conversation_id    uuid   NOT NULL REFERENCES conversations,
+    conversation_id    uuid   REFERENCES conversations,  -- none for calls that belong to none
     model              text   NOT NULL,
     amount             bigint NOT NULL CHECK (amount >= 0),
     cluster_limit      bigint CHECK (cluster_limit >= 0),
@@ -40,7 +40,7 @@ BEGIN
            OR NEW.status = 'held' AND OLD.status <> 'held'
            OR NEW.status <> 'held' AND NEW.amount <> OLD.amount
            OR (NEW.id, NEW.day, NEW.character_id, NEW.conversation_id, NEW.model)
-              <> (OLD.id, OLD.day, OLD.character_id, OLD.conversation_id, OLD.model)) THEN
+              IS DISTINCT FROM (OLD.id, OLD.day, OLD.character_id, OLD.conversation_id, OLD.model)) THEN
         RAISE EXCEPTION 'a reservation is held, then over, and stays what it was for' USING ERRCODE = 'CCN04';
     END IF;
     RETURN NEW;
@@ -82,16 +82,18 @@ BEGIN
     PERFORM ccn_spend_within(NEW.day, 'character:' || NEW.character_id, dheld, dspent,
         CASE WHEN holds THEN NEW.character_limit END, 'CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS');
     IF NEW.status = 'settled' OR dspent <> 0 OR dcalls <> 0 THEN
-        INSERT INTO usage AS u (day, character_id, conversation_id, model)
+        INSERT INTO usage (day, character_id, conversation_id, model)
         VALUES (NEW.day, NEW.character_id, NEW.conversation_id, NEW.model) ON CONFLICT DO NOTHING;
-        UPDATE usage u SET
+        -- The row is there now; as a conflict it is found by the index also where there is no conversation.
+        INSERT INTO usage AS u (day, character_id, conversation_id, model)
+        VALUES (NEW.day, NEW.character_id, NEW.conversation_id, NEW.model)
+        ON CONFLICT (day, conversation_id, model, character_id) DO UPDATE SET
             calls = u.calls + dcalls,
             input_tokens = u.input_tokens + NEW.input_tokens,
             output_tokens = u.output_tokens + NEW.output_tokens,
             cache_read_tokens = u.cache_read_tokens + NEW.cache_read_tokens,
             cache_write_tokens = u.cache_write_tokens + NEW.cache_write_tokens,
-            cost_microdollars = u.cost_microdollars + dspent
-        WHERE u.day = NEW.day AND u.conversation_id = NEW.conversation_id AND u.model = NEW.model;
+            cost_microdollars = u.cost_microdollars + dspent;
     END IF;
     RETURN NULL;
 END $$;

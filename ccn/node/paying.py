@@ -44,7 +44,8 @@ _SETTLE_S = 10.0
 class Payer:
     """On whose account a call is made."""
 
-    conversation: ConversationId
+    conversation: ConversationId | None
+    """None for a call that belongs to none."""
     character: CharacterId
 
 

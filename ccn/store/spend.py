@@ -35,7 +35,7 @@ class Reservation:
     day: date
     at: datetime
     character: CharacterId
-    conversation: ConversationId
+    conversation: ConversationId | None
     model: str
     cluster_limit: int | None = None
     character_limit: int | None = None

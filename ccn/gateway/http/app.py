@@ -16,6 +16,7 @@ from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.http import (
     admin,
+    anthropic,
     auth,
     cluster,
     conversations,
@@ -85,6 +86,7 @@ def create(
     app.include_router(glance.routes())
     app.include_router(figures.routes())
     app.include_router(admin.routes())
+    app.include_router(anthropic.routes())
     app.include_router(websocket.routes())
     if http.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(http.cors_origins), **_CORS)

@@ -220,4 +220,4 @@ def _told(talking: Talk, turn: Turn, last: str | None) -> Response:
         return Response(status_code=204)
     told = talking.conversations.follow(turn.id, place)
     first = b"" if last else stream.accepted(turn)
-    return stream.Events(turn.id, told, talking.leaving, first)
+    return stream.events(turn.id, told, talking.leaving, first)

@@ -35,6 +35,9 @@ STATUS: Mapping[type[errors.CCNError], int] = {
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.OutcomeUnknown: 503,
+    errors.ModelRefused: 502,
+    errors.PeerRefused: 502,
+    errors.SpawnFailed: 502,
 }
 """The nearest ancestor counts; the code is the name of the class itself."""
 
@@ -64,7 +67,7 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
     """Tell in the OpenAPI document that problems have a media type of their own."""
     for operation in (each for methods in document["paths"].values() for each in methods.values()):
         content = operation["responses"]["default"]["content"]
-        if "application/json" in content:
+        if "application/json" in content and "ApiError" not in str(content):
             content["application/problem+json"] = content.pop("application/json")
     return document
 
@@ -87,10 +90,10 @@ async def _ours(request: Request, error: Exception) -> Response:
     number = status(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _defect(request, error)
-    return _problem(number, code(kind), detail=str(error), headers=_advice(error, number))
+    return _problem(number, code(kind), detail=str(error), headers=advice(error, number))
 
 
-def _advice(error: Exception, number: int) -> Mapping[str, str]:
+def advice(error: Exception, number: int) -> Mapping[str, str]:
     """The headers that tell a program what to do."""
     match error:
         case errors.TooManyRequests(retry_after_s=wait_s):
@@ -107,19 +110,20 @@ def _advice(error: Exception, number: int) -> Mapping[str, str]:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = tuple(
-        schemas.Fault(where=_where(fault["loc"]), why=_writable(fault["msg"]))
+        schemas.Fault(where=where(fault["loc"]), why=writable(fault["msg"]))
         for fault in error.errors()[:_FAULTS]
     )
     return _problem(422, "input_invalid", detail="the request cannot be used as it is", faults=faults)
 
 
-def _where(place: tuple[object, ...]) -> str:
+def where(place: tuple[object, ...]) -> str:
     """A place in the request; a part of it may be whatever the client called a field."""
-    return _writable(".".join(map(str, place)))[:_WHERE]
+    return writable(".".join(map(str, place)))[:_WHERE]
 
 
-def _writable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()  # JSON can name a lone surrogate, UTF-8 cannot
+def writable(text: str) -> str:
+    """What can be written: JSON can name a lone surrogate, UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 async def _plain(_request: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -61,43 +62,44 @@ DOCUMENTED: dict[str, Any] = {
 }
 
 
-class Events(Response):
-    """The response that tells one turn."""
+class Stream(Response):
+    """Sends chunks as they come, a ping when none do, and an end that tells why."""
 
     media_type = "text/event-stream"
+    ping = _PING
 
     def __init__(
         self,
-        turn: TurnId,
-        told: AsyncGenerator[Told],
+        chunks: AsyncGenerator[bytes],
         leaving: Leaving,
-        first: bytes = b"",
+        headers: Mapping[str, str] = MappingProxyType({}),
         ping_s: float = PING_S,
     ) -> None:
-        self._prefix, self._told, self._leaving = prefix(turn), told, leaving
-        self._first, self._ping_s = _RETRY + first, ping_s
+        self._chunks, self._leaving, self._ping_s = chunks, leaving, ping_s
         self.status_code, self.background = 200, None
-        self.init_headers(_HEADERS)
+        self.init_headers({**_HEADERS, **headers})
+
+    def cut(self, reason: str) -> bytes:
+        """What is said when the stream has to end before it is over."""
+        return resume(reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell until the turn ends, the reader leaves, or this node has to."""
         del scope
-        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         with self._leaving.stream():
-            async with aclosing(self._told):
-                await send(head)
-                await _body(send, self._first)
-                last = await self._tell_until(receive, send)
+            async with aclosing(self._chunks):
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                last = await self._until(receive, send)
             await send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _tell_until(self, receive: Receive, send: Send) -> bytes:
+    async def _until(self, receive: Receive, send: Send) -> bytes:
         """What is to be said last."""
         telling = asyncio.create_task(self._tell(send), name="stream")
         due = asyncio.create_task(self._leaving.due(), name="stream due")
         others = (
             due,
             asyncio.create_task(_gone(receive), name="stream reader"),
-            asyncio.create_task(self._ping(send), name="stream pings"),
+            asyncio.create_task(self._pings(send), name="stream pings"),
         )
         try:
             await asyncio.wait((telling, *others), return_when=asyncio.FIRST_COMPLETED)
@@ -107,20 +109,32 @@ class Events(Response):
             await asyncio.gather(telling, *others, return_exceptions=True)
         if not telling.cancelled():
             return telling.result()
-        return b"" if due.cancelled() else resume(STOPPING)
+        return b"" if due.cancelled() else self.cut(STOPPING)
 
     async def _tell(self, send: Send) -> bytes:
         try:
-            async for told in self._told:
-                await _body(send, encoded(self._prefix, told))
+            async for chunk in self._chunks:
+                await _body(send, chunk)
         except (errors.Unavailable, errors.OutcomeUnknown) as broken:
-            return resume(str(broken))
+            return self.cut(str(broken))
         return b""
 
-    async def _ping(self, send: Send) -> None:
+    async def _pings(self, send: Send) -> None:
         while True:
             await asyncio.sleep(self._ping_s)
-            await _body(send, _PING)
+            await _body(send, self.ping)
+
+
+def events(turn: TurnId, told: AsyncGenerator[Told], leaving: Leaving, first: bytes = b"") -> Stream:
+    """The response that tells one turn."""
+    return Stream(_encoded(prefix(turn), told, first), leaving)
+
+
+async def _encoded(of_turn: bytes, pieces: AsyncGenerator[Told], first: bytes) -> AsyncGenerator[bytes]:
+    async with aclosing(pieces):
+        yield _RETRY + first
+        async for told in pieces:
+            yield encoded(of_turn, told)
 
 
 def prefix(turn: TurnId) -> bytes:

@@ -1,0 +1,176 @@
+"""The Messages API with characters as models: programs for it need another `base_url`, no other line.
+
+x-ccn-conversation: ID     the last message is said in that conversation, where all earlier ones are
+x-ccn-conversation: new    the same in a new conversation, whose id the answer has in that header
+without it                 the plate and the messages that were sent; nothing is kept but what it cost
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from ccn import errors
+from ccn.core import layer, prompt, words
+from ccn.core.call import Block, Call, Said
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.message import Role
+from ccn.gateway import access
+from ccn.gateway.access import Caller
+from ccn.gateway.http import anthropic_errors, anthropic_voice, auth, talk
+from ccn.gateway.http import anthropic_schemas as schemas
+from ccn.gateway.http.anthropic_errors import CONVERSATION
+from ccn.gateway.http.anthropic_voice import Pieces, Voice
+from ccn.gateway.http.conversations import Key
+from ccn.gateway.http.talk import Talk
+from ccn.node.paying import Payer
+from ccn.store import characters
+from ccn.store.characters import Character
+
+NEW = "new"
+
+User = Annotated[Caller, Depends(auth.user)]
+Talking = Annotated[Talk, Depends(talk.of)]
+Named = Annotated[
+    str | None,
+    Header(alias=CONVERSATION, max_length=40, description="A conversation to go on with, or `new`."),
+]
+_EVENTS = {
+    "description": "The message, or with `stream` its events.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+_DEFAULT: dict[int | str, dict[str, Any]] = {
+    "default": {"model": schemas.ApiError, "description": "An error"}
+}
+
+
+def routes() -> APIRouter:
+    """What of the API is spoken here."""
+    router = APIRouter(
+        prefix="/v1", tags=["anthropic"], route_class=anthropic_errors.Route, responses=_DEFAULT
+    )
+
+    @router.post("/messages", response_model=schemas.Message, responses={200: _EVENTS})
+    async def messages(
+        *,
+        caller: User,
+        talking: Talking,
+        response: Response,
+        asked: schemas.Create,
+        named: Named = None,
+        key: Key = None,
+    ) -> schemas.Message | Response:
+        """Have a character answer, as JSON or as events."""
+        headers = {"request-id": f"req_{secrets.token_hex(12)}"}
+        if named is None:
+            pieces = _stateless(talking, await _call(talking, asked, asked.max_tokens), asked.model)
+            voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
+        else:
+            here = await _conversation(talking, caller, asked, named, key)
+            turn = await talking.conversations.say(here, _last(asked.messages), idempotency_key=key)
+            pieces = anthropic_voice.of_turn(talking.conversations.follow(turn.id))
+            voice = Voice(f"msg_{turn.id.hex}", asked.model)
+            headers |= {CONVERSATION: str(here)}
+        if asked.stream:
+            events = voice.events(await anthropic_voice.begun(pieces))
+            return anthropic_voice.Speech(events, talking.leaving, headers)
+        response.headers.update(headers)
+        return await voice.whole(pieces)
+
+    @router.post("/messages/count_tokens")
+    async def count(caller: User, talking: Talking, asked: schemas.Prompt) -> schemas.Counted:
+        """How many tokens a stateless call would have, its plate included."""
+        del caller
+        return schemas.Counted(input_tokens=await talking.model.count(await _call(talking, asked, 1)))
+
+    @router.get("/models")
+    async def models(
+        *,
+        caller: User,
+        talking: Talking,
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 20,
+        after_id: Annotated[str | None, Query(max_length=100)] = None,
+        before_id: Annotated[str | None, Query(max_length=100)] = None,
+    ) -> schemas.Listing:
+        """The characters."""
+        del caller
+        every = [
+            each for each in await characters.every(talking.pool) if not after_id or each.id > after_id
+        ]
+        if before_id:
+            every = [each for each in every if each.id < before_id][-limit:]
+        data = tuple(map(_listed, every[:limit]))
+        return schemas.Listing(
+            data=data,
+            has_more=len(every) > limit,
+            first_id=data[0].id if data else None,
+            last_id=data[-1].id if data else None,
+        )
+
+    @router.get("/models/{model_id}")
+    async def model(caller: User, talking: Talking, model_id: str) -> schemas.Listed:
+        """One of them."""
+        del caller
+        for each in await characters.every(talking.pool):
+            if each.id == model_id:
+                return _listed(each)
+        raise errors.NotFound("there is no such character")
+
+    return router
+
+
+async def _conversation(
+    talking: Talk, caller: Caller, asked: schemas.Create, named: str, key: str | None
+) -> ConversationId:
+    """Where the message is said; it has to be the caller's, and with the character that is asked."""
+    if named == NEW:
+        character = CharacterId(asked.model)
+        return (await talking.conversations.start(character, caller.user, "", key)).conversation.id
+    try:
+        wanted = ConversationId(UUID(named))
+    except ValueError:
+        raise errors.NotFound(access.NO_SUCH) from None
+    here = await access.owned(talking.pool, caller, wanted)
+    if here.character != asked.model:
+        raise errors.InputInvalid(f"that conversation is with {here.character}")
+    return here.id
+
+
+async def _call(talking: Talk, asked: schemas.Prompt, max_tokens: int) -> Call:
+    """The prompt of a call that belongs to no conversation: the plate, and what was sent."""
+    stored = await characters.plate(talking.pool, CharacterId(asked.model))
+    plate = await talking.prompting.plate(stored.character, stored.version)
+    limits = talking.prompting.limits(talking.prompting.model(plate))
+    _last(asked.messages)
+    told = [layer.escaped(each.text) for each in asked.messages]
+    system = [Block(words.plate(plate, stored.version), mark=True)]
+    if asked.system is not None and (added := schemas.plain(asked.system)).strip():
+        system.append(Block(layer.escaped(added)))
+    prompt.check(plate, "\n".join([*told, *(block.text for block in system[1:])]), limits)
+    said = [Said(Role(each.role), text) for each, text in zip(asked.messages, told, strict=True)]
+    temperature = getattr(asked, "temperature", None)
+    return Call(limits.model, tuple(system), tuple(said), min(max_tokens, limits.max_tokens), temperature)
+
+
+async def _stateless(talking: Talk, call: Call, character: str) -> Pieces:
+    async for piece in talking.model.stream(call, Payer(None, CharacterId(character))):
+        yield piece
+
+
+def _last(said: Sequence[schemas.Said]) -> str:
+    """What is to be answered."""
+    if said[-1].role != "user" or not said[-1].text.strip():
+        raise errors.InputInvalid("the last message is the user's, and not empty")
+    return said[-1].text
+
+
+def _listed(character: Character) -> schemas.Listed:
+    return schemas.Listed(
+        id=character.id,
+        display_name=character.name,
+        created_at=character.imported_at.isoformat(),
+    )

@@ -1,0 +1,89 @@
+"""Errors of the Anthropic-compatible door, in the shape that SDKs know, from the same table as problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from ccn import errors
+from ccn.gateway.http import problems
+
+log = structlog.get_logger(__name__)
+
+CONVERSATION = "x-ccn-conversation"
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+_DEFECT = "this is a defect of the server; its log tells more"
+
+
+class Route(APIRoute):
+    """A route whose failures have that shape, those of its dependencies included."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The usual one, guarded."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (errors.CCNError, RequestValidationError, HTTPException) as refused:
+                response = answer(refused)
+            except Exception:  # the root of a request: its client knows no problems, only these errors
+                log.exception("request failed", path=request.url.path)
+                response = _answer(500, _DEFECT)
+            if CONVERSATION in request.headers and "idempotency-key" not in request.headers:
+                response.headers["x-should-retry"] = "false"  # SDKs would say the message a second time
+            return response
+
+        return guarded
+
+
+def answer(refused: Exception) -> Response:
+    """The response for an error."""
+    match refused:
+        case RequestValidationError():
+            first = refused.errors()[0]
+            return _answer(400, f"{problems.where(first['loc'])}: {problems.writable(first['msg'])}")
+        case HTTPException(status_code=number, detail=detail, headers=headers):
+            return _answer(number, str(detail), dict(headers or {}))
+    number, words = status(refused)
+    return _answer(number, words, dict(problems.advice(refused, number)))
+
+
+def status(refused: Exception) -> tuple[int, str]:
+    """The status of one of our errors here, and its words."""
+    kind = type(refused)
+    if not issubclass(kind, errors.CCNError):
+        return 500, _DEFECT
+    number = problems.status(kind)
+    if number == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request failed", exc_info=refused)
+        return 500, _DEFECT
+    return (400 if number == HTTPStatus.UNPROCESSABLE_ENTITY else number), str(refused)
+
+
+def told(number: int, words: str) -> dict[str, object]:
+    """The body of an error, which is also the data of an `error` event."""
+    kind = _TYPES.get(number, "api_error" if number >= 500 else "invalid_request_error")
+    return {"type": "error", "error": {"type": kind, "message": words}, "request_id": None}
+
+
+def _answer(number: int, words: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(told(number, words), number, headers)
