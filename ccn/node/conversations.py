@@ -91,7 +91,10 @@ class Conversations:
     ) -> Started:
         """Begin a conversation with a character, and spawn who speaks in it."""
         begun = await self.begin(character, owner, title, idempotency_key)
-        return Started(begun, await self._placing.instance(begun.id))
+        instance = (
+            self._placing.first(begun) if idempotency_key is None else self._placing.instance(begun.id)
+        )
+        return Started(begun, await instance)
 
     async def begin(
         self,

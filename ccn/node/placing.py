@@ -70,7 +70,7 @@ class Placing:
             return await asyncio.shield(self._coming[conversation])
         found = await instances.of_conversation(self._pool, conversation)
         if found is None:
-            return await self._first_or_other(await conversations.get(self._pool, conversation))
+            return await self.first(await conversations.get(self._pool, conversation))
         if found.host == self.hosting.node and not self._closed and found.id not in self.hosting.mine:
             return await self._adoption.adopt(found) or found
         return found
@@ -116,8 +116,8 @@ class Placing:
         await self._terminate(idle.instance.conversation, "idle, and others need the room")
         return ""
 
-    async def _first_or_other(self, here: Conversation) -> Instance:
-        """Of all nodes that spawn at once one does; the others find its instance."""
+    async def first(self, here: Conversation) -> Instance:
+        """Who speaks where nobody did. Of all nodes that spawn at once one does; the others find it."""
         try:
             return await self._spawned(here)
         except errors.Conflict:

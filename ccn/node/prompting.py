@@ -109,18 +109,23 @@ class Prompting:
     async def opened(self, speaker: Speaker) -> Opening:
         """Load what an instance begins with, and hold it fast: memories and state for a new conversation,
         what it had for a continued one, under the instance's plate."""
-        here = await conversations.get(self._pool, speaker.conversation)
-        found, name = await asyncio.gather(
-            self.plate(speaker.character, speaker.plate_version), self._collaborator(here.id)
+        here, anchor, name, found = await asyncio.gather(
+            conversations.get(self._pool, speaker.conversation),
+            anchors.latest(self._pool, speaker.conversation),
+            self._collaborator(speaker.conversation),
+            self.plate(speaker.character, speaker.plate_version),
         )
-        anchor = await anchors.latest(self._pool, here.id)
         fresh = await self._first(here, speaker.plate_version) if anchor is None else anchor
         if fresh.plate != speaker.plate_version:
             fresh = replace(fresh, plate=speaker.plate_version, version=fresh.version + 1)
-        if fresh is not anchor:
-            await self._writer.submit(Keep(here.id, fresh, speaker.epoch))
         limits, last = self.limits(speaker.model), here.head_seq + 1
-        scene = await memories.scene(self._pool, here.id, fresh, last, limits, name)
+        reading = memories.scene(self._pool, here.id, fresh, last, limits, name)
+        if fresh is anchor:
+            scene = await reading
+        else:  # what it names is there already
+            scene, _ = await asyncio.gather(
+                reading, self._writer.submit(Keep(here.id, fresh, speaker.epoch))
+            )
         at = Message(here.id, last, Role.USER, "", here.created_at)
         return Opening(found, fresh, interview.of(found, name), scene, at)
 
