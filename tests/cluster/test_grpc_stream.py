@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -28,30 +30,31 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 class Nodes:
-    """Two node processes at fixed ports."""
+    """Two nodes at fixed ports, and the process that forks them."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, nursery: asyncio.subprocess.Process) -> None:
+        self._nursery = nursery
         self._ports = {node: _free_port() for node in NODES}
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._pids: dict[str, int] = {}
 
     @property
     def targets(self) -> str:
         return ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
 
     async def start(self, node: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(CALLER_NODE), self._url, node, str(self._ports[node])),
-            stdout=asyncio.subprocess.PIPE,
-            env=settings.environment({"PYTHONPATH": str(CHECKOUT), "GRPC_VERBOSITY": "NONE"}),
-        )
-        self._processes[node] = process
-        assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"serving\n"
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        self._nursery.stdin.write(f"{node} {self._ports[node]}\n".encode())
+        told = (await asyncio.wait_for(self._nursery.stdout.readline(), 60)).decode().split()
+        assert told[:1] == [node]
+        self._pids[node] = int(told[1])
 
     async def kill(self, node: str) -> None:
-        self._processes[node].kill()
-        await self._processes[node].wait()
+        """As nobody expects it, and until its port is free."""
+        with suppress(ProcessLookupError):
+            while True:
+                os.kill(self._pids[node], signal.SIGKILL)
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.timeout(180)
@@ -100,13 +103,21 @@ async def _host(connections: pool.Pool, talk: ConversationId) -> str:
 
 @asynccontextmanager
 async def _running(database: settings.Database) -> AsyncIterator[Nodes]:
-    nodes = Nodes(database.url.get_secret_value())
+    nursery = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(CALLER_NODE), database.url.get_secret_value()),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=settings.environment({"PYTHONPATH": str(CHECKOUT), "GRPC_ENABLE_FORK_SUPPORT": "false"}),
+        start_new_session=True,
+    )
     try:
-        await asyncio.gather(*map(nodes.start, NODES))
+        nodes = Nodes(nursery)
+        for node in NODES:
+            await nodes.start(node)
         yield nodes
     finally:
-        for node in NODES:
-            await nodes.kill(node)
+        os.killpg(nursery.pid, signal.SIGKILL)
+        await nursery.wait()
 
 
 def _free_port() -> int:
