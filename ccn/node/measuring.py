@@ -38,8 +38,8 @@ from ccn.store.pool import Pool
 log = structlog.get_logger(__name__)
 
 EVERY_S = 15.0
-AT_ONCE = 50
-"""Conversations measured in one look: half a second of work in a thread, and no more."""
+AT_ONCE = 20
+"""Conversations measured in one look: about a second of work in a thread, and no more."""
 FLEET = 32
 """Instances of a character that CCC compares: those that spoke most recently."""
 PARTS = 16

@@ -70,10 +70,8 @@ class Review:
 
 async def baselines_of(pool: Pool, of: CharacterId, scorer: str) -> list[Kept]:
     """All baselines of a character, the newest first, and which of them hold for a scorer."""
-    found, plate = await asyncio.gather(baselines.of_character(pool, of), characters.plate(pool, of))
-    held, kept = set[tuple[str, str]](), list[Kept]()
-    for each in found:
-        void = _void(each, scorer, plate.version, held)
+    kept = list[Kept]()
+    for each, void in await _judged(pool, of, scorer):
         threshold = None if void else await asyncio.to_thread(_threshold, each)
         kept.append(Kept(each, threshold, void))
     return kept
@@ -87,9 +85,9 @@ async def review(pool: Pool, named: InstanceId, scorer: str) -> Review:
         vectors.scored(pool, instance.conversation, scorer, last=2 * SERIES),
         vectors.window(pool, instance.conversation, last=SERIES),
         restorations.of_conversation(pool, named),
-        baselines_of(pool, instance.character, scorer),
+        _judged(pool, instance.character, scorer),
     )
-    held = [each.baseline for each in kept if each.void is None and each.baseline.model == instance.model]
+    held = [each for each, void in kept if void is None and each.model == instance.model]
     messages = next((each for each in held if each.kind is Kind.MESSAGES), None)
     probes = next((each for each in held if each.kind is Kind.PROBES), None)
     charter = None if probes is None else references.mean(probes.scores)
@@ -108,6 +106,13 @@ async def review(pool: Pool, named: InstanceId, scorer: str) -> Review:
         tuple(Point(e.seq, e.at, level.get(e.seq), away.get(e.seq)) for e in heard[-SERIES:]),
         tuple(done),
     )
+
+
+async def _judged(pool: Pool, of: CharacterId, scorer: str) -> list[tuple[Baseline, str | None]]:
+    """The baselines of a character, the newest first, and why those hold no longer that do not."""
+    found, plate = await asyncio.gather(baselines.of_character(pool, of), characters.plate(pool, of))
+    held = set[tuple[str, str]]()
+    return [(each, _void(each, scorer, plate.version, held)) for each in found]
 
 
 def _void(each: Baseline, scorer: str, plate: int, held: set[tuple[str, str]]) -> str | None:
