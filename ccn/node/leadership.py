@@ -36,6 +36,8 @@ RESIGN_AFTER = 3
 """Failed rounds in a row after which another node gets its turn: the reason may be this one's own."""
 LOOK_S = 0.25
 """How often the leader looks whether an operator wants something now."""
+TOUCH_S = 1.0
+"""How often the leader makes sure that it reaches PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,45 @@ async def lead(candidate: Candidate, held: Session) -> None:
     """Campaign, and lead until others should try; that the session or the term ended is raised."""
     leadership = await election.campaign(held, candidate.identity.node)
     log.info("leading", node=candidate.identity.node)
+    parts = [asyncio.create_task(part) for part in (_rule(candidate), _in_touch(candidate))]
     try:
-        await held.during(_rule(candidate))
+        await held.during(_first_of(parts))
     finally:
         log.info("no longer leading", node=candidate.identity.node)
-        if held.alive:
-            await election.resign(leadership)
+        for part in parts:
+            part.cancel()
+        try:
+            if held.alive:
+                await election.resign(leadership)
+        finally:
+            # Last, because a statement that is under way may take as long as statements may.
+            await asyncio.gather(*parts, return_exceptions=True)
+
+
+async def _first_of(parts: Sequence[asyncio.Task[None]]) -> None:
+    done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+    for part in done:
+        part.result()
+
+
+async def _in_touch(candidate: Candidate) -> None:
+    """Raise when PostgreSQL is silent for as long as a round may last: others may reach it.
+
+    A question of its own, because what is under way in a round waits for its statement's time to end.
+    """
+    while True:
+        asked = asyncio.create_task(candidate.pool.value("SELECT 1"))
+        try:
+            limit_s = candidate.voting.tip.rules.parameters.limit_ms / 1000
+            await asyncio.wait({asked}, timeout=limit_s)
+            if not asked.done():
+                raise errors.DatabaseUnavailable(
+                    f"PostgreSQL did not answer the leader within {limit_s:g} s"
+                )
+            asked.result()
+        finally:
+            asked.cancel()
+        await asyncio.sleep(TOUCH_S)
 
 
 async def _rule(candidate: Candidate) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 
-from ccn import errors
+from ccn import errors, settings
 from ccn.core.ids import NodeId
 from ccn.core.rules import Parameters
 from ccn.embedded import etcd as embedded
@@ -17,7 +18,8 @@ from ccn.etcd import client, members, session
 from ccn.etcd.members import Member
 from ccn.node import founding, leadership
 from ccn.node.leadership import Candidate
-from ccn.store import drains, requests, rounds, terms
+from ccn.store import drains, pool, requests, rounds, terms
+from tests.cluster.chaos.network import Network
 from tests.core.conftest import pair_of
 from tests.node.test_rounds import NODES, Neighbours, World, world
 
@@ -124,6 +126,33 @@ async def test_a_leader_whose_rounds_keep_failing_lets_another_one_try(
         assert (await terms.current(world.pool)).leader == NODES[1]
         other.cancel()
         await asyncio.wait({other})
+
+
+async def test_a_leader_that_postgresql_does_not_answer_lets_another_one_try(
+    world: World, endpoints: tuple[str, ...]
+) -> None:
+    network, port = Network(list), urlsplit(world.database.url.get_secret_value()).port
+    assert port is not None
+    async with network.door("postgres", port, NODES[0]) as door:
+        url = world.database.url.get_secret_value().replace(f":{port}/", f":{door}/")
+        behind = settings.Database.at(url).model_copy(update={"connect_timeout_s": 1.0})
+        async with pool.open(behind, "cut off") as own:
+            lonely = replace(candidate(world, NODES[0]), pool=own)
+            async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+                leading = asyncio.create_task(leadership.lead(lonely, held))
+                await height_reaches(world, 1)
+                network.cut((NODES[0], "postgres"), ("postgres", NODES[0]))
+                other = asyncio.create_task(campaign(world, NODES[1], endpoints))
+                await height_reaches(world, 2)
+                assert held.alive
+                assert (await terms.current(world.pool)).leader == NODES[1]
+                network.heal(late=False)
+                with pytest.raises(
+                    errors.DatabaseUnavailable, match="did not answer the leader within 5 s"
+                ):
+                    await asyncio.wait_for(leading, 10)
+                other.cancel()
+                await asyncio.wait({other})
 
 
 async def test_a_leader_that_is_overtaken_steps_down(world: World, endpoints: tuple[str, ...]) -> None:
