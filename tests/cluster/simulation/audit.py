@@ -128,7 +128,14 @@ def slow_root(leaves: Sequence[bytes]) -> bytes:
     if len(leaves) < 2:
         return leaves[0] if leaves else hashlib.sha256(b"").digest()
     half = 1 << ((len(leaves) - 1).bit_length() - 1)
-    return hashlib.sha256(b"\x01" + slow_root(leaves[:half]) + slow_root(leaves[half:])).digest()
+    left, right = _complete(tuple(leaves[:half])), slow_root(leaves[half:])
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+@lru_cache(maxsize=4096)
+def _complete(leaves: tuple[bytes, ...]) -> bytes:
+    """The left half of a tree, which is asked for again whenever the tree has grown on its right."""
+    return slow_root(leaves)
 
 
 def slow_result(reports: Sequence[Report], rules: Rules) -> bytes:
