@@ -18,7 +18,8 @@ from ccn.cli.wrapping import Wrapping
 WIDEST = 100
 DOLLAR = 1_000_000
 STAND_IN = (
-    "A stand-in answers, not Claude: set CCN_CLAUDE_API_KEY and start the cluster again to change that."
+    "A stand-in answers, not Claude, and costs are what Claude's would have been. "
+    "Set CCN_CLAUDE_API_KEY and start the cluster again to change that."
 )
 HELP = (
     ("/history", "what was said"),
@@ -256,12 +257,10 @@ def why(outcome: dict[str, Any]) -> str:
     return str(outcome.get("detail") or outcome.get("code") or outcome["status"])
 
 
-_SPENT = (("this conversation", "spent"), ("your conversations today", "spent_today"))
+_SPENT = (("here", "spent"), ("today", "spent_today"))
 
 
 def _spent(what: str, spent: dict[str, Any]) -> str:
-    tokens = ", ".join(
-        f"{name.replace('_', ' ')} {spent[name]}"
-        for name in ("input", "cache_read", "cache_write", "output")
-    )
-    return f"{what:<25} {dollars(spent['microdollars'])}  {spent['calls']} calls  tokens: {tokens}"
+    names = ("input", "cache_read", "cache_write", "output")
+    tokens = " · ".join(f"{name.replace('_', ' ')} {spent[name]}" for name in names)
+    return f"{what:<6} {dollars(spent['microdollars'])}  {spent['calls']} calls · {tokens}"

@@ -1,0 +1,65 @@
+"""`ccn spend` as an operator types it: sums by day, character and conversation, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID, uuid4
+
+from ccn import settings
+from ccn.core.call import Usage
+from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.store import characters, conversations, pool, spend
+from tests.cli.conftest import writing
+
+ADA, BOB = CharacterId("ada"), CharacterId("bob")
+HERE, THERE = (ConversationId(UUID(int=number)) for number in (1, 2))
+
+
+async def _spent(database: settings.Database, today: date) -> None:
+    """Three calls of two characters on two days, and one that is under way."""
+    calls = [(ADA, HERE, today - timedelta(days=1), 100), (ADA, HERE, today, 20), (BOB, THERE, today, 7)]
+    async with pool.open(database, "test") as connections, writing(database, NodeId("node-1")) as writer:
+        for character, here in ((ADA, HERE), (BOB, THERE)):
+            await characters.import_plate(connections, writer, character, character, f"# {character}", "t")
+            await writer.submit(conversations.Begin(here, character))
+        for character, here, day, cost in calls:
+            wanted = spend.Reservation(uuid4(), day, datetime.now(UTC), character, here, "model-1")
+            await spend.hold(connections, wanted, cost)
+            assert await spend.settle(connections, wanted.id, Usage(10, 5, 100, 20), cost)
+        await spend.hold(
+            connections, spend.Reservation(uuid4(), today, datetime.now(UTC), ADA, HERE, "model-1"), 3
+        )
+
+
+async def _told(database: settings.Database, *options: str) -> str:
+    url = database.url.get_secret_value()
+    own = {"CCN_DATABASE_URL": url, "CCN_CLAUDE_DAILY_BUDGET_DOLLARS": "0.0001", "COLUMNS": "200"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "ccn", "spend", *options),
+        stdout=asyncio.subprocess.PIPE,
+        env=settings.environment(own),
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    return out.decode()
+
+
+async def test_spend_is_summed_by_day_character_and_conversation(database: settings.Database) -> None:
+    today = datetime.now(UTC).date()
+    await _spent(database, today)
+    *lines, left = map(json.loads, (await _told(database, "--json")).splitlines())
+    summed = [(each["day"], each["character"], each["microdollars"]) for each in lines]
+    yesterday = f"{today - timedelta(days=1)}"
+    assert summed == [(f"{today}", "ada", 20), (f"{today}", "bob", 7), (yesterday, "ada", 100)]
+    assert left == {"today": {"limit": 100, "spent": 27, "held": 3, "left": 70}}
+    *lines, _ = map(json.loads, (await _told(database, "--json", "--day", f"{today}")).splitlines())
+    assert [each["conversation"] for each in lines] == [str(HERE), str(THERE)]
+    *lines, _ = map(json.loads, (await _told(database, "--json", "--conversation", str(HERE))).splitlines())
+    assert [each["microdollars"] for each in lines] == [20, 100]
+    people = await _told(database, "--character", "ada")
+    assert "bob" not in people
+    assert "$0.0001" in people
+    assert "no limit is set" in people
