@@ -55,6 +55,7 @@ class Shop:
             yield Paying(model, own, claude, lambda: self.now)
 
     async def used(self) -> Total:
+        assert self.payer.conversation is not None
         return await spend.of_conversation(self.pool, self.payer.conversation)
 
 

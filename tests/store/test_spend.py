@@ -43,7 +43,8 @@ async def standing(store: Store, reservation: Reservation, scope: str = spend.CL
     return day.spent, day.held
 
 
-async def used(store: Store, conversation: ConversationId) -> Total:
+async def used(store: Store, conversation: ConversationId | None) -> Total:
+    assert conversation is not None
     return await spend.of_conversation(store.pool, conversation)
 
 

@@ -69,9 +69,7 @@ class Cluster:
     async def _force(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
         key = asked.idempotency_key or secrets.token_hex(16)
         request = uuid.uuid5(_KEYS, f"{caller.user}/{key}")
-        told: Mapping[str, Any] = await requesting.outcome(
-            self._pool, request, requests.ROUND, caller.name
-        )
+        told: Mapping[str, Any] = await requesting.outcome(self._pool, request, requests.ROUND, caller.name)
         return pb.ForceRoundAnswer(
             committed=told["committed"],
             height=told["height"],

@@ -34,9 +34,7 @@ class Glance(Model):
     node: str | None = Field(description="Where its instance lives; null while it has none.")
     status: str | None = Field(description="How its instance is.", examples=["running"])
     drift: float | None = Field(description="Distance from the character; null before it was measured.")
-    stand_in: bool = Field(
-        description="Whether a stand-in answers instead of Claude: canned words."
-    )
+    stand_in: bool = Field(description="Whether a stand-in answers instead of Claude: canned words.")
     spent: Spent = Field(description="By this conversation, ever.")
     spent_today: Spent = Field(description="By all conversations of its owner today.")
 
