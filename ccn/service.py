@@ -168,7 +168,8 @@ async def _serve(  # noqa: PLR0917 - the seven things that the doors and their p
         grpc_port = rpc.listen(chosen.grpc)
         leaving = Leaving(stop, max(0.2, grace_s - _HAND_OVER_S))
         talk = Talk(lives.conversations, database, lives.prompting, model, leaving, chosen.claude)
-        app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http, talking=talk)
+        doors = membership.doors if membership is not None else None
+        app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http, talking=talk, doors=doors)
         parts = {
             "http": http_server.serve(app, listening, stop, grace_s, chosen.http, quiet=leaving.quiet),
             "limits": limiter.watch(stop),

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.embedded import postgres
 from ccn.store import migrate
-from tests import redis_server, timescale
+from tests import browser, redis_server, timescale
 
 # gRPC's handlers around fork() can end a child before it becomes PostgreSQL or etcd. A node talks gRPC and
 # starts nothing, `ccn up` starts children and talks no gRPC; only a test process does both. gRPC reads this
@@ -39,7 +39,7 @@ def pytest_report_header() -> str:
         *(f"TimescaleDB ({mode}) in {image}" for mode, image in offered.images.items()),
     ]
     left_out = f"; left out: TimescaleDB, {offered.left_out}" if offered.left_out else ""
-    without = f"; left out: {redis_server.LEFT_OUT}" if redis_server.LEFT_OUT else ""
+    without = "".join(f"; left out: {each}" for each in _left_out().values())
     return f"store tests run on: {', '.join(used)}{left_out}{without}"
 
 
@@ -49,14 +49,22 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"TimescaleDB is required here, but {timescale.offer().left_out}")
     if os.environ.get("CCN_TEST_REDIS") == "required" and redis_server.LEFT_OUT:
         raise pytest.UsageError("Redis is required here, but there is no redis-server")
+    if os.environ.get("CCN_TEST_BROWSER") == "required" and browser.LEFT_OUT:
+        raise pytest.UsageError("a browser is required here, but there is no chromium")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a server that is not here; the head of the output has said so."""
-    if redis_server.LEFT_OUT:
-        needy = [item for item in items if "redis" in getattr(item, "fixturenames", ())]
+    """Leave out what needs a program that is not here; the head of the output has said so."""
+    missing = _left_out().keys()
+    if needy := [item for item in items if missing & {*getattr(item, "fixturenames", ())}]:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]
+
+
+def _left_out() -> dict[str, str]:
+    """Fixtures that cannot be had on this machine, and why."""
+    found = {"redis": redis_server.LEFT_OUT, "browser": browser.LEFT_OUT}
+    return {fixture: why for fixture, why in found.items() if why}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

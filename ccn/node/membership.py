@@ -69,6 +69,10 @@ class Membership:
         """The nodes that are seen; None while this one is not among them, because then it sees nothing."""
         return self.seen.keys() if self.identity.node in self.seen else None
 
+    def doors(self) -> Collection[str]:
+        """Where the doors for clients are of those who are seen now."""
+        return self.seen.values()
+
     async def take_part(self, here: Member, stop: asyncio.Event) -> None:
         """Until told to stop; what ends a session is logged and the next one is opened."""
         stopping = asyncio.create_task(stop.wait())

@@ -32,6 +32,14 @@ def test_the_wheel_carries_the_example_plate(wheel: Path, root: Path) -> None:
         assert opened.read("ccn/plates/wren.md") == (root / "ccn" / "plates" / "wren.md").read_bytes()
 
 
+def test_the_wheel_carries_the_page(wheel: Path, root: Path) -> None:
+    folder = root / "ccn" / "gateway" / "http" / "static"
+    with zipfile.ZipFile(wheel) as opened:
+        carried = {name for name in opened.namelist() if name.startswith("ccn/gateway/http/static/")}
+    assert carried == {f"ccn/gateway/http/static/{file.name}" for file in folder.iterdir()}
+    assert "ccn/gateway/http/static/index.html" in carried
+
+
 def test_the_wheel_carries_no_test_and_no_script(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         tops = {name.split("/")[0] for name in opened.namelist()}

@@ -18,6 +18,7 @@ from ccn.gateway.http import (
     admin,
     anthropic,
     auth,
+    axes,
     cluster,
     conversations,
     figures,
@@ -25,6 +26,7 @@ from ccn.gateway.http import (
     guard,
     measured,
     operating,
+    page,
     problems,
     system,
     talk,
@@ -59,10 +61,12 @@ def create(
     chosen: settings.Http | None = None,
     *,
     talking: talk.Talk | None = None,
+    doors: page.Doors | None = None,
 ) -> FastAPI:
     """The application of one node. Without a desk nobody can sign in, and each address is counted alone.
 
-    Without `talking` there is nobody to talk with, which every route that would need somebody says.
+    Without `talking` there is nobody to talk with, which every route that would need somebody says. `doors`
+    are those of the cluster: a page of one may go on at another when its own is gone.
     """
     http = chosen or settings.Http()
     app = _Application(
@@ -77,6 +81,7 @@ def create(
     )
     problems.install(app)
     app.include_router(system.routes(app, node, ready))
+    app.include_router(page.routes(node, doors or tuple))
     auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
     app.include_router(cluster.routes(tell))
     app.include_router(operating.routes())
@@ -84,12 +89,14 @@ def create(
     talk.install(app, talking)
     app.include_router(conversations.routes())
     app.include_router(glance.routes())
+    app.include_router(axes.routes())
     app.include_router(figures.routes())
     app.include_router(admin.routes())
     app.include_router(anthropic.routes())
     app.include_router(websocket.routes())
-    if http.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(http.cors_origins), **_CORS)
+    if http.cors_origins or doors is not None:
+        origins = page.Origins(http.cors_origins, doors or tuple)
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
     app.add_middleware(measured.Measured)
     return app
 

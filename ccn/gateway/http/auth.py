@@ -29,8 +29,10 @@ from ccn.store.conversations import Conversation
 from ccn.store.pool import Pool
 from ccn.store.users import Tier
 
-OPEN = frozenset({"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready"})
-"""Asked by probes and scrapers as often as they like, and answered from memory."""
+OPEN = frozenset(
+    {"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready", "/static/{version}/{name}"}
+)
+"""Asked by browsers, probes and scrapers as often as they like, and answered from memory."""
 
 _VERDICT = "ccn.verdict"
 

@@ -1,0 +1,69 @@
+"""The sixteen axes of one conversation, as a radar shows them: now, agreed on, and written down."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from ccn.core.character import SIXTEEN, Vector
+from ccn.gateway.http import auth, talk
+from ccn.gateway.http.schemas import Model
+from ccn.gateway.http.talk import Talk
+from ccn.node import likeness
+from ccn.store.conversations import Conversation
+
+
+class Axis(Model):
+    """One axis: 1 clearly shown, 0.5 neutral, 0 clearly the opposite, null unknown."""
+
+    name: str = Field(examples=["curiosity"])
+    rubric: str = Field(description="What a high score means.")
+    decides: bool = Field(description="Whether its offline scores were validated and decide.")
+    state: float | None = Field(description="How it has been here lately: a statistical estimate.")
+    agreed: float | None = Field(description="The median of all instances, of the newest round.")
+    charter: float | None = Field(description="As the plate has it; never follows.")
+
+
+class Axes(Model):
+    """All sixteen, in their fixed order."""
+
+    axes: tuple[Axis, ...]
+    height: int | None = Field(description="The block with what was agreed; none before the founding.")
+
+
+def routes() -> APIRouter:
+    """What a radar needs, in one request."""
+    router = APIRouter(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
+
+    @router.get("/axes")
+    async def axes(
+        conversation: Annotated[Conversation, Depends(auth.own)],
+        talking: Annotated[Talk, Depends(talk.of)],
+    ) -> Axes:
+        """Where the character stands here, what its instances agree on, and what its plate asks for."""
+        found = await likeness.of(talking.pool, conversation)
+        columns = zip(
+            SIXTEEN, _scores(found.state), _scores(found.agreed), _scores(found.charter), strict=True
+        )
+        return Axes(
+            axes=tuple(
+                Axis(
+                    name=axis.name,
+                    rubric=axis.rubric,
+                    decides=axis.validated_offline,
+                    state=state,
+                    agreed=agreed,
+                    charter=charter,
+                )
+                for axis, state, agreed, charter in columns
+            ),
+            height=found.height,
+        )
+
+    return router
+
+
+def _scores(vector: Vector | None) -> list[float | None]:
+    return [None] * len(SIXTEEN) if vector is None else vector.scores()

@@ -1,0 +1,174 @@
+// The way to the cluster: one place that knows tokens, other nodes, and how a refusal is told to people.
+//
+// A node that is gone is not the cluster: whatever may be asked twice is asked at the next door. Everything
+// this page sends may be, because messages and starts carry a key under which they count once.
+
+const KEPT = "ccn.tokens";
+const PATIENCE_MS = 20_000;
+const EARLY_MS = 30_000; // a token is renewed so long before it runs out
+
+export class Refusal extends Error {
+  constructor(status, code, text, waitS = 0) {
+    super(text);
+    this.status = status;
+    this.code = code;
+    this.waitS = waitS;
+  }
+}
+
+export class Gone extends Error {
+  constructor() {
+    super("No node answers. Your words are kept here; this page goes on as soon as one does.");
+  }
+}
+
+export class Door extends EventTarget {
+  #here = location.origin;
+  #others = [];
+  #tokens = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  #renewing = null;
+  left = Infinity; // requests that the limit leaves
+
+  get signedIn() {
+    return this.#tokens !== null;
+  }
+
+  get elsewhere() {
+    return this.#here === location.origin ? "" : this.#here;
+  }
+
+  /** Where else one may ask, as /status tells it. */
+  learn(addresses) {
+    const usable = addresses.filter((each) => location.protocol === "http:" || each.startsWith("https:"));
+    this.#others = [...new Set([location.origin, ...usable])];
+  }
+
+  async signIn(username, password) {
+    const form = new URLSearchParams({ grant_type: "password", username, password });
+    const answer = await this.#anywhere("POST", "/token", { body: form });
+    if (answer.status === 401) throw new Refusal(401, "", "The name or the password is wrong.");
+    if (!answer.ok) throw await refusal(answer);
+    this.#keep(await answer.json());
+  }
+
+  signOut(why = "") {
+    this.#tokens = null;
+    sessionStorage.removeItem(KEPT);
+    this.dispatchEvent(new CustomEvent("signed-out", { detail: why }));
+  }
+
+  /** The answer as JSON; null if it has no content. */
+  async ask(method, path, options = {}) {
+    const answer = await this.send(method, path, options);
+    return answer.status === 204 ? null : answer.json();
+  }
+
+  /** The answer, if it is one; a Refusal says why not, Gone that nobody is there to say so. */
+  async send(method, path, options = {}) {
+    if (this.#tokens && Date.now() > this.#tokens.until - EARLY_MS) await this.#renew();
+    let answer = await this.#anywhere(method, path, options);
+    if (answer.status === 401 && this.#tokens) {
+      await this.#renew();
+      answer = await this.#anywhere(method, path, options);
+    }
+    if (!answer.ok) throw await refusal(answer);
+    return answer;
+  }
+
+  async #anywhere(method, path, options) {
+    const others = this.#others.filter((each) => each !== this.#here);
+    let away = null;
+    for (const base of [this.#here, ...others]) {
+      try {
+        const answer = await this.#once(base, method, path, options);
+        if (answer.status === 503) {
+          away ??= answer;
+          continue;
+        }
+        this.#here = base;
+        return answer;
+      } catch (failed) {
+        if (options.signal?.aborted) throw failed;
+      }
+    }
+    if (away) return away;
+    throw new Gone();
+  }
+
+  async #once(base, method, path, { body, headers = {}, signal, patienceMs = PATIENCE_MS }) {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), patienceMs);
+    const forward = () => late.abort();
+    signal?.addEventListener("abort", forward);
+    const json = body !== undefined && !(body instanceof URLSearchParams);
+    try {
+      const answer = await fetch(base + path, {
+        method,
+        body: json ? JSON.stringify(body) : body,
+        headers: {
+          ...(json && { "Content-Type": "application/json" }),
+          ...(this.#tokens?.access && { Authorization: `Bearer ${this.#tokens.access}` }),
+          ...headers,
+        },
+        signal: late.signal,
+        cache: "no-store",
+        credentials: "omit",
+      });
+      const left = answer.headers.get("X-RateLimit-Remaining");
+      if (left !== null) this.left = Number(left);
+      return answer;
+    } finally {
+      clearTimeout(timer); // from here on, whoever reads the body watches the clock
+    }
+  }
+
+  /** Once at a time: a refresh token counts for one use, and shown twice it ends the sign-in. */
+  #renew() {
+    this.#renewing ??= this.#renewed().finally(() => { this.#renewing = null; });
+    return this.#renewing;
+  }
+
+  async #renewed() {
+    const { refresh } = this.#tokens;
+    this.#tokens = { ...this.#tokens, access: "" };
+    const answer = await this.#anywhere("POST", "/token/refresh", {
+      body: { refresh_token: refresh },
+    });
+    if (answer.ok) {
+      this.#keep(await answer.json());
+      return;
+    }
+    const refused = await refusal(answer);
+    if (refused.status === 401 || refused.status === 403 || refused.status === 422) {
+      this.signOut("You were signed out. Sign in again to go on where you were.");
+    }
+    throw refused;
+  }
+
+  #keep(told) {
+    const until = Date.now() + told.expires_in * 1000;
+    this.#tokens = { access: told.access_token, refresh: told.refresh_token, until };
+    sessionStorage.setItem(KEPT, JSON.stringify(this.#tokens));
+  }
+}
+
+/** A key under which a request counts once. crypto.randomUUID needs TLS or localhost, this does not. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+const TEXTS = {
+  401: "Sign in first.",
+  403: "Your account may not do that.",
+  404: "That is not there any more, or it is not yours.",
+  413: "That is too long to be sent.",
+};
+
+async function refusal(answer) {
+  const problem = await answer.json().catch(() => ({}));
+  const waitS = Number(answer.headers.get("Retry-After") ?? 0);
+  if (answer.status === 429) return new Refusal(429, problem.code, "Too many requests.", Math.max(1, waitS));
+  const detail = problem.faults?.[0]?.why ?? problem.detail;
+  const text = TEXTS[answer.status] ?? (detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "That did not work.");
+  return new Refusal(answer.status, problem.code ?? "", text, waitS);
+}

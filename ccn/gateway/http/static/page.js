@@ -1,0 +1,145 @@
+// The page put together: who is here, which conversations are theirs, which one is open.
+
+import { Watch } from "./cluster.js";
+import { Door } from "./door.js";
+import { $, day, el } from "./dom.js";
+import { Talk } from "./talk.js";
+
+const door = new Door();
+const watch = new Watch(door);
+const talk = new Talk(door);
+const names = new Map(); // of characters, by id
+let older = null;
+
+function view(name) {
+  document.body.dataset.view = name;
+  for (const button of document.querySelectorAll("[data-shows]")) {
+    if (button.dataset.shows === name) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+}
+
+async function enter() {
+  const [me, { characters }] = await Promise.all([
+    door.ask("GET", "/api/v1/me"),
+    door.ask("GET", "/api/v1/characters"),
+  ]);
+  $("me").textContent = me.name;
+  for (const each of characters) names.set(each.id, each.name);
+  $("character").replaceChildren(...characters.map((each) => el("option", { value: each.id }, each.name)));
+  watch.admin = me.tier === "admin";
+  document.body.dataset.who = me.tier;
+  await Promise.all([list(), watch.admin ? watch.instances() : null]);
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (wanted && wanted !== "main") await open(wanted);
+  else view("list");
+}
+
+function leave(why) {
+  watch.admin = false;
+  document.body.dataset.who = "nobody";
+  talk.close();
+  $("conversations").replaceChildren();
+  view("talk");
+  $("sign-in-problem").textContent = why;
+  $("name").focus();
+}
+
+async function list(cursor = null) {
+  const page = await door.ask("GET", `/api/v1/conversations${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
+  if (!cursor) $("conversations").replaceChildren();
+  $("conversations").append(...page.conversations.map(entry));
+  older = page.next;
+  $("more").hidden = !older;
+  $("no-conversations").hidden = $("conversations").childElementCount > 0;
+  mark();
+}
+
+function entry(conversation) {
+  const name = names.get(conversation.character) ?? conversation.character;
+  const details = [name, day(conversation.created_at), ...(conversation.open ? [] : ["ended"])];
+  const button = el("button", { type: "button", "data-id": conversation.session_id },
+    el("span", {}, conversation.title || `With ${name}`),
+    el("span", { class: "muted small" }, details.join(" · ")));
+  button.addEventListener("click", () => open(conversation.session_id));
+  return el("li", {}, button);
+}
+
+function mark() {
+  for (const button of $("conversations").querySelectorAll("button")) {
+    if (talk.path.endsWith(button.dataset.id)) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+}
+
+async function open(id) {
+  history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+  view("talk");
+  try {
+    const opening = talk.open(id);
+    mark();
+    await opening;
+  } catch (failed) {
+    talk.close();
+    history.replaceState(null, "", location.pathname);
+    $("problem").textContent = failed.message;
+  }
+}
+
+async function attempt(form, problem, work) {
+  const button = form.querySelector("[type=submit]");
+  button.disabled = true;
+  problem.textContent = "";
+  try {
+    await work();
+  } catch (failed) {
+    problem.textContent = failed.status === 429 ? `Too many attempts. Try again in ${failed.waitS} s.` : failed.message;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+$("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(event.target, $("sign-in-problem"), async () => {
+    await door.signIn($("name").value, $("password").value);
+    $("password").value = "";
+    await enter();
+    $(document.body.dataset.view === "list" ? "character" : "message").focus();
+  });
+});
+
+$("start").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const button = event.target.querySelector("[type=submit]");
+  const label = button.textContent;
+  button.textContent = "Starting…";
+  attempt(event.target, $("start-problem"), async () => {
+    const { session_id: id } = await talk.start($("character").value, $("title").value.trim());
+    $("title").value = "";
+    await list();
+    await open(id);
+    $("message").focus();
+  }).finally(() => { button.textContent = label; });
+});
+
+$("sign-out").addEventListener("click", () => {
+  history.replaceState(null, "", location.pathname);
+  door.signOut();
+});
+$("more").addEventListener("click", () => list(older));
+$("end").addEventListener("click", () => $("ending").showModal());
+$("ending").addEventListener("close", async () => {
+  if ($("ending").returnValue !== "end") return;
+  const id = talk.path.split("/").pop();
+  await talk.end();
+  await Promise.all([list(), open(id)]);
+});
+for (const button of document.querySelectorAll("[data-shows]")) {
+  button.addEventListener("click", () => view(button.dataset.shows));
+}
+door.addEventListener("signed-out", (event) => leave(event.detail));
+watch.addEventListener("agreed", () => talk.axes().catch(() => {})); // the next round asks again
+
+watch.run();
+if (door.signedIn) enter().catch((failed) => { if (door.signedIn) leave(failed.message); });

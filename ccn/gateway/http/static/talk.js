@@ -1,0 +1,251 @@
+// One open conversation: what was said, what is being said, and the way to say something.
+
+import { newKey } from "./door.js";
+import { $, el, figure, time } from "./dom.js";
+import * as radar from "./radar.js";
+import { follow } from "./stream.js";
+
+const NEAR_PX = 80; // who has scrolled up further is reading, and is left there
+const START_MS = 120_000;
+
+export class Talk {
+  #door;
+  #open = null; // { path, name, over, turn }
+  #leave = new AbortController();
+  #earlier = null;
+  #waiting = 0;
+
+  constructor(door) {
+    this.#door = door;
+    $("composer").addEventListener("submit", (event) => { event.preventDefault(); this.say(); });
+    $("message").addEventListener("keydown", (event) => this.#key(event));
+    $("words").addEventListener("keydown", (event) => this.#key(event));
+    $("stop").addEventListener("click", () => this.stop());
+    $("earlier").addEventListener("click", () => this.#older());
+  }
+
+  get path() {
+    return this.#open?.path ?? "";
+  }
+
+  start(character, title) {
+    return this.#door.ask("POST", "/api/v1/conversation/start", {
+      body: { character, title },
+      headers: { "Idempotency-Key": newKey() },
+      patienceMs: START_MS,
+    });
+  }
+
+  close() {
+    this.#leave.abort();
+    this.#open = null;
+    this.#speaking(null);
+    $("words").replaceChildren($("earlier"));
+    $("earlier").hidden = true;
+    $("end").hidden = true;
+    $("talk-title").textContent = "No conversation is open";
+    $("glance").textContent = "Choose one, or start a new one.";
+    $("message").disabled = $("send").disabled = true;
+    this.#problem("");
+  }
+
+  async open(sessionId) {
+    this.close();
+    const opened = { path: `/api/v1/conversation/${sessionId}`, name: "The character", over: false, turn: null };
+    this.#open = opened;
+    this.#leave = new AbortController();
+    const [state, page] = await Promise.all([
+      this.#door.ask("GET", opened.path),
+      this.#door.ask("GET", `${opened.path}/messages`),
+      this.glance(),
+      this.axes(),
+    ]);
+    if (this.#open !== opened) return;
+    opened.over = !state.open;
+    $("talk-title").textContent = state.title || `With ${opened.name}`;
+    $("end").hidden = opened.over;
+    $("words").append(...page.messages.map((each) => this.#word(each.role, each.content, each.at)));
+    this.#pages(page);
+    this.#ready();
+    this.#down(true);
+    if (opened.over) this.#problem("This conversation has ended.");
+    for (const turn of state.unfinished) await this.#hear(() => this.#events(turn.turn_id));
+  }
+
+  async end() {
+    await this.#door.ask("DELETE", this.#open.path);
+  }
+
+  /** Send what is written. What is refused comes back into the field. */
+  async say() {
+    const content = $("message").value.trim();
+    if (!content || !this.#open || this.#open.turn || this.#open.over || this.#waiting) return;
+    const { path } = this.#open;
+    const key = newKey();
+    $("message").value = "";
+    this.#problem("");
+    const mine = this.#word("user", content, new Date());
+    $("words").append(mine);
+    this.#down(true);
+    try {
+      await this.#hear(() => this.#door.send("POST", `${path}/messages`, {
+        body: { content },
+        headers: { "Idempotency-Key": key },
+      }));
+    } catch (failed) {
+      if (this.#open?.path !== path) return;
+      mine.remove();
+      $("message").value ||= content;
+      if (failed.status === 429) this.#wait(failed.waitS);
+      else if (failed.status !== 401) this.#problem(failed.message);
+    }
+  }
+
+  async stop() {
+    const turn = this.#open?.turn;
+    if (!turn || turn === "asked") return;
+    $("stop").disabled = true;
+    await this.#door.ask("POST", `${this.#open.path}/turns/${turn}/cancel`).catch((failed) => this.#problem(failed.message));
+  }
+
+  /** The line under the title, and who really answers. */
+  async glance() {
+    const opened = this.#open;
+    const told = await this.#door.ask("GET", `${opened.path}/glance`);
+    if (this.#open !== opened) return;
+    opened.name = told.name;
+    $("stand-in").hidden = !told.stand_in;
+    $("glance").textContent = [
+      `${told.name} on ${told.node ?? "no node yet"}`,
+      `drift ${figure(told.drift)}`,
+      `$${(told.spent.microdollars / 1e6).toFixed(4)} so far`,
+    ].join(" · ");
+  }
+
+  async axes() {
+    const opened = this.#open;
+    if (!opened) return;
+    const told = await this.#door.ask("GET", `${opened.path}/axes`);
+    if (this.#open !== opened) return;
+    radar.show(told.axes, $("radar"), $("axes"));
+    const measured = told.axes.some((axis) => axis.state !== null);
+    $("axes-note").textContent = measured ? "Statistical estimates of how the text reads. * shown, but decides nothing." :
+      "Nothing has been measured in this conversation yet.";
+  }
+
+  /** Read one reply to its end. */
+  async #hear(begin) {
+    const opened = this.#open;
+    const { signal } = this.#leave;
+    const reply = this.#word("assistant", "", new Date());
+    const [text, note] = [reply.querySelector(".text"), reply.querySelector(".note")];
+    const again = (last) => this.#events(last.split(":")[0], last);
+    const broken = () => { note.textContent = "The connection broke. Finding the reply again…"; };
+    let spoken = "";
+    reply.setAttribute("aria-busy", "true");
+    this.#speaking("asked");
+    $("words").append(reply);
+    this.#down(true);
+    $("said").textContent = `${opened.name} is answering.`;
+    try {
+      for await (const { name, data } of follow({ begin, again, broken, signal })) {
+        if (signal.aborted) return;
+        if (name !== "restart") note.textContent = "";
+        if (name === "accepted") this.#speaking(data.turn_id);
+        if (name === "delta") spoken += data.text;
+        if (name === "restart") {
+          spoken = "";
+          note.textContent = "The node that spoke is gone. Another one begins this reply anew.";
+        }
+        if (name === "error") note.textContent = `There will be no reply: ${data.detail || data.code.replaceAll("_", " ")}.`;
+        if (name === "cancelled") note.textContent = "Stopped. What was said so far is not kept.";
+        reply.classList.toggle("void", name === "error" || name === "cancelled");
+        const near = this.#near();
+        text.textContent = spoken;
+        if (near) this.#down(true);
+      }
+      $("said").textContent = `${opened.name}: ${spoken} ${note.textContent}`;
+    } catch (failed) {
+      if (!spoken) reply.remove();
+      else note.textContent = failed.message;
+      throw failed;
+    } finally {
+      reply.setAttribute("aria-busy", "false");
+      if (this.#open === opened) this.#speaking(null);
+    }
+    if (this.#open === opened) await Promise.all([this.glance(), this.axes()]).catch(() => {}); // the next round asks again
+  }
+
+  #events(turn, last) {
+    return this.#door.send("GET", `${this.#open.path}/turns/${turn}/events`, {
+      headers: last ? { "Last-Event-ID": last } : {},
+      signal: this.#leave.signal,
+    });
+  }
+
+  #key(event) {
+    if (event.key === "Escape") this.stop();
+    if (event.target === $("message") && event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      this.say();
+    }
+  }
+
+  #speaking(turn) {
+    if (this.#open) this.#open.turn = turn;
+    $("stop").disabled = false;
+    if (turn && document.activeElement === $("send")) $("message").focus();
+    if (!turn && document.activeElement === $("stop")) $("message").focus();
+    $("send").hidden = turn !== null;
+    $("stop").hidden = turn === null;
+  }
+
+  #ready() {
+    $("message").disabled = $("send").disabled = !this.#open || this.#open.over || this.#waiting > 0;
+  }
+
+  /** Count down until the limit lets one speak again. */
+  #wait(seconds) {
+    this.#waiting = Math.ceil(seconds);
+    $("send").disabled = this.#waiting > 0;
+    this.#problem(this.#waiting ? `Too many requests. You can send again in ${this.#waiting} s.` : "");
+    if (this.#waiting) setTimeout(() => this.#wait(this.#waiting - 1), 1000);
+  }
+
+  #problem(text) {
+    $("problem").textContent = text;
+  }
+
+  #word(role, content, at) {
+    const name = role === "user" ? "You" : this.#open.name;
+    const text = el("div", { class: "text" }, content ?? "Taken out of the record.");
+    return el("article", { class: role === "user" ? "word mine" : "word", "aria-label": `${name}, ${time(at)}` },
+      el("div", { class: "by" }, el("b", {}, name), ` ${time(at)}`), text, el("div", { class: "note" }));
+  }
+
+  #pages(page) {
+    this.#earlier = page.next;
+    $("earlier").hidden = !page.next;
+  }
+
+  async #older() {
+    const opened = this.#open;
+    const page = await this.#door.ask("GET", `${opened.path}/messages?cursor=${encodeURIComponent(this.#earlier)}`);
+    if (this.#open !== opened) return;
+    const words = $("words");
+    const height = words.scrollHeight;
+    $("earlier").after(...page.messages.map((each) => this.#word(each.role, each.content, each.at)));
+    this.#pages(page);
+    words.scrollTop += words.scrollHeight - height; // what one was reading stays where it was
+    if (!page.next) words.focus();
+  }
+
+  #near() {
+    const words = $("words");
+    return words.scrollHeight - words.scrollTop - words.clientHeight < NEAR_PX;
+  }
+
+  #down(now) {
+    if (now) $("words").scrollTop = $("words").scrollHeight;
+  }
+}

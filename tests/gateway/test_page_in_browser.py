@@ -1,0 +1,281 @@
+"""The page in a real browser: by keyboard, on a phone, through the death of a node, without a complaint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+
+from ccn import settings
+from ccn.core.character import quantise
+from ccn.core.ids import ConversationId
+from ccn.store import vectors
+from ccn.store.users import Tier
+from tests import browser as browsers
+from tests import paging
+from tests.browser import Browser, Page
+from tests.living import Model
+from tests.paging import Cluster
+
+REPLY = "Well, I am here."
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with browsers.running() as running:
+        yield running
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, database: settings.Database, model: Model, width: int = 1280
+) -> AsyncIterator[tuple[Page, Cluster]]:
+    """A page at the first of two nodes; ada and an operator may sign in."""
+    async with paging.cluster(database, model) as cluster:
+        await cluster.user("ada")
+        await cluster.user("operator", Tier.ADMIN)
+        page = await browser.open(f"{cluster.doors[0].url}/", width, prefers_reduced_motion="reduce")
+        try:
+            await page.until("document.querySelector('#nodes li')")
+            yield page, cluster
+        finally:
+            await page.close()
+
+
+async def sign_in(page: Page, name: str = "ada", password: str = paging.PASSWORD) -> None:
+    await page.tab_to("#name")
+    await page.type(name)
+    await page.tab_to("#password")
+    await page.type(password)
+    await page.press("Enter")
+
+
+async def start(page: Page, title: str) -> None:
+    await page.until("document.querySelector('#character option')")
+    await page.tab_to("#title")
+    await page.type(title)
+    await page.press("Enter")
+    await page.until("document.activeElement.id === 'message' && !document.activeElement.disabled")
+
+
+async def say(page: Page, text: str) -> None:
+    await page.tab_to("#message")
+    await page.type(text)
+    await page.press("Enter")
+
+
+async def words(page: Page) -> list[str]:
+    """What the log of messages shows."""
+    found = await page.js("[...document.querySelectorAll('#words .text')].map((each) => each.textContent)")
+    assert isinstance(found, list)
+    return found
+
+
+async def settled(page: Page) -> None:
+    """The reply is there, and whoever wrote can write again."""
+    await page.until(
+        "document.querySelector('#words [aria-busy=false]') && document.getElementById('stop').hidden"
+    )
+
+
+async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model()) as (page, _):
+        assert await page.js("document.querySelector('.notice').innerText.startsWith('You talk to an AI.')")
+        await sign_in(page)
+        await start(page, "Lighthouses")
+        assert not await page.js("document.getElementById('stand-in').hidden")
+        await page.type("Are you there?")
+        await page.press("Enter", shift=True)
+        await page.type("<b>Really</b>?")
+        await page.press("Enter")
+        await settled(page)
+        assert await words(page) == ["Are you there?\n<b>Really</b>?", REPLY]
+        assert await page.js("document.activeElement.id") == "message"
+        assert await page.js("document.getElementById('said').textContent.trim()") == f"Ada: {REPLY}"
+        await page.reload()
+        await page.until("document.querySelectorAll('#words .text').length === 2")
+        assert await words(page) == ["Are you there?\n<b>Really</b>?", REPLY]
+        await say(page, "Still?")
+        await settled(page)
+        await page.until("document.querySelectorAll('#words .text').length === 4")
+        await page.tab_to("#sign-out")
+        await page.press("Enter")
+        await page.until("document.body.dataset.who === 'nobody'")
+        assert await words(page) == []
+        assert await page.js("sessionStorage.length") == 0
+        assert await page.js("document.getAnimations().length") == 0, "as whoever wants no motion wishes"
+        assert page.complaints == []
+
+
+async def test_a_wrong_password_is_told_in_words(browser: Browser, database: settings.Database) -> None:
+    async with opened(browser, database, Model()) as (page, _):
+        await sign_in(page, password="wrong")
+        await page.until("document.getElementById('sign-in-problem').textContent")
+        told = await page.js("document.getElementById('sign-in-problem').textContent")
+        assert told == "The name or the password is wrong."
+        assert [each for each in page.complaints if "401" not in each] == []
+
+
+async def test_escape_stops_a_reply(browser: Browser, database: settings.Database) -> None:
+    async def hold(nth: int) -> None:
+        if nth == 2:
+            await asyncio.Event().wait()
+
+    async with opened(browser, database, Model(gate=hold)) as (page, _):
+        await sign_in(page)
+        await start(page, "")
+        await say(page, "Go on for ever.")
+        await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I '")
+        await page.press("Escape")
+        await page.until("document.querySelector('.void .note')?.textContent.startsWith('Stopped.')")
+        assert not await page.js("document.getElementById('send').hidden")
+        assert page.complaints == []
+
+
+async def test_a_reply_goes_on_at_another_node_when_its_door_closes(
+    browser: Browser, database: settings.Database
+) -> None:
+    held = asyncio.Event()
+
+    async def hold(nth: int) -> None:
+        if nth == 2:
+            await held.wait()
+
+    async with opened(browser, database, Model(gate=hold)) as (page, cluster):
+        await sign_in(page)
+        await start(page, "")
+        await say(page, "Are you there?")
+        await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I '")
+        await cluster.doors[0].close()
+        held.set()
+        await settled(page)
+        assert await words(page) == ["Are you there?", REPLY]
+        await say(page, "And now?")
+        await page.until("document.querySelectorAll('#words .text').length === 4")
+        await settled(page)
+        assert (await words(page))[2:] == ["And now?", REPLY]
+        refused = [each for each in page.complaints if "ERR_" not in each]
+        assert refused == []
+
+
+async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model()) as (page, cluster):
+        await sign_in(page)
+        await start(page, "")
+        cluster.limit(settings.Limits(requests=1, window_s=60))
+        asked = await page.js("performance.getEntriesByType('resource').length")
+        await page.until(f"performance.getEntriesByType('resource').length > {asked}")
+        await say(page, "Too much?")
+        await page.until("document.getElementById('problem').textContent.startsWith('Too many requests.')")
+        assert await page.js("document.getElementById('message').value") == "Too much?"
+        assert await page.js("document.getElementById('send').disabled")
+        assert await words(page) == []
+        assert [each for each in page.complaints if "429" not in each] == []
+
+
+async def test_rounds_the_character_and_every_instance_are_shown_as_they_change(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model()) as (page, cluster):
+        await sign_in(page, "operator")
+        await start(page, "")
+        here = ConversationId(uuid.UUID((await page.js("location.hash"))[1:]))
+        scores = quantise([0.9, *[0.5] * 14, None])
+        await cluster.doors[0].node.writer.submit(vectors.Score(here, 1, scores, "scorer-1"))
+        cluster.round()
+        await page.until("document.querySelector('#rounds').innerText.includes('block 2 committed')")
+        await page.until("document.querySelector('#radar path.state')")
+        await page.tab_to("summary")
+        await page.press("Enter")
+        shown = await page.js("document.querySelector('#axes tr').innerText.split(/\\s+/)")
+        assert shown == ["honesty", "0.90", "–", "0.90"]
+        assert "15 axes. Highest: honesty 0.90" in await page.js(
+            "document.getElementById('radar').ariaLabel"
+        )
+        await page.until("document.querySelector('#instances').innerText.includes('node-1')")
+        cluster.round(committed=False, reason="no quorum")
+        await page.until("document.querySelector('#rounds').innerText.includes('failed: no quorum')")
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize("width", [320, 360])
+async def test_a_phone_shows_one_part_at_a_time_and_nothing_sticks_out(
+    browser: Browser, database: settings.Database, width: int
+) -> None:
+    async with opened(browser, database, Model(), width) as (page, _):
+        await sign_in(page)
+        await page.until("document.body.dataset.view === 'list'")
+        await start(page, "A title that is as long as the narrowest of all phones would rather not have it")
+        await page.type("unbroken" * 30)
+        await page.press("Enter")
+        await settled(page)
+        for shows, there, away in (
+            ("list", "list", "talk"),
+            ("watch", "watch", "list"),
+            ("talk", "talk", "watch"),
+        ):
+            await page.tab_to(f"[data-shows={shows}]")
+            await page.press("Enter")
+            assert await page.js(f"document.getElementById('{there}').checkVisibility()")
+            assert not await page.js(f"document.getElementById('{away}').checkVisibility()")
+            assert await page.js("document.documentElement.scrollWidth") == width
+            small = await page.js(
+                "[...document.querySelectorAll('button, input, select, textarea')]"
+                ".filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 24)"
+                ".map((each) => each.outerHTML)"
+            )
+            assert small == []
+        assert page.complaints == []
+
+
+async def test_a_screen_reader_finds_a_name_for_everything_it_can_reach(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model()) as (page, _):
+        await sign_in(page, "operator")
+        await start(page, "Lighthouses")
+        await say(page, "Hello?")
+        await settled(page)
+        tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]
+        seen = [each for each in tree if not each["ignored"]]
+        nameless = [
+            each["role"]["value"]
+            for each in seen
+            if each["role"]["value"]
+            in {"button", "textbox", "combobox", "link", "img", "log", "dialog", "navigation"}
+            and not each.get("name", {}).get("value")
+        ]
+        assert nameless == []
+        roles = [each["role"]["value"] for each in seen]
+        assert roles.count("main") == roles.count("banner") == roles.count("log") == 1
+        headings = [each["name"]["value"] for each in seen if each["role"]["value"] == "heading"]
+        assert headings[0] == "CCN"
+        assert {"Conversations", "Lighthouses", "Character", "Drift per instance", "Nodes", "Rounds"} <= {
+            *headings
+        }
+
+
+async def test_opening_the_page_moves_nothing_that_was_there(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model()) as (page, cluster):
+        observed = json.dumps({"type": "layout-shift", "buffered": True})
+        await page.js(
+            "window.moved = 0; new PerformanceObserver((list) => { for (const each of list.getEntries()) "
+            f"window.moved += each.value; }}).observe({observed}); 0"
+        )
+        cluster.round()
+        await page.until("document.querySelectorAll('#rounds li').length === 2")
+        assert await page.js("window.moved") < 0.02
