@@ -1,7 +1,8 @@
 """A turn on its hosting node, beside the official SDK straight to the same stand-in with the same prompt.
 
 Each turn is accepted, streamed to a reader and committed; then the SDK asks the same once more. What is
-added is the difference of such a pair. The database keeps its promises (fsync).
+added is the difference of such a pair. The database keeps its promises (fsync). A forwarded chunk comes
+from another node over gRPC; both run in this process, so its figure is more than it is with two.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 import anthropic
@@ -24,16 +26,24 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.claude import client, wire
 from ccn.core import ids
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.call import Call, Piece
+from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.core.stream import Kind
+from ccn.gateway.grpc import peer as peer_door
 from ccn.node import living
+from ccn.node.conversations import Conversations
 from ccn.node.forwarding import Forwarding
 from ccn.node.living import Living
-from ccn.node.paying import Paying
+from ccn.node.paying import Payer, Paying
+from ccn.peers import client as peers
+from ccn.peers.exchange import Forwarded
 from ccn.store import characters, instances, pool
+from ccn.store.writer import Writer
 from scripts.benchmarks import harness, store_server
 from scripts.benchmarks.harness import Figure
-from scripts.benchmarks.store_server import Server
+
+if TYPE_CHECKING:
+    from ccn.gateway.grpc.peer import Voting
 
 TURNS = 40
 MIRA = CharacterId("mira")
@@ -51,17 +61,23 @@ class Pair:
 async def run(rounds: int) -> harness.Report:
     """Turns in one conversation after the other."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    async with store_server.running() as server, stand_in() as url:
+        return await _measured(rounds, await server.database("turn"), url)
+
+
+async def _measured(rounds: int, database: settings.Database, url: str) -> harness.Report:
     async with (
-        store_server.running() as server,
-        stand_in() as url,
-        node(server, url) as lives,
+        node(database, url) as lives,
+        desk(lives, database) as other,
         anthropic.AsyncAnthropic(api_key="any", base_url=url, max_retries=0) as sdk,
     ):
-        await _pairs(lives, sdk)  # warm
+        await _pairs(lives, lives.conversations, sdk)  # warm
 
-        def contender(what: str, percent: float) -> Callable[[], Awaitable[float]]:
+        def contender(
+            what: str, percent: float, reader: Conversations = lives.conversations
+        ) -> Callable[[], Awaitable[float]]:
             async def once() -> float:
-                pairs = await _pairs(lives, sdk)
+                pairs = await _pairs(lives, reader, sdk)
                 return harness.percentile([getattr(pair, what) for pair in pairs], percent)
 
             return once
@@ -70,6 +86,7 @@ async def run(rounds: int) -> harness.Report:
             "p50": contender("turn", 50),
             "p95": contender("turn", 95),
             "chunk": contender("chunk", 50),
+            "forwarded": contender("chunk", 50, other),
         }
         got = await harness.measure(rounds, wanted)
     return harness.Report(
@@ -77,23 +94,24 @@ async def run(rounds: int) -> harness.Report:
             Figure("a turn besides the model, p50", "ms", got.of["p50"], goal=5.0, better="less"),
             Figure("a turn besides the model, p95", "ms", got.of["p95"], goal=12.0, better="less"),
             Figure("added to a chunk on the hosting node", "ms", got.of["chunk"], goal=0.15, better="less"),
+            Figure("added to a forwarded chunk", "ms", got.of["forwarded"], goal=0.4, better="less"),
         ],
         [got],
     )
 
 
-async def _pairs(lives: Living, sdk: anthropic.AsyncAnthropic) -> list[Pair]:
+async def _pairs(lives: Living, reader: Conversations, sdk: anthropic.AsyncAnthropic) -> list[Pair]:
     begun = await lives.conversations.start(MIRA)
-    return [await _pair(lives, sdk, begun.conversation.id, number) for number in range(TURNS)]
+    return [await _pair(lives, reader, sdk, begun.conversation.id, number) for number in range(TURNS)]
 
 
-async def _pair(lives: Living, sdk: anthropic.AsyncAnthropic, talk: ConversationId, number: int) -> Pair:
+async def _pair(
+    lives: Living, reader: Conversations, sdk: anthropic.AsyncAnthropic, talk: ConversationId, number: int
+) -> Pair:
     began = time.perf_counter()
-    turn = await lives.conversations.say(talk, f"Tell me about lighthouse {number}.")
+    turn = await reader.say(talk, f"Tell me about lighthouse {number}.")
     times = [
-        time.perf_counter()
-        async for told in lives.conversations.follow(turn.id)
-        if told.kind in {Kind.DELTA, Kind.DONE}
+        time.perf_counter() async for told in reader.follow(turn.id) if told.kind in {Kind.DELTA, Kind.DONE}
     ]
     ours, chunk = times[-1] - began, (times[-2] - times[0]) / max(1, len(times) - 2)
     instance = await instances.of_conversation(lives.pool, talk)
@@ -107,9 +125,9 @@ async def _pair(lives: Living, sdk: anthropic.AsyncAnthropic, talk: Conversation
 
 
 @asynccontextmanager
-async def node(server: Server, url: str) -> AsyncIterator[Living]:
+async def node(database: settings.Database, url: str) -> AsyncIterator[Living]:
     """One node without doors, with one character."""
-    database, stop = await server.database("turn"), asyncio.Event()
+    stop = asyncio.Event()
     claude = settings.Claude(base_url=url, api_key=SecretStr("any"))
     async with (
         store_server.writing(database) as writer,
@@ -134,6 +152,63 @@ async def node(server: Server, url: str) -> AsyncIterator[Living]:
             yield lives
         finally:
             stop.set()
+
+
+@asynccontextmanager
+async def desk(lives: Living, database: settings.Database) -> AsyncIterator[Conversations]:
+    """Another node, which hosts nothing: it asks the first one through that one's door for peers."""
+    stop, here = asyncio.Event(), NodeId("desk")
+    door = peer_door.Server(cast("Voting", _Answers(lives)), None)
+    port = door.listen(settings.Peers(port=0))
+    writer = Writer(database, here, lambda: datetime.now(UTC))
+    async with (
+        pool.open(database, here) as connections,
+        peers.opened(here, None) as others,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(door.serve(stop, 1.0))
+        tasks.create_task(writer.run())
+        await others.know({lives.hosting.node: f"127.0.0.1:{port}"})
+        reads = living.assemble(
+            connections,
+            writer,
+            Nobody(),
+            forwarding=Forwarding(here, others),
+            here=lambda: None,
+            chosen=settings.Instances(),
+            claude=settings.Claude(),
+            new_id=_new_id,
+        )
+        try:
+            yield reads.conversations
+        finally:
+            writer.stop()
+            stop.set()
+
+
+class Nobody:
+    """Whoever hosts nothing asks no model."""
+
+    def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        """Never asked."""
+        del call, who
+        raise AssertionError("the desk hosts nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Of a node behind its door, what a stream needs."""
+
+    lives: Living
+
+    async def _never(self, asked: object) -> None:
+        raise AssertionError(f"no rounds are held here: {asked}")
+
+    who = report = judge = decided = blocks = _never
+
+    def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
+        """To whom it concerns."""
+        return self.lives.forwarding.answer(request)
 
 
 @asynccontextmanager
