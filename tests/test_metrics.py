@@ -43,3 +43,32 @@ def test_readiness_and_build_are_told() -> None:
 def test_the_process_is_measured_too() -> None:
     assert "process_resident_memory_bytes" in page()
     assert "python_gc_collections_total" in page()
+
+
+def test_of_many_conversations_the_most_recently_active_hundred_are_shown() -> None:
+    for nth in range(150):
+        metrics.measured(f"many-{nth}", {"phi": 0.5, "ccc": None, "trust": 0.5})
+    metrics.measured("many-60", {"phi": 0.75})
+    metrics.measured("many-150", {"phi": 0.5})
+    shown = [line for line in page().splitlines() if line.startswith("consciousness_phi_score{")]
+    assert len(shown) == 100
+    assert 'consciousness_phi_score{conversation="many-60"} 0.75' in shown
+    assert 'consciousness_phi_score{conversation="many-50"} 0.5' not in shown
+    assert 'consciousness_ccc_score{conversation="many' not in page(), "not estimable has no series"
+    metrics.measured_only({"many-60"})
+    assert page().count('{conversation="many-') == 1, "the trust of it was not estimable the last time"
+
+
+def test_rounds_are_counted_by_outcome_with_their_outliers() -> None:
+    def value(series: str) -> float:
+        return next(
+            float(line.split()[-1]) for line in page().splitlines() if line.startswith(f"{series} ")
+        )
+
+    before = value("ccn_outlier_instances_total")
+    metrics.round_held(0.02, 3)
+    metrics.round_held(5.0, None)
+    assert value("ccn_outlier_instances_total") == before + 3
+    assert value('ccn_consensus_rounds_total{outcome="failed"}') >= 1
+    assert value('ccn_consensus_rounds_total{outcome="committed"}') >= 1
+    assert value("ccn_consensus_latency_seconds_count") >= 2
