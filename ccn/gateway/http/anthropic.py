@@ -26,6 +26,7 @@ from ccn.gateway.http import anthropic_schemas as schemas
 from ccn.gateway.http.anthropic_errors import CONVERSATION
 from ccn.gateway.http.anthropic_voice import Pieces, Voice
 from ccn.gateway.http.conversations import Key
+from ccn.gateway.http.stream import EVENT
 from ccn.gateway.http.talk import Talk
 from ccn.node.paying import Payer
 from ccn.store import characters
@@ -41,7 +42,7 @@ Named = Annotated[
 ]
 _EVENTS = {
     "description": "The message, or with `stream` its events.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": EVENT}},
 }
 _DEFAULT: dict[int | str, dict[str, Any]] = {
     "default": {"model": schemas.ApiError, "description": "An error"}

@@ -55,10 +55,16 @@ EXAMPLE = (
     'data: {"stop":"end_turn","model":"claude-sonnet-5-5",'
     '"usage":{"input":40,"output":3,"cache_read":2100,"cache_write":0}}\n\n'
 )
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One event.",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
 DOCUMENTED: dict[str, Any] = {
     "description": "The reply as it is spoken: events `accepted`, `delta`, `restart`, `done`, `error`, "
     "`cancelled` and `resume`, each with an id to resume after.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
+    "content": {"text/event-stream": {"schema": EVENT, "example": EXAMPLE}},
 }
 
 
