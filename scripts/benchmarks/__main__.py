@@ -15,7 +15,17 @@ from rich.console import Console
 
 from scripts.benchmarks import report
 
-NOT_BENCHMARKS = {"__main__", "corpus", "harness", "report", "round_nodes", "store_server"}
+NOT_BENCHMARKS = {
+    "__main__",
+    "character_drift",
+    "character_fleet",
+    "corpus",
+    "gateway_floor",
+    "harness",
+    "report",
+    "round_nodes",
+    "store_server",
+}
 
 
 def main() -> None:

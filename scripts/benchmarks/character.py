@@ -3,6 +3,8 @@
 Tier 1 is trained anew for each split, so that no question, prompt or statement of the test was seen. AUC is
 taken within a trait or behaviour, on every axis that it is evidence for; `--data DIR` is the folder that
 `scripts/train-scorer` takes, `--rounds N` how many of the nine splits are run. The data has no human items.
+Drift and fleets are simulated with the messages of all questions, each third of them scored by weights that
+were trained on the others; their prompts were seen.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ from ccn.core.character import AXES, SIXTEEN
 from ccn.core.scoring import linear
 from ccn.core.scoring.scorer import Lexical, Scorer, Trained
 from ccn.node import scorers
+from scripts.benchmarks import character_drift, character_fleet
+from scripts.benchmarks.character_drift import Heard
 from scripts.benchmarks.harness import Figure, Report, percentile
 from scripts.scorer import corpus, judging, parts, splits, training
 from scripts.scorer.corpus import EVIDENCE, MESSAGES, STATEMENTS, Sample
+from scripts.scorer.splits import Split
 
 Floats = npt.NDArray[np.float64]
 Found = dict[tuple[str, str], list[float]]
@@ -93,7 +98,27 @@ async def run(rounds: int, data: Path) -> Report:
         tier_1.add(scorer, split.test)
         tier_0.add(Lexical(), split.test)
         short.add(scorer, (_beginning(sample) for sample in split.test if sample.is_message))
-    return Report([*_quality(tier_0, tier_1, short), *_cost([s.text for s in samples if s.is_message])])
+    messages = [sample for sample in samples if sample.is_message]
+    heard = [each for third in range(3) for each in _unseen(splits.by_question(samples, third))]
+    return Report([
+        *_quality(tier_0, tier_1, short),
+        *character_drift.figures(heard),
+        *character_fleet.figures(heard, _heard(scorers.load(), messages)),
+        *_cost([sample.text for sample in messages]),
+    ])  # fmt: skip
+
+
+def _unseen(split: Split) -> list[Heard]:
+    return _heard(_trained(split.train), split.test)
+
+
+def _heard(scorer: Scorer, samples: Iterable[Sample]) -> list[Heard]:
+    scored = ((sample, scorer.score(sample.text).scores) for sample in samples)
+    return [
+        Heard(sample, np.array(row, dtype=np.float64))
+        for sample, row in scored
+        if all(value is not None for value in row)
+    ]
 
 
 def _trained(samples: Sequence[Sample]) -> Scorer:
@@ -130,8 +155,6 @@ def _quality(tier_0: _Results, tier_1: _Results, short: _Results) -> list[Figure
     for window in WINDOWS:
         share = judging.reliability(tier_1.groups(), window)
         figures.append(Figure(f"reliability of windows of {window} messages", "share", share))
-        apart = judging.strangers(tier_1.groups(), window)
-        figures.append(Figure(f"De: strangers apart, windows of {window} messages", "mean square", apart))
     return figures
 
 

@@ -44,11 +44,19 @@ def reliability(groups: Sequence[Floats], window: int) -> float:
     return float(share.mean())
 
 
-def strangers(groups: Sequence[Floats], window: int) -> float:
-    """The mean squared distance, over the axes, between windows of different sources."""
-    means = [group[:window].mean(axis=0) for group in groups if len(group) >= window]
-    pairs = [((one - other) ** 2).mean() for at, one in enumerate(means) for other in means[:at]]
-    return float(np.mean(pairs))
+def strangers(groups: Sequence[tuple[str, Floats]], window: int) -> float:
+    """The mean squared distance, over the axes, between windows of different sources.
+
+    Two of one name are opposites rather than strangers, and are not compared.
+    """
+    means = [(name, group[:window].mean(axis=0)) for name, group in groups if len(group) >= window]
+    distances = [
+        ((here - there) ** 2).mean()
+        for at, (name, here) in enumerate(means)
+        for other, there in means[:at]
+        if name != other
+    ]
+    return float(np.mean(distances))
 
 
 def _share_higher(differences: Floats) -> float:

@@ -44,6 +44,17 @@ def split(samples: Sequence[Sample], number: int) -> Split:
     return Split(train, test)
 
 
+def by_question(samples: Sequence[Sample], third: int) -> Split:
+    """Hold out the messages that answer a third of each trait's questions, under whichever prompt."""
+    thirds = _thirds(samples)
+    train: list[Sample] = []
+    test: list[Sample] = []
+    for sample in samples:
+        held = sample.is_message and thirds[sample.task, sample.question] == third
+        (test if held else train).append(sample)
+    return Split(train, test)
+
+
 def _thirds(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
     """Which third each question belongs to; those that show both poles are dealt first, one to each."""
     both: dict[tuple[str, str], set[bool]] = {}

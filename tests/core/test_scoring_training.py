@@ -118,5 +118,13 @@ def test_windows_of_a_source_that_never_varies_are_reliable() -> None:
     steady = [np.full((40, 16), value) for value in (0.2, 0.5, 0.8)]
     noise = np.random.default_rng(0)
     assert judging.reliability(steady, 10) == 1.0
-    assert math.isclose(judging.strangers(steady, 10), (0.09 + 0.09 + 0.36) / 3)
     assert judging.reliability([noise.random((40, 16)) for _ in range(6)], 10) < 0.7
+
+
+def test_strangers_are_as_far_apart_as_their_windows_and_opposites_are_none() -> None:
+    steady = [np.full((40, 16), value) for value in (0.2, 0.5, 0.8)]
+    three = list(zip("abc", steady, strict=True))
+    assert math.isclose(judging.strangers(three, 10), (0.09 + 0.09 + 0.36) / 3)
+    opposites = list(zip("aba", steady, strict=True))
+    assert math.isclose(judging.strangers(opposites, 10), 0.09)
+    assert math.isclose(judging.strangers([*opposites, ("c", steady[0][:9])], 10), 0.09), "too few messages"
