@@ -8,7 +8,7 @@ import pytest
 from ccn.core import consistency
 from ccn.core.gaussian import Samples
 
-STRANGERS = 0.0443
+STRANGERS = 0.104
 
 
 def test_instances_that_say_the_same_are_wholly_consistent() -> None:

@@ -43,7 +43,7 @@ async def here(world: World) -> AsyncIterator[Node]:
 
 @pytest.fixture
 def measuring(here: Node) -> Measuring:
-    return Measuring(here.pool, here.living.hosting, SCORER, 0.0443, lambda: datetime.now(UTC), 15)
+    return Measuring(here.pool, here.living.hosting, SCORER, 0.104, lambda: datetime.now(UTC), 15)
 
 
 async def test_phi_needs_a_hundred_replies_and_is_the_same_for_the_same_ones(
