@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,10 @@ _AGAIN_S = 0.5
 """Pause before the next session after one was lost."""
 
 
+REMEMBERED = 32
+"""Nodes that are not here any more."""
+
+
 @dataclass(slots=True)
 class Membership:
     """One node's part in its cluster."""
@@ -62,6 +66,8 @@ class Membership:
     voting: Voting | None = None
     seen: dict[NodeId, str] = field(default_factory=dict)
     """The nodes that are here, by name, and where their doors for clients are."""
+    known: dict[NodeId, str] = field(default_factory=dict)
+    """The same, with those that were here before."""
     keys: dict[NodeId, bytes] = field(default_factory=dict)
     """The keys they registered with."""
 
@@ -70,8 +76,8 @@ class Membership:
         return self.seen.keys() if self.identity.node in self.seen else None
 
     def doors(self) -> Collection[str]:
-        """Where the doors for clients are of those who are seen now."""
-        return self.seen.values()
+        """Where the doors for clients are, and were: whose door closed goes on at another one."""
+        return self.known.values()
 
     async def take_part(self, here: Member, stop: asyncio.Event) -> None:
         """Until told to stop; what ends a session is logged and the next one is opened."""
@@ -117,6 +123,7 @@ class Membership:
         async with contextlib.aclosing(members.watch(etcd)) as seen:
             async for present in seen:
                 self.seen = {each.node: each.http for each in present}
+                self.known = remembered(self.known, self.seen)
                 self.keys = {each.node: each.public_key for each in present}
                 await self.peers.know({each.node: each.grpc for each in present})
 
@@ -200,3 +207,9 @@ def _leaves(group: BaseExceptionGroup[errors.CCNError]) -> Iterator[errors.CCNEr
             yield from _leaves(each)
         else:
             yield each
+
+
+def remembered(known: Mapping[NodeId, str], seen: Mapping[NodeId, str]) -> dict[NodeId, str]:
+    """Those who are seen, and of those who were before, the last ones: names may come and go for ever."""
+    gone = [each for each in known.items() if each[0] not in seen]
+    return {**dict(gone[-REMEMBERED:]), **seen}
