@@ -6,6 +6,7 @@ with its last event id, at any node; the same idempotency key again never says a
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 from uuid import UUID
 
@@ -143,12 +144,12 @@ def _reading(router: APIRouter) -> None:
     async def state(conversation: Own, talking: Talking) -> schemas.State:
         """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
         pool, here = talking.pool, conversation.id
-        return showing.state(
-            conversation,
-            await instances.of_conversation(pool, here),
-            await turns.unfinished(pool, here),
-            await measures.latest(pool, here),
+        instance, unfinished, measure = await asyncio.gather(
+            instances.of_conversation(pool, here),
+            turns.unfinished(pool, here),
+            measures.latest(pool, here),
         )
+        return showing.state(conversation, instance, unfinished, measure)
 
     @router.get("/conversation/{session_id}/messages")
     async def messages(
