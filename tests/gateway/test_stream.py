@@ -119,3 +119,27 @@ async def test_only_one_s_own_streams_are_replayed(database: settings.Database) 
         for wrong in ("x", f"{uuid4()}:1", f"{turn}:1-99999999999999999999"):
             refused = await ada.post(f"{hers}/messages", headers={"Last-Event-ID": wrong})
             assert (refused.status_code, refused.json()["code"]) == (422, "input_invalid")
+
+
+async def test_a_stopping_node_ends_a_stream_in_time_and_says_to_resume(
+    database: settings.Database,
+) -> None:
+    held = asyncio.Event()
+
+    async def gate(nth: int) -> None:
+        if nth == 2:
+            await held.wait()
+
+    world: World = await founded(database)
+    async with world.node("node-1", Model(gate=gate)) as node, talking.door(node, within_s=0.3) as door:
+        async with door.client(await talking.key(node)) as client:
+            path, told = await begun(client), list[Event]()
+            async with client.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as answer:
+                async for each in events(answer):
+                    told.append(each)
+                    if len(told) == 3:
+                        door.stop.set()
+        held.set()
+    assert [each.name for each in told] == ["accepted", "delta", "delta", "resume"]
+    assert told[-1].id == ""
+    assert told[-1].data["reason"] == "this node is stopping"
