@@ -139,6 +139,9 @@ def _run(usual: Usual, rows: Floats, draw: np.random.Generator) -> Run:
 def _topics(heard: Sequence[Heard], draw: np.random.Generator) -> list[Figure]:
     """Healthy runs about questions that the baseline does not know; the persona is everybody who is well
     behaved, because one trait alone has too few questions to be broad.
+
+    An answer was written under the prompts of the trait that its question is for. To dwell on one is
+    therefore more than a change of topic, and these shares are upper bounds.
     """
     good = [each for each in heard if each.sample.shown == (sum(EVIDENCE[each.sample.task].values()) > 0)]
     questions = sorted({each.sample.question for each in good})
