@@ -2,6 +2,7 @@
 
 Nine of them: a third of each trait's questions under one of three prompts is the test; messages that share
 the question or the prompt with it are left out of the training altogether. Statements are cut in nine.
+Where every message is needed as a test, `by_question` holds out questions only.
 """
 
 from __future__ import annotations

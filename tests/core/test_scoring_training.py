@@ -84,6 +84,17 @@ def test_no_split_tests_with_a_question_or_prompt_it_trained_on(slice_: list[Sam
     assert {s.text for s in split.train}.isdisjoint(s.text for s in split.test)
 
 
+def test_thirds_of_the_questions_test_every_message_once_and_never_a_trained_question(
+    slice_: list[Sample],
+) -> None:
+    thirds = [splits.by_question(slice_, third) for third in range(3)]
+    tested = [id(sample) for split in thirds for sample in split.test]
+    assert sorted(tested) == sorted(id(sample) for sample in slice_ if sample.is_message)
+    for split in thirds:
+        trained = {(s.task, s.question) for s in split.train if s.is_message}
+        assert trained.isdisjoint((s.task, s.question) for s in split.test)
+
+
 def test_pieces_are_sentences_of_their_message_and_always_the_same() -> None:
     sample = Sample("curious", True, said(random.Random(4), shown=True, sentences=8), "q", 0)
     for piece in parts.pieces(sample):
