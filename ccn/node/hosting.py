@@ -59,9 +59,16 @@ class Hosted:
     work: asyncio.Task[None] | None = None
 
     def next(self) -> Queued | None:
-        """Of the turns that wait, the one whose message came first."""
+        """Of the turns that wait, one that a host before began, else the one whose message came first.
+
+        That host may have known of a later message sooner; only one turn of a conversation runs at a time.
+        """
         waiting = (queued for queued in self.queue.values() if not queued.begun)
-        return min(waiting, key=lambda queued: queued.turn.user_seq, default=None)
+        return min(
+            waiting,
+            key=lambda queued: (queued.turn.status is not states.Status.RUNNING, queued.turn.user_seq),
+            default=None,
+        )
 
 
 class Hosting:

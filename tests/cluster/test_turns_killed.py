@@ -141,9 +141,10 @@ async def _endanger(
 
 async def _quiet(connections: Pool) -> None:
     """Somebody finishes whatever was left."""
-    async with asyncio.timeout(60):
-        while await connections.value(_UNFINISHED):
-            await asyncio.sleep(0.05)
+    until = time.monotonic() + 60
+    while left := await connections.rows(_UNFINISHED):
+        assert time.monotonic() < until, [dict(row) for row in left]
+        await asyncio.sleep(0.05)
 
 
 async def _wrong(connections: Pool, tally: Tally) -> Counter[str]:
@@ -193,7 +194,13 @@ _STATES = """
     FROM turns t JOIN instance_registry i USING (conversation_id)
     WHERE i.host = $1 AND i.ended_at IS NULL AND t.status IN ('accepted', 'running') GROUP BY 1
 """
-_UNFINISHED = "SELECT count(*) FROM turns WHERE status IN ('accepted', 'running')"
+_UNFINISHED = """
+    SELECT t.id, t.status, t.attempt, t.host_epoch, t.event_head, now() - t.accepted_at AS age,
+           i.status AS instance, i.host, i.epoch, now() - i.heartbeat_at AS silent, c.status AS conversation
+    FROM turns t JOIN conversations c ON c.id = t.conversation_id
+        LEFT JOIN instance_registry i ON i.conversation_id = c.id AND i.ended_at IS NULL
+    WHERE t.status IN ('accepted', 'running') ORDER BY t.accepted_at
+"""
 _TURNS = """
     SELECT t.id, t.user_seq, a.content AS asked, r.content AS reply,
            (SELECT count(*) FROM messages d WHERE d.turn_id = t.id AND d.role = 'assistant') AS replies
