@@ -53,7 +53,9 @@ class Network:
         """A door of `owner`, who listens on `port` behind it, for all or for one; the port in front."""
 
         async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            who = caller or self._caller(writer.get_extra_info("peername")[1])
+            who = caller or self._caller(
+                writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1]
+            )
             await self._called(_Wire(who, owner, [writer]), port, reader, writer)
 
         server = await asyncio.start_server(called, HOST, 0)
@@ -114,9 +116,9 @@ class Network:
         while way in self._cut:
             await self._changed.wait()
 
-    def _caller(self, port: int) -> str:
+    def _caller(self, port: int, door: int) -> str:
         """Whose socket this is: the kernel's table names the inode, the process its files."""
-        inode = _inode(port)
+        inode = _inode(port, door)
         for name, pid in self._callers():
             with contextlib.suppress(OSError):
                 for opened in Path(f"/proc/{pid}/fd").iterdir():
@@ -126,11 +128,16 @@ class Network:
         return "a stranger"
 
 
-def _inode(port: int) -> str:
-    """The socket that is bound to a local port, from a table that can have many thousands of lines."""
+def _inode(port: int, door: int) -> str:
+    """The socket that calls from one port to another, from a table that can have many thousands of lines.
+
+    One port is not enough: the kernel gives the same one to callers of different doors.
+    """
     for file in ("/proc/net/tcp", "/proc/net/tcp6"):
         for found in re.finditer(
-            rf"^ *\d+: [0-9A-F]+:{port:04X} (?:\S+ +){{7}}(\d+)", Path(file).read_text(), re.MULTILINE
+            rf"^ *\d+: [0-9A-F]+:{port:04X} [0-9A-F]+:{door:04X} (?:\S+ +){{6}}(\d+)",
+            Path(file).read_text(),
+            re.MULTILINE,
         ):
             if found[1] != "0":
                 return found[1]
