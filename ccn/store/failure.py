@@ -6,6 +6,7 @@ server invents still finds its class. A test walks every exception asyncpg has.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -101,10 +102,18 @@ FOREIGN = (asyncpg.PostgresError, pg.InterfaceError, pg.InternalClientError, OSE
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Whatever asyncpg raises inside leaves as an error of CCN's tree, with its cause attached."""
+    """Whatever asyncpg raises inside leaves as an error of CCN's tree, with its cause attached.
+
+    A task that was cancelled inside leaves as cancelled: what asyncpg does then (ROLLBACK, giving the
+    connection back) fails where the server is silent, and that error would take the cancellation's place.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
     try:
         yield
     except FOREIGN as foreign:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from foreign
         raise translate(foreign) from foreign
 
 
