@@ -94,6 +94,11 @@ def vote(state: SignerState, header: Header) -> SignerState | Refusal:
     return replace(state, voted_height=header.height, voted_term=header.term, voted_block=block)
 
 
+def spent(state: SignerState, height: int, term: int) -> bool:
+    """Whether a term is of no more use at a height: this node voted there for a block, or in a later one."""
+    return term < state.voted_term or (height, term) == (state.voted_height, state.voted_term)
+
+
 def reporting(state: SignerState, said: Report) -> SignerState:
     """The same state with what this node brought to the round that it votes in."""
     hashed = hashlib.sha256(said.leaves).digest()

@@ -1,8 +1,9 @@
 """Leading: wait for one's turn, take a term, hold a round every interval, and step down in time.
 
 etcd only says whose turn it is. The term comes from PostgreSQL, and what a leader writes is fenced by it,
-so a node that believes too long that it leads does no harm. A failed round costs the term: nodes that voted
-in it are bound by that vote, and only a new term frees them.
+so a node that believes too long that it leads does no harm. A round that fails once a block was asked for
+costs the term: nodes that voted in it are bound by that vote, and only a new term frees them. A round to
+which too few nodes came costs nothing, so that terms do not race while a majority is gone.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ async def _rule(candidate: Candidate) -> None:
         if failed == RESIGN_AFTER:
             log.warning("resigning", rounds=failed, reason="others may reach whom this node does not")
             return
-        if failed:
+        if failed and voting.spent(term):
             term = await _take_over(candidate)
         await _pause(candidate, began + voting.tip.rules.parameters.interval_ms / 1000)
 

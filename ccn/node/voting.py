@@ -137,6 +137,10 @@ class Voting:
             self._proposed = signed.sign(proposal, self._identity.sign)
             return self._proposed
 
+    def spent(self, term: int) -> bool:
+        """Whether this node can ask for no other block in this term."""
+        return signer.spent(self._disk.state, self.tip.height + 1, term)
+
     async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
         """A signed vote, written down first, or the reason against it."""
         async with self._one_at_a_time:

@@ -128,6 +128,21 @@ def test_a_vote_in_an_older_term_is_refused_at_any_height() -> None:
     assert reason(signer.vote(now, header(2, now.block, 5))) is None
 
 
+@given(st.integers(1, 4), st.integers(0, 4), st.booleans())
+def test_a_term_is_spent_when_no_other_block_can_be_voted_in_it(
+    term: int, voted_term: int, sealed: bool
+) -> None:
+    """Also on top of a block that was voted for in it, and however it got into the memory."""
+    now = SignerState(0, GENESIS)
+    if voted_term:
+        block = header(1, GENESIS, voted_term)
+        now = state(signer.vote(now, block))
+        now = state(signer.cosign(now, block)) if sealed else now
+    another = header(now.height + 1, now.block, term, variant=1)
+    refused = isinstance(signer.vote(now, another), Refusal)
+    assert signer.spent(now, another.height, term) == refused
+
+
 def test_a_vote_beside_below_or_beyond_the_cosigned_block_is_refused() -> None:
     now = SignerState(7, b"b" * 32)
     assert reason(signer.vote(now, header(7, GENESIS, 1))) == Reason.BACK

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import pytest
 
 from ccn import errors, settings
+from ccn.core.ballot import Proposal, Vote
 from ccn.core.ids import NodeId
+from ccn.core.refusal import Refusal
 from ccn.core.rules import Parameters
+from ccn.core.signed import Signed
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members, session
 from ccn.etcd.members import Member
@@ -96,17 +99,45 @@ async def test_an_operator_gets_a_round_now_and_its_outcome(
         await asyncio.wait({leading})
 
 
-async def test_a_failed_round_costs_the_term(world: World, endpoints: tuple[str, ...]) -> None:
-    world.peers.away = set(NODES[1:])
+@dataclass
+class Reticent(Neighbours):
+    """Peers of which some report and do not vote."""
+
+    silent: set[NodeId] = field(default_factory=set)
+
+    async def votes(
+        self, proposed: Signed[Proposal], within_s: float
+    ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
+        there = {node: each for node, each in self.votings.items() if node not in self.silent}
+        return await Neighbours(there).votes(proposed, within_s)
+
+
+async def test_a_round_that_fails_for_lack_of_votes_costs_the_term(
+    world: World, endpoints: tuple[str, ...]
+) -> None:
+    peers = Reticent(world.peers.votings, silent=set(NODES[1:]))
     async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
-        standing = candidate(world, NODES[0])
+        standing = replace(candidate(world, NODES[0]), peers=peers)
         before = (await terms.current(world.pool)).number
         leading = asyncio.create_task(leadership.lead(standing, held))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while (await terms.current(world.pool)).number < before + 2:
                 await asyncio.sleep(0.01)
-        world.peers.away = set()
+        peers.silent = set()
         assert (await asked(world))["committed"] is True
+        leading.cancel()
+        await asyncio.wait({leading})
+
+
+async def test_rounds_to_which_too_few_come_cost_no_term(world: World, endpoints: tuple[str, ...]) -> None:
+    world.peers.away = set(NODES[1:])
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        leading = asyncio.create_task(leadership.lead(candidate(world, NODES[0]), held))
+        assert (await asked(world))["committed"] is False
+        term = (await terms.current(world.pool)).number
+        world.peers.away = set()
+        told = await asked(world)
+        assert (told["committed"], told["term"]) == (True, term)
         leading.cancel()
         await asyncio.wait({leading})
 
