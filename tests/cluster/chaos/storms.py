@@ -130,6 +130,7 @@ PARTITIONS: dict[str, Cut] = {
     "what a follower answers the leader": lambda _, leader, follower: [(follower, leader)],
 }
 """A majority stays whole in each of these, so that rounds must go on before it heals."""
+ONE_WAY = tuple(name for name in PARTITIONS if name.startswith("what "))
 SOME_PARTITIONS = (
     "what is sent to the leader",
     "the leader, from PostgreSQL",

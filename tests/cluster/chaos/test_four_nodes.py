@@ -1,10 +1,11 @@
-"""Storms over four nodes, where all of them are asked for."""
+"""Storms over four nodes, where more than some of them are asked for."""
 
 from __future__ import annotations
 
-from tests.cluster.chaos.weather import FULL, MARKS
+from tests.cluster.chaos import choice
+from tests.cluster.chaos.weather import MARKS
 
-if FULL:
+if choice.ASKED:
     from tests.cluster.chaos.weather import (  # noqa: F401 - run from here
         test_an_etcd_that_lost_everything_costs_nothing_of_the_history,
         test_one_clock_that_jumps_stops_nobody_else,

@@ -1,7 +1,7 @@
 """Real nodes with real services in storms, and an auditor after each.
 
-A selection of them by default, on three nodes; all with CCN_CHAOS=full, on three, four and five. Every
-storm ends with all nodes voting again; what must hold then is in `auditor`.
+Which storms there are is in `choice`. Every one ends with all nodes voting again; what must hold then is in
+`auditor`.
 
 Each size has a file of its own that names these tests and its number of NODES, so that sizes can run side
 by side: a storm is mostly waiting.
@@ -9,7 +9,6 @@ by side: a storm is mostly waiting.
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import tempfile
@@ -21,14 +20,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.cluster.chaos import choice, storms
 from tests.cluster.chaos import cluster as clusters
-from tests.cluster.chaos import storms
 from tests.cluster.chaos.auditor import Auditor
 from tests.cluster.chaos.cluster import Cluster
-
-FULL = os.environ.get("CCN_CHAOS") == "full"
-BEYOND_S = 60.0
-"""A jump that no node's tolerance of 2 s covers."""
 
 MARKS = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
@@ -38,6 +33,7 @@ class Weather:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.auditor = cluster, Auditor(cluster)
+        self.chosen = choice.made(len(cluster.nodes))
         self.outages: dict[str, float] = {}
 
     @asynccontextmanager
@@ -49,7 +45,7 @@ class Weather:
             if mended:
                 await self.cluster.whole()
         except AssertionError as failed:
-            raise AssertionError(f"{name}: {failed}") from failed
+            raise AssertionError(f"{name} (seed {self.chosen.seed}): {failed}") from failed
         self.outages[name] = self.cluster.outage_s(began)
 
     def told(self) -> str:
@@ -57,7 +53,7 @@ class Weather:
         blocks = self.cluster.blocks[-1][1]
         return (
             f"chaos, {len(self.cluster.nodes)} nodes: {len(self.outages)} storms, {blocks} blocks, "
-            f"longest outage {self.outages[worst]:.1f} s ({worst})"
+            f"longest outage {self.outages[worst]:.1f} s ({worst}), seed {self.chosen.seed}"
         )
 
 
@@ -77,7 +73,7 @@ async def weather(request: pytest.FixtureRequest) -> AsyncIterator[Weather]:
 
 
 async def test_rounds_survive_whoever_dies_or_stands_still_at_any_step(weather: Weather) -> None:
-    for each in storms.ALL if FULL else storms.SOME:
+    for each in weather.chosen.struck:
         async with weather.storm(str(each), mended=False) as cluster:
             await each.strike(cluster)
     await weather.auditor.check()
@@ -86,8 +82,7 @@ async def test_rounds_survive_whoever_dies_or_stands_still_at_any_step(weather: 
 async def test_the_majority_goes_on_behind_any_partition(weather: Weather) -> None:
     """Healed again, what was sent meanwhile arrives late, or never."""
     size = len(weather.cluster.nodes)
-    names = storms.PARTITIONS if FULL and size % 2 else storms.SOME_PARTITIONS
-    for number, name in enumerate(names, size // 2):
+    for number, name in enumerate(weather.chosen.cut, size // 2):
         async with weather.storm(f"cut {name}") as cluster:
             leader, follower = await cluster.leader(), await cluster.follower()
             cluster.network.cut(*storms.PARTITIONS[name](cluster, leader.name, follower.name))
@@ -104,7 +99,7 @@ async def test_without_a_majority_nothing_is_decided_until_it_is_back(weather: W
         await cluster.stands_still()
         for node in dead:
             await node.comes_back()
-    if FULL:
+    if weather.chosen.apart:
         async with weather.storm("cut everybody from everybody") as cluster:
             cluster.network.cut(*cluster.around(*cluster.nodes))
             await cluster.stands_still()
@@ -113,7 +108,7 @@ async def test_without_a_majority_nothing_is_decided_until_it_is_back(weather: W
 
 
 async def test_an_etcd_that_lost_everything_costs_nothing_of_the_history(weather: Weather) -> None:
-    for step in storms.LEADERS_STEPS[:: 3 if FULL else 7]:
+    for step in weather.chosen.wiped:
         async with weather.storm(f"wipe etcd at {step}") as cluster:
             leader, _ = await cluster.stopped_at(step)
             await cluster.coordination.wipe()
@@ -123,8 +118,7 @@ async def test_an_etcd_that_lost_everything_costs_nothing_of_the_history(weather
 
 
 async def test_one_clock_that_jumps_stops_nobody_else(weather: Weather) -> None:
-    jumps = [("leader", BEYOND_S), ("follower", BEYOND_S), ("leader", -BEYOND_S), ("follower", -BEYOND_S)]
-    for who, ahead_s in jumps if FULL else jumps[:1]:
+    for who, ahead_s in weather.chosen.jumps:
         async with weather.storm(f"clock of the {who} {ahead_s:+g} s") as cluster:
             node = await (cluster.leader() if who == "leader" else cluster.follower())
             node.set_clock(ahead_s)
@@ -147,8 +141,8 @@ async def test_rounds_wait_until_time_has_caught_up_with_clocks_that_were_ahead(
 
 async def test_whatever_happens_at_once_the_record_holds(weather: Weather) -> None:
     """Faults drawn by lot, several at a time."""
-    chance = random.Random(len(weather.cluster.nodes))
-    for number in range(4 if FULL else 1):
+    chance = random.Random(weather.chosen.seed)
+    for number in range(weather.chosen.at_once):
         async with weather.storm(f"all at once, number {number}") as cluster:
             await storms.all_at_once(cluster, chance)
     await weather.auditor.check()
