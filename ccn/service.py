@@ -267,7 +267,8 @@ def _new_id() -> UUID:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    """By the same clock as `_now_us`, so that one that is wrong is wrong everywhere in a node."""
+    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def _now_us() -> int:
