@@ -2,6 +2,7 @@
 
     CCNError
     ├── SettingsInvalid            the configuration cannot be used
+    │   └── ScorerUnusable         the scorer that was chosen cannot be loaded here
     ├── InputInvalid               the caller sent something that can never succeed
     │   ├── IdempotencyConflict    the same key was used for a different request
     │   ├── PlateInvalid           a plate cannot be read
@@ -62,6 +63,10 @@ class CCNError(Exception):
 
 class SettingsInvalid(CCNError):
     """Mend the setting that the message names."""
+
+
+class ScorerUnusable(SettingsInvalid):
+    """Install, complete or train again what the message names, or choose another scorer."""
 
 
 class InputInvalid(CCNError):

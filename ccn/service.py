@@ -77,6 +77,7 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
     metrics.built(chosen.node.id, ccn.__version__)
+    chosen = await asyncio.to_thread(_with_its_scorer, chosen)
     with _stop_signals() as stop:
         await migrate.apply(chosen.database.url.get_secret_value())
         async with pool.open(chosen.database, chosen.node.id) as database:
@@ -128,8 +129,15 @@ def _instances(
         chosen=chosen.instances,
         claude=chosen.claude,
         new_id=_new_id,
-        scorer=scorers.measure(chosen.cluster.scorer),
+        scorer=scorers.measure(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads),
     )
+
+
+def _with_its_scorer(chosen: settings.Settings) -> settings.Settings:
+    """The settings with the whole version of the scorer that is here, which the nodes agree on."""
+    found = scorers.measure(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads)
+    cluster = chosen.cluster.model_copy(update={"scorer": found.version})
+    return chosen.model_copy(update={"cluster": cluster})
 
 
 async def _serve(  # noqa: PLR0917 - the seven things that the doors and their parts stand on

@@ -193,10 +193,25 @@ class Cluster(_Group):
         default="crash", description="What nodes may do at worst; byzantine needs at least four."
     )
     scorer: str = Field(
-        default="tier-1/v1", min_length=1, description="The scorer whose vectors the nodes agree on."
+        default="tier-1/v1",
+        min_length=1,
+        description="The scorer whose vectors the nodes agree on: tier-0/v1, tier-1/v1 or tier-2.",
     )
     example: bool = Field(
         default=True, description="Whether a database without any character gets the example, Wren."
+    )
+
+
+class Scoring(_Group):
+    """What the scorer of tier 2 is made of, on this machine; the others need nothing."""
+
+    model: Path | None = Field(
+        default=None,
+        description="Folder of a sentence encoder: model.onnx, and tokenizer.json or vocab.txt.",
+    )
+    heads: Path | None = Field(
+        default=None,
+        description="What scripts/train-scorer --tier 2 made for it; tier-2.heads in its folder if unset.",
     )
 
 
@@ -457,6 +472,7 @@ class Settings(BaseSettings):
     peers: Peers = Peers()
     tls: Tls = Tls()
     cluster: Cluster = Cluster()
+    scoring: Scoring = Scoring()
     claude: Claude = Claude()
     instances: Instances = Instances()
     accounts: Accounts = Accounts()

@@ -57,9 +57,22 @@ def axes(as_json: _Json = False) -> None:
 
 
 @app.command()
-def score(
+def score(  # noqa: PLR0917 - its options
     file: Annotated[Path, typer.Argument(help="A text, or - for what comes in.", allow_dash=True)],
-    scorer: Annotated[str, typer.Option(help="Which scorer: tier-1/v1 or tier-0/v1.")] = "tier-1/v1",
+    scorer: Annotated[
+        str, typer.Option(help="Which scorer: tier-1/v1, tier-0/v1 or tier-2.", show_default="tier-1/v1")
+    ] = "",
+    tier: Annotated[
+        int | None, typer.Option(help="The same by its number.", min=0, max=3, show_default=False)
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="For tier 2, the folder of a model; else CCN_SCORING_MODEL.", show_default=False),
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(help="What was trained for it; else tier-2.heads beside it.", show_default=False),
+    ] = None,
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help='Lines {"text": …} in, lines {"scores": {…}} out.')
     ] = False,
@@ -67,9 +80,8 @@ def score(
 ) -> None:
     """Score a text, and say which words moved which axis. An estimate of style, not of anybody's mind."""
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.node import scorers  # noqa: PLC0415
 
-    chosen = scorers.load(scorer)
+    chosen = _chosen(scorer, tier, model, heads)
     try:
         opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as refused:
@@ -79,6 +91,22 @@ def score(
             _stream(chosen, opened)
         else:
             _one(chosen, _decoded(opened.read(_LINE_LIMIT), str(file)), as_json=as_json)
+
+
+def _chosen(scorer: str, tier: int | None, model: Path | None, heads: Path | None) -> Scorer:
+    """By name or number; tier 2 from the options, or else from the settings."""
+    from ccn import errors, settings  # noqa: PLC0415
+    from ccn.node import scorers  # noqa: PLC0415
+
+    if scorer and tier is not None:
+        raise errors.InputInvalid("--scorer and --tier name the same thing; give one of them")
+    if tier == 3:
+        raise errors.InputInvalid("tier 3 is Claude as judge, which a node asks; no command does")
+    name = scorer or (scorers.DEFAULT if tier is None else f"tier-{tier}")
+    if name.startswith("tier-2") and model is None:
+        found = settings.load().scoring
+        model, heads = found.model, heads or found.heads
+    return scorers.load(name, model, heads)
 
 
 def _stream(scorer: Scorer, lines: BinaryIO) -> None:

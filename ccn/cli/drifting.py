@@ -102,10 +102,13 @@ async def _release(pool: Pool, named: str, reason: str, by: str, *, quiet: bool)
 async def _scorer(pool: Pool) -> str:
     """The scorer that the nodes agreed on, or before the founding the one of the settings."""
     from ccn import settings  # noqa: PLC0415
+    from ccn.node import scorers  # noqa: PLC0415
     from ccn.store import rounds  # noqa: PLC0415
 
-    tip = await rounds.tip(pool)
-    return tip.rules.parameters.scorer if tip else settings.load().cluster.scorer
+    if tip := await rounds.tip(pool):
+        return tip.rules.parameters.scorer
+    chosen = settings.load()
+    return scorers.load(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads).version
 
 
 async def _found(pool: Pool, named: str) -> Instance:
@@ -153,7 +156,7 @@ def _line(kept: Kept) -> str:
     each = kept.baseline
     holds = f"void: {kept.void}" if kept.void else f"holds, T² up to {kept.threshold:.1f} is usual"
     return (
-        f"{each.character:<12} {each.kind.value:<9} {len(each.scores):>5} texts  {each.scorer:<11} "
+        f"{each.character:<12} {each.kind.value:<9} {len(each.scores):>5} texts  {each.scorer:<22} "
         f"{each.model:<24} {each.made_at:%Y-%m-%d %H:%M}  {holds}"
     )
 

@@ -125,9 +125,7 @@ def assemble(
     probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=_seed)
     restoring = Restoring(pool, writer, hosting, spawning, probing, watching.forget, _now)
     heeding = Heeding(pool, writer.node, _now, raised)
-    measuring = Measuring(
-        pool, hosting, scorer.version, scorers.STRANGERS.get(scorer.version), _now, EVERY_S
-    )
+    measuring = Measuring(pool, hosting, scorer.version, scorers.strangers(scorer), _now, EVERY_S)
     doors = Conversations(pool, writer, placing, chosen, new_id)
     return Living(
         pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring, heeding, measuring

@@ -160,6 +160,9 @@ class Membership:
     async def _vote_from(self, genesis: Tip) -> Voting:
         disk = await asyncio.to_thread(self.memory, SignerState(0, genesis.hash))
         tip = await voting.standing(self.pool, disk, genesis, self.identity.check)
+        if tip.rules.parameters.scorer != self.cluster.scorer:  # rounds go on: no leaf may wait for this
+            agreed = tip.rules.parameters.scorer
+            log.error("measures with another scorer than agreed", agreed=agreed, here=self.cluster.scorer)
         return Voting(self.identity, self.pool, disk, tip, self._rosters, self.writer.vouches, self.now_us)
 
     async def _follow(self, standing: Voting) -> None:

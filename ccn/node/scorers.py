@@ -1,7 +1,8 @@
-"""The scorers this version of CCN brings, by name: reads the committed weights for the rules in `core`.
+"""The scorers there are, by name: reads weights and models for the rules in `core`.
 
-A name stands for one set of weights for ever: the hash is written here, and a file that differs is refused,
-so nodes that agree on the name agree on every score.
+A scorer is known by its version, which carries the hash of its numbers: `tier-1/v1+876993959412`. That
+stands in the parameters that nodes agree on, beside every state and every baseline, so what was measured
+by other numbers is never compared. People may write less, `tier-1/v1` or `tier-2`, and get what is here.
 """
 
 from __future__ import annotations
@@ -9,39 +10,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from ccn import errors
 from ccn.core import character
 from ccn.core.character import Vector
-from ccn.core.scoring import linear
+from ccn.core.scoring import dense, linear
 from ccn.core.scoring.scorer import Lexical, Scorer, Trained
+from ccn.encoder import model as encoder
 
 DEFAULT = "tier-1/v1"
 HASHES = {"tier-1/v1": "876993959412f3215880919674bf40cb139a81239b7c7996070336f7caa932fa"}
 
 STRANGERS = {"tier-1/v1": 0.104}
 """De of `core.consistency`, the mean squared distance between unrelated personas, by scorer: it is measured
-once for a set of weights and belongs to them. Of a scorer that is not here no consistency is estimated.
+once for a set of weights and belongs to them. Of a scorer that has none no consistency is estimated.
 
 Measured by `scripts/bench character` between both poles of the thirteen traits of the training messages,
 over windows of twenty messages and the axes that decide; opposites of one trait are no strangers. On
-questions that the weights were not trained on it is 0.078: there, strangers have a CCC of 0.25.
+questions that the weights were not trained on it is 0.078: there, strangers have a CCC of 0.25. Heads of
+tier 2 bring theirs along.
 """
 
 
-@cache
-def load(version: str = DEFAULT) -> Scorer:
-    """The scorer of this name."""
-    if version == Lexical.version:
-        return Lexical()
-    if version not in HASHES:
-        known = ", ".join((Lexical.version, *HASHES))
-        raise errors.InputInvalid(f"there is no scorer {version!r}; this version of CCN has {known}")
-    name = version.replace("/", "-") + ".weights"
-    weights = linear.parse(resources.files("ccn.core.scoring").joinpath(name).read_bytes())
-    if (weights.version, weights.sha256) != (version, HASHES[version]):
-        raise errors.InputInvalid(f"{name} does not hold the weights of {version}: install CCN again")
-    return Trained(weights)
+def load(name: str = DEFAULT, model: Path | None = None, heads: Path | None = None) -> Scorer:
+    """The scorer of this name. Tier 2 needs the folder of a model, and heads, which lie there too."""
+    tier = name.partition("/")[0]
+    if tier == dense.TIER:
+        scorer: Scorer = _embedded(model, heads)
+    elif tier in {"tier-0", "tier-1"}:
+        scorer = Lexical() if tier == "tier-0" else _trained(DEFAULT)
+    else:
+        known = ", ".join((Lexical.version, *HASHES, dense.TIER))
+        raise errors.ScorerUnusable(f"there is no scorer {name!r}; this version of CCN has {known}")
+    if name not in {tier, scorer.version.partition("+")[0], scorer.version}:
+        raise errors.ScorerUnusable(f"there is no scorer {name!r} here; it is {scorer.version}")
+    return scorer
+
+
+def beside(model: Path) -> Path:
+    """Where the heads for a model lie unless somebody says otherwise."""
+    return model / f"{dense.TIER}.heads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class Measure:
     """The same scorer for those who keep vectors and need no reasons."""
 
     scorer: Scorer
+    strangers: float | None = None
 
     @property
     def version(self) -> str:
@@ -60,6 +70,42 @@ class Measure:
         return character.quantise(self.scorer.score(text).scores)
 
 
-def measure(version: str = DEFAULT) -> Measure:
-    """The scorer of this name, for vectors."""
-    return Measure(load(version))
+def measure(name: str = DEFAULT, model: Path | None = None, heads: Path | None = None) -> Measure:
+    """The scorer of this name, for vectors, with its De."""
+    scorer = load(name, model, heads)
+    known = scorer.strangers if isinstance(scorer, dense.Embedded) else None
+    return Measure(scorer, STRANGERS.get(scorer.version.partition("+")[0], known))
+
+
+def strangers(scorer: object) -> float | None:
+    """De of whatever measures; None of what is no scorer of ours."""
+    return scorer.strangers if isinstance(scorer, Measure) else None
+
+
+@cache
+def _trained(version: str) -> Trained:
+    """The committed weights; a file that differs is refused."""
+    name = version.replace("/", "-") + ".weights"
+    weights = linear.parse(resources.files("ccn.core.scoring").joinpath(name).read_bytes())
+    if (weights.version, weights.sha256) != (version, HASHES[version]):
+        raise errors.ScorerUnusable(f"{name} does not hold the weights of {version}: install CCN again")
+    return Trained(weights)
+
+
+@cache
+def _embedded(model: Path | None, heads: Path | None) -> dense.Embedded:
+    if model is None:
+        raise errors.ScorerUnusable(
+            "tier 2 needs a model: CCN_SCORING_MODEL names a folder with model.onnx and tokenizer.json"
+        )
+    file = heads or beside(model)
+    opened = encoder.opened(model)
+    try:
+        return dense.Embedded(dense.parse(file.read_bytes()), opened)
+    except OSError as refused:
+        raise errors.ScorerUnusable(
+            f"{file} cannot be read ({refused.strerror}); scripts/train-scorer DATA_DIR --tier 2"
+            f" --model {model} makes the heads of this model"
+        ) from refused
+    except errors.InputInvalid as broken:
+        raise errors.ScorerUnusable(f"{file}: {broken}") from broken

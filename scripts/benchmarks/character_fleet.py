@@ -27,7 +27,6 @@ FLEET = 8
 BASELINES = 2  # of each trait, pole and prompt
 SUSPECTS = 20  # of each baseline
 FLEETS = 30  # of each persona
-DRAWS = 20  # of a window of each trait and pole
 
 
 def figures(heard: Sequence[Heard], committed: Sequence[Heard]) -> list[Figure]:
@@ -103,18 +102,11 @@ def _strangers(heard: Sequence[Heard], committed: Sequence[Heard]) -> list[Figur
 
 def strangers(heard: Sequence[Heard]) -> float:
     """De over the axes that decide: both poles of every trait, the mean over windows drawn at random."""
-    draw = np.random.default_rng(3)
     by_source: dict[tuple[str, bool], list[Floats]] = {}
     for each in heard:
         source = (each.sample.task, each.sample.shown)
         by_source.setdefault(source, []).append(each.scores[list(DECIDING)])
-    groups = [(task, np.array(rows)) for (task, _), rows in by_source.items()]
-    return float(
-        np.mean([
-            judging.strangers([(task, draw.permutation(rows)) for task, rows in groups], consistency.WINDOW)
-            for _ in range(DRAWS)
-        ])
-    )  # fmt: skip
+    return judging.strangers_of(by_source, consistency.WINDOW)
 
 
 def _answers(heard: Sequence[Heard]) -> Answers:

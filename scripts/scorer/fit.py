@@ -75,6 +75,29 @@ def logistic(rows: Rows, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Fl
     return weights
 
 
+def dense(rows: Floats, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Floats) -> Floats:
+    """The same for rows of few columns, none of them sparse: whole Newton steps, solved directly."""
+    signs = np.where(shown, 1.0, -1.0)
+    weights = np.zeros(rows.shape[1])
+
+    def loss(tried: Floats) -> float:
+        return float(
+            (sure * np.logaddexp(0, -signs * (rows @ tried))).sum() + 0.5 * (penalty * tried**2).sum()
+        )
+
+    for _ in range(_NEWTON_STEPS):
+        wrong = 1 / (1 + np.exp(np.clip(signs * (rows @ weights), -500, 500)))
+        slope = rows.T @ (-sure * signs * wrong) + penalty * weights
+        if np.abs(slope).max() <= _NEARLY:
+            break
+        curve = (rows.T * (sure * wrong * (1 - wrong))) @ rows + np.diag(penalty)
+        step, length = np.linalg.solve(curve, -slope), 1.0
+        while loss(weights + length * step) > loss(weights) and length >= 1e-4:
+            length /= 2
+        weights = weights + length * step
+    return weights
+
+
 def _at(
     rows: Rows, signs: Floats, sure: Floats, penalty: Floats, weights: Floats
 ) -> tuple[float, Floats, Floats]:

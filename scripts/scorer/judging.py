@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ Booleans = npt.NDArray[np.bool_]
 
 _ALIKE = 1.25  # lengths within this factor count as equal
 _PAIRS = 20
+_DRAWS = 20  # of a window of each trait and pole
 
 
 def area(scores: Floats, shown: Booleans) -> float:
@@ -57,6 +58,21 @@ def strangers(groups: Sequence[tuple[str, Floats]], window: int) -> float:
         if name != other
     ]
     return float(np.mean(distances))
+
+
+def strangers_of(by_source: Mapping[tuple[str, bool], Sequence[Floats]], window: int) -> float:
+    """The same of the messages of each trait and pole: the mean over windows drawn at random.
+
+    0 where no two of them have messages enough: then nothing is known of strangers.
+    """
+    draw = np.random.default_rng(3)
+    groups = [(task, np.array(rows)) for (task, _), rows in by_source.items() if len(rows) >= window]
+    if len({task for task, _ in groups}) < 2:
+        return 0.0
+    drawn = (
+        strangers([(task, draw.permutation(rows)) for task, rows in groups], window) for _ in range(_DRAWS)
+    )
+    return float(np.mean(list(drawn)))
 
 
 def _share_higher(differences: Floats) -> float:

@@ -75,7 +75,7 @@ def fit(seen: Sequence[Seen], axes: Sequence[str] = AXES) -> Heads:
 
 def pack(version: str, heads: Heads, seen: Sequence[Seen], about: Mapping[str, object]) -> bytes:
     """The weights file: rounded, and calibrated with the messages that are no evidence for an axis."""
-    unit = np.array([_rounded(max(float(column.max()), 1e-12) / 127) for column in np.abs(heads.table).T])
+    unit = np.array([rounded(max(float(column.max()), 1e-12) / 127) for column in np.abs(heads.table).T])
     table = np.floor(heads.table / unit + 0.5).astype(np.int8)
     lexicon_weights = [round(float(weight), 4) for weight in heads.lexicon]
     middles, spreads = _calibration(table, unit, lexicon_weights, seen)
@@ -83,15 +83,22 @@ def pack(version: str, heads: Heads, seen: Sequence[Seen], about: Mapping[str, o
     return linear.dump(version, table, by_axis, about)
 
 
+def evidence(
+    axis: str, samples: Sequence[Sample], weights: Sequence[float]
+) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
+    """Of samples that speak for an axis or against it: which show it, how surely, and each one's task."""
+    speaks = np.array([EVIDENCE[sample.task][axis] for sample in samples])
+    shown = np.array([sample.shown for sample in samples]) == (speaks > 0)
+    of_task = np.zeros((len(samples), len(_TASKS)))
+    of_task[np.arange(len(samples)), [_TASKS.index(sample.task) for sample in samples]] = 1
+    return shown, np.abs(speaks) * np.array(weights), of_task
+
+
 def _head(axis: str, seen: Sequence[Seen]) -> tuple[Floats, float]:
     used = [each for each in seen if axis in EVIDENCE[each.sample.task]]
-    evidence = np.array([EVIDENCE[each.sample.task][axis] for each in used])
-    sure = np.abs(evidence) * np.array([each.weight for each in used])
-    shown = np.array([each.sample.shown for each in used]) == (evidence > 0)
-    dense = np.zeros((len(used), 1 + len(_TASKS)))
-    dense[:, 0] = [each.is_statement * each.lexicon[AXES.index(axis)] for each in used]
-    for row, each in enumerate(used):
-        dense[row, 1 + _TASKS.index(each.sample.task)] = 1
+    shown, sure, of_task = evidence(axis, [each.sample for each in used], [each.weight for each in used])
+    from_lexicon = [each.is_statement * each.lexicon[AXES.index(axis)] for each in used]
+    dense = np.column_stack([from_lexicon, of_task])
     rows = Rows.of([each.places for each in used], dense, features.TABLE)
     penalty = np.full(features.TABLE + dense.shape[1], PENALTY)
     penalty[features.TABLE] = LEXICON_PENALTY
@@ -104,26 +111,34 @@ def _calibration(
     table: npt.NDArray[np.int8], unit: Floats, from_lexicon: Sequence[float], seen: Sequence[Seen]
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Median and spread of each axis, once for statements and once for messages."""
+    whole = [each for each in seen if each.weight == 1]
+    sums = np.array([
+        table[each.places].sum(axis=0, dtype=np.int64) * unit / math.sqrt(len(each.places))
+        + each.is_statement * each.lexicon * np.array(from_lexicon)
+        for each in whole
+    ])  # fmt: skip
+    return calibration([each.sample for each in whole], sums)
+
+
+def calibration(samples: Sequence[Sample], sums: Floats) -> tuple[list[list[float]], list[list[float]]]:
+    """The same from the sums of whole samples: what is no evidence for an axis shows where neutral is."""
     middles: list[list[float]] = []
     spreads: list[list[float]] = []
     for statements in (True, False):
-        used = [each for each in seen if each.weight == 1 and each.sample.is_message is not statements]
-        sums = np.array([
-            table[each.places].sum(axis=0, dtype=np.int64) * unit / math.sqrt(len(each.places))
-            + each.is_statement * each.lexicon * np.array(from_lexicon)
-            for each in used
-        ])  # fmt: skip
         middle, spread = [], []
         for at, axis in enumerate(AXES):
-            neutral = sums[[axis not in EVIDENCE[each.sample.task] for each in used], at]
-            median = float(np.median(neutral))
-            middle.append(_rounded(median))
-            spread.append(_rounded(_MAD * float(np.median(np.abs(neutral - median)))))
+            chosen = [
+                sample.is_message is not statements and axis not in EVIDENCE[sample.task]
+                for sample in samples
+            ]
+            median = float(np.median(sums[chosen, at]))
+            middle.append(rounded(median))
+            spread.append(rounded(_MAD * float(np.median(np.abs(sums[chosen, at] - median)))))
         middles.append(middle)
         spreads.append(spread)
     return middles, spreads
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Six digits, so that the last bits of a sum do not show."""
     return float(f"{value:.6g}")

@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 from ccn.core.character import AXES, RELATIONAL
+from ccn.encoder import model as encoder
+from ccn.node import scorers
+from scripts.scorer import tiny
+from tests.heads import untrained
 
 TEXT = "I'm so sorry to hear that. It must be hard, and I am here for you whenever you want to talk."
 
@@ -54,7 +58,7 @@ def test_a_text_gets_a_bar_for_each_axis_and_reasons(tmp_path: Path) -> None:
 
 def test_one_text_as_json_says_what_moved_it() -> None:
     told = json.loads(character("score", "-", "--json", given=TEXT).stdout)
-    assert told["scorer"] == "tier-1/v1"
+    assert told["scorer"] == scorers.load().version
     assert list(told["scores"]) == list(AXES)
     assert told["unobserved"] == {}
     assert all(each["feature"] for each in told["moved"]["warmth"])
@@ -103,3 +107,17 @@ def test_a_reader_that_leaves_ends_the_stream_in_silence() -> None:
     )  # fmt: skip
     assert len(ended.stdout.splitlines()) == 1
     assert ended.stderr == b""
+
+
+def test_a_tier_can_be_chosen_by_its_number(tmp_path: Path) -> None:
+    model = tiny.make(tmp_path / "a model", TEXT.lower().split())
+    scorers.beside(model).write_bytes(untrained(encoder.opened(model)))
+    for number, name in ((0, "tier-0/v1"), (1, "tier-1/v1+"), (2, "tier-2/")):
+        chosen = ("--tier", str(number), *(("--model", str(model)) if number == 2 else ()))
+        told = json.loads(character("score", "-", "--json", *chosen, given=TEXT).stdout)
+        assert told["scorer"].startswith(name)
+        assert told["moved"]
+    assert "CCN_SCORING_MODEL" in character("score", "-", "--tier", "2", given=TEXT).stderr
+    assert "no command does" in character("score", "-", "--tier", "3", given=TEXT).stderr
+    both = character("score", "-", "--tier", "1", "--scorer", "tier-0", given=TEXT)
+    assert "give one of them" in both.stderr

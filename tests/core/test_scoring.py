@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from importlib import resources
 
@@ -189,8 +190,19 @@ def test_a_word_that_is_there_is_named_in_the_explanation() -> None:
 
 
 def test_an_unknown_scorer_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(errors.InputInvalid, match="tier-1/v1"):
+    with pytest.raises(errors.ScorerUnusable, match="tier-1/v1"):
         scorers.load("tier-9/v9")
+
+
+def test_a_scorer_is_known_by_the_hash_of_its_weights() -> None:
+    sha256 = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert scorers.HASHES[scorers.DEFAULT] == sha256
+    version = scorers.load().version
+    assert version == f"tier-1/v1+{sha256[:12]}"
+    assert {scorers.load(name).version for name in ("tier-1", "tier-1/v1", version)} == {version}
+    assert scorers.measure(version).strangers == scorers.STRANGERS[scorers.DEFAULT]
+    with pytest.raises(errors.ScorerUnusable, match=f"it is tier-1/v1.{sha256[:12]}"):
+        scorers.load("tier-1/v1+0123456789ab")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ VIOLATIONS = {
     "The doors do not know each other": ("gateway/http/borrowed.py", "from ccn.gateway.grpc import server"),
     "core takes values and returns values": ("core/borrowed.py", "import time"),
     "anthropic belongs to claude": ("node/borrowed.py", "import anthropic"),
+    "onnxruntime belongs to encoder": ("node/borrowed.py", "import onnxruntime"),
     "asyncpg belongs to store": ("node/borrowed.py", "import asyncpg"),
     "The etcd stubs belong to etcd": ("node/borrowed.py", "from aetcd import rpc"),
     "The wheels with servers in them belong to embedded": (

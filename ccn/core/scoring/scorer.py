@@ -1,7 +1,7 @@
 """The interface of all tiers: a text in; sixteen scores, and why any of them is missing, out.
 
-`Lexical` (tier 0) needs nothing, `Trained` (tier 1) needs the weights it is given. Both say on request
-which words and features moved which axis.
+`Lexical` (tier 0) needs nothing, `Trained` (tier 1) needs the weights it is given; tier 2 is in `dense`.
+All say on request which words and features moved which axis.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import numpy as np
 from ccn.core.character import AXES
 from ccn.core.scoring import features, lexicon, linear, words
 from ccn.core.scoring.linear import Weights
+
+SHOWN = 12
+"""Digits of a hash that are enough in the name of a scorer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Scorer(Protocol):
 
     @property
     def version(self) -> str:
-        """Its name in settings and records."""
+        """Its name in records, with the hash of its numbers if it has any."""
         ...
 
     def score(self, text: str) -> Scored:
@@ -61,7 +64,7 @@ class Lexical:
         """An axis of which no word occurs is not observed."""
         read = words.read(text)
         if not words.enough(read):
-            return _nothing(text)
+            return nothing(text)
         scores = tuple(lexicon.scores(words.marked(read)))
         missing = [axis for axis, score in zip(AXES, scores, strict=True) if score is None]
         return Scored(scores, dict.fromkeys(missing, "none of its words occurs"))
@@ -73,7 +76,7 @@ class Lexical:
             return []
         found = Counter((hit.axis, hit.words, hit.sign) for hit in lexicon.hits(words.marked(read)))
         scale = len(read) ** 0.5
-        return _sorted(
+        return strongest(
             Moved(AXES[at], said, sign * count / scale) for (at, said, sign), count in found.items()
         )
 
@@ -83,13 +86,13 @@ class Trained:
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
-        self.version = weights.version
+        self.version = f"{weights.version}+{weights.sha256[:SHOWN]}"
 
     def score(self, text: str) -> Scored:
         """All axes, or none where there are too few words."""
         read = words.read(text)
         if not words.enough(read):
-            return _nothing(text)
+            return nothing(text)
         return Scored(tuple(linear.scores(self._weights, read)), {})
 
     def explain(self, text: str) -> list[Moved]:
@@ -109,13 +112,15 @@ class Trained:
             marked = words.marked(read)
             by_axis = np.array(lexicon.raw(marked)) * weights.lexicon / weights.spread[kind]
             moved += [Moved(a, "<lexicon>", float(by)) for a, by in zip(AXES, by_axis, strict=True) if by]
-        return _sorted(moved)
+        return strongest(moved)
 
 
-def _sorted(moved: Iterable[Moved]) -> list[Moved]:
+def strongest(moved: Iterable[Moved]) -> list[Moved]:
+    """The same in the order in which people want to see them."""
     return sorted(moved, key=lambda each: (-abs(each.by), each.axis, each.feature))
 
 
-def _nothing(text: str) -> Scored:
+def nothing(text: str) -> Scored:
+    """What is said of a text in which there is nothing to measure, and why."""
     why = "only code" if len(text.split()) >= words.FEWEST else f"fewer than {words.FEWEST} words"
     return Scored((None,) * len(AXES), dict.fromkeys(AXES, why))

@@ -1,0 +1,83 @@
+"""Tier 2: heads over the embeddings of one sentence encoder, trained on the same evidence as tier 1.
+
+Separate from `training`, whose features are counted by ourselves and come out bit for bit anywhere; an
+embedding is somebody else's floating-point arithmetic, so heads are trained where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccn.core import consistency
+from ccn.core.character import AXES, DECIDING
+from ccn.core.scoring import dense, words
+from ccn.core.scoring.dense import Encoder
+from scripts.scorer import fit, judging, parts, training
+from scripts.scorer.corpus import EVIDENCE, Sample
+from scripts.scorer.fit import Floats
+
+PENALTY = 1.0
+_DIGITS = 5  # so that the last bits of a solution do not show
+_FAR = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A sample and what the encoder makes of it."""
+
+    sample: Sample
+    vector: Floats
+    weight: float
+
+
+def see(samples: Sequence[Sample], encoder: Encoder) -> list[Embedding]:
+    """The embeddings of all samples that have words enough, and of pieces of the messages."""
+    pieces = (piece for sample in samples for piece in parts.pieces(sample))
+    return [*_seen(samples, encoder, 1.0), *_seen(pieces, encoder, training.PIECE)]
+
+
+def pack(seen: Sequence[Embedding], encoder: Encoder, about: Mapping[str, object]) -> bytes:
+    """The heads file: one head per axis, its place on the scale, and how far strangers are apart."""
+    heads = np.column_stack([_head(axis, seen) for axis in AXES]).round(_DIGITS)
+    heads = heads.astype(np.float32).astype(np.float64)
+    whole = [each for each in seen if each.weight == 1]
+    sums = np.array([each.vector for each in whole]) @ heads
+    middle, spread = map(np.array, training.calibration([each.sample for each in whole], sums))
+    spread = np.maximum(spread, 1e-6)
+    by_source: dict[tuple[str, bool], list[Floats]] = {}
+    for each, row in zip(whole, sums, strict=True):
+        if each.sample.is_message:
+            scores = 1 / (1 + np.exp(-((row - middle[1]) / spread[1]).clip(-_FAR, _FAR)))
+            source = (each.sample.task, each.sample.shown)
+            by_source.setdefault(source, []).append(scores[list(DECIDING)])
+    return dense.dump(
+        encoder=encoder.sha256,
+        weights=heads,
+        middle=middle,
+        spread=spread,
+        strangers=training.rounded(judging.strangers_of(by_source, consistency.WINDOW)),
+        about=about,
+    )
+
+
+def _seen(samples: Iterable[Sample], encoder: Encoder, weight: float) -> list[Embedding]:
+    seen = []
+    for sample in samples:
+        read = words.read(sample.text)
+        if words.enough(read):
+            seen.append(Embedding(sample, encoder.embed(dense.prose(read)), weight))
+    return seen
+
+
+def _head(axis: str, seen: Sequence[Embedding]) -> Floats:
+    used = [each for each in seen if axis in EVIDENCE[each.sample.task]]
+    weights = [each.weight for each in used]
+    shown, sure, of_task = training.evidence(axis, [each.sample for each in used], weights)
+    vectors = np.array([each.vector for each in used])
+    width = vectors.shape[1]
+    penalty = np.full(width + of_task.shape[1], PENALTY)
+    penalty[width:] = training.INTERCEPT_PENALTY
+    return fit.dense(np.hstack([vectors, of_task]), shown, sure, penalty)[:width]

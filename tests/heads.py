@@ -1,0 +1,23 @@
+"""Heads of tier 2 that nobody trained, for tests in which only their file matters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccn.core.character import AXES
+from ccn.core.scoring import dense
+from ccn.encoder.model import Encoder
+
+
+def untrained(encoder: Encoder, seed: int = 1) -> bytes:
+    """Drawn at random, for this encoder."""
+    width = len(encoder.embed("how wide is this"))
+    draw, shape = np.random.default_rng(seed), (2, len(AXES))
+    return dense.dump(
+        encoder=encoder.sha256,
+        weights=draw.normal(size=(width, len(AXES))),
+        middle=np.zeros(shape),
+        spread=np.ones(shape),
+        strangers=0.1,
+        about={},
+    )
