@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import binascii
 import hashlib
 import io
 import json
@@ -29,6 +28,7 @@ import os
 import re
 import struct
 import sys
+from binascii import unhexlify
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +53,10 @@ VERDICTS = {
     CONTRADICTION: "contradiction",
     INVALID: "invalid input",
 }
-CHUNK = 1 << 20
+CHUNK, SENT = (
+    1 << 17,
+    1 << 20,
+)  # the first stays in a core's cache; the second is worth sending to another one
 PARALLEL = 16 << 20
 WORKERS = 4
 LINE_LIMIT = 64 * 1024 * 1024
@@ -68,19 +71,19 @@ _ROW = struct.Struct(">16sq16i")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_DIGITS = rb"(?:[1-8][0-9]{15}|[1-9][0-9]{0,14})"  # below 2**53, which is 9 007 199 254 740 992
-_INTEGER, _POSITIVE_INTEGER = rb"(?:0|-?" + _DIGITS + rb")", rb"(" + _DIGITS + rb")"
-_PLAIN, _HEX = rb'"([^"\\\x00-\x1f]*+)"', rb'"([0-9a-f]{64})"'
+_NUMBER = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
+_TIME = rb"(?:[1-8][0-9]{15}|" + _NUMBER + rb")"
+_ANY, _PLAIN = rb'"([^"]*)"', rb'[^"\\\x00-\x1f]*'
 _MESSAGE = re.compile(
-    rb'\{"leaf":(\{"at":' + _INTEGER + rb',"content":' + _HEX + rb',"conversation":' + _PLAIN
-    + rb',"epoch":' + _INTEGER + rb',"kind":"message","node":' + _PLAIN + rb',"number":' + _POSITIVE_INTEGER
-    + rb',"role":' + _PLAIN + rb',"seq":' + _POSITIVE_INTEGER
-    + rb',"turn":(?:null|' + _PLAIN + rb'),"v":1\})'
-    + rb'(,"content":"|\}\n)'
+    rb'\{"leaf":(\{"at":' + _TIME + rb',"content":' + _ANY + rb',"conversation":' + _ANY
+    + rb',"epoch":(?:0|' + _NUMBER + rb'),"kind":"message","node":' + _ANY
+    + rb',"number":(' + _NUMBER + rb'),"role":' + _ANY + rb',"seq":(' + _NUMBER
+    + rb'),"turn":(?:null|"(' + _PLAIN + rb')"),"v":1\})'
+    + rb'(?:\}\n|,"content":"([^"]*)(?:","salt":"([^"]{64})"\}\n)?)'
 )  # fmt: skip
-_SALT = re.compile(rb'","salt":' + _HEX + rb"\}\n")
-_SALTED = len(b'","salt":""}\n') + 64
-_CONTROL = bytes(range(32))
+_IS_PLAIN = re.compile(_PLAIN).fullmatch
+_AFTER, _LAST = b'","salt":"', b'"}\n'
+_ODD = bytes(range(32)) + b"\\"
 _LINE = re.compile(rb"[^\n]*+\n|[^\n]++")
 
 
@@ -124,8 +127,8 @@ def verify(
     """Read a whole record, line by line; with workers, other processes look at the lines first."""
     audit = Audit(founding=founding, known={head.size: head for head in known})
     try:
-        for looked_at in _looked_at(record, workers):
-            audit.take(looked_at)
+        for chunk, seen in _looked_at(record, workers):
+            audit.take(chunk, seen)
         audit.finish()
     except Wrong as refused:
         audit.invalid = f"line {audit.number}: {refused}"
@@ -143,94 +146,149 @@ def processes(size: int, wanted: int | None = None) -> int:
     return cores if size >= PARALLEL and cores > 1 else 0
 
 
-def _looked_at(record: BinaryIO, workers: int) -> Iterator[list[Line]]:
+def _looked_at(record: BinaryIO, workers: int) -> Iterator[tuple[bytes, list[Seen]]]:
     """The lines in chunks, in their order; workers are never far ahead, so memory stays bounded."""
     if not workers:
-        yield from map(look, _chunks(record))
+        for chunk in _chunks(record, CHUNK):
+            yield chunk, look(chunk)
         return
     started = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with started.Pool(workers) as pool:
-        ahead: deque[Any] = deque()
-        for chunk in _chunks(record):
-            ahead.append(pool.apply_async(look, (chunk,)))
+        ahead: deque[tuple[bytes, Any]] = deque()
+        for chunk in _chunks(record, SENT):
+            ahead.append((chunk, pool.apply_async(look, (chunk,))))
             if len(ahead) > 2 * workers:
-                yield ahead.popleft().get()
-        while ahead:
-            yield ahead.popleft().get()
+                first, seen = ahead.popleft()
+                yield first, seen.get()
+        for chunk, seen in ahead:
+            yield chunk, seen.get()
 
 
-def _chunks(record: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, about a megabyte of them at a time; only the last may lack its end."""
-    rest = b""
-    while block := record.read(CHUNK):
-        rest += block
-        end = rest.rfind(b"\n") + 1
+def _chunks(record: BinaryIO, size: int) -> Iterator[bytes]:
+    """Whole lines, about so many bytes of them at a time; only the last may lack its end."""
+    begun: list[bytes] = []
+    while block := record.read(size):
+        end = block.rfind(b"\n") + 1
         if end:
-            yield rest[:end]
-            rest = rest[end:]
-        elif len(rest) > LINE_LIMIT:
+            yield b"".join((*begun, block[:end]))
+            begun = []
+        begun.append(block[end:])
+        if sum(map(len, begun)) > LINE_LIMIT:
             break
-    if rest:
-        yield rest
+    if any(begun):
+        yield b"".join(begun)
 
 
-Message = tuple[bytes, str, int, str, str, int, str | None, bool]
-"""A message in the one way to write it: hash, node, number, conversation, role, seq, turn, disclosed."""
-Line = Message | bytes
+@dataclass(slots=True)
+class Said:
+    """Messages on lines that follow each other, all of one node, whose numbers go on without gaps.
+
+    Within each conversation the sequence goes on too: what is known of a thousand messages is a few numbers
+    besides their hashes. Names are bytes, as they stand in the file.
+    """
+
+    begin: int
+    end: int
+    node: bytes
+    first: int
+    hashes: list[bytes] = field(default_factory=list)
+    ranges: dict[bytes, list[int]] = field(default_factory=dict)
+    turns: dict[bytes, tuple[bytes, dict[bytes, int]]] = field(default_factory=dict)
+    silent: list[tuple[bytes, int]] = field(default_factory=list)
 
 
-def look(chunk: bytes) -> list[Line]:
+Seen = Said | bytes
+Message = tuple[int, bytes, bytes, int, bytes, bytes, int, bytes | None, bool]
+"""Where its line ends; hash, node, number, conversation, role, seq, turn; whether its content is here."""
+
+
+def look(chunk: bytes) -> list[Seen]:
     """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
 
-    The pattern matches only lines whose leaf is canonical and of the right shape, with content that is the
-    one committed to. All others are left as they are, and are judged one by one.
+    All others are left as they are, and are judged one by one. So are messages, if what stands around them
+    turns out to be odd: nothing is decided here but what a line by itself can show.
     """
-    lines: list[Line] = []
+    seen: list[Seen] = []
     try:
-        chunk.decode()
+        chunk.isascii() or chunk.decode()
     except UnicodeDecodeError:
         return [*_LINE.findall(chunk)]
-    at, match, hasher, unhex = 0, _MESSAGE.match, hashlib.sha256, binascii.unhexlify
+    said, plain, at = Said(0, 0, b"", 0), set[bytes](), 0
     while at < len(chunk):
-        found = match(chunk, at)
-        end = chunk.find(b"\n", at) + 1 or len(chunk)
-        if found is not None:
-            raw, committed, conversation, node, number, role, seq, turn, opened = found.groups()
-            disclosed = opened == b',"content":"'
-            if disclosed:
-                content = _content(chunk[found.end() : end - _SALTED])
-                salt = _SALT.fullmatch(chunk, max(found.end(), end - _SALTED), end)
-                framed = b"" if content is None else len(content).to_bytes(8, "big") + content
-                if (
-                    not salt
-                    or not framed
-                    or (hasher(b"ccn/content/v1\0" + unhex(salt[1]) + framed).digest() != unhex(committed))
-                ):
-                    found = None
-            elif found.end() != end:
-                found = None
-        if found is None:
-            lines.append(chunk[at:end])
+        message = _message(chunk, at, plain)
+        if message is None:
+            end = chunk.find(b"\n", at) + 1 or len(chunk)
+            seen.append(chunk[at:end])
+            said = Said(0, 0, b"", 0)
+            at = end
+            continue
+        end, digest, node, number, conversation, role, seq, turn, disclosed = message
+        span = said.ranges.get(conversation)
+        if (
+            node != said.node
+            or number != said.first + len(said.hashes)
+            or (span is not None and seq != span[1] + 1)
+            or (turn in said.turns and (conversation != said.turns[turn][0] or role in said.turns[turn][1]))
+        ):
+            said, span = Said(at, end, node, number), None
+            seen.append(said)
+        if span is None:
+            said.ranges[conversation] = [seq, seq]
         else:
-            lines.append(
-                (
-                    hasher(b"\0" + raw).digest(), node.decode(), int(number), conversation.decode(),
-                    role.decode(), int(seq), None if turn is None else turn.decode(), disclosed,
-                )
-            )  # fmt: skip
-        at = end
-    return lines
+            span[1] = seq
+        if turn is not None:
+            said.turns.setdefault(turn, (conversation, {}))[1][role] = seq
+        if not disclosed:
+            said.silent.append((conversation, seq))
+        said.hashes.append(digest)
+        said.end = at = end
+    return seen
 
 
-def _content(shown: bytes) -> bytes | None:
-    """The text that stands between the quotes of a JSON string, or None if this is no such string."""
-    if b'"' not in shown and b"\\" not in shown:
-        return shown if len(shown.translate(None, _CONTROL)) == len(shown) else None
+def _message(chunk: bytes, at: int, plain: set[bytes]) -> Message | None:
+    """The message on the line that begins here, if it is written canonically and has what it commits to.
+
+    `plain` holds names that were found to need no escapes; going through each again would take longest.
+    """
+    found = _MESSAGE.match(chunk, at)
+    if found is None:
+        return None
+    raw, committed, conversation, node, number, role, seq, turn, content, salt = found.groups()
+    if conversation not in plain or node not in plain or role not in plain:
+        if not (_IS_PLAIN(conversation) and _IS_PLAIN(node) and _IS_PLAIN(role)):
+            return None
+        plain |= {conversation, node, role}
+    end = found.end()
     try:
-        text, end = scanstring(shown.decode() + '"', 0)
-        return text.encode() if end == len(shown.decode()) + 1 else None
+        if content is None:
+            whole = _IS_PLAIN(committed) is not None
+        else:
+            if salt is None or len(content.translate(None, _ODD)) != len(content):
+                content, salt, end = _unescaped(chunk, found.start(9))
+            framed = b"ccn/content/v1\0" + unhexlify(salt) + len(content).to_bytes(8, "big") + content
+            whole = hashlib.sha256(framed).hexdigest().encode() == committed
     except ValueError:
         return None
+    if not whole:
+        return None
+    return (
+        end, hashlib.sha256(b"\0" + raw).digest(), node, int(number), conversation, role, int(seq), turn,
+        content is not None,
+    )  # fmt: skip
+
+
+def _unescaped(chunk: bytes, at: int) -> tuple[bytes, bytes, int]:
+    """The text whose JSON begins here, the salt behind it and where the line ends, or ValueError."""
+    end = chunk.find(b"\n", at) + 1
+    salt = end - len(_LAST) - 64
+    quote = salt - len(_AFTER)
+    spelled = chunk[at : quote + 1].decode()
+    text, whole = scanstring(spelled, 0)
+    if whole != len(spelled) or not (
+        chunk.startswith(_AFTER, quote) and chunk.startswith(_LAST, salt + 64)
+    ):
+        raise ValueError("something else follows")
+    return text.encode(), chunk[salt : salt + 64], end
 
 
 class Runs:
@@ -305,7 +363,7 @@ class Block:
     line: dict[str, Any]
     header: dict[str, Any]
     body: bytes
-    places: dict[tuple[str, int], int]
+    spans: dict[str, tuple[int, int, int]]
     leaves: list[bytes | None]
     rosters: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
 
@@ -313,6 +371,11 @@ class Block:
     def where(self) -> str:
         """Its name in findings."""
         return f"block {self.header['height']}"
+
+    def place(self, node: Any, number: Any) -> int | None:
+        """Where a leaf stands among those that it seals."""
+        first, last, start = self.spans.get(node, (1, 0, 0))
+        return start + number - first if type(number) is int and first <= number <= last else None
 
 
 @dataclass(slots=True)
@@ -416,56 +479,68 @@ class Audit:
         """One more."""
         self.counts[what] = self.counts.get(what, 0) + by
 
-    def take(self, lines: list[Line]) -> None:
-        """Some lines of the export."""
-        for line in lines:
-            self.number += 1
-            if isinstance(line, tuple):
-                self._message(line)
-            elif not line.endswith(b"\n") and len(line) <= LINE_LIMIT:
-                self.cut = f"line {self.number} is cut off"
-            elif len(line) > LINE_LIMIT:
-                raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
-            else:
-                self.read(_decode(line.decode()))
+    def take(self, chunk: bytes, seen: list[Seen]) -> None:
+        """Some lines of the export, and what was seen in them."""
+        for each in seen:
+            if isinstance(each, bytes):
+                self._line(each)
+            elif not self._all_said(each):
+                for line in _LINE.findall(chunk, each.begin, each.end):
+                    self._line(line)
 
-    def _message(self, line: Message) -> None:
-        """A leaf that was found to be whole: its place, its turn, and whether its content is here."""
-        digest, node, number, conversation, _, seq, turn, disclosed = line
-        self.lines += 1
-        if self.ended:
-            raise Wrong("something follows the end")
-        if not self.origin:
-            raise Wrong("this is not the first line of an export of version 1")
-        block, talk = self.block, self.talks.get(conversation)
-        slot = None if block is None else block.places.get((node, number))
-        if block is not None and slot is not None and block.leaves[slot] is None:
-            block.leaves[slot] = digest
-        elif not self._placed(self._where(line), digest):
-            return
-        if talk is None:
-            talk = self._talk(conversation)
-        if not talk.said.add(seq):
-            self.object(f"{self._where(line)}", "was sealed twice under one sequence number", 0)
-        if turn is not None:
-            where = self._where(line)
-            self._said(where.body, where)
-        if disclosed:
-            self.disclosed += 1
+    def _line(self, line: bytes) -> None:
+        self.number += 1
+        if not line.endswith(b"\n") and len(line) <= LINE_LIMIT:
+            self.cut = f"line {self.number} is cut off"
+        elif len(line) > LINE_LIMIT:
+            raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
         else:
-            talk.silent.add(seq)
-        self.messages += 1
+            self.read(_decode(line.decode()))
 
-    def _where(self, line: Message) -> Where:
-        _, node, number, conversation, role, seq, turn, _ = line
-        body = {"kind": "message", "conversation": conversation, "seq": seq, "turn": turn, "role": role}
-        return Where(body, (node, number), self.shown)
+    def _all_said(self, said: Said) -> bool:
+        """Take in many messages at once; nothing happens if there is anything to say about one of them."""
+        block, node, count = self.block, said.node.decode(), len(said.hashes)
+        slot = None if block is None else block.place(node, said.first)
+        if block is None or slot is None or block.place(node, said.first + count - 1) is None:
+            return False
+        if block.leaves[slot : slot + count].count(None) != count:
+            return False
+        for name, (first, _) in said.ranges.items():
+            talk = self.talks.get(name.decode())
+            if first != (talk.said.upto + 1 if talk else 1) or (talk and talk.said.ahead):
+                return False
+        if not self._all_new(said):
+            return False
+        block.leaves[slot : slot + count] = said.hashes
+        for name, (_, last) in said.ranges.items():
+            self._talk(name.decode()).said.upto = last
+        for name, seq in said.silent:
+            self._talk(name.decode()).silent.add(seq)
+        for turn_id, (conversation, roles) in said.turns.items():
+            turn = self.turns.setdefault(turn_id.decode(), Turn(conversation.decode()))
+            turn.said |= {role.decode(): seq for role, seq in roles.items()}
+        self.number += count
+        self.lines += count
+        self.messages += count
+        self.disclosed += count - len(said.silent)
+        return True
+
+    def _all_new(self, said: Said) -> bool:
+        """Whether no turn has a second message of one role, or is in two conversations."""
+        for turn_id, (conversation, roles) in said.turns.items():
+            turn = self.turns.get(turn_id.decode())
+            if turn is not None and (
+                turn.conversation != conversation.decode()
+                or any(role.decode() in turn.said for role in roles)
+            ):
+                return False
+        return True
 
     def _placed(self, where: Where, digest: bytes) -> bool:
         """Whether the leaf is one that its block seals, and the first one there."""
         block = self.block
         if block is not None:
-            slot = block.places.get(where.place)
+            slot = block.place(*where.place)
             if slot is None or block.leaves[slot] is not None:
                 self.object(f"{where}", "is not among the leaves that its block seals, or twice", 0)
                 return False
@@ -541,11 +616,12 @@ class Audit:
             self.chained = self.planted = False
             self.block = None
             return
-        places: dict[tuple[str, int], int] = {}
+        spans: dict[str, tuple[int, int, int]] = {}
+        leaves: list[bytes | None] = []
         for node, first, last in header["spans"]:
-            for number in range(first, last + 1):
-                places[node, number] = len(places)
-        self.block = Block(line, header, body, places, [None] * len(places))
+            spans[node] = (first, last, len(leaves))
+            leaves += [None] * (last - first + 1)
+        self.block = Block(line, header, body, spans, leaves)
         self.count("blocks")
 
     def read_roster(self, line: dict[str, Any]) -> None:
@@ -562,9 +638,12 @@ class Audit:
         block, self.block = self.block, None
         if block is None:
             return
-        for (node, number), place in block.places.items():
-            if block.leaves[place] is None:
-                self.object(f"{block.where}, leaf {number} of {node}", "was sealed and is missing", 0)
+        if None in block.leaves:
+            for node, (first, last, start) in block.spans.items():
+                for number in range(first, last + 1):
+                    if block.leaves[start + number - first] is None:
+                        where = f"{block.where}, leaf {number} of {node}"
+                        self.object(where, "was sealed and is missing", 0)
         if not self.chained or self.rules is None:
             return
         for what in self._wrong(block, self.rules):
@@ -1398,7 +1477,8 @@ def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> b
         )
     span = next((span for span in header["spans"] if span[0] == node), None)
     if span is not None and span[2] - span[1] + 1 == report["count"]:
-        shown = [block.leaves[block.places[node, number]] or b"" for number in range(span[1], span[2] + 1)]
+        start = block.spans[node][2]
+        shown = [leaf or b"" for leaf in block.leaves[start : start + report["count"]]]
         if sha256(b"".join(shown)).hex() != report["leaves"]:
             raise Wrong(f"leaves {span[1]} to {span[2]} of {node} are not those it reported")
     return message

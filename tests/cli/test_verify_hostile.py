@@ -124,7 +124,7 @@ async def test_a_message_taken_as_it_stands_is_canonical_and_says_what_was_commi
             taken += 1
             shown = json.loads(hostile)
             raw = json.dumps(shown["leaf"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-            assert seen[0] == hashlib.sha256(b"\0" + raw.encode()).digest()
+            assert seen.hashes == [hashlib.sha256(b"\0" + raw.encode()).digest()]
             verify.shaped(shown["leaf"])
             data = shown["content"].encode()
             framed = bytes.fromhex(shown["salt"]) + len(data).to_bytes(8, "big") + data
@@ -147,7 +147,65 @@ async def test_content_with_escapes_and_accents_is_taken_as_it_stands() -> None:
             spelled = json.dumps(line, separators=(",", ":"), ensure_ascii=ascii_only).encode() + b"\n"
             (seen,) = verify.look(spelled)
             assert not isinstance(seen, bytes)
-            assert seen[1:] == ("n", 1, "c", "user", 1, None, True)
+            assert (seen.node, seen.first, len(seen.hashes)) == (b"n", 1, 1)
+            assert (seen.ranges, seen.turns, seen.silent) == ({b"c": [1, 1]}, {}, [])
+
+
+def spoken(
+    number: int, seq: int, conversation: str = "c", turn: str | None = None, **changed: str
+) -> bytes:
+    """The line of a message whose content is gone."""
+    leaf: dict[str, object] = {
+        "at": 1, "content": "00" * 32, "conversation": conversation, "epoch": 0, "kind": "message",
+        "node": "n", "number": number, "role": "user", "seq": seq, "turn": turn, "v": 1,
+    }  # fmt: skip
+    return json.dumps({"leaf": leaf | changed}, separators=(",", ":")).encode() + b"\n"
+
+
+async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() -> None:
+    together = [spoken(4, 1), spoken(5, 7, "d"), spoken(6, 2), spoken(7, 3)]
+    (said,) = verify.look(b"".join(together))
+    assert isinstance(said, verify.Said)
+    assert (said.first, len(said.hashes), said.ranges) == (4, 4, {b"c": [1, 3], b"d": [7, 7]})
+    for apart in (
+        [spoken(4, 1), spoken(6, 2)],
+        [spoken(4, 1), spoken(5, 3)],
+        [spoken(4, 2), spoken(5, 2)],
+        [spoken(4, 1), spoken(5, 2, node="m")],
+        [spoken(4, 1, turn="t"), spoken(5, 2, turn="t")],
+        [spoken(4, 1, turn="t"), spoken(5, 1, "d", turn="t", role="assistant")],
+        [spoken(4, 1), b"{}\n", spoken(5, 2)],
+    ):
+        assert len([each for each in verify.look(b"".join(apart)) if isinstance(each, verify.Said)]) == 2
+
+
+def one_by_one(lines: list[bytes]) -> verify.Audit:
+    """As if no line had been looked at before."""
+    audit = verify.Audit()
+    audit.take(b"", [*lines])
+    audit.finish()
+    return audit
+
+
+async def test_lines_are_judged_the_same_together_and_one_by_one(copy: Copy) -> None:
+    lines, chance = (await copy.export()).splitlines(keepends=True), random.Random(11)
+    messages = [place for place, line in enumerate(lines) if b'"kind":"message"' in line]
+    for _ in range(60):
+        changed = list(lines)
+        here, there = chance.sample(messages, 2)
+        match chance.randrange(4):
+            case 0:
+                changed[here], changed[there] = changed[there], changed[here]
+            case 1:
+                changed.insert(here, changed[there])
+            case 2:
+                del changed[here]
+            case _:
+                changed[here] = changed[here].replace(b'"role":"user"', b'"role":"assistant"')
+        for file in (lines, changed):
+            together, alone = judged(b"".join(file)), one_by_one(file)
+            assert (together.code, together.told) == (alone.code, alone.told)
+            assert together.counts == alone.counts
 
 
 async def test_a_file_that_ends_early_is_incomplete_wherever_it_ends(copy: Copy) -> None:
