@@ -15,6 +15,7 @@ Separate from `emergence`, which asks about many instances; this asks about one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,11 +80,12 @@ def minimum(joint: Samples) -> Cut:
     """The cut of minimum information. `joint` is the covariance of all pasts, then all presents."""
     size = len(joint) // 2
     past, now = joint[:size, :size], joint[size:, size:]
-    pairs = [[each, size + each] for each in range(size)]
-    both = _over_subsets(joint, pairs, pairs, [[] for _ in pairs])
-    of_past = _over_subsets(past, [[each] for each in range(size)], [[each] for each in range(size)])
-    of_now = _over_subsets(now, [[each] for each in range(size)], [[each] for each in range(size)])
-    mixed = _over_subsets(joint, pairs, [[a] for a, _ in pairs], [[b] for _, b in pairs])
+    pairs = [(each, size + each) for each in range(size)]
+    alone = [(each,) for each in range(size)]
+    both = _over_subsets(joint, pairs, within=(0, 1))
+    mixed = _over_subsets(joint, pairs, within=(0,), without=(1,))
+    of_past = _over_subsets(past, alone, within=(0,))
+    of_now = _over_subsets(now, alone, within=(0,))
 
     part = np.arange(1, 2 ** (size - 1))  # without the last variable: each cut once
     rest = 2**size - 1 - part
@@ -95,7 +97,7 @@ def minimum(joint: Samples) -> Cut:
     shared = np.minimum.reduce([own[part], own[rest], cross_there, cross_back])
     phi_e = whole - apart
     phi_r = phi_e + shared
-    members = np.array([each.bit_count() for each in range(2**size)])
+    members = np.bitwise_count(np.arange(2**size))
     entropy = 0.5 * (of_now + members * math.log(2 * math.pi * math.e))
     scale = np.maximum(np.minimum(entropy[part], entropy[rest]), np.finfo(float).tiny)
     best = int(np.argmin(phi_r / scale))
@@ -105,43 +107,43 @@ def minimum(joint: Samples) -> Cut:
 
 def _over_subsets(
     matrix: Samples,
-    blocks: list[list[int]],
-    taken: list[list[int]],
-    left: list[list[int]] | None = None,
+    blocks: Sequence[tuple[int, ...]],
+    within: tuple[int, ...],
+    without: tuple[int, ...] = (),
 ) -> Logs:
     """The log determinant of a principal minor for every subset of variables, at once.
 
-    Of each variable in the subset the rows `taken` belong to the minor, of each other one the rows `left`.
-    Bit k of a result's place says whether variable k is in the subset. Each step conditions all minors so
-    far on one variable more, by a Schur complement, so nothing is computed twice.
+    Of the rows of each variable in the subset those at the places `within` belong to the minor, of each
+    other one those at `without`. Bit k of a result's place says whether variable k is in the subset. Each
+    step conditions all minors so far on one variable more, by a Schur complement, so nothing is computed
+    twice. Subsets are the last dimension: of small matrices there are many, and each entry is a long row.
     """
-    order = [each for block in reversed(blocks) for each in block]
-    place = {each: where for where, each in enumerate(order)}
-    remaining = matrix[np.ix_(order, order)][None]
+    order = [row for block in blocks for row in block]
+    remaining = matrix[np.ix_(order, order)][:, :, None]
     logs = np.zeros(1)
-    for step in reversed(range(len(blocks))):
-        width = len(blocks[step])
-        start = place[blocks[step][0]] - (len(order) - remaining.shape[1])
-        out = left[step] if left is not None else []
-        without = _conditioned(remaining, logs, [start + blocks[step].index(row) for row in out], width)
-        within = _conditioned(
-            remaining, logs, [start + blocks[step].index(row) for row in taken[step]], width
-        )
-        # The variable of the highest bit goes first, so that each later one becomes a lower bit.
-        remaining = np.stack([without[0], within[0]], axis=1).reshape(2 * len(logs), *without[0].shape[1:])
-        logs = np.stack([without[1], within[1]], axis=1).reshape(-1)
+    for block in blocks:
+        out, log_out = _conditioned(remaining, without, len(block))
+        in_, log_in = _conditioned(remaining, within, len(block))
+        remaining = np.concatenate([out, in_], axis=2)
+        logs = np.concatenate([logs + log_out, logs + log_in])
     return logs
 
 
-def _conditioned(remaining: Samples, logs: Logs, rows: list[int], width: int) -> tuple[Samples, Logs]:
-    """Eliminate `rows` of the first `width` rows from each matrix, and drop the others of those."""
-    for row in rows:
-        pivot = remaining[:, row, row]
-        column = remaining[:, :, row]
-        logs = logs + np.log(np.maximum(pivot, np.finfo(float).tiny))
-        remaining = remaining - column[:, :, None] * column[:, None, :] / pivot[:, None, None]
-        remaining[:, row, row] = 1.0  # eliminated: it takes no further part and is dropped below
-    return remaining[:, width:, width:], logs
+def _conditioned(remaining: Samples, rows: tuple[int, ...], width: int) -> tuple[Samples, Logs]:
+    """Eliminate some of the first `width` rows from each matrix and drop the rest of those; the logarithm
+    of what was divided by.
+    """
+    left, logs = remaining[width:, width:], np.zeros(remaining.shape[2])
+    columns = [remaining[:, row] for row in rows]
+    while columns:
+        row, column, rows = rows[0], columns[0], rows[1:]
+        pivot = np.maximum(column[row], np.finfo(float).tiny)
+        scaled = column / pivot
+        taken = scaled[width:, None] * column[None, width:]
+        left = np.subtract(left, taken, out=taken)
+        columns = [each - scaled * each[row] for each in columns[1:]]
+        logs += np.log(pivot)
+    return left, logs
 
 
 def _liveliest(window: Samples) -> tuple[int, ...]:

@@ -29,13 +29,14 @@ async def run(rounds: int) -> Report:
     sixteen = gaussian.shrunk(gaussian.lagged(gaussian.standard(long)))
     fleet = [_series(consistency.WINDOW, draw) for _ in range(32)]
     parts = [_series(200, draw) for _ in range(16)]
+    strangers = scorers.STRANGERS[scorers.DEFAULT]
     usual = alarm.learn(baseline, character.DECIDING, draw)
     watch = alarm.Watch.fresh(usual)
     told: list[tuple[str, Callable[[], object]]] = [
         ("phi, all cuts of 6 variables", lambda: integration.minimum(six)),
         ("phi, all cuts of 16 variables", lambda: integration.minimum(sixteen)),
         ("phi of a window, with its surrogates", lambda: integration.estimate(long, draw)),
-        ("CCC of 32 instances", lambda: consistency.estimate(fleet, 0.0443)),
+        ("CCC of 32 instances", lambda: consistency.estimate(fleet, strangers)),
         ("psi of 16 instances, 200 rounds", lambda: emergence.estimate(long, parts, draw)),
         ("alarm, a baseline learnt of 480", lambda: alarm.learn(baseline, character.DECIDING, draw)),
     ]
