@@ -54,51 +54,88 @@ CREATE FUNCTION ccn_spend_within(of_day date, of_scope text, dheld bigint, dspen
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE there bigint;
 BEGIN
-    INSERT INTO spend_days (day, scope) VALUES (of_day, of_scope) ON CONFLICT DO NOTHING;
-    UPDATE spend_days SET held = held + dheld, spent = spent + dspent
-    WHERE day = of_day AND scope = of_scope AND (most IS NULL OR spent + held + dheld + dspent <= most);
-    IF NOT FOUND THEN
-        SELECT greatest(0, most - spent - held) INTO there FROM spend_days WHERE day = of_day AND scope = of_scope;
-        RAISE EXCEPTION '% leaves $% of %, and this call may cost $%', setting,
-            round(there / 1e6, 6), of_day, round(dheld / 1e6, 6) USING ERRCODE = 'CCN07';
-    END IF;
+    FOR attempt IN 1..2 LOOP
+        UPDATE spend_days SET held = held + dheld, spent = spent + dspent
+        WHERE day = of_day AND scope = of_scope AND (most IS NULL OR spent + held + dheld + dspent <= most);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        INSERT INTO spend_days (day, scope) VALUES (of_day, of_scope) ON CONFLICT DO NOTHING;
+    END LOOP;
+    SELECT greatest(0, most - spent - held) INTO there FROM spend_days WHERE day = of_day AND scope = of_scope;
+    RAISE EXCEPTION '% leaves $% of %, and this call may cost $%', setting,
+        round(there / 1e6, 6), of_day, round(dheld / 1e6, 6) USING ERRCODE = 'CCN07';
 END $$;
 
-CREATE FUNCTION ccn_spend_adds_up() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    dheld bigint := CASE NEW.status WHEN 'held' THEN NEW.amount ELSE 0 END;
-    dspent bigint := CASE NEW.status WHEN 'settled' THEN NEW.cost WHEN 'expired' THEN NEW.amount ELSE 0 END;
-    dcalls integer := (NEW.status IN ('settled', 'expired'))::integer;
-    holds boolean;
+-- What one statement holds is added up once, however many reservations that are: all of it fits, or none of it.
+CREATE FUNCTION ccn_spend_holds() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        dheld := dheld - CASE OLD.status WHEN 'held' THEN OLD.amount ELSE 0 END;
-        dspent := dspent - CASE OLD.status WHEN 'expired' THEN OLD.amount ELSE 0 END;
-        dcalls := dcalls - (OLD.status = 'expired')::integer;
-    END IF;
-    holds := dheld > 0;
-    PERFORM ccn_spend_within(NEW.day, 'cluster', dheld, dspent,
-        CASE WHEN holds THEN NEW.cluster_limit END, 'CCN_CLAUDE_DAILY_BUDGET_DOLLARS');
-    PERFORM ccn_spend_within(NEW.day, 'character:' || NEW.character_id, dheld, dspent,
-        CASE WHEN holds THEN NEW.character_limit END, 'CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS');
-    IF NEW.status = 'settled' OR dspent <> 0 OR dcalls <> 0 THEN
-        INSERT INTO usage (day, character_id, conversation_id, model)
-        VALUES (NEW.day, NEW.character_id, NEW.conversation_id, NEW.model) ON CONFLICT DO NOTHING;
-        -- The row is there now; as a conflict it is found by the index also where there is no conversation.
-        INSERT INTO usage AS u (day, character_id, conversation_id, model)
-        VALUES (NEW.day, NEW.character_id, NEW.conversation_id, NEW.model)
-        ON CONFLICT (day, conversation_id, model, character_id) DO UPDATE SET
-            calls = u.calls + dcalls,
-            input_tokens = u.input_tokens + NEW.input_tokens,
-            output_tokens = u.output_tokens + NEW.output_tokens,
-            cache_read_tokens = u.cache_read_tokens + NEW.cache_read_tokens,
-            cache_write_tokens = u.cache_write_tokens + NEW.cache_write_tokens,
-            cost_microdollars = u.cost_microdollars + dspent;
-    END IF;
+    PERFORM ccn_spend_within(s.day, s.scope, s.held, 0, s.most, s.setting) FROM (
+        SELECT day, 'cluster' AS scope, sum(amount)::bigint AS held, min(cluster_limit) AS most,
+               'CCN_CLAUDE_DAILY_BUDGET_DOLLARS' AS setting
+        FROM added GROUP BY day
+        UNION ALL
+        SELECT day, 'character:' || character_id, sum(amount)::bigint, min(character_limit),
+               'CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS'
+        FROM added GROUP BY day, character_id
+        ORDER BY day, setting DESC, scope
+    ) AS s;
     RETURN NULL;
 END $$;
-CREATE TRIGGER spend_adds_up AFTER INSERT OR UPDATE ON spend_reservations
-    FOR EACH ROW EXECUTE FUNCTION ccn_spend_adds_up();
+CREATE TRIGGER spend_holds AFTER INSERT ON spend_reservations REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_spend_holds();
+
+CREATE FUNCTION ccn_spend_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE moved record;
+BEGIN
+    PERFORM ccn_spend_within(s.day, s.scope, s.held, s.spent, s.most, s.setting) FROM (
+        WITH moves AS (
+            SELECT n.day, n.character_id, n.cluster_limit, n.character_limit,
+                   CASE n.status WHEN 'held' THEN n.amount ELSE 0 END
+                   - CASE o.status WHEN 'held' THEN o.amount ELSE 0 END AS held,
+                   CASE n.status WHEN 'settled' THEN n.cost WHEN 'expired' THEN n.amount ELSE 0 END
+                   - CASE o.status WHEN 'expired' THEN o.amount ELSE 0 END AS spent
+            FROM after_it n JOIN before_it o USING (id)
+        )
+        SELECT day, 'cluster' AS scope, sum(held)::bigint AS held, sum(spent)::bigint AS spent,
+               min(cluster_limit) FILTER (WHERE held > 0) AS most, 'CCN_CLAUDE_DAILY_BUDGET_DOLLARS' AS setting
+        FROM moves GROUP BY day
+        UNION ALL
+        SELECT day, 'character:' || character_id, sum(held)::bigint, sum(spent)::bigint,
+               min(character_limit) FILTER (WHERE held > 0), 'CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS'
+        FROM moves GROUP BY day, character_id
+        ORDER BY day, setting DESC, scope
+    ) AS s;
+    FOR moved IN
+        SELECT n.day, n.character_id, n.conversation_id, n.model,
+               sum((n.status IN ('settled', 'expired'))::integer - (o.status = 'expired')::integer) AS calls,
+               sum(n.input_tokens) AS input, sum(n.output_tokens) AS output,
+               sum(n.cache_read_tokens) AS cache_read, sum(n.cache_write_tokens) AS cache_write,
+               sum(CASE n.status WHEN 'settled' THEN n.cost WHEN 'expired' THEN n.amount ELSE 0 END
+                   - CASE o.status WHEN 'expired' THEN o.amount ELSE 0 END) AS cost
+        FROM after_it n JOIN before_it o USING (id)
+        WHERE n.status IN ('settled', 'expired') OR o.status = 'expired'
+        GROUP BY n.day, n.character_id, n.conversation_id, n.model
+        ORDER BY n.day, n.character_id, n.conversation_id, n.model
+    LOOP
+        INSERT INTO usage (day, character_id, conversation_id, model)
+        VALUES (moved.day, moved.character_id, moved.conversation_id, moved.model) ON CONFLICT DO NOTHING;
+        -- The row is there now; as a conflict it is found by the index also where there is no conversation.
+        INSERT INTO usage AS u (day, character_id, conversation_id, model)
+        VALUES (moved.day, moved.character_id, moved.conversation_id, moved.model)
+        ON CONFLICT (day, conversation_id, model, character_id) DO UPDATE SET
+            calls = u.calls + moved.calls,
+            input_tokens = u.input_tokens + moved.input,
+            output_tokens = u.output_tokens + moved.output,
+            cache_read_tokens = u.cache_read_tokens + moved.cache_read,
+            cache_write_tokens = u.cache_write_tokens + moved.cache_write,
+            cost_microdollars = u.cost_microdollars + moved.cost;
+    END LOOP;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER spend_moves AFTER UPDATE ON spend_reservations
+    REFERENCING OLD TABLE AS before_it NEW TABLE AS after_it
+    FOR EACH STATEMENT EXECUTE FUNCTION ccn_spend_moves();
 
 -- Reservations that are over may be forgotten: their sums stay. One that is held may not.
 CREATE FUNCTION ccn_reservation_over() RETURNS trigger LANGUAGE plpgsql AS $$

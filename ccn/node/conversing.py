@@ -10,10 +10,10 @@ starts it again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 import orjson
 import structlog
@@ -85,17 +85,20 @@ class Conversing:
         if cancelled.is_set():
             await speech.end(Status.CANCELLED, None, "")
             return
-        match await self._spoken(instance, speech, cancelled):
-            case Reply() as reply:
-                await self._commit(instance, speech, reply)
-            case Unanswered() as without:
-                await _end(speech, without)
-            case never:
-                assert_never(never)
+        async with self._spoken(instance, speech, cancelled) as (outcome, paid):
+            match outcome:
+                case Reply() as reply:
+                    await self._commit(instance, speech, reply, paid)
+                case Unanswered() as without:
+                    await _end(speech, without)
+                case never:
+                    assert_never(never)
 
-    async def _commit(self, instance: Instance, speech: Speech, reply: Reply) -> None:
+    async def _commit(
+        self, instance: Instance, speech: Speech, reply: Reply, paid: asyncio.Future[Any]
+    ) -> None:
         try:
-            said = await speech.commit(_clean(reply.text), _told(reply))
+            said = await speech.commit(_clean(reply.text), _told(reply), paid)
         except errors.StaleHost:
             raise
         except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
@@ -104,38 +107,51 @@ class Conversing:
         log.info("turn committed", turn=str(speech.turn.id), seq=said.seq, stop=reply.stop)
         self.scoring.offer(instance, said)
 
+    @asynccontextmanager
     async def _spoken(
         self, instance: Instance, speech: Speech, cancelled: asyncio.Event
-    ) -> Reply | Unanswered:
-        """Let the model speak while what it says is kept, until it ends or somebody wants no more."""
+    ) -> AsyncIterator[tuple[Reply | Unanswered, asyncio.Future[Any]]]:
+        """Let the model speak while what it says is kept, until it ends or somebody wants no more.
+
+        What it said is handed out as soon as it is whole, with the task that pays for it: both may become
+        durable at once.
+        """
+        heard: asyncio.Future[Reply | Unanswered] = asyncio.get_running_loop().create_future()
         starting = asyncio.ensure_future(speech.start())
-        asking = asyncio.ensure_future(self._asked(instance, speech, starting))
+        asking = asyncio.ensure_future(self._asked(instance, speech, starting, heard))
         keeping = asyncio.ensure_future(speech.keep())
         stopping = asyncio.ensure_future(cancelled.wait())
         working = (starting, asking, keeping, stopping)
         try:
             await starting
-            await asyncio.wait((asking, keeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((asking, heard, keeping, stopping), return_when=asyncio.FIRST_COMPLETED)
             if keeping.done():
                 keeping.result()  # it ends by itself only by an exception
-            outcome = asking.result() if asking.done() else Unanswered(Status.CANCELLED)
-            asking.cancel()
+            if heard.done() or asking.done():
+                outcome = heard.result() if heard.done() else asking.result()
+            else:
+                outcome = Unanswered(Status.CANCELLED)
+                asking.cancel()
             speech.finish()
             await keeping
-            return outcome
+            yield outcome, asking
         finally:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
     async def _asked(
-        self, instance: Instance, speech: Speech, started: asyncio.Future[None]
+        self,
+        instance: Instance,
+        speech: Speech,
+        started: asyncio.Future[None],
+        heard: asyncio.Future[Reply | Unanswered],
     ) -> Reply | Unanswered:
         """The reply of the model, or what it failed with; asked again after the database was away."""
         while True:
             try:
                 call = await self.prompts.call(instance, speech.turn)
-                return await self._streamed(call, instance, speech, started)
+                return await self._streamed(call, instance, speech, started, heard)
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
@@ -154,9 +170,17 @@ class Conversing:
                 )
 
     async def _streamed(
-        self, call: Call, instance: Instance, speech: Speech, started: asyncio.Future[None]
+        self,
+        call: Call,
+        instance: Instance,
+        speech: Speech,
+        started: asyncio.Future[None],
+        heard: asyncio.Future[Reply | Unanswered],
     ) -> Reply | Unanswered:
-        """What the model says; it is asked while the turn is begun, and heard once that is durable."""
+        """What the model says; it is asked while the turn is begun, and heard once that is durable.
+
+        This returns when the call is paid for as well, which the reply need not wait for.
+        """
         payer = Payer(instance.conversation, instance.character)
         async with aclosing(self.model.stream(call, payer)) as pieces:
             async for piece in pieces:
@@ -167,7 +191,8 @@ class Conversing:
                     case Restart(reason):
                         speech.say(Kind.RESTART, reason)
                     case Reply():
-                        return _judged(piece)
+                        heard.set_result(outcome := _judged(piece))
+                        return outcome
                     case never:
                         assert_never(never)
         return Unanswered(Status.FAILED, "ReplyEmpty", "the model's stream ended without a reply")

@@ -30,7 +30,8 @@ from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.price import Price
 from ccn.store import spend
 from ccn.store.pool import Pool
-from ccn.store.spend import Reservation
+from ccn.store.spend import Ended, Reservation
+from ccn.store.till import Till
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -55,7 +56,7 @@ class Paying:
     def __init__(
         self, client: Client, pool: Pool, claude: settings.Claude, now: Callable[[], datetime]
     ) -> None:
-        self._client, self._pool, self._now = client, pool, now
+        self._client, self._pool, self._till, self._now = client, pool, Till(pool), now
         self._prices = {model: each.exact() for model, each in claude.prices.items()}
         self._zone = ZoneInfo(claude.time_zone)
         self._limit = _microdollars(claude.daily_budget_dollars)
@@ -92,7 +93,7 @@ class Paying:
     @asynccontextmanager
     async def _paid(self, call: Call, who: Payer) -> AsyncIterator[Meter]:
         cost = price.of(self._prices, call.model)
-        purse = _Purse(self._client, self._pool, call, cost, self._wanted(call, who))
+        purse = _Purse(self._client, self._till, call, cost, self._wanted(call, who))
         meter = Meter(purse.hold)
         try:
             yield meter
@@ -125,8 +126,8 @@ class Paying:
 class _Purse:
     """What one call holds."""
 
-    def __init__(self, client: Client, pool: Pool, call: Call, cost: Price, wanted: Reservation) -> None:
-        self._client, self._pool = client, pool
+    def __init__(self, client: Client, till: Till, call: Call, cost: Price, wanted: Reservation) -> None:
+        self._client, self._till = client, till
         self._call, self._price, self._wanted = call, cost, wanted
         self._most: int | None = None
         self._asked = False
@@ -137,7 +138,7 @@ class _Purse:
         if self._most is None:
             self._most = price.bound(self._price, price.prompt(self._call), self._call.max_tokens)
             try:
-                await spend.hold(self._pool, self._wanted, self._most)
+                await self._till.hold(self._wanted, self._most)
             except errors.BudgetSpent:
                 # The estimate errs upwards; before anybody is turned away, the API counts.
                 self._most = price.bound(
@@ -145,7 +146,7 @@ class _Purse:
                 )
             else:
                 return
-        await spend.hold(self._pool, self._wanted, price.cost(self._price, used) + self._most)
+        await self._till.hold(self._wanted, price.cost(self._price, used) + self._most)
 
     async def settle(self, used: Usage) -> None:
         """Exchange what was held for what was used; with the database away it stays held, which is safe."""
@@ -154,9 +155,8 @@ class _Purse:
         cost = price.cost(self._price, used)
         try:
             async with asyncio.timeout(_SETTLE_S):
-                if used == Usage():
-                    await spend.release(self._pool, self._wanted.id)
-                elif await spend.settle(self._pool, self._wanted.id, used, cost):
+                made = used != Usage()
+                if await self._till.end(Ended(self._wanted.id, used, cost, made)) and made:
                     metrics.paid(self._call.model, used, cost)
         except (errors.CCNError, TimeoutError) as failed:
             log.warning("spend not settled", reservation=str(self._wanted.id), error=type(failed).__name__)

@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -81,12 +81,13 @@ class Speech:
         """Let `keep` return: the rest is written together with the end."""
         self._finishing.set()
 
-    async def commit(self, content: str, data: str) -> Message:
-        """The reply, once; then the readers are told."""
+    async def commit(self, content: str, data: str, paid: asyncio.Future[Any]) -> Message:
+        """The reply, once; then, when it is paid for too, the readers are told."""
         done = self.live.next(Kind.DONE, data)
         said = await self._make(
             lambda: Commit(self.turn, self.live.epoch, content, self._events(done)), _has_ended
         )
+        await asyncio.wait({paid})
         self.live.tell(done)
         return said if said is not None else await self._committed()
 

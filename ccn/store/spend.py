@@ -1,12 +1,13 @@
 """What calls may cost and did cost: reserved before, settled after, added up in three ways.
 
 Each function is one statement and so one transaction; the triggers in `schema/` keep the sums and refuse
-what does not fit, under the lock of the day's row. Two nodes at the last cent queue up there.
+what does not fit, under the lock of the day's row. Two nodes at the last cent queue up there; the calls of
+one node go there together, by way of its `Till`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -42,6 +43,16 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of a reservation: what the call used and cost, or that it was never made."""
+
+    id: UUID
+    usage: Usage
+    cost: int
+    made: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
     """What calls added up to."""
 
@@ -60,34 +71,49 @@ class Line:
     total: Total
 
 
+async def change(
+    pool: Pool, ended: Sequence[Ended], wanted: Sequence[tuple[Reservation, int]]
+) -> Collection[UUID]:
+    """Count and free what has ended, and hold what is wanted: all of it, or none if it does not fit.
+
+    The answer names the reservations that ended by this: each ends once.
+    """
+    used = [each.usage for each in ended]
+    rows = await pool.rows(
+        _CHANGE,
+        [each.id for each in ended],
+        ["settled" if each.made else "released" for each in ended],
+        [each.input for each in used],
+        [each.output for each in used],
+        [each.cache_read for each in used],
+        [each.cache_write for each in used],
+        [each.cost for each in ended],
+        [each.id for each, _ in wanted],
+        [each.day for each, _ in wanted],
+        [each.character for each, _ in wanted],
+        [each.conversation for each, _ in wanted],
+        [each.model for each, _ in wanted],
+        [amount for _, amount in wanted],
+        [each.cluster_limit for each, _ in wanted],
+        [each.character_limit for each, _ in wanted],
+        [each.at for each, _ in wanted],
+    )
+    return {row["id"] for row in rows}
+
+
 async def hold(pool: Pool, wanted: Reservation, amount: int) -> None:
     """Hold this amount for a call, or as much for one that held less; refused when it does not fit."""
-    await pool.rows(
-        _HOLD,
-        wanted.id,
-        wanted.day,
-        wanted.character,
-        wanted.conversation,
-        wanted.model,
-        amount,
-        wanted.cluster_limit,
-        wanted.character_limit,
-        wanted.at,
-    )
+    await change(pool, [], [(wanted, amount)])
 
 
 async def settle(pool: Pool, reservation: UUID, usage: Usage, cost: int) -> bool:
     """Count what a call used and free the rest; whether there was something to settle."""
-    return bool(
-        await pool.rows(
-            _SETTLE, reservation, usage.input, usage.output, usage.cache_read, usage.cache_write, cost
-        )
-    )
+    return bool(await change(pool, [Ended(reservation, usage, cost)], []))
 
 
 async def release(pool: Pool, reservation: UUID) -> bool:
     """Free all of it: the call was never made."""
-    return bool(await pool.rows(_RELEASE, reservation))
+    return bool(await change(pool, [Ended(reservation, Usage(), 0, made=False)], []))
 
 
 async def expire(pool: Pool, now: datetime) -> int:
@@ -156,21 +182,23 @@ def _total(row: Record | None) -> Total:
     return Total(row["calls"], usage, row["cost"])
 
 
-_HOLD = """
-    INSERT INTO spend_reservations (id, day, character_id, conversation_id, model, amount, cluster_limit,
-                                    character_limit, held_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-    ON CONFLICT (id) DO UPDATE SET amount = greatest(spend_reservations.amount, EXCLUDED.amount)
-"""
-_SETTLE = """
-    UPDATE spend_reservations
-    SET status = 'settled', input_tokens = $2, output_tokens = $3, cache_read_tokens = $4,
-        cache_write_tokens = $5, cost = $6
-    WHERE id = $1 AND status IN ('held', 'expired') RETURNING 1
-"""
-_RELEASE = """
-    UPDATE spend_reservations SET status = 'released'
-    WHERE id = $1 AND status IN ('held', 'expired') RETURNING 1
+# Both parts see the database as it was before: what is held here has not ended here.
+_CHANGE = """
+    WITH ended AS (
+        UPDATE spend_reservations r
+        SET status = e.status, input_tokens = e.input, output_tokens = e.output,
+            cache_read_tokens = e.cache_read, cache_write_tokens = e.cache_write, cost = e.cost
+        FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                    $7::bigint[]) AS e (id, status, input, output, cache_read, cache_write, cost)
+        WHERE r.id = e.id AND r.status IN ('held', 'expired') RETURNING r.id
+    ), held AS (
+        INSERT INTO spend_reservations AS r (id, day, character_id, conversation_id, model, amount,
+                                             cluster_limit, character_limit, held_at)
+        SELECT * FROM unnest($8::uuid[], $9::date[], $10::text[], $11::uuid[], $12::text[], $13::bigint[],
+                             $14::bigint[], $15::bigint[], $16::timestamptz[])
+        ON CONFLICT (id) DO UPDATE SET amount = greatest(r.amount, EXCLUDED.amount)
+    )
+    SELECT id FROM ended
 """
 # Rows that somebody is settling just now are left to them.
 _EXPIRE = """
