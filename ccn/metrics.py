@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Final
 
 import prometheus_client
@@ -166,9 +167,17 @@ _outliers = prometheus_client.Counter(
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
     """An HTTP request was answered; `route` is the template that matched, not the path."""
-    known = method if method in _METHODS else "other"
-    _http_requests.labels(known, route, str(status)).inc()
-    _http_duration.labels(known, route).observe(seconds)
+    requests, duration = _http_series(method if method in _METHODS else "other", route, status)
+    requests.inc()
+    duration.observe(seconds)
+
+
+@cache
+def _http_series(
+    method: str, route: str, status: int
+) -> tuple[prometheus_client.Counter, prometheus_client.Histogram]:
+    """Looked up once: the labels are bounded, and every request comes here."""
+    return _http_requests.labels(method, route, str(status)), _http_duration.labels(method, route)
 
 
 def checked(check: str, *, passes: bool) -> None:

@@ -10,27 +10,24 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import cast
 
 import redis.asyncio
 import structlog
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ccn import errors, metrics, settings
+from ccn.gateway import windows
 from ccn.gateway.access import Caller
+from ccn.gateway.windows import Window
 
 _log = structlog.get_logger()
 
-_KEYS = 20_000  # counted at once on this node; the longest silent give way
 _CONNECTIONS = 16
 _PROBE_TIMEOUT_S = 2.0  # a new TLS connection may take longer than a request would wait
 _BETWEEN_PROBES_S = 1.0
@@ -69,9 +66,9 @@ class Limiter:
         self._clock = clock
         self._patience_s = chosen.redis_timeout_s / 2  # once for a connection, once for the answer
         self._slots = asyncio.Semaphore(_CONNECTIONS)
-        self._here = MovingWindowRateLimiter(_Here(clock))
+        self._here = windows.Here(clock)
         self._redis = _connections(chosen)
-        self._shared = MovingWindowRateLimiter(_storage(self._redis)) if self._redis else None
+        self._shared = windows.There(self._redis) if self._redis else None
         self._reachable = False
         self._lost = asyncio.Event()
 
@@ -106,7 +103,7 @@ class Limiter:
                 await self._redis.disconnect()
 
     async def _hit(self, item: RateLimitItem, key: str) -> Verdict:
-        here = await self._asked(self._here, item, key)
+        here = self._verdict(item, self._here.hit(item, key))
         if self._shared is None or not self._reachable:
             return here
         try:
@@ -116,17 +113,16 @@ class Limiter:
             return here  # a burst of our own requests says nothing about Redis
         try:
             async with asyncio.timeout(self._patience_s):
-                return await self._asked(self._shared, item, key)
+                return self._verdict(item, await self._shared.hit(item, key))
         except _LOST as lost:
             self._lose(lost)
             return here
         finally:
             self._slots.release()
 
-    async def _asked(self, limiter: MovingWindowRateLimiter, item: RateLimitItem, key: str) -> Verdict:
-        allowed = await limiter.hit(item, key)
-        reset_at, remaining = await limiter.get_window_stats(item, key)
-        return Verdict(allowed, item.amount, max(0, remaining), max(1, math.ceil(reset_at - self._clock())))
+    def _verdict(self, item: RateLimitItem, window: Window) -> Verdict:
+        reset_s = math.ceil(window.oldest + item.get_expiry() - self._clock())
+        return Verdict(window.allowed, item.amount, max(0, item.amount - window.held), max(1, reset_s))
 
     def _lose(self, why: BaseException) -> None:
         if self._reachable:
@@ -139,7 +135,7 @@ class Limiter:
         assert self._shared is not None
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await self._shared.get_window_stats(self._requests, "probe")
+                await self._shared.hit(self._requests, "probe")
         except _LOST as lost:
             if not self._lost.is_set():
                 _log.warning(
@@ -151,42 +147,6 @@ class Limiter:
         self._lost.clear()
         metrics.limits_degraded(degraded=False)
         _log.info("requests are counted across all nodes")
-
-
-class _Here(MemoryStorage):
-    """The library's storage for one process, with a bound on its size.
-
-    The library's own goes through every key after each request, in a thread each: with a thousand users
-    that is what a node would mostly do. Here a request touches one key, and the longest silent give way.
-    """
-
-    def __init__(self, clock: Callable[[], float], keys: int = _KEYS) -> None:
-        super().__init__()
-        self._clock, self._limit = clock, keys
-        self._hits: OrderedDict[str, deque[float]] = OrderedDict()
-
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount` hits, if that many fit into the window."""
-        hits = self._recent(key, expiry)
-        if len(hits) + amount > limit:
-            return False
-        hits.extend([self._clock()] * amount)
-        return True
-
-    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the oldest hit in the window was, and how many there are."""
-        del limit
-        hits = self._recent(key, expiry)
-        return (hits[0] if hits else self._clock()), len(hits)
-
-    def _recent(self, key: str, expiry: int) -> deque[float]:
-        hits = self._hits.setdefault(key, deque())
-        self._hits.move_to_end(key)
-        while hits and hits[0] <= self._clock() - expiry:
-            hits.popleft()
-        if len(self._hits) > self._limit:
-            self._hits.popitem(last=False)
-        return hits
 
 
 def _connections(chosen: settings.Limits) -> redis.asyncio.ConnectionPool | None:
@@ -204,16 +164,6 @@ def _connections(chosen: settings.Limits) -> redis.asyncio.ConnectionPool | None
         )
     except ValueError as wrong:
         raise errors.SettingsInvalid(f"CCN_LIMITS_REDIS_URL: {wrong}") from None
-
-
-def _storage(connections: redis.asyncio.ConnectionPool) -> RedisStorage:
-    # The library would read the address again; it is in the connections already.
-    return RedisStorage(
-        "async+redis://",
-        implementation="redispy",
-        key_prefix="ccn",
-        connection_pool=cast("str", connections),  # as documented, but its annotation says otherwise
-    )
 
 
 def _words(lost: BaseException) -> str:

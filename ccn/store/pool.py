@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
     from ccn import settings
 
-    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    _Lent = PoolConnectionProxy[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | _Lent
     _Pool = asyncpg.Pool[asyncpg.Record]
 else:
+    _Lent = object
     Connection = asyncpg.Connection
     _Pool = asyncpg.Pool
 
 Record = asyncpg.Record
+
+_KEPT = 4  # so many stay at hand; what a burst needs beyond goes back to asyncpg, which closes idle ones
 
 
 class Pool:
@@ -36,6 +40,8 @@ class Pool:
     def __init__(self, connections: _Pool, wait_s: float) -> None:
         self._connections = connections
         self._wait_s = wait_s
+        self._kept = list[_Lent]()
+        self._waiting = 0
 
     async def rows(self, sql: str, *values: object) -> list[Record]:
         """All rows of one statement."""
@@ -64,11 +70,42 @@ class Pool:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        connection = await self._connections.acquire(timeout=self._wait_s)
+        connection = self._at_hand() or await self._awaited()
         try:
             yield connection
-        finally:
+        except BaseException:
+            await self._connections.release(connection)  # which looks at how it was left
+            raise
+        if self._waiting or len(self._kept) >= _KEPT:
             await self._connections.release(connection)
+        else:
+            self._kept.append(connection)
+
+    def _at_hand(self) -> _Lent | None:
+        """One that was used a moment ago: asyncpg's own way takes longer than a short statement does."""
+        while self._kept:
+            connection = self._kept.pop()
+            with suppress(asyncpg.InterfaceError):  # it broke, and asyncpg has taken it back already
+                if not connection.is_closed():
+                    return connection
+        return None
+
+    async def _awaited(self) -> _Lent:
+        self._waiting += 1
+        try:
+            return await self._connections.acquire(timeout=self._wait_s)
+        finally:
+            self._waiting -= 1
+
+    async def close(self, within_s: float) -> None:
+        """Close all of them, those in use too once the time is over."""
+        try:
+            async with asyncio.timeout(within_s):
+                while (connection := self._at_hand()) is not None:
+                    await self._connections.release(connection)
+                await self._connections.close()
+        except TimeoutError:
+            self._connections.terminate()
 
     @asynccontextmanager
     async def alone(self, errand: str) -> AsyncIterator[bool]:
@@ -92,10 +129,11 @@ async def open(database: settings.Database, name: str) -> AsyncIterator[Pool]:  
             statement_cache_size=database.statement_cache,
             server_settings={"application_name": name},
         )
+    opened = Pool(connections, database.statement_timeout_s)
     try:
-        yield Pool(connections, database.statement_timeout_s)
+        yield opened
     finally:
-        await _close(connections, database.connect_timeout_s)
+        await opened.close(database.connect_timeout_s)
 
 
 async def connect(database: settings.Database, name: str) -> Connection:
@@ -131,11 +169,3 @@ def _jsonb(value: object) -> bytes:
 
 async def _nothing_to_reset(connection: Connection) -> None:
     """Every transaction here ends inside its own block."""
-
-
-async def _close(connections: _Pool, within_s: float) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            await connections.close()
-    except TimeoutError:
-        connections.terminate()

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+from limits import RateLimitItemPerSecond
+from limits.aio.strategies import MovingWindowRateLimiter
 from pydantic import SecretStr
+from redis.asyncio import Redis as Client
 
 from ccn import errors, metrics, settings
 from ccn.core.ids import UserId
-from ccn.gateway import limiting
+from ccn.gateway import limiting, windows
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.limiting import Limiter
 from ccn.store.users import Tier
@@ -49,6 +52,18 @@ async def until(limiter: Limiter, *, shared: bool) -> None:
     async with asyncio.timeout(WAIT_S):
         while limiter.shared is not shared:
             await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def asked_of(server: Redis) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """How many scripts it has run."""
+    client = Client.from_url(server.url)
+
+    async def scripts() -> int:
+        return int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+    yield scripts
+    await client.aclose()
 
 
 def degraded() -> bool:
@@ -98,11 +113,11 @@ async def test_a_refusal_says_how_long_to_wait_and_that_is_enough() -> None:
 
 
 async def test_a_flood_of_addresses_fills_no_memory_and_is_quick() -> None:
-    storage = limiting._Here(time.time, keys=100)
+    storage, one = windows.Here(time.time, keys=100), RateLimitItemPerSecond(1, 60)
     for number in range(1_000):
-        assert await storage.acquire_entry(f"{number}", 1, 60)
-    assert len(storage._hits) == 100
-    assert not await storage.acquire_entry("999", 1, 60)
+        assert storage.hit(one, f"{number}").allowed
+    assert len(storage.hits) == 100
+    assert not storage.hit(one, "999").allowed
 
 
 def test_a_wrong_address_of_redis_is_refused_without_its_password() -> None:
@@ -119,6 +134,28 @@ async def test_two_nodes_count_together(redis: Redis) -> None:
         assert [each.allowed for each in said] == [True] * 100 + [False]
         assert [each.remaining for each in said] == [*range(99, -1, -1), 0]
         assert 50 <= said[-1].reset_s <= 60
+
+
+async def test_a_request_asks_redis_once(redis: Redis) -> None:
+    async with watched(across_nodes(redis)) as limiter, asked_of(redis) as scripts:
+        await until(limiter, shared=True)
+        await limiter.request("ada")  # the first makes the connection and brings the script
+        before = await scripts()
+        for _ in range(10):
+            await limiter.request("ada")
+        assert await scripts() == before + 10
+
+
+async def test_it_counts_together_with_the_scripts_of_the_library(redis: Redis) -> None:
+    item = RateLimitItemPerSecond(3, 60, "requests")
+    async with watched(across_nodes(redis, requests=3)) as limiter:
+        await until(limiter, shared=True)
+        assert limiter._shared is not None
+        library = MovingWindowRateLimiter(limiter._shared)
+        assert await library.hit(item, "ada")
+        said = [await limiter.request("ada") for _ in range(3)]
+        assert [(each.allowed, each.remaining) for each in said] == [(True, 1), (True, 0), (False, 0)]
+        assert not await library.hit(item, "ada")
 
 
 async def test_of_many_at_once_no_more_pass_than_may(redis: Redis) -> None:

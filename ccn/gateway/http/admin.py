@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from ccn.core.ids import InstanceId
 from ccn.gateway.access import Caller
-from ccn.gateway.http import auth, paging, showing, talk
+from ccn.gateway.http import auth, paging, problems, showing, talk
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.conversations import Key
 from ccn.gateway.http.talk import Talk
@@ -30,7 +30,7 @@ _LOOK_S = 0.05
 
 def routes() -> APIRouter:
     """For admins only."""
-    router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
+    router = problems.router(prefix="/api/v1/admin", tags=["admin"])
 
     @router.get("/instances")
     async def alive(

@@ -21,7 +21,7 @@ from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.message import Role
 from ccn.gateway import access
 from ccn.gateway.access import Caller
-from ccn.gateway.http import anthropic_errors, anthropic_voice, auth, talk
+from ccn.gateway.http import anthropic_errors, anthropic_voice, auth, problems, talk
 from ccn.gateway.http import anthropic_schemas as schemas
 from ccn.gateway.http.anthropic_errors import CONVERSATION
 from ccn.gateway.http.anthropic_voice import Pieces, Voice
@@ -51,7 +51,7 @@ _DEFAULT: dict[int | str, dict[str, Any]] = {
 
 def routes() -> APIRouter:
     """What of the API is spoken here."""
-    router = APIRouter(
+    router = problems.router(
         prefix="/v1", tags=["anthropic"], route_class=anthropic_errors.Route, responses=_DEFAULT
     )
 

@@ -12,11 +12,11 @@ counted; `OPEN` names those that may be, and a test walks the routes and accepts
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Path
-from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
+from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 
 from ccn import errors
@@ -36,13 +36,23 @@ OPEN = frozenset(
 
 _VERDICT = "ccn.verdict"
 
-_bearer = OAuth2PasswordBearer(
+_KEY_HEADER = "x-api-key"
+
+
+class _Credential(OAuth2PasswordBearer):
+    """What somebody shows, in either header. One dependency, since each costs every request some time."""
+
+    async def __call__(self, request: HTTPConnection) -> str | None:
+        return await super().__call__(request) or request.headers.get(_KEY_HEADER)
+
+
+_credential = _Credential(
     "token",
+    scheme_name="OAuth2PasswordBearer",
     refreshUrl="token/refresh",
     description="An access token from /token, or an API key.",
     auto_error=False,
 )
-_header = APIKeyHeader(name="X-API-Key", description="An API key.", auto_error=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +91,28 @@ def verdict(scope: object) -> Verdict | None:
     return scope.get(_VERDICT) if isinstance(scope, dict) else None
 
 
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """Tell in the OpenAPI document of the other header, in which an API key may be shown as well."""
+    schemes = document["components"]["securitySchemes"]
+    if "APIKeyHeader" in schemes:
+        return document
+    schemes["APIKeyHeader"] = {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key.",
+    }
+    for operation in (each for methods in document["paths"].values() for each in methods.values()):
+        if "security" in operation:
+            operation["security"] += [{"APIKeyHeader": []}]
+    return document
+
+
 async def anybody(
-    connection: HTTPConnection,
-    bearer: Annotated[str | None, Depends(_bearer)] = None,
-    key: Annotated[str | None, Depends(_header)] = None,
+    connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
 ) -> Caller:
     """Whoever it is. A credential that does not count is refused, and counted against its address."""
-    here, credential = desk(connection), bearer or key
+    here = desk(connection)
     if not credential:
         return await _counted(connection, ANYBODY)
     try:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from ccn.core.character import SIXTEEN, Vector
-from ccn.gateway.http import auth, talk
+from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http.schemas import Model
 from ccn.gateway.http.talk import Talk
 from ccn.node import likeness
@@ -35,7 +35,7 @@ class Axes(Model):
 
 def routes() -> APIRouter:
     """What a radar needs, in one request."""
-    router = APIRouter(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
+    router = problems.router(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
 
     @router.get("/axes")
     async def axes(

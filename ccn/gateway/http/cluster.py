@@ -8,7 +8,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Depends
 
 from ccn import errors
-from ccn.gateway.http import auth, schemas
+from ccn.gateway.http import auth, problems, schemas
 from ccn.node.status import Status
 
 Tell = Callable[[], Awaitable[Status]]
@@ -16,7 +16,7 @@ Tell = Callable[[], Awaitable[Status]]
 
 def routes(tell: Tell | None) -> APIRouter:
     """The one page that says who is here, who leads, and what the last round came to."""
-    router = APIRouter(tags=["cluster"], dependencies=[Depends(auth.anybody)])
+    router = problems.router(tags=["cluster"], dependencies=[Depends(auth.anybody)])
 
     @router.get("/status")
     async def status() -> schemas.Status:

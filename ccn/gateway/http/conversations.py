@@ -6,7 +6,6 @@ with its last event id, at any node; the same idempotency key again never says a
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 from uuid import UUID
 
@@ -18,10 +17,10 @@ from ccn.core import stream as streams
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.gateway import access
 from ccn.gateway.access import Caller
-from ccn.gateway.http import auth, paging, showing, stream, talk
+from ccn.gateway.http import auth, paging, problems, showing, stream, talk
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.talk import Talk
-from ccn.store import characters, conversations, instances, measures, search, turns
+from ccn.store import characters, conversations, search, standing
 from ccn.store.conversations import Conversation
 from ccn.store.turns import Turn
 
@@ -56,7 +55,7 @@ async def own_turn(
 
 def routes() -> APIRouter:
     """Everything about one's conversations."""
-    router = APIRouter(prefix="/api/v1", tags=["conversations"])
+    router = problems.router(prefix="/api/v1", tags=["conversations"])
     _speaking(router)
     _reading(router)
     return router
@@ -140,31 +139,24 @@ def _speaking(router: APIRouter) -> None:
 
 
 def _reading(router: APIRouter) -> None:
-    @router.get("/conversation/{session_id}")
-    async def state(conversation: Own, talking: Talking) -> schemas.State:
+    @router.get("/conversation/{session_id}", response_model=schemas.State)
+    async def state(conversation: Own, talking: Talking) -> Response:
         """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
-        pool, here = talking.pool, conversation.id
-        instance, unfinished, measure = await asyncio.gather(
-            instances.of_conversation(pool, here),
-            turns.unfinished(pool, here),
-            measures.latest(pool, here),
-        )
-        return showing.state(conversation, instance, unfinished, measure)
+        found = await standing.of_conversation(talking.pool, conversation.id)
+        shown = showing.state(conversation, found.instance, found.unfinished, found.measure)
+        return showing.ready(showing.encoded(shown))
 
-    @router.get("/conversation/{session_id}/messages")
+    @router.get("/conversation/{session_id}/messages", response_model=schemas.Messages)
     async def messages(
         conversation: Own,
         talking: Talking,
         cursor: paging.Cursor = None,
         limit: paging.Limit = 50,
-    ) -> schemas.Messages:
+    ) -> Response:
         """The newest messages in the order in which they were said; `next` leads to those before them."""
         before = paging.place(cursor)
         page = await conversations.history(talking.pool, conversation.id, before=before, limit=limit)
-        return schemas.Messages(
-            messages=tuple(map(showing.message, page.messages)),
-            next=None if page.before is None else paging.at(page.before),
-        )
+        return showing.ready(showing.messages(page))
 
     @router.get("/conversations")
     async def mine(

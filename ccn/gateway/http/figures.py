@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
 
 from ccn.core.character import AXES
 from ccn.core.price import DOLLAR
-from ccn.gateway.http import auth, showing, talk
+from ccn.gateway.http import auth, problems, showing, talk
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.talk import Talk
 from ccn.store import measures, overview, spend, vectors
 from ccn.store.conversations import Conversation
-from ccn.store.overview import Overview
 
 FRESH_S = 2.0
 """Aggregates are counted once in so long, whoever asks how often: everybody may."""
@@ -24,15 +24,13 @@ FRESH_S = 2.0
 
 def routes() -> APIRouter:
     """Aggregates, and the course of one conversation."""
-    router = APIRouter(prefix="/api/v1/metrics", tags=["metrics"])
+    router = problems.router(prefix="/api/v1/metrics", tags=["metrics"])
     latest = _Latest()
 
-    @router.get("/realtime", dependencies=[Depends(auth.anybody)])
-    async def realtime(request: Request) -> schemas.Realtime:
+    @router.get("/realtime", dependencies=[Depends(auth.anybody)], response_model=schemas.Realtime)
+    async def realtime(request: Request) -> Response:
         """The cluster in figures, at most two seconds old: counts and means, nothing about anybody."""
-        found = await latest.taken(talk.of(request))
-        told = asdict(found)
-        return schemas.Realtime(measured_conversations=told.pop("measured"), **told)
+        return showing.ready(await latest.taken(await talk.of(request)))
 
     @router.get("/conversation/{session_id}")
     async def of_conversation(
@@ -66,13 +64,17 @@ class _Latest:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._found: Overview | None = None
+        self._found = b""
         self._until = float("-inf")
 
-    async def taken(self, talking: Talk) -> Overview:
+    async def taken(self, talking: Talk) -> bytes:
+        clock = asyncio.get_running_loop().time
+        if clock() <= self._until:
+            return self._found
         async with self._lock:
-            clock = asyncio.get_running_loop().time
-            if self._found is None or clock() > self._until:
-                self._found = await overview.taken(talking.pool)
+            if clock() > self._until:
+                told = asdict(await overview.taken(talking.pool))
+                shown = schemas.Realtime(measured_conversations=told.pop("measured"), **told)
+                self._found = showing.encoded(shown)
                 self._until = clock() + FRESH_S
             return self._found

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Query
 from ccn.core import budget
 from ccn.core.call import Call
 from ccn.core.ids import CharacterId, TurnId
-from ccn.gateway.http import auth, talk
+from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http import glance_schemas as schemas
 from ccn.gateway.http.talk import Talk
 from ccn.node import recounting
@@ -35,7 +35,7 @@ Talking = Annotated[Talk, Depends(talk.of)]
 
 def routes() -> APIRouter:
     """A conversation at a glance, and a look at its prompt."""
-    router = APIRouter(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
+    router = problems.router(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
 
     @router.get("/glance")
     async def glance(conversation: Own, talking: Talking) -> schemas.Glance:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +25,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 """On every answer that does not say otherwise itself."""
+
+_RAW = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 
 _CLOSE = {"Connection": "close"}  # what is left of the body will not be read
 
@@ -43,7 +45,7 @@ class Guard:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _decorate(scope, MutableHeaders(scope=message))
+                _decorate(scope, message)
             await send(message)
 
         await self._app(scope, _Body(scope, receive, self._chosen).receive, answer)
@@ -85,10 +87,12 @@ class _Body:
         )
 
 
-def _decorate(scope: Scope, headers: MutableHeaders) -> None:
-    for name, value in _HEADERS.items():
-        headers.setdefault(name, value)
+def _decorate(scope: Scope, message: Message) -> None:
+    headers = list(message.get("headers", ()))
+    said_itself = {name for name, _ in headers}
+    headers += [each for each in _RAW if each[0] not in said_itself]
     if (said := auth.verdict(scope)) is not None:
-        headers["X-RateLimit-Limit"] = str(said.limit)
-        headers["X-RateLimit-Remaining"] = str(said.remaining)
-        headers["X-RateLimit-Reset"] = str(said.reset_s)
+        headers.append((b"x-ratelimit-limit", b"%d" % said.limit))
+        headers.append((b"x-ratelimit-remaining", b"%d" % said.remaining))
+        headers.append((b"x-ratelimit-reset", b"%d" % said.reset_s))
+    message["headers"] = headers

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.gateway.access import Caller
-from ccn.gateway.http import auth
+from ccn.gateway.http import auth, problems
 from ccn.node import history, requesting
 from ccn.store import drains
 from ccn.store.pool import Pool
@@ -73,7 +73,7 @@ class Load(BaseModel):
 
 def routes() -> APIRouter:
     """Requests, rounds, and what a node still carries."""
-    router = APIRouter(prefix="/api/v1/admin", tags=["operating"])
+    router = problems.router(prefix="/api/v1/admin", tags=["operating"])
 
     @router.post("/requests")
     async def request(

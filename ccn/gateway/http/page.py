@@ -20,7 +20,7 @@ from fastapi.responses import Response
 
 import ccn
 from ccn import errors
-from ccn.gateway.http import schemas
+from ccn.gateway.http import problems, schemas
 
 Doors = Callable[[], Iterable[str]]
 """Where the HTTP doors of the cluster are, as far as this node knows now."""
@@ -77,7 +77,7 @@ def assets() -> Assets:
 
 def routes(node: str, doors: Doors) -> APIRouter:
     """The page, its files, and the pointer."""
-    router, kept = APIRouter(tags=["system"]), assets()
+    router, kept = problems.router(tags=["system"]), assets()
 
     @router.get(
         "/",

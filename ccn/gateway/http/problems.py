@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -53,6 +53,11 @@ _RETRY_AFTER_S = "1"
 _CHALLENGE = 'Bearer realm="ccn"'
 _FAULTS = 20
 _WHERE = 100
+
+
+def router(prefix: str = "", **about: Any) -> APIRouter:
+    """Routes that tell in the OpenAPI document of the problems they may answer."""
+    return APIRouter(prefix=prefix, **{"responses": RESPONSES, **about})
 
 
 def install(app: FastAPI) -> None:

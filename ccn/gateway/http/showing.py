@@ -6,19 +6,32 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 from starlette.requests import Request
+from starlette.responses import Response
 
 from ccn.core import codes
-from ccn.core.message import Message
+from ccn.gateway.http import paging
 from ccn.gateway.http import talk_schemas as schemas
+from ccn.gateway.http.schemas import Model
 from ccn.node.conversations import Started
-from ccn.store.conversations import Conversation
+from ccn.store.conversations import Conversation, Page
 from ccn.store.instances import Instance
 from ccn.store.measures import Measure
 from ccn.store.search import Hit
 from ccn.store.turns import Turn
 
 _SECURE = {"http": "ws", "https": "wss"}
+
+
+def encoded(shown: Model) -> bytes:
+    """As it goes over the wire."""
+    return shown.model_dump_json().encode()
+
+
+def ready(shown: bytes) -> Response:
+    """An answer that is JSON already: for what is asked often, since FastAPI would check it once more."""
+    return Response(shown, media_type="application/json")
 
 
 def started(request: Request, begun: Started) -> schemas.Started:
@@ -95,11 +108,20 @@ def state(
     )
 
 
-def message(said: Message) -> schemas.Message:
-    """Something that was said."""
-    return schemas.Message(
-        seq=said.seq, role=said.role.value, content=said.content, at=said.at, turn_id=said.turn
-    )
+def messages(page: Page) -> bytes:
+    """A page as `schemas.Messages`, encoded at once: it is asked often, and can be long."""
+    said = [
+        {
+            "seq": each.seq,
+            "role": each.role,
+            "content": each.content,
+            "at": each.at,
+            "turn_id": None if each.turn is None else str(each.turn),  # of a class of asyncpg's own
+        }
+        for each in page.messages
+    ]
+    following = None if page.before is None else paging.at(page.before)
+    return orjson.dumps({"messages": said, "next": following}, option=orjson.OPT_UTC_Z)
 
 
 def hit(found: Hit) -> schemas.Found:

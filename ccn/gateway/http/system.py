@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 import ccn
 from ccn import metrics
 from ccn.gateway import readiness
-from ccn.gateway.http import reference, schemas
+from ccn.gateway.http import problems, reference, schemas
 
 _NO_SCRIPTS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -21,7 +21,7 @@ _NO_SCRIPTS = {
 
 def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
     """The routes that need no character, no conversation and no account."""
-    router = APIRouter(tags=["system"])
+    router = problems.router(tags=["system"])
 
     @router.get("/health")
     async def health() -> schemas.Health:

@@ -87,8 +87,11 @@ def install(app: FastAPI, talk: Talk | None) -> None:
     app.state.talk = talk
 
 
-def of(connection: HTTPConnection) -> Talk:
-    """What was installed; Unavailable at a door without instances behind it."""
+async def of(connection: HTTPConnection) -> Talk:
+    """What was installed; Unavailable at a door without instances behind it.
+
+    It waits for nothing, but what is not async a framework would run in another thread, for every request.
+    """
     found: Talk | None = connection.app.state.talk
     if found is None:
         raise errors.Unavailable("this node keeps no conversations")

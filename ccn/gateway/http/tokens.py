@@ -11,14 +11,14 @@ from ccn import errors
 from ccn.gateway import limiting
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.accounts import Grant
-from ccn.gateway.http import auth, schemas
+from ccn.gateway.http import auth, problems, schemas
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 def routes() -> APIRouter:
     """The routes that give out tokens."""
-    router = APIRouter(tags=["accounts"])
+    router = problems.router(tags=["accounts"])
 
     @router.post("/token", dependencies=[Depends(auth.anybody)])
     async def token(

@@ -53,7 +53,7 @@ Queue = asyncio.Queue[tuple[Turn, Place]]
 async def knocking(socket: WebSocket) -> Caller | errors.CCNError:
     """Who wants to come in. What is wrong is a value here: a socket is opened to be told so."""
     try:
-        return await auth.user(await auth.anybody(socket, _credential(socket), None))
+        return await auth.user(await auth.anybody(socket, _credential(socket)))
     except errors.CCNError as refused:
         return refused
 
@@ -71,7 +71,7 @@ def routes() -> APIRouter:
         try:
             if isinstance(caller, errors.CCNError):
                 raise caller
-            talking = talk.of(socket)
+            talking = await talk.of(socket)
             here = await access.owned(talking.pool, caller, _named(session_id))
         except errors.CCNError as refused:
             await socket.send_text(frames.error(refused))
@@ -119,7 +119,7 @@ class _Session:
             if heard.get("text") is None:
                 return Close.BINARY
             try:
-                await auth.anybody(self._socket, _credential(self._socket), None)
+                await auth.anybody(self._socket, _credential(self._socket))
                 await self._take(heard["text"])
                 wrong = 0
             except errors.Unauthenticated:

@@ -1,0 +1,103 @@
+"""Moving windows of requests, in this process and in Redis: one step counts a hit and looks at the window.
+
+The storages are those of `limits`, which would ask twice for that. In Redis the layout is the library's own
+(a list, the newest first), so nodes of either kind count together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import redis.asyncio
+from limits import RateLimitItem
+from limits.aio.storage import MemoryStorage, RedisStorage
+
+KEYS = 20_000  # counted at once on this node; the longest silent give way
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What came of a hit: whether it fitted, how many there are now, and when the oldest was."""
+
+    allowed: bool
+    held: int
+    oldest: float
+
+
+class Here(MemoryStorage):
+    """The library's storage for one process, with a bound on its size.
+
+    The library's own goes through every key after each request, in a thread each: with a thousand users
+    that is what a node would mostly do. Here a request touches one key, and the longest silent give way.
+    """
+
+    def __init__(self, clock: Callable[[], float], keys: int = KEYS) -> None:
+        super().__init__()
+        self._clock, self._limit = clock, keys
+        self.hits: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def hit(self, item: RateLimitItem, key: str) -> Window:
+        """Count one, if it fits into the window."""
+        now = self._clock()
+        hits = self._recent(item.key_for(key), now - item.get_expiry())
+        allowed = len(hits) < item.amount
+        if allowed:
+            hits.append(now)
+        return Window(allowed, len(hits), hits[0] if hits else now)
+
+    def _recent(self, key: str, since: float) -> deque[float]:
+        hits = self.hits.setdefault(key, deque())
+        self.hits.move_to_end(key)
+        while hits and hits[0] <= since:
+            hits.popleft()
+        if len(self.hits) > self._limit:
+            self.hits.popitem(last=False)
+        return hits
+
+
+class There(RedisStorage):
+    """The library's storage in Redis."""
+
+    def __init__(self, connections: redis.asyncio.ConnectionPool) -> None:
+        # The library would read the address again; it is in the connections already.
+        super().__init__(
+            "async+redis://",
+            implementation="redispy",
+            key_prefix="ccn",
+            connection_pool=cast("str", connections),  # as documented, but its annotation says otherwise
+        )
+        self._hit = redis.asyncio.Redis(connection_pool=connections).register_script(_HIT)
+
+    async def hit(self, item: RateLimitItem, key: str) -> Window:
+        """Count one, if it fits into the window: one round trip."""
+        named = self.bridge.prefixed_key(item.key_for(key))
+        told = await self._hit(keys=[named], args=[time.time(), item.amount, item.get_expiry()])
+        allowed, held, oldest = told
+        return Window(bool(allowed), int(held), float(oldest))
+
+
+_HIT = """
+local now, limit, expiry = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local last = redis.call('LINDEX', KEYS[1], limit - 1)
+local allowed = not (last and tonumber(last) >= now - expiry)
+if allowed then
+    redis.call('LPUSH', KEYS[1], ARGV[1])
+    redis.call('LTRIM', KEYS[1], 0, limit - 1)
+    redis.call('EXPIRE', KEYS[1], expiry)
+end
+local low, high, oldest = 0, redis.call('LLEN', KEYS[1]) - 1, ARGV[1]
+while low <= high do
+    local middle = math.floor((low + high) / 2)
+    local at = redis.call('LINDEX', KEYS[1], middle)
+    if tonumber(at) >= now - expiry then
+        low, oldest = middle + 1, at
+    else
+        high = middle - 1
+    end
+end
+return {allowed and 1 or 0, low, oldest}
+"""

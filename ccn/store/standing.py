@@ -1,0 +1,67 @@
+"""How a conversation stands: who is alive there, what waits for a reply, how it measured last.
+
+A module of its own because it reads across three topics at once: it is asked often, and three statements
+would be three round trips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ccn.core import turn
+from ccn.core.ids import ConversationId
+from ccn.store import instances
+from ccn.store.instances import Instance
+from ccn.store.measures import Measure
+from ccn.store.pool import Pool
+from ccn.store.turns import Turn
+
+Cells = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All of it at one moment."""
+
+    instance: Instance | None
+    unfinished: tuple[Turn, ...]
+    measure: Measure | None
+
+
+async def of_conversation(pool: Pool, conversation: ConversationId) -> Standing:
+    """As it is now; of a conversation that is nowhere, nothing."""
+    rows = [tuple(row) for row in await pool.rows(_STANDING, conversation)]
+    alive, measured = rows[0][:_TURN_AT], rows[0][_TURN_AT + _TURN :]
+    return Standing(
+        None if alive[0] is None else _instance(alive),
+        tuple(_turn(row[_TURN_AT : _TURN_AT + _TURN]) for row in rows if row[_TURN_AT] is not None),
+        None if measured[0] is None else Measure(*measured),
+    )
+
+
+def _instance(cells: Cells) -> Instance:
+    return Instance(*[*cells[:5], instances.Status(cells[5]), *cells[6:]])
+
+
+def _turn(cells: Cells) -> Turn:
+    return Turn(*[*cells[:2], turn.Status(cells[2]), *cells[3:]])
+
+
+# In the order of the fields of Instance, Turn and Measure.
+_STANDING = """
+    SELECT i.id, i.conversation_id, i.character_id, i.host, i.epoch, i.status, i.model, i.plate_version,
+           i.spawned_at, i.heartbeat_at, i.drift, i.validation, i.version,
+           t.id, t.conversation_id, t.status, t.user_seq, t.reply_seq, t.attempt, t.host_epoch,
+           t.event_head, t.accepted_at, t.error,
+           m.conversation_id, m.ts, m.seq, m.phi, m.ccc, m.trust, m.emergence, m.drift
+    FROM (SELECT $1::uuid AS id) c
+        LEFT JOIN instance_registry i ON i.conversation_id = c.id AND i.ended_at IS NULL
+        LEFT JOIN turns t ON t.conversation_id = c.id AND t.status IN ('accepted', 'running')
+        LEFT JOIN LATERAL (
+            SELECT conversation_id, ts, seq, phi, ccc, trust, emergence, drift FROM consciousness_metrics
+            WHERE conversation_id = c.id ORDER BY ts DESC, seq DESC LIMIT 1
+        ) m ON true
+    ORDER BY t.user_seq
+"""
+_TURN_AT, _TURN = 13, 10

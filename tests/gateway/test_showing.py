@@ -1,0 +1,43 @@
+"""What is encoded at once says what its typed model says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from asyncpg.pgproto import pgproto
+
+from ccn.core.ids import ConversationId, TurnId
+from ccn.core.message import Message, Role
+from ccn.gateway import credentials
+from ccn.gateway.http import showing
+from ccn.gateway.http import talk_schemas as schemas
+from ccn.store.conversations import Page
+
+HERE = ConversationId(credentials.new_id())
+AT = datetime(2026, 11, 20, 8, 30, 1, tzinfo=UTC)
+
+
+def said(seq: int, content: str | None, at: datetime = AT, turn: TurnId | None = None) -> Message:
+    return Message(HERE, seq, Role.USER if seq % 2 else Role.ASSISTANT, content, at, turn)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Page((), None),
+        Page((said(1, "Tell me."), said(2, None)), None),
+        Page((said(7, '"quoted"\n\x7f \u2028 ключ 灯 \U0001f4a1', turn=TurnId(credentials.new_id())),), 7),
+        Page((said(8, "x", AT.replace(microsecond=50), TurnId(pgproto.UUID(str(HERE)))),), 8),
+    ],
+)
+def test_a_page_of_messages_is_what_its_model_would_print(page: Page) -> None:
+    model = schemas.Messages(
+        messages=tuple(
+            schemas.Message(seq=m.seq, role=m.role.value, content=m.content, at=m.at, turn_id=m.turn)
+            for m in page.messages
+        ),
+        next=None if page.before is None else f"p{page.before}",
+    )
+    assert orjson.loads(showing.messages(page)) == orjson.loads(model.model_dump_json())
