@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from tests.cluster.chaos import sockets
 
 HOST = "127.0.0.1"
 _CHUNK = 65_536
@@ -53,9 +53,7 @@ class Network:
         """A door of `owner`, who listens on `port` behind it, for all or for one; the port in front."""
 
         async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            who = caller or self._caller(
-                writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1]
-            )
+            who = caller or sockets.owner(_calling(writer), self._callers())
             await self._called(_Wire(who, owner, [writer]), port, reader, writer)
 
         server = await asyncio.start_server(called, HOST, 0)
@@ -90,6 +88,8 @@ class Network:
         self._wires.add(wire)
         try:
             await self._open((caller, owner))
+            if not _calling(writer):
+                return  # it gave up meanwhile, and was never connected
             behind, before = await asyncio.open_connection(HOST, port)
             wire.writers.append(before)
             async with asyncio.TaskGroup() as pumps:
@@ -116,29 +116,8 @@ class Network:
         while way in self._cut:
             await self._changed.wait()
 
-    def _caller(self, port: int, door: int) -> str:
-        """Whose socket this is: the kernel's table names the inode, the process its files."""
-        inode = _inode(port, door)
-        for name, pid in self._callers():
-            with contextlib.suppress(OSError):
-                for opened in Path(f"/proc/{pid}/fd").iterdir():
-                    with contextlib.suppress(OSError):
-                        if str(opened.readlink()) == f"socket:[{inode}]":
-                            return name
-        return "a stranger"
 
-
-def _inode(port: int, door: int) -> str:
-    """The socket that calls from one port to another, from a table that can have many thousands of lines.
-
-    One port is not enough: the kernel gives the same one to callers of different doors.
-    """
-    for file in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for found in re.finditer(
-            rf"^ *\d+: [0-9A-F]+:{port:04X} [0-9A-F]+:{door:04X} (?:\S+ +){{6}}(\d+)",
-            Path(file).read_text(),
-            re.MULTILINE,
-        ):
-            if found[1] != "0":
-                return found[1]
-    return "nowhere"
+def _calling(writer: asyncio.StreamWriter) -> int:
+    """The socket that called, while it is there."""
+    caller, door = (writer.get_extra_info(name) for name in ("peername", "sockname"))
+    return sockets.calling(caller[1], door[1], HOST) if caller else 0

@@ -25,7 +25,7 @@ from tests.cluster.chaos import cluster as clusters
 from tests.cluster.chaos.auditor import Auditor
 from tests.cluster.chaos.cluster import Cluster
 
-MARKS = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
+MARKS = [pytest.mark.timeout(1800), pytest.mark.asyncio(loop_scope="module")]
 
 
 class Weather:
