@@ -18,12 +18,14 @@ from scripts.benchmarks import report
 NOT_BENCHMARKS = {
     "__main__",
     "character_drift",
+    "character_embedded",
     "character_fleet",
     "corpus",
     "gateway_floor",
     "harness",
     "report",
     "round_nodes",
+    "serving",
     "store_server",
 }
 
@@ -36,10 +38,12 @@ def main() -> None:
         return
     module = importlib.import_module(f"scripts.benchmarks.{asked.name}")
     wanted = inspect.signature(module.run).parameters
-    given = {"rounds": asked.rounds, "rows": asked.rows, "data": asked.data}
+    given = {"rounds": asked.rounds, "rows": asked.rows, "data": asked.data, "model": asked.model}
     taken = {name: value for name, value in given.items() if name in wanted}
     if "data" in wanted and asked.data is None:
         sys.exit(f"scripts/bench {asked.name} needs --data DIR, the folder of its texts")
+    if "model" in wanted and asked.model is None:
+        print("tier 2 is left out of the comparison: no --model DIR", file=sys.stderr)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         told = runner.run(module.run(**taken))
     if asked.json:
@@ -63,6 +67,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="rounds that must count (default 5)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="size of a corpus (default 1000000)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="texts, for a benchmark that reads some")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="a sentence encoder, to measure tier 2 with"
+    )
     return parser.parse_args()
 
 

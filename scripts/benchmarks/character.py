@@ -2,7 +2,8 @@
 
 Tier 1 is trained anew for each split, so that no question, prompt or statement of the test was seen. AUC is
 taken within a trait or behaviour, on every axis that it is evidence for; `--data DIR` is the folder that
-`scripts/train-scorer` takes, `--rounds N` how many of the nine splits are run. The data has no human items.
+`scripts/train-scorer` takes, `--rounds N` how many of the nine splits are run, and `--model DIR` that of an
+encoder; without one tier 2 is left out. The data has no human items.
 Drift and fleets are simulated with the messages of all questions, each third of them scored by weights that
 were trained on the others; their prompts were seen.
 """
@@ -14,6 +15,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from ccn.core.character import AXES, SIXTEEN
 from ccn.core.scoring import linear
 from ccn.core.scoring.scorer import Lexical, Scorer, Trained
 from ccn.node import scorers
-from scripts.benchmarks import character_drift, character_fleet
+from scripts.benchmarks import character_drift, character_embedded, character_fleet
 from scripts.benchmarks.character_drift import Heard
 from scripts.benchmarks.harness import Figure, Report, percentile
 from scripts.scorer import corpus, judging, parts, splits, training
@@ -71,7 +73,7 @@ class _Results:
         for samples, scores in self.tests:
             for task, evidence in MESSAGES.items():
                 chosen = [row for row, sample in enumerate(samples) if sample.task == task]
-                axis = max(evidence, key=lambda name: abs(evidence[name]))
+                axis = _most(task)
                 judged = np.array([samples[row].judged for row in chosen], dtype=np.float64)
                 ours = np.sign(evidence[axis]) * scores[chosen, AXES.index(axis)]
                 found.append(judging.rank_correlation(ours, judged))
@@ -88,23 +90,28 @@ class _Results:
         return [np.array(rows)[shuffled.permutation(len(rows))] for rows in by_source.values()]
 
 
-async def run(rounds: int, data: Path) -> Report:
+async def run(rounds: int, data: Path, model: Path | None = None) -> Report:
     """Train and test on each split, then time the committed scorer."""
     samples = corpus.load(data)
-    tier_0, tier_1, short = _Results(), _Results(), _Results()
+    tier_0, tier_1, tier_2, short = _Results(), _Results(), _Results(), _Results()
+    encoder = character_embedded.Remembering(model) if model is not None else None
     for number in range(min(rounds, splits.SPLITS)):
         split = splits.split(samples, number)
         scorer = _trained(split.train)
         tier_1.add(scorer, split.test)
         tier_0.add(Lexical(), split.test)
+        if encoder is not None:
+            tier_2.add(character_embedded.trained(split.train, encoder), split.test)
         short.add(scorer, (_beginning(sample) for sample in split.test if sample.is_message))
     messages = [sample for sample in samples if sample.is_message]
     heard = [each for third in range(3) for each in _unseen(splits.by_question(samples, third))]
     return Report([
         *_quality(tier_0, tier_1, short),
+        *_of_tier_2(tier_2),
         *character_drift.figures(heard),
         *character_fleet.figures(heard, _heard(scorers.load(), messages)),
         *_cost([sample.text for sample in messages]),
+        *character_embedded.cost(messages, model),
     ])  # fmt: skip
 
 
@@ -141,7 +148,11 @@ def _quality(tier_0: _Results, tier_1: _Results, short: _Results) -> list[Figure
         ),
         _figure("tier 1, first two sentences of messages", _mean(short.areas(_plain, MESSAGES), validated)),
         _figure("tier 1, statements", _mean(statements, validated), 0.97),
-        _figure("tier 0, messages", _mean(tier_0.areas(_plain, MESSAGES), validated), 0.856),
+        _figure("tier 1, messages, the axis each speaks for most", _own(messages), 0.985),
+        _figure("tier 0, messages", _mean(tier_0.areas(_plain, MESSAGES), validated)),
+        _figure(
+            "tier 0, messages, the axis each speaks for most", _own(tier_0.areas(_plain, MESSAGES)), 0.856
+        ),
         _figure("tier 0, statements", _mean(tier_0.areas(_plain, STATEMENTS), validated), 0.671),
         _figure("length alone, messages", _mean(tier_1.areas(_length, MESSAGES), validated)),
     ]
@@ -156,6 +167,17 @@ def _quality(tier_0: _Results, tier_1: _Results, short: _Results) -> list[Figure
         share = judging.reliability(tier_1.groups(), window)
         figures.append(Figure(f"reliability of windows of {window} messages", "share", share))
     return figures
+
+
+def _of_tier_2(results: _Results) -> list[Figure]:
+    """Nothing without an encoder."""
+    if not results.tests:
+        return []
+    validated = {axis.name for axis in SIXTEEN if axis.validated_offline}
+    return [
+        _figure("tier 2, messages", _mean(results.areas(_plain, MESSAGES), validated), 0.964),
+        _figure("tier 2, statements", _mean(results.areas(_plain, STATEMENTS), validated), 0.949),
+    ]
 
 
 def _plain(scores: Floats, shown: npt.NDArray[np.bool_], lengths: Floats) -> float:
@@ -180,6 +202,16 @@ def _mean(found: Mapping[tuple[str, str], Sequence[float]], axes: set[str]) -> f
     return statistics.fmean(values) if values else 0.0
 
 
+def _own(found: Mapping[tuple[str, str], Sequence[float]]) -> float:
+    """The mean over the traits, of each on the axis that it speaks for most: what the design reports."""
+    return statistics.fmean(statistics.fmean(found[task, _most(task)]) for task in MESSAGES)
+
+
+def _most(task: str) -> str:
+    evidence = EVIDENCE[task]
+    return max(evidence, key=lambda axis: abs(evidence[axis]))
+
+
 def _figure(name: str, value: float, goal: float | None = None) -> Figure:
     return Figure(name, "AUC", value, goal=goal)
 
@@ -188,7 +220,7 @@ def _cost(texts: Sequence[str]) -> list[Figure]:
     figures = []
     for version, goal in (("tier-0/v1", None), ("tier-1/v1", 3.0)):
         tracemalloc.start()
-        scorer = scorers.load.__wrapped__(version)  # a fresh one, for its memory
+        scorer: Scorer = Lexical() if version == Lexical.version else Trained(linear.parse(_weights()))
         scorer.score(texts[0])
         held = tracemalloc.get_traced_memory()[0] / 1024**2
         tracemalloc.stop()
@@ -200,6 +232,10 @@ def _cost(texts: Sequence[str]) -> list[Figure]:
             )
         figures.append(Figure(f"{version}, memory", "MiB", held, better="less"))
     return figures
+
+
+def _weights() -> bytes:
+    return resources.files("ccn.core.scoring").joinpath("tier-1-v1.weights").read_bytes()
 
 
 def _timed(scorer: Scorer, text: str) -> float:

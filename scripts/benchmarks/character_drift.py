@@ -169,7 +169,7 @@ def _false(name: str, runs: Sequence[Booleans], goal: float | None = None) -> Fi
     rate = sum(bool(run.any()) for run in runs) / waited
     share = 1 - math.exp(-alarm.RUN * rate)
     full = f"{name}: false alarms per {alarm.RUN} messages"
-    return Figure(full, "share", share, goal=goal, better="less")
+    return Figure(full, "share", share, goal=goal, better="less", trials=waited)
 
 
 def _delay(name: str, runs: Sequence[Booleans], goal: float) -> Figure:

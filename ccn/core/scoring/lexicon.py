@@ -13,7 +13,8 @@ from ccn.core.character import AXES
 from ccn.core.scoring.lexicons import FOR_AND_AGAINST
 from ccn.core.scoring.words import NEGATED, read
 
-_STEEP = 2.0  # so that one word for an axis among fifteen moves its score from 0.5 to about 0.63
+DOUBT = 4
+"""Words that count as undecided, so that a single one found moves a score from 0.5 to 0.6 and not to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,16 @@ def raw(words: Sequence[str]) -> list[float]:
 
 
 def scores(words: Sequence[str]) -> list[float | None]:
-    """From 0 to 1 per axis, None where no word of its lexicon occurs."""
-    found = {hit.axis for hit in hits(words)}
+    """From 0 to 1 per axis: the share for it of what was found, as if DOUBT more were undecided.
+
+    None where no word of its lexicon occurs. The share, since how much was found tells how long a text is.
+    """
+    speak, against = [0] * len(AXES), [0] * len(AXES)
+    for hit in hits(words):
+        (speak if hit.sign > 0 else against)[hit.axis] += 1
     return [
-        1 / (1 + math.exp(-_STEEP * value)) if axis in found else None
-        for axis, value in enumerate(raw(words))
+        0.5 + 0.5 * (yes - no) / (yes + no + DOUBT) if yes or no else None
+        for yes, no in zip(speak, against, strict=True)
     ]
 
 

@@ -31,7 +31,9 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One feature of a text, and how far it moved an axis: in spreads of the reference corpus."""
+    """One feature of a text, and how far it moved an axis: in spreads of the reference corpus, or, of tier
+    0, its share.
+    """
 
     axis: str
     feature: str
@@ -75,9 +77,10 @@ class Lexical:
         if not words.enough(read):
             return []
         found = Counter((hit.axis, hit.words, hit.sign) for hit in lexicon.hits(words.marked(read)))
-        scale = len(read) ** 0.5
+        of_axis = Counter(hit.axis for hit in lexicon.hits(words.marked(read)))
         return strongest(
-            Moved(AXES[at], said, sign * count / scale) for (at, said, sign), count in found.items()
+            Moved(AXES[at], said, sign * count / (of_axis[at] + lexicon.DOUBT))
+            for (at, said, sign), count in found.items()
         )
 
 
