@@ -104,7 +104,8 @@ END $$;
 CREATE TRIGGER turns_move BEFORE UPDATE ON turns FOR EACH ROW EXECUTE FUNCTION ccn_turn_moves();
 CREATE FUNCTION ccn_turn_starts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.status <> 'accepted' THEN
+    -- Or as running at once, if its host accepts it and has nothing else to do.
+    IF NEW.status <> 'accepted' AND (NEW.status, NEW.attempt) <> ('running', 1) THEN
         RAISE EXCEPTION 'a turn begins as accepted, not %', NEW.status USING ERRCODE = 'CCN04';
     END IF;
     RETURN NEW;
@@ -243,6 +244,71 @@ END $$;
 CREATE TRIGGER messages_only_redact BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION ccn_only_redact();
 CREATE TRIGGER messages_stay BEFORE DELETE OR TRUNCATE ON messages
     FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+-- What hosts write in turns, from all the conversations that share a commit: in one statement, because a turn
+-- waits for each of them twice. Leaves and messages first, then turns are accepted, started, told and ended.
+CREATE FUNCTION ccn_turns(
+    node text, leaf_head bigint, leaf_kinds text[], leaf_bodies bytea[],
+    said_in uuid[], said_seqs bigint[], said_roles text[], said_contents text[], said_salts bytea[],
+    said_languages text[], said_ats timestamptz[], said_turns uuid[], said_epochs bigint[], said_keys text[],
+    said_leaves bigint[],
+    accept_ids uuid[], accept_in uuid[], accept_keys text[], accept_seqs bigint[], accept_epochs bigint[],
+    accept_ats timestamptz[], accept_begun boolean[],
+    start_ids uuid[], start_epochs bigint[], start_ats timestamptz[],
+    told_in uuid[], told_numbers bigint[], told_kinds text[], told_data text[], told_epochs bigint[],
+    told_ats timestamptz[],
+    end_ids uuid[], end_epochs bigint[], end_statuses text[], end_replies bigint[], end_errors text[],
+    end_ats timestamptz[], end_nodes text[], end_leaves bigint[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE touched bigint;
+BEGIN
+    IF cardinality(leaf_kinds) > 0 THEN
+        INSERT INTO leaves (node_id, number, kind, body)
+        SELECT node, leaf_head + nth, new.kind, new.body
+        FROM unnest(leaf_kinds, leaf_bodies) WITH ORDINALITY AS new (kind, body, nth);
+    END IF;
+    IF cardinality(said_in) > 0 THEN
+        INSERT INTO messages (leaf_node, conversation_id, seq, role, content, salt, language, created_at,
+                              turn_id, host_epoch, idempotency_key, leaf_number)
+        SELECT node, * FROM unnest(said_in, said_seqs, said_roles, said_contents, said_salts, said_languages,
+                                   said_ats, said_turns, said_epochs, said_keys, said_leaves);
+    END IF;
+    IF cardinality(accept_ids) > 0 THEN
+        INSERT INTO turns (id, conversation_id, idempotency_key, user_seq, host_epoch, accepted_at, status,
+                           attempt, started_at)
+        SELECT new.id, new.here, new.key, new.seq, new.epoch, new.at,
+               CASE WHEN new.begun THEN 'running' ELSE 'accepted' END, new.begun::integer,
+               CASE WHEN new.begun THEN new.at END
+        FROM unnest(accept_ids, accept_in, accept_keys, accept_seqs, accept_epochs, accept_ats, accept_begun)
+             AS new (id, here, key, seq, epoch, at, begun);
+    END IF;
+    IF cardinality(start_ids) > 0 THEN
+        UPDATE turns t
+        SET status = 'running', attempt = attempt + 1, started_at = coalesce(t.started_at, s.at)
+        FROM unnest(start_ids, start_epochs, start_ats) AS s (id, epoch, at)
+        WHERE t.id = s.id AND t.host_epoch = s.epoch AND t.status IN ('accepted', 'running');
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> cardinality(start_ids) THEN
+            RAISE EXCEPTION 'a turn was changed by somebody else meanwhile' USING ERRCODE = 'CCN03';
+        END IF;
+    END IF;
+    IF cardinality(told_in) > 0 THEN
+        INSERT INTO turn_events (turn_id, number, kind, data, host_epoch, at)
+        SELECT * FROM unnest(told_in, told_numbers, told_kinds, told_data, told_epochs, told_ats);
+    END IF;
+    IF cardinality(end_ids) > 0 THEN
+        UPDATE turns t
+        SET status = e.status, reply_seq = e.reply, error = e.error, ended_at = e.at, leaf_node = e.node,
+            leaf_number = e.leaf
+        FROM unnest(end_ids, end_epochs, end_statuses, end_replies, end_errors, end_ats, end_nodes, end_leaves)
+             AS e (id, epoch, status, reply, error, at, node, leaf)
+        WHERE t.id = e.id AND t.host_epoch = e.epoch AND t.status IN ('accepted', 'running');
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> cardinality(end_ids) THEN
+            RAISE EXCEPTION 'a turn was changed by somebody else meanwhile' USING ERRCODE = 'CCN03';
+        END IF;
+    END IF;
+END $$;
 
 -- The last message not later than a moment. Within a conversation time follows the sequence, so halving finds
 -- it in a few steps of the primary key; an index for this alone would cost every message.

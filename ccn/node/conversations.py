@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
@@ -131,16 +132,28 @@ class Conversations:
         and are answered one after the other.
         """
         message.check(content)
-        key, turn_id = idempotency_key or self._new_id().hex, TurnId(self._new_id())
+        key, turn_id, tries = (
+            idempotency_key or self._new_id().hex,
+            TurnId(self._new_id()),
+            itertools.count(),
+        )
 
         async def accept() -> Turn:
+            unused = idempotency_key is None and next(tries) == 0
             instance = await self._placing.instance(conversation)
             if instance.status is instances.Status.QUARANTINED:
                 raise errors.Quarantined("the instance is quarantined: an operator has to look at it first")
-            await self._placing.spawning.prompts.check(instance, content)
+            prompts = self._placing.spawning.prompts
+            await prompts.check(instance, content)
             with self._arriving(conversation):
+                accepting = Accept(
+                    turn_id, conversation, content, instance.epoch, language, key, unused=unused
+                )
+                if self._is_idle(instance):
+                    begun = await self._begun(instance, accepting)
+                    if begun is not None:
+                        return begun
                 await self._room(conversation, key, refuse=refuse)
-                accepting = Accept(turn_id, conversation, content, instance.epoch, language, key)
                 accepted = await self._writer.submit(accepting)
                 self._tell(instance, accepted)
             return accepted
@@ -206,11 +219,34 @@ class Conversations:
             if not self._arrivals[conversation]:
                 del self._arrivals[conversation]
 
+    async def _begun(self, instance: Instance, accepting: Accept) -> Turn | None:
+        """Accept and begin in one; None if a turn of a host before, not known here yet, is not over."""
+        prompts, made = self._placing.spawning.prompts, False
+        prompts.foresee(instance, accepting.id, accepting.content)
+        try:
+            with self._hosting.beginning(accepting.id, instance.epoch):
+                accepted = await self._writer.submit(replace(accepting, begun=True))
+                made = accepted.id == accepting.id
+                self._tell(instance, accepted)
+        except (errors.StaleHost, errors.SequenceConflict):
+            raise
+        except errors.Conflict:
+            return None
+        else:
+            return accepted
+        finally:
+            if not made:
+                prompts.forget(accepting.id)
+
+    def _is_idle(self, instance: Instance) -> bool:
+        """Whether a message that arrives is answered here at once: nothing waits, nothing else comes."""
+        here, hosted = instance.conversation, self._hosting.get(instance.conversation)
+        at_rest = hosted is not None and not hosted.queue and hosted.instance.epoch == instance.epoch
+        return at_rest and not self._hosting.leaving and self._arrivals[here] == 1
+
     async def _room(self, conversation: ConversationId, key: str, *, refuse: bool) -> None:
         """Refuse a message that is not to wait, or if too many wait; but not what was accepted before."""
-        hosted, before = self._hosting.get(conversation), self._arrivals[conversation] - 1
-        if hosted is not None and not hosted.queue and not before:
-            return
+        before = self._arrivals[conversation] - 1
         waiting = before + len(await turns.unfinished(self._pool, conversation))
         if waiting <= (0 if refuse else self._chosen.queue_limit):
             return

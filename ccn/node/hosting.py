@@ -81,6 +81,7 @@ class Hosting:
         self._hosted: dict[ConversationId, Hosted] = {}
         self._of_turn: dict[TurnId, Hosted] = {}
         self._coming: set[InstanceId] = set()
+        self._beginning: dict[TurnId, int] = {}
         self._beat_now = asyncio.Event()
 
     def get(self, conversation: ConversationId) -> Hosted | None:
@@ -127,12 +128,23 @@ class Hosting:
         finally:
             self._coming.discard(instance)
 
+    @contextlib.contextmanager
+    def beginning(self, turn: TurnId, epoch: int) -> Iterator[None]:
+        """Say that a turn is begun here together with its acceptance, whoever offers it first."""
+        self._beginning[turn] = epoch
+        try:
+            yield
+        finally:
+            del self._beginning[turn]
+
     def offer(self, turn: Turn) -> None:
         """Queue an accepted turn of an instance that lives here; again, or when it is over: nothing."""
         hosted = self._hosted.get(turn.conversation)
         if hosted is None or self.leaving or turn.id in hosted.queue or states.ended(turn.status):
             return
-        hosted.queue[turn.id] = Queued(turn, Live(turn.id, hosted.instance.epoch, turn.event_head))
+        epoch = hosted.instance.epoch
+        begun = turn.epoch == epoch == self._beginning.get(turn.id) and turn.status is states.Status.RUNNING
+        hosted.queue[turn.id] = Queued(turn, Live(turn.id, epoch, turn.event_head, begun=begun))
         self._of_turn[turn.id] = hosted
         if hosted.work is None:
             hosted.work = asyncio.create_task(self._work(hosted), name=f"turns of {hosted.instance.id}")

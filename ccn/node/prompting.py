@@ -7,16 +7,18 @@ same turn, and the provider's cache hits from turn to turn and from host to host
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from ccn import errors
 from ccn.core import anchor as anchoring
 from ccn.core import interview, plate, prompt
 from ccn.core.anchor import Anchor, Measured
 from ccn.core.call import Call
 from ccn.core.character import Vector
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.core.interview import Interview
 from ccn.core.message import Message, Role
 from ccn.core.plate import Plate
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 _PLATES_KEPT = 64
 _NAMES_KEPT = 10_000
+_FORESEEN_KEPT = 256
+_NEXT = 2**52
+"""The place of a message that has none yet: after all that were said."""
 
 
 class Speaker(Protocol):
@@ -73,6 +78,39 @@ class Opening:
     """Where a question stands: after everything that was said."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a prompt is made of."""
+
+    plate: Plate
+    anchor: Anchor
+    scene: Scene
+    now: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreseen:
+    """What was read before its message had a place."""
+
+    content: str
+    epoch: int
+    reading: asyncio.Task[_Read]
+
+    def met(self, turn: Turn, read: _Read) -> _Read | None:
+        """With the message of the turn; None if something before it was not there yet."""
+        last = max((each.seq for each in read.scene.said), default=0)
+        if last >= turn.user_seq:  # the message was there already
+            return replace(read, scene=replace(read.scene, this=turn.user_seq))
+        if (last + 1, self.epoch) != (turn.user_seq, turn.epoch):
+            return None
+        this = Message(turn.conversation, turn.user_seq, Role.USER, self.content, turn.accepted_at, turn.id)
+        return replace(read, scene=replace(read.scene, this=this.seq, said=(*read.scene.said, this)))
+
+
+async def _nothing() -> None:
+    """Where there is nothing to wait for."""
+
+
 class Prompting:
     """Builds prompts on one node; what never changes is read once."""
 
@@ -80,31 +118,65 @@ class Prompting:
         self._pool, self._writer, self._claude = pool, writer, claude
         self._plates: OrderedDict[tuple[CharacterId, int], Plate] = OrderedDict()
         self._names: OrderedDict[ConversationId, str] = OrderedDict()
+        self._anchors: OrderedDict[ConversationId, Anchor] = OrderedDict()
+        self._foreseen: OrderedDict[TurnId, _Foreseen] = OrderedDict()
 
     async def call(self, instance: Instance, turn: Turn) -> Call:
         """The whole prompt of a turn; its anchor is kept first if it had to move."""
+        foreseen = self._foreseen.pop(turn.id, None)
+        if foreseen is not None:
+            with contextlib.suppress(errors.Unavailable):  # then it is read again
+                read = foreseen.met(turn, await foreseen.reading)
+                if read is not None:
+                    return await self._built(instance, turn.user_seq, read)
         return await self.after(instance, turn.user_seq)
 
     async def after(self, speaker: Speaker, seq: int) -> Call:
         """The same for a message by its place."""
-        pool, here = self._pool, speaker.conversation
-        character, relational, anchor, name, found = await asyncio.gather(
+        return await self._built(speaker, seq, await self._read(speaker, seq))
+
+    def foresee(self, instance: Instance, turn: TurnId, content: str) -> None:
+        """Read what the prompt of a turn is made of while its message is made durable; `call` finds it."""
+        reading = asyncio.ensure_future(self._read(instance, _NEXT))
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._foreseen[turn] = _Foreseen(content, instance.epoch, reading)
+        while len(self._foreseen) > _FORESEEN_KEPT:
+            self.forget(next(iter(self._foreseen)))
+
+    def forget(self, turn: TurnId) -> None:
+        """What was read for a turn that did not come to be."""
+        foreseen = self._foreseen.pop(turn, None)
+        if foreseen is not None:
+            foreseen.reading.cancel()
+
+    async def _built(self, speaker: Speaker, seq: int, read: _Read) -> Call:
+        here, limits, scene = speaker.conversation, self.limits(speaker.model), read.scene
+        fresh = prompt.settled(read.plate, read.anchor, scene, read.now, limits)
+        if fresh is not read.anchor:
+            await self._writer.submit(Keep(here, fresh, speaker.epoch))
+            scene = await memories.scene(self._pool, here, fresh, seq, limits, scene.collaborator)
+        return prompt.build(read.plate, fresh, scene, limits)
+
+    async def _read(self, speaker: Speaker, seq: int) -> _Read:
+        """All at once: the anchor too, because it is seldom another one than last time."""
+        pool, here, limits = self._pool, speaker.conversation, self.limits(speaker.model)
+        name = await self._collaborator(here)
+        known = self._anchors.get(here)
+        character, relational, anchor, found, scene = await asyncio.gather(
             vectors.latest(pool, here),
             vectors.relational(pool, here),
             anchors.latest(pool, here),
-            self._collaborator(here),
             self.plate(speaker.character, speaker.plate_version),
+            _nothing() if known is None else memories.scene(pool, here, known, seq, limits, name),
         )
         if anchor is None:
             anchor = (await self.opened(speaker)).anchor
-        limits = self.limits(speaker.model)
-        scene = await memories.scene(pool, here, anchor, seq, limits, name)
-        now = Measured(_vector(character), _vector(relational))
-        fresh = prompt.settled(found, anchor, scene, now, limits)
-        if fresh is not anchor:
-            await self._writer.submit(Keep(here, fresh, speaker.epoch))
-            scene = await memories.scene(pool, here, fresh, seq, limits, name)
-        return prompt.build(found, fresh, scene, limits)
+        if scene is None or anchor != known:
+            scene = await memories.scene(pool, here, anchor, seq, limits, name)
+        self._anchors[here] = anchor
+        while len(self._anchors) > _NAMES_KEPT:
+            self._anchors.popitem(last=False)
+        return _Read(found, anchor, scene, Measured(_vector(character), _vector(relational)))
 
     async def opened(self, speaker: Speaker) -> Opening:
         """Load what an instance begins with, and hold it fast: memories and state for a new conversation,

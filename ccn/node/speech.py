@@ -47,7 +47,8 @@ class Speech:
         self.live = live
         self._pool, self._writer, self._pause_s = pool, writer, pause_s
         self._unkept: deque[Told] = deque()
-        self._finishing = asyncio.Event()
+        self._finishing = False
+        self._said, self._ended = asyncio.Event(), asyncio.Event()
 
     @property
     def began(self) -> bool:
@@ -55,7 +56,9 @@ class Speech:
         return self.live.length > 0
 
     async def start(self) -> None:
-        """Begin the attempt; readers of an earlier one are told that it is void."""
+        """Begin the attempt, unless that is done; readers of an earlier one are told that it is void."""
+        if self.live.begun:
+            return
         attempt, again = self.turn.attempt, self.turn.status is Status.RUNNING
         await self._make(
             lambda: Start(self.turn, self.live.epoch), lambda standing: standing.attempt > attempt
@@ -67,19 +70,32 @@ class Speech:
     def say(self, kind: Kind, data: str) -> None:
         """To the readers now, to the database soon."""
         self._unkept.append(self.live.say(kind, data))
+        self._said.set()
 
     async def keep(self) -> None:
-        """Write what was said, batch by batch, until the end is at hand."""
-        while not self._finishing.is_set():
-            try:
-                async with asyncio.timeout(self._pause_s):
-                    await self._finishing.wait()
-            except TimeoutError:
-                await self._keep_some()
+        """Write what was said, each batch a while after its first piece, until the end is at hand."""
+        while not self._finishing:
+            await self._said.wait()
+            self._said.clear()
+            if not self._finishing and self._unkept:
+                await self._pause()
+                if not self._finishing:
+                    await self._keep_some()
+                if self._unkept:
+                    self._said.set()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(self._pause_s):
+                await self._ended.wait()
+        except TimeoutError:
+            return
 
     def finish(self) -> None:
         """Let `keep` return: the rest is written together with the end."""
-        self._finishing.set()
+        self._finishing = True
+        self._said.set()
+        self._ended.set()
 
     async def commit(self, content: str, data: str, paid: asyncio.Future[Any]) -> Message:
         """The reply, once; then, when it is paid for too, the readers are told."""

@@ -113,8 +113,10 @@ class Streams:
 class Live:
     """What this process says of one turn. Readers that still hold it read it to its end."""
 
-    def __init__(self, turn_id: TurnId, epoch: int, kept: int) -> None:
+    def __init__(self, turn_id: TurnId, epoch: int, kept: int, *, begun: bool = False) -> None:
         self.turn = turn_id
+        self.begun = begun
+        """Whether this process began it when it accepted its message: then nobody has said anything yet."""
         self.epoch = epoch
         self.first = kept + 1
         self.closed = False

@@ -2,17 +2,18 @@
 
 A write says which conversation it is about, gets that conversation's head, and then decides without
 waiting: it raises to be refused alone, or adds rows and answers. Rows of one kind travel as one statement.
-Leaves and messages, which nearly every write has, share a single statement, so that a lone append costs
-one round trip and no explicit transaction.
+Leaves and messages, which nearly every write has, share a single statement, with all that happens to turns,
+so that a lone append and each step of a turn cost one round trip and no explicit transaction.
 """
 
 from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Generic, TypeVar
 
 from ccn import errors
@@ -112,9 +113,23 @@ class Statement:
     every_row: bool = False
     values: list[tuple[object, ...]] = field(default_factory=list)
 
-    def columns(self) -> list[tuple[object, ...]]:
+    def columns(self) -> list[Sequence[object]]:
         """The rows turned on their side."""
-        return list(zip(*self.values, strict=True))
+        return _columns(self.values, len(self.values[0]))
+
+
+class Step(Enum):
+    """What can happen to a turn, in the order in which one statement makes it so, and its columns there."""
+
+    ACCEPT = 7
+    START = 3
+    TELL = 6
+    END = 8
+
+    @property
+    def width(self) -> int:
+        """How many columns."""
+        return int(self.value)
 
 
 class Batch:
@@ -127,6 +142,7 @@ class Batch:
         self.leaves: list[Leaf] = []
         self.messages: list[tuple[object, ...]] = []
         self.statements: dict[str, Statement] = {}
+        self.steps: dict[Step, list[tuple[object, ...]]] = {}
         self.remembered = after is not None
         """Whether something was decided on that the database has not confirmed just now."""
         self._known = (after.heads if after else {}, numbering.heads)
@@ -144,7 +160,7 @@ class Batch:
     @property
     def empty(self) -> bool:
         """Whether there is nothing for the database to do."""
-        return not (self.leaves or self.messages or self.statements)
+        return not (self.leaves or self.messages or self.steps or self.statements)
 
     async def run(self, connection: Connection) -> None:
         """Make it durable: alone if it is one statement, otherwise inside one transaction."""
@@ -160,8 +176,15 @@ class Batch:
 
     async def _say_all(self, connection: Connection) -> None:
         kinds, bodies = [each.kind.value for each in self.leaves], [each.body for each in self.leaves]
-        if self.messages:
-            said = zip(*self.messages, strict=True)
+        if self.steps:
+            rows = [
+                (self.messages, _SAID_WIDTH),
+                *((self.steps.get(step, []), step.width) for step in Step),
+            ]
+            columns = (column for these, width in rows for column in _columns(these, width))
+            await connection.execute(_TURNS, self.node, self._first_leaf, kinds, bodies, *columns)
+        elif self.messages:
+            said = _columns(self.messages, _SAID_WIDTH)
             await connection.execute(_SAY, self.node, self._first_leaf, kinds, bodies, *said)
         elif self.leaves:
             await connection.execute(_LEAVES, self.node, self._first_leaf, kinds, bodies)
@@ -260,10 +283,18 @@ class Batch:
         statement = self.statements.setdefault(sql, Statement(sql, every_row))
         statement.values.append(values)
 
+    def step(self, step: Step, *values: object) -> None:
+        """Add a row to what happens to turns; it is refused unless that can happen to its turn."""
+        self.steps.setdefault(step, []).append(values)
+
 
 def micros(at: datetime) -> int:
     """Whole microseconds since 1970: how a moment is written where it is hashed."""
     return (at - _EPOCH) // _MICROSECOND
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def _head(row: Record) -> Head:
@@ -282,6 +313,8 @@ _HEADS = """
            character_id, version
     FROM conversations WHERE id = ANY ($1::uuid[])
 """
+_SAID_WIDTH = 11
+_TURNS = f"SELECT ccn_turns({', '.join(f'${nth}' for nth in range(1, 40))})"
 _LEAVES = """
     INSERT INTO leaves (node_id, number, kind, body)
     SELECT $1, $2::bigint + nth, kind, body

@@ -17,7 +17,7 @@ from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
 from ccn.core.stream import Place, Told
 from ccn.core.turn import Status
-from ccn.store.batch import Batch, Repeated, Words, Write, micros
+from ccn.store.batch import Batch, Repeated, Step, Words, Write, micros
 from ccn.store.pool import Pool, Record
 
 EVENTS_LIMIT = 1_000
@@ -50,7 +50,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Accept(Write[Turn]):
-    """Take a user's message and promise a reply. The same key and content again: the same turn."""
+    """Take a user's message and promise a reply. The same key and content again: the same turn.
+
+    `begun` is for a host that has nothing else to answer: it starts the first attempt at once. `unused`
+    says that nobody can know the key, so nobody has to look for an earlier turn.
+    """
 
     id: TurnId
     conversation: ConversationId
@@ -58,6 +62,8 @@ class Accept(Write[Turn]):
     epoch: int = 0
     language: str | None = None
     idempotency_key: str | None = None
+    begun: bool = False
+    unused: bool = False
 
     def concerns(self) -> ConversationId | None:
         """Its own conversation."""
@@ -66,7 +72,7 @@ class Accept(Write[Turn]):
     def repeats(self) -> Repeated | None:
         """A turn of the same conversation."""
         key = self.idempotency_key
-        return None if key is None else Repeated(_ACCEPTED_EARLIER, self.conversation, key)
+        return None if key is None or self.unused else Repeated(_ACCEPTED_EARLIER, self.conversation, key)
 
     def prepare(self, batch: Batch) -> Turn:
         """The message and the turn, together or not at all."""
@@ -75,10 +81,10 @@ class Accept(Write[Turn]):
             case None:
                 said = batch.say(words, self.epoch)
                 key, at = self.idempotency_key, said.at
-                batch.add(_ACCEPT, self.id, self.conversation, key, said.seq, self.epoch, at)
-                new = Turn(
-                    self.id, self.conversation, Status.ACCEPTED, said.seq, None, 0, self.epoch, 0, at
-                )
+                where = (self.id, self.conversation, key, said.seq, self.epoch)
+                batch.step(Step.ACCEPT, *where, at, self.begun)
+                status, attempt = (Status.RUNNING, 1) if self.begun else (Status.ACCEPTED, 0)
+                new = Turn(self.id, self.conversation, status, said.seq, None, attempt, self.epoch, 0, at)
                 batch.remember(self, (new, self.content))
                 return new
             case (Turn() as made, str() as asked):
@@ -104,7 +110,7 @@ class Start(Write[None]):
     def prepare(self, batch: Batch) -> None:
         """One more attempt, under this epoch."""
         turn.move(self.turn.status, Status.RUNNING)
-        batch.add(_START, self.turn.id, self.epoch, batch.now, every_row=True)
+        batch.step(Step.START, self.turn.id, self.epoch, batch.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ class Emit(Write[None]):
     def prepare(self, batch: Batch) -> None:
         """The database refuses a gap, and an epoch that is over."""
         for event in self.events:
-            batch.add(_EMIT, self.turn, event.number, event.kind, event.data, self.epoch, batch.now)
+            batch.step(Step.TELL, self.turn, event.number, event.kind, event.data, self.epoch, batch.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +245,7 @@ def _end(
         },
     )
     values = (ended.id, epoch, status.value, reply_seq, error, batch.now, batch.node, leaf.number)
-    batch.add(_END, *values, every_row=True)
+    batch.step(Step.END, *values)
 
 
 def _turn(row: Record) -> Turn:
@@ -257,29 +263,6 @@ def _turn(row: Record) -> Turn:
     )
 
 
-_ACCEPT = """
-    INSERT INTO turns
-        (id, conversation_id, idempotency_key, user_seq, host_epoch, accepted_at, status)
-    SELECT *, 'accepted'
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[])
-"""
-_START = """
-    UPDATE turns t SET status = 'running', attempt = attempt + 1, started_at = coalesce(t.started_at, s.at)
-    FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS s (id, epoch, at)
-    WHERE t.id = s.id AND t.host_epoch = s.epoch AND t.status IN ('accepted', 'running')
-"""
-_EMIT = """
-    INSERT INTO turn_events (turn_id, number, kind, data, host_epoch, at)
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[])
-"""
-_END = """
-    UPDATE turns t
-    SET status = e.status, reply_seq = e.reply_seq, error = e.error, ended_at = e.at,
-        leaf_node = e.node, leaf_number = e.leaf
-    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[],
-                $7::text[], $8::bigint[]) AS e (id, epoch, status, reply_seq, error, at, node, leaf)
-    WHERE t.id = e.id AND t.host_epoch = e.epoch AND t.status IN ('accepted', 'running')
-"""
 _COLUMNS = (
     "id, conversation_id, status, user_seq, reply_seq, attempt, host_epoch, event_head, accepted_at, error"
 )

@@ -71,7 +71,7 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{node} {secrets.token_hex(4)}\n".encode())
         await self._process.stdin.drain()
-        await asyncio.wait_for(self._born.wait(), 20)
+        await asyncio.wait_for(self._born.wait(), 60)  # the first one imports everything
 
     def end(self) -> None:
         with suppress(ProcessLookupError):

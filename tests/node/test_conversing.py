@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from ccn import errors, settings
+from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
-from ccn.store import turns
+from ccn.store import retention, turns
 from tests import living
 from tests.living import Node, numbers, text
 
@@ -53,6 +54,44 @@ async def test_messages_that_come_meanwhile_are_answered_in_order(here: Node) ->
     assert [content for role, content in said if role == "user"] == [f"message {n}" for n in range(4)]
     last = here.model.calls[-1].messages
     assert [each.role.value for each in last] == ["user", "assistant"] * 3 + ["user"]
+
+
+async def test_a_host_that_is_idle_begins_with_the_message_and_reads_its_prompt_meanwhile(
+    here: Node,
+) -> None:
+    talk, asked = await here.begun(), ["First", "Second", "Third"]
+    for words in asked:
+        turn = await here.doors.say(talk, words, idempotency_key=words)
+        assert (turn.status, turn.attempt) == (Status.RUNNING, 1)
+        told = [each async for each in here.doors.follow(turn.id)]
+        assert [each.kind for each in told] == [Kind.DELTA] * 4 + [Kind.DONE], "nothing is begun anew"
+        again = await here.doors.say(talk, words, idempotency_key=words)
+        assert (again.id, again.status) == (turn.id, Status.COMMITTED)
+    *_, last = here.model.calls
+    assert [each.text for each in last.messages] == [
+        "First", "Well, I am here.", "Second", "Well, I am here.", "Third"
+    ]  # fmt: skip
+
+
+async def test_what_was_redacted_a_moment_ago_is_in_no_prompt(here: Node) -> None:
+    talk = await here.begun()
+    await here.reply((await here.doors.say(talk, "My secret")).id)
+    await here.writer.submit(retention.Redact(talk, 1, 1, "admin", "asked"))
+    await here.reply((await here.doors.say(talk, "What did I say?")).id)
+    assert not any("secret" in each.text for each in here.model.calls[-1].messages)
+
+
+async def test_a_turn_of_a_host_before_that_is_not_known_here_yet_is_no_obstacle(here: Node) -> None:
+    talk = await here.begun()
+    hosted = here.living.hosting.get(talk)
+    assert hosted is not None
+    epoch = hosted.instance.epoch
+    unknown = turns.Accept(TurnId(living.new_id()), talk, "Before", epoch, begun=True)
+    await here.writer.submit(unknown)
+    turn = await here.doors.say(talk, "After")
+    assert await here.reply(turn.id) == "Well, I am here."
+    assert await here.reply(unknown.id) == "Well, I am here."
+    assert [role for role, _ in await here.said(talk)].count("assistant") == 2
 
 
 async def test_many_at_once_are_not_let_past_the_limit(here: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -170,3 +171,37 @@ async def test_a_message_and_its_turn_are_there_together_or_not_at_all(shared: S
     nowhere = ConversationId(shared.new_id())
     with pytest.raises(errors.NotFound):
         await shared.writer.submit(Accept(TurnId(shared.new_id()), nowhere, "anybody?"))
+
+
+async def test_a_host_that_is_idle_accepts_and_begins_in_one(shared: Store) -> None:
+    hosted = await shared.host(await shared.conversation())
+    first = Accept(
+        TurnId(shared.new_id()), hosted.conversation, "Hello", hosted.epoch, begun=True, unused=True
+    )
+    turn = await shared.writer.submit(first)
+    assert turn == await turns.get(shared.pool, turn.id)
+    assert (turn.status, turn.attempt) == (Status.RUNNING, 1)
+    second = Accept(TurnId(shared.new_id()), hosted.conversation, "And?", hosted.epoch, begun=True)
+    with pytest.raises(errors.Conflict):
+        await shared.writer.submit(second)  # one turn of a conversation runs at a time
+    waits = await shared.writer.submit(replace(second, begun=False))
+    assert (waits.status, waits.user_seq) == (Status.ACCEPTED, 2)
+    reply = await shared.writer.submit(Commit(turn, hosted.epoch, "Hello to you"))
+    assert (reply.seq, reply.turn) == (3, turn.id)
+
+
+async def test_what_many_turns_need_at_once_is_refused_to_the_guilty_one_alone(shared: Store) -> None:
+    hosts = [await shared.host(await shared.conversation()) for _ in range(6)]
+    begun = [await shared.turn(host) for host in hosts]
+    waiting = [await shared.turn(host, started=False) for host in hosts]
+    stale = Emit(begun[0].id, 7, [Event(1, "delta", "under no epoch of mine")])
+    outcomes = await asyncio.gather(
+        *(shared.writer.submit(Commit(turn, 1, "Yes", [Event(1, "done", "")])) for turn in begun[1:]),
+        shared.writer.submit(stale),
+        *(shared.writer.submit(End(turn, 1, Status.CANCELLED)) for turn in waiting),
+        return_exceptions=True,
+    )
+    assert [type(each).__name__ for each in outcomes] == [
+        *["Message"] * 5, "SequenceConflict", *["NoneType"] * 6
+    ]  # fmt: skip
+    assert [(await turns.get(shared.pool, turn.id)).event_head for turn in begun] == [0, *[1] * 5]
