@@ -131,7 +131,7 @@ class Auditor:
         ]
         if terms != sorted(terms):
             wrong.append("an older term wrote after a newer one")
-        wrong += [f"round {row['data']} is called failed and committed" for row in await pool.rows(_BOTH)]
+        wrong += [f"round {row['data']} failed after it committed" for row in await pool.rows(_BOTH)]
         twice = [place for place, times in Counter(self._places).items() if times > 1]
         if twice:
             wrong.append(f"sealed twice: {twice}")
@@ -224,7 +224,8 @@ _LEAVES = "SELECT node_id, number, hash, body FROM leaves"
 _HEIGHTS = "SELECT height FROM verification_chain WHERE height > $1 ORDER BY height"
 _BOTH = """
     SELECT l.data FROM consensus_log l
-    JOIN verification_chain b ON b.height = (l.data ->> 'height')::bigint AND b.term = l.term
+    JOIN consensus_log c ON c.command_type = 'round' AND c.committed AND c.log_index < l.log_index
+      AND c.data ->> 'height' = l.data ->> 'height'
     WHERE l.command_type = 'round' AND NOT l.committed
 """
 _RESULTS = "SELECT body FROM block_results WHERE height = $1 ORDER BY character_id"
