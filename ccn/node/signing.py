@@ -1,7 +1,7 @@
 """What this node last signed, on its disk: the memory that keeps it from ever contradicting itself.
 
     STATE/signing.key    the key
-          signer.state   what was voted for and cosigned last, replaced as a whole
+          signer.state   what was voted for and cosigned last, in two slots that take turns
           signer.lock    held while a process may sign; the kernel lets go when that process dies
 
 The rules are in `core.signer`, and `voting` asks them; here what they allow is on the disk when `save`
@@ -13,9 +13,7 @@ nothing is saved any more until a restart has read it.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,15 +23,15 @@ from pathlib import Path
 from ccn import errors
 from ccn.core import signer
 from ccn.core.signer import SignerState
-from ccn.node import disk, keys
+from ccn.node import keys, slots
 from ccn.node.disk import Sync
 from ccn.node.keys import Key
+from ccn.node.slots import Slots
 
 STATE = "signer.state"
 LOCK = "signer.lock"
 _MODE = 0o600
 _FRESH = b""
-_FORM = re.compile(rb"ccn/signer-state/v1 ([0-9a-f]{64})\n(.*)\n", re.DOTALL)
 
 
 def prepare(folder: Path, sync: Sync = os.fsync) -> Key:
@@ -43,15 +41,33 @@ def prepare(folder: Path, sync: Sync = os.fsync) -> Key:
     with _held(folder):
         if (folder / keys.FILE).exists():  # by another process, which may have signed since
             return keys.read(folder)
-        disk.replace(folder / STATE, _written(_FRESH), _MODE, sync)
+        slots.create(folder / STATE, _FRESH, _MODE, sync)
         return keys.create(folder, sync)
 
 
 @contextmanager
-def opened(folder: Path, sync: Sync = os.fsync) -> Iterator[Signing]:
+def opened(folder: Path, sync: Sync = os.fdatasync) -> Iterator[Signing]:
     """The right to sign with the key in this folder, for one process at a time."""
     with _held(folder):
-        yield Signing(folder / STATE, keys.read(folder), _read(folder / STATE), sync)
+        key, memory = keys.read(folder), _opened(folder / STATE, sync)
+        try:
+            yield Signing(folder / STATE, key, known(folder / STATE), memory)
+        finally:
+            memory.close()
+
+
+def known(file: Path) -> SignerState | None:
+    """What a memory shows; None for a node that has signed nothing yet."""
+    try:
+        body = slots.read(file)
+    except OSError as unreadable:
+        raise _unreadable(file, unreadable) from unreadable
+    except slots.Damaged as damaged:
+        raise _damaged(file, damaged) from damaged
+    try:
+        return None if body == _FRESH else signer.parse(body)
+    except errors.InputInvalid as strange:
+        raise errors.SigningRefused(f"{file} is not of this version: {strange}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +77,13 @@ class Signing:
     file: Path
     key: Key
     known: SignerState | None
-    sync: Sync = os.fsync
+    disk: Slots
 
     def memory(self, first: SignerState) -> Memory:
         """What this node signed last; a new node begins with `first`."""
         if self.known is not None:
-            return Memory(self.file, self.known, self.sync)
-        begun = Memory(self.file, first, self.sync)
+            return Memory(self.file, self.known, self.disk)
+        begun = Memory(self.file, first, self.disk)
         begun.write(first)
         return begun
 
@@ -75,9 +91,9 @@ class Signing:
 class Memory:
     """The last state, here and on the disk."""
 
-    def __init__(self, file: Path, state: SignerState, sync: Sync) -> None:
+    def __init__(self, file: Path, state: SignerState, disk: Slots) -> None:
         self.state = state
-        self._file, self._sync = file, sync
+        self._file, self._disk = file, disk
         self._one_at_a_time = threading.Lock()
         self._broken = ""
 
@@ -96,7 +112,7 @@ class Memory:
         if self._broken:
             raise errors.SigningRefused(self._broken)
         try:
-            disk.replace(self._file, _written(state.body()), _MODE, self._sync)
+            self._disk.write(state.body())
         except OSError as failed:
             self._broken = f"{self._file} could not be written: {failed.strerror}; restart this node"
             raise errors.SigningRefused(self._broken) from failed
@@ -113,23 +129,23 @@ def _goes_on(before: SignerState, after: SignerState) -> bool:
     return votes > voted or (votes == voted and after.voted_block == before.voted_block)
 
 
-def _written(body: bytes) -> bytes:
-    return b"ccn/signer-state/v1 " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body + b"\n"
-
-
-def _read(file: Path) -> SignerState | None:
+def _opened(file: Path, sync: Sync) -> Slots:
     try:
-        parts = _FORM.fullmatch(file.read_bytes())
+        return Slots(file, sync)
     except OSError as unreadable:
-        raise errors.SigningRefused(
-            f"{file} cannot be read ({unreadable.strerror}), and its key may have signed before"
-        ) from unreadable
-    if not parts or hashlib.sha256(parts[2]).hexdigest().encode() != parts[1]:
-        raise errors.SigningRefused(f"{file} is damaged, and its key may have signed before")
-    try:
-        return None if parts[2] == _FRESH else signer.parse(parts[2])
-    except errors.InputInvalid as strange:
-        raise errors.SigningRefused(f"{file} is not of this version: {strange}") from None
+        raise _unreadable(file, unreadable) from unreadable
+    except slots.Damaged as damaged:
+        raise _damaged(file, damaged) from damaged
+
+
+def _unreadable(file: Path, why: OSError) -> errors.SigningRefused:
+    return errors.SigningRefused(
+        f"{file} cannot be read ({why.strerror}), and its key may have signed before"
+    )
+
+
+def _damaged(file: Path, why: ValueError) -> errors.SigningRefused:
+    return errors.SigningRefused(f"{file} is damaged ({why}), and its key may have signed before")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ccn.core.ballot import Proposal
 from ccn.core.block import Block
 from ccn.core.ids import NodeId
 from ccn.core.rules import Rules
-from ccn.node import keys
+from ccn.node import keys, signing
 from ccn.store import export, ledger, rounds
 from ccn.store.pool import Record
 from tests.cluster.chaos.cluster import Cluster
@@ -191,8 +191,9 @@ class Auditor:
         for node in self._cluster.nodes.values():
             votes = [line for line in _lines(node.log) if line["event"] == "vote written down"]
             file = Path(node.folder.parent, "nodes", node.name, "signer.state")
-            state = json.loads(file.read_bytes().split(b"\n", 1)[1])
-            place = state["voted_height"], state["voted_term"]
+            state = signing.known(file)
+            assert state is not None
+            place = state.voted_height, state.voted_term
             if place < (votes[-1]["height"], votes[-1]["term"]):
                 yield f"{node.name} forgot its vote in {votes[-1]}"
 
