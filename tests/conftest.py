@@ -7,27 +7,22 @@ each TimescaleDB that Docker offers.
 from __future__ import annotations
 
 import os
-import secrets
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from ccn import settings
-from ccn.embedded import postgres
+from ccn.embedded import postgres, scratch
 from ccn.store import migrate
-from tests import browser, redis_server, timescale
+from tests import browser, databases, redis_server, timescale
 
 # gRPC's handlers around fork() can end a child before it becomes PostgreSQL or etcd. A node talks gRPC and
 # starts nothing, `ccn up` starts children and talks no gRPC; only a test process does both. gRPC reads this
 # when it is imported.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
-_TEMPLATE = "ccn_template"
 _STORE = Path(__file__).parent / "store"
 
 
@@ -82,9 +77,9 @@ async def plain_server() -> AsyncIterator[str]:
     Not below pytest's own folder: as root the server runs as another user, and every pytest that starts
     makes that folder private again, also while this one is at work.
     """
-    with tempfile.TemporaryDirectory(prefix="ccn-tests-") as folder:
-        Path(folder).chmod(0o755)
-        async with postgres.running(Path(folder, "postgres"), ephemeral=True, fsync=False) as embedded:
+    with scratch.folder("test-server", databases.place()) as folder:
+        folder.chmod(0o755)
+        async with postgres.running(folder / "postgres", ephemeral=True, fsync=False) as embedded:
             yield await _with_template(embedded.url, "plain")
 
 
@@ -119,28 +114,14 @@ def database_server(database_mode: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def database(database_server: str) -> AsyncIterator[settings.Database]:
     """A fresh database, cloned from the template."""
-    name = f"test_{secrets.token_hex(6)}"
-    await _execute(database_server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
-    yield settings.Database(url=SecretStr(_named(database_server, name)))
-    await _execute(database_server, f"DROP DATABASE {name} WITH (FORCE)")
+    async with databases.cloned(database_server) as clone:
+        yield clone
 
 
 async def _with_template(url: str, mode: str) -> str:
-    template = _named(url, _TEMPLATE)
-    await _execute(url, f"CREATE DATABASE {_TEMPLATE}")
+    template = databases.named(url, databases.TEMPLATE)
+    await databases.execute(url, f"CREATE DATABASE {databases.TEMPLATE}")
     await migrate.apply(template)
-    found = await _execute(template, "SELECT ccn_database_mode()")
+    found = await databases.execute(template, "SELECT ccn_database_mode()")
     assert found == mode, f"the schema took {url} for {found}, not {mode}"
     return url
-
-
-def _named(url: str, name: str) -> str:
-    return f"{url.rpartition('/')[0]}/{name}"
-
-
-async def _execute(url: str, sql: str) -> object:
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(sql)
-    finally:
-        await connection.close()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-import asyncpg
 import httpx
 import pytest_asyncio
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from ccn import settings
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
@@ -32,7 +29,7 @@ from ccn.store import characters, conversations, keys, pool, users
 from ccn.store.pool import Pool
 from ccn.store.users import Tier, User
 from ccn.store.writer import Writer
-from tests import talking
+from tests import databases, talking
 from tests.living import Model, founded
 
 PASSWORD = "correct horse battery"
@@ -135,23 +132,10 @@ def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations,
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def home(database_server: str) -> AsyncIterator[talking.Door]:
     """A node that talks, behind a door that listens."""
-    async with empty_database(database_server) as database:
+    async with databases.cloned(database_server, "door") as database:
         world = await founded(database)
         async with world.node("node-1") as node, talking.door(node) as opened:
             yield opened
-
-
-@asynccontextmanager
-async def empty_database(server: str) -> AsyncIterator[settings.Database]:
-    """A database for the tests of a file."""
-    name = f"door_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(server)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
-    try:
-        yield settings.Database(url=SecretStr(f"{server.rpartition('/')[0]}/{name}"))
-    finally:
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await connection.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -159,7 +143,7 @@ async def door(database_server: str) -> AsyncIterator[Door]:
     """An application over a database of its own."""
     clock, matching = Clock(), Passwords()
     async with (
-        empty_database(database_server) as database,
+        databases.cloned(database_server, "door") as database,
         pool.open(database, "test") as connections,
         asyncio.TaskGroup() as tasks,
     ):

@@ -25,8 +25,7 @@ from schemathesis.core.result import Ok
 from ccn.store import requests, terms
 from ccn.store.requests import Answer
 from ccn.store.users import Tier
-from tests import talking
-from tests.gateway.conftest import empty_database
+from tests import databases, talking
 from tests.living import Node, founded
 
 EXAMPLES = 10
@@ -67,7 +66,7 @@ def tried(database_server: str) -> Iterator[Tried]:
     stop = threading.Event()
 
     async def live() -> None:
-        async with empty_database(database_server) as database:
+        async with databases.cloned(database_server, "door") as database:
             world = await founded(database)
             async with world.node("node-1") as node, talking.door(node) as door:
                 key = await talking.key(node, Tier.ADMIN)

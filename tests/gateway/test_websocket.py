@@ -19,8 +19,7 @@ from ccn.core.ids import ConversationId
 from ccn.gateway.http.frames import Close
 from ccn.store import measures
 from ccn.store.measures import Measure
-from tests import talking
-from tests.gateway.conftest import empty_database
+from tests import databases, talking
 from tests.living import Model, founded
 from tests.talking import Door
 
@@ -142,7 +141,7 @@ async def test_a_reply_is_resumed_after_any_frame_at_another_node(database_serve
         if nth == 2:
             await held.wait()
 
-    async with empty_database(database_server) as database:
+    async with databases.cloned(database_server, "door") as database:
         world = await founded(database)
         async with (
             world.node("node-1", Model(gate=gate)) as first,

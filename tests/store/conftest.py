@@ -17,7 +17,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from ccn import settings
 from ccn.core import ids
@@ -29,6 +28,7 @@ from ccn.store.instances import Instance
 from ccn.store.pool import Pool
 from ccn.store.turns import Turn
 from ccn.store.writer import Writer
+from tests import databases
 
 ADA = CharacterId("ada")
 
@@ -134,14 +134,8 @@ async def store(database: settings.Database) -> AsyncIterator[Store]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared_database(database_server: str) -> AsyncIterator[settings.Database]:
     """The database of this file, on the server it is being run on."""
-    name = f"shared_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(database_server)
-    try:
-        await server.execute(f"CREATE DATABASE {name} TEMPLATE ccn_template")
-        yield settings.Database(url=SecretStr(f"{database_server.rpartition('/')[0]}/{name}"))
-        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await server.close()
+    async with databases.cloned(database_server, "shared") as clone:
+        yield clone
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
