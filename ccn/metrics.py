@@ -146,6 +146,13 @@ _drift = prometheus_client.Gauge(
     ("character",),
     registry=registry,
 )
+_charter = prometheus_client.Gauge(
+    "ccn_character_charter_distance",
+    "How far the last replies of all instances of a character are from what its plate alone leads to; it "
+    "shows also what all do together, which no median shows. Alarming: 0.10 above what is usual.",
+    ("character",),
+    registry=registry,
+)
 _rounds = prometheus_client.Counter(
     "ccn_consensus_rounds_total",
     "Rounds this node led, by outcome: committed or failed. Alarming: more than one in ten failed.",
@@ -273,6 +280,15 @@ def drifts(largest: Mapping[str, float]) -> None:
     _drift.clear()
     for character, drift in largest.items():
         _drift.labels(character).set(drift)
+
+
+def from_charter(character: str, distance: float | None) -> None:
+    """How far a character is from its charter; what is not estimable has no series."""
+    if distance is None:
+        with contextlib.suppress(KeyError):
+            _charter.remove(character)
+    else:
+        _charter.labels(character).set(distance)
 
 
 def round_held(seconds: float, outliers: int | None) -> None:

@@ -10,6 +10,7 @@ never a number that looks like one. What is kept and shown is mapped to the rang
     emergence   the logistic of psi less chance, over the character's last 200 rounds
     trust       as the relational state has it
     drift       of the last round, from its median
+    charter     how far the last replies of all instances are from what the plate alone leads to
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ import numpy as np
 import structlog
 
 from ccn import errors, metrics
-from ccn.core import character, consistency, emergence, integration
+from ccn.core import character, consistency, emergence, integration, references
 from ccn.core.character import RELATIONAL, UNIT, Vector
 from ccn.core.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.node.hosting import Hosting
 from ccn.node.scoring import Scored
 from ccn.store import agreed, baselines, instances, measures, vectors
+from ccn.store.baselines import Kind
 from ccn.store.instances import Instance
 from ccn.store.measures import Measure
 from ccn.store.pool import Pool
@@ -100,7 +102,8 @@ class Measuring:
         here = {each.conversation: each for each in hosted}
         due = [self._waiting.popitem(last=False) for _ in range(min(AT_ONCE, len(self._waiting)))]
         due = [each for each in due if each[0] in here]  # the others are measured where they live now
-        together = {name: await self._together(name) for name in {here[each].character for each, _ in due}}
+        some = {here[each].character: here[each] for each, _ in due}
+        together = {name: await self._together(one) for name, one in some.items()}
         made = [await self._measure(here[each], seq, together[here[each].character]) for each, seq in due]
         await measures.keep(self._pool, made)
         for each in made:
@@ -135,22 +138,34 @@ class Measuring:
             instance.drift,
         )
 
-    async def _together(self, name: CharacterId) -> Together:
-        return Together(await self._consistency(name), await self._emergence(name))
-
-    async def _consistency(self, name: CharacterId) -> float | None:
-        if self._strangers is None:
-            return None
+    async def _together(self, one: Instance) -> Together:
+        """What is estimated of all instances of the character of this one."""
         found = await vectors.windows(
             self._pool,
-            name,
+            one.character,
             self._scorer,
             instances=FLEET,
             least=consistency.LEAST,
             last=consistency.WINDOW,
         )
-        windows = [_deciding(each) for each in found.values()]
-        estimate = await asyncio.to_thread(consistency.estimate, windows, self._strangers)
+        windows = [baselines.samples(each) for each in found.values()]
+        metrics.from_charter(one.character, await self._from_charter(one, windows))
+        return Together(await self._consistency(windows), await self._emergence(one.character))
+
+    async def _from_charter(self, one: Instance, windows: Sequence[Samples]) -> float | None:
+        """How far they all are from what the plate alone leads to; None before that was ever asked."""
+        asked = await baselines.newest(
+            self._pool, one.character, Kind.PROBES, scorer=self._scorer, model=one.model
+        )
+        if asked is None or not windows:
+            return None
+        return references.distance(references.mean(np.concatenate(windows)), references.mean(asked.scores))
+
+    async def _consistency(self, windows: Sequence[Samples]) -> float | None:
+        if self._strangers is None:
+            return None
+        decide = [each[:, list(character.DECIDING)] for each in windows]
+        estimate = await asyncio.to_thread(consistency.estimate, decide, self._strangers)
         return None if estimate is None else estimate.score
 
     async def _emergence(self, name: CharacterId) -> float | None:

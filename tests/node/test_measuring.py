@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ccn import metrics
-from ccn.core import consistency, emergence, integration
+from ccn.core import confirmation, consistency, emergence, integration
 from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
 from ccn.core.ids import ConversationId
 from ccn.node import rounds as story
@@ -20,7 +20,7 @@ from ccn.node.measuring import Measuring
 from ccn.node.rounds import Sealed
 from ccn.node.scoring import Scored
 from ccn.node.watching import Alarm
-from ccn.store import agreed, instances, measures, restorations, vectors
+from ccn.store import agreed, baselines, instances, measures, restorations, vectors
 from ccn.store.instances import Instance
 from ccn.store.measures import Measure
 from ccn.store.vectors import Relate, Score
@@ -98,6 +98,28 @@ async def test_trust_and_drift_are_as_the_conversation_has_them(here: Node, meas
     (found,) = await measured(measuring, talk)
     assert (found.trust, found.drift) == (0.75, changed.drift)
     assert 'ccn_character_drift{character="ada"} 0.25' in metrics.page("")[0].decode()
+
+
+async def test_the_charter_shows_what_all_do_together_and_nothing_before_it_is_known(
+    here: Node, measuring: Measuring
+) -> None:
+    both = [await instance(here) for _ in range(2)]
+    for each in both:
+        await spoke(here, each, series(consistency.WINDOW, middle=0.3))
+    assert (await measured(measuring, both[0]))[0].ccc is not None
+    assert "ccn_character_charter_distance{" not in metrics.page("")[0].decode()
+    answers = np.full((len(confirmation.PROBES) * confirmation.ANSWERS, len(AXES)), 0.7)
+    kind, now = baselines.Kind.PROBES, datetime.now(UTC)
+    await baselines.keep(
+        here.pool, baselines.Baseline(both[0].character, kind, SCORER, both[0].model, now, 1, 1, answers)
+    )
+    await measured(measuring, both[0])
+    (line,) = [
+        each
+        for each in metrics.page("")[0].decode().splitlines()
+        if each.startswith('ccn_character_charter_distance{character="ada"}')
+    ]
+    assert float(line.split()[-1]) == pytest.approx(0.4, abs=0.02)
 
 
 async def test_what_lives_elsewhere_is_measured_there(here: Node, measuring: Measuring) -> None:
