@@ -56,6 +56,12 @@ END $$;
 CREATE TRIGGER conversations_epoch_grows BEFORE UPDATE OF host_epoch ON conversations
     FOR EACH ROW EXECUTE FUNCTION ccn_epoch_grows();
 
+-- Whose a conversation is, and with whom, is said once: nodes remember it.
+CREATE TRIGGER conversations_stay_theirs BEFORE UPDATE OF id, owner_id, character_id, created_at ON conversations
+    FOR EACH ROW WHEN ((OLD.id, OLD.owner_id, OLD.character_id, OLD.created_at)
+                       IS DISTINCT FROM (NEW.id, NEW.owner_id, NEW.character_id, NEW.created_at))
+    EXECUTE FUNCTION ccn_refuse_change();
+
 CREATE TABLE turns (
     id              uuid PRIMARY KEY,
     conversation_id uuid NOT NULL REFERENCES conversations,

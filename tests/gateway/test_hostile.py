@@ -87,7 +87,7 @@ def faults(application: FastAPI) -> list[str]:
                 continue
             if way.named != OWN and (way.named != OWN_TURN or conversations.own_turn not in way.needs):
                 found.append(f"{name} lets a user name {way.named}")
-            elif auth.own not in way.needs:
+            elif not {auth.own, auth.named} & way.needs:
                 found.append(f"{name} does not ask whose conversation it is")
     return found
 

@@ -4,6 +4,7 @@
     caller: Annotated[Caller, Depends(auth.user)]                  has signed in
     caller: Annotated[Caller, Depends(auth.admin)]                 operates the cluster
     conversation: Annotated[Conversation, Depends(auth.own)]       {session_id} of the path, if it is theirs
+    here: Annotated[ConversationId, Depends(auth.named)]           its id alone, if it is theirs
 
 Each of them counts the request once against the caller's limit. A route of none of these is open and not
 counted; `OPEN` names those that may be, and a test walks the routes and accepts no other.
@@ -11,7 +12,7 @@ counted; `OPEN` names those that may be, and a test walks the routes and accepts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from starlette.requests import HTTPConnection
 from ccn import errors
 from ccn.core.ids import ConversationId
 from ccn.gateway import access, limiting
-from ccn.gateway.access import ANYBODY, Caller
+from ccn.gateway.access import ANYBODY, Caller, Owners
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.limiting import Limiter, Verdict
 from ccn.store.conversations import Conversation
@@ -62,6 +63,7 @@ class Desk:
     limiter: Limiter
     accounts: Accounts | None = None
     pool: Pool | None = None
+    owners: Owners = field(default_factory=Owners)
 
     def letting_in(self) -> Accounts:
         """The accounts, or Unavailable."""
@@ -139,10 +141,24 @@ async def own(
     caller: Annotated[Caller, Depends(user)],
 ) -> Conversation:
     """The conversation in the path, if it is the caller's."""
+    return await access.owned(_pool(connection), caller, ConversationId(session_id))
+
+
+async def named(
+    connection: HTTPConnection,
+    session_id: Annotated[UUID, Path(description="The conversation, as `start` named it.")],
+    caller: Annotated[Caller, Depends(user)],
+) -> ConversationId:
+    """The same without reading it, for routes that read what they tell in one statement."""
+    here = desk(connection)
+    return await here.owners.named(_pool(connection), caller, ConversationId(session_id))
+
+
+def _pool(connection: HTTPConnection) -> Pool:
     pool = desk(connection).pool
     if pool is None:
         raise errors.Unavailable("this node keeps no conversations")
-    return await access.owned(pool, caller, ConversationId(session_id))
+    return pool
 
 
 async def _counted(connection: HTTPConnection, caller: Caller) -> Caller:

@@ -37,6 +37,7 @@ LastEvent = Annotated[
     Header(alias="Last-Event-ID", max_length=100, description="Resume after this event of a stream."),
 ]
 Own = Annotated[Conversation, Depends(auth.own)]
+Named = Annotated[ConversationId, Depends(auth.named)]
 User = Annotated[Caller, Depends(auth.user)]
 Talking = Annotated[Talk, Depends(talk.of)]
 
@@ -140,22 +141,21 @@ def _speaking(router: APIRouter) -> None:
 
 def _reading(router: APIRouter) -> None:
     @router.get("/conversation/{session_id}", response_model=schemas.State)
-    async def state(conversation: Own, talking: Talking) -> Response:
+    async def state(here: Named, talking: Talking) -> Response:
         """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
-        found = await standing.of_conversation(talking.pool, conversation.id)
-        shown = showing.state(conversation, found.instance, found.unfinished, found.measure)
-        return showing.ready(showing.encoded(shown))
+        found = await standing.of_conversation(talking.pool, here)
+        return showing.ready(showing.encoded(showing.state(found)))
 
     @router.get("/conversation/{session_id}/messages", response_model=schemas.Messages)
     async def messages(
-        conversation: Own,
+        here: Named,
         talking: Talking,
         cursor: paging.Cursor = None,
         limit: paging.Limit = 50,
     ) -> Response:
         """The newest messages in the order in which they were said; `next` leads to those before them."""
         before = paging.place(cursor)
-        page = await conversations.history(talking.pool, conversation.id, before=before, limit=limit)
+        page = await conversations.history(talking.pool, here, before=before, limit=limit)
         return showing.ready(showing.messages(page))
 
     @router.get("/conversations")

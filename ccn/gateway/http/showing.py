@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ from ccn.store.conversations import Conversation, Page
 from ccn.store.instances import Instance
 from ccn.store.measures import Measure
 from ccn.store.search import Hit
+from ccn.store.standing import Standing
 from ccn.store.turns import Turn
 
 _SECURE = {"http": "ws", "https": "wss"}
@@ -96,15 +96,13 @@ def conversation(found: Conversation) -> schemas.Conversation:
     return schemas.Conversation(**_conversation(found))
 
 
-def state(
-    found: Conversation, instance: Instance | None, unfinished: Sequence[Turn], measure: Measure | None
-) -> schemas.State:
+def state(found: Standing) -> schemas.State:
     """A conversation by itself."""
     return schemas.State(
-        instance=None if instance is None else speaker(instance),
-        unfinished=tuple(map(turn, unfinished)),
-        metrics=metrics(measure),
-        **_conversation(found),
+        instance=None if found.instance is None else speaker(found.instance),
+        unfinished=tuple(map(turn, found.unfinished)),
+        metrics=metrics(found.measure),
+        **_conversation(found.conversation),
     )
 
 

@@ -1,0 +1,89 @@
+"""Whose a conversation is: remembered by a node, and never to be changed."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from ccn import errors
+from ccn.core.ids import ConversationId
+from ccn.gateway import access, credentials
+from ccn.gateway.access import ANYBODY, Caller, Owners
+from ccn.store import conversations
+from ccn.store.pool import Pool
+from ccn.store.users import Tier, User
+from tests.gateway.conftest import Door, bearer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Counting(Pool):
+    """A pool that counts statements."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool, self.asked = pool, 0
+
+    async def row(self, sql: str, *values: object) -> asyncpg.Record | None:
+        self.asked += 1
+        return await self._pool.row(sql, *values)
+
+
+def caller(user: User) -> Caller:
+    return Caller(user.tier, user.id, user.name)
+
+
+async def test_an_owner_is_asked_for_once_and_everybody_else_sees_nothing(door: Door) -> None:
+    ada, eve, operator = await door.user(), await door.user(), await door.user(Tier.ADMIN)
+    here, counting, owners = await door.conversation(ada), Counting(door.pool), Owners()
+    for _ in range(3):
+        assert await owners.named(counting, caller(ada), here) == here
+        assert await owners.named(counting, caller(operator), here) == here
+        with pytest.raises(errors.NotFound, match=access.NO_SUCH):
+            await owners.named(counting, caller(eve), here)
+        with pytest.raises(errors.Unauthenticated):
+            await owners.named(counting, ANYBODY, here)
+    assert counting.asked == 1
+
+
+async def test_what_is_nowhere_or_somebody_else_s_is_not_remembered(door: Door) -> None:
+    ada, eve = await door.user(), await door.user()
+    here, nowhere = await door.conversation(ada), ConversationId(credentials.new_id())
+    owners = Owners()
+    for named in (here, nowhere):
+        with pytest.raises(errors.NotFound, match=access.NO_SUCH):
+            await owners.named(door.pool, caller(eve), named)
+    await door.writer.submit(conversations.Begin(nowhere, (await _of(door, here)).character, eve.id))
+    assert await owners.named(door.pool, caller(eve), nowhere) == nowhere
+    assert await owners.named(door.pool, caller(ada), here) == here
+
+
+async def test_no_more_are_remembered_than_may_be(door: Door) -> None:
+    ada, counting, owners = await door.user(), Counting(door.pool), Owners(limit=2)
+    three = [await door.conversation(ada) for _ in range(3)]
+    for here in (*three, *three):
+        await owners.named(counting, caller(ada), here)
+    assert counting.asked == 6
+
+
+@pytest.mark.parametrize("change", ["owner_id = NULL", "created_at = now()", "id = gen_random_uuid()"])
+async def test_the_database_lets_nobody_change_whose_a_conversation_is(door: Door, change: str) -> None:
+    here = await door.conversation(await door.user())
+    with pytest.raises(errors.StoreBroken, match="not allowed"):
+        await door.pool.rows(f"UPDATE conversations SET {change} WHERE id = $1", here)
+
+
+async def test_state_and_history_are_the_owner_s_alone_at_the_first_and_the_second_request(
+    door: Door,
+) -> None:
+    ada, eve = await door.user(), await door.user()
+    here = await door.conversation(ada)
+    shown = {each.id: bearer(await door.key(each)) for each in (ada, eve)}
+    for path in (f"/api/v1/conversation/{here}", f"/api/v1/conversation/{here}/messages"):
+        for _ in range(2):
+            for user, status in ((eve, 404), (ada, 200)):
+                answer = await door.client.get(path, headers=shown[user.id])
+                assert answer.status_code == status
+
+
+async def _of(door: Door, here: ConversationId) -> conversations.Conversation:
+    return await conversations.get(door.pool, here)
