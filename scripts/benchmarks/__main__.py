@@ -23,6 +23,7 @@ NOT_BENCHMARKS = {
     "corpus",
     "gateway_floor",
     "harness",
+    "peer_contenders",
     "report",
     "round_nodes",
     "serving",
@@ -39,6 +40,7 @@ def main() -> None:
     module = importlib.import_module(f"scripts.benchmarks.{asked.name}")
     wanted = inspect.signature(module.run).parameters
     given = {"rounds": asked.rounds, "rows": asked.rows, "data": asked.data, "model": asked.model}
+    given["peers_python"] = asked.peers_python
     taken = {name: value for name, value in given.items() if name in wanted}
     if "data" in wanted and asked.data is None:
         sys.exit(f"scripts/bench {asked.name} needs --data DIR, the folder of its texts")
@@ -69,6 +71,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="texts, for a benchmark that reads some")
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help="a sentence encoder, to measure tier 2 with"
+    )
+    parser.add_argument(
+        "--peers-python", type=Path, metavar="PATH", help="a Python that has peers-requirements.txt"
     )
     return parser.parse_args()
 

@@ -1,19 +1,18 @@
 """The HTTP door of one node: reads beside a bare FastAPI echo, what a streamed chunk costs, 500 WebSockets.
 
 Node, echo and stand-in are processes of their own. Requests come one after the other over one connection. A
-reply streams through the Messages API, straight from the stand-in and through the node, to a plain reader.
+reply streams through the Messages API to a plain reader; what the node adds is told beside the official SDK
+straight from the stand-in, which is what a node has to do as well. The plain reader shows what that costs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,14 @@ from typing import Any
 import anthropic
 from websockets.asyncio.client import ClientConnection, connect
 
-from ccn import settings
 from ccn.cli import first
-from scripts.benchmarks import harness, store_server
+from scripts.benchmarks import harness, serving, store_server
 from scripts.benchmarks.harness import Figure
 
 READS = 300
 REPLIES = 12
 SOCKETS = 500
 ROUND_TRIPS = 4
-_CHARACTER = "wren"
-_ASKS = "Tell me about lighthouses, at length."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Node:
 async def run(rounds: int) -> harness.Report:
     """Reads, chunks and sockets, in one run."""
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(_stand_in())
+        model = await stack.enter_async_context(serving.stand_in())
         echo = await stack.enter_async_context(_echo())
         node = await stack.enter_async_context(_node(model))
         reads = {
@@ -79,16 +75,11 @@ async def run(rounds: int) -> harness.Report:
             for name in reads
             for percent in (50, 95)
         ]
-        added = chunks.of["node"] - chunks.of["stand-in"]
+        of = chunks.of
         figures += [
-            Figure(
-                "a streamed chunk : from the stand-in",
-                "ms",
-                chunks.of["node"],
-                chunks.of["stand-in"],
-                better="less",
-            ),
-            Figure("added to a chunk, p50", "ms", added, goal=0.15, better="less"),
+            Figure("a streamed chunk, read plainly", "ms", of["node"], of["stand-in"], better="less"),
+            Figure("a streamed chunk : the SDK's", "ms", of["node"], of["sdk"], better="less"),
+            Figure("added to a chunk, p50", "ms", of["node"] - of["sdk"], goal=0.15, better="less"),
         ]
         figures += await _sockets(node)
     return harness.Report(figures, [got, chunks])
@@ -125,13 +116,17 @@ def _chunks(model: str, node: Node) -> Mapping[str, Callable[[], Awaitable[float
 
         return once
 
-    straight = contender(int(model.rpartition(":")[2]), "any", "claude-sonnet-5-5")
-    return {"stand-in": straight, "node": contender(node.port, node.key, _CHARACTER)}
+    async def sdk() -> float:
+        async with anthropic.AsyncAnthropic(api_key="any", base_url=model, max_retries=0) as asks:
+            return 1000 * harness.percentile([await _by_sdk(asks, n) for n in range(REPLIES)], 50)
+
+    straight = contender(int(model.rpartition(":")[2]), "any", serving.MODEL)
+    return {"stand-in": straight, "sdk": sdk, "node": contender(node.port, node.key, serving.CHARACTER)}
 
 
 async def _chunk(port: int, key: str, model: str, number: int) -> float:
     """Seconds for each chunk of a reply after the first."""
-    said = [{"role": "user", "content": f"{_ASKS} Number {number}."}]
+    said = [{"role": "user", "content": f"{serving.ASKS} Number {number}."}]
     body = json.dumps({"model": model, "max_tokens": 500, "messages": said, "stream": True}).encode()
     head = (
         f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-api-key: {key}\r\nanthropic-version: 2023-06-01\r\n"
@@ -147,6 +142,14 @@ async def _chunk(port: int, key: str, model: str, number: int) -> float:
     took = time.perf_counter() - first_at
     writer.close()
     return took / max(1, chunks - 1)
+
+
+async def _by_sdk(asks: anthropic.AsyncAnthropic, number: int) -> float:
+    """The same with the official SDK, straight from the stand-in: what a program without CCN would see."""
+    said: Any = [{"role": "user", "content": f"{serving.ASKS} Number {number}."}]
+    stream = await asks.messages.create(model=serving.MODEL, max_tokens=500, messages=said, stream=True)
+    at = [time.perf_counter() async for event in stream if event.type == "content_block_delta"]
+    return (at[-1] - at[0]) / max(1, len(at) - 1)
 
 
 async def _sockets(node: Node) -> list[Figure]:
@@ -186,81 +189,19 @@ async def _round_trip(opened: ClientConnection) -> float:
 
 @asynccontextmanager
 async def _node(model: str) -> AsyncIterator[Node]:
-    """One node on its own database, which has the example character."""
-    port = _free_port()
+    """One node on its own database, and a conversation in it."""
     async with store_server.running() as server:
         database = await server.database("gateway")
-        url = database.url.get_secret_value()
-        environ = {
-            "CCN_DATABASE_URL": url,
-            "CCN_CLAUDE_BASE_URL": model,
-            "CCN_CLAUDE_API_KEY": "any",
-            "CCN_HTTP_PORT": str(port),
-            "CCN_GRPC_PORT": "0",
-            "CCN_LIMITS_REQUESTS": "1000000",
-            "CCN_LOG_LEVEL": "error",
-        }
-        async with _process("-m", "ccn", "node", "run", environ=environ):
-            await _listens(port)
+        async with serving.node(database, model) as node:
             with tempfile.TemporaryDirectory() as folder:
-                admin = await first.admin(url, Path(folder, "key"))
+                admin = await first.admin(database.url.get_secret_value(), Path(folder, "key"))
             assert admin is not None
-            session = await _begun(port, admin.api_key)
-            yield Node("127.0.0.1", port, admin.api_key, session)
-
-
-async def _begun(port: int, key: str) -> str:
-    sdk = anthropic.AsyncAnthropic(api_key=key, base_url=f"http://127.0.0.1:{port}")
-    async with sdk:
-        said: Any = [{"role": "user", "content": _ASKS}]
-        raw = await sdk.messages.with_raw_response.create(
-            model=_CHARACTER, max_tokens=500, messages=said, extra_headers={"x-ccn-conversation": "new"}
-        )
-    return str(raw.headers["x-ccn-conversation"])
+            yield Node("127.0.0.1", node.port, admin.api_key, await serving.begun(node.port, admin.api_key))
 
 
 @asynccontextmanager
 async def _echo() -> AsyncIterator[int]:
-    port = _free_port()
-    async with _process("-m", "scripts.benchmarks.gateway_floor", str(port)):
-        await _listens(port)
+    port = serving.free_port()
+    async with serving.process("-m", "scripts.benchmarks.gateway_floor", str(port)):
+        await serving.listens(port)
         yield port
-
-
-@asynccontextmanager
-async def _stand_in() -> AsyncIterator[str]:
-    port = _free_port()
-    async with _process("-m", "ccn.claude.stand_in", "--port", str(port)):
-        await _listens(port)
-        yield f"http://127.0.0.1:{port}"
-
-
-@asynccontextmanager
-async def _process(*argv: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[None]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *argv,
-        env=settings.environment(dict(environ or {})),
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
-
-
-async def _listens(port: int) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])

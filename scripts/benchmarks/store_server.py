@@ -28,12 +28,16 @@ class Server:
 
     async def database(self, name: str, *then: str) -> settings.Database:
         """A new database with the newest schema, and with these statements run on it."""
-        await _execute(self.url, f"CREATE DATABASE {name}")
-        url = f"{self.url.rpartition('/')[0]}/{name}"
+        url = await self.empty(name)
         await migrate.apply(url)
         for statement in then:
             await _execute(url, statement)
         return settings.Database(url=SecretStr(url))
+
+    async def empty(self, name: str) -> str:
+        """The address of a new database that holds nothing."""
+        await _execute(self.url, f"CREATE DATABASE {name}")
+        return f"{self.url.rpartition('/')[0]}/{name}"
 
 
 @asynccontextmanager

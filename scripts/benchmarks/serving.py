@@ -1,0 +1,99 @@
+"""Processes that benchmarks of doors stand on: a stand-in for the model, and a node on a database."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import anthropic
+
+from ccn import settings
+
+CHARACTER, MODEL = "wren", "claude-sonnet-5-5"
+ASKS = "Tell me about lighthouses, at length."
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that serves."""
+
+    port: int
+    pid: int
+
+
+@asynccontextmanager
+async def node(database: settings.Database, model: str) -> AsyncIterator[Node]:
+    """One node, which has the example character."""
+    port = free_port()
+    environ = {
+        "CCN_DATABASE_URL": database.url.get_secret_value(),
+        "CCN_CLAUDE_BASE_URL": model,
+        "CCN_CLAUDE_API_KEY": "any",
+        "CCN_HTTP_PORT": str(port),
+        "CCN_GRPC_PORT": "0",
+        "CCN_INSTANCES_LIMIT": "2000",
+        "CCN_LIMITS_REQUESTS": "1000000",
+        "CCN_LOG_LEVEL": "error",
+    }
+    async with process("-m", "ccn", "node", "run", environ=environ) as pid:
+        await listens(port)
+        yield Node(port, pid)
+
+
+@asynccontextmanager
+async def stand_in() -> AsyncIterator[str]:
+    """Where it listens."""
+    port = free_port()
+    async with process("-m", "ccn.claude.stand_in", "--port", str(port)):
+        await listens(port)
+        yield f"http://127.0.0.1:{port}"
+
+
+async def begun(port: int, key: str) -> str:
+    """A conversation in which something was said, and the reply came."""
+    sdk = anthropic.AsyncAnthropic(api_key=key, base_url=f"http://127.0.0.1:{port}")
+    async with sdk:
+        said: Any = [{"role": "user", "content": ASKS}]
+        raw = await sdk.messages.with_raw_response.create(
+            model=CHARACTER, max_tokens=500, messages=said, extra_headers={"x-ccn-conversation": "new"}
+        )
+    return str(raw.headers["x-ccn-conversation"])
+
+
+@asynccontextmanager
+async def process(*argv: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[int]:
+    """Python with these arguments, until the block ends."""
+    running = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *argv,
+        env=settings.environment(dict(environ or {})),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield running.pid
+    finally:
+        with suppress(ProcessLookupError):
+            running.terminate()
+        await running.wait()
+
+
+async def listens(port: int) -> None:
+    """Return once somebody does."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+
+
+def free_port() -> int:
+    """One that nobody listens at just now."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
