@@ -161,6 +161,7 @@ class World:
         chosen: settings.Instances = QUICK,
         peers: Client | None = None,
         scorer: Scorer = UNMEASURED,
+        seed: int = 1,
     ) -> AsyncIterator[Node]:
         node, stop = NodeId(name), asyncio.Event()
         writer = Writer(self.database, node, lambda: datetime.now(UTC))
@@ -177,6 +178,7 @@ class World:
                 claude=settings.Claude(),
                 new_id=new_id,
                 scorer=scorer,
+                seed=lambda: seed,
             )
             writing = group.create_task(writer.run())
             parts = [group.create_task(part) for part in made.parts(stop, 3.0).values()]

@@ -85,6 +85,11 @@ class Living:
                 continue
 
 
+def _seed() -> int:
+    """Kept with what it was used for, so that the same thresholds can be found again."""
+    return secrets.randbits(48)
+
+
 def assemble(
     pool: Pool,
     writer: Writer,
@@ -96,6 +101,7 @@ def assemble(
     claude: settings.Claude,
     new_id: Callable[[], UUID],
     scorer: Scorer = UNMEASURED,
+    seed: Callable[[], int] = _seed,
 ) -> Living:
     """The parts of one node, each handed what it needs."""
     prompting = Prompting(pool, writer, claude)
@@ -107,7 +113,7 @@ def assemble(
         measuring.noticed(reply)
         await watching.watch(reply)
 
-    watching = Watching(pool, scorer.version, _now, _seed, raised)
+    watching = Watching(pool, scorer.version, _now, seed, raised)
     scoring = Scoring(pool, writer, scorer, scored)
     conversing = Conversing(pool, writer, prompting, model, scoring, chosen.chunk_ms / 1000)
     hosting = Hosting(pool, writer, chosen, conversing.hold)
@@ -122,7 +128,7 @@ def assemble(
         forwarding=forwarding,
         chosen=chosen,
     )
-    probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=_seed)
+    probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=seed)
     restoring = Restoring(pool, writer, hosting, spawning, probing, watching.forget, _now)
     heeding = Heeding(pool, writer.node, _now, raised)
     measuring = Measuring(pool, hosting, scorer.version, scorers.strangers(scorer), _now, EVERY_S)
@@ -134,8 +140,3 @@ def assemble(
 
 def _now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
-
-
-def _seed() -> int:
-    """Kept with what it was used for, so that the same thresholds can be found again."""
-    return secrets.randbits(48)
