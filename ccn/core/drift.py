@@ -2,7 +2,9 @@
 
 It is the root mean square difference over the axes that both show, rounded up, so that the number exceeds
 the tolerance exactly when the true root does. Where no axis is shared nothing can be said for the instance,
-and its drift is the largest there is. Integers only, because the result is hashed and signed.
+and its drift is the largest there is. Integers only, because the result is hashed and signed. All sixteen
+axes count, also those that weigh nothing in decisions: the tolerance is defined over sixteen, and who is
+beyond it is only noted; what is done is decided by a confirmation over the others.
 """
 
 from __future__ import annotations
