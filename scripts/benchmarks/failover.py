@@ -15,9 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-
-import psutil  # type: ignore[import-untyped]
+import urllib.request
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from ccn import settings
 from ccn.store import pool, terms
@@ -30,6 +29,7 @@ TTL_S = 5.0
 _DEADLINE_S = 60.0
 _BACK_S = 120.0
 """A node that keeps dying is started again later and later."""
+_ANSWER_S = 2.0
 _STEADY = """
     SELECT count(*) = 3 FROM votes WHERE term = $1 AND height = (SELECT max(height) FROM verification_chain)
 """
@@ -39,9 +39,9 @@ _NEXT = "SELECT count(*) FROM verification_chain WHERE term > $1"
 async def run(rounds: int) -> harness.Report:
     """Kill, wait, and kill the next one; then the same with stops. `rounds` below five make fewer."""
     kills, stops = (KILLS, STOPS) if rounds >= 5 else (2 * rounds, rounds)
-    async with _cluster() as (supervisor, database), pool.open(database, "failover") as connections:
-        killed = [await _gone(connections, supervisor, signal.SIGKILL) for _ in range(kills)]
-        stopped = [await _gone(connections, supervisor, signal.SIGSTOP) for _ in range(stops)]
+    async with _cluster() as (doors, database), pool.open(database, "failover") as connections:
+        killed = [await _gone(connections, doors, signal.SIGKILL) for _ in range(kills)]
+        stopped = [await _gone(connections, doors, signal.SIGSTOP) for _ in range(stops)]
     return harness.Report([*_figures("kill -9", killed), *_figures("SIGSTOP", stopped)])
 
 
@@ -54,15 +54,14 @@ def _figures(how: str, took: Sequence[float]) -> list[Figure]:
     ]
 
 
-async def _gone(connections: Pool, supervisor: int, how: signal.Signals) -> float:
-    term = await _settled(connections, supervisor)
-    leader = _pid(supervisor, str(term.leader))
+async def _gone(connections: Pool, doors: Mapping[str, str], how: signal.Signals) -> float:
+    term, leader = await _settled(connections, doors)
     began = time.perf_counter()
     os.kill(leader, how)
     try:
         async with asyncio.timeout(_DEADLINE_S):
             while True:
-                if await connections.value(_NEXT, term.number):
+                if await connections.value(_NEXT, term):
                     return time.perf_counter() - began
                 await asyncio.sleep(0.005)
     finally:
@@ -70,32 +69,35 @@ async def _gone(connections: Pool, supervisor: int, how: signal.Signals) -> floa
             os.kill(leader, signal.SIGCONT)
 
 
-async def _settled(connections: Pool, supervisor: int) -> terms.Term:
-    """All nodes run: whoever was gone before is back and has voted for the newest block."""
+async def _settled(connections: Pool, doors: Mapping[str, str]) -> tuple[int, int]:
+    """The term, and the leader's process, once whoever was gone before is back and votes."""
     async with asyncio.timeout(_BACK_S):
         while True:
             term = await terms.current(connections)
-            if (
-                term.leader
-                and await connections.value(_STEADY, term.number)
-                and _pid(supervisor, term.leader)
-            ):
+            if term.leader and await connections.value(_STEADY, term.number):
+                leader = await _pid(doors[term.leader])
                 await asyncio.sleep(1)
-                if (await terms.current(connections)).number == term.number:
-                    return term
+                if leader and (await terms.current(connections)).number == term.number:
+                    return term.number, leader
             await asyncio.sleep(0.1)
 
 
-def _pid(supervisor: int, node: str) -> int:
-    for child in psutil.Process(supervisor).children(recursive=True):
-        if child.name() == node:
-            return int(child.pid)
-    return 0
+async def _pid(door: str) -> int:
+    """The process that is ready behind this door; 0 if none is."""
+    return await asyncio.to_thread(_asked, f"{door}/ready")
+
+
+def _asked(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=_ANSWER_S) as answer:
+            return int(json.load(answer)["pid"])
+    except (OSError, ValueError):
+        return 0
 
 
 @contextlib.asynccontextmanager
-async def _cluster() -> AsyncIterator[tuple[int, settings.Database]]:
-    """A local cluster: the process to look for nodes below, and its database."""
+async def _cluster() -> AsyncIterator[tuple[Mapping[str, str], settings.Database]]:
+    """A local cluster: the door of each node, and the database."""
     quick = {"CCN_CLUSTER_INTERVAL_S": "0.5", "CCN_ETCD_LEASE_TTL_S": str(TTL_S)}
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ccn", "up", "--ephemeral", "--json"),
@@ -106,7 +108,8 @@ async def _cluster() -> AsyncIterator[tuple[int, settings.Database]]:
     try:
         assert running.stdout is not None
         told = json.loads(await running.stdout.readline())
-        yield running.pid, settings.Database.at(told["database_url"])
+        doors = {each["id"]: each["http"] for each in told["nodes"]}
+        yield doors, settings.Database.at(told["database_url"])
     finally:
         running.send_signal(signal.SIGINT)
         await running.wait()
