@@ -12,9 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 from ccn import errors
 from ccn.core.ids import NodeId
+from ccn.core.message import Role
 
 SALT_BYTES = 32
 _CONTENT_TAG = b"ccn/content/v1\x00"
@@ -58,6 +60,32 @@ def leaf(node: NodeId, number: int, kind: Kind, fields: Fields) -> Leaf:
     """Number and hash one row; the body says who numbered it, so an omission or a swap shows."""
     body = canonical({**fields, "kind": kind.value, "node": node, "number": number, "v": 1})
     return Leaf(node, number, kind, body, leaf_hash(body))
+
+
+def spoken(  # noqa: PLR0917 - the fields of a message, each once
+    node: NodeId,
+    number: int,
+    at: int,
+    committed: bytes,
+    conversation: UUID,
+    epoch: int,
+    role: Role,
+    seq: int,
+    turn: UUID | None,
+) -> Leaf:
+    """The leaf of a message: what `leaf` makes, byte for byte, in a third of the time. Most are these.
+
+    Nothing in it needs an escape: ids, a node's name and a role are letters, digits and dashes.
+    """
+    if not (0 <= at <= INTEGER_LIMIT and max(number, epoch, seq) <= INTEGER_LIMIT):
+        raise errors.InputInvalid("a number in the leaf of a message has no canonical form")
+    within = "null" if turn is None else f'"{turn}"'
+    body = (
+        f'{{"at":{at},"content":"{committed.hex()}","conversation":"{conversation}","epoch":{epoch},'
+        f'"kind":"message","node":"{node}","number":{number},"role":"{role.value}","seq":{seq},'
+        f'"turn":{within},"v":1}}'
+    ).encode()
+    return Leaf(node, number, Kind.MESSAGE, body, leaf_hash(body))
 
 
 def leaf_hash(body: bytes) -> bytes:

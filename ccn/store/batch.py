@@ -184,7 +184,7 @@ class Batch:
             columns = (column for these, width in rows for column in _columns(these, width))
             await connection.execute(_TURNS, self.node, self._first_leaf, kinds, bodies, *columns)
         elif self.messages:
-            said = _columns(self.messages, _SAID_WIDTH)
+            said = [None if _blank(each) else each for each in _columns(self.messages, _SAID_WIDTH)]
             await connection.execute(_SAY, self.node, self._first_leaf, kinds, bodies, *said)
         elif self.leaves:
             await connection.execute(_LEAVES, self.node, self._first_leaf, kinds, bodies)
@@ -260,18 +260,19 @@ class Batch:
         at = max(self.now, head.at)
         seq = head.seq + 1
         salt = secrets.token_bytes(commitment.SALT_BYTES)
-        leaf = self.leaf(
-            Kind.MESSAGE,
-            {
-                "at": micros(at),
-                "content": commitment.content(salt, said.content).hex(),
-                "conversation": str(said.conversation),
-                "epoch": epoch,
-                "role": said.role.value,
-                "seq": seq,
-                "turn": str(said.turn) if said.turn else None,
-            },
+        committed = commitment.content(salt, said.content)
+        leaf = commitment.spoken(
+            self.node,
+            self.last_leaf + 1,
+            micros(at),
+            committed,
+            said.conversation,
+            epoch,
+            said.role,
+            seq,
+            said.turn,
         )
+        self.leaves.append(leaf)
         place = (said.conversation, seq, said.role.value)
         words = (said.content, salt, said.language, at, said.turn, epoch, said.idempotency_key)
         self.messages.append((*place, *words, leaf.number))
@@ -295,6 +296,11 @@ def micros(at: datetime) -> int:
 
 def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
     return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _blank(column: Sequence[object]) -> bool:
+    """Whether it need not be sent: beside others, unnest fills up a missing column with nulls."""
+    return column.count(None) == len(column)
 
 
 def _head(row: Record) -> Head:

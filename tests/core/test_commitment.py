@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from ccn import errors
 from ccn.core import commitment
 from ccn.core.commitment import Kind
 from ccn.core.ids import NodeId
+from ccn.core.message import Role
 
 Value = str | int | list["Value"] | None
 
@@ -206,3 +208,40 @@ def test_a_document_that_went_through_json_has_the_same_hash(value: object) -> N
 def test_a_document_with_two_spellings_has_no_hash(value: object) -> None:
     with pytest.raises(errors.InputInvalid):
         commitment.document(value)
+
+
+@given(
+    st.integers(0, commitment.INTEGER_LIMIT),
+    st.tuples(*[st.integers(0, commitment.INTEGER_LIMIT)] * 3),
+    st.uuids(),
+    st.sampled_from(Role),
+    st.none() | st.uuids(),
+)
+def test_the_leaf_of_a_message_is_spelled_as_any_other(
+    at: int, numbers: tuple[int, int, int], conversation: UUID, role: Role, turn: UUID | None
+) -> None:
+    number, epoch, seq = numbers
+    committed = hashlib.sha256(conversation.bytes).digest()
+    spoken = commitment.spoken(
+        NodeId("node-1"), number, at, committed, conversation, epoch, role, seq, turn
+    )
+    assert spoken == commitment.leaf(
+        NodeId("node-1"),
+        number,
+        Kind.MESSAGE,
+        {
+            "at": at,
+            "content": committed.hex(),
+            "conversation": str(conversation),
+            "epoch": epoch,
+            "role": role.value,
+            "seq": seq,
+            "turn": None if turn is None else str(turn),
+        },
+    )
+
+
+@pytest.mark.parametrize("at", [-1, commitment.INTEGER_LIMIT + 1])
+def test_the_leaf_of_a_message_has_no_number_that_could_be_read_in_two_ways(at: int) -> None:
+    with pytest.raises(errors.InputInvalid):
+        commitment.spoken(NodeId("node-1"), 1, at, bytes(32), UUID(int=1), 0, Role.USER, 1, None)
