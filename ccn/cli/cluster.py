@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ccn import settings
-from ccn.cli import first, journal, keys, lines, nodes, offline, place, ports, summary, up
+from ccn.cli import first, journal, keys, lines, nodes, nursery, offline, place, ports, summary, up
 from ccn.cli.screen import Screen
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
@@ -89,6 +89,7 @@ class Cluster:
                 self.shown.say(held.notice)
             self.shown.say(f"starting PostgreSQL, etcd and {_counted(wish.nodes)} on {where.data}")
             async with (
+                nursery.opened() as forking,  # first: it imports while the services start
                 self._services(where, said) as (database, coordination),
                 offline.model(self._chosen.claude, self._reporting(said), said.line) as model,
             ):
@@ -104,7 +105,8 @@ class Cluster:
                     return at
 
                 patience_s = self._chosen.node.shutdown_timeout_s + _MARGIN_S
-                async with nodes.kept(wanted, patience_s, said, record) as self._nodes:
+                await forking.ready()
+                async with nodes.kept(wanted, forking, patience_s, said, record) as self._nodes:
                     self._announce(record(), where, database)
                     await asyncio.Event().wait()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from ccn import errors, settings
 from ccn.cli import ports
 from ccn.cli.journal import Journal
+from ccn.cli.nursery import Nursery
 from ccn.embedded import child, supervision
 
 _READY_DEADLINE_S = 60.0
@@ -47,7 +47,11 @@ class Running:
 
 @asynccontextmanager
 async def kept(
-    nodes: Sequence[Node], patience_s: float, journal: Journal, on_restart: Callable[[], object]
+    nodes: Sequence[Node],
+    nursery: Nursery,
+    patience_s: float,
+    journal: Journal,
+    on_restart: Callable[[], object],
 ) -> AsyncIterator[Running]:
     """Start all nodes, wait until each is ready, and keep them running until the block ends.
 
@@ -58,7 +62,8 @@ async def kept(
         async with asyncio.TaskGroup() as group:
             running.tasks = [
                 group.create_task(
-                    _keep(node, running, patience_s, journal, on_restart), name=f"keep {node.id}"
+                    _keep(node, nursery, running, patience_s, journal, on_restart),
+                    name=f"keep {node.id}",
                 )
                 for node in nodes
             ]
@@ -70,8 +75,13 @@ async def kept(
         raise failed.exceptions[0] from None
 
 
-async def _keep(
-    node: Node, running: Running, patience_s: float, journal: Journal, on_restart: Callable[[], object]
+async def _keep(  # noqa: PLR0917 - as `kept`, for one of them
+    node: Node,
+    nursery: Nursery,
+    running: Running,
+    patience_s: float,
+    journal: Journal,
+    on_restart: Callable[[], object],
 ) -> None:
     ready = running.ready[node.id]
 
@@ -90,7 +100,7 @@ async def _keep(
     try:
         async with supervision.kept(
             node.id,
-            lambda: child.start([sys.executable, "-P", "-m", "ccn", "node", "run"], env=node.environ),
+            lambda: nursery.start(node.id, ["node", "run"], node.environ),
             ready=lambda process: _ready(node, process),
             stop=((signal.SIGTERM, patience_s),),
             on_event=happened,

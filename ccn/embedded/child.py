@@ -19,7 +19,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from ccn import errors
 from ccn.embedded.nobody import Account
@@ -39,24 +39,26 @@ def start(
     account: Account | None = None,
     output: Path | None = None,
     feed: bytes = b"",
+    stdin: int | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Child:
     """Start `argv`, writing to the end of the file `output`, or to a pipe: then read its `lines`.
 
-    `account` is whom to become before the program runs, `feed` its whole standard input, `env` its whole
-    environment (None: this process's). Main thread only, since the death signal belongs to the thread.
+    `account` is whom to become before the program runs, `feed` its whole standard input, unless a file
+    `stdin` is, `env` its whole environment (None: this process's). Main thread only, since the death signal
+    belongs to the thread.
     """
     if threading.current_thread() is not threading.main_thread():
         raise errors.EmbeddedFailed(
             f"{Path(argv[0]).name} must be started from the main thread: a child started from another "
             "thread is killed when that thread ends; run the event loop in the main thread"
         )
-    with _fed(feed) as stdin, _appending(output) as stdout:
+    with _fed(feed) as fed, _appending(output) as stdout:
         try:
             process = subprocess.Popen(
                 [os.fspath(part) for part in argv],
-                stdin=stdin,
+                stdin=fed if stdin is None else stdin,
                 stdout=stdout,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
@@ -71,10 +73,26 @@ def start(
     return Child(process)
 
 
+class Process(Protocol):
+    """As much of `subprocess.Popen` as it takes."""
+
+    pid: int
+    stdout: IO[bytes] | None
+    returncode: int | Any
+
+    def poll(self) -> int | None: ...  # noqa: D102
+
+    def wait(self, timeout: float | None = None) -> int: ...  # noqa: D102
+
+    def send_signal(self, sig: int, /) -> None: ...  # noqa: D102
+
+    def kill(self) -> None: ...  # noqa: D102
+
+
 class Child:
     """A started process. Whoever starts one awaits `wait` or `stop`, so that it is reaped."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
 
     @property
@@ -103,7 +121,7 @@ class Child:
         finally:
             if self.code is None:
                 self._kill()
-        return self._process.returncode
+        return int(self._process.returncode)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended already."""

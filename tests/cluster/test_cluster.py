@@ -21,13 +21,18 @@ from ccn.core.block import Tip
 from ccn.core.ids import NodeId
 from ccn.node import keys
 from ccn.store import pool, rounds
-from tests.cluster.test_up import CCN, Up, eventually, reachable_folder, started, surroundings
+from tests import commands
+from tests.cluster.test_up import Up, eventually, reachable_folder, started, surroundings
 
 QUICK = {
     "CCN_CLUSTER_INTERVAL_S": "0.5",
     "CCN_ETCD_LEASE_TTL_S": "2",
     "CCN_LIMITS_REQUESTS": "1000000",  # these tests ask for the status far more often than anybody may
 }
+
+pytestmark = pytest.mark.timeout(
+    240
+)  # three nodes start within the first test's time, on a busy machine too
 
 
 class Local:
@@ -52,16 +57,6 @@ class Local:
 
     def leader(self) -> str:
         return str(eventually(lambda: self.status()["leader"]))
-
-    def pid(self, node: str) -> int:
-        """The process that runs a node now, under the supervisor."""
-        return int(
-            next(
-                child.pid
-                for child in psutil.Process(self.running.process.pid).children()
-                if child.is_running() and child.environ().get("CCN_NODE_ID") == node
-            )
-        )
 
     def service(self, name: str) -> int:
         return int(
@@ -97,7 +92,7 @@ async def test_blocks_are_committed_soon_after_the_start(local: Local) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_another_node_leads_when_the_leader_is_gone(local: Local, number: signal.Signals) -> None:
     before = local.leader()
-    pid = local.pid(before)
+    pid = local.running.node(before)
     os.kill(pid, number)
     try:
         eventually(lambda: local.status()["leader"] not in (before, None))
@@ -111,7 +106,7 @@ async def test_another_node_leads_when_the_leader_is_gone(local: Local, number: 
 async def test_a_follower_that_died_votes_again(local: Local) -> None:
     leader = local.leader()
     follower = next(node["id"] for node in local.told["nodes"] if node["id"] != leader)
-    os.kill(local.pid(follower), signal.SIGKILL)
+    os.kill(local.running.node(follower), signal.SIGKILL)
     local.goes_on()
     eventually(lambda: all(node["here"] for node in local.status()["nodes"]))
 
@@ -124,14 +119,7 @@ async def test_rounds_go_on_after_a_service_was_killed(local: Local, service: st
 
 
 def ccn_(local: Local, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*CCN, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=surroundings(local.running.folder),
-    )
+    return commands.run(*arguments, env=surroundings(local.running.folder))
 
 
 async def test_an_operator_forces_a_round_and_sees_it(local: Local) -> None:
@@ -148,12 +136,19 @@ async def test_an_operator_forces_a_round_and_sees_it(local: Local) -> None:
 
 
 async def test_status_tells_people_and_programs_the_same(local: Local) -> None:
+    """Once all three are back from what the tests before did to them."""
     endpoint = ("--endpoint", local.told["nodes"][0]["http"])
-    told = json.loads(ccn_(local, "status", "--json", *endpoint).stdout)
+
+    def both() -> tuple[dict[str, Any], str] | None:
+        told = json.loads(ccn_(local, "status", "--json", *endpoint).stdout or "{}")
+        seen = ccn_(local, "status", *endpoint).stdout
+        return (told, seen) if f"{told.get('leader')} (leader)" in seen and "3 here" in seen else None
+
+    answers = eventually(both)
+    assert answers is not None
+    told, seen = answers
     keys_of = {"nodes", "leader", "term", "height", "last_round", "quorum", "unsealed", "database_mode"}
     assert keys_of <= told.keys()
-    seen = ccn_(local, "status", *endpoint).stdout
-    assert f"{told['leader']} (leader)" in seen
     assert "2 of 3, 3 here" in seen
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import psutil  # type: ignore[import-untyped]
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -68,10 +67,7 @@ class Cluster:
         return httpx.AsyncClient(base_url=self.http[node], headers=headers, timeout=30)
 
     def kill(self, node: str) -> None:
-        for child in psutil.Process(self._running.process.pid).children():
-            with suppress(psutil.NoSuchProcess):
-                if child.environ().get("CCN_NODE_ID") == node:
-                    os.kill(child.pid, signal.SIGKILL)
+        os.kill(self._running.node(node), signal.SIGKILL)
 
     async def begun(self) -> tuple[str, str, str]:
         """A conversation, the node that hosts it, and another node."""

@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests import commands
 from tests.cluster.test_cluster import QUICK, Local
 from tests.cluster.test_up import CCN, eventually, reachable_folder, started, surroundings
+
+pytestmark = pytest.mark.timeout(
+    240
+)  # four nodes start within the first test's time, on a busy machine too
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +30,9 @@ def local() -> Iterator[Local]:
 
 
 def run(local: Local, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*CCN, *arguments, "--database-url", local.told["database_url"]],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env=surroundings(local.running.folder),
+    url = local.told["database_url"]
+    return commands.run(
+        *arguments, "--database-url", url, env=surroundings(local.running.folder), timeout_s=90
     )
 
 
@@ -71,7 +72,7 @@ def test_a_drained_node_hands_on_its_lead_and_stays_drained_when_it_is_killed(
 ) -> None:
     eventually(lambda: local.leader() != drained)
     assert seat(local, drained)["draining"] is True
-    os.kill(local.pid(drained), signal.SIGKILL)
+    os.kill(local.running.node(drained), signal.SIGKILL)
     eventually(lambda: seat(local, drained).get("here") is False)
     eventually(lambda: seat(local, drained).get("here") is True)
     assert seat(local, drained)["draining"] is True

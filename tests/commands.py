@@ -1,0 +1,88 @@
+"""`ccn …` as a process of its own, forked from one that has imported everything: most tests of commands are
+about what a command does, and not about how Python starts. Those that are start Python.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ccn import settings
+from ccn.cli import nursery
+from ccn.cli.nursery import Forked, Nursery
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def run(
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    given: str | bytes = b"",
+    timeout_s: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end; what it said, and its exit code."""
+    with (
+        tempfile.TemporaryFile() as entered,
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as complaints,
+    ):
+        entered.write(given.encode() if isinstance(given, str) else given)
+        entered.seek(0)
+        streams = (entered.fileno(), output.fileno(), complaints.fileno())
+        forked = begin(arguments, env, streams, cwd=cwd)
+        try:
+            code = forked.wait(timeout_s)
+        finally:
+            forked.kill()
+        output.seek(0)
+        complaints.seek(0)
+        return subprocess.CompletedProcess(
+            arguments, code, output.read().decode(), complaints.read().decode()
+        )
+
+
+def begin(
+    arguments: tuple[str, ...],
+    env: Mapping[str, str],
+    streams: tuple[int, int, int],
+    *,
+    name: str = "ccn",
+    cwd: Path | None = None,
+) -> Forked:
+    """Start it on these standard streams."""
+    with _ONE_AT_A_TIME:
+        forked = _nursery().fork(name, arguments, env, cwd or Path.cwd(), streams)
+    assert forked is not None, "the nursery is gone"
+    return forked
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment without settings, and with these changes."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
+    return kept | {"COLUMNS": "100"} | changes
+
+
+@cache
+def _nursery() -> Nursery:
+    """One for all tests of this process. It ends when nobody holds the other end of its line."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        environ = settings.environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
+        process = subprocess.Popen(
+            nursery.PROGRAM, stdin=theirs.fileno(), env=environ, start_new_session=True
+        )
+
+    def end() -> None:
+        ours.close()
+        process.wait(30)
+
+    atexit.register(end)
+    return Nursery(None, ours)
