@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -42,21 +42,25 @@ class Result:
     outliers: tuple[int, ...]
     disputed: tuple[int, ...]
     weights: str
+    _body: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Write it down once: it is hashed for the header, and the leader keeps it with the block."""
+        fields: commitment.Fields = {
+            "character": self.character,
+            "disputed": self.disputed,
+            "drift": self.drift,
+            "kind": "result",
+            "median": self.median,
+            "outliers": self.outliers,
+            "v": 1,
+            "weights": self.weights,
+        }
+        object.__setattr__(self, "_body", commitment.canonical(fields))
 
     def body(self) -> bytes:
         """The one way to write it."""
-        return commitment.canonical(
-            {
-                "character": self.character,
-                "disputed": self.disputed,
-                "drift": self.drift,
-                "kind": "result",
-                "median": self.median,
-                "outliers": self.outliers,
-                "v": 1,
-                "weights": self.weights,
-            }
-        )
+        return self._body
 
 
 def conclude(rosters: Sequence[tuple[NodeId, Roster]], parameters: Parameters) -> tuple[Result, ...]:

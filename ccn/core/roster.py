@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
@@ -43,6 +43,7 @@ class Roster:
 
     character: CharacterId
     packed: bytes
+    _hash: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse rows that are cut off, out of order, double or out of range."""
@@ -56,6 +57,8 @@ class Roster:
             raise errors.InputInvalid(f"the instances of {self.character} are not in ascending order")
         if (rows["epoch"] < 0).any() or (rows["vector"] < MISSING).any() or (rows["vector"] > UNIT).any():
             raise errors.InputInvalid(f"an instance of {self.character} has an epoch or score out of range")
+        # A round asks for it several times on each node, and it is a hash over up to a megabyte.
+        object.__setattr__(self, "_hash", hashlib.sha256(self.packed).digest())
 
     def __len__(self) -> int:
         """How many instances."""
@@ -75,7 +78,7 @@ class Roster:
 
     def hash(self) -> bytes:
         """What a report signs of it."""
-        return hashlib.sha256(self.packed).digest()
+        return self._hash
 
 
 def pack(character: CharacterId, rows: Iterable[Row]) -> Roster:
