@@ -91,11 +91,11 @@ class Conversations:
         idempotency_key: str | None = None,
     ) -> Started:
         """Begin a conversation with a character, and spawn who speaks in it."""
+        if idempotency_key is None:
+            new = Begin(ConversationId(self._new_id()), character, owner, title=title)
+            return Started(*await self._placing.begin(new))
         begun = await self.begin(character, owner, title, idempotency_key)
-        instance = (
-            self._placing.first(begun) if idempotency_key is None else self._placing.instance(begun.id)
-        )
-        return Started(begun, await instance)
+        return Started(begun, await self._placing.instance(begun.id))
 
     async def begin(
         self,

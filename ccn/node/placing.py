@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -26,8 +27,8 @@ from ccn.node.hosting import Hosting
 from ccn.node.spawning import Spawning
 from ccn.node.speech import Speech
 from ccn.node.streams import Live
-from ccn.store import conversations, instances, turns
-from ccn.store.conversations import Conversation
+from ccn.store import characters, conversations, instances, turns
+from ccn.store.conversations import Begin, Conversation
 from ccn.store.instances import Change, Instance
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
@@ -116,6 +117,19 @@ class Placing:
         await self._terminate(idle.instance.conversation, "idle, and others need the room")
         return ""
 
+    async def begin(self, begin: Begin) -> tuple[Conversation, Instance]:
+        """A new conversation and who speaks in it: at once if there is room here."""
+        if await self._full():
+            plate = await characters.plate(self._pool, begin.character)
+            here = await self._writer.submit(replace(begin, plate_version=plate.version))
+            return here, await self.first(here)
+        task = asyncio.ensure_future(self.spawning.begin(begin))
+        speaker = asyncio.ensure_future(_second(task))
+        self._coming[begin.id] = speaker
+        speaker.add_done_callback(lambda done: self._came(begin.id, done))
+        await asyncio.shield(speaker)
+        return task.result()
+
     async def first(self, here: Conversation) -> Instance:
         """Who speaks where nobody did. Of all nodes that spawn at once one does; the others find it."""
         try:
@@ -175,3 +189,7 @@ class Placing:
     async def _on_end(self, body: Body) -> AsyncGenerator[object]:
         await self._terminate(ConversationId(UUID(body["conversation"])), str(body["reason"]))
         yield True
+
+
+async def _second(begun: asyncio.Task[tuple[Conversation, Instance]]) -> Instance:
+    return (await begun)[1]

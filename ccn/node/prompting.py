@@ -18,7 +18,7 @@ from ccn.core import interview, plate, prompt
 from ccn.core.anchor import Anchor, Measured
 from ccn.core.call import Call
 from ccn.core.character import Vector
-from ccn.core.ids import CharacterId, ConversationId, TurnId
+from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.interview import Interview
 from ccn.core.message import Message, Role
 from ccn.core.plate import Plate
@@ -178,6 +178,28 @@ class Prompting:
             self._anchors.popitem(last=False)
         return _Read(found, anchor, scene, Measured(_vector(character), _vector(relational)))
 
+    async def first(
+        self, conversation: ConversationId, character: CharacterId, owner: UserId | None
+    ) -> Anchor:
+        """What a conversation holds fast in which nothing was said, by the character's newest plate."""
+        newest, recent, state = await asyncio.gather(
+            characters.plate(self._pool, character),
+            memories.recent(self._pool, character, owner, besides=conversation),
+            vectors.of_character(self._pool, character),
+        )
+        return Anchor(newest.version, (anchoring.State(0, _vector(state)),), recent)
+
+    async def began(self, speaker: Speaker, here: Conversation, anchor: Anchor) -> Opening:
+        """What an instance begins with whose anchor was kept when its conversation was begun."""
+        limits, last = self.limits(speaker.model), here.head_seq + 1
+        name, found, scene = await asyncio.gather(
+            self._collaborator(here.id),
+            self.plate(speaker.character, speaker.plate_version),
+            memories.scene(self._pool, here.id, anchor, last, limits),
+        )
+        at = Message(here.id, last, Role.USER, "", here.created_at)
+        return Opening(found, anchor, interview.of(found, name), replace(scene, collaborator=name), at)
+
     async def opened(self, speaker: Speaker) -> Opening:
         """Load what an instance begins with, and hold it fast: memories and state for a new conversation,
         what it had for a continued one, under the instance's plate."""
@@ -187,9 +209,10 @@ class Prompting:
             self._collaborator(speaker.conversation),
             self.plate(speaker.character, speaker.plate_version),
         )
-        fresh = await self._first(here, speaker.plate_version) if anchor is None else anchor
+        fresh = anchor or await self.first(here.id, here.character, here.owner)
         if fresh.plate != speaker.plate_version:
-            fresh = replace(fresh, plate=speaker.plate_version, version=fresh.version + 1)
+            version = fresh.version + (fresh is anchor)
+            fresh = replace(fresh, plate=speaker.plate_version, version=version)
         limits, last = self.limits(speaker.model), here.head_seq + 1
         reading = memories.scene(self._pool, here.id, fresh, last, limits, name)
         if fresh is anchor:
@@ -230,13 +253,6 @@ class Prompting:
     def limits(self, model: str) -> Limits:
         """What a call may cost."""
         return Limits(model, self._claude.max_tokens)
-
-    async def _first(self, here: Conversation, version: int) -> Anchor:
-        recent, state = await asyncio.gather(
-            memories.recent(self._pool, here.character, here.owner, besides=here.id),
-            vectors.of_character(self._pool, here.character),
-        )
-        return Anchor(version, (anchoring.State(0, _vector(state)),), recent)
 
     async def _collaborator(self, conversation: ConversationId) -> str:
         known = self._names.get(conversation)

@@ -74,6 +74,10 @@ class Write(ABC, Generic[Answer_co]):
         """The conversation whose head this write has to know."""
         return None
 
+    def begins(self) -> ConversationId | None:
+        """The conversation that this write begins: nobody need look for its head."""
+        return None
+
     def repeats(self) -> Repeated | None:
         """Where to look for what an earlier write under the same idempotency key made."""
         return None
@@ -167,6 +171,11 @@ class Batch:
         if not self.statements:
             await self._say_all(connection)
             return
+        if len(self.statements) == 1 and not (self.leaves or self.messages or self.steps):
+            (alone,) = self.statements.values()
+            if not alone.every_row:
+                await connection.execute(alone.sql, *alone.columns())
+                return
         async with connection.transaction():
             await self._say_all(connection)
             for statement in self.statements.values():
@@ -199,9 +208,11 @@ class Batch:
 
     def recall(self, writes: Iterable[Write[object]]) -> bool:
         """Collect what the writes need to know; whether memory has it all."""
+        begun = set[ConversationId | None]()
         for write in writes:
+            begun.add(write.begins())
             conversation = write.concerns()
-            if conversation is not None and conversation not in self.heads:
+            if conversation not in self.heads and conversation not in begun and conversation is not None:
                 self._recall_head(conversation)
             repeated = write.repeats()
             if repeated is not None:
@@ -225,6 +236,10 @@ class Batch:
             for row in await connection.fetch(sql, [k.conversation for k in keys], [k.key for k in keys]):
                 key = Repeated(sql, row["conversation_id"], row["idempotency_key"])
                 self._found.setdefault(key, row)
+
+    def begin(self, conversation: ConversationId, character: str) -> None:
+        """The head of a conversation in which nothing was said, as the database will have it."""
+        self.heads[conversation] = Head(0, _EPOCH, 0, True, character, 1)
 
     def head(self, conversation: ConversationId, epoch: int) -> Head:
         """The head to write after, for a host that holds `epoch` (0: a conversation nobody hosts)."""

@@ -95,6 +95,10 @@ class Begin(Write[Conversation]):
     plate_version: int | None = None
     title: str = ""
 
+    def begins(self) -> ConversationId | None:
+        """What else travels with it may be about it already."""
+        return self.id
+
     def prepare(self, batch: Batch) -> Conversation:
         """One row and its leaf."""
         begun = Conversation(
@@ -108,6 +112,7 @@ class Begin(Write[Conversation]):
         )
         _seal(batch, begun, batch.now)
         batch.add(_BEGIN, self.id, self.character, self.owner, self.plate_version, self.title, batch.now)
+        batch.begin(self.id, self.character)
         return begun
 
 
@@ -116,6 +121,10 @@ class Close(Write[None]):
     """Nothing more is said in a conversation; closing a closed one changes nothing."""
 
     conversation: Conversation
+
+    def concerns(self) -> ConversationId | None:
+        """Its head is closed for whatever this writer remembers of it."""
+        return self.conversation.id
 
     def prepare(self, batch: Batch) -> None:
         """The next version, unless somebody changed the conversation since it was read."""

@@ -43,6 +43,22 @@ async def test_an_instance_is_asked_six_questions_and_then_runs(world: World) ->
         assert await node.said(started.conversation.id) == [], "questions are no messages"
 
 
+async def test_a_new_conversation_its_instance_and_its_anchor_come_in_one_transaction(world: World) -> None:
+    async with world.node("node-1") as node:
+        started = await node.doors.start(living.ADA, title="A")
+        here = started.conversation
+        rows = await node.pool.rows(
+            """
+            SELECT c.xmin = a.xmin AS same, c.plate_version, a.host_epoch, a.version
+            FROM conversation_versions c JOIN prompt_anchors a USING (conversation_id)
+            WHERE conversation_id = $1
+            """,
+            here.id,
+        )
+        assert [tuple(row) for row in rows] == [(True, 1, started.instance.epoch, 1)]
+        assert (here.title, here.plate_version) == ("A", 1)
+
+
 async def test_a_stranger_is_asked_three_times_and_never_let_in(world: World) -> None:
     async with world.node("node-1", Model(interview=STRANGER)) as node:
         with pytest.raises(errors.SpawnFailed, match="not the character after 3 tries") as failed:
