@@ -108,8 +108,8 @@ class Adoption:
         self._forget({each.id for each in found} | orphans)
 
     async def adopt(self, found: Instance) -> Instance | None:
-        """Host it here from now on, unless another node was first; then None."""
-        if found.id in self._adopting:
+        """Host it here from now on; None if another node was first, or it met a defect here just now."""
+        if found.id in self._adopting or self._hosting.rests(found.id):
             return None
         self._adopting.add(found.id)
         try:

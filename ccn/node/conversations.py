@@ -339,3 +339,10 @@ class _Kept:
     async def get(self, turn_id: TurnId) -> Turn:
         """The turn as it stands."""
         return await turns.get(self.pool, turn_id)
+
+    async def reply(self, ended: Turn) -> str | None:
+        """The words that a turn committed; None if they were redacted."""
+        if ended.reply_seq is None:
+            return None
+        said = await conversations.after(self.pool, ended.conversation, ended.reply_seq - 1, limit=1)
+        return said[0].content if said else None

@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 Hold = Callable[[Instance, Turn, Live, asyncio.Event], Awaitable[None]]
 """Bring one turn to its end, or raise if this node may not any more."""
 
+_REST_S = (1.0, 60.0)
+"""How long an instance is left alone that met a defect, the first time and at most; doubled in between."""
+_RESTING_LIMIT = 10_000
 _SPARE_S = 1.0
 """Of the time to stop, what is kept for handing over."""
 
@@ -83,6 +86,7 @@ class Hosting:
         self._coming: set[InstanceId] = set()
         self._beginning: dict[TurnId, int] = {}
         self._beat_now = asyncio.Event()
+        self._resting: dict[InstanceId, tuple[float, float]] = {}
 
     def get(self, conversation: ConversationId) -> Hosted | None:
         """The instance of a conversation, if it lives here."""
@@ -105,6 +109,11 @@ class Hosting:
 
     def __len__(self) -> int:
         return len(self._hosted)
+
+    def rests(self, instance: InstanceId) -> bool:
+        """Whether it met a defect here a moment ago: at once, it would only meet it again."""
+        until, _ = self._resting.get(instance, (0.0, 0.0))
+        return asyncio.get_running_loop().time() < until
 
     def take(self, instance: Instance) -> None:
         """Host it from now on; a later epoch replaces an earlier one."""
@@ -268,15 +277,25 @@ class Hosting:
             hosted.work = None
             hosted.used_at = asyncio.get_running_loop().time()
 
+    def _rest(self, instance: InstanceId) -> None:
+        _, before_s = self._resting.pop(instance, (0.0, 0.0))
+        first_s, most_s = _REST_S
+        rest_s = min(most_s, 2 * before_s) or first_s
+        self._resting[instance] = (asyncio.get_running_loop().time() + rest_s, rest_s)
+        while len(self._resting) > _RESTING_LIMIT:
+            del self._resting[next(iter(self._resting))]
+
     async def _held(self, hosted: Hosted, queued: Queued) -> None:
         turn, instance = queued.turn, hosted.instance
         try:
             await self._hold(instance, turn, queued.live, queued.cancelled)
+            self._resting.pop(instance.id, None)
         except (errors.StaleHost, errors.ShuttingDown) as over:
             log.info("a turn is left to another host", turn=str(turn.id), reason=str(over))
             self.drop(instance.conversation, instance.epoch)
         except Exception:  # the root of a turn: the instance is given up, and whoever adopts it begins anew
             log.exception("an instance is given up", instance=str(instance.id), turn=str(turn.id))
+            self._rest(instance.id)
             self.drop(instance.conversation, instance.epoch)
         finally:
             queued.live.close()

@@ -36,6 +36,9 @@ class Kept(Protocol):
     async def get(self, turn_id: TurnId) -> Turn:
         """The turn as it stands."""
 
+    async def reply(self, ended: Turn) -> str | None:
+        """The words that a turn committed; None if they were redacted."""
+
 
 Elsewhere = Callable[[Turn, Place], Batches]
 """What another node that hosts the turn says of it; ends when that node can say no more."""
@@ -106,8 +109,26 @@ class Streams:
             if batch[-1].ends:
                 return
         end = _end(ended)
-        if end.place > place:
+        if ended.status is Status.COMMITTED and place != end.place:
+            if afresh := [each for each in await self._afresh(ended, place) if each.place > place]:
+                yield afresh
+        elif end.place > place:
             yield [end]
+
+    async def _afresh(self, ended: Turn, place: Place) -> list[Told]:
+        """The whole reply after its stream is forgotten, at places that follow the end of that stream.
+
+        A reader who had some of it cannot be told just the rest; so what came so far is void.
+        """
+        end = _end(ended)
+        words = await self.kept.reply(ended)
+        pieces = [(Kind.RESTART, "the stream is forgotten")] if place != stream.START else []
+        pieces += [(Kind.DELTA, words)] if words is not None else []
+        first = end.place.number + 3 - len(pieces)
+        told = [
+            Told(Place(ended.epoch, first + nth), kind, data) for nth, (kind, data) in enumerate(pieces)
+        ]
+        return [*told, Told(Place(ended.epoch, end.place.number + 3), end.kind, end.data)]
 
 
 class Live:

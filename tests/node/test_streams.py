@@ -32,7 +32,8 @@ class Cluster:
     kept: list[Told] = field(default_factory=list)
     live: Live | None = None
     unkept: list[Told] = field(default_factory=list)
-    reply: str = ""
+    said: str = ""
+    words: str | None = "The whole reply."
 
     async def told(self, turn_id: TurnId, after: Place) -> Sequence[Told]:
         await asyncio.sleep(0)
@@ -42,6 +43,10 @@ class Cluster:
         await asyncio.sleep(0)
         return self.standing
 
+    async def reply(self, ended: Turn) -> str | None:
+        await asyncio.sleep(0)
+        return self.words
+
     def adopted(self) -> None:
         """The host is gone with what it had not kept; another one begins anew."""
         again = self.live is not None
@@ -49,14 +54,14 @@ class Cluster:
             self.live.close()
         epoch = self.standing.epoch + again
         self.standing = replace(self.standing, epoch=epoch)
-        self.live, self.unkept, self.reply = Live(TURN, epoch, len(self.kept)), [], ""
+        self.live, self.unkept, self.said = Live(TURN, epoch, len(self.kept)), [], ""
         if again:
             self.unkept.append(self.live.say(Kind.RESTART, "another host goes on"))
 
     def say(self, words: str) -> None:
         assert self.live is not None
         self.unkept.append(self.live.say(Kind.DELTA, words))
-        self.reply += words
+        self.said += words
 
     def keep(self) -> None:
         self.kept += self.unkept
@@ -141,7 +146,7 @@ async def test_every_reader_sees_the_whole_reply_once(
             places = [each.place for each in seen]
             assert places == sorted(set(places)), "in order, none twice"
             assert [each.kind for each in seen].count(Kind.DONE) == 1
-            assert text(seen) == cluster.reply
+            assert text(seen) == cluster.said
             _without_gaps(seen)
 
 
@@ -166,17 +171,33 @@ async def test_a_slow_reader_costs_nothing_and_misses_nothing() -> None:
     cluster.end(told=True)
     batches = [batch async for batch in following]
     assert max(map(len, batches)) <= BATCH_LIMIT
-    assert text([*seen, *(told for batch in batches for told in batch)]) == cluster.reply
+    assert text([*seen, *(told for batch in batches for told in batch)]) == cluster.said
 
 
 async def test_an_end_whose_stream_is_forgotten_is_told_once_by_the_turn_itself() -> None:
-    cases = {Status.COMMITTED: Kind.DONE, Status.CANCELLED: Kind.CANCELLED, Status.FAILED: Kind.ERROR}
+    cases = {Status.CANCELLED: Kind.CANCELLED, Status.FAILED: Kind.ERROR}
     for status, kind in cases.items():
         for head in (0, 7):
             cluster = Cluster(replace(STANDING, status=status, event_head=head, error="Why"))
             told = [each async for batch in cluster.streams("host").follow(TURN) for each in batch]
             assert [(each.kind, each.place) for each in told] == [(kind, Place(1, max(head, 1)))]
             assert [each async for each in cluster.streams("peer").follow(TURN, told[0].place)] == []
+
+
+async def test_a_reply_whose_stream_is_forgotten_is_told_as_a_whole_wherever_its_reader_was() -> None:
+    cluster = Cluster(replace(STANDING, status=Status.COMMITTED, event_head=7, reply_seq=2))
+    for place in (START, Place(1, 3), Place(1, 6)):
+        told = await _read_from(cluster, place)
+        begins = [] if place == START else [Kind.RESTART]
+        assert [each.kind for each in told] == [*begins, Kind.DELTA, Kind.DONE]
+        assert text(told) == "The whole reply."
+        places = [place, *(each.place for each in told)]
+        assert places == sorted(set(places))
+        for nth, each in enumerate(told):
+            assert await _read_from(cluster, each.place) == told[nth + 1 :], "whoever broke off goes on"
+    assert await _read_from(cluster, Place(1, 7)) == [], "who saw the end has seen all"
+    cluster.words = None
+    assert [each.kind for each in await _read_from(cluster, START)] == [Kind.DONE], "it was redacted"
 
 
 async def test_a_place_that_nobody_said_shows_nothing_but_ends() -> None:
