@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from typing import Any
 
 NEEDED = ("langgraph.checkpoint.postgres.aio", "langgraph.graph", "dbos", "procrastinate", "psycopg_pool")
@@ -27,10 +28,14 @@ Contender = Callable[[], Awaitable[float]]
 
 
 def said(number: int) -> str:
-    """Some two hundred characters that no compression finds again in the next message."""
-    draw = random.Random(number)
-    words = ("".join(draw.choices(string.ascii_lowercase, k=draw.randint(2, 9))) for _ in range(33))
-    return " ".join(words)[:200]
+    """Two hundred characters of a vocabulary: no message is found again in the next, but words are."""
+    return " ".join(random.Random(number).choices(_words(), k=60))[:200]
+
+
+@cache
+def _words() -> list[str]:
+    draw = random.Random(0)
+    return ["".join(draw.choices(string.ascii_lowercase, k=draw.randint(2, 9))) for _ in range(4_000)]
 
 
 async def main(urls: Mapping[str, str]) -> None:

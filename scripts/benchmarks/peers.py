@@ -50,8 +50,10 @@ async def run(rounds: int, peers_python: Path | None) -> harness.Report:
         peers = await stack.enter_async_context(_peers(python, urls))
         ours = await stack.enter_async_context(_ours(server))
         got = await harness.measure(rounds, peers.contenders | ours.contenders())
+        await ours.find()
         bytes_of = _Bytes(
-            kept=await _grown(ours.url, ours.kept_and_found) / (REPEATED * MESSAGES),
+            kept=await _grown(ours.url, _again(ours.keep)) / (REPEATED * MESSAGES),
+            found=await _grown(ours.url, ours.find) / (REPEATED * MESSAGES),
             kept_by_saver=await _grown(urls["langgraph"], _again(peers.contenders["langgraph keep"]))
             / (REPEATED * MESSAGES),
             told=await _grown(ours.url, _again(ours.turn)) / (REPEATED * 2 * TURNS),
@@ -66,6 +68,7 @@ class _Bytes:
     """Of a message in tables and indexes: kept by itself, and as one of the two of a turn."""
 
     kept: float
+    found: float
     kept_by_saver: float
     told: float
     told_by_graph: float
@@ -75,8 +78,8 @@ def _figures(got: Medians, bytes_of: _Bytes) -> list[Figure]:
     of = got.of
     return [
         Figure("keep a message, p50 : LangGraph", "ms", of["keep"], of["langgraph keep"], 0.25, "less"),
-        Figure("a message kept, and found : LangGraph's saver", "B", bytes_of.kept, bytes_of.kept_by_saver,
-               0.15, "less"),
+        Figure("a message kept : LangGraph's", "B", bytes_of.kept, bytes_of.kept_by_saver, 0.15, "less"),
+        Figure("what its search adds, which they lack", "B", bytes_of.found, better="less"),
         Figure("a message of a turn : LangGraph's graph", "B", bytes_of.told, bytes_of.told_by_graph, None,
                "less"),
         Figure(f"load {LOADED}, p50 : LangGraph", "ms", of["load"], of["langgraph load"], None, "less"),
@@ -117,12 +120,12 @@ class _Ours:
                 took.append(1000 * (time.perf_counter() - began))
         return statistics.median(took)
 
-    async def kept_and_found(self) -> float:
-        """The same, until all of it can be searched for."""
-        took = await _again(self.keep)()
-        while await search.index(self.pool):
-            continue
-        return took
+    async def find(self) -> float:
+        """Make all that was kept ready to be searched for; how many messages that were."""
+        made = 0
+        while some := await search.index(self.pool):
+            made += some
+        return made
 
     async def load(self) -> float:
         """Milliseconds to load fifty."""
