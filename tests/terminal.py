@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 DEADLINE_S = 30.0
+PATIENCE_S = 8.0
 CHAT = (sys.executable, "-P", "-m", "ccn", "chat")
 OWN_TERMINAL = (
     "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
@@ -35,10 +36,23 @@ class Typing:
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
-    async def sees(self, text: str) -> str:
+    async def interrupts(self, text: str) -> None:
+        """Press Ctrl-C until it is on the screen.
+
+        Python reads a line without looking for a signal that came after the prompt was printed and before
+        it began to wait: that one is noticed with the next key. A person would press again, too.
+        """
+        for _ in range(round(DEADLINE_S / PATIENCE_S)):
+            self.type("\x03")
+            with suppress(AssertionError):
+                await self.sees(text, PATIENCE_S)
+                return
+        await self.sees(text)
+
+    async def sees(self, text: str, within_s: float = DEADLINE_S) -> str:
         """Wait until it is on the screen, after what was seen before; what came up to there."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(within_s):
                 while text not in self._new():
                     self._more.clear()
                     await self._more.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from ccn.core.character import AXES, RELATIONAL
 from ccn.encoder import model as encoder
 from ccn.node import scorers
 from scripts.scorer import tiny
+from tests import commands
 from tests.heads import untrained
 
 TEXT = "I'm so sorry to hear that. It must be hard, and I am here for you whenever you want to talk."
@@ -20,19 +20,7 @@ TEXT = "I'm so sorry to hear that. It must be hard, and I am here for you whenev
 def character(
     *arguments: str, given: str | bytes = "", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    content = given.encode() if isinstance(given, str) else given
-    ended = subprocess.run(
-        [sys.executable, "-P", "-m", "ccn", "character", *arguments],
-        input=content,
-        capture_output=True,
-        check=False,
-        timeout=30,
-        cwd=cwd,
-        env={name: value for name, value in os.environ.items() if not name.startswith("CCN_")},
-    )
-    return subprocess.CompletedProcess(
-        ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode()
-    )
+    return commands.run("character", *arguments, given=given, cwd=cwd, env=commands.environment())
 
 
 def test_axes_shows_every_axis_with_what_it_means() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -15,10 +16,10 @@ from ccn import errors, settings
 from ccn.cli.session import Session
 from ccn.core.ids import CharacterId
 from ccn.store import characters
-from tests import living, talking
+from tests import commands, living, talking
 from tests.living import Model, Node
 from tests.talking import Door
-from tests.terminal import CHAT, DEADLINE_S, terminal
+from tests.terminal import terminal
 
 
 class Gate:
@@ -49,17 +50,9 @@ class Here:
         return settings.environment(own)
 
     async def piped(self, *options: str, given: str = "") -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *CHAT,
-            *options,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self.environ(),
-        )
-        out, err = await asyncio.wait_for(process.communicate(given.encode()), DEADLINE_S)
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+        talk = partial(commands.run, "chat", *options, given=given, env=self.environ())
+        ended = await asyncio.to_thread(talk)
+        return ended.returncode, ended.stdout, ended.stderr
 
 
 @pytest_asyncio.fixture
@@ -167,11 +160,9 @@ async def test_ctrl_c_stops_the_reply_and_twice_at_the_prompt_leaves(here: Here)
         typing.type("Again.\r")
         await typing.sees("Well, I am here.")
         await typing.sees("you ›")
-        typing.type("\x03")
-        await typing.sees("once more")
+        await typing.interrupts("once more")
         await typing.sees("you ›")
-        typing.type("\x03")
-        await typing.sees("continue with")
+        await typing.interrupts("continue with")
         assert await typing.left() == 0
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import ccn
 from ccn import settings
+from tests import commands
 
 CCN = (sys.executable, "-P", "-m", "ccn")
 
@@ -23,20 +24,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ccn_(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
-    return subprocess.run(
-        [*CCN, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        cwd=folder,
-        env=inherited | {"COLUMNS": "100"} | environ,
-    )
+    return commands.run(*arguments, cwd=folder, env=commands.environment(**environ))
 
 
 def test_the_version_is_one_line(folder: Path) -> None:
-    assert ccn_(folder, "--version").stdout == f"ccn {ccn.__version__}\n"
+    started = subprocess.run(
+        [*CCN, "--version"], capture_output=True, text=True, check=True, cwd=folder, timeout=30
+    )
+    assert started.stdout == ccn_(folder, "--version").stdout == f"ccn {ccn.__version__}\n"
 
 
 def test_help_names_the_commands(folder: Path) -> None:
@@ -93,8 +88,8 @@ def test_a_traceback_is_for_those_who_ask(folder: Path) -> None:
 
 def test_an_error_is_red_on_a_terminal(folder: Path) -> None:
     ours, theirs = pty.openpty()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
-    subprocess.run([*CCN, "node", "run"], stderr=theirs, check=False, cwd=folder, env=inherited, timeout=30)
+    failing = ("node", "run")
+    commands.begin(failing, commands.environment(), (theirs, theirs, theirs), cwd=folder).wait(30)
     os.close(theirs)
     assert os.read(ours, 4096).startswith(b"\x1b[31merror: ")
     os.close(ours)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from ccn.cli import keys as command
 from ccn.core.ids import NodeId
 from ccn.node import keys, signing
 from ccn.peers import certificates, identity
-from tests import peering
+from tests import commands, peering
 from tests.peering import ASK, ONE, TWO, Node
 
 NOW = datetime.now(UTC)
@@ -28,15 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ccn_keys(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "ccn", "keys", *arguments, "--dir", str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        cwd=folder.parent,
-        env=inherited | {"COLUMNS": "100"},
+    return commands.run(
+        "keys", *arguments, "--dir", str(folder), cwd=folder.parent, env=commands.environment()
     )
 
 

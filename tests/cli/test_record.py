@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +11,21 @@ from pathlib import Path
 import pytest
 
 from ccn.core import checkpoint, commitment, note, proof
+from tests import commands
 from tests.cli.conftest import HERE, Copy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def ccn_(folder: Path, *arguments: str, module: str = "ccn") -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
+def ccn_(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return commands.run(*arguments, cwd=folder, env=commands.environment())
+
+
+def verify(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As its readers start it."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", module, *arguments],
-        capture_output=True, text=True, timeout=30, check=False, cwd=folder, env=inherited,
+        [sys.executable, "-P", "-m", "ccn.cli.verify", *arguments],
+        capture_output=True, text=True, timeout=30, check=False, cwd=folder, env=commands.environment(),
     )  # fmt: skip
 
 
@@ -33,9 +37,7 @@ async def test_an_export_is_verified_by_the_command_beside_it(copy: Copy, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["a record.jsonl"]
     kept = ccn_(tmp_path, "record", "checkpoint", "--database-url", url)
     (tmp_path / "kept.note").write_text(kept.stdout)
-    verified = ccn_(
-        tmp_path, "a record.jsonl", "--json", "--checkpoint", "kept.note", module="ccn.cli.verify"
-    )
+    verified = verify(tmp_path, "a record.jsonl", "--json", "--checkpoint", "kept.note")
     assert (verified.returncode, json.loads(verified.stdout)["verdict"]) == (0, "verified")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -12,6 +10,7 @@ from ccn import settings
 from ccn.core.call import Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.store import characters, conversations, pool, spend
+from tests import commands
 from tests.cli.conftest import writing
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")
@@ -34,32 +33,27 @@ async def _spent(database: settings.Database, today: date) -> None:
         )
 
 
-async def _told(database: settings.Database, *options: str) -> str:
+def _told(database: settings.Database, *options: str) -> str:
     url = database.url.get_secret_value()
     own = {"CCN_DATABASE_URL": url, "CCN_CLAUDE_DAILY_BUDGET_DOLLARS": "0.0001", "COLUMNS": "200"}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "ccn", "spend", *options),
-        stdout=asyncio.subprocess.PIPE,
-        env=settings.environment(own),
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0
-    return out.decode()
+    done = commands.run("spend", *options, env=settings.environment(own))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 async def test_spend_is_summed_by_day_character_and_conversation(database: settings.Database) -> None:
     today = datetime.now(UTC).date()
     await _spent(database, today)
-    *lines, left = map(json.loads, (await _told(database, "--json")).splitlines())
+    *lines, left = map(json.loads, (_told(database, "--json")).splitlines())
     summed = [(each["day"], each["character"], each["microdollars"]) for each in lines]
     yesterday = f"{today - timedelta(days=1)}"
     assert summed == [(f"{today}", "ada", 20), (f"{today}", "bob", 7), (yesterday, "ada", 100)]
     assert left == {"today": {"limit": 100, "spent": 27, "held": 3, "left": 70}}
-    *lines, _ = map(json.loads, (await _told(database, "--json", "--day", f"{today}")).splitlines())
+    *lines, _ = map(json.loads, (_told(database, "--json", "--day", f"{today}")).splitlines())
     assert [each["conversation"] for each in lines] == [str(HERE), str(THERE)]
-    *lines, _ = map(json.loads, (await _told(database, "--json", "--conversation", str(HERE))).splitlines())
+    *lines, _ = map(json.loads, (_told(database, "--json", "--conversation", str(HERE))).splitlines())
     assert [each["microdollars"] for each in lines] == [20, 100]
-    people = await _told(database, "--character", "ada")
+    people = _told(database, "--character", "ada")
     assert "bob" not in people
     assert "$0.0001" in people
     assert "no limit is set" in people

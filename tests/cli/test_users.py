@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +18,7 @@ from ccn.gateway.accounts import Accounts
 from ccn.gateway.passwords import Passwords
 from ccn.store import keys, pool, users
 from ccn.store.users import Tier
-
-CCN = (sys.executable, "-P", "-m", "ccn")
+from tests import commands
 
 
 class Ccn:
@@ -31,18 +28,9 @@ class Ccn:
         self._folder, self.database = folder, database
 
     def __call__(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
         url = self.database.url.get_secret_value()
-        return subprocess.run(
-            [*CCN, *arguments],
-            capture_output=True,
-            text=True,
-            input=given,
-            timeout=60,
-            check=False,
-            cwd=self._folder,
-            env=inherited | {"COLUMNS": "100", "CCN_DATABASE_URL": url, "HOME": str(self._folder)},
-        )
+        environ = commands.environment(CCN_DATABASE_URL=url, HOME=str(self._folder))
+        return commands.run(*arguments, given=given, cwd=self._folder, env=environ)
 
     def told(self, *arguments: str) -> dict[str, str]:
         ended = self(*arguments, "--json")
