@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 
 from fastapi import FastAPI
 
@@ -36,6 +37,11 @@ warmth = 0.6
 +++
 # Ada
 Keeps her word."""
+
+
+@cache
+def _kept_password() -> str:
+    return passwords.hashed(PASSWORD)
 
 
 @dataclass
@@ -89,7 +95,7 @@ class Cluster:
 
     async def user(self, name: str, tier: Tier = Tier.USER) -> None:
         pool = self.doors[0].node.pool
-        await users.add(pool, UserId(credentials.new_id()), name, tier, passwords.hashed(PASSWORD))
+        await users.add(pool, UserId(credentials.new_id()), name, tier, _kept_password())
 
     async def add(self, stack: AsyncExitStack, node: Node, limits: settings.Limits) -> None:
         """One more door."""

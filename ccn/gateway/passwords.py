@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from pwdlib import PasswordHash
@@ -39,6 +40,12 @@ def generated() -> str:
     return secrets.token_urlsafe(15)
 
 
+@cache
+def _decoy() -> str:
+    """What nobody's password matches; one does for a process."""
+    return _hashing.hash(secrets.token_bytes(16))
+
+
 class Passwords:
     """Matches passwords in threads of its own; too many at once are refused."""
 
@@ -46,7 +53,7 @@ class Passwords:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
         self._limit = at_once + waiting
         self._running = 0
-        self._decoy = _hashing.hash(secrets.token_bytes(16))
+        self._decoy = _decoy()
 
     async def match(self, password: str, kept: str | None) -> bool:
         """Whether a password is the one that was kept; as slow for None."""
