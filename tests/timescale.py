@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
-import docker  # type: ignore[import-untyped]  # the library ships no types, here and below
-from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
+
+if TYPE_CHECKING:
+    import docker  # type: ignore[import-untyped]  # the library ships no types, here and below
 
 LABEL = "ccn.tests"
 READY_TIMEOUT_S = 60.0
@@ -54,6 +54,9 @@ def offer() -> Offer:
         wanted["tsl"] = licensed
     if not _listens():
         return Offer({}, "no Docker engine answers")
+    import docker  # here and below: most runs have no engine, and do not wait for the library
+    from docker.errors import DockerException  # type: ignore[import-untyped]
+
     try:
         with closing(docker.from_env(timeout=ENGINE_TIMEOUT_S)) as engine:
             missing = {mode: image for mode, image in wanted.items() if not _has(engine, image)}
@@ -67,6 +70,9 @@ def offer() -> Offer:
 @asynccontextmanager
 async def running(image: str) -> AsyncIterator[str]:
     """The URL of a server in a container of its own, reached over loopback on the host's own network."""
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.container import DockerContainer
+
     testcontainers_config.ryuk_disabled = True  # an image that would have to be pulled; see _remove_orphans
     port = _free_port()
     container = (
@@ -106,6 +112,8 @@ def _listens() -> bool:
 
 
 def _has(engine: docker.DockerClient, image: str) -> bool:
+    from docker.errors import ImageNotFound
+
     try:
         engine.images.get(image)
     except ImageNotFound:
