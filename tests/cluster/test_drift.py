@@ -4,81 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from ccn import errors, settings
-from ccn.claude import stand_in
 from ccn.claude.faults import Faults, Rule
-from ccn.core.ids import ConversationId, NodeId
-from ccn.embedded import etcd
-from ccn.etcd import client, members
+from ccn.core.ids import ConversationId
 from ccn.node import reviewing
 from ccn.node.reviewing import Review
-from ccn.peers import client as peers
-from ccn.store import drains, instances, restorations, rounds
+from ccn.store import instances, restorations, rounds
 from ccn.store.instances import Instance, Status
-from tests import living, standing_in
-from tests.cluster.test_turns import NAMES, Cluster
-from tests.living import Node, World
+from tests import standing_in
+from tests.cluster import three
+from tests.cluster.three import NAMES
+from tests.living import Node
 from tests.standing_in import DRIFTING, SCORER
 
 FLEET = 9
+TOLERANCE = 0.1
 REMINDED = "you have drifted"
 STEPS = {"re-anchor", "re-initialise", "quarantine"}
 
 
-@asynccontextmanager
-async def cluster(database: settings.Database, folder: Path) -> AsyncIterator[tuple[Node, Faults]]:
-    """Three nodes, a desk in this process that hosts nothing, and what the stand-in does wrong."""
-    world = await living.founded(database)
-    async with AsyncExitStack() as stack:
-        coordination = await stack.enter_async_context(etcd.running())
-        model = await stack.enter_async_context(stand_in.running())
-        nodes = Cluster(
-            folder,
-            {
-                "CCN_DATABASE_URL": database.url.get_secret_value(),
-                "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
-                "CCN_CLUSTER_INTERVAL_S": "1",
-                "CCN_CLAUDE_BASE_URL": model.url,
-                "CCN_INSTANCES_QUEUE_LIMIT": "100",
-                **{f"CCN_{door}_PORT": "0" for door in ("HTTP", "GRPC", "PEERS")},
-            },
-        )
-        stack.callback(nodes.close)
-        nodes.start(*NAMES)
-        others = await stack.enter_async_context(peers.opened(NodeId("desk"), None))
-        seen = await stack.enter_async_context(client.opened(coordination.endpoints))
-        watching = asyncio.create_task(_know(seen, others, world))
-        stack.callback(watching.cancel)
-        desk = await stack.enter_async_context(world.node("desk", peers=others))
-        await until(lambda: len(world.processes) == len(NAMES))
-        await drains.begin(desk.pool, desk.id, "test", [NodeId(name) for name in NAMES])
-        await until(lambda: desk.living.adoption.draining)
-        await standing_in.usual(desk.pool)
-        yield desk, model.faults
-        nodes.stop()
+ROUNDS = {"CCN_CLUSTER_INTERVAL_S": "1", "CCN_INSTANCES_QUEUE_LIMIT": "100"}
 
 
 @pytest.mark.timeout(300)
 async def test_one_that_drifts_is_brought_back_and_all_that_drift_together_are_seen(
     database: settings.Database,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="ccn drift ") as folder:
-        async with cluster(database, Path(folder)) as (desk, faults):
-            fleet = [await desk.begun() for _ in range(FLEET)]
-            hosts = {(await alive(desk, talk)).host for talk in fleet}
-            assert hosts == set(NAMES), "instances on every node"
-            await talked(desk, fleet, 3)
-            suspect, *others = fleet
-            await one_drifts(desk, faults, suspect, others)
-            await all_drift(desk, faults, fleet)
+    async with three.running(database, ROUNDS) as cluster:
+        desk, faults = cluster.desk, cluster.faults
+        await standing_in.usual(desk.pool)
+        fleet = await spread(desk)
+        await talked(desk, fleet, 3)
+        suspect, *others = fleet
+        await one_drifts(desk, faults, suspect, others)
+        await all_drift(desk, faults, fleet)
+
+
+async def spread(desk: Node) -> list[ConversationId]:
+    """Nine, or as many more as it takes until a node that was slow to be seen has one as well."""
+    fleet, hosts = list[ConversationId](), set[str]()
+    while len(fleet) < FLEET or hosts < set(NAMES):
+        fleet.append(await desk.begun())
+        hosts.add((await alive(desk, fleet[-1])).host)
+        assert len(fleet) < 2 * FLEET, f"instances on {hosts} alone"
+    return fleet
 
 
 async def one_drifts(
@@ -104,8 +78,9 @@ async def one_drifts(
 
 async def all_drift(desk: Node, faults: Faults, fleet: Sequence[ConversationId]) -> None:
     """Another model speaks for all, as after an upgrade: the median goes along, the charter does not."""
-    some = fleet[::2]
-    before = [await reviewed(desk, talk) for talk in some]
+    _reminded, *others = fleet  # who was reminded of its plate does not drift again
+    some = others[::2]
+    before = {talk: await reviewed(desk, talk) for talk in some}
     faults.clear()
     faults.add(Rule(drift=100, until=REMINDED))
     await talked(desk, fleet, 12)
@@ -113,18 +88,22 @@ async def all_drift(desk: Node, faults: Faults, fleet: Sequence[ConversationId])
     async with asyncio.timeout(30):
         while (await rounds.height(desk.pool) or 0) < height + 2:
             await asyncio.sleep(0.1)
-    after = [await reviewed(desk, talk) for talk in some]
-    tolerance = after[0].tolerance
-    assert tolerance == 0.1
-    assert typical(after, lambda each: each.from_median) < tolerance
-    moved = typical(after, lambda each: each.from_charter) - typical(before, lambda each: each.from_charter)
-    assert moved > 0.03
     touched = [talk for talk in fleet if STEPS & set(await steps(desk, talk))]
-    assert len(touched) <= (FLEET - 1) // 3, "an operator has to look, not a script"
+    assert len(touched) <= (len(fleet) - 1) // 3, "an operator has to look, not a script"
+    left = [talk for talk in some if talk not in touched]
+    after = {talk: await reviewed(desk, talk) for talk in some}
+    async with asyncio.timeout(30):  # the last messages are scored after their replies are there
+        while statistics.median(moved(before[talk], after[talk]) for talk in left) <= 0.03:
+            await asyncio.sleep(0.5)
+            after = {talk: await reviewed(desk, talk) for talk in some}
+    assert {each.tolerance for each in after.values()} == {TOLERANCE}
+    known = [each.from_median for each in after.values() if each.from_median is not None]
+    assert statistics.median(known) < TOLERANCE
 
 
-def typical(found: Sequence[Review], of: Callable[[Review], float | None]) -> float:
-    return statistics.median(value for each in found if (value := of(each)) is not None)
+def moved(before: Review, after: Review) -> float:
+    """By how much further it is from the charter now."""
+    return (after.from_charter or 0.0) - (before.from_charter or 0.0)
 
 
 async def reviewed(desk: Node, talk: ConversationId) -> Review:
@@ -154,15 +133,3 @@ async def talked(desk: Node, talks: Sequence[ConversationId], messages: int) -> 
             await desk.reply(turn.id)
 
     await asyncio.gather(*map(one, talks))
-
-
-async def _know(seen: client.Client, others: peers.Client, world: World) -> None:
-    async for present in members.watch(seen):
-        world.processes = [each.node for each in present]
-        await others.know({each.node: each.grpc for each in present})
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(90):
-        while not holds():
-            await asyncio.sleep(0.02)
