@@ -43,7 +43,7 @@ async def watched(limiter: Limiter) -> AsyncIterator[Limiter]:
 
 def across_nodes(redis: Redis, **changes: object) -> Limiter:
     chosen = settings.Limits.model_validate(
-        {"redis_url": SecretStr(redis.url), "redis_timeout_s": 2.0, **changes}
+        {"redis_url": SecretStr(redis.url), "redis_timeout_s": 20.0, **changes}
     )
     return Limiter(chosen)
 
