@@ -234,7 +234,7 @@ def _at(server: str, name: str) -> settings.Database:
 async def record(database_server: str) -> AsyncIterator[str]:
     """The name of a database with the whole record; nobody is connected to it."""
     name = f"record_{secrets.token_hex(6)}"
-    await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE ccn_template")
+    await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE ccn_template STRATEGY file_copy")
     async with founded(
         _at(database_server, name), [NodeId(f"node-{n}") for n in (1, 2, 3)], Faults.CRASH
     ) as world:
@@ -247,6 +247,6 @@ async def record(database_server: str) -> AsyncIterator[str]:
 async def copy(database_server: str, record: str) -> AsyncIterator[Copy]:
     """A copy of the record."""
     name = f"copy_{secrets.token_hex(6)}"
-    await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE {record}")
+    await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE {record} STRATEGY file_copy")
     yield Copy(_at(database_server, name))
     await _sql(database_server, f"DROP DATABASE {name} WITH (FORCE)")
