@@ -139,6 +139,11 @@ def eventually(ask: Callable[[], T], within_s: float = DEADLINE_S) -> T:
         time.sleep(0.02)
 
 
+def crowded() -> float:
+    """How many times as long everything takes because others want the same processors."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def is_gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -222,8 +227,8 @@ def test_ctrl_c_stops_everything_within_seconds_and_says_so(shared: tuple[Up, di
     assert len(family) >= 3 + 3  # itself, the nodes, PostgreSQL and etcd
     began = time.monotonic()
     running.interrupt()
-    assert running.process.wait(DEADLINE_S) == 0
-    assert time.monotonic() - began < 10
+    assert running.process.wait(START_S) == 0
+    assert time.monotonic() - began < 10 * crowded()
     assert [process for process in family if not is_gone(process)] == []
     assert running.stdout.read() == b""
     said = running.errors()
@@ -275,7 +280,7 @@ def test_it_survives_kill_9_refuses_a_second_starter_and_hurries_when_asked_twic
         time.sleep(1)
         assert second.process.poll() is None
         second.interrupt()
-        assert second.process.wait(5) == 0
+        assert second.process.wait(DEADLINE_S) == 0
         assert [process for process in family if not is_gone(process)] == []
     assert not (data / "cluster.json").exists()
 
