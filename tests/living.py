@@ -129,7 +129,7 @@ class Node:
         return [(each.role.value, each.content) for each in page.messages]
 
     async def until(self, turn: TurnId, holds: Callable[[turns.Turn], bool]) -> turns.Turn:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not holds(found := await turns.get(self.pool, turn)):
                 await asyncio.sleep(0.005)
         return found
