@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_what_cannot_be_read_or_chosen_is_said(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_ends_the_stream_in_silence() -> None:
     row = json.dumps({"text": TEXT}) + "\n"
     ended = subprocess.run(
-        ["/bin/sh", "-c", f"{sys.executable} -P -m ccn character score - --jsonl | head -1"],
+        ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -P -m ccn character score - --jsonl | head -1"],
         input=(row * 3000).encode(), capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert len(ended.stdout.splitlines()) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from tests import commands
 from tests.cluster.test_cluster import QUICK, Local
-from tests.cluster.test_up import CCN, eventually, reachable_folder, started, surroundings
+from tests.cluster.test_up import CCN, eventually, reachable_folder, ready, started, surroundings
 
 pytestmark = pytest.mark.timeout(
     240
@@ -72,8 +72,10 @@ def test_a_drained_node_hands_on_its_lead_and_stays_drained_when_it_is_killed(
 ) -> None:
     eventually(lambda: local.leader() != drained)
     assert seat(local, drained)["draining"] is True
-    os.kill(local.running.node(drained), signal.SIGKILL)
-    eventually(lambda: seat(local, drained).get("here") is False)
+    killed = local.running.node(drained)
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: local.running.node(drained) != killed)
+    eventually(lambda: all(ready(node) for node in local.told["nodes"]))
     eventually(lambda: seat(local, drained).get("here") is True)
     assert seat(local, drained)["draining"] is True
     local.goes_on()

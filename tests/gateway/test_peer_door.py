@@ -264,7 +264,7 @@ async def test_a_host_is_not_read_faster_than_its_frames_are_taken() -> None:
         while held != node.sent:  # until it goes no further
             held = node.sent
             await asyncio.sleep(0.2)
-        assert held < 100
+        assert held < 1_000  # what gRPC and the kernel have room for, which is not the same everywhere
         for _ in range(held):
             await anext(frames)
         assert node.sent > held

@@ -105,7 +105,11 @@ $("sign-in").addEventListener("submit", (event) => {
     await door.signIn($("name").value, $("password").value);
     $("password").value = "";
     await enter();
-    $(document.body.dataset.view === "list" ? "character" : "message").focus();
+    // Lists took a moment to come; whoever has gone on meanwhile stays where they are.
+    const here = document.activeElement;
+    if (here === document.body || event.target.contains(here)) {
+      $(document.body.dataset.view === "list" ? "character" : "message").focus();
+    }
   });
 });
 
