@@ -95,7 +95,7 @@ def vote(state: SignerState, header: Header) -> SignerState | Refusal:
 
 
 def spent(state: SignerState, height: int, term: int) -> bool:
-    """Whether a term is of no more use at a height: this node voted there for a block, or in a later one."""
+    """Whether a term is of no more use at a height: this node voted there in it, or in a later one."""
     return term < state.voted_term or (height, term) == (state.voted_height, state.voted_term)
 
 

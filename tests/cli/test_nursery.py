@@ -104,7 +104,7 @@ async def test_an_environment_that_is_too_large_to_send_is_no_obstacle() -> None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         theirs.send(b"ready")
-        environ = environment(LARGE="x" * 100_000, LARGER="x" * 110_000)
+        environ = environment(**{f"LARGE_{number}": "x" * 120_000 for number in range(3)})
         large = Nursery(None, ours).start("version", ["--version"], environ)
         assert (await said(large), await large.wait()) == (VERSION, 0)
 
