@@ -31,7 +31,7 @@ from ccn.store.pool import Pool
 from tests import living
 from tests.cluster.speaker import QUICK, reply_to
 
-KILLS = int(os.environ.get("CCN_TURN_KILLS", "40"))
+KILLS = int(os.environ.get("CCN_TURN_KILLS", "25"))
 CONVERSATIONS = 6
 NODES = ("node-1", "node-2")
 LONGEST_LIFE_S = 0.4
