@@ -49,7 +49,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a program that is not here, as the head of the output said; the longest first."""
+    """Leave out what needs a program that is not here, as the output said first; begin with the longest."""
     missing = _left_out().keys()
     if needy := [item for item in items if missing & {*getattr(item, "fixturenames", ())}]:
         config.hook.pytest_deselected(items=needy)
