@@ -49,12 +49,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a program that is not here, as the output said first; begin with the longest."""
+    """Leave out what needs a program that is not here, as the head of the output has said."""
     missing = _left_out().keys()
     if needy := [item for item in items if missing & {*getattr(item, "fixturenames", ())}]:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]
-    items.sort(key=lambda item: not {"cluster", "test_durability.py"} & {*item.path.parts})
 
 
 def _left_out() -> dict[str, str]:
