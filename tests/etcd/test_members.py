@@ -59,7 +59,7 @@ async def test_a_member_that_stops_answering_disappears_when_its_lease_lapses(
         assert await _next(lists) == (_member(1),)
         proxy.lose_requests = True
         assert await _next(lists) == ()
-        assert held.ended.is_set()
+        assert not held.alive  # by the clock: on a busy machine the news may come before the timer
 
 
 async def test_a_node_that_came_back_replaces_its_former_life_and_outlives_the_old_lease(
