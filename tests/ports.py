@@ -20,3 +20,13 @@ def held() -> Iterator[int]:
         holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holding.bind((HOST, 0))
         yield int(holding.getsockname()[1])
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    """Somebody who listens there while the block runs."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((HOST, port))
+        taken.listen()
+        yield
