@@ -22,17 +22,19 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests import talking
-from tests.cluster.test_up import Up, eventually, reachable_folder, started
+from tests.cluster.test_up import Up, eventually, reachable_folder, ready, started
 
 QUICK = {
-    "CCN_ETCD_LEASE_TTL_S": "2",
+    "CCN_ETCD_LEASE_TTL_S": "4",
     "CCN_INSTANCES_HEARTBEAT_S": "0.3",
-    "CCN_INSTANCES_ADOPT_AFTER_S": "3",
+    "CCN_INSTANCES_ADOPT_AFTER_S": "9",
     "CCN_LIMITS_REQUESTS": "1000000",
     "CCN_CLAUDE_API_KEY": "any",
 }
 ASKS = "Tell me all about lighthouses, their keepers and the sea."
 SHOWN_FIRST = 3
+BEGUN = {"match": "lighthouses", "times": 1, "after": 4 * SHOWN_FIRST, "end": "stall"}
+"""The first reply does not come to its end before its host is killed, however late that is."""
 
 
 @dataclass
@@ -57,8 +59,8 @@ class Told:
 class Cluster:
     """A local cluster as its clients see it."""
 
-    def __init__(self, running: Up, told: dict[str, Any]) -> None:
-        self._running = running
+    def __init__(self, running: Up, told: dict[str, Any], model: str) -> None:
+        self._running, self._model = running, model
         self.key = told["admin"]["api_key"]
         self.http = {node["id"]: node["http"] for node in told["nodes"]}
 
@@ -71,11 +73,12 @@ class Cluster:
 
     async def begun(self) -> tuple[str, str, str]:
         """A conversation, the node that hosts it, and another node."""
-        eventually(lambda: all(httpx.get(f"{url}/ready").status_code == 200 for url in self.http.values()))
+        eventually(lambda: all(ready({"http": url}) for url in self.http.values()))
         async with self.client("node-1") as client:
             answer = await client.post("/api/v1/conversation/start", json={"character": "wren"})
             assert answer.status_code == 201, answer.text
             told = answer.json()
+            (await client.post(f"{self._model}/stand-in/faults", json=BEGUN)).raise_for_status()
         host = told["instance"]["node"]
         return told["session_id"], host, next(node for node in self.http if node != host)
 
@@ -92,15 +95,16 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    argv = (sys.executable, "-m", "ccn.claude.stand_in", "--json", "--delay-ms", "30")
+    argv = (sys.executable, "-m", "ccn.claude.stand_in", "--json")
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as model:
         assert model.stdout is not None
-        environ = QUICK | {"CCN_CLAUDE_BASE_URL": json.loads(model.stdout.readline())["url"]}
+        url = json.loads(model.stdout.readline())["url"]
+        environ = QUICK | {"CCN_CLAUDE_BASE_URL": url}
         with (
             reachable_folder() as folder,
             started(folder, "--ephemeral", "--json", "--port", "0", environ=environ) as running,
         ):
-            yield Cluster(running, running.ready())
+            yield Cluster(running, running.ready(), url)
         model.terminate()
 
 

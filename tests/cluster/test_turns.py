@@ -18,7 +18,8 @@ from tests.cluster import three
 from tests.cluster.three import NAMES
 from tests.living import Node
 
-SLOW = Rule(pause_s=0.02)
+BEGUN = Rule(match="Zephyr", times=1, after=12, end="stall")
+"""The first reply does not come to its end before its host is killed, however late that is."""
 QUICK = {
     "CCN_ETCD_LEASE_TTL_S": "4",
     "CCN_INSTANCES_HEARTBEAT_S": "0.3",
@@ -34,11 +35,12 @@ async def _read(desk: Node, turn: Turn, told: list[Told]) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(database: settings.Database) -> None:
-    async with three.running(database, QUICK, SLOW) as cluster:
+    async with three.running(database, QUICK) as cluster:
         desk = cluster.desk
         begun = await desk.doors.start(living.ADA, title="Harbours")
         talk, host = begun.conversation.id, begun.instance.host
         assert host in NAMES, "the desk takes nothing"
+        cluster.faults.add(BEGUN)
         turn = await desk.doors.say(talk, "My boat is called Zephyr. Tell me about harbours.")
         told: list[Told] = []
         reading = asyncio.create_task(_read(desk, turn, told))
