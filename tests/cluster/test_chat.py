@@ -55,7 +55,7 @@ async def _host(told: dict[str, Any], session: str) -> dict[str, Any]:
     return next(node for node in told["nodes"] if node["id"] == glance["node"])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_chat_outlives_the_node_it_talks_to_and_goes_on_the_next_day() -> None:
     with reachable_folder() as folder:
         chat = surroundings(folder) | {"TERM": "xterm-256color"}

@@ -32,7 +32,7 @@ QUICK = {
 }
 
 pytestmark = pytest.mark.timeout(
-    240
+    400
 )  # three nodes start within the first test's time, on a busy machine too
 
 

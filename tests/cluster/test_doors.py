@@ -119,7 +119,7 @@ async def streamed(
         yield talking.events(answer)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_server_sent_events_go_on_at_another_node_when_the_host_dies(cluster: Cluster) -> None:
     session, host, other = await cluster.begun()
     told = Told()
@@ -137,7 +137,7 @@ async def test_server_sent_events_go_on_at_another_node_when_the_host_dies(clust
     await cluster.holds(session, other, told)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_stream_at_another_door_goes_on_by_itself_when_the_host_dies(cluster: Cluster) -> None:
     session, host, other = await cluster.begun()
     told = Told()
@@ -150,7 +150,7 @@ async def test_a_stream_at_another_door_goes_on_by_itself_when_the_host_dies(clu
     await cluster.holds(session, other, told)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_websocket_goes_on_at_another_node_when_the_host_dies(cluster: Cluster) -> None:
     session, host, other = await cluster.begun()
     told = Told()

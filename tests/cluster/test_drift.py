@@ -31,7 +31,7 @@ STEPS = {"re-anchor", "re-initialise", "quarantine"}
 ROUNDS = {"CCN_CLUSTER_INTERVAL_S": "1", "CCN_INSTANCES_QUEUE_LIMIT": "100"}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_one_that_drifts_is_brought_back_and_all_that_drift_together_are_seen(
     database: settings.Database,
 ) -> None:

@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from ccn import continuity, settings
 from ccn.continuity import Conversation
 from ccn.core.call import Delta, Reply, Restart
@@ -56,7 +54,6 @@ class Nodes:
                 await asyncio.sleep(0.01)
 
 
-@pytest.mark.timeout(180)
 async def test_a_stream_survives_the_death_of_the_node_behind_it(database: settings.Database) -> None:
     chance = random.Random(secrets.token_hex(4))
     await living.founded(database)

@@ -16,7 +16,7 @@ from tests.cluster.test_cluster import QUICK, Local
 from tests.cluster.test_up import CCN, eventually, reachable_folder, ready, started, surroundings
 
 pytestmark = pytest.mark.timeout(
-    240
+    400
 )  # four nodes start within the first test's time, on a busy machine too
 
 

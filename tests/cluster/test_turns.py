@@ -33,7 +33,7 @@ async def _read(desk: Node, turn: Turn, told: list[Told]) -> None:
         told.append(each)  # noqa: PERF401 - who waits looks at the list meanwhile
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(database: settings.Database) -> None:
     async with three.running(database, QUICK) as cluster:
         desk = cluster.desk

@@ -92,7 +92,7 @@ class Nursery:
                     self._tally.refused[error] += 1
 
 
-@pytest.mark.timeout(120 + 4 * KILLS)
+@pytest.mark.timeout(300 + 6 * KILLS)
 async def test_every_accepted_message_gets_its_one_reply_whoever_dies(
     database: settings.Database, capsys: pytest.CaptureFixture[str]
 ) -> None:

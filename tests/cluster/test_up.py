@@ -34,7 +34,7 @@ START_S = 110.0
 T = TypeVar("T")
 CCN = (sys.executable, "-m", "ccn")
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 class Up:

@@ -32,7 +32,7 @@ async def here(database: settings.Database) -> AsyncIterator[Node]:
         yield node
 
 
-@pytest.mark.timeout(120 + MESSAGES)
+@pytest.mark.timeout(300 + MESSAGES)
 async def test_with_nobody_drifting_nobody_is_restored(
     here: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
