@@ -121,7 +121,7 @@ def test_without_the_extra_it_says_how_to_install_it(folder: Path, tmp_path: Pat
             input="I would rather tell the truth than please anybody here.",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
             env=plain | {"PYTHONPATH": str(tmp_path)},
         )

@@ -27,7 +27,7 @@ def root() -> Path:
 def tracked() -> list[str]:
     """Every file under version control. A clone may belong to another user than the one who tests it."""
     command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"]
-    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=30).stdout
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=200).stdout
     return [name for name in told.split("\0") if name and (ROOT / name).exists()]
 
 
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from this clone, without asking any index."""
     folder = tmp_path_factory.mktemp("a wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -55,7 +55,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     Path(site, "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [sys.executable, "-m", "pip", "--python", str(bin_ / "python"), "--disable-pip-version-check"]
     into = ["install", "--quiet", "--no-index", "--no-deps", "--force-reinstall", str(wheel)]
-    subprocess.run([*pip, *into], check=True, capture_output=True, timeout=60)
+    subprocess.run([*pip, *into], check=True, capture_output=True, timeout=200)
 
     def run(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         clean = {
@@ -68,7 +68,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
             env=clean | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
 

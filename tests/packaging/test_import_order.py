@@ -57,7 +57,7 @@ def verdicts(copy: Path) -> tuple[dict[str, str], str]:
         env=os.environ | {"COLUMNS": "200", "PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     ).stdout
     return {m[1]: m[2] for m in re.finditer(r"^(.+) (KEPT|BROKEN)", told, re.MULTILINE)}, told

@@ -31,7 +31,7 @@ def stub(tmp_path: Path) -> str:
     made = [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python")]
     described = ["--include_imports", f"--descriptor_set_out={tmp_path}/descriptors"]
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I", str(tmp_path), *made, *described]
-    subprocess.run([*command, "ccn/pb/peer.proto"], check=True, timeout=60)
+    subprocess.run([*command, "ccn/pb/peer.proto"], check=True, timeout=200)
     stubs.main(tmp_path / "descriptors", tmp_path)
     (written,) = tmp_path.glob("ccn/pb/*.pyi")
     assert written.name == "peer_pb2_grpc.pyi"

@@ -36,6 +36,8 @@ SETTINGS = {
 }
 TTL_S = 1.0
 STILL_S = 2.0
+COMES_S = 15.0
+"""How long a node that leads, or follows the one that does, may take to the step it is to stop at."""
 START_S = 120.0
 """Everything starts at once, on a machine that may be busy; how soon is not what is tested here."""
 _AT_ONCE = Backoff(first_s=0.05, cap_s=0.1)
@@ -104,12 +106,25 @@ class Cluster:
             other = next(node for node in self.nodes.values() if node is not leader)
             armed = other if follower else leader
             armed.arm(step)
-            with contextlib.suppress(AssertionError):
-                await until(armed.stands, f"{armed.name} comes to {step}", 3.0)
+            if await self._comes_to(armed, step, leader):
                 return leader, other
             armed.disarm()
             await armed.thaw()  # if it came there at the last moment
         raise AssertionError(f"nobody came to {step!r}")
+
+    async def _comes_to(self, armed: Node, step: str, leader: Node) -> bool:
+        """Whether it stands still; if not, somebody else leads by now, or it takes too long."""
+
+        async def ask() -> str | None:
+            if await armed.stands():
+                return "stands"
+            with contextlib.suppress(errors.CCNError):
+                return None if (await terms.current(self.pool)).leader == leader.name else "led by another"
+            return None
+
+        with contextlib.suppress(AssertionError):
+            return await until(ask, f"{armed.name} comes to {step}", COMES_S) == "stands"
+        return False
 
     async def goes_on(self, by: int = 2) -> None:
         """Wait for so many more blocks."""

@@ -157,12 +157,16 @@ class Service:
         """By itself."""
 
     async def freeze(self) -> None:
-        for each in self._family():
-            os.kill(each, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     async def thaw(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        """To the server first, so that nobody new comes; some of the others may leave meanwhile."""
         for each in self._family():
-            os.kill(each, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
 
     def _family(self) -> list[int]:
         first = psutil.Process(self._running.pid)
