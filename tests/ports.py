@@ -6,20 +6,36 @@ sets SO_REUSEADDR, as all do that are started here, can listen there, again afte
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 HOST = "127.0.0.1"
 
 
 @contextmanager
-def held() -> Iterator[int]:
+def held(port: int = 0) -> Iterator[int]:
     """A port of the loopback interface that nobody else is given while the block runs."""
     with socket.socket() as holding:
         holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holding.bind((HOST, 0))
+        holding.bind((HOST, port))
         yield int(holding.getsockname()[1])
+
+
+@contextmanager
+def held_in_a_row(count: int) -> Iterator[int]:
+    """The first of so many ports, all of them below those that the kernel gives to whoever asks for one."""
+    for first in random.sample(range(21_000, 32_000, count), 300):
+        with ExitStack() as holding:
+            try:
+                for port in range(first, first + count):
+                    holding.enter_context(held(port))
+            except OSError:
+                continue
+            yield first
+            return
+    raise AssertionError(f"no {count} free ports in a row")
 
 
 @contextmanager

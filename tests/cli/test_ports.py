@@ -9,19 +9,14 @@ import pytest
 
 from ccn import errors
 from ccn.cli import ports
+from tests.ports import held_in_a_row
 
 
 @pytest.fixture
 def base() -> Iterator[int]:
-    """The first of six free ports in a row."""
-    for first in range(21_000, 32_000, 8):
-        try:
-            with ports.held(3, first, 0):
-                pass
-        except errors.PortTaken:
-            continue
+    """The first of six ports in a row that only this test gets."""
+    with held_in_a_row(6) as first:
         yield first
-        return
 
 
 def listening(port: int) -> socket.socket:
