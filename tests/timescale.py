@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from tests import ports
+
 if TYPE_CHECKING:
     import docker  # type: ignore[import-untyped]  # the library ships no types, here and below
 
 LABEL = "ccn.tests"
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 ENGINE_TIMEOUT_S = 10
 
 # Background workers would hold on to the template database, which cannot be cloned then.
@@ -74,18 +76,18 @@ async def running(image: str) -> AsyncIterator[str]:
     from testcontainers.core.container import DockerContainer
 
     testcontainers_config.ryuk_disabled = True  # an image that would have to be pulled; see _remove_orphans
-    port = _free_port()
-    container = (
-        DockerContainer(image)
-        .with_env("PGPORT", str(port))
-        .with_env("POSTGRES_HOST_AUTH_METHOD", "trust")
-        .with_command(SERVER)
-        .with_kwargs(network_mode="host", labels={LABEL: str(os.getpid())})
-    )
-    with container:
-        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        await _answers(url)
-        yield url
+    with ports.held() as port:
+        container = (
+            DockerContainer(image)
+            .with_env("PGPORT", str(port))
+            .with_env("POSTGRES_HOST_AUTH_METHOD", "trust")
+            .with_command(SERVER)
+            .with_kwargs(network_mode="host", labels={LABEL: str(os.getpid())})
+        )
+        with container:
+            url = f"postgresql://postgres@{ports.HOST}:{port}/postgres"
+            await _answers(url)
+            yield url
 
 
 async def _answers(url: str) -> None:
@@ -126,10 +128,3 @@ def _remove_orphans(engine: docker.DockerClient) -> None:
     for container in engine.containers.list(all=True, filters={"label": LABEL}):
         if not Path("/proc", container.labels[LABEL]).exists():
             container.remove(force=True, v=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

@@ -44,7 +44,8 @@ def told(local: Local, *arguments: str) -> dict[str, Any]:
 
 
 def seat(local: Local, node: str) -> dict[str, Any]:
-    return next((each for each in local.status().get("nodes", ()) if each["node"] == node), {})
+    nodes = eventually(lambda: local.status().get("nodes"))
+    return next((each for each in nodes or () if each["node"] == node), {})
 
 
 def votes(local: Local) -> dict[str, bool]:
