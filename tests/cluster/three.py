@@ -48,13 +48,13 @@ class Processes:
     def kill(self, name: str) -> None:
         killed = self._running.pop(name)
         killed.kill()
-        killed.wait(30)
+        killed.wait(90)
 
     async def stop(self) -> None:
         for process in self._running.values():
             process.send_signal(signal.SIGTERM)
         for process in self._running.values():
-            assert await asyncio.to_thread(process.wait, 30) == 0
+            assert await asyncio.to_thread(process.wait, 90) == 0
         self._running.clear()
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ async def running(
         stack.callback(nodes.close)
         nodes.start(*NAMES)
         others = await stack.enter_async_context(peers.opened(NodeId("desk"), None))
-        seen = await stack.enter_async_context(client.opened(coordination.endpoints))
+        seen = await stack.enter_async_context(client.opened(coordination.endpoints, deadline_s=10.0))
         watching = asyncio.create_task(_know(seen, others, world))
         stack.callback(watching.cancel)
         desk = await stack.enter_async_context(world.node("desk", peers=others))
