@@ -119,7 +119,8 @@ _NOT_EXECUTED = frozenset(
 def translated() -> Iterator[None]:
     """Turn what gRPC raises into the error tree, and a closed channel's cancellation into an error."""
     try:
-        yield
+        with _still_cancelled():
+            yield
     except grpc.aio.AioRpcError as failed:
         raise MEANING[failed.code()](f"etcd: {failed.details() or failed.code().name}") from failed
     except (grpc.aio.BaseError, asyncio.InvalidStateError) as closed:
@@ -130,6 +131,33 @@ def translated() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise errors.CoordinationUnavailable("the connection to etcd was closed during a call") from ended
+
+
+@contextlib.contextmanager
+def _still_cancelled() -> Iterator[None]:
+    """A cancellation is one, even if gRPC met the end of its call in the same moment and tells of that.
+
+    It waits for tasks of its own, which swallow what cancels them; whoever counts on having been stopped,
+    as a deadline does that fires once, would wait for ever.
+    """
+    entered = asyncio.current_task()
+    before = entered.cancelling() if entered else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except Exception as swallowing:
+        if _cancelled(entered, before):
+            raise asyncio.CancelledError from swallowing
+        raise
+    if _cancelled(entered, before):
+        raise asyncio.CancelledError
+
+
+def _cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
+    """Since then; of a generator that another task goes on with, at all."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > (before if task is entered else 0)
 
 
 def certainly_not_executed(failed: errors.CoordinationUnavailable) -> bool:

@@ -98,7 +98,8 @@ def status(error: type[errors.CCNError]) -> Any:
 def translated(node: NodeId) -> Iterator[None]:
     """Turn what gRPC raises about a call to `node` into the error tree."""
     try:
-        yield
+        with _still_cancelled():
+            yield
     except grpc.aio.AioRpcError as failed:
         raise MEANING[failed.code()](_words(node, failed)) from failed
     except (grpc.aio.BaseError, asyncio.InvalidStateError) as closed:
@@ -109,6 +110,33 @@ def translated(node: NodeId) -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise errors.PeerUnavailable(f"{node}: the connection was closed during a call") from ended
+
+
+@contextlib.contextmanager
+def _still_cancelled() -> Iterator[None]:
+    """A cancellation is one, even if gRPC met the end of its call in the same moment and tells of that.
+
+    It waits for tasks of its own, which swallow what cancels them; whoever counts on having been stopped,
+    as a deadline does that fires once, would wait for ever.
+    """
+    entered = asyncio.current_task()
+    before = entered.cancelling() if entered else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except Exception as swallowing:
+        if _cancelled(entered, before):
+            raise asyncio.CancelledError from swallowing
+        raise
+    if _cancelled(entered, before):
+        raise asyncio.CancelledError
+
+
+def _cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
+    """Since then; of a generator that another task goes on with, at all."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > (before if task is entered else 0)
 
 
 @contextlib.contextmanager

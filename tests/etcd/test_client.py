@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import grpc  # type: ignore[import-untyped]
+import grpc.aio  # type: ignore[import-untyped]
 import pytest
 
 from ccn import errors
@@ -232,3 +233,37 @@ def test_every_status_grpc_knows_has_a_meaning() -> None:
         errors.CoordinationRefused,
         errors.LeaseLost,
     }
+
+
+@pytest.mark.parametrize("ends", ["with an error", "with an answer"])
+async def test_a_cancellation_that_grpc_swallows_is_one_all_the_same(ends: str) -> None:
+    """As when a call ends in the moment in which the task that waits for it is cancelled."""
+
+    async def swallowing() -> None:
+        with endpoint.translated():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            if ends == "with an error":
+                none = grpc.aio.Metadata()
+                raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, none, none)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await swallowing()
+
+
+async def test_who_tidies_up_after_a_cancellation_is_told_of_the_call() -> None:
+    told = list[object]()
+
+    async def tidying() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with endpoint.translated():
+                told.append("answered")
+
+    task = asyncio.create_task(tidying())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert (task.cancelled(), told) == (True, ["answered"])

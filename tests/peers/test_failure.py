@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import grpc  # type: ignore[import-untyped]
 import pytest
 
@@ -23,12 +26,12 @@ def tree(root: type[errors.CCNError]) -> list[type[errors.CCNError]]:
     return [root, *(leaf for branch in root.__subclasses__() for leaf in tree(branch))]
 
 
-def test_every_status_has_a_meaning() -> None:
+async def test_every_status_has_a_meaning() -> None:
     assert set(failure.MEANING) == set(grpc.StatusCode) - {grpc.StatusCode.OK}
 
 
 @pytest.mark.parametrize("code", failure.MEANING)
-def test_a_status_becomes_an_error_that_names_the_node_and_keeps_the_cause(code: object) -> None:
+async def test_a_status_becomes_an_error_that_names_the_node_and_keeps_the_cause(code: object) -> None:
     cause = failed(code, "the words")
     with (
         pytest.raises(failure.MEANING[code], match=r"^node-2: the words$") as told,
@@ -38,7 +41,7 @@ def test_a_status_becomes_an_error_that_names_the_node_and_keeps_the_cause(code:
     assert told.value.__cause__ is cause
 
 
-def test_a_status_without_words_is_named() -> None:
+async def test_a_status_without_words_is_named() -> None:
     with (
         pytest.raises(errors.PeerUnavailable, match=r"^node-2: deadline exceeded$"),
         failure.translated(TWO),
@@ -47,16 +50,50 @@ def test_a_status_without_words_is_named() -> None:
 
 
 @pytest.mark.parametrize("kind", tree(errors.CCNError))
-def test_every_error_has_a_status_that_is_not_ok(kind: type[errors.CCNError]) -> None:
+async def test_every_error_has_a_status_that_is_not_ok(kind: type[errors.CCNError]) -> None:
     assert failure.status(kind) in failure.MEANING
 
 
 @pytest.mark.parametrize("name", ["StaleTerm", "LeaseLost", "SigningRefused", "SystemExit", "CCNError", ""])
-def test_a_peer_cannot_make_this_node_believe_something_about_itself(name: str) -> None:
+async def test_a_peer_cannot_make_this_node_believe_something_about_itself(name: str) -> None:
     with pytest.raises(errors.OutcomeUnknown), failure.forwarded(TWO):
         raise failed(grpc.StatusCode.ABORTED, "surprise", ((failure.NAME, name),))
 
 
-def test_a_refusal_of_the_transport_is_no_unknown_outcome() -> None:
+async def test_a_refusal_of_the_transport_is_no_unknown_outcome() -> None:
     with pytest.raises(errors.PeerRefused), failure.forwarded(TWO):
         raise failed(grpc.StatusCode.UNIMPLEMENTED)
+
+
+@pytest.mark.parametrize("ends", ["with an error", "with an answer"])
+async def test_a_cancellation_that_grpc_swallows_is_one_all_the_same(ends: str) -> None:
+    """As when a call ends in the moment in which the task that waits for it is cancelled."""
+
+    async def swallowing() -> None:
+        with failure.translated(TWO):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            if ends == "with an error":
+                none = grpc.aio.Metadata()
+                raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, none, none)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await swallowing()
+
+
+async def test_who_tidies_up_after_a_cancellation_is_told_of_the_call() -> None:
+    told = list[object]()
+
+    async def tidying() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with failure.translated(TWO):
+                told.append("answered")
+
+    task = asyncio.create_task(tidying())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert (task.cancelled(), told) == (True, ["answered"])
