@@ -22,6 +22,7 @@ from ccn.cli import (
     node,
     plates,
     record,
+    requests,
     rounds,
     settings,
     spend,
@@ -53,6 +54,7 @@ app.add_typer(plates.app, name="plate")
 app.add_typer(character.app, name="character")
 app.add_typer(rounds.app, name="round")
 app.add_typer(validators.app, name="validators")
+app.add_typer(requests.app, name="request")
 app.command("spend")(spend.spend)
 app.command("drain")(drain.drain)
 app.add_typer(record.app, name="record")

@@ -221,7 +221,9 @@ class _Slow(Model):
 
 
 @pytest.mark.parametrize("key", [None, "the same"])
-async def test_an_instance_that_others_took_for_dead_is_spawned_again(world: World, key: str | None) -> None:
+async def test_an_instance_that_others_took_for_dead_is_spawned_again(
+    world: World, key: str | None
+) -> None:
     slow = _Slow()
     slow.let = asyncio.Event()
     async with (
