@@ -31,7 +31,7 @@ def ccn_(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedP
 
 def test_the_version_is_one_line(folder: Path) -> None:
     started = subprocess.run(
-        [*CCN, "--version"], capture_output=True, text=True, check=True, cwd=folder, timeout=30
+        [*CCN, "--version"], capture_output=True, text=True, check=True, cwd=folder, timeout=100
     )
     assert started.stdout == ccn_(folder, "--version").stdout == f"ccn {ccn.__version__}\n"
 

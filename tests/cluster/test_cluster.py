@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,7 +46,7 @@ class Local:
     def status(self) -> dict[str, Any]:
         for node in self.told["nodes"]:
             try:
-                answer = httpx.get(f"{node['http']}/status", timeout=3)
+                answer = httpx.get(f"{node['http']}/status", timeout=10)
             except httpx.TransportError:
                 continue
             if answer.status_code == 200:
@@ -60,13 +61,14 @@ class Local:
         return str(eventually(lambda: self.status()["leader"]))
 
     def service(self, name: str) -> int:
-        return int(
-            next(
-                child.pid
-                for child in psutil.Process(self.running.process.pid).children()
-                if child.name() == name
-            )
-        )
+        def found() -> int:
+            for child in psutil.Process(self.running.process.pid).children():
+                with suppress(psutil.NoSuchProcess):  # of the nodes some are on their way out
+                    if child.name() == name:
+                        return int(child.pid)
+            return 0
+
+        return eventually(found)
 
     def goes_on(self, by: int = 2) -> float:
         """Wait for so many more blocks; how long the first took."""

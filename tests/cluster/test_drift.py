@@ -89,14 +89,14 @@ async def all_drift(desk: Node, faults: Faults, fleet: Sequence[ConversationId])
     faults.add(Rule(drift=100, until=REMINDED))
     await talked(desk, fleet, 12)
     height = await rounds.height(desk.pool) or 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await rounds.height(desk.pool) or 0) < height + 2:
             await asyncio.sleep(0.1)
     touched = [talk for talk in fleet if STEPS & set(await steps(desk, talk))]
     assert len(touched) <= (len(fleet) - 1) // 3, "an operator has to look, not a script"
     left = [talk for talk in some if talk not in touched]
     after = {talk: await reviewed(desk, speakers[talk]) for talk in left}
-    async with asyncio.timeout(30):  # the last messages are scored after their replies are there
+    async with asyncio.timeout(90):  # the last messages are scored after their replies are there
         while statistics.median(moved(before[talk], after[talk]) for talk in left) <= 0.03:
             await asyncio.sleep(0.5)
             after = {talk: await reviewed(desk, speakers[talk]) for talk in left}

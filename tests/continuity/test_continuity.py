@@ -120,7 +120,7 @@ async def test_replies_of_ones_own_loop_are_measured(database: settings.Database
         for _ in range(2):
             await talk.record("user", "What do you think?")
             await talk.record("assistant", ANSWER)
-        await asyncio.wait_for(here.door.node.living.scoring.settled(), 10)
+        await asyncio.wait_for(here.door.node.living.scoring.settled(), 60)
         health = await talk.health()
         assert (health.open, health.messages) == (True, 4)
         assert health.state
@@ -237,7 +237,7 @@ async def test_the_examples_run(database: settings.Database, example: str) -> No
             stderr=asyncio.subprocess.PIPE,
             cwd=ROOT,
         )
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), 100)
         assert process.returncode == 0, err.decode()
         said = out.decode()
         assert ("4 assistant: I was asked" if example == "own_loop" else "Well, I am here.") in said

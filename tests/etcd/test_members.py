@@ -35,7 +35,7 @@ def _member(number: int, key: int | None = None, http: str = "127.0.0.1:7700") -
 
 
 async def _next(lists: AsyncGenerator[tuple[Member, ...]]) -> tuple[Member, ...]:
-    return await asyncio.wait_for(anext(lists), 10)
+    return await asyncio.wait_for(anext(lists), 30)
 
 
 async def test_members_come_and_go_with_their_sessions(calm: client.Client, prefix: str) -> None:
@@ -57,8 +57,8 @@ async def test_a_member_that_stops_answering_disappears_when_its_lease_lapses(
 ) -> None:
     async with (
         proxy_to(calm_etcd) as proxy,
-        client.opened([proxy.endpoint]) as lonely,
-        session.opened(lonely, ttl_s=1, keepalive_s=0.3) as held,
+        client.opened([proxy.endpoint], deadline_s=1.0) as lonely,
+        session.opened(lonely, ttl_s=3, keepalive_s=0.3) as held,
         contextlib.aclosing(members.watch(calm, prefix=prefix)) as lists,
     ):
         await members.register(held, _member(1), prefix=prefix)

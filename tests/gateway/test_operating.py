@@ -25,7 +25,7 @@ async def test_a_request_is_asked_under_the_name_of_the_account_and_waited_for(d
     asking = asyncio.create_task(
         door.client.post("/api/v1/admin/requests", json=body, headers={**admin, "Idempotency-Key": key})
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (waiting := await requests.waiting(door.pool, requests.ROUND)):
             await asyncio.sleep(0.02)
     assert str(waiting[0].id) == key

@@ -227,7 +227,7 @@ async def test_a_restoration_that_its_node_did_not_finish_goes_on_after_the_next
         found = await alive(node, suspect)
         await node.writer.submit(instances.Change(found, Status.RESTORING, "begun"))
     async with world.node("node-1", model, chosen=ROOMY, scorer=Reading()) as node:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await alive(node, suspect)).status is not Status.RUNNING:
                 await asyncio.sleep(0.05)
         assert await steps(node, suspect) == ["note", "cleared"]
