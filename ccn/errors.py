@@ -15,11 +15,13 @@
     │   │   └── SignInRefused      no such user with such a password
     │   └── Forbidden              the caller is known, and this is not for its tier
     ├── NotFound                   the thing named does not exist, or is not the caller's
+    │   └── NoCluster              no cluster runs where one was looked for
     ├── Conflict                   the world moved on: read again, then decide
     │   ├── SequenceConflict       another writer appended first
     │   ├── StaleHost              this node no longer hosts the instance
     │   ├── StaleTerm              this node no longer leads
     │   ├── Quarantined            the instance is out of character and an operator has to look
+    │   ├── TakenBack              somebody took the request back before it was done
     │   ├── TurnRunning            the conversation is busy and the caller asked not to wait
     │   ├── TransitionRefused      a turn cannot go from where it is to where it was sent
     │   ├── LeaseLost              etcd no longer counts this node as alive
@@ -117,6 +119,10 @@ class NotFound(CCNError):
     """Check the id; it may belong to somebody else, which looks the same on purpose."""
 
 
+class NoCluster(NotFound):
+    """Start one with `ccn up`, or say where it is: --data, --endpoint, --database-url, or the settings."""
+
+
 class Conflict(CCNError):
     """Read the current state, then decide again."""
 
@@ -131,6 +137,10 @@ class StaleHost(Conflict):
 
 class StaleTerm(Conflict):
     """Stop leading: another node took over."""
+
+
+class TakenBack(Conflict):
+    """Ask again if it is still wanted: nothing was done."""
 
 
 class TurnRunning(Conflict):

@@ -123,7 +123,7 @@ def _stream(scorer: Scorer, lines: BinaryIO) -> None:
             text = json.loads(line)["text"]
             if not isinstance(text, str):
                 raise TypeError
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             out.flush()
             raise errors.InputInvalid(f'line {number} is no JSON object with a string "text"') from None
         out.write(json.dumps({"scores": _by_axis(scorer.score(text))}) + "\n")
@@ -158,6 +158,11 @@ def _picture(version: str, scored: Scored, reasons: dict[str, list[Moved]]) -> N
     from ccn.cli import lines  # noqa: PLC0415
     from ccn.core.character import SIXTEEN  # noqa: PLC0415
 
+    if all(value is None for value in scored.scores):
+        typer.echo(
+            f"{version}: nothing can be observed, {' and '.join(sorted(set(scored.unobserved.values())))}"
+        )
+        return
     typer.echo(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline\n")
     for axis, value in zip(SIXTEEN, scored.scores, strict=True):
         name = axis.name + ("" if axis.validated_offline else " *")

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ccn import errors, settings
-from ccn.cli import local, transcript
+from ccn.cli import transcript
 from ccn.cli.session import Event, Session
 from ccn.cli.transcript import Plain, Terminal, Transcript
+from ccn.continuity import local
 from ccn.core import prompt
 from ccn.core.call import Block, Call, Said
 from ccn.core.message import Role
@@ -257,9 +258,9 @@ def _where(wish: Wish) -> tuple[list[str], str]:
     key = wish.api_key or chosen.api_key.get_secret_value()
     if endpoint:
         return [endpoint.rstrip("/")], key
-    running = local.here(wish.data)
+    running = local.record(wish.data)
     if running is None:
-        raise errors.NotFound("no cluster runs here: start one with `ccn up`, or give --endpoint")
+        raise errors.NoCluster(f"no cluster runs {local.place(wish.data)}")
     return [node["http"] for node in running["nodes"]], key or (running.get("admin") or {}).get(
         "api_key", ""
     )

@@ -30,6 +30,10 @@ def export(
     data: Data = None,
 ) -> None:
     """Write the whole record into a file that `ccn-verify` checks anywhere."""
+    if file.is_dir():
+        from ccn import errors  # noqa: PLC0415 - start-up must be quick
+
+        raise errors.InputInvalid(f"{file} is a folder: name a file in it")
     asyncio.run(_export(file, database_url, data))
 
 

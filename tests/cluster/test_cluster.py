@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -157,14 +158,17 @@ async def test_status_tells_people_and_programs_the_same(local: Local) -> None:
     keys_of = {"nodes", "leader", "term", "height", "last_round", "quorum", "unsealed", "database_mode"}
     assert keys_of <= told.keys()
     assert "2 of 3, 3 here" in seen
+    for moment in (*(node["since"] for node in told["nodes"]), told["led_since"]):
+        assert datetime.fromisoformat(moment) <= datetime.now(UTC)
+        assert moment[11:19] in seen
 
 
 async def test_a_command_without_a_cluster_says_what_to_do(local: Local) -> None:
     refused = ccn_(local, "status", "--data", str(local.running.folder / "nowhere"))
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: no cluster runs here: start one with `ccn up`")
+    assert "nowhere. Start one with `ccn up`" in refused.stderr
     unknown = ccn_(local, "status", "--endpoint", "http://127.0.0.1:1")
-    assert unknown.stderr.startswith("error: no node answers")
+    assert unknown.stderr.startswith("error: 127.0.0.1:1 does not answer")
 
 
 async def test_the_chain_holds_from_its_founding_to_its_tip(local: Local) -> None:

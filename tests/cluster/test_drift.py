@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ FLEET = 9
 TOLERANCE = 0.1
 REMINDED = "you have drifted"
 STEPS = {"re-anchor", "re-initialise", "quarantine"}
+BROUGHT_BACK = "(note cleared )*(note )+re-anchor (re-initialise )?cleared"
+"""The confirmation misses one of a hundred that drifted, and takes one of a hundred well ones for such."""
 
 
 ROUNDS = {"CCN_CLUSTER_INTERVAL_S": "1", "CCN_INSTANCES_QUEUE_LIMIT": "100"}
@@ -64,13 +67,13 @@ async def one_drifts(
         while "cleared" not in await steps(desk, suspect) or "re-anchor" not in await steps(desk, suspect):
             await talked(desk, [suspect], 1)
     await talked(desk, others, 2)
-    first = (await steps(desk, suspect))[:3]
-    assert first == ["note", "re-anchor", "cleared"], "alarmed, confirmed, reminded, and well again"
+    done = " ".join(await steps(desk, suspect))
+    assert re.match(BROUGHT_BACK, done), f"alarmed, confirmed, reminded, and well again: {done}"
     assert [STEPS & set(await steps(desk, talk)) for talk in others] == [set()] * len(others)
     found = await alive(desk, suspect)
     assert found.status is Status.RUNNING
-    done = await restorations.of_conversation(desk.pool, found.id)
-    confirmed = next(each for each in done if each.step == "re-anchor")
+    taken = await restorations.of_conversation(desk.pool, found.id)
+    confirmed = next(each for each in taken if each.step == "re-anchor")
     assert confirmed.distance is not None
     assert confirmed.threshold is not None
     assert confirmed.distance > confirmed.threshold

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
 
 def _member(number: int, key: int | None = None, http: str = "127.0.0.1:7700") -> Member:
     public_key = bytes([key or number]) * 32
+    since = datetime(2026, 11, 28, 10, 40, 18, 250_000, tzinfo=UTC) if number % 2 else None
     return Member(
-        NodeId(f"node-{number}"), http=http, grpc=f"127.0.0.1:{7700 + number}", public_key=public_key
+        NodeId(f"node-{number}"),
+        http=http,
+        grpc=f"127.0.0.1:{7700 + number}",
+        public_key=public_key,
+        since=since,
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 
 from ccn import settings
+from ccn.core.call import Call, Piece
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
+from ccn.node.paying import Payer
 from ccn.store import drains, instances
 from tests import living
 from tests.living import PATIENT, QUICK, Model, Node, World, text
@@ -202,4 +204,41 @@ async def test_a_host_that_dies_during_the_interview_leaves_no_instance_behind(w
                 await asyncio.sleep(0.01)
         assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
         turn = await other.doors.say(born[0].conversation, "Anybody?")
+        assert await other.reply(turn.id) == "Well, I am here."
+
+
+class _Slow(Model):
+    """Answers its first question when it is let."""
+
+    let: asyncio.Event
+
+    async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        if not self.calls:
+            self.calls.append(call)
+            await self.let.wait()
+        async for piece in super().stream(call, who):
+            yield piece
+
+
+@pytest.mark.parametrize("key", [None, "the same"])
+async def test_an_instance_that_others_took_for_dead_is_spawned_again(
+    world: World, key: str | None
+) -> None:
+    slow = _Slow()
+    slow.let = asyncio.Event()
+    async with (
+        world.node("node-1", slow, chosen=PATIENT) as host,
+        world.node("node-2", chosen=PATIENT) as other,
+    ):
+        starting = asyncio.create_task(host.doors.start(living.ADA, idempotency_key=key))
+        async with asyncio.timeout(20):
+            while not (born := await instances.alive(other.pool)):
+                await asyncio.sleep(0.001)
+        assert await other.living.adoption.adopt(born[0]) is None
+        slow.let.set()
+        started = await asyncio.wait_for(starting, 20)
+        assert started.conversation.id == born[0].conversation
+        assert (started.instance.status, started.instance.host) == (instances.Status.RUNNING, "node-1")
+        assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
+        turn = await other.doors.say(started.conversation.id, "Anybody?")
         assert await other.reply(turn.id) == "Well, I am here."

@@ -109,6 +109,23 @@ async def test_an_operator_gets_a_round_now_and_its_outcome(
         await asyncio.wait({leading})
 
 
+async def test_the_leader_seals_that_a_round_is_not_wanted_any_more(
+    world: World, endpoints: tuple[str, ...]
+) -> None:
+    request = uuid.uuid4()
+    await requests.ask(world.pool, request, requests.ROUND, "ann")
+    await requests.take_back(world.pool, request, "bob", "a slip")
+    async with client.opened(endpoints) as etcd, session.opened(etcd) as held:
+        leading = asyncio.create_task(leadership.lead(candidate(world, NODES[0]), held))
+        async with asyncio.timeout(20):
+            while (told := await requests.outcome(world.pool, request)) is None:
+                await asyncio.sleep(0.01)
+        assert isinstance(requests.refusal(told), errors.TakenBack)
+        assert (await asked(world))["committed"]
+        leading.cancel()
+        await asyncio.wait({leading})
+
+
 @dataclass
 class Reticent(Neighbours):
     """Peers of which some report and do not vote."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -12,13 +13,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
-from ccn.core import block
-from ccn.core.ids import CharacterId, NodeId
-from ccn.node import operating
+from ccn.core import block, commitment
+from ccn.core.ids import CharacterId, NodeId, UserId
+from ccn.node import operating, requesting
 from ccn.node.operating import PLATE
-from ccn.store import characters, drains, pool, requests, rounds, terms
+from ccn.store import characters, drains, pool, requests, rounds, terms, users
 from ccn.store.pool import Pool
 from ccn.store.requests import Body
+from ccn.store.users import Tier
 from ccn.store.writer import Writer
 from tests.core.conftest import rules_of
 
@@ -174,3 +176,45 @@ async def test_a_node_that_is_stopping_leaves_the_request_to_the_next(node: Node
     with pytest.raises(errors.ShuttingDown):
         await operating.once(node.pool, node.writer, {"work": stopping})
     assert await requests.outcome(node.pool, request) is None
+
+
+async def test_a_change_of_accounts_is_sealed_by_the_next_node_that_looks(node: Node) -> None:
+    user = UserId(uuid.uuid4())
+    await users.add(node.pool, user, "ada", Tier.USER, "secret hash", "ann")
+    assert await operating.once(node.pool, node.writer, operating.handlers(node.pool, node.writer))
+    leaf = json.loads(await node.pool.value("SELECT body FROM leaves WHERE kind = 'operator'"))
+    asked = {"action": "add user", "user": str(user), "name": "ada", "tier": "user"}
+    assert (leaf["command"], leaf["by"], leaf["error"]) == ("account", "ann", None)
+    assert leaf["body"] == commitment.document(asked).hex()
+
+
+async def test_what_was_taken_back_is_not_done_and_that_is_sealed(node: Node) -> None:
+    known = operating.handlers(node.pool, node.writer)
+    request = await node.ask(PLATE, {"character": "ada", "name": "Ada", "content": "# Ada"})
+    await requests.take_back(node.pool, request, "bob", "a slip")
+    taking = asyncio.create_task(requesting.take_back(node.pool, request, "bob", "a slip"))
+    async with asyncio.timeout(10):
+        while not await operating.once(node.pool, node.writer, known, CLAIM_S):
+            await asyncio.sleep(0.01)
+    told = await taking
+    assert (told["state"], told["error"], bool(told["answered_at"])) == ("taken back", None, True)
+    assert (await node.answer(request))["message"] == "bob took it back: a slip"
+    with pytest.raises(errors.NotFound):
+        await characters.plate(node.pool, CharacterId("ada"))
+    (listed,) = await requesting.newest(node.pool, 5)
+    assert listed == told
+    assert "content" not in listed["body"]  # type: ignore[operator]  # it is a mapping
+    assert await requesting.newest(node.pool, 5, ended=False) == []
+
+
+async def test_whoever_still_waits_is_told_that_it_was_taken_back(node: Node) -> None:
+    request = uuid.uuid4()
+    waiting = asyncio.create_task(requesting.outcome(node.pool, request, "drain", "ann"))
+    async with asyncio.timeout(10):
+        while not await requesting.newest(node.pool, 1):
+            await asyncio.sleep(0.01)
+    stands = await requesting.take_back(node.pool, request, "bob", patience_s=0.05)
+    assert (stands["state"], stands["answered_at"]) == ("taken back", None)
+    assert await operating.once(node.pool, node.writer, {})
+    with pytest.raises(errors.TakenBack, match="bob took it back"):
+        await waiting
