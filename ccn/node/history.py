@@ -5,8 +5,13 @@ Separate from the command line and the doors, which show the same.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 from ccn import errors
-from ccn.store import rounds
+from ccn.core.character import AXES, UNIT
+from ccn.store import agreed, rounds
+from ccn.store.agreed import Concluded, Measured
 from ccn.store.pool import Pool
 
 
@@ -18,21 +23,44 @@ async def log(pool: Pool, limit: int) -> list[dict[str, object]]:
     ]
 
 
-async def block(pool: Pool, height: int) -> dict[str, object]:
+async def block(pool: Pool, height: int) -> dict[str, Any]:
     """One block: who reported, who voted, and what was agreed."""
     shown = await rounds.shown(pool, height)
     if shown is None:
-        raise errors.NotFound(f"there is no block {height}")
+        newest = await rounds.height(pool)
+        none = "the chain is not founded yet" if newest is None else f"the newest is {newest}"
+        raise errors.NotFound(f"there is no block {height}: {none}")
     header = shown.header
     return {
         "height": header.height,
         "hash": header.hash().hex(),
         "previous": header.previous.hex(),
         "term": header.term,
+        "at": f"{datetime.fromtimestamp(header.time_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}",
         "leader": header.leader,
         "leaves": header.count,
         "tree size": header.size + 1,
         "spans": [f"{span.node} {span.first}..{span.last}" for span in header.spans],
+        "reports": [report.statement.node for report in await rounds.reports(pool, height)],
         "votes": [vote.statement.node for vote in shown.votes],
-        "results": await rounds.results(pool, height),
+        "results": [_result(each) for each in await agreed.concluded(pool, height)],
     }
+
+
+def _result(one: Concluded) -> dict[str, object]:
+    drifts = [each.drift for each in one.instances]
+    return {
+        "character": one.character,
+        "instances": len(one.instances),
+        "median": {
+            axis: None if value is None else value / UNIT
+            for axis, value in zip(AXES, one.median.millionths, strict=True)
+        },
+        "drift": {"least": min(drifts, default=None), "most": max(drifts, default=None)},
+        "outliers": [_shown(each) for each in one.instances if each.outlier],
+        "disputed": [_shown(each) for each in one.instances if each.disputed],
+    }
+
+
+def _shown(one: Measured) -> dict[str, object]:
+    return {"instance": str(one.instance), "node": one.node, "drift": one.drift}
