@@ -1752,21 +1752,30 @@ def as_text(audit: Audit, name: str) -> str:
 
 def _proved(audit: Audit) -> list[str]:
     counts, rules = audit.counts, audit.deciding or audit.rules
-    told = ", ".join(f"{counts[what]} {what}" for what in COUNTED if counts.get(what))
+    told = ", ".join(_counted(counts[what], what) for what in COUNTED if counts.get(what))
     lines = [
         f"  {audit.origin}, founded as {audit.genesis.hex()}",
-        f"  {audit.height} blocks, tree of {audit.size}: {told}",
+        f"  {_counted(audit.height, 'blocks')}, tree of {audit.size}: {told}",
     ]
     if rules is not None:
+        faults, voting = rules.parameters["faults"], _counted(len(rules.keys), "validators")
         lines.append(
-            f"  {len(rules.keys)} validators, {rules.parameters['faults']} faults, quorum {rules.quorum}; "
+            f"  {voting}, {faults} faults, quorum {rules.quorum}; "
             f"final up to block {audit.final_height}: " + (", ".join(audit.cosigners) or "nobody cosigned")
         )
     if counts.get("waiting"):
-        lines.append(f"  {counts['waiting']} leaves are not sealed yet and prove nothing")
+        waiting = counts["waiting"]
+        verbs = "is not sealed yet and proves" if waiting == 1 else "are not sealed yet and prove"
+        lines.append(f"  {_counted(waiting, 'leaves')} {verbs} nothing")
     if audit.founding is None:
         lines.append("  compare the founding with what the operators published (--founding)")
     return lines
+
+
+def _counted(number: int, what: str) -> str:
+    """Words for so many of something."""
+    one = "leaf" if what == "leaves" else what.removesuffix("s")
+    return f"{number} {one if number == 1 else what}"
 
 
 COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance versions", "vectors", "plates",

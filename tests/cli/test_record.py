@@ -33,7 +33,7 @@ async def test_an_export_is_verified_by_the_command_beside_it(copy: Copy, tmp_pa
     url = copy.database.url.get_secret_value()
     told = ccn_(tmp_path, "record", "export", "a record.jsonl", "--database-url", url)
     assert (told.returncode, told.stdout) == (0, ""), told.stderr
-    assert "4 blocks and 22 leaves" in told.stderr
+    assert "blocks: 4, leaves: 22" in told.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["a record.jsonl"]
     kept = ccn_(tmp_path, "record", "checkpoint", "--database-url", url)
     (tmp_path / "kept.note").write_text(kept.stdout)
