@@ -1,4 +1,4 @@
-"""Rounds as people look at them: the log of committed and failed ones, and one block taken apart.
+"""Rounds as people look at them: the log of them, one block taken apart, and who votes in the next one.
 
 Separate from the command line and the doors, which show the same.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from ccn import errors
 from ccn.core.character import AXES, UNIT
-from ccn.store import agreed, rounds
+from ccn.store import agreed, drains, ledger, rounds
 from ccn.store.agreed import Concluded, Measured
 from ccn.store.pool import Pool
 
@@ -45,6 +45,30 @@ async def block(pool: Pool, height: int) -> dict[str, Any]:
         "votes": [vote.statement.node for vote in shown.votes],
         "results": [_result(each) for each in await agreed.concluded(pool, height)],
     }
+
+
+async def voters(pool: Pool) -> list[dict[str, Any]]:
+    """Every node that ever ran here: whether it votes, what it last voted for, and what waits of it."""
+    tip = await rounds.tip(pool)
+    if tip is None:
+        raise errors.NotFound("the chain is not founded yet: too few nodes have come")
+    drained, waiting, voted = (
+        await drains.draining(pool),
+        await ledger.waiting_by_node(pool),
+        await rounds.last_votes(pool),
+    )
+    names = sorted(waiting.keys() | {each.node for each in tip.rules.validators})
+    return [
+        {
+            "node": name,
+            "votes": (key := tip.rules.key(name)) is not None,
+            "key": key.hex() if key else None,
+            "draining": name in drained,
+            "unsealed": waiting.get(name, 0),
+            "last_vote": voted.get(name),
+        }
+        for name in names
+    ]
 
 
 def _result(one: Concluded) -> dict[str, object]:
