@@ -91,17 +91,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify the file that the arguments name; the exit code is the verdict."""
     asked = _arguments(arguments)
     try:
-        known = [note_head(Path(path).read_text()) for path in asked.checkpoint]
+        known = [_kept(path) for path in asked.checkpoint]
+        founding = asked.founding and asked.founding.strip().lower()
+        if founding is not None and re.fullmatch("[0-9a-f]{64}", founding) is None:
+            raise Wrong("--founding: this is no hash, which has 64 digits from 0 to f")
         with Path(asked.file).open("rb") as record:
             workers = processes(os.fstat(record.fileno()).st_size, asked.processes)
-            audit = verify(record, asked.founding, known, workers)
-    except (OSError, UnicodeDecodeError, Wrong) as refused:
+            audit = verify(record, founding, known, workers)
+    except (OSError, Wrong) as refused:
         audit = Audit()
-        audit.invalid = f"{refused}"
+        audit.invalid = _why(refused)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a hostile name must not end in a traceback
     sys.stdout.write(as_json(audit) if asked.json else as_text(audit, asked.file))
     return audit.code
+
+
+def _kept(path: str) -> Head:
+    """The head of a checkpoint from an earlier visit."""
+    try:
+        return note_head(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, Wrong) as refused:
+        raise Wrong(f"--checkpoint {path}: {_why(refused)}") from None
+
+
+def _why(refused: Exception) -> str:
+    match refused:
+        case OSError():
+            return f"it cannot be read: {refused.strerror}"
+        case UnicodeDecodeError():
+            return "this is no text"
+    return str(refused)
 
 
 def run() -> None:
@@ -1029,7 +1049,7 @@ class Audit:
     def finish(self) -> None:
         """After the last line: what only the whole can show."""
         if not self.origin:
-            raise Wrong("there is nothing in it")
+            raise Wrong("there is no record in it")
         for what, many in (
             ("leaves", self.messages),
             ("messages", self.messages),
