@@ -6,6 +6,7 @@ and for people, and proves nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,7 +97,10 @@ async def alive_since(
 
 
 async def last_outliers(pool: Pool, after: int) -> tuple[int, list[Outlier]]:
-    """The height of the last block, and whom it found beyond the tolerance if it is above `after`."""
+    """The height of the last block, and whom it found beyond the tolerance if it is above `after`.
+
+    The same order of the instances as when it was concluded: nodes by name, the instances of each by id.
+    """
     results = await pool.rows(_LAST_RESULTS, after)
     if not results:
         return await pool.value("SELECT coalesce(max(height), 0) FROM verification_chain"), []
@@ -105,9 +109,11 @@ async def last_outliers(pool: Pool, after: int) -> tuple[int, list[Outlier]]:
         if not result["outliers"]:
             continue
         character = CharacterId(result["character_id"])
-        named = await _named(pool, height, character)
+        rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
+        ids = list(itertools.chain.from_iterable(Roster(character, row["packed"]).ids() for row in rows))
         for place, drift in zip(result["outliers"], result["drifts"], strict=True):
-            outliers.append(Outlier(named[place][1], character, height, drift / UNIT))
+            named = InstanceId(UUID(bytes=ids[place]))
+            outliers.append(Outlier(named, character, height, drift / UNIT))
     return height, outliers
 
 
@@ -115,9 +121,9 @@ async def _named(pool: Pool, height: int, character: CharacterId) -> list[tuple[
     """The instances in the order of their numbers in the result: nodes by name, those of each by id."""
     rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
     return [
-        (NodeId(row["node_id"]), InstanceId(UUID(bytes=each)))
+        (NodeId(row["node_id"]), each.instance)
         for row in rows
-        for each in Roster(character, row["packed"]).ids()
+        for each in Roster(character, row["packed"]).rows()
     ]
 
 
