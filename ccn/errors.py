@@ -37,6 +37,7 @@
     │   ├── BudgetSpent            what may be spent today is spent
     │   ├── Overloaded             a queue of this node is at its limit
     │   ├── TooManyRequests        the caller asked more often than it may
+    │   ├── Unanswered             a request waits for a node that can answer it
     │   └── ShuttingDown           this node is stopping
     ├── OutcomeUnknown             the connection broke while committing: read again, then decide
     ├── CoordinationRefused        etcd refused a request that never should be: credentials, or a defect
@@ -209,6 +210,10 @@ class TooManyRequests(Unavailable):
     def __init__(self, said: str, retry_after_s: float = 1.0) -> None:
         super().__init__(said)
         self.retry_after_s = retry_after_s
+
+
+class Unanswered(Unavailable):
+    """Wait for who can answer, or take the request back: asking again asks twice."""
 
 
 class ShuttingDown(Unavailable):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -140,7 +141,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     """A stand-in in this process, until the block ends."""
     stand_in = StandIn(rule, now)
-    with contextlib.closing(socket.create_server((host, port))) as listening:
+    with contextlib.closing(socket.create_server((host, port))) as listening, _levels_kept():
         # asyncio only does this for sockets that name their protocol; without it each answer waits 40 ms.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = _Server(
@@ -162,6 +163,18 @@ async def running(
         finally:
             server.should_exit = True
             await serving
+
+
+@contextlib.contextmanager
+def _levels_kept() -> Iterator[None]:
+    """uvicorn sets the levels of its loggers for the whole process, in which other servers may run."""
+    loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("error", "access", "asgi")]
+    before = [each.level for each in loggers]
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, before, strict=True):
+            each.setLevel(level)
 
 
 class _Server(uvicorn.Server):

@@ -31,7 +31,8 @@ def status(endpoint: str, data: Path | None) -> dict[str, Any]:
             return remote.get(url, "/status", None, _TIMEOUT_S)
         except errors.Unavailable as failed:
             silent = str(failed)
-    raise errors.Unavailable(silent if endpoint else f"no node answers; the last one tried: {silent}")
+    here = "no node answers, though `ccn up` runs: its output tells whether they start"
+    raise errors.Unavailable(silent if endpoint else here)
 
 
 def nodes(data: Path | None) -> list[str]:

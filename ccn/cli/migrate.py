@@ -6,36 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ccn.cli.asking import Data, Url
+
 if TYPE_CHECKING:
     from ccn.store.migrate import Plan
 
 
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; change nothing.")] = False,
-    database_url: Annotated[
-        str,
-        typer.Option(
-            help="The database; by default what CCN_DATABASE_URL or ccn.toml says.", show_default=False
-        ),
-    ] = "",
+    database_url: Url = "",
+    data: Data = None,
 ) -> None:
     """Bring the database to the schema of this version."""
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
+    from ccn.cli import local  # noqa: PLC0415
     from ccn.store import migrate as migrations  # noqa: PLC0415
 
-    url = database_url or _configured()
+    url = local.database_url(database_url, data)
     done = asyncio.run(migrations.plan(url) if plan else migrations.apply(url))
     _print(done, "would run" if plan else "ran now")
-
-
-def _configured() -> str:
-    from ccn import errors, settings  # noqa: PLC0415
-
-    url = settings.load().database.url.get_secret_value()
-    if not url:
-        raise errors.SettingsInvalid("CCN_DATABASE_URL is not set, and no --database-url was given")
-    return url
 
 
 def _print(done: Plan, pending: str) -> None:

@@ -118,9 +118,9 @@ async def _export(file: Path, database_url: str, data: Path | None) -> None:
         raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused
     finally:
         beside.unlink(missing_ok=True)
-    typer.echo(f"{written.blocks} blocks and {written.leaves} leaves are in {file}", err=True)
+    typer.echo(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
     if written.waiting:
-        typer.echo(f"{written.waiting} leaves are not sealed yet; the next round seals them", err=True)
+        typer.echo(f"not sealed yet, but by the next round: {written.waiting}", err=True)
 
 
 async def _checkpoint(database_url: str, data: Path | None) -> Final:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from ccn import errors
+from ccn.core import codes
 
 _TIMEOUT_S = 40.0
 _NODE = "check the address, which is that of a node's HTTP door"
@@ -86,11 +87,13 @@ def _answered(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) ->
 def _problem(refused: urllib.error.HTTPError) -> errors.CCNError:
     try:
         told = json.load(refused)
-        words = str(told.get("detail") or told["title"])
+        words, kind = str(told.get("detail") or told["title"]), codes.named(str(told.get("code")))
     except (OSError, ValueError, LookupError, AttributeError):
-        words = f"the node answered {refused.code}"
+        words, kind = f"the node answered {refused.code}", None
     if refused.code in {401, 403}:
         return errors.Forbidden(f"{words}; give an admin's key with --api-key-file")
+    if kind is not None:
+        return kind(words)
     if refused.code == 404:
         return errors.NotFound(words)
     if refused.code == 409:

@@ -81,10 +81,11 @@ def _came(found: Mapping[str, Any]) -> str:
 
 def _line(each: Mapping[str, Any]) -> str:
     body = each["body"]
-    what = " ".join(f"{body[key]}" for key in _SHOWN if isinstance(body.get(key), str))
-    whom = f" for {each['node']}" if each["node"] else ""
+    words = [each["command"], *(body[key] for key in _SHOWN if isinstance(body.get(key), str))]
+    words += [f"of {each['node']}"] if each["node"] else []
+    words += [f"({key})" for key in ("undo", "lost") if body.get(key) is True]
     asked = f"{each['asked_at'][:19].replace('T', ' ')}  {each['request']}"
-    return f"{asked}  {_state(each):<20} {each['command']} {what}{whom}, asked by {each['by']}"
+    return f"{asked}  {_state(each):<20} {' '.join(words)}, asked by {each['by']}"
 
 
 def _state(each: Mapping[str, Any]) -> str:

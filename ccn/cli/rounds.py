@@ -71,9 +71,9 @@ def show(  # noqa: PLR0917 - the options of a command
         typer.echo(_json(found))
         return
     for name, value in found.items():
-        typer.echo(
-            f"{name:<12} {value if not isinstance(value, list) else ', '.join(map(str, value)) or '-'}"
-        )
+        shown = [_result(each) for each in value] if name == "results" else value
+        gap = f"\n{'':<12} " if name == "results" else ", "
+        typer.echo(f"{name:<12} {gap.join(map(str, shown)) or '-' if isinstance(shown, list) else shown}")
 
 
 async def _log(pool: Pool, limit: int) -> list[dict[str, Any]]:
@@ -94,6 +94,27 @@ def _sentence(outcome: Mapping[str, Any]) -> str:
         votes = ", ".join(outcome["votes"])
         return f"block {outcome['height']} committed in term {outcome['term']}, votes of {votes}{refused}"
     return f"the round for height {outcome['height']} failed: {outcome['reason']}{refused}"
+
+
+def _result(of: Mapping[str, Any]) -> str:
+    """A character's median, and who was how far from it."""
+    axes = ", ".join(f"{axis} {value:.2f}" for axis, value in of["median"].items() if value is not None)
+    lines = [
+        f"{of['character']}: {of['instances']} instances, {_span(of['drift'])} from the median of them",
+        *(f"  beyond the tolerance: {_one(each)}" for each in of["outliers"]),
+        *(f"  named by several nodes: {_one(each)}" for each in of["disputed"]),
+        f"  {axes}",
+    ]
+    return f"\n{'':<12} ".join(lines)
+
+
+def _span(drift: Mapping[str, float]) -> str:
+    least, most = drift["least"], drift["most"]
+    return f"{most:.3f}" if least == most else f"{least:.3f} to {most:.3f}"
+
+
+def _one(each: Mapping[str, Any]) -> str:
+    return f"{each['instance']} on {each['node']}, {each['drift']:.3f}"
 
 
 def _line(entry: Mapping[str, Any]) -> str:

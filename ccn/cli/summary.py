@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,9 +31,23 @@ def text(at: ClusterAt, where: Place, postgres_version: str, took_s: float, *, c
     )
     for label, value, more in rows:
         console.print(Text.assemble("  ", label.ljust(label_width), (value, "cyan"), (more, "dim")))
-    console.print(Text.assemble("\nTry   ", (f"curl {at.nodes[0].http}/ready", "bold")))
+    console.print(
+        Text.assemble("\nOpen  ", (at.nodes[0].http, "bold"), " in a browser, to talk and to watch")
+    )
+    command = shlex.quote(program())
+    for arguments, does in (("chat", "talk in this terminal"), ("status", "who leads, and the last round")):
+        console.print(Text.assemble("Try   ", (f"{command} {arguments}", "bold"), f"   {does}"))
     console.print(Text.assemble("Stop  ", ("Ctrl-C", "bold")))
     return said.getvalue()
+
+
+def program() -> str:
+    """How to call `ccn` from here: by its name if the shell finds this very one, else by its path."""
+    own = Path(sys.executable).with_name("ccn")
+    found = shutil.which("ccn")
+    if not own.exists() or (found is not None and Path(found).samefile(own)):
+        return "ccn"
+    return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
 
 
 def _rows(at: ClusterAt, where: Place, postgres_version: str) -> Iterator[tuple[str, str, str]]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking
+from ccn.cli import asking, remote
 from ccn.cli.asking import By, Data, Json, Url
+from ccn.cli.remote import Endpoint, KeyFile
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
@@ -22,9 +23,18 @@ Node = Annotated[str, typer.Argument(help="The name of the node, as `ccn status`
 
 
 @app.command("list")
-def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+def listed(
+    database_url: Url = "",
+    data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
+    as_json: Json = False,
+) -> None:
     """Every node that ever ran here, and whether it votes."""
-    nodes = asking.run(_nodes, database_url, data)
+    if endpoint:
+        nodes = remote.get(endpoint, "/api/v1/admin/validators", api_key_file)["nodes"]
+    else:
+        nodes = asking.run(_nodes, database_url, data)
     if as_json:
         for node in nodes:
             typer.echo(json.dumps(node))
@@ -39,11 +49,20 @@ def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> 
 
 
 @app.command("add")
-def add(
-    node: Node, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
+def add(  # noqa: PLR0917 - the options of a command
+    node: Node,
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
+    as_json: Json = False,
 ) -> None:
     """Let a node vote that is running and registered; a quorum of the present validators must agree."""
-    outcome = _change({"action": "add", "node": node}, by, database_url, data, quiet=as_json)
+    outcome = asking.ask(
+        "validators", {"action": "add", "node": node}, by, database_url, data,
+        quiet=as_json, patience_s=_PATIENCE_S, endpoint=endpoint, key_file=api_key_file,
+    )  # fmt: skip
     _tell(outcome, f"{node} votes", f"{node} votes already", as_json=as_json)
 
 
@@ -56,18 +75,16 @@ def remove(  # noqa: PLR0917 - the options of a command
     by: By = "operator",
     database_url: Url = "",
     data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Let a node vote no longer: one that is drained, or down with nothing left to seal."""
-    body = {"action": "remove", "node": node, "lost": lost}
-    outcome = _change(body, by, database_url, data, quiet=as_json)
+    outcome = asking.ask(
+        "validators", {"action": "remove", "node": node, "lost": lost}, by, database_url, data,
+        quiet=as_json, patience_s=_PATIENCE_S, endpoint=endpoint, key_file=api_key_file,
+    )  # fmt: skip
     _tell(outcome, f"{node} does not vote any more", f"{node} does not vote anyway", as_json=as_json)
-
-
-def _change(
-    body: Mapping[str, object], by: str, database_url: str, data: Any, *, quiet: bool
-) -> dict[str, Any]:
-    return asking.ask("validators", body, by, database_url, data, quiet=quiet, patience_s=_PATIENCE_S)
 
 
 def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: bool) -> None:
@@ -80,26 +97,6 @@ def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: 
 
 
 async def _nodes(pool: Pool) -> list[dict[str, Any]]:
-    from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import drains, ledger, rounds  # noqa: PLC0415
+    from ccn.node import history  # noqa: PLC0415 - start-up must be quick
 
-    tip = await rounds.tip(pool)
-    if tip is None:
-        raise errors.NotFound("the chain is not founded yet: too few nodes have come")
-    drained, waiting, voted = (
-        await drains.draining(pool),
-        await ledger.waiting_by_node(pool),
-        await rounds.last_votes(pool),
-    )
-    names = sorted(waiting.keys() | {each.node for each in tip.rules.validators})
-    return [
-        {
-            "node": name,
-            "votes": (key := tip.rules.key(name)) is not None,
-            "key": key.hex() if key else None,
-            "draining": name in drained,
-            "unsealed": waiting.get(name, 0),
-            "last_vote": voted.get(name),
-        }
-        for name in names
-    ]
+    return await history.voters(pool)

@@ -91,17 +91,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify the file that the arguments name; the exit code is the verdict."""
     asked = _arguments(arguments)
     try:
-        known = [note_head(Path(path).read_text()) for path in asked.checkpoint]
+        known = [_kept(path) for path in asked.checkpoint]
+        founding = asked.founding and asked.founding.strip().lower()
+        if founding is not None and re.fullmatch("[0-9a-f]{64}", founding) is None:
+            raise Wrong("--founding: this is no hash, which has 64 digits from 0 to f")
         with Path(asked.file).open("rb") as record:
             workers = processes(os.fstat(record.fileno()).st_size, asked.processes)
-            audit = verify(record, asked.founding, known, workers)
-    except (OSError, UnicodeDecodeError, Wrong) as refused:
+            audit = verify(record, founding, known, workers)
+    except (OSError, Wrong) as refused:
         audit = Audit()
-        audit.invalid = f"{refused}"
+        audit.invalid = _why(refused)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a hostile name must not end in a traceback
     sys.stdout.write(as_json(audit) if asked.json else as_text(audit, asked.file))
     return audit.code
+
+
+def _kept(path: str) -> Head:
+    """The head of a checkpoint from an earlier visit."""
+    try:
+        return note_head(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, Wrong) as refused:
+        raise Wrong(f"--checkpoint {path}: {_why(refused)}") from None
+
+
+def _why(refused: Exception) -> str:
+    match refused:
+        case OSError():
+            return f"it cannot be read: {refused.strerror}"
+        case UnicodeDecodeError():
+            return "this is no text"
+    return str(refused)
 
 
 def run() -> None:
@@ -1029,7 +1049,7 @@ class Audit:
     def finish(self) -> None:
         """After the last line: what only the whole can show."""
         if not self.origin:
-            raise Wrong("there is nothing in it")
+            raise Wrong("there is no record in it")
         for what, many in (
             ("leaves", self.messages),
             ("messages", self.messages),
@@ -1752,21 +1772,30 @@ def as_text(audit: Audit, name: str) -> str:
 
 def _proved(audit: Audit) -> list[str]:
     counts, rules = audit.counts, audit.deciding or audit.rules
-    told = ", ".join(f"{counts[what]} {what}" for what in COUNTED if counts.get(what))
+    told = ", ".join(_counted(counts[what], what) for what in COUNTED if counts.get(what))
     lines = [
         f"  {audit.origin}, founded as {audit.genesis.hex()}",
-        f"  {audit.height} blocks, tree of {audit.size}: {told}",
+        f"  {_counted(audit.height, 'blocks')}, tree of {audit.size}: {told}",
     ]
     if rules is not None:
+        faults, voting = rules.parameters["faults"], _counted(len(rules.keys), "validators")
         lines.append(
-            f"  {len(rules.keys)} validators, {rules.parameters['faults']} faults, quorum {rules.quorum}; "
+            f"  {voting}, {faults} faults, quorum {rules.quorum}; "
             f"final up to block {audit.final_height}: " + (", ".join(audit.cosigners) or "nobody cosigned")
         )
     if counts.get("waiting"):
-        lines.append(f"  {counts['waiting']} leaves are not sealed yet and prove nothing")
+        waiting = counts["waiting"]
+        verbs = "is not sealed yet and proves" if waiting == 1 else "are not sealed yet and prove"
+        lines.append(f"  {_counted(waiting, 'leaves')} {verbs} nothing")
     if audit.founding is None:
         lines.append("  compare the founding with what the operators published (--founding)")
     return lines
+
+
+def _counted(number: int, what: str) -> str:
+    """Words for so many of something."""
+    one = "leaf" if what == "leaves" else what.removesuffix("s")
+    return f"{number} {one if number == 1 else what}"
 
 
 COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance versions", "vectors", "plates",

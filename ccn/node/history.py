@@ -1,12 +1,17 @@
-"""Rounds as people look at them: the log of committed and failed ones, and one block taken apart.
+"""Rounds as people look at them: the log of them, one block taken apart, and who votes in the next one.
 
 Separate from the command line and the doors, which show the same.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 from ccn import errors
-from ccn.store import rounds
+from ccn.core.character import AXES, UNIT
+from ccn.store import agreed, drains, ledger, rounds
+from ccn.store.agreed import Concluded, Measured
 from ccn.store.pool import Pool
 
 
@@ -18,21 +23,68 @@ async def log(pool: Pool, limit: int) -> list[dict[str, object]]:
     ]
 
 
-async def block(pool: Pool, height: int) -> dict[str, object]:
+async def block(pool: Pool, height: int) -> dict[str, Any]:
     """One block: who reported, who voted, and what was agreed."""
     shown = await rounds.shown(pool, height)
     if shown is None:
-        raise errors.NotFound(f"there is no block {height}")
+        newest = await rounds.height(pool)
+        none = "the chain is not founded yet" if newest is None else f"the newest is {newest}"
+        raise errors.NotFound(f"there is no block {height}: {none}")
     header = shown.header
     return {
         "height": header.height,
         "hash": header.hash().hex(),
         "previous": header.previous.hex(),
         "term": header.term,
+        "at": f"{datetime.fromtimestamp(header.time_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}",
         "leader": header.leader,
         "leaves": header.count,
         "tree size": header.size + 1,
         "spans": [f"{span.node} {span.first}..{span.last}" for span in header.spans],
+        "reports": [report.statement.node for report in await rounds.reports(pool, height)],
         "votes": [vote.statement.node for vote in shown.votes],
-        "results": await rounds.results(pool, height),
+        "results": [_result(each) for each in await agreed.concluded(pool, height)],
     }
+
+
+async def voters(pool: Pool) -> list[dict[str, Any]]:
+    """Every node that ever ran here: whether it votes, what it last voted for, and what waits of it."""
+    tip = await rounds.tip(pool)
+    if tip is None:
+        raise errors.NotFound("the chain is not founded yet: too few nodes have come")
+    drained, waiting, voted = (
+        await drains.draining(pool),
+        await ledger.waiting_by_node(pool),
+        await rounds.last_votes(pool),
+    )
+    names = sorted(waiting.keys() | {each.node for each in tip.rules.validators})
+    return [
+        {
+            "node": name,
+            "votes": (key := tip.rules.key(name)) is not None,
+            "key": key.hex() if key else None,
+            "draining": name in drained,
+            "unsealed": waiting.get(name, 0),
+            "last_vote": voted.get(name),
+        }
+        for name in names
+    ]
+
+
+def _result(one: Concluded) -> dict[str, object]:
+    drifts = [each.drift for each in one.instances]
+    return {
+        "character": one.character,
+        "instances": len(one.instances),
+        "median": {
+            axis: None if value is None else value / UNIT
+            for axis, value in zip(AXES, one.median.millionths, strict=True)
+        },
+        "drift": {"least": min(drifts, default=None), "most": max(drifts, default=None)},
+        "outliers": [_shown(each) for each in one.instances if each.outlier],
+        "disputed": [_shown(each) for each in one.instances if each.disputed],
+    }
+
+
+def _shown(one: Measured) -> dict[str, object]:
+    return {"instance": str(one.instance), "node": one.node, "drift": one.drift}

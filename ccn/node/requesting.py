@@ -44,7 +44,7 @@ async def told(pool: Pool, request: UUID, node: NodeId | None, patience_s: float
                 await asyncio.sleep(_LOOK_S)
     except TimeoutError:
         whoever = node or "whoever may"
-        raise errors.Unavailable(
+        raise errors.Unanswered(
             f"nobody answered within {patience_s:g} s; {whoever} will, once able to, unless "
             f"`ccn request cancel {request}` takes it back"
         ) from None

@@ -90,7 +90,7 @@ class Restoring:
             step = ladder.following(done)
             if step is Step.REINITIALISE and step not in done and not await self._is_reminded(here):
                 step = Step.REANCHOR  # noted, and interrupted before it was done
-            if await self._room(here) <= 0 and not _touched(done):
+            if not await self._noted(here, step, verdict, goes_on=_touched(done)):
                 log.error("an instance is out of character and is left alone", instance=str(here.id))
                 await self._note(
                     here,
@@ -100,7 +100,7 @@ class Restoring:
                     verdict.threshold,
                 )
                 return here
-            here = await self._taken(here, step, verdict)
+            here = await self._taken(here, step, _reason(step, verdict))
             if step is Step.QUARANTINE:
                 return here
             verdict = await self.probing.examine(here)
@@ -140,10 +140,24 @@ class Restoring:
         except errors.CCNError as failed:
             log.warning("not restored", instance=str(alarm.instance.id), reason=str(failed))
 
-    async def _taken(self, here: Instance, step: Step, verdict: Verdict) -> Instance:
-        reason = f"{step}: {verdict.distance:.1f} from its probes, {verdict.threshold:.1f} is usual"
+    async def _noted(self, here: Instance, step: Step, verdict: Verdict, *, goes_on: bool) -> bool:
+        """Note a step before it is taken; whether it may be taken, as it may where another one was."""
+        taken = Restoration(
+            here.id, self.now(), step, _reason(step, verdict), self.writer.node,
+            verdict.distance, verdict.threshold,
+        )  # fmt: skip
+        if goes_on:
+            await restorations.keep(self.pool, taken)
+        else:
+            alive = [each for each in await instances.alive(self.pool) if each.character == here.character]
+            most, since = ladder.room(len(alive), 0), taken.at - WINDOW
+            if not await restorations.keep_within(self.pool, taken, here.character, since, most):
+                return False
+        metrics.restored(step)
+        return True
+
+    async def _taken(self, here: Instance, step: Step, reason: str) -> Instance:
         log.warning("an instance is brought back to character", instance=str(here.id), step=step)
-        await self._note(here, step, reason, verdict.distance, verdict.threshold)
         match step:
             case Step.QUARANTINE:
                 return await self._changed(here, Status.QUARANTINED, reason)
@@ -230,11 +244,6 @@ class Restoring:
                 done.append(Step(each.step))
         return done
 
-    async def _room(self, here: Instance) -> int:
-        alive = [each for each in await instances.alive(self.pool) if each.character == here.character]
-        since = self.now() - WINDOW
-        return ladder.room(len(alive), await restorations.touched(self.pool, here.character, since))
-
     async def _resume(self) -> None:
         """Instances that were being restored when this node, or their host before it, stopped."""
         try:
@@ -246,6 +255,10 @@ class Restoring:
             log.warning("no look at interrupted restorations", reason=str(failed))
 
 
+def _reason(step: Step, verdict: Verdict) -> str:
+    return f"{step}: {verdict.distance:.1f} from its probes, {verdict.threshold:.1f} is usual"
+
+
 def _touched(done: list[Step]) -> bool:
-    """Whether something was already done about it: who has begun on an instance goes on with it."""
+    """Whether something was already done about it."""
     return any(step is not Step.NOTE for step in done)

@@ -13,7 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ccn.core.character import UNIT, Vector
-from ccn.core.ids import CharacterId, ConversationId, InstanceId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
 from ccn.core.roster import Roster
 from ccn.store import vectors
 from ccn.store.pool import Pool
@@ -36,6 +36,41 @@ class Outlier:
     character: CharacterId
     height: int
     drift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One instance in a round: how far it was from the median, and whether several nodes named it."""
+
+    instance: InstanceId
+    node: NodeId
+    drift: float
+    outlier: bool
+    disputed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """What one round agreed on about one character."""
+
+    character: CharacterId
+    median: Vector
+    instances: tuple[Measured, ...]
+
+
+async def concluded(pool: Pool, height: int) -> list[Concluded]:
+    """What a block agreed on, by character, and about whom."""
+    found = list[Concluded]()
+    for row in await pool.rows(_RESULTS, height):
+        said, character = row["said"], CharacterId(row["character_id"])
+        named = await _named(pool, height, character)
+        outliers, disputed = set(said["outliers"]), set(said["disputed"])
+        measured = (
+            Measured(instance, node, drift / UNIT, place in outliers, place in disputed)
+            for place, ((node, instance), drift) in enumerate(zip(named, said["drift"], strict=True))
+        )
+        found.append(Concluded(character, Vector(tuple(said["median"])), tuple(measured)))
+    return found
 
 
 async def medians(pool: Pool, character: CharacterId, *, last: int) -> list[Agreed]:
@@ -82,6 +117,16 @@ async def last_outliers(pool: Pool, after: int) -> tuple[int, list[Outlier]]:
     return height, outliers
 
 
+async def _named(pool: Pool, height: int, character: CharacterId) -> list[tuple[NodeId, InstanceId]]:
+    """The instances in the order of their numbers in the result: nodes by name, those of each by id."""
+    rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
+    return [
+        (NodeId(row["node_id"]), each.instance)
+        for row in rows
+        for each in Roster(character, row["packed"]).rows()
+    ]
+
+
 _MEDIANS = """
     SELECT b.height, b.sealed_at, convert_from(r.body, 'UTF8')::jsonb -> 'median' AS median
     FROM block_results r JOIN verification_chain b USING (height)
@@ -102,6 +147,10 @@ _ALIVE_SINCE = """
           AND EXISTS (SELECT FROM character_evolution e
                       WHERE e.conversation_id = i.conversation_id AND e.ts <= $2)
     ORDER BY i.spawned_at, i.id LIMIT $3
+"""
+_RESULTS = """
+    SELECT character_id, convert_from(body, 'UTF8')::jsonb AS said FROM block_results
+    WHERE height = $1 ORDER BY character_id COLLATE "C"
 """
 # Places are looked up on the server: of ten thousand drifts only those of the outliers travel.
 _LAST_RESULTS = """

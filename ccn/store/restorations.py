@@ -31,6 +31,23 @@ async def keep(pool: Pool, step: Restoration) -> None:
     )
 
 
+async def keep_within(
+    pool: Pool, step: Restoration, character: CharacterId, since: datetime, most: int
+) -> bool:
+    """Keep a step only while fewer than `most` of a character were touched since a moment.
+
+    One at a time for a character, whichever node asks: nodes that look at once see each other's steps.
+    """
+    async with pool.transaction() as connection:
+        await connection.execute(_ONE_AT_A_TIME, character)
+        if await connection.fetchval(_TOUCHED, character, since) >= most:
+            return False
+        await connection.execute(
+            _KEEP, step.instance, step.at, step.step, step.reason, step.by, step.distance, step.threshold
+        )
+    return True
+
+
 async def of_instance(pool: Pool, instance: InstanceId) -> list[Restoration]:
     """Everything done about an instance, in order."""
     return [_restoration(row) for row in await pool.rows(_OF_INSTANCE, instance)]
@@ -44,11 +61,6 @@ async def of_conversation(pool: Pool, instance: InstanceId) -> list[Restoration]
 async def checks(pool: Pool, conversation: ConversationId) -> list[bool]:
     """What was checked about a conversation's instances, in order: interviews, and what alarms led to."""
     return [row["passed"] for row in reversed(await pool.rows(_CHECKS, conversation))]
-
-
-async def touched(pool: Pool, character: CharacterId, since: datetime) -> int:
-    """How many instances of a character something was done to since a moment: notes do not count."""
-    return int(await pool.value(_TOUCHED, character, since))
 
 
 def _restoration(row: Record) -> Restoration:
@@ -67,6 +79,7 @@ _KEEP = """
     INSERT INTO restorations (instance_id, number, at, step, reason, by, distance, threshold)
     SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 FROM restorations WHERE instance_id = $1
 """
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('ccn/restoring/' || $1::text, 0))"
 _OF_INSTANCE = """
     SELECT instance_id, at, step, reason, by, distance, threshold FROM restorations
     WHERE instance_id = $1 ORDER BY number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -44,6 +45,16 @@ def events_of(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for event in text.strip().split("\n\n"):
         name, data = event.split("\n")
         yield name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+async def test_a_stand_in_leaves_the_loggers_of_its_process_as_they_were() -> None:
+    logger = logging.getLogger("uvicorn.error")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    async with stand_in.running():
+        assert logger.level == logging.CRITICAL
+    assert logger.level == logging.WARNING
+    logger.setLevel(before)
 
 
 async def test_the_sdk_gets_a_message(sdk: anthropic.AsyncAnthropic) -> None:

@@ -146,9 +146,11 @@ def test_migrate_shows_what_would_run(folder: Path, database: settings.Database)
 
 
 def test_migrate_without_a_database_says_so(folder: Path) -> None:
-    ended = ccn_(folder, "migrate")
+    ended = ccn_(folder, "migrate", HOME=str(folder), XDG_DATA_HOME=str(folder))
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("error: CCN_DATABASE_URL is not set, and no --database-url was given. ")
+    assert ended.stderr.startswith(
+        "error: no cluster runs here. Start one with `ccn up`, or say where it is: "
+    )
     unreachable = ccn_(folder, "migrate", "--database-url", "postgresql://ann:hunter2@127.0.0.1:1/ccn")
     assert unreachable.returncode == 1
     assert unreachable.stderr.startswith("error: ")

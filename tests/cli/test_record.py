@@ -33,7 +33,7 @@ async def test_an_export_is_verified_by_the_command_beside_it(copy: Copy, tmp_pa
     url = copy.database.url.get_secret_value()
     told = ccn_(tmp_path, "record", "export", "a record.jsonl", "--database-url", url)
     assert (told.returncode, told.stdout) == (0, ""), told.stderr
-    assert "4 blocks and 22 leaves" in told.stderr
+    assert "blocks: 4, leaves: 22" in told.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["a record.jsonl"]
     kept = ccn_(tmp_path, "record", "checkpoint", "--database-url", url)
     (tmp_path / "kept.note").write_text(kept.stdout)
@@ -61,6 +61,22 @@ async def test_nothing_is_proved_of_a_record_that_was_tampered_with(copy: Copy, 
     told = ccn_(tmp_path, "record", "prove", str(HERE), "1", "--database-url", url)
     assert (told.returncode, told.stdout) == (1, "")
     assert "does not make the tree that was cosigned" in told.stderr
+
+
+async def test_a_block_is_shown_with_what_it_agreed_on_and_about_whom(copy: Copy, tmp_path: Path) -> None:
+    url = copy.database.url.get_secret_value()
+    shown = ccn_(tmp_path, "round", "show", "1", "--database-url", url)
+    assert shown.returncode == 0, shown.stderr
+    lines = {line.partition(" ")[0]: line for line in shown.stdout.splitlines()}
+    told = json.loads(ccn_(tmp_path, "round", "show", "1", "--json", "--database-url", url).stdout)
+    assert lines["reports"].endswith(", ".join(told["reports"]))
+    for each in told["results"]:
+        assert f"{each['character']}: {each['instances']} instances" in shown.stdout
+        for outlier in each["outliers"]:
+            assert f"{outlier['instance']} on {outlier['node']}, {outlier['drift']:.3f}" in shown.stdout
+    assert told["results"]
+    none = ccn_(tmp_path, "round", "show", "99", "--database-url", url)
+    assert none.stderr == "error: there is no block 99: the newest is 4\n"
 
 
 async def test_a_message_that_is_not_there_is_not_found(copy: Copy, tmp_path: Path) -> None:

@@ -301,5 +301,18 @@ async def test_one_file_copied_elsewhere_needs_nothing_but_python(copy: Copy, tm
     assert run("record.jsonl", "--founding", "0" * 64).returncode == 30
     beside = [run("record.jsonl", "--json", "--processes", number).stdout for number in ("0", "2")]
     assert beside == [run("record.jsonl", "--json").stdout] * 2
-    assert run("missing.jsonl").returncode == 40
-    assert "Traceback" not in run("ccn_verify.py").stderr
+    assert run("record.jsonl", "--founding", founding.upper()).returncode == 0
+    (alone / "empty").touch()
+    for arguments, said in (
+        (["missing.jsonl"], "it cannot be read: No such file or directory"),
+        (["."], "it cannot be read: Is a directory"),
+        (["empty"], "there is no record in it"),
+        (["ccn_verify.py"], "line 1 is no line of an export"),
+        (["record.jsonl", "--founding", "f00"], "--founding: this is no hash"),
+        (["record.jsonl", "--founding", ""], "--founding: this is no hash"),
+        (["record.jsonl", "--checkpoint", "empty"], "--checkpoint empty: this is not a checkpoint"),
+        (["record.jsonl", "--checkpoint", "none"], "--checkpoint none: it cannot be read: No such file"),
+    ):
+        refused = run(*arguments)
+        assert (refused.returncode, refused.stderr) == (40, "")
+        assert said in refused.stdout

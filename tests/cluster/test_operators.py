@@ -99,6 +99,20 @@ def test_a_node_is_removed_and_added_again(local: Local, drained: str) -> None:
     eventually(lambda: drained in told(local, "round", "show", str(local.height()))["votes"])
 
 
+def test_who_votes_is_told_and_asked_for_over_the_door_of_a_node(local: Local) -> None:
+    key = local.running.folder / "admin.key"
+    key.write_text(local.told["admin"]["api_key"])
+    where = ("--endpoint", local.told["nodes"][0]["http"], "--api-key-file", str(key), "--json")
+    environ = surroundings(local.running.folder)
+    listed = commands.run("validators", "list", *where, env=environ, timeout_s=90)
+    assert {each["node"]: each["votes"] for each in map(json.loads, listed.stdout.splitlines())} == votes(
+        local
+    )
+    voting = next(node for node, votes_ in votes(local).items() if votes_)
+    added = commands.run("validators", "add", voting, *where, env=environ, timeout_s=90)
+    assert json.loads(added.stdout)["changed"] is False, added.stderr
+
+
 def test_what_cannot_be_done_is_an_error_with_its_reason(local: Local) -> None:
     stranger = run(local, "validators", "add", "node-9")
     assert stranger.returncode == 1

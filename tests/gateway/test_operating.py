@@ -81,9 +81,11 @@ async def test_rounds_are_listed_and_one_that_is_not_there_is_not_found(door: Do
     assert (await door.client.get("/api/v1/admin/rounds", headers=admin)).json() == {"rounds": []}
     assert (await door.client.get("/api/v1/admin/rounds/7", headers=admin)).status_code == 404
     assert (await door.client.get("/api/v1/admin/nodes/nobody/load", headers=admin)).status_code == 404
+    unfounded = await door.client.get("/api/v1/admin/validators", headers=admin)
+    assert (unfounded.status_code, "not founded yet" in unfounded.json()["detail"]) == (404, True)
 
 
-@pytest.mark.parametrize("path", ["requests", "rounds", "rounds/1", "nodes/node-1/load"])
+@pytest.mark.parametrize("path", ["requests", "validators", "rounds", "rounds/1", "nodes/node-1/load"])
 async def test_operating_is_for_admins(door: Door, path: str) -> None:
     assert (await door.client.get(f"/api/v1/admin/{path}")).status_code == 401
     assert (

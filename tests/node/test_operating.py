@@ -207,6 +207,14 @@ async def test_what_was_taken_back_is_not_done_and_that_is_sealed(node: Node) ->
     assert await requesting.newest(node.pool, 5, ended=False) == []
 
 
+async def test_a_request_that_nobody_answers_is_told_of_with_its_id(node: Node) -> None:
+    request = uuid.uuid4()
+    with pytest.raises(errors.Unanswered, match=f"whoever may will.*`ccn request cancel {request}`"):
+        await requesting.outcome(node.pool, request, "drain", "ann", patience_s=0.05)
+    (waiting,) = await requesting.newest(node.pool, 5, ended=False)
+    assert (waiting["request"], waiting["state"]) == (str(request), "waiting")
+
+
 async def test_whoever_still_waits_is_told_that_it_was_taken_back(node: Node) -> None:
     request = uuid.uuid4()
     waiting = asyncio.create_task(requesting.outcome(node.pool, request, "drain", "ann"))

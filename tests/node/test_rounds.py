@@ -24,8 +24,8 @@ from ccn.core.report import Report
 from ccn.core.roster import Roster, Row
 from ccn.core.signed import Signed
 from ccn.core.signer import SignerState
+from ccn.node import history, voting
 from ccn.node import rounds as story
-from ccn.node import voting
 from ccn.node.rounds import Failed, Leading, Sealed
 from ccn.node.voting import Identity, Voting
 from ccn.peers.exchange import Ask
@@ -272,6 +272,12 @@ async def test_the_median_and_the_outlier_are_in_the_block(world: World) -> None
     assert outcome.outliers == 1
     body = await world.pool.value("SELECT body FROM block_results WHERE height = 1")
     assert b'"median":[' + b",".join([b"500001"] * 16) in body
+    shown = await history.block(world.pool, 1)
+    assert shown["reports"] == [*NODES]
+    (ada,) = shown["results"]
+    assert (ada["character"], ada["instances"], set(ada["median"].values())) == (ADA, 3, {0.500001})
+    assert ada["outliers"] == [{"instance": str(UUID(int=3)), "node": NODES[2], "drift": 0.399999}]
+    assert (ada["drift"], ada["disputed"]) == ({"least": 0, "most": 0.399999}, [])
 
 
 async def test_what_a_node_hosts_is_reported_and_its_drift_written_back(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,24 @@ async def test_steps_are_numbered_and_notes_touch_nobody(store: Store) -> None:
         "re-anchor",
         "cleared",
     ]
+    taken = Restoration(other.id, store.clock.now, "re-anchor", "why", "node-1")
     since = store.clock.now - timedelta(hours=1)
-    assert await restorations.touched(store.pool, ADA, since) == 1
-    assert await restorations.touched(store.pool, ADA, store.clock.now) == 0
+    assert not await restorations.keep_within(store.pool, taken, ADA, since, 1), "one was touched"
+    assert await restorations.keep_within(store.pool, taken, ADA, store.clock.now, 1), "not of late"
+
+
+async def test_of_many_nodes_that_look_at_once_no_more_take_a_step_than_there_is_room_for(
+    store: Store,
+) -> None:
+    hosted = [await store.host(await store.conversation()) for _ in range(12)]
+    since = store.clock.now - timedelta(hours=1)
+    steps = [Restoration(each.id, store.clock.now, "re-anchor", "why", "node-1") for each in hosted]
+    kept = await asyncio.gather(
+        *(restorations.keep_within(store.pool, step, ADA, since, 3) for step in steps)
+    )
+    assert sum(kept) == 3
+    noted = [len(await restorations.of_instance(store.pool, each.id)) for each in hosted]
+    assert noted == [int(each) for each in kept]
 
 
 async def test_raw_scores_are_kept_beside_the_state_and_read_by_scorer(store: Store) -> None:

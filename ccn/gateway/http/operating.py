@@ -82,6 +82,12 @@ class Rounds(BaseModel):
     rounds: list[dict[str, Any]]
 
 
+class Validators(BaseModel):
+    """Every node that ever ran here, and whether it votes."""
+
+    nodes: list[dict[str, Any]]
+
+
 class Load(BaseModel):
     """What still ties a node to its cluster."""
 
@@ -150,6 +156,11 @@ def routes() -> APIRouter:
     ) -> dict[str, Any]:
         """One block: who reported, who voted, and what was agreed."""
         return await history.block(pool, height)
+
+    @router.get("/validators")
+    async def validators(pool: Annotated[Pool, Depends(_pool)], _: Admin) -> Validators:
+        """Every node that ever ran here: whether it votes, its last vote, and what of it is unsealed."""
+        return Validators(nodes=await history.voters(pool))
 
     @router.get("/nodes/{node}/load")
     async def load(pool: Annotated[Pool, Depends(_pool)], _: Admin, node: NodeName) -> Load:
