@@ -4,6 +4,7 @@
     ├── SettingsInvalid            the configuration cannot be used
     │   └── ScorerUnusable         the scorer that was chosen cannot be loaded here
     ├── InputInvalid               the caller sent something that can never succeed
+    │   ├── CommandInvalid         a command was called with what it cannot use
     │   ├── IdempotencyConflict    the same key was used for a different request
     │   ├── PlateInvalid           a plate cannot be read
     │   ├── MessageTooLong         a message does not fit into the prompt
@@ -15,6 +16,7 @@
     │   │   └── SignInRefused      no such user with such a password
     │   └── Forbidden              the caller is known, and this is not for its tier
     ├── NotFound                   the thing named does not exist, or is not the caller's
+    │   └── ClusterMissing         no cluster runs here, and none was named
     ├── Conflict                   the world moved on: read again, then decide
     │   ├── SequenceConflict       another writer appended first
     │   ├── StaleHost              this node no longer hosts the instance
@@ -73,6 +75,10 @@ class InputInvalid(CCNError):
     """Send something else; the same request will fail again."""
 
 
+class CommandInvalid(InputInvalid):
+    """Call the command with something else; with -h it tells what it takes."""
+
+
 class IdempotencyConflict(InputInvalid):
     """Use a fresh idempotency key for a different request."""
 
@@ -115,6 +121,10 @@ class Forbidden(NotAllowed):
 
 class NotFound(CCNError):
     """Check the id; it may belong to somebody else, which looks the same on purpose."""
+
+
+class ClusterMissing(NotFound):
+    """Start one with `ccn up`, or name where another one is."""
 
 
 class Conflict(CCNError):

@@ -95,7 +95,8 @@ def _debugging() -> bool:
 def _say(refused: errors.CCNError) -> None:
     """What happened, and what to do about it; what a service said last follows below."""
     happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
-    advice = "" if isinstance(refused, errors.EmbeddedFailed) else (type(refused).__doc__ or "").strip()
+    told = isinstance(refused, errors.EmbeddedFailed) or type(refused) is errors.CCNError
+    advice = "" if told else (type(refused).__doc__ or "").strip()
     line = f"{happened.rstrip('.')}. {advice}" if advice else happened  # embedded services bring their own
     typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
     for each in more:

@@ -85,7 +85,7 @@ def score(  # noqa: PLR0917 - its options
     try:
         opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as refused:
-        raise errors.InputInvalid(f"{file} cannot be read: {refused.strerror}") from refused
+        raise errors.CommandInvalid(f"{file} cannot be read: {refused.strerror}") from refused
     with opened:
         if jsonl:
             _stream(chosen, opened)
@@ -99,9 +99,9 @@ def _chosen(scorer: str, tier: int | None, model: Path | None, heads: Path | Non
     from ccn.node import scorers  # noqa: PLC0415
 
     if scorer and tier is not None:
-        raise errors.InputInvalid("--scorer and --tier name the same thing; give one of them")
+        raise errors.CommandInvalid("--scorer and --tier name the same thing; give one of them")
     if tier == 3:
-        raise errors.InputInvalid("tier 3 is Claude as judge, which a node asks; no command does")
+        raise errors.CommandInvalid("tier 3 is Claude as judge, which a node asks; no command does")
     name = scorer or (scorers.DEFAULT if tier is None else f"tier-{tier}")
     if name.startswith("tier-2") and model is None:
         found = settings.load().scoring
@@ -125,7 +125,7 @@ def _stream(scorer: Scorer, lines: BinaryIO) -> None:
                 raise TypeError
         except (ValueError, KeyError, TypeError):
             out.flush()
-            raise errors.InputInvalid(f'line {number} is no JSON object with a string "text"') from None
+            raise errors.CommandInvalid(f'line {number} is no JSON object with a string "text"') from None
         out.write(json.dumps({"scores": _by_axis(scorer.score(text))}) + "\n")
         if number % 100 == 0 or not _is_file(lines):
             out.flush()
@@ -201,7 +201,7 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise errors.InputInvalid(f"{name} is no UTF-8 text") from None
+        raise errors.CommandInvalid(f"{name} is no UTF-8 text") from None
 
 
 drifting.register(app)

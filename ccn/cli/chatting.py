@@ -54,8 +54,8 @@ def run(wish: Wish) -> int:
             _talk(runner, chat)
             shown.notice(f"continue with  ccn chat --session {chat.session.id}")
             return 0
-        for line in sys.stdin:
-            if content := line.rstrip("\r\n"):
+        for number, line in enumerate(sys.stdin.buffer, 1):
+            if content := _text(line, number):
                 runner.run(chat.turn(content))
     return 1 if chat.failed else 0
 
@@ -167,7 +167,7 @@ class Chat:
             case []:
                 raise errors.NotFound("there is no character yet: import one with `ccn plate import FILE`")
             case several:
-                raise errors.InputInvalid(
+                raise errors.CommandInvalid(
                     f"there are several: name one with --character {'|'.join(several)}"
                 )
 
@@ -250,6 +250,14 @@ def _done(runner: asyncio.Runner, chat: Chat, line: str) -> None:
         chat.shown.notice(f"error: {refused}")
 
 
+def _text(line: bytes, number: int) -> str:
+    """One message of a pipe, whatever the locale is."""
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise errors.CommandInvalid(f"line {number} of the input is not UTF-8") from None
+
+
 def _where(wish: Wish) -> tuple[list[str], str]:
     """The nodes to ask, and the key to show."""
     chosen = settings.load().client
@@ -259,7 +267,7 @@ def _where(wish: Wish) -> tuple[list[str], str]:
         return [endpoint.rstrip("/")], key
     running = local.here(wish.data)
     if running is None:
-        raise errors.NotFound("no cluster runs here: start one with `ccn up`, or give --endpoint")
+        raise errors.ClusterMissing("no cluster runs here, and --endpoint names none")
     return [node["http"] for node in running["nodes"]], key or (running.get("admin") or {}).get(
         "api_key", ""
     )
@@ -269,7 +277,7 @@ def _id(named: str) -> str:
     try:
         return str(uuid.UUID(named))
     except ValueError:
-        raise errors.InputInvalid(f"{named} is not the id of a session") from None
+        raise errors.CommandInvalid(f"{named} is not the id of a session") from None
 
 
 def _call(fields: dict[str, Any]) -> Call:

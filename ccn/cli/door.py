@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -85,7 +86,7 @@ async def asked(url: str, asking: Asked, key: str) -> AsyncIterator[Answer]:
     """Ask the node at this address; the answer is there until the block ends."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise errors.InputInvalid(f"{url} is not an http address")
+        raise errors.CommandInvalid(f"{url} is not an http address")
     secure = ssl.create_default_context() if parts.scheme == "https" else None
     try:
         async with asyncio.timeout(CONNECT_S):
@@ -151,13 +152,15 @@ def _request(host: str, prefix: str, asking: Asked, key: str) -> bytes:
     lines = [f"{asking.method} {prefix}{asking.path} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if any(not line.isprintable() or not line.isascii() for line in lines):
-        raise errors.InputInvalid("an address or a key has characters that no request can carry")
+        raise errors.CommandInvalid("an address or a key has characters that no request can carry")
     return "\r\n".join((*lines, "", "")).encode() + body
 
 
 def _reason(failed: BaseException) -> str:
     if isinstance(failed, TimeoutError):
         return "no answer in time"
+    if isinstance(failed, OSError) and failed.errno is not None and failed.errno > 0:
+        return os.strerror(failed.errno)  # asyncio puts words of its own in the place of the system's
     return getattr(failed, "strerror", None) or str(failed) or type(failed).__name__
 
 

@@ -20,7 +20,7 @@ def database_url(named: str, data: Path | None) -> str:
     running = here(data)
     url = running["database_url"] if running else settings.load().database.url.get_secret_value()
     if not url:
-        raise errors.NotFound("no cluster runs here; give --database-url or set CCN_DATABASE_URL")
+        raise errors.ClusterMissing("no cluster runs here, and --database-url names none")
     return str(url)
 
 
@@ -28,7 +28,7 @@ def status(endpoint: str, data: Path | None) -> dict[str, Any]:
     """What a node says about its cluster: the named one, or the first that answers here."""
     running = None if endpoint else here(data)
     if not endpoint and running is None:
-        raise errors.NotFound("no cluster runs here: start one with `ccn up`, or give --endpoint")
+        raise errors.ClusterMissing("no cluster runs here, and --endpoint names none")
     reason = ""
     for url in [endpoint] if running is None else [node["http"] for node in running["nodes"]]:
         try:
@@ -48,13 +48,15 @@ def here(data: Path | None) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as unreadable:
-        raise errors.NotFound(f"{folder / 'cluster.json'} cannot be read: {unreadable}") from unreadable
+        raise errors.ClusterMissing(
+            f"{folder / 'cluster.json'} cannot be read: {unreadable}"
+        ) from unreadable
     return found
 
 
 def _asked(url: str) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
-        raise errors.InputInvalid(f"{url} is not an http address")
+        raise errors.CommandInvalid(f"{url} is not an http address")
     with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - checked above
         found: dict[str, Any] = json.load(answer)
     return found

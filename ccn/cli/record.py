@@ -111,7 +111,7 @@ async def _export(file: Path, database_url: str, data: Path | None) -> None:
                 written = await exports.export(pool, opened)
         beside.replace(file)  # so that what bears the name is whole
     except OSError as refused:
-        raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused
+        raise errors.CommandInvalid(f"{file} cannot be written: {refused.strerror}") from refused
     finally:
         beside.unlink(missing_ok=True)
     typer.echo(f"{written.blocks} blocks and {written.leaves} leaves are in {file}", err=True)

@@ -44,7 +44,7 @@ def post(endpoint: str, path: str, body: dict[str, Any], key_file: Path | None) 
 
 def _url(endpoint: str, path: str) -> str:
     if not endpoint.startswith(("http://", "https://")):
-        raise errors.InputInvalid(f"{endpoint} is not an http address")
+        raise errors.CommandInvalid(f"{endpoint} is not an http address")
     return endpoint.rstrip("/") + path
 
 
@@ -54,7 +54,7 @@ def _headers(key_file: Path | None) -> dict[str, str]:
     try:
         return {"X-API-Key": key_file.expanduser().read_text().strip()}
     except OSError as unreadable:
-        raise errors.InputInvalid(f"{key_file} cannot be read: {unreadable.strerror}") from unreadable
+        raise errors.CommandInvalid(f"{key_file} cannot be read: {unreadable.strerror}") from unreadable
 
 
 def _answered(request: urllib.request.Request) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def tier_of(text: str) -> Tier:
     from ccn.store.users import Tier  # noqa: PLC0415 - start-up must be quick
 
     if text not in list(Tier):
-        raise errors.InputInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")
+        raise errors.CommandInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")
     return Tier(text)
 
 

@@ -26,6 +26,8 @@ def find(data: Path | None = None) -> Found:
         told = json.loads((folder / "cluster.json").read_text())
         return Found(tuple(node["grpc"] for node in told["nodes"]), told["admin"]["api_key"])
     except FileNotFoundError:
-        raise errors.NotFound("no cluster runs here: start one with `ccn up`, or name a target") from None
+        raise errors.ClusterMissing("no cluster runs here, and no target was named") from None
     except (OSError, ValueError, LookupError, TypeError) as unreadable:
-        raise errors.NotFound(f"{folder / 'cluster.json'} cannot be read: {unreadable}") from unreadable
+        raise errors.ClusterMissing(
+            f"{folder / 'cluster.json'} cannot be read: {unreadable}"
+        ) from unreadable

@@ -155,7 +155,9 @@ async def test_status_tells_people_and_programs_the_same(local: Local) -> None:
 async def test_a_command_without_a_cluster_says_what_to_do(local: Local) -> None:
     refused = ccn_(local, "status", "--data", str(local.running.folder / "nowhere"))
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: no cluster runs here: start one with `ccn up`")
+    assert refused.stderr.startswith(
+        "error: no cluster runs here, and --endpoint names none. Start one with `ccn up`"
+    )
     unknown = ccn_(local, "status", "--endpoint", "http://127.0.0.1:1")
     assert unknown.stderr.startswith("error: no node answers")
 

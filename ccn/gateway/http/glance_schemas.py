@@ -28,7 +28,7 @@ class Glance(Model):
     character: str
     name: str = Field(description="The character's name.", examples=["Wren"])
     notice: str = Field(
-        default="You talk to an AI. Nobody reads along to answer you.",
+        default="You talk to an AI. No person writes the replies.",
         description="To be shown to whoever talks.",
     )
     node: str | None = Field(description="Where its instance lives; null while it has none.")
