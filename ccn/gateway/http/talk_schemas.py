@@ -106,10 +106,16 @@ class State(Conversation):
     metrics: Metrics
 
 
+class Listed(Conversation):
+    """The same in a list, where something has to tell it from the others."""
+
+    opening: str = Field(description="How it began: the first 80 letters; empty before that.")
+
+
 class Conversations(Model):
     """A page of one's conversations, the newest first."""
 
-    conversations: tuple[Conversation, ...]
+    conversations: tuple[Listed, ...]
     next: str | None = Field(description="The cursor of the page after this one; null if it is the last.")
 
 
