@@ -64,7 +64,7 @@ def install(app: FastAPI) -> None:
     """Make every failure of `app` a problem."""
     app.add_exception_handler(errors.CCNError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -115,15 +115,24 @@ def advice(error: Exception, number: int) -> Mapping[str, str]:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = tuple(
-        schemas.Fault(where=where(fault["loc"]), why=writable(fault["msg"]))
+        schemas.Fault(where=where(fault["loc"]), why=why(fault["msg"]))
         for fault in error.errors()[:_FAULTS]
     )
     return _problem(422, "input_invalid", detail="the request cannot be used as it is", faults=faults)
 
 
 def where(place: tuple[object, ...]) -> str:
-    """A place in the request; a part of it may be whatever the client called a field."""
-    return writable(".".join(map(str, place)))[:_WHERE]
+    """A place in the request; a part of it may be whatever the client called a field.
+
+    Parts with brackets name a validator of ours, and no place.
+    """
+    parts = [str(part) for part in place if "[" not in str(part)]
+    return writable(".".join(parts))[:_WHERE]
+
+
+def why(told: str) -> str:
+    """What is wrong there."""
+    return writable(told).removeprefix("Value error, ")
 
 
 def writable(text: str) -> str:
@@ -131,7 +140,8 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-async def _plain(_request: Request, error: Exception) -> Response:
+async def plain(_request: Request, error: Exception) -> Response:
+    """What Starlette says by itself: no such path, no such method, too much of something."""
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     name = _NAMES.get(error.status_code) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
