@@ -171,7 +171,7 @@ def _reading(router: APIRouter) -> None:
         found = await conversations.of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
         began = await conversations.openings(talking.pool, [each.id for each in found[:limit]])
         return schemas.Conversations(
-            conversations=tuple(showing.listed(each, began.get(each.id, "")) for each in found[:limit]),
+            conversations=tuple(showing.entry(each, began.get(each.id, "")) for each in found[:limit]),
             next=paging.after(found[limit - 1].id) if len(found) > limit else None,
         )
 

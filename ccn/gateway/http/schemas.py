@@ -26,7 +26,7 @@ class Health(Model):
 class Check(Model):
     """One thing the node needs in order to serve, or serves without."""
 
-    name: str
+    name: str = Field(examples=["database"])
     passes: bool
     needed: bool = Field(default=True, description="Whether the node is not ready without it.")
     reason: str = Field(description="Why not; empty if it passes.")

@@ -91,9 +91,9 @@ def metrics(measure: Measure | None) -> schemas.Metrics:
     )
 
 
-def listed(found: Conversation, opening: str) -> schemas.Listed:
+def entry(found: Conversation, opening: str) -> schemas.Entry:
     """A conversation in a list."""
-    return schemas.Listed(opening=opening, **_conversation(found))
+    return schemas.Entry(opening=opening, **_conversation(found))
 
 
 def state(found: Standing) -> schemas.State:
