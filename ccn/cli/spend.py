@@ -120,7 +120,11 @@ def _cells(total: Total) -> list[str]:
 
 def _told(budget: Day) -> str:
     held = f", {_dollars(budget.held)} held for calls under way or cut off" if budget.held else ""
-    left = "no limit is set" if budget.left is None else f"{_dollars(budget.left)} left"
+    left = (
+        "no limit is set here; nodes go by their own settings"
+        if budget.left is None
+        else f"{_dollars(budget.left)} left"
+    )
     return f"today {_dollars(budget.spent)} spent{held}; {left}"
 
 

@@ -57,4 +57,4 @@ async def test_spend_is_summed_by_day_character_and_conversation(database: setti
     people = _told(database, "--character", "ada")
     assert "bob" not in people
     assert "$0.0001" in people
-    assert "no limit is set" in people
+    assert "no limit is set here" in people

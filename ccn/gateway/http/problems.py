@@ -49,6 +49,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 _NAMES: Mapping[int, str] = {413: "body_too_large", 414: "uri_too_long", 422: "input_invalid"}
 """Codes of statuses that Python's releases spell differently; the others are called as their phrases."""
 
+_TOKENS = "/token"
+_OAUTH = {401: "invalid_grant", 422: "invalid_request", 503: "temporarily_unavailable"}
+"""What OAuth2 calls it (RFC 6749, section 5.2): libraries for it read this, and no code of ours."""
+
 _RETRY_AFTER_S = "1"
 _CHALLENGE = 'Bearer realm="ccn"'
 _FAULTS = 20
@@ -95,7 +99,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     number = status(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _defect(request, error)
-    return _problem(number, code(kind), detail=str(error), headers=advice(error, number))
+    named = _OAUTH.get(number, "") if request.url.path == _TOKENS else ""
+    return _problem(number, code(kind), detail=str(error), headers=advice(error, number), error=named)
 
 
 def advice(error: Exception, number: int) -> Mapping[str, str]:
@@ -112,13 +117,16 @@ def advice(error: Exception, number: int) -> Mapping[str, str]:
     return {"Retry-After": _RETRY_AFTER_S} if number == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = tuple(
         schemas.Fault(where=where(fault["loc"]), why=why(fault["msg"]))
         for fault in error.errors()[:_FAULTS]
     )
-    return _problem(422, "input_invalid", detail="the request cannot be used as it is", faults=faults)
+    named = _OAUTH[422] if request.url.path == _TOKENS else ""
+    return _problem(
+        422, "input_invalid", detail="the request cannot be used as it is", faults=faults, error=named
+    )
 
 
 def where(place: tuple[object, ...]) -> str:
@@ -161,6 +169,7 @@ def _problem(
     detail: str = "",
     faults: tuple[schemas.Fault, ...] = (),
     headers: Mapping[str, str] | None = None,
+    error: str = "",
 ) -> Response:
     problem = schemas.Problem(
         type=f"urn:ccn:problem:{name}",
@@ -169,6 +178,7 @@ def _problem(
         code=name,
         detail=detail,
         faults=faults,
+        error=error,
     )
     return Response(
         problem.model_dump_json(exclude_defaults=True),

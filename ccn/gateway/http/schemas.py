@@ -152,3 +152,4 @@ class Problem(Model):
     code: str
     detail: str = ""
     faults: tuple[Fault, ...] = ()
+    error: str = Field(default="", description="At /token only: what OAuth2 calls it.")
