@@ -4,7 +4,6 @@
     ├── SettingsInvalid            the configuration cannot be used
     │   └── ScorerUnusable         the scorer that was chosen cannot be loaded here
     ├── InputInvalid               the caller sent something that can never succeed
-    │   ├── CommandInvalid         a command was called with what it cannot use
     │   ├── IdempotencyConflict    the same key was used for a different request
     │   ├── PlateInvalid           a plate cannot be read
     │   ├── MessageTooLong         a message does not fit into the prompt
@@ -16,12 +15,13 @@
     │   │   └── SignInRefused      no such user with such a password
     │   └── Forbidden              the caller is known, and this is not for its tier
     ├── NotFound                   the thing named does not exist, or is not the caller's
-    │   └── ClusterMissing         no cluster runs here, and none was named
+    │   └── NoCluster              no cluster runs where one was looked for
     ├── Conflict                   the world moved on: read again, then decide
     │   ├── SequenceConflict       another writer appended first
     │   ├── StaleHost              this node no longer hosts the instance
     │   ├── StaleTerm              this node no longer leads
     │   ├── Quarantined            the instance is out of character and an operator has to look
+    │   ├── TakenBack              somebody took the request back before it was done
     │   ├── TurnRunning            the conversation is busy and the caller asked not to wait
     │   ├── TransitionRefused      a turn cannot go from where it is to where it was sent
     │   ├── LeaseLost              etcd no longer counts this node as alive
@@ -75,10 +75,6 @@ class InputInvalid(CCNError):
     """Send something else; the same request will fail again."""
 
 
-class CommandInvalid(InputInvalid):
-    """Call the command with something else; with -h it tells what it takes."""
-
-
 class IdempotencyConflict(InputInvalid):
     """Use a fresh idempotency key for a different request."""
 
@@ -123,8 +119,8 @@ class NotFound(CCNError):
     """Check the id; it may belong to somebody else, which looks the same on purpose."""
 
 
-class ClusterMissing(NotFound):
-    """Start one with `ccn up`, or name where another one is."""
+class NoCluster(NotFound):
+    """Start one with `ccn up`, or say where it is: --data, --endpoint, --database-url, or the settings."""
 
 
 class Conflict(CCNError):
@@ -141,6 +137,10 @@ class StaleHost(Conflict):
 
 class StaleTerm(Conflict):
     """Stop leading: another node took over."""
+
+
+class TakenBack(Conflict):
+    """Ask again if it is still wanted: nothing was done."""
 
 
 class TurnRunning(Conflict):

@@ -226,7 +226,7 @@ def _parts_in_rounds(  # noqa: PLR0917 - as above
     door = peer_door.Server(answering, identity.read(chosen.tls, NodeId(chosen.node.id), _now()))
     port = door.listen(chosen.peers)
     node, public = membership.identity.node, membership.identity.public
-    here = Member(node, http, peer_door.address(chosen.peers, port), public)
+    here = Member(node, http, peer_door.address(chosen.peers, port), public, _now())
     return {"peers": door.serve(stop, grace_s), "membership": membership.take_part(here, stop)}
 
 

@@ -31,7 +31,7 @@ _OPTIONS = (
     "--no-default-browser-check --disable-background-networking --disable-component-update "
     "--remote-debugging-port=0 --lang=en-US"
 )
-_WITHIN_S = 20.0
+_WITHIN_S = 60.0
 _KEYS = {"Enter": ("Enter", 13, "\r"), "Tab": ("Tab", 9, ""), "Escape": ("Escape", 27, "")}
 
 
@@ -189,7 +189,9 @@ async def running() -> AsyncIterator[Browser]:
                     assert line, "the browser ended before it listened"
             draining = asyncio.create_task(process.stderr.read())
             address = line.decode().split("listening on ")[1].strip()
-            async with websockets.asyncio.client.connect(address, max_size=None) as socket:
+            async with websockets.asyncio.client.connect(
+                address, max_size=None, open_timeout=_WITHIN_S, ping_interval=None
+            ) as socket:
                 browser = Browser(socket)
                 listening = asyncio.create_task(browser.listen())
                 try:

@@ -100,11 +100,11 @@ async def served(
     target = f"127.0.0.1:{port}"
     try:
         async with _channel(target, credentials_of_server) as channel:
-            await asyncio.wait_for(channel.channel_ready(), 5)
+            await asyncio.wait_for(channel.channel_ready(), 60)
             yield Door(node, channel, target, ready, stop)
     finally:
         stop.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
         matching.close()
 
 

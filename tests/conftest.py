@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -17,6 +18,16 @@ from ccn import settings
 from ccn.embedded import postgres, scratch
 from ccn.store import migrate
 from tests import browser, databases, redis_server, timescale
+
+# How long an example takes, or is looked for, says something about this machine and nothing about a rule.
+hypothesis.settings.register_profile(
+    "rules",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=30,
+    print_blob=True,
+)
+hypothesis.settings.load_profile("rules")
 
 # gRPC's handlers around fork() can end a child before it becomes PostgreSQL or etcd. A node talks gRPC and
 # starts nothing, `ccn up` starts children and talks no gRPC; only a test process does both. gRPC reads this

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +35,10 @@ from ccn.store.writer import Writer
 
 ADA = CharacterId("ada")
 PLATE = "# Ada\nKeeps her word."
-QUICK = settings.Instances(heartbeat_s=0.1, adopt_after_s=0.9, chunk_ms=5, queue_limit=3)
+QUICK = settings.Instances(heartbeat_s=0.1, adopt_after_s=3.0, chunk_ms=5, queue_limit=3)
+"""Who is `gone` is given up after a second; who is here would have to be silent for three."""
+PATIENT = QUICK.model_copy(update={"adopt_after_s": 60.0})
+"""Where nobody dies, nobody is taken for dead, however long this machine lets a node wait."""
 PASSES = "I am Ada. I help you with this work. Nothing yet. Honest. The record continues."
 
 
@@ -129,7 +132,7 @@ class Node:
         return [(each.role.value, each.content) for each in page.messages]
 
     async def until(self, turn: TurnId, holds: Callable[[turns.Turn], bool]) -> turns.Turn:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not holds(found := await turns.get(self.pool, turn)):
                 await asyncio.sleep(0.005)
         return found
@@ -158,11 +161,14 @@ class World:
         self,
         name: str,
         model: Model | None = None,
-        chosen: settings.Instances = QUICK,
+        chosen: settings.Instances = PATIENT,
         peers: Client | None = None,
         scorer: Scorer = UNMEASURED,
         seed: int = 1,
+        without: Collection[str] = (),
+        grace_s: float = 3.0,
     ) -> AsyncIterator[Node]:
+        """One node, `without` the parts whose work the test does itself; to stop it has `grace_s`."""
         node, stop = NodeId(name), asyncio.Event()
         writer = Writer(self.database, node, lambda: datetime.now(UTC))
         async with pool.open(self.database, name) as connections, asyncio.TaskGroup() as group:
@@ -181,7 +187,10 @@ class World:
                 seed=lambda: seed,
             )
             writing = group.create_task(writer.run())
-            parts = [group.create_task(part) for part in made.parts(stop, 3.0).values()]
+            running = made.parts(stop, grace_s)
+            for part in without:
+                running.pop(part).close()
+            parts = [group.create_task(part) for part in running.values()]
             here = Node(node, connections, writer, made, forwarding, speaks, stop, self, parts, writing)
             self.nodes[node] = here
             self.gone.discard(node)
@@ -189,7 +198,7 @@ class World:
                 yield here
             finally:
                 stop.set()
-                await asyncio.wait(parts, timeout=10)
+                await asyncio.wait(parts, timeout=grace_s + 20)
                 writer.stop()
                 await asyncio.wait({writing})
                 self.gone.add(node)

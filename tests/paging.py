@@ -56,7 +56,7 @@ class Door:
 
     async def close(self) -> None:
         self.stop.set()
-        await asyncio.wait_for(self.serving, 20)
+        await asyncio.wait_for(self.serving, 60)
 
 
 @dataclass

@@ -154,7 +154,7 @@ async def served(node: Node, shown: Identity | None = None, port: int = 0) -> As
         yield address
     finally:
         stop.set()
-        await asyncio.wait_for(serving, 5)
+        await asyncio.wait_for(serving, 30)
 
 
 def identity_of(authority: Issued, node: NodeId, now: datetime | None = None, days: int = 1) -> Identity:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import ports
+
 PROGRAM = shutil.which("redis-server") or ""
 LEFT_OUT = "" if PROGRAM else "Redis, because there is no redis-server"
-_READY_S = 20.0
+_READY_S = 60.0
 
 
 @dataclass
@@ -70,10 +71,8 @@ class Redis:
 @asynccontextmanager
 async def running() -> AsyncIterator[Redis]:
     """A server with nothing in it."""
-    with socket.socket() as taken, tempfile.TemporaryDirectory(prefix="ccn-redis-") as folder:
-        taken.bind(("127.0.0.1", 0))
-        server = Redis(taken.getsockname()[1], Path(folder))
-        taken.close()
+    with ports.held() as port, tempfile.TemporaryDirectory(prefix="ccn-redis-") as folder:
+        server = Redis(port, Path(folder))
         await server.start()
         try:
             yield server

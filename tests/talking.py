@@ -44,7 +44,7 @@ class Door:
 
     def client(self, key: str = "") -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60)
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def door(
         yield Door(node, f"http://{host}:{port}", stop, application)
     finally:
         stop.set()
-        await asyncio.wait_for(serving, 20)
+        await asyncio.wait_for(serving, 60)
         listening.close()
         matching.close()
 

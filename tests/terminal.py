@@ -14,7 +14,7 @@ import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 PATIENCE_S = 8.0
 CHAT = (sys.executable, "-P", "-m", "ccn", "chat")
 OWN_TERMINAL = (

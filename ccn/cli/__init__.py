@@ -22,6 +22,7 @@ from ccn.cli import (
     node,
     plates,
     record,
+    requests,
     rounds,
     settings,
     spend,
@@ -30,6 +31,15 @@ from ccn.cli import (
     users,
     validators,
 )
+
+_SELF_EXPLAINING = (
+    errors.CCNError,
+    errors.InputInvalid,
+    errors.NotFound,
+    errors.Conflict,
+    errors.Forbidden,
+)
+"""What can be done about these is in the message; what their class says is for programs."""
 
 app = typer.Typer(
     name="ccn",
@@ -50,6 +60,7 @@ app.add_typer(plates.app, name="plate")
 app.add_typer(character.app, name="character")
 app.add_typer(rounds.app, name="round")
 app.add_typer(validators.app, name="validators")
+app.add_typer(requests.app, name="request")
 app.command("spend")(spend.spend)
 app.command("drain")(drain.drain)
 app.add_typer(record.app, name="record")
@@ -95,9 +106,9 @@ def _debugging() -> bool:
 def _say(refused: errors.CCNError) -> None:
     """What happened, and what to do about it; what a service said last follows below."""
     happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
-    told = isinstance(refused, errors.EmbeddedFailed) or type(refused) is errors.CCNError
-    advice = "" if told else (type(refused).__doc__ or "").strip()
-    line = f"{happened.rstrip('.')}. {advice}" if advice else happened  # embedded services bring their own
+    own = isinstance(refused, errors.EmbeddedFailed) or type(refused) in _SELF_EXPLAINING
+    advice = "" if own else (type(refused).__doc__ or "").strip()
+    line = f"{happened.rstrip('.')}. {advice}" if advice else happened
     typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
     for each in more:
         typer.echo(each, err=True)

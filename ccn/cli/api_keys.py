@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ccn.cli import users as user_commands
+from ccn.cli.asking import By
 from ccn.cli.users import Data, Json, Url
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def issue(
         str, typer.Option(help="What it may do; at most what its user may, which is the default.")
     ] = "",
     days: Annotated[int | None, typer.Option(min=1, max=3_650, help="Days until it ends.")] = None,
+    by: By = "operator",
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
@@ -38,7 +40,7 @@ def issue(
 
         owner = await users.get(pool, user)
         may = user_commands.tier_of(tier) if tier else owner.tier
-        return await make(pool, owner.id, name, users.lesser(may, owner.tier), days)
+        return await make(pool, owner.id, name, users.lesser(may, owner.tier), days, by)
 
     from ccn.gateway import credentials  # noqa: PLC0415
 
@@ -75,13 +77,14 @@ def listed(
 @app.command()
 def revoke(
     key: Annotated[str, typer.Argument(help="Its prefix or id.", show_default=False)],
+    by: By = "operator",
     database_url: Url = "",
     data: Data = None,
 ) -> None:
     """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
     from ccn.store import keys  # noqa: PLC0415 - start-up must be quick
 
-    ended = user_commands.run(lambda pool: keys.revoke(pool, key), database_url, data)
+    ended = user_commands.run(lambda pool: keys.revoke(pool, key, by), database_url, data)
     typer.echo(f"revoked {ended.prefix} of {ended.user_name}")
 
 
@@ -90,6 +93,7 @@ def rotate(
     now: Annotated[
         bool, typer.Option("--now", help="Accept nothing the old key signed: everybody renews or signs in.")
     ] = False,
+    by: By = "operator",
     database_url: Url = "",
     data: Data = None,
 ) -> None:
@@ -104,11 +108,13 @@ def rotate(
     lasts = timedelta(minutes=settings.load().accounts.access_minutes) + ROTATION_MARGIN
     grace = timedelta(0) if now else lasts
     named, secret = credentials.signing_key()
-    user_commands.run(lambda pool: sessions.rotate(pool, named, secret, grace), database_url, data)
+    user_commands.run(lambda pool: sessions.rotate(pool, named, secret, grace, by), database_url, data)
     typer.echo(f"key {named} signs from now on")
 
 
-async def make(pool: Pool, user: UserId, name: str, tier: Tier, days: int | None = None) -> str:
+async def make(  # noqa: PLR0917 - what a key is
+    pool: Pool, user: UserId, name: str, tier: Tier, days: int | None = None, by: str = ""
+) -> str:
     """A new key of a user's."""
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - start-up must be quick
 
@@ -118,7 +124,7 @@ async def make(pool: Pool, user: UserId, name: str, tier: Tier, days: int | None
     made = credentials.api_key()
     until = datetime.now(UTC) + timedelta(days=days) if days else None
     shown, digest = credentials.prefix(made), credentials.digest(made)
-    await keys.issue(pool, keys.New(credentials.new_id(), user, name, shown, digest, tier, until))
+    await keys.issue(pool, keys.New(credentials.new_id(), user, name, shown, digest, tier, until), by)
     return made
 
 

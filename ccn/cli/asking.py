@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_S = 30.0
+REQUESTS = "/api/v1/admin/requests"
 
 Url = Annotated[
     str,
@@ -57,7 +58,7 @@ def ask(
         asks = {"command": command, "body": dict(body), "node": node, "by": by}
         if not quiet:
             typer.echo(f"asking {endpoint}", err=True)
-        told = remote.post(endpoint, "/api/v1/admin/requests", asks, key_file)
+        told = remote.post(endpoint, REQUESTS, asks, key_file)
         return dict(told["outcome"])
     return run(
         lambda pool: asked(pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s),
@@ -104,14 +105,17 @@ async def asked(
 
     from ccn.core.ids import NodeId  # noqa: PLC0415
     from ccn.node import requesting  # noqa: PLC0415
+    from ccn.store import requests  # noqa: PLC0415
 
+    request, named = uuid.uuid4(), NodeId(node) if node else None
+    await requests.ask(pool, request, command, by, body, node=named)
     if not quiet:
         typer.echo(f"asked; {await _whom(pool, command, node)}", err=True)
-    named = NodeId(node) if node else None
-    found = await requesting.outcome(
-        pool, uuid.uuid4(), command, by, body=body, node=named, patience_s=patience_s
-    )
-    return dict(found)
+    try:
+        return dict(await requesting.told(pool, request, named, patience_s))
+    except asyncio.CancelledError:  # Ctrl-C
+        typer.echo(f"still asked; `ccn request cancel {request}` takes it back", err=True)
+        raise
 
 
 async def _whom(pool: Pool, command: str, node: str | None) -> str:

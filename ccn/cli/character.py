@@ -85,7 +85,7 @@ def score(  # noqa: PLR0917 - its options
     try:
         opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as refused:
-        raise errors.CommandInvalid(f"{file} cannot be read: {refused.strerror}") from refused
+        raise errors.InputInvalid(f"{file} cannot be read: {refused.strerror}") from refused
     with opened:
         if jsonl:
             _stream(chosen, opened)
@@ -99,9 +99,9 @@ def _chosen(scorer: str, tier: int | None, model: Path | None, heads: Path | Non
     from ccn.node import scorers  # noqa: PLC0415
 
     if scorer and tier is not None:
-        raise errors.CommandInvalid("--scorer and --tier name the same thing; give one of them")
+        raise errors.InputInvalid("--scorer and --tier name the same thing; give one of them")
     if tier == 3:
-        raise errors.CommandInvalid("tier 3 is Claude as judge, which a node asks; no command does")
+        raise errors.InputInvalid("tier 3 is Claude as judge, which a node asks; no command does")
     name = scorer or (scorers.DEFAULT if tier is None else f"tier-{tier}")
     if name.startswith("tier-2") and model is None:
         found = settings.load().scoring
@@ -123,9 +123,9 @@ def _stream(scorer: Scorer, lines: BinaryIO) -> None:
             text = json.loads(line)["text"]
             if not isinstance(text, str):
                 raise TypeError
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             out.flush()
-            raise errors.CommandInvalid(f'line {number} is no JSON object with a string "text"') from None
+            raise errors.InputInvalid(f'line {number} is no JSON object with a string "text"') from None
         out.write(json.dumps({"scores": _by_axis(scorer.score(text))}) + "\n")
         if number % 100 == 0 or not _is_file(lines):
             out.flush()
@@ -158,6 +158,11 @@ def _picture(version: str, scored: Scored, reasons: dict[str, list[Moved]]) -> N
     from ccn.cli import lines  # noqa: PLC0415
     from ccn.core.character import SIXTEEN  # noqa: PLC0415
 
+    if all(value is None for value in scored.scores):
+        typer.echo(
+            f"{version}: nothing can be observed, {' and '.join(sorted(set(scored.unobserved.values())))}"
+        )
+        return
     typer.echo(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline\n")
     for axis, value in zip(SIXTEEN, scored.scores, strict=True):
         name = axis.name + ("" if axis.validated_offline else " *")
@@ -201,7 +206,7 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise errors.CommandInvalid(f"{name} is no UTF-8 text") from None
+        raise errors.InputInvalid(f"{name} is no UTF-8 text") from None
 
 
 drifting.register(app)

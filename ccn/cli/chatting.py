@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ccn import errors, settings
-from ccn.cli import local, transcript
+from ccn.cli import transcript
 from ccn.cli.session import Event, Session
 from ccn.cli.transcript import Plain, Terminal, Transcript
+from ccn.continuity import local
 from ccn.core import prompt
 from ccn.core.call import Block, Call, Said
 from ccn.core.message import Role
@@ -167,7 +168,7 @@ class Chat:
             case []:
                 raise errors.NotFound("there is no character yet: import one with `ccn plate import FILE`")
             case several:
-                raise errors.CommandInvalid(
+                raise errors.InputInvalid(
                     f"there are several: name one with --character {'|'.join(several)}"
                 )
 
@@ -255,7 +256,7 @@ def _text(line: bytes, number: int) -> str:
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise errors.CommandInvalid(f"line {number} of the input is not UTF-8") from None
+        raise errors.InputInvalid(f"line {number} of the input is not UTF-8") from None
 
 
 def _where(wish: Wish) -> tuple[list[str], str]:
@@ -265,9 +266,9 @@ def _where(wish: Wish) -> tuple[list[str], str]:
     key = wish.api_key or chosen.api_key.get_secret_value()
     if endpoint:
         return [endpoint.rstrip("/")], key
-    running = local.here(wish.data)
+    running = local.record(wish.data)
     if running is None:
-        raise errors.ClusterMissing("no cluster runs here, and --endpoint names none")
+        raise errors.NoCluster(f"no cluster runs {local.place(wish.data)}")
     return [node["http"] for node in running["nodes"]], key or (running.get("admin") or {}).get(
         "api_key", ""
     )
@@ -277,7 +278,7 @@ def _id(named: str) -> str:
     try:
         return str(uuid.UUID(named))
     except ValueError:
-        raise errors.CommandInvalid(f"{named} is not the id of a session") from None
+        raise errors.InputInvalid(f"{named} is not the id of a session") from None
 
 
 def _call(fields: dict[str, Any]) -> Call:

@@ -86,7 +86,7 @@ async def asked(url: str, asking: Asked, key: str) -> AsyncIterator[Answer]:
     """Ask the node at this address; the answer is there until the block ends."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise errors.CommandInvalid(f"{url} is not an http address")
+        raise errors.InputInvalid(f"{url} is not an http address")
     secure = ssl.create_default_context() if parts.scheme == "https" else None
     try:
         async with asyncio.timeout(CONNECT_S):
@@ -152,7 +152,7 @@ def _request(host: str, prefix: str, asking: Asked, key: str) -> bytes:
     lines = [f"{asking.method} {prefix}{asking.path} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if any(not line.isprintable() or not line.isascii() for line in lines):
-        raise errors.CommandInvalid("an address or a key has characters that no request can carry")
+        raise errors.InputInvalid("an address or a key has characters that no request can carry")
     return "\r\n".join((*lines, "", "")).encode() + body
 
 

@@ -134,7 +134,7 @@ def _id(named: str) -> UUID:
     try:
         return UUID(named)
     except ValueError:
-        raise errors.CommandInvalid(f"{named!r} is not an id of an instance or a conversation") from None
+        raise errors.InputInvalid(f"{named!r} is not an id of an instance or a conversation") from None
 
 
 def _shown(kept: Kept) -> dict[str, object]:

@@ -39,7 +39,8 @@ async def _found_or_made(connections: Pool) -> tuple[User | None, str]:
         return login.user, ""
     password = passwords.generated()
     hashed = await asyncio.to_thread(passwords.hashed, password)
-    return await users.add_first(connections, UserId(credentials.new_id()), NAME, hashed), password
+    made = await users.add_first(connections, UserId(credentials.new_id()), NAME, hashed, _PURPOSE)
+    return made, password
 
 
 async def _key(connections: Pool, admin: User, kept: Path) -> str:
@@ -48,7 +49,7 @@ async def _key(connections: Pool, admin: User, kept: Path) -> str:
     found = await keys.find(connections, credentials.digest(key))
     if found is not None and found.user == admin.id and found.stands(datetime.now(UTC)):
         return key
-    key = await api_keys.make(connections, admin.id, _PURPOSE, admin.tier)
+    key = await api_keys.make(connections, admin.id, _PURPOSE, admin.tier, by=_PURPOSE)
     await asyncio.to_thread(folder.replace, kept, key + "\n", 0o600)
     return key
 

@@ -67,7 +67,7 @@ def init(
     for name in nodes:
         for file in (keys.FILE, "node.key", "node.pem"):
             if (folder / name / file).exists():
-                raise errors.CommandInvalid(f"{folder / name / file} exists, and nothing is overwritten")
+                raise errors.InputInvalid(f"{folder / name / file} exists, and nothing is overwritten")
     made = prepare(folder, nodes, host or (), datetime.now(UTC))
     for each in made.values():
         typer.echo(f"{each.node}  {each.public.hex()}  {each.folder}")

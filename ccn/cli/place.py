@@ -7,12 +7,13 @@
          nodes/         what each node keeps for itself
          postgres/      the embedded database
 
-A temporary folder looks the same, but nobody else can know its name.
+A temporary folder looks the same. Of one that is not where commands look first, a note tells them.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import tempfile
@@ -22,9 +23,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import platformdirs
-
 from ccn import errors
+from ccn.continuity import local
 from ccn.embedded import folder, scratch
 
 _TEMPORARY = "up"
@@ -82,7 +82,7 @@ class Place:
     @property
     def record(self) -> Path:
         """cluster.json."""
-        return self.data / "cluster.json"
+        return self.data / local.RECORD
 
     @property
     def key(self) -> Path:
@@ -109,14 +109,15 @@ class Place:
 def kept(data: Path | None) -> Iterator[Place]:
     """Hold `data`, or the user's folder, for a cluster that is to stay."""
     scratch.sweep(_TEMPORARY, Path(tempfile.gettempdir()))
-    chosen = (data or platformdirs.user_data_path("ccn", appauthor=False)).expanduser().absolute()
+    chosen = (data or local.folder()).expanduser().absolute()
     with folder.usable(chosen):
         chosen.mkdir(mode=_mode(), parents=True, exist_ok=True)
         locked = _locked(chosen)
     try:
         if locked is None:
             raise errors.AlreadyRunning(_who(chosen))
-        yield _prepared(Place(chosen))
+        with _noted(chosen):
+            yield _prepared(Place(chosen))
     finally:
         _release(chosen, locked)
 
@@ -126,23 +127,47 @@ def temporary() -> Iterator[Place]:
     """A folder that is removed at the end, or by the next start if this process is killed."""
     with scratch.folder(_TEMPORARY) as made:
         made.chmod(_mode())
-        yield _prepared(Place(made, temporary=True))
+        locked = _locked(made)
+        try:
+            with _noted(made):
+                yield _prepared(Place(made, temporary=True))
+        finally:
+            _release(made, locked)
+
+
+@contextmanager
+def _noted(data: Path) -> Iterator[None]:
+    """Tell commands of a folder where they would not look; a home that cannot be written gets no note."""
+    note = local.notes() / hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+    with suppress(OSError):
+        if data != local.folder().absolute():
+            local.folder().mkdir(mode=_mode(), parents=True, exist_ok=True)
+            note.parent.mkdir(mode=0o700, exist_ok=True)
+            folder.replace(note, str(data), 0o600)
+        for other in local.notes().iterdir():  # of whoever was killed
+            if not local.runs(Path(other.read_text())):
+                other.unlink()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
 
 
 def _who(data: Path) -> str:
     """Words about the cluster that holds `data`, from its record if it has one already."""
     advice = "Use it, stop it first, or choose another folder with --data."
     try:
-        found = json.loads((data / "cluster.json").read_text())
+        found = json.loads((data / local.RECORD).read_text())
         return f"a cluster runs on {data}: pid {found['pid']}, {found['nodes'][0]['http']}. {advice}"
     except (OSError, ValueError, LookupError):
-        pid = (data / "lock").read_text().strip() or "unknown"
+        pid = (data / local.LOCK).read_text().strip() or "unknown"
         return f"a cluster is starting on {data}: pid {pid}. {advice}"
 
 
 def _locked(data: Path) -> int | None:
     """The open lock of `data`, or None while somebody else holds it (whoever merely looks is quick)."""
-    opened = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    opened = os.open(data / local.LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     for attempt in range(_LOCK_ATTEMPTS):
         if attempt:
             time.sleep(_BETWEEN_ATTEMPTS_S)
@@ -158,7 +183,7 @@ def _locked(data: Path) -> int | None:
 def _release(data: Path, locked: int | None) -> None:
     if locked is not None:
         with suppress(OSError):
-            (data / "cluster.json").unlink(missing_ok=True)
+            (data / local.RECORD).unlink(missing_ok=True)
         os.close(locked)
 
 

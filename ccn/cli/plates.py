@@ -156,7 +156,7 @@ def _place(reference: str, character: str) -> Path | tuple[str, int | None]:
     if not reference:
         return character, None
     if not (parts := _REFERENCE.fullmatch(reference)):
-        raise errors.CommandInvalid(f"{reference} is no file, and not a version like 2 or wren@2 either")
+        raise errors.InputInvalid(f"{reference} is no file, and not a version like 2 or wren@2 either")
     return parts["character"] or character, int(parts["version"])
 
 
@@ -187,7 +187,7 @@ async def _whom(pool: Pool, character: str) -> CharacterId:
         case []:
             raise errors.NotFound("there is no character yet: import a plate with `ccn plate import FILE`")
         case several:
-            raise errors.CommandInvalid(f"there are several characters, name one: {', '.join(several)}")
+            raise errors.InputInvalid(f"there are several characters, name one: {', '.join(several)}")
 
 
 def _read(content: str) -> Plate:
@@ -206,7 +206,7 @@ def _content(file: Path) -> str:
         with file.open("rb") as opened:
             return opened.read(SIZE_LIMIT + 1).decode()  # one byte more is refused by its size
     except OSError as unreadable:
-        raise errors.CommandInvalid(f"{file} cannot be read: {unreadable.strerror}") from unreadable
+        raise errors.InputInvalid(f"{file} cannot be read: {unreadable.strerror}") from unreadable
     except UnicodeDecodeError as foreign:
         line = foreign.object[: foreign.start].count(b"\n") + 1
         raise errors.PlateInvalid(f"line {line}: {file} is not UTF-8") from foreign

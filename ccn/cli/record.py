@@ -30,6 +30,10 @@ def export(
     data: Data = None,
 ) -> None:
     """Write the whole record into a file that `ccn-verify` checks anywhere."""
+    if file.is_dir():
+        from ccn import errors  # noqa: PLC0415 - start-up must be quick
+
+        raise errors.InputInvalid(f"{file} is a folder: name a file in it")
     asyncio.run(_export(file, database_url, data))
 
 
@@ -111,7 +115,7 @@ async def _export(file: Path, database_url: str, data: Path | None) -> None:
                 written = await exports.export(pool, opened)
         beside.replace(file)  # so that what bears the name is whole
     except OSError as refused:
-        raise errors.CommandInvalid(f"{file} cannot be written: {refused.strerror}") from refused
+        raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused
     finally:
         beside.unlink(missing_ok=True)
     typer.echo(f"{written.blocks} blocks and {written.leaves} leaves are in {file}", err=True)

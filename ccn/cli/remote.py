@@ -6,6 +6,7 @@ answers with is raised here as the error it stands for.
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ import typer
 from ccn import errors
 
 _TIMEOUT_S = 40.0
+_NODE = "check the address, which is that of a node's HTTP door"
 
 Endpoint = Annotated[
     str,
@@ -30,9 +32,16 @@ KeyFile = Annotated[
 ]
 
 
-def get(endpoint: str, path: str, key_file: Path | None) -> dict[str, Any]:
+def get(endpoint: str, path: str, key_file: Path | None, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     """What a node answers."""
-    return _answered(urllib.request.Request(_url(endpoint, path), headers=_headers(key_file)))  # noqa: S310
+    asked = urllib.request.Request(_url(endpoint, path), headers=_headers(key_file))  # noqa: S310 - see _url
+    return _answered(asked, timeout_s)
+
+
+def delete(endpoint: str, path: str, key_file: Path | None) -> dict[str, Any]:
+    """What becomes of what is taken away."""
+    url, headers = _url(endpoint, path), _headers(key_file)
+    return _answered(urllib.request.Request(url, headers=headers, method="DELETE"))  # noqa: S310 - see _url
 
 
 def post(endpoint: str, path: str, body: dict[str, Any], key_file: Path | None) -> dict[str, Any]:
@@ -44,7 +53,7 @@ def post(endpoint: str, path: str, body: dict[str, Any], key_file: Path | None) 
 
 def _url(endpoint: str, path: str) -> str:
     if not endpoint.startswith(("http://", "https://")):
-        raise errors.CommandInvalid(f"{endpoint} is not an http address")
+        raise errors.InputInvalid(f"{endpoint!r} is no address: write it as http://host:port")
     return endpoint.rstrip("/") + path
 
 
@@ -54,18 +63,24 @@ def _headers(key_file: Path | None) -> dict[str, str]:
     try:
         return {"X-API-Key": key_file.expanduser().read_text().strip()}
     except OSError as unreadable:
-        raise errors.CommandInvalid(f"{key_file} cannot be read: {unreadable.strerror}") from unreadable
+        raise errors.InputInvalid(f"{key_file} cannot be read: {unreadable.strerror}") from unreadable
 
 
-def _answered(request: urllib.request.Request) -> dict[str, Any]:
+def _answered(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - see _url
-            found: dict[str, Any] = json.load(answer)
-            return found
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - see _url
+            found = json.load(answer)
     except urllib.error.HTTPError as refused:
         raise _problem(refused) from None
-    except (OSError, ValueError) as failed:
-        raise errors.Unavailable(f"{request.host} does not answer: {failed}") from failed
+    except (ValueError, http.client.HTTPException) as strange:
+        raise errors.Unavailable(f"what answers at {request.host} is no node: {_NODE}") from strange
+    except OSError as failed:
+        reason = getattr(failed, "reason", failed)
+        why = getattr(reason, "strerror", None) or str(reason)
+        raise errors.Unavailable(f"{request.host} does not answer ({why}): {_NODE}") from failed
+    if not isinstance(found, dict):
+        raise errors.Unavailable(f"what answers at {request.host} is no node: {_NODE}")
+    return found
 
 
 def _problem(refused: urllib.error.HTTPError) -> errors.CCNError:

@@ -35,17 +35,19 @@ def _print(told: dict[str, Any]) -> None:
 
     console = Console(highlight=False)
     nodes = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("node", "", "votes", "address"):
+    for heading in ("node", "", "votes", "running since", "address"):
         nodes.add_column(heading)
     for node in told["nodes"]:
         here = "[green]here[/]" if node["here"] else "[red]away[/]"
         here += ", draining" if node["draining"] else ""
         leads = " (leader)" if node["node"] == told["leader"] else ""
-        nodes.add_row(node["node"] + leads, here, "yes" if node["votes"] else "no", node["address"])
+        votes, since = "yes" if node["votes"] else "no", _moment(node.get("since"))
+        nodes.add_row(node["node"] + leads, here, votes, since, node["address"])
     console.print(nodes)
     console.print()
     facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    facts.add_row("leader", f"{told['leader'] or '[red]nobody[/]'}, term {told['term']}")
+    led = f" since {_moment(told['led_since'])}" if told.get("led_since") else ""
+    facts.add_row("leader", f"{told['leader'] or '[red]nobody[/]'}, term {told['term']}{led}")
     facts.add_row("height", "not founded yet" if told["height"] is None else str(told["height"]))
     facts.add_row("last round", _round(told["last_round"]))
     facts.add_row("quorum", _quorum(told))
@@ -62,10 +64,21 @@ def _print(told: dict[str, Any]) -> None:
 def _round(last: dict[str, Any] | None) -> str:
     if last is None:
         return "none yet"
-    at = last["at"][11:19]
+    at = _moment(last["at"])
     if last["committed"]:
         return f"block {last['height']} committed at {at}"
     return f"[red]failed[/] at {at} for height {last['height']}: {last['reason']}"
+
+
+def _moment(at: str | None) -> str:
+    """A moment of today as its time, an earlier one with its day; like the rest of the page in UTC."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - start-up must be quick
+
+    if at is None:
+        return "-"
+    then = datetime.fromisoformat(at).astimezone(UTC)
+    today = then.date() == datetime.now(UTC).date()
+    return f"{then:%H:%M:%S}" if today else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
 def _quorum(told: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from ccn import errors
+from ccn.cli.asking import By
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
@@ -38,6 +39,7 @@ def add(
     *,
     tier: Annotated[str, typer.Option(help="user: own conversations, admin: operate.")] = "user",
     password_stdin: FromInput = False,
+    by: By = "operator",
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
@@ -51,7 +53,7 @@ def add(
     kept = passwords.hashed(password)
 
     async def added(pool: Pool) -> User:
-        return await users.add(pool, UserId(credentials.new_id()), name, wanted, kept)
+        return await users.add(pool, UserId(credentials.new_id()), name, wanted, kept, by)
 
     _tell_once(run(added, database_url, data), "" if password_stdin else password, as_json=as_json)
 
@@ -66,25 +68,30 @@ def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> 
 
 
 @app.command()
-def disable(name: Name, database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+def disable(
+    name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
+) -> None:
     """Let a user in no more: tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
     from ccn.store import users  # noqa: PLC0415 - start-up must be quick
 
-    _tell_once(run(lambda pool: users.disable(pool, name), database_url, data), "", as_json=as_json)
+    _tell_once(run(lambda pool: users.disable(pool, name, by), database_url, data), "", as_json=as_json)
 
 
 @app.command()
-def enable(name: Name, database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+def enable(
+    name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
+) -> None:
     """Let a user in again, with the password and API keys it had."""
     from ccn.store import users  # noqa: PLC0415 - start-up must be quick
 
-    _tell_once(run(lambda pool: users.enable(pool, name), database_url, data), "", as_json=as_json)
+    _tell_once(run(lambda pool: users.enable(pool, name, by), database_url, data), "", as_json=as_json)
 
 
 @app.command()
-def password(
+def password(  # noqa: PLR0917 - the options of a command
     name: Name,
     password_stdin: FromInput = False,
+    by: By = "operator",
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
@@ -95,7 +102,7 @@ def password(
 
     new = _password(password_stdin)
     kept = passwords.hashed(new)
-    changed = run(lambda pool: users.set_password(pool, name, kept), database_url, data)
+    changed = run(lambda pool: users.set_password(pool, name, kept, by), database_url, data)
     _tell_once(changed, "" if password_stdin else new, as_json=as_json)
 
 
@@ -120,7 +127,7 @@ def tier_of(text: str) -> Tier:
     from ccn.store.users import Tier  # noqa: PLC0415 - start-up must be quick
 
     if text not in list(Tier):
-        raise errors.CommandInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")
+        raise errors.InputInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")
     return Tier(text)
 
 

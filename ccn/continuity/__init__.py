@@ -14,8 +14,23 @@
 Calls go to whichever node can be reached, and a stream goes on at another one when its node dies.
 """
 
-from ccn.continuity.cluster import Cluster, connect
-from ccn.continuity.conversation import Conversation
-from ccn.continuity.values import Health, Prompt
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ccn.continuity.cluster import Cluster, connect
+    from ccn.continuity.conversation import Conversation
+    from ccn.continuity.values import Health, Prompt
 
 __all__ = ["Cluster", "Conversation", "Health", "Prompt", "connect"]
+
+_FROM = {"Cluster": "cluster", "connect": "cluster", "Conversation": "conversation"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for: commands that only look for a cluster here need no gRPC."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(importlib.import_module(f"{__name__}.{_FROM.get(name, 'values')}"), name)

@@ -1,14 +1,26 @@
-"""The cluster that `ccn up` runs on this machine, from the file it keeps while it runs."""
+"""The clusters that `ccn up` runs on this machine, from the file each keeps in its folder while it runs.
+
+One that keeps its folder elsewhere, or for a while only, leaves a note of where that is. Whether a cluster
+still runs is told by its lock, which the kernel lets go of when its `ccn up` dies.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from ccn import errors
+
+RECORD = "cluster.json"
+LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +32,74 @@ class Found:
 
 
 def find(data: Path | None = None) -> Found:
-    """The cluster in a folder, or in the one that `ccn up` takes by itself."""
-    folder = (data or platformdirs.user_data_path("ccn", appauthor=False)).expanduser()
+    """The cluster in a folder, or the one that runs here."""
+    told = record(data)
+    if told is None:
+        raise errors.NoCluster(f"no cluster runs {place(data)}")
     try:
-        told = json.loads((folder / "cluster.json").read_text())
         return Found(tuple(node["grpc"] for node in told["nodes"]), told["admin"]["api_key"])
+    except (LookupError, TypeError) as missing:
+        raise errors.NoCluster(f"the record of the cluster {place(data)} lacks {missing}") from missing
+
+
+def record(data: Path | None = None) -> dict[str, Any] | None:
+    """What the cluster in a folder, or the one that runs here, says of itself; None if there is none."""
+    if data is not None:
+        return _read(data.expanduser())
+    if (own := _read(folder())) is not None:
+        return own
+    others = [told for each in _noted() if (told := _read(each)) is not None]
+    if len(others) > 1:
+        folders = ", ".join(str(told.get("data")) for told in others)
+        raise errors.NoCluster(
+            f"{len(others)} clusters run here, so which is meant? Their folders: {folders}"
+        )
+    return others[0] if others else None
+
+
+def folder() -> Path:
+    """Where `ccn up` keeps a cluster if nobody says otherwise."""
+    return platformdirs.user_data_path("ccn", appauthor=False)
+
+
+def notes() -> Path:
+    """Where clusters with folders elsewhere leave their notes, one file each."""
+    return folder() / "running"
+
+
+def runs(data: Path) -> bool:
+    """Whether somebody holds the lock of a folder; a record without a lock is somebody's own work."""
+    try:
+        opened = os.open(data / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise errors.ClusterMissing("no cluster runs here, and no target was named") from None
-    except (OSError, ValueError, LookupError, TypeError) as unreadable:
-        raise errors.ClusterMissing(
-            f"{folder / 'cluster.json'} cannot be read: {unreadable}"
-        ) from unreadable
+        return (data / RECORD).exists()
+    try:
+        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(opened)
+    return False
+
+
+def place(data: Path | None) -> str:
+    """Words for where somebody looked."""
+    return "here" if data is None else f"on {data}"
+
+
+def _read(data: Path) -> dict[str, Any] | None:
+    try:
+        text = (data / RECORD).read_text()
+        found: dict[str, Any] = json.loads(text)
+        return found if runs(data) else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as unreadable:
+        raise errors.NoCluster(f"{data / RECORD} cannot be read: {unreadable}") from unreadable
+
+
+def _noted() -> Iterator[Path]:
+    with suppress(OSError):
+        for note in sorted(notes().iterdir()):
+            with suppress(OSError):
+                yield Path(note.read_text())

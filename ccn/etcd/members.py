@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import datetime
 
 import orjson
 import structlog
@@ -29,12 +30,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A node that is here: where its doors are (host:port) and the Ed25519 key it signs with."""
+    """A node that is here: where its doors are (host:port), its Ed25519 key, and since when it runs."""
 
     node: NodeId
     http: str
     grpc: str
     public_key: bytes
+    since: datetime | None = None
+    """When its process began, by its own clock."""
 
     def __post_init__(self) -> None:
         ids.name(self.node, "node")
@@ -91,14 +94,16 @@ def _members(snapshot: Snapshot) -> tuple[Member, ...]:
 
 def _encoded(member: Member) -> bytes:
     shown = {"node": member.node, "http": member.http, "grpc": member.grpc, "key": member.public_key.hex()}
-    return orjson.dumps(shown)
+    return orjson.dumps({**shown, "since": member.since} if member.since else shown)
 
 
 def _decoded(found: Entry) -> Member | None:
     """The member, or None for what no version of CCN wrote: a stranger's key must not stop a node."""
     try:
         shown = orjson.loads(found.value)
-        return Member(NodeId(shown["node"]), shown["http"], shown["grpc"], bytes.fromhex(shown["key"]))
+        since = datetime.fromisoformat(shown["since"]) if "since" in shown else None
+        key = bytes.fromhex(shown["key"])
+        return Member(NodeId(shown["node"]), shown["http"], shown["grpc"], key, since)
     except (ValueError, KeyError, TypeError, errors.InputInvalid) as strange:
         log.warning("etcd member not readable", key=found.key, reason=str(strange))
         return None

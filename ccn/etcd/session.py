@@ -53,20 +53,23 @@ async def opened(client: Client, *, ttl_s: float = 5.0, keepalive_s: float = 1.5
 
 
 class Session:
-    """A lease and how it ends. `ended` fires before etcd can have dropped the lease by itself."""
+    """A lease and how it ends. `ended` fires before etcd can have dropped the lease by itself.
+
+    It fires at the `deadline`, by the loop's clock, which every keepalive that is answered puts off.
+    """
 
     def __init__(self, client: Client, lease: int, deadline: float, keepalive_s: float) -> None:
         self.client = client
         self.lease = lease
         self.ended = asyncio.Event()
         self.reason = ""
-        self._deadline = deadline
+        self.deadline = deadline
         self._keepalive_s = keepalive_s
 
     @property
     def alive(self) -> bool:
         """Whether etcd is sure to count the lease. True to the clock even where the signal came late."""
-        return not self.ended.is_set() and asyncio.get_running_loop().time() < self._deadline
+        return not self.ended.is_set() and asyncio.get_running_loop().time() < self.deadline
 
     def check(self) -> None:
         """Raise `LeaseLost` unless alive."""
@@ -99,7 +102,7 @@ class Session:
         """Renew the lease until it is lost, or may be: the life of the session's own task."""
         clock = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout_at(self._deadline) as limit:
+            async with asyncio.timeout_at(self.deadline) as limit:
                 while True:
                     sent_at, pause_s = clock(), RETRY_S
                     with contextlib.suppress(errors.CoordinationUnavailable):
@@ -107,8 +110,8 @@ class Session:
                         if ttl_s == 0:
                             break
                         # From sending: etcd cannot have begun to count any earlier.
-                        self._deadline = sent_at + ttl_s * (1 - MARGIN)
-                        limit.reschedule(self._deadline)
+                        self.deadline = sent_at + ttl_s * (1 - MARGIN)
+                        limit.reschedule(self.deadline)
                         pause_s = self._keepalive_s
                     await asyncio.sleep(sent_at + pause_s - clock())
             self.end("etcd does not know the lease any more")

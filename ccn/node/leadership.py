@@ -122,7 +122,7 @@ async def _rule(candidate: Candidate) -> None:
             return
         if failed and voting.spent(term):
             term = await _take_over(candidate)
-        await _pause(candidate, began + voting.tip.rules.parameters.interval_ms / 1000)
+        await _pause(candidate, term, began + voting.tip.rules.parameters.interval_ms / 1000)
 
 
 async def entitled(pool: Pool, voting: Voting, node: NodeId) -> bool:
@@ -149,12 +149,14 @@ def _leading(candidate: Candidate, term: int) -> Leading:
     )
 
 
-async def _pause(candidate: Candidate, until: float) -> None:
-    """Wait for the next round's time, or for an operator who wants something now."""
+async def _pause(candidate: Candidate, term: int, until: float) -> None:
+    """Wait for the next round's time, or for an operator who wants something now or takes it back."""
     clock, pool = asyncio.get_running_loop().time, candidate.pool
     while (left := until - clock()) > 0:
         await asyncio.sleep(min(left, LOOK_S))
-        if await requests.waiting(pool, requests.ROUND, requests.VALIDATORS):
+        for request in await requests.taken_back(pool, *requests.LEADING):
+            await _answer(candidate, term, [request], requests.withdrawn(request))
+        if await requests.waiting(pool, *requests.LEADING):
             return
         if not await entitled(pool, candidate.voting, candidate.identity.node):
             return

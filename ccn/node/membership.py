@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -70,6 +71,8 @@ class Membership:
     """The same, with those that were here before."""
     keys: dict[NodeId, bytes] = field(default_factory=dict)
     """The keys they registered with."""
+    since: dict[NodeId, datetime | None] = field(default_factory=dict)
+    """Since when their processes run, by their own clocks."""
 
     def here(self) -> Collection[NodeId] | None:
         """The nodes that are seen; None while this one is not among them, because then it sees nothing."""
@@ -125,6 +128,7 @@ class Membership:
                 self.seen = {each.node: each.http for each in present}
                 self.known = remembered(self.known, self.seen)
                 self.keys = {each.node: each.public_key for each in present}
+                self.since = {each.node: each.since for each in present}
                 await self.peers.know({each.node: each.grpc for each in present})
 
     async def _chain(self, etcd: client.Client, held: Session) -> Tip:

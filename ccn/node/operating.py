@@ -77,7 +77,10 @@ async def once(
     if claimed is None:
         return False
     log.info("request taken", command=claimed.command, by=claimed.by, request=str(claimed.id))
-    outcome = await _outcome(pool, writer, claimed, handlers[claimed.command], claim_s)
+    if claimed.taken_back_by:
+        outcome = requests.withdrawn(claimed)
+    else:
+        outcome = await _outcome(pool, writer, claimed, handlers[claimed.command], claim_s)
     await writer.submit(Answer(claimed, outcome))
     log.info(
         "request answered", command=claimed.command, request=str(claimed.id), error=outcome.get("error")
@@ -114,7 +117,11 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
             await drains.begin(pool, writer.node, by, voting)
         return {"node": writer.node, "draining": body.get("undo") is not True}
 
-    return {PLATE: plate, REDACT: redact, DRAIN: drain}
+    async def account(body: Body, by: str) -> Body:
+        del by
+        return {"action": text(body, "action")}
+
+    return {PLATE: plate, REDACT: redact, DRAIN: drain, requests.ACCOUNT: account}
 
 
 def releasing(restoring: Restoring) -> Handler:

@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_S = 30.0
 """How long a request waits for another node."""
+TRIES = 3
+"""How often an instance is spawned that other nodes take for dead before it is ready."""
 
 
 class Placing:
@@ -127,17 +129,28 @@ class Placing:
         speaker = asyncio.ensure_future(_second(task))
         self._coming[begin.id] = speaker
         speaker.add_done_callback(lambda done: self._came(begin.id, done))
-        await asyncio.shield(speaker)
-        return task.result()
+        try:
+            return (await asyncio.shield(task))[0], await asyncio.shield(speaker)
+        except errors.Conflict:
+            here = await conversations.get(self._pool, begin.id)
+        return here, await self.first(here)
 
     async def first(self, here: Conversation) -> Instance:
-        """Who speaks where nobody did. Of all nodes that spawn at once one does; the others find it."""
-        try:
-            return await self._spawned(here)
-        except errors.Conflict:
-            if (found := await instances.of_conversation(self._pool, here.id)) is None:
-                raise
-            return found
+        """Who speaks where nobody did. Of all nodes that spawn at once one does; the others find it.
+
+        One whose host was so slow that others took it for dead has ended meanwhile, and another is spawned.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._spawned(here)
+            except errors.Conflict as lost:
+                if (found := await instances.of_conversation(self._pool, here.id)) is not None:
+                    return found
+                if not left or not here.open:
+                    raise
+                log.info("spawning again", conversation=str(here.id), reason=str(lost))
+                here = await conversations.get(self._pool, here.id)
+        raise AssertionError("the last try returns or raises")
 
     async def _spawned(self, here: Conversation) -> Instance:
         """A new instance: here if there is room, else on whichever node has some."""

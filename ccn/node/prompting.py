@@ -39,6 +39,7 @@ _PLATES_KEPT = 64
 _NAMES_KEPT = 10_000
 _FORESEEN_KEPT = 256
 _NEXT = 2**52
+_TRIES = 5
 """The place of a message that has none yet: after all that were said."""
 
 
@@ -149,11 +150,16 @@ class Prompting:
         if foreseen is not None:
             foreseen.reading.cancel()
 
-    async def _built(self, speaker: Speaker, seq: int, read: _Read) -> Call:
+    async def _built(self, speaker: Speaker, seq: int, read: _Read, tries: int = _TRIES) -> Call:
         here, limits, scene = speaker.conversation, self.limits(speaker.model), read.scene
         fresh = prompt.settled(read.plate, read.anchor, scene, read.now, limits)
         if fresh is not read.anchor:
-            await self._writer.submit(Keep(here, fresh, speaker.epoch))
+            try:
+                await self._writer.submit(Keep(here, fresh, speaker.epoch))
+            except errors.Conflict as other:  # the instance was reminded of its plate at the same moment
+                if isinstance(other, errors.StaleHost) or tries == 1:
+                    raise
+                return await self._built(speaker, seq, await self._read(speaker, seq), tries - 1)
             scene = await memories.scene(self._pool, here, fresh, seq, limits, scene.collaborator)
         return prompt.build(read.plate, fresh, scene, limits)
 

@@ -6,15 +6,18 @@ Whoever gives up waiting has still asked: a request is a row, and is answered on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from uuid import UUID
 
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.store import requests
 from ccn.store.pool import Pool
-from ccn.store.requests import Body
+from ccn.store.requests import Body, Standing
 
 PATIENCE_S = 30.0
+SEALED_WITHIN_S = 5.0
+"""How long to wait until a node has sealed that a request was taken back."""
 _LOOK_S = 0.1
 
 
@@ -30,6 +33,11 @@ async def outcome(
 ) -> Body:
     """What came of it, or the error that it was refused with. The same request again asks nothing new."""
     await requests.ask(pool, request, command, by, body or {}, node=node)
+    return await told(pool, request, node, patience_s)
+
+
+async def told(pool: Pool, request: UUID, node: NodeId | None, patience_s: float = PATIENCE_S) -> Body:
+    """What came of a request that was asked, perhaps of a node; or the error that it was refused with."""
     try:
         async with asyncio.timeout(patience_s):
             while (found := await requests.outcome(pool, request)) is None:  # noqa: ASYNC110 - a row
@@ -37,8 +45,48 @@ async def outcome(
     except TimeoutError:
         whoever = node or "whoever may"
         raise errors.Unavailable(
-            f"nobody answered within {patience_s:g} s; {whoever} will, once able to (request {request})"
+            f"nobody answered within {patience_s:g} s; {whoever} will, once able to, unless "
+            f"`ccn request cancel {request}` takes it back"
         ) from None
     if (refused := requests.refusal(found)) is not None:
         raise refused
     return found
+
+
+async def newest(pool: Pool, limit: int, *, ended: bool = True) -> list[dict[str, object]]:
+    """The newest requests as people look at them; without those that `ended`, what waits for an answer."""
+    return [_shown(each) for each in await requests.newest(pool, limit, ended=ended)]
+
+
+async def take_back(
+    pool: Pool, request: UUID, by: str, why: str = "", patience_s: float = SEALED_WITHIN_S
+) -> dict[str, object]:
+    """Take it back, and how it stands when a node has sealed that or `patience_s` are over.
+
+    A leader may have been at it: then it stands answered, and the answer tells what was done.
+    """
+    await requests.take_back(pool, request, by, why)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            while await requests.outcome(pool, request) is None:  # noqa: ASYNC110 - a row
+                await asyncio.sleep(_LOOK_S)
+    return _shown(await requests.standing(pool, request))
+
+
+def _shown(each: Standing) -> dict[str, object]:
+    asked, outcome = each.request, each.outcome
+    refused = None if outcome is None else requests.refusal(outcome)
+    back = asked.taken_back_by and (outcome is None or isinstance(refused, errors.TakenBack))
+    return {
+        "request": str(asked.id),
+        "command": asked.command,
+        "body": {name: value for name, value in asked.body.items() if name != "content"},
+        "node": asked.node,
+        "by": asked.by,
+        "asked_at": asked.asked_at.isoformat(),
+        "state": "taken back" if back else "waiting" if outcome is None else "answered",
+        "at_it": each.at_it,
+        "answered_at": each.answered_at.isoformat() if each.answered_at else None,
+        "error": None if refused is None or back else f"refused: {type(refused).__name__}",
+        "outcome": outcome,
+    }

@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 WINDOW = timedelta(hours=1)
 """How long an instance that something was done to counts against the room for others."""
 WAITING_LIMIT = 256
+TRIES = 5
+"""How often a reminder is set beside what the turns of its instance hold fast at the same time."""
 _LOOK_S = 2.0
 """How often restorations are looked for that somebody began and did not end."""
 
@@ -86,6 +88,8 @@ class Restoring:
         while verdict.drifted:
             done = await self._done(here.id)
             step = ladder.following(done)
+            if step is Step.REINITIALISE and step not in done and not await self._is_reminded(here):
+                step = Step.REANCHOR  # noted, and interrupted before it was done
             if await self._room(here) <= 0 and not _touched(done):
                 log.error("an instance is out of character and is left alone", instance=str(here.id))
                 await self._note(
@@ -151,18 +155,32 @@ class Restoring:
                 return here
 
     async def _reminded(self, here: Instance) -> None:
-        """Its state and a reminder of the plate stand in every prompt from now on."""
+        """Its state and a reminder of the plate stand in every prompt from now on.
+
+        The turns of the instance go on, and may hold fast another state at the same moment.
+        """
+        for left in reversed(range(TRIES)):
+            state, related, conversation, held = await asyncio.gather(
+                vectors.latest(self.pool, here.conversation),
+                vectors.relational(self.pool, here.conversation),
+                conversations.get(self.pool, here.conversation),
+                anchors.latest(self.pool, here.conversation),
+            )
+            if held is None:
+                return
+            measured = Measured(state.vector if state else None, related.vector if related else None)
+            fresh = anchor.refreshed(held, measured, conversation.head_seq + 1, ordered=True)
+            try:
+                await self.writer.submit(Keep(here.conversation, fresh, here.epoch))
+            except errors.Conflict as other:
+                if isinstance(other, errors.StaleHost) or not left:
+                    raise
+            else:
+                return
+
+    async def _is_reminded(self, here: Instance) -> bool:
         held = await anchors.latest(self.pool, here.conversation)
-        if held is None:
-            return
-        state, related, conversation = await asyncio.gather(
-            vectors.latest(self.pool, here.conversation),
-            vectors.relational(self.pool, here.conversation),
-            conversations.get(self.pool, here.conversation),
-        )
-        measured = Measured(state.vector if state else None, related.vector if related else None)
-        fresh = anchor.refreshed(held, measured, conversation.head_seq + 1, ordered=True)
-        await self.writer.submit(Keep(here.conversation, fresh, here.epoch))
+        return held is None or any(state.reminder for state in held.states)
 
     async def _begun_again(self, here: Instance, reason: str) -> Instance:
         """Another instance takes over the conversation with all its history, and is interviewed.

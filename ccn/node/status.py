@@ -19,6 +19,8 @@ class Seat:
     here: bool
     draining: bool
     address: str
+    since: datetime | None = None
+    """When its process began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Status:
     stopped: str
     """Why this node signs nothing any more; empty while it does."""
     evidence: tuple[Contradiction, ...] = ()
+    led_since: datetime | None = None
+    """When the leader took its term."""
 
 
 async def tell(membership: Membership) -> Status:
@@ -71,7 +75,14 @@ async def tell(membership: Membership) -> Status:
     return Status(
         node=membership.identity.node,
         nodes=tuple(
-            Seat(node, node in validators, node in seen, node in drained, seen.get(node, ""))
+            Seat(
+                node,
+                node in validators,
+                node in seen,
+                node in drained,
+                seen.get(node, ""),
+                membership.since.get(node),
+            )
             for node in sorted(validators | seen.keys())
         ),
         leader=term.leader,
@@ -86,6 +97,7 @@ async def tell(membership: Membership) -> Status:
             Contradiction(each.node, each.kind, each.height, each.found_by, each.at)
             for each in await evidence.newest(pool)
         ),
+        led_since=term.since,
     )
 
 

@@ -71,6 +71,8 @@ async def _following(pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId,
         case {"action": "add", "node": str(node)}:
             return change.after(Add(NodeId(node)), rules, Seen(here))
         case {"action": "remove", "node": str(node)} if rules.key(NodeId(node)) is None:
+            if node not in (known := await requests.nodes(pool)):
+                return Refusal(Reason.RULES, f"no node {node} ever ran here, only {', '.join(known)}")
             return rules
         case {"action": "remove", "node": str(node)}:
             left = await drains.load(pool, NodeId(node))

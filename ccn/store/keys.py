@@ -8,6 +8,7 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core.ids import UserId
+from ccn.store import users
 from ccn.store.pool import Pool, Record
 from ccn.store.users import Tier
 
@@ -47,11 +48,12 @@ class New:
     expires_at: datetime | None = None
 
 
-async def issue(pool: Pool, new: New) -> None:
+async def issue(pool: Pool, new: New, by: str = "") -> None:
     """Keep it."""
     if not 0 < len(new.name) <= 200 or not new.name.isprintable():
         raise errors.InputInvalid("a key's name has 1 to 200 printable characters")
-    await pool.rows(_ISSUE, new.id, new.user, new.name, new.prefix, new.hash, new.tier, new.expires_at)
+    kept = (new.id, new.user, new.name, new.prefix, new.hash, new.tier, new.expires_at)
+    await users.change(pool, by, _ISSUE, *kept)
 
 
 async def find(pool: Pool, hash_: bytes) -> Key | None:
@@ -65,9 +67,9 @@ async def every(pool: Pool, user_name: str | None = None) -> list[Key]:
     return [_key(row) for row in await pool.rows(_EVERY, user_name)]
 
 
-async def revoke(pool: Pool, named: str) -> Key:
+async def revoke(pool: Pool, named: str, by: str = "") -> Key:
     """End a key, named by its prefix or id; ending it again changes nothing."""
-    row = await pool.row(_REVOKE, named)
+    row = await users.change(pool, by, _REVOKE, named)
     if row is None:
         raise errors.NotFound(f"no key has the prefix or id {named!r}")
     found = await pool.row(_BY_ID, row["id"])

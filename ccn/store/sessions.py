@@ -93,9 +93,10 @@ async def signing_keys(pool: Pool, fresh_id: str, fresh_secret: bytes) -> list[S
     return [SigningKey(row["id"], row["secret"], row["accepted_until"]) for row in rows]
 
 
-async def rotate(pool: Pool, fresh_id: str, fresh_secret: bytes, grace: timedelta) -> None:
+async def rotate(pool: Pool, fresh_id: str, fresh_secret: bytes, grace: timedelta, by: str = "") -> None:
     """Sign with the fresh key from now on, and accept the one before for `grace`; older ones end now."""
     async with pool.transaction() as connection:
+        await connection.execute(users.BY, by)
         await connection.execute(_END_OLDER)
         await connection.execute(_RETIRE, grace)
         await connection.execute(_FIRST_KEY, fresh_id, fresh_secret)

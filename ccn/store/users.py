@@ -1,6 +1,7 @@
 """Users: who may come in, as what, and since when what they were given counts.
 
 Passwords arrive here as hashes. Commands write here directly, so every answer tells how things stand now.
+The database notes each change and who made it, as a request that is done already, and a node seals it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core.ids import UserId
+from ccn.store import requests
 from ccn.store.pool import Pool, Record
 
 NAME_LIMIT = 200
@@ -66,17 +68,20 @@ def name(text: str) -> str:
     return normal
 
 
-async def add(pool: Pool, user: UserId, named: str, tier: Tier, password_hash: str | None) -> User:
+async def add(  # noqa: PLR0917 - what a user is
+    pool: Pool, user: UserId, named: str, tier: Tier, password_hash: str | None, by: str = ""
+) -> User:
     """A new user; names that differ in case only are the same."""
-    row = await pool.row(_ADD, user, name(named), tier, password_hash)
+    row = await change(pool, by, _ADD, user, name(named), tier, password_hash)
     if row is None:
         raise errors.Conflict(f"there is a user {name(named)!r} already")
     return of_row(row)
 
 
-async def add_first(pool: Pool, user: UserId, named: str, password_hash: str) -> User | None:
+async def add_first(pool: Pool, user: UserId, named: str, password_hash: str, by: str = "") -> User | None:
     """An admin for a database that has no user at all; of many who try at once, one succeeds."""
     async with pool.transaction() as connection:
+        await connection.execute(BY, by)
         await connection.execute(_ONE_AT_A_TIME)
         row = await connection.fetchrow(_ADD_FIRST, user, name(named), password_hash)
     return None if row is None else of_row(row)
@@ -107,23 +112,32 @@ async def every(pool: Pool) -> list[User]:
     return [of_row(row) for row in await pool.rows(_EVERY)]
 
 
-async def disable(pool: Pool, named: str) -> User:
+async def disable(pool: Pool, named: str, by: str = "") -> User:
     """Let a user in no more, with anything; disabling a disabled one changes nothing."""
-    return await _changed(pool, _DISABLE, named)
+    return await _changed(pool, by, _DISABLE, named)
 
 
-async def enable(pool: Pool, named: str) -> User:
+async def enable(pool: Pool, named: str, by: str = "") -> User:
     """Let a user in again. API keys work again; what came from signing in does not."""
-    return await _changed(pool, _ENABLE, named)
+    return await _changed(pool, by, _ENABLE, named)
 
 
-async def set_password(pool: Pool, named: str, password_hash: str) -> User:
+async def set_password(pool: Pool, named: str, password_hash: str, by: str = "") -> User:
     """Another password; whoever signed in with the old one has to do it again."""
-    return await _changed(pool, _SET_PASSWORD, named, password_hash)
+    return await _changed(pool, by, _SET_PASSWORD, named, password_hash)
 
 
-async def _changed(pool: Pool, sql: str, named: str, *values: object) -> User:
-    row = await pool.row(sql, unicodedata.normalize("NFC", named).strip(), *values)
+async def change(pool: Pool, by: str, sql: str, *values: object) -> Record | None:
+    """Change accounts on somebody's behalf, which the database notes; nobody named is its own account."""
+    if len(by) > requests.BY_LIMIT:
+        raise errors.InputInvalid(f"who changes an account has at most {requests.BY_LIMIT} characters")
+    async with pool.transaction() as connection:
+        await connection.execute(BY, by)
+        return await connection.fetchrow(sql, *values)
+
+
+async def _changed(pool: Pool, by: str, sql: str, named: str, *values: object) -> User:
+    row = await change(pool, by, sql, unicodedata.normalize("NFC", named).strip(), *values)
     if row is None:
         raise errors.NotFound(f"there is no user {named!r}")
     return of_row(row)
@@ -141,6 +155,8 @@ def of_row(row: Record) -> User:
     )
 
 
+BY = "SELECT set_config('ccn.by', $1, true)"
+"""Who changes accounts in this transaction."""
 _COLUMNS = "id, name, tier, generation, created_at, disabled_at"
 _ADD = f"""
     INSERT INTO users (id, name, tier, password_hash) VALUES ($1, $2, $3, $4)

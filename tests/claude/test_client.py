@@ -145,7 +145,7 @@ async def test_a_wait_that_the_api_asks_for_is_honoured(
 ) -> None:
     api.faults.add(Rule(times=1, status=429, retry_after=0.05))
     async with client.opened(settings_for(api.url), Delays(limited_s=(60.0,))) as model:
-        assert (await asyncio.wait_for(model.ask(asking("Hello there.")), 10)).text
+        assert (await asyncio.wait_for(model.ask(asking("Hello there.")), 60)).text
 
 
 async def test_a_wait_longer_than_ours_is_not_waited_for(
@@ -154,7 +154,7 @@ async def test_a_wait_longer_than_ours_is_not_waited_for(
     api.faults.add(Rule(times=1, status=429, retry_after=901))
     async with client.opened(settings_for(api.url)) as model:
         with pytest.raises(errors.ModelUnavailable, match="rate_limit"):
-            await asyncio.wait_for(model.ask(asking("Hello there.")), 10)
+            await asyncio.wait_for(model.ask(asking("Hello there.")), 60)
 
 
 async def test_the_pauses_are_those_of_the_contract() -> None:
@@ -172,7 +172,7 @@ async def test_a_silent_api_is_given_up_when_its_time_is_over(
     nothing = Delays((), (), ())
     async with client.opened(settings_for(api.url, timeout_s=0.1), nothing) as model:
         with pytest.raises(errors.ModelUnavailable):
-            await asyncio.wait_for(model.ask(asking("Hello there.")), 10)
+            await asyncio.wait_for(model.ask(asking("Hello there.")), 60)
 
 
 async def test_a_stream_that_drips_is_given_up_when_its_whole_time_is_over(

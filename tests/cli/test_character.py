@@ -92,7 +92,7 @@ def test_a_reader_that_leaves_ends_the_stream_in_silence() -> None:
     row = json.dumps({"text": TEXT}) + "\n"
     ended = subprocess.run(
         ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -P -m ccn character score - --jsonl | head -1"],
-        input=(row * 3000).encode(), capture_output=True, check=False, timeout=60,
+        input=(row * 3000).encode(), capture_output=True, check=False, timeout=100,
     )  # fmt: skip
     assert len(ended.stdout.splitlines()) == 1
     assert ended.stderr == b""

@@ -114,7 +114,7 @@ async def test_a_failed_reply_is_said_and_the_next_line_is_answered(here: Here) 
 async def test_a_line_that_is_not_utf_8_is_named_and_not_sent(here: Here) -> None:
     code, out, err = await here.piped(given="Grüße.\n".encode() + b"Gr\xfc\xdfe.\n")
     assert (code, out) == (1, "Well, I am here.\n")
-    assert err.splitlines()[-1].startswith("error: line 2 of the input is not UTF-8. Call the command")
+    assert err.splitlines()[-1].startswith("error: line 2 of the input is not UTF-8")
 
 
 async def test_with_several_characters_one_has_to_be_named(here: Here) -> None:

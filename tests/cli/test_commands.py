@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def ccn_(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedP
 
 def test_the_version_is_one_line(folder: Path) -> None:
     started = subprocess.run(
-        [*CCN, "--version"], capture_output=True, text=True, check=True, cwd=folder, timeout=30
+        [*CCN, "--version"], capture_output=True, text=True, check=True, cwd=folder, timeout=100
     )
     assert started.stdout == ccn_(folder, "--version").stdout == f"ccn {ccn.__version__}\n"
 
@@ -151,3 +153,48 @@ def test_migrate_without_a_database_says_so(folder: Path) -> None:
     assert unreachable.returncode == 1
     assert unreachable.stderr.startswith("error: ")
     assert "hunter2" not in unreachable.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("status", "--data", "nowhere"),
+            "no cluster runs on nowhere. Start one",
+        ),
+        (("status",), "no cluster runs here. Start one with `ccn up`, or say where it is: "),
+        (("round", "list"), "no cluster runs here. Start one with `ccn up`, or say where it is: "),
+        (("chat",), "no cluster runs here. Start one with `ccn up`, or say where it is: "),
+        (("status", "--endpoint", "host"), "'host' is no address: write it as http://host:port"),
+        (
+            ("status", "--endpoint", "http://127.0.0.1:1"),
+            "127.0.0.1:1 does not answer (Connection refused)",
+        ),
+        (("record", "export", "."), ". is a folder: name a file in it"),
+        (("record", "export", ""), ". is a folder: name a file in it"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    folder: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    ended = ccn_(folder, *arguments, HOME=str(folder), XDG_DATA_HOME=str(folder))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"error: {said}")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_what_answers_and_is_no_node_is_said_so(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=_nonsense, args=(server,))
+        answering.start()
+        ended = ccn_(folder, "status", "--endpoint", f"http://127.0.0.1:{server.getsockname()[1]}")
+        answering.join(30)
+    assert ended.returncode == 1
+    assert "is no node: check the address" in ended.stderr
+
+
+def _nonsense(server: socket.socket) -> None:
+    asked, _ = server.accept()
+    with asked:
+        asked.recv(4096)
+        asked.sendall(b"\x00\x00\x12\x04\x00 this is not HTTP\r\n")

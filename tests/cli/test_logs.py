@@ -131,10 +131,10 @@ def test_long_text_is_cut_and_a_traceback_keeps_its_end() -> None:
 
 def test_no_text_takes_long_to_search_for_secrets() -> None:
     stream = written()
-    began = time.perf_counter()
+    began = time.thread_time()
     for text in ("x" * 1_000_000, "a://b:" * 100_000, "password=" * 100_000):
         structlog.get_logger().info("odd", text=text, inner=[text[:20_000]])
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
     assert stream.getvalue().count("odd") == 3
 
 

@@ -51,7 +51,7 @@ async def waiting(forking: Nursery) -> AsyncIterator[Child]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 

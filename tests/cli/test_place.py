@@ -11,12 +11,19 @@ import pytest
 
 from ccn import errors
 from ccn.cli import place
+from ccn.continuity import local
 
 AT = place.ClusterAt(
     (place.NodeAt("node-1", 7, "http://127.0.0.1:1", "127.0.0.1:2"),),
     "postgresql://a:b@c/d",
     ("127.0.0.1:3",),
 )
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the user's data would be."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
 
 
 def test_the_record_is_private_and_goes_with_its_holder(tmp_path: Path) -> None:
@@ -57,6 +64,47 @@ def test_a_temporary_folder_goes_at_the_end_or_with_the_next_start(
     with place.temporary() as where:
         assert list(tmp_path.iterdir()) == [where.data]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_is_found_wherever_its_folder_is_and_only_while_it_runs(tmp_path: Path) -> None:
+    assert local.record() is None
+    with place.temporary() as where:
+        assert local.record() is None
+        where.write(AT)
+        assert local.record() == local.record(where.data)
+        assert (local.record() or {})["data"] == str(where.data)
+        with place.kept(tmp_path / "other") as other:
+            other.write(AT)
+            with pytest.raises(errors.NoCluster, match=f"2 clusters run here.*{other.data}"):
+                local.record()
+            with place.kept(None) as own:
+                own.write(AT)
+                assert (local.record() or {})["data"] == str(own.data)
+    assert local.record() is None
+    assert [*local.notes().iterdir()] == []
+
+
+def test_a_temporary_cluster_is_nobody_elses_folder(tmp_path: Path) -> None:
+    with place.temporary() as where:
+        where.write(AT)
+        with pytest.raises(errors.AlreadyRunning):
+            place.kept(where.data).__enter__()
+        assert where.record.exists()
+
+
+def test_a_cluster_that_was_killed_is_no_cluster(tmp_path: Path) -> None:
+    killed = (
+        "import os, sys; from pathlib import Path; from ccn.cli import place\n"
+        "with place.kept(Path(sys.argv[1])) as where:\n"
+        "    where.write(place.ClusterAt((), '', ())); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path / "data")], check=False, env=os.environ)
+    assert (tmp_path / "data" / "cluster.json").exists()
+    assert len([*local.notes().iterdir()]) == 1
+    assert local.record(tmp_path / "data") is None
+    assert local.record() is None
+    with place.temporary():
+        assert len([*local.notes().iterdir()]) == 1
 
 
 @pytest.mark.parametrize("part", ["file", "file/below"])

@@ -25,7 +25,7 @@ def verify(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """As its readers start it."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "ccn.cli.verify", *arguments],
-        capture_output=True, text=True, timeout=30, check=False, cwd=folder, env=commands.environment(),
+        capture_output=True, text=True, timeout=100, check=False, cwd=folder, env=commands.environment(),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ FLEET = 9
 TOLERANCE = 0.1
 REMINDED = "you have drifted"
 STEPS = {"re-anchor", "re-initialise", "quarantine"}
+BROUGHT_BACK = "(note cleared )*(note )+re-anchor (re-initialise )?cleared"
+"""The confirmation misses one of a hundred that drifted, and takes one of a hundred well ones for such."""
 
 
 ROUNDS = {"CCN_CLUSTER_INTERVAL_S": "1", "CCN_INSTANCES_QUEUE_LIMIT": "100"}
@@ -64,13 +67,13 @@ async def one_drifts(
         while "cleared" not in await steps(desk, suspect) or "re-anchor" not in await steps(desk, suspect):
             await talked(desk, [suspect], 1)
     await talked(desk, others, 2)
-    first = (await steps(desk, suspect))[:3]
-    assert first == ["note", "re-anchor", "cleared"], "alarmed, confirmed, reminded, and well again"
+    done = " ".join(await steps(desk, suspect))
+    assert re.match(BROUGHT_BACK, done), f"alarmed, confirmed, reminded, and well again: {done}"
     assert [STEPS & set(await steps(desk, talk)) for talk in others] == [set()] * len(others)
     found = await alive(desk, suspect)
     assert found.status is Status.RUNNING
-    done = await restorations.of_conversation(desk.pool, found.id)
-    confirmed = next(each for each in done if each.step == "re-anchor")
+    taken = await restorations.of_conversation(desk.pool, found.id)
+    confirmed = next(each for each in taken if each.step == "re-anchor")
     assert confirmed.distance is not None
     assert confirmed.threshold is not None
     assert confirmed.distance > confirmed.threshold
@@ -86,14 +89,14 @@ async def all_drift(desk: Node, faults: Faults, fleet: Sequence[ConversationId])
     faults.add(Rule(drift=100, until=REMINDED))
     await talked(desk, fleet, 12)
     height = await rounds.height(desk.pool) or 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await rounds.height(desk.pool) or 0) < height + 2:
             await asyncio.sleep(0.1)
     touched = [talk for talk in fleet if STEPS & set(await steps(desk, talk))]
     assert len(touched) <= (len(fleet) - 1) // 3, "an operator has to look, not a script"
     left = [talk for talk in some if talk not in touched]
     after = {talk: await reviewed(desk, speakers[talk]) for talk in left}
-    async with asyncio.timeout(30):  # the last messages are scored after their replies are there
+    async with asyncio.timeout(90):  # the last messages are scored after their replies are there
         while statistics.median(moved(before[talk], after[talk]) for talk in left) <= 0.03:
             await asyncio.sleep(0.5)
             after = {talk: await reviewed(desk, speakers[talk]) for talk in left}

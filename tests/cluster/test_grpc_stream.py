@@ -7,10 +7,9 @@ import os
 import random
 import secrets
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from ccn.continuity import Conversation
 from ccn.core.call import Delta, Reply, Restart
 from ccn.core.ids import ConversationId
 from ccn.store import instances, pool
-from tests import calling, living
+from tests import calling, living, ports
 from tests.cluster.speaker import WORDS, reply_to
 
 DEATHS = 3
@@ -32,9 +31,9 @@ CHECKOUT = Path(__file__).parents[2]
 class Nodes:
     """Two nodes at fixed ports, and the process that forks them."""
 
-    def __init__(self, nursery: asyncio.subprocess.Process) -> None:
+    def __init__(self, nursery: asyncio.subprocess.Process, chosen: Mapping[str, int]) -> None:
         self._nursery = nursery
-        self._ports = {node: _free_port() for node in NODES}
+        self._ports = chosen
         self._pids: dict[str, int] = {}
 
     @property
@@ -110,18 +109,12 @@ async def _running(database: settings.Database) -> AsyncIterator[Nodes]:
         env=settings.environment({"PYTHONPATH": str(CHECKOUT), "GRPC_ENABLE_FORK_SUPPORT": "false"}),
         start_new_session=True,
     )
-    try:
-        nodes = Nodes(nursery)
-        for node in NODES:
-            await nodes.start(node)
-        yield nodes
-    finally:
-        os.killpg(nursery.pid, signal.SIGKILL)
-        await nursery.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+    with ExitStack() as holding:
+        try:
+            nodes = Nodes(nursery, {node: holding.enter_context(ports.held()) for node in NODES})
+            for node in NODES:
+                await nodes.start(node)
+            yield nodes
+        finally:
+            os.killpg(nursery.pid, signal.SIGKILL)
+            await nursery.wait()

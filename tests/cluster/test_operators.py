@@ -103,6 +103,7 @@ def test_what_cannot_be_done_is_an_error_with_its_reason(local: Local) -> None:
     assert stranger.returncode == 1
     assert stranger.stderr.splitlines()[-1].startswith("error: node-9 is not here: start it")
     assert "no node node-9 ever ran here" in run(local, "drain", "node-9").stderr
+    assert "no node node-9 ever ran here" in run(local, "validators", "remove", "node-9").stderr
     nowhere = "01900000-0000-7000-8000-000000000001"
     unknown = run(local, "record", "redact", nowhere, "--reason", "asked", "--by", "ann")
     assert unknown.returncode == 1
@@ -112,12 +113,16 @@ def test_what_cannot_be_done_is_an_error_with_its_reason(local: Local) -> None:
 def test_the_record_tells_who_did_what_and_verifies_past_every_change(local: Local) -> None:
     """Run last."""
     assert told(local, "round", "force", "--by", "ann")["committed"]
+    changed = told(local, "user", "add", "eve", "--by", "ann")
+    eventually(lambda: run(local, "request", "list").stdout == "nothing waits for an answer\n")
     told(local, "round", "force")
     file = local.running.folder / "record.jsonl"
     assert run(local, "record", "export", str(file)).returncode == 0
     asked = [line for line in map(json.loads, file.read_text().splitlines()) if "asked" in line]
     said = {(each["leaf"]["command"], each["leaf"]["by"]) for each in asked}
-    assert {("drain", "ann"), ("validators", "ann"), ("round", "ann"), ("redact", "ann")} <= said
+    assert {(each, "ann") for each in ("drain", "validators", "round", "redact", "account")} <= said
+    assert {("account", "ccn up")} <= said
+    assert changed["password"] not in file.read_text()
     assert {each["leaf"]["error"] for each in asked} == {None, "Conflict", "NotFound"}
     checked = subprocess.run(
         [*CCN[:2], "ccn.cli.verify", str(file)], capture_output=True, text=True, timeout=60, check=False

@@ -26,7 +26,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
-DEADLINE_S = 40.0
+DEADLINE_S = 60.0
+ANSWER_S = 30.0
+"""For one question to a process that may be waiting for the processor."""
 START_S = 110.0
 """Everything starts at once, on a machine that may be busy; how soon is not what is tested here."""
 T = TypeVar("T")
@@ -149,7 +151,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def ready(node: dict[str, Any]) -> bool:
-    return httpx.get(f"{node['http']}/ready").status_code == 200
+    return httpx.get(f"{node['http']}/ready", timeout=ANSWER_S).status_code == 200
 
 
 def complaint(folder: Path, *options: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
@@ -172,12 +174,14 @@ def test_it_tells_where_everything_is_and_all_of_it_answers(shared: tuple[Up, di
     assert len({node["pid"] for node in told["nodes"]} - {running.process.pid}) == 3
     for node in told["nodes"]:
         assert ready(node)
-        assert httpx.get(f"{node['http']}/health").json()["node"] == node["id"]
+        assert httpx.get(f"{node['http']}/health", timeout=ANSWER_S).json()["node"] == node["id"]
         with grpc.insecure_channel(node["grpc"]) as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=ANSWER_S
+            )
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
     for endpoint in told["etcd_endpoints"]:
-        assert httpx.get(f"http://{endpoint}/health").json()["health"] == "true"
+        assert httpx.get(f"http://{endpoint}/health", timeout=ANSWER_S).json()["health"] == "true"
     assert told["database_url"].startswith("postgresql://")
     assert told["database_url"].split(":")[2].split("@")[0] not in running.errors()
 
@@ -186,11 +190,12 @@ def test_it_makes_an_admin_whose_credentials_every_node_accepts(shared: tuple[Up
     running, told = shared
     admin = told["admin"]
     form = {"username": admin["user"], "password": admin["password"]}
-    token = httpx.post(f"{told['nodes'][0]['http']}/token", data=form).json()["access_token"]
+    door = f"{told['nodes'][0]['http']}/token"
+    token = httpx.post(door, data=form, timeout=ANSWER_S).json()["access_token"]
     for node in told["nodes"]:
         for credential in (admin["api_key"], token):
             shown = {"Authorization": f"Bearer {credential}"}
-            me = httpx.get(f"{node['http']}/api/v1/me", headers=shown).json()
+            me = httpx.get(f"{node['http']}/api/v1/me", headers=shown, timeout=ANSWER_S).json()
             assert (me["name"], me["tier"]) == ("admin", "admin")
     for secret in (admin["password"], admin["api_key"]):
         assert secret not in running.errors()
@@ -325,9 +330,10 @@ def test_it_goes_on_when_nobody_reads_any_more_and_asks_for_little(folder: Path)
         told = eventually(lambda: json.loads((data / "cluster.json").read_text()), START_S)
         assert ready(told["nodes"][0])
         itself = psutil.Process(running.process.pid)
-        before = sum(itself.cpu_times()[:2])
+        before, since = sum(itself.cpu_times()[:2]), time.monotonic()
         time.sleep(1)
-        assert sum(itself.cpu_times()[:2]) - before < 0.2
+        asked_for = sum(itself.cpu_times()[:2]) - before
+        assert asked_for < 0.2 * (time.monotonic() - since)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(DEADLINE_S) == 0
         assert running.errors() == ""

@@ -10,7 +10,6 @@ from typing import TypeVar
 from uuid import UUID
 
 import pytest
-from hypothesis import settings
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -26,9 +25,6 @@ from ccn.core.roster import Roster, Row
 from ccn.core.rules import Parameters, Rules, Validator
 from ccn.core.signed import Check, Sign, Signed
 from ccn.core.signer import SignerState
-
-settings.register_profile("rules", deadline=None, max_examples=30, print_blob=True)
-settings.load_profile("rules")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def template() -> Iterator[Path]:
     """The folder of a PostgreSQL that was started once and stopped in order."""
     with _folder() as made:
         wish = json.dumps({"service": "postgres", "data": str(made / "data")})
-        subprocess.run([sys.executable, STARTER, wish], input=b"", check=True, timeout=60)
+        subprocess.run([sys.executable, STARTER, wish], input=b"", check=True, timeout=110)
         yield made / "data"
 
 
@@ -92,7 +92,7 @@ class Starter:
         """Let it end in order."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(30)
+        self.process.wait(60)
 
     def freeze(self) -> list[psutil.Process]:
         """Stop everything it started where it stands, so that none can react to what comes."""
@@ -108,7 +108,7 @@ class Starter:
         family = self.servers
         self.family += family
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
         return family
 
 
@@ -159,11 +159,23 @@ def listen() -> Callable[[Starter], Starter]:
     return listened
 
 
-def gone(family: list[psutil.Process], timeout_s: float = 15.0) -> None:
+def gone(family: list[psutil.Process], timeout_s: float = 60.0) -> None:
     """Every one of them ends by itself. When its new parent takes note of that is not our business."""
     end = time.monotonic() + timeout_s
     while alive := [each for each in family if _lives(each)]:
         assert time.monotonic() < end, f"still there: {alive}"
+        time.sleep(0.01)
+
+
+def named(name: str, family: Callable[[], list[psutil.Process]], timeout_s: float = 60.0) -> psutil.Process:
+    """The one whose command line says so, once it does: they come and go, and are named after a moment."""
+    end = time.monotonic() + timeout_s
+    while True:
+        for each in family():
+            with suppress(psutil.NoSuchProcess):
+                if name in " ".join(each.cmdline()):
+                    return each
+        assert time.monotonic() < end, f"no {name} among {family()}"
         time.sleep(0.01)
 
 
@@ -206,7 +218,7 @@ def ask() -> Callable[[str, str], str]:
 def until() -> Callable[[Callable[[], bool]], Any]:
     """Wait, within reason, until something is true."""
 
-    async def _until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    async def _until(holds: Callable[[], bool], timeout_s: float = 60.0) -> None:
         end = time.monotonic() + timeout_s
         while not holds():
             assert time.monotonic() < end, "it did not become true in time"

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import pytest
 from ccn import errors
 from ccn.embedded import binaries, etcd, ports
 from ccn.embedded.supervision import Backoff, Event, Exited, Restarting, Started
+from tests import ports as held_ports
 
 Start = Callable[..., Any]
 
@@ -147,16 +147,16 @@ async def test_several_run_side_by_side(ctl: Callable[..., str]) -> None:
 
 
 async def test_a_port_can_be_chosen_and_one_in_use_is_named() -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(errors.PortTaken, match=f"port {port} .*another port"):
+    with held_ports.held() as port:
+        with (
+            held_ports.listening(port),
+            pytest.raises(errors.PortTaken, match=f"port {port} .*another port"),
+        ):
             await _entered(port)
-    async with etcd.running(port=port) as running:
-        assert running.endpoints == (f"127.0.0.1:{port}",)
-        with pytest.raises(errors.PortTaken, match="another port"):
-            await _entered(port)
+        async with etcd.running(port=port) as running:
+            assert running.endpoints == (f"127.0.0.1:{port}",)
+            with pytest.raises(errors.PortTaken, match="another port"):
+                await _entered(port)
 
 
 async def _entered(port: int) -> None:

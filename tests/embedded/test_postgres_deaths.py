@@ -18,6 +18,7 @@ import pytest
 from ccn import errors
 from ccn.embedded import nobody, postgres, postmaster
 from ccn.embedded.supervision import Event, Started
+from tests.embedded.conftest import named
 
 Ask = Callable[[str, str], str]
 Start = Callable[..., Any]
@@ -58,13 +59,13 @@ def test_an_ephemeral_run_that_was_killed_is_cleared_away_by_the_next(
 def test_ctrl_c_in_the_terminal_does_not_reach_the_server(data: Path, starter: Start) -> None:
     running = starter(service="postgres", data=str(data))
     servers = running.servers
-    groups = {os.getpgid(each.pid) for each in servers}
-    sessions = {os.getsid(each.pid) for each in servers}
-    assert os.getpgid(running.pid) not in groups
-    assert os.getsid(running.pid) not in sessions
+    for each in servers:
+        with suppress(ProcessLookupError):  # some processes of a server come and go
+            assert os.getpgid(each.pid) != os.getpgid(running.pid)
+            assert os.getsid(each.pid) != os.getsid(running.pid)
     # What the terminal does. The parent goes down in order, and takes its time to stop the server.
     os.killpg(running.pid, signal.SIGINT)
-    running.process.wait(30)
+    running.process.wait(60)
     assert not any(each.is_running() for each in servers)
     assert "was interrupted" not in (data / "server.log").read_text()
 
@@ -89,8 +90,7 @@ async def test_when_one_of_its_processes_is_killed_the_server_starts_anew(
     events: list[Event] = []
     async with postgres.running(data, on_event=events.append) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
-        children = psutil.Process(running.pid).children()
-        next(each for each in children if "walwriter" in each.cmdline()[0]).kill()
+        named("walwriter", psutil.Process(running.pid).children).kill()
         await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
         assert ask(running.url, "SELECT answer FROM kept") == "42"
 
@@ -121,7 +121,7 @@ def test_a_session_that_outlives_its_killed_server_is_waited_for(
     first = starter(**wish)
     family = first.servers
     server = psutil.Process(first.told["pid"])
-    left = next(each for each in server.children() if "walwriter" in each.cmdline()[0])
+    left = named("walwriter", server.children)
     left.suspend()
     # Killed with its parent, so that nobody brings it back.
     server.suspend()
@@ -129,7 +129,7 @@ def test_a_session_that_outlives_its_killed_server_is_waited_for(
     server.kill()
     begun = subprocess.Popen(["sh", "-c", f"sleep 0.7; kill -CONT {left.pid}"])
     second = starter(**wish)
-    assert begun.wait(5) == 0
+    assert begun.wait(60) == 0
     assert ask(second.told["url"], "SELECT 1") == "1"
     ended(family)
     second.stop()
@@ -184,8 +184,14 @@ async def test_cancelled_during_the_first_start_it_leaves_no_process_and_no_half
         with pytest.raises(asyncio.CancelledError):
             await starting
         ours = [each for each in psutil.Process().children(recursive=True) if each not in others]
-        assert [each for each in ours if str(place) in " ".join(each.cmdline())] == []
+        assert [each for each in ours if _serves(each, place)] == []
         assert not list((place / "data").glob("initdb-*"))
+
+
+def _serves(process: psutil.Process, place: Path) -> bool:
+    with suppress(psutil.NoSuchProcess):  # those of the shared server come and go
+        return str(place) in " ".join(process.cmdline())
+    return False
 
 
 async def _entered(data: Path) -> None:

@@ -67,15 +67,22 @@ async def test_a_child_that_keeps_dying_is_started_less_and_less_often(until: Ca
 
 async def test_after_it_stayed_up_the_pauses_begin_anew(until: Callable[..., Any]) -> None:
     attempts: list[int] = []
+    started = 0
 
     def note(event: Event) -> None:
+        nonlocal started
+        started += isinstance(event, Started)
         if isinstance(event, Restarting):
             attempts.append(event.attempt)
 
     steady = Backoff(first_s=0.01, cap_s=0.04, steady_s=0.05)
-    async with supervision.kept("steady", shell("sleep 0.1; exit 1"), backoff=steady, on_event=note):
-        await until(lambda: len(attempts) >= 3)
-    assert attempts[:3] == [1, 1, 1]
+    async with supervision.kept("steady", sleeping, backoff=steady, on_event=note) as kept:
+        for times in range(1, 4):
+            await until(lambda: started == times)  # noqa: B023 - awaited at once
+            await asyncio.sleep(2 * steady.steady_s)
+            os.kill(kept.pid, signal.SIGKILL)
+            await until(lambda: len(attempts) == times)  # noqa: B023 - awaited at once
+    assert attempts == [1, 1, 1]
 
 
 async def test_its_lines_are_handed_on_and_the_last_words_are_not_lost(until: Callable[..., Any]) -> None:
@@ -97,7 +104,7 @@ async def test_a_very_long_line_is_cut() -> None:
 
     script = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; exec sleep 600"
     async with supervision.kept("shouter", shell(script), on_line=note):
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 60)
     assert [len(line) for line in lines] == [child.LINE_LIMIT + 2, 3]
 
 
@@ -145,10 +152,9 @@ async def test_a_later_start_that_fails_is_reported_and_tried_again(until: Calla
 async def test_leaving_during_a_pause_does_not_wait_for_it(until: Callable[..., Any]) -> None:
     events: list[Event] = []
     slow = Backoff(first_s=600.0, cap_s=600.0)
-    began = time.monotonic()
-    async with supervision.kept("resting", shell("exit 1"), backoff=slow, on_event=events.append):
-        await until(lambda: isinstance(events[-1], Restarting))
-    assert time.monotonic() - began < 5
+    async with asyncio.timeout(60):
+        async with supervision.kept("resting", shell("exit 1"), backoff=slow, on_event=events.append):
+            await until(lambda: isinstance(events[-1], Restarting))
 
 
 async def test_stopping_has_a_deadline() -> None:
@@ -160,18 +166,21 @@ async def test_stopping_has_a_deadline() -> None:
         "stubborn", shell(script), stop=stop, on_line=lambda _: ready.set()
     ) as kept:
         await ready.wait()
-    assert 0.1 <= time.monotonic() - began < 5
+    assert 0.1 <= time.monotonic() - began < 60
     assert not psutil.pid_exists(kept.pid)
 
 
 async def test_a_grandchild_that_keeps_the_output_open_does_not_keep_us() -> None:
-    began = time.monotonic()
-    ready = asyncio.Event()
-    # The grandchild is a session of its own, so it outlives the child; it ends by itself.
-    script = "setsid sleep 4 & echo ready; wait"
-    async with supervision.kept("parent", shell(script), on_line=lambda _: ready.set()):
-        await ready.wait()
-    assert time.monotonic() - began < 3.5
+    told = asyncio.Queue[str]()
+    # The grandchild is a session of its own, so it outlives the child.
+    script = "setsid sleep 600 & echo $!; wait"
+    async with asyncio.timeout(60):
+        async with supervision.kept("parent", shell(script), on_line=told.put_nowait):
+            grandchild = psutil.Process(int(await told.get()))
+            while os.getsid(grandchild.pid) != grandchild.pid:
+                await asyncio.sleep(0.01)
+    assert grandchild.is_running()
+    grandchild.kill()
 
 
 async def test_a_callback_that_fails_is_a_defect_that_shows_and_leaves_no_process() -> None:

@@ -8,11 +8,10 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +20,10 @@ import pytest
 from ccn.embedded import binaries
 from ccn.etcd import client
 from ccn.etcd.client import Client
+from tests import ports
+
+PATIENT_S = 10.0
+"""The deadline of a call whose lateness is not what is tested."""
 
 
 def _program() -> Path:
@@ -28,20 +31,14 @@ def _program() -> Path:
     return binaries.etcd(Path(chosen) if chosen else None)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
-    """One etcd process and its data directory."""
+    """One etcd process and its data directory, on ports that are held for it."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, chosen: Sequence[int]) -> None:
         self.name = name
         self.data = folder / name
         self.log = folder / f"{name}.log"
-        self.endpoint, self.peer, self.metrics = (f"127.0.0.1:{_free_port()}" for _ in range(3))
+        self.endpoint, self.peer, self.metrics = (f"{ports.HOST}:{port}" for port in chosen)
         self.token = "first life"
         self.cluster: list[Server] = [self]
         self.tls: list[str] = []
@@ -64,7 +61,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def wait_until_healthy(self, within_s: float = 15.0) -> None:
+    def wait_until_healthy(self, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
@@ -122,12 +119,12 @@ class Server:
         return "etcd_server_is_leader 1" in self._fetch("metrics")
 
     def _fetch(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://{self.metrics}/{path}", timeout=1) as answer:
+        with urllib.request.urlopen(f"http://{self.metrics}/{path}", timeout=30) as answer:
             return str(answer.read().decode())
 
     def _reap(self) -> None:
         assert self.process
-        self.process.wait(10)
+        self.process.wait(30)
 
 
 class Proxy:
@@ -182,18 +179,20 @@ class Proxy:
 
 @contextlib.contextmanager
 def _servers(folder: Path, names: list[str], tls: list[str]) -> Iterator[list[Server]]:
-    servers = [Server(name, folder) for name in names]
-    try:
-        for server in servers:
-            server.cluster, server.tls = servers, tls
-            server.launch()
-        for server in servers:
-            server.wait_until_healthy()
-        yield servers
-    finally:
-        for server in servers:
-            if server.running:
-                server.kill()
+    with contextlib.ExitStack() as holding:
+        chosen = [[holding.enter_context(ports.held()) for _ in range(3)] for _ in names]
+        servers = [Server(name, folder, own) for name, own in zip(names, chosen, strict=True)]
+        try:
+            for server in servers:
+                server.cluster, server.tls = servers, tls
+                server.launch()
+            for server in servers:
+                server.wait_until_healthy()
+            yield servers
+        finally:
+            for server in servers:
+                if server.running:
+                    server.kill()
 
 
 @pytest.fixture(scope="session")
@@ -255,7 +254,8 @@ def start_tls_etcd(tmp_path: Path) -> Iterator[Callable[[list[str]], Server]]:
 
 @pytest.fixture
 async def calm(calm_etcd: Server) -> AsyncIterator[Client]:
-    async with client.opened([calm_etcd.endpoint]) as opened:
+    """A client of that server which waits for it, however busy the machine is."""
+    async with client.opened([calm_etcd.endpoint], deadline_s=PATIENT_S) as opened:
         yield opened
 
 
@@ -271,6 +271,7 @@ def prefix() -> str:
 
 
 @pytest.fixture
-def closed_endpoint() -> str:
+def closed_endpoint() -> Iterator[str]:
     """Where nobody listens."""
-    return f"127.0.0.1:{_free_port()}"
+    with ports.held() as port:
+        yield f"{ports.HOST}:{port}"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 
 def _member(number: int, key: int | None = None, http: str = "127.0.0.1:7700") -> Member:
     public_key = bytes([key or number]) * 32
+    since = datetime(2026, 11, 28, 10, 40, 18, 250_000, tzinfo=UTC) if number % 2 else None
     return Member(
-        NodeId(f"node-{number}"), http=http, grpc=f"127.0.0.1:{7700 + number}", public_key=public_key
+        NodeId(f"node-{number}"),
+        http=http,
+        grpc=f"127.0.0.1:{7700 + number}",
+        public_key=public_key,
+        since=since,
     )
 
 
 async def _next(lists: AsyncGenerator[tuple[Member, ...]]) -> tuple[Member, ...]:
-    return await asyncio.wait_for(anext(lists), 10)
+    return await asyncio.wait_for(anext(lists), 30)
 
 
 async def test_members_come_and_go_with_their_sessions(calm: client.Client, prefix: str) -> None:
@@ -51,8 +57,8 @@ async def test_a_member_that_stops_answering_disappears_when_its_lease_lapses(
 ) -> None:
     async with (
         proxy_to(calm_etcd) as proxy,
-        client.opened([proxy.endpoint]) as lonely,
-        session.opened(lonely, ttl_s=1, keepalive_s=0.3) as held,
+        client.opened([proxy.endpoint], deadline_s=1.0) as lonely,
+        session.opened(lonely, ttl_s=3, keepalive_s=0.3) as held,
         contextlib.aclosing(members.watch(calm, prefix=prefix)) as lists,
     ):
         await members.register(held, _member(1), prefix=prefix)

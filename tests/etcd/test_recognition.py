@@ -10,6 +10,7 @@ import pytest
 
 from ccn import errors
 from ccn.etcd import client
+from tests.etcd.conftest import PATIENT_S
 
 if TYPE_CHECKING:
     from tests.etcd.conftest import Server
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 async def _answer(caller: client.Client) -> None:
     """Ask until the client has connected again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(errors.CoordinationUnavailable):
                 await caller.get("/a")
@@ -31,7 +32,7 @@ async def _write(caller: client.Client, count: int) -> None:
 
 
 async def test_an_etcd_with_another_cluster_id_is_recognised(etcd: Server) -> None:
-    async with client.opened([etcd.endpoint]) as caller:
+    async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller:
         await caller.get("/a")
         etcd.wipe(token="second life")
         with pytest.raises(errors.CoordinationReplaced, match="cluster"):
@@ -39,7 +40,7 @@ async def test_an_etcd_with_another_cluster_id_is_recognised(etcd: Server) -> No
 
 
 async def test_a_wiped_etcd_of_the_same_name_is_recognised_by_its_revision(etcd: Server) -> None:
-    async with client.opened([etcd.endpoint]) as caller:
+    async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller:
         await _write(caller, 3)
         etcd.wipe()
         with pytest.raises(errors.CoordinationReplaced, match="revision went back from 4 to 1"):
@@ -49,10 +50,10 @@ async def test_a_wiped_etcd_of_the_same_name_is_recognised_by_its_revision(etcd:
 async def test_a_wiped_etcd_that_wrote_more_is_recognised_by_its_term(etcd: Server) -> None:
     etcd.stop()
     etcd.start()
-    async with client.opened([etcd.endpoint]) as caller:
+    async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller:
         await _write(caller, 1)
         etcd.wipe()
-        async with client.opened([etcd.endpoint]) as other:
+        async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as other:
             await _write(other, 5)
         with pytest.raises(errors.CoordinationReplaced, match="term went back from 3 to 2"):
             await _answer(caller)
@@ -61,7 +62,7 @@ async def test_a_wiped_etcd_that_wrote_more_is_recognised_by_its_term(etcd: Serv
 async def test_a_client_that_met_another_etcd_refuses_everything_and_a_new_client_goes_on(
     etcd: Server,
 ) -> None:
-    async with client.opened([etcd.endpoint]) as caller:
+    async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller:
         lease, _ = await caller.grant(5)
         await _write(caller, 1)
         etcd.wipe(token="second life")
@@ -71,12 +72,12 @@ async def test_a_client_that_met_another_etcd_refuses_everything_and_a_new_clien
             await caller.put("/a", b"", lease=0, if_modified=0)
         with pytest.raises(errors.CoordinationReplaced):
             await caller.keep(lease)
-    async with client.opened([etcd.endpoint]) as newcomer:
+    async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as newcomer:
         await _write(newcomer, 1)
 
 
 async def test_an_ordinary_restart_is_not_mistaken_for_another_etcd(etcd: Server) -> None:
-    async with client.opened([etcd.endpoint]) as caller:
+    async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller:
         await _write(caller, 3)
         etcd.stop()
         etcd.start()

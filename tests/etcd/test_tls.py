@@ -16,6 +16,7 @@ from ccn import errors
 from ccn.etcd import client, members, session
 from ccn.etcd.endpoint import Tls
 from ccn.etcd.entry import Written
+from tests.etcd.conftest import PATIENT_S
 
 if TYPE_CHECKING:
     from tests.etcd.conftest import Server
@@ -85,7 +86,7 @@ def _flags(authority: Authority, address: str = "127.0.0.1") -> list[str]:
 async def test_everything_works_over_mutual_tls(authority: Authority, start_tls_etcd: StartTls) -> None:
     server = start_tls_etcd(_flags(authority))
     async with (
-        client.opened([server.endpoint], tls=authority.identity("node-1")) as caller,
+        client.opened([server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S) as caller,
         session.opened(caller) as held,
     ):
         assert isinstance(await caller.put("/a", b"1", lease=held.lease, if_modified=0), Written)
@@ -104,7 +105,7 @@ async def test_who_shows_no_certificate_or_a_strangers_is_not_served(
         Tls(authority.certificate),
         Tls(authority.certificate, stranger.certificate, stranger.key),
     ):
-        async with client.opened([server.endpoint], tls=tls) as caller:
+        async with client.opened([server.endpoint], tls=tls, deadline_s=PATIENT_S) as caller:
             with pytest.raises(errors.CoordinationUnavailable):
                 await caller.get("/a")
             with pytest.raises((errors.CoordinationUnavailable, errors.OutcomeUnknown)):
@@ -115,7 +116,9 @@ async def test_a_server_of_another_authority_is_not_trusted(
     authority: Authority, start_tls_etcd: StartTls, tmp_path: Path
 ) -> None:
     server = start_tls_etcd(_flags(Authority(tmp_path / "stranger")))
-    async with client.opened([server.endpoint], tls=authority.identity("node-1")) as caller:
+    async with client.opened(
+        [server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S
+    ) as caller:
         with pytest.raises(errors.CoordinationUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await caller.get("/a")
 
@@ -124,7 +127,9 @@ async def test_a_server_with_a_certificate_for_another_address_is_not_trusted(
     authority: Authority, start_tls_etcd: StartTls
 ) -> None:
     server = start_tls_etcd(_flags(authority, address="127.0.0.2"))
-    async with client.opened([server.endpoint], tls=authority.identity("node-1")) as caller:
+    async with client.opened(
+        [server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S
+    ) as caller:
         with pytest.raises(errors.CoordinationUnavailable):
             await caller.get("/a")
 

@@ -31,11 +31,11 @@ async def served(ready: readiness.Readiness) -> AsyncIterator[grpc.aio.Channel]:
     serving = asyncio.create_task(door.serve(stop, 1.0))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await asyncio.wait_for(channel.channel_ready(), 5)
+            await asyncio.wait_for(channel.channel_ready(), 60)
             yield channel
     finally:
         stop.set()
-        await asyncio.wait_for(serving, 5)
+        await asyncio.wait_for(serving, 60)
 
 
 async def test_health_follows_readiness_and_watchers_are_told() -> None:
@@ -47,7 +47,7 @@ async def test_health_follows_readiness_and_watchers_are_told() -> None:
 
     ready = readiness.Readiness({"database": probe}, interval_s=0.01)
     watching = asyncio.create_task(ready.watch())
-    async with served(ready) as channel, asyncio.timeout(10):
+    async with served(ready) as channel, asyncio.timeout(60):
         health = health_pb2_grpc.HealthStub(channel)
         seen = health.Watch(health_pb2.HealthCheckRequest())
         while (await seen.read()).status != NOT_SERVING:
@@ -65,7 +65,7 @@ async def test_health_follows_readiness_and_watchers_are_told() -> None:
 
 
 async def test_reflection_lists_the_services() -> None:
-    async with served(readiness.Readiness({})) as channel, asyncio.timeout(5):
+    async with served(readiness.Readiness({})) as channel, asyncio.timeout(60):
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
         answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
         listed = {service.name for service in (await answers.read()).list_services_response.service}

@@ -109,7 +109,7 @@ async def served(
         yield host, port
     finally:
         stop.set()
-        await asyncio.wait_for(serving, 20)
+        await asyncio.wait_for(serving, 60)
 
 
 def bare(chosen: settings.Http | None = None, limits: settings.Limits | None = None) -> FastAPI:
@@ -118,7 +118,7 @@ def bare(chosen: settings.Http | None = None, limits: settings.Limits | None = N
     return app.create("node-2", readiness.Readiness({}), None, desk, chosen)
 
 
-async def said(at: tuple[str, int], *sent: bytes, within_s: float = 10.0) -> bytes:
+async def said(at: tuple[str, int], *sent: bytes, within_s: float = 60.0) -> bytes:
     """All that the server answers until it closes the connection."""
     reader, writer = await asyncio.open_connection(*at)
     try:
@@ -344,11 +344,11 @@ async def test_a_client_that_is_slow_with_its_headers_is_cut_off() -> None:
         for sent in (b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "):
             began = time.monotonic()
             assert await said(at, sent) == b""
-            assert 0.2 < time.monotonic() - began < 5
+            assert 0.2 < time.monotonic() - began < 30
 
         reader, writer = await asyncio.open_connection(*at)
         writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")  # good, and then slow
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await reader.read()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 200")
@@ -366,19 +366,19 @@ async def test_a_client_that_is_slow_with_its_body_is_told_and_cut_off() -> None
 
 
 async def test_a_slow_answer_is_not_taken_for_a_slow_client() -> None:
-    chosen = settings.Http(patience_s=0.2)
+    chosen = settings.Http(patience_s=1.0)
     made = bare(chosen)
 
     @made.post("/test/stream")
     async def stream() -> StreamingResponse:
         async def parts() -> AsyncIterator[bytes]:
             for _ in range(4):
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.4)
                 yield b"part"
 
         return StreamingResponse(parts())
 
-    async with served(made, chosen) as (host, port), httpx.AsyncClient() as client:
+    async with served(made, chosen) as (host, port), httpx.AsyncClient(timeout=60) as client:
         answer = await client.post(f"http://{host}:{port}/test/stream", content=b"{}")
         assert answer.text == "part" * 4
 

@@ -51,7 +51,7 @@ async def ready(database: Database) -> AsyncIterator[readiness.Readiness]:
 
 
 async def settled(answer: readiness.Readiness, *, wanted: bool) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while answer.ready is not wanted:
             await answer.changed(answer.checks)
 

@@ -26,8 +26,11 @@ async def test_it_answers_until_told_to_stop_and_finishes_what_runs() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     listening = server.listen(settings.Http(port=0))
     port = listening.getsockname()[1]
-    serving = asyncio.create_task(server.serve(app, listening, stop, 5.0))
-    async with asyncio.timeout(10), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    serving = asyncio.create_task(server.serve(app, listening, stop, 30.0))
+    async with (
+        asyncio.timeout(60),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
         asked = asyncio.create_task(client.get("/slow"))
         await begun.wait()
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -38,7 +41,7 @@ async def test_it_answers_until_told_to_stop_and_finishes_what_runs() -> None:
         answer = await asked
         assert answer.json() == "done"
         assert "server" not in answer.headers
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, 60)
 
 
 async def test_work_that_does_not_end_is_cut_off_at_the_deadline() -> None:
@@ -53,11 +56,11 @@ async def test_work_that_does_not_end_is_cut_off_at_the_deadline() -> None:
     listening = server.listen(settings.Http(port=0))
     serving = asyncio.create_task(server.serve(app, listening, stop, 1.0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/endless"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         asked = asyncio.create_task(client.get(url))
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(begun.wait(), 60)
         stop.set()
-        await asyncio.wait_for(serving, 5)
+        await asyncio.wait_for(serving, 60)
         answer = (await asyncio.gather(asked, return_exceptions=True))[0]
         assert isinstance(answer, httpx.TransportError | httpx.Response)
         assert isinstance(answer, httpx.TransportError) or answer.status_code == 500

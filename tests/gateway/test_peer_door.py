@@ -29,6 +29,8 @@ from tests import peering
 from tests.peering import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
 
 Code = grpc.StatusCode
+WITHIN_S = 30.0
+"""Where the time does not matter, because the test is not about it."""
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +54,13 @@ async def bare(node: Node) -> AsyncIterator[grpc.aio.Channel]:
 
 async def refusal(call: Any) -> tuple[Any, str]:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await asyncio.wait_for(call, 10)
+        await asyncio.wait_for(call, 60)
     return refused.value.code(), refused.value.details()
 
 
 async def silence(address: str, own: NodeId, shown: Identity | None) -> str:
     async with reaching(address, own, shown) as peers:
-        answer = (await peers.hello(3))[TWO]
+        answer = (await peers.hello(WITHIN_S))[TWO]
     assert isinstance(answer, Silent), answer
     return answer.reason
 
@@ -68,9 +70,9 @@ async def test_over_mutual_tls_nodes_know_each_other(authority: Issued) -> None:
         peering.served(Node(), identity_of(authority, TWO)) as address,
         reaching(address, ONE, identity_of(authority, ONE)) as peers,
     ):
-        assert isinstance((await peers.hello(5))[TWO], Who)
-        assert (await peers.report(ASK, 5))[TWO] == peering.report_of(TWO)
-        votes = await peers.propose(peering.proposal_of(), 5)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
+        assert (await peers.report(ASK, WITHIN_S))[TWO] == peering.report_of(TWO)
+        votes = await peers.propose(peering.proposal_of(), WITHIN_S)
         assert votes == {TWO: peering.vote_of(TWO, peering.proposal_of())}
 
 
@@ -93,7 +95,9 @@ async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(authority
         credentials = grpc.ssl_channel_credentials(authority.certificate)
         named = (("grpc.ssl_target_name_override", "node-2.ccn.internal"),)
         async with grpc.aio.secure_channel(address, credentials, options=named) as nameless:
-            code, _ = await refusal(peer_pb2_grpc.PeerStub(nameless).Hello(pb.HelloRequest(), timeout=3))
+            code, _ = await refusal(
+                peer_pb2_grpc.PeerStub(nameless).Hello(pb.HelloRequest(), timeout=WITHIN_S)
+            )
             assert code == Code.UNAVAILABLE
     assert node.asked == []
 
@@ -119,19 +123,19 @@ async def test_a_node_speaks_for_nobody_but_itself(authority: Issued) -> None:
     ):
         proposal = peering.proposal_of()
         for answers in (
-            await peers.hello(5),
-            await peers.report(ASK, 5),
-            await peers.propose(proposal, 5),
-            await peers.decide(peering.DECISION, 5),
+            await peers.hello(WITHIN_S),
+            await peers.report(ASK, WITHIN_S),
+            await peers.propose(proposal, WITHIN_S),
+            await peers.decide(peering.DECISION, WITHIN_S),
         ):
             answer = answers[TWO]
             assert answer == Silent(
                 "node-2: the certificate shown is not that of node-1", unavailable=False
             )
         with pytest.raises(errors.PeerRefused, match="not that of node-1"):
-            await peers.peer(TWO).blocks(1, 5)
+            await peers.peer(TWO).blocks(1, WITHIN_S)
         with pytest.raises(errors.PeerRefused, match="not that of node-1"):
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
         with pytest.raises(errors.PeerRefused, match="not that of node-1"):
             await anext(peers.peer(TWO).stay())
     assert node.asked == []
@@ -147,9 +151,9 @@ async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: 
 async def test_the_generated_client_is_understood_too() -> None:
     async with bare(Node()) as channel:
         stub = peer_pb2_grpc.PeerStub(channel)
-        assert (await stub.Hello(pb.HelloRequest(node=ONE), timeout=5)).node == TWO
+        assert (await stub.Hello(pb.HelloRequest(node=ONE), timeout=WITHIN_S)).node == TWO
         asked = pb.ReportRequest(node=ONE, height=1, term=3, previous=bytes(32))
-        assert (await stub.Report(asked, timeout=5)).report.node == TWO
+        assert (await stub.Report(asked, timeout=WITHIN_S)).report.node == TWO
 
 
 @pytest.mark.parametrize("method", ["Hello", "Report", "Propose", "Decide", "Blocks", "Forward", "Stay"])
@@ -161,19 +165,19 @@ async def test_bytes_that_are_no_question_are_refused_and_the_door_stays_open(
     async with bare(node) as channel:
         path = f"/{methods.SERVICE}/{method}"
         if method in {"Forward", "Stay"}:
-            call = channel.unary_stream(path)(data, timeout=5).read()
+            call = channel.unary_stream(path)(data, timeout=WITHIN_S).read()
         else:
-            call = channel.unary_unary(path)(data, timeout=5)
+            call = channel.unary_unary(path)(data, timeout=WITHIN_S)
         code, words = await refusal(call)
         assert code == Code.INVALID_ARGUMENT, words
-        await channel.unary_unary(methods.HELLO.path)(wire.HELLO.encode(Hello(ONE)), timeout=5)
+        await channel.unary_unary(methods.HELLO.path)(wire.HELLO.encode(Hello(ONE)), timeout=WITHIN_S)
     assert node.asked == []
 
 
 async def test_more_than_a_question_can_need_is_refused() -> None:
     async with bare(Node()) as channel:
         for method in (methods.REPORT, methods.DECIDE, methods.BLOCKS):
-            call = channel.unary_unary(method.path)(bytes(limits.ASK + 1), timeout=5)
+            call = channel.unary_unary(method.path)(bytes(limits.ASK + 1), timeout=WITHIN_S)
             assert await refusal(call) == (
                 Code.INVALID_ARGUMENT,
                 f"a {method.asked.name} of {limits.ASK + 1} bytes is over the limit of {limits.ASK}",
@@ -182,7 +186,7 @@ async def test_more_than_a_question_can_need_is_refused() -> None:
 
 async def test_more_than_any_message_can_need_is_refused_by_the_transport() -> None:
     async with bare(Node()) as channel:
-        call = channel.unary_unary(methods.PROPOSE.path)(bytes(methods.ASKED_LIMIT + 1), timeout=10)
+        call = channel.unary_unary(methods.PROPOSE.path)(bytes(methods.ASKED_LIMIT + 1), timeout=WITHIN_S)
         assert (await refusal(call))[0] == Code.RESOURCE_EXHAUSTED
 
 
@@ -194,35 +198,46 @@ async def test_a_call_without_a_deadline_is_refused() -> None:
 
 
 async def test_a_node_that_takes_too_long_is_stopped_at_the_deadline() -> None:
-    done = asyncio.Event()
+    begun, done = asyncio.Event(), asyncio.Event()
 
     class Slow(Node):
         async def _take(self, asked: object) -> None:
+            begun.set()
             try:
-                await asyncio.sleep(30)
+                await asyncio.Event().wait()
             finally:
                 done.set()
 
     async with peering.served(Slow()) as address, reaching(address, ONE, None) as peers:
-        assert isinstance((await peers.report(ASK, 0.2))[TWO], Silent)
-        await asyncio.wait_for(done.wait(), 2)
+        async with asyncio.timeout(WITHIN_S):
+            while not begun.is_set():  # a question may be late before it is asked
+                assert isinstance((await peers.report(ASK, 0.2))[TWO], Silent)
+            await done.wait()
 
 
 async def test_one_peer_has_only_so_many_calls_and_the_others_still_have_theirs() -> None:
-    node = Node(pause_s=0.5)
+    gate = asyncio.Event()
+
+    class Held(Node):
+        async def _take(self, asked: object) -> None:
+            self.asked.append(asked)
+            await gate.wait()
+
+    node = Held()
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
-        calls = (peers.report(ASK, 5) for _ in range(methods.REPORT.at_once + 3))
-        crowd = asyncio.gather(*calls)
-        while len(node.asked) < methods.REPORT.at_once:
-            await asyncio.sleep(0.01)
-        async with reaching(address, THREE, None) as others:
-            other = await others.report(Ask(THREE, 1, 3, ASK.previous), 5)
-        answers = [answer[TWO] for answer in await crowd]
-        assert other == {TWO: node.report_}
+        calls = (peers.report(ASK, WITHIN_S) for _ in range(methods.REPORT.at_once + 3))
+        crowd = [asyncio.ensure_future(call) for call in calls]
+        async with reaching(address, THREE, None) as others, asyncio.timeout(WITHIN_S):
+            other = asyncio.ensure_future(others.report(Ask(THREE, 1, 3, ASK.previous), WITHIN_S))
+            while len(node.asked) <= methods.REPORT.at_once or sum(each.done() for each in crowd) < 3:
+                await asyncio.sleep(0.01)
+            gate.set()
+            assert await other == {TWO: node.report_}
+        answers = [(await answer)[TWO] for answer in crowd]
         assert answers.count(node.report_) == methods.REPORT.at_once
         refused = [answer for answer in answers if isinstance(answer, Silent)]
         assert {answer.reason for answer in refused} == {"node-2: 2 calls of Report are under way already"}
-        assert (await peers.report(ASK, 5))[TWO] == node.report_
+        assert (await peers.report(ASK, WITHIN_S))[TWO] == node.report_
 
 
 @pytest.mark.parametrize(
@@ -241,7 +256,7 @@ async def test_a_node_that_fails_says_so_without_telling_its_secrets(
 ) -> None:
     with capture_logs() as logs:
         async with peering.served(Node(fails=failed)) as address, reaching(address, ONE, None) as peers:
-            assert (await peers.report(ASK, 5))[TWO] == Silent(words, unavailable=unavailable)
+            assert (await peers.report(ASK, WITHIN_S))[TWO] == Silent(words, unavailable=unavailable)
     said = [line for line in logs if line["event"].startswith("peer call")]
     assert len(said) == 1
     assert said[0]["log_level"] == ("info" if isinstance(failed, errors.CCNError) else "error")
@@ -251,7 +266,7 @@ async def test_what_is_forwarded_comes_back_in_order() -> None:
     node = Node(frames=[b"one", b"", bytes(limits.FRAME)])
     asked = Forwarded(ONE, INSTANCE, "Converse", b"hello")
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
-        assert [frame async for frame in peers.peer(TWO).forward(asked, 5)] == node.frames
+        assert [frame async for frame in peers.peer(TWO).forward(asked, WITHIN_S)] == node.frames
     assert node.asked == [asked]
 
 
@@ -269,7 +284,7 @@ async def test_a_host_is_not_read_faster_than_its_frames_are_taken() -> None:
             await anext(frames)
         assert node.sent > held
         await frames.aclose()
-        await asyncio.wait_for(node.ended.wait(), 5)
+        await asyncio.wait_for(node.ended.wait(), WITHIN_S)
         assert node.sent < 2_000
 
 
@@ -279,17 +294,18 @@ async def test_a_host_hears_when_nobody_waits_any_more() -> None:
         frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 30)
         assert await anext(frames) == b"first"
         await frames.aclose()
-        await asyncio.wait_for(node.ended.wait(), 2)
+        await asyncio.wait_for(node.ended.wait(), WITHIN_S)
 
 
 async def test_a_host_that_says_nothing_until_the_deadline_is_stopped_and_the_outcome_unknown() -> None:
     node = Node(frames=[b"first"], pause_s=30)
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
-        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 0.3)
+        await peers.hello(WITHIN_S)
+        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 2)
         assert await anext(frames) == b"first"
         with pytest.raises(errors.OutcomeUnknown):
             await anext(frames)
-        await asyncio.wait_for(node.ended.wait(), 2)
+        await asyncio.wait_for(node.ended.wait(), WITHIN_S)
 
 
 @pytest.mark.parametrize("kind", failure.TRAVELS.values())
@@ -301,7 +317,7 @@ async def test_what_a_host_says_about_a_forwarded_request_arrives_as_it_was(
         reaching(address, ONE, None) as peers,
     ):
         with pytest.raises(kind, match="what happened") as told:
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
         assert type(told.value) is kind
 
 
@@ -309,7 +325,7 @@ async def test_a_defect_of_the_host_leaves_the_outcome_unknown() -> None:
     node = Node(fails=ValueError("hunter2"))
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
         with capture_logs(), pytest.raises(errors.OutcomeUnknown, match="a defect"):
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
 
 
 async def test_a_request_that_never_left_was_not_executed() -> None:
@@ -317,7 +333,7 @@ async def test_a_request_that_never_left_was_not_executed() -> None:
         probe.bind(("127.0.0.1", 0))
         async with reaching(f"127.0.0.1:{probe.getsockname()[1]}", ONE, None) as peers:
             with pytest.raises(errors.PeerUnavailable, match="no connection"):
-                await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+                await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
 
 
 async def test_too_large_a_request_is_refused_and_too_large_a_frame_is_the_hosts_defect() -> None:
@@ -325,21 +341,23 @@ async def test_too_large_a_request_is_refused_and_too_large_a_frame_is_the_hosts
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
         large = Forwarded(ONE, INSTANCE, "Converse", bytes(limits.FRAME + limits.FORWARDED))
         with pytest.raises(errors.InputInvalid, match="over the limit"):
-            await anext(peers.peer(TWO).forward(large, 5))
+            await anext(peers.peer(TWO).forward(large, WITHIN_S))
         with capture_logs(), pytest.raises(errors.OutcomeUnknown, match="a defect"):
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 5))
+            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
 
 
 async def test_stopping_waits_for_calls_that_run_and_not_for_ever() -> None:
-    stop, door = asyncio.Event(), Server(Node(pause_s=0.2), None)
+    node = Node(pause_s=0.2)
+    stop, door = asyncio.Event(), Server(node, None)
     address = f"127.0.0.1:{door.listen(settings.Peers(port=0))}"
-    serving = asyncio.create_task(door.serve(stop, 2.0))
+    serving = asyncio.create_task(door.serve(stop, WITHIN_S))
     async with reaching(address, ONE, None) as peers:
-        running = asyncio.create_task(peers.report(ASK, 5))
-        await asyncio.sleep(0.1)
+        running = asyncio.create_task(peers.report(ASK, WITHIN_S))
+        while not node.asked:
+            await asyncio.sleep(0.01)
         stop.set()
         assert (await running)[TWO] == peering.report_of(TWO)
-        await asyncio.wait_for(serving, 2)
+        await asyncio.wait_for(serving, WITHIN_S)
 
 
 async def test_without_certificates_the_door_is_on_loopback_only() -> None:

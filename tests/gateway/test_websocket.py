@@ -57,14 +57,14 @@ async def sends(made: ClientConnection, *frames: Any) -> None:
 async def gets(made: ClientConnection, until: str = "metrics") -> list[dict[str, Any]]:
     """Frames up to the first of a kind."""
     got = list[dict[str, Any]]()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not got or got[-1]["type"] != until:
             got.append(json.loads(await made.recv()))
     return got
 
 
 async def closed(made: ClientConnection) -> Close:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with suppress(ConnectionClosed):
             while True:
                 await made.recv()
@@ -284,7 +284,7 @@ async def test_a_stopping_node_finishes_replies_and_sends_everybody_elsewhere(ho
     held = asyncio.Event()
     home.node.model.gate = lambda nth: held.wait()
     try:
-        async with talking.door(home.node, within_s=10) as leaving:
+        async with talking.door(home.node, within_s=60) as leaving:
             key = await talking.key(home.node)
             idle, busy = await begun(leaving, key), await begun(leaving, key)
             async with opened(leaving, idle, key) as quiet, opened(leaving, busy, key) as made:
@@ -309,7 +309,7 @@ async def test_open_sockets_are_counted(home: Door) -> None:
         return float(line.split()[1])
 
     async def until(wanted: float) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await count() != wanted:
                 await asyncio.sleep(0.02)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 
 from ccn import settings
+from ccn.core.call import Call, Piece
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
+from ccn.node.paying import Payer
 from ccn.store import drains, instances
 from tests import living
-from tests.living import Model, Node, World, text
-
-PATIENT = living.QUICK.model_copy(update={"adopt_after_s": 60.0})
+from tests.living import PATIENT, QUICK, Model, Node, World, text
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def world(database: settings.Database) -> World:
 
 @pytest.fixture
 async def two(world: World) -> AsyncIterator[tuple[Node, Node]]:
-    async with world.node("node-1") as one, world.node("node-2") as other:
+    async with world.node("node-1", chosen=QUICK) as one, world.node("node-2", chosen=QUICK) as other:
         yield one, other
 
 
@@ -109,13 +109,13 @@ async def test_a_frozen_host_that_wakes_up_says_nothing_any_more(two: tuple[Node
 
 async def test_a_node_that_stops_lets_turns_end_and_leaves_the_rest_at_once(world: World) -> None:
     async with world.node("node-2", chosen=PATIENT) as other:
-        async with world.node("node-1", chosen=PATIENT) as host:
+        async with world.node("node-1", chosen=PATIENT, grace_s=30.0) as host:
             talk, idle = await host.begun(), await host.begun()
             host.model.gate = lambda _: asyncio.sleep(0.1)
             turn = await host.doors.say(talk, "Hello")
             await host.until(turn.id, lambda each: each.status is Status.RUNNING)
         assert (await other.doors.turn(turn.id)).status is Status.COMMITTED, "it was let end"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while {talk, idle} - {
                 each.conversation for each in await instances.alive(other.pool, host=other.id)
             }:
@@ -143,7 +143,7 @@ async def test_a_turn_that_does_not_end_in_time_goes_on_elsewhere(world: World) 
             turn = await host.doors.say(talk, "Hello")
             following = asyncio.create_task(_all(other, turn))
             await host.until(turn.id, lambda each: each.event_head == 2)
-        told = await asyncio.wait_for(following, 20)
+        told = await asyncio.wait_for(following, 60)
         assert [each.kind for each in told].count(Kind.RESTART) == 1
         assert text(told) == "Well, I am here."
 
@@ -163,11 +163,13 @@ async def test_a_node_that_starts_again_goes_on_with_what_it_hosted(world: World
 
 async def test_the_instances_of_a_dead_node_are_spread_over_the_living(world: World) -> None:
     async with AsyncExitStack() as nodes:
-        host, *others = [await nodes.enter_async_context(world.node(f"node-{n}")) for n in range(1, 4)]
+        host, *others = [
+            await nodes.enter_async_context(world.node(f"node-{n}", chosen=QUICK)) for n in range(1, 4)
+        ]
         talks = [await host.begun() for _ in range(24)]
         epochs = {each.id: each.epoch for each in await host.doors.instances()}
         await host.die()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any(each.host == host.id for each in await others[0].doors.instances()):
                 await asyncio.sleep(0.02)
         found = await others[0].doors.instances()
@@ -182,7 +184,7 @@ async def test_a_draining_node_gives_away_what_it_hosts_and_takes_nothing(calm: 
     host, other = calm
     talk = await host.begun()
     await drains.begin(host.pool, host.id, "test", [host.id, other.id])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await instances.of_conversation(other.pool, talk)).host == host.id:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
     assert await host.reply((await host.doors.say(talk, "Hello")).id) == "Well, I am here."
@@ -201,18 +203,55 @@ async def test_cancelling_and_ending_reach_the_host(calm: tuple[Node, Node]) -> 
 
 
 async def test_a_host_that_dies_during_the_interview_leaves_no_instance_behind(world: World) -> None:
-    async with world.node("node-2") as other:
-        async with world.node("node-1", Model(interview="")) as host:
+    async with world.node("node-2", chosen=QUICK) as other:
+        async with world.node("node-1", Model(interview=""), QUICK) as host:
             spawning = asyncio.create_task(host.begun())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (born := await instances.alive(other.pool)):
                     await asyncio.sleep(0.001)
             await host.die()
             spawning.cancel()
             await asyncio.gather(spawning, return_exceptions=True)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await instances.alive(other.pool):
                 await asyncio.sleep(0.01)
         assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
         turn = await other.doors.say(born[0].conversation, "Anybody?")
+        assert await other.reply(turn.id) == "Well, I am here."
+
+
+class _Slow(Model):
+    """Answers its first question when it is let."""
+
+    let: asyncio.Event
+
+    async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        if not self.calls:
+            self.calls.append(call)
+            await self.let.wait()
+        async for piece in super().stream(call, who):
+            yield piece
+
+
+@pytest.mark.parametrize("key", [None, "the same"])
+async def test_an_instance_that_others_took_for_dead_is_spawned_again(
+    world: World, key: str | None
+) -> None:
+    slow = _Slow()
+    slow.let = asyncio.Event()
+    async with (
+        world.node("node-1", slow, chosen=PATIENT) as host,
+        world.node("node-2", chosen=PATIENT) as other,
+    ):
+        starting = asyncio.create_task(host.doors.start(living.ADA, idempotency_key=key))
+        async with asyncio.timeout(20):
+            while not (born := await instances.alive(other.pool)):
+                await asyncio.sleep(0.001)
+        assert await other.living.adoption.adopt(born[0]) is None
+        slow.let.set()
+        started = await asyncio.wait_for(starting, 20)
+        assert started.conversation.id == born[0].conversation
+        assert (started.instance.status, started.instance.host) == (instances.Status.RUNNING, "node-1")
+        assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
+        turn = await other.doors.say(started.conversation.id, "Anybody?")
         assert await other.reply(turn.id) == "Well, I am here."

@@ -82,7 +82,7 @@ async def test_content_is_kept_for_ever_on_request(house: House) -> None:
 async def test_the_house_keeps_itself_until_told_to_stop(house: House) -> None:
     connections, writer, here = house
     stop = asyncio.Event()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(
             keeping.keep(connections, writer, KEPT, lambda: NOON + timedelta(hours=1), always, stop)
         )

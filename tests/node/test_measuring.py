@@ -36,8 +36,9 @@ HOST = NODES[1]
 
 @pytest.fixture
 async def here(world: World) -> AsyncIterator[Node]:
-    """A node with instances of the character whose rounds there are."""
-    async with living.World(world.database).node(HOST) as node:
+    """A node with instances of the character whose rounds there are. Tests measure and heed themselves."""
+    without = {"heeding", "measuring"}
+    async with living.World(world.database).node(HOST, without=without) as node:
         yield node
 
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 import pytest
 
 from ccn import errors, settings
 from ccn.core import interview, relation
+from ccn.core.anchor import Anchor
 from ccn.core.call import Call, Delta, Piece, Reply, Usage
 from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
-from ccn.core.ids import ConversationId
+from ccn.core.ids import ConversationId, NodeId
 from ccn.node import operating
 from ccn.node.paying import Payer
-from ccn.node.watching import CONVERSATIONS
-from ccn.store import baselines, instances, restorations, vectors
+from ccn.node.prompting import Prompting
+from ccn.node.watching import CONVERSATIONS, Alarm
+from ccn.store import anchors, baselines, instances, restorations, vectors
+from ccn.store.anchors import Keep
 from ccn.store.baselines import Baseline, Kind
+from ccn.store.batch import Write
 from ccn.store.instances import Instance, Status
+from ccn.store.restorations import Restoration
+from ccn.store.writer import Writer
 from tests import living
 from tests.living import ADA, Model, Node
 
@@ -47,6 +54,7 @@ class Speaking(Model):
     """A model that speaks in numbers; where it is `off` it speaks as somebody else."""
 
     off: dict[ConversationId, Off] = field(default_factory=dict)
+    loud: bool = False
     draw: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
@@ -57,7 +65,7 @@ class Speaking(Model):
         self.calls.append(call)
         await asyncio.sleep(0)
         off = who.conversation in self.off and self.off[who.conversation](call)
-        text = spoken(self.draw, off=off)
+        text = " ".join(["950"] * 16) if self.loud else spoken(self.draw, off=off)
         yield Delta(text)
         yield Reply(text, "end_turn", Usage(10, 5), call.model)
 
@@ -219,10 +227,86 @@ async def test_a_restoration_that_its_node_did_not_finish_goes_on_after_the_next
         found = await alive(node, suspect)
         await node.writer.submit(instances.Change(found, Status.RESTORING, "begun"))
     async with world.node("node-1", model, chosen=ROOMY, scorer=Reading()) as node:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await alive(node, suspect)).status is not Status.RUNNING:
                 await asyncio.sleep(0.05)
         assert await steps(node, suspect) == ["note", "cleared"]
+
+
+@dataclass
+class Meddling:
+    """A writer before whose first anchor somebody else holds fast another one."""
+
+    real: Writer
+    other: Callable[[Keep], Keep]
+    met: int = 0
+
+    @property
+    def node(self) -> NodeId:
+        return self.real.node
+
+    async def submit(self, write: Write[object]) -> object:
+        if isinstance(write, Keep):
+            self.met += 1
+            if self.met == 1:
+                await self.real.submit(self.other(write))
+        return await self.real.submit(write)
+
+
+async def test_a_reminder_is_set_although_a_turn_sets_another_state_at_that_moment(here: Node) -> None:
+    suspect, *_ = await fleet(here, 5)
+    drift(here, suspect, until=reminded)
+    await said(here, suspect, 1)
+    await here.freeze()  # or it would look after its unfinished restoration as well
+    meddling = Meddling(here.writer, lambda kept: replace(kept, anchor=plain(kept.anchor)))
+    restoring = replace(here.living.restoring, writer=cast("Writer", meddling))
+    found = await restoring.restore(Alarm(await alive(here, suspect), reason="for the test"))
+    assert (found.status, meddling.met) == (Status.RUNNING, 2)
+    assert await steps(here, suspect) == ["note", "re-anchor", "cleared"]
+
+
+def plain(anchor: Anchor) -> Anchor:
+    return replace(anchor, states=tuple(replace(each, reminder=False) for each in anchor.states))
+
+
+async def test_a_turn_goes_on_although_its_instance_is_reminded_at_that_moment(here: Node) -> None:
+    talk = await here.begun()  # nothing is usual yet, so nothing is alarmed
+    assert isinstance(here.model, Speaking)
+    here.model.loud = True
+    await replied(here, talk)
+    before = await anchors.latest(here.pool, talk)
+    assert before is not None
+    meddling = Meddling(here.writer, lambda kept: replace(kept, anchor=reminding(kept.anchor)))
+    prompts = Prompting(here.pool, cast("Writer", meddling), settings.Claude())
+    call = await prompts.after(await alive(here, talk), 1)
+    assert reminded(call)
+    after = await anchors.latest(here.pool, talk)
+    assert after is not None
+    assert (after.version, meddling.met) == (before.version + 1, 1)
+
+
+def reminding(anchor: Anchor) -> Anchor:
+    return replace(anchor, states=(*anchor.states[:-1], replace(anchor.states[-1], reminder=True)))
+
+
+async def test_a_reminder_that_was_noted_and_not_set_is_set_before_anything_else_is_done(
+    database: settings.Database,
+) -> None:
+    world, model = await living.founded(database), Speaking()
+    async with world.node("node-1", model, chosen=ROOMY, scorer=Reading()) as node:
+        suspect, *_ = await fleet(node, 5)
+        await said(node, suspect, 1)
+        drift(node, suspect, until=reminded)
+        found = await alive(node, suspect)
+        for step in ("note", "re-anchor"):
+            done = Restoration(found.id, datetime.now(UTC), step, "for the test", "node-1")
+            await restorations.keep(node.pool, done)
+        await node.writer.submit(instances.Change(found, Status.RESTORING, "re-anchor"))
+    async with world.node("node-1", model, chosen=ROOMY, scorer=Reading()) as node:
+        async with asyncio.timeout(20):
+            while (await alive(node, suspect)).status is not Status.RUNNING:
+                await asyncio.sleep(0.05)
+        assert await steps(node, suspect) == ["note", "re-anchor", "note", "re-anchor", "cleared"]
 
 
 async def test_many_healthy_messages_restore_nobody(here: Node) -> None:

@@ -106,7 +106,7 @@ def test_two_processes_cannot_both_sign(prepared: Path) -> None:
         with pytest.raises(errors.SigningRefused, match="another process"), signing.opened(prepared):
             pass
         second = subprocess.run(
-            [sys.executable, "-c", code, prepared], capture_output=True, text=True, check=False, timeout=30
+            [sys.executable, "-c", code, prepared], capture_output=True, text=True, check=False, timeout=100
         )
         assert second.returncode == 1
         assert "another process signs with the key" in second.stderr
@@ -201,7 +201,7 @@ def test_who_prepares_a_node_again_at_the_same_moment_does_not_wipe_its_memory(f
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     with signing.opened(folder) as held:
         assert {each for each in done if isinstance(each, bytes)} == {held.key.public}
         held.memory(GENESIS)
@@ -267,7 +267,7 @@ def test_two_threads_save_one_after_the_other(prepared: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert len(refused) == 7
         kept = memory.state
     with signing.opened(prepared) as held:

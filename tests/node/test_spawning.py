@@ -114,7 +114,7 @@ async def test_a_continued_conversation_has_its_history_and_a_new_one_remembers(
 
 
 async def test_a_full_node_hands_on_and_a_full_cluster_says_so(world: World) -> None:
-    small = living.QUICK.model_copy(update={"limit": 1, "idle_s": 60.0, "adopt_after_s": 60.0})
+    small = living.PATIENT.model_copy(update={"limit": 1, "idle_s": 60.0})
     async with world.node("node-1", chosen=small) as one, world.node("node-2", chosen=small) as other:
         assert [(await one.doors.start(living.ADA)).instance.host for _ in range(2)] == [one.id, other.id]
         with pytest.raises(errors.Overloaded, match="no other node"):
@@ -122,7 +122,7 @@ async def test_a_full_node_hands_on_and_a_full_cluster_says_so(world: World) -> 
 
 
 async def test_whoever_is_idle_for_long_makes_room(world: World) -> None:
-    small = living.QUICK.model_copy(update={"limit": 1, "idle_s": 0.01})
+    small = living.PATIENT.model_copy(update={"limit": 1, "idle_s": 0.01})
     async with world.node("node-1", chosen=small) as node:
         first = await node.begun()
         await asyncio.sleep(0.02)

@@ -32,7 +32,7 @@ class Seen(peering.Node):
         return await peering.Node.who(self)
 
     async def looked_at(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.looks.get()
 
 
@@ -41,7 +41,7 @@ async def watched(addresses: Mapping[NodeId, str]) -> AsyncIterator[Client]:
     """Node three watches over the others; the client is for the test's own candidates."""
     async with (
         etcd.running() as servers,
-        client.opened(servers.endpoints) as coordination,
+        client.opened(servers.endpoints, deadline_s=10.0) as coordination,
         peers.opened(THREE, None) as known,
     ):
         await known.know(addresses)
@@ -54,7 +54,7 @@ async def watched(addresses: Mapping[NodeId, str]) -> AsyncIterator[Client]:
 
 
 async def queued(coordination: Client, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len((await coordination.read(election.PREFIX)).entries) != count:
             await asyncio.sleep(0.01)
 
@@ -80,7 +80,7 @@ async def test_the_next_one_alive_leads_as_soon_as_the_leaders_connection_breaks
             await one.looked_at()
             await two.looked_at()
             await doors.aclose()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await last
             next_one.cancel()
             await asyncio.wait([next_one])

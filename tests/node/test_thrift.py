@@ -21,7 +21,7 @@ from ccn.node import recounting, scorers
 from ccn.node.paying import Paying
 from ccn.store import instances, pool, spend
 from tests import living
-from tests.living import QUICK, Model, Node
+from tests.living import PATIENT, Model, Node
 
 TURNS = 50
 WREN = resources.files("ccn.plates").joinpath("wren.md").read_text()
@@ -36,7 +36,7 @@ async def paying(database: settings.Database) -> AsyncIterator[Node]:
         claude = settings.Claude(base_url=here.url, api_key=SecretStr("any"))
         async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
             model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC)))
-            async with world.node("node-1", model, QUICK, scorer=scorers.measure()) as node:
+            async with world.node("node-1", model, PATIENT, scorer=scorers.measure()) as node:
                 yield node
 
 
@@ -100,6 +100,6 @@ async def _heartbeat(node: Node) -> None:
     """Wait for the next one of all instances."""
     before = {each.id: each.heartbeat_at for each in await instances.alive(node.pool)}
     assert len(before) == 3
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while any(each.heartbeat_at <= before[each.id] for each in await instances.alive(node.pool)):
             await asyncio.sleep(0.02)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
 import subprocess
 import sys
@@ -11,14 +13,19 @@ from pathlib import Path
 import pytest
 
 # Answers what bootstrap asks of an interpreter, makes environments that hold a copy of itself, plays pip,
-# and writes down what it did; the file pip-fails holds the words with which pip fails.
+# and writes down what it did; the file pip-fails holds the words with which pip fails, and while there is a
+# file pip-is-held, pip does not end.
 PYTHON = """#!/bin/sh
 here='{here}'
 case "$*" in
   *version_info*) cat "$here/version" ;;
   *ensurepip*) [ ! -e "$here/without-venv" ] ;;
   '-m venv'*) echo venv >>"$here/did"; mkdir -p "$3/bin" && cp "$here/python3" "$3/bin/python" ;;
-  '-m pip'*) echo pip >>"$here/did"; sleep 0.2; ! cat "$here/pip-fails" ;;
+  '-m pip'*)
+    echo pip >>"$here/did"
+    sleep 0.2
+    while [ -e "$here/pip-is-held" ]; do sleep 0.05; done
+    ! cat "$here/pip-fails" ;;
   -) exec '{python}' - ;;
 esac
 """
@@ -54,7 +61,7 @@ class Machine:
     def bootstrap(self) -> tuple[int, str]:
         """Exit code and everything it said."""
         running = self.start()
-        said = running.communicate(timeout=30)[1]
+        said = running.communicate(timeout=100)[1]
         return running.returncode, said
 
     def did(self) -> list[str]:
@@ -105,10 +112,18 @@ def test_an_environment_whose_making_was_cut_off_is_made_anew(machine: Machine) 
 
 
 def test_of_two_at_once_one_works_and_the_other_waits(machine: Machine) -> None:
+    machine.has("pip-is-held")
     first, second = machine.start(), machine.start()
-    said = first.communicate(timeout=30)[1] + second.communicate(timeout=30)[1]
-    assert (first.returncode, second.returncode) == (0, 0), said
-    assert "waiting for it" in said
+    assert first.stderr is not None
+    assert second.stderr is not None
+    said = b""
+    while b"waiting for it" not in said:
+        heard, _, _ = select.select([first.stderr, second.stderr], [], [], 100)
+        said += (more := os.read(heard[0].fileno(), 4096))
+        assert more, said
+    (machine.bin / "pip-is-held").unlink()
+    told = first.communicate(timeout=100)[1] + second.communicate(timeout=100)[1]
+    assert (first.returncode, second.returncode) == (0, 0), told
     assert machine.did() == ["venv", "pip", "pip"]
 
 
@@ -117,7 +132,7 @@ def test_one_that_was_killed_does_not_keep_the_next_one_out(machine: Machine) ->
     while not (machine.clone / ".venv").exists():
         time.sleep(0.01)
     running.kill()
-    running.communicate(timeout=30)
+    running.communicate(timeout=100)
     assert machine.bootstrap()[0] == 0
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import ports
+
 
 class Process:
     """A node that answers greetings on one port."""
 
-    def __init__(self) -> None:
-        self.port = 0
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.process: subprocess.Popen[str] | None = None
 
     @property
@@ -32,7 +34,7 @@ class Process:
             cwd=Path(__file__).parents[2],
         )
         assert self.process.stdout
-        self.port = int(self.process.stdout.readline())
+        assert int(self.process.stdout.readline()) == self.port
 
     def send(self, number: signal.Signals) -> None:
         assert self.process
@@ -43,7 +45,7 @@ class Process:
     def kill(self) -> None:
         assert self.process
         self.send(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(30)
         assert self.process.stdout
         self.process.stdout.close()
 
@@ -51,8 +53,9 @@ class Process:
 @pytest.fixture
 def process() -> Iterator[Process]:
     """A node in another process."""
-    made = Process()
-    made.start()
-    yield made
-    with contextlib.suppress(ValueError):
-        made.kill()
+    with ports.held() as port:
+        made = Process(port)
+        made.start()
+        yield made
+        with contextlib.suppress(ValueError):
+            made.kill()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,14 @@ from ccn.core.refusal import Reason, Refusal
 from ccn.peers import attention, client
 from ccn.peers.client import Client, Silent
 from ccn.peers.exchange import Who
-from tests import peering
+from tests import peering, ports
 from tests.peering import ASK, COSIGNATURE, DECISION, ONE, THREE, TWO, Node
 
 if TYPE_CHECKING:
     from tests.peers.conftest import Process
+
+WITHIN_S = 30.0
+"""Where the time does not matter, because the test is not about it."""
 
 
 @asynccontextmanager
@@ -46,47 +48,47 @@ def third(**fields: object) -> Node:
 
 
 @pytest.fixture
-def closed() -> str:
+def closed() -> Iterator[str]:
     """Where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    with ports.held() as port:
+        yield f"{ports.HOST}:{port}"
 
 
 async def test_a_round_goes_to_all_peers_and_back() -> None:
     two, three = Node(shown=peering.chain(3)), third()
     proposal = peering.proposal_of()
     async with together(two, three) as peers:
-        assert await peers.hello(5) == {each.node: await each.who() for each in (two, three)}
-        assert await peers.report(ASK, 5) == {TWO: two.report_, THREE: three.report_}
+        assert await peers.hello(WITHIN_S) == {each.node: await each.who() for each in (two, three)}
+        assert await peers.report(ASK, WITHIN_S) == {TWO: two.report_, THREE: three.report_}
         votes = {node: peering.vote_of(node, proposal) for node in (TWO, THREE)}
-        assert await peers.propose(proposal, 5) == votes
-        assert await peers.decide(DECISION, 5) == {TWO: COSIGNATURE, THREE: COSIGNATURE}
+        assert await peers.propose(proposal, WITHIN_S) == votes
+        assert await peers.decide(DECISION, WITHIN_S) == {TWO: COSIGNATURE, THREE: COSIGNATURE}
     assert two.asked == three.asked == [ASK, proposal, DECISION]
 
 
 async def test_a_refusal_is_an_answer() -> None:
     refusal = Refusal(Reason.TIP, "elsewhere")
     async with together(Node(report_=refusal, cosignature=refusal)) as peers:
-        assert await peers.report(ASK, 5) == {TWO: refusal}
-        assert await peers.decide(DECISION, 5) == {TWO: refusal}
+        assert await peers.report(ASK, WITHIN_S) == {TWO: refusal}
+        assert await peers.decide(DECISION, WITHIN_S) == {TWO: refusal}
 
 
 async def test_blocks_come_page_by_page() -> None:
     shown = peering.chain(150)
     async with together(Node(shown=shown)) as peers:
-        page = await peers.peer(TWO).blocks(1, 5)
+        page = await peers.peer(TWO).blocks(1, WITHIN_S)
         assert (page.height, page.blocks) == (150, tuple(shown[:100]))
-        assert (await peers.peer(TWO).blocks(101, 5)).blocks == tuple(shown[100:])
-        assert (await peers.peer(TWO).blocks(151, 5)).blocks == ()
+        assert (await peers.peer(TWO).blocks(101, WITHIN_S)).blocks == tuple(shown[100:])
+        assert (await peers.peer(TWO).blocks(151, WITHIN_S)).blocks == ()
 
 
 async def test_a_dead_and_a_slow_peer_hold_nobody_up(closed: str) -> None:
     quick, slow = Node(), third(pause_s=30)
     async with together(quick, slow) as peers:
         await peers.know({peer.node: peer.address for peer in peers.peers} | {NodeId("node-4"): closed})
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
         began = time.perf_counter()
-        answers = await peers.report(ASK, 0.5)
+        answers = await peers.report(ASK, 2)
         took_s = time.perf_counter() - began
     assert answers[TWO] == quick.report_
     late, dead = answers[THREE], answers[NodeId("node-4")]
@@ -96,39 +98,37 @@ async def test_a_dead_and_a_slow_peer_hold_nobody_up(closed: str) -> None:
     assert dead.reason.startswith("node-4: ")
     assert late.unavailable
     assert dead.unavailable
-    assert 0.4 < took_s < 5
+    assert 1.9 < took_s < 20
 
 
 async def test_a_dead_peer_costs_less_than_the_deadline(closed: str) -> None:
     async with asking({TWO: closed}) as peers:
         began = time.perf_counter()
-        assert isinstance((await peers.report(ASK, 10))[TWO], Silent)
-        assert time.perf_counter() - began < 5
+        assert isinstance((await peers.report(ASK, 60))[TWO], Silent)
+        assert time.perf_counter() - began < 30
 
 
 async def test_a_frozen_peer_is_left_behind_at_the_deadline(process: Process) -> None:
     async with asking({TWO: process.address}) as peers:
-        assert isinstance((await peers.hello(5))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
         process.send(signal.SIGSTOP)
-        began = time.perf_counter()
-        assert isinstance((await peers.hello(0.3))[TWO], Silent)
-        assert time.perf_counter() - began < 3
+        async with asyncio.timeout(WITHIN_S):
+            assert isinstance((await peers.hello(0.3))[TWO], Silent)
         process.send(signal.SIGCONT)
-        assert isinstance((await peers.hello(5))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
 
 
 async def test_a_peer_that_comes_back_is_reached_again_at_once(process: Process) -> None:
     async with asking({TWO: process.address}) as peers:
-        assert isinstance((await peers.hello(5))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
         process.kill()
         for _ in range(10):
             assert isinstance((await peers.hello(1))[TWO], Silent)
             await asyncio.sleep(0.1)
         process.start()
-        began = time.perf_counter()
-        while isinstance((await peers.hello(1))[TWO], Silent):
-            await asyncio.sleep(0.02)
-        assert time.perf_counter() - began < 3
+        async with asyncio.timeout(WITHIN_S):
+            while isinstance((await peers.hello(1))[TWO], Silent):
+                await asyncio.sleep(0.02)
 
 
 async def test_reconnecting_does_not_become_slow_however_often_it_failed() -> None:
@@ -141,15 +141,15 @@ async def test_reconnecting_does_not_become_slow_however_often_it_failed() -> No
 
     broken = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     address = f"127.0.0.1:{broken.sockets[0].getsockname()[1]}"
-    async with broken, asking({TWO: address}) as peers, asyncio.timeout(6):
-        while attempts < 6:  # with gRPC's own back-off the sixth comes after 15 s
+    async with broken, asking({TWO: address}) as peers, asyncio.timeout(60):
+        while attempts < 10:  # with gRPC's own back-off the tenth comes after a minute and a half
             await peers.hello(0.1)
             await asyncio.sleep(0.02)
 
 
 async def test_a_broken_stream_tells_at_once_that_a_peer_died(process: Process) -> None:
     told: asyncio.Queue[tuple[NodeId, str]] = asyncio.Queue()
-    async with asking({TWO: process.address}) as peers, asyncio.timeout(20):
+    async with asking({TWO: process.address}) as peers, asyncio.timeout(60):
         attending = asyncio.create_task(
             attention.attend(
                 peers,
@@ -159,10 +159,9 @@ async def test_a_broken_stream_tells_at_once_that_a_peer_died(process: Process) 
         )
         assert await told.get() == (TWO, "came")
         process.kill()
-        began = time.perf_counter()
         node, reason = await told.get()
-        assert time.perf_counter() - began < 1.5
         assert (node, reason[:8]) == (TWO, "node-2: ")
+        assert "ping timeout" not in reason, "nobody waited for it to be silent"
         process.start()
         assert await told.get() == (TWO, "came")
         attending.cancel()
@@ -171,15 +170,14 @@ async def test_a_broken_stream_tells_at_once_that_a_peer_died(process: Process) 
 
 async def test_a_frozen_peer_is_missed_although_its_machine_still_answers(process: Process) -> None:
     came, gone = asyncio.Event(), asyncio.Queue[str]()
-    async with asking({TWO: process.address}) as peers, asyncio.timeout(20):
+    async with asking({TWO: process.address}) as peers, asyncio.timeout(60):
         attending = asyncio.create_task(
             attention.attend(peers, lambda _: came.set(), lambda _, reason: gone.put_nowait(reason))
         )
         await came.wait()
         process.send(signal.SIGSTOP)
-        began = time.perf_counter()
-        await gone.get()
-        assert time.perf_counter() - began < 8  # two seconds of silence, two of waiting for an echo
+        async with asyncio.timeout(30):  # two seconds of silence, two of waiting for an echo, and room
+            assert "ping timeout" in await gone.get()
         attending.cancel()
         await asyncio.wait([attending])
 
@@ -187,7 +185,7 @@ async def test_a_frozen_peer_is_missed_although_its_machine_still_answers(proces
 async def test_a_peer_that_stops_in_order_says_so_and_one_that_is_forgotten_is_no_news() -> None:
     told = list[tuple[NodeId, str]]()
     came = asyncio.Queue[Who]()
-    async with asyncio.timeout(20), AsyncExitStack() as first, asking({}) as peers:
+    async with asyncio.timeout(60), AsyncExitStack() as first, asking({}) as peers:
         attending = asyncio.create_task(
             attention.attend(peers, came.put_nowait, lambda node, reason: told.append((node, reason)))
         )
@@ -207,9 +205,9 @@ async def test_a_peer_that_stops_in_order_says_so_and_one_that_is_forgotten_is_n
 async def test_somebody_else_at_the_address_is_not_taken_for_the_peer() -> None:
     async with peering.served(third()) as address, asking({TWO: address}) as peers:
         for answers in (
-            await peers.hello(5),
-            await peers.report(ASK, 5),
-            await peers.propose(peering.proposal_of(), 5),
+            await peers.hello(WITHIN_S),
+            await peers.report(ASK, WITHIN_S),
+            await peers.propose(peering.proposal_of(), WITHIN_S),
         ):
             answer = answers[TWO]
             assert isinstance(answer, Silent)
@@ -220,7 +218,7 @@ async def test_somebody_else_at_the_address_is_not_taken_for_the_peer() -> None:
 async def test_an_answer_that_cannot_be_read_is_the_peers_fault() -> None:
     spoilt = COSIGNATURE.__class__("a name with blanks", b"1", b"2")
     async with together(Node(cosignature=spoilt)) as peers:
-        answer = (await peers.decide(DECISION, 5))[TWO]
+        answer = (await peers.decide(DECISION, WITHIN_S))[TWO]
     assert isinstance(answer, Silent)
     assert "answered what cannot be read" in answer.reason
 
@@ -232,7 +230,7 @@ async def test_a_page_that_begins_elsewhere_is_refused() -> None:
 
     async with together(Elsewhere()) as peers:
         with pytest.raises(errors.PeerRefused, match="asked for block 1"):
-            await peers.peer(TWO).blocks(1, 5)
+            await peers.peer(TWO).blocks(1, WITHIN_S)
 
 
 async def test_connections_that_still_fit_are_kept_and_this_node_is_no_peer() -> None:
@@ -247,7 +245,7 @@ async def test_connections_that_still_fit_are_kept_and_this_node_is_no_peer() ->
 
 
 async def test_a_call_under_way_ends_when_the_peer_is_forgotten() -> None:
-    async with together(Node(pause_s=30)) as peers, asyncio.timeout(5):
+    async with together(Node(pause_s=30)) as peers, asyncio.timeout(WITHIN_S):
         asking_ = asyncio.create_task(peers.report(ASK, 30))
         await asyncio.sleep(0.1)
         await peers.know({})
@@ -273,8 +271,8 @@ async def test_beyond_this_machine_there_is_no_talk_without_certificates() -> No
 async def test_talking_without_certificates_is_said_once() -> None:
     with capture_logs() as logs:
         async with together(Node()) as peers:
-            await peers.hello(5)
-            await peers.hello(5)
+            await peers.hello(WITHIN_S)
+            await peers.hello(WITHIN_S)
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
         "nodes talk without TLS, on this machine only"
     ]

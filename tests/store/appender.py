@@ -1,7 +1,8 @@
 """The process that the durability test kills: it appends as fast as it can and tells what was acknowledged.
 
-Started once, it forks a writer for every line `NODE SEED FIRST` on its input, so that a writer is up in
-milliseconds. Each writer prints its process id and then one line for every acknowledged message.
+Started once, it forks a writer for every line `NODE SEED` on its input, so that a writer is up in
+milliseconds. Each writer prints its process id and then one line for every acknowledged message. A line
+`mark` is answered at once: whatever a writer that is dead by then has printed comes before the answer.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ CALLERS_PER_CONVERSATION = 4
 
 
 def main(url: str, *conversations: str) -> None:
-    """Fork a writer for every line of input."""
+    """Fork a writer for every line of input that names one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the killed
     for line in sys.stdin:
+        if line == "mark\n":
+            _tell("marked")
+            continue
         node, seed = line.split()
         if os.fork() == 0:
             sys.stdin.close()

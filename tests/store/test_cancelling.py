@@ -16,7 +16,7 @@ from ccn import errors, settings
 from ccn.store import pool
 from ccn.store.pool import Pool
 
-PATIENCE_S = 0.3
+PATIENCE_S = 1.0
 
 
 @dataclass
@@ -78,9 +78,9 @@ async def test_who_is_cancelled_before_a_silent_server_is_not_told_of_the_server
     await work(connections)
     way.open.clear()
     working = asyncio.ensure_future(work(connections))
-    await asyncio.wait_for(way.blocked.wait(), 20)
+    await asyncio.wait_for(way.blocked.wait(), 60)
     working.cancel()
-    await asyncio.wait({working}, timeout=20)
+    await asyncio.wait({working}, timeout=60)
     assert working.cancelled()
     way.open.set()
 
@@ -110,6 +110,6 @@ async def test_who_cleans_up_after_being_cancelled_is_told_of_the_server(behind:
     working = asyncio.ensure_future(tidy())
     await asyncio.sleep(0)
     working.cancel()
-    await asyncio.wait({working}, timeout=20)
+    await asyncio.wait({working}, timeout=60)
     assert working.cancelled()
     assert told

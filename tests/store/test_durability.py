@@ -47,7 +47,9 @@ TRIALS = 52
 """Writers in a phase."""
 CONVERSATIONS = 5
 LONGEST_LIFE_S = 0.25
-TRIAL_LIMIT_S = 30.0
+MOST_HEARD = 40
+"""Acknowledgements after which a writer is killed at the latest, however long they take."""
+TRIAL_LIMIT_S = 60.0
 APPENDER = Path(__file__).with_name("appender.py")
 CHECKOUT = Path(__file__).parents[2]
 
@@ -97,9 +99,7 @@ class Nursery:
         self._process = process
 
     async def born(self, trial: Trial, seed: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"node-1 {seed}\n".encode())
-        await self._process.stdin.drain()
+        await self._ask(f"node-1 {seed}")
         while trial.pid == 0:
             await self.hear(trial)
 
@@ -108,7 +108,13 @@ class Nursery:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    async def hear(self, trial: Trial) -> None:
+    async def _ask(self, words: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{words}\n".encode())
+        await self._process.stdin.drain()
+
+    async def hear(self, trial: Trial) -> bool:
+        """The next line, and whether it is the mark."""
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         assert line.endswith(b"\n"), "the appender died"
@@ -119,6 +125,14 @@ class Nursery:
                 trial.said[UUID(conversation), int(seq)] = int(length), name
             case ["unknown", *_]:
                 trial.unknown += 1
+            case ["marked"]:
+                return True
+        return False
+
+    async def wait_for(self, trial: Trial, acknowledged: int) -> None:
+        """Hear what a writer acknowledges until it is so much."""
+        while len(trial.said) < acknowledged:
+            await self.hear(trial)
 
     async def listen(self, trial: Trial, seconds: float) -> None:
         """Hear what a writer acknowledges until the time is over."""
@@ -131,7 +145,9 @@ class Nursery:
         """Hear what the writer wrote before it was killed: the pipe's content outlives it."""
         while _alive(trial.pid):
             await asyncio.sleep(0.001)
-        await self.listen(trial, 0.01)
+        await self._ask("mark")
+        while not await self.hear(trial):
+            continue
 
 
 @pytest.fixture
@@ -142,7 +158,7 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_no_acknowledged_message_is_ever_lost(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,8 +210,15 @@ async def _trials(
 async def _endanger(
     trial: Trial, number: int, nursery: Nursery, server: Postgres, chance: random.Random, tally: Tally
 ) -> None:
-    """Let a writer work for a moment, then kill it; in some trials kill the server first."""
-    await nursery.listen(trial, chance.uniform(0.02, LONGEST_LIFE_S))
+    """Let a writer work for a moment, then kill it; in some trials kill the server first.
+
+    Most are killed soon after some message was acknowledged, and every fourth at any instant, also before.
+    """
+    if number % 4:
+        await nursery.wait_for(trial, chance.randrange(1, MOST_HEARD))
+        await nursery.listen(trial, chance.uniform(0, 0.02))
+    else:
+        await nursery.listen(trial, chance.uniform(0.02, LONGEST_LIFE_S))
     server_too = number % 10 == 9
     if server_too:
         _kill_server(server)
@@ -299,7 +322,7 @@ async def _check_once_more(url: str, tally: Tally) -> None:
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Connection]:
     """A connection, as soon as the server is back."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         try:
             connection = await asyncpg.connect(url, timeout=5)

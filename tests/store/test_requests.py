@@ -164,6 +164,103 @@ async def test_somebody_asks(store: Store) -> None:
         await requests.ask(store.pool, uuid.uuid4(), "plate", " ")
 
 
+async def test_what_is_taken_back_is_begun_by_nobody_and_answered_with_that(store: Store) -> None:
+    request = await asked(store)
+    await requests.take_back(store.pool, request, "bob", "a slip")
+    await requests.take_back(store.pool, request, "eve", "again")
+    assert await requests.claim(store.pool, ONE, ["plate"], 5, anybodys=False) is None
+    claimed = await requests.claim(store.pool, ONE, [], 5)
+    assert claimed is not None
+    assert (claimed.id, claimed.taken_back_by, claimed.taken_back_why) == (
+        request,
+        "bob",
+        "a slip",
+    )
+    await store.writer.submit(Answer(claimed, requests.withdrawn(claimed)))
+    told = await requests.outcome(store.pool, request)
+    assert told is not None
+    assert (told["by"], told["reason"]) == ("bob", "a slip")
+    refused = requests.refusal(told)
+    assert isinstance(refused, errors.TakenBack)
+    assert str(refused) == "bob took it back: a slip"
+    await requests.take_back(store.pool, request, "bob")
+
+
+async def test_what_was_asked_of_a_node_that_is_gone_can_be_taken_back(
+    store: Store, start_writer: Writing
+) -> None:
+    async with start_writer(store.database, Clock(), TWO) as gone:
+        await known(store, gone)
+    request = await asked(store, "drain", node=TWO)
+    await requests.take_back(store.pool, request, "bob")
+    claimed = await requests.claim(store.pool, ONE, ["drain"], 5)
+    assert claimed is not None
+    assert (claimed.id, claimed.taken_back_by) == (request, "bob")
+
+
+async def test_what_only_a_leader_answers_is_taken_back_with_the_leader(store: Store) -> None:
+    request = await asked(store, "round")
+    await requests.take_back(store.pool, request, "bob")
+    assert await requests.waiting(store.pool, *requests.LEADING) == []
+    assert await requests.claim(store.pool, ONE, ["round", "plate"], 5) is None
+    (withdrawn,) = await requests.taken_back(store.pool, *requests.LEADING)
+    assert withdrawn.id == request
+    term = await terms.take_over(store.pool, ONE, 2)
+    await store.writer.submit(Answer(withdrawn, requests.withdrawn(withdrawn), term))
+    assert await requests.taken_back(store.pool, *requests.LEADING) == []
+
+
+async def test_it_is_too_late_to_take_back_what_a_node_is_at_or_has_answered(store: Store) -> None:
+    request = await asked(store)
+    claimed = await requests.claim(store.pool, ONE, ["plate"], 60)
+    assert claimed is not None
+    with pytest.raises(errors.Conflict, match="node-1 is at it"):
+        await requests.take_back(store.pool, request, "bob")
+    await store.writer.submit(Answer(claimed, {"version": 2}))
+    with pytest.raises(errors.Conflict, match="answered already"):
+        await requests.take_back(store.pool, request, "bob")
+    with pytest.raises(errors.NotFound, match="there is no request"):
+        await requests.take_back(store.pool, uuid.uuid4(), "bob")
+
+
+async def test_what_a_dead_node_was_at_can_be_taken_back_and_its_late_answer_is_refused(
+    store: Store,
+) -> None:
+    request = await asked(store)
+    dead = await requests.claim(store.pool, ONE, ["plate"], 0)
+    assert dead is not None
+    await requests.take_back(store.pool, request, "bob")
+    sealing = await requests.claim(store.pool, ONE, ["plate"], 60)
+    assert sealing is not None
+    with pytest.raises(errors.Conflict):
+        await store.writer.submit(Answer(dead, {"version": 2}))
+    await store.writer.submit(Answer(sealing, requests.withdrawn(sealing)))
+
+
+async def test_requests_are_listed_with_how_they_stand(store: Store) -> None:
+    done, at_it, waits = [await asked(store) for _ in range(3)]
+    for _ in range(2):
+        claimed = await requests.claim(store.pool, ONE, ["plate"], 60)
+        assert claimed is not None
+        if claimed.id == done:
+            await store.writer.submit(Answer(claimed, {"version": 1}))
+    found = {each.request.id: each for each in await requests.newest(store.pool, 10)}
+    assert [*found] == [waits, at_it, done]
+    assert (found[done].at_it, found[done].outcome) == (None, {"version": 1})
+    assert (found[at_it].at_it, found[at_it].outcome) == (ONE, None)
+    assert (found[waits].at_it, found[waits].answered_at) == (None, None)
+    assert [each.request.id for each in await requests.newest(store.pool, 1, ended=False)] == [waits]
+
+
+async def test_whoever_takes_something_back_says_who(store: Store) -> None:
+    request = await asked(store)
+    for by in (" ", "x" * 201):
+        with pytest.raises(errors.InputInvalid, match="who asks"):
+            await requests.take_back(store.pool, request, by)
+    with pytest.raises(errors.InputInvalid, match="at most"):
+        await requests.take_back(store.pool, request, "bob", "x" * 2_001)
+
+
 async def test_an_error_comes_back_as_the_error_it_was() -> None:
     for raised in (errors.NotFound("gone"), errors.Conflict("later"), errors.InputInvalid("no")):
         again = requests.refusal(requests.failed(raised))
@@ -181,6 +278,7 @@ async def test_an_error_comes_back_as_the_error_it_was() -> None:
         "UPDATE operator_requests SET body = '{\"x\": 1}'",
         "UPDATE operator_requests SET asked_by = 'bob'",
         "UPDATE operator_requests SET claims = 7",
+        "UPDATE operator_requests SET taken_back_at = now(), taken_back_by = 'bob', taken_back_why = ''",
     ],
 )
 async def test_the_database_keeps_requests_as_they_were_asked(store: Store, edit: str) -> None:

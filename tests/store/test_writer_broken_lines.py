@@ -11,7 +11,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,6 +104,20 @@ class Line:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def line(shared: Store, start_writer: Start) -> AsyncIterator[Line]:
+    """A writer that goes on trying for longer than any test cuts its line."""
+    async with _lined(shared, start_writer, patience_s=30.0) as held:
+        yield held
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hasty(shared: Store, start_writer: Start) -> AsyncIterator[Line]:
+    """A writer that gives up soon."""
+    async with _lined(shared, start_writer, patience_s=2.0) as held:
+        yield held
+
+
+@asynccontextmanager
+async def _lined(shared: Store, start_writer: Start, patience_s: float) -> AsyncIterator[Line]:
     """A writer that remembers what it said, so that the next round trip is the commit itself."""
     url = urlsplit(shared.database.url.get_secret_value())
     wire = Wire(url.hostname or "", url.port or 0)
@@ -111,7 +125,7 @@ async def line(shared: Store, start_writer: Start) -> AsyncIterator[Line]:
     port = server.sockets[0].getsockname()[1]
     behind = url._replace(netloc=url.netloc.rpartition(":")[0] + f":{port}").geturl()
     database = shared.database.model_copy(
-        update={"url": SecretStr(behind), "statement_timeout_s": 1.5, "connect_timeout_s": 1.0}
+        update={"url": SecretStr(behind), "statement_timeout_s": patience_s}
     )
     here = await shared.conversation()
     async with start_writer(database, shared.clock, "far-node") as writer:
@@ -161,24 +175,25 @@ async def test_a_guilty_write_is_found_even_if_the_line_breaks_meanwhile(line: L
     assert await line.said() == ["first", "second", "third"]
 
 
-async def test_the_outcome_is_unknown_only_if_nobody_can_look(line: Line) -> None:
-    line.wire.cut_back = line.wire.dead = True
+async def test_the_outcome_is_unknown_only_if_nobody_can_look(hasty: Line) -> None:
+    hasty.wire.cut_back = hasty.wire.dead = True
     with pytest.raises(errors.OutcomeUnknown):
-        await line.say("second")
-    assert await line.said() == ["first", "second"]
-    line.wire.dead = False
-    assert (await line.say("third")).seq == 3
+        await hasty.say("second")
+    assert await hasty.said() == ["first", "second"]
+    hasty.wire.dead = False
+    assert (await hasty.say("third")).seq == 3
 
 
-async def test_what_was_never_sent_is_known_not_to_have_happened(line: Line) -> None:
-    line.wire.dead = True
-    line.wire.hang_up()
-    await asyncio.sleep(0.05)  # so that the writer's own end of the line has noticed
+async def test_what_was_never_sent_is_known_not_to_have_happened(hasty: Line) -> None:
+    hasty.wire.dead = True
+    hasty.wire.hang_up()
+    while (open_ := hasty.writer._writing._connection) is not None and not open_.is_closed():
+        await asyncio.sleep(0.01)  # until the writer's own end of the line has noticed
     with pytest.raises(errors.DatabaseUnavailable):
-        await line.say("second")
-    assert await line.said() == ["first"]
-    line.wire.dead = False
-    assert (await line.say("third")).seq == 2
+        await hasty.say("second")
+    assert await hasty.said() == ["first"]
+    hasty.wire.dead = False
+    assert (await hasty.say("third")).seq == 2
 
 
 async def test_what_leaves_no_leaf_is_unknown_at_once_rather_than_done_twice(line: Line) -> None:
@@ -217,24 +232,26 @@ async def test_backends_terminated_again_and_again_double_and_lose_nothing(
     shared: Store,
 ) -> None:
     here, there = await shared.conversation(), await shared.conversation()
-    done = asyncio.Event()
+    done, told = asyncio.Event(), asyncio.Event()
 
     async def talk(caller: int) -> list[Message]:
         said: list[Message] = []
         while not done.is_set():
             append = Append((here, there)[len(said) % 2], Role.USER, f"{caller} {len(said)}")
             said.append(await shared.writer.submit(append))
+            told.set()
         return said
 
     async with asyncio.TaskGroup() as tasks:
         callers = [tasks.create_task(talk(caller)) for caller in range(16)]
-        ended = 0
         for _ in range(6):
-            await asyncio.sleep(0.25)  # long enough to get a connection and say something
-            ended += await shared.pool.value(TERMINATE, "ccn/node-1/%")
+            told.clear()
+            await told.wait()
+            await asyncio.sleep(0.1)
+            while await shared.pool.value(TERMINATE, "ccn/node-1/%") == 0:
+                await asyncio.sleep(0.01)  # until the writer has a connection again
         done.set()
     said = [each for caller in callers for each in caller.result()]
-    assert ended >= 6
     for conversation in (here, there):
         acknowledged = sorted((m.seq, m.content) for m in said if m.conversation == conversation)
         there_is = await shared.pool.rows(

@@ -5,7 +5,8 @@ Separate from `cluster`, which anybody may read and which changes nothing.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request
@@ -28,10 +29,8 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    command: str = Field(
-        pattern=r"^[a-z]([a-z-]{0,30}[a-z])?$",
-        description="As on the command line: round, drain, validators, redact, plate, release.",
-        examples=["round"],
+    command: Literal["round", "drain", "validators", "redact", "plate", "release"] = Field(
+        description="As on the command line.", examples=["round"]
     )
     body: dict[str, Any] = Field(default={}, description="What the command needs to know.", examples=[{}])
     node: str | None = Field(
@@ -53,6 +52,28 @@ class Outcome(BaseModel):
 
     request: UUID
     outcome: dict[str, Any]
+
+
+class Requested(BaseModel):
+    """A request as it stands."""
+
+    request: UUID
+    command: str
+    body: dict[str, Any] = Field(description="What was asked for, without the text of a plate.")
+    node: str | None
+    by: str
+    asked_at: datetime
+    state: Literal["waiting", "taken back", "answered"]
+    at_it: str | None = Field(description="The node that is at it just now.")
+    answered_at: datetime | None = Field(description="When the record got its answer.")
+    error: str | None
+    outcome: dict[str, Any] | None
+
+
+class Requests(BaseModel):
+    """The newest requests, the newest first."""
+
+    requests: list[Requested]
 
 
 class Rounds(BaseModel):
@@ -88,6 +109,29 @@ def routes() -> APIRouter:
         by = f"{caller.name} ({asked.by})" if asked.by else caller.name
         found = await requesting.outcome(pool, named, asked.command, by, body=asked.body, node=node)
         return Outcome(request=named, outcome=dict(found))
+
+    @router.get("/requests")
+    async def requests(
+        pool: Annotated[Pool, Depends(_pool)],
+        _: Admin,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+        ended: Annotated[bool, Query(description="Also those that have their answer.")] = True,
+    ) -> Requests:
+        """What operators asked for, changes of accounts among it; the newest first."""
+        found = await requesting.newest(pool, limit, ended=ended)
+        return Requests(requests=[Requested.model_validate(each) for each in found])
+
+    @router.delete("/requests/{request}")
+    async def take_back(
+        pool: Annotated[Pool, Depends(_pool)],
+        caller: Admin,
+        request: UUID,
+        by: Annotated[str, Query(max_length=100)] = "",
+        reason: Annotated[str, Query(max_length=500)] = "",
+    ) -> Requested:
+        """Take a request back that nobody has begun, and seal that. 409 if it is too late."""
+        whom = f"{caller.name} ({by})" if by else caller.name
+        return Requested.model_validate(await requesting.take_back(pool, request, whom, reason))
 
     @router.get("/rounds")
     async def rounds(

@@ -59,6 +59,7 @@ class Seat(Model):
     here: bool = Field(description="Whether it is registered now.")
     draining: bool = Field(description="Whether it takes nothing new, because an operator drains it.")
     address: str = Field(description="Its HTTP door; empty while it is away.")
+    since: datetime | None = Field(default=None, description="When its process began, while it is here.")
 
 
 class Round(Model):
@@ -96,6 +97,7 @@ class Status(Model):
     evidence: tuple[Contradiction, ...] = Field(
         default=(), description="Who was found to lie, newest first."
     )
+    led_since: datetime | None = Field(default=None, description="When the leader took its term.")
 
 
 class SignIn(BaseModel):

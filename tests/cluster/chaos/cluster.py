@@ -19,10 +19,10 @@ from ccn import errors, settings
 from ccn.cli import keys, nodes, ports
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres
-from ccn.embedded.ports import free
 from ccn.embedded.supervision import Backoff
 from ccn.store import migrate, pool, terms
 from ccn.store.pool import Pool
+from tests import ports as held_ports
 from tests.cluster.chaos.network import HOST, Network, Way
 from tests.cluster.chaos.party import DEADLINE_S, Coordination, Node, Nursery, Service, until
 
@@ -185,7 +185,8 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
         to_etcd = int(coordination.endpoints[0].rpartition(":")[2])
         names = [NodeId(f"node-{number}") for number in range(1, count + 1)]
         given = keys.prepare(folder / "nodes", names, [HOST], datetime.now(UTC))
-        for name, port in zip(names, free(count), strict=True):
+        for name in names:
+            port = stack.enter_context(held_ports.held())
             front = await stack.enter_async_context(network.door(name, port))
             etcd_door = await stack.enter_async_context(network.door("etcd", to_etcd, name))
             database_door = await stack.enter_async_context(network.door("postgres", database.port, name))

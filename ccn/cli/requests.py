@@ -1,0 +1,105 @@
+"""`ccn request`: what operators asked for, who is at it, what came of it; and taking it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from ccn.cli import asking, remote
+from ccn.cli.asking import By, Data, Json, Url
+from ccn.cli.remote import Endpoint, KeyFile
+
+if TYPE_CHECKING:
+    from ccn.store.pool import Pool
+
+app = typer.Typer(help="What operators asked the cluster for.", no_args_is_help=True)
+
+_PATIENCE_S = 5.0
+_SHOWN = ("action", "node", "character", "conversation", "instance", "name", "key", "reason")
+
+
+@app.command("list")
+def listed(  # noqa: PLR0917 - the options of a command
+    every: Annotated[bool, typer.Option("--all", help="Also what has its answer.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    database_url: Url = "",
+    data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
+    as_json: Json = False,
+) -> None:
+    """What waits for an answer, the newest first."""
+    if endpoint:
+        path = f"{asking.REQUESTS}?limit={limit}&ended={'true' if every else 'false'}"
+        found = remote.get(endpoint, path, api_key_file)["requests"]
+    else:
+        found = asking.run(lambda pool: _newest(pool, limit, every), database_url, data)
+    for each in found:
+        typer.echo(json.dumps(each, ensure_ascii=False) if as_json else _line(each))
+    if not found and not as_json:
+        typer.echo("nobody asked for anything" if every else "nothing waits for an answer")
+
+
+@app.command()
+def cancel(  # noqa: PLR0917 - the options of a command
+    request: Annotated[UUID, typer.Argument(help="Its id, from `ccn request list`.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the record.")] = "",
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    endpoint: Endpoint = "",
+    api_key_file: KeyFile = None,
+    as_json: Json = False,
+) -> None:
+    """Take a request back that nobody has begun; the record says so. Exit code 1 if it is too late."""
+    if endpoint:
+        from urllib.parse import urlencode  # noqa: PLC0415 - start-up must be quick
+
+        path = f"{asking.REQUESTS}/{request}?{urlencode({'reason': reason, 'by': by})}"
+        found = remote.delete(endpoint, path, api_key_file)
+    else:
+        found = asking.run(lambda pool: _taken_back(pool, request, by, reason), database_url, data)
+    typer.echo(json.dumps(found, ensure_ascii=False) if as_json else _came(found))
+    if found["state"] == "answered":
+        raise typer.Exit(1)
+
+
+def _came(found: Mapping[str, Any]) -> str:
+    match found["state"]:
+        case "taken back":
+            sealed = "" if found["answered_at"] else "; the record will say so once a node seals it"
+            return f"{found['command']}: taken back{sealed}"
+        case _:
+            return (
+                f"{found['command']}: too late, it was answered meanwhile: {json.dumps(found['outcome'])}"
+            )
+
+
+def _line(each: Mapping[str, Any]) -> str:
+    body = each["body"]
+    what = " ".join(f"{body[key]}" for key in _SHOWN if isinstance(body.get(key), str))
+    whom = f" for {each['node']}" if each["node"] else ""
+    asked = f"{each['asked_at'][:19].replace('T', ' ')}  {each['request']}"
+    return f"{asked}  {_state(each):<20} {each['command']} {what}{whom}, asked by {each['by']}"
+
+
+def _state(each: Mapping[str, Any]) -> str:
+    if each["state"] == "waiting" and each["at_it"]:
+        return f"{each['at_it']} is at it"
+    return str(each["error"] or each["state"])
+
+
+async def _newest(pool: Pool, limit: int, ended: bool) -> list[dict[str, Any]]:
+    from ccn.node import requesting  # noqa: PLC0415 - start-up must be quick
+
+    return await requesting.newest(pool, limit, ended=ended)
+
+
+async def _taken_back(pool: Pool, request: UUID, by: str, reason: str) -> dict[str, Any]:
+    from ccn.node import requesting  # noqa: PLC0415 - start-up must be quick
+
+    return await requesting.take_back(pool, request, by, reason, _PATIENCE_S)
