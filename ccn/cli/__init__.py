@@ -32,7 +32,13 @@ from ccn.cli import (
     validators,
 )
 
-_SELF_EXPLAINING = (errors.InputInvalid, errors.NotFound, errors.Conflict, errors.Forbidden)
+_SELF_EXPLAINING = (
+    errors.CCNError,
+    errors.InputInvalid,
+    errors.NotFound,
+    errors.Conflict,
+    errors.Forbidden,
+)
 """What can be done about these is in the message; what their class says is for programs."""
 
 app = typer.Typer(

@@ -55,8 +55,8 @@ def run(wish: Wish) -> int:
             _talk(runner, chat)
             shown.notice(f"continue with  ccn chat --session {chat.session.id}")
             return 0
-        for line in sys.stdin:
-            if content := line.rstrip("\r\n"):
+        for number, line in enumerate(sys.stdin.buffer, 1):
+            if content := _text(line, number):
                 runner.run(chat.turn(content))
     return 1 if chat.failed else 0
 
@@ -249,6 +249,14 @@ def _done(runner: asyncio.Runner, chat: Chat, line: str) -> None:
             raise
     except errors.CCNError as refused:
         chat.shown.notice(f"error: {refused}")
+
+
+def _text(line: bytes, number: int) -> str:
+    """One message of a pipe, whatever the locale is."""
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise errors.InputInvalid(f"line {number} of the input is not UTF-8") from None
 
 
 def _where(wish: Wish) -> tuple[list[str], str]:

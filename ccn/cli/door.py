@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -158,6 +159,8 @@ def _request(host: str, prefix: str, asking: Asked, key: str) -> bytes:
 def _reason(failed: BaseException) -> str:
     if isinstance(failed, TimeoutError):
         return "no answer in time"
+    if isinstance(failed, OSError) and failed.errno is not None and failed.errno > 0:
+        return os.strerror(failed.errno)  # asyncio puts words of its own in the place of the system's
     return getattr(failed, "strerror", None) or str(failed) or type(failed).__name__
 
 

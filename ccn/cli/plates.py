@@ -34,8 +34,11 @@ _REFERENCE = re.compile(r"(?:(?P<character>[a-z0-9-]+)@)?(?P<version>\d{1,9})")
 @app.command("check")
 def check(file: File, as_json: Json = False) -> None:
     """Say what a plate says, or what is wrong with it. Needs no cluster."""
-    found = _summary(_read(_content(file)), _content(file))
+    content = _content(file)
+    read = _read(content)
+    found = _summary(read, content)
     typer.echo(_json(found) if as_json else _lines(found))
+    _warn(read.model)
 
 
 @app.command("import")
@@ -56,7 +59,9 @@ def import_(
     from ccn.node import operating  # noqa: PLC0415
 
     content = _content(file)
-    name = _read(content).name
+    read = _read(content)
+    name = read.name
+    _warn(read.model)
     wanted = ids.name(character or _slug(name), "character")
     body = {"character": wanted, "name": name, "content": content}
     made = asking.ask(operating.PLATE, body, by, database_url, data, quiet=as_json)
@@ -80,7 +85,8 @@ def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> 
 @app.command("show")
 def show(
     character: Annotated[
-        str, typer.Argument(help="Which one, if there are several.", show_default=False)
+        str,
+        typer.Argument(help="Which one, if there are several; or CHARACTER@VERSION.", show_default=False),
     ] = "",
     *,
     version: Annotated[
@@ -91,6 +97,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print a plate as it was imported."""
+    if (named := _REFERENCE.fullmatch(character)) and named["character"] and version is None:
+        character, version = named["character"], int(named["version"])
     found = asking.run(lambda pool: _stored(pool, character, version), database_url, data)
     if not as_json:
         typer.echo(found.content, nl=not found.content.endswith("\n"))
@@ -202,6 +210,20 @@ def _content(file: Path) -> str:
     except UnicodeDecodeError as foreign:
         line = foreign.object[: foreign.start].count(b"\n") + 1
         raise errors.PlateInvalid(f"line {line}: {file} is not UTF-8") from foreign
+
+
+def _warn(model: str | None) -> None:
+    """Of a model without a price, as far as can be told here: a node may know more prices."""
+    from ccn import errors, settings  # noqa: PLC0415 - start-up must be quick
+    from ccn.core import price  # noqa: PLC0415
+
+    if model is None:
+        return
+    prices = {name: each.exact() for name, each in settings.load().claude.prices.items()}
+    try:
+        price.of(prices, model)
+    except errors.ModelRefused as unpriced:
+        typer.echo(f"warning: {unpriced}", err=True)
 
 
 def _summary(found: Plate, content: str) -> dict[str, object]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DAYS = 30
 """How far back the overview looks."""
+_WIDE = 200  # however narrow the terminal is: a cut id or figure is of no use
 _EPOCH = date(2000, 1, 1)
 
 
@@ -106,7 +107,7 @@ def _print(lines: list[Line], budget: Day) -> None:
     for each in lines:
         named = [str(each.conversation)] if each.conversation else []
         table.add_row(f"{each.day}", each.character, *named, *_cells(each.total))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=_WIDE)
     console.print(table if lines else "nothing was spent")
     console.print(f"\n{_told(budget)}")
 
@@ -118,8 +119,12 @@ def _cells(total: Total) -> list[str]:
 
 
 def _told(budget: Day) -> str:
-    held = f", {_dollars(budget.held)} held for calls under way" if budget.held else ""
-    left = "no limit is set" if budget.left is None else f"{_dollars(budget.left)} left"
+    held = f", {_dollars(budget.held)} held for calls under way or cut off" if budget.held else ""
+    left = (
+        "no limit is set here; nodes go by their own settings"
+        if budget.left is None
+        else f"{_dollars(budget.left)} left"
+    )
     return f"today {_dollars(budget.spent)} spent{held}; {left}"
 
 

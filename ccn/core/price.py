@@ -61,7 +61,7 @@ def of(prices: Mapping[str, Price], model: str) -> Price:
     """The price of a model; a dated name costs what its undated one does."""
     found = prices.get(model) or prices.get(_DATED.sub("", model))
     if found is None:
-        raise errors.SettingsInvalid(f"CCN_CLAUDE_PRICES has no price for {model}, so it is not asked")
+        raise errors.ModelRefused(f"CCN_CLAUDE_PRICES has no price for {model}, so it is not asked")
     return found
 
 

@@ -91,9 +91,8 @@ class Readiness:
         if self.checks == checks:
             return
         self._set(checks)
-        _log.info("ready") if self.ready else _log.warning(
-            "not ready", **{check.name: check.reason for check in checks if not check.passes}
-        )
+        against = {check.name: check.reason for check in checks if not check.passes}
+        _log.info("ready", **against) if self.ready else _log.warning("not ready", **against)
 
     def _set(self, checks: tuple[Check, ...]) -> None:
         self.checks = checks

@@ -77,6 +77,7 @@ class Conversations:
         self._streams = Streams(self._hosting.live, self._elsewhere, _Kept(pool))
         self._arrivals = Counter[ConversationId]()
         self._telling = set[asyncio.Task[None]]()
+        self._unheard: TurnId | None = None
         placing.forwarding.methods |= {
             "look": self._on_look,
             "follow": self._on_follow,
@@ -308,7 +309,9 @@ class Conversations:
                         Told(Place(epoch, number), Kind(kind), data) for epoch, number, kind, data in frame
                     ]
         except errors.CCNError as broken:
-            log.info("a stream goes on from the database", turn=str(standing.id), reason=str(broken))
+            if self._unheard != standing.id:  # whoever follows tries again and again
+                self._unheard = standing.id
+                log.info("a stream goes on from the database", turn=str(standing.id), reason=str(broken))
 
     async def _on_follow(self, body: Body) -> AsyncGenerator[object]:
         place = Place(int(body["epoch"]), int(body["number"]))

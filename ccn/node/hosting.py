@@ -248,12 +248,9 @@ class Hosting:
     async def _leave(self, within_s: float) -> None:
         """Let running turns end, and give all instances away; those that do nothing at once."""
         self.leaving = True
-        working = {each.work for each in self._hosted.values() if each.work is not None}
         idle = [each.instance.id for each in self._hosted.values() if each.work is None]
         await self._release(idle)
-        late: Collection[asyncio.Task[None]] = ()
-        if working:
-            _, late = await asyncio.wait(working, timeout=within_s)
+        late = await self._finish(within_s)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -261,6 +258,20 @@ class Hosting:
         log.info("instances left to other nodes", instances=len(self._hosted), interrupted=len(late))
         for hosted in [*self._hosted.values()]:
             self.drop(hosted.instance.conversation, hosted.instance.epoch)
+
+    async def _finish(self, within_s: float) -> Collection[asyncio.Task[None]]:
+        """Let running turns end while they are known to be alive; those that do not."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + within_s
+        late = {each.work: each.instance.id for each in self._hosted.values() if each.work is not None}
+        while late and (left_s := until - clock()) > 0:
+            with contextlib.suppress(errors.CCNError, TimeoutError):  # then somebody adopts them
+                async with asyncio.timeout(left_s):
+                    await instances.beat(self._pool, self.node, [*late.values()])
+            pause_s = min(max(0.0, until - clock()), self._chosen.heartbeat_s)
+            ended, _ = await asyncio.wait(late, timeout=pause_s)
+            late = {work: instance for work, instance in late.items() if work not in ended}
+        return late.keys()
 
     async def _release(self, mine: Collection[InstanceId]) -> None:
         if mine:

@@ -65,7 +65,7 @@ class Speech:
         )
         self.turn = replace(self.turn, status=Status.RUNNING)
         if again:
-            self.say(Kind.RESTART, "another host goes on")
+            self.say(Kind.RESTART, "another node goes on")
 
     def say(self, kind: Kind, data: str) -> None:
         """To the readers now, to the database soon."""

@@ -93,7 +93,8 @@ async def plate(pool: Pool, character: CharacterId, version: int | None = None) 
     """One version, or the newest; NotFound if there is none."""
     row = await pool.row(_PLATE, character, version)
     if row is None:
-        raise errors.NotFound(f"character {character} has no such plate")
+        which = f"character {character}" if version is None else f"version {version} of {character}"
+        raise errors.NotFound(f"there is no {which}")
     return _plate(row)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -152,6 +153,14 @@ async def of_owner(
     return [_conversation(row) for row in await pool.rows(_OF_OWNER, owner, before, min(limit, PAGE_LIMIT))]
 
 
+async def openings(
+    pool: Pool, named: Sequence[ConversationId], length: int = 80
+) -> Mapping[ConversationId, str]:
+    """How each of these began, in the words said first; nothing of what was redacted or has not begun."""
+    rows = await pool.rows(_OPENINGS, list(named), length)
+    return {ConversationId(row["conversation_id"]): row["opening"] for row in rows}
+
+
 async def latest(pool: Pool, character: CharacterId, *, limit: int = 20) -> list[Conversation]:
     """The newest conversations with a character, for the memory of a new one."""
     return [_conversation(row) for row in await pool.rows(_LATEST, character, min(limit, PAGE_LIMIT))]
@@ -241,6 +250,10 @@ _OF_OWNER = f"""
       AND ($2::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM conversations WHERE id = $2))
     ORDER BY created_at DESC, id DESC LIMIT $3
 """  # noqa: S608
+_OPENINGS = """
+    SELECT conversation_id, regexp_replace(left(content, $2), '\\s+', ' ', 'g') AS opening FROM messages
+    WHERE conversation_id = ANY ($1::uuid[]) AND seq = 1 AND content IS NOT NULL
+"""
 _LATEST = f"""
     SELECT {_COLUMNS} FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2
 """  # noqa: S608

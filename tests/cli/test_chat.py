@@ -49,7 +49,7 @@ class Here:
         }
         return settings.environment(own)
 
-    async def piped(self, *options: str, given: str = "") -> tuple[int, str, str]:
+    async def piped(self, *options: str, given: str | bytes = "") -> tuple[int, str, str]:
         talk = partial(commands.run, "chat", *options, given=given, env=self.environ())
         ended = await asyncio.to_thread(talk)
         return ended.returncode, ended.stdout, ended.stderr
@@ -90,8 +90,11 @@ async def test_programs_get_objects_and_go_on_with_the_session(here: Here) -> No
         (("--api-key", "ccn_nobody"), "error: "),
         (("--session", "01900000-0000-7000-8000-000000000001"), "error: "),
         (("--session", "yesterday"), "error: yesterday is not the id of a session"),
-        (("--character", "nobody"), "error: character nobody has no such plate"),
-        (("--endpoint", "http://127.0.0.1:1"), "error: no node answers at http://127.0.0.1:1"),
+        (("--character", "nobody"), "error: there is no character nobody"),
+        (
+            ("--endpoint", "http://127.0.0.1:1"),
+            "error: no node answers at http://127.0.0.1:1 (Connection refused). Try again later",
+        ),
         (("--endpoint", "gopher://here"), "error: gopher://here is not an http address"),
     ],
 )
@@ -106,6 +109,12 @@ async def test_a_failed_reply_is_said_and_the_next_line_is_answered(here: Here) 
     code, out, err = await here.piped(given="Hello.\n")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == "error: no reply: the day's budget is spent"
+
+
+async def test_a_line_that_is_not_utf_8_is_named_and_not_sent(here: Here) -> None:
+    code, out, err = await here.piped(given="Grüße.\n".encode() + b"Gr\xfc\xdfe.\n")
+    assert (code, out) == (1, "Well, I am here.\n")
+    assert err.splitlines()[-1].startswith("error: line 2 of the input is not UTF-8")
 
 
 async def test_with_several_characters_one_has_to_be_named(here: Here) -> None:

@@ -98,6 +98,14 @@ def test_a_bad_plate_is_refused_with_its_line(tmp_path: Path, content: bytes, to
         ccn("check", str(file))
 
 
+def test_a_model_without_a_price_is_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "nemo.md"
+    file.write_text('+++\nname = "Nemo"\nmodel = "nautilus-1"\n+++\nIs nobody.\n', encoding="utf-8")
+    told = ccn("check", str(file))
+    assert told.exit_code == 0
+    assert told.stderr == "warning: CCN_CLAUDE_PRICES has no price for nautilus-1, so it is not asked\n"
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.InputInvalid, match=r"nowhere\.md cannot be read"):
         ccn("check", str(tmp_path / "nowhere.md"))
@@ -120,6 +128,12 @@ async def test_a_plate_is_imported_by_a_node_and_shown_as_it_was(
         assert await ccn_("diff", "mira-vale@2", str(mira), *at) == ""
         assert json.loads(await ccn_("diff", "1", "--json", *at))["new"] == "mira-vale@2"
         assert await ccn_("show", "--version", "1", *at) == MIRA
+        assert await ccn_("show", "mira-vale@1", *at) == MIRA
+        for unknown in ("mira-vale@7", "nobody"):
+            with pytest.raises(
+                errors.NotFound, match=r"there is no (version 7 of mira-vale|character nobody)"
+            ):
+                await ccn_("show", unknown, *at)
         [line] = [json.loads(line) for line in (await ccn_("list", "--json", *at)).splitlines()]
         assert (line["character"], line["name"], line["version"]) == ("mira-vale", "Míra Vale", 2)
         first = json.loads(await ccn_("show", "mira-vale", "--version", "1", "--json", *at))
@@ -143,7 +157,7 @@ async def test_of_several_characters_one_has_to_be_named(database: settings.Data
         with pytest.raises(errors.InputInvalid, match="name one: ada, bob"):
             await ccn_("show", "--database-url", url)
         assert await ccn_("show", "bob", "--database-url", url) == MIRA
-        with pytest.raises(errors.NotFound, match="no such plate"):
+        with pytest.raises(errors.NotFound, match="there is no version 9 of bob"):
             await ccn_("show", "bob", "--version", "9", "--database-url", url)
         with pytest.raises(errors.InputInvalid, match="no file, and not a version"):
             await ccn_("diff", "nowhere.md", "--character", "bob", "--database-url", url)

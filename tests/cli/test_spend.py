@@ -53,7 +53,8 @@ async def test_spend_is_summed_by_day_character_and_conversation(database: setti
     assert [each["conversation"] for each in lines] == [str(HERE), str(THERE)]
     *lines, _ = map(json.loads, (_told(database, "--json", "--conversation", str(HERE))).splitlines())
     assert [each["microdollars"] for each in lines] == [20, 100]
+    assert f"  {HERE}  " in _told(database, "--conversation", str(HERE)), "however narrow a terminal is"
     people = _told(database, "--character", "ada")
     assert "bob" not in people
     assert "$0.0001" in people
-    assert "no limit is set" in people
+    assert "no limit is set here" in people

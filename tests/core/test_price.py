@@ -69,7 +69,7 @@ def test_no_call_costs_more_than_its_bound(one: Price, usage: Usage, more: int, 
 def test_a_dated_model_costs_what_its_undated_name_does_and_an_unknown_one_is_refused() -> None:
     prices = {"claude-sonnet-5-5": SONNET}
     assert price.of(prices, "claude-sonnet-5-5-20260901") is SONNET
-    with pytest.raises(errors.SettingsInvalid, match="CCN_CLAUDE_PRICES has no price for claude-other"):
+    with pytest.raises(errors.ModelRefused, match="CCN_CLAUDE_PRICES has no price for claude-other"):
         price.of(prices, "claude-other")
 
 

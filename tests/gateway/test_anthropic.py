@@ -163,6 +163,41 @@ async def test_errors_have_the_shape_of_the_api(
     kind = "not_found_error" if wanted is anthropic.NotFoundError else "invalid_request_error"
     assert body["error"]["type"] == kind
     assert body["error"]["message"]
+    assert body["request_id"] == refused.value.request_id
+    assert str(body["request_id"]).startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
+            "body.messages.0.content: characters read text only, and no block of type image",
+        ),
+        (
+            {"messages": [{"role": "user", "content": 7}]},
+            "body.messages.0.content: Input should be a valid string",
+        ),
+        ({"tools": [{"name": "x"}]}, "body.tools: characters do not take this; leave it out"),
+        ({"model": "nobody"}, "there is no character nobody"),
+    ],
+)
+async def test_errors_say_in_words_what_a_character_does_not_take(
+    home: Door, changes: dict[str, Any], told: str
+) -> None:
+    async with await sdk(home) as client:
+        with pytest.raises(anthropic.APIStatusError) as refused:
+            await client.messages.create(**ASKED | changes)
+    body = refused.value.body
+    assert isinstance(body, dict)
+    assert body["error"]["message"] == told
+
+
+async def test_what_is_not_spoken_of_the_api_is_told_in_its_shape(home: Door) -> None:
+    async with await sdk(home) as client:
+        with pytest.raises(anthropic.NotFoundError, match="GET /v1/messages/batches is nothing") as refused:
+            await client.messages.batches.list()
+    assert refused.value.request_id
 
 
 async def test_who_is_unknown_or_asks_too_often_is_told_so(home: Door) -> None:

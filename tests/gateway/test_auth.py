@@ -109,6 +109,18 @@ async def test_everybody_who_is_not_let_in_is_told_why_and_how(door: Door) -> No
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def test_libraries_for_oauth2_read_why_there_is_no_token(door: Door) -> None:
+    ada = await door.user()
+    for form, status, error in (
+        ({"username": ada.name, "password": "wrong"}, 401, "invalid_grant"),
+        ({"grant_type": "refresh_token", "refresh_token": "ccnr_made-up"}, 401, "invalid_grant"),
+        ({"grant_type": "magic"}, 422, "invalid_request"),
+    ):
+        answer = await door.client.post("/token", data=form)
+        assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert "error" not in (await door.client.get("/api/v1/me")).json()
+
+
 async def test_a_token_that_has_expired_is_told_from_one_that_never_was(door: Door) -> None:
     ada = await door.user()
     good = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token

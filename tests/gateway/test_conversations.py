@@ -125,6 +125,18 @@ async def test_one_lists_one_s_own_conversations_page_by_page(home: Door) -> Non
         assert stolen.status_code == 404
 
 
+async def test_a_list_tells_conversations_apart_by_how_they_began(home: Door) -> None:
+    async with somebody(home) as ada:
+        silent, spoken = await begun(ada), await begun(ada)
+        await says(ada, spoken, "The lighthouse keeper\n  counts marmalade jars" + "." * 100)
+        await says(ada, spoken, "And honey?")
+        page = (await ada.get("/api/v1/conversations")).json()
+        told = {each["session_id"]: each["opening"] for each in page["conversations"]}
+        assert told[spoken].startswith("The lighthouse keeper counts marmalade jars...")
+        assert len(told[spoken]) <= 80
+        assert told[silent] == ""
+
+
 async def test_one_finds_what_one_said_and_nobody_else_does(home: Door) -> None:
     async with somebody(home) as ada, somebody(home) as eve:
         session = await begun(ada)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html.parser
+import json
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import Body, FastAPI
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 
 import ccn
 from ccn import errors
@@ -214,6 +217,28 @@ async def test_the_reference_shows_every_operation_and_model(client: httpx.Async
         assert f" {path}</code>" in page
     for model in document["components"]["schemas"]:
         assert f">{model}</h3>" in page
+        assert not model.startswith("ccn__"), "a name that two models share tells nobody anything"
+    for code in ("turn_running", "budget_spent", "idempotency_conflict"):
+        assert f" {code}</code>" in page
+
+
+def test_every_body_has_an_example_that_its_model_accepts() -> None:
+    made = app.create("node-7", readiness.Readiness({}))
+    paths, tried = made.openapi()["paths"], 0
+    for route in (each for each in made.routes if isinstance(each, APIRoute) and each.include_in_schema):
+        for method in route.methods or ():
+            operation = paths[route.path][method.lower()]
+            if route.response_model is not None and route.response_model is not type(None):
+                [told] = [operation["responses"][n] for n in ("200", "201") if n in operation["responses"]]
+                example = told["content"]["application/json"].get("example", {})
+                TypeAdapter(route.response_model).validate_json(json.dumps(example), strict=True)
+                tried += 1
+            if route.body_field is not None and "requestBody" in operation:
+                for body in operation["requestBody"]["content"].values():
+                    kind: Any = route.body_field.field_info.annotation
+                    TypeAdapter(kind).validate_python(body["example"])
+                    tried += 1
+    assert tried > 25
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from ccn import settings
+from ccn import errors, settings
 from ccn.core.character import quantise
 from ccn.core.ids import ConversationId
 from ccn.store import vectors
@@ -279,3 +279,60 @@ async def test_opening_the_page_moves_nothing_that_was_there(
         cluster.round()
         await page.until("document.querySelectorAll('#rounds li').length === 2")
         assert await page.js("window.moved") < 0.02
+
+
+async def test_a_conversation_without_a_title_is_listed_by_how_it_began(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model()) as (page, _):
+        await sign_in(page)
+        assert not await page.js("document.getElementById('character').checkVisibility()"), (
+            "there is but one"
+        )
+        await start(page, "")
+        await say(page, "What do lighthouses\nlook like from the sea?")
+        await settled(page)
+        await page.reload()
+        await page.until("document.querySelector('#conversations .name')")
+        shown = await page.js("document.querySelector('#conversations .name').textContent")
+        assert shown == "What do lighthouses look like from the sea?"
+        assert page.complaints == []
+
+
+async def test_a_reply_that_fails_says_why_and_leaves_no_empty_bubble(
+    browser: Browser, database: settings.Database
+) -> None:
+    refused = errors.ModelRefused("the plate is too long for this model")
+    async with opened(browser, database, Model(unheard=None)) as (page, cluster):
+        await sign_in(page)
+        await start(page, "")
+        for door in cluster.doors:
+            door.node.model.unheard = refused
+        await say(page, "Hello?")
+        await page.until("document.querySelector('.word.failed .note')?.textContent")
+        told = await page.js("document.querySelector('.word.failed .note').textContent")
+        assert told == (
+            "There is no reply. The language model did not take it: the plate is too long for this model."
+        )
+        assert not await page.js("document.querySelector('.word.failed .text').checkVisibility()")
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+async def test_no_part_is_wider_than_its_place(
+    browser: Browser, database: settings.Database, width: int
+) -> None:
+    async with opened(browser, database, Model(), width) as (page, _):
+        assert await page.js("document.querySelectorAll('#radar polygon').length") == 4, "an empty web"
+        await sign_in(page, "operator")
+        await start(page, "Lighthouses")
+        await page.js("document.querySelector('details').open = true")
+        await page.until("document.querySelectorAll('#axes tr').length === 16")
+        for part in ("list", "talk", "watch"):
+            await page.js(f"document.querySelector('[data-shows={part}]').click()")
+            wider = await page.js(
+                "[...document.querySelectorAll('.panel, .top, .card')].filter((each) =>"
+                " each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)"
+                ".map((each) => each.id || each.className)"
+            )
+            assert wider == []

@@ -252,9 +252,11 @@ async def test_sockets_are_closed_for_what_they_should_not_carry(home: Door) -> 
     async with socket(home) as made:
         await sends(made, b"bytes")
         assert await closed(made) is Close.BINARY
+        assert made.close_reason == "frames are text"
     async with socket(home) as made:
         await sends(made, *["nonsense"] * 11)
         assert await closed(made) is Close.NONSENSE
+        assert made.close_reason == "too many frames that make no sense"
     async with socket(home) as made:
         await sends(made, json.dumps(HELLO | {"content": "x" * settings.Http().body_limit}))
         with pytest.raises(ConnectionClosed) as ended:

@@ -122,6 +122,19 @@ async def test_a_node_that_stops_lets_turns_end_and_leaves_the_rest_at_once(worl
                 await asyncio.sleep(0.01)
 
 
+async def test_nobody_adopts_what_a_stopping_node_still_says(world: World) -> None:
+    async with world.node("node-2") as other:
+        async with world.node("node-1") as host:
+            talk = await host.begun()
+            host.model.gate = lambda _: asyncio.sleep(0.4)
+            turn = await host.doors.say(talk, "Hello")
+            following = asyncio.create_task(_all(other, turn))
+            await host.until(turn.id, lambda each: each.status is Status.RUNNING)
+        told = await asyncio.wait_for(following, 20)
+        assert [each.kind for each in told] == [*[Kind.DELTA] * 4, Kind.DONE]
+        assert not other.model.calls, "it took longer than a silent host is waited for"
+
+
 async def test_a_turn_that_does_not_end_in_time_goes_on_elsewhere(world: World) -> None:
     async with world.node("node-2", chosen=PATIENT) as other:
         async with world.node("node-1", chosen=PATIENT) as host:

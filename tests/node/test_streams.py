@@ -56,7 +56,7 @@ class Cluster:
         self.standing = replace(self.standing, epoch=epoch)
         self.live, self.unkept, self.said = Live(TURN, epoch, len(self.kept)), [], ""
         if again:
-            self.unkept.append(self.live.say(Kind.RESTART, "another host goes on"))
+            self.unkept.append(self.live.say(Kind.RESTART, "another node goes on"))
 
     def say(self, words: str) -> None:
         assert self.live is not None

@@ -55,7 +55,7 @@ def routes() -> APIRouter:
         prefix="/v1", tags=["anthropic"], route_class=anthropic_errors.Route, responses=_DEFAULT
     )
 
-    @router.post("/messages", response_model=schemas.Message, responses={200: _EVENTS})
+    @router.post("/messages", response_model=schemas.Answer, responses={200: _EVENTS})
     async def messages(
         *,
         caller: User,
@@ -64,9 +64,9 @@ def routes() -> APIRouter:
         asked: schemas.Create,
         named: Named = None,
         key: Key = None,
-    ) -> schemas.Message | Response:
+    ) -> schemas.Answer | Response:
         """Have a character answer, as JSON or as events."""
-        headers = {"request-id": f"req_{secrets.token_hex(12)}"}
+        headers = {"request-id": anthropic_errors.named()}
         if named is None:
             pieces = _stateless(talking, await _call(talking, asked, asked.max_tokens), asked.model)
             voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
@@ -83,7 +83,7 @@ def routes() -> APIRouter:
         return await voice.whole(pieces)
 
     @router.post("/messages/count_tokens")
-    async def count(caller: User, talking: Talking, asked: schemas.Prompt) -> schemas.Counted:
+    async def count(caller: User, talking: Talking, asked: schemas.Question) -> schemas.Counted:
         """How many tokens a stateless call would have, its plate included."""
         del caller
         return schemas.Counted(input_tokens=await talking.model.count(await _call(talking, asked, 1)))
@@ -141,7 +141,7 @@ async def _conversation(
     return here.id
 
 
-async def _call(talking: Talk, asked: schemas.Prompt, max_tokens: int) -> Call:
+async def _call(talking: Talk, asked: schemas.Question, max_tokens: int) -> Call:
     """The prompt of a call that belongs to no conversation: the plate, and what was sent."""
     stored = await characters.plate(talking.pool, CharacterId(asked.model))
     plate = await talking.prompting.plate(stored.character, stored.version)
@@ -162,7 +162,7 @@ async def _stateless(talking: Talk, call: Call, character: str) -> Pieces:
         yield piece
 
 
-def _last(said: Sequence[schemas.Said]) -> str:
+def _last(said: Sequence[schemas.Line]) -> str:
     """What is to be answered."""
     if said[-1].role != "user" or not said[-1].text.strip():
         raise errors.InputInvalid("the last message is the user's, and not empty")

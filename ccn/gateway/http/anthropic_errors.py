@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
@@ -30,6 +31,8 @@ _TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
+_PREFIX = "/v1/"
+_LONGEST = 100
 _DEFECT = "this is a defect of the server; its log tells more"
 
 
@@ -55,12 +58,27 @@ class Route(APIRoute):
         return guarded
 
 
+def install(app: FastAPI) -> None:
+    """Tell in that shape also of what no route here answers."""
+
+    async def told(request: Request, refused: Exception) -> Response:
+        assert isinstance(refused, HTTPException)
+        if not request.url.path.startswith(_PREFIX):
+            return await problems.plain(request, refused)
+        if refused.status_code not in {404, 405}:
+            return answer(refused)
+        words = f"{request.method} {request.url.path[:_LONGEST]} is nothing that characters answer"
+        return _answer(refused.status_code, problems.writable(words), dict(refused.headers or {}))
+
+    app.add_exception_handler(HTTPException, told)
+
+
 def answer(refused: Exception) -> Response:
     """The response for an error."""
     match refused:
         case RequestValidationError():
             first = refused.errors()[0]
-            return _answer(400, f"{problems.where(first['loc'])}: {problems.writable(first['msg'])}")
+            return _answer(400, f"{problems.where(first['loc'])}: {problems.why(first['msg'])}")
         case HTTPException(status_code=number, detail=detail, headers=headers):
             return _answer(number, str(detail), dict(headers or {}))
     number, words = status(refused)
@@ -79,11 +97,17 @@ def status(refused: Exception) -> tuple[int, str]:
     return (400 if number == HTTPStatus.UNPROCESSABLE_ENTITY else number), str(refused)
 
 
-def told(number: int, words: str) -> dict[str, object]:
+def told(number: int, words: str, request: str | None = None) -> dict[str, object]:
     """The body of an error, which is also the data of an `error` event."""
     kind = _TYPES.get(number, "api_error" if number >= 500 else "invalid_request_error")
-    return {"type": "error", "error": {"type": kind, "message": words}, "request_id": None}
+    return {"type": "error", "error": {"type": kind, "message": words}, "request_id": request}
 
 
 def _answer(number: int, words: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse(told(number, words), number, headers)
+    request = named()
+    return JSONResponse(told(number, words, request), number, {**(headers or {}), "request-id": request})
+
+
+def named() -> str:
+    """A name for a request, as SDKs show it beside an error."""
+    return f"req_{secrets.token_hex(12)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ccn.core import message
 from ccn.gateway.http.schemas import Model
@@ -22,13 +22,23 @@ class TextBlock(_Asked):
     text: Text = Field(max_length=message.CONTENT_LIMIT)
 
 
-Content = (
+def _readable(given: Any) -> Any:
+    """Say of a picture or a tool's result that it is one, rather than what a text would have been."""
+    for block in given if isinstance(given, list) else ():
+        kind = block.get("type") if isinstance(block, dict) else None
+        if isinstance(kind, str) and kind != "text":
+            raise ValueError(f"characters read text only, and no block of type {kind[:40]}")
+    return given
+
+
+Content = Annotated[
     Annotated[Text, Field(max_length=message.CONTENT_LIMIT)]
-    | Annotated[list[TextBlock], Field(min_length=1, max_length=1_000)]
-)
+    | Annotated[list[TextBlock], Field(min_length=1, max_length=1_000)],
+    BeforeValidator(_readable),
+]
 
 
-class Said(_Asked):
+class Line(_Asked):
     """One message."""
 
     role: Literal["user", "assistant"]
@@ -40,13 +50,13 @@ class Said(_Asked):
         return plain(self.content)
 
 
-class Prompt(_Asked):
+class Question(_Asked):
     """What is asked of a character, as a list of messages that ends with the user's."""
 
     model: str = Field(
         pattern=CHARACTER, description="A character, as /v1/models lists them.", examples=["wren"]
     )
-    messages: list[Said] = Field(
+    messages: list[Line] = Field(
         min_length=1, max_length=10_000, examples=[[{"role": "user", "content": "Tell me about lamps."}]]
     )
     system: Content | None = Field(
@@ -56,14 +66,14 @@ class Prompt(_Asked):
 
 def _nothing(given: Any) -> Any:
     if given and given != {"type": "disabled"}:
-        raise ValueError("characters cannot do this")
+        raise ValueError("characters do not take this; leave it out")
     return given
 
 
 Refused = Annotated[Any, AfterValidator(_nothing)]
 
 
-class Create(Prompt):
+class Create(Question):
     """The same, to be answered."""
 
     max_tokens: int = Field(ge=1, le=1_000_000, examples=[1_000])
@@ -92,13 +102,13 @@ class Spoken(Model):
     text: str
 
 
-class Message(Model):
+class Answer(Model):
     """A whole reply."""
 
-    id: str
+    id: str = Field(examples=["msg_0197b2a45c1e7d3a9f002b6c1d4e8f01"])
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
-    model: str
+    model: str = Field(examples=["wren"])
     content: tuple[Spoken, ...]
     stop_reason: str | None
     stop_sequence: str | None = None
@@ -115,7 +125,7 @@ class Listed(Model):
     """A character as a model."""
 
     type: Literal["model"] = "model"
-    id: str
+    id: str = Field(examples=["wren"])
     display_name: str
     created_at: str
 
@@ -129,7 +139,7 @@ class Listing(Model):
     last_id: str | None
 
 
-class Fault(Model):
+class Reason(Model):
     """What went wrong."""
 
     type: str
@@ -140,7 +150,7 @@ class ApiError(Model):
     """An error in the shape of the Messages API."""
 
     type: Literal["error"] = "error"
-    error: Fault
+    error: Reason
     request_id: str | None = None
 
 

@@ -31,7 +31,7 @@ class Voice:
     id: str
     model: str
 
-    async def whole(self, pieces: Pieces) -> schemas.Message:
+    async def whole(self, pieces: Pieces) -> schemas.Answer:
         """The reply, once it is all there."""
         async with aclosing(pieces):
             async for piece in pieces:
@@ -70,9 +70,9 @@ class Voice:
             )
         )
 
-    def _message(self, stop: str | None, usage: Usage, text: str | None = None) -> schemas.Message:
+    def _message(self, stop: str | None, usage: Usage, text: str | None = None) -> schemas.Answer:
         content = () if text is None else (schemas.Spoken(text=text),)
-        return schemas.Message(
+        return schemas.Answer(
             id=self.id, model=self.model, content=content, stop_reason=stop, usage=_usage(usage)
         )
 

@@ -17,6 +17,7 @@ from ccn.gateway import readiness
 from ccn.gateway.http import (
     admin,
     anthropic,
+    anthropic_errors,
     auth,
     axes,
     cluster,
@@ -28,6 +29,7 @@ from ccn.gateway.http import (
     operating,
     page,
     problems,
+    samples,
     system,
     talk,
     tokens,
@@ -80,6 +82,7 @@ def create(
         responses=problems.RESPONSES,
     )
     problems.install(app)
+    anthropic_errors.install(app)
     auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
     talk.install(app, talking)
     _answer(
@@ -124,4 +127,4 @@ class _Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once by the base class."""
-        return auth.describe(problems.describe(super().openapi()))
+        return samples.describe(auth.describe(problems.describe(super().openapi())))

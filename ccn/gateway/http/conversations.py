@@ -169,8 +169,9 @@ def _reading(router: APIRouter) -> None:
             None if named is None else (await access.owned(talking.pool, caller, ConversationId(named))).id
         )
         found = await conversations.of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
+        began = await conversations.openings(talking.pool, [each.id for each in found[:limit]])
         return schemas.Conversations(
-            conversations=tuple(map(showing.conversation, found[:limit])),
+            conversations=tuple(showing.entry(each, began.get(each.id, "")) for each in found[:limit]),
             next=paging.after(found[limit - 1].id) if len(found) > limit else None,
         )
 

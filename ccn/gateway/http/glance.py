@@ -98,9 +98,9 @@ def _prompt(turn: TurnId, call: Call) -> schemas.Prompt:
     )
 
 
-def _spent(total: Total) -> schemas.Spent:
+def _spent(total: Total) -> schemas.Used:
     used = total.usage
-    return schemas.Spent(
+    return schemas.Used(
         calls=total.calls,
         input=used.input,
         output=used.output,

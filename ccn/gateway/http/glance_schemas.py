@@ -10,7 +10,7 @@ from pydantic import Field
 from ccn.gateway.http.schemas import Model
 
 
-class Spent(Model):
+class Used(Model):
     """Tokens and money; what was read from or written to the cache is not in `input`."""
 
     calls: int
@@ -28,15 +28,15 @@ class Glance(Model):
     character: str
     name: str = Field(description="The character's name.", examples=["Wren"])
     notice: str = Field(
-        default="You talk to an AI. Nobody reads along to answer you.",
+        default="You talk to an AI. No person writes the replies.",
         description="To be shown to whoever talks.",
     )
     node: str | None = Field(description="Where its instance lives; null while it has none.")
     status: str | None = Field(description="How its instance is.", examples=["running"])
     drift: float | None = Field(description="Distance from the character; null before it was measured.")
     stand_in: bool = Field(description="Whether a stand-in answers instead of Claude: canned words.")
-    spent: Spent = Field(description="By this conversation, ever.")
-    spent_today: Spent = Field(description="By all conversations of its owner today.")
+    spent: Used = Field(description="By this conversation, ever.")
+    spent_today: Used = Field(description="By all conversations of its owner today.")
 
 
 class Block(Model):

@@ -49,6 +49,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 _NAMES: Mapping[int, str] = {413: "body_too_large", 414: "uri_too_long", 422: "input_invalid"}
 """Codes of statuses that Python's releases spell differently; the others are called as their phrases."""
 
+_TOKENS = "/token"
+_OAUTH = {401: "invalid_grant", 422: "invalid_request", 503: "temporarily_unavailable"}
+"""What OAuth2 calls it (RFC 6749, section 5.2): libraries for it read this, and no code of ours."""
+
 _RETRY_AFTER_S = "1"
 _CHALLENGE = 'Bearer realm="ccn"'
 _FAULTS = 20
@@ -64,7 +68,7 @@ def install(app: FastAPI) -> None:
     """Make every failure of `app` a problem."""
     app.add_exception_handler(errors.CCNError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -95,7 +99,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     number = status(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _defect(request, error)
-    return _problem(number, code(kind), detail=str(error), headers=advice(error, number))
+    named = _OAUTH.get(number, "") if request.url.path == _TOKENS else ""
+    return _problem(number, code(kind), detail=str(error), headers=advice(error, number), error=named)
 
 
 def advice(error: Exception, number: int) -> Mapping[str, str]:
@@ -112,18 +117,30 @@ def advice(error: Exception, number: int) -> Mapping[str, str]:
     return {"Retry-After": _RETRY_AFTER_S} if number == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = tuple(
-        schemas.Fault(where=where(fault["loc"]), why=writable(fault["msg"]))
+        schemas.Fault(where=where(fault["loc"]), why=why(fault["msg"]))
         for fault in error.errors()[:_FAULTS]
     )
-    return _problem(422, "input_invalid", detail="the request cannot be used as it is", faults=faults)
+    named = _OAUTH[422] if request.url.path == _TOKENS else ""
+    return _problem(
+        422, "input_invalid", detail="the request cannot be used as it is", faults=faults, error=named
+    )
 
 
 def where(place: tuple[object, ...]) -> str:
-    """A place in the request; a part of it may be whatever the client called a field."""
-    return writable(".".join(map(str, place)))[:_WHERE]
+    """A place in the request; a part of it may be whatever the client called a field.
+
+    Parts with brackets name a validator of ours, and no place.
+    """
+    parts = [str(part) for part in place if "[" not in str(part)]
+    return writable(".".join(parts))[:_WHERE]
+
+
+def why(told: str) -> str:
+    """What is wrong there."""
+    return writable(told).removeprefix("Value error, ")
 
 
 def writable(text: str) -> str:
@@ -131,7 +148,8 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-async def _plain(_request: Request, error: Exception) -> Response:
+async def plain(_request: Request, error: Exception) -> Response:
+    """What Starlette says by itself: no such path, no such method, too much of something."""
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     name = _NAMES.get(error.status_code) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
@@ -151,6 +169,7 @@ def _problem(
     detail: str = "",
     faults: tuple[schemas.Fault, ...] = (),
     headers: Mapping[str, str] | None = None,
+    error: str = "",
 ) -> Response:
     problem = schemas.Problem(
         type=f"urn:ccn:problem:{name}",
@@ -159,6 +178,7 @@ def _problem(
         code=name,
         detail=detail,
         faults=faults,
+        error=error,
     )
     return Response(
         problem.model_dump_json(exclude_defaults=True),

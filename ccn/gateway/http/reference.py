@@ -1,53 +1,142 @@
 """`/docs`: the OpenAPI document as a page that needs no script and nothing from anybody else's server.
 
 FastAPI's own page loads Swagger UI from a public CDN, which an offline machine has not and an operator's
-content policy should refuse.
+content policy should refuse. This one shows each operation as somebody would call it, and what comes back.
 """
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ccn import errors
+from ccn.core import codes
+from ccn.gateway.http import problems
+
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
-code, pre { font: 14px/1.45 ui-monospace, monospace; }
-h2 code { font-size: 1em; } h2 { margin: 2rem 0 0; border-top: 1px solid #8884; padding-top: 1rem; }
-pre { overflow-x: auto; background: #8881; padding: .75rem; border-radius: .25rem; }
-table { border-collapse: collapse; }
-td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; --line: #8885; --soft: #8881; --accent: #0b6363; --muted: #555d65; }
+@media (prefers-color-scheme: dark) { :root { --accent: #72cdc6; --muted: #a3abb3; } }
+* { box-sizing: border-box; }
+body { font: 1rem/1.55 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+h1 { color: var(--accent); margin: 0; }
+a { color: var(--accent); }
+h2 { margin: 3rem 0 0; padding-top: 1rem; border-top: 1px solid var(--line); text-transform: capitalize; }
+h3 { margin: 2rem 0 .25rem; font-size: 1rem; overflow-wrap: anywhere; }
+h3 b { color: var(--accent); }
+code, pre { font: .875rem/1.5 ui-monospace, monospace; }
+p { margin: .25rem 0 .5rem; white-space: pre-line; }
+pre { overflow-x: auto; margin: .5rem 0; padding: .625rem .75rem; }
+pre { background: var(--soft); border-radius: .5rem; }
+nav ul { columns: 34rem; padding: 0; list-style: none; }
+nav li { margin: .125rem 0; overflow-wrap: anywhere; }
+.who { color: var(--muted); font-size: .875rem; margin: 0; }
+table { border-collapse: collapse; font-size: .875rem; display: block; overflow-x: auto; margin: .5rem 0; }
+td, th { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; }
+td { border-bottom: 1px solid var(--line); }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 """
+_SIGN_IN = """KEY=ccn_…             # from `ccn key issue`, or an access token:
+curl $NODE/token -d username=ada --data-urlencode 'password=correct horse'"""
+_WHO = {"admin": "For admins.", "operating": "For admins."}
+_PUBLIC = ("/status", "/api/v1/metrics/realtime", "/token", "/token/refresh")
+
+Document = Mapping[str, Any]
 
 
-def page(document: dict[str, Any]) -> str:
+def page(document: Document) -> str:
     """The whole reference."""
-    info = document["info"]
+    info, paths = document["info"], document["paths"]
+    models = document.get("components", {}).get("schemas", {})
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(info['title'])}</title>"
-        f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>"
-        f"<h1>{_text(info['title'])} {_text(info['version'])}</h1>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(info['title'])}: reference</title>"
+        f"<meta name=viewport content='width=device-width, initial-scale=1'><style>{_STYLE}</style>"
+        f"<main><h1>{_text(info['title'])} {_text(info['version'])}</h1>"
         f"<p>{_text(info.get('description', ''))}</p>"
-        "<p>For programs: <a href=openapi.json>openapi.json</a></p>"
-        + "".join(_operations(document["paths"]))
-        + "<h2>Models</h2>"
-        + "".join(_models(document.get("components", {}).get("schemas", {})))
-        + "</html>"
+        "<p>For programs: <a href=openapi.json>openapi.json</a>. Examples take <code>$NODE</code> for the "
+        "address of any node, and <code>$KEY</code> for a credential.</p>"
+        f"<pre>{_text(_SIGN_IN)}</pre>"
+        f"<nav aria-label=Operations><ul>{''.join(_contents(paths))}</ul></nav>"
+        f"{''.join(_operations(paths))}<h2 id=problems>Problems</h2>"
+        "<p>An error is application/problem+json with a <code>code</code> that never changes; "
+        "programs decide by it. Under /v1 errors have the shape of the Messages API.</p>"
+        f"{''.join(_problems())}<h2 id=models>Models</h2>{''.join(_models(models))}</main></html>"
     )
 
 
-def _operations(paths: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _contents(paths: Document) -> Iterator[str]:
+    for method, path, _ in _each(paths):
+        yield f"<li><a href='#{_anchor(method, path)}'><code>{method} {_text(path)}</code></a>"
+
+
+def _operations(paths: Document) -> Iterator[str]:
+    before = None
+    for method, path, operation in _each(paths):
+        [group, *_] = operation.get("tags") or ["more"]
+        if group != before:
+            yield f"<h2>{_text(group)}</h2>"
+        before = group
+        yield f"<h3 id='{_anchor(method, path)}'><code><b>{method}</b> {_text(path)}</code></h3>"
+        yield f"<p>{_text(operation.get('description') or operation.get('summary', ''))}</p>"
+        yield f"<p class=who>{_who(group, path, operation)}</p>"
+        yield f"<pre>{_text(_call(method, path, operation))}</pre>"
+        yield "".join(f"<pre>{_text(each)}</pre>" for each in _examples(operation))
+        yield _table("Parameter", _parameters(operation))
+        yield _table("Answer", _answers(operation))
+
+
+def _each(paths: Document) -> Iterator[tuple[str, str, Document]]:
     for path, methods in paths.items():
         for method, operation in methods.items():
-            yield f"<h2><code>{_text(method.upper())} {_text(path)}</code></h2>"
-            yield f"<p>{_text(operation.get('description') or operation.get('summary', ''))}</p>"
-            yield _table("Parameter", _parameters(operation))
-            yield _table("Answer", _answers(operation))
+            yield method.upper(), path, operation
 
 
-def _parameters(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _who(group: str, path: str, operation: Document) -> str:
+    if group in _WHO:
+        return _WHO[group]
+    return (
+        "For anybody." if path in _PUBLIC or "security" not in operation else "For whoever has signed in."
+    )
+
+
+def _call(method: str, path: str, operation: Document) -> str:
+    """The line that somebody would type."""
+    shown = re.sub(r"\{(\w+)\}", lambda found: f"${found[1].upper()}", path)
+    needed = [
+        each for each in operation.get("parameters", ()) if each["in"] == "query" and each.get("required")
+    ]
+    asks = "&".join(f"{each['name']}={each['schema'].get('examples', ['…'])[0]}" for each in needed)
+    parts = ["curl", *(["-X", method] if method == "DELETE" else [])]
+    parts.append(f"'$NODE{shown}?{asks}'".replace("'", '"') if asks else f"$NODE{shown}")
+    if "security" in operation and path not in _PUBLIC:
+        parts.append('-H "Authorization: Bearer $KEY"')
+    body = operation.get("requestBody", {}).get("content", {})
+    for kind, told in body.items():
+        if "form" in kind:
+            return " ".join([*parts, *(f"-d '{name}={value}'" for name, value in told["example"].items())])
+        said = json.dumps(told.get("example", {}), ensure_ascii=False)
+        return " ".join([*parts, "-H 'Content-Type: application/json'"]) + f" \\\n  -d '{said}'"
+    return " ".join([*parts, *(["-X POST"] if method == "POST" else [])])
+
+
+def _examples(operation: Document) -> Iterator[str]:
+    for number, answer in operation["responses"].items():
+        for body in answer.get("content", {}).values():
+            example = body.get("example")
+            if example is not None and number in {"200", "201"}:
+                line = json.dumps(example, ensure_ascii=False)
+                yield (
+                    example if isinstance(example, str) else line if len(line) < 100 else _laid_out(example)
+                )
+
+
+def _laid_out(example: object) -> str:
+    return json.dumps(example, indent=2, ensure_ascii=False)
+
+
+def _parameters(operation: Document) -> Iterator[tuple[str, str]]:
     for parameter in operation.get("parameters", ()):
         needed = "" if parameter.get("required") else ", optional"
         yield f"{parameter['name']} ({parameter['in']}{needed})", parameter.get("description", "")
@@ -55,31 +144,68 @@ def _parameters(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"body ({kind})", _name(body.get("schema", {}))
 
 
-def _answers(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _answers(operation: Document) -> Iterator[tuple[str, str]]:
     for status, answer in operation["responses"].items():
         shapes = ", ".join(
             f"{_name(content.get('schema', {}))} ({kind})"
             for kind, content in answer.get("content", {}).items()
         )
-        yield (
-            status,
-            f"{answer.get('description', '')}: {shapes}" if shapes else answer.get("description", ""),
+        said = answer.get("description", "").removeprefix("Successful Response")
+        yield ("other" if status == "default" else status), ": ".join(filter(None, (said, shapes)))
+
+
+def _problems() -> Iterator[str]:
+    """Every code that a door can answer with, from the tree of errors."""
+    rows = (
+        (f"{problems.status(kind)} {codes.code(kind.__name__)}", (kind.__doc__ or "").strip())
+        for kind in _below(errors.CCNError)
+        if problems.status(kind) != problems.STATUS[errors.CCNError]
+    )
+    yield _table("Status and code", iter(sorted(rows)))
+
+
+def _below(kind: type[errors.CCNError]) -> Iterator[type[errors.CCNError]]:
+    for each in kind.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield each
+            yield from _below(each)
+
+
+def _models(schemas: Document) -> Iterator[str]:
+    for name, schema in schemas.items():
+        yield f"<h3 id='{_text(name)}'>{_text(name)}</h3><p>{_text(schema.get('description', ''))}</p>"
+        needed = schema.get("required", ())
+        yield _table(
+            "Field",
+            (
+                (
+                    field if field in needed else f"{field}?",
+                    ". ".join(filter(None, (_name(of), of.get("description", "")))),
+                )
+                for field, of in schema.get("properties", {}).items()
+            ),
         )
 
 
-def _models(schemas: dict[str, Any]) -> Iterator[str]:
-    for name, schema in schemas.items():
-        yield f"<h3 id='{_text(name)}'>{_text(name)}</h3><p>{_text(schema.get('description', ''))}</p>"
-        yield f"<pre>{_text(json.dumps(schema.get('properties', {}), indent=1, ensure_ascii=False))}</pre>"
-
-
-def _name(schema: dict[str, Any]) -> str:
-    return str(schema.get("$ref", schema.get("type", "any"))).rsplit("/", 1)[-1]
+def _name(schema: Document) -> str:
+    """What a value is, in a word or two."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(map(_name, choices))
+    if "const" in schema or "enum" in schema:
+        return " or ".join(map(json.dumps, schema.get("enum", [schema.get("const")])))
+    kind = str(schema.get("format") or schema.get("type") or "any")
+    return f"list of {_name(schema['items'])}" if kind == "array" and "items" in schema else kind
 
 
 def _table(heading: str, rows: Iterator[tuple[str, str]]) -> str:
     lines = "".join(f"<tr><td><code>{_text(left)}</code><td>{_text(right)}" for left, right in rows)
     return f"<table><tr><th>{heading}<th>{lines}</table>" if lines else ""
+
+
+def _anchor(method: str, path: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", f"{method} {path}".lower()).strip("-")
 
 
 def _text(value: object) -> str:

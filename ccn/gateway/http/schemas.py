@@ -26,7 +26,7 @@ class Health(Model):
 class Check(Model):
     """One thing the node needs in order to serve, or serves without."""
 
-    name: str
+    name: str = Field(examples=["database"])
     passes: bool
     needed: bool = Field(default=True, description="Whether the node is not ready without it.")
     reason: str = Field(description="Why not; empty if it passes.")
@@ -154,3 +154,4 @@ class Problem(Model):
     code: str
     detail: str = ""
     faults: tuple[Fault, ...] = ()
+    error: str = Field(default="", description="At /token only: what OAuth2 calls it.")

@@ -91,9 +91,9 @@ def metrics(measure: Measure | None) -> schemas.Metrics:
     )
 
 
-def conversation(found: Conversation) -> schemas.Conversation:
+def entry(found: Conversation, opening: str) -> schemas.Entry:
     """A conversation in a list."""
-    return schemas.Conversation(**_conversation(found))
+    return schemas.Entry(opening=opening, **_conversation(found))
 
 
 def state(found: Standing) -> schemas.State:

@@ -72,7 +72,9 @@ class Turn(Model):
     reply_seq: int | None = Field(description="The place of the reply; null while there is none.")
     attempt: int = Field(description="How often the reply was begun: more than once if a node died.")
     accepted_at: datetime
-    code: str = Field(default="", description="Why there will be no reply, as a problem's code.")
+    code: str = Field(
+        default="", description="Why there will be no reply, as a problem's code.", examples=[""]
+    )
 
 
 class Metrics(Model):
@@ -106,10 +108,16 @@ class State(Conversation):
     metrics: Metrics
 
 
+class Entry(Conversation):
+    """The same in a list, where something has to tell it from the others."""
+
+    opening: str = Field(description="How it began: the first 80 letters; empty before that.")
+
+
 class Conversations(Model):
     """A page of one's conversations, the newest first."""
 
-    conversations: tuple[Conversation, ...]
+    conversations: tuple[Entry, ...]
     next: str | None = Field(description="The cursor of the page after this one; null if it is the last.")
 
 

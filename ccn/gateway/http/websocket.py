@@ -46,6 +46,12 @@ PATIENCE = 10
 """Frames in a row that make no sense, or come too fast, before the socket is closed."""
 _MEASURED_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 """Between looks for what a reply measured; then whatever was measured last is told."""
+_WORDS = {
+    Close.GOING: STOPPING,
+    Close.BINARY: "frames are text",
+    Close.NONSENSE: "too many frames that make no sense",
+    Close.TOO_FAST: "too many messages after the limit was reached",
+}
 
 Queue = asyncio.Queue[tuple[Turn, Place]]
 
@@ -280,7 +286,7 @@ def _ended(task: asyncio.Task[Close]) -> tuple[Close, str]:
     except Exception:  # the root of a session: its client is told, and the others are not concerned
         log.exception("a socket met a defect")
         return Close.DEFECT, "this is a defect of the server; its log tells more"
-    return why, STOPPING if why is Close.GOING else ""
+    return why, _WORDS.get(why, "")
 
 
 async def _close(socket: WebSocket, why: Close, words: str) -> None:

@@ -75,7 +75,7 @@ export class Watch extends EventTarget {
   #round(round) {
     if (round && round.at !== this.#rounds[0]?.at) this.#rounds = [round, ...this.#rounds].slice(0, ROUNDS);
     $("rounds").replaceChildren(...this.#rounds.map((each) => {
-      const told = each.committed ? el("span", { class: "ok" }, `block ${each.height} committed`) :
+      const told = each.committed ? el("span", {}, `block ${each.height} committed`) :
         el("span", { class: "bad" }, `failed: ${each.reason}`);
       return el("li", {}, told, el("span", { class: "muted" }, ago(each.at)));
     }));
@@ -91,7 +91,7 @@ export class Watch extends EventTarget {
       const told = `${figure(each.drift)}${far ? " too far" : ""}`;
       const name = `${each.character} ${each.instance_id.slice(-6)}${each.status === "running" ? "" : `, ${each.status}`}`;
       return el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, each.node),
-        el("td", { class: far ? "bad" : "ok" }, told));
+        el("td", { class: far && "bad" }, told));
     }));
   }
 }

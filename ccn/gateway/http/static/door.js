@@ -164,11 +164,25 @@ const TEXTS = {
   413: "That is too long to be sent.",
 };
 
+const CAUSES = {
+  model_refused: "The language model did not take it",
+  model_unavailable: "The language model cannot be reached now",
+  spawn_failed: "The instance was not the character that the plate describes",
+};
+const LONGEST = 240; // of a sentence that somebody else wrote
+
+/** A problem in words for people. */
+export function refused({ code = "", detail = "", faults = [] }) {
+  const why = faults[0]?.why ?? detail;
+  const cut = why.length > LONGEST ? `${why.slice(0, LONGEST)}…` : why;
+  if (CAUSES[code]) return why ? `${CAUSES[code]}: ${cut}.` : `${CAUSES[code]}.`;
+  if (!why) return code ? `Reason: ${code.replaceAll("_", " ")}.` : "That did not work.";
+  return `${cut[0].toUpperCase()}${cut.slice(1)}.`;
+}
+
 async function refusal(answer) {
   const problem = await answer.json().catch(() => ({}));
   const waitS = Number(answer.headers.get("Retry-After") ?? 0);
   if (answer.status === 429) return new Refusal(429, problem.code, "Too many requests.", Math.max(1, waitS));
-  const detail = problem.faults?.[0]?.why ?? problem.detail;
-  const text = TEXTS[answer.status] ?? (detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "That did not work.");
-  return new Refusal(answer.status, problem.code ?? "", text, waitS);
+  return new Refusal(answer.status, problem.code ?? "", TEXTS[answer.status] ?? refused(problem), waitS);
 }

@@ -26,13 +26,24 @@ async function enter() {
   ]);
   $("me").textContent = me.name;
   for (const each of characters) names.set(each.id, each.name);
-  $("character").replaceChildren(...characters.map((each) => el("option", { value: each.id }, each.name)));
+  offer(characters);
   watch.admin = me.tier === "admin";
   document.body.dataset.who = me.tier;
   await Promise.all([list(), watch.admin ? watch.instances() : null]);
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (wanted && wanted !== "main") await open(wanted);
   else view("list");
+}
+
+/** With whom one can talk; where there is one only, there is nothing to choose. */
+function offer(characters) {
+  const one = characters.length === 1;
+  $("character").replaceChildren(...characters.map((each) => el("option", { value: each.id }, each.name)));
+  $("character").hidden = $("whom").hidden = one;
+  const begin = $("start").querySelector("[type=submit]");
+  begin.textContent = one ? `Talk with ${characters[0].name}` : "Start talking";
+  begin.disabled = characters.length === 0;
+  if (!characters.length) $("start-problem").textContent = "There is no character yet. An operator imports one.";
 }
 
 function leave(why) {
@@ -59,7 +70,7 @@ function entry(conversation) {
   const name = names.get(conversation.character) ?? conversation.character;
   const details = [name, day(conversation.created_at), ...(conversation.open ? [] : ["ended"])];
   const button = el("button", { type: "button", "data-id": conversation.session_id },
-    el("span", {}, conversation.title || `With ${name}`),
+    el("span", { class: "name" }, conversation.title || conversation.opening || `With ${name}`),
     el("span", { class: "muted small" }, details.join(" · ")));
   button.addEventListener("click", () => open(conversation.session_id));
   return el("li", {}, button);
@@ -108,7 +119,7 @@ $("sign-in").addEventListener("submit", (event) => {
     // Lists took a moment to come; whoever has gone on meanwhile stays where they are.
     const here = document.activeElement;
     if (here === document.body || event.target.contains(here)) {
-      $(document.body.dataset.view === "list" ? "character" : "message").focus();
+      $(document.body.dataset.view !== "list" ? "message" : $("character").hidden ? "title" : "character").focus();
     }
   });
 });

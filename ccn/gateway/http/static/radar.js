@@ -3,13 +3,21 @@
 import { el, figure } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [X, Y, RADIUS] = [170, 132, 100];
+const [X, Y, RADIUS] = [178, 132, 97];
+const AXES = 16;
 const LINES = ["charter", "agreed", "state"]; // the last one lies on top
 
 export function show(axes, svg, body) {
   svg.replaceChildren(...web(axes), ...LINES.flatMap((line) => shape(axes, line)), ...axes.map(label));
   svg.setAttribute("aria-label", summary(axes));
   body.replaceChildren(...axes.map(row));
+}
+
+/** The empty web: nothing is known. */
+export function blank(svg, body) {
+  svg.replaceChildren(...web(Array.from({ length: AXES })));
+  svg.setAttribute("aria-label", "Nothing has been measured here yet.");
+  body.replaceChildren();
 }
 
 /** What the chart says in one sentence. */

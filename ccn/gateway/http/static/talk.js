@@ -1,6 +1,6 @@
 // One open conversation: what was said, what is being said, and the way to say something.
 
-import { newKey } from "./door.js";
+import { newKey, refused } from "./door.js";
 import { $, el, figure, time } from "./dom.js";
 import * as radar from "./radar.js";
 import { follow } from "./stream.js";
@@ -22,6 +22,7 @@ export class Talk {
     $("words").addEventListener("keydown", (event) => this.#key(event));
     $("stop").addEventListener("click", () => this.stop());
     $("earlier").addEventListener("click", () => this.#older());
+    radar.blank($("radar"), $("axes"));
   }
 
   get path() {
@@ -43,8 +44,11 @@ export class Talk {
     $("words").replaceChildren($("earlier"));
     $("earlier").hidden = true;
     $("end").hidden = true;
+    delete $("talk").dataset.open;
     $("talk-title").textContent = "No conversation is open";
-    $("glance").textContent = "Choose one, or start a new one.";
+    $("glance").textContent = "";
+    radar.blank($("radar"), $("axes"));
+    $("axes-note").textContent = "Open a conversation to see its character.";
     $("message").disabled = $("send").disabled = true;
     this.#problem("");
   }
@@ -62,6 +66,7 @@ export class Talk {
     ]);
     if (this.#open !== opened) return;
     opened.over = !state.open;
+    $("talk").dataset.open = "";
     $("talk-title").textContent = state.title || `With ${opened.name}`;
     $("end").hidden = opened.over;
     $("words").append(...page.messages.map((each) => this.#word(each.role, each.content, each.at)));
@@ -116,9 +121,10 @@ export class Talk {
     opened.name = told.name;
     $("stand-in").hidden = !told.stand_in;
     $("glance").textContent = [
-      `${told.name} on ${told.node ?? "no node yet"}`,
+      told.name,
+      told.node ?? "no node yet",
       `drift ${figure(told.drift)}`,
-      `$${(told.spent.microdollars / 1e6).toFixed(4)} so far`,
+      `$${(told.spent.microdollars / 1e6).toFixed(4)}`,
     ].join(" · ");
   }
 
@@ -157,9 +163,10 @@ export class Talk {
           spoken = "";
           note.textContent = "The node that spoke is gone. Another one begins this reply anew.";
         }
-        if (name === "error") note.textContent = `There will be no reply: ${data.detail || data.code.replaceAll("_", " ")}.`;
+        if (name === "error") note.textContent = `There is no reply. ${refused(data)}`;
         if (name === "cancelled") note.textContent = "Stopped. What was said so far is not kept.";
         reply.classList.toggle("void", name === "error" || name === "cancelled");
+        reply.classList.toggle("failed", name === "error");
         const near = this.#near();
         text.textContent = spoken;
         if (near) this.#down(true);
