@@ -29,11 +29,12 @@ import re
 import struct
 import sys
 from binascii import unhexlify
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the one that knows its end
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -53,10 +54,7 @@ VERDICTS = {
     CONTRADICTION: "contradiction",
     INVALID: "invalid input",
 }
-CHUNK, SENT = (
-    1 << 17,
-    1 << 20,
-)  # the first stays in a core's cache; the second is worth sending to another one
+CHUNK = 1 << 17  # what is made of so much stays in a core's cache
 PARALLEL = 16 << 20
 WORKERS = 4
 LINE_LIMIT = 64 * 1024 * 1024
@@ -73,18 +71,17 @@ _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NUMBER = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
 _TIME = rb"(?:[1-8][0-9]{15}|" + _NUMBER + rb")"
-_ANY, _PLAIN = rb'"([^"]*)"', rb'[^"\\\x00-\x1f]*'
-_MESSAGE = re.compile(
-    rb'\{"leaf":(\{"at":' + _TIME + rb',"content":' + _ANY + rb',"conversation":' + _ANY
+_ANY = rb'"([^"]*)"'
+_LINES = re.compile(
+    rb'\{"leaf":(\{"at":' + _TIME + rb',"content":"([^"]{64})","conversation":' + _ANY
     + rb',"epoch":(?:0|' + _NUMBER + rb'),"kind":"message","node":' + _ANY
     + rb',"number":(' + _NUMBER + rb'),"role":' + _ANY + rb',"seq":(' + _NUMBER
-    + rb'),"turn":(?:null|"(' + _PLAIN + rb')"),"v":1\})'
-    + rb'(?:\}\n|,"content":"([^"]*)(?:","salt":"([^"]{64})"\}\n)?)'
+    + rb'),"turn":(?:null|"([^"]+)"),"v":1\})'
+    + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
 )  # fmt: skip
-_IS_PLAIN = re.compile(_PLAIN).fullmatch
-_AFTER, _LAST = b'","salt":"', b'"}\n'
-_ODD = bytes(range(32)) + b"\\"
-_LINE = re.compile(rb"[^\n]*+\n|[^\n]++")
+_CONTROL = range(32)
+_LEAF, _CONTENT = hashlib.sha256(b"\0"), hashlib.sha256(b"ccn/content/v1\0")
+_LINE = re.compile(rb".+\n?|\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,8 +144,8 @@ def verify(
     """Read a whole record, line by line; with workers, other processes look at the lines first."""
     audit = Audit(founding=founding, known={head.size: head for head in known})
     try:
-        for chunk, seen in _looked_at(record, workers):
-            audit.take(chunk, seen)
+        for seen, again in _looked_at(record, workers):
+            audit.take(seen, again)
         audit.finish()
     except Wrong as refused:
         audit.invalid = f"line {audit.number}: {refused}"
@@ -161,33 +158,24 @@ def verify(
 def processes(size: int, wanted: int | None = None) -> int:
     """How many others look at the lines of a file: none for a small one, or where there is one core."""
     if wanted is not None:
-        return wanted
+        return wanted if size else 0  # what comes through a pipe has no size, and no parts to share
     cores = min(WORKERS, os.cpu_count() or 1)
     return cores if size >= PARALLEL and cores > 1 else 0
 
 
-def _looked_at(record: BinaryIO, workers: int) -> Iterator[tuple[bytes, list[Seen]]]:
-    """The lines in chunks, in their order; workers are never far ahead, so memory stays bounded."""
-    if not workers:
-        for chunk in _chunks(record, CHUNK):
-            yield chunk, look(chunk)
+def _looked_at(record: BinaryIO, workers: int) -> Iterator[tuple[list[Seen], Again]]:
+    """What was seen in each chunk of lines, in their order, and how to have the chunk itself again."""
+    if workers:
+        yield from _helped(record, workers)
         return
-    started = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with started.Pool(workers) as pool:
-        ahead: deque[tuple[bytes, Any]] = deque()
-        for chunk in _chunks(record, SENT):
-            ahead.append((chunk, pool.apply_async(look, (chunk,))))
-            if len(ahead) > 2 * workers:
-                first, seen = ahead.popleft()
-                yield first, seen.get()
-        for chunk, seen in ahead:
-            yield chunk, seen.get()
+    for chunk in _chunks(record):
+        yield look(chunk), lambda chunk=chunk: chunk  # type: ignore[misc]
 
 
-def _chunks(record: BinaryIO, size: int) -> Iterator[bytes]:
+def _chunks(record: BinaryIO) -> Iterator[bytes]:
     """Whole lines, about so many bytes of them at a time; only the last may lack its end."""
     begun: list[bytes] = []
-    while block := record.read(size):
+    while block := record.read(CHUNK):
         end = block.rfind(b"\n") + 1
         if end:
             yield b"".join((*begun, block[:end]))
@@ -199,16 +187,62 @@ def _chunks(record: BinaryIO, size: int) -> Iterator[bytes]:
         yield b"".join(begun)
 
 
+def _helped(record: BinaryIO, workers: int) -> Iterator[tuple[list[Seen], Again]]:
+    """The same from other processes, which take turns with the parts of the file and read them themselves.
+
+    What they tell waits in pipes, and who is too far ahead waits too, so memory stays bounded.
+    """
+    linux, context = sys.platform == "linux", multiprocessing.get_context
+    start = context("fork") if linux else context("spawn")
+    parts = -(-os.fstat(record.fileno()).st_size // CHUNK)
+    told: list[Connection] = []
+    running: list[BaseProcess] = []
+    try:
+        for number in range(workers):
+            ours, theirs = start.Pipe(duplex=False)
+            mine = range(number, parts, workers)
+            running.append(start.Process(target=_help, args=(record.name, mine, theirs), daemon=True))
+            running[-1].start()
+            theirs.close()
+            told.append(ours)
+        for number in range(parts):
+            seen: list[Seen] = told[number % workers].recv()
+            yield seen, lambda number=number: part(record, number)  # type: ignore[misc]
+    except EOFError:
+        raise OSError("a process that looked at its lines has ended; try --processes 0") from None
+    finally:
+        for process in running:
+            process.terminate()
+            process.join()
+
+
+def _help(name: str, numbers: Iterable[int], tell: Connection) -> None:
+    with Path(name).open("rb") as record:
+        for number in numbers:
+            tell.send(look(part(record, number)))
+
+
+def part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
+    """The lines that begin in one of the parts of a file; the last of them is whole, wherever it ends."""
+    begin, end = number * size, (number + 1) * size
+    record.seek(max(0, begin - 1))
+    if begin:
+        begin += len(record.readline(size + 1)) - 1  # the rest of a line that began before
+    lines = record.read(max(0, end - begin))
+    if lines and not lines.endswith(b"\n"):
+        lines += record.readline(LINE_LIMIT + 1)
+    return lines
+
+
 @dataclass(slots=True)
 class Said:
     """Messages on lines that follow each other, all of one node, whose numbers go on without gaps.
 
     Within each conversation the sequence goes on too: what is known of a thousand messages is a few numbers
-    besides their hashes. Names are bytes, as they stand in the file.
+    besides their hashes. Names are bytes, as they stand in the file; `line` counts those of the chunk.
     """
 
-    begin: int
-    end: int
+    line: int
     node: bytes
     first: int
     hashes: list[bytes] = field(default_factory=list)
@@ -218,31 +252,31 @@ class Said:
 
 
 Seen = Said | bytes
-Message = tuple[int, bytes, bytes, int, bytes, bytes, int, bytes | None, bool]
-"""Where its line ends; hash, node, number, conversation, role, seq, turn; whether its content is here."""
+Again = Callable[[], bytes]
+Row = tuple[bytes, ...]
+Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes]
 
 
 def look(chunk: bytes) -> list[Seen]:
     """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
 
-    All others are left as they are, and are judged one by one. So are messages, if what stands around them
-    turns out to be odd: nothing is decided here but what a line by itself can show.
+    All others are left as they are, and are judged one by one. So is a chunk with anything odd in it:
+    nothing is decided here but what a line by itself can show.
     """
+    rows: list[Row] = _LINES.findall(chunk)
+    messages = [row for row in rows if row[0]]
+    facts = iter(_facts(chunk, messages))
     seen: list[Seen] = []
-    try:
-        chunk.isascii() or chunk.decode()
-    except UnicodeDecodeError:
-        return [*_LINE.findall(chunk)]
-    said, plain, at = Said(0, 0, b"", 0), set[bytes](), 0
-    while at < len(chunk):
-        message = _message(chunk, at, plain)
-        if message is None:
-            end = chunk.find(b"\n", at) + 1 or len(chunk)
-            seen.append(chunk[at:end])
-            said = Said(0, 0, b"", 0)
-            at = end
+    said = nobody = Said(0, b"", 0)
+    for line, row in enumerate(rows):
+        if not row[0]:
+            seen.append(row[-1])
+            said = nobody
             continue
-        end, digest, node, number, conversation, role, seq, turn, disclosed = message
+        fact = next(facts, None)
+        if fact is None:
+            return [*_LINE.findall(chunk)]
+        digest, conversation, node, number, role, seq, turn, salt = fact
         span = said.ranges.get(conversation)
         if (
             node != said.node
@@ -250,65 +284,66 @@ def look(chunk: bytes) -> list[Seen]:
             or (span is not None and seq != span[1] + 1)
             or (turn in said.turns and (conversation != said.turns[turn][0] or role in said.turns[turn][1]))
         ):
-            said, span = Said(at, end, node, number), None
+            said, span = Said(line, node, number), None
             seen.append(said)
         if span is None:
             said.ranges[conversation] = [seq, seq]
         else:
             span[1] = seq
-        if turn is not None:
+        if turn:
             said.turns.setdefault(turn, (conversation, {}))[1][role] = seq
-        if not disclosed:
+        if not salt:
             said.silent.append((conversation, seq))
         said.hashes.append(digest)
-        said.end = at = end
     return seen
 
 
-def _message(chunk: bytes, at: int, plain: set[bytes]) -> Message | None:
-    """The message on the line that begins here, if it is written canonically and has what it commits to.
-
-    `plain` holds names that were found to need no escapes; going through each again would take longest.
-    """
-    found = _MESSAGE.match(chunk, at)
-    if found is None:
-        return None
-    raw, committed, conversation, node, number, role, seq, turn, content, salt = found.groups()
-    if conversation not in plain or node not in plain or role not in plain:
-        if not (_IS_PLAIN(conversation) and _IS_PLAIN(node) and _IS_PLAIN(role)):
-            return None
-        plain |= {conversation, node, role}
-    end = found.end()
+def _facts(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
+    """What each message says, its hash first; nothing at all if one is odd or shows another text."""
+    if not messages:
+        return ()
+    (bodies, committed, conversations, nodes, numbers, roles, seqs, turns, texts, quoting, salts, _) = zip(
+        *messages, strict=True
+    )
+    spelled = b"".join(bodies + texts + quoting)
+    if any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies)):
+        return ()
     try:
-        if content is None:
-            whole = _IS_PLAIN(committed) is not None
-        else:
-            if salt is None or len(content.translate(None, _ODD)) != len(content):
-                content, salt, end = _unescaped(chunk, found.start(9))
-            framed = b"ccn/content/v1\0" + unhexlify(salt) + len(content).to_bytes(8, "big") + content
-            whole = hashlib.sha256(framed).hexdigest().encode() == committed
+        chunk.isascii() or chunk.decode()
+        if b"\\" in spelled or any(quoting):
+            pairs = zip(texts, quoting, strict=True)
+            texts = tuple(
+                [_unescaped(more or text) if more or b"\\" in text else text for text, more in pairs]
+            )
+        made = []
+        for text, salt in zip(texts, salts, strict=True):
+            if salt:
+                hasher = _CONTENT.copy()  # sooner done than to begin anew
+                hasher.update(unhexlify(salt) + len(text).to_bytes(8, "big") + text)
+                made.append(hasher.digest())
     except ValueError:
-        return None
-    if not whole:
-        return None
-    return (
-        end, hashlib.sha256(b"\0" + raw).digest(), node, int(number), conversation, role, int(seq), turn,
-        content is not None,
-    )  # fmt: skip
+        return ()
+    wanted = (
+        committed if all(salts) else [each for each, salt in zip(committed, salts, strict=True) if salt]
+    )
+    if b"".join(made).hex().encode() != b"".join(wanted):
+        return ()
+    hashes = []
+    for body in bodies:
+        hasher = _LEAF.copy()
+        hasher.update(body)
+        hashes.append(hasher.digest())
+    return zip(
+        hashes, conversations, nodes, map(int, numbers), roles, map(int, seqs), turns, salts, strict=True
+    )
 
 
-def _unescaped(chunk: bytes, at: int) -> tuple[bytes, bytes, int]:
-    """The text whose JSON begins here, the salt behind it and where the line ends, or ValueError."""
-    end = chunk.find(b"\n", at) + 1
-    salt = end - len(_LAST) - 64
-    quote = salt - len(_AFTER)
-    spelled = chunk[at : quote + 1].decode()
-    text, whole = scanstring(spelled, 0)
-    if whole != len(spelled) or not (
-        chunk.startswith(_AFTER, quote) and chunk.startswith(_LAST, salt + 64)
-    ):
+def _unescaped(spelled: bytes) -> bytes:
+    """The text of a JSON string, given without its quotes, or ValueError."""
+    text, end = scanstring(spelled.decode() + '"', 0)
+    if end != len(spelled.decode()) + 1:
         raise ValueError("something else follows")
-    return text.encode(), chunk[salt : salt + 64], end
+    return str(text).encode()
 
 
 class Runs:
@@ -499,13 +534,15 @@ class Audit:
         """One more."""
         self.counts[what] = self.counts.get(what, 0) + by
 
-    def take(self, chunk: bytes, seen: list[Seen]) -> None:
-        """Some lines of the export, and what was seen in them."""
+    def take(self, seen: list[Seen], again: Again) -> None:
+        """What was seen in a chunk of lines, which are read again where messages do not fit together."""
+        lines: list[bytes] = []
         for each in seen:
             if isinstance(each, bytes):
                 self._line(each)
             elif not self._all_said(each):
-                for line in _LINE.findall(chunk, each.begin, each.end):
+                lines = lines or _LINE.findall(again())
+                for line in lines[each.line : each.line + len(each.hashes)]:
                     self._line(line)
 
     def _line(self, line: bytes) -> None:

@@ -23,10 +23,13 @@ Distances = npt.NDArray[np.int64]
 def distances(matrix: Matrix, centre: Sequence[int | None]) -> Distances:
     """The drift of each row from the centre."""
     middle = np.array([MISSING if value is None else value for value in centre], dtype=np.int64)
-    shared = (matrix >= 0) & (middle >= 0)
-    differences = np.where(shared, matrix - middle, 0)
-    squares = (differences * differences).sum(axis=1)
-    axes = shared.sum(axis=1)
+    differences = matrix - middle
+    axes = np.full(len(matrix), len(middle))
+    if (middle < 0).any() or (matrix < 0).any():
+        shared = (matrix >= 0) & (middle >= 0)
+        differences[~shared] = 0
+        axes = shared.sum(axis=1)
+    squares = np.einsum("ij,ij->i", differences, differences)
     mean = -(-squares // np.maximum(axes, 1))  # rounded up: r * r >= squares / axes for the same integers r
     return np.where(axes > 0, root_up(mean), UNIT)
 

@@ -11,7 +11,7 @@ of its header, so the chain of `previous` and the tree rest on the same bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ccn import errors
@@ -48,6 +48,8 @@ class Header:
     before_root: bytes
     size: int
     root: bytes
+    _body: bytes = field(init=False, repr=False, compare=False)
+    _hash: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a block, whoever wrote it."""
@@ -63,6 +65,9 @@ class Header:
             raise errors.InputInvalid(
                 f"{self.count} leaves do not lead from {self.before_size} to {self.size}"
             )
+        body = self._written()  # a round asks for it and its hash some twenty times on each node
+        object.__setattr__(self, "_body", body)
+        object.__setattr__(self, "_hash", commitment.leaf_hash(body))
 
     @property
     def count(self) -> int:
@@ -71,10 +76,13 @@ class Header:
 
     def hash(self) -> bytes:
         """The hash of the block, which is the hash of its last leaf."""
-        return commitment.leaf_hash(self.body())
+        return self._hash
 
     def body(self) -> bytes:
         """The one way to write it."""
+        return self._body
+
+    def _written(self) -> bytes:
         return commitment.canonical(
             {
                 **{name: value.hex() for name, value in self._hashes().items()},

@@ -7,7 +7,7 @@ A report is bound to one round by height, term and previous block; signed, it ca
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ccn import errors
 from ccn.core import ids, merkle, signed
@@ -33,6 +33,7 @@ class Report:
     first: int
     leaves: bytes
     wants: bytes
+    _message: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what is too large or could be written in two ways."""
@@ -48,6 +49,7 @@ class Report:
             raise errors.InputInvalid(
                 f"{self.node} reports a character twice, or more than {INSTANCE_LIMIT} instances"
             )
+        object.__setattr__(self, "_message", self._written())
 
     @property
     def count(self) -> int:
@@ -56,6 +58,9 @@ class Report:
 
     def message(self) -> bytes:
         """What is signed: rosters and leaves stand in it as their hashes."""
+        return self._message
+
+    def _written(self) -> bytes:
         return signed.message(
             "report",
             {

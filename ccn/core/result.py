@@ -46,17 +46,22 @@ class Result:
 
     def __post_init__(self) -> None:
         """Write it down once: it is hashed for the header, and the leader keeps it with the block."""
-        fields: commitment.Fields = {
+        few: commitment.Fields = {
+            "disputed": (),
             "character": self.character,
-            "disputed": self.disputed,
-            "drift": self.drift,
+            "drift": (),
             "kind": "result",
             "median": self.median,
-            "outliers": self.outliers,
+            "outliers": (),
             "v": 1,
             "weights": self.weights,
         }
-        object.__setattr__(self, "_body", commitment.canonical(fields))
+        body = commitment.canonical(few).decode()
+        # The long lists are all integers, and take the places of the empty ones from the last to the first.
+        for name, many in (("outliers", self.outliers), ("drift", self.drift), ("disputed", self.disputed)):
+            before, _, after = body.rpartition(f'"{name}":[]')
+            body = f'{before}"{name}":{commitment.numbers(many)}{after}'
+        object.__setattr__(self, "_body", body.encode())
 
     def body(self) -> bytes:
         """The one way to write it."""

@@ -68,9 +68,9 @@ class Roster:
         """One by one, for stores and people."""
         return [_row(*fields) for fields in _ROW.iter_unpack(self.packed)]
 
-    def ids(self) -> list[bytes]:
-        """The ids of the instances, as their bytes."""
-        return [self.packed[at : at + 16] for at in range(0, len(self.packed), _ROW.size)]
+    def ids(self) -> npt.NDArray[np.void]:
+        """The ids of the instances, sixteen bytes each."""
+        return np.frombuffer(self.packed, _COLUMNS)["id"]
 
     def matrix(self) -> Matrix:
         """The vectors, one row an instance."""
@@ -93,10 +93,12 @@ def columns(
     epochs: npt.NDArray[np.int64],
     millionths: npt.NDArray[np.float64],
 ) -> Roster:
-    """The roster of columns that a store read, ascending by id: no object is made for a row."""
+    """The roster of columns that a store read, in any order: no object is made for a row."""
     rows = np.empty(len(ids_), _COLUMNS)
     rows["id"], rows["epoch"], rows["vector"] = ids_, epochs, millionths
-    return Roster(character, rows.tobytes())
+    halves = rows.view(_LAYOUT)
+    order = np.lexsort((halves["low"].astype(np.uint64), halves["high"].astype(np.uint64)))
+    return Roster(character, rows[order].tobytes())
 
 
 def disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,8 @@ tolerance, the smoothing of the vectors and the scorer only mean something toget
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ccn import errors
 from ccn.core import commitment, ids, quorum
@@ -80,6 +81,8 @@ class Rules:
 
     validators: tuple[Validator, ...]
     parameters: Parameters
+    _bodies: tuple[bytes, bytes] = field(init=False, repr=False, compare=False)
+    _hashes: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a list without order, with doubles, or too short for its fault model."""
@@ -91,6 +94,12 @@ class Rules:
         if len({validator.key for validator in self.validators}) != len(nodes):
             raise errors.InputInvalid("two validators have the same key")
         quorum.needed(self.parameters.faults, len(nodes))
+        listed = [(validator.node, validator.key.hex()) for validator in self.validators]
+        body = commitment.canonical({"kind": "validators", "v": 1, "validators": listed})
+        bodies = body, self.parameters.body()  # every statement of a round is checked against them
+        first, second = (hashlib.sha256(each).digest() for each in bodies)
+        object.__setattr__(self, "_bodies", bodies)
+        object.__setattr__(self, "_hashes", (first, second, hashlib.sha256(first + second).digest()))
 
     @property
     def quorum(self) -> int:
@@ -103,29 +112,33 @@ class Rules:
 
     def validators_body(self) -> bytes:
         """The one way to write the list."""
-        listed = [(validator.node, validator.key.hex()) for validator in self.validators]
-        return commitment.canonical({"kind": "validators", "v": 1, "validators": listed})
+        return self._bodies[0]
+
+    def parameters_body(self) -> bytes:
+        """The one way to write the parameters."""
+        return self._bodies[1]
 
     def validators_hash(self) -> bytes:
         """The list as a block names it."""
-        return hashlib.sha256(self.validators_body()).digest()
+        return self._hashes[0]
 
     def parameters_hash(self) -> bytes:
         """The parameters as a block names them."""
-        return hashlib.sha256(self.parameters.body()).digest()
+        return self._hashes[1]
 
     def hash(self) -> bytes:
         """Both at once, as a report names the rules its node wants."""
-        return hashlib.sha256(self.validators_hash() + self.parameters_hash()).digest()
+        return self._hashes[2]
 
 
+@lru_cache(maxsize=16)  # the same few stand in every proposal and beside every block
 def parse(validators: bytes, parameters: bytes) -> Rules:
     """The rules from their two bodies, as the record keeps them; anything else is refused."""
     try:
         read = Rules(_validators(validators), _parameters(parameters))
     except ValueError as refused:
         raise errors.InputInvalid(f"these are not the rules of a cluster: {refused}") from None
-    if (read.validators_body(), read.parameters.body()) != (validators, parameters):
+    if (read.validators_body(), read.parameters_body()) != (validators, parameters):
         raise errors.InputInvalid("these are not the rules of a cluster")
     return read
 

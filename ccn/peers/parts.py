@@ -131,7 +131,7 @@ def read_vote(found: pb.Vote) -> Signed[Vote]:
 
 def rules(value: Rules) -> pb.Rules:
     """Both bodies, as the record keeps them."""
-    return pb.Rules(validators=value.validators_body(), parameters=value.parameters.body())
+    return pb.Rules(validators=value.validators_body(), parameters=value.parameters_body())
 
 
 def read_rules(found: pb.Rules) -> Rules:

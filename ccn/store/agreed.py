@@ -6,11 +6,12 @@ and for people, and proves nothing.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import numpy as np
 
 from ccn.core.character import UNIT, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
@@ -110,9 +111,9 @@ async def last_outliers(pool: Pool, after: int) -> tuple[int, list[Outlier]]:
             continue
         character = CharacterId(result["character_id"])
         rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
-        ids = list(itertools.chain.from_iterable(Roster(character, row["packed"]).ids() for row in rows))
+        ids = np.concatenate([Roster(character, row["packed"]).ids() for row in rows])
         for place, drift in zip(result["outliers"], result["drifts"], strict=True):
-            named = InstanceId(UUID(bytes=ids[place]))
+            named = InstanceId(UUID(bytes=ids[place].tobytes()))
             outliers.append(Outlier(named, character, height, drift / UNIT))
     return height, outliers
 

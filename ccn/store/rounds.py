@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import structlog
 
 from ccn import errors
 from ccn.core import block, header, merkle, note, rules
 from ccn.core.ballot import Certificate, Draft, Vote
 from ccn.core.block import Tip
-from ccn.core.character import UNIT
 from ccn.core.header import Header, Span
 from ccn.core.ids import CharacterId, NodeId
 from ccn.core.readback import Shown
@@ -87,7 +87,7 @@ async def commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -
             *_columns(5, map(_report, draft.proposal.reports)),
             *_columns(3, _rosters(draft.proposal.reports)),
             *_columns(2, [(result.character, result.body()) for result in sealed.results]),
-            *((changed.validators_body(), changed.parameters.body()) if changed else (None, None)),
+            *((changed.validators_body(), changed.parameters_body()) if changed else (None, None)),
             _summary(draft, certificate),
         )
         # Still open: what happens now finds the block neither there nor gone.
@@ -209,7 +209,7 @@ async def log_after(pool: Pool, index: int, *, command: str, limit: int = 50) ->
 
 
 async def _rule(connection: Connection, block_height: int, following: Rules) -> None:
-    bodies = following.validators_body(), following.parameters.body()
+    bodies = following.validators_body(), following.parameters_body()
     await connection.execute(
         "INSERT INTO block_rules (height, validators, parameters) VALUES ($1, $2, $3)",
         block_height,
@@ -251,17 +251,19 @@ def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
     }
 
 
-def _drifts(draft: Draft) -> tuple[list[str], list[float]]:
-    """Each instance and its drift, without those of which two nodes say something."""
+def _drifts(draft: Draft) -> tuple[str, str]:
+    """Each instance and its drift, without those of which two nodes say something: two arrays as text.
+
+    The server reads them sooner than the driver would look at ten thousand values one by one.
+    """
     rosters = [roster for report in draft.proposal.reports for roster in report.statement.rosters]
-    named, drifts = list[str](), list[float]()
+    named, drifts = b"", list[int]()
     for result in draft.block.results:
-        ids = [each for roster in rosters if roster.character == result.character for each in roster.ids()]
-        doubtful = set(result.disputed)
-        told = [place for place in range(len(ids)) if place not in doubtful]
-        named += [ids[place].hex() for place in told]
-        drifts += [result.drift[place] / UNIT for place in told]
-    return named, drifts
+        told = np.delete(np.array(result.drift), result.disputed)
+        ids = np.concatenate([each.ids() for each in rosters if each.character == result.character])
+        named += np.delete(ids, result.disputed).tobytes()
+        drifts += told.tolist()
+    return f"{{{named.hex(',', 16)}}}", f"{{{str(drifts)[1:-1]}}}"
 
 
 def _columns(count: int, rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
@@ -348,7 +350,10 @@ _COMMIT = """
 """
 _DRIFT = """
     UPDATE instance_registry i SET drift = d.drift
-    FROM unnest($1::uuid[], $2::real[]) AS d (id, drift)
+    FROM (
+        SELECT id, (millionths / 1000000::float8)::real AS drift
+        FROM unnest($1::text::uuid[], $2::text::bigint[]) AS told (id, millionths)
+    ) AS d
     WHERE i.id = d.id AND i.ended_at IS NULL AND i.drift IS DISTINCT FROM d.drift
 """
 _ENTRY = """

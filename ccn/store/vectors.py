@@ -259,7 +259,6 @@ _RELATIONAL = """
 _ROSTERS = """
     SELECT i.character_id, string_agg(
         uuid_send(i.id) || int8send(i.epoch) || array_send(array_replace(s.vector, NULL, -1)), ''
-        ORDER BY i.id
     ) AS packed
     FROM instance_registry i CROSS JOIN LATERAL (
         SELECT vector FROM character_evolution

@@ -182,9 +182,43 @@ async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() 
 def one_by_one(lines: list[bytes]) -> verify.Audit:
     """As if no line had been looked at before."""
     audit = verify.Audit()
-    audit.take(b"", [*lines])
+    audit.take([*lines], bytes)
     audit.finish()
     return audit
+
+
+async def test_every_line_begins_in_one_part_of_a_file() -> None:
+    chance = random.Random(12)
+    for _ in range(300):
+        lines = [b"x" * chance.choice((0, 1, 2, 9, 40)) + b"\n" for _ in range(chance.randrange(9))]
+        data = b"".join(lines) + b"y" * chance.randrange(3)
+        size = chance.randrange(1, 30)
+        parts = [verify.part(io.BytesIO(data), number, size) for number in range(-(-len(data) // size))]
+        assert b"".join(parts) == data
+        assert all(each.endswith(b"\n") for each in parts[:-1] if each and not data.endswith(each))
+
+
+async def test_a_helping_process_that_dies_is_no_verdict(tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    file.write_bytes(b"{}\n")
+    with file.open("rb") as record:
+        file.unlink()  # the others open it anew
+        with pytest.raises(OSError, match="--processes 0"):
+            verify.verify(record, workers=2)
+
+
+async def test_a_string_that_goes_on_beyond_its_line_is_not_taken_as_it_stands() -> None:
+    for odd in (b"\n", b"\t", b'","more":"', b"\\x"):
+        data = b"one" + odd + b"two"
+        leaf: dict[str, object] = {
+            "at": 1, "content": "", "conversation": "c", "epoch": 0, "kind": "message", "node": "n",
+            "number": 1, "role": "user", "seq": 1, "turn": None, "v": 1,
+        }  # fmt: skip
+        framed = bytes(32) + len(data).to_bytes(8, "big") + data
+        leaf["content"] = hashlib.sha256(b"ccn/content/v1\0" + framed).hexdigest()
+        line = json.dumps({"leaf": leaf, "content": "@", "salt": bytes(32).hex()}, separators=(",", ":"))
+        spelled = line.encode().replace(b"@", data) + b"\n"
+        assert verify.look(spelled) == spelled.splitlines(keepends=True)
 
 
 async def test_lines_are_judged_the_same_together_and_one_by_one(copy: Copy) -> None:

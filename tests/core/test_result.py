@@ -11,9 +11,9 @@ from math import isqrt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccn.core import result
+from ccn.core import commitment, result
 from ccn.core.character import UNIT
-from ccn.core.ids import NodeId
+from ccn.core.ids import CharacterId, NodeId
 from ccn.core.quorum import Faults
 from ccn.core.roster import Roster, Row
 from ccn.core.rules import Parameters
@@ -135,3 +135,21 @@ def test_the_hash_covers_every_part_of_the_results(make_row: RowMaker, make_rost
     assert result.hash_of(found) == hashlib.sha256(b"ccn/result/v1\n" + found[0].body()).digest()
     assert result.hash_of(found + found) != result.hash_of(found)
     assert result.hash_of(()) == hashlib.sha256(b"ccn/result/v1\n").digest()
+
+
+def test_a_result_is_written_as_canonical_bytes_are_whatever_is_in_it() -> None:
+    for many in ((), (0,), tuple(range(UNIT - 300, UNIT))):
+        for name in ("ada", '"drift":[]', 'outliers":[],'):
+            made = result.Result(CharacterId(name), (None, 7), many, many[1:], many[2:], "instance")
+            assert made.body() == commitment.canonical(
+                {
+                    "character": name,
+                    "disputed": many[2:],
+                    "drift": many,
+                    "kind": "result",
+                    "median": (None, 7),
+                    "outliers": many[1:],
+                    "v": 1,
+                    "weights": "instance",
+                }
+            )

@@ -35,7 +35,7 @@ def test_a_roster_is_read_as_it_was_packed(rows: list[Row]) -> None:
     assert packed.rows() == sorted(rows, key=lambda row: row.instance)
     assert Roster(ADA, packed.packed) == packed
     assert len(packed) == len(rows)
-    assert packed.ids() == sorted(row.instance.bytes for row in rows)
+    assert packed.ids().tobytes() == b"".join(sorted(row.instance.bytes for row in rows))
 
 
 @given(rows=listed)
