@@ -48,11 +48,11 @@ class Unsealed(Append):
         """As `Batch.say`, less the leaf. The salt is there because the row's constraint wants one."""
         head = batch.head(self.conversation, self.epoch)
         at, seq = max(batch.now, head.at), head.seq + 1
-        place = (self.conversation, seq, self.role.value)
+        place = (self.conversation, seq, self.role)
         batch.messages.append(
             (*place, self.content, _NO_SALT, self.language, at, None, self.epoch, None, 0)
         )
-        batch.heads[self.conversation] = Head(seq, at, head.epoch, head.open, head.character, head.version)
+        batch.heads[self.conversation] = Head(seq, at, *head[2:])
         return Message(self.conversation, seq, self.role, self.content, at)
 
 

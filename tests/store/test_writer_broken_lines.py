@@ -229,8 +229,10 @@ async def test_backends_terminated_again_and_again_double_and_lose_nothing(
     async with asyncio.TaskGroup() as tasks:
         callers = [tasks.create_task(talk(caller)) for caller in range(16)]
         ended = 0
-        for _ in range(6):
-            await asyncio.sleep(0.25)  # long enough to get a connection and say something
+        for _ in range(40):
+            if ended >= 6:
+                break
+            await asyncio.sleep(0.25)  # mostly long enough to get a connection and say something
             ended += await shared.pool.value(TERMINATE, "ccn/node-1/%")
         done.set()
     said = [each for caller in callers for each in caller.result()]
