@@ -16,16 +16,22 @@ CREATE TABLE characters (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Kinds of values. A domain is looked at when a value of that kind is written; a CHECK of a table whenever
+-- anything in the row changes, and PostgreSQL reads it anew for each statement. So what every message touches
+-- has domains, and keeps its CHECKs for what is true between columns.
+CREATE DOMAIN ccn_node AS text CHECK (VALUE ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$');
+CREATE DOMAIN ccn_count AS bigint CHECK (VALUE >= 0);
+
 -- Leaves of the ledger come first, because every protected row names its leaf. Each node numbers its own
 -- without gaps, so an omission shows; the trigger makes the head move by compare-and-swap.
 CREATE TABLE leaf_sources (
-    node_id text PRIMARY KEY CHECK (node_id ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
-    head    bigint NOT NULL DEFAULT 0 CHECK (head >= 0)
+    node_id ccn_node PRIMARY KEY,
+    head    ccn_count NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 CREATE TABLE leaves (
     node_id text   NOT NULL,  -- the trigger below finds it in leaf_sources, once a statement instead of a row
-    number  bigint NOT NULL CHECK (number > 0),
+    number  bigint NOT NULL,  -- from 1 on, because a head is never less than 0
     kind    text   NOT NULL,
     body    bytea  NOT NULL,
     hash    bytea  NOT NULL GENERATED ALWAYS AS (sha256('\x00'::bytea || body)) STORED,  -- RFC 6962

@@ -1,20 +1,27 @@
 -- What was said, in order, without gaps; what became of it; and how to find it again.
 
+CREATE DOMAIN ccn_title AS text CHECK (length(VALUE) <= 500);
+CREATE DOMAIN ccn_conversation_status AS text CHECK (VALUE IN ('open', 'closed'));
+CREATE DOMAIN ccn_role AS text CHECK (VALUE IN ('user', 'assistant'));
+CREATE DOMAIN ccn_content AS text CHECK (VALUE <> '' AND length(VALUE) <= 1000000);
+CREATE DOMAIN ccn_salt AS bytea CHECK (length(VALUE) = 32);
+CREATE DOMAIN ccn_idempotency_key AS text CHECK (length(VALUE) BETWEEN 1 AND 255);
+
 CREATE TABLE conversations (
     id            uuid PRIMARY KEY,
     character_id  text NOT NULL REFERENCES characters,
     owner_id      uuid REFERENCES users,
     plate_version integer,
-    title         text NOT NULL DEFAULT '' CHECK (length(title) <= 500),
-    status        text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed')),
+    title         ccn_title NOT NULL DEFAULT '',
+    status        ccn_conversation_status NOT NULL DEFAULT 'open',
     created_at    timestamptz NOT NULL,
     changed_at    timestamptz NOT NULL,
     version       integer NOT NULL DEFAULT 1,
     -- The head moves with every message, by compare-and-swap inside the trigger below.
-    head_seq      bigint NOT NULL DEFAULT 0 CHECK (head_seq >= 0),
+    head_seq      ccn_count NOT NULL DEFAULT 0,
     head_at       timestamptz NOT NULL DEFAULT '-infinity',
     -- The host epoch: whoever writes under an older one is refused by the same compare-and-swap.
-    host_epoch    bigint NOT NULL DEFAULT 0 CHECK (host_epoch >= 0),
+    host_epoch    ccn_count NOT NULL DEFAULT 0,
     FOREIGN KEY (character_id, plate_version) REFERENCES plates
 ) WITH (fillfactor = 70);
 CREATE INDEX conversations_owner ON conversations (owner_id, created_at DESC);
@@ -45,7 +52,8 @@ CREATE TRIGGER conversations_changed AFTER UPDATE OF plate_version, status, vers
 CREATE TRIGGER conversation_versions_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON conversation_versions
     FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
 
--- Every epoch a conversation ever had was smaller than the one it has.
+-- Every epoch a conversation ever had was smaller than the one it has. This trigger and the next one come after
+-- the update: one before it, even on other columns, would have the row locked each time its head moves.
 CREATE FUNCTION ccn_epoch_grows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.host_epoch < OLD.host_epoch THEN
@@ -53,11 +61,11 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER conversations_epoch_grows BEFORE UPDATE OF host_epoch ON conversations
+CREATE TRIGGER conversations_epoch_grows AFTER UPDATE OF host_epoch ON conversations
     FOR EACH ROW EXECUTE FUNCTION ccn_epoch_grows();
 
 -- Whose a conversation is, and with whom, is said once: nodes remember it.
-CREATE TRIGGER conversations_stay_theirs BEFORE UPDATE OF id, owner_id, character_id, created_at ON conversations
+CREATE TRIGGER conversations_stay_theirs AFTER UPDATE OF id, owner_id, character_id, created_at ON conversations
     FOR EACH ROW WHEN ((OLD.id, OLD.owner_id, OLD.character_id, OLD.created_at)
                        IS DISTINCT FROM (NEW.id, NEW.owner_id, NEW.character_id, NEW.created_at))
     EXECUTE FUNCTION ccn_refuse_change();
@@ -157,15 +165,15 @@ CREATE TRIGGER turn_events_stay BEFORE UPDATE OR TRUNCATE ON turn_events
 
 CREATE TABLE messages (
     conversation_id uuid NOT NULL,  -- the trigger below finds it in conversations, once a statement
-    seq             bigint NOT NULL CHECK (seq > 0),
-    role            text NOT NULL CHECK (role IN ('user', 'assistant')),
-    content         text CHECK (content <> '' AND length(content) <= 1000000),
-    salt            bytea CHECK (length(salt) = 32),
+    seq             bigint NOT NULL,  -- from 1 on, because a head is never less than 0
+    role            ccn_role NOT NULL,
+    content         ccn_content,
+    salt            ccn_salt,
     language        text,  -- as the writer told it; otherwise whoever indexes the message finds out
     created_at      timestamptz NOT NULL,
     turn_id         uuid REFERENCES turns DEFERRABLE INITIALLY DEFERRED,
     host_epoch      bigint NOT NULL DEFAULT 0,
-    idempotency_key text CHECK (length(idempotency_key) BETWEEN 1 AND 255),
+    idempotency_key ccn_idempotency_key,
     leaf_node       text NOT NULL,
     leaf_number     bigint NOT NULL,
     PRIMARY KEY (conversation_id, seq),
@@ -180,33 +188,64 @@ ALTER TABLE turns
     ADD FOREIGN KEY (conversation_id, user_seq) REFERENCES messages DEFERRABLE INITIALLY DEFERRED,
     ADD FOREIGN KEY (conversation_id, reply_seq) REFERENCES messages DEFERRABLE INITIALLY DEFERRED;
 
+-- Each query in here costs a lone message as much as writing it does. So nothing is joined for a message that
+-- comes alone, and an IF that asks a query stands inside one that has reason to: PL/pgSQL runs the query of a
+-- condition even where its first half would have decided.
 CREATE FUNCTION ccn_messages_follow() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE said bigint; appended bigint; most bigint; sealed bigint;
+DECLARE said record; appended bigint; lasted boolean := false; sealed bigint;
 BEGIN
-    WITH batch AS MATERIALIZED (
-        SELECT conversation_id, min(seq) AS first, max(seq) AS last, count(*) AS n,
-               min(created_at) AS earliest, max(created_at) AS latest,
-               min(host_epoch) AS epoch, max(host_epoch) AS newest_epoch
-        FROM added GROUP BY conversation_id
-    ), heads AS (
-        UPDATE conversations c SET head_seq = b.last, head_at = b.latest FROM batch b
-        WHERE c.id = b.conversation_id AND c.head_seq = b.first - 1 AND b.n = b.last - b.first + 1
-          AND c.head_at <= b.earliest AND c.host_epoch = b.epoch AND b.epoch = b.newest_epoch
-          AND c.status = 'open'
-        RETURNING b.n
-    )
-    SELECT coalesce(sum(n), 0), coalesce(max(n), 0) INTO appended, most FROM heads;
-    SELECT count(*), count(*) FILTER (WHERE l.kind = 'message') INTO said, sealed
-    FROM added a LEFT JOIN leaves l ON l.node_id = a.leaf_node AND l.number = a.leaf_number;
-    IF appended <> said
-       OR most > 1 AND EXISTS (
-           SELECT FROM (SELECT created_at,
-                               lag(created_at) OVER (PARTITION BY conversation_id ORDER BY seq) AS before
-                        FROM added) AS row WHERE created_at < before) THEN
+    SELECT count(*) AS n, any_value(conversation_id) AS here, max(seq) AS seq, max(created_at) AS at,
+           max(host_epoch) AS epoch, min(leaf_node) AS node, max(leaf_node) AS other,
+           min(leaf_number) AS first, max(leaf_number) AS last
+    INTO said FROM added;
+    IF said.n = 1 THEN
+        UPDATE conversations SET head_seq = said.seq, head_at = said.at
+        WHERE id = said.here AND head_seq = said.seq - 1 AND head_at <= said.at AND host_epoch = said.epoch
+          AND status = 'open';
+        GET DIAGNOSTICS appended = ROW_COUNT;
+    ELSE
+        WITH heads AS (
+            UPDATE conversations c SET head_seq = b.last, head_at = b.latest
+            FROM (SELECT conversation_id, min(seq) AS first, max(seq) AS last, count(*) AS n,
+                         min(created_at) AS earliest, max(created_at) AS latest,
+                         min(host_epoch) AS epoch, max(host_epoch) AS newest_epoch
+                  FROM added GROUP BY conversation_id) AS b
+            WHERE c.id = b.conversation_id AND c.head_seq = b.first - 1 AND b.n = b.last - b.first + 1
+              AND c.head_at <= b.earliest AND c.host_epoch = b.epoch AND b.epoch = b.newest_epoch
+              AND c.status = 'open'
+            RETURNING b.n, b.earliest < b.latest AS lasted
+        )
+        SELECT coalesce(sum(n), 0), coalesce(bool_or(h.lasted), false) INTO appended, lasted FROM heads h;
+    END IF;
+    IF lasted THEN
+        IF EXISTS (
+            SELECT FROM (SELECT created_at,
+                                lag(created_at) OVER (PARTITION BY conversation_id ORDER BY seq) AS before
+                         FROM added) AS row WHERE created_at < before) THEN
+            appended := 0;
+        END IF;
+    END IF;
+    IF appended <> said.n THEN
         RAISE EXCEPTION 'messages must follow the head of an open conversation, in order, under its host''s epoch'
             USING ERRCODE = 'CCN02';
     END IF;
-    IF sealed <> said THEN
+    -- No two messages have one leaf, by a unique index: as many numbers as their range has are the whole range.
+    -- It is found in the rows and not given as a parameter, for which a plan would be made each time.
+    IF said.n = 1 THEN
+        SELECT count(*) INTO sealed FROM leaves
+        WHERE node_id = said.node AND number = said.last AND kind = 'message';
+    ELSIF said.node = said.other AND said.last - said.first + 1 = said.n THEN
+        SELECT count(*) INTO sealed
+        FROM (SELECT min(leaf_node) AS node, min(leaf_number) AS first, max(leaf_number) AS last
+              FROM added) AS a
+            JOIN leaves l ON l.node_id = a.node AND l.number BETWEEN a.first AND a.last
+        WHERE l.kind = 'message';
+    ELSE
+        SELECT count(*) INTO sealed
+        FROM added a JOIN leaves l ON l.node_id = a.leaf_node AND l.number = a.leaf_number
+        WHERE l.kind = 'message';
+    END IF;
+    IF sealed <> said.n THEN
         RAISE EXCEPTION 'every message has a leaf' USING ERRCODE = 'CCN05';
     END IF;
     RETURN NULL;

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from ccn import errors
@@ -45,8 +45,7 @@ class Kind(StrEnum):
     REDACTION = "redaction"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One version of a protected row, as the producing node numbered and hashed it."""
 
     node: NodeId
@@ -67,7 +66,7 @@ def spoken(  # noqa: PLR0917 - the fields of a message, each once
     number: int,
     at: int,
     committed: bytes,
-    conversation: UUID,
+    conversation: UUID | str,
     epoch: int,
     role: Role,
     seq: int,
@@ -82,7 +81,7 @@ def spoken(  # noqa: PLR0917 - the fields of a message, each once
     within = "null" if turn is None else f'"{turn}"'
     body = (
         f'{{"at":{at},"content":"{committed.hex()}","conversation":"{conversation}","epoch":{epoch},'
-        f'"kind":"message","node":"{node}","number":{number},"role":"{role.value}","seq":{seq},'
+        f'"kind":"message","node":"{node}","number":{number},"role":"{role}","seq":{seq},'
         f'"turn":{within},"v":1}}'
     ).encode()
     return Leaf(node, number, Kind.MESSAGE, body, leaf_hash(body))
@@ -98,7 +97,7 @@ def content(salt: bytes, text: str) -> bytes:
     if len(salt) != SALT_BYTES:
         raise errors.InputInvalid(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
     data = _utf8(text)
-    return hashlib.sha256(_CONTENT_TAG + salt + len(data).to_bytes(8, "big") + data).digest()
+    return hashlib.sha256(b"".join((_CONTENT_TAG, salt, len(data).to_bytes(8, "big"), data))).digest()
 
 
 _encode = json.JSONEncoder(

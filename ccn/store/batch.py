@@ -4,6 +4,9 @@ A write says which conversation it is about, gets that conversation's head, and 
 waiting: it raises to be refused alone, or adds rows and answers. Rows of one kind travel as one statement.
 Leaves and messages, which nearly every write has, share a single statement, with all that happens to turns,
 so that a lone append and each step of a turn cost one round trip and no explicit transaction.
+
+What is made for every message is made of tuples here: a frozen dataclass takes seven times as long to make,
+and a message alone made five of them.
 """
 
 from __future__ import annotations
@@ -14,36 +17,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
 
 from ccn import errors
 from ccn.core import commitment, language, message
 from ccn.core.commitment import Fields, Kind, Leaf
 from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
+from ccn.store import spoken
 from ccn.store.pool import Connection, Record
+from ccn.store.spoken import Packed
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HEADS_KEPT = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What somebody says, before it has a place."""
-
-    conversation: ConversationId
-    role: Role
-    content: str
-    language: str | None = None
-    turn: TurnId | None = None
-    idempotency_key: str | None = None
-
-    def __post_init__(self) -> None:
-        message.check(self.content)
-        if self.language is not None and self.language not in language.LANGUAGES:
-            raise errors.InputInvalid(f"{self.language!r} is not one of {', '.join(language.LANGUAGES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +44,7 @@ class Repeated:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Where a conversation stands: what the next message must follow."""
 
     seq: int
@@ -65,6 +53,8 @@ class Head:
     open: bool
     character: str
     version: int
+    text: str
+    """The conversation's id as every one of its leaves spells it."""
 
 
 class Write(ABC, Generic[Answer_co]):
@@ -102,10 +92,8 @@ class Numbering:
     def advance(self, batch: Batch) -> None:
         """The batch is durable: the next one follows it."""
         self.leaf = batch.last_leaf
-        for conversation, head in batch.heads.items():
-            self.heads.pop(conversation, None)  # so that the oldest entry is the one unused for longest
-            self.heads[conversation] = head
-        for conversation in list(self.heads)[: max(0, len(self.heads) - _HEADS_KEPT)]:
+        self.heads.update(batch.heads)
+        for conversation in [*islice(self.heads, max(0, len(self.heads) - _HEADS_KEPT))]:
             del self.heads[conversation]
 
 
@@ -119,7 +107,7 @@ class Statement:
 
     def columns(self) -> list[Sequence[object]]:
         """The rows turned on their side."""
-        return _columns(self.values, len(self.values[0]))
+        return spoken.columns(self.values, len(self.values[0]))
 
 
 class Step(Enum):
@@ -141,12 +129,14 @@ class Batch:
 
     def __init__(self, numbering: Numbering, now: datetime, after: Batch | None = None) -> None:
         self.now = now
+        self._now_us = micros(now)
         self.node = numbering.node
         self.heads: dict[ConversationId, Head] = {}
         self.leaves: list[Leaf] = []
-        self.messages: list[tuple[object, ...]] = []
+        self.messages: list[spoken.Row] = []
         self.statements: dict[str, Statement] = {}
         self.steps: dict[Step, list[tuple[object, ...]]] = {}
+        self._packed: Packed | None = None
         self.remembered = after is not None
         """Whether something was decided on that the database has not confirmed just now."""
         self._known = (after.heads if after else {}, numbering.heads)
@@ -168,35 +158,37 @@ class Batch:
 
     async def run(self, connection: Connection) -> None:
         """Make it durable: alone if it is one statement, otherwise inside one transaction."""
-        if not self.statements:
-            await self._say_all(connection)
+        packed = self._packed or self.pack()
+        if packed is not None and not self.statements:
+            await connection.execute(packed[0], *packed[1])
             return
-        if len(self.statements) == 1 and not (self.leaves or self.messages or self.steps):
+        if len(self.statements) == 1 and packed is None:
             (alone,) = self.statements.values()
             if not alone.every_row:
                 await connection.execute(alone.sql, *alone.columns())
                 return
         async with connection.transaction():
-            await self._say_all(connection)
+            if packed is not None:
+                await connection.execute(packed[0], *packed[1])
             for statement in self.statements.values():
                 touched = await connection.execute(statement.sql, *statement.columns())
                 if statement.every_row and _count(touched) != len(statement.values):
                     raise errors.Conflict("a row was changed by somebody else meanwhile")
 
-    async def _say_all(self, connection: Connection) -> None:
-        kinds, bodies = [each.kind.value for each in self.leaves], [each.body for each in self.leaves]
+    def pack(self) -> Packed | None:
+        """Leaves, messages and turns as they will travel: nothing is added to them any more."""
+        leaves, head = self.leaves, self._first_leaf
         if self.steps:
             rows = [
-                (self.messages, _SAID_WIDTH),
+                (self.messages, spoken.WIDTH),
                 *((self.steps.get(step, []), step.width) for step in Step),
             ]
-            columns = (column for these, width in rows for column in _columns(these, width))
-            await connection.execute(_TURNS, self.node, self._first_leaf, kinds, bodies, *columns)
-        elif self.messages:
-            said = [None if _blank(each) else each for each in _columns(self.messages, _SAID_WIDTH)]
-            await connection.execute(_SAY, self.node, self._first_leaf, kinds, bodies, *said)
-        elif self.leaves:
-            await connection.execute(_LEAVES, self.node, self._first_leaf, kinds, bodies)
+            columns = (column for these, width in rows for column in spoken.columns(these, width))
+            values = (self.node, head, spoken.kinds(leaves), spoken.bodies(leaves), *columns)
+            self._packed = (_TURNS, values)
+        else:
+            self._packed = spoken.statement(self.node, head, self.now, leaves, self.messages)
+        return self._packed
 
     async def landed(self, connection: Connection) -> bool:
         """Whether a try whose end was not seen is in the ledger: its last leaf, body and all."""
@@ -208,11 +200,13 @@ class Batch:
 
     def recall(self, writes: Iterable[Write[object]]) -> bool:
         """Collect what the writes need to know; whether memory has it all."""
-        begun = set[ConversationId | None]()
+        begun: set[ConversationId] = set()
         for write in writes:
-            begun.add(write.begins())
+            begins = write.begins()
+            if begins is not None:
+                begun.add(begins)
             conversation = write.concerns()
-            if conversation not in self.heads and conversation not in begun and conversation is not None:
+            if conversation is not None and conversation not in self.heads and conversation not in begun:
                 self._recall_head(conversation)
             repeated = write.repeats()
             if repeated is not None:
@@ -221,8 +215,9 @@ class Batch:
 
     def _recall_head(self, conversation: ConversationId) -> None:
         for heads in self._known:
-            if conversation in heads:
-                self.heads[conversation] = heads[conversation]
+            head = heads.get(conversation)
+            if head is not None:
+                self.heads[conversation] = head
                 self.remembered = True
                 return
         self._heads_wanted.add(conversation)
@@ -239,7 +234,7 @@ class Batch:
 
     def begin(self, conversation: ConversationId, character: str) -> None:
         """The head of a conversation in which nothing was said, as the database will have it."""
-        self.heads[conversation] = Head(0, _EPOCH, 0, True, character, 1)
+        self.heads[conversation] = Head(0, _EPOCH, 0, True, character, 1, str(conversation))
 
     def head(self, conversation: ConversationId, epoch: int) -> Head:
         """The head to write after, for a host that holds `epoch` (0: a conversation nobody hosts)."""
@@ -269,30 +264,35 @@ class Batch:
         self.leaves.append(leaf)
         return leaf
 
-    def say(self, said: Words, epoch: int) -> Message:
+    def say(
+        self,
+        conversation: ConversationId,
+        role: Role,
+        content: str,
+        epoch: int,
+        *,
+        language: str | None = None,
+        turn: TurnId | None = None,
+        idempotency_key: str | None = None,
+    ) -> Message:
         """Add one message after the head of its conversation, with its leaf."""
-        head = self.head(said.conversation, epoch)
-        at = max(self.now, head.at)
-        seq = head.seq + 1
+        message.check(content)
+        if language is not None:
+            _check_language(language)
+        head = self.head(conversation, epoch)
+        at, at_us = self.now, self._now_us
+        if head.at > at:
+            at, at_us = head.at, micros(head.at)
+        seq, number = head.seq + 1, self.last_leaf + 1
         salt = secrets.token_bytes(commitment.SALT_BYTES)
-        committed = commitment.content(salt, said.content)
-        leaf = commitment.spoken(
-            self.node,
-            self.last_leaf + 1,
-            micros(at),
-            committed,
-            said.conversation,
-            epoch,
-            said.role,
-            seq,
-            said.turn,
-        )
+        committed = commitment.content(salt, content)
+        leaf = commitment.spoken(self.node, number, at_us, committed, head.text, epoch, role, seq, turn)
         self.leaves.append(leaf)
-        place = (said.conversation, seq, said.role.value)
-        words = (said.content, salt, said.language, at, said.turn, epoch, said.idempotency_key)
-        self.messages.append((*place, *words, leaf.number))
-        self.heads[said.conversation] = Head(seq, at, head.epoch, head.open, head.character, head.version)
-        return Message(said.conversation, seq, said.role, said.content, at, said.turn)
+        self.messages.append(
+            (conversation, seq, role, content, salt, language, at, turn, epoch, idempotency_key, number)
+        )
+        self.heads[conversation] = Head(seq, at, epoch, head.open, head.character, head.version, head.text)
+        return Message(conversation, seq, role, content, at, turn)
 
     def add(self, sql: str, *values: object, every_row: bool = False) -> None:
         """Add a row for `sql`, which takes an array a value; with `every_row` it must touch one each."""
@@ -309,20 +309,15 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
-
-
-def _blank(column: Sequence[object]) -> bool:
-    """Whether it need not be sent: beside others, unnest fills up a missing column with nulls."""
-    return column.count(None) == len(column)
+def _check_language(name: str) -> None:
+    if name not in language.LANGUAGES:
+        raise errors.InputInvalid(f"{name!r} is not one of {', '.join(language.LANGUAGES)}")
 
 
 def _head(row: Record) -> Head:
     at = row["head_at"]
-    return Head(
-        row["head_seq"], at or _EPOCH, row["host_epoch"], row["open"], row["character_id"], row["version"]
-    )
+    place = (row["head_seq"], at or _EPOCH, row["host_epoch"], row["open"])
+    return Head(*place, row["character_id"], row["version"], str(row["id"]))
 
 
 def _count(tag: str) -> int:
@@ -334,17 +329,4 @@ _HEADS = """
            character_id, version
     FROM conversations WHERE id = ANY ($1::uuid[])
 """
-_SAID_WIDTH = 11
 _TURNS = f"SELECT ccn_turns({', '.join(f'${nth}' for nth in range(1, 40))})"
-_LEAVES = """
-    INSERT INTO leaves (node_id, number, kind, body)
-    SELECT $1, $2::bigint + nth, kind, body
-    FROM unnest($3::text[], $4::bytea[]) WITH ORDINALITY AS new (kind, body, nth)
-"""
-_SAY = f"""
-    WITH sealed AS ({_LEAVES})
-    INSERT INTO messages (leaf_node, conversation_id, seq, role, content, salt, language, created_at,
-                          turn_id, host_epoch, idempotency_key, leaf_number)
-    SELECT $1, * FROM unnest($5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::text[],
-                             $11::timestamptz[], $12::uuid[], $13::bigint[], $14::text[], $15::bigint[])
-"""  # noqa: S608 - two constants joined

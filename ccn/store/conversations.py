@@ -10,7 +10,7 @@ from ccn import errors
 from ccn.core.commitment import Kind
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.message import Message, Role
-from ccn.store.batch import Batch, Repeated, Words, Write, micros
+from ccn.store.batch import Batch, Repeated, Write, micros
 from ccn.store.pool import Pool, Record
 
 PAGE_LIMIT = 1_000
@@ -67,10 +67,12 @@ class Append(Write[Message]):
     def prepare(self, batch: Batch) -> Message:
         """Follow the head, unless the key was used before."""
         key = self.idempotency_key
-        words = Words(self.conversation, self.role, self.content, self.language, idempotency_key=key)
+        if key is None:
+            return batch.say(self.conversation, self.role, self.content, self.epoch, language=self.language)
         match batch.earlier(self):
             case None:
-                said = batch.say(words, self.epoch)
+                place = (self.conversation, self.role, self.content, self.epoch)
+                said = batch.say(*place, language=self.language, idempotency_key=key)
                 batch.remember(self, said)
                 return said
             case Message() as said:
@@ -134,7 +136,7 @@ class Close(Write[None]):
         closed = replace(self.conversation, open=False, version=self.conversation.version + 1)
         _seal(batch, closed, batch.now)
         if (head := batch.heads.get(closed.id)) is not None:
-            batch.heads[closed.id] = replace(head, open=False)
+            batch.heads[closed.id] = head._replace(open=False)
         batch.add(_CLOSE, closed.id, closed.version, batch.now, every_row=True)
 
 

@@ -95,7 +95,7 @@ class Spawn(Write[Instance]):
         )  # fmt: skip
         where = (new.id, new.conversation, new.character, new.host, new.epoch, new.status.value)
         batch.add(_SPAWN, *where, new.model, new.plate_version, batch.now)
-        batch.heads[self.conversation] = replace(head, epoch=epoch)
+        batch.heads[self.conversation] = head._replace(epoch=epoch)
         _live(batch, new, self.reason)
         return new
 
@@ -145,7 +145,7 @@ class Adopt(Write[Instance]):
         if head is None or head.epoch != self.instance.epoch:
             raise errors.StaleHost("another node adopted the instance first")
         epoch = self.instance.epoch + 1
-        batch.heads[self.instance.conversation] = replace(head, epoch=epoch)
+        batch.heads[self.instance.conversation] = head._replace(epoch=epoch)
         adopted = replace(self.instance, host=batch.node, epoch=epoch, heartbeat_at=batch.now)
         return _next(batch, adopted, self.reason)
 

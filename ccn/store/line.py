@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import structlog
@@ -51,13 +50,27 @@ class Line:
                 connection.terminate()
 
 
-async def attempts(deadline: float) -> AsyncIterator[None]:
-    """Once at once, and then again with growing pauses until the deadline of the event loop's clock."""
-    pause = _RETRY_FIRST_S
-    while True:
-        yield
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= 0:
+class attempts:  # noqa: N801 - reads as the loop it is used in
+    """Once at once, and then again with growing pauses until the deadline of the event loop's clock.
+
+    Not an async generator: the event loop starts a task to close one that was left before its end.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._pause = 0.0
+
+    def __aiter__(self) -> attempts:
+        """Itself: it is gone through once."""
+        return self
+
+    async def __anext__(self) -> None:
+        """Wait until it is time to try again."""
+        if not self._pause:
+            self._pause = _RETRY_FIRST_S
             return
-        await asyncio.sleep(min(pause, left))
-        pause = min(2 * pause, _RETRY_MOST_S)
+        left = self._deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise StopAsyncIteration
+        await asyncio.sleep(min(self._pause, left))
+        self._pause = min(2 * self._pause, _RETRY_MOST_S)

@@ -17,7 +17,7 @@ from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
 from ccn.core.stream import Place, Told
 from ccn.core.turn import Status
-from ccn.store.batch import Batch, Repeated, Step, Words, Write, micros
+from ccn.store.batch import Batch, Repeated, Step, Write, micros
 from ccn.store.pool import Pool, Record
 
 EVENTS_LIMIT = 1_000
@@ -76,10 +76,10 @@ class Accept(Write[Turn]):
 
     def prepare(self, batch: Batch) -> Turn:
         """The message and the turn, together or not at all."""
-        words = Words(self.conversation, Role.USER, self.content, self.language, self.id)
         match batch.earlier(self):
             case None:
-                said = batch.say(words, self.epoch)
+                place = (self.conversation, Role.USER, self.content, self.epoch)
+                said = batch.say(*place, language=self.language, turn=self.id)
                 key, at = self.idempotency_key, said.at
                 where = (self.id, self.conversation, key, said.seq, self.epoch)
                 batch.step(Step.ACCEPT, *where, at, self.begun)
@@ -144,8 +144,8 @@ class Commit(Write[Message]):
     def prepare(self, batch: Batch) -> Message:
         """Refused if the turn has ended or runs under another epoch."""
         turn.move(self.turn.status, Status.COMMITTED)
-        words = Words(self.turn.conversation, Role.ASSISTANT, self.content, self.language, self.turn.id)
-        said = batch.say(words, self.epoch)
+        place = (self.turn.conversation, Role.ASSISTANT, self.content, self.epoch)
+        said = batch.say(*place, language=self.language, turn=self.turn.id)
         Emit(self.turn.id, self.epoch, self.events).prepare(batch)
         _end(batch, self.turn, self.epoch, Status.COMMITTED, reply_seq=said.seq)
         return said

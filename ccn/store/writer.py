@@ -68,7 +68,8 @@ class Writer:
         self._looking = Line(database, f"ccn/{node}/writer-looks-up")
         self._numbering: Numbering | None = None
         self._first: int | None = None
-        self._made: dict[int, set[bytes]] = {}
+        self._made: dict[int, tuple[bytes, ...]] = {}
+        self._made_in_order: deque[int] = deque()
 
     async def submit(self, write: Write[Answer]) -> Answer:
         """Durable when this returns; not there when it raises, except OutcomeUnknown: perhaps."""
@@ -98,20 +99,33 @@ class Writer:
     async def run(self) -> None:
         """Commit what is waiting, again and again, until stopped."""
         under_way: _Round | None = None
+        durable: _Round | None = None
         taken: list[_Waiting] = []
         try:
             await self._begin()
             while under_way is not None or await self._work():
                 taken = self._take(alone=under_way is None)
-                following = await self._prepared(taken, under_way)
-                if under_way is not None and not await self._landed(under_way):
-                    following = None  # it was prepared on top of something that did not happen
+                following = await self._prepared(taken, under_way) if taken else None
+                if under_way is not None:
+                    durable = under_way if await self._landed(under_way) else None
+                    if durable is None:
+                        following = None  # it was prepared on top of something that did not happen
+                    under_way = None
+                if following is not None:
+                    under_way = following
+                    await self._launch(following)
+                if durable is not None:
+                    self._release(durable)
+                    durable = None
+                    if under_way is not None:
+                        await asyncio.sleep(0)  # whoever was answered may have more, to prepare meanwhile
                 if taken and following is None:
                     await self._settle(taken, again=True)
-                under_way = await self._launched(following) if following else None
         finally:
             self._stopping = True  # whatever ended this, nobody is left to answer
             lost = errors.OutcomeUnknown("this node stopped in the middle of a commit")
+            if durable is not None:
+                self._release(durable)
             if under_way is not None and under_way.flight is not None:
                 under_way.flight.cancel()
                 _refuse(under_way.waiting, lost)
@@ -137,6 +151,8 @@ class Writer:
 
     def _take(self, *, alone: bool) -> list[_Waiting]:
         count = len(self._waiting)
+        if not count:
+            return []
         if alone and count >= _WORTH_HALVING:
             count //= 2
         count = min(count, self._database.write_batch_limit)
@@ -145,19 +161,16 @@ class Writer:
 
     async def _prepared(self, taken: list[_Waiting], under_way: _Round | None) -> _Round | None:
         """A round on top of the one under way, or None if it has to be looked at alone."""
-        if not taken:
-            return None
         try:
             return await self._prepare(taken, self._deadline(), under_way.batch if under_way else None)
         except errors.CCNError:
             return None
 
-    async def _launched(self, following: _Round) -> _Round:
+    async def _launch(self, following: _Round) -> None:
         following.flight = asyncio.create_task(
             self._make_durable(following.batch, self._deadline()), name="group commit"
         )
-        await asyncio.sleep(0)  # lets the statement leave before anything else is prepared
-        return following
+        await asyncio.sleep(0)  # lets the statement leave before anybody is answered or anything prepared
 
     async def _landed(self, under_way: _Round) -> bool:
         assert under_way.flight is not None
@@ -166,7 +179,6 @@ class Writer:
         except errors.CCNError as refused:
             await self._resettle(under_way.waiting, refused, again=True)
             return False
-        self._release(under_way)
         return True
 
     async def _settle(self, waiting: list[_Waiting], *, again: bool) -> None:
@@ -205,6 +217,7 @@ class Writer:
                 if isinstance(refused, errors.Conflict) and batch.remembered:
                     raise  # decided on what was remembered; read it again before refusing anybody
                 ready.answers.append((each, refused))
+        batch.pack()  # now, while another is under way, and not when the server waits for it
         return ready
 
     async def _loaded(self, writes: list[Write[Any]], deadline: float, after: Batch | None) -> Batch:
@@ -256,9 +269,14 @@ class Writer:
     def _remember(self, batch: Batch) -> None:
         """Before anything is sent. A number that was sent twice, because the first try failed, has two."""
         for leaf in batch.leaves:
-            self._made.setdefault(leaf.number, set()).add(leaf.hash)
+            earlier = self._made.get(leaf.number)
+            if earlier is None:
+                self._made[leaf.number] = (leaf.hash,)
+                self._made_in_order.append(leaf.number)
+            elif leaf.hash not in earlier:
+                self._made[leaf.number] = (*earlier, leaf.hash)
         while len(self._made) > REMEMBERED:
-            oldest = next(iter(self._made))
+            oldest = self._made_in_order.popleft()
             del self._made[oldest]
             self._first = max(self._first or 0, oldest + 1)
 
@@ -290,5 +308,5 @@ def _refuse(waiting: Iterable[_Waiting], refused: errors.CCNError) -> None:
             each.answer.set_exception(refused)
 
 
-_BORN = "INSERT INTO leaf_sources (node_id) VALUES ($1) ON CONFLICT DO NOTHING"
+_BORN = "INSERT INTO leaf_sources (node_id) VALUES ($1::text) ON CONFLICT DO NOTHING"
 _LEAF_HEAD = "SELECT head FROM leaf_sources WHERE node_id = $1"

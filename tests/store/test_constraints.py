@@ -79,16 +79,38 @@ def _say(c: str = ":here:", seq: str = "4", at: str = "now()", epoch: str = "1")
     return f"{SEALED}; {SAID.format(c=c, seq=seq, at=at, epoch=epoch)}"
 
 
+def _say_two(kinds: str, back: str) -> str:
+    """Leaves of these kinds, and two messages that have those so many before the last."""
+    sealed = (
+        f"{LEAVES} SELECT 'node-1', head + nth, kind, 'x' FROM leaf_sources,"
+        f" unnest('{kinds}'::text[]) WITH ORDINALITY AS new (kind, nth) WHERE node_id = 'node-1'"
+    )
+    said = SAID.format(c=":here:", seq="3 + n", at="now()", epoch="1").replace(
+        "head", f"head - ('{back}'::int[])[n]"
+    )
+    return f"{sealed}; {said.replace('FROM', 'FROM generate_series(1, 2) AS n,')}"
+
+
 async def test_what_the_scene_needs_to_be_true_is_allowed(scene: Scene) -> None:
     await scene.run(_say())
     await scene.run(_say(seq="5"))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "back"),
+    [("{message,message}", "{1,0}"), ("{message,turn,message}", "{2,0}"), ("{message,message}", "{0,1}")],
+)
+async def test_messages_said_together_may_have_leaves_between_which_others_stand(
+    scene: Scene, kinds: str, back: str
+) -> None:
+    await scene.run(_say_two(kinds, back))
 
 
 REFUSED = {
     # messages
     "a gap in the sequence": (_say(seq="5"), ORDER),
     "a place taken already": (_say(seq="3"), UNIQUE),
-    "a place before the first": (_say(seq="0"), CHECK),
+    "a place before the first": (_say(seq="0"), ORDER),
     "a message from before the last": (_say(at="'2020-01-01'"), ORDER),
     "a message under an old epoch": (_say(epoch="0"), ORDER),
     "a message under an epoch to come": (_say(epoch="2"), ORDER),
@@ -105,6 +127,20 @@ REFUSED = {
         + "; "
         + SAID.format(c=":here:", seq="4", at="now()", epoch="1"),
         SEAL,
+    ),
+    "two messages of which one has a turn's leaf": (_say_two("{message,turn}", "{1,0}"), SEAL),
+    "two messages, leaves apart, one of them a turn's": (
+        _say_two("{message,message,turn}", "{2,0}"),
+        SEAL,
+    ),
+    "two messages of which one has a leaf to come": (_say_two("{message}", "{0,-1}"), SEAL),
+    "two messages with a gap between them": (
+        _say_two("{message,message}", "{1,0}").replace("3 + n", "2 + 2 * n"),
+        ORDER,
+    ),
+    "two messages under two epochs": (
+        _say_two("{message,message}", "{1,0}").replace("now(), 1,", "now(), n,"),
+        ORDER,
     ),
     "two messages with one leaf": (
         SAID.format(c=":here:", seq="4", at="now()", epoch="1").replace(
@@ -156,7 +192,18 @@ REFUSED = {
     "a conversation deleted": ("DELETE FROM conversations WHERE id = :here:", FOREIGN),
     "a version rewritten": ("UPDATE conversation_versions SET status = 'open'", HISTORY),
     "a version deleted": ("DELETE FROM conversation_versions", HISTORY),
+    "a head before the first message": ("UPDATE conversations SET head_seq = -1 WHERE id = :here:", CHECK),
+    "a title without end": ("UPDATE conversations SET title = repeat('x', 501) WHERE id = :here:", CHECK),
+    "a state that is none": (
+        "UPDATE conversations SET status = 'ajar', version = version + 1 WHERE id = :here:",
+        CHECK,
+    ),
+    "another time of birth": ("UPDATE conversations SET created_at = now() WHERE id = :here:", HISTORY),
     # leaves
+    "a leaf before the first": (
+        f"INSERT INTO leaf_sources VALUES ('other'); {LEAVES} VALUES ('other', 0, 'message', 'x')",
+        ORDER,
+    ),
     "a gap in the leaves": (SEALED.replace("head + 1", "head + 2"), ORDER),
     "a leaf twice": (SEALED.replace("head + 1", "head"), UNIQUE),
     "a leaf of an unknown node": (f"{LEAVES} VALUES ('nobody', 1, 'message', 'x')", ORDER),

@@ -1,0 +1,101 @@
+"""Messages and leaves on their way into the database, all of a transaction in one statement.
+
+Most batches hold messages and their leaves and nothing else, and those of a quiet node one of each: both
+kinds have a statement that asks less of the server and of whoever fills it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ccn.core.commitment import Leaf
+from ccn.core.ids import NodeId
+
+Packed = tuple[str, Sequence[object]]
+"""A statement and its parameters."""
+
+Row = tuple[object, ...]
+"""conversation, seq, role, content, salt, language, at, turn, epoch, idempotency key, number of leaf."""
+
+WIDTH = 11
+_AT = 6
+
+
+def statement(
+    node: NodeId, head: int, now: datetime, leaves: Sequence[Leaf], messages: Sequence[Row]
+) -> Packed | None:
+    """How leaves after the node's last one, number `head`, travel with the messages that have them."""
+    if len(messages) == len(leaves) == 1:
+        return _ALONE, (node, head + 1, leaves[0].body, *messages[0][:-1])
+    sealed = bodies(leaves)
+    if not messages:
+        return (_LEAVES, (node, head, kinds(leaves), sealed)) if leaves else None
+    said = _columns(messages, now)
+    if len(messages) != len(leaves):
+        return _MIXED, (node, head, now, sealed, *said, kinds(leaves))
+    # No leaf is about anything else, so each message has the one at its own place.
+    return _MESSAGES, (node, head, now, sealed, *said[:-1])
+
+
+def kinds(leaves: Sequence[Leaf]) -> list[str]:
+    """What each is about."""
+    return [each.kind.value for each in leaves]
+
+
+def bodies(leaves: Sequence[Leaf]) -> list[bytes]:
+    """What each says."""
+    return [each.body for each in leaves]
+
+
+def columns(rows: Sequence[Row], width: int) -> list[Sequence[object]]:
+    """The rows turned on their side."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _columns(messages: Sequence[Row], now: datetime) -> list[Sequence[object] | None]:
+    """Without those that say nothing: beside others, unnest fills up a missing column with nulls."""
+    said = columns(messages, WIDTH)
+    if said[_AT].count(now) == len(messages):
+        said[_AT] = ()  # the moment that all of them share travels once, beside the columns
+    return [each if each.count(None) < len(each) else None for each in said]
+
+
+_LEAVES = """
+    INSERT INTO leaves (node_id, number, kind, body)
+    SELECT $1, $2::bigint + nth, kind, body
+    FROM unnest($3::text[], $4::bytea[]) WITH ORDINALITY AS new (kind, body, nth)
+"""
+_INTO = """
+    INSERT INTO messages (leaf_node, conversation_id, seq, role, content, salt, language, created_at,
+                          turn_id, host_epoch, idempotency_key, leaf_number)
+"""
+_SAID = """
+    SELECT $1, here, seq, role, content, salt, language, coalesce(at, $3::timestamptz), turn, epoch, key
+"""
+_COLUMNS = """
+    unnest($5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::timestamptz[],
+           $12::uuid[], $13::bigint[], $14::text[]
+"""
+_NAMES = "here, seq, role, content, salt, language, at, turn, epoch, key"
+_MIXED = f"""
+    WITH sealed AS (
+        INSERT INTO leaves (node_id, number, kind, body)
+        SELECT $1, $2::bigint + nth, kind, body
+        FROM unnest($16::text[], $4::bytea[]) WITH ORDINALITY AS new (kind, body, nth)
+    ) {_INTO} {_SAID}, leaf FROM {_COLUMNS}, $15::bigint[]) AS said ({_NAMES}, leaf)
+"""  # noqa: S608 - constants joined, here and below
+_MESSAGES = f"""
+    WITH sealed AS (
+        INSERT INTO leaves (node_id, number, kind, body)
+        SELECT $1, $2::bigint + nth, 'message', body
+        FROM unnest($4::bytea[]) WITH ORDINALITY AS new (body, nth)
+    ) {_INTO} {_SAID}, $2 + nth FROM {_COLUMNS}) WITH ORDINALITY AS said ({_NAMES}, nth)
+"""  # noqa: S608
+_ALONE = f"""
+    WITH sealed AS (
+        INSERT INTO leaves (node_id, number, kind, body) VALUES ($1::text, $2::bigint, 'message', $3::bytea)
+    ) {_INTO}
+    VALUES ($1, $4::uuid, $5::bigint, $6::text, $7::text, $8::bytea, $9::text, $10::timestamptz, $11::uuid,
+            $12::bigint, $13::text, $2)
+"""  # noqa: S608
