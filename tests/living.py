@@ -76,6 +76,12 @@ class Model:
             raise self.fails
         yield Reply("".join(self.words), self.stop, Usage(10, 5), call.model)
 
+    def reserve(self, call: Call, who: Payer) -> Payer:
+        return who
+
+    def release(self, who: Payer) -> None:
+        pass
+
     async def count(self, call: Call) -> int:
         return sum(len(said.text.split()) for said in call.messages)
 

@@ -20,9 +20,11 @@ import structlog
 
 from ccn import errors
 from ccn.core.call import Call, Delta, Piece, Reply, Restart
+from ccn.core.ids import TurnId
 from ccn.core.message import Message
 from ccn.core.stream import Kind
 from ccn.core.turn import Status
+from ccn.node.foreseeing import Ask
 from ccn.node.paying import Payer
 from ccn.node.speech import Speech
 from ccn.node.streams import Live
@@ -37,11 +39,14 @@ _DATABASE = (errors.DatabaseUnavailable, errors.DatabaseFull)
 _AGAIN_S = 0.5
 
 
-class Prompts(Protocol):
+class Asks(Protocol):
     """What the model is asked in a turn."""
 
-    async def call(self, instance: Instance, turn: Turn) -> Call:
-        """The whole prompt, in its layers."""
+    async def ask(self, instance: Instance, turn: Turn) -> Ask:
+        """The whole prompt, in its layers, and who pays."""
+
+    def forget(self, turn: TurnId) -> None:
+        """Give back what was made ready for a turn that is not asked about any more."""
 
 
 class Model(Protocol):
@@ -49,6 +54,12 @@ class Model(Protocol):
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         """Deltas, a restart whenever they begin anew, and last the whole reply."""
+
+    def reserve(self, call: Call, who: Payer) -> Payer:
+        """Begin to put aside what a call can cost, for whoever is answered to stream with."""
+
+    def release(self, who: Payer) -> None:
+        """Give that back: the call is not made."""
 
 
 class Scoring(Protocol):
@@ -73,7 +84,7 @@ class Conversing:
 
     pool: Pool
     writer: Writer
-    prompts: Prompts
+    asks: Asks
     model: Model
     scoring: Scoring
     pause_s: float
@@ -82,6 +93,12 @@ class Conversing:
     async def hold(self, instance: Instance, taken: Turn, live: Live, cancelled: asyncio.Event) -> None:
         """Bring the turn to its end; StaleHost if another node does."""
         speech = Speech(self.pool, self.writer, taken, live, self.pause_s)
+        try:
+            await self._held(instance, speech, cancelled)
+        finally:
+            self.asks.forget(taken.id)
+
+    async def _held(self, instance: Instance, speech: Speech, cancelled: asyncio.Event) -> None:
         if cancelled.is_set():
             await speech.end(Status.CANCELLED, None, "")
             return
@@ -150,8 +167,8 @@ class Conversing:
         """The reply of the model, or what it failed with; asked again after the database was away."""
         while True:
             try:
-                call = await self.prompts.call(instance, speech.turn)
-                return await self._streamed(call, instance, speech, started, heard)
+                ask = await self.asks.ask(instance, speech.turn)
+                return await self._streamed(ask, speech, started, heard)
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
@@ -171,8 +188,7 @@ class Conversing:
 
     async def _streamed(
         self,
-        call: Call,
-        instance: Instance,
+        ask: Ask,
         speech: Speech,
         started: asyncio.Future[None],
         heard: asyncio.Future[Reply | Unanswered],
@@ -181,8 +197,7 @@ class Conversing:
 
         This returns when the call is paid for as well, which the reply need not wait for.
         """
-        payer = Payer(instance.conversation, instance.character)
-        async with aclosing(self.model.stream(call, payer)) as pieces:
+        async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
             async for piece in pieces:
                 await asyncio.shield(started)
                 match piece:

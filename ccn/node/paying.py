@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,8 @@ class Payer:
     conversation: ConversationId | None
     """None for a call that belongs to none."""
     character: CharacterId
+    purse: Purse | None = field(default=None, repr=False, compare=False)
+    """What is put aside for the call already."""
 
 
 class Paying:
@@ -68,6 +70,21 @@ class Paying:
         async with self._paid(call, who) as meter, aclosing(self._client.stream(call, meter)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def reserve(self, call: Call, who: Payer) -> Payer:
+        """Begin to put aside what the call can cost, while it has to wait for something else.
+
+        To be streamed or asked with, or given back by `release`. If it does not fit, or the database does
+        not answer, the call tries again when it is made.
+        """
+        purse = self._purse(call, who)
+        purse.fill()
+        return replace(who, purse=purse)
+
+    def release(self, who: Payer) -> None:
+        """Give back what was put aside for a call that is not made."""
+        if who.purse is not None:
+            self._settling_of(who.purse, Usage())
 
     async def ask(self, call: Call, who: Payer) -> Reply:
         """The whole reply at once."""
@@ -92,13 +109,16 @@ class Paying:
 
     @asynccontextmanager
     async def _paid(self, call: Call, who: Payer) -> AsyncIterator[Meter]:
-        cost = price.of(self._prices, call.model)
-        purse = _Purse(self._client, self._till, call, cost, self._wanted(call, who))
+        purse = who.purse or self._purse(call, who)
         meter = Meter(purse.hold)
         try:
             yield meter
-        finally:
-            await self._finished(purse, meter)
+        finally:  # settled even if whoever asked is cancelled meanwhile; then only their wait ends
+            await asyncio.shield(self._settling_of(purse, meter.usage))
+
+    def _purse(self, call: Call, who: Payer) -> Purse:
+        cost = price.of(self._prices, call.model)
+        return Purse(self._client, self._till, call, cost, self._wanted(call, who))
 
     def _wanted(self, call: Call, who: Payer) -> Reservation:
         return Reservation(
@@ -112,18 +132,17 @@ class Paying:
             self._character_limit,
         )
 
-    async def _finished(self, purse: _Purse, meter: Meter) -> None:
-        """Settle even if whoever asked is cancelled meanwhile; their wait ends, the settling does not."""
-        settling = asyncio.create_task(purse.settle(meter.usage), name="settle")
+    def _settling_of(self, purse: Purse, used: Usage) -> asyncio.Task[None]:
+        settling = asyncio.create_task(purse.settle(used), name="settle")
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
-        await asyncio.shield(settling)
+        return settling
 
     def _day(self) -> date:
         return budget.day_of(self._now(), self._zone)
 
 
-class _Purse:
+class Purse:
     """What one call holds."""
 
     def __init__(self, client: Client, till: Till, call: Call, cost: Price, wanted: Reservation) -> None:
@@ -131,10 +150,20 @@ class _Purse:
         self._call, self._price, self._wanted = call, cost, wanted
         self._most: int | None = None
         self._asked = False
+        self._filling: asyncio.Task[None] | None = None
+
+    def fill(self) -> None:
+        """Begin to hold for the first try; whether that could be done, `hold` finds out."""
+        self._asked = True
+        self._most = price.bound(self._price, price.prompt(self._call), self._call.max_tokens)
+        self._filling = asyncio.create_task(self._till.hold(self._wanted, self._most), name="purse")
+        self._filling.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def hold(self, used: Usage) -> None:
         """Hold what was used and the most that the next try can cost."""
         self._asked = True
+        if await self._filled():
+            return
         if self._most is None:
             self._most = price.bound(self._price, price.prompt(self._call), self._call.max_tokens)
             try:
@@ -148,10 +177,24 @@ class _Purse:
                 return
         await self._till.hold(self._wanted, price.cost(self._price, used) + self._most)
 
+    async def _filled(self) -> bool:
+        """Whether the first try is held for already; if it does not fit, it is tried once more."""
+        filling, self._filling = self._filling, None
+        if filling is None:
+            return False
+        try:
+            await filling
+        except errors.CCNError:
+            self._most = None
+            return False
+        return True
+
     async def settle(self, used: Usage) -> None:
         """Exchange what was held for what was used; with the database away it stays held, which is safe."""
         if not self._asked:
             return
+        if self._filling is not None:
+            self._filling.cancel()  # left out at the till if it waits there; if it is on its way, it ends
         cost = price.cost(self._price, used)
         try:
             async with asyncio.timeout(_SETTLE_S):

@@ -116,7 +116,7 @@ async def _pair(
     ours, chunk = times[-1] - began, (times[-2] - times[0]) / max(1, len(times) - 2)
     instance = await instances.of_conversation(lives.pool, talk)
     assert instance is not None
-    call = await lives.prompting.call(instance, turn)
+    call = await lives.prompting.after(instance, turn.user_seq)
     began = time.perf_counter()
     stream = await sdk.messages.create(**wire.asked(call), stream=True)
     times = [time.perf_counter() async for event in stream if event.type == "content_block_delta"]
@@ -193,6 +193,14 @@ class Nobody:
         """Never asked."""
         del call, who
         raise AssertionError("the desk hosts nothing")
+
+    def reserve(self, call: Call, who: Payer) -> Payer:
+        """Never asked either."""
+        del call, who
+        raise AssertionError("the desk hosts nothing")
+
+    def release(self, who: Payer) -> None:
+        """Nothing was reserved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,13 @@ class Echo:
             yield Delta(word + " ")
         yield Reply(reply + " ", "end_turn", Usage(1, 1), call.model)
 
+    def reserve(self, call: Call, who: Payer) -> Payer:
+        """Nothing costs anything."""
+        return who
+
+    def release(self, who: Payer) -> None:
+        """Nothing was put aside."""
+
 
 def reply_to(words: str) -> str:
     """What is answered to a message."""

@@ -32,6 +32,7 @@ ADA = CharacterId("ada")
 CALL = Call("claude-sonnet-5-5", (Block("# Ada\nAda is kind."),), (Said(Role.USER, "About tides?"),), 300)
 SONNET = settings.PRICES["claude-sonnet-5-5"].exact()
 MOST = price.bound(SONNET, price.prompt(CALL), CALL.max_tokens)
+SERIES = ("ccn_api_tokens_total", "ccn_api_cost_dollars_total")
 AT_ONCE = Delays((0.001,) * 4, (0.001,) * 5, (0.001,) * 3)
 
 
@@ -81,7 +82,7 @@ def dollars(microdollars: int) -> Decimal:
 
 
 async def test_a_call_is_charged_for_what_it_used(shop: Shop) -> None:
-    before = metrics.page("")[0].decode()
+    before = [_counted(series) for series in SERIES]
     async with shop.open(daily_budget_dollars=1) as paying:
         *_, reply = [piece async for piece in paying.stream(CALL, shop.payer)]
         assert isinstance(reply, Reply)
@@ -91,9 +92,13 @@ async def test_a_call_is_charged_for_what_it_used(shop: Shop) -> None:
         assert (today.limit, today.spent, today.held) == (1_000_000, cost, 0)
         assert (await paying.today(ADA)).spent == cost
         assert cost < MOST
-    after = metrics.page("")[0].decode()
-    for series in ("ccn_api_tokens_total", "ccn_api_cost_dollars_total"):
-        assert before.count(f"{series}{{") < after.count(f"{series}{{")
+    for series, then in zip(SERIES, before, strict=True):
+        assert _counted(series) > then
+
+
+def _counted(series: str) -> float:
+    lines = metrics.page("")[0].decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{series}{{"))
 
 
 async def test_every_way_of_asking_is_paid_for(shop: Shop) -> None:
@@ -215,6 +220,49 @@ async def test_a_refused_call_costs_nothing(shop: Shop) -> None:
         today = await paying.today()
     assert (today.spent, today.held) == (0, 0)
     assert await shop.used() == Total(0, Usage(), 0)
+
+
+async def test_a_call_is_made_with_what_was_put_aside_for_it(shop: Shop) -> None:
+    async with shop.open(daily_budget_dollars=dollars(MOST)) as paying:
+        payer = paying.reserve(CALL, shop.payer)
+        async with asyncio.timeout(10):
+            while (await paying.today()).held != MOST:
+                await asyncio.sleep(0.005)
+        with pytest.raises(errors.BudgetSpent):
+            await paying.ask(CALL, shop.payer)
+        assert (await paying.ask(CALL, payer)).text, "it fits, because its part is held already"
+        today = await paying.today()
+    assert (today.held, today.spent) == (0, (await shop.used()).microdollars)
+    assert await shop.pool.value("SELECT count(*) FROM spend_reservations WHERE status = 'settled'") == 1
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1], ids=["at once", "when it is held"])
+async def test_what_was_put_aside_for_a_call_that_is_not_made_is_given_back(
+    shop: Shop, after_s: float
+) -> None:
+    async with shop.open(daily_budget_dollars=1) as paying:
+        payers = [paying.reserve(CALL, shop.payer) for _ in range(3)]
+        await asyncio.sleep(after_s)
+        for each in payers:
+            paying.release(each)
+        await paying.ask(CALL, shop.payer)
+        async with asyncio.timeout(10):
+            while (await paying.today()).held:
+                await asyncio.sleep(0.005)
+    assert (await shop.used()).calls == 1
+
+
+async def test_what_cannot_be_put_aside_is_asked_for_once_more_and_counted_exactly(shop: Shop) -> None:
+    long = replace(CALL, messages=(Said(Role.USER, "1, 2, 3; " * 500),))
+    async with shop.open() as paying:
+        exact = (await paying.ask(long, shop.payer)).usage.input
+    shop.now += timedelta(days=1)
+    enough = price.bound(SONNET, exact, long.max_tokens)
+    async with shop.open(daily_budget_dollars=dollars(enough)) as paying:
+        assert (await paying.ask(long, paying.reserve(long, shop.payer))).text
+        with pytest.raises(errors.BudgetSpent):
+            await paying.ask(long, paying.reserve(long, shop.payer))
+        assert (await paying.today()).held == 0
 
 
 async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
