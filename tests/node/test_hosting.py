@@ -39,13 +39,13 @@ def test_what_a_host_before_began_is_finished_first_even_if_an_earlier_message_w
 
 
 def test_an_instance_is_idle_as_soon_as_the_readers_of_its_turns_were_told_the_end() -> None:
-    hosted = holding(waiting(1))
+    hosted, was_idle = holding(waiting(1)), list[bool]()
     (queued,) = hosted.queue.values()
-    assert not hosted.idle
-    queued.live.say(Kind.DELTA, "Well")
-    assert not hosted.idle
-    queued.live.say(Kind.DONE)
-    assert hosted.idle
+    for say in (None, Kind.DELTA, Kind.DONE):
+        if say is not None:
+            queued.live.say(say)
+        was_idle.append(hosted.idle)
+    assert was_idle == [False, False, True]
     assert holding().idle
     assert not holding(queued, waiting(2)).idle
 
