@@ -33,6 +33,15 @@ class Price:
     long_percent: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What bounds the cost of a call: its model, and tokens of its prompt and its reply at most."""
+
+    model: str
+    prompt: int
+    reply: int
+
+
 def cost(price: Price, usage: Usage) -> int:
     """Microdollars for a call, rounded up."""
     amount = (
@@ -59,6 +68,11 @@ def prompt(call: Call) -> int:
     """
     parts = [*(block.text for block in call.system), *(said.text for said in call.messages)]
     return tokens.estimate("\n".join(parts)) + tokens.PER_BLOCK * len(parts)
+
+
+def size(call: Call) -> Size:
+    """How large a call is."""
+    return Size(call.model, prompt(call), call.max_tokens)
 
 
 def of(prices: Mapping[str, Price], model: str) -> Price:

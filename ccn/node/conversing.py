@@ -22,6 +22,7 @@ from ccn import errors
 from ccn.core.call import Call, Delta, Piece, Reply, Restart
 from ccn.core.ids import TurnId
 from ccn.core.message import Message
+from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.core.turn import Status
 from ccn.node.foreseeing import Ask
@@ -55,8 +56,8 @@ class Model(Protocol):
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         """Deltas, a restart whenever they begin anew, and last the whole reply."""
 
-    def reserve(self, call: Call, who: Payer) -> Payer:
-        """Begin to put aside what a call can cost, for whoever is answered to stream with."""
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        """Begin to put aside what a call, or one of a size, can cost; who is answered streams with it."""
 
     def release(self, who: Payer) -> None:
         """Give that back: the call is not made."""

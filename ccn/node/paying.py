@@ -15,30 +15,25 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-import structlog
-
-from ccn import errors, metrics
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
 from ccn.core import budget, price
 from ccn.core.call import Call, Piece, Reply, Usage
 from ccn.core.ids import CharacterId, ConversationId
-from ccn.core.price import Price
+from ccn.core.price import Size
+from ccn.node.purse import Purse
 from ccn.store import spend
 from ccn.store.pool import Pool
-from ccn.store.spend import Ended, Reservation
+from ccn.store.spend import Reservation
 from ccn.store.till import Till
 
 if TYPE_CHECKING:
     from ccn import settings
-
-log = structlog.get_logger(__name__)
-
-_SETTLE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +66,14 @@ class Paying:
             async for piece in pieces:
                 yield piece
 
-    def reserve(self, call: Call, who: Payer) -> Payer:
-        """Begin to put aside what the call can cost, while it has to wait for something else.
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        """Begin to put aside what a call, or one of a size, can cost, while it waits for something else.
 
         To be streamed or asked with, or given back by `release`. If it does not fit, or the database does
-        not answer, the call tries again when it is made.
+        not answer, or the call turns out to be larger, that is seen to when the call is made.
         """
-        purse = self._purse(call, who)
-        purse.fill()
+        purse = self._purse(what.model, who)
+        purse.fill(what)
         return replace(who, purse=purse)
 
     def release(self, who: Payer) -> None:
@@ -109,25 +104,24 @@ class Paying:
 
     @asynccontextmanager
     async def _paid(self, call: Call, who: Payer) -> AsyncIterator[Meter]:
-        purse = who.purse or self._purse(call, who)
-        meter = Meter(purse.hold)
+        purse = who.purse or self._purse(call.model, who)
+        meter = Meter(partial(purse.hold, call))
         try:
             yield meter
         finally:  # settled even if whoever asked is cancelled meanwhile; then only their wait ends
             await asyncio.shield(self._settling_of(purse, meter.usage))
 
-    def _purse(self, call: Call, who: Payer) -> Purse:
-        cost = price.of(self._prices, call.model)
-        return Purse(self._client, self._till, call, cost, self._wanted(call, who))
+    def _purse(self, model: str, who: Payer) -> Purse:
+        return Purse(self._client, self._till, price.of(self._prices, model), self._wanted(model, who))
 
-    def _wanted(self, call: Call, who: Payer) -> Reservation:
+    def _wanted(self, model: str, who: Payer) -> Reservation:
         return Reservation(
             uuid4(),
             self._day(),
             self._now(),
             who.character,
             who.conversation,
-            call.model,
+            model,
             self._limit,
             self._character_limit,
         )
@@ -140,69 +134,6 @@ class Paying:
 
     def _day(self) -> date:
         return budget.day_of(self._now(), self._zone)
-
-
-class Purse:
-    """What one call holds."""
-
-    def __init__(self, client: Client, till: Till, call: Call, cost: Price, wanted: Reservation) -> None:
-        self._client, self._till = client, till
-        self._call, self._price, self._wanted = call, cost, wanted
-        self._most: int | None = None
-        self._asked = False
-        self._filling: asyncio.Task[None] | None = None
-
-    def fill(self) -> None:
-        """Begin to hold for the first try; whether that could be done, `hold` finds out."""
-        self._asked = True
-        self._most = price.bound(self._price, price.prompt(self._call), self._call.max_tokens)
-        self._filling = asyncio.create_task(self._till.hold(self._wanted, self._most), name="purse")
-        self._filling.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    async def hold(self, used: Usage) -> None:
-        """Hold what was used and the most that the next try can cost."""
-        self._asked = True
-        if await self._filled():
-            return
-        if self._most is None:
-            self._most = price.bound(self._price, price.prompt(self._call), self._call.max_tokens)
-            try:
-                await self._till.hold(self._wanted, self._most)
-            except errors.BudgetSpent:
-                # The estimate errs upwards; before anybody is turned away, the API counts.
-                self._most = price.bound(
-                    self._price, await self._client.count(self._call), self._call.max_tokens
-                )
-            else:
-                return
-        await self._till.hold(self._wanted, price.cost(self._price, used) + self._most)
-
-    async def _filled(self) -> bool:
-        """Whether the first try is held for already; if it does not fit, it is tried once more."""
-        filling, self._filling = self._filling, None
-        if filling is None:
-            return False
-        try:
-            await filling
-        except errors.CCNError:
-            self._most = None
-            return False
-        return True
-
-    async def settle(self, used: Usage) -> None:
-        """Exchange what was held for what was used; with the database away it stays held, which is safe."""
-        if not self._asked:
-            return
-        if self._filling is not None:
-            self._filling.cancel()  # left out at the till if it waits there; if it is on its way, it ends
-        cost = price.cost(self._price, used)
-        try:
-            async with asyncio.timeout(_SETTLE_S):
-                made = used != Usage()
-                if await self._till.end(Ended(self._wanted.id, used, cost, made)) and made:
-                    metrics.paid(self._call.model, used, cost)
-        except (errors.CCNError, TimeoutError) as failed:
-            log.warning("spend not settled", reservation=str(self._wanted.id), error=type(failed).__name__)
 
 
 def _microdollars(dollars: Decimal | None) -> int | None:

@@ -28,6 +28,7 @@ from ccn.claude import client, wire
 from ccn.core import ids
 from ccn.core.call import Call, Piece
 from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.gateway.grpc import peer as peer_door
 from ccn.node import living
@@ -194,9 +195,9 @@ class Nobody:
         del call, who
         raise AssertionError("the desk hosts nothing")
 
-    def reserve(self, call: Call, who: Payer) -> Payer:
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
         """Never asked either."""
-        del call, who
+        del what, who
         raise AssertionError("the desk hosts nothing")
 
     def release(self, who: Payer) -> None:

@@ -14,11 +14,14 @@ from pydantic import SecretStr
 
 from ccn import errors, settings
 from ccn.claude import client, stand_in
+from ccn.core import price
 from ccn.core.call import Call, Piece
 from ccn.core.ids import ConversationId, TurnId
+from ccn.core.price import Size
 from ccn.core.turn import Status
 from ccn.node import foreseeing
-from ccn.node.paying import Payer, Paying, Purse
+from ccn.node.paying import Payer, Paying
+from ccn.node.purse import Purse
 from ccn.store import conversations, pool, spend
 from ccn.store.conversations import Close
 from ccn.store.instances import Instance
@@ -31,13 +34,13 @@ from tests.living import Model, Node
 class Counting(Model):
     """Puts nothing aside, and remembers for whom it would have."""
 
-    reserved: list[tuple[str, Payer]] = field(default_factory=list)
+    reserved: list[tuple[Call | Size, Payer]] = field(default_factory=list)
     used: list[Payer] = field(default_factory=list)
     released: list[Payer] = field(default_factory=list)
 
-    def reserve(self, call: Call, who: Payer) -> Payer:
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
         made = replace(who, purse=cast("Purse", object()))
-        self.reserved.append((call.messages[-1].text, made))
+        self.reserved.append((what, made))
         return made
 
     def release(self, who: Payer) -> None:
@@ -50,7 +53,7 @@ class Counting(Model):
 
     def new(self) -> Counting:
         """Forget the interview."""
-        self.reserved, self.used, self.released = [], [], []
+        self.reserved, self.used, self.released, self.calls = [], [], [], []
         return self
 
 
@@ -78,9 +81,13 @@ def instance(node: Node, talk: ConversationId) -> Instance:
 
 async def test_a_turn_is_asked_with_what_was_put_aside_while_it_was_accepted(here: Node) -> None:
     talk, model = await here.begun(), counted(here).new()
-    for words in ("One", "Two"):
+    for words in ("One", "Two", "Three"):
         await here.reply((await here.doors.say(talk, words)).id)
-    assert [asked for asked, _ in model.reserved] == ["One", "Two"]
+    first, *others = [what for what, _ in model.reserved]
+    assert first == model.calls[0], "how large it is was not known before it was built"
+    for what, call in zip(others, model.calls[1:], strict=True):
+        assert isinstance(what, Size)
+        assert price.prompt(call) < what.prompt < price.prompt(call) + 2 * call.max_tokens
     assert purses(model.used) == purses([payer for _, payer in model.reserved])
     assert model.released == []
 

@@ -236,6 +236,23 @@ async def test_a_call_is_made_with_what_was_put_aside_for_it(shop: Shop) -> None
     assert await shop.pool.value("SELECT count(*) FROM spend_reservations WHERE status = 'settled'") == 1
 
 
+@pytest.mark.parametrize("part", [0.5, 2.0], ids=["too little", "too much"])
+async def test_what_was_put_aside_by_size_is_made_up_for_when_the_call_is_known(
+    shop: Shop, part: float
+) -> None:
+    size = price.size(CALL)
+    about = replace(size, prompt=int(size.prompt * part), reply=int(size.reply * part))
+    seen = list[int]()
+    async with shop.open(daily_budget_dollars=1) as paying:
+        payer = paying.reserve(about, shop.payer)
+        async with aclosing(paying.stream(CALL, payer)) as pieces:
+            async for _ in pieces:
+                seen.append((await paying.today()).held)
+        assert (await paying.today()).held == 0
+    assert seen[0] == max(MOST, price.bound(SONNET, about.prompt, about.reply))
+    assert (await shop.used()).calls == 1
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.1], ids=["at once", "when it is held"])
 async def test_what_was_put_aside_for_a_call_that_is_not_made_is_given_back(
     shop: Shop, after_s: float
@@ -273,7 +290,7 @@ async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
 
 async def test_what_a_dead_node_held_is_counted_by_the_errands_of_the_house(shop: Shop) -> None:
     async with shop.open() as paying:
-        wanted = paying._wanted(CALL, shop.payer)
+        wanted = paying._wanted(CALL.model, shop.payer)
         await spend.hold(shop.pool, wanted, 60)
         assert await keeping.account(shop.pool, shop.now + timedelta(hours=1)) == 0
         assert await keeping.account(shop.pool, shop.now + timedelta(hours=5)) == 1
