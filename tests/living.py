@@ -83,6 +83,9 @@ class Model:
     def release(self, who: Payer) -> None:
         pass
 
+    async def settled(self) -> None:
+        pass
+
     async def count(self, call: Call) -> int:
         return sum(len(said.text.split()) for said in call.messages)
 

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 
 import orjson
 import structlog
@@ -103,20 +103,18 @@ class Conversing:
         if cancelled.is_set():
             await speech.end(Status.CANCELLED, None, "")
             return
-        async with self._spoken(instance, speech, cancelled) as (outcome, paid):
+        async with self._spoken(instance, speech, cancelled) as (outcome, over):
             match outcome:
                 case Reply() as reply:
-                    await self._commit(instance, speech, reply, paid)
+                    await self._commit(instance, speech, reply, over)
                 case Unanswered() as without:
                     await _end(speech, without)
                 case never:
                     assert_never(never)
 
-    async def _commit(
-        self, instance: Instance, speech: Speech, reply: Reply, paid: asyncio.Future[Any]
-    ) -> None:
+    async def _commit(self, instance: Instance, speech: Speech, reply: Reply, over: asyncio.Event) -> None:
         try:
-            said = await speech.commit(_clean(reply.text), _told(reply), paid)
+            said = await speech.commit(_clean(reply.text), _told(reply), over)
         except errors.StaleHost:
             raise
         except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
@@ -128,15 +126,15 @@ class Conversing:
     @asynccontextmanager
     async def _spoken(
         self, instance: Instance, speech: Speech, cancelled: asyncio.Event
-    ) -> AsyncIterator[tuple[Reply | Unanswered, asyncio.Future[Any]]]:
+    ) -> AsyncIterator[tuple[Reply | Unanswered, asyncio.Event]]:
         """Let the model speak while what it says is kept, until it ends or somebody wants no more.
 
-        What it said is handed out as soon as it is whole, with the task that pays for it: both may become
-        durable at once.
+        What it said is handed out as soon as it is whole; the call is settled when that is over.
         """
+        over = asyncio.Event()
         heard: asyncio.Future[Reply | Unanswered] = asyncio.get_running_loop().create_future()
         starting = asyncio.ensure_future(speech.start())
-        asking = asyncio.ensure_future(self._asked(instance, speech, starting, heard))
+        asking = asyncio.ensure_future(self._asked(instance, speech, starting, heard, over))
         keeping = asyncio.ensure_future(speech.keep())
         stopping = asyncio.ensure_future(cancelled.wait())
         working = (starting, asking, keeping, stopping)
@@ -152,9 +150,10 @@ class Conversing:
                 asking.cancel()
             speech.finish()
             await keeping
-            yield outcome, asking
+            yield outcome, over
         finally:
-            for task in working:
+            over.set()
+            for task in (starting, keeping, stopping) if heard.done() else working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
@@ -164,12 +163,13 @@ class Conversing:
         speech: Speech,
         started: asyncio.Future[None],
         heard: asyncio.Future[Reply | Unanswered],
+        over: asyncio.Event,
     ) -> Reply | Unanswered:
         """The reply of the model, or what it failed with; asked again after the database was away."""
         while True:
             try:
                 ask = await self.asks.ask(instance, speech.turn)
-                return await self._streamed(ask, speech, started, heard)
+                return await self._streamed(ask, speech, started, heard, over)
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
@@ -193,10 +193,11 @@ class Conversing:
         speech: Speech,
         started: asyncio.Future[None],
         heard: asyncio.Future[Reply | Unanswered],
+        over: asyncio.Event,
     ) -> Reply | Unanswered:
         """What the model says; it is asked while the turn is begun, and heard once that is durable.
 
-        This returns when the call is paid for as well, which the reply need not wait for.
+        When the turn is over the stream is closed, and so the call settled, for which nobody waits.
         """
         async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
             async for piece in pieces:
@@ -208,6 +209,7 @@ class Conversing:
                         speech.say(Kind.RESTART, reason)
                     case Reply():
                         heard.set_result(outcome := _judged(piece))
+                        await over.wait()
                         return outcome
                     case never:
                         assert_never(never)

@@ -61,7 +61,10 @@ class Paying:
         self._settling = set[asyncio.Task[None]]()
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        """As the client streams; refused if the budget of the day does not hold it."""
+        """As the client streams; refused if the budget of the day does not hold it.
+
+        Who closes the stream need not wait until it is settled: `settled` does.
+        """
         async with self._paid(call, who) as meter, aclosing(self._client.stream(call, meter)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -79,12 +82,14 @@ class Paying:
     def release(self, who: Payer) -> None:
         """Give back what was put aside for a call that is not made."""
         if who.purse is not None:
-            self._settling_of(who.purse, Usage())
+            self._settle(who.purse, Usage())
 
     async def ask(self, call: Call, who: Payer) -> Reply:
         """The whole reply at once."""
         async with self._paid(call, who) as meter:
-            return await self._client.ask(call, meter)
+            reply = await self._client.ask(call, meter)
+        await self.settled()
+        return reply
 
     async def count(self, call: Call) -> int:
         """How many tokens the prompt has, which costs nothing."""
@@ -93,10 +98,13 @@ class Paying:
     async def structured(self, call: Call, schema: Mapping[str, object], who: Payer) -> Mapping[str, Any]:
         """A reply that is an object of this JSON schema."""
         async with self._paid(call, who) as meter:
-            return await self._client.structured(call, schema, meter)
+            told = await self._client.structured(call, schema, meter)
+        await self.settled()
+        return told
 
     async def today(self, character: CharacterId | None = None) -> budget.Day:
         """What is spent, held and left of this day: for the cluster, or for one character."""
+        await self.settled()
         if character is None:
             return await spend.standing(self._pool, self._day(), limit=self._limit)
         scope = spend.of(character)
@@ -108,8 +116,13 @@ class Paying:
         meter = Meter(partial(purse.hold, call))
         try:
             yield meter
-        finally:  # settled even if whoever asked is cancelled meanwhile; then only their wait ends
-            await asyncio.shield(self._settling_of(purse, meter.usage))
+        finally:
+            self._settle(purse, meter.usage)
+
+    async def settled(self) -> None:
+        """Return when what has ended here so far is settled, or could not be."""
+        if self._settling:
+            await asyncio.wait([*self._settling])
 
     def _purse(self, model: str, who: Payer) -> Purse:
         return Purse(self._client, self._till, price.of(self._prices, model), self._wanted(model, who))
@@ -126,11 +139,11 @@ class Paying:
             self._character_limit,
         )
 
-    def _settling_of(self, purse: Purse, used: Usage) -> asyncio.Task[None]:
+    def _settle(self, purse: Purse, used: Usage) -> None:
+        """In a task of its own, which nobody who leaves can cancel."""
         settling = asyncio.create_task(purse.settle(used), name="settle")
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
-        return settling
 
     def _day(self) -> date:
         return budget.day_of(self._now(), self._zone)

@@ -106,11 +106,11 @@ class Spawning:
 
     async def _examined(self, born: Instance, opened: Awaitable[_Paper]) -> Instance:
         """Interview it until it passes; whatever stops that ends it, with the reason in its lives."""
-        paying = set[asyncio.Task[str]]()
+        over, asking = asyncio.Event(), set[asyncio.Task[str]]()
         try:
             paper = await opened
             for number in range(1, TRIES + 1):
-                outcome = await self._interviewed(paper, paying)
+                outcome = await self._interviewed(paper, over, asking)
                 told, validation = _summed(outcome, number), {**outcome.as_json(), "tries": number}
                 if outcome.passed:
                     change = Change(born, Status.RUNNING, told, validation=validation)
@@ -124,45 +124,49 @@ class Spawning:
             await self._give_up(born, failed)
             raise
         finally:
-            await asyncio.gather(*paying, return_exceptions=True)
+            over.set()  # from here on all of its calls are settled, at once
+            await asyncio.gather(*asking, return_exceptions=True)
         raise errors.SpawnFailed(
             f"the instance is not the character after {TRIES} tries: {_faults(outcome)}"
         )
 
-    async def _interviewed(self, paper: _Paper, paying: set[asyncio.Task[str]]) -> Outcome:
+    async def _interviewed(
+        self, paper: _Paper, over: asyncio.Event, asking: set[asyncio.Task[str]]
+    ) -> Outcome:
         """Six answers. The first question is asked alone: it fills the provider's cache for the others."""
         first, *others = paper.asks
         try:
-            answers = [await self._answered(first, paying)]
+            answers = [await self._answered(first, over, asking)]
         except BaseException:
             self._release(others)
             raise
-        asking = [asyncio.ensure_future(self._answered(each, paying)) for each in others]
+        waiting = [asyncio.ensure_future(self._answered(each, over, asking)) for each in others]
         try:
-            answers += await asyncio.gather(*asking)
+            answers += await asyncio.gather(*waiting)
         finally:
-            for task in asking:
+            for task in waiting:
                 task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            await asyncio.gather(*waiting, return_exceptions=True)
         return interview.judge(paper.interview, answers)
 
-    async def _answered(self, ask: Ask, paying: set[asyncio.Task[str]]) -> str:
-        """An answer as soon as it is whole; the task that settles its call is left in `paying`."""
+    async def _answered(self, ask: Ask, over: asyncio.Event, asking: set[asyncio.Task[str]]) -> str:
+        """An answer as soon as it is whole; the task that closes its stream is left in `asking`."""
         heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        asking = asyncio.ensure_future(self._asked(ask, heard))
-        paying.add(asking)
+        task = asyncio.ensure_future(self._asked(ask, heard, over))
+        asking.add(task)
         try:
-            await asyncio.wait((heard, asking), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((heard, task), return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not heard.done():
-                asking.cancel()
-        return heard.result() if heard.done() else await asking
+                task.cancel()
+        return heard.result() if heard.done() else await task
 
-    async def _asked(self, ask: Ask, heard: asyncio.Future[str]) -> str:
+    async def _asked(self, ask: Ask, heard: asyncio.Future[str], over: asyncio.Event) -> str:
         async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
                     heard.set_result(piece.text)
+                    await over.wait()
                     return piece.text
         return ""
 

@@ -53,7 +53,9 @@ class Shop:
         told: dict[str, object] = {"base_url": self.url, "api_key": SecretStr("any"), **limits}
         claude = settings.Claude.model_validate(told)
         async with pool.open(self.database, "node") as own, client.opened(claude, AT_ONCE) as model:
-            yield Paying(model, own, claude, lambda: self.now)
+            paying = Paying(model, own, claude, lambda: self.now)
+            yield paying
+            await paying.settled()
 
     async def used(self) -> Total:
         assert self.payer.conversation is not None
@@ -85,6 +87,7 @@ async def test_a_call_is_charged_for_what_it_used(shop: Shop) -> None:
     before = [_counted(series) for series in SERIES]
     async with shop.open(daily_budget_dollars=1) as paying:
         *_, reply = [piece async for piece in paying.stream(CALL, shop.payer)]
+        await paying.settled()
         assert isinstance(reply, Reply)
         cost = price.cost(SONNET, reply.usage)
         assert await shop.used() == Total(1, reply.usage, cost)
@@ -166,6 +169,7 @@ async def test_a_reader_who_leaves_pays_for_what_came(shop: Shop) -> None:
     async with shop.open(daily_budget_dollars=1) as paying:
         async with aclosing(paying.stream(CALL, shop.payer)) as pieces:
             await anext(pieces)
+        await paying.settled()
         used = (await shop.used()).usage
         assert used.input > 0
         assert used.output > 0
