@@ -93,6 +93,7 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
                     model = Paying(client, database, chosen.claude, _now)
                     lives = _instances(chosen, database, writer, membership, model)
                     await _serve(chosen, stop, database, writer, membership, lives, model)
+                    await model.settled()
                 writer.stop()  # after the doors: what they accepted is still written
     _log.info("stopped")
 

@@ -12,8 +12,8 @@ CREATE TABLE spend_days (
 CREATE TABLE spend_reservations (
     id                 uuid PRIMARY KEY,
     day                date   NOT NULL,
-    character_id       text   NOT NULL REFERENCES characters,
-    conversation_id    uuid   REFERENCES conversations,  -- none for calls that belong to none
+    character_id       text   NOT NULL,  -- whose it is, is looked up where it is counted: in usage
+    conversation_id    uuid,  -- may be begun just now, beside this; none for calls that belong to none
     model              text   NOT NULL,
     amount             bigint NOT NULL CHECK (amount >= 0),
     cluster_limit      bigint CHECK (cluster_limit >= 0),
@@ -86,8 +86,11 @@ CREATE TRIGGER spend_holds AFTER INSERT ON spend_reservations REFERENCING NEW TA
     FOR EACH STATEMENT EXECUTE FUNCTION ccn_spend_holds();
 
 CREATE FUNCTION ccn_spend_moves() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE moved record;
+DECLARE moved record; here uuid;
 BEGIN
+    IF NOT EXISTS (SELECT FROM after_it) THEN
+        RETURN NULL;  -- nothing but new reservations
+    END IF;
     PERFORM ccn_spend_within(s.day, s.scope, s.held, s.spent, s.most, s.setting) FROM (
         WITH moves AS (
             SELECT n.day, n.character_id, n.cluster_limit, n.character_limit,
@@ -118,11 +121,23 @@ BEGIN
         GROUP BY n.day, n.character_id, n.conversation_id, n.model
         ORDER BY n.day, n.character_id, n.conversation_id, n.model
     LOOP
+        UPDATE usage u SET
+            calls = u.calls + moved.calls,
+            input_tokens = u.input_tokens + moved.input,
+            output_tokens = u.output_tokens + moved.output,
+            cache_read_tokens = u.cache_read_tokens + moved.cache_read,
+            cache_write_tokens = u.cache_write_tokens + moved.cache_write,
+            cost_microdollars = u.cost_microdollars + moved.cost
+        WHERE day = moved.day AND conversation_id = moved.conversation_id AND model = moved.model
+          AND character_id = moved.character_id;
+        CONTINUE WHEN FOUND;
+        -- The first of its day, or of no conversation, or of one that was held for and never came to be.
+        SELECT id INTO here FROM conversations WHERE id = moved.conversation_id;
         INSERT INTO usage (day, character_id, conversation_id, model)
-        VALUES (moved.day, moved.character_id, moved.conversation_id, moved.model) ON CONFLICT DO NOTHING;
+        VALUES (moved.day, moved.character_id, here, moved.model) ON CONFLICT DO NOTHING;
         -- The row is there now; as a conflict it is found by the index also where there is no conversation.
         INSERT INTO usage AS u (day, character_id, conversation_id, model)
-        VALUES (moved.day, moved.character_id, moved.conversation_id, moved.model)
+        VALUES (moved.day, moved.character_id, here, moved.model)
         ON CONFLICT (day, conversation_id, model, character_id) DO UPDATE SET
             calls = u.calls + moved.calls,
             input_tokens = u.input_tokens + moved.input,
@@ -151,3 +166,30 @@ CREATE TRIGGER spend_reservations_stay BEFORE TRUNCATE ON spend_reservations
     FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
 CREATE TRIGGER spend_days_stay BEFORE DELETE OR TRUNCATE ON spend_days
     FOR EACH STATEMENT EXECUTE FUNCTION ccn_refuse_change();
+
+-- All that a node's till changes at once; which of the reservations ended by this. A function, so that its parts are
+-- planned once a session. Both parts are one transaction: all of it, or none if it does not fit.
+CREATE FUNCTION ccn_till(
+    end_ids uuid[], end_statuses text[], end_inputs bigint[], end_outputs bigint[], end_reads bigint[],
+    end_writes bigint[], end_costs bigint[],
+    hold_ids uuid[], hold_days date[], hold_characters text[], hold_conversations uuid[], hold_models text[],
+    hold_amounts bigint[], hold_cluster_limits bigint[], hold_character_limits bigint[], hold_ats timestamptz[]
+) RETURNS SETOF uuid LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(end_ids) > 0 THEN
+        RETURN QUERY
+        UPDATE spend_reservations r
+        SET status = e.status, input_tokens = e.input, output_tokens = e.output,
+            cache_read_tokens = e.cache_read, cache_write_tokens = e.cache_write, cost = e.cost
+        FROM unnest(end_ids, end_statuses, end_inputs, end_outputs, end_reads, end_writes, end_costs)
+             AS e (id, status, input, output, cache_read, cache_write, cost)
+        WHERE r.id = e.id AND r.status IN ('held', 'expired') RETURNING r.id;
+    END IF;
+    IF cardinality(hold_ids) > 0 THEN
+        INSERT INTO spend_reservations AS r (id, day, character_id, conversation_id, model, amount,
+                                             cluster_limit, character_limit, held_at)
+        SELECT * FROM unnest(hold_ids, hold_days, hold_characters, hold_conversations, hold_models, hold_amounts,
+                             hold_cluster_limits, hold_character_limits, hold_ats)
+        ON CONFLICT (id) DO UPDATE SET amount = greatest(r.amount, EXCLUDED.amount);
+    END IF;
+END $$;

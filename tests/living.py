@@ -20,6 +20,7 @@ from ccn.core import ids, stream
 from ccn.core.call import Call, Delta, Piece, Reply, Restart, Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId
 from ccn.core.interview import QUESTIONS
+from ccn.core.price import Size
 from ccn.core.stream import Kind, Place, Told
 from ccn.node import living
 from ccn.node.conversations import Conversations
@@ -78,6 +79,15 @@ class Model:
         if self.fails is not None:
             raise self.fails
         yield Reply("".join(self.words), self.stop, Usage(10, 5), call.model)
+
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        return who
+
+    def release(self, who: Payer) -> None:
+        pass
+
+    async def settled(self) -> None:
+        pass
 
     async def count(self, call: Call) -> int:
         return sum(len(said.text.split()) for said in call.messages)

@@ -13,6 +13,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
+import httpx2
 import orjson
 import structlog
 
@@ -49,11 +50,9 @@ class Client:
         self._timeout_s, self._reply_limit_s = claude.timeout_s, claude.reply_limit_s
         self._delays = delays
 
-    async def stream(self, call: Call, meter: Meter | None = None) -> AsyncGenerator[Piece, None]:
+    def stream(self, call: Call, meter: Meter | None = None) -> AsyncGenerator[Piece, None]:
         """Deltas as they come, a restart whenever they begin anew, and last the whole reply."""
-        async with aclosing(self._stream(call, {}, meter or Meter())) as pieces:
-            async for piece in pieces:
-                yield piece
+        return self._stream(call, {}, meter or Meter())
 
     async def ask(self, call: Call, meter: Meter | None = None) -> Reply:
         """The whole reply at once."""
@@ -101,7 +100,7 @@ class Client:
     async def _stream(
         self, call: Call, form: Mapping[str, object], meter: Meter
     ) -> AsyncGenerator[Piece, None]:
-        params, seen, why = {**wire.asked(call), **form}, False, ""
+        body, seen, why = wire.body(call, form), False, ""
         with failure.translated():
             async for attempt in patience.attempts(self._delays):
                 with attempt:
@@ -110,7 +109,7 @@ class Client:
                         seen = False
                     await meter.allow()
                     try:
-                        async with aclosing(self._try(call, params, meter)) as pieces:
+                        async with aclosing(self._try(call, body, meter)) as pieces:
                             async for piece in pieces:
                                 seen = True
                                 yield piece
@@ -119,14 +118,12 @@ class Client:
                         log.warning("call to the model failed", kind=why, error=type(failed).__name__)
                         raise
 
-    async def _try(
-        self, call: Call, params: Mapping[str, Any], meter: Meter
-    ) -> AsyncGenerator[Delta | Reply, None]:
+    async def _try(self, call: Call, body: bytes, meter: Meter) -> AsyncGenerator[Delta | Reply, None]:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._reply_limit_s
         answer = wire.Answer(call.model)
         with meter.measuring(answer, call):
-            async with self._opened(params) as events:
+            async with self._opened(body) as events:
                 async for event in events:
                     delta = answer.take(event.event, event.data)
                     if delta is not None:
@@ -137,14 +134,15 @@ class Client:
         yield reply
 
     @asynccontextmanager
-    async def _opened(self, params: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
-        opening = self._sdk.messages.with_streaming_response.create(**params, stream=True)
+    async def _opened(self, body: bytes) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         async with asyncio.timeout(self._timeout_s):
-            response = await opening.__aenter__()
+            response = await self._sdk.post(
+                _MESSAGES, cast_to=httpx2.Response, content=body, options=_AS_IT_COMES
+            )
         try:
-            yield anthropic.AsyncStream.raw_events(response.http_response)
+            yield anthropic.AsyncStream.raw_events(response)
         finally:
-            await opening.__aexit__(None, None, None)
+            await response.aclose()
 
 
 @asynccontextmanager
@@ -159,4 +157,8 @@ async def opened(claude: settings.Claude, delays: Delays | None = None) -> Async
                 await client.close()
 
 
+_MESSAGES = "/v1/messages"
+_AS_IT_COMES: anthropic.RequestOptions = {
+    "headers": {"Content-Type": "application/json", "X-Stainless-Raw-Response": "stream"}
+}
 _COUNTED = frozenset(("model", "messages", "system"))

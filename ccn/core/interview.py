@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ccn import errors
 from ccn.core.plate import Plate, Question
@@ -132,6 +133,7 @@ def _any_in(keywords: Iterable[str], answer: str) -> bool:
     return any(_pattern(keyword).search(folded) for keyword in keywords)
 
 
+@lru_cache(maxsize=4096)
 def _pattern(keyword: str) -> re.Pattern[str]:
     """The keyword as words of their own, or as a beginning; scripts without blanks have no boundaries."""
     stem = _folded(keyword.removesuffix("*"))

@@ -33,6 +33,15 @@ class Price:
     long_percent: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What bounds the cost of a call: its model, and tokens of its prompt and its reply at most."""
+
+    model: str
+    prompt: int
+    reply: int
+
+
 def cost(price: Price, usage: Usage) -> int:
     """Microdollars for a call, rounded up."""
     amount = (
@@ -52,9 +61,18 @@ def bound(price: Price, prompt: int, most: int) -> int:
 
 
 def prompt(call: Call) -> int:
-    """Tokens of a call's prompt, rather too many than too few."""
+    """Tokens of a call's prompt, rather too many than too few.
+
+    One estimate of all the parts is no less than the sum of theirs: a line break between two is a token,
+    which is more than rounding up once saves.
+    """
     parts = [*(block.text for block in call.system), *(said.text for said in call.messages)]
-    return sum(map(tokens.estimate, parts)) + tokens.PER_BLOCK
+    return tokens.estimate("\n".join(parts)) + tokens.PER_BLOCK * len(parts)
+
+
+def size(call: Call) -> Size:
+    """How large a call is."""
+    return Size(call.model, prompt(call), call.max_tokens)
 
 
 def of(prices: Mapping[str, Price], model: str) -> Price:

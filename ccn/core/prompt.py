@@ -84,6 +84,13 @@ def build(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> Call:
     return Call(limits.model, tuple(system), tuple(said), limits.max_tokens, limits.temperature)
 
 
+def instead(call: Call, asked: str, other: str) -> Call:
+    """The same call with another message to answer than the one that was asked: all above it stays."""
+    *before, last = call.messages
+    beside = last.text.removesuffix(layer.escaped(asked))
+    return replace(call, messages=(*before, replace(last, text=beside + layer.escaped(other))))
+
+
 def settled(
     plate: Plate, anchor: Anchor, scene: Scene, now: Measured, limits: Limits, *, ordered: bool = False
 ) -> Anchor:

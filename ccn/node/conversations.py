@@ -25,6 +25,7 @@ from ccn.core import message, stream
 from ccn.core import turn as states
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.stream import Kind, Place, Told
+from ccn.node.foreseeing import Foreseeing
 from ccn.node.forwarding import Body
 from ccn.node.placing import Placing
 from ccn.node.streams import Batches, Streams
@@ -64,15 +65,17 @@ class Started:
 class Conversations:
     """The facade; one for each node."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - where it reads and writes, and who acts
         self,
         pool: Pool,
         writer: Writer,
         placing: Placing,
+        foreseeing: Foreseeing,
         chosen: settings.Instances,
         new_id: Callable[[], UUID],
     ) -> None:
         self._pool, self._writer, self._placing, self._chosen = pool, writer, placing, chosen
+        self._foreseeing = foreseeing
         self._hosting, self._new_id = placing.hosting, new_id
         self._streams = Streams(self._hosting.live, self._elsewhere, _Kept(pool))
         self._arrivals = Counter[ConversationId]()
@@ -144,8 +147,7 @@ class Conversations:
             instance = await self._placing.instance(conversation)
             if instance.status is instances.Status.QUARANTINED:
                 raise errors.Quarantined("the instance is quarantined: an operator has to look at it first")
-            prompts = self._placing.spawning.prompts
-            await prompts.check(instance, content)
+            await self._placing.spawning.prompts.check(instance, content)
             with self._arriving(conversation):
                 accepting = Accept(
                     turn_id, conversation, content, instance.epoch, language, key, unused=unused
@@ -222,8 +224,8 @@ class Conversations:
 
     async def _begun(self, instance: Instance, accepting: Accept) -> Turn | None:
         """Accept and begin in one; None if a turn of a host before, not known here yet, is not over."""
-        prompts, made = self._placing.spawning.prompts, False
-        prompts.foresee(instance, accepting.id, accepting.content)
+        made = False
+        self._foreseeing.foresee(instance, accepting.id, accepting.content)
         try:
             with self._hosting.beginning(accepting.id, instance.epoch):
                 accepted = await self._writer.submit(replace(accepting, begun=True))
@@ -237,12 +239,12 @@ class Conversations:
             return accepted
         finally:
             if not made:
-                prompts.forget(accepting.id)
+                self._foreseeing.forget(accepting.id)
 
     def _is_idle(self, instance: Instance) -> bool:
         """Whether a message that arrives is answered here at once: nothing waits, nothing else comes."""
         here, hosted = instance.conversation, self._hosting.get(instance.conversation)
-        at_rest = hosted is not None and not hosted.queue and hosted.instance.epoch == instance.epoch
+        at_rest = hosted is not None and hosted.idle and hosted.instance.epoch == instance.epoch
         return at_rest and not self._hosting.leaving and self._arrivals[here] == 1
 
     async def _room(self, conversation: ConversationId, key: str, *, refuse: bool) -> None:

@@ -13,16 +13,19 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 
 import orjson
 import structlog
 
 from ccn import errors
 from ccn.core.call import Call, Delta, Piece, Reply, Restart
+from ccn.core.ids import TurnId
 from ccn.core.message import Message
+from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.core.turn import Status
+from ccn.node.foreseeing import Ask
 from ccn.node.paying import Payer
 from ccn.node.speech import Speech
 from ccn.node.streams import Live
@@ -37,11 +40,14 @@ _DATABASE = (errors.DatabaseUnavailable, errors.DatabaseFull)
 _AGAIN_S = 0.5
 
 
-class Prompts(Protocol):
+class Asks(Protocol):
     """What the model is asked in a turn."""
 
-    async def call(self, instance: Instance, turn: Turn) -> Call:
-        """The whole prompt, in its layers."""
+    async def ask(self, instance: Instance, turn: Turn) -> Ask:
+        """The whole prompt, in its layers, and who pays."""
+
+    def forget(self, turn: TurnId) -> None:
+        """Give back what was made ready for a turn that is not asked about any more."""
 
 
 class Model(Protocol):
@@ -49,6 +55,12 @@ class Model(Protocol):
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         """Deltas, a restart whenever they begin anew, and last the whole reply."""
+
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        """Begin to put aside what a call, or one of a size, can cost; who is answered streams with it."""
+
+    def release(self, who: Payer) -> None:
+        """Give that back: the call is not made."""
 
 
 class Scoring(Protocol):
@@ -73,7 +85,7 @@ class Conversing:
 
     pool: Pool
     writer: Writer
-    prompts: Prompts
+    asks: Asks
     model: Model
     scoring: Scoring
     pause_s: float
@@ -82,23 +94,27 @@ class Conversing:
     async def hold(self, instance: Instance, taken: Turn, live: Live, cancelled: asyncio.Event) -> None:
         """Bring the turn to its end; StaleHost if another node does."""
         speech = Speech(self.pool, self.writer, taken, live, self.pause_s)
+        try:
+            await self._held(instance, speech, cancelled)
+        finally:
+            self.asks.forget(taken.id)
+
+    async def _held(self, instance: Instance, speech: Speech, cancelled: asyncio.Event) -> None:
         if cancelled.is_set():
             await speech.end(Status.CANCELLED, None, "")
             return
-        async with self._spoken(instance, speech, cancelled) as (outcome, paid):
+        async with self._spoken(instance, speech, cancelled) as (outcome, over):
             match outcome:
                 case Reply() as reply:
-                    await self._commit(instance, speech, reply, paid)
+                    await self._commit(instance, speech, reply, over)
                 case Unanswered() as without:
                     await _end(speech, without)
                 case never:
                     assert_never(never)
 
-    async def _commit(
-        self, instance: Instance, speech: Speech, reply: Reply, paid: asyncio.Future[Any]
-    ) -> None:
+    async def _commit(self, instance: Instance, speech: Speech, reply: Reply, over: asyncio.Event) -> None:
         try:
-            said = await speech.commit(_clean(reply.text), _told(reply), paid)
+            said = await speech.commit(_clean(reply.text), _told(reply), over)
         except errors.StaleHost:
             raise
         except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
@@ -110,15 +126,15 @@ class Conversing:
     @asynccontextmanager
     async def _spoken(
         self, instance: Instance, speech: Speech, cancelled: asyncio.Event
-    ) -> AsyncIterator[tuple[Reply | Unanswered, asyncio.Future[Any]]]:
+    ) -> AsyncIterator[tuple[Reply | Unanswered, asyncio.Event]]:
         """Let the model speak while what it says is kept, until it ends or somebody wants no more.
 
-        What it said is handed out as soon as it is whole, with the task that pays for it: both may become
-        durable at once.
+        What it said is handed out as soon as it is whole; the call is settled when that is over.
         """
+        over = asyncio.Event()
         heard: asyncio.Future[Reply | Unanswered] = asyncio.get_running_loop().create_future()
         starting = asyncio.ensure_future(speech.start())
-        asking = asyncio.ensure_future(self._asked(instance, speech, starting, heard))
+        asking = asyncio.ensure_future(self._asked(instance, speech, starting, heard, over))
         keeping = asyncio.ensure_future(speech.keep())
         stopping = asyncio.ensure_future(cancelled.wait())
         working = (starting, asking, keeping, stopping)
@@ -134,9 +150,10 @@ class Conversing:
                 asking.cancel()
             speech.finish()
             await keeping
-            yield outcome, asking
+            yield outcome, over
         finally:
-            for task in working:
+            over.set()
+            for task in (starting, keeping, stopping) if heard.done() else working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
@@ -146,12 +163,13 @@ class Conversing:
         speech: Speech,
         started: asyncio.Future[None],
         heard: asyncio.Future[Reply | Unanswered],
+        over: asyncio.Event,
     ) -> Reply | Unanswered:
         """The reply of the model, or what it failed with; asked again after the database was away."""
         while True:
             try:
-                call = await self.prompts.call(instance, speech.turn)
-                return await self._streamed(call, instance, speech, started, heard)
+                ask = await self.asks.ask(instance, speech.turn)
+                return await self._streamed(ask, speech, started, heard, over)
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
@@ -171,18 +189,17 @@ class Conversing:
 
     async def _streamed(
         self,
-        call: Call,
-        instance: Instance,
+        ask: Ask,
         speech: Speech,
         started: asyncio.Future[None],
         heard: asyncio.Future[Reply | Unanswered],
+        over: asyncio.Event,
     ) -> Reply | Unanswered:
         """What the model says; it is asked while the turn is begun, and heard once that is durable.
 
-        This returns when the call is paid for as well, which the reply need not wait for.
+        When the turn is over the stream is closed, and so the call settled, for which nobody waits.
         """
-        payer = Payer(instance.conversation, instance.character)
-        async with aclosing(self.model.stream(call, payer)) as pieces:
+        async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
             async for piece in pieces:
                 await asyncio.shield(started)
                 match piece:
@@ -192,6 +209,7 @@ class Conversing:
                         speech.say(Kind.RESTART, reason)
                     case Reply():
                         heard.set_result(outcome := _judged(piece))
+                        await over.wait()
                         return outcome
                     case never:
                         assert_never(never)

@@ -61,6 +61,11 @@ class Hosted:
     queue: dict[TurnId, Queued] = field(default_factory=dict)
     work: asyncio.Task[None] | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or runs; a turn whose readers were told its end is over."""
+        return all(queued.live.ended for queued in self.queue.values())
+
     def next(self) -> Queued | None:
         """Of the turns that wait, one that a host before began, else the one whose message came first.
 
@@ -85,7 +90,6 @@ class Hosting:
         self._of_turn: dict[TurnId, Hosted] = {}
         self._coming: set[InstanceId] = set()
         self._beginning: dict[TurnId, int] = {}
-        self._beat_now = asyncio.Event()
         self._resting: dict[InstanceId, tuple[float, float]] = {}
 
     def get(self, conversation: ConversationId) -> Hosted | None:
@@ -126,7 +130,6 @@ class Hosting:
             self.drop(instance.conversation, standing.instance.epoch)
         self._hosted[instance.conversation] = Hosted(instance, asyncio.get_running_loop().time())
         metrics.hosts(len(self._hosted))
-        self._beat_now.set()
 
     @contextlib.contextmanager
     def coming(self, instance: InstanceId) -> Iterator[None]:
@@ -210,7 +213,7 @@ class Hosting:
         try:
             while not stop.is_set():
                 await self._beat()
-                await self._pause(stopping)
+                await asyncio.wait({stopping}, timeout=self._chosen.heartbeat_s)
             await self._leave(max(0.0, grace_s - _SPARE_S))
         finally:
             stopping.cancel()
@@ -223,7 +226,6 @@ class Hosting:
             self.drop(each.conversation, each.epoch)
 
     async def _beat(self) -> None:
-        self._beat_now.clear()
         believed = [each.instance for each in self._hosted.values()]
         try:
             standing = await instances.beat(self._pool, self.node, self.mine) if self.mine else {}
@@ -234,16 +236,6 @@ class Hosting:
             if standing.get(each.id) != each.epoch:
                 log.info("another node hosts the instance", instance=str(each.id), epoch=each.epoch)
                 self.drop(each.conversation, each.epoch)
-
-    async def _pause(self, stopping: asyncio.Task[bool]) -> None:
-        asked = asyncio.create_task(self._beat_now.wait())
-        try:
-            await asyncio.wait(
-                {stopping, asked}, timeout=self._chosen.heartbeat_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            await asyncio.sleep(0.01)  # many that come at once share a heartbeat
-        finally:
-            asked.cancel()
 
     async def _leave(self, within_s: float) -> None:
         """Let running turns end, and give all instances away; those that do nothing at once."""

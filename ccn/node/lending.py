@@ -84,7 +84,7 @@ class Lending:
         if page.messages and page.messages[0].role is Role.USER:
             return await self.prompts.after(borrower, page.messages[0].seq)
         opening = await self.prompts.opened(borrower)
-        asked = self.prompts.question(borrower, opening, "?")
+        (asked,) = self.prompts.questions(borrower.model, opening, ["?"])
         return replace(asked, messages=asked.messages[:-1])
 
     async def _patiently(

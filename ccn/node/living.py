@@ -21,6 +21,7 @@ from ccn.node import scorers
 from ccn.node.adoption import Adoption, Here
 from ccn.node.conversations import Conversations
 from ccn.node.conversing import Conversing, Model
+from ccn.node.foreseeing import Foreseeing
 from ccn.node.forwarding import Forwarding
 from ccn.node.heeding import Heeding
 from ccn.node.hosting import Hosting
@@ -115,7 +116,8 @@ def assemble(
 
     watching = Watching(pool, scorer.version, _now, seed, raised)
     scoring = Scoring(pool, writer, scorer, scored)
-    conversing = Conversing(pool, writer, prompting, model, scoring, chosen.chunk_ms / 1000)
+    foreseeing = Foreseeing(prompting, model)
+    conversing = Conversing(pool, writer, foreseeing, model, scoring, chosen.chunk_ms / 1000)
     hosting = Hosting(pool, writer, chosen, conversing.hold)
     adoption = Adoption(hosting, pool, writer, chosen, here)
     spawning = Spawning(pool, writer, prompting, model, hosting, new_id)
@@ -132,7 +134,7 @@ def assemble(
     restoring = Restoring(pool, writer, hosting, spawning, probing, watching.forget, _now)
     heeding = Heeding(pool, writer.node, _now, raised)
     measuring = Measuring(pool, hosting, scorer.version, scorers.strangers(scorer), _now, EVERY_S)
-    doors = Conversations(pool, writer, placing, chosen, new_id)
+    doors = Conversations(pool, writer, placing, foreseeing, chosen, new_id)
     return Living(
         pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring, heeding, measuring
     )

@@ -12,33 +12,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-import structlog
-
-from ccn import errors, metrics
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
 from ccn.core import budget, price
 from ccn.core.call import Call, Piece, Reply, Usage
 from ccn.core.ids import CharacterId, ConversationId
-from ccn.core.price import Price
+from ccn.core.price import Size
+from ccn.node.purse import Purse
 from ccn.store import spend
 from ccn.store.pool import Pool
-from ccn.store.spend import Ended, Reservation
+from ccn.store.spend import Reservation
 from ccn.store.till import Till
 
 if TYPE_CHECKING:
     from ccn import settings
-
-log = structlog.get_logger(__name__)
-
-_SETTLE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +43,8 @@ class Payer:
     conversation: ConversationId | None
     """None for a call that belongs to none."""
     character: CharacterId
+    purse: Purse | None = field(default=None, repr=False, compare=False)
+    """What is put aside for the call already."""
 
 
 class Paying:
@@ -64,15 +61,35 @@ class Paying:
         self._settling = set[asyncio.Task[None]]()
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        """As the client streams; refused if the budget of the day does not hold it."""
+        """As the client streams; refused if the budget of the day does not hold it.
+
+        Who closes the stream need not wait until it is settled: `settled` does.
+        """
         async with self._paid(call, who) as meter, aclosing(self._client.stream(call, meter)) as pieces:
             async for piece in pieces:
                 yield piece
 
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        """Begin to put aside what a call, or one of a size, can cost, while it waits for something else.
+
+        To be streamed or asked with, or given back by `release`. If it does not fit, or the database does
+        not answer, or the call turns out to be larger, that is seen to when the call is made.
+        """
+        purse = self._purse(what.model, who)
+        purse.fill(what)
+        return replace(who, purse=purse)
+
+    def release(self, who: Payer) -> None:
+        """Give back what was put aside for a call that is not made."""
+        if who.purse is not None:
+            self._settle(who.purse, Usage())
+
     async def ask(self, call: Call, who: Payer) -> Reply:
         """The whole reply at once."""
         async with self._paid(call, who) as meter:
-            return await self._client.ask(call, meter)
+            reply = await self._client.ask(call, meter)
+        await self.settled()
+        return reply
 
     async def count(self, call: Call) -> int:
         """How many tokens the prompt has, which costs nothing."""
@@ -81,10 +98,13 @@ class Paying:
     async def structured(self, call: Call, schema: Mapping[str, object], who: Payer) -> Mapping[str, Any]:
         """A reply that is an object of this JSON schema."""
         async with self._paid(call, who) as meter:
-            return await self._client.structured(call, schema, meter)
+            told = await self._client.structured(call, schema, meter)
+        await self.settled()
+        return told
 
     async def today(self, character: CharacterId | None = None) -> budget.Day:
         """What is spent, held and left of this day: for the cluster, or for one character."""
+        await self.settled()
         if character is None:
             return await spend.standing(self._pool, self._day(), limit=self._limit)
         scope = spend.of(character)
@@ -92,74 +112,41 @@ class Paying:
 
     @asynccontextmanager
     async def _paid(self, call: Call, who: Payer) -> AsyncIterator[Meter]:
-        cost = price.of(self._prices, call.model)
-        purse = _Purse(self._client, self._till, call, cost, self._wanted(call, who))
-        meter = Meter(purse.hold)
+        purse = who.purse or self._purse(call.model, who)
+        meter = Meter(partial(purse.hold, call))
         try:
             yield meter
         finally:
-            await self._finished(purse, meter)
+            self._settle(purse, meter.usage)
 
-    def _wanted(self, call: Call, who: Payer) -> Reservation:
+    async def settled(self) -> None:
+        """Return when what has ended here so far is settled, or could not be."""
+        if self._settling:
+            await asyncio.wait([*self._settling])
+
+    def _purse(self, model: str, who: Payer) -> Purse:
+        return Purse(self._client, self._till, price.of(self._prices, model), self._wanted(model, who))
+
+    def _wanted(self, model: str, who: Payer) -> Reservation:
         return Reservation(
             uuid4(),
             self._day(),
             self._now(),
             who.character,
             who.conversation,
-            call.model,
+            model,
             self._limit,
             self._character_limit,
         )
 
-    async def _finished(self, purse: _Purse, meter: Meter) -> None:
-        """Settle even if whoever asked is cancelled meanwhile; their wait ends, the settling does not."""
-        settling = asyncio.create_task(purse.settle(meter.usage), name="settle")
+    def _settle(self, purse: Purse, used: Usage) -> None:
+        """In a task of its own, which nobody who leaves can cancel."""
+        settling = asyncio.create_task(purse.settle(used), name="settle")
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
-        await asyncio.shield(settling)
 
     def _day(self) -> date:
         return budget.day_of(self._now(), self._zone)
-
-
-class _Purse:
-    """What one call holds."""
-
-    def __init__(self, client: Client, till: Till, call: Call, cost: Price, wanted: Reservation) -> None:
-        self._client, self._till = client, till
-        self._call, self._price, self._wanted = call, cost, wanted
-        self._most: int | None = None
-        self._asked = False
-
-    async def hold(self, used: Usage) -> None:
-        """Hold what was used and the most that the next try can cost."""
-        self._asked = True
-        if self._most is None:
-            self._most = price.bound(self._price, price.prompt(self._call), self._call.max_tokens)
-            try:
-                await self._till.hold(self._wanted, self._most)
-            except errors.BudgetSpent:
-                # The estimate errs upwards; before anybody is turned away, the API counts.
-                self._most = price.bound(
-                    self._price, await self._client.count(self._call), self._call.max_tokens
-                )
-            else:
-                return
-        await self._till.hold(self._wanted, price.cost(self._price, used) + self._most)
-
-    async def settle(self, used: Usage) -> None:
-        """Exchange what was held for what was used; with the database away it stays held, which is safe."""
-        if not self._asked:
-            return
-        cost = price.cost(self._price, used)
-        try:
-            async with asyncio.timeout(_SETTLE_S):
-                made = used != Usage()
-                if await self._till.end(Ended(self._wanted.id, used, cost, made)) and made:
-                    metrics.paid(self._call.model, used, cost)
-        except (errors.CCNError, TimeoutError) as failed:
-            log.warning("spend not settled", reservation=str(self._wanted.id), error=type(failed).__name__)
 
 
 def _microdollars(dollars: Decimal | None) -> int | None:

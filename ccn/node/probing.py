@@ -61,9 +61,8 @@ class Probing:
         """Put the probes to an instance, as if they came next in its conversation."""
         baseline = await self.baseline(instance)
         opening = await self._prompts.opened(instance)
-        asked = [
-            self._prompts.question(instance, opening, _numbered(asks, 1)) for asks in confirmation.PROBES
-        ]
+        asks = [_numbered(each, 1) for each in confirmation.PROBES]
+        asked = self._prompts.questions(instance.model, opening, asks)
         return confirmation.judge(baseline, await self._scores(asked, instance))
 
     async def baseline(self, instance: Instance) -> Baseline:

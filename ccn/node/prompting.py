@@ -7,40 +7,40 @@ same turn, and the provider's cache hits from turn to turn and from host to host
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ccn import errors
 from ccn.core import anchor as anchoring
 from ccn.core import interview, plate, prompt
 from ccn.core.anchor import Anchor, Measured
 from ccn.core.call import Call
-from ccn.core.character import Vector
-from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
+from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.interview import Interview
 from ccn.core.message import Message, Role
 from ccn.core.plate import Plate
 from ccn.core.prompt import Limits, Scene
-from ccn.store import anchors, characters, conversations, memories, vectors
+from ccn.store import anchors, characters, conversations, memories
 from ccn.store.anchors import Keep
-from ccn.store.conversations import Conversation
+from ccn.store.conversations import Begin
 from ccn.store.instances import Instance
+from ccn.store.memories import Beginning
 from ccn.store.pool import Pool
-from ccn.store.turns import Turn
-from ccn.store.vectors import State
 from ccn.store.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings
 
+K = TypeVar("K")
+
 _PLATES_KEPT = 64
-_NAMES_KEPT = 10_000
-_FORESEEN_KEPT = 256
-_NEXT = 2**52
+_KNOWN = 10_000
 _TRIES = 5
-"""The place of a message that has none yet: after all that were said."""
+_UNSAID = datetime.min.replace(tzinfo=UTC)
+"""No prompt shows when a message came, so one that was not sent yet has no moment."""
 
 
 class Speaker(Protocol):
@@ -80,32 +80,13 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Read:
     """What a prompt is made of."""
 
     plate: Plate
     anchor: Anchor
     scene: Scene
     now: Measured
-
-
-@dataclass(frozen=True, slots=True)
-class _Foreseen:
-    """What was read before its message had a place."""
-
-    content: str
-    epoch: int
-    reading: asyncio.Task[_Read]
-
-    def met(self, turn: Turn, read: _Read) -> _Read | None:
-        """With the message of the turn; None if something before it was not there yet."""
-        last = max((each.seq for each in read.scene.said), default=0)
-        if last >= turn.user_seq:  # the message was there already
-            return replace(read, scene=replace(read.scene, this=turn.user_seq))
-        if (last + 1, self.epoch) != (turn.user_seq, turn.epoch):
-            return None
-        this = Message(turn.conversation, turn.user_seq, Role.USER, self.content, turn.accepted_at, turn.id)
-        return replace(read, scene=replace(read.scene, this=this.seq, said=(*read.scene.said, this)))
 
 
 async def _nothing() -> None:
@@ -120,58 +101,43 @@ class Prompting:
         self._plates: OrderedDict[tuple[CharacterId, int], Plate] = OrderedDict()
         self._names: OrderedDict[ConversationId, str] = OrderedDict()
         self._anchors: OrderedDict[ConversationId, Anchor] = OrderedDict()
-        self._foreseen: OrderedDict[TurnId, _Foreseen] = OrderedDict()
-
-    async def call(self, instance: Instance, turn: Turn) -> Call:
-        """The whole prompt of a turn; its anchor is kept first if it had to move."""
-        foreseen = self._foreseen.pop(turn.id, None)
-        if foreseen is not None:
-            with contextlib.suppress(errors.Unavailable):  # then it is read again
-                read = foreseen.met(turn, await foreseen.reading)
-                if read is not None:
-                    return await self._built(instance, turn.user_seq, read)
-        return await self.after(instance, turn.user_seq)
 
     async def after(self, speaker: Speaker, seq: int) -> Call:
-        """The same for a message by its place."""
-        return await self._built(speaker, seq, await self._read(speaker, seq))
+        """The whole prompt of a message by its place; its anchor is kept first if it had to move."""
+        return await self._after(speaker, seq, _TRIES)
 
-    def foresee(self, instance: Instance, turn: TurnId, content: str) -> None:
-        """Read what the prompt of a turn is made of while its message is made durable; `call` finds it."""
-        reading = asyncio.ensure_future(self._read(instance, _NEXT))
-        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._foreseen[turn] = _Foreseen(content, instance.epoch, reading)
-        while len(self._foreseen) > _FORESEEN_KEPT:
-            self.forget(next(iter(self._foreseen)))
-
-    def forget(self, turn: TurnId) -> None:
-        """What was read for a turn that did not come to be."""
-        foreseen = self._foreseen.pop(turn, None)
-        if foreseen is not None:
-            foreseen.reading.cancel()
-
-    async def _built(self, speaker: Speaker, seq: int, read: _Read, tries: int = _TRIES) -> Call:
-        here, limits, scene = speaker.conversation, self.limits(speaker.model), read.scene
-        fresh = prompt.settled(read.plate, read.anchor, scene, read.now, limits)
+    async def _after(self, speaker: Speaker, seq: int, tries: int) -> Call:
+        read = await self.read(speaker, seq)
+        fresh = self._settled(speaker, read)
         if fresh is not read.anchor:
+            here, limits, name = speaker.conversation, self.limits(speaker.model), read.scene.collaborator
             try:
                 await self._writer.submit(Keep(here, fresh, speaker.epoch))
             except errors.Conflict as other:  # the instance was reminded of its plate at the same moment
                 if isinstance(other, errors.StaleHost) or tries == 1:
                     raise
-                return await self._built(speaker, seq, await self._read(speaker, seq), tries - 1)
-            scene = await memories.scene(self._pool, here, fresh, seq, limits, scene.collaborator)
-        return prompt.build(read.plate, fresh, scene, limits)
+                return await self._after(speaker, seq, tries - 1)
+            scene = await memories.scene(self._pool, here, fresh, seq, limits, name)
+            read = replace(read, anchor=fresh, scene=scene)
+        return self._built(speaker, read)
 
-    async def _read(self, speaker: Speaker, seq: int) -> _Read:
+    def unmoved(self, speaker: Speaker, read: Read) -> Call | None:
+        """The prompt of what was read; None if its anchor has to move first."""
+        return self._built(speaker, read) if self._settled(speaker, read) is read.anchor else None
+
+    def _settled(self, speaker: Speaker, read: Read) -> Anchor:
+        return prompt.settled(read.plate, read.anchor, read.scene, read.now, self.limits(speaker.model))
+
+    def _built(self, speaker: Speaker, read: Read) -> Call:
+        return prompt.build(read.plate, read.anchor, read.scene, self.limits(speaker.model))
+
+    async def read(self, speaker: Speaker, seq: int) -> Read:
         """All at once: the anchor too, because it is seldom another one than last time."""
         pool, here, limits = self._pool, speaker.conversation, self.limits(speaker.model)
         name = await self._collaborator(here)
         known = self._anchors.get(here)
-        character, relational, anchor, found, scene = await asyncio.gather(
-            vectors.latest(pool, here),
-            vectors.relational(pool, here),
-            anchors.latest(pool, here),
+        (anchor, measured), found, scene = await asyncio.gather(
+            anchors.standing(pool, here),
             self.plate(speaker.character, speaker.plate_version),
             _nothing() if known is None else memories.scene(pool, here, known, seq, limits, name),
         )
@@ -179,32 +145,22 @@ class Prompting:
             anchor = (await self.opened(speaker)).anchor
         if scene is None or anchor != known:
             scene = await memories.scene(pool, here, anchor, seq, limits, name)
-        self._anchors[here] = anchor
-        while len(self._anchors) > _NAMES_KEPT:
-            self._anchors.popitem(last=False)
-        return _Read(found, anchor, scene, Measured(_vector(character), _vector(relational)))
+        _remember(self._anchors, here, anchor)
+        return Read(found, anchor, scene, measured)
 
-    async def first(
-        self, conversation: ConversationId, character: CharacterId, owner: UserId | None
-    ) -> Anchor:
-        """What a conversation holds fast in which nothing was said, by the character's newest plate."""
-        newest, recent, state = await asyncio.gather(
-            characters.plate(self._pool, character),
-            memories.recent(self._pool, character, owner, besides=conversation),
-            vectors.of_character(self._pool, character),
-        )
-        return Anchor(newest.version, (anchoring.State(0, _vector(state)),), recent)
+    async def beginning(self, begin: Begin) -> Opening:
+        """What an instance begins with in a conversation that is about to be begun, by the newest plate."""
+        new = await self._new(begin.id, begin.character, begin.owner)
+        found = await self.plate(begin.character, new.plate)
+        anchor, scene = _first(new), Scene(1, (), new.memories, new.collaborator)
+        _remember(self._anchors, begin.id, anchor)
+        at = Message(begin.id, 1, Role.USER, "", _UNSAID)
+        return Opening(found, anchor, interview.of(found, new.collaborator), scene, at)
 
-    async def began(self, speaker: Speaker, here: Conversation, anchor: Anchor) -> Opening:
-        """What an instance begins with whose anchor was kept when its conversation was begun."""
-        limits, last = self.limits(speaker.model), here.head_seq + 1
-        name, found, scene = await asyncio.gather(
-            self._collaborator(here.id),
-            self.plate(speaker.character, speaker.plate_version),
-            memories.scene(self._pool, here.id, anchor, last, limits),
-        )
-        at = Message(here.id, last, Role.USER, "", here.created_at)
-        return Opening(found, anchor, interview.of(found, name), replace(scene, collaborator=name), at)
+    async def _new(self, here: ConversationId, character: CharacterId, owner: UserId | None) -> Beginning:
+        new = await memories.beginning(self._pool, character, owner, besides=here)
+        _remember(self._names, here, new.collaborator)
+        return new
 
     async def opened(self, speaker: Speaker) -> Opening:
         """Load what an instance begins with, and hold it fast: memories and state for a new conversation,
@@ -215,7 +171,7 @@ class Prompting:
             self._collaborator(speaker.conversation),
             self.plate(speaker.character, speaker.plate_version),
         )
-        fresh = anchor or await self.first(here.id, here.character, here.owner)
+        fresh = anchor or _first(await self._new(here.id, here.character, here.owner))
         if fresh.plate != speaker.plate_version:
             version = fresh.version + (fresh is anchor)
             fresh = replace(fresh, plate=speaker.plate_version, version=version)
@@ -230,12 +186,15 @@ class Prompting:
         at = Message(here.id, last, Role.USER, "", here.created_at)
         return Opening(found, fresh, interview.of(found, name), scene, at)
 
-    def question(self, speaker: Speaker, opening: Opening, asks: str) -> Call:
-        """A question of the interview, as if it came next; it is no message of the conversation."""
-        asked = replace(opening.at, content=asks)
+    def questions(self, model: str, opening: Opening, asks: Sequence[str]) -> list[Call]:
+        """Questions such as an interview has, each as if it came next; no messages of the conversation."""
+        asked = replace(opening.at, content=asks[0])
         said = tuple(each for each in opening.scene.said if each.seq < asked.seq)
-        scene = replace(opening.scene, this=asked.seq, said=(*said, asked))
-        return prompt.build(opening.plate, opening.anchor, scene, self.limits(speaker.model))
+        scene, limits = replace(opening.scene, this=asked.seq, said=(*said, asked)), self.limits(model)
+        for each in asks:
+            prompt.check(opening.plate, each, limits)
+        first = prompt.build(opening.plate, opening.anchor, scene, limits)
+        return [first, *(prompt.instead(first, asks[0], other) for other in asks[1:])]
 
     async def check(self, instance: Instance, content: str) -> None:
         """Refuse a message that no prompt has room for, before it is accepted."""
@@ -263,11 +222,17 @@ class Prompting:
     async def _collaborator(self, conversation: ConversationId) -> str:
         known = self._names.get(conversation)
         if known is None:
-            known = self._names[conversation] = await conversations.collaborator(self._pool, conversation)
-            while len(self._names) > _NAMES_KEPT:
-                self._names.popitem(last=False)
+            known = await conversations.collaborator(self._pool, conversation)
+            _remember(self._names, conversation, known)
         return known
 
 
-def _vector(state: State | None) -> Vector | None:
-    return None if state is None else state.vector
+def _remember(known: OrderedDict[ConversationId, K], here: ConversationId, what: K) -> None:
+    known[here] = what
+    while len(known) > _KNOWN:
+        known.popitem(last=False)
+
+
+def _first(new: Beginning) -> Anchor:
+    """What a conversation holds fast in which nothing was said."""
+    return Anchor(new.plate, (anchoring.State(0, new.state),), new.places)

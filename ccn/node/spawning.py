@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -22,10 +22,11 @@ import structlog
 
 from ccn import errors, metrics
 from ccn.core import interview
-from ccn.core.call import Call, Reply
-from ccn.core.ids import CharacterId, ConversationId, InstanceId
-from ccn.core.interview import Outcome
+from ccn.core.call import Reply
+from ccn.core.ids import InstanceId
+from ccn.core.interview import Interview, Outcome
 from ccn.node.conversing import Model
+from ccn.node.foreseeing import Ask
 from ccn.node.hosting import Hosting
 from ccn.node.paying import Payer
 from ccn.node.prompting import Opening, Prompting
@@ -56,45 +57,60 @@ class Spawning:
         """A running instance of the conversation, which lives here; SpawnFailed if it is not itself."""
         with _timed():
             newest = await characters.plate(self.pool, here.character)
-            why = "continued" if here.head_seq else "begun"
+            model = self.prompts.model(await self.prompts.plate(here.character, newest.version))
+            why = f"spawned: {'continued' if here.head_seq else 'begun'}"
             instance = InstanceId(self.new_id())
             with self.hosting.coming(instance):
-                spawn = await self._wanted(instance, here.id, here.character, newest.version, why)
-                born = await self.writer.submit(spawn)
-                running = await self._examined(born, self.prompts.opened(born))
+                born = await self.writer.submit(Spawn(instance, here.id, model, newest.version, why))
+                running = await self._examined(born, self._opened(born))
                 self.hosting.take(running)
         await self.hosting.look(here.id)
         return running
 
     async def begin(self, begin: Begin) -> tuple[Conversation, Instance]:
-        """A new conversation together with its instance, in one transaction: nobody knows of it yet."""
+        """A new conversation together with its instance, in one transaction: nobody knows of it yet.
+
+        What its interview can cost is put aside meanwhile.
+        """
         with _timed():
-            first = await self.prompts.first(begin.id, begin.character, begin.owner)
+            opening = await self.prompts.beginning(begin)
+            model, first = self.prompts.model(opening.plate), opening.anchor
             instance = InstanceId(self.new_id())
+            paper = self._paper(model, opening, Payer(begin.id, begin.character))
             with self.hosting.coming(instance):
-                spawn = await self._wanted(instance, begin.id, begin.character, first.plate, "begun")
-                here, born, kept = await asyncio.gather(
-                    self.writer.submit(replace(begin, plate_version=first.plate)),
-                    self.writer.submit(spawn),
-                    self.writer.submit(Keep(begin.id, first, epoch=1)),
-                )
-                running = await self._examined(born, self.prompts.began(born, here, kept))
+                try:
+                    here, born, _ = await asyncio.gather(
+                        self.writer.submit(replace(begin, plate_version=first.plate)),
+                        self.writer.submit(Spawn(instance, begin.id, model, first.plate, "spawned: begun")),
+                        self.writer.submit(Keep(begin.id, first, epoch=1)),
+                    )
+                except BaseException:
+                    self._release(paper.asks)
+                    raise
+                running = await self._examined(born, _ready(paper))
                 self.hosting.take(running)
         return here, running
 
-    async def _wanted(
-        self, instance: InstanceId, here: ConversationId, character: CharacterId, version: int, why: str
-    ) -> Spawn:
-        found = await self.prompts.plate(character, version)
-        return Spawn(instance, here, self.prompts.model(found), version, f"spawned: {why}")
+    async def _opened(self, born: Instance) -> _Paper:
+        opening = await self.prompts.opened(born)
+        return self._paper(born.model, opening, Payer(born.conversation, born.character))
 
-    async def _examined(self, born: Instance, opening_it: Coroutine[None, None, Opening]) -> Instance:
+    def _paper(self, model: str, opening: Opening, who: Payer) -> _Paper:
+        asks = [each.asks for each in opening.interview.questions]
+        calls = self.prompts.questions(model, opening, asks)
+        return _Paper(opening.interview, tuple(Ask(call, self.model.reserve(call, who)) for call in calls))
+
+    def _release(self, asks: Sequence[Ask]) -> None:
+        for each in asks:
+            self.model.release(each.payer)
+
+    async def _examined(self, born: Instance, opened: Awaitable[_Paper]) -> Instance:
         """Interview it until it passes; whatever stops that ends it, with the reason in its lives."""
-        paying = set[asyncio.Task[str]]()
+        over, asking = asyncio.Event(), set[asyncio.Task[str]]()
         try:
-            opening = await opening_it
+            paper = await opened
             for number in range(1, TRIES + 1):
-                outcome = await self._interviewed(born, opening, paying)
+                outcome = await self._interviewed(paper, over, asking)
                 told, validation = _summed(outcome, number), {**outcome.as_json(), "tries": number}
                 if outcome.passed:
                     change = Change(born, Status.RUNNING, told, validation=validation)
@@ -102,52 +118,55 @@ class Spawning:
                 log.warning("interview failed", instance=str(born.id), tried=number, verdict=told)
                 if number < TRIES:
                     again = Change(born, Status.SPAWNING, told, validation=validation)
-                    born = await self.writer.submit(again)
+                    born, paper = await self.writer.submit(again), paper.again()
             born = await self.writer.submit(Change(born, Status.FAILED, told, validation=validation))
         except errors.CCNError as failed:
             await self._give_up(born, failed)
             raise
         finally:
-            await asyncio.gather(*paying, return_exceptions=True)
+            over.set()  # from here on all of its calls are settled, at once
+            await asyncio.gather(*asking, return_exceptions=True)
         raise errors.SpawnFailed(
             f"the instance is not the character after {TRIES} tries: {_faults(outcome)}"
         )
 
     async def _interviewed(
-        self, born: Instance, opening: Opening, paying: set[asyncio.Task[str]]
+        self, paper: _Paper, over: asyncio.Event, asking: set[asyncio.Task[str]]
     ) -> Outcome:
         """Six answers. The first question is asked alone: it fills the provider's cache for the others."""
-        first, *others = [
-            self.prompts.question(born, opening, each.asks) for each in opening.interview.questions
-        ]
-        answers = [await self._answered(first, born, paying)]
-        asking = [asyncio.ensure_future(self._answered(each, born, paying)) for each in others]
+        first, *others = paper.asks
         try:
-            answers += await asyncio.gather(*asking)
+            answers = [await self._answered(first, over, asking)]
+        except BaseException:
+            self._release(others)
+            raise
+        waiting = [asyncio.ensure_future(self._answered(each, over, asking)) for each in others]
+        try:
+            answers += await asyncio.gather(*waiting)
         finally:
-            for task in asking:
+            for task in waiting:
                 task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
-        return interview.judge(opening.interview, answers)
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return interview.judge(paper.interview, answers)
 
-    async def _answered(self, call: Call, born: Instance, paying: set[asyncio.Task[str]]) -> str:
-        """An answer as soon as it is whole; the task that settles its call is left in `paying`."""
+    async def _answered(self, ask: Ask, over: asyncio.Event, asking: set[asyncio.Task[str]]) -> str:
+        """An answer as soon as it is whole; the task that closes its stream is left in `asking`."""
         heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        asking = asyncio.ensure_future(self._asked(call, born, heard))
-        paying.add(asking)
+        task = asyncio.ensure_future(self._asked(ask, heard, over))
+        asking.add(task)
         try:
-            await asyncio.wait((heard, asking), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((heard, task), return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not heard.done():
-                asking.cancel()
-        return heard.result() if heard.done() else await asking
+                task.cancel()
+        return heard.result() if heard.done() else await task
 
-    async def _asked(self, call: Call, born: Instance, heard: asyncio.Future[str]) -> str:
-        payer = Payer(born.conversation, born.character)
-        async with aclosing(self.model.stream(call, payer)) as pieces:
+    async def _asked(self, ask: Ask, heard: asyncio.Future[str], over: asyncio.Event) -> str:
+        async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
                     heard.set_result(piece.text)
+                    await over.wait()
                     return piece.text
         return ""
 
@@ -157,6 +176,24 @@ class Spawning:
             await self.writer.submit(Change(born, Status.FAILED, reason))
         except errors.CCNError as late:  # its silence will tell
             log.warning("a failed spawn is not recorded", instance=str(born.id), reason=str(late))
+
+
+@dataclass(frozen=True, slots=True)
+class _Paper:
+    """The questions of an interview, as they are put to the model, and who pays for them."""
+
+    interview: Interview
+    asks: tuple[Ask, ...]
+
+    def again(self) -> _Paper:
+        """For another try, for which nothing is put aside yet."""
+        return replace(
+            self, asks=tuple(Ask(each.call, replace(each.payer, purse=None)) for each in self.asks)
+        )
+
+
+async def _ready(paper: _Paper) -> _Paper:
+    return paper
 
 
 @contextmanager

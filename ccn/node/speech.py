@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -97,13 +97,16 @@ class Speech:
         self._said.set()
         self._ended.set()
 
-    async def commit(self, content: str, data: str, paid: asyncio.Future[Any]) -> Message:
-        """The reply, once; then, when it is paid for too, the readers are told."""
+    async def commit(self, content: str, data: str, over: asyncio.Event) -> Message:
+        """The reply, once; then it is over, and the readers are told.
+
+        Whoever waits for `over` acts before any reader does: what a reader asks for next sees it under way.
+        """
         done = self.live.next(Kind.DONE, data)
         said = await self._make(
             lambda: Commit(self.turn, self.live.epoch, content, self._events(done)), _has_ended
         )
-        await asyncio.wait({paid})
+        over.set()
         self.live.tell(done)
         return said if said is not None else await self._committed()
 

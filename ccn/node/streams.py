@@ -145,6 +145,11 @@ class Live:
         self._more = asyncio.Event()
 
     @property
+    def ended(self) -> bool:
+        """Whether the end of the turn was said."""
+        return bool(self._said) and self._said[-1].ends
+
+    @property
     def length(self) -> int:
         """How many pieces were said here."""
         return len(self._said)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccn.core import anchor
-from ccn.core.anchor import Anchor
+from ccn.core.anchor import Anchor, Measured
 from ccn.core.ids import ConversationId
+from ccn.store import vectors
 from ccn.store.batch import Batch, Write
-from ccn.store.pool import Pool
+from ccn.store.pool import Pool, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,18 @@ class Keep(Write[Anchor]):
 async def latest(pool: Pool, conversation: ConversationId) -> Anchor | None:
     """The anchor that the next prompt is built on; None before the first."""
     row = await pool.row(_LATEST, conversation)
-    if row is None:
-        return None
+    return None if row is None else _anchor(row)
+
+
+async def standing(pool: Pool, conversation: ConversationId) -> tuple[Anchor | None, Measured]:
+    """The same, and how the conversation measures now: what decides whether the anchor has to move."""
+    row = await pool.row(_STANDING, conversation)
+    assert row is not None, "it has one row, whatever is there"
+    measured = Measured(vectors.restored(row["character"]), vectors.restored(row["relational"]))
+    return (None if row["version"] is None else _anchor(row)), measured
+
+
+def _anchor(row: Record) -> Anchor:
     return anchor.read(row["plate_version"], row["kept_from"], row["version"], row["shown"])
 
 
@@ -54,3 +65,11 @@ _LATEST = """
     SELECT version, plate_version, kept_from, shown FROM prompt_anchors
     WHERE conversation_id = $1 ORDER BY version DESC LIMIT 1
 """
+_STANDING = f"""
+    SELECT a.version, a.plate_version, a.kept_from, a.shown,
+           (SELECT vector FROM character_evolution
+            WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1) AS character,
+           (SELECT vector FROM relational_evolution
+            WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1) AS relational
+    FROM (VALUES (1)) AS always LEFT JOIN ({_LATEST}) AS a ON true
+"""  # noqa: S608 - constants joined

@@ -111,7 +111,7 @@ class Change(Write[Instance]):
     validation: Mapping[str, object] | None = None
 
     def prepare(self, batch: Batch) -> Instance:
-        """The next version, refused if somebody else made it first."""
+        """The next version, refused if somebody else made it first; who changes also lives."""
         if self.instance.status in ENDED:
             raise errors.TransitionRefused("an instance that ended stays ended")
         return _next(
@@ -119,6 +119,7 @@ class Change(Write[Instance]):
             replace(
                 self.instance,
                 status=self.status,
+                heartbeat_at=self.instance.heartbeat_at if self.status in ENDED else batch.now,
                 drift=self.instance.drift if self.drift is None else self.drift,
                 validation=self.instance.validation if self.validation is None else self.validation,
             ),

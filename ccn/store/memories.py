@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
+from ccn import errors
 from ccn.core import prompt
 from ccn.core.anchor import MEMORIES_LIMIT, Anchor, Recalled
+from ccn.core.character import Vector
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.core.prompt import Scene
 from ccn.core.words import QUOTED_FROM, Memory
+from ccn.store import vectors
 from ccn.store.pool import Pool, Record
 
 _LATER = 200
@@ -23,20 +28,41 @@ _BYTES_PER_TOKEN = 5
 """No text has more by the estimate of `core/tokens`."""
 
 
-async def recent(
-    pool: Pool,
-    character: CharacterId,
-    owner: UserId | None,
-    *,
-    besides: ConversationId | None = None,
-    limit: int = MEMORIES_LIMIT,
-) -> tuple[Recalled, ...]:
-    """The last conversations of a character with one person, oldest first.
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a conversation begins with in which nothing was said."""
 
-    Nobody's conversations are nobody's memories: they may be of many people.
+    plate: int
+    """The newest version."""
+    collaborator: str
+    state: Vector | None
+    """The newest among the latest conversations of the character."""
+    places: tuple[Recalled, ...]
+    memories: tuple[Memory, ...]
+    """What is at those places."""
+
+
+async def beginning(
+    pool: Pool, character: CharacterId, owner: UserId | None, *, besides: ConversationId | None = None
+) -> Beginning:
+    """The last conversations of a character with one person, oldest first, and how the character is.
+
+    Nobody's conversations are nobody's memories: they may be of many people. NotFound without a plate.
     """
-    rows = await pool.rows(_RECENT, character, owner, besides, min(limit, MEMORIES_LIMIT))
-    return tuple(Recalled(row["id"], row["head_seq"]) for row in reversed(rows))
+    newest, rows = await asyncio.gather(
+        pool.row(_NEWEST, character, owner),
+        pool.rows(_RECENT, character, owner, besides, MEMORIES_LIMIT, QUOTED_FROM),
+    )
+    if newest is None or newest["plate"] is None:
+        raise errors.NotFound(f"character {character} has no such plate")
+    found = [[*some] for _, some in groupby(rows, key=lambda row: row["conversation_id"])]
+    return Beginning(
+        newest["plate"],
+        newest["name"] or "",
+        vectors.restored(newest["vector"]),
+        tuple(Recalled(some[0]["conversation_id"], some[0]["upto"]) for some in found),
+        tuple(map(_memory, found)),
+    )
 
 
 async def scene(  # noqa: PLR0917 - what a prompt is about, and how large it may be
@@ -63,13 +89,11 @@ async def recalled(pool: Pool, places: Sequence[Recalled]) -> tuple[Memory, ...]
         return ()
     wanted = [each.conversation for each in places], [each.upto for each in places]
     rows = await pool.rows(_RECALLED, *wanted, QUOTED_FROM)
-    found: dict[int, list[Record]] = {}
-    for row in rows:
-        found.setdefault(row["nth"], []).append(row)
-    return tuple(
-        Memory(f"{rows[0]['begun_at']:%Y-%m-%d}", rows[0]["title"], tuple(map(_message, rows)))
-        for rows in found.values()
-    )
+    return tuple(_memory([*some]) for _, some in groupby(rows, key=lambda row: row["nth"]))
+
+
+def _memory(rows: Sequence[Record]) -> Memory:
+    return Memory(f"{rows[0]['begun_at']:%Y-%m-%d}", rows[0]["title"], tuple(map(_message, rows)))
 
 
 def _message(row: Record) -> Message:
@@ -83,10 +107,25 @@ def _message(row: Record) -> Message:
     )
 
 
+_NEWEST = f"""
+    SELECT (SELECT max(version) FROM plates WHERE character_id = $1) AS plate,
+           (SELECT name FROM users WHERE id = $2) AS name,
+           (SELECT vector FROM ({vectors.OF_CHARACTER}) AS state) AS vector
+"""  # noqa: S608 - constants joined
 _RECENT = """
-    SELECT id, head_seq FROM conversations
-    WHERE character_id = $1 AND owner_id = $2 AND head_seq > 0 AND id IS DISTINCT FROM $3
-    ORDER BY created_at DESC, id DESC LIMIT $4
+    SELECT r.head_seq AS upto, r.created_at AS begun_at, r.title, m.*
+    FROM (
+            SELECT id, head_seq, created_at, title FROM conversations
+            WHERE character_id = $1 AND owner_id = $2 AND head_seq > 0 AND id IS DISTINCT FROM $3
+            ORDER BY created_at DESC, id DESC LIMIT $4
+        ) AS r
+        CROSS JOIN LATERAL (
+            SELECT conversation_id, seq, role, left(content, $5) AS content, created_at, turn_id
+            FROM messages
+            WHERE conversation_id = r.id AND seq = ANY (ARRAY[1, 2, r.head_seq - 1, r.head_seq])
+            LIMIT 4
+        ) AS m
+    ORDER BY r.created_at, r.id, m.seq
 """
 _SAID = """
     SELECT conversation_id, seq, role, content, created_at, turn_id

@@ -182,24 +182,7 @@ def _total(row: Record | None) -> Total:
     return Total(row["calls"], usage, row["cost"])
 
 
-# Both parts see the database as it was before: what is held here has not ended here.
-_CHANGE = """
-    WITH ended AS (
-        UPDATE spend_reservations r
-        SET status = e.status, input_tokens = e.input, output_tokens = e.output,
-            cache_read_tokens = e.cache_read, cache_write_tokens = e.cache_write, cost = e.cost
-        FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                    $7::bigint[]) AS e (id, status, input, output, cache_read, cache_write, cost)
-        WHERE r.id = e.id AND r.status IN ('held', 'expired') RETURNING r.id
-    ), held AS (
-        INSERT INTO spend_reservations AS r (id, day, character_id, conversation_id, model, amount,
-                                             cluster_limit, character_limit, held_at)
-        SELECT * FROM unnest($8::uuid[], $9::date[], $10::text[], $11::uuid[], $12::text[], $13::bigint[],
-                             $14::bigint[], $15::bigint[], $16::timestamptz[])
-        ON CONFLICT (id) DO UPDATE SET amount = greatest(r.amount, EXCLUDED.amount)
-    )
-    SELECT id FROM ended
-"""
+_CHANGE = f"SELECT ccn_till({', '.join(f'${nth}' for nth in range(1, 17))}) AS id"
 # Rows that somebody is settling just now are left to them.
 _EXPIRE = """
     UPDATE spend_reservations SET status = 'expired'

@@ -80,11 +80,6 @@ async def latest(pool: Pool, conversation: ConversationId) -> State | None:
     return _state(await pool.row(_LATEST, conversation))
 
 
-async def of_character(pool: Pool, character: CharacterId) -> State | None:
-    """The newest state among a character's latest conversations: what a new one begins with."""
-    return _state(await pool.row(_OF_CHARACTER, character))
-
-
 async def at(pool: Pool, conversation: ConversationId, moment: datetime) -> State | None:
     """The character's state at a moment: the last one not later."""
     return _state(await pool.row(_AT, conversation, moment))
@@ -193,7 +188,8 @@ _LATEST = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
     WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1
 """
-_OF_CHARACTER = """
+# The newest state among a character's latest conversations: what a new one begins with.
+OF_CHARACTER = """
     SELECT e.conversation_id, e.ts, e.seq, e.vector
     FROM (SELECT id FROM conversations WHERE character_id = $1 ORDER BY created_at DESC LIMIT 20) AS c
         CROSS JOIN LATERAL (SELECT conversation_id, ts, seq, vector FROM character_evolution

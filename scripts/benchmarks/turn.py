@@ -28,6 +28,7 @@ from ccn.claude import client, wire
 from ccn.core import ids
 from ccn.core.call import Call, Piece
 from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.gateway.grpc import peer as peer_door
 from ccn.node import living
@@ -116,7 +117,7 @@ async def _pair(
     ours, chunk = times[-1] - began, (times[-2] - times[0]) / max(1, len(times) - 2)
     instance = await instances.of_conversation(lives.pool, talk)
     assert instance is not None
-    call = await lives.prompting.call(instance, turn)
+    call = await lives.prompting.after(instance, turn.user_seq)
     began = time.perf_counter()
     stream = await sdk.messages.create(**wire.asked(call), stream=True)
     times = [time.perf_counter() async for event in stream if event.type == "content_block_delta"]
@@ -193,6 +194,14 @@ class Nobody:
         """Never asked."""
         del call, who
         raise AssertionError("the desk hosts nothing")
+
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        """Never asked either."""
+        del what, who
+        raise AssertionError("the desk hosts nothing")
+
+    def release(self, who: Payer) -> None:
+        """Nothing was reserved."""
 
 
 @dataclass(frozen=True, slots=True)

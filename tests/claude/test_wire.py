@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from ccn import errors
 from ccn.claude import wire
 from ccn.claude.failure import Broken, Kind
 from ccn.core.call import Block, Call, Delta, Said, Usage
@@ -57,6 +59,18 @@ def test_marks_become_those_of_the_cache_and_nothing_else_is_added() -> None:
         ],
     }
     assert orjson.dumps(wire.asked(CALL)) == orjson.dumps(wire.asked(CALL))
+
+
+def test_the_bytes_that_are_sent_are_the_call_and_that_it_streams() -> None:
+    sent = orjson.loads(wire.body(replace(CALL, temperature=0.5), {"output_config": {"format": "x"}}))
+    more = {"temperature": 0.5, "output_config": {"format": "x"}, "stream": True}
+    assert sent == {**wire.asked(CALL), **more}
+    assert wire.body(CALL, {}) == wire.body(CALL, {})
+
+
+def test_what_no_json_can_hold_is_refused_as_input() -> None:
+    with pytest.raises(errors.InputInvalid, match="cannot be sent"):
+        wire.body(replace(CALL, messages=(Said(Role.USER, "\ud800"),)), {})
 
 
 def test_a_call_without_a_system_prompt_sends_none() -> None:

@@ -24,6 +24,7 @@ from ccn import errors, settings
 from ccn.core.call import Call, Delta, Piece, Reply, Usage
 from ccn.core.ids import ConversationId, NodeId
 from ccn.core.interview import QUESTIONS
+from ccn.core.price import Size
 from ccn.core.stream import Told
 from ccn.node import living
 from ccn.node.conversations import Conversations
@@ -108,6 +109,13 @@ class Echo:
             await asyncio.sleep(self._chance.choice((0, 0, 0.004, 0.015)))
             yield Delta(word + " ")
         yield Reply(reply + " ", "end_turn", Usage(1, 1), call.model)
+
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        """Nothing costs anything."""
+        return who
+
+    def release(self, who: Payer) -> None:
+        """Nothing was put aside."""
 
 
 def reply_to(words: str) -> str:

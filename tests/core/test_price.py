@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccn import errors, settings
-from ccn.core import price
+from ccn.core import price, tokens
 from ccn.core.call import Block, Call, Said, Usage
 from ccn.core.message import Role
 from ccn.core.price import Price
@@ -76,6 +76,13 @@ def test_a_dated_model_costs_what_its_undated_name_does_and_an_unknown_one_is_re
 def test_a_prompt_is_never_counted_too_short() -> None:
     call = Call("m", (Block("Be kind. " * 50),), (Said(Role.USER, "x" * 400),), 10)
     assert price.prompt(call) >= (450 + 400) // 4
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=8))
+def test_a_prompt_is_counted_no_shorter_than_its_parts(texts: list[str]) -> None:
+    call = Call("m", (Block(texts[0]),), tuple(Said(Role.USER, text) for text in texts[1:]), 1)
+    parts = sum(map(tokens.estimate, texts))
+    assert parts <= price.prompt(call) <= parts + 2 * len(texts) + tokens.PER_BLOCK
 
 
 def test_dollars_are_shown_so_that_little_is_not_nothing() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
 
 import orjson
 import pytest
 
 from ccn import errors, settings
+from ccn.core.call import Call, Piece
 from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
+from ccn.node.paying import Payer
 from ccn.store import retention, turns
 from tests import living
-from tests.living import Node, numbers, text
+from tests.living import Model, Node, numbers, text
 
 
 @pytest.fixture
@@ -36,6 +39,36 @@ async def test_a_message_gets_a_reply_that_is_streamed_and_committed_once(here: 
     assert again == told, "from the database it is the same stream"
     assert [each async for each in here.doors.follow(turn.id, told[2].place)] == told[3:]
     assert [each async for each in here.doors.follow(turn.id, told[-1].place)] == []
+
+
+@dataclass
+class Slow(Model):
+    """Takes its time to settle."""
+
+    settled_now: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        try:
+            async for piece in super().stream(call, who):
+                yield piece
+        finally:
+            await self.settled_now.wait()
+
+
+async def test_a_reader_is_told_the_end_when_the_reply_is_kept_whatever_its_call_still_waits_for(
+    database: settings.Database,
+) -> None:
+    world, model = await living.founded(database), Slow()
+    model.settled_now.set()
+    async with world.node("node-1", model) as node:
+        talk = await node.begun()
+        model.settled_now.clear()
+        async with asyncio.timeout(10):
+            turn = await node.doors.say(talk, "Hello")
+            assert await node.reply(turn.id) == "Well, I am here."
+        assert (await node.doors.turn(turn.id)).status is Status.COMMITTED
+        model.settled_now.set()
+        assert await node.reply((await node.doors.say(talk, "And now?")).id) == "Well, I am here."
 
 
 async def test_messages_that_come_meanwhile_are_answered_in_order(here: Node) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ccn import settings
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId
+from ccn.core.stream import Kind
 from ccn.core.turn import Status
 from ccn.node.hosting import Hosted, Hosting, Queued
 from ccn.node.streams import Live
@@ -35,6 +36,18 @@ def test_messages_are_answered_in_the_order_in_which_they_came() -> None:
 def test_what_a_host_before_began_is_finished_first_even_if_an_earlier_message_waits() -> None:
     hosted = holding(waiting(1), waiting(3, Status.RUNNING), waiting(2))
     assert order(hosted) == [3, 1, 2]
+
+
+def test_an_instance_is_idle_as_soon_as_the_readers_of_its_turns_were_told_the_end() -> None:
+    hosted, was_idle = holding(waiting(1)), list[bool]()
+    (queued,) = hosted.queue.values()
+    for say in (None, Kind.DELTA, Kind.DONE):
+        if say is not None:
+            queued.live.say(say)
+        was_idle.append(hosted.idle)
+    assert was_idle == [False, False, True]
+    assert holding().idle
+    assert not holding(queued, waiting(2)).idle
 
 
 async def test_an_instance_that_met_a_defect_is_left_alone_for_longer_each_time() -> None:

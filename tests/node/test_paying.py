@@ -32,6 +32,7 @@ ADA = CharacterId("ada")
 CALL = Call("claude-sonnet-5-5", (Block("# Ada\nAda is kind."),), (Said(Role.USER, "About tides?"),), 300)
 SONNET = settings.PRICES["claude-sonnet-5-5"].exact()
 MOST = price.bound(SONNET, price.prompt(CALL), CALL.max_tokens)
+SERIES = ("ccn_api_tokens_total", "ccn_api_cost_dollars_total")
 AT_ONCE = Delays((0.001,) * 4, (0.001,) * 5, (0.001,) * 3)
 
 
@@ -52,7 +53,9 @@ class Shop:
         told: dict[str, object] = {"base_url": self.url, "api_key": SecretStr("any"), **limits}
         claude = settings.Claude.model_validate(told)
         async with pool.open(self.database, "node") as own, client.opened(claude, AT_ONCE) as model:
-            yield Paying(model, own, claude, lambda: self.now)
+            paying = Paying(model, own, claude, lambda: self.now)
+            yield paying
+            await paying.settled()
 
     async def used(self) -> Total:
         assert self.payer.conversation is not None
@@ -81,9 +84,10 @@ def dollars(microdollars: int) -> Decimal:
 
 
 async def test_a_call_is_charged_for_what_it_used(shop: Shop) -> None:
-    before = metrics.page("")[0].decode()
+    before = [_counted(series) for series in SERIES]
     async with shop.open(daily_budget_dollars=1) as paying:
         *_, reply = [piece async for piece in paying.stream(CALL, shop.payer)]
+        await paying.settled()
         assert isinstance(reply, Reply)
         cost = price.cost(SONNET, reply.usage)
         assert await shop.used() == Total(1, reply.usage, cost)
@@ -91,9 +95,13 @@ async def test_a_call_is_charged_for_what_it_used(shop: Shop) -> None:
         assert (today.limit, today.spent, today.held) == (1_000_000, cost, 0)
         assert (await paying.today(ADA)).spent == cost
         assert cost < MOST
-    after = metrics.page("")[0].decode()
-    for series in ("ccn_api_tokens_total", "ccn_api_cost_dollars_total"):
-        assert before.count(f"{series}{{") < after.count(f"{series}{{")
+    for series, then in zip(SERIES, before, strict=True):
+        assert _counted(series) > then
+
+
+def _counted(series: str) -> float:
+    lines = metrics.page("")[0].decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{series}{{"))
 
 
 async def test_every_way_of_asking_is_paid_for(shop: Shop) -> None:
@@ -161,6 +169,7 @@ async def test_a_reader_who_leaves_pays_for_what_came(shop: Shop) -> None:
     async with shop.open(daily_budget_dollars=1) as paying:
         async with aclosing(paying.stream(CALL, shop.payer)) as pieces:
             await anext(pieces)
+        await paying.settled()
         used = (await shop.used()).usage
         assert used.input > 0
         assert used.output > 0
@@ -217,6 +226,66 @@ async def test_a_refused_call_costs_nothing(shop: Shop) -> None:
     assert await shop.used() == Total(0, Usage(), 0)
 
 
+async def test_a_call_is_made_with_what_was_put_aside_for_it(shop: Shop) -> None:
+    async with shop.open(daily_budget_dollars=dollars(MOST)) as paying:
+        payer = paying.reserve(CALL, shop.payer)
+        async with asyncio.timeout(10):
+            while (await paying.today()).held != MOST:
+                await asyncio.sleep(0.005)
+        with pytest.raises(errors.BudgetSpent):
+            await paying.ask(CALL, shop.payer)
+        assert (await paying.ask(CALL, payer)).text, "it fits, because its part is held already"
+        today = await paying.today()
+    assert (today.held, today.spent) == (0, (await shop.used()).microdollars)
+    assert await shop.pool.value("SELECT count(*) FROM spend_reservations WHERE status = 'settled'") == 1
+
+
+@pytest.mark.parametrize("part", [0.5, 2.0], ids=["too little", "too much"])
+async def test_what_was_put_aside_by_size_is_made_up_for_when_the_call_is_known(
+    shop: Shop, part: float
+) -> None:
+    size = price.size(CALL)
+    about = replace(size, prompt=int(size.prompt * part), reply=int(size.reply * part))
+    seen = list[int]()
+    async with shop.open(daily_budget_dollars=1) as paying:
+        payer = paying.reserve(about, shop.payer)
+        async with aclosing(paying.stream(CALL, payer)) as pieces:
+            async for _ in pieces:
+                seen.append((await paying.today()).held)
+        assert (await paying.today()).held == 0
+    assert seen[0] == max(MOST, price.bound(SONNET, about.prompt, about.reply))
+    assert (await shop.used()).calls == 1
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1], ids=["at once", "when it is held"])
+async def test_what_was_put_aside_for_a_call_that_is_not_made_is_given_back(
+    shop: Shop, after_s: float
+) -> None:
+    async with shop.open(daily_budget_dollars=1) as paying:
+        payers = [paying.reserve(CALL, shop.payer) for _ in range(3)]
+        await asyncio.sleep(after_s)
+        for each in payers:
+            paying.release(each)
+        await paying.ask(CALL, shop.payer)
+        async with asyncio.timeout(10):
+            while (await paying.today()).held:
+                await asyncio.sleep(0.005)
+    assert (await shop.used()).calls == 1
+
+
+async def test_what_cannot_be_put_aside_is_asked_for_once_more_and_counted_exactly(shop: Shop) -> None:
+    long = replace(CALL, messages=(Said(Role.USER, "1, 2, 3; " * 500),))
+    async with shop.open() as paying:
+        exact = (await paying.ask(long, shop.payer)).usage.input
+    shop.now += timedelta(days=1)
+    enough = price.bound(SONNET, exact, long.max_tokens)
+    async with shop.open(daily_budget_dollars=dollars(enough)) as paying:
+        assert (await paying.ask(long, paying.reserve(long, shop.payer))).text
+        with pytest.raises(errors.BudgetSpent):
+            await paying.ask(long, paying.reserve(long, shop.payer))
+        assert (await paying.today()).held == 0
+
+
 async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
     async with shop.open() as paying:
         with pytest.raises(errors.SettingsInvalid, match="CCN_CLAUDE_PRICES"):
@@ -225,7 +294,7 @@ async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
 
 async def test_what_a_dead_node_held_is_counted_by_the_errands_of_the_house(shop: Shop) -> None:
     async with shop.open() as paying:
-        wanted = paying._wanted(CALL, shop.payer)
+        wanted = paying._wanted(CALL.model, shop.payer)
         await spend.hold(shop.pool, wanted, 60)
         assert await keeping.account(shop.pool, shop.now + timedelta(hours=1)) == 0
         assert await keeping.account(shop.pool, shop.now + timedelta(hours=5)) == 1

@@ -89,6 +89,7 @@ async def test_idle_instances_spend_nothing(database: settings.Database) -> None
         talks = [await node.begun() for _ in range(3)]
         turn = await node.doors.say(talks[0], "Hello.")
         assert await node.reply(turn.id)
+        await node.model.settled()
         spent = [await spend.of_conversation(node.pool, talk) for talk in talks]
         assert all(total.calls >= 6 for total in spent), "their interviews were paid for"
         for _ in range(5):

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ccn import errors
-from ccn.core.anchor import Anchor, Recalled, State
+from ccn.core.anchor import Anchor, Measured, Recalled, State
 from ccn.core.character import Vector
 from ccn.core.ids import ConversationId
-from ccn.store import anchors, instances
+from ccn.core.message import Role
+from ccn.store import anchors, instances, vectors
 from ccn.store.anchors import Keep
+from ccn.store.conversations import Append
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,18 @@ async def test_an_anchor_is_read_as_it_was_kept(shared: Store) -> None:
     second = replace(first, version=2, kept_from=9)
     await shared.writer.submit(Keep(here, second))
     assert await anchors.latest(shared.pool, here) == second
+
+
+async def test_an_anchor_is_read_together_with_how_its_conversation_measures_now(store: Store) -> None:
+    here = await store.conversation()
+    assert await anchors.standing(store.pool, here) == (None, Measured())
+    await store.writer.submit(Keep(here, Anchor(1)))
+    await store.writer.submit(Append(here, Role.USER, "hello"))
+    for value in (CHARACTER, Vector((1,) * 16)):
+        await store.writer.submit(vectors.Score(here, 1, value, "tier-0/v1"))
+        await store.writer.submit(vectors.Relate(here, 1, RELATIONAL))
+        assert await anchors.standing(store.pool, here) == (Anchor(1), Measured(value, RELATIONAL))
+        store.clock.forward(minutes=1)
 
 
 async def test_a_host_that_was_replaced_sets_no_anchor(

@@ -28,10 +28,12 @@ async def test_an_instance_is_spawned_changed_and_ended_with_a_life_for_each(sha
     here = await shared.conversation()
     spawned = await shared.host(here)
     assert await instances.of_conversation(shared.pool, here) == spawned
+    shared.clock.forward(minutes=1)
     seen = {"passed": 6, "answers": ["yes", None]}
     running = await shared.writer.submit(Change(spawned, Status.RUNNING, "interviewed", 0.25, seen))
     assert await instances.get(shared.pool, spawned.id) == running
     assert (running.drift, running.validation, running.version) == (0.25, seen, 2)
+    assert running.heartbeat_at > spawned.heartbeat_at, "who changes is alive"
     await shared.writer.submit(Change(running, Status.TERMINATED, "asked to"))
     assert await instances.of_conversation(shared.pool, here) is None
     lives = await instances.lives(shared.pool, spawned.id)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ccn import errors
 from ccn.core import plate, prompt
 from ccn.core.anchor import Anchor, Measured, Recalled
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.character import AXES, Vector
+from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Role
-from ccn.store import characters, conversations, memories
+from ccn.store import characters, conversations, memories, vectors
 from ccn.store.anchors import Keep
 from ccn.store.conversations import Append
 from ccn.store.retention import Redact
@@ -35,6 +37,12 @@ async def _exchange(store: Store, here: ConversationId, *words: str) -> None:
         await store.writer.submit(Append(here, role, each))
 
 
+async def places(
+    store: Store, owner: UserId | None, besides: ConversationId | None = None
+) -> tuple[Recalled, ...]:
+    return (await memories.beginning(store.pool, ADA, owner, besides=besides)).places
+
+
 async def test_the_last_twenty_with_this_person_are_remembered_oldest_first(shared: Store) -> None:
     me, somebody = await shared.user(), await shared.user()
     made = list[ConversationId]()
@@ -44,8 +52,10 @@ async def test_the_last_twenty_with_this_person_are_remembered_oldest_first(shar
         await _exchange(shared, made[-1], f"question {nth}", f"answer {nth}")
         await _exchange(shared, await shared.conversation(somebody), "not mine")
         await shared.conversation(me, "never said a word")
-    found = await memories.recent(shared.pool, ADA, me, besides=made[-1])
-    assert found == tuple(Recalled(each, 2) for each in made[4:24])
+    found = await memories.beginning(shared.pool, ADA, me, besides=made[-1])
+    assert found.places == tuple(Recalled(each, 2) for each in made[4:24])
+    assert found.memories == await memories.recalled(shared.pool, found.places)
+    assert [each.content for each in found.memories[0].said] == ["question 4", "answer 4"]
 
 
 async def test_neither_another_characters_nor_nobodys_conversations_are_remembered(shared: Store) -> None:
@@ -54,15 +64,35 @@ async def test_neither_another_characters_nor_nobodys_conversations_are_remember
     with_bob = await shared.writer.submit(conversations.Begin(shared.new_id(), bob, me))
     await _exchange(shared, with_bob.id, "to bob")
     await _exchange(shared, await shared.conversation(None), "by nobody")
-    assert await memories.recent(shared.pool, ADA, me) == ()
-    assert await memories.recent(shared.pool, ADA, None) == ()
+    assert await places(shared, me) == ()
+    assert await places(shared, None) == ()
+
+
+async def test_a_conversation_begins_with_the_newest_plate_state_and_the_name_of_its_person(
+    store: Store,
+) -> None:
+    me = await store.user()
+    with pytest.raises(errors.NotFound, match="no such plate"):
+        await memories.beginning(store.pool, CharacterId("nobody"), me)
+    began = await memories.beginning(store.pool, ADA, me)
+    assert (began.plate, began.state, began.places, began.memories) == (1, None, (), ())
+    assert began.collaborator == await store.pool.value("SELECT name FROM users WHERE id = $1", me)
+    assert (await memories.beginning(store.pool, ADA, None)).collaborator == ""
+    await characters.import_plate(store.pool, store.writer, ADA, "Ada", "# Ada\nMore.", "test")
+    for value in (400_000, 600_000):
+        here = await store.conversation(me)
+        await _exchange(store, here, "hello")
+        await store.writer.submit(vectors.Score(here, 1, Vector((value,) * len(AXES)), "tier-0/v1"))
+        store.clock.forward(minutes=1)
+    began = await memories.beginning(store.pool, ADA, me)
+    assert (began.plate, began.state) == (2, Vector((600_000,) * len(AXES)))
 
 
 async def test_a_memory_is_how_a_conversation_began_and_ended_when_it_was_remembered(shared: Store) -> None:
     me = await shared.user()
     here = await shared.conversation(me, "Numbers")
     await _exchange(shared, here, *map(str, range(1, 9)))
-    [place] = await memories.recent(shared.pool, ADA, me)
+    [place] = await places(shared, me)
     await _exchange(shared, here, "nine", "ten")
     [memory] = await memories.recalled(shared.pool, [place])
     assert [each.content for each in memory.said] == ["1", "2", "7", "8"]
@@ -80,7 +110,9 @@ async def test_a_short_conversation_is_quoted_whole(shared: Store, upto: int, qu
 async def test_a_long_message_travels_as_its_beginning_only(shared: Store) -> None:
     me = await shared.user()
     await _exchange(shared, await shared.conversation(me), "x" * 900_000)
-    [memory] = await memories.recalled(shared.pool, await memories.recent(shared.pool, ADA, me))
+    began = await memories.beginning(shared.pool, ADA, me)
+    assert len(began.memories[0].said[0].content or "") < 1_000
+    [memory] = await memories.recalled(shared.pool, began.places)
     assert len(memory.said[0].content or "") < 1_000
 
 
@@ -112,7 +144,7 @@ async def test_another_node_builds_the_same_bytes(shared: Store) -> None:
     await _exchange(shared, await shared.conversation(me, "Before"), "then", "indeed")
     here = await shared.conversation(me)
     await _exchange(shared, here, "one", "two", "three")
-    anchor = Anchor(1, memories=await memories.recent(shared.pool, ADA, me, besides=here))
+    anchor = Anchor(1, memories=await places(shared, me, here))
     calls = [
         prompt.build(
             PLATE, anchor, await memories.scene(shared.pool, here, anchor, 3, LIMITS, "Bo"), LIMITS
@@ -129,8 +161,8 @@ async def test_redacted_words_are_in_no_anchor_and_in_no_prompt_any_more(store: 
     await _exchange(store, before, f"My {SECRET}.", "Nice.", "And you?", f"Your {SECRET}.")
     here = await store.conversation(me)
     await _exchange(store, here, f"Still the {SECRET}.", "Yes.", "Good.")
-    places = await memories.recent(store.pool, ADA, me, besides=here)
-    anchor = await store.writer.submit(Keep(here, Anchor(1, memories=places)))
+    remembered = await places(store, me, here)
+    anchor = await store.writer.submit(Keep(here, Anchor(1, memories=remembered)))
     scene = await memories.scene(store.pool, here, anchor, 3, LIMITS)
     assert prompt.show(prompt.build(PLATE, anchor, scene, LIMITS)).count(SECRET) == 4
     rows = await store.pool.rows("SELECT a::text FROM prompt_anchors a")
@@ -171,16 +203,18 @@ async def test_a_large_corpus_is_read_through_indexes_alone(
         " WHERE c.head_seq = 20"
     )
     await direct.execute("ANALYZE conversations; ANALYZE messages")
-    plan = await _nodes(direct, memories._RECENT, ADA, owner, None, 20)
-    assert [node["Index Name"] for node in plan if "Scan" in node["Node Type"]] == ["conversations_memory"]
-    rows = await direct.fetch(memories._RECENT, ADA, owner, None, 20)
-    columns = [[row["id"] for row in rows], [row["head_seq"] for row in rows], 800]
+    recent = (memories._RECENT, ADA, owner, None, 20, 800)
+    plan = await _nodes(direct, *recent)
+    used = {node["Index Name"] for node in plan if "Index Name" in node}
+    assert used == {"conversations_memory", "messages_pkey"}
+    rows = {row["conversation_id"]: row["upto"] for row in await direct.fetch(*recent)}
+    columns = [[*rows], [*rows.values()], 800]
     plan = await _nodes(direct, memories._RECALLED, *columns)
     assert not [node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"]
     took = list[float]()
     for _ in range(50):
         began = time.perf_counter()
-        await direct.fetch(memories._RECENT, ADA, owner, None, 20)
+        await direct.fetch(*recent)
         await direct.fetch(memories._RECALLED, *columns)
         took.append(time.perf_counter() - began)
     with capsys.disabled():

@@ -44,8 +44,12 @@ async def standing(store: Store, reservation: Reservation, scope: str = spend.CL
 
 
 async def used(store: Store, conversation: ConversationId | None) -> Total:
-    assert conversation is not None
-    return await spend.of_conversation(store.pool, conversation)
+    if conversation is not None:
+        return await spend.of_conversation(store.pool, conversation)
+    of_none = await store.pool.rows(
+        "SELECT calls, cost_microdollars FROM usage WHERE conversation_id IS NULL AND calls > 0"
+    )
+    return Total(sum(each["calls"] for each in of_none), Usage(), sum(each[1] for each in of_none))
 
 
 async def test_what_is_held_is_settled_by_what_was_used(shared: Store) -> None:
@@ -127,6 +131,19 @@ async def test_what_a_dead_node_held_is_spent_until_it_turns_out_to_be_slow(stor
     assert await spend.release(store.pool, dead.id)
     assert await standing(store, dead) == (10, 5)
     assert await used(store, dead.conversation) == NOTHING
+
+
+async def test_a_call_may_be_held_for_while_its_conversation_is_begun_or_fails_to_be(store: Store) -> None:
+    begun = await wanted(store)
+    never = replace(again(begun), conversation=ConversationId(uuid4()))
+    for one in (begun, never):
+        await spend.hold(store.pool, one, 60)
+    assert await spend.expire(store.pool, store.clock.forward(hours=5)) == 2
+    assert await standing(store, begun) == (120, 0)
+    assert await used(store, begun.conversation) == await used(store, None) == Total(1, Usage(), 60)
+    assert await spend.release(store.pool, never.id)
+    assert await used(store, None) == NOTHING
+    assert await used(store, never.conversation) == NOTHING
 
 
 async def test_old_reservations_are_forgotten_and_their_sums_are_not(store: Store) -> None:

@@ -24,7 +24,7 @@ from ccn.gateway.access import Caller
 from ccn.gateway.http import anthropic_errors, anthropic_voice, auth, problems, talk
 from ccn.gateway.http import anthropic_schemas as schemas
 from ccn.gateway.http.anthropic_errors import CONVERSATION
-from ccn.gateway.http.anthropic_voice import Pieces, Voice
+from ccn.gateway.http.anthropic_voice import Voice
 from ccn.gateway.http.conversations import Key
 from ccn.gateway.http.stream import EVENT
 from ccn.gateway.http.talk import Talk
@@ -68,7 +68,8 @@ def routes() -> APIRouter:
         """Have a character answer, as JSON or as events."""
         headers = {"request-id": anthropic_errors.named()}
         if named is None:
-            pieces = _stateless(talking, await _call(talking, asked, asked.max_tokens), asked.model)
+            call = await _call(talking, asked, asked.max_tokens)
+            pieces = talking.model.stream(call, Payer(None, CharacterId(asked.model)))
             voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
         else:
             here = await _conversation(talking, caller, asked, named, key)
@@ -155,11 +156,6 @@ async def _call(talking: Talk, asked: schemas.Question, max_tokens: int) -> Call
     said = [Said(Role(each.role), text) for each, text in zip(asked.messages, told, strict=True)]
     temperature = getattr(asked, "temperature", None)
     return Call(limits.model, tuple(system), tuple(said), min(max_tokens, limits.max_tokens), temperature)
-
-
-async def _stateless(talking: Talk, call: Call, character: str) -> Pieces:
-    async for piece in talking.model.stream(call, Payer(None, CharacterId(character))):
-        yield piece
 
 
 def _last(said: Sequence[schemas.Line]) -> str:

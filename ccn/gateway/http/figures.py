@@ -40,6 +40,7 @@ def routes() -> APIRouter:
     ) -> schemas.ConversationMetrics:
         """How a conversation measures: last, hour by hour, axis by axis, and what it has cost."""
         pool, here = talking.pool, conversation.id
+        await talking.model.settled()
         last, hourly, state, spent = await asyncio.gather(
             measures.latest(pool, here),
             measures.hourly(pool, here, datetime.now(UTC) - timedelta(hours=hours)),

@@ -41,6 +41,7 @@ def routes() -> APIRouter:
     async def glance(conversation: Own, talking: Talking) -> schemas.Glance:
         """Who speaks, how far from its character, and what the talk has cost; one row for a status line."""
         pool, here = talking.pool, conversation.id
+        await talking.model.settled()
         instance, measure, name, spent, today = await asyncio.gather(
             instances.of_conversation(pool, here),
             measures.latest(pool, here),

@@ -34,6 +34,9 @@ class Model(Protocol):
     async def count(self, call: Call) -> int:
         """How many tokens the prompt has."""
 
+    async def settled(self) -> None:
+        """Return when what has ended here is counted."""
+
 
 class Leaving:
     """When open streams have to end: some time after the node was told to stop."""
