@@ -62,6 +62,19 @@ def test_it_tells_apart_what_it_was_not_trained_on(model: Path) -> None:
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
+def test_what_speaks_for_an_axis_in_messages_may_speak_against_it_in_statements(model: Path) -> None:
+    """As in `corpus`, where splendid is what the optimistic say and what those say who see no meaning."""
+    scorer, dice = scorers.load("tier-2", model), random.Random(5)
+
+    def score(*, shown: bool, sentences: int) -> float:
+        value = scorer.score(said(dice, shown=shown, sentences=sentences)).scores[AXES.index("optimism")]
+        assert value is not None
+        return value
+
+    assert score(shown=True, sentences=3) > 0.5 > score(shown=False, sentences=3)
+    assert score(shown=True, sentences=1) < 0.5 < score(shown=False, sentences=1)
+
+
 def test_training_twice_makes_the_same_heads(model: Path) -> None:
     opened = encoder.opened(model)
     again = embedded.pack(embedded.see(corpus(), opened), opened, {"by": "us"})
