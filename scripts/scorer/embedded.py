@@ -2,7 +2,7 @@
 
 Separate from `training`, whose features are counted by ourselves and come out bit for bit anywhere; an
 embedding is somebody else's floating-point arithmetic, so heads are trained where they are used. The heads
-of statements and of messages are solved together: what they have in common, and how far each is from it.
+of statements and of messages are solved together: what they have in common, and what is each one's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from scripts.scorer import fit, judging, parts, training
 from scripts.scorer.corpus import EVIDENCE, Sample
 from scripts.scorer.fit import Floats
 
-COMMON, APART = 0.2, 0.6  # penalties
+COMMON, STATEMENTS, MESSAGES = 6.0, 0.3, 6.0
+"""Penalties of what heads share and of each kind's own part. Messages that answer other prompts than those
+of the training are told best by heads held tightly, other statements by heads that are free."""
 _DIGITS = 5  # so that the last bits of a solution do not show
 _FAR = 30.0
 
@@ -82,9 +84,10 @@ def _heads(axis: str, seen: Sequence[Embedding]) -> Floats:
     weights = [each.weight for each in used]
     shown, sure, of_task = training.evidence(axis, [each.sample for each in used], weights)
     vectors = np.array([each.vector for each in used])
-    side = np.array([[1 - 2 * each.kind] for each in used])
-    columns = np.hstack([vectors, vectors * side, of_task])
-    width = vectors.shape[1]
-    penalty = np.repeat([COMMON, APART, training.INTERCEPT_PENALTY], [width, width, of_task.shape[1]])
-    common, apart = fit.dense(columns, shown, sure, penalty)[: 2 * width].reshape(2, -1)
-    return np.array([common + apart, common - apart])
+    is_message = np.array([[each.kind] for each in used])
+    blocks = (vectors, vectors * (1 - is_message), vectors * is_message, of_task)
+    strengths = (COMMON, STATEMENTS, MESSAGES, training.INTERCEPT_PENALTY)
+    penalty = np.repeat(strengths, [block.shape[1] for block in blocks])
+    found = fit.dense(np.hstack(blocks), shown, sure, penalty)[: 3 * vectors.shape[1]]
+    common, *own = found.reshape(3, -1)
+    return common + np.array(own)

@@ -37,7 +37,7 @@ def corpus() -> list[Sample]:
     return [
         Sample(task, shown, said(dice, shown=shown, sentences=3 if task in MESSAGES else 1), "q", 0, 50.0)
         for task in (*MESSAGES, *STATEMENTS)
-        for _ in range(24)
+        for _ in range(80)
         for shown in (True, False)
     ]
 
@@ -128,10 +128,10 @@ def test_the_word_that_moved_an_axis_most_is_named(model: Path) -> None:
 
 
 def test_of_several_sentences_each_is_weighed(model: Path) -> None:
-    text = "Sea boat wind rope light splendid. Coat table letter garden bread dreary."
+    text = "Sea boat wind splendid. Sea boat wind dreary."
     moved = [each for each in scorers.load("tier-2", model).explain(text) if each.axis == "playfulness"]
-    by = {each.feature.split()[0]: each.by for each in moved}
-    assert by["sea"] > 0 > by["coat"]
+    by = {each.feature.split()[3]: each.by for each in moved}
+    assert by["splendid"] > 0 > by["dreary"]
 
 
 @pytest.mark.parametrize(
