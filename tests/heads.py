@@ -15,7 +15,7 @@ def untrained(encoder: Encoder, seed: int = 1) -> bytes:
     draw, shape = np.random.default_rng(seed), (2, len(AXES))
     return dense.dump(
         encoder=encoder.sha256,
-        weights=draw.normal(size=(width, len(AXES))),
+        weights=draw.normal(size=(2, width, len(AXES))),
         middle=np.zeros(shape),
         spread=np.ones(shape),
         strangers=0.1,

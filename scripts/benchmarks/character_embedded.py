@@ -81,7 +81,7 @@ def _cost(name: str, model: Path, samples: Sequence[Sample]) -> list[Figure]:
 def _zeros(opened: Encoder) -> bytes:
     """Heads that know nothing and take as long as others."""
     width, shape = len(opened.embed("how wide is this")), (2, len(AXES))
-    zeros = np.zeros((width, len(AXES)))
+    zeros = np.zeros((2, width, len(AXES)))
     return dense.dump(
         encoder=opened.sha256,
         weights=zeros,

@@ -1,7 +1,8 @@
 """Tier 2: heads over the embeddings of one sentence encoder, trained on the same evidence as tier 1.
 
 Separate from `training`, whose features are counted by ourselves and come out bit for bit anywhere; an
-embedding is somebody else's floating-point arithmetic, so heads are trained where they are used.
+embedding is somebody else's floating-point arithmetic, so heads are trained where they are used. The heads
+of statements and of messages are solved together: what they have in common, and what is each one's own.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import numpy as np
 
 from ccn.core import consistency
 from ccn.core.character import AXES, DECIDING
-from ccn.core.scoring import dense, words
+from ccn.core.scoring import dense, features, words
 from ccn.core.scoring.dense import Encoder
 from scripts.scorer import fit, judging, parts, training
 from scripts.scorer.corpus import EVIDENCE, Sample
 from scripts.scorer.fit import Floats
 
-PENALTY = 1.0
+COMMON, STATEMENTS, MESSAGES = 6.0, 0.3, 6.0
+"""Penalties of what heads share and of each kind's own part. Messages that answer other prompts than those
+of the training are told best by heads held tightly, other statements by heads that are free."""
 _DIGITS = 5  # so that the last bits of a solution do not show
 _FAR = 30.0
 
@@ -30,6 +33,8 @@ class Embedding:
 
     sample: Sample
     vector: Floats
+    kind: int
+    """0 for a statement, 1 for a message."""
     weight: float
 
 
@@ -40,11 +45,11 @@ def see(samples: Sequence[Sample], encoder: Encoder) -> list[Embedding]:
 
 
 def pack(seen: Sequence[Embedding], encoder: Encoder, about: Mapping[str, object]) -> bytes:
-    """The heads file: one head per axis, its place on the scale, and how far strangers are apart."""
-    heads = np.column_stack([_head(axis, seen) for axis in AXES]).round(_DIGITS)
+    """The heads file: two heads per axis, their place on the scale, and how far strangers are apart."""
+    heads = np.stack([_heads(axis, seen) for axis in AXES], axis=-1).round(_DIGITS)
     heads = heads.astype(np.float32).astype(np.float64)
     whole = [each for each in seen if each.weight == 1]
-    sums = np.array([each.vector for each in whole]) @ heads
+    sums = np.array([each.vector @ heads[each.kind] for each in whole])
     middle, spread = map(np.array, training.calibration([each.sample for each in whole], sums))
     spread = np.maximum(spread, 1e-6)
     by_source: dict[tuple[str, bool], list[Floats]] = {}
@@ -68,16 +73,21 @@ def _seen(samples: Iterable[Sample], encoder: Encoder, weight: float) -> list[Em
     for sample in samples:
         read = words.read(sample.text)
         if words.enough(read):
-            seen.append(Embedding(sample, encoder.embed(dense.prose(read)), weight))
+            kind = 0 if features.is_statement(read) else 1
+            seen.append(Embedding(sample, encoder.embed(dense.prose(read)), kind, weight))
     return seen
 
 
-def _head(axis: str, seen: Sequence[Embedding]) -> Floats:
+def _heads(axis: str, seen: Sequence[Embedding]) -> Floats:
+    """That of statements and that of messages."""
     used = [each for each in seen if axis in EVIDENCE[each.sample.task]]
     weights = [each.weight for each in used]
     shown, sure, of_task = training.evidence(axis, [each.sample for each in used], weights)
     vectors = np.array([each.vector for each in used])
-    width = vectors.shape[1]
-    penalty = np.full(width + of_task.shape[1], PENALTY)
-    penalty[width:] = training.INTERCEPT_PENALTY
-    return fit.dense(np.hstack([vectors, of_task]), shown, sure, penalty)[:width]
+    is_message = np.array([[each.kind] for each in used])
+    blocks = (vectors, vectors * (1 - is_message), vectors * is_message, of_task)
+    strengths = (COMMON, STATEMENTS, MESSAGES, training.INTERCEPT_PENALTY)
+    penalty = np.repeat(strengths, [block.shape[1] for block in blocks])
+    found = fit.dense(np.hstack(blocks), shown, sure, penalty)[: 3 * vectors.shape[1]]
+    common, *own = found.reshape(3, -1)
+    return common + np.array(own)

@@ -37,7 +37,7 @@ def corpus() -> list[Sample]:
     return [
         Sample(task, shown, said(dice, shown=shown, sentences=3 if task in MESSAGES else 1), "q", 0, 50.0)
         for task in (*MESSAGES, *STATEMENTS)
-        for _ in range(24)
+        for _ in range(80)
         for shown in (True, False)
     ]
 
@@ -60,6 +60,19 @@ def test_it_tells_apart_what_it_was_not_trained_on(model: Path) -> None:
     scores = np.array([scorer.score(text).scores[PLAYFULNESS] for text in texts], dtype=np.float64)
     assert judging.area(scores, shown) > 0.95
     assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_what_speaks_for_an_axis_in_messages_may_speak_against_it_in_statements(model: Path) -> None:
+    """As in `corpus`, where splendid is what the optimistic say and what those say who see no meaning."""
+    scorer, dice = scorers.load("tier-2", model), random.Random(5)
+
+    def score(*, shown: bool, sentences: int) -> float:
+        value = scorer.score(said(dice, shown=shown, sentences=sentences)).scores[AXES.index("optimism")]
+        assert value is not None
+        return value
+
+    assert score(shown=True, sentences=3) > 0.5 > score(shown=False, sentences=3)
+    assert score(shown=True, sentences=1) < 0.5 < score(shown=False, sentences=1)
 
 
 def test_training_twice_makes_the_same_heads(model: Path) -> None:
@@ -115,10 +128,10 @@ def test_the_word_that_moved_an_axis_most_is_named(model: Path) -> None:
 
 
 def test_of_several_sentences_each_is_weighed(model: Path) -> None:
-    text = "Sea boat wind rope light splendid. Coat table letter garden bread dreary."
+    text = "Sea boat wind splendid. Sea boat wind dreary."
     moved = [each for each in scorers.load("tier-2", model).explain(text) if each.axis == "playfulness"]
-    by = {each.feature.split()[0]: each.by for each in moved}
-    assert by["sea"] > 0 > by["coat"]
+    by = {each.feature.split()[3]: each.by for each in moved}
+    assert by["splendid"] > 0 > by["dreary"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Tier 2: one linear head per axis over the embedding that a sentence encoder makes of a text.
+"""Tier 2: linear heads over the embedding that a sentence encoder makes of a text, per axis one for
+statements and one for messages: as in tier 1, a sentence about oneself is other evidence than an answer.
 
 The encoder is somebody else's and is handed in as something that embeds; the heads were trained for that
 very one, which they name by the hash of its files. Both hashes are in the scorer's version, so what was
@@ -24,7 +25,7 @@ from ccn.core.character import AXES
 from ccn.core.scoring import features, words
 from ccn.core.scoring.scorer import SHOWN, Moved, Scored, nothing, strongest
 
-MAGIC = b"ccn heads\n"
+MAGIC = b"ccn heads by kind\n"
 TIER = "tier-2"
 Floats = npt.NDArray[np.float64]
 
@@ -53,7 +54,7 @@ class Heads:
     sha256: str
     encoder: str
     """The hash of the one they were trained for."""
-    weights: Floats  # a row for each dimension, a column for each axis
+    weights: Floats  # of statements, of messages: a row for each dimension, a column for each axis
     middle: Floats  # median of the sums over the reference corpus: of statements, of messages
     spread: Floats  # their median absolute deviations, as standard deviations
     strangers: float  # De of `core.consistency`, for these heads
@@ -75,9 +76,9 @@ class Embedded:
                 f" {encoder.sha256[:SHOWN]}: train them again with scripts/train-scorer --tier 2"
             )
         width = len(encoder.embed("how wide is this"))
-        if width != len(heads.weights):
+        if width != heads.weights.shape[1]:
             raise errors.ScorerUnusable(
-                f"these heads are for embeddings of {len(heads.weights)} dimensions, not {width}"
+                f"these heads are for embeddings of {heads.weights.shape[1]} dimensions, not {width}"
             )
         self._heads, self._encoder = heads, encoder
         self.version, self.strangers = heads.version, heads.strangers
@@ -111,7 +112,7 @@ class Embedded:
         """How far from the middle, in spreads, by axis."""
         kind = 0 if (features.is_statement(read) if statement is None else statement) else 1
         heads = self._heads
-        sums = self._encoder.embed(prose(read)) @ heads.weights
+        sums = self._encoder.embed(prose(read)) @ heads.weights[kind]
         return np.asarray((sums - heads.middle[kind]) / heads.spread[kind])
 
 
@@ -127,7 +128,7 @@ def parse(content: bytes) -> Heads:
         told = json.loads(header)
         if magic != MAGIC or tuple(told["axes"]) != AXES:
             raise ValueError("made for another scorer")
-        weights = np.frombuffer(body, dtype="<f4").reshape(int(told["width"]), len(AXES))
+        weights = np.frombuffer(body, dtype="<f4").reshape(2, int(told["width"]), len(AXES))
         middle, spread = (
             np.array(told[name], dtype=np.float64).reshape(2, -1) for name in ("middle", "spread")
         )
@@ -157,7 +158,7 @@ def dump(
         "middle": middle.tolist(),
         "spread": spread.tolist(),
         "strangers": strangers,
-        "width": len(weights),
+        "width": weights.shape[1],
     }
     header = json.dumps(told, sort_keys=True, ensure_ascii=False).encode()
     return MAGIC + header + b"\n" + weights.astype("<f4").tobytes()
