@@ -39,7 +39,10 @@ async def cosign(pool: Pool, tip: Tip, cosignature: note.Signature) -> None:
 
 
 async def head(pool: Pool, size: int | None = None) -> note.Note | None:
-    """The newest checkpoint, or the one of a size, with all cosignatures the database has."""
+    """The newest checkpoint, or the one of a size, with all cosignatures the database has.
+
+    One without any is no signed note yet: its first cosignature is about to follow it.
+    """
     row = await pool.row(_HEAD, size)
     if row is None:
         return None
@@ -111,10 +114,9 @@ _WAITING_BY_NODE = """
 _CHECKPOINT = "INSERT INTO checkpoints (tree_size, note) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 _COSIGN = "INSERT INTO cosignatures (tree_size, signer, line) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _HEAD = """
-    SELECT c.note,
-           coalesce(array_agg(s.line ORDER BY s.signer) FILTER (WHERE s.line IS NOT NULL), '{}') AS lines
-    FROM checkpoints c LEFT JOIN cosignatures s USING (tree_size)
-    WHERE tree_size = coalesce($1::bigint, (SELECT max(tree_size) FROM checkpoints))
+    SELECT c.note, array_agg(s.line ORDER BY s.signer) AS lines
+    FROM checkpoints c JOIN cosignatures s USING (tree_size)
+    WHERE tree_size = coalesce($1::bigint, (SELECT max(tree_size) FROM cosignatures))
     GROUP BY c.tree_size, c.note
 """
 _PLACE = """

@@ -62,7 +62,9 @@ async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(database: sett
         turn = await desk.doors.say(talk, "Good morning. Do you remember my boat?")
         assert "Zephyr" in await desk.reply(turn.id)
         assert (await desk.doors.turn(turn.id)).status is Status.COMMITTED
-        shown = prompt.show(await desk.living.prompting.after(adopted, turn.user_seq))
+        again = await instances.of_conversation(desk.pool, talk)
+        assert again is not None
+        shown = prompt.show(await desk.living.prompting.after(again, turn.user_seq))
         for part in (
             "Keeps her word.",
             "<ccn:state>",

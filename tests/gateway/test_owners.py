@@ -65,10 +65,19 @@ async def test_no_more_are_remembered_than_may_be(door: Door) -> None:
     assert counting.asked == 6
 
 
-@pytest.mark.parametrize("change", ["owner_id = NULL", "created_at = now()", "id = gen_random_uuid()"])
-async def test_the_database_lets_nobody_change_whose_a_conversation_is(door: Door, change: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ("owner_id = NULL", "not allowed"),
+        ("created_at = now()", "not allowed"),
+        ("id = gen_random_uuid()", "violates foreign key"),
+    ],
+)
+async def test_the_database_lets_nobody_change_whose_a_conversation_is(
+    door: Door, change: str, refused: str
+) -> None:
     here = await door.conversation(await door.user())
-    with pytest.raises(errors.StoreBroken, match="not allowed"):
+    with pytest.raises(errors.CCNError, match=refused):
         await door.pool.rows(f"UPDATE conversations SET {change} WHERE id = $1", here)
 
 

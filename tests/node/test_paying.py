@@ -288,7 +288,7 @@ async def test_what_cannot_be_put_aside_is_asked_for_once_more_and_counted_exact
 
 async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
     async with shop.open() as paying:
-        with pytest.raises(errors.SettingsInvalid, match="CCN_CLAUDE_PRICES"):
+        with pytest.raises(errors.ModelRefused, match="CCN_CLAUDE_PRICES"):
             await paying.ask(replace(CALL, model="claude-unheard-of"), shop.payer)
 
 

@@ -170,6 +170,18 @@ async def test_a_block_is_final_when_a_quorum_cosigned_its_checkpoint(world: Wor
     assert len(head.signatures) == 3
 
 
+async def test_a_checkpoint_that_nobody_cosigned_yet_is_not_shown(world: World) -> None:
+    await story.hold(await world.lead(NODES[0]))
+    before = await ledger.head(world.pool)
+    await story.hold(await world.lead(NODES[0]))
+    async with world.pool.transaction() as connection:
+        await connection.execute("SET LOCAL session_replication_role = replica")  # as if none had come yet
+        await connection.execute(
+            "DELETE FROM cosignatures WHERE tree_size = (SELECT max(tree_size) FROM checkpoints)"
+        )
+    assert await ledger.head(world.pool) == before
+
+
 async def test_an_outsider_can_check_a_message_and_the_growth_of_the_tree(world: World) -> None:
     await world.say("one")
     first = await story.hold(await world.lead(NODES[0]))
