@@ -1,13 +1,15 @@
 """The ports of a local cluster: chosen once, and held for as long as it runs.
 
 Held by sockets that are bound and do not listen. On Linux a node with SO_REUSEADDR can then listen there,
-again after each restart, while nobody gets the port by chance in between.
+again after each restart, while nobody gets the port by chance in between. Two such sockets may have one
+port, so clusters that start at once are kept apart by a name that goes with the port.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -76,9 +78,17 @@ def _take(sockets: ExitStack, port: int) -> int:
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         held.bind((HOST, port))
+        _claim(sockets, held.getsockname()[1])
     except OSError as refused:
         why = "is in use" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused.strerror})"
         raise errors.PortTaken(
             f"port {port} {why}; stop what listens there, or choose another --port (0 takes free ones)"
         ) from refused
     return int(held.getsockname()[1])
+
+
+def _claim(sockets: ExitStack, port: int) -> None:
+    """A name without a file, which one process at a time can have and which goes with it."""
+    if sys.platform == "linux":
+        claim = sockets.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        claim.bind(f"\0ccn {HOST}:{port}")

@@ -49,6 +49,19 @@ def test_a_wanted_port_that_is_taken_is_named(base: int) -> None:
         assert held.doors[0].http == base  # a failed attempt holds nothing
 
 
+def test_of_two_clusters_that_start_at_once_one_gets_the_ports(base: int) -> None:
+    with (
+        ports.held(1, base, 0) as first,
+        pytest.raises(errors.PortTaken, match="is in use"),
+        ports.held(1, base, 0),
+    ):
+        pass
+    assert first.doors[0].http == base
+    with ports.held(1, None, base) as first, ports.held(1, None, base) as second:
+        assert (first.notice, second.notice[:10]) == ("", f"port {base}")
+        assert second.doors[0].http != base
+
+
 def test_a_default_port_that_is_taken_gives_free_ports_and_a_notice(base: int) -> None:
     with ports.held(1, None, base) as held:
         assert (held.doors[0].http, held.notice) == (base, "")

@@ -85,7 +85,8 @@ class Local:
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Local]:
-    with reachable_folder() as folder, started(folder, "--ephemeral", "--json", environ=QUICK) as running:
+    options = ("--ephemeral", "--json", "--port", "0")
+    with reachable_folder() as folder, started(folder, *options, environ=QUICK) as running:
         yield Local(running, running.ready())
 
 

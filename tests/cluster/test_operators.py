@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Local]:
-    options = ("--nodes", "4", "--ephemeral", "--json")
+    options = ("--nodes", "4", "--ephemeral", "--json", "--port", "0")
     with reachable_folder() as folder, started(folder, *options, environ=QUICK) as running:
         local = Local(running, running.ready())
         local.goes_on()
