@@ -213,7 +213,10 @@ async def test_the_reference_shows_every_operation_and_model(client: httpx.Async
         # What speaks the Anthropic API answers with that API's errors.
         kind = "application/json" if path.startswith("/v1/") else "application/problem+json"
         for operation in methods.values():
-            assert list(operation["responses"]["default"]["content"]) == [kind]
+            assert list(operation["responses"]["404"]["content"]) == [kind]
+            assert "default" not in operation["responses"], (
+                "whatever comes would be a status that is told of"
+            )
         assert f" {path}</code>" in page
     for model in document["components"]["schemas"]:
         assert f">{model}</h3>" in page

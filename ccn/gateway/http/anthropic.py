@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -44,15 +44,15 @@ _EVENTS = {
     "description": "The message, or with `stream` its events.",
     "content": {"text/event-stream": {"schema": EVENT}},
 }
-_DEFAULT: dict[int | str, dict[str, Any]] = {
-    "default": {"model": schemas.ApiError, "description": "An error"}
-}
 
 
 def routes() -> APIRouter:
     """What of the API is spoken here."""
     router = problems.router(
-        prefix="/v1", tags=["anthropic"], route_class=anthropic_errors.Route, responses=_DEFAULT
+        prefix="/v1",
+        tags=["anthropic"],
+        route_class=anthropic_errors.Route,
+        responses=problems.responses(schemas.ApiError),
     )
 
     @router.post("/messages", response_model=schemas.Answer, responses={200: _EVENTS})

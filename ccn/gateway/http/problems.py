@@ -16,6 +16,7 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ccn import errors
@@ -41,14 +42,20 @@ STATUS: Mapping[type[errors.CCNError], int] = {
 }
 """The nearest ancestor counts; the code is the name of the class itself."""
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {"model": schemas.Problem, "description": "A problem"}
-}
-"""What every operation may answer besides its own."""
+_OTHERS = (400, 405, 408, 413, 414, 415)
+"""What is answered before any code of ours sees the request."""
 
 _NAMES: Mapping[int, str] = {413: "body_too_large", 414: "uri_too_long", 422: "input_invalid"}
 """Codes of statuses that Python's releases spell differently; the others are called as their phrases."""
 
+
+def responses(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What every operation may answer besides its own, each status by its number."""
+    numbers = sorted({*STATUS.values(), *_OTHERS})
+    return {number: {"model": shape, "description": HTTPStatus(number).phrase} for number in numbers}
+
+
+RESPONSES = responses(schemas.Problem)
 _TOKENS = "/token"
 _OAUTH = {401: "invalid_grant", 422: "invalid_request", 503: "temporarily_unavailable"}
 """What OAuth2 calls it (RFC 6749, section 5.2): libraries for it read this, and no code of ours."""
@@ -74,9 +81,10 @@ def install(app: FastAPI) -> None:
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:
     """Tell in the OpenAPI document that problems have a media type of their own."""
-    for operation in (each for methods in document["paths"].values() for each in methods.values()):
-        content = operation["responses"]["default"]["content"]
-        if "application/json" in content and "ApiError" not in str(content):
+    operations = (each for methods in document["paths"].values() for each in methods.values())
+    for answer in (each for operation in operations for each in operation["responses"].values()):
+        content = answer.get("content", {})
+        if content.get("application/json") == {"schema": {"$ref": "#/components/schemas/Problem"}}:
             content["application/problem+json"] = content.pop("application/json")
     return document
 

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from ccn import errors
@@ -145,13 +146,19 @@ def _parameters(operation: Document) -> Iterator[tuple[str, str]]:
 
 
 def _answers(operation: Document) -> Iterator[tuple[str, str]]:
-    for status, answer in operation["responses"].items():
+    failing = dict[str, list[str]]()
+    for status, answer in sorted(operation["responses"].items()):
         shapes = ", ".join(
             f"{_name(content.get('schema', {}))} ({kind})"
             for kind, content in answer.get("content", {}).items()
         )
         said = answer.get("description", "").removeprefix("Successful Response")
-        yield ("other" if status == "default" else status), ": ".join(filter(None, (said, shapes)))
+        if said == HTTPStatus(int(status)).phrase:  # nothing that the number does not say
+            failing.setdefault(shapes, []).append(status)
+        else:
+            yield status, ": ".join(filter(None, (said, shapes)))
+    for shapes, statuses in failing.items():
+        yield " ".join(statuses), shapes
 
 
 def _problems() -> Iterator[str]:
