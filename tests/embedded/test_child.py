@@ -93,7 +93,14 @@ async def test_killing_takes_what_it_started_along(until: Callable[..., Any]) ->
     running = child.start(["sh", "-c", "trap '' TERM; sleep 600 & echo $!; wait"])
     other = psutil.Process(int(await first_line(running)))
     await running.stop((signal.SIGTERM, 0.1))
-    await until(lambda: not other.is_running() or other.status() == psutil.STATUS_ZOMBIE)
+
+    def gone() -> bool:
+        try:
+            return not other.is_running() or other.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    await until(gone)
 
 
 async def test_a_stop_that_is_interrupted_kills_at_once() -> None:
