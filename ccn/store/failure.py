@@ -26,6 +26,10 @@ OURS: dict[str, type[errors.CCNError]] = {
 }
 """The SQLSTATEs that the triggers in `schema/` raise."""
 
+_NUMBERED = ("messages_pkey", "turn_events_pkey")
+"""Keys that end in a number which follows a head. Another writer took it first: the triggers, which look at
+the head, come after the keys."""
+
 _DEFECTS = (
     "FatalPostgresError",
     "SQLStatementNotYetCompleteError",
@@ -120,7 +124,11 @@ async def translated() -> AsyncIterator[None]:
 def translate(foreign: BaseException) -> errors.CCNError:
     """The error of ours that says what the caller can do about it; it and its cause quote no row."""
     state = getattr(foreign, "sqlstate", None) or ""
-    ours = errors.InputInvalid if _unsendable(foreign) else OURS.get(state) or kind(type(foreign))
+    ours = OURS.get(state) or kind(type(foreign))
+    if _unsendable(foreign):
+        ours = errors.InputInvalid
+    elif getattr(foreign, "constraint_name", None) in _NUMBERED:
+        ours = errors.SequenceConflict
     said = words(foreign)
     _silence(foreign, said)
     return ours(said)
