@@ -13,6 +13,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 from pydantic import SecretStr
@@ -42,7 +43,7 @@ async def cloned(
 
 def named(server: str, database: str) -> str:
     """The address of another database of the same server."""
-    return f"{server.rpartition('/')[0]}/{database}"
+    return urlsplit(server)._replace(path=f"/{database}").geturl()
 
 
 async def execute(url: str, sql: str) -> object:

@@ -88,7 +88,9 @@ async def running(
             chosen, kept = await stack.enter_async_context(serve(port))
         else:
             chosen, kept = await ports.on_free_ports(stack, 1, serve)
-        url = f"postgresql://ccn:{password}@{ports.HOST}:{chosen}/ccn"
+        # Without the last words a client asks for TLS first, which costs each connection a round trip and a
+        # context of certificates, and is told no: the server listens on loopback and has none.
+        url = f"postgresql://ccn:{password}@{ports.HOST}:{chosen}/ccn?sslmode=disable"
         yield Postgres(url, chosen, where.data, programs.version, kept)
 
 

@@ -28,7 +28,7 @@ async def test_it_starts_keeps_what_it_is_told_and_stops(place: Path, ask: Ask) 
         ask(first.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         assert first.data == data
         assert events == [Started("postgres", first.pid)]
-        assert first.url.split("@")[1] == f"127.0.0.1:{first.port}/ccn"
+        assert first.url.split("@")[1] == f"127.0.0.1:{first.port}/ccn?sslmode=disable"
     assert isinstance(events[1], Exited)
     assert not psutil.pid_exists(first.pid)
     made = (data / "initdb.log").stat().st_mtime_ns
