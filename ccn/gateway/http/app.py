@@ -54,6 +54,20 @@ _CORS: dict[str, Any] = {
     "max_age": 600,
 }
 
+_SAME = (
+    conversations.routes(),
+    glance.routes(),
+    axes.routes(),
+    figures.routes(),
+    anthropic.routes(),
+    websocket.routes(),
+    tokens.routes(),
+    operating.routes(),
+    admin.routes(),
+)
+"""Routes that find their node in the application they are asked through. Making them takes longer than most
+else in a node's start, so it is done once in a process, and before nodes are forked."""
+
 
 def create(
     node: str,
@@ -89,16 +103,8 @@ def create(
         app,
         system.routes(app, node, ready),
         page.routes(node, doors or tuple),
-        conversations.routes(),
-        glance.routes(),
-        axes.routes(),
-        figures.routes(),
-        anthropic.routes(),
-        websocket.routes(),
+        *_SAME,
         cluster.routes(tell),
-        tokens.routes(),
-        operating.routes(),
-        admin.routes(),
     )
     if http.cors_origins or doors is not None:
         origins = page.Origins(http.cors_origins, doors or tuple)
