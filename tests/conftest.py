@@ -6,6 +6,7 @@ each TimescaleDB that Docker offers.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,11 +14,19 @@ from pathlib import Path
 import hypothesis
 import pytest
 import pytest_asyncio
+import structlog
 
 from ccn import settings
 from ccn.embedded import postgres, scratch
 from ccn.store import migrate
 from tests import browser, databases, redis_server, timescale
+
+# Everything here talks to this machine alone. Each HTTP client would first read the certificates of all
+# authorities of the internet, which takes longer than most tests.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+
+gc.disable()  # until everything is imported and collected: all of it stays
 
 # How long an example takes, or is looked for, says something about this machine and nothing about a rule.
 hypothesis.settings.register_profile(
@@ -33,6 +42,15 @@ hypothesis.settings.load_profile("rules")
 # starts nothing, `ccn up` starts children and talks no gRPC; only a test process does both. gRPC reads this
 # when it is imported.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
+# What a test provokes is logged with its traceback; in frames and colours it costs more than the test.
+structlog.configure(
+    processors=[
+        structlog.stdlib.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.LogfmtRenderer(),
+    ]
+)
 
 _STORE = Path(__file__).parent / "store"
 
@@ -65,6 +83,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if needy := [item for item in items if missing & {*getattr(item, "fixturenames", ())}]:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]
+
+
+def pytest_collection_finish() -> None:
+    """What stays until the end is not looked through by every collection of garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 def _left_out() -> dict[str, str]:

@@ -38,6 +38,8 @@ class Mutant:
     nodes: int | None = None
     excused: bool = True
     strikes: float | None = None
+    shows: int = 0
+    """A seed in which it shows, to be tried before all others: for those that are rarely seen."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed, with more deaths where only those bring it out."""
@@ -169,7 +171,7 @@ _FORGETFUL = Conduct(judge=judge_forgetting, vote=vote_forgetting)
 
 MUTANTS: Mapping[str, Mutant] = {
     "2f + 1 of five nodes as a quorum": Mutant(
-        Conduct(rules=TwoFPlusOne), Kind.BYZANTINE, Invariant.TWO_FINAL, nodes=5
+        Conduct(rules=TwoFPlusOne), Kind.BYZANTINE, Invariant.TWO_FINAL, nodes=5, shows=37
     ),
     "a majority of three nodes with a liar": Mutant(
         Conduct(), Kind.DETECTED, Invariant.TWO_FINAL, nodes=3, excused=False
@@ -183,31 +185,33 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "a float median": Mutant(_FLOATS, Kind.CRASH, Invariant.WRONG_BLOCK),
     "a vote without fsync": Mutant(
-        Conduct(remember_vote=only_written), Kind.BYZANTINE, Invariant.TWO_VOTES, strikes=0.3
+        Conduct(remember_vote=only_written), Kind.BYZANTINE, Invariant.TWO_VOTES, strikes=0.3, shows=43
     ),
     "a proposal that a restart forgets": Mutant(
-        Conduct(remember_proposed=not_at_all), Kind.DATABASE, Invariant.TWO_PROPOSED, strikes=0.4
+        Conduct(remember_proposed=not_at_all), Kind.DATABASE, Invariant.TWO_PROPOSED, strikes=0.4, shows=35
     ),
     "a cosignature without fsync": Mutant(
         Conduct(remember_cosigned=only_written), Kind.DETECTED, Invariant.TWO_COSIGNED
     ),
-    "a tip that is not compared": Mutant(Conduct(tip_compared=False), Kind.CRASH, Invariant.TWO_COMMITTED),
+    "a tip that is not compared": Mutant(
+        Conduct(tip_compared=False), Kind.CRASH, Invariant.TWO_COMMITTED, shows=41
+    ),
     "a certificate that counts one node twice": Mutant(
         Conduct(tally=count_votes), Kind.DETECTED, Invariant.UNCERTIFIED
     ),
     "a vote that forgets the one before": Mutant(_FORGETFUL, Kind.BYZANTINE, Invariant.TWO_VOTES),
     **{
         f"a vote without checking {what}": Mutant(
-            Conduct(judge=judging_without(reason)), Kind.DETECTED, Invariant.WRONG_BLOCK
+            Conduct(judge=judging_without(reason)), Kind.DETECTED, Invariant.WRONG_BLOCK, shows=shows
         )
-        for what, reason in (
-            ("the root", Reason.ROOT),
-            ("the result", Reason.RESULT),
-            ("the round of a report", Reason.ROUND),
-            ("the signature of a report", Reason.SIGNATURE),
-            ("that reports are of a quorum", Reason.QUORUM),
-            ("the clock", Reason.CLOCK),
-            ("which reports the header names", Reason.REPORT),
+        for what, reason, shows in (
+            ("the root", Reason.ROOT, 18),
+            ("the result", Reason.RESULT, 88),
+            ("the round of a report", Reason.ROUND, 19),
+            ("the signature of a report", Reason.SIGNATURE, 5),
+            ("that reports are of a quorum", Reason.QUORUM, 0),
+            ("the clock", Reason.CLOCK, 117),
+            ("which reports the header names", Reason.REPORT, 8),
         )
     },
     "a vote without checking the own report": Mutant(
