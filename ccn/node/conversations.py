@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import uuid
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -78,7 +78,7 @@ class Conversations:
         self._foreseeing = foreseeing
         self._hosting, self._new_id = placing.hosting, new_id
         self._streams = Streams(self._hosting.live, self._elsewhere, _Kept(pool))
-        self._arrivals = Counter[ConversationId]()
+        self._arrivals = defaultdict[ConversationId, set[TurnId]](set)
         self._telling = set[asyncio.Task[None]]()
         self._unheard: TurnId | None = None
         placing.forwarding.methods |= {
@@ -148,7 +148,7 @@ class Conversations:
             if instance.status is instances.Status.QUARANTINED:
                 raise errors.Quarantined("the instance is quarantined: an operator has to look at it first")
             await self._placing.spawning.prompts.check(instance, content)
-            with self._arriving(conversation):
+            with self._arriving(conversation, turn_id) as before:
                 accepting = Accept(
                     turn_id, conversation, content, instance.epoch, language, key, unused=unused
                 )
@@ -156,7 +156,7 @@ class Conversations:
                     begun = await self._begun(instance, accepting)
                     if begun is not None:
                         return begun
-                await self._room(conversation, key, refuse=refuse)
+                await self._room(conversation, key, before, refuse=refuse)
                 accepted = await self._writer.submit(accepting)
                 self._tell(instance, accepted)
             return accepted
@@ -212,14 +212,16 @@ class Conversations:
         return await instances.alive(self._pool)
 
     @contextlib.contextmanager
-    def _arriving(self, conversation: ConversationId) -> Iterator[None]:
-        """Count who is being let in: between a look at the queue and its place in it others look too."""
-        self._arrivals[conversation] += 1
+    def _arriving(self, conversation: ConversationId, turn: TurnId) -> Iterator[frozenset[TurnId]]:
+        """Know who is being let in, and tell who came before: they may be in the queue when it is read."""
+        arriving = self._arrivals[conversation]
+        before = frozenset(arriving)
+        arriving.add(turn)
         try:
-            yield
+            yield before
         finally:
-            self._arrivals[conversation] -= 1
-            if not self._arrivals[conversation]:
+            arriving.remove(turn)
+            if not arriving:
                 del self._arrivals[conversation]
 
     async def _begun(self, instance: Instance, accepting: Accept) -> Turn | None:
@@ -245,12 +247,13 @@ class Conversations:
         """Whether a message that arrives is answered here at once: nothing waits, nothing else comes."""
         here, hosted = instance.conversation, self._hosting.get(instance.conversation)
         at_rest = hosted is not None and hosted.idle and hosted.instance.epoch == instance.epoch
-        return at_rest and not self._hosting.leaving and self._arrivals[here] == 1
+        return at_rest and not self._hosting.leaving and len(self._arrivals[here]) == 1
 
-    async def _room(self, conversation: ConversationId, key: str, *, refuse: bool) -> None:
+    async def _room(
+        self, conversation: ConversationId, key: str, before: frozenset[TurnId], *, refuse: bool
+    ) -> None:
         """Refuse a message that is not to wait, or if too many wait; but not what was accepted before."""
-        before = self._arrivals[conversation] - 1
-        waiting = before + len(await turns.unfinished(self._pool, conversation))
+        waiting = len(before.union(turn.id for turn in await turns.unfinished(self._pool, conversation)))
         if waiting <= (0 if refuse else self._chosen.queue_limit):
             return
         if await turns.accepted(self._pool, conversation, key) is not None:

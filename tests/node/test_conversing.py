@@ -11,11 +11,12 @@ import pytest
 
 from ccn import errors, settings
 from ccn.core.call import Call, Piece
-from ccn.core.ids import TurnId
+from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
 from ccn.node.paying import Payer
 from ccn.store import retention, turns
+from ccn.store.pool import Pool
 from tests import living
 from tests.living import Model, Node, numbers, text
 
@@ -127,7 +128,19 @@ async def test_a_turn_of_a_host_before_that_is_not_known_here_yet_is_no_obstacle
     assert [role for role, _ in await here.said(talk)].count("assistant") == 2
 
 
-async def test_many_at_once_are_not_let_past_the_limit(here: Node) -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_many_at_once_are_not_let_past_the_limit(
+    here: Node, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """One is answered and three wait, also if the first are in the queue before the rest look."""
+    look = turns.unfinished
+
+    async def look_late(where: Pool, conversation: ConversationId) -> list[turns.Turn]:
+        await asyncio.sleep(0.1)
+        return await look(where, conversation)
+
+    if late:
+        monkeypatch.setattr(turns, "unfinished", look_late)
     talk, go = await here.begun(), asyncio.Event()
     here.model.gate = lambda _: _wait(go)
     outcomes = await asyncio.gather(
