@@ -77,24 +77,25 @@ def judge(baseline: Baseline, answers: Samples) -> Verdict:
     heard = ~np.isnan(deviations).any(axis=1)
     if heard.sum() * 2 <= len(PROBES):
         raise errors.InputInvalid(f"only {int(heard.sum())} of {len(PROBES)} answers could be scored")
-    return Verdict(_distance(deviations[heard], baseline.precision), baseline.threshold)
+    return Verdict(float(_distance(deviations[heard], baseline.precision)), baseline.threshold)
 
 
-def _distance(deviations: Samples, precision: Samples) -> float:
+def _distance(deviations: Samples, precision: Samples) -> Samples:
     """How far the mean deviation lies, in units of the scatter of such a mean: a shift that all answers
     share.
     """
-    mean = deviations.mean(axis=0)
-    return float(len(deviations) * (mean @ precision @ mean))
+    mean = deviations.mean(axis=-2)
+    weighed = (precision @ mean[..., None])[..., 0]
+    return np.asarray(deviations.shape[-2] * (weighed * mean).sum(axis=-1))
 
 
 def _fitted(answers: Samples) -> tuple[Samples, Samples]:
     """The mean answer to each question, and the precision of the scatter around it."""
-    questions, count, axes = answers.shape
-    centres = answers.mean(axis=1)
+    *stack, questions, count, axes = answers.shape
+    centres = answers.mean(axis=-2)
     # The mean was taken from the same answers, so each deviation is a little too small.
-    scatter = (answers - centres[:, None]) * np.sqrt(count / (count - 1))
-    return centres, gaussian.inverse(gaussian.shrunk(scatter.reshape(questions * count, axes)))
+    scatter = (answers - centres[..., None, :]) * np.sqrt(count / (count - 1))
+    return centres, gaussian.inverse(gaussian.shrunk(scatter.reshape(*stack, questions * count, axes)))
 
 
 def _threshold(answers: Samples, draw: np.random.Generator) -> float:
@@ -105,10 +106,8 @@ def _threshold(answers: Samples, draw: np.random.Generator) -> float:
     """
     questions, count, _ = answers.shape
     every = np.arange(questions)
-    distances = []
-    for _ in range(_TRIALS):
-        picked = np.array([int(draw.integers(0, count)) for _ in every])
-        others = (picked[:, None] + np.arange(1, count)) % count
-        centres, precision = _fitted(answers[every[:, None], others])
-        distances.append(_distance(answers[every, picked] - centres, precision))
+    picked = draw.integers(0, count, size=(_TRIALS, questions))
+    others = (picked[:, :, None] + np.arange(1, count)) % count
+    centres, precisions = _fitted(answers[every[:, None], others])
+    distances = _distance(answers[every, picked] - centres, precisions)
     return float(np.quantile(distances, 1 - FALSE_ALARMS))

@@ -16,18 +16,18 @@ Samples = npt.NDArray[np.float64]
 
 
 def shrunk(samples: Samples) -> Samples:
-    """The covariance of the columns, shrunk as far as the data ask for."""
-    count, size = samples.shape
-    centred = samples - samples.mean(axis=0)
-    sample = centred.T @ centred / count
-    target = np.trace(sample) / size
-    distance = ((sample - target * np.eye(size)) ** 2).sum()
-    if distance <= 0:
-        return np.asarray(sample)  # already a multiple of the identity, or constant
+    """The covariance of the columns, shrunk as far as the data ask for; of a stack of samples, that of each."""
+    count, size = samples.shape[-2:]
+    centred = samples - samples.mean(axis=-2, keepdims=True)
+    sample = centred.swapaxes(-1, -2) @ centred / count
+    target = np.trace(sample, axis1=-2, axis2=-1)[..., None, None] / size * np.eye(size)
+    distance = ((sample - target) ** 2).sum(axis=(-1, -2))
     # How much the single observations scatter around their mean covariance.
-    scatter = ((centred**2).T @ (centred**2) / count - sample**2).sum() / count
-    weight = min(1.0, max(0.0, scatter / distance))
-    return np.asarray((1 - weight) * sample + weight * target * np.eye(size))
+    scattered = centred**2
+    scatter = (scattered.swapaxes(-1, -2) @ scattered / count - sample**2).sum(axis=(-1, -2)) / count
+    # One that is a multiple of the identity already, or constant, stays as it is.
+    weight = np.clip(scatter / np.where(distance > 0, distance, np.inf), 0.0, 1.0)[..., None, None]
+    return np.asarray((1 - weight) * sample + weight * target)
 
 
 def inverse(covariance: Samples) -> Samples:
