@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-import secrets
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 
 ADA = CharacterId("ada")
 NOTHING = Total(0, Usage(), 0)
+DAYS = (date(2027, 1, 1) + timedelta(days=number) for number in itertools.count())
+"""Each for one reservation: what another test spent is of another day."""
 
 
 async def wanted(
     store: Store, limit: int | None = None, *, day: date | None = None, character_limit: int | None = None
 ) -> Reservation:
     here = await store.conversation()
-    at = day or date(2026, 1, 1) + timedelta(days=secrets.randbelow(100_000))
+    at = day or next(DAYS)
     return Reservation(uuid4(), at, store.clock.now, ADA, here, "model-1", limit, character_limit)
 
 
