@@ -16,7 +16,7 @@ Samples = npt.NDArray[np.float64]
 
 
 def shrunk(samples: Samples) -> Samples:
-    """The covariance of the columns, shrunk as far as the data ask for; of a stack of samples, that of each."""
+    """The covariance of the columns, shrunk as far as the data ask for; of a stack of samples, of each."""
     count, size = samples.shape[-2:]
     centred = samples - samples.mean(axis=-2, keepdims=True)
     sample = centred.swapaxes(-1, -2) @ centred / count
