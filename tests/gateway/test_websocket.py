@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ccn import settings
 from ccn.core.ids import ConversationId
+from ccn.gateway.http import websocket
 from ccn.gateway.http.frames import Close
 from ccn.store import measures
 from ccn.store.measures import Measure
@@ -27,6 +28,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REPLY = "Well, I am here."
 HELLO = {"type": "message", "content": "Hello?"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurried() -> Iterator[None]:
+    """Nothing measures the replies of most of these tests: let nobody wait three seconds to hear so."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(websocket, "_MEASURED_S", (0.05, 0.1, 0.2))
+        yield
 
 
 async def begun(door: Door, key: str) -> str:
