@@ -202,9 +202,24 @@ async def test_cancelling_and_ending_reach_the_host(calm: tuple[Node, Node]) -> 
     assert await other.doors.instances() == []
 
 
+class _Slow(Model):
+    """Answers its first question when it is let."""
+
+    let: asyncio.Event
+
+    async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        if not self.calls:
+            self.calls.append(call)
+            await self.let.wait()
+        async for piece in super().stream(call, who):
+            yield piece
+
+
 async def test_a_host_that_dies_during_the_interview_leaves_no_instance_behind(world: World) -> None:
+    silent = _Slow()
+    silent.let = asyncio.Event()
     async with world.node("node-2", chosen=QUICK) as other:
-        async with world.node("node-1", Model(interview=""), QUICK) as host:
+        async with world.node("node-1", silent, QUICK) as host:
             spawning = asyncio.create_task(host.begun())
             async with asyncio.timeout(60):
                 while not (born := await instances.alive(other.pool)):
@@ -218,19 +233,6 @@ async def test_a_host_that_dies_during_the_interview_leaves_no_instance_behind(w
         assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
         turn = await other.doors.say(born[0].conversation, "Anybody?")
         assert await other.reply(turn.id) == "Well, I am here."
-
-
-class _Slow(Model):
-    """Answers its first question when it is let."""
-
-    let: asyncio.Event
-
-    async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        if not self.calls:
-            self.calls.append(call)
-            await self.let.wait()
-        async for piece in super().stream(call, who):
-            yield piece
 
 
 @pytest.mark.parametrize("key", [None, "the same"])
