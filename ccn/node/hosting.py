@@ -87,6 +87,7 @@ class Hosting:
         self.leaving = False
         self._pool, self._chosen, self._hold = pool, chosen, hold
         self._hosted: dict[ConversationId, Hosted] = {}
+        self._beating = asyncio.Lock()
         self._of_turn: dict[TurnId, Hosted] = {}
         self._coming: set[InstanceId] = set()
         self._beginning: dict[TurnId, int] = {}
@@ -220,18 +221,20 @@ class Hosting:
 
     async def hand_over(self) -> None:
         """Give away whatever does nothing now: this node is being drained."""
-        idle = [each.instance for each in self._hosted.values() if not each.queue]
-        await self._release([each.id for each in idle])
-        for each in idle:
-            self.drop(each.conversation, each.epoch)
+        async with self._beating:  # a heartbeat that arrives later would say that it still lives here
+            idle = [each.instance for each in self._hosted.values() if not each.queue]
+            await self._release([each.id for each in idle])
+            for each in idle:
+                self.drop(each.conversation, each.epoch)
 
     async def _beat(self) -> None:
-        believed = [each.instance for each in self._hosted.values()]
-        try:
-            standing = await instances.beat(self._pool, self.node, self.mine) if self.mine else {}
-        except errors.CCNError as failed:
-            log.warning("no heartbeat", reason=str(failed))
-            return
+        async with self._beating:
+            believed = [each.instance for each in self._hosted.values()]
+            try:
+                standing = await instances.beat(self._pool, self.node, self.mine) if self.mine else {}
+            except errors.CCNError as failed:
+                log.warning("no heartbeat", reason=str(failed))
+                return
         for each in believed:
             if standing.get(each.id) != each.epoch:
                 log.info("another node hosts the instance", instance=str(each.id), epoch=each.epoch)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AsyncExitStack
 
 import pytest
 
 from ccn import settings
 from ccn.core.call import Call, Piece
+from ccn.core.ids import ConversationId, InstanceId, NodeId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
 from ccn.node.paying import Payer
 from ccn.store import drains, instances
+from ccn.store.pool import Pool
 from tests import living
 from tests.living import PATIENT, QUICK, Model, Node, World, text
 
@@ -184,12 +187,41 @@ async def test_a_draining_node_gives_away_what_it_hosts_and_takes_nothing(calm: 
     host, other = calm
     talk = await host.begun()
     await drains.begin(host.pool, host.id, "test", [host.id, other.id])
-    async with asyncio.timeout(60):
-        while (await instances.of_conversation(other.pool, talk)).host == host.id:  # type: ignore[union-attr]
-            await asyncio.sleep(0.01)
+    await _is_taken(talk, host, other)
     assert await host.reply((await host.doors.say(talk, "Hello")).id) == "Well, I am here."
     new = await host.doors.start(living.ADA)
     assert new.instance.host == other.id
+
+
+async def test_a_heartbeat_on_its_way_claims_nothing_that_was_given_away(
+    calm: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, other = calm
+    talk = await host.begun()
+    beat, release, given_away = instances.beat, instances.release, asyncio.Event()
+
+    async def beat_late(pool: Pool, node: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
+        if node == host.id:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(given_away.wait(), 0.5)
+        return await beat(pool, node, mine)
+
+    async def release_and_tell(pool: Pool, node: NodeId, mine: Collection[InstanceId]) -> None:
+        await release(pool, node, mine)
+        given_away.set()
+
+    monkeypatch.setattr(instances, "beat", beat_late)
+    monkeypatch.setattr(instances, "release", release_and_tell)
+    await asyncio.sleep(2 * PATIENT.heartbeat_s)  # a heartbeat is on its way
+    await drains.begin(host.pool, host.id, "test", [host.id, other.id])
+    await _is_taken(talk, host, other)
+
+
+async def _is_taken(talk: ConversationId, host: Node, other: Node) -> None:
+    """Long before anybody would be taken for dead."""
+    async with asyncio.timeout(30):
+        while (await instances.of_conversation(other.pool, talk)).host == host.id:  # type: ignore[union-attr]
+            await asyncio.sleep(0.01)
 
 
 async def test_cancelling_and_ending_reach_the_host(calm: tuple[Node, Node]) -> None:
