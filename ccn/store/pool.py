@@ -12,9 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-import orjson
 
-from ccn.store import failure
+from ccn.store import codecs, failure
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -122,7 +121,7 @@ async def open(database: settings.Database, name: str) -> AsyncIterator[Pool]:  
             database.url.get_secret_value(),
             min_size=1,
             max_size=database.pool_size,
-            init=prepare,
+            init=codecs.prepare,
             reset=_nothing_to_reset,
             timeout=database.connect_timeout_s,
             command_timeout=database.statement_timeout_s,
@@ -145,52 +144,11 @@ async def connect(database: settings.Database, name: str) -> Connection:
         statement_cache_size=database.statement_cache,
         server_settings={"application_name": name},
     )
-    await prepare(connection)
+    await codecs.prepare(connection)
     return connection
 
 
-async def prepare(connection: Connection) -> None:
-    """jsonb travels as Python values, and arrays need no introduction.
-
-    asyncpg asks anew on each connection what an array is when it meets one, and answering costs PostgreSQL
-    more than most statements do. These are part of every PostgreSQL, under the same numbers. asyncpg has no
-    public way to be told; without this one it asks.
-    """
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=_jsonb,
-        decoder=lambda data: orjson.loads(data[1:]),
-        format="binary",
-    )
-    if (protocol := getattr(connection, "_protocol", None)) is not None:
-        protocol.get_settings().register_data_types(_ARRAYS)
-
-
-def _array(oid: int, name: str, element: int) -> dict[str, object]:
-    """An array type as asyncpg's own question would describe it."""
-    described = {"oid": oid, "ns": "pg_catalog", "name": f"_{name}", "kind": b"b"}
-    elements = {"elemtype": element, "elemtype_name": name, "elemdelim": ","}
-    return described | elements | dict.fromkeys(("basetype", "range_subtype", "attrtypoids", "attrnames"))
-
-
-_ARRAYS = [
-    _array(1000, "bool", 16),
-    _array(1001, "bytea", 17),
-    _array(1007, "int4", 23),
-    _array(1016, "int8", 20),
-    _array(1021, "float4", 700),
-    _array(1022, "float8", 701),
-    _array(1182, "date", 1082),
-    _array(1185, "timestamptz", 1184),
-    _array(2951, "uuid", 2950),
-    _array(3807, "jsonb", 3802),
-]
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
-
-
-def _jsonb(value: object) -> bytes:
-    return b"\x01" + orjson.dumps(value)  # version 1 of jsonb's binary form
 
 
 async def _nothing_to_reset(connection: Connection) -> None:

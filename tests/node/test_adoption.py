@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -234,10 +235,11 @@ async def test_cancelling_and_ending_reach_the_host(calm: tuple[Node, Node]) -> 
     assert await other.doors.instances() == []
 
 
+@dataclass
 class _Slow(Model):
     """Answers its first question when it is let."""
 
-    let: asyncio.Event
+    let: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         if not self.calls:
@@ -248,10 +250,8 @@ class _Slow(Model):
 
 
 async def test_a_host_that_dies_during_the_interview_leaves_no_instance_behind(world: World) -> None:
-    silent = _Slow()
-    silent.let = asyncio.Event()
     async with world.node("node-2", chosen=QUICK) as other:
-        async with world.node("node-1", silent, QUICK) as host:
+        async with world.node("node-1", _Slow(), QUICK) as host:
             spawning = asyncio.create_task(host.begun())
             async with asyncio.timeout(60):
                 while not (born := await instances.alive(other.pool)):
@@ -272,7 +272,6 @@ async def test_an_instance_that_others_took_for_dead_is_spawned_again(
     world: World, key: str | None
 ) -> None:
     slow = _Slow()
-    slow.let = asyncio.Event()
     async with (
         world.node("node-1", slow, chosen=PATIENT) as host,
         world.node("node-2", chosen=PATIENT) as other,
