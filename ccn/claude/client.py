@@ -46,6 +46,7 @@ class Client:
             base_url=claude.base_url,
             timeout=anthropic.Timeout(claude.timeout_s),
             max_retries=0,
+            open_telemetry=False,  # else variables decide whether whole prompts are told to whoever listens
         )
         self._timeout_s, self._reply_limit_s = claude.timeout_s, claude.reply_limit_s
         self._delays = delays

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -54,6 +55,16 @@ _CORS: dict[str, Any] = {
     "max_age": 600,
 }
 
+_SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""Else FastAPI tells whichever OpenTelemetry provider is installed of queries and errors, words and all, or
+exports them to where a variable of the environment says. We choose what is traced."""
+
 _SAME = (
     conversations.routes(),
     glance.routes(),
@@ -87,6 +98,7 @@ def create(
     http = chosen or settings.Http()
     app = _Application(
         http,
+        telemetry=_SILENT,
         title="CCN",
         version=ccn.__version__,
         description=DESCRIPTION,
