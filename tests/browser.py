@@ -76,8 +76,7 @@ class Browser:
         page = self.pages[attached["sessionId"]] = Page(self, attached["sessionId"], context)
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
             await page.send(f"{domain}.enable")
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        await page.send("Emulation.setDeviceMetricsOverride", **size)
+        await page.resize(width, height)
         wanted = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         await page.send("Emulation.setEmulatedMedia", features=wanted)
         await page.go(url)
@@ -112,6 +111,10 @@ class Page:
     async def close(self) -> None:
         del self.browser.pages[self.session]
         await self.browser.send("Target.disposeBrowserContext", browserContextId=self.context)
+
+    async def resize(self, width: int, height: int) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        await self.send("Emulation.setDeviceMetricsOverride", **size)
 
     async def go(self, url: str) -> None:
         self.loaded.clear()

@@ -94,6 +94,8 @@ async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
         await sign_in(page)
         await start(page, "Lighthouses")
         assert not await page.js("document.getElementById('stand-in').hidden")
+        shown = await page.js("document.getElementById('glance').textContent")
+        assert shown.endswith("(would be)"), "a stand-in costs nothing"
         await page.type("Are you there?")
         await page.press("Enter", shift=True)
         await page.type("<b>Really</b>?")
@@ -126,7 +128,9 @@ async def test_a_wrong_password_is_told_in_words(browser: Browser, database: set
         assert [each for each in page.complaints if "401" not in each] == []
 
 
-async def test_escape_stops_a_reply(browser: Browser, database: settings.Database) -> None:
+async def test_escape_stops_a_reply_and_the_field_stays_as_high_as_it_was(
+    browser: Browser, database: settings.Database
+) -> None:
     async def hold(nth: int) -> None:
         if nth == 2:
             await asyncio.Event().wait()
@@ -134,8 +138,11 @@ async def test_escape_stops_a_reply(browser: Browser, database: settings.Databas
     async with opened(browser, database, Model(gate=hold)) as (page, _):
         await sign_in(page)
         await start(page, "")
+        high = "document.querySelector('.field').getBoundingClientRect().height"
+        before = await page.js(high)
         await say(page, "Go on for ever.")
         await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I '")
+        assert await page.js(high) == before
         await page.press("Escape")
         await page.until("document.querySelector('.void .note')?.textContent.startsWith('Stopped.')")
         assert not await page.js("document.getElementById('send').hidden")
@@ -210,17 +217,11 @@ async def test_rounds_the_character_and_every_instance_are_shown_as_they_change(
         assert page.complaints == []
 
 
-@pytest.mark.parametrize("width", [320, 360])
-async def test_a_phone_shows_one_part_at_a_time_and_nothing_sticks_out(
-    browser: Browser, database: settings.Database, width: int
-) -> None:
-    async with opened(browser, database, Model(), width) as (page, _):
+async def test_a_phone_shows_one_part_at_a_time(browser: Browser, database: settings.Database) -> None:
+    async with opened(browser, database, Model(), 320) as (page, _):
         await sign_in(page)
         await page.until("document.body.dataset.view === 'list'")
-        await start(page, "A title that is as long as the narrowest of all phones would rather not have it")
-        await page.type("unbroken" * 30)
-        await page.press("Enter")
-        await settled(page)
+        await start(page, "Lighthouses")
         for shows, there, away in (
             ("list", "list", "talk"),
             ("watch", "watch", "list"),
@@ -230,14 +231,73 @@ async def test_a_phone_shows_one_part_at_a_time_and_nothing_sticks_out(
             await page.press("Enter")
             assert await page.js(f"document.getElementById('{there}').checkVisibility()")
             assert not await page.js(f"document.getElementById('{away}').checkVisibility()")
-            assert await page.js("document.documentElement.scrollWidth") == width
-            small = await page.js(
-                "[...document.querySelectorAll('button, input, select, textarea')]"
-                ".filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 24)"
-                ".map((each) => each.outerHTML)"
-            )
-            assert small == []
         assert page.complaints == []
+
+
+LONG = "A title that is as long as it may be, and ends in a word without a break: " + "unbroken" * 15
+ARABIC = "مرحبا، كيف حالك مع English في الوسط؟"
+SCREENS = {"phone": (320, 640), "iPhone": (390, 844), "twice as large": (720, 450), "desk": (1440, 900)}
+STICKS_OUT = """
+    [...document.querySelectorAll('main *, .top *')].filter((each) => each.checkVisibility())
+        .map((each) => [each, each.getBoundingClientRect()])
+        .filter(([each, box]) => box.right > innerWidth + 1 || box.left < -1)
+        .filter(([each]) => !each.closest('.wide, .unseen'))
+        .map(([each]) => each.outerHTML.slice(0, 80))
+"""
+SMALL = """
+    [...document.querySelectorAll('button, input, select, textarea')]
+        .filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 24)
+        .map((each) => each.outerHTML)
+"""
+WIDER = """
+    [...document.querySelectorAll('.panel, .top, .card, #words')]
+        .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)
+        .map((each) => each.id || each.className)
+"""
+
+
+async def test_a_title_of_200_letters_leaves_everything_within_every_screen(
+    browser: Browser, database: settings.Database
+) -> None:
+    assert len(LONG) > 190
+    async with opened(browser, database, Model()) as (page, _):
+        await sign_in(page, "operator")
+        await start(page, LONG)
+        for said in ("unbroken" * 30, ARABIC):
+            await say(page, said)
+            await settled(page)
+        await page.until("document.querySelectorAll('#words .text').length === 4")
+        await page.js("document.querySelector('details').open = true")
+        await page.until("document.querySelectorAll('#axes tr').length === 16")
+        for name, (width, height) in SCREENS.items():
+            await page.resize(width, height)
+            for part in ("list", "watch", "talk"):
+                await page.js(f"document.querySelector('[data-shows={part}]').click()")
+                assert await page.js("document.documentElement.scrollWidth") <= width, name
+                for wrong in (STICKS_OUT, SMALL, WIDER):
+                    assert await page.js(wrong) == [], (name, part)
+            send = await page.js("document.getElementById('send').getBoundingClientRect().right")
+            assert 0 < send <= width, name
+        assert page.complaints == []
+
+
+async def test_text_from_right_to_left_is_laid_out_from_the_right(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model(words=(ARABIC,))) as (page, _):
+        await sign_in(page)
+        await start(page, ARABIC)
+        await say(page, f"{ARABIC}\nAnd this is English.")
+        await settled(page)
+        sides = await page.js(
+            "[...document.querySelectorAll('#words .text')].map((each) => getComputedStyle(each).direction)"
+        )
+        assert sides == ["rtl", "rtl"]
+        await page.type(ARABIC)
+        for which in ("message", "talk-title"):
+            assert await page.js(f"getComputedStyle(document.getElementById('{which}')).direction") == "rtl"
+        listed = "getComputedStyle(document.querySelector('#conversations .name')).direction"
+        assert await page.js(listed) == "rtl"
 
 
 async def test_a_screen_reader_finds_a_name_for_everything_it_can_reach(
@@ -316,23 +376,3 @@ async def test_a_reply_that_fails_says_why_and_leaves_no_empty_bubble(
         )
         assert not await page.js("document.querySelector('.word.failed .text').checkVisibility()")
         assert page.complaints == []
-
-
-@pytest.mark.parametrize("width", [1280, 320])
-async def test_no_part_is_wider_than_its_place(
-    browser: Browser, database: settings.Database, width: int
-) -> None:
-    async with opened(browser, database, Model(), width) as (page, _):
-        assert await page.js("document.querySelectorAll('#radar polygon').length") == 4, "an empty web"
-        await sign_in(page, "operator")
-        await start(page, "Lighthouses")
-        await page.js("document.querySelector('details').open = true")
-        await page.until("document.querySelectorAll('#axes tr').length === 16")
-        for part in ("list", "talk", "watch"):
-            await page.js(f"document.querySelector('[data-shows={part}]').click()")
-            wider = await page.js(
-                "[...document.querySelectorAll('.panel, .top, .card')].filter((each) =>"
-                " each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)"
-                ".map((each) => each.id || each.className)"
-            )
-            assert wider == []

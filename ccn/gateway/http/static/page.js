@@ -68,10 +68,10 @@ async function list(cursor = null) {
 
 function entry(conversation) {
   const name = names.get(conversation.character) ?? conversation.character;
-  const details = [name, day(conversation.created_at), ...(conversation.open ? [] : ["ended"])];
+  const details = ` · ${day(conversation.created_at)}${conversation.open ? "" : " · ended"}`;
   const button = el("button", { type: "button", "data-id": conversation.session_id },
-    el("span", { class: "name" }, conversation.title || conversation.opening || `With ${name}`),
-    el("span", { class: "muted small" }, details.join(" · ")));
+    el("bdi", { class: "name" }, conversation.title || conversation.opening || `With ${name}`),
+    el("span", { class: "muted small" }, el("bdi", {}, name), details));
   button.addEventListener("click", () => open(conversation.session_id));
   return el("li", {}, button);
 }

@@ -46,6 +46,7 @@ export class Talk {
     $("end").hidden = true;
     delete $("talk").dataset.open;
     $("talk-title").textContent = "No conversation is open";
+    $("talk-title").title = "";
     $("glance").textContent = "";
     radar.blank($("radar"), $("axes"));
     $("axes-note").textContent = "Open a conversation to see its character.";
@@ -67,7 +68,7 @@ export class Talk {
     if (this.#open !== opened) return;
     opened.over = !state.open;
     $("talk").dataset.open = "";
-    $("talk-title").textContent = state.title || `With ${opened.name}`;
+    $("talk-title").textContent = $("talk-title").title = state.title || `With ${opened.name}`;
     $("end").hidden = opened.over;
     $("words").append(...page.messages.map((each) => this.#word(each.role, each.content, each.at)));
     this.#pages(page);
@@ -120,12 +121,9 @@ export class Talk {
     if (this.#open !== opened) return;
     opened.name = told.name;
     $("stand-in").hidden = !told.stand_in;
-    $("glance").textContent = [
-      told.name,
-      told.node ?? "no node yet",
-      `drift ${figure(told.drift)}`,
-      `$${(told.spent.microdollars / 1e6).toFixed(4)}`,
-    ].join(" · ");
+    const cost = `$${(told.spent.microdollars / 1e6).toFixed(4)}${told.stand_in ? " (would be)" : ""}`;
+    const details = [told.node ?? "no node yet", `drift ${figure(told.drift)}`, cost];
+    $("glance").replaceChildren(el("bdi", {}, told.name), ` · ${details.join(" · ")}`);
   }
 
   async axes() {
@@ -225,9 +223,9 @@ export class Talk {
 
   #word(role, content, at) {
     const name = role === "user" ? "You" : this.#open.name;
-    const text = el("div", { class: "text" }, content ?? "Taken out of the record.");
+    const text = el("div", { class: "text", dir: "auto" }, content ?? "Taken out of the record.");
     return el("article", { class: role === "user" ? "word mine" : "word", "aria-label": `${name}, ${time(at)}` },
-      el("div", { class: "by" }, el("b", {}, name), ` ${time(at)}`), text, el("div", { class: "note" }));
+      el("div", { class: "by" }, el("b", {}, el("bdi", {}, name)), ` ${time(at)}`), text, el("div", { class: "note" }));
   }
 
   #pages(page) {
