@@ -7,7 +7,8 @@
     │   ├── IdempotencyConflict    the same key was used for a different request
     │   ├── PlateInvalid           a plate cannot be read
     │   ├── MessageTooLong         a message does not fit into the prompt
-    │   └── SignatureInvalid       a key we know did not sign this
+    │   ├── SignatureInvalid       a key we know did not sign this
+    │   └── TokenUnsupported       what was shown is a credential, but not of a kind that ends here
     ├── NotAllowed                 who asks may not do this
     │   ├── Unauthenticated        a credential is needed, and none was shown
     │   │   ├── CredentialInvalid  the credential does not count, or not any more
@@ -90,6 +91,10 @@ class MessageTooLong(InputInvalid):
 
 class SignatureInvalid(InputInvalid):
     """Trust nothing of it: it was changed after signing, or somebody else signed it."""
+
+
+class TokenUnsupported(InputInvalid):
+    """End it where it was made: an API key by `ccn key revoke`."""
 
 
 class NotAllowed(CCNError):

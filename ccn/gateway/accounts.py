@@ -19,6 +19,7 @@ from ccn import errors, metrics, settings
 from ccn.gateway import credentials, tokens
 from ccn.gateway.access import Caller
 from ccn.gateway.passwords import Passwords
+from ccn.gateway.tokens import Claims
 from ccn.store import keys, sessions, users
 from ccn.store.pool import Pool
 from ccn.store.sessions import Refresh, Renewed, Reused, SigningKey, Unknown
@@ -88,17 +89,39 @@ class Accounts:
             case Unknown():
                 raise errors.CredentialInvalid("the refresh token does not count")
 
+    async def end(self, token: str) -> None:
+        """End the sign-in behind an access or refresh token; what is none of ours ended long ago."""
+        if token.startswith(credentials.API_KEY):
+            raise errors.TokenUnsupported("an API key is ended by `ccn key revoke`")
+        if token.startswith(credentials.REFRESH):
+            ended = await sessions.end(self._pool, credentials.digest(token))
+        else:
+            ended = await self._end_by_access(token)
+        if ended is not None:
+            self._recent.forget(ended)
+
     async def caller(self, credential: str) -> Caller:
         """Who shows this access token or API key."""
         digest = credentials.digest(credential)
         if (known := self._recent.get(digest)) is not None:
             return known
         if credential.startswith(credentials.API_KEY):
-            caller, good_for_s = await self._by_key(digest)
+            caller, good_for_s, family = *await self._by_key(digest), None
         else:
-            caller, good_for_s = await self._by_token(credential)
-        self._recent.put(digest, caller, good_for_s)
+            caller, good_for_s, family = await self._by_token(credential)
+        self._recent.put(digest, caller, good_for_s, family)
         return caller
+
+    async def _end_by_access(self, token: str) -> UUID | None:
+        try:
+            family = (await self._claims(token)).family
+        except errors.Unauthenticated:
+            return None
+        await sessions.end_family(self._pool, family)
+        return family
+
+    async def _claims(self, token: str) -> Claims:
+        return tokens.read(token, await self._secrets(tokens.key_named(token)), self._chosen)
 
     async def _by_key(self, digest: bytes) -> tuple[Caller, float]:
         key, now = await keys.find(self._pool, digest), self._now()
@@ -107,12 +130,13 @@ class Accounts:
         left_s = (key.expires_at - now).total_seconds() if key.expires_at else float("inf")
         return Caller(users.lesser(key.tier, key.user_tier), key.user, key.user_name), left_s
 
-    async def _by_token(self, token: str) -> tuple[Caller, float]:
-        claims = tokens.read(token, await self._secrets(tokens.key_named(token)), self._chosen)
+    async def _by_token(self, token: str) -> tuple[Caller, float, UUID]:
+        claims = await self._claims(token)
         user = await users.standing(self._pool, claims.user, claims.family)
         if user is None or user.disabled_at is not None or user.generation != claims.generation:
             raise errors.CredentialInvalid("the sign-in behind the access token has ended")
-        return Caller(user.tier, user.id, user.name), claims.expires_at - self._now().timestamp()
+        good_for_s = claims.expires_at - self._now().timestamp()
+        return Caller(user.tier, user.id, user.name), good_for_s, claims.family
 
     async def _grant(self, user: User, family: UUID, refresh: str) -> Grant:
         (signing, *_) = await self._signing_keys(_KEYS_FRESH_S)
@@ -140,14 +164,18 @@ class _Recent:
 
     def __init__(self, fresh_s: float, clock: Callable[[], float]) -> None:
         self._fresh_s, self._clock = fresh_s, clock
-        self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, Caller, UUID | None]] = OrderedDict()
 
     def get(self, digest: bytes) -> Caller | None:
-        until, caller = self._known.get(digest, (float("-inf"), None))
+        until, caller, _ = self._known.get(digest, (float("-inf"), None, None))
         return caller if self._clock() < until else None
 
-    def put(self, digest: bytes, caller: Caller, good_for_s: float) -> None:
-        self._known[digest] = self._clock() + min(self._fresh_s, good_for_s), caller
+    def put(self, digest: bytes, caller: Caller, good_for_s: float, family: UUID | None) -> None:
+        self._known[digest] = self._clock() + min(self._fresh_s, good_for_s), caller, family
         self._known.move_to_end(digest)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
+
+    def forget(self, family: UUID) -> None:
+        for digest in [digest for digest, (_, _, of) in self._known.items() if of == family]:
+            del self._known[digest]

@@ -13,7 +13,7 @@ from uuid import UUID
 from ccn.core import ids
 
 API_KEY = "ccn_"
-_REFRESH = "ccnr_"
+REFRESH = "ccnr_"
 _PREFIX = len(API_KEY) + 8
 
 
@@ -24,7 +24,7 @@ def api_key() -> str:
 
 def refresh_token() -> str:
     """A new refresh token."""
-    return _REFRESH + secrets.token_urlsafe(32)
+    return REFRESH + secrets.token_urlsafe(32)
 
 
 def prefix(key: str) -> str:

@@ -84,6 +84,19 @@ async def renew(pool: Pool, spent: bytes, following: bytes, lasts: timedelta) ->
         return Renewed(user, family)
 
 
+async def end(pool: Pool, refresh: bytes) -> UUID | None:
+    """End the sign-in that a refresh token came from, used or not; None if it never was one."""
+    family: UUID | None = await pool.value("SELECT family FROM refresh_tokens WHERE hash = $1", refresh)
+    if family is not None:
+        await end_family(pool, family)
+    return family
+
+
+async def end_family(pool: Pool, family: UUID) -> None:
+    """End a sign-in: nothing that came from it counts any more."""
+    await pool.rows(_REVOKE_FAMILY, family)
+
+
 async def signing_keys(pool: Pool, fresh_id: str, fresh_secret: bytes) -> list[SigningKey]:
     """The keys that count, the signing one first; the fresh one becomes it where there is none yet."""
     rows = await pool.rows(_SIGNING_KEYS)

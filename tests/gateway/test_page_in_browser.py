@@ -23,6 +23,7 @@ from tests.living import Model
 from tests.paging import Cluster
 
 REPLY = "Well, I am here."
+COUNTING = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -89,7 +90,7 @@ async def settled(page: Page) -> None:
 async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
     browser: Browser, database: settings.Database
 ) -> None:
-    async with opened(browser, database, Model()) as (page, _):
+    async with opened(browser, database, Model()) as (page, cluster):
         assert await page.js("document.querySelector('.notice').innerText.startsWith('You talk to an AI.')")
         await sign_in(page)
         await start(page, "Lighthouses")
@@ -115,6 +116,9 @@ async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
         await page.until("document.body.dataset.who === 'nobody'")
         assert await words(page) == []
         assert await page.js("sessionStorage.length") == 0
+        async with asyncio.timeout(60):  # nothing that the page held counts any more
+            while await cluster.doors[0].node.pool.value(COUNTING):
+                await asyncio.sleep(0.05)
         assert await page.js("document.getAnimations().length") == 0, "as whoever wants no motion wishes"
         assert page.complaints == []
 

@@ -1,5 +1,6 @@
 """Who calls, for routes to depend on.
 
+    Depends(auth.unasked)                                          counted by address, whatever it shows
     caller: Annotated[Caller, Depends(auth.anybody)]               counted, perhaps not signed in
     caller: Annotated[Caller, Depends(auth.user)]                  has signed in
     caller: Annotated[Caller, Depends(auth.admin)]                 operates the cluster
@@ -123,6 +124,11 @@ async def anybody(
         await _counted(connection, ANYBODY)
         raise
     return await _counted(connection, caller)
+
+
+async def unasked(connection: HTTPConnection) -> None:
+    """Whoever it is, without a look at a credential: what is asked for stands in the request itself."""
+    await _counted(connection, ANYBODY)
 
 
 async def user(caller: Annotated[Caller, Depends(anybody)]) -> Caller:

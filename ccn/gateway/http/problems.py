@@ -28,6 +28,7 @@ _log = structlog.get_logger()
 STATUS: Mapping[type[errors.CCNError], int] = {
     errors.CCNError: 500,
     errors.InputInvalid: 422,
+    errors.TokenUnsupported: 400,
     errors.IdempotencyConflict: 409,
     errors.Unauthenticated: 401,
     errors.NotAllowed: 403,
@@ -56,9 +57,12 @@ def responses(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 
 
 RESPONSES = responses(schemas.Problem)
-_TOKENS = "/token"
-_OAUTH = {401: "invalid_grant", 422: "invalid_request", 503: "temporarily_unavailable"}
-"""What OAuth2 calls it (RFC 6749, section 5.2): libraries for it read this, and no code of ours."""
+_REVOKING = "/token/revoke"
+_OAUTH: Mapping[str, Mapping[int, str]] = {
+    "/token": {401: "invalid_grant", 422: "invalid_request", 503: "temporarily_unavailable"},
+    _REVOKING: {400: "unsupported_token_type", 422: "invalid_request", 503: "temporarily_unavailable"},
+}
+"""What OAuth2 calls it (RFC 6749, section 5.2; RFC 7009): its libraries read this, and no code of ours."""
 
 _RETRY_AFTER_S = "1"
 _CHALLENGE = 'Bearer realm="ccn"'
@@ -107,7 +111,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     number = status(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _defect(request, error)
-    named = _OAUTH.get(number, "") if request.url.path == _TOKENS else ""
+    named = _OAUTH.get(request.url.path, {}).get(number, "")
     return _problem(number, code(kind), detail=str(error), headers=advice(error, number), error=named)
 
 
@@ -131,9 +135,13 @@ async def _invalid(request: Request, error: Exception) -> Response:
         schemas.Fault(where=where(fault["loc"]), why=why(fault["msg"]))
         for fault in error.errors()[:_FAULTS]
     )
-    named = _OAUTH[422] if request.url.path == _TOKENS else ""
+    path = request.url.path
     return _problem(
-        422, "input_invalid", detail="the request cannot be used as it is", faults=faults, error=named
+        400 if path == _REVOKING else 422,
+        "input_invalid",
+        detail="the request cannot be used as it is",
+        faults=faults,
+        error=_OAUTH.get(path, {}).get(422, ""),
     )
 
 

@@ -42,7 +42,7 @@ td { border-bottom: 1px solid var(--line); }
 _SIGN_IN = """KEY=ccn_…             # from `ccn key issue`, or an access token:
 curl $NODE/token -d username=ada --data-urlencode 'password=correct horse'"""
 _WHO = {"admin": "For admins.", "operating": "For admins."}
-_PUBLIC = ("/status", "/api/v1/metrics/realtime", "/token", "/token/refresh")
+_PUBLIC = ("/status", "/api/v1/metrics/realtime", "/token", "/token/refresh", "/token/revoke")
 
 Document = Mapping[str, Any]
 

@@ -128,6 +128,15 @@ class Refresh(Model):
     refresh_token: str = Field(max_length=200, examples=["ccnr_Jp3…"])
 
 
+class Revoked(BaseModel):
+    """The form of /token/revoke (RFC 7009). Of what kind the token is, it shows itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    token: str = Field(min_length=1, examples=["ccnr_Jp3…"])
+    token_type_hint: str = Field(default="", description="Not needed, and not looked at.")
+
+
 class Me(Model):
     """Whom a credential stands for."""
 
@@ -154,4 +163,4 @@ class Problem(Model):
     code: str
     detail: str = ""
     faults: tuple[Fault, ...] = ()
-    error: str = Field(default="", description="At /token only: what OAuth2 calls it.")
+    error: str = Field(default="", description="At /token and /token/revoke: what OAuth2 calls it.")

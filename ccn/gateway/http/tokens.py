@@ -1,4 +1,4 @@
-"""`/token`: passwords and refresh tokens for access tokens; `/api/v1/me`: whom a credential stands for."""
+"""`/token`: passwords and refresh tokens for access tokens, and their end; `/api/v1/me`: who shows one."""
 
 from __future__ import annotations
 
@@ -44,6 +44,18 @@ def routes() -> APIRouter:
     async def refresh(request: Request, response: Response, shown: schemas.Refresh) -> schemas.Tokens:
         """Exchange a refresh token for new tokens, as `/token` does with grant type `refresh_token`."""
         return await _renewed(request, response, shown.refresh_token)
+
+    @router.post("/token/revoke", dependencies=[Depends(auth.unasked)])
+    async def revoke(
+        request: Request, response: Response, shown: Annotated[schemas.Revoked, Form()]
+    ) -> None:
+        """Sign out (RFC 7009): an access or a refresh token ends the whole sign-in that it came from.
+
+        Holding the token is enough. One that does not count is answered like one that did. On this node the
+        sign-in ends at once, on the others within CCN_ACCOUNTS_RECHECK_S.
+        """
+        response.headers.update(_NO_STORE)
+        await auth.desk(request).letting_in().end(shown.token)
 
     @router.get("/api/v1/me")
     async def me(caller: Annotated[Caller, Depends(auth.user)]) -> schemas.Me:

@@ -51,8 +51,14 @@ export class Door extends EventTarget {
     this.#keep(await answer.json());
   }
 
+  /** End the sign-in here, and at the cluster; whether that answers is not waited for. */
   signOut(why = "") {
+    const refresh = this.#tokens?.refresh;
     this.#tokens = null;
+    if (refresh) {
+      const body = new URLSearchParams({ token: refresh, token_type_hint: "refresh_token" });
+      this.#anywhere("POST", "/token/revoke", { body, keepalive: true }).catch(() => {});
+    }
     sessionStorage.removeItem(KEPT);
     this.dispatchEvent(new CustomEvent("signed-out", { detail: why }));
   }
@@ -95,7 +101,8 @@ export class Door extends EventTarget {
     throw new Gone();
   }
 
-  async #once(base, method, path, { body, headers = {}, signal, patienceMs = PATIENCE_MS }) {
+  async #once(base, method, path, options) {
+    const { body, headers = {}, signal, keepalive = false, patienceMs = PATIENCE_MS } = options;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), patienceMs);
     const forward = () => late.abort();
@@ -111,6 +118,7 @@ export class Door extends EventTarget {
           ...headers,
         },
         signal: late.signal,
+        keepalive,
         cache: "no-store",
         credentials: "omit",
       });
@@ -134,6 +142,7 @@ export class Door extends EventTarget {
     const answer = await this.#anywhere("POST", "/token/refresh", {
       body: { refresh_token: refresh },
     });
+    if (this.#tokens?.refresh !== refresh) throw new Refusal(401, "", TEXTS[401]); // signed out meanwhile
     if (answer.ok) {
       this.#keep(await answer.json());
       return;
