@@ -18,6 +18,7 @@ from urllib.parse import quote
 from ccn import errors
 from ccn.cli import door
 from ccn.cli.door import Answer, Asked, Broken
+from ccn.core import address
 
 PATIENCE_S = 60.0
 """How long nothing may come before a chat is given up; an adoption takes a third of it at most."""
@@ -52,7 +53,10 @@ class Session:
         self._nodes, self._key, self._notice = list(dict.fromkeys(nodes)), key, notice
 
     async def meet(self) -> None:
-        """Learn where the nodes are, as the first that answers sees them; Unavailable if none does."""
+        """Learn where the nodes are, as the first that answers sees them; Unavailable if none does.
+
+        Of those it names, the ones that the key may be sent to.
+        """
         for _ in [*self._nodes]:
             try:
                 told = await self._once(Asked("GET", "/status"))
@@ -64,8 +68,9 @@ class Session:
                 return  # it answers, and knows no others
         else:
             raise self._deserted(broken)
-        seats = [each["address"] for each in told["nodes"] if each["here"] and each["address"]]
-        self._nodes = list(dict.fromkeys([*self._nodes, *seats]))
+        seats = [each["address"] for each in told["nodes"] if each["here"]]
+        followed = [each for each in seats if address.may_follow(self._nodes[0], each)]
+        self._nodes = list(dict.fromkeys([*self._nodes, *followed]))
 
     async def characters(self) -> list[dict[str, Any]]:
         """With whom one can talk."""

@@ -19,6 +19,7 @@ from ccn.store.users import Tier
 from tests import browser as browsers
 from tests import paging
 from tests.browser import Browser, Page
+from tests.core.test_address import FOLLOWED, NOT_FOLLOWED
 from tests.living import Model
 from tests.paging import Cluster
 
@@ -177,6 +178,20 @@ async def test_a_reply_goes_on_at_another_node_when_its_door_closes(
         assert (await words(page))[2:] == ["And now?", REPLY]
         refused = [each for each in page.complaints if "ERR_" not in each]
         assert refused == []
+
+
+async def test_the_page_follows_the_addresses_that_every_client_may(
+    browser: Browser, database: settings.Database
+) -> None:
+    cases = json.dumps([*FOLLOWED, *NOT_FOLLOWED])
+    told = f"m => {cases}.map(([pointed, learnt]) => m.mayFollow(pointed, learnt))"
+    async with paging.cluster(database, Model()) as cluster:
+        page = await browser.open(f"{cluster.doors[0].url}/", 800)
+        door = "document.querySelector('script').src.replace('page.js', 'door.js')"
+        assert await page.js(f"import({door}).then({told})") == (
+            [True] * len(FOLLOWED) + [False] * len(NOT_FOLLOWED)
+        )
+        await page.close()
 
 
 async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(

@@ -39,7 +39,7 @@ export class Door extends EventTarget {
 
   /** Where else one may ask, as /status tells it. */
   learn(addresses) {
-    const usable = addresses.filter((each) => location.protocol === "http:" || each.startsWith("https:"));
+    const usable = addresses.filter((each) => mayFollow(location.origin, each));
     this.#others = [...new Set([location.origin, ...usable])];
   }
 
@@ -159,6 +159,20 @@ export class Door extends EventTarget {
     this.#tokens = { access: told.access_token, refresh: told.refresh_token, until };
     sessionStorage.setItem(KEPT, JSON.stringify(this.#tokens));
   }
+}
+
+/** Whether what was meant for one door may be sent to another, as ccn/core/address.py has it: over TLS to any door
+ * that is reached by TLS, in the clear to the same host or within this machine. */
+export function mayFollow(pointed, learnt) {
+  if (!URL.canParse(learnt)) return false;
+  const [first, second] = [new URL(pointed), new URL(learnt)];
+  if (first.protocol === "https:") return second.protocol === "https:";
+  if (!/^https?:$/.test(second.protocol)) return false;
+  return first.hostname === second.hostname || (isLoopback(first.hostname) && isLoopback(second.hostname));
+}
+
+function isLoopback(host) {
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 /** A key under which a request counts once. crypto.randomUUID needs TLS or localhost, this does not. */
