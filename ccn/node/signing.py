@@ -36,6 +36,7 @@ _FRESH = b""
 
 def prepare(folder: Path, sync: Sync = os.fsync) -> Key:
     """The key and the empty memory of a new node; a node that has its key already keeps both."""
+    _make(folder)
     if (folder / keys.FILE).exists():
         return keys.read(folder)
     with _held(folder):
@@ -43,6 +44,16 @@ def prepare(folder: Path, sync: Sync = os.fsync) -> Key:
             return keys.read(folder)
         slots.create(folder / STATE, _FRESH, _MODE, sync)
         return keys.create(folder, sync)
+
+
+def _make(folder: Path) -> None:
+    """The folder of a new node, for nobody else's eyes."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as refused:
+        raise errors.SettingsInvalid(
+            f"CCN_NODE_STATE_DIR: {folder} cannot be made: {refused.strerror}"
+        ) from refused
 
 
 @contextmanager

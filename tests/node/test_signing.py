@@ -378,3 +378,14 @@ def test_a_file_is_there_as_a_whole_or_not_at_all(folder: Path) -> None:
         disk.create(folder / "new", b"other", 0o600)
     disk.replace(folder / "new", b"other", 0o600)
     assert (folder / "new").read_bytes() == b"other"
+
+
+def test_a_new_node_gets_its_folder_and_nobody_else_may_look_into_it(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "node-1"
+    signing.prepare(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        errors.SettingsInvalid, match=r"CCN_NODE_STATE_DIR: .* cannot be made: Not a directory"
+    ):
+        signing.prepare(tmp_path / "file" / "node-2")
