@@ -250,7 +250,7 @@ class SigningRefused(CCNError):
 
 
 class SchemaRefused(CCNError):
-    """Follow the message: an old migration was edited, or the database belongs to a newer CCN."""
+    """Follow the message: this version of CCN and that database do not fit."""
 
 
 class StoreBroken(CCNError):

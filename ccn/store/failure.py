@@ -7,6 +7,7 @@ server invents still finds its class. A test walks every exception asyncpg has.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -101,6 +102,9 @@ TABLE: dict[type[BaseException], type[errors.CCNError]] = {
     TimeoutError: errors.DatabaseUnavailable,
 }
 
+_OF_A_POOLER = (pg.InvalidSQLStatementNameError, pg.DuplicatePreparedStatementError)
+_CACHE = "CCN_DATABASE_STATEMENT_CACHE=0"
+
 FOREIGN = (asyncpg.PostgresError, pg.InterfaceError, pg.InternalClientError, OSError, TimeoutError)
 
 
@@ -151,7 +155,13 @@ def words(foreign: BaseException) -> str:
     """What happened, without PostgreSQL's DETAIL and asyncpg's values: they may be somebody's words."""
     if _unsendable(foreign):
         return "a value has no form in PostgreSQL: " + str(foreign).partition(":")[0]
+    if isinstance(foreign, OSError) and foreign.errno is not None and foreign.errno > 0:
+        return (
+            f"PostgreSQL does not answer: {os.strerror(foreign.errno)}"  # asyncio adds numbers and brackets
+        )
     said = getattr(foreign, "message", None) or str(foreign)
+    if isinstance(foreign, _OF_A_POOLER):
+        said += "; behind a pooler that gives each transaction another connection, set " + _CACHE
     constraint = getattr(foreign, "constraint_name", None)
     text = said or type(foreign).__name__
     return f"{text} [{constraint}]" if constraint and constraint not in text else text

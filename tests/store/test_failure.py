@@ -199,3 +199,14 @@ async def test_a_number_that_another_writer_took_first_is_a_conflict_of_the_sequ
     with pytest.raises(errors.Conflict) as taken:
         await shared.pool.rows("INSERT INTO turns SELECT * FROM turns WHERE id = $1", turn.id)
     assert not isinstance(taken.value, errors.SequenceConflict)
+
+
+def test_behind_a_pooler_the_setting_that_helps_is_named() -> None:
+    for foreign in (pg.InvalidSQLStatementNameError, pg.DuplicatePreparedStatementError):
+        said = str(failure.translate(foreign('prepared statement "__asyncpg_stmt_1__" already exists')))
+        assert "set CCN_DATABASE_STATEMENT_CACHE=0" in said
+
+
+def test_a_server_that_is_away_is_told_of_without_numbers() -> None:
+    refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)")
+    assert str(failure.translate(refused)) == "PostgreSQL does not answer: Connection refused"
