@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ccn import settings
-from ccn.cli import first, journal, keys, lines, nodes, nursery, offline, place, ports, summary, up
+from ccn.cli import digest, first, journal, keys, lines, nodes, nursery, offline, place, ports, summary, up
 from ccn.cli.screen import Screen
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
@@ -42,6 +42,7 @@ class Wish:
     data: Path | None
     ephemeral: bool
     port: int | None
+    quiet: bool
     as_json: bool
 
 
@@ -107,8 +108,9 @@ class Cluster:
                 patience_s = self._chosen.node.shutdown_timeout_s + _MARGIN_S
                 await forking.ready()
                 async with nodes.kept(wanted, forking, patience_s, said, record) as self._nodes:
-                    self._announce(record(), where, database)
-                    await asyncio.Event().wait()
+                    shown = self._announce(record(), where, database)
+                    with _repeated_on_enter(lambda: self.shown.say(shown)):
+                        await asyncio.Event().wait()
 
     def stop(self, running: asyncio.Task[None]) -> None:
         """Once: in order, within a deadline. Again: at once. What is late is left to the kernel."""
@@ -139,6 +141,7 @@ class Cluster:
             colour=stream is not None and lines.colours(stream),
             raw=self._chosen.log.format == "json",
             width=max(map(len, ("postgres", *_names(self._wish.nodes)))),
+            digest=digest.Digest(quiet=self._wish.quiet),
         )
         try:
             yield said
@@ -207,15 +210,18 @@ class Cluster:
             admin,
         )
 
-    def _announce(self, at: place.ClusterAt, where: place.Place, database: Postgres) -> None:
+    def _announce(self, at: place.ClusterAt, where: place.Place, database: Postgres) -> str:
+        """Say that it is ready, and return what people were told."""
         self.was_ready = True
+        took_s = time.monotonic() - self._began
+        colour = sys.stdout is not None and lines.colours(sys.stdout)
+        told = summary.text(at, where, database.version, took_s, colour=colour)
         if self._wish.as_json:
             with _screen(sys.stdout) as result:
                 result.say(at.as_json())
         else:
-            took_s = time.monotonic() - self._began
-            colour = sys.stdout is not None and lines.colours(sys.stdout)
-            self.shown.say(summary.text(at, where, database.version, took_s, colour=colour))
+            self.shown.say(told)
+        return told
 
 
 @contextmanager
@@ -241,6 +247,28 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in heard:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _repeated_on_enter(say: Callable[[], None]) -> Iterator[None]:
+    """Whoever sits at the terminal presses Enter to see again what has scrolled away."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        yield
+        return
+    loop, keyboard = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def pressed() -> None:
+        try:  # a process in the background that reads from the terminal is stopped by the kernel
+            gone = os.tcgetpgrp(keyboard) != os.getpgrp() or not os.read(keyboard, 4096)
+        except OSError:  # a terminal that was lost
+            gone = True
+        loop.remove_reader(keyboard) if gone else say()
+
+    loop.add_reader(keyboard, pressed)
+    try:
+        yield
+    finally:
+        loop.remove_reader(keyboard)
 
 
 def _names(count: int) -> list[str]:

@@ -10,13 +10,14 @@ import itertools
 import json
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from ccn.cli import lines
+from ccn.cli.digest import Digest
 
 LIMIT = 4 * 1024 * 1024
 _LAST = 12
@@ -29,9 +30,17 @@ class Journal:
     """The lines of all processes; `say` gets each of them ready to show."""
 
     def __init__(
-        self, folder: Path, say: Callable[[str], None], *, colour: bool, raw: bool, width: int
+        self,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        colour: bool,
+        raw: bool,
+        width: int,
+        digest: Digest | None = None,
     ) -> None:
         self._folder, self._say, self._colour, self._raw, self._width = folder, say, colour, raw, width
+        self._digest = digest or Digest()
         self._files: dict[str, File] = {}
         self._last: dict[str, deque[str]] = {}
         self._paints = itertools.cycle(_PAINTS)
@@ -43,12 +52,15 @@ class Journal:
             self._files[name] = File(self._folder / f"{name}.log")
             self._last[name] = deque(maxlen=_LAST)
         self._files[name].append(text)
-        self._last[name].append(self._shown(text, colour=False))
-        self._say(
-            _as_json(name, text)
-            if self._raw
-            else f"{self._named(name)}  {self._shown(text, colour=self._colour)}"
-        )
+        event = _event(text)
+        self._last[name].append(self._shown(text, event, colour=False))
+        if self._raw:
+            self._say(_as_json(name, text))
+            return
+        if event is None or self._digest.told(name, event):
+            self._say(f"{self._named(name)}  {self._shown(text, event, colour=self._colour)}")
+        for more in self._digest.due():
+            self._say(f"{'':{self._width}}  {more}")
 
     def note(self, name: str, level: str, event: str) -> None:
         """Something happened to a process."""
@@ -64,11 +76,9 @@ class Journal:
         for file in self._files.values():
             file.close()
 
-    def _shown(self, text: str, *, colour: bool) -> str:
-        with suppress(ValueError):
-            event = json.loads(text)
-            if isinstance(event, dict) and "event" in event:
-                return lines.render(event, colour=colour, brief=True)
+    def _shown(self, text: str, event: Mapping[str, object] | None, *, colour: bool) -> str:
+        if event is not None:
+            return lines.render(event, colour=colour, brief=True)
         return lines.printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …")
 
     def _named(self, name: str) -> str:
@@ -76,6 +86,14 @@ class Journal:
             paint = next(self._paints) if self._colour else ""
             self._names[name] = f"{paint}{name:{self._width}}{_PLAIN if paint else ''}"
         return self._names[name]
+
+
+def _event(text: str) -> Mapping[str, object] | None:
+    with suppress(ValueError):
+        event = json.loads(text)
+        if isinstance(event, dict) and "event" in event:
+            return event
+    return None
 
 
 def _as_json(name: str, text: str) -> str:

@@ -37,6 +37,7 @@ def text(at: ClusterAt, where: Place, postgres_version: str, took_s: float, *, c
     command = shlex.quote(program())
     for arguments, does in (("chat", "talk in this terminal"), ("status", "who leads, and the last round")):
         console.print(Text.assemble("Try   ", (f"{command} {arguments}", "bold"), f"   {does}"))
+    console.print(Text.assemble("Look  ", ("Enter", "bold"), "   shows this again"))
     console.print(Text.assemble("Stop  ", ("Ctrl-C", "bold")))
     return said.getvalue()
 
@@ -59,7 +60,7 @@ def _rows(at: ClusterAt, where: Place, postgres_version: str) -> Iterator[tuple[
     if at.admin is not None:
         yield "admin", at.admin.user, f"{' ' * _GAP}API key in {_short(where.key)}"
         if at.admin.password:
-            yield "  password", at.admin.password, f"{' ' * _GAP}shown this once"
+            yield "  password", at.admin.password, f"{' ' * _GAP}no later start shows it"
     yield "etcd", ", ".join(at.etcd_endpoints), ""
     yield "data", _short(where.data), f"{' ' * _GAP}removed at the end" if where.temporary else ""
     yield "logs", _short(where.logs), ""

@@ -11,7 +11,7 @@ DEFAULT_PORT = 7700
 _PORTS_PER_NODE = 2
 
 
-def up(
+def up(  # noqa: PLR0917 - the options of a command
     nodes: Annotated[
         int, typer.Option(min=1, max=16, help="How many nodes, each a process of its own.")
     ] = 3,
@@ -34,6 +34,9 @@ def up(
             show_default=False,
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Show where everything listens and what goes wrong, no more.")
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -50,4 +53,4 @@ def up(
         )
     from ccn.cli import cluster  # noqa: PLC0415 - start-up must be quick
 
-    raise typer.Exit(cluster.run(cluster.Wish(nodes, data, ephemeral, port, as_json)))
+    raise typer.Exit(cluster.run(cluster.Wish(nodes, data, ephemeral, port, quiet, as_json)))
