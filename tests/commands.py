@@ -64,6 +64,13 @@ def begin(
     return forked
 
 
+def complaint(ended: subprocess.CompletedProcess[str]) -> str:
+    """The one line that says what went wrong, below the one about the database that was used."""
+    used = [line for line in ended.stderr.splitlines() if not line.startswith("using the ")]
+    assert len(used) == 1, ended.stderr
+    return used[0]
+
+
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without settings, and with these changes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}

@@ -9,6 +9,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 import ccn
 from ccn import errors
@@ -45,7 +46,6 @@ app = typer.Typer(
     name="ccn",
     help="Character continuity: one character, many Claude instances, one provable record.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -70,14 +70,18 @@ app.command("settings")(settings.settings)
 
 def main() -> None:
     """Run the command the arguments name; an error of ours ends as one line, not as a traceback."""
+    for_programs = "--json" in sys.argv[1:]
     try:
-        app(prog_name="ccn")
+        sys.exit(app(prog_name="ccn", standalone_mode=not for_programs))
     except errors.CCNError as refused:
         if _debugging():
             raise
-        _say(refused)
+        _say_as_json(refused) if for_programs else _say(refused)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except TyperException as misused:  # only where no page of help is wanted
+        _print_json("usage", misused.format_message(), "See `ccn --help`.")
+        sys.exit(misused.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
 
 
@@ -103,11 +107,29 @@ def _debugging() -> bool:
     return settings_.debugging()
 
 
+def _say_as_json(refused: errors.CCNError) -> None:
+    """The same for programs: a code that never changes, what happened, and what to do about it."""
+    from ccn.core import codes  # noqa: PLC0415 - start-up must be quick
+
+    _print_json(codes.code(type(refused).__name__), str(refused).strip(), _advice(refused))
+
+
+def _print_json(code: str, message: str, advice: str) -> None:
+    import json  # noqa: PLC0415 - start-up must be quick
+
+    told = {"code": code, "message": message, "advice": advice}
+    typer.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
+
+
+def _advice(refused: errors.CCNError) -> str:
+    own = isinstance(refused, errors.EmbeddedFailed) or type(refused) in _SELF_EXPLAINING
+    return "" if own else (type(refused).__doc__ or "").strip()
+
+
 def _say(refused: errors.CCNError) -> None:
     """What happened, and what to do about it; what a service said last follows below."""
     happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
-    own = isinstance(refused, errors.EmbeddedFailed) or type(refused) in _SELF_EXPLAINING
-    advice = "" if own else (type(refused).__doc__ or "").strip()
+    advice = _advice(refused)
     line = f"{happened.rstrip('.')}. {advice}" if advice else happened
     typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
     for each in more:

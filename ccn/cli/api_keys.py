@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ccn.cli import asking, moments, reach
 from ccn.cli import users as user_commands
-from ccn.cli.asking import By
-from ccn.cli.users import Data, Json, Url
+from ccn.cli.reach import By, Data, Json, Url
 
 if TYPE_CHECKING:
     from ccn.core.ids import UserId
@@ -44,7 +44,7 @@ def issue(
 
     from ccn.gateway import credentials  # noqa: PLC0415
 
-    made = user_commands.run(issued, database_url, data)
+    made = asking.run(issued, reach.database(database_url, data, quiet=as_json))
     if as_json:
         typer.echo(user_commands.as_line({"api_key": made, "prefix": credentials.prefix(made)}))
     else:
@@ -65,7 +65,8 @@ def listed(
     from ccn.store import keys  # noqa: PLC0415 - start-up must be quick
 
     now = datetime.now(UTC)
-    for key in user_commands.run(lambda pool: keys.every(pool, user), database_url, data):
+    at = reach.database(database_url, data, quiet=as_json)
+    for key in asking.run(lambda pool: keys.every(pool, user), at):
         state = _state(key, good=key.stands(now))
         typer.echo(
             user_commands.as_line(_fields(key) | {"state": state})
@@ -80,12 +81,15 @@ def revoke(
     by: By = "operator",
     database_url: Url = "",
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
     from ccn.store import keys  # noqa: PLC0415 - start-up must be quick
 
-    ended = user_commands.run(lambda pool: keys.revoke(pool, key, by), database_url, data)
-    typer.echo(f"revoked {ended.prefix} of {ended.user_name}")
+    at = reach.database(database_url, data, quiet=as_json)
+    ended = asking.run(lambda pool: keys.revoke(pool, key, by), at)
+    told = {"prefix": ended.prefix, "user": ended.user_name}
+    typer.echo(user_commands.as_line(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
 
 
 @app.command()
@@ -96,6 +100,7 @@ def rotate(
     by: By = "operator",
     database_url: Url = "",
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """Sign access tokens with a new key; what the old one signed counts until it has expired."""
     from datetime import timedelta  # noqa: PLC0415 - start-up must be quick
@@ -108,8 +113,9 @@ def rotate(
     lasts = timedelta(minutes=settings.load().accounts.access_minutes) + ROTATION_MARGIN
     grace = timedelta(0) if now else lasts
     named, secret = credentials.signing_key()
-    user_commands.run(lambda pool: sessions.rotate(pool, named, secret, grace, by), database_url, data)
-    typer.echo(f"key {named} signs from now on")
+    at = reach.database(database_url, data, quiet=as_json)
+    asking.run(lambda pool: sessions.rotate(pool, named, secret, grace, by), at)
+    typer.echo(user_commands.as_line({"key": str(named)}) if as_json else f"key {named} signs from now on")
 
 
 async def make(  # noqa: PLR0917 - what a key is
@@ -130,7 +136,7 @@ async def make(  # noqa: PLR0917 - what a key is
 
 def _state(key: Key, *, good: bool) -> str:
     if key.revoked_at:
-        return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}"
+        return f"revoked {moments.shown(key.revoked_at)}"
     if good:
         return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "good"
     return "its user is disabled" if key.user_disabled else "expired"

@@ -1,4 +1,4 @@
-"""What commands share that ask a running cluster for something: where it is, the asking, and the wait.
+"""What commands share that ask a running cluster for something: the asking, and the wait.
 
 A request is a row in the cluster's database, which whoever may answer it sees. So a command needs the
 database and nothing else, and an error that a node answers with is raised here as if it had happened here.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
+
+from ccn.cli.reach import Database, Doors
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
@@ -22,70 +23,55 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 REQUESTS = "/api/v1/admin/requests"
 
-Url = Annotated[
-    str,
-    typer.Option(
-        "--database-url",
-        help="The database; by default that of the cluster running here, or the one in the settings.",
-        show_default=False,
-    ),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="The folder of the cluster that `ccn up` runs.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON, one object on a line.")]
-By = Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")]
-
 
 def ask(
     command: str,
     body: Mapping[str, object],
     by: str,
-    database_url: str = "",
-    data: Path | None = None,
+    at: Database | Doors,
     *,
     node: str | None = None,
     quiet: bool = False,
     patience_s: float = PATIENCE_S,
-    endpoint: str = "",
-    key_file: Path | None = None,
 ) -> dict[str, Any]:
     """Ask the cluster and wait for the outcome; raise what it was refused with."""
-    if endpoint:
+    if isinstance(at, Doors):
         from ccn.cli import remote  # noqa: PLC0415 - start-up must be quick
 
         asks = {"command": command, "body": dict(body), "node": node, "by": by}
-        if not quiet:
-            typer.echo(f"asking {endpoint}", err=True)
-        told = remote.post(endpoint, REQUESTS, asks, key_file)
-        return dict(told["outcome"])
+        return dict(remote.post(at, REQUESTS, asks)["outcome"])
     return run(
-        lambda pool: asked(pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s),
-        database_url,
-        data,
+        lambda pool: asked(pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s), at
     )
 
 
-def run(work: Callable[[Pool], Awaitable[T]], database_url: str = "", data: Path | None = None) -> T:
+def read(at: Database | Doors, path: str, work: Callable[[Pool], Awaitable[Any]], key: str = "") -> Any:
+    """What a node answers at a path, under a key of it; or the same from the database."""
+    if isinstance(at, Database):
+        return run(work, at)
+    from ccn.cli import remote  # noqa: PLC0415 - start-up must be quick
+
+    found = remote.get(at, path)
+    return found[key] if key else found
+
+
+def run(work: Callable[[Pool], Awaitable[T]], at: Database) -> T:
     """Do something with the cluster's database."""
 
     async def whole() -> T:
-        async with connected(database_url, data) as pool:
+        async with connected(at) as pool:
             return await work(pool)
 
     return asyncio.run(whole())
 
 
 @contextlib.asynccontextmanager
-async def connected(database_url: str = "", data: Path | None = None) -> AsyncIterator[Pool]:
-    """The database that is named, or of the cluster that runs here, or in the settings."""
+async def connected(at: Database) -> AsyncIterator[Pool]:
+    """The cluster's database, with all else that the settings say about databases."""
     from ccn import settings  # noqa: PLC0415 - start-up must be quick
-    from ccn.cli import local  # noqa: PLC0415
     from ccn.store import pool  # noqa: PLC0415
 
-    url = local.database_url(database_url, data)
-    known = settings.load().database.model_dump() | {"url": url, "pool_size": 2}
+    known = settings.load().database.model_dump() | {"url": at.url, "pool_size": 2}
     async with pool.open(settings.Database.model_validate(known), "ccn command") as connections:
         yield connections
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ccn.cli.reach import Data, Endpoint, Json
 
 
 def chat(
@@ -14,13 +15,7 @@ def chat(
         str, typer.Option(help="With whom; needed if there are several.", show_default=False)
     ] = "",
     session: Annotated[str, typer.Option(help="Continue this conversation.", show_default=False)] = "",
-    endpoint: Annotated[
-        str,
-        typer.Option(
-            help="A node, as http://host:port; else CCN_CLIENT_ENDPOINT, or the cluster that runs here.",
-            show_default=False,
-        ),
-    ] = "",
+    endpoint: Endpoint = "",
     api_key: Annotated[
         str,
         typer.Option(
@@ -28,16 +23,11 @@ def chat(
             show_default=False,
         ),
     ] = "",
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="The folder of the cluster that `ccn up` runs.", show_default=False),
-    ] = None,
+    data: Data = None,
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print what was sent to the model in each turn.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="JSON, one object on a line, for programs.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Talk with a character. Through a pipe: one message on a line, and the replies, whole, on stdout."""
     from ccn.cli import chatting  # noqa: PLC0415 - start-up must be quick

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ccn import errors, settings
-from ccn.cli import transcript
+from ccn import errors
+from ccn.cli import reach, transcript
 from ccn.cli.session import Event, Session
 from ccn.cli.transcript import Plain, Terminal, Transcript
-from ccn.continuity import local
 from ccn.core import prompt
 from ccn.core.call import Block, Call, Said
 from ccn.core.message import Role
@@ -261,17 +260,8 @@ def _text(line: bytes, number: int) -> str:
 
 def _where(wish: Wish) -> tuple[list[str], str]:
     """The nodes to ask, and the key to show."""
-    chosen = settings.load().client
-    endpoint = wish.endpoint or chosen.endpoint
-    key = wish.api_key or chosen.api_key.get_secret_value()
-    if endpoint:
-        return [endpoint.rstrip("/")], key
-    running = local.record(wish.data)
-    if running is None:
-        raise errors.NoCluster(f"no cluster runs {local.place(wish.data)}")
-    return [node["http"] for node in running["nodes"]], key or (running.get("admin") or {}).get(
-        "api_key", ""
-    )
+    at = reach.doors(wish.endpoint, wish.data, api_key=wish.api_key)
+    return list(at.urls), at.api_key
 
 
 def _id(named: str) -> str:

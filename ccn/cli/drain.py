@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking, remote
-from ccn.cli.asking import By, Data, Json, Url
-from ccn.cli.remote import Endpoint, KeyFile
+from ccn.cli import asking, reach
+from ccn.cli.reach import By, Data, Doors, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
     from ccn.store.drains import Load
@@ -36,12 +34,11 @@ def drain(  # noqa: PLR0917 - the options of a command
 
     Exit code 1 if something still ties it to the cluster when the time is over; it goes on draining then.
     """
-    if endpoint:
-        told = _drained_elsewhere(endpoint, api_key_file, node, by, undo=undo, wait_s=wait_s, quiet=as_json)
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    if isinstance(at, Doors):
+        told = _drained_elsewhere(at, node, by, undo=undo, wait_s=wait_s, quiet=as_json)
     else:
-        told = asking.run(
-            lambda pool: _drain(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), database_url, data
-        )
+        told = asking.run(lambda pool: _drain(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), at)
     if as_json:
         typer.echo(json.dumps(told))
     elif undo:
@@ -78,20 +75,20 @@ async def _drain(
 
 
 def _drained_elsewhere(
-    endpoint: str, key_file: Path | None, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
+    at: Doors, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
 ) -> dict[str, Any]:
     """The same over the door of a node."""
     import time  # noqa: PLC0415 - start-up must be quick
 
+    from ccn.cli import remote  # noqa: PLC0415
     from ccn.store.drains import Load  # noqa: PLC0415
 
-    body = {"undo": undo}
-    outcome = asking.ask("drain", body, by, node=node, quiet=quiet, endpoint=endpoint, key_file=key_file)
+    outcome = asking.ask("drain", {"undo": undo}, by, at, node=node, quiet=quiet)
     if undo:
         return outcome
     until, shown = time.monotonic() + wait_s, ""
     while True:
-        told = remote.get(endpoint, f"/api/v1/admin/nodes/{node}/load", key_file)
+        told = remote.get(at, f"/api/v1/admin/nodes/{node}/load")
         left = Load(told["draining"], told["leads"], told["instances"], told["unsealed"])
         if not quiet and (now := _sentence(node, left)) != shown:
             typer.echo(now, err=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking
-from ccn.cli.asking import By, Data, Json, Url
+from ccn.cli import asking, moments, reach
+from ccn.cli.reach import By, Data, Json, Url
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -46,7 +46,8 @@ def baseline(
     as_json: Json = False,
 ) -> None:
     """What is usual for a character, by scorer and model; which baselines are void, and why."""
-    found = asking.run(lambda pool: _baselines(pool, character), database_url, data)
+    at = reach.database(database_url, data, quiet=as_json)
+    found = asking.run(lambda pool: _baselines(pool, character), at)
     if not found and not as_json:
         typer.echo("no baselines yet: one is learnt from 240 scored replies of at least 4 conversations")
     for each in found:
@@ -60,7 +61,8 @@ def drift(
     as_json: Json = False,
 ) -> None:
     """How far an instance is from the round's median, its own past and the charter, and what was done."""
-    found = asking.run(lambda pool: _review(pool, instance), database_url, data)
+    at = reach.database(database_url, data, quiet=as_json)
+    found = asking.run(lambda pool: _review(pool, instance), at)
     typer.echo(json.dumps(_told(found)) if as_json else _picture(found))
 
 
@@ -73,7 +75,8 @@ def release(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Let an instance speak again that was quarantined."""
-    told = asking.run(lambda pool: _release(pool, instance, reason, by, quiet=as_json), database_url, data)
+    at = reach.database(database_url, data, quiet=as_json)
+    told = asking.run(lambda pool: _release(pool, instance, reason, by, quiet=as_json), at)
     typer.echo(json.dumps(told) if as_json else f"{told['instance']} speaks again, on {told['node']}")
 
 
@@ -157,7 +160,7 @@ def _line(kept: Kept) -> str:
     holds = f"void: {kept.void}" if kept.void else f"holds, T² up to {kept.threshold:.1f} is usual"
     return (
         f"{each.character:<12} {each.kind.value:<9} {len(each.scores):>5} texts  {each.scorer:<22} "
-        f"{each.model:<24} {each.made_at:%Y-%m-%d %H:%M}  {holds}"
+        f"{each.model:<24} {moments.shown(each.made_at)}  {holds}"
     )
 
 
@@ -217,9 +220,7 @@ def _picture(found: Review) -> str:
     ]
     for each in found.done:
         figures = f"{_number(each.distance, 2)} of {_number(each.threshold, 2)}" if each.distance else ""
-        said.append(
-            f"  {each.at:%Y-%m-%d %H:%M:%S}  {each.step:<13} {figures:<16} {each.reason} ({each.by})"
-        )
+        said.append(f"  {moments.shown(each.at)}  {each.step:<13} {figures:<16} {each.reason} ({each.by})")
     return "\n".join(line for line in said if line is not None)
 
 

@@ -11,6 +11,7 @@ missing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ccn.cli import moments
+from ccn.cli.reach import Json
 
 if TYPE_CHECKING:
     from ccn.core.ids import NodeId
@@ -75,7 +79,7 @@ def init(
 
 
 @app.command()
-def show(folder: Dir = _DEFAULT) -> None:
+def show(folder: Dir = _DEFAULT, as_json: Json = False) -> None:
     """Print each node's public key, the names in its certificate and when that ends."""
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
     from ccn.node import keys  # noqa: PLC0415
@@ -85,10 +89,18 @@ def show(folder: Dir = _DEFAULT) -> None:
     if not found:
         raise errors.NotFound(f"{folder} has no keys of nodes")
     for node in found:
-        typer.echo(f"{node.name}  {keys.read(node).public.hex()}")
-        if (node / "node.pem").exists():
-            described = certificates.describe((node / "node.pem").read_bytes())
-            typer.echo(f"  certificate until {described.until:%Y-%m-%d} for {', '.join(described.names)}")
+        public, file = keys.read(node).public.hex(), node / "node.pem"
+        described = certificates.describe(file.read_bytes()) if file.exists() else None
+        if as_json:
+            told: dict[str, object] = {"node": node.name, "public": public, "until": None, "names": []}
+            if described is not None:
+                told |= {"until": described.until.isoformat(), "names": list(described.names)}
+            typer.echo(json.dumps(told))
+            continue
+        typer.echo(f"{node.name}  {public}")
+        if described is not None:
+            until, names = moments.shown(described.until), ", ".join(described.names)
+            typer.echo(f"  certificate until {until} for {names}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccn.cli.asking import Data, Url
+from ccn.cli import moments, reach
+from ccn.cli.reach import Data, Json, Url
 
 if TYPE_CHECKING:
     from ccn.store.migrate import Plan
@@ -16,16 +17,32 @@ def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; change nothing.")] = False,
     database_url: Url = "",
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """Bring the database to the schema of this version."""
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
-    from ccn.cli import local  # noqa: PLC0415
     from ccn.store import migrate as migrations  # noqa: PLC0415
 
-    url = local.database_url(database_url, data)
+    url = reach.database(database_url, data, quiet=as_json).url
     done = asyncio.run(migrations.plan(url) if plan else migrations.apply(url))
-    _print(done, "would run" if plan else "ran now")
+    state = "would run" if plan else "ran now"
+    if as_json:
+        _print_json(done, state)
+        return
+    _print(done, state)
+    if not done.pending:
+        typer.echo("nothing to do: the schema is that of this version", err=True)
+
+
+def _print_json(done: Plan, pending: str) -> None:
+    import json  # noqa: PLC0415 - start-up must be quick
+
+    for ran in done.applied:
+        told = {"number": ran.number, "name": ran.name, "state": "ran", "at": ran.at.isoformat()}
+        typer.echo(json.dumps(told))
+    for each in done.pending:
+        typer.echo(json.dumps({"number": each.number, "name": each.name, "state": pending, "at": None}))
 
 
 def _print(done: Plan, pending: str) -> None:
@@ -36,7 +53,7 @@ def _print(done: Plan, pending: str) -> None:
     for heading in ("number", "name", "state"):
         table.add_column(heading)
     for applied in done.applied:
-        table.add_row(f"{applied.number:04}", applied.name, f"ran {applied.at:%Y-%m-%d %H:%M}")
+        table.add_row(f"{applied.number:04}", applied.name, f"ran {moments.shown(applied.at)}")
     for migration in done.pending:
         table.add_row(f"{migration.number:04}", migration.name, f"[yellow]{pending}[/]")
     Console(highlight=False).print(table)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccn.cli import asking
-from ccn.cli.asking import By, Data, Json, Url
+from ccn.cli import asking, moments, reach
+from ccn.cli.reach import By, Data, Database, Json, Url
 
 if TYPE_CHECKING:
     from ccn.core.ids import CharacterId
@@ -64,7 +65,8 @@ def import_(
     _warn(read.model)
     wanted = ids.name(character or _slug(name), "character")
     body = {"character": wanted, "name": name, "content": content}
-    made = asking.ask(operating.PLATE, body, by, database_url, data, quiet=as_json)
+    at = reach.database(database_url, data, quiet=as_json)
+    made = asking.ask(operating.PLATE, body, by, at, quiet=as_json)
     typer.echo(_json(made) if as_json else f"{made['character']} is at version {made['version']}")
 
 
@@ -73,12 +75,12 @@ def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> 
     """All characters and the newest version of each one's plate."""
     from ccn.store import characters  # noqa: PLC0415
 
-    for each in asking.run(characters.every, database_url, data):
-        at = f"{each.imported_at:%Y-%m-%d %H:%M:%S}"
+    for each in asking.run(characters.every, reach.database(database_url, data, quiet=as_json)):
         if as_json:
             fields = {"character": each.id, "name": each.name, "version": each.version}
-            typer.echo(_json({**fields, "at": at, "by": each.imported_by}))
+            typer.echo(_json({**fields, "at": each.imported_at.isoformat(), "by": each.imported_by}))
         else:
+            at = moments.shown(each.imported_at)
             typer.echo(f"{each.id:<20} version {each.version:>3}  {at}  {each.imported_by:<12} {each.name}")
 
 
@@ -99,13 +101,14 @@ def show(
     """Print a plate as it was imported."""
     if (named := _REFERENCE.fullmatch(character)) and named["character"] and version is None:
         character, version = named["character"], int(named["version"])
-    found = asking.run(lambda pool: _stored(pool, character, version), database_url, data)
+    at = reach.database(database_url, data, quiet=True)  # what is printed is the plate and nothing else
+    found = asking.run(lambda pool: _stored(pool, character, version), at)
     if not as_json:
         typer.echo(found.content, nl=not found.content.endswith("\n"))
         return
     told = {"character": found.character, "version": found.version, "hash": found.hash.hex()}
-    at = f"{found.imported_at:%Y-%m-%d %H:%M:%S}"
-    typer.echo(_json({**told, "at": at, "by": found.imported_by, "content": found.content}))
+    told |= {"at": found.imported_at.isoformat(), "by": found.imported_by}
+    typer.echo(_json({**told, "content": found.content}))
 
 
 @app.command("diff")
@@ -123,7 +126,9 @@ def diff(
     """What changed from one plate to another, as a unified diff; nothing if they are the same."""
     import difflib  # noqa: PLC0415
 
-    (first, before), (second, after) = _both(old, new, character, database_url, data)
+    (first, before), (second, after) = _both(
+        old, new, character, lambda: reach.database(database_url, data, quiet=as_json)
+    )
     changed = list(
         difflib.unified_diff(before.splitlines(), after.splitlines(), first, second, lineterm="")
     )
@@ -134,7 +139,7 @@ def diff(
 
 
 def _both(
-    old: str, new: str, character: str, database_url: str, data: Path | None
+    old: str, new: str, character: str, database: Callable[[], Database]
 ) -> tuple[tuple[str, str], tuple[str, str]]:
     """What the two are called, and what they say; two files need no cluster."""
     first, second = _place(old, character), _place(new, character)
@@ -144,7 +149,7 @@ def _both(
     async def read(pool: Pool) -> tuple[tuple[str, str], tuple[str, str]]:
         return await _named(pool, first), await _named(pool, second)
 
-    return asking.run(read, database_url, data)
+    return asking.run(read, database())
 
 
 def _place(reference: str, character: str) -> Path | tuple[str, int | None]:

@@ -10,17 +10,16 @@ from uuid import UUID
 
 import typer
 
-from ccn.cli import asking
-from ccn.cli.asking import Data, Url
+from ccn.cli import asking, reach
+from ccn.cli.reach import Data, Database, Json, Url
 
 if TYPE_CHECKING:
+    from ccn.store.export import Written
     from ccn.store.proofs import Final, Proved
 
 app = typer.Typer(
     help="Hand the record to somebody who trusts neither CCN nor its database.", no_args_is_help=True
 )
-
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
 
 
 @app.command()
@@ -28,19 +27,28 @@ def export(
     file: Annotated[Path, typer.Argument(help="Where to write; `ccn-verify FILE` checks it.")],
     database_url: Url = "",
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """Write the whole record into a file that `ccn-verify` checks anywhere."""
     if file.is_dir():
         from ccn import errors  # noqa: PLC0415 - start-up must be quick
 
         raise errors.InputInvalid(f"{file} is a folder: name a file in it")
-    asyncio.run(_export(file, database_url, data))
+    at = reach.database(database_url, data, quiet=as_json)
+    written = asyncio.run(_export(file, at))
+    if as_json:
+        told = {"blocks": written.blocks, "leaves": written.leaves, "waiting": written.waiting}
+        _print({"file": str(file), **told})
+        return
+    typer.echo(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
+    if written.waiting:
+        typer.echo(f"not sealed yet, but by the next round: {written.waiting}", err=True)
 
 
 @app.command()
-def checkpoint(database_url: Url = "", data: Data = None, as_json: _Json = False) -> None:
+def checkpoint(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Print the newest final checkpoint. Keep it: no record without it is this one."""
-    found = asyncio.run(_checkpoint(database_url, data))
+    found = asyncio.run(_checkpoint(reach.database(database_url, data, quiet=as_json)))
     if as_json:
         _print({"height": found.height, "size": found.size, "note": found.note})
     else:
@@ -53,10 +61,10 @@ def prove(
     seq: Annotated[int, typer.Argument(min=1, help="The number of the message in it.")],
     database_url: Url = "",
     data: Data = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Prove that a message is in the record under a final checkpoint; checked before it is printed."""
-    proved = asyncio.run(_prove(conversation, seq, database_url, data))
+    proved = asyncio.run(_prove(conversation, seq, reach.database(database_url, data, quiet=as_json)))
     path = [base64.b64encode(each).decode() for each in proved.path]
     if as_json:
         _print(
@@ -91,52 +99,51 @@ def redact(  # noqa: PLR0917 - the options of a command
     last: Annotated[int | None, typer.Option(min=1, help="The last one; by default the newest.")] = None,
     database_url: Url = "",
     data: Data = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Take the content of messages out, for ever. The record says by whom and why, and still verifies."""
     body: dict[str, object] = {"conversation": str(conversation), "first": first, "reason": reason}
     if last is not None:
         body["last"] = last
-    told = asking.ask("redact", body, by, database_url, data, quiet=as_json)
+    at = reach.database(database_url, data, quiet=as_json)
+    told = asking.ask("redact", body, by, at, quiet=as_json)
     if as_json:
         _print(told)
     else:
         typer.echo(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
 
 
-async def _export(file: Path, database_url: str, data: Path | None) -> None:
+async def _export(file: Path, at: Database) -> Written:
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
     from ccn.store import export as exports  # noqa: PLC0415
 
     beside = file.with_name(f".{file.name}.part")
     try:
         with beside.open("wb") as opened:
-            async with asking.connected(database_url, data) as pool:
+            async with asking.connected(at) as pool:
                 written = await exports.export(pool, opened)
         beside.replace(file)  # so that what bears the name is whole
     except OSError as refused:
         raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused
     finally:
         beside.unlink(missing_ok=True)
-    typer.echo(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
-    if written.waiting:
-        typer.echo(f"not sealed yet, but by the next round: {written.waiting}", err=True)
+    return written
 
 
-async def _checkpoint(database_url: str, data: Path | None) -> Final:
+async def _checkpoint(at: Database) -> Final:
     from ccn.node import keys  # noqa: PLC0415 - start-up must be quick
     from ccn.store import proofs  # noqa: PLC0415
 
-    async with asking.connected(database_url, data) as pool:
+    async with asking.connected(at) as pool:
         return await proofs.final(pool, keys.check)
 
 
-async def _prove(conversation: UUID, seq: int, database_url: str, data: Path | None) -> Proved:
+async def _prove(conversation: UUID, seq: int, at: Database) -> Proved:
     from ccn.core.ids import ConversationId  # noqa: PLC0415
     from ccn.node import keys  # noqa: PLC0415
     from ccn.store import proofs  # noqa: PLC0415
 
-    async with asking.connected(database_url, data) as pool:
+    async with asking.connected(at) as pool:
         return await proofs.prove(pool, ConversationId(conversation), seq, keys.check)
 
 

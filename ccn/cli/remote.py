@@ -10,61 +10,44 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ccn import errors
+from ccn.cli.reach import Doors
 from ccn.core import codes
 
 _TIMEOUT_S = 40.0
 _NODE = "check the address, which is that of a node's HTTP door"
 
-Endpoint = Annotated[
-    str,
-    typer.Option("--endpoint", help="A node elsewhere, as https://host:port.", show_default=False),
-]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--api-key-file", help="A file with an admin's API key, for --endpoint.", show_default=False
-    ),
-]
 
-
-def get(endpoint: str, path: str, key_file: Path | None, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def get(at: Doors, path: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     """What a node answers."""
-    asked = urllib.request.Request(_url(endpoint, path), headers=_headers(key_file))  # noqa: S310 - see _url
+    asked = urllib.request.Request(_url(at, path), headers=_headers(at))  # noqa: S310 - see _url
     return _answered(asked, timeout_s)
 
 
-def delete(endpoint: str, path: str, key_file: Path | None) -> dict[str, Any]:
+def delete(at: Doors, path: str) -> dict[str, Any]:
     """What becomes of what is taken away."""
-    url, headers = _url(endpoint, path), _headers(key_file)
-    return _answered(urllib.request.Request(url, headers=headers, method="DELETE"))  # noqa: S310 - see _url
+    asked = urllib.request.Request(_url(at, path), headers=_headers(at), method="DELETE")  # noqa: S310 - see _url
+    return _answered(asked)
 
 
-def post(endpoint: str, path: str, body: dict[str, Any], key_file: Path | None) -> dict[str, Any]:
+def post(at: Doors, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """What comes of what a node is asked to do."""
-    headers = _headers(key_file) | {"Content-Type": "application/json"}
+    headers = _headers(at) | {"Content-Type": "application/json"}
     data = json.dumps(body).encode()
-    return _answered(urllib.request.Request(_url(endpoint, path), data, headers))  # noqa: S310 - see _url
+    return _answered(urllib.request.Request(_url(at, path), data, headers))  # noqa: S310 - see _url
 
 
-def _url(endpoint: str, path: str) -> str:
+def _url(at: Doors, path: str) -> str:
+    endpoint = at.urls[0]
     if not endpoint.startswith(("http://", "https://")):
         raise errors.InputInvalid(f"{endpoint!r} is no address: write it as http://host:port")
     return endpoint.rstrip("/") + path
 
 
-def _headers(key_file: Path | None) -> dict[str, str]:
-    if key_file is None:
-        return {}
-    try:
-        return {"X-API-Key": key_file.expanduser().read_text().strip()}
-    except OSError as unreadable:
-        raise errors.InputInvalid(f"{key_file} cannot be read: {unreadable.strerror}") from unreadable
+def _headers(at: Doors) -> dict[str, str]:
+    return {"X-API-Key": at.api_key} if at.api_key else {}
 
 
 def _answered(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from uuid import UUID
 
 import typer
 
-from ccn.cli import asking, remote
-from ccn.cli.asking import By, Data, Json, Url
-from ccn.cli.remote import Endpoint, KeyFile
+from ccn.cli import asking, moments, reach
+from ccn.cli.reach import By, Data, Doors, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
@@ -33,11 +32,9 @@ def listed(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """What waits for an answer, the newest first."""
-    if endpoint:
-        path = f"{asking.REQUESTS}?limit={limit}&ended={'true' if every else 'false'}"
-        found = remote.get(endpoint, path, api_key_file)["requests"]
-    else:
-        found = asking.run(lambda pool: _newest(pool, limit, every), database_url, data)
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    path = f"{asking.REQUESTS}?limit={limit}&ended={'true' if every else 'false'}"
+    found = asking.read(at, path, lambda pool: _newest(pool, limit, every), "requests")
     for each in found:
         typer.echo(json.dumps(each, ensure_ascii=False) if as_json else _line(each))
     if not found and not as_json:
@@ -56,13 +53,16 @@ def cancel(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Take a request back that nobody has begun; the record says so. Exit code 1 if it is too late."""
-    if endpoint:
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    if isinstance(at, Doors):
         from urllib.parse import urlencode  # noqa: PLC0415 - start-up must be quick
 
+        from ccn.cli import remote  # noqa: PLC0415
+
         path = f"{asking.REQUESTS}/{request}?{urlencode({'reason': reason, 'by': by})}"
-        found = remote.delete(endpoint, path, api_key_file)
+        found = remote.delete(at, path)
     else:
-        found = asking.run(lambda pool: _taken_back(pool, request, by, reason), database_url, data)
+        found = asking.run(lambda pool: _taken_back(pool, request, by, reason), at)
     typer.echo(json.dumps(found, ensure_ascii=False) if as_json else _came(found))
     if found["state"] == "answered":
         raise typer.Exit(1)
@@ -84,7 +84,7 @@ def _line(each: Mapping[str, Any]) -> str:
     words = [each["command"], *(body[key] for key in _SHOWN if isinstance(body.get(key), str))]
     words += [f"of {each['node']}"] if each["node"] else []
     words += [f"({key})" for key in ("undo", "lost") if body.get(key) is True]
-    asked = f"{each['asked_at'][:19].replace('T', ' ')}  {each['request']}"
+    asked = f"{moments.told(each['asked_at'])}  {each['request']}"
     return f"{asked}  {_state(each):<20} {' '.join(words)}, asked by {each['by']}"
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking, remote
-from ccn.cli.asking import By, Data, Json, Url
-from ccn.cli.remote import Endpoint, KeyFile
+from ccn.cli import asking, moments, reach
+from ccn.cli.reach import By, Data, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
@@ -27,9 +26,8 @@ def force(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Have the leader hold a round now, and say what came of it. Exit code 1 if it failed."""
-    outcome = asking.ask(
-        "round", {}, by, database_url, data, quiet=as_json, endpoint=endpoint, key_file=api_key_file
-    )
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    outcome = asking.ask("round", {}, by, at, quiet=as_json)
     typer.echo(_json(outcome) if as_json else _sentence(outcome))
     if not outcome["committed"]:
         raise typer.Exit(1)
@@ -45,11 +43,9 @@ def listed(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """The newest rounds, committed or failed."""
-    if endpoint:
-        entries = remote.get(endpoint, f"/api/v1/admin/rounds?limit={limit}", api_key_file)["rounds"]
-    else:
-        entries = asking.run(lambda pool: _log(pool, limit), database_url, data)
-    for entry in entries:
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    path = f"/api/v1/admin/rounds?limit={limit}"
+    for entry in asking.read(at, path, lambda pool: _log(pool, limit), "rounds"):
         typer.echo(_json(entry) if as_json else _line(entry))
 
 
@@ -63,14 +59,12 @@ def show(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """One block: who reported, who voted, and what was agreed."""
-    if endpoint:
-        found = remote.get(endpoint, f"/api/v1/admin/rounds/{height}", api_key_file)
-    else:
-        found = asking.run(lambda pool: _block(pool, height), database_url, data)
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    found = asking.read(at, f"/api/v1/admin/rounds/{height}", lambda pool: _block(pool, height))
     if as_json:
         typer.echo(_json(found))
         return
-    for name, value in found.items():
+    for name, value in (found | {"at": moments.told(found["at"])}).items():
         shown = [_result(each) for each in value] if name == "results" else value
         gap = f"\n{'':<12} " if name == "results" else ", "
         typer.echo(f"{name:<12} {gap.join(map(str, shown)) or '-' if isinstance(shown, list) else shown}")
@@ -122,7 +116,7 @@ def _line(entry: Mapping[str, Any]) -> str:
         what = f"{entry['leaves']:>6} leaves   votes of {', '.join(entry['votes'])}"
     else:
         what = f"failed: {entry['reason']}"
-    return f"{entry['at']}  height {entry['height']:>6}  term {entry['term']:>4}  {what}"
+    return f"{moments.told(entry['at'])}  height {entry['height']:>6}  term {entry['term']:>4}  {what}"
 
 
 def _json(value: object) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def settings(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
 ) -> None:
     """Print the effective settings, where each came from and what it means; secrets are masked."""
     from ccn import settings as source  # noqa: PLC0415 - start-up must be quick
@@ -39,7 +39,7 @@ def _print_json(reading: Reading) -> None:
         }
         for group, field in source.fields()
     }
-    typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(rows, ensure_ascii=False))
 
 
 def _print_page(reading: Reading) -> None:

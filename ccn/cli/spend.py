@@ -8,8 +8,8 @@ from uuid import UUID
 
 import typer
 
-from ccn.cli import asking
-from ccn.cli.asking import Data, Json, Url
+from ccn.cli import asking, reach
+from ccn.cli.reach import Data, Json, Url
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -48,7 +48,7 @@ def spend(
             pool, claude, character
         )
 
-    lines, budget = asking.run(read, database_url, data)
+    lines, budget = asking.run(read, reach.database(database_url, data, quiet=as_json))
     _print_json(lines, budget) if as_json else _print(lines, budget)
 
 

@@ -5,29 +5,21 @@ A password that nobody gives is made up and printed once, on standard output and
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ccn import errors
-from ccn.cli.asking import By
+from ccn.cli import asking, moments, reach
+from ccn.cli.reach import By, Data, Json, Url
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
     from ccn.store.users import Tier, User
 
-T = TypeVar("T")
-
 app = typer.Typer(help="Users: who may come in.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The user's name; case does not matter.", show_default=False)]
-Url = Annotated[
-    str, typer.Option("--database-url", help="The cluster's database; by default the one that runs here.")
-]
-Data = Annotated[Path | None, typer.Option(help="The folder of a local cluster.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="JSON, one object on a line.")]
 FromInput = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
 ]
@@ -55,7 +47,8 @@ def add(
     async def added(pool: Pool) -> User:
         return await users.add(pool, UserId(credentials.new_id()), name, wanted, kept, by)
 
-    _tell_once(run(added, database_url, data), "" if password_stdin else password, as_json=as_json)
+    made = asking.run(added, reach.database(database_url, data, quiet=as_json))
+    _tell_once(made, "" if password_stdin else password, as_json=as_json)
 
 
 @app.command("list")
@@ -63,7 +56,7 @@ def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> 
     """Everybody who may come in, or might."""
     from ccn.store import users  # noqa: PLC0415 - start-up must be quick
 
-    for user in run(users.every, database_url, data):
+    for user in asking.run(users.every, reach.database(database_url, data, quiet=as_json)):
         typer.echo(as_line(_fields(user)) if as_json else _line(user))
 
 
@@ -74,7 +67,8 @@ def disable(
     """Let a user in no more: tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
     from ccn.store import users  # noqa: PLC0415 - start-up must be quick
 
-    _tell_once(run(lambda pool: users.disable(pool, name, by), database_url, data), "", as_json=as_json)
+    at = reach.database(database_url, data, quiet=as_json)
+    _tell_once(asking.run(lambda pool: users.disable(pool, name, by), at), "", as_json=as_json)
 
 
 @app.command()
@@ -84,7 +78,8 @@ def enable(
     """Let a user in again, with the password and API keys it had."""
     from ccn.store import users  # noqa: PLC0415 - start-up must be quick
 
-    _tell_once(run(lambda pool: users.enable(pool, name, by), database_url, data), "", as_json=as_json)
+    at = reach.database(database_url, data, quiet=as_json)
+    _tell_once(asking.run(lambda pool: users.enable(pool, name, by), at), "", as_json=as_json)
 
 
 @app.command()
@@ -102,24 +97,9 @@ def password(  # noqa: PLR0917 - the options of a command
 
     new = _password(password_stdin)
     kept = passwords.hashed(new)
-    changed = run(lambda pool: users.set_password(pool, name, kept, by), database_url, data)
+    at = reach.database(database_url, data, quiet=as_json)
+    changed = asking.run(lambda pool: users.set_password(pool, name, kept, by), at)
     _tell_once(changed, "" if password_stdin else new, as_json=as_json)
-
-
-def run(ask: Callable[[Pool], Awaitable[T]], database_url: str, data: Path | None) -> T:
-    """What the database of the cluster answers."""
-    import asyncio  # noqa: PLC0415 - start-up must be quick
-
-    from ccn import settings  # noqa: PLC0415
-    from ccn.cli import local  # noqa: PLC0415
-    from ccn.store import pool  # noqa: PLC0415
-
-    async def asked() -> T:
-        chosen = settings.Database.at(local.database_url(database_url, data))
-        async with pool.open(chosen, "ccn accounts") as connections:
-            return await ask(connections)
-
-    return asyncio.run(asked())
 
 
 def tier_of(text: str) -> Tier:
@@ -161,7 +141,7 @@ def _fields(user: User) -> dict[str, object]:
 
 
 def _line(user: User) -> str:
-    state = f"disabled since {user.disabled_at:%Y-%m-%d %H:%M}" if user.disabled_at else "enabled"
+    state = f"disabled since {moments.shown(user.disabled_at)}" if user.disabled_at else "enabled"
     return f"{user.name:<24} {user.tier.value:<7} {state}"
 
 

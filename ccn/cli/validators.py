@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking, remote
-from ccn.cli.asking import By, Data, Json, Url
-from ccn.cli.remote import Endpoint, KeyFile
+from ccn.cli import asking, reach
+from ccn.cli.reach import By, Data, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
     from ccn.store.pool import Pool
@@ -31,10 +30,8 @@ def listed(
     as_json: Json = False,
 ) -> None:
     """Every node that ever ran here, and whether it votes."""
-    if endpoint:
-        nodes = remote.get(endpoint, "/api/v1/admin/validators", api_key_file)["nodes"]
-    else:
-        nodes = asking.run(_nodes, database_url, data)
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    nodes = asking.read(at, "/api/v1/admin/validators", _nodes, "nodes")
     if as_json:
         for node in nodes:
             typer.echo(json.dumps(node))
@@ -59,10 +56,9 @@ def add(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Let a node vote that is running and registered; a quorum of the present validators must agree."""
-    outcome = asking.ask(
-        "validators", {"action": "add", "node": node}, by, database_url, data,
-        quiet=as_json, patience_s=_PATIENCE_S, endpoint=endpoint, key_file=api_key_file,
-    )  # fmt: skip
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    body = {"action": "add", "node": node}
+    outcome = asking.ask("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
     _tell(outcome, f"{node} votes", f"{node} votes already", as_json=as_json)
 
 
@@ -80,10 +76,9 @@ def remove(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Let a node vote no longer: one that is drained, or down with nothing left to seal."""
-    outcome = asking.ask(
-        "validators", {"action": "remove", "node": node, "lost": lost}, by, database_url, data,
-        quiet=as_json, patience_s=_PATIENCE_S, endpoint=endpoint, key_file=api_key_file,
-    )  # fmt: skip
+    at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    body = {"action": "remove", "node": node, "lost": lost}
+    outcome = asking.ask("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
     _tell(outcome, f"{node} does not vote any more", f"{node} does not vote anyway", as_json=as_json)
 
 

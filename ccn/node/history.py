@@ -18,7 +18,7 @@ from ccn.store.pool import Pool
 async def log(pool: Pool, limit: int) -> list[dict[str, object]]:
     """The newest rounds, committed or failed."""
     return [
-        {"at": f"{e.at:%Y-%m-%d %H:%M:%S}", "term": e.term, "committed": e.committed, **e.data}
+        {"at": e.at.isoformat(), "term": e.term, "committed": e.committed, **e.data}
         for e in await rounds.log(pool, command="round", limit=limit)
     ]
 
@@ -36,7 +36,7 @@ async def block(pool: Pool, height: int) -> dict[str, Any]:
         "hash": header.hash().hex(),
         "previous": header.previous.hex(),
         "term": header.term,
-        "at": f"{datetime.fromtimestamp(header.time_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}",
+        "at": datetime.fromtimestamp(header.time_us / 1e6, UTC).isoformat(),
         "leader": header.leader,
         "leaves": header.count,
         "tree size": header.size + 1,

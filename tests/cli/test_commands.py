@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,28 @@ def test_settings_as_json_hold_the_same(folder: Path) -> None:
     }
 
 
+def test_an_error_is_json_where_json_was_asked_for(folder: Path) -> None:
+    for arguments, code in (
+        (("round", "list"), "no_cluster"),
+        (("status", "--endpoint", "host"), "input_invalid"),
+        (("round", "nonsense"), "usage"),
+        (("up", "--nodes", "0"), "usage"),
+    ):
+        ended = ccn_(folder, *arguments, "--json", HOME=str(folder), XDG_DATA_HOME=str(folder))
+        assert (ended.returncode, ended.stdout) == (2 if code == "usage" else 1, "")
+        told = json.loads(ended.stderr)["error"]
+        assert (told["code"], set(told)) == (code, {"code", "message", "advice"})
+
+
+def test_a_shell_can_complete_the_commands(folder: Path) -> None:
+    shown = ccn_(
+        folder, "--show-completion", SHELL="/bin/bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    )
+    assert "_ccn_completion" in shown.stdout + ccn_(folder, "--show-completion", "bash").stdout
+    asked = {"_CCN_COMPLETE": "complete_bash", "COMP_WORDS": "ccn val", "COMP_CWORD": "1"}
+    assert ccn_(folder, **asked).stdout.split() == ["validators"]
+
+
 def test_migrate_shows_what_has_run_and_changes_nothing_twice(
     folder: Path, database: settings.Database
 ) -> None:
@@ -135,7 +158,12 @@ def test_migrate_shows_what_has_run_and_changes_nothing_twice(
     assert rows[0] == ["number", "name", "state"]
     assert rows[1][:3] == ["0001", "modes", "ran"]
     assert {row[2] for row in rows[1:]} == {"ran"}
-    assert ccn_(folder, "migrate", CCN_DATABASE_URL=url).stdout == plan.stdout
+    again = ccn_(folder, "migrate", CCN_DATABASE_URL=url)
+    assert again.stdout == plan.stdout
+    assert again.stderr.endswith("nothing to do: the schema is that of this version\n")
+    first, *_ = map(json.loads, ccn_(folder, "migrate", "--json", CCN_DATABASE_URL=url).stdout.splitlines())
+    assert (first["number"], first["name"], first["state"]) == (1, "modes", "ran")
+    assert datetime.fromisoformat(first["at"]).tzinfo is not None
 
 
 def test_migrate_shows_what_would_run(folder: Path, database: settings.Database) -> None:
@@ -153,7 +181,7 @@ def test_migrate_without_a_database_says_so(folder: Path) -> None:
     )
     unreachable = ccn_(folder, "migrate", "--database-url", "postgresql://ann:hunter2@127.0.0.1:1/ccn")
     assert unreachable.returncode == 1
-    assert unreachable.stderr.startswith("error: ")
+    assert "\nerror: " in unreachable.stderr
     assert "hunter2" not in unreachable.stderr
 
 

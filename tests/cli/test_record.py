@@ -76,7 +76,7 @@ async def test_a_block_is_shown_with_what_it_agreed_on_and_about_whom(copy: Copy
             assert f"{outlier['instance']} on {outlier['node']}, {outlier['drift']:.3f}" in shown.stdout
     assert told["results"]
     none = ccn_(tmp_path, "round", "show", "99", "--database-url", url)
-    assert none.stderr == "error: there is no block 99: the newest is 4\n"
+    assert commands.complaint(none) == "error: there is no block 99: the newest is 4"
 
 
 async def test_a_message_that_is_not_there_is_not_found(copy: Copy, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _ROUND = {
-    "at": "2026-11-28 10:44:57",
+    "at": "2026-11-28T10:44:57.104500+00:00",
     "term": 3,
     "committed": True,
     "height": 128,

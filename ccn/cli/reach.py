@@ -1,0 +1,185 @@
+"""Which cluster a command is about, and the way to it: one rule and one set of options for every command.
+
+    what the command line names      --endpoint, --database-url or --data: one of them
+    else what the settings name      CCN_DATABASE_URL, then CCN_CLIENT_ENDPOINT
+    else the cluster that runs here  as `ccn up` keeps it in its folder
+
+A setting never yields to a cluster that merely happens to run on the same machine, and each command says on
+standard error what it uses. With `--json` it keeps that to itself, so that what it prints is for programs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ccn import errors
+
+if TYPE_CHECKING:
+    from ccn.settings import Reading
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--database-url",
+        help="The cluster's database; else CCN_DATABASE_URL, or that of the cluster that runs here.",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="The folder of the cluster that `ccn up` runs.", show_default=False),
+]
+Endpoint = Annotated[
+    str,
+    typer.Option(
+        "--endpoint",
+        help="A node of the cluster, as http://host:port; else CCN_CLIENT_ENDPOINT.",
+        show_default=False,
+    ),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file",
+        help="A file with an API key, for --endpoint; else CCN_CLIENT_API_KEY.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON, one object on a line; errors too.")]
+By = Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A cluster that is reached by its database, and who named it."""
+
+    url: str = field(repr=False)
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """A cluster that is reached by the HTTP doors of its nodes, the first to be asked first."""
+
+    urls: tuple[str, ...]
+    api_key: str = field(repr=False)
+    origin: str
+
+
+At = TypeVar("At", Database, Doors)
+
+
+def cluster(
+    database_url: str, data: Path | None, endpoint: str, api_key_file: Path | None, *, quiet: bool
+) -> Database | Doors:
+    """The way to the cluster for a command that can go either way."""
+    _refuse_several(endpoint, database_url, data)
+    if api_key_file is not None and (database_url or data is not None):
+        raise errors.InputInvalid("--api-key-file goes with --endpoint; a database needs no API key")
+    reading = _reading()
+    elsewhere = not (database_url or data or _named_database(reading)) and _named_endpoint(reading)
+    if endpoint or elsewhere:
+        return _say(_doors(reading, endpoint, api_key_file), quiet=quiet)
+    return _say(_database(reading, database_url, data), quiet=quiet)
+
+
+def database(database_url: str, data: Path | None, *, quiet: bool) -> Database:
+    """The database of the cluster, for a command that nothing else can serve."""
+    _refuse_several("", database_url, data)
+    return _say(_database(_reading(), database_url, data), quiet=quiet)
+
+
+def doors(endpoint: str, data: Path | None, api_key_file: Path | None = None, api_key: str = "") -> Doors:
+    """The doors of the cluster, for a command that talks to nodes alone."""
+    _refuse_several(endpoint, "", data)
+    reading = _reading()
+    if endpoint or (data is None and _named_endpoint(reading)):
+        return _doors(reading, endpoint, api_key_file, api_key)
+    running = _running(data)
+    own = str((running.get("admin") or {}).get("api_key", ""))
+    key = api_key or _key(reading, api_key_file) or own
+    return Doors(tuple(str(node["http"]) for node in running["nodes"]), key, _here(running))
+
+
+def _doors(reading: Reading, endpoint: str, api_key_file: Path | None, api_key: str = "") -> Doors:
+    url = endpoint or reading.settings.client.endpoint
+    origin = "--endpoint" if endpoint else reading.origin("client", "endpoint")
+    return Doors((url.rstrip("/"),), api_key or _key(reading, api_key_file), origin)
+
+
+def _database(reading: Reading, database_url: str, data: Path | None) -> Database:
+    if database_url:
+        return Database(database_url, "--database-url")
+    if data is None and (url := _named_database(reading)):
+        return Database(url, reading.origin("database", "url"))
+    if data is None and (endpoint := _named_endpoint(reading)):
+        raise errors.InputInvalid(
+            f"{reading.origin('client', 'endpoint')} names the cluster at {endpoint}, and this command "
+            "needs its database: give --database-url, or --data for the cluster that runs here"
+        )
+    running = _running(data)
+    return Database(str(running["database_url"]), _here(running))
+
+
+def _key(reading: Reading, api_key_file: Path | None) -> str:
+    if api_key_file is None:
+        return reading.settings.client.api_key.get_secret_value()
+    try:
+        return api_key_file.expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as unreadable:
+        why = getattr(unreadable, "strerror", None) or "it is no text"
+        raise errors.InputInvalid(f"{api_key_file} cannot be read: {why}") from unreadable
+
+
+def _running(data: Path | None) -> dict[str, Any]:
+    from ccn.continuity import local  # noqa: PLC0415 - start-up must be quick
+
+    running = local.record(data)
+    if running is None:
+        raise errors.NoCluster(f"no cluster runs {local.place(data)}")
+    return running
+
+
+def _here(running: dict[str, Any]) -> str:
+    return f"the cluster that runs here, in {running.get('data', 'a folder of its own')}"
+
+
+def _reading() -> Reading:
+    from ccn import settings  # noqa: PLC0415 - start-up must be quick
+
+    return settings.here()
+
+
+def _named_database(reading: Reading) -> str:
+    return reading.settings.database.url.get_secret_value()
+
+
+def _named_endpoint(reading: Reading) -> str:
+    return reading.settings.client.endpoint
+
+
+def _refuse_several(endpoint: str, database_url: str, data: Path | None) -> None:
+    named = {"--endpoint": endpoint, "--database-url": database_url, "--data": data}
+    given = [option for option, value in named.items() if value]
+    if len(given) > 1:
+        raise errors.InputInvalid(f"{' and '.join(given)} name a cluster each: give one of them")
+
+
+def _say(at: At, *, quiet: bool) -> At:
+    """Say what is used, without its secrets."""
+    if not quiet:
+        typer.secho(f"using {_name(at)} ({at.origin})", dim=True, err=True)
+    return at
+
+
+def _name(at: Database | Doors) -> str:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up must be quick
+
+    if isinstance(at, Doors):
+        return f"the node at {at.urls[0].rpartition('@')[2]}"
+    parts = urlsplit(at.url)
+    return f"the database {parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,135 @@
+"""Which cluster a command is about: what is named, what the settings name, what runs here; it is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ccn import errors, settings
+from ccn.cli import reach
+from ccn.cli.reach import Database, Doors
+from ccn.continuity import local
+from tests import commands
+
+HERE = "postgresql://ccn:hunter2@127.0.0.1:5433/ccn"
+NAMED = "postgresql://ann:hunter3@db.example:5432/ccn"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine on which no cluster runs, and no variable names one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for name in ("CCN_DATABASE_URL", "CCN_CLIENT_ENDPOINT", "CCN_CLIENT_API_KEY", "CCN_SETTINGS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def running(home: Path) -> Path:
+    """A cluster that happens to run here."""
+    folder = local.folder()
+    folder.mkdir()
+    told = {
+        "nodes": [{"http": "http://127.0.0.1:7700"}, {"http": "http://127.0.0.1:7702"}],
+        "database_url": HERE,
+        "admin": {"api_key": "ccn_local"},
+        "data": str(folder),
+    }
+    (folder / local.RECORD).write_text(json.dumps(told))
+    return folder
+
+
+def test_a_database_of_the_settings_beats_a_cluster_that_happens_to_run_here(
+    running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CCN_DATABASE_URL", NAMED)
+    assert reach.database("", None, quiet=True) == Database(NAMED, "CCN_DATABASE_URL")
+    assert reach.cluster("", None, "", None, quiet=True) == Database(NAMED, "CCN_DATABASE_URL")
+    assert reach.database("", running, quiet=True).url == HERE
+    assert reach.database(HERE, None, quiet=True) == Database(HERE, "--database-url")
+
+
+def test_without_settings_the_cluster_that_runs_here_is_meant(running: Path) -> None:
+    assert reach.database("", None, quiet=True).url == HERE
+    doors = reach.doors("", None)
+    assert doors.urls == ("http://127.0.0.1:7700", "http://127.0.0.1:7702")
+    assert doors.api_key == "ccn_local"
+
+
+def test_a_node_of_the_settings_is_asked_with_the_key_of_the_settings(
+    running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CCN_CLIENT_ENDPOINT", "https://ccn.example/")
+    monkeypatch.setenv("CCN_CLIENT_API_KEY", "ccn_far")
+    wanted = Doors(("https://ccn.example",), "ccn_far", "CCN_CLIENT_ENDPOINT")
+    assert reach.cluster("", None, "", None, quiet=True) == wanted
+    assert reach.doors("", None) == wanted
+    with pytest.raises(
+        errors.InputInvalid, match=r"CCN_CLIENT_ENDPOINT names the cluster at .*--database-url"
+    ):
+        reach.database("", None, quiet=True)
+
+
+def test_a_key_of_the_cluster_here_goes_to_no_other_place(running: Path) -> None:
+    assert reach.doors("http://elsewhere.example:7700", None).api_key == ""
+
+
+def test_a_key_comes_from_a_file(home: Path) -> None:
+    (home / "key").write_text("ccn_kept\n")
+    told = reach.cluster("", None, "http://a:1", home / "key", quiet=True)
+    assert told == Doors(("http://a:1",), "ccn_kept", "--endpoint")
+    with pytest.raises(errors.InputInvalid, match="nowhere cannot be read: No such file"):
+        reach.cluster("", None, "http://a:1", home / "nowhere", quiet=True)
+    with pytest.raises(errors.InputInvalid, match="--api-key-file goes with --endpoint"):
+        reach.cluster(NAMED, None, "", home / "key", quiet=True)
+
+
+def test_two_clusters_on_one_command_line_are_refused(running: Path) -> None:
+    with pytest.raises(errors.InputInvalid, match="--endpoint and --data name a cluster each"):
+        reach.doors("http://a:1", running)
+    with pytest.raises(errors.InputInvalid, match="--database-url and --data name a cluster each"):
+        reach.database(NAMED, running, quiet=True)
+
+
+def test_where_nothing_is_named_and_nothing_runs_every_way_is_told(home: Path) -> None:
+    with pytest.raises(errors.NoCluster, match="no cluster runs here"):
+        reach.database("", None, quiet=True)
+
+
+def test_a_command_says_whose_database_it_uses_and_no_password(
+    running: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reach.database("", None, quiet=False)
+    assert capsys.readouterr().err == (
+        f"using the database 127.0.0.1:5433/ccn (the cluster that runs here, in {running})\n"
+    )
+    monkeypatch.setenv("CCN_DATABASE_URL", NAMED)
+    reach.database("", None, quiet=False)
+    assert capsys.readouterr().err == "using the database db.example:5432/ccn (CCN_DATABASE_URL)\n"
+    reach.cluster("", None, "https://ann:hunter4@node.example", None, quiet=False)
+    assert capsys.readouterr().err == "using the node at node.example (--endpoint)\n"
+    reach.database("", None, quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_commands_use_the_database_of_the_settings_and_all_else_they_say_about_databases(
+    running: Path, database: settings.Database
+) -> None:
+    """Behind a pooler the cache of statements has to be off, also for the accounts."""
+    url = database.url.get_secret_value()
+    environ = commands.environment(
+        CCN_DATABASE_URL=url, CCN_DATABASE_CONNECT_TIMEOUT_S="0.000001", XDG_DATA_HOME=str(running.parent)
+    )
+    for command in (("user", "list"), ("key", "list"), ("plate", "list")):
+        refused = commands.run(*command, cwd=running, env=environ)
+        assert refused.returncode == 1, command
+        assert "(CCN_DATABASE_URL)" in refused.stderr
+    environ["CCN_DATABASE_CONNECT_TIMEOUT_S"] = "5"
+    environ["CCN_DATABASE_STATEMENT_CACHE"] = "0"
+    added = commands.run("user", "add", "ann", "--json", cwd=running, env=environ)
+    assert added.returncode == 0, added.stderr
+    assert (json.loads(added.stdout)["name"], added.stderr) == ("ann", "")
