@@ -26,6 +26,7 @@ from ccn import errors, metrics, settings
 from ccn.claude import client as claude
 from ccn.core import ids
 from ccn.core.ids import NodeId
+from ccn.etcd import access
 from ccn.etcd.members import Member
 from ccn.gateway import readiness
 from ccn.gateway.accounts import Accounts
@@ -108,12 +109,21 @@ async def _membership(
         yield None
         return
     node, shown = NodeId(chosen.node.id), identity.read(chosen.tls, NodeId(chosen.node.id), _now())
+    reached = access.read(chosen.etcd)
     await asyncio.to_thread(signing.prepare, chosen.node.state_dir)
     with signing.opened(chosen.node.state_dir) as right:
         async with peers.opened(node, shown) as client:
             here = Identity(node, right.key.public, right.key.sign, keys.check)
             yield Membership(
-                here, right.memory, writer, database, client, chosen.etcd, chosen.cluster, _now_us
+                here,
+                right.memory,
+                writer,
+                database,
+                client,
+                reached,
+                chosen.etcd.lease_ttl_s,
+                chosen.cluster,
+                _now_us,
             )
 
 

@@ -89,7 +89,20 @@ class Database(_Group):
 class Etcd(_Group):
     """etcd, which only tells who is here and who leads."""
 
-    endpoints: Names = Field(default=(), description="host:port of each member, separated by commas.")
+    endpoints: Names = Field(
+        default=(),
+        description="host:port of each member, or https://host:port for TLS, separated by commas.",
+    )
+    ca: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of etcd's certificates; with it, TLS is used.",
+    )
+    certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate that this node shows to etcd."
+    )
+    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
+    user: str = Field(default="", description="The user of etcd, if it asks for one.")
+    password: SecretStr = Field(default=SecretStr(""), description="The password of that user.")
     lease_ttl_s: Seconds = Field(default=5.0, description="How long a silent node counts as alive.")
     bin: Path | None = Field(
         default=None, description="The etcd program for embedded use; found by itself if unset."

@@ -18,7 +18,6 @@ from aetcd import rpc  # type: ignore[import-untyped]
 from ccn import errors
 from ccn.etcd import endpoint, entry
 from ccn.etcd.client import Client
-from ccn.etcd.endpoint import METADATA
 from ccn.etcd.entry import Change, Snapshot
 
 PATIENCE_S = 5.0
@@ -98,7 +97,7 @@ async def _stream(client: Client, prefix: str, start: int) -> AsyncGenerator[tup
 async def _answers(client: Client, server: endpoint.Endpoint, create: Any) -> AsyncGenerator[Any]:
     """The messages of a watch. A server that stays silent when asked for progress is taken for dead."""
     with endpoint.translated():
-        stream = server.watch.Watch(metadata=METADATA)
+        stream = server.watch.Watch(metadata=client.shown)
         reading = None
         try:
             await _send(client, stream, rpc.WatchRequest(create_request=create))

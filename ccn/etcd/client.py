@@ -25,22 +25,27 @@ from aetcd import rpc  # type: ignore[import-untyped]
 
 from ccn import errors
 from ccn.etcd import endpoint, entry
-from ccn.etcd.endpoint import METADATA, Endpoint, Tls
+from ccn.etcd.endpoint import Endpoint, Tls
 from ccn.etcd.entry import Entry, Refused, Snapshot, Written
+from ccn.etcd.signin import Metadata, SignIn, User
 
 log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
 async def opened(
-    endpoints: Sequence[str], *, tls: Tls | None = None, deadline_s: float = 0.6
+    endpoints: Sequence[str],
+    *,
+    tls: Tls | None = None,
+    user: User | None = None,
+    deadline_s: float = 0.6,
 ) -> AsyncIterator[Client]:
     """A client for the servers at `endpoints` (host:port). It connects when it is first asked something."""
     if not endpoints:
         raise errors.SettingsInvalid("etcd needs at least one endpoint, host:port")
     servers = [Endpoint(address, tls) for address in endpoints]
     try:
-        yield Client(servers, deadline_s)
+        yield Client(servers, deadline_s, SignIn(user))
     finally:
         await asyncio.gather(*(server.channel.close() for server in servers))
 
@@ -60,8 +65,9 @@ _NOTHING = _Seen()
 class Client:
     """Reads, guarded writes and leases. Calls may run side by side."""
 
-    def __init__(self, servers: Sequence[Endpoint], deadline_s: float) -> None:
+    def __init__(self, servers: Sequence[Endpoint], deadline_s: float, sign_in: SignIn) -> None:
         self.deadline_s = deadline_s
+        self._sign_in = sign_in
         self._servers = servers
         self._first = 0
         self._seen = _NOTHING
@@ -118,13 +124,18 @@ class Client:
         request = rpc.LeaseRevokeRequest(ID=lease)
         await self._write(lambda server, **limits: server.lease.LeaseRevoke(request, **limits))
 
+    @property
+    def shown(self) -> Metadata:
+        """What goes along with a call."""
+        return self._sign_in.shown
+
     async def connected(self) -> Endpoint:
         """A server we are connected to; whatever failed until here was certainly not sent."""
         for server in self._in_order():
             if await server.connected(self.deadline_s):
                 return server
             self.leave(server, "not connected")
-        raise errors.CoordinationUnavailable("no etcd server can be reached")
+        raise errors.CoordinationUnavailable(f"no etcd server can be reached: {await self._why()}")
 
     def leave(self, server: Endpoint, reason: object) -> None:
         """Prefer the next server from now on, unless another call already moved on."""
@@ -171,6 +182,7 @@ class Client:
 
     async def _write(self, call: Callable[..., Any]) -> Any:
         server = await self.connected()
+        await self._sign_in.ready(server)
         floor = self._seen
         try:
             answer = await self._ask(server, call)
@@ -183,9 +195,31 @@ class Client:
         return answer
 
     async def _ask(self, server: Endpoint, call: Callable[..., Any]) -> Any:
+        """Once; and again if the token was too old, because then nothing was executed."""
         self._check_not_replaced()
+        shown = await self._sign_in.ready(server)
+        try:
+            return await self._asked(server, call, shown)
+        except errors.CCNError as failed:
+            if not self._sign_in.refused(failed, shown):
+                raise
+        return await self._asked(server, call, await self._sign_in.ready(server))
+
+    async def _asked(self, server: Endpoint, call: Callable[..., Any], shown: Metadata) -> Any:
         with endpoint.translated():
-            return await call(server, timeout=self.deadline_s, metadata=METADATA)
+            return await call(server, timeout=self.deadline_s, metadata=shown)
+
+    async def _why(self) -> str:
+        """What keeps us from the server that is next: a connection does not say why it does not come."""
+        request = rpc.RangeRequest(key=b"/")
+        with contextlib.suppress(errors.CoordinationRefused):
+            try:
+                await self._asked(
+                    self._in_order()[0], lambda server, **limits: server.kv.Range(request, **limits), ()
+                )
+            except errors.CoordinationUnavailable as failed:
+                return str(failed)
+        return "it was away for a moment"
 
     def _check_not_replaced(self) -> None:
         if self._replaced:

@@ -27,7 +27,8 @@ METADATA = (("hasleader", "true"),)
 class Tls:
     """PEM texts: whom to trust and, where etcd asks for it, who we are."""
 
-    ca: bytes
+    ca: bytes | None
+    """Without one, the authorities that gRPC brings along."""
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
 
@@ -43,6 +44,7 @@ class Endpoint:
         self.kv: Any = rpc.KVStub(self.channel)
         self.lease: Any = rpc.LeaseStub(self.channel)
         self.watch: Any = rpc.WatchStub(self.channel)
+        self.auth: Any = rpc.AuthStub(self.channel)
 
     async def connected(self, within_s: float) -> bool:
         """Whether the connection stands, after trying for at most `within_s`."""
@@ -115,6 +117,15 @@ _NOT_EXECUTED = frozenset(
 )
 
 
+# What somebody can do about it, where etcd's own words do not say so.
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "etcdserver: user name is empty": "it asks for a user: set CCN_ETCD_USER and CCN_ETCD_PASSWORD",
+        "etcdserver: permission denied": "grant this user to read and write the keys under /ccn/",
+    }
+)
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Turn what gRPC raises into the error tree, and a closed channel's cancellation into an error."""
@@ -122,7 +133,9 @@ def translated() -> Iterator[None]:
         with _still_cancelled():
             yield
     except grpc.aio.AioRpcError as failed:
-        raise MEANING[failed.code()](f"etcd: {failed.details() or failed.code().name}") from failed
+        said = failed.details() or failed.code().name
+        advice = f" ({_ADVICE[said]})" if said in _ADVICE else ""
+        raise MEANING[failed.code()](f"etcd: {said}{advice}") from failed
     except (grpc.aio.BaseError, asyncio.InvalidStateError) as closed:
         raise errors.CoordinationUnavailable("the connection to etcd is closed") from closed
     except asyncio.CancelledError as ended:
@@ -162,5 +175,10 @@ def _cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
 
 def certainly_not_executed(failed: errors.CoordinationUnavailable) -> bool:
     """Whether etcd itself said that it refused before executing anything."""
+    return detail(failed) in _NOT_EXECUTED
+
+
+def detail(failed: errors.CCNError) -> str:
+    """etcd's own words; empty if there are none."""
     cause = failed.__cause__
-    return isinstance(cause, grpc.aio.AioRpcError) and cause.details() in _NOT_EXECUTED
+    return cause.details() or "" if isinstance(cause, grpc.aio.AioRpcError) else ""

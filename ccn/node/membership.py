@@ -25,6 +25,7 @@ from ccn.core.roster import Roster
 from ccn.core.rules import Parameters
 from ccn.core.signer import SignerState
 from ccn.etcd import client, election, members, session
+from ccn.etcd.access import Access
 from ccn.etcd.members import Member
 from ccn.etcd.session import Session
 from ccn.node import founding, leadership, suspicion, voting, wishes
@@ -44,6 +45,8 @@ log = structlog.get_logger(__name__)
 
 _AGAIN_S = 0.5
 """Pause before the next session after one was lost."""
+_REFUSED_S = 5.0
+"""Pause after etcd refused: only people mend that, and comparing passwords costs it something."""
 
 
 REMEMBERED = 32
@@ -61,7 +64,8 @@ class Membership:
     """It also knows whether a leaf under this node's name is one that it made."""
     pool: Pool
     peers: Client
-    etcd: settings.Etcd
+    access: Access
+    lease_ttl_s: float
     cluster: settings.Cluster
     now_us: Callable[[], int]
     voting: Voting | None = None
@@ -86,12 +90,16 @@ class Membership:
         """Until told to stop; what ends a session is logged and the next one is opened."""
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
+            pause_s = _AGAIN_S
             try:
                 await _until(stopping, self._session(here))
             except* errors.CCNError as ended:
-                reasons = sorted({str(each) or type(each).__name__ for each in _leaves(ended)})
+                leaves = list(_leaves(ended))
+                reasons = sorted({str(each) or type(each).__name__ for each in leaves})
                 log.warning("out of the cluster for now", reason="; ".join(reasons))
-            await asyncio.wait({stopping}, timeout=_AGAIN_S)
+                if any(isinstance(each, errors.CoordinationRefused) for each in leaves):
+                    pause_s = _REFUSED_S
+            await asyncio.wait({stopping}, timeout=pause_s)
 
     async def wish(self) -> Wish | None:
         """The change of the validators that is asked for, which this node's reports want from here on."""
@@ -105,10 +113,8 @@ class Membership:
 
     async def _session(self, here: Member) -> None:
         async with (
-            client.opened(self.etcd.endpoints) as etcd,
-            session.opened(
-                etcd, ttl_s=self.etcd.lease_ttl_s, keepalive_s=0.3 * self.etcd.lease_ttl_s
-            ) as held,
+            client.opened(self.access.servers, tls=self.access.tls, user=self.access.user) as etcd,
+            session.opened(etcd, ttl_s=self.lease_ttl_s, keepalive_s=0.3 * self.lease_ttl_s) as held,
         ):
             await members.register(held, here)
             await held.during(self._during(etcd, held))

@@ -42,6 +42,7 @@ class Server:
         self.token = "first life"
         self.cluster: list[Server] = [self]
         self.tls: list[str] = []
+        self.options: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
@@ -57,6 +58,7 @@ class Server:
             *("--listen-metrics-urls", f"http://{self.metrics}"),
             *("--heartbeat-interval", "50", "--election-timeout", "500", "--unsafe-no-fsync"),
             *self.tls,
+            *self.options,
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -178,13 +180,15 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def _servers(folder: Path, names: list[str], tls: list[str]) -> Iterator[list[Server]]:
+def servers_in(
+    folder: Path, names: list[str], tls: list[str], options: list[str] | None = None
+) -> Iterator[list[Server]]:
     with contextlib.ExitStack() as holding:
         chosen = [[holding.enter_context(ports.held()) for _ in range(3)] for _ in names]
         servers = [Server(name, folder, own) for name, own in zip(names, chosen, strict=True)]
         try:
             for server in servers:
-                server.cluster, server.tls = servers, tls
+                server.cluster, server.tls, server.options = servers, tls, options or []
                 server.launch()
             for server in servers:
                 server.wait_until_healthy()
@@ -198,14 +202,14 @@ def _servers(folder: Path, names: list[str], tls: list[str]) -> Iterator[list[Se
 @pytest.fixture(scope="session")
 def calm_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server shared by the tests that leave it in peace."""
-    with _servers(tmp_path_factory.mktemp("calm etcd"), ["calm"], []) as servers:
+    with servers_in(tmp_path_factory.mktemp("calm etcd"), ["calm"], []) as servers:
         yield servers[0]
 
 
 @pytest.fixture
 def etcd(tmp_path: Path) -> Iterator[Server]:
     """One server of the test's own, to be harmed."""
-    with _servers(tmp_path, ["alone"], []) as servers:
+    with servers_in(tmp_path, ["alone"], []) as servers:
         yield servers[0]
 
 
@@ -222,7 +226,7 @@ class Clusters:
             self.close()
             folder = self._folder / str(uuid4())
             folder.mkdir()
-            self._servers = self._stack.enter_context(_servers(folder, ["one", "two", "three"], []))
+            self._servers = self._stack.enter_context(servers_in(folder, ["one", "two", "three"], []))
         for server in self._servers:
             server.thaw()
         for server in self._servers:
@@ -249,7 +253,7 @@ def cluster(clusters: Clusters) -> list[Server]:
 @pytest.fixture
 def start_tls_etcd(tmp_path: Path) -> Iterator[Callable[[list[str]], Server]]:
     with contextlib.ExitStack() as running:
-        yield lambda tls: running.enter_context(_servers(tmp_path, ["private"], tls))[0]
+        yield lambda tls: running.enter_context(servers_in(tmp_path, ["private"], tls))[0]
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "authority")
 
 
-def _flags(authority: Authority, address: str = "127.0.0.1") -> list[str]:
+def flags(authority: Authority, address: str = "127.0.0.1") -> list[str]:
     certificate, key = authority.issue("server", address)
     ca = str(authority.folder / "ca.pem")
     return [
@@ -84,7 +84,7 @@ def _flags(authority: Authority, address: str = "127.0.0.1") -> list[str]:
 
 
 async def test_everything_works_over_mutual_tls(authority: Authority, start_tls_etcd: StartTls) -> None:
-    server = start_tls_etcd(_flags(authority))
+    server = start_tls_etcd(flags(authority))
     async with (
         client.opened([server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S) as caller,
         session.opened(caller) as held,
@@ -98,7 +98,7 @@ async def test_everything_works_over_mutual_tls(authority: Authority, start_tls_
 async def test_who_shows_no_certificate_or_a_strangers_is_not_served(
     authority: Authority, start_tls_etcd: StartTls, tmp_path: Path
 ) -> None:
-    server = start_tls_etcd(_flags(authority))
+    server = start_tls_etcd(flags(authority))
     stranger = Authority(tmp_path / "stranger").identity("node-1")
     for tls in (
         None,
@@ -115,7 +115,7 @@ async def test_who_shows_no_certificate_or_a_strangers_is_not_served(
 async def test_a_server_of_another_authority_is_not_trusted(
     authority: Authority, start_tls_etcd: StartTls, tmp_path: Path
 ) -> None:
-    server = start_tls_etcd(_flags(Authority(tmp_path / "stranger")))
+    server = start_tls_etcd(flags(Authority(tmp_path / "stranger")))
     async with client.opened(
         [server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S
     ) as caller:
@@ -126,7 +126,7 @@ async def test_a_server_of_another_authority_is_not_trusted(
 async def test_a_server_with_a_certificate_for_another_address_is_not_trusted(
     authority: Authority, start_tls_etcd: StartTls
 ) -> None:
-    server = start_tls_etcd(_flags(authority, address="127.0.0.2"))
+    server = start_tls_etcd(flags(authority, address="127.0.0.2"))
     async with client.opened(
         [server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S
     ) as caller:

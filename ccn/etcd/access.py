@@ -1,0 +1,108 @@
+"""How etcd is reached: what the settings say, as a client needs it, or what is wrong with them.
+
+Separate from the client, so that a node is told at its start what no server would ever mend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import structlog
+
+from ccn import errors
+from ccn.core import address
+from ccn.etcd.endpoint import Tls
+from ccn.etcd.signin import User
+
+if TYPE_CHECKING:
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The servers (host:port), and what is shown to them."""
+
+    servers: tuple[str, ...]
+    tls: Tls | None = None
+    user: User | None = None
+
+
+def read(chosen: settings.Etcd) -> Access:
+    """The servers, over TLS if an authority is named or they are written with https://."""
+    read = [_server(given) for given in chosen.endpoints]
+    servers, schemes = tuple(server for _, server in read), {scheme for scheme, _ in read}
+    if "https" in schemes and schemes != {"https"}:
+        raise errors.SettingsInvalid("CCN_ETCD_ENDPOINTS: write all servers with https://, or none")
+    found = Access(servers, _tls(chosen, schemes), _user(chosen))
+    if found.user and not found.tls and not all(map(_is_here, servers)):
+        log.warning("the password for etcd travels in the clear: set CCN_ETCD_CA, or write https://")
+    return found
+
+
+def _server(given: str) -> tuple[str, str]:
+    """The scheme, and host:port."""
+    parts = urlsplit(given if "://" in given else f"//{given}")
+    if "@" in parts.netloc:
+        raise errors.SettingsInvalid(
+            "CCN_ETCD_ENDPOINTS: a user belongs into CCN_ETCD_USER, its password into CCN_ETCD_PASSWORD"
+        )
+    try:
+        whole = parts.hostname and parts.port and parts.path in {"", "/"}
+    except ValueError:  # no port, or no host
+        whole = None
+    if not whole or parts.scheme not in {"", "http", "https"} or parts.query or parts.fragment:
+        raise errors.SettingsInvalid(
+            f"CCN_ETCD_ENDPOINTS: {given!r} must be host:port, or https://host:port for TLS"
+        )
+    return parts.scheme, parts.netloc
+
+
+def _tls(chosen: settings.Etcd, schemes: set[str]) -> Tls | None:
+    pair = {"CCN_ETCD_CERTIFICATE": chosen.certificate, "CCN_ETCD_KEY": chosen.key}
+    missing = [name for name, file in pair.items() if file is None]
+    if len(missing) == 1:
+        raise errors.SettingsInvalid(f"{missing[0]} must be set too: a certificate and its key go together")
+    named = [name for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items() if file is not None]
+    if "http" in schemes and named:
+        raise errors.SettingsInvalid(f"{named[0]} is set, but CCN_ETCD_ENDPOINTS says http://")
+    if chosen.ca is None and "https" not in schemes:
+        if named:
+            raise errors.SettingsInvalid(
+                "CCN_ETCD_CERTIFICATE needs TLS: set CCN_ETCD_CA, or write the endpoints with https://"
+            )
+        return None
+    read = {name: _pem(name, file) for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items()}
+    return Tls(read["CCN_ETCD_CA"], read["CCN_ETCD_CERTIFICATE"], read["CCN_ETCD_KEY"])
+
+
+def _user(chosen: settings.Etcd) -> User | None:
+    password = chosen.password.get_secret_value()
+    match bool(chosen.user), bool(password):
+        case (True, False):
+            raise errors.SettingsInvalid("CCN_ETCD_PASSWORD must be set too: CCN_ETCD_USER has a password")
+        case (False, True):
+            raise errors.SettingsInvalid("CCN_ETCD_USER must be set too: a password is somebody's")
+    return User(chosen.user, password) if chosen.user else None
+
+
+def _pem(name: str, file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        text = file.read_bytes()
+    except OSError as unreadable:
+        raise errors.SettingsInvalid(
+            f"{name}: {file} cannot be read: {unreadable.strerror}"
+        ) from unreadable
+    if b"-----BEGIN " not in text:
+        raise errors.SettingsInvalid(f"{name}: {file} is not a PEM file")
+    return text
+
+
+def _is_here(server: str) -> bool:
+    return address.is_loopback(urlsplit(f"//{server}").hostname or "")

@@ -1,0 +1,91 @@
+"""Signing in to an etcd that asks for a user: the token that goes along with every call.
+
+Separate from the client because a token has a life of its own: etcd forgets one that was idle for minutes,
+all of them when a server starts again, and those from before its users or roles were changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aetcd import rpc  # type: ignore[import-untyped]
+
+from ccn import errors
+from ccn.etcd import endpoint
+from ccn.etcd.endpoint import METADATA, Endpoint
+
+DEADLINE_S = 5.0
+"""etcd compares passwords slowly, on purpose."""
+_NOT_ASKED = "etcdserver: authentication is not enabled"
+_WRONG = "etcdserver: authentication failed, invalid user ID or password"
+_STALE = frozenset(
+    {
+        "etcdserver: invalid auth token",
+        "etcdserver: revision of auth store is old",
+        "etcdserver: user name is empty",  # it asked nobody when this client signed in, and does now
+    }
+)
+
+Metadata = tuple[tuple[str, str], ...]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who this node is to etcd."""
+
+    name: str
+    password: str = field(repr=False)
+
+
+class SignIn:
+    """What one client shows; without a user, nothing."""
+
+    def __init__(self, user: User | None) -> None:
+        self._user = user
+        self._token: str | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def shown(self) -> Metadata:
+        """What goes along with a call."""
+        return (*METADATA, ("token", self._token)) if self._token else METADATA
+
+    async def ready(self, server: Endpoint) -> Metadata:
+        """The same, once a token was given if one is needed."""
+        if self._user is not None and self._token is None:
+            async with self._one_at_a_time:
+                if self._token is None:
+                    self._token = await _token(server, self._user)
+        return self.shown
+
+    def refused(self, failed: errors.CCNError, shown: Metadata) -> bool:
+        """Whether etcd looked no further than at the token that was shown; the next call brings another."""
+        if self._user is None or endpoint.detail(failed) not in _STALE:
+            return False
+        if shown == self.shown:
+            self._token = None
+        return True
+
+
+async def _token(server: Endpoint, user: User) -> str:
+    """A token for the user; empty where nobody is asked for one."""
+    request: Any = rpc.AuthenticateRequest(name=user.name, password=user.password)
+    try:
+        with endpoint.translated():
+            answer = await server.auth.Authenticate(request, timeout=DEADLINE_S, metadata=METADATA)
+    except errors.CoordinationRefused as refused:
+        if endpoint.detail(refused) == _NOT_ASKED:
+            log.warning("etcd asks nobody for a password, although CCN_ETCD_USER is set")
+            return ""
+        if endpoint.detail(refused) == _WRONG:
+            raise errors.CoordinationRefused(
+                f"etcd does not know the user {user.name!r} with this password:"
+                " look at CCN_ETCD_USER and CCN_ETCD_PASSWORD"
+            ) from refused
+        raise
+    return str(answer.token)

@@ -1,0 +1,95 @@
+"""What the settings say about etcd is one way to reach it, or is refused at the start in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ccn import errors, settings
+from ccn.etcd import access
+from ccn.etcd.access import Access
+from ccn.etcd.endpoint import Tls
+from ccn.etcd.signin import User
+
+PEM = "-----BEGIN CERTIFICATE-----\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three files that look like PEM, and one that does not."""
+    for name in ("ca", "certificate", "key"):
+        (tmp_path / f"{name}.pem").write_text(PEM + name)
+    (tmp_path / "nothing.pem").write_text("nothing")
+    return tmp_path
+
+
+def chosen(
+    folder: Path, *endpoints: str, user: str = "", password: str = "", **files: str
+) -> settings.Etcd:
+    named: dict[str, Any] = {name: folder / f"{file}.pem" for name, file in files.items()}
+    return settings.Etcd(endpoints=endpoints, user=user, password=password, **named)  # type: ignore[arg-type]
+
+
+def test_without_more_than_endpoints_nothing_is_shown(folder: Path) -> None:
+    servers = ("127.0.0.1:2379", "[::1]:2379", "etcd.example.org:2379")
+    assert access.read(chosen(folder, *servers)) == Access(servers)
+    assert access.read(chosen(folder, *(f"http://{each}/" for each in servers))) == Access(servers)
+
+
+def test_an_authority_or_https_means_tls(folder: Path) -> None:
+    assert access.read(chosen(folder, "a:1", ca="ca")) == Access(("a:1",), Tls(f"{PEM}ca".encode()))
+    assert access.read(chosen(folder, "https://a:1")) == Access(("a:1",), Tls(None))
+    shown = Tls(*(f"{PEM}{name}".encode() for name in ("ca", "certificate", "key")))
+    mutual = chosen(folder, "https://a:1", ca="ca", certificate="certificate", key="key")
+    assert access.read(mutual) == Access(("a:1",), shown)
+
+
+def test_a_user_has_a_password_that_is_never_shown(folder: Path) -> None:
+    found = access.read(chosen(folder, "127.0.0.1:1", user="ccn", password="hunter2"))
+    assert found.user == User("ccn", "hunter2")
+    assert "hunter2" not in repr(found)
+
+
+@pytest.mark.parametrize(("server", "warned"), [("127.0.0.1:1", 0), ("10.0.0.7:1", 1), ("https://a:1", 0)])
+def test_a_password_that_travels_in_the_clear_is_warned_about(
+    folder: Path, server: str, warned: int
+) -> None:
+    with capture_logs() as logs:
+        access.read(chosen(folder, server, user="ccn", password="hunter2"))
+    assert len(logs) == warned
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"endpoints": ("a",)}, "'a' must be host:port, or https://host:port for TLS"),
+        ({"endpoints": ("https://a",)}, "'https://a' must be host:port"),
+        ({"endpoints": ("a:b",)}, "must be host:port"),
+        ({"endpoints": ("unix://a:1",)}, "must be host:port"),
+        ({"endpoints": ("https://ann:hunter2@a:1",)}, "a user belongs into CCN_ETCD_USER"),
+        ({"endpoints": ("https://a:1/v3",)}, "must be host:port"),
+        ({"endpoints": ("https://a:1", "b:1")}, "write all servers with https://, or none"),
+        (
+            {"endpoints": ("http://a:1",), "ca": "ca"},
+            "CCN_ETCD_CA is set, but CCN_ETCD_ENDPOINTS says http",
+        ),
+        ({"certificate": "certificate"}, "CCN_ETCD_KEY must be set too"),
+        ({"key": "key"}, "CCN_ETCD_CERTIFICATE must be set too"),
+        ({"certificate": "certificate", "key": "key"}, "CCN_ETCD_CERTIFICATE needs TLS: set CCN_ETCD_CA"),
+        ({"ca": "nowhere"}, "CCN_ETCD_CA: "),
+        ({"ca": "nothing"}, "nothing.pem is not a PEM file"),
+        ({"user": "ccn"}, "CCN_ETCD_PASSWORD must be set too"),
+        ({"password": "hunter2"}, "CCN_ETCD_USER must be set too"),
+    ],
+)
+def test_what_no_server_could_mend_is_refused_by_name(
+    folder: Path, given: dict[str, Any], words: str
+) -> None:
+    rest = {name: value for name, value in given.items() if name != "endpoints"}
+    with pytest.raises(errors.SettingsInvalid) as refused:
+        access.read(chosen(folder, *given.get("endpoints", ("a:1",)), **rest))
+    assert words in str(refused.value)
+    assert "hunter2" not in str(refused.value)

@@ -1,0 +1,156 @@
+"""An etcd that asks for users serves this one, whatever becomes of its tokens."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio  # type: ignore[import-untyped]
+import pytest
+from aetcd import rpc  # type: ignore[import-untyped]
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from ccn import errors, settings
+from ccn.core.ids import NodeId
+from ccn.etcd import access, client, members, session
+from ccn.etcd.access import Access
+from ccn.etcd.client import Client
+from ccn.etcd.entry import Written
+from ccn.etcd.members import Member
+from ccn.etcd.signin import User
+from tests.etcd.conftest import PATIENT_S, Server, servers_in
+from tests.etcd.test_tls import Authority, flags
+
+if TYPE_CHECKING:
+    StartEtcd = Callable[[list[str]], Server]
+
+CCN, STRANGER = User("ccn", "hunter2"), User("stranger", "hunter3")
+
+
+@contextlib.asynccontextmanager
+async def _opened(reached: Access) -> AsyncIterator[Client]:
+    async with client.opened(
+        reached.servers, tls=reached.tls, user=reached.user, deadline_s=PATIENT_S
+    ) as opened:
+        yield opened
+
+
+async def _ask_for_users(server: Server, tls: grpc.ChannelCredentials | None = None) -> None:
+    """Two users, of whom one may use the keys of CCN, and nobody else in."""
+    opened = grpc.aio.secure_channel(server.endpoint, tls) if tls else None
+    async with opened or grpc.aio.insecure_channel(server.endpoint) as channel:
+        auth: Any = rpc.AuthStub(channel)
+        for user in (User("root", "root"), CCN, STRANGER):
+            await auth.UserAdd(rpc.AuthUserAddRequest(name=user.name, password=user.password))
+        for role in ("root", "ccn"):
+            await auth.RoleAdd(rpc.AuthRoleAddRequest(name=role))
+            await auth.UserGrantRole(rpc.AuthUserGrantRoleRequest(user=role, role=role))
+        keys = rpc.Permission(permType=rpc.Permission.READWRITE, key=b"/ccn/", range_end=b"/ccn0")
+        await auth.RoleGrantPermission(rpc.AuthRoleGrantPermissionRequest(name="ccn", perm=keys))
+        await auth.AuthEnable(rpc.AuthEnableRequest())
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    quick = ["--bcrypt-cost", "4"]
+    with servers_in(tmp_path_factory.mktemp("asking etcd"), ["asking"], [], quick) as servers:
+        yield servers[0]
+
+
+@pytest.fixture
+async def asking(started: Server) -> Server:
+    with contextlib.suppress(grpc.aio.AioRpcError):  # it does already
+        await _ask_for_users(started)
+    return started
+
+
+async def test_over_mutual_tls_with_a_password_everything_works(
+    tmp_path: Path, start_tls_etcd: StartEtcd
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    server = start_tls_etcd([*flags(authority), "--bcrypt-cost", "4"])
+    certificate, key = authority.issue("node-1")
+    files: dict[str, Any] = {"ca": authority.folder / "ca.pem", "certificate": certificate, "key": key}
+    shown = (files["ca"].read_bytes(), key.read_bytes(), certificate.read_bytes())
+    await _ask_for_users(server, grpc.ssl_channel_credentials(*shown))
+    chosen = settings.Etcd(
+        endpoints=(f"https://{server.endpoint}",),
+        user=CCN.name,
+        password=SecretStr(CCN.password),
+        **files,
+    )
+    async with _opened(access.read(chosen)) as caller, session.opened(caller) as held:
+        assert isinstance(await caller.put("/ccn/a", b"1", lease=held.lease, if_modified=0), Written)
+        async for present in members.watch(caller):
+            assert present == ()
+            break
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        (None, "user name is empty (it asks for a user: set CCN_ETCD_USER and CCN_ETCD_PASSWORD)"),
+        (replace(CCN, password="hunter4"), "etcd does not know the user 'ccn' with this password"),
+        (replace(CCN, name="nobody"), "look at CCN_ETCD_USER and CCN_ETCD_PASSWORD"),
+        (STRANGER, "permission denied (grant this user to read and write the keys under /ccn/)"),
+    ],
+)
+async def test_who_may_not_is_told_what_to_mend(asking: Server, user: User | None, words: str) -> None:
+    async with _opened(Access((asking.endpoint,), None, user)) as caller:
+        with pytest.raises(errors.CoordinationRefused) as refused:
+            await caller.get("/ccn/a")
+        with pytest.raises(errors.CoordinationRefused):
+            await caller.put("/ccn/a", b"", lease=0, if_modified=0)
+    assert words in str(refused.value)
+    assert "hunter" not in str(refused.value)
+
+
+async def test_a_token_that_etcd_forgot_is_renewed_and_nothing_is_written_twice(asking: Server) -> None:
+    async with _opened(Access((asking.endpoint,), None, CCN)) as caller:
+        assert isinstance(await caller.put("/ccn/b", b"1", lease=0, if_modified=0), Written)
+        asking.stop()
+        asking.start()  # with the keys, and without any token
+        found = await caller.get("/ccn/b")
+        assert found is not None
+        asking.stop()
+        asking.start()
+        again = await caller.put("/ccn/b", b"2", lease=0, if_modified=found.modified)
+        assert isinstance(again, Written)
+        assert again.revision == found.modified + 1
+
+
+async def test_a_watch_goes_on_with_another_token(asking: Server) -> None:
+    member = Member(NodeId("node-1"), "a:1", "b:1", bytes(32))
+    async with (
+        _opened(Access((asking.endpoint,), None, CCN)) as caller,
+        contextlib.aclosing(members.watch(caller)) as lists,
+    ):
+        assert await anext(lists) == ()
+        asking.stop()
+        asking.start()
+        async with session.opened(caller) as held:
+            await members.register(held, member)
+            assert await anext(lists) == (member,)
+
+
+async def test_an_etcd_that_asks_nobody_takes_a_user_all_the_same_until_it_asks(etcd: Server) -> None:
+    async with _opened(Access((etcd.endpoint,), None, CCN)) as caller:
+        with capture_logs() as logs:
+            assert await caller.get("/ccn/a") is None
+            assert await caller.get("/ccn/a") is None
+        warned = "etcd asks nobody for a password, although CCN_ETCD_USER is set"
+        assert [line["event"] for line in logs if line["log_level"] == "warning"] == [warned]
+        await _ask_for_users(etcd)
+        assert await caller.get("/ccn/a") is None
+
+
+async def test_a_server_that_is_not_reached_says_why(start_tls_etcd: StartEtcd, tmp_path: Path) -> None:
+    server = start_tls_etcd(flags(Authority(tmp_path / "stranger")))
+    trusted = Authority(tmp_path / "authority").identity("node-1")
+    async with _opened(Access((server.endpoint,), trusted)) as caller:
+        with pytest.raises(errors.CoordinationUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await caller.grant(5)
