@@ -96,6 +96,13 @@ _sockets = prometheus_client.Gauge(
     "WebSockets that are open on this node. Alarming: a fall to 0 within a minute.",
     registry=registry,
 )
+_turned_away = prometheus_client.Counter(
+    "ccn_connections_turned_away_total",
+    "Connections ended or refused by a limit, by door and reason: address, full, or silent. Alarming: any "
+    "for longer than a minute, which is somebody taking too much, or a limit that is too low.",
+    ("door", "reason"),
+    registry=registry,
+)
 _unscored = prometheus_client.Counter(
     "ccn_unscored_replies_total",
     "Replies that could not be scored, or came too fast to be. Alarming: any, for longer than a minute.",
@@ -237,6 +244,11 @@ def socket_open() -> Iterator[None]:
         yield
     finally:
         _sockets.dec()
+
+
+def turned_away(door: str, reason: str, connections: int = 1) -> None:
+    """Connections had to go, or could not come."""
+    _turned_away.labels(door, reason).inc(connections)
 
 
 def unscored() -> None:

@@ -133,15 +133,25 @@ class Http(_Group):
     body_limit: int = Field(
         default=1_048_576, ge=1_024, description="Bytes that the body of a request may have."
     )
+    head_s: Seconds = Field(
+        default=3.0, description="How long a client may take to send the head of a request."
+    )
     patience_s: Seconds = Field(
-        default=15.0, description="How long a client may take to send its headers, and then its body."
+        default=15.0, description="How long a client may take to send the body of a request."
     )
     connection_limit: int = Field(
-        default=4_096, ge=1, description="Connections at once; further ones are told to come back."
+        default=4_096,
+        ge=1,
+        description="Connections at once; at the limit idle ones end, and further requests are refused.",
+    )
+    address_limit: int = Field(
+        default=128,
+        ge=1,
+        description="The same for one address; behind trusted proxies, requests at once of each address.",
     )
     trusted_proxies: Names = Field(
         default=(),
-        description="Addresses of proxies whose X-Forwarded-For is believed, separated by commas.",
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, with commas.",
     )
     cors_origins: Names = Field(
         default=(),

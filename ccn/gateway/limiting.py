@@ -45,16 +45,19 @@ class Verdict:
 
 
 def who(caller: Caller, address: str) -> str:
-    """Whose requests are counted together: a user's, or an address's; of IPv6 a network's."""
-    if caller.user is not None:
-        return f"user/{caller.user}"
+    """Whose requests are counted together: a user's, or an address's."""
+    return f"address/{network(address)}" if caller.user is None else f"user/{caller.user}"
+
+
+def network(address: str) -> str:
+    """What counts as one address: of IPv6 a network, because whoever has one of those has all of it."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        return "address/unknown"
+        return "unknown"
     if isinstance(parsed, IPv6Address):
         parsed = parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64)
-    return f"address/{parsed}"
+    return str(parsed)
 
 
 class Limiter:

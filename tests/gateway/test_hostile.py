@@ -339,7 +339,7 @@ async def test_what_a_client_writes_becomes_no_header_and_no_redirect(door: Door
 
 
 async def test_a_client_that_is_slow_with_its_headers_is_cut_off() -> None:
-    chosen = settings.Http(patience_s=0.3)
+    chosen = settings.Http(head_s=0.3)
     async with served(bare(chosen), chosen) as at:
         for sent in (b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "):
             began = time.monotonic()
@@ -401,7 +401,7 @@ async def test_a_slow_answer_is_not_taken_for_a_slow_client() -> None:
     ],
 )
 async def test_what_is_no_request_is_refused_and_the_connection_ends(sent: bytes) -> None:
-    chosen = settings.Http(patience_s=1.0)
+    chosen = settings.Http(head_s=1.0)
     async with served(bare(chosen), chosen) as at:
         answer = await said(at, sent)
         assert answer == b"" or re.match(rb"HTTP/1.1 4\d\d ", answer), answer

@@ -1,43 +1,71 @@
-"""A client has so long, and so many bytes, for its headers: uvicorn's protocol, with an end.
+"""A client has so long, and so many bytes, for its headers, and a place: uvicorn's protocols, with an end.
 
 uvicorn limits neither by itself: a thousand connections that send one byte a minute would stay for ever.
+Who may stay of many is decided in entrance.py, which is told here what a connection does.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from ccn.gateway.http import entrance, problems
+from ccn.gateway.http.entrance import Entrance, Visitor
 
 HEAD_LIMIT = 65_536
+_TOO_LONG = f"the head of a request has at most {HEAD_LIMIT} bytes"
 
 
-def protocol(patience_s: float) -> type[HttpToolsProtocol]:
-    """uvicorn makes one of these for each connection, and gives it no settings of ours."""
+def protocols(
+    door: Entrance, patience_s: float
+) -> tuple[type[HttpToolsProtocol], type[WebSocketsSansIOProtocol]]:
+    """For requests and for sockets. uvicorn makes one for each connection, and gives it nothing of ours."""
+
+    class Socket(WebSocketsSansIOProtocol):
+        """Keeps the place of the connection that it took over."""
+
+        visitor: Visitor | None = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.visitor is not None:
+                door.leave(self.visitor)
+            super().connection_lost(exc)
 
     class Impatient(HttpToolsProtocol):
         """Ends a connection whose next request does not begin in time, or is nothing but headers."""
 
+        _visitor: Visitor
         _late: asyncio.TimerHandle | None = None
-        _head = 0
+        _last = False  # whether what is answered now ends the connection
+        _head = 0  # bytes of a head that is not complete
+        _chunk = 0
         _complete = True  # the head of the newest request
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._visitor = door.arrive(transport, self.client[0] if self.client else "")
             self._late = self.loop.call_later(patience_s, transport.close)
 
         def connection_lost(self, exc: Exception | None) -> None:
+            door.leave(self._visitor)
             self._in_time()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            before = self._complete
+            before, self._chunk = self._complete, len(data)
             super().data_received(data)
             if self._complete and before:
                 return
             self._head = 0 if self._complete else self._head + len(data)
-            if self._head > HEAD_LIMIT and not self.transport.is_closing():
-                self.send_400_response("The headers are too long.")
+            if self.transport.is_closing() or self._complete:
+                return
+            if self._head > HEAD_LIMIT:
+                self.send_400_response(_TOO_LONG)
+            elif door.wait(self._visitor) is not None:
+                self.transport.abort()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -48,11 +76,43 @@ def protocol(patience_s: float) -> type[HttpToolsProtocol]:
         def on_headers_complete(self) -> None:
             self._in_time()
             self._complete = True
+            if self._head + self._chunk > HEAD_LIMIT and self._size() > HEAD_LIMIT:
+                self._answer(problems.said(431, _TOO_LONG))
+            elif (refused := door.ask(self._visitor)) is not None:
+                self._last = True
+                if self.url.partition(b"?")[0] not in entrance.ALWAYS:
+                    self._answer(problems.answer(refused))
             super().on_headers_complete()
+            if self._last:
+                self.cycle.keep_alive = False
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.cycle.response_complete and not self.transport.is_closing():
+                door.wait(self._visitor)
+
+        def handle_websocket_upgrade(self) -> None:
+            super().handle_websocket_upgrade()
+            taken = self.transport.get_protocol()
+            assert isinstance(taken, Socket)
+            taken.visitor = self._visitor
+
+        def _answer(self, instead: ASGIApp) -> None:
+            """Answer so in place of the application, and end the connection."""
+            self.app, self._last = instead, True
+
+        def _should_upgrade(self) -> bool:
+            return not self._last and super()._should_upgrade()
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """The answer says what there is to say."""
+
+        def _size(self) -> int:
+            return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
         def _in_time(self) -> None:
             if self._late is not None:
                 self._late.cancel()
                 self._late = None
 
-    return Impatient
+    return Impatient, Socket

@@ -105,6 +105,17 @@ def code(error: type[errors.CCNError]) -> str:
     return codes.code(error.__name__)
 
 
+def answer(error: errors.CCNError) -> Response:
+    """What is answered where there is no application that would raise it."""
+    number = status(type(error))
+    return _problem(number, code(type(error)), detail=str(error), headers=advice(error, number))
+
+
+def said(number: int, detail: str) -> Response:
+    """The same for what is no error of ours."""
+    return _problem(number, _named(number), detail=detail)
+
+
 async def _ours(request: Request, error: Exception) -> Response:
     kind = type(error)
     assert issubclass(kind, errors.CCNError)
@@ -167,10 +178,15 @@ def writable(text: str) -> str:
 async def plain(_request: Request, error: Exception) -> Response:
     """What Starlette says by itself: no such path, no such method, too much of something."""
     assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase
-    name = _NAMES.get(error.status_code) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
-    detail = "" if error.detail == phrase else str(error.detail)
+    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+    name = _named(error.status_code)
     return _problem(error.status_code, name, detail=detail, headers=error.headers or {})
+
+
+def _named(number: int) -> str:
+    """The code of a status that stands for itself."""
+    phrase = HTTPStatus(number).phrase
+    return _NAMES.get(number) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -13,8 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from ccn import errors, settings
-from ccn.gateway.http import patience
+from ccn.gateway.http import entrance, patience
+from ccn.gateway.http.entrance import Entrance, Forwarded
 
+_BACKLOG = entrance.SILENT
 _UNREAD_MS = 60_000  # how long what we sent may stay unread
 
 
@@ -27,7 +29,7 @@ def listen(http: settings.Http) -> socket.socket:
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who stops reading is cut off
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         listening.bind((http.host, http.port))
-        listening.listen(1024)
+        listening.listen(_BACKLOG)
     except OSError as refused:
         listening.close()
         why = "is in use" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused.strerror})"
@@ -49,12 +51,13 @@ async def serve(
     uvicorn would cut WebSockets off at once, so it is told only when streams are `quiet`.
     """
     http = chosen or settings.Http()
+    requests, sockets = patience.protocols(Entrance(http), http.head_s)
     server = _Server(
         uvicorn.Config(
-            app,
+            Forwarded(app, http) if http.trusted_proxies else app,
             loop="none",
-            http=patience.protocol(http.patience_s),
-            ws="websockets-sansio",
+            http=requests,
+            ws=sockets,
             ws_max_size=http.body_limit,
             ws_per_message_deflate=False,  # costs memory for each socket, and a small frame can grow large
             lifespan="off",
@@ -64,7 +67,7 @@ async def serve(
             server_header=False,
             proxy_headers=bool(http.trusted_proxies),  # else a client chooses the address it is counted by
             forwarded_allow_ips=list(http.trusted_proxies),
-            limit_concurrency=http.connection_limit,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=max(1, int(grace_s)),
         )
     )

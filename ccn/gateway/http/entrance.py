@@ -1,0 +1,170 @@
+"""Who may be connected to the HTTP door, so that no address keeps the others out.
+
+A connection is silent until its first byte, waits while no request of it is complete, and is busy while one
+is answered. At a limit whoever has waited longest gives way: of its own address first, then of all. Silent
+ones take nobody's place, so a flood of them cannot push out somebody whose request comes with its first
+bytes. Only where all are busy is anybody turned away, and then `/health` and `/ready` are answered still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Container
+from typing import cast
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from ccn import errors, metrics, settings
+from ccn.gateway import limiting
+from ccn.gateway.http import problems
+
+ALWAYS = frozenset((b"/health", b"/ready"))
+"""Answered from memory, however many are here: a node that is full must not look like one that is dead."""
+SILENT = 1_024
+"""Connections that may have said nothing yet; as many as can wait to be accepted at once."""
+
+
+class Visitor:
+    """One connection; `place` is None until it has said something."""
+
+    __slots__ = ("address", "place", "transport")
+
+    def __init__(self, transport: asyncio.Transport, address: str) -> None:
+        self.transport, self.address = transport, address
+        self.place: _Address | None = None
+
+
+class _Address:
+    """What one address has here."""
+
+    __slots__ = ("seated", "waiting")
+
+    def __init__(self) -> None:
+        self.seated = 0
+        self.waiting = dict[Visitor, None]()
+
+
+class Entrance:
+    """The connections of one door."""
+
+    def __init__(self, chosen: settings.Http) -> None:
+        self._limit, self._of_one = chosen.connection_limit, chosen.address_limit
+        self._proxies = proxies(chosen)
+        self._silent = dict[Visitor, None]()
+        self._waiting = dict[Visitor, None]()
+        self._addresses = dict[str, _Address]()
+        self._seated = 0
+
+    def arrive(self, transport: asyncio.Transport, host: str) -> Visitor:
+        """A connection was made, and has said nothing yet. Whose one of a proxy is, nobody knows here."""
+        visitor = Visitor(transport, "" if host in self._proxies else limiting.network(host))
+        self._silent[visitor] = None
+        if len(self._silent) > SILENT:
+            self._show_out(next(iter(self._silent)), "silent")
+        return visitor
+
+    def ask(self, visitor: Visitor) -> errors.Unavailable | None:
+        """A request of it is complete; why it cannot be answered now, if so."""
+        if (refused := self._seat(visitor)) is None:
+            self._rouse(visitor)
+        return refused
+
+    def wait(self, visitor: Visitor) -> errors.Unavailable | None:
+        """It has said something, and the next request is not complete; why it cannot stay, if so."""
+        if (refused := self._seat(visitor)) is None and visitor.place is not None:
+            self._waiting[visitor] = visitor.place.waiting[visitor] = None
+        return refused
+
+    def leave(self, visitor: Visitor) -> None:
+        """The connection has ended; saying it twice changes nothing."""
+        self._silent.pop(visitor, None)
+        self._rouse(visitor)
+        if (place := visitor.place) is None:
+            return
+        visitor.place = None
+        self._seated -= 1
+        place.seated -= 1
+        if not place.seated:
+            del self._addresses[visitor.address]
+
+    def _seat(self, visitor: Visitor) -> errors.Unavailable | None:
+        """A place for it, and be it that of whoever has waited longest."""
+        if visitor.place is not None:
+            return None
+        here = self._addresses.get(visitor.address)
+        if visitor.address and here is not None and here.seated >= self._of_one:
+            refused = self._make_room(here.waiting, "address", crowded(self._of_one))
+        elif self._seated >= self._limit:
+            full = errors.Overloaded(f"all {self._limit} connections of this node are busy")
+            refused = self._make_room(self._waiting, "full", full)
+        else:
+            refused = None
+        if refused is None:
+            self._silent.pop(visitor, None)
+            visitor.place = self._addresses.setdefault(visitor.address, _Address())
+            visitor.place.seated += 1
+            self._seated += 1
+        return refused
+
+    def _make_room(
+        self, waiting: dict[Visitor, None], why: str, otherwise: errors.Unavailable
+    ) -> errors.Unavailable | None:
+        if not waiting:
+            metrics.turned_away("http", why)
+            return otherwise
+        self._show_out(next(iter(waiting)), why)
+        return None
+
+    def _show_out(self, visitor: Visitor, why: str) -> None:
+        metrics.turned_away("http", why)
+        self.leave(visitor)
+        visitor.transport.abort()  # what it never read would keep a closed one open for a minute
+
+    def _rouse(self, visitor: Visitor) -> None:
+        self._waiting.pop(visitor, None)
+        if visitor.place is not None:
+            visitor.place.waiting.pop(visitor, None)
+
+
+class Forwarded:
+    """The application behind proxies: of each address that they name, so many requests at once."""
+
+    def __init__(self, app: ASGIApp, chosen: settings.Http) -> None:
+        self._app, self._limit, self._proxies = app, chosen.address_limit, proxies(chosen)
+        self._running = Counter[str]()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, unless too many of its address are under way."""
+        host, _ = scope.get("client") or ("", 0)
+        if host in self._proxies or scope["path"].encode() in ALWAYS:
+            await self._app(scope, receive, send)
+            return
+        address = limiting.network(host)
+        if self._running[address] >= self._limit:
+            metrics.turned_away("http", "address")
+            await problems.answer(crowded(self._limit))(scope, receive, send)
+            return
+        self._running[address] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._running[address] -= 1
+            if not self._running[address]:
+                del self._running[address]
+
+
+def crowded(limit: int) -> errors.TooManyRequests:
+    """Said to an address that has too much open."""
+    return errors.TooManyRequests(f"{limit} connections of this address are busy; end some, or wait")
+
+
+def proxies(chosen: settings.Http) -> Container[str]:
+    """The addresses of proxies that are trusted, as the server itself reads them."""
+    trusted = ProxyHeadersMiddleware(_nothing, list(chosen.trusted_proxies)).trusted_hosts
+    return cast("Container[str]", trusted)
+
+
+async def _nothing(*_: object) -> None:
+    return
