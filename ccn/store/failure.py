@@ -159,6 +159,8 @@ def words(foreign: BaseException) -> str:
         return (
             f"PostgreSQL does not answer: {os.strerror(foreign.errno)}"  # asyncio adds numbers and brackets
         )
+    if isinstance(foreign, TimeoutError):
+        return "PostgreSQL does not answer in time"
     said = getattr(foreign, "message", None) or str(foreign)
     if isinstance(foreign, _OF_A_POOLER):
         said += "; behind a pooler that gives each transaction another connection, set " + _CACHE
