@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -60,6 +61,16 @@ class Measured:
     relational: Vector | None = None
 
 
+class Source(StrEnum):
+    """Where the character's part of a state is from; the relation's is always from this conversation."""
+
+    HERE = "here"
+    EARLIER = "earlier"
+    """An earlier conversation with the same person."""
+    AGREED = "agreed"
+    """A round, in which the instances of several people counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A state as it was shown, from a message on."""
@@ -68,6 +79,7 @@ class State:
     character: Vector | None = None
     relational: Vector | None = None
     reminder: bool = False
+    source: Source = Source.HERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,7 @@ class Anchor:
             "states": [
                 [s.seq, _listed(s.character), _listed(s.relational), s.reminder] for s in self.states
             ],
+            "sources": [s.source for s in self.states],
             "memories": [[str(each.conversation), each.upto] for each in self.memories],
         }
 
@@ -104,16 +117,29 @@ def read(plate: int, kept_from: int, version: int, shown: Mapping[str, Any]) -> 
     """The anchor that the database keeps."""
     return Anchor(
         plate,
-        tuple(State(seq, _vector(c), _vector(r), reminder) for seq, c, r, reminder in shown["states"]),
+        _states(shown),
         tuple(Recalled(ConversationId(UUID(each)), upto) for each, upto in shown["memories"]),
         kept_from,
         version,
     )
 
 
+def _states(shown: Mapping[str, Any]) -> tuple[State, ...]:
+    kept = [(seq, _vector(c), _vector(r), reminder) for seq, c, r, reminder in shown["states"]]
+    if "sources" in shown:
+        return tuple(
+            State(*state, Source(said)) for state, said in zip(kept, shown["sources"], strict=True)
+        )
+    # Before sources were kept, a conversation began with the state of whichever one was newest, also of a
+    # stranger's: that is not shown any more. What came later is its own.
+    return tuple(State(seq, c if seq else None, r, reminder) for seq, c, r, reminder in kept)
+
+
 def _shown(newest: State, now: Measured, this: int, *, reminder: bool) -> State:
     """What is not known now is what was known last."""
-    return State(this, now.character or newest.character, now.relational or newest.relational, reminder)
+    source = newest.source if now.character is None else Source.HERE
+    character, relational = now.character or newest.character, now.relational or newest.relational
+    return State(this, character, relational, reminder, source)
 
 
 def _listed(vector: Vector | None) -> list[int | None] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ccn.core import layer, tokens
-from ccn.core.anchor import MOVED, State
+from ccn.core.anchor import MOVED, Source, State
 from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
 from ccn.core.message import Message, Role
 from ccn.core.plate import Plate
@@ -16,6 +16,11 @@ EARLIER_LIMIT = 24
 OPENING = "(The conversation begins.)"
 REDACTED = "(This message was removed.)"
 
+_FROM = {
+    Source.HERE: "from the words of this conversation",
+    Source.EARLIER: "from your words in an earlier conversation with the same person",
+    Source.AGREED: "as agreed last over the instances that speak with several people",
+}
 _QUOTE, _TITLE, _COLLABORATOR = 200, 100, 80
 QUOTED_FROM = 4 * _QUOTE
 """Characters of a message that a quote of it is made from."""
@@ -120,15 +125,16 @@ def _quotes(said: Sequence[Message]) -> str:
 
 def _estimates(found: Plate, shown: State) -> str:
     lines = [
-        "Statistical estimates from the words of this conversation; 0.5 is neutral.",
-        f"Character: {_measured(shown.character, AXES)}.",
-        f"Relation: {_measured(shown.relational, RELATIONAL)}.",
+        "Statistical estimates; 0.5 is neutral.",
+        f"Character{_measured(shown.character, AXES, shown.source)}.",
+        f"Relation{_measured(shown.relational, RELATIONAL, Source.HERE)}.",
     ]
     return "\n".join([*lines, _reminder(found, shown.character)] if shown.reminder else lines)
 
 
-def _measured(vector: Vector | None, axes: Sequence[str]) -> str:
-    return (vector is not None and _scores(vector, axes)) or "nothing estimated yet"
+def _measured(vector: Vector | None, axes: Sequence[str], source: Source) -> str:
+    scores = "" if vector is None else _scores(vector, axes)
+    return f", {_FROM[source]}: {scores}" if scores else ": nothing estimated yet"
 
 
 def _scores(vector: Vector, axes: Sequence[str]) -> str:

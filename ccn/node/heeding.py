@@ -71,7 +71,7 @@ class Heeding:
                 await self._heed(instance, outlier, since)
 
     async def _heed(self, instance: Instance, outlier: Outlier, since: datetime) -> None:
-        if len(await vectors.window(self.pool, instance.conversation, last=SETTLED)) < SETTLED:
+        if await vectors.replies(self.pool, instance.conversation, most=SETTLED) < SETTLED:
             return
         done = await restorations.of_conversation(self.pool, instance.id)
         if instance.conversation in self._alarmed or any(each.at > since for each in done):

@@ -43,7 +43,7 @@ EVERY_S = 15.0
 AT_ONCE = 20
 """Conversations measured in one look: about a second of work in a thread, and no more."""
 FLEET = 32
-"""Instances of a character that CCC compares: those that spoke most recently."""
+"""Instances of a character that CCC compares: those that spoke most recently, one of each person first."""
 PARTS = 16
 """Instances whose part in the consensus psi takes off."""
 ROUNDS = 200

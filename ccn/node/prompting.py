@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ccn import errors
-from ccn.core import anchor as anchoring
 from ccn.core import interview, plate, prompt
 from ccn.core.anchor import Anchor, Measured
 from ccn.core.call import Call
@@ -235,4 +234,4 @@ def _remember(known: OrderedDict[ConversationId, K], here: ConversationId, what:
 
 def _first(new: Beginning) -> Anchor:
     """What a conversation holds fast in which nothing was said."""
-    return Anchor(new.plate, (anchoring.State(0, new.state),), new.places)
+    return Anchor(new.plate, (new.state,), new.places)

@@ -128,14 +128,14 @@ class Scoring:
         return None if measured is None else Scored(instance, reply.seq, *measured)
 
     async def _measured(self, instance: InstanceId | None, reply: Message) -> tuple[Vector, Vector] | None:
-        """What the reply scored, and the state it led to."""
+        """What the reply scored, and the state it led to: an instance goes on from what instances said."""
         if reply.content is None:
             return None
         scores = await asyncio.to_thread(self._scorer.score, reply.content)
         if all(value is None for value in scores.millionths):
             return None
         here, version = reply.conversation, self._scorer.version
-        before = await vectors.newest_by(self._pool, here, version)
+        before = await vectors.newest_by(self._pool, here, version, spoken=instance is not None)
         after = state.follow(None if before is None else before.vector, scores)
         await self._writer.submit(Score(here, reply.seq, after, version, instance, scores))
         await self._relate(here, reply.seq)

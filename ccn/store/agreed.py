@@ -138,7 +138,8 @@ _STATES_AT = """
     FROM unnest($1::uuid[]) AS c (id) CROSS JOIN unnest($2::timestamptz[]) WITH ORDINALITY AS m (at, nth)
         LEFT JOIN LATERAL (
             SELECT vector FROM character_evolution e
-            WHERE e.conversation_id = c.id AND e.ts <= m.at ORDER BY e.ts DESC, e.seq DESC LIMIT 1
+            WHERE e.conversation_id = c.id AND e.ts <= m.at AND e.instance_id IS NOT NULL
+            ORDER BY e.ts DESC, e.seq DESC LIMIT 1
         ) AS s ON true
     ORDER BY c.id, m.nth
 """
@@ -146,7 +147,8 @@ _ALIVE_SINCE = """
     SELECT i.conversation_id FROM instance_registry i
     WHERE i.character_id = $1 AND i.ended_at IS NULL AND i.status IN ('running', 'restoring')
           AND EXISTS (SELECT FROM character_evolution e
-                      WHERE e.conversation_id = i.conversation_id AND e.ts <= $2)
+                      WHERE e.conversation_id = i.conversation_id AND e.ts <= $2
+                            AND e.instance_id IS NOT NULL)
     ORDER BY i.spawned_at, i.id LIMIT $3
 """
 _RESULTS = """

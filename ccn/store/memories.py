@@ -13,8 +13,7 @@ from itertools import groupby
 
 from ccn import errors
 from ccn.core import prompt
-from ccn.core.anchor import MEMORIES_LIMIT, Anchor, Recalled
-from ccn.core.character import Vector
+from ccn.core.anchor import MEMORIES_LIMIT, Anchor, Recalled, Source, State
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.core.prompt import Scene
@@ -35,8 +34,8 @@ class Beginning:
     plate: int
     """The newest version."""
     collaborator: str
-    state: Vector | None
-    """The newest among the latest conversations of the character."""
+    state: State
+    """How the character was last, as far as this person may be told."""
     places: tuple[Recalled, ...]
     memories: tuple[Memory, ...]
     """What is at those places."""
@@ -45,12 +44,14 @@ class Beginning:
 async def beginning(
     pool: Pool, character: CharacterId, owner: UserId | None, *, besides: ConversationId | None = None
 ) -> Beginning:
-    """The last conversations of a character with one person, oldest first, and how the character is.
+    """The last conversations of a character with one person, oldest first, and how it was in them.
 
-    Nobody's conversations are nobody's memories: they may be of many people. NotFound without a plate.
+    Nobody's conversations are nobody's memories: they may be of many people. Nor does anybody begin with
+    how the character was with somebody else: it would tell of strangers, and let them set the tone.
+    NotFound without a plate.
     """
     newest, rows = await asyncio.gather(
-        pool.row(_NEWEST, character, owner),
+        pool.row(_NEWEST, character, owner, besides),
         pool.rows(_RECENT, character, owner, besides, MEMORIES_LIMIT, QUOTED_FROM),
     )
     if newest is None or newest["plate"] is None:
@@ -59,7 +60,7 @@ async def beginning(
     return Beginning(
         newest["plate"],
         newest["name"] or "",
-        vectors.restored(newest["vector"]),
+        State(0, vectors.restored(newest["vector"]), source=Source.EARLIER),
         tuple(Recalled(some[0]["conversation_id"], some[0]["upto"]) for some in found),
         tuple(map(_memory, found)),
     )
@@ -110,7 +111,7 @@ def _message(row: Record) -> Message:
 _NEWEST = f"""
     SELECT (SELECT max(version) FROM plates WHERE character_id = $1) AS plate,
            (SELECT name FROM users WHERE id = $2) AS name,
-           (SELECT vector FROM ({vectors.OF_CHARACTER}) AS state) AS vector
+           (SELECT vector FROM ({vectors.OF_OWNER}) AS state) AS vector
 """  # noqa: S608 - constants joined
 _RECENT = """
     SELECT r.head_seq AS upto, r.created_at AS begun_at, r.title, m.*

@@ -109,7 +109,8 @@ async def windows(
 ) -> dict[ConversationId, list[Vector]]:
     """What the last messages of a character's instances scored, oldest first.
 
-    Of the instances that have at least so many messages, it is the ones that spoke most recently.
+    Of the instances that have at least so many messages, it is the ones that spoke most recently, one of
+    each person first.
     """
     found: dict[ConversationId, list[Vector]] = {}
     for row in await pool.rows(_WINDOWS, character, scorer, instances, least, last):
@@ -117,9 +118,16 @@ async def windows(
     return found
 
 
-async def newest_by(pool: Pool, conversation: ConversationId, scorer: str) -> State | None:
-    """The newest state that this scorer led to."""
-    return _state(await pool.row(_NEWEST_BY, conversation, scorer))
+async def newest_by(
+    pool: Pool, conversation: ConversationId, scorer: str, *, spoken: bool = False
+) -> State | None:
+    """The newest state that this scorer led to; `spoken` if what was recorded is not to count."""
+    return _state(await pool.row(_NEWEST_BY, conversation, scorer, spoken))
+
+
+async def replies(pool: Pool, conversation: ConversationId, *, most: int) -> int:
+    """How many scored replies of instances there are, counted up to so many of the last messages."""
+    return int(await pool.value(_REPLIES, conversation, most))
 
 
 async def relational(
@@ -135,7 +143,8 @@ async def of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> l
 
 
 async def rosters(pool: Pool, host: NodeId) -> list[Roster]:
-    """The running instances of one node with their newest states, as its report lists them."""
+    """The running instances of one node, as its report lists them: each with the state that its own last
+    reply led to. Who has not replied yet says nothing of the character."""
     return [_roster(row["character_id"], row["packed"]) for row in await pool.rows(_ROSTERS, host)]
 
 
@@ -188,12 +197,18 @@ _LATEST = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
     WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1
 """
-# The newest state among a character's latest conversations: what a new one begins with.
-OF_CHARACTER = """
-    SELECT e.conversation_id, e.ts, e.seq, e.vector
-    FROM (SELECT id FROM conversations WHERE character_id = $1 ORDER BY created_at DESC LIMIT 20) AS c
-        CROSS JOIN LATERAL (SELECT conversation_id, ts, seq, vector FROM character_evolution
-                            WHERE conversation_id = c.id ORDER BY ts DESC, seq DESC LIMIT 1) AS e
+# The newest state that an instance led to in one person's latest conversations: what a new one begins with.
+# What follows the last reply of an instance was recorded; of that no more than a look is passed over.
+OF_OWNER = """
+    SELECT e.vector
+    FROM (SELECT id FROM conversations WHERE character_id = $1 AND owner_id = $2 AND id IS DISTINCT FROM $3
+          ORDER BY created_at DESC, id DESC LIMIT 20) AS c
+        CROSS JOIN LATERAL (
+            SELECT ts, vector
+            FROM (SELECT ts, seq, vector, instance_id FROM character_evolution
+                  WHERE conversation_id = c.id ORDER BY ts DESC, seq DESC LIMIT 100) AS young
+            WHERE instance_id IS NOT NULL ORDER BY ts DESC, seq DESC LIMIT 1
+        ) AS e
     ORDER BY e.ts DESC LIMIT 1
 """
 _AT = """
@@ -206,7 +221,14 @@ _WINDOW = """
 """
 _NEWEST_BY = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
-    WHERE conversation_id = $1 AND scorer = $2 ORDER BY ts DESC, seq DESC LIMIT 1
+    WHERE conversation_id = $1 AND scorer = $2 AND (instance_id IS NOT NULL OR NOT $3)
+    ORDER BY ts DESC, seq DESC LIMIT 1
+"""
+_REPLIES = """
+    SELECT count(instance_id) FROM (
+        SELECT instance_id FROM character_evolution
+        WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT $2
+    ) AS young
 """
 _SCORED = """
     SELECT conversation_id, ts, seq, scores AS vector FROM character_evolution
@@ -215,21 +237,24 @@ _SCORED = """
 _WINDOWS = """
     SELECT i.conversation_id, s.vector
     FROM (
-        SELECT r.conversation_id
-        FROM instance_registry r CROSS JOIN LATERAL (
+        SELECT r.conversation_id, n.spoke,
+               row_number() OVER (PARTITION BY c.owner_id ORDER BY n.spoke DESC) AS of_owner
+        FROM instance_registry r JOIN conversations c ON c.id = r.conversation_id CROSS JOIN LATERAL (
             SELECT max(ts) AS spoke, count(*) AS messages FROM (
                 SELECT ts FROM character_evolution e
                 WHERE e.conversation_id = r.conversation_id AND e.scorer = $2 AND e.scores IS NOT NULL
+                      AND e.instance_id IS NOT NULL
                 ORDER BY ts DESC, seq DESC LIMIT $4
             ) AS newest
         ) AS n
         WHERE r.character_id = $1 AND r.ended_at IS NULL AND r.status IN ('running', 'restoring')
               AND n.messages >= $4
-        ORDER BY n.spoke DESC LIMIT $3
+        ORDER BY of_owner, n.spoke DESC LIMIT $3
     ) AS i
     CROSS JOIN LATERAL (
         SELECT ts, seq, scores AS vector FROM character_evolution e
         WHERE e.conversation_id = i.conversation_id AND e.scorer = $2 AND e.scores IS NOT NULL
+              AND e.instance_id IS NOT NULL
         ORDER BY ts DESC, seq DESC LIMIT $5
     ) AS s
     ORDER BY i.conversation_id, s.ts, s.seq
@@ -251,14 +276,17 @@ _RELATIONAL = """
     WHERE conversation_id = $1 AND ts <= coalesce($2::timestamptz, 'infinity')
     ORDER BY ts DESC, seq DESC LIMIT 1
 """
-# The server joins the rows into one value a character, each in PostgreSQL's own binary form.
+# The server joins the rows into one value a character, each in PostgreSQL's own binary form. The instance
+# decides whose a state is; the time is only for not reading all of a long conversation, and clocks differ.
 _ROSTERS = """
     SELECT i.character_id, string_agg(
         uuid_send(i.id) || int8send(i.epoch) || array_send(array_replace(s.vector, NULL, -1)), ''
     ) AS packed
     FROM instance_registry i CROSS JOIN LATERAL (
         SELECT vector FROM character_evolution
-        WHERE conversation_id = i.conversation_id ORDER BY ts DESC, seq DESC LIMIT 1
+        WHERE conversation_id = i.conversation_id AND instance_id = i.id
+              AND ts >= i.spawned_at - interval '5 minutes'
+        ORDER BY ts DESC, seq DESC LIMIT 1
     ) s
     WHERE i.host = $1 AND i.ended_at IS NULL AND i.status IN ('running', 'restoring')
     GROUP BY i.character_id ORDER BY i.character_id COLLATE "C"

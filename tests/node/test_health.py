@@ -12,7 +12,7 @@ from ccn.node import health
 from ccn.node import rounds as story
 from ccn.node.health import Health
 from ccn.node.rounds import Sealed
-from ccn.store import conversations, measures, vectors
+from ccn.store import conversations, instances, measures, vectors
 from ccn.store.measures import Measure
 from ccn.store.vectors import Score
 from tests import living
@@ -28,7 +28,9 @@ async def borrowed(here: Node) -> ConversationId:
 
 
 async def state(here: Node, talk: ConversationId, score: int) -> None:
-    await here.writer.submit(Score(talk, 1, Vector((score,) * len(AXES)), "reading/v1"))
+    alive = await instances.of_conversation(here.pool, talk)
+    who = None if alive is None else alive.id
+    await here.writer.submit(Score(talk, 1, Vector((score,) * len(AXES)), "reading/v1", who))
 
 
 async def of(here: Node, talk: ConversationId) -> Health:

@@ -217,14 +217,15 @@ async def long_ago(world: World, fleet: list[Instance], rounds: int) -> None:
             await connection.execute(RESULT, nth + 2, ADA, median.encode())
             for each, states in zip(fleet, moving, strict=False):
                 vector = states[nth].scores()
-                await connection.execute(STATE, each.conversation, at, nth + 2, vector, SCORER)
+                await connection.execute(STATE, each.conversation, at, nth + 2, each.id, vector, SCORER)
 
 
 BLOCK = "INSERT INTO verification_chain VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 RESULT = "INSERT INTO block_results VALUES ($1, $2, $3)"
 STATE = """
-    INSERT INTO character_evolution (conversation_id, ts, seq, vector, scorer, leaf_node, leaf_number)
-    VALUES ($1, $2, $3, $4, $5, 'node-2', 1)
+    INSERT INTO character_evolution
+        (conversation_id, ts, seq, instance_id, vector, scorer, leaf_node, leaf_number)
+    VALUES ($1, $2, $3, $4, $5, $6, 'node-2', 1)
 """
 
 

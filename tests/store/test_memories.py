@@ -11,9 +11,9 @@ import pytest
 
 from ccn import errors
 from ccn.core import plate, prompt
-from ccn.core.anchor import Anchor, Measured, Recalled
+from ccn.core.anchor import Anchor, Measured, Recalled, Source, State
 from ccn.core.character import AXES, Vector
-from ccn.core.ids import CharacterId, ConversationId, UserId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
 from ccn.store import characters, conversations, memories, vectors
 from ccn.store.anchors import Keep
@@ -75,17 +75,23 @@ async def test_a_conversation_begins_with_the_newest_plate_state_and_the_name_of
     with pytest.raises(errors.NotFound, match="no such plate"):
         await memories.beginning(store.pool, CharacterId("nobody"), me)
     began = await memories.beginning(store.pool, ADA, me)
-    assert (began.plate, began.state, began.places, began.memories) == (1, None, (), ())
+    assert (began.plate, began.state.character, began.places, began.memories) == (1, None, (), ())
     assert began.collaborator == await store.pool.value("SELECT name FROM users WHERE id = $1", me)
     assert (await memories.beginning(store.pool, ADA, None)).collaborator == ""
     await characters.import_plate(store.pool, store.writer, ADA, "Ada", "# Ada\nMore.", "test")
     for value in (400_000, 600_000):
         here = await store.conversation(me)
         await _exchange(store, here, "hello")
-        await store.writer.submit(vectors.Score(here, 1, Vector((value,) * len(AXES)), "tier-0/v1"))
+        said = Vector((value,) * len(AXES))
+        await store.writer.submit(vectors.Score(here, 1, said, "tier-0/v1", InstanceId(store.new_id())))
         store.clock.forward(minutes=1)
     began = await memories.beginning(store.pool, ADA, me)
-    assert (began.plate, began.state) == (2, Vector((600_000,) * len(AXES)))
+    assert (began.plate, began.state) == (2, State(0, said, source=Source.EARLIER))
+    assert (await memories.beginning(store.pool, ADA, me, besides=here)).state.character == Vector(
+        (400_000,) * len(AXES)
+    )
+    for other in (await store.user(), None):
+        assert (await memories.beginning(store.pool, ADA, other)).state.character is None
 
 
 async def test_a_memory_is_how_a_conversation_began_and_ended_when_it_was_remembered(shared: Store) -> None:
