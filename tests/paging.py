@@ -12,7 +12,7 @@ from functools import cache
 
 from fastapi import FastAPI
 
-from ccn import settings
+from ccn import errors, settings
 from ccn.core.ids import NodeId, UserId
 from ccn.gateway import credentials, passwords, readiness
 from ccn.gateway.accounts import Accounts
@@ -65,18 +65,21 @@ class Cluster:
 
     world: World
     doors: list[Door] = field(default_factory=list)
-    status: Status | None = None
+    status: Status | errors.CCNError | None = None
+    """What is told, or why nothing can be."""
 
     def addresses(self) -> list[str]:
         return [each.url for each in self.doors]
 
     async def tell(self) -> Status:
+        if isinstance(self.status, errors.CCNError):
+            raise self.status
         assert self.status is not None
         return self.status
 
     def round(self, *, committed: bool = True, reason: str = "") -> None:
         """One more round, and who is here for it."""
-        before = self.status.height or 0 if self.status is not None else 0
+        before = self.status.height or 0 if isinstance(self.status, Status) else 0
         height = before + 1 if committed else before
         seats = [
             Seat(each.node.id, votes=True, here=not each.stop.is_set(), draining=False, address=each.url)

@@ -11,6 +11,7 @@ from ccn.cli import reach
 from ccn.cli.reach import Data, Doors, Endpoint, Json
 
 _TIMEOUT_S = 5.0
+_VOTES = {True: "yes", False: "no", None: "?"}
 
 
 def status(endpoint: Endpoint = "", data: Data = None, as_json: Json = False) -> None:
@@ -52,7 +53,7 @@ def _print(told: dict[str, Any]) -> None:
         here = "[green]here[/]" if node["here"] else "[red]away[/]"
         here += ", draining" if node["draining"] else ""
         leads = " (leader)" if node["node"] == told["leader"] else ""
-        votes, since = "yes" if node["votes"] else "no", _moment(node.get("since"))
+        votes, since = _VOTES[node["votes"]], _moment(node.get("since"))
         nodes.add_row(node["node"] + leads, here, votes, since, node["address"])
     console.print(nodes)
     console.print()

@@ -65,6 +65,7 @@ class Limiter:
 
     def __init__(self, chosen: settings.Limits, clock: Callable[[], float] = time.time) -> None:
         self._requests = RateLimitItemPerSecond(chosen.requests, chosen.window_s, "requests")
+        self._looks = RateLimitItemPerSecond(chosen.requests, chosen.window_s, "looks")
         self._sign_ins = RateLimitItemPerSecond(chosen.sign_ins, chosen.window_s, "sign-ins")
         self._clock = clock
         self._patience_s = chosen.redis_timeout_s / 2  # once for a connection, once for the answer
@@ -78,6 +79,10 @@ class Limiter:
     async def request(self, key: str) -> Verdict:
         """Count a request, and say whether it may pass."""
         return await self._hit(self._requests, key)
+
+    async def look(self, key: str) -> Verdict:
+        """Count a look at the cluster, apart from requests: who watches may still talk."""
+        return await self._hit(self._looks, key)
 
     async def sign_in(self, key: str) -> Verdict:
         """Count an attempt to sign in; these have a lower limit."""

@@ -15,7 +15,8 @@ class Seat:
     """One node: whether it votes, whether it is here, and whether an operator drains it."""
 
     node: NodeId
-    votes: bool
+    votes: bool | None
+    """None while this node has not read the record, and so does not know."""
     here: bool
     draining: bool
     address: str
@@ -77,7 +78,7 @@ async def tell(membership: Membership) -> Status:
         nodes=tuple(
             Seat(
                 node,
-                node in validators,
+                node in validators if rules else None,
                 node in seen,
                 node in drained,
                 seen.get(node, ""),

@@ -84,6 +84,25 @@ async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> N
     assert told["spent"]["cache_read"] == 200
 
 
+async def test_the_end_of_a_reply_tells_the_glance_and_the_axes_to_whom_asked_for_them(door: Door) -> None:
+    async with door.client(await talking.key(door.node)) as client:
+        session = await _begun(client)
+        path = f"/api/v1/conversation/{session}"
+        body = {"content": "Hello?"}
+        plain, more = [
+            [each async for each in talking.events(await client.post(f"{path}/messages{query}", json=body))]
+            for query in ("", "?glance=true")
+        ]
+        assert set(plain[-1].data) == {"stop", "model", "usage"}
+        assert plain[-1].data.items() <= more[-1].data.items()
+        assert more[-1].data["glance"] == (await client.get(f"{path}/glance")).json()
+        assert more[-1].data["axes"] == (await client.get(f"{path}/axes")).json()
+        turn = plain[0].data["turn_id"]
+        again = await client.get(f"{path}/turns/{turn}/events?glance=true")
+        told = [each async for each in talking.events(again)]
+        assert told[-1].data["glance"]["name"] == "Ada"
+
+
 async def test_the_prompt_is_what_the_model_received_also_after_the_state_moved(door: Door) -> None:
     key = await talking.key(door.node)
     async with door.client(key) as client:

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 
 from ccn import settings
 from ccn.gateway import readiness
-from ccn.gateway.http import app, page
+from ccn.gateway.http import app, auth, page
+from ccn.gateway.limiting import Limiter
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OTHERS = [
@@ -212,6 +213,23 @@ async def test_every_field_has_a_label_and_every_landmark_a_name(parsed: Parsed)
         assert int(each.get("tabindex", "0")) <= 0  # the order of the page is the order of the keyboard
     assert [tag for tag, _ in parsed.elements].count("main") == 1
     assert dict(parsed.elements)["html"] == {"lang": "en"}
+
+
+async def test_what_people_write_is_laid_out_from_the_side_of_its_script(parsed: Parsed) -> None:
+    written = {each["id"]: each.get("dir") for _, each in parsed.elements if "id" in each}
+    assert {written[each] for each in ("title", "message", "talk-title")} == {"auto"}
+
+
+async def test_watching_takes_nothing_from_what_may_be_asked_besides() -> None:
+    desk = auth.Desk(Limiter(settings.Limits(requests=2)))
+    made = app.create("node-7", readiness.Readiness({}), desk=desk)
+    async with client_of(made) as client:
+
+        async def statuses(path: str) -> list[int]:
+            return [(await client.get(path)).status_code for _ in range(3)]
+
+        assert await statuses("/status") == [503, 503, 429], "nobody has a status to tell here"
+        assert await statuses("/api/v1/metrics/realtime") == [503, 503, 429]
 
 
 COLOUR = re.compile(r"--([a-z-]+): (#[0-9a-f]{6});")

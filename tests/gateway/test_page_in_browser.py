@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,7 @@ import pytest_asyncio
 from ccn import errors, settings
 from ccn.core.character import quantise
 from ccn.core.ids import ConversationId
+from ccn.node.status import Status
 from ccn.store import vectors
 from ccn.store.users import Tier
 from tests import browser as browsers
@@ -109,9 +111,15 @@ async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
         await page.reload()
         await page.until("document.querySelectorAll('#words .text').length === 2")
         assert await words(page) == ["Are you there?\n<b>Really</b>?", REPLY]
+        await page.js("performance.clearResourceTimings()")
         await say(page, "Still?")
         await settled(page)
         await page.until("document.querySelectorAll('#words .text').length === 4")
+        asked = await page.js(
+            "performance.getEntriesByType('resource').map((each) => new URL(each.name).pathname)"
+        )
+        of_the_message = [each for each in asked if each != "/status" and not each.endswith("/axes")]
+        assert [each.rpartition("/")[2] for each in of_the_message] == ["messages"]
         await page.tab_to("#sign-out")
         await page.press("Enter")
         await page.until("document.body.dataset.who === 'nobody'")
@@ -201,14 +209,55 @@ async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
         await sign_in(page)
         await start(page, "")
         cluster.limit(settings.Limits(requests=1, window_s=60))
-        asked = await page.js("performance.getEntriesByType('resource').length")
-        await page.until(f"performance.getEntriesByType('resource').length > {asked}")
+        await say(page, "Once.")
+        await settled(page)
         await say(page, "Too much?")
         await page.until("document.getElementById('problem').textContent.startsWith('Too many requests.')")
         assert await page.js("document.getElementById('message').value") == "Too much?"
         assert await page.js("document.getElementById('send').disabled")
-        assert await words(page) == []
+        assert await words(page) == ["Once.", REPLY]
+        cluster.limit(settings.Limits(requests=1, window_s=3))
+        await page.reload()
+        await page.until(
+            "document.getElementById('connection').textContent.startsWith('Too many requests.')"
+        )
+        assert not await page.js("document.getElementById('entry').checkVisibility()"), (
+            "nobody was signed out"
+        )
+        await page.until("document.querySelector('#nodes .ok')")  # watching is counted apart
+        cluster.limit(paging.PLENTY)
+        await page.until("!document.getElementById('message').disabled")
+        assert await page.js("document.getElementById('connection').hidden")
         assert [each for each in page.complaints if "429" not in each] == []
+
+
+async def test_what_is_not_known_any_more_is_shown_as_what_it_was(
+    browser: Browser, database: settings.Database
+) -> None:
+    async with opened(browser, database, Model()) as (page, cluster):
+        seen = cluster.status
+        assert isinstance(seen, Status)
+        assert await page.js("document.getElementById('nodes').innerText.match(/here/g).length") == 2
+        cluster.status = errors.DatabaseUnavailable("[Errno 111] Connection refused")
+        await page.until("!document.getElementById('connection').hidden")
+        told = await page.js("document.getElementById('connection').textContent")
+        assert told == "The database does not answer. Replies wait until it does."
+        assert await page.js("document.getElementById('where').textContent.startsWith('No answer since ')")
+        assert await page.js("document.getElementById('as-of').textContent.startsWith('As of ')")
+        assert await page.js("document.getElementById('nodes').innerText.match(/was here/g).length") == 2
+        colours = await page.js(
+            "['.ok', '.muted'].map((each) => document.querySelector(`#watch ${each}`))"
+            ".map((each) => getComputedStyle(each).color)"
+        )
+        assert colours[0] == colours[1]
+        cluster.status = replace(seen, nodes=tuple(replace(each, votes=None) for each in seen.nodes[:1]))
+        await page.until("document.getElementById('connection').hidden")
+        assert "1 of 3 nodes" in await page.js("document.getElementById('where').textContent")
+        assert "no vote" not in await page.js("document.getElementById('nodes').innerText")
+        for door in cluster.doors:
+            await door.close()
+        await page.until("document.getElementById('connection').textContent.startsWith('No node answers.')")
+        assert await page.js("document.querySelector('#nodes .ok').textContent") == "was here"
 
 
 async def test_rounds_the_character_and_every_instance_are_shown_as_they_change(
@@ -286,6 +335,10 @@ async def test_a_title_of_200_letters_leaves_everything_within_every_screen(
             await say(page, said)
             await settled(page)
         await page.until("document.querySelectorAll('#words .text').length === 4")
+        sides = await page.js(
+            "[...document.querySelectorAll('#words .mine .text')].map((e) => getComputedStyle(e).direction)"
+        )
+        assert sides == ["ltr", "rtl"]
         await page.js("document.querySelector('details').open = true")
         await page.until("document.querySelectorAll('#axes tr').length === 16")
         for name, (width, height) in SCREENS.items():
@@ -298,25 +351,6 @@ async def test_a_title_of_200_letters_leaves_everything_within_every_screen(
             send = await page.js("document.getElementById('send').getBoundingClientRect().right")
             assert 0 < send <= width, name
         assert page.complaints == []
-
-
-async def test_text_from_right_to_left_is_laid_out_from_the_right(
-    browser: Browser, database: settings.Database
-) -> None:
-    async with opened(browser, database, Model(words=(ARABIC,))) as (page, _):
-        await sign_in(page)
-        await start(page, ARABIC)
-        await say(page, f"{ARABIC}\nAnd this is English.")
-        await settled(page)
-        sides = await page.js(
-            "[...document.querySelectorAll('#words .text')].map((each) => getComputedStyle(each).direction)"
-        )
-        assert sides == ["rtl", "rtl"]
-        await page.type(ARABIC)
-        for which in ("message", "talk-title"):
-            assert await page.js(f"getComputedStyle(document.getElementById('{which}')).direction") == "rtl"
-        listed = "getComputedStyle(document.querySelector('#conversations .name')).direction"
-        assert await page.js(listed) == "rtl"
 
 
 async def test_a_screen_reader_finds_a_name_for_everything_it_can_reach(

@@ -85,7 +85,7 @@ def _shown(status: Status) -> pb.StatusAnswer:
         nodes=[
             pb.Seat(
                 node=seat.node,
-                votes=seat.votes,
+                votes=bool(seat.votes),
                 here=seat.here,
                 draining=seat.draining,
                 address=seat.address,

@@ -6,6 +6,7 @@
     caller: Annotated[Caller, Depends(auth.admin)]                 operates the cluster
     conversation: Annotated[Conversation, Depends(auth.own)]       {session_id} of the path, if it is theirs
     here: Annotated[ConversationId, Depends(auth.named)]           its id alone, if it is theirs
+    caller: Annotated[Caller, Depends(auth.onlooker)]              as anybody; counted apart from requests
 
 Each of them counts the request once against the caller's limit. A route of none of these is open and not
 counted; `OPEN` names those that may be, and a test walks the routes and accepts no other.
@@ -13,6 +14,7 @@ counted; `OPEN` names those that may be, and a test walks the routes and accepts
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID
@@ -35,6 +37,8 @@ OPEN = frozenset(
     {"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready", "/static/{version}/{name}"}
 )
 """Asked by browsers, probes and scrapers as often as they like, and answered from memory."""
+
+Count = Callable[[str], Awaitable[Verdict]]
 
 _VERDICT = "ccn.verdict"
 
@@ -115,15 +119,14 @@ async def anybody(
     connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
 ) -> Caller:
     """Whoever it is. A credential that does not count is refused, and counted against its address."""
-    here = desk(connection)
-    if not credential:
-        return await _counted(connection, ANYBODY)
-    try:
-        caller = await here.letting_in().caller(credential)
-    except errors.Unauthenticated:
-        await _counted(connection, ANYBODY)
-        raise
-    return await _counted(connection, caller)
+    return await _counted(connection, await _caller(connection, credential))
+
+
+async def onlooker(
+    connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
+) -> Caller:
+    """Whoever watches the cluster, again and again: this takes nothing from what they may ask besides."""
+    return await _counted(connection, await _caller(connection, credential), desk(connection).limiter.look)
 
 
 async def unasked(connection: HTTPConnection) -> None:
@@ -167,8 +170,18 @@ def _pool(connection: HTTPConnection) -> Pool:
     return pool
 
 
-async def _counted(connection: HTTPConnection, caller: Caller) -> Caller:
-    said = await desk(connection).limiter.request(limiting.who(caller, address(connection)))
+async def _caller(connection: HTTPConnection, credential: str | None) -> Caller:
+    if not credential:
+        return ANYBODY
+    try:
+        return await desk(connection).letting_in().caller(credential)
+    except errors.Unauthenticated:
+        await _counted(connection, ANYBODY)
+        raise
+
+
+async def _counted(connection: HTTPConnection, caller: Caller, count: Count | None = None) -> Caller:
+    said = await (count or desk(connection).limiter.request)(limiting.who(caller, address(connection)))
     connection.scope[_VERDICT] = said
     if not said.allowed:
         raise errors.TooManyRequests(

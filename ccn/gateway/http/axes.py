@@ -13,6 +13,7 @@ from ccn.gateway.http.schemas import Model
 from ccn.gateway.http.talk import Talk
 from ccn.node import likeness
 from ccn.store.conversations import Conversation
+from ccn.store.pool import Pool
 
 
 class Axis(Model):
@@ -43,26 +44,29 @@ def routes() -> APIRouter:
         talking: Annotated[Talk, Depends(talk.of)],
     ) -> Axes:
         """Where the character stands here, what its instances agree on, and what its plate asks for."""
-        found = await likeness.of(talking.pool, conversation)
-        columns = zip(
-            SIXTEEN, _scores(found.state), _scores(found.agreed), _scores(found.charter), strict=True
-        )
-        return Axes(
-            axes=tuple(
-                Axis(
-                    name=axis.name,
-                    rubric=axis.rubric,
-                    decides=axis.validated_offline,
-                    state=state,
-                    agreed=agreed,
-                    charter=charter,
-                )
-                for axis, state, agreed, charter in columns
-            ),
-            height=found.height,
-        )
+        return await of(talking.pool, conversation)
 
     return router
+
+
+async def of(pool: Pool, conversation: Conversation) -> Axes:
+    """All of them, as the database has them now."""
+    found = await likeness.of(pool, conversation)
+    columns = zip(SIXTEEN, _scores(found.state), _scores(found.agreed), _scores(found.charter), strict=True)
+    return Axes(
+        axes=tuple(
+            Axis(
+                name=axis.name,
+                rubric=axis.rubric,
+                decides=axis.validated_offline,
+                state=state,
+                agreed=agreed,
+                charter=charter,
+            )
+            for axis, state, agreed, charter in columns
+        ),
+        height=found.height,
+    )
 
 
 def _scores(vector: Vector | None) -> list[float | None]:

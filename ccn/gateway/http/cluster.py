@@ -16,7 +16,7 @@ Tell = Callable[[], Awaitable[Status]]
 
 def routes(tell: Tell | None) -> APIRouter:
     """The one page that says who is here, who leads, and what the last round came to."""
-    router = problems.router(tags=["cluster"], dependencies=[Depends(auth.anybody)])
+    router = problems.router(tags=["cluster"], dependencies=[Depends(auth.onlooker)])
 
     @router.get("/status")
     async def status() -> schemas.Status:

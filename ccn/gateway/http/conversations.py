@@ -6,6 +6,8 @@ with its last event id, at any node; the same idempotency key again never says a
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
 
@@ -17,7 +19,8 @@ from ccn.core import stream as streams
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.gateway import access
 from ccn.gateway.access import Caller
-from ccn.gateway.http import auth, paging, problems, showing, stream, talk
+from ccn.gateway.http import auth, axes, paging, problems, showing, stream, talk
+from ccn.gateway.http import glance as glances
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.talk import Talk
 from ccn.store import characters, conversations, search, standing
@@ -35,6 +38,10 @@ Key = Annotated[
 LastEvent = Annotated[
     str | None,
     Header(alias="Last-Event-ID", max_length=100, description="Resume after this event of a stream."),
+]
+Glance = Annotated[
+    bool,
+    Query(description="Let `done` also tell what `glance` and `axes` would; spares asking for them."),
 ]
 Own = Annotated[Conversation, Depends(auth.own)]
 Named = Annotated[ConversationId, Depends(auth.named)]
@@ -96,6 +103,7 @@ def _speaking(router: APIRouter) -> None:
         refuse_busy: Annotated[
             bool, Query(description="Refuse with `turn_running` rather than wait for earlier messages.")
         ] = False,
+        glance: Glance = False,
     ) -> Response:
         """Say something, and read the reply as server-sent events.
 
@@ -104,13 +112,13 @@ def _speaking(router: APIRouter) -> None:
         """
         if last:
             named, _ = streams.resumed(last)
-            return _told(talking, await own_turn(conversation, talking, named), last)
+            return _told(talking, conversation, await own_turn(conversation, talking, named), last, glance)
         if said is None:
             raise errors.InputInvalid("a message has content")
         accepted = await talking.conversations.say(
             conversation.id, said.content, idempotency_key=key, refuse=refuse_busy
         )
-        return _told(talking, accepted, None)
+        return _told(talking, conversation, accepted, None, glance)
 
     @router.get(
         "/conversation/{session_id}/turns/{turn_id}/events",
@@ -118,10 +126,15 @@ def _speaking(router: APIRouter) -> None:
         responses={200: stream.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
     )
     async def events(
-        turn: Annotated[Turn, Depends(own_turn)], talking: Talking, last: LastEvent = None
+        *,
+        conversation: Own,
+        turn: Annotated[Turn, Depends(own_turn)],
+        talking: Talking,
+        last: LastEvent = None,
+        glance: Glance = False,
     ) -> Response:
         """The stream of a turn from its beginning, or after an event."""
-        return _told(talking, turn, last)
+        return _told(talking, conversation, turn, last, glance)
 
     @router.get("/conversation/{session_id}/turns/{turn_id}")
     async def turn(turn: Annotated[Turn, Depends(own_turn)]) -> schemas.Turn:
@@ -208,10 +221,19 @@ def _reading(router: APIRouter) -> None:
         )
 
 
-def _told(talking: Talk, turn: Turn, last: str | None) -> Response:
+def _told(
+    talking: Talk, conversation: Conversation, turn: Turn, last: str | None, with_glance: bool
+) -> Response:
     place = stream.after(turn.id, last)
     if stream.told_whole(turn, place):
         return Response(status_code=204)
     told = talking.conversations.follow(turn.id, place)
     first = b"" if last else stream.accepted(turn)
-    return stream.events(turn.id, told, talking.leaving, first)
+
+    async def more() -> Mapping[str, object]:
+        seen, measured = await asyncio.gather(
+            glances.of(talking, conversation), axes.of(talking.pool, conversation)
+        )
+        return {"glance": seen.model_dump(mode="json"), "axes": measured.model_dump(mode="json")}
+
+    return stream.events(turn.id, told, talking.leaving, first, more if with_glance else None)

@@ -40,27 +40,7 @@ def routes() -> APIRouter:
     @router.get("/glance")
     async def glance(conversation: Own, talking: Talking) -> schemas.Glance:
         """Who speaks, how far from its character, and what the talk has cost; one row for a status line."""
-        pool, here = talking.pool, conversation.id
-        await talking.model.settled()
-        instance, measure, name, spent, today = await asyncio.gather(
-            instances.of_conversation(pool, here),
-            measures.latest(pool, here),
-            _name(pool, conversation.character),
-            spend.of_conversation(pool, here),
-            spend.of_owner(pool, conversation.owner, _today(talking.claude)),
-        )
-        drift = instance.drift if instance is not None else None
-        return schemas.Glance(
-            session_id=here,
-            character=conversation.character,
-            name=name,
-            node=None if instance is None else instance.host,
-            status=None if instance is None else instance.status.value,
-            drift=measure.drift if drift is None and measure is not None else drift,
-            stand_in=talking.claude.stand_in,
-            spent=_spent(spent),
-            spent_today=_spent(today),
-        )
+        return await of(talking, conversation)
 
     @router.get("/prompt")
     async def prompt(
@@ -74,6 +54,31 @@ def routes() -> APIRouter:
         return _prompt(sent.turn, sent.call)
 
     return router
+
+
+async def of(talking: Talk, conversation: Conversation) -> schemas.Glance:
+    """A conversation as its status line has it, with everything counted that has ended here."""
+    pool, here = talking.pool, conversation.id
+    await talking.model.settled()
+    instance, measure, name, spent, today = await asyncio.gather(
+        instances.of_conversation(pool, here),
+        measures.latest(pool, here),
+        _name(pool, conversation.character),
+        spend.of_conversation(pool, here),
+        spend.of_owner(pool, conversation.owner, _today(talking.claude)),
+    )
+    drift = instance.drift if instance is not None else None
+    return schemas.Glance(
+        session_id=here,
+        character=conversation.character,
+        name=name,
+        node=None if instance is None else instance.host,
+        status=None if instance is None else instance.status.value,
+        drift=measure.drift if drift is None and measure is not None else drift,
+        stand_in=talking.claude.stand_in,
+        spent=_spent(spent),
+        spent_today=_spent(today),
+    )
 
 
 async def _name(pool: Pool, character: CharacterId) -> str:

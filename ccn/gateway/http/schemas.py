@@ -55,7 +55,10 @@ class Seat(Model):
     """One node of the cluster."""
 
     node: str
-    votes: bool = Field(description="Whether it is a validator.")
+    votes: bool | None = Field(
+        description="Whether it is a validator; null while the node that answers does not know.",
+        examples=[True],
+    )
     here: bool = Field(description="Whether it is registered now.")
     draining: bool = Field(description="Whether it takes nothing new, because an operator drains it.")
     address: str = Field(description="Its HTTP door; empty while it is away.")

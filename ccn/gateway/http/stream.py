@@ -3,7 +3,7 @@
     accepted   the message is durable: `turn_id`, and `seq`, its place in the conversation
     delta      some more of the reply: `text`
     restart    the text so far is void, the reply begins anew: `reason`
-    done       the reply is committed: `stop`, `model`, `usage`
+    done       the reply is committed: `stop`, `model`, `usage`; with `?glance=true` also `glance`, `axes`
     error      there will be no reply: `code`, `detail`
     cancelled  there will be no reply, because somebody asked for none
     resume     this stream ends here and the turn does not: ask any node, with the last id: `reason`
@@ -15,8 +15,9 @@ encoded once and sent as it is, without a task, a queue or a lock: a slow reader
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -42,6 +43,9 @@ _HEADERS = {
     "X-Accel-Buffering": "no",  # nginx would collect the pieces
 }
 _EVENTS = {kind: b"\nevent: %b\ndata: " % kind.value.encode() for kind in Kind}
+
+More = Callable[[], Awaitable[Mapping[str, object]]]
+"""What a reader wants to be told together with the end of a reply."""
 
 EXAMPLE = (
     "id: 0197b2a4-5c1e-7d3a-9f00-2b6c1d4e8f01:0-0\n"
@@ -131,16 +135,36 @@ class Stream(Response):
             await _body(send, self.ping)
 
 
-def events(turn: TurnId, told: AsyncGenerator[Told], leaving: Leaving, first: bytes = b"") -> Stream:
+def events(
+    turn: TurnId,
+    told: AsyncGenerator[Told],
+    leaving: Leaving,
+    first: bytes = b"",
+    more: More | None = None,
+) -> Stream:
     """The response that tells one turn."""
-    return Stream(_encoded(prefix(turn), told, first), leaving)
+    return Stream(_encoded(prefix(turn), told, first, more), leaving)
 
 
-async def _encoded(of_turn: bytes, pieces: AsyncGenerator[Told], first: bytes) -> AsyncGenerator[bytes]:
+async def _encoded(
+    of_turn: bytes, pieces: AsyncGenerator[Told], first: bytes, more: More | None
+) -> AsyncGenerator[bytes]:
     async with aclosing(pieces):
         yield _RETRY + first
         async for told in pieces:
-            yield encoded(of_turn, told)
+            if told.kind is Kind.DONE and more is not None:
+                yield encoded(of_turn, await _with(told, more))
+            else:
+                yield encoded(of_turn, told)
+
+
+async def _with(done: Told, more: More) -> Told:
+    """The end of a reply and more; just the end if that cannot be had now."""
+    try:
+        found = await more()
+    except errors.CCNError:
+        return done
+    return replace(done, data=orjson.dumps(orjson.loads(done.data or "{}") | dict(found)).decode())
 
 
 def prefix(turn: TurnId) -> bytes:

@@ -3,24 +3,11 @@
 // A node that is gone is not the cluster: whatever may be asked twice is asked at the next door. Everything
 // this page sends may be, because messages and starts carry a key under which they count once.
 
+import { Gone, Refusal, SIGN_IN_FIRST, refusal } from "./refusal.js";
+
 const KEPT = "ccn.tokens";
 const PATIENCE_MS = 20_000;
 const EARLY_MS = 30_000; // a token is renewed so long before it runs out
-
-export class Refusal extends Error {
-  constructor(status, code, text, waitS = 0) {
-    super(text);
-    this.status = status;
-    this.code = code;
-    this.waitS = waitS;
-  }
-}
-
-export class Gone extends Error {
-  constructor() {
-    super("No node answers. Your words are kept here; this page goes on as soon as one does.");
-  }
-}
 
 export class Door extends EventTarget {
   #here = location.origin;
@@ -28,6 +15,7 @@ export class Door extends EventTarget {
   #tokens = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
   #renewing = null;
   left = Infinity; // requests that the limit leaves
+  leftToWatch = Infinity; // of those that are counted apart
 
   get signedIn() {
     return this.#tokens !== null;
@@ -87,7 +75,7 @@ export class Door extends EventTarget {
     for (const base of [this.#here, ...others]) {
       try {
         const answer = await this.#once(base, method, path, options);
-        if (answer.status === 503) {
+        if (answer.status === 503 && (await isTheNodes(answer))) {
           away ??= answer;
           continue;
         }
@@ -102,7 +90,7 @@ export class Door extends EventTarget {
   }
 
   async #once(base, method, path, options) {
-    const { body, headers = {}, signal, keepalive = false, patienceMs = PATIENCE_MS } = options;
+    const { body, headers = {}, signal, keepalive = false, watching = false, patienceMs = PATIENCE_MS } = options;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), patienceMs);
     const forward = () => late.abort();
@@ -123,7 +111,7 @@ export class Door extends EventTarget {
         credentials: "omit",
       });
       const left = answer.headers.get("X-RateLimit-Remaining");
-      if (left !== null) this.left = Number(left);
+      if (left !== null) this[watching ? "leftToWatch" : "left"] = Number(left);
       return answer;
     } finally {
       clearTimeout(timer); // from here on, whoever reads the body watches the clock
@@ -142,7 +130,7 @@ export class Door extends EventTarget {
     const answer = await this.#anywhere("POST", "/token/refresh", {
       body: { refresh_token: refresh },
     });
-    if (this.#tokens?.refresh !== refresh) throw new Refusal(401, "", TEXTS[401]); // signed out meanwhile
+    if (this.#tokens?.refresh !== refresh) throw new Refusal(401, "", SIGN_IN_FIRST); // signed out meanwhile
     if (answer.ok) {
       this.#keep(await answer.json());
       return;
@@ -159,6 +147,14 @@ export class Door extends EventTarget {
     this.#tokens = { access: told.access_token, refresh: told.refresh_token, until };
     sessionStorage.setItem(KEPT, JSON.stringify(this.#tokens));
   }
+}
+
+const OF_THE_MODEL = ["model_unavailable", "budget_spent"];
+
+/** Whether another node may do what this one cannot: not where the model is what does not answer. */
+async function isTheNodes(answer) {
+  const { code } = await answer.clone().json().catch(() => ({}));
+  return !OF_THE_MODEL.includes(code);
 }
 
 /** Whether what was meant for one door may be sent to another, as ccn/core/address.py has it: over TLS to any door
@@ -178,34 +174,4 @@ function isLoopback(host) {
 /** A key under which a request counts once. crypto.randomUUID needs TLS or localhost, this does not. */
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
-}
-
-const TEXTS = {
-  401: "Sign in first.",
-  403: "Your account may not do that.",
-  404: "That is not there any more, or it is not yours.",
-  413: "That is too long to be sent.",
-};
-
-const CAUSES = {
-  model_refused: "The language model did not take it",
-  model_unavailable: "The language model cannot be reached now",
-  spawn_failed: "The instance was not the character that the plate describes",
-};
-const LONGEST = 240; // of a sentence that somebody else wrote
-
-/** A problem in words for people. */
-export function refused({ code = "", detail = "", faults = [] }) {
-  const why = faults[0]?.why ?? detail;
-  const cut = why.length > LONGEST ? `${why.slice(0, LONGEST)}…` : why;
-  if (CAUSES[code]) return why ? `${CAUSES[code]}: ${cut}.` : `${CAUSES[code]}.`;
-  if (!why) return code ? `Reason: ${code.replaceAll("_", " ")}.` : "That did not work.";
-  return `${cut[0].toUpperCase()}${cut.slice(1)}.`;
-}
-
-async function refusal(answer) {
-  const problem = await answer.json().catch(() => ({}));
-  const waitS = Number(answer.headers.get("Retry-After") ?? 0);
-  if (answer.status === 429) return new Refusal(429, problem.code, "Too many requests.", Math.max(1, waitS));
-  return new Refusal(answer.status, problem.code ?? "", TEXTS[answer.status] ?? refused(problem), waitS);
 }

@@ -2,14 +2,19 @@
 
 import { Watch } from "./cluster.js";
 import { Door } from "./door.js";
-import { $, day, el } from "./dom.js";
+import { $, banner, day, el } from "./dom.js";
+import { patiently } from "./patience.js";
 import { Talk } from "./talk.js";
 
 const door = new Door();
 const watch = new Watch(door);
-const talk = new Talk(door);
+const talk = new Talk(door, () => watch.soon());
 const names = new Map(); // of characters, by id
 let older = null;
+let opening = new AbortController();
+
+/** What a page needs to be of use; it waits for as long as it takes. */
+const needed = (work, signal) => patiently(work, (text, left) => banner("page", text, left), signal);
 
 function view(name) {
   document.body.dataset.view = name;
@@ -20,16 +25,17 @@ function view(name) {
 }
 
 async function enter() {
-  const [me, { characters }] = await Promise.all([
+  document.body.dataset.who = "somebody";
+  const [me, { characters }] = await needed(() => Promise.all([
     door.ask("GET", "/api/v1/me"),
     door.ask("GET", "/api/v1/characters"),
-  ]);
+  ]));
   $("me").textContent = me.name;
   for (const each of characters) names.set(each.id, each.name);
   offer(characters);
   watch.admin = me.tier === "admin";
   document.body.dataset.who = me.tier;
-  await Promise.all([list(), watch.admin ? watch.instances() : null]);
+  await needed(() => Promise.all([list(), watch.admin ? watch.instances() : null]));
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (wanted && wanted !== "main") await open(wanted);
   else view("list");
@@ -47,6 +53,7 @@ function offer(characters) {
 }
 
 function leave(why) {
+  opening.abort();
   watch.admin = false;
   document.body.dataset.who = "nobody";
   talk.close();
@@ -84,13 +91,18 @@ function mark() {
 }
 
 async function open(id) {
+  opening.abort(); // of another one, which may still wait
+  const { signal } = opening = new AbortController();
   history.replaceState(null, "", `#${encodeURIComponent(id)}`);
   view("talk");
   try {
-    const opening = talk.open(id);
-    mark();
-    await opening;
+    await needed(() => {
+      const opened = talk.open(id);
+      mark();
+      return opened;
+    }, signal);
   } catch (failed) {
+    if (signal.aborted) return;
     talk.close();
     history.replaceState(null, "", location.pathname);
     $("problem").textContent = failed.message;
@@ -142,7 +154,7 @@ $("sign-out").addEventListener("click", () => {
   history.replaceState(null, "", location.pathname);
   door.signOut();
 });
-$("more").addEventListener("click", () => list(older));
+$("more").addEventListener("click", () => needed(() => list(older)));
 $("end").addEventListener("click", () => $("ending").showModal());
 $("ending").addEventListener("close", async () => {
   if ($("ending").returnValue !== "end") return;
@@ -154,7 +166,7 @@ for (const button of document.querySelectorAll("[data-shows]")) {
   button.addEventListener("click", () => view(button.dataset.shows));
 }
 door.addEventListener("signed-out", (event) => leave(event.detail));
-watch.addEventListener("agreed", () => talk.axes().catch(() => {})); // the next round asks again
+watch.addEventListener("agreed", () => { if (watch.seen) talk.axes().catch(() => {}); }); // the next round asks again
 
 watch.run();
-if (door.signedIn) enter().catch((failed) => { if (door.signedIn) leave(failed.message); });
+if (door.signedIn) enter().catch((failed) => { if (door.signedIn) banner("page", failed.message); });

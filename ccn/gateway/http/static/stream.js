@@ -1,7 +1,8 @@
 // A reply as it is spoken, whatever happens to the connection: the stream is taken up after its last event,
 // at this node or another, so nothing is missed and nothing is read twice.
 
-import { Gone, Refusal } from "./door.js";
+import { pause } from "./patience.js";
+import { Gone, Refusal } from "./refusal.js";
 
 const SILENCE_MS = 40_000; // the server says every 15 s that it is still there
 const TRIES = 40;
@@ -76,11 +77,4 @@ async function within(promise, ms) {
   } finally {
     clearTimeout(timer);
   }
-}
-
-function pause(ms, signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
-  });
 }

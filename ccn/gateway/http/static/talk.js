@@ -1,8 +1,10 @@
 // One open conversation: what was said, what is being said, and the way to say something.
 
-import { newKey, refused } from "./door.js";
-import { $, el, figure, time } from "./dom.js";
+import { newKey } from "./door.js";
+import { $, el, figure, say, time } from "./dom.js";
+import { countdown } from "./patience.js";
 import * as radar from "./radar.js";
+import { refused } from "./refusal.js";
 import { follow } from "./stream.js";
 
 const NEAR_PX = 80; // who has scrolled up further is reading, and is left there
@@ -10,13 +12,16 @@ const START_MS = 120_000;
 
 export class Talk {
   #door;
+  #heard;
   #open = null; // { path, name, over, turn }
   #leave = new AbortController();
   #earlier = null;
   #waiting = 0;
 
-  constructor(door) {
+  /** `heard` is told whenever the cluster was heard to be at work. */
+  constructor(door, heard) {
     this.#door = door;
+    this.#heard = heard;
     $("composer").addEventListener("submit", (event) => { event.preventDefault(); this.say(); });
     $("message").addEventListener("keydown", (event) => this.#key(event));
     $("words").addEventListener("keydown", (event) => this.#key(event));
@@ -63,7 +68,7 @@ export class Talk {
       this.#door.ask("GET", opened.path),
       this.#door.ask("GET", `${opened.path}/messages`),
       this.glance(),
-      this.axes(),
+      this.axes().catch(() => {}), // the next round asks again
     ]);
     if (this.#open !== opened) return;
     opened.over = !state.open;
@@ -94,7 +99,7 @@ export class Talk {
     $("words").append(mine);
     this.#down(true);
     try {
-      await this.#hear(() => this.#door.send("POST", `${path}/messages`, {
+      await this.#hear(() => this.#door.send("POST", `${path}/messages?glance=true`, {
         body: { content },
         headers: { "Idempotency-Key": key },
       }));
@@ -118,8 +123,11 @@ export class Talk {
   async glance() {
     const opened = this.#open;
     const told = await this.#door.ask("GET", `${opened.path}/glance`);
-    if (this.#open !== opened) return;
-    opened.name = told.name;
+    if (this.#open === opened) this.#glanced(told);
+  }
+
+  #glanced(told) {
+    this.#open.name = told.name;
     $("stand-in").hidden = !told.stand_in;
     const cost = `$${(told.spent.microdollars / 1e6).toFixed(4)}${told.stand_in ? " (would be)" : ""}`;
     const details = [told.node ?? "no node yet", `drift ${figure(told.drift)}`, cost];
@@ -130,7 +138,10 @@ export class Talk {
     const opened = this.#open;
     if (!opened) return;
     const told = await this.#door.ask("GET", `${opened.path}/axes`);
-    if (this.#open !== opened) return;
+    if (this.#open === opened) this.#measured(told);
+  }
+
+  #measured(told) {
     radar.show(told.axes, $("radar"), $("axes"));
     const measured = told.axes.some((axis) => axis.state !== null);
     $("axes-note").textContent = measured ? "Statistical estimates of how the text reads. * shown, but decides nothing." :
@@ -155,6 +166,8 @@ export class Talk {
       for await (const { name, data } of follow({ begin, again, broken, signal })) {
         if (signal.aborted) return;
         if (name !== "restart") note.textContent = "";
+        if (name === "done" && data.glance) this.#glanced(data.glance);
+        if (name === "done" && data.axes) this.#measured(data.axes);
         if (name === "accepted") this.#speaking(data.turn_id);
         if (name === "delta") spoken += data.text;
         if (name === "restart") {
@@ -178,11 +191,11 @@ export class Talk {
       reply.setAttribute("aria-busy", "false");
       if (this.#open === opened) this.#speaking(null);
     }
-    if (this.#open === opened) await Promise.all([this.glance(), this.axes()]).catch(() => {}); // the next round asks again
+    this.#heard();
   }
 
   #events(turn, last) {
-    return this.#door.send("GET", `${this.#open.path}/turns/${turn}/events`, {
+    return this.#door.send("GET", `${this.#open.path}/turns/${turn}/events?glance=true`, {
       headers: last ? { "Last-Event-ID": last } : {},
       signal: this.#leave.signal,
     });
@@ -210,15 +223,19 @@ export class Talk {
   }
 
   /** Count down until the limit lets one speak again. */
-  #wait(seconds) {
-    this.#waiting = Math.ceil(seconds);
-    $("send").disabled = this.#waiting > 0;
-    this.#problem(this.#waiting ? `Too many requests. You can send again in ${this.#waiting} s.` : "");
-    if (this.#waiting) setTimeout(() => this.#wait(this.#waiting - 1), 1000);
+  async #wait(seconds) {
+    $("send").disabled = true;
+    await countdown(Math.ceil(seconds), (left) => {
+      this.#waiting = left;
+      this.#problem("Too many requests. You can send again when the time is up:", left);
+    }, new AbortController().signal);
+    this.#waiting = 0;
+    this.#ready();
+    this.#problem("");
   }
 
-  #problem(text) {
-    $("problem").textContent = text;
+  #problem(text, seconds) {
+    say($("problem"), text, seconds);
   }
 
   #word(role, content, at) {
