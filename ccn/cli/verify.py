@@ -2,11 +2,15 @@
 
 This one file needs Python 3.11 and nothing else, so it can be copied, read and run by itself. It imports
 nothing of CCN on purpose: what is checked here was written twice, from the design, and not shared. The file
-format is described in `ccn/store/export.py`. With PyNaCl installed signatures are checked faster.
+format is described in `ccn/docs/record.md`. With PyNaCl installed signatures are checked faster.
 
     0  verified        10  verified, but the newest blocks have too few cosignatures
     20  incomplete: the file ends early        30  contradiction, with the row it is about
     40  this is not an export, or not one that can be read
+
+A record has one spelling. A key that stands twice, a key nobody knows, another way to write a value or
+another order of lines is nothing that an export writes, so it ends the reading with 40 and says the line:
+whatever is shown under exit code 0 is what was sealed.
 
 What it proves: everything in the record is what the nodes named in its founding sealed, and nothing of it
 was changed, taken out, added or put elsewhere. What it cannot know by itself: that the founding is the
@@ -33,6 +37,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the one that knows its end
+from json.encoder import encode_basestring as _quote
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -149,9 +154,9 @@ def verify(
         audit.finish()
     except Wrong as refused:
         audit.invalid = f"line {audit.number}: {refused}"
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         # A line of another shape than an export has. What the database shows is judged where it is read.
-        audit.invalid = f"line {audit.number} is no line of an export ({type(e).__name__})"
+        audit.invalid = f"line {audit.number} is no line of an export"
     return audit
 
 
@@ -310,6 +315,8 @@ def _facts(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
         return ()
     try:
         chunk.isascii() or chunk.decode()
+        if (shown := b"".join(salts)) != shown.lower():
+            return ()
         if b"\\" in spelled or any(quoting):
             pairs = zip(texts, quoting, strict=True)
             texts = tuple(
@@ -339,10 +346,11 @@ def _facts(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
 
 
 def _unescaped(spelled: bytes) -> bytes:
-    """The text of a JSON string, given without its quotes, or ValueError."""
-    text, end = scanstring(spelled.decode() + '"', 0)
-    if end != len(spelled.decode()) + 1:
-        raise ValueError("something else follows")
+    """The text of a JSON string, given without its quotes, or ValueError if it has another spelling."""
+    quoted = spelled.decode() + '"'
+    text, end = scanstring(quoted, 0)
+    if end != len(quoted) or _quote(text) != f'"{quoted}':
+        raise ValueError("something else follows, or it is spelled otherwise")
     return str(text).encode()
 
 
@@ -445,6 +453,7 @@ class Talk:
     waiting: set[int] = field(default_factory=set)
     redacted: list[tuple[int, int]] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
+    stands: bool = False
 
 
 @dataclass(slots=True)
@@ -462,6 +471,7 @@ class Life:
 
     versions: Runs = field(default_factory=Runs)
     newest: tuple[int, tuple[Any, ...]] = (0, ())
+    stands: bool = False
 
 
 @dataclass(slots=True)
@@ -507,6 +517,7 @@ class Audit:
     vectors_gone: list[tuple[int, str]] = field(default_factory=list)
     vectors_before: int = -(1 << 62)
     waiting: dict[str, Runs] = field(default_factory=dict)
+    last: tuple[Any, ...] = ()
 
     @property
     def code(self) -> int:
@@ -552,7 +563,7 @@ class Audit:
         elif len(line) > LINE_LIMIT:
             raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
         else:
-            self.read(_decode(line.decode()))
+            self.read(line_of(line[:-1].decode()))
 
     def _all_said(self, said: Said) -> bool:
         """Take in many messages at once; nothing happens if there is anything to say about one of them."""
@@ -566,8 +577,9 @@ class Audit:
             talk = self.talks.get(name.decode())
             if first != (talk.said.upto + 1 if talk else 1) or (talk and talk.said.ahead):
                 return False
-        if not self._all_new(said):
+        if not self._all_new(said) or not self.last < (_LEAF_PLACE, node, said.first):
             return False
+        self.last = (_LEAF_PLACE, node, said.first + count - 1)
         block.leaves[slot : slot + count] = said.hashes
         for name, (_, last) in said.ranges.items():
             self._talk(name.decode()).said.upto = last
@@ -608,27 +620,34 @@ class Audit:
 
     def read(self, line: dict[str, Any]) -> None:
         """One line of the export."""
+        kind, first = next(iter(line)), not self.lines
         self.lines += 1
         if self.ended:
             raise Wrong("something follows the end")
-        if "leaf" in line:
-            self._leaf(line)
-            return
-        if not self.origin:
-            self._founded(line)
-            return
-        kind = next(iter(line), "")
-        read = READERS.get(kind)
-        if read is None:
-            raise Wrong(f"a line of an unknown kind: {kind[:40]!r}")
-        read(self, line)
+        if first != (kind == "record"):
+            raise Wrong(
+                "this is not the first line of an export" if first else "this is a second first line"
+            )
+        READERS[kind](self, line)
+
+    def _follows(self, *place: Any) -> None:
+        """Lines stand in one order, so that nothing can be shown twice."""
+        if self.last and place[0] < self.last[0] < _WAITING:
+            self._conclude()
+            self.shown += 1
+            self.object(f"block {self.shown}", "is missing: lines are here that can only be its own", -1)
+            self.chained = False
+        elif not self.last < place:
+            raise Wrong("it stands twice, or below a line that follows it")
+        self.last = place
 
     # -- founding, blocks, checkpoints ---------------------------------------------------------------------
 
-    def _founded(self, line: dict[str, Any]) -> None:
-        if line.get("record") != "ccn" or line.get("version") != 1:
+    def read_founding(self, line: dict[str, Any]) -> None:
+        """The first line: the name of the log, and who voted first."""
+        if line["record"] != "ccn" or line["version"] != 1:
             raise Wrong("this is not the first line of an export of version 1")
-        self.origin = text(line["origin"])
+        self.origin = line["origin"]
         try:
             if not _ORIGIN.fullmatch(self.origin):
                 raise Wrong(f"{self.origin[:80]!r} is not the name of a log")
@@ -648,7 +667,7 @@ class Audit:
                 self.genesis.hex(), None, 0, sha256(b"").hex(), "", 0,
             ):  # fmt: skip
                 raise Wrong("its row is not what its rules and its name make it")
-            if (row["height"], row["tree"]) != (0, None) or type(row["term"]) is not int:
+            if (row["height"], row["tree"]) != (0, None):
                 raise Wrong("its row is not that of a founding")
             self.term = row["term"]  # nothing is signed about it but that later terms are not lower
         except Wrong as wrong:
@@ -661,8 +680,10 @@ class Audit:
         """The first line of a block."""
         self._conclude()
         height = line["row"]["height"]
-        if type(height) is not int:
-            raise Wrong("a height is missing")
+        if self.last >= (_WAITING,) or height <= self.shown:
+            raise Wrong("it stands twice, or below a line that follows it")
+        self.last = ()
+        self._sorted(line)
         if height != self.shown + 1:
             self.object(f"block {self.shown + 1}", f"is missing: block {height} is the next one", -1)
         self.shown = height
@@ -681,14 +702,26 @@ class Audit:
         self.block = Block(line, header, body, spans, leaves)
         self.count("blocks")
 
+    def _sorted(self, line: dict[str, Any]) -> None:
+        """In the lists of a block nothing stands twice."""
+        for name, keys in (
+            ("reports", [(report["node"],) for report in line["reports"]]),
+            ("votes", [(vote["node"], vote["term"]) for vote in line["votes"]]),
+            ("results", [(character,) for character, _ in line["results"]]),
+        ):
+            if any(not a < b for a, b in pairwise(keys)):
+                raise Wrong(f"its {name} are not in order, or one stands twice")
+
     def read_roster(self, line: dict[str, Any]) -> None:
         """The instances of one character on one node."""
         shown = line["roster"]
-        packed = base64.b64decode(shown["packed"], validate=True)
+        self._follows(_ROSTER, shown["node"], shown["character"])
         if self.block is None:
+            if self.chained:
+                self.object(f"a roster of {shown['node'][:80]}", "belongs to no block", 0)
             return
-        listed = self.block.rosters.setdefault(text(shown["node"]), [])
-        listed.append((text(shown["character"]), packed))
+        packed = base64.b64decode(shown["packed"])
+        self.block.rosters.setdefault(shown["node"], []).append((shown["character"], packed))
 
     def _conclude(self) -> None:
         """All lines of a block have been read: everything about it must fit now."""
@@ -727,9 +760,9 @@ class Audit:
 
     def _reported(self, block: Block, rules: Rules) -> Iterator[str]:
         """Reports, and everything that must come out of them again."""
-        reports = sorted(block.line["reports"], key=lambda report: text(report["node"]))
-        if len({report["node"] for report in reports}) != len(reports) or len(reports) < rules.quorum:
-            yield f"has reports of {len(reports)} nodes, or one twice; {rules.quorum} are needed"
+        reports = block.line["reports"]
+        if len(reports) < rules.quorum:
+            yield f"has reports of {len(reports)} nodes; {rules.quorum} are needed"
         strangers = block.rosters.keys() - {report["node"] for report in reports}
         if strangers:
             yield f"has a roster of {min(strangers)}, which reported nothing"
@@ -752,7 +785,7 @@ class Audit:
 
     def _rules(self, block: Block, rules: Rules, reports: list[dict[str, Any]]) -> Iterator[str]:
         following = rules
-        if block.line.get("rules") is not None:
+        if "rules" in block.line:
             shown = block.line["rules"]
             try:
                 following = rules_of(shown["validators"], shown["parameters"])
@@ -768,16 +801,17 @@ class Audit:
 
     def _follow(self, block: Block, rules: Rules) -> None:
         header = block.header
-        whole = [leaf for leaf in block.leaves if leaf is not None]
-        self.size, self.peaks = tree(whole, self.size, self.peaks)
-        if self.planted and (self.size, root(self.peaks).hex()) != (header["size"], header["root"]):
-            self.object(
-                block.where, f"its leaves do not make the tree that was voted for: {_spans(header)}"
-            )
-            self.planted = False
         self.hash = sha256(b"\0" + block.body)
-        self.size, self.peaks = tree([self.hash], self.size, self.peaks)
-        if not self.planted:
+        if self.planted:
+            whole = [leaf for leaf in block.leaves if leaf is not None]
+            self.size, self.peaks = tree(whole, self.size, self.peaks)
+            if (self.size, root(self.peaks).hex()) != (header["size"], header["root"]):
+                self.object(
+                    block.where, f"its leaves do not make the tree that was voted for: {_spans(header)}"
+                )
+                self.planted = False
+            self.size, self.peaks = tree([self.hash], self.size, self.peaks)
+        if not self.planted:  # no tree can be followed any more; its size still can
             self.size = header["size"] + 1
         for node, _, last in header["spans"]:
             self.sealed[node] = last
@@ -802,11 +836,16 @@ class Audit:
         """A note with its cosignatures, below the block it is about."""
         self._conclude()
         shown = line["checkpoint"]
+        self._follows(_CHECKPOINT, shown["size"])
+        if any(not a < b for a, b in pairwise(signer for signer, _ in shown["cosignatures"])):
+            raise Wrong("its cosignatures are not in order, or one stands twice")
         where = f"checkpoint {shown['size']}"
         try:
-            head = note_head(text(shown["note"]) + "\n")
+            head = note_head(shown["note"] + "\n")
             if (head.origin, head.size) != (self.origin, shown["size"]):
                 raise Wrong("is about another log or size")
+            if head_text(head) != shown["note"].encode():
+                raise Wrong("says more than a checkpoint does")
         except Wrong as wrong:
             self.object(where, f"{wrong}")
             return
@@ -827,7 +866,7 @@ class Audit:
         signers = set()
         for signer, line in shown["cosignatures"]:
             try:
-                name, key_id, data = note_line(text(line))
+                name, key_id, data = note_line(line)
                 if name != signer:
                     raise Wrong(f"the cosignature of {signer} is one of {name}")
                 node, key = names.get(name, ("", b""))
@@ -841,13 +880,16 @@ class Audit:
                     self.count("signatures")
                 elif node:
                     raise Wrong(f"the cosignature of {node} names another key")
+                else:
+                    self.count("strangers")
             except Wrong as wrong:
                 self.object(where, f"{wrong}")
         return signers
 
     # -- leaves and the rows they stand for ----------------------------------------------------------------
 
-    def _leaf(self, line: dict[str, Any]) -> None:
+    def read_leaf(self, line: dict[str, Any]) -> None:
+        """What a node sealed, and what is shown of it."""
         body = line["leaf"]
         if type(body) is dict:
             raw = _encode(body).encode("utf-8", "surrogatepass")
@@ -856,6 +898,8 @@ class Audit:
             raw, node, number, kind = base64.b64decode(body, validate=True), None, None, None
         named = line.get("as")
         place = (node, number) if named is None else (named[0], named[1])
+        if type(place[0]) is str and type(place[1]) is int:
+            self._follows(_LEAF_PLACE, *place)
         where = Where(body, place, self.shown)
         digest = sha256(b"\0" + raw)
         if not self._placed(where, digest):
@@ -872,6 +916,9 @@ class Audit:
                 judge(self, body, line, where)
             if "rows" in line:
                 self._rows(body, line["rows"], where)
+            more = line.keys() - {"leaf", "as", "hash", "rows"} - BESIDE.get(body["kind"], set())
+            if more:
+                raise Wrong(f"nothing sealed its {min(more)}")
         except Wrong as wrong:
             self.object(f"{where}", f"{wrong}", 0)
 
@@ -886,9 +933,14 @@ class Audit:
         elif len(own) != 1:
             self.object(f"{where}", f"has {len(own)} rows in {table}", 0)
         for row in own:
-            other = sorted(key for key in row if key != "table" and row[key] != body.get(key))
+            columns = body.keys() - _COMMON.keys() - ({"content"} if table == "messages" else set())
+            other = (row.keys() - {"table"}) ^ columns
+            other |= {key for key in columns & row.keys() if row[key] != body[key]}
             if other:
-                self.object(f"{where}", f"the row in {table} says something else: {', '.join(other)}", 0)
+                said = ", ".join(sorted(other))
+                self.object(f"{where}", f"the row in {table} says something else: {said}", 0)
+            elif len(rows) == 1:
+                self.object(f"{where}", f"repeats the row in {table}, which says the same", 0)
 
     def judge_message(self, body: dict[str, Any], line: dict[str, Any], where: Where) -> None:
         """Its place, its turn, and its content if that is here."""
@@ -1002,11 +1054,14 @@ class Audit:
         """A leaf no block has sealed: it proves nothing, and it keeps what is proved from looking torn."""
         self._conclude()
         node, number, body = line["waiting"]
-        runs = self.waiting.setdefault(text(node), Runs())
+        self._follows(_WAITING, node, number)
+        runs = self.waiting.setdefault(node, Runs())
         runs.add(number - self.sealed.get(node, 0))
         self.count("waiting")
         try:
             shaped(body)
+            if (body["node"], body["number"]) != (node, number):
+                raise Wrong(f"its body names itself leaf {body['number']} of {body['node']}")
         except Wrong as wrong:
             self.object(f"leaf {number} of {node}, not sealed", f"{wrong}", 0)
             return
@@ -1039,6 +1094,7 @@ class Audit:
         """A version of a conversation, as its row has it."""
         self._conclude()
         row = line["conversation"]
+        self._follows(_VERSION, row["conversation"] or "", row["version"] or 0)
         where = f"conversation {row['conversation']} version {row['version']}"
         talk = self.talks.get(row["conversation"])
         if talk is None or row["version"] not in talk.rows:
@@ -1050,14 +1106,19 @@ class Audit:
 
     def read_standing(self, line: dict[str, Any]) -> None:
         """What the tables show as the present must be the newest version there is."""
+        self._conclude()
         row = line["standing"]
         if "instance" in row:
+            self._follows(_INSTANCE, row["instance"])
             where = f"instance {row['instance']}"
             life = self.lives.get(row["instance"], Life())
+            life.stands = True
             if life.newest != (row["version"], (row["host"], row["epoch"], row["status"])):
                 self.object(where, "is shown otherwise than its last version", 0)
             return
+        self._follows(_CONVERSATION, row["conversation"])
         talk = self._talk(row["conversation"])
+        talk.stands = True
         newest = talk.rows.get(talk.versions.last, ())
         if (row["version"], row["plate"], row["status"]) != (talk.versions.last, *newest[1:3]):
             self.object(
@@ -1072,6 +1133,7 @@ class Audit:
     def read_stray(self, line: dict[str, Any]) -> None:
         """A row that nothing sealed."""
         self._conclude()
+        self._follows(_STRAY, self.lines)
         row = line["stray"]
         rank = -1 if "height" in row else 0
         self.object(_named(row), f"a row of {row['table']} that nothing sealed", rank)
@@ -1085,7 +1147,7 @@ class Audit:
 
     def finish(self) -> None:
         """After the last line: what only the whole can show."""
-        if not self.origin:
+        if not self.lines:
             raise Wrong("there is no record in it")
         for what, many in (
             ("leaves", self.messages),
@@ -1098,10 +1160,7 @@ class Audit:
             self.cut = self.cut or "it has no end"
             return
         self._remembered()
-        for node, runs in self.waiting.items():
-            if runs.ahead and self.chained:
-                gap = self.sealed.get(node, 0) + runs.upto + 1
-                self.object(f"leaf {gap} of {node}", "is missing, though not sealed", 0)
+        self._unsealed()
         for conversation, talk in self.talks.items():
             self._whole(conversation, talk)
         for turn_id, turn in self.turns.items():
@@ -1111,9 +1170,17 @@ class Audit:
         for where, listed in versions.items():
             if listed.ahead:
                 self.object(where, f"version {listed.upto + 1} is missing", 0)
+        for instance in [name for name, life in self.lives.items() if not life.stands]:
+            self.object(f"instance {instance}", "is not shown as it stands now", 0)
         for at, where in self.vectors_gone:
             if at >= self.vectors_before:
                 self.object(where, "its vector is gone and nothing says why", 0)
+
+    def _unsealed(self) -> None:
+        for node, runs in self.waiting.items():
+            if runs.ahead and self.chained:
+                gap = self.sealed.get(node, 0) + runs.upto + 1
+                self.object(f"leaf {gap} of {node}", "is missing, though not sealed", 0)
 
     def _remembered(self) -> None:
         for head in self.known.values():
@@ -1129,6 +1196,8 @@ class Audit:
             self.object(where, f"version {talk.versions.upto + 1} is missing", 0)
         for version in sorted(talk.rows.keys() - talk.seen):
             self.object(f"{where} version {version}", "its row is missing", 0)
+        if not talk.stands:
+            self.object(where, "is not shown as it stands now", 0)
         ranges = merged(talk.redacted)
         allowed = 0
         for first, last in ranges:
@@ -1172,6 +1241,8 @@ class Audit:
 
 
 READERS: dict[str, Callable[[Audit, dict[str, Any]], None]] = {
+    "record": Audit.read_founding,
+    "leaf": Audit.read_leaf,
     "block": Audit.read_block,
     "roster": Audit.read_roster,
     "checkpoint": Audit.read_checkpoint,
@@ -1191,6 +1262,12 @@ KINDS: dict[str, Callable[[Audit, dict[str, Any], dict[str, Any], Where], None]]
     "conversation": Audit.judge_conversation,
     "vector": Audit.judge_vector,
     "operator": Audit.judge_request,
+}
+BESIDE = {
+    "message": {"content", "salt"},
+    "plate": {"content"},
+    "snapshot": {"state"},
+    "operator": {"asked", "answer"},
 }
 TABLES = {
     "message": "messages",
@@ -1223,6 +1300,199 @@ class Where(NamedTuple):
         if body.get("kind") == "operator":
             return f"request {body.get('request')}, {body.get('command')} ({leaf})"
         return f"{body.get('kind', 'a row')} {body.get('conversation', '')} ({leaf})".replace("  ", " ")
+
+
+# -- what a line may look like -----------------------------------------------------------------------------
+
+Form = Any
+"""An object by its keys in their order, any list as [form], one of this length as a tuple, or a rule."""
+
+
+class Maybe(NamedTuple):
+    """What may be left out of an object."""
+
+    form: Form
+
+
+def line_of(spelled: str) -> dict[str, Any]:
+    """The object on a line, or Wrong: a line is spelled in one way, and has the keys of its kind."""
+    line = _decode(spelled)
+    if type(line) is not dict:
+        raise Wrong("this is no object")
+    if _spell(line) != spelled:
+        raise Wrong(_misspelt(spelled, _spell(line)))
+    kind = next(iter(line), "")
+    if kind not in FORMS:
+        raise Wrong(f"a line of an unknown kind: {kind[:40]!r}")
+    fit(line, FORMS[kind], kind)
+    return line
+
+
+def _misspelt(spelled: str, canonical: str) -> str:
+    """Why these are not the characters that an export writes."""
+    doubled: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        doubled.extend(name for name in names if names.count(name) > 1)
+        return dict(pairs)
+
+    json.loads(spelled, object_pairs_hook=once)
+    if doubled:
+        return f"the key {doubled[0][:40]!r} stands twice in one object"
+    pairs = enumerate(zip(spelled, canonical, strict=False))
+    column = next((place for place, (a, b) in pairs if a != b), min(len(spelled), len(canonical)))
+    return f"it is spelled otherwise than an export spells it, from character {column + 1} on"
+
+
+def fit(value: Any, form: Form, name: str) -> None:
+    """Refuse a value that does not have this form; `name` is its key, for the reader."""
+    if isinstance(form, dict):
+        _fit_object(value, form, name)
+    elif isinstance(form, list):
+        if type(value) is not list:
+            raise Wrong(f"its {name} is no list")
+        for each in value:
+            fit(each, form[0], name)
+    elif isinstance(form, tuple):
+        if type(value) is not list or len(value) != len(form):
+            raise Wrong(f"its {name} is no list of {len(form)}")
+        for each, wanted in zip(value, form, strict=True):
+            fit(each, wanted, name)
+    elif not form(value):
+        raise Wrong(f"its {name} is nothing that an export writes there")
+
+
+def _fit_object(value: Any, form: dict[str, Form], name: str) -> None:
+    if type(value) is not dict:
+        raise Wrong(f"its {name} is no object")
+    wanted = [key for key, each in form.items() if key in value or type(each) is not Maybe]
+    if list(value) != wanted:
+        strange = [key for key in value if key not in form]
+        missing = [key for key in wanted if key not in value]
+        if strange:
+            raise Wrong(f"its {name} has a key that nobody knows, {strange[0][:40]!r}")
+        raise Wrong(
+            f"its {name} has no {missing[0]}" if missing else f"the keys of its {name} are not in order"
+        )
+    for key in wanted:
+        each = form[key]
+        fit(value[key], each.form if type(each) is Maybe else each, key)
+
+
+def _text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _number(value: Any) -> bool:
+    """What a column of the database can hold."""
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _hex(value: Any) -> bool:
+    return type(value) is str and _HEX.fullmatch(value) is not None
+
+
+def _base64(value: Any) -> bool:
+    """The one spelling of these bytes."""
+    try:
+        return type(value) is str and base64.b64encode(base64.b64decode(value)).decode() == value
+    except ValueError:
+        return False
+
+
+def _hashed(value: Any) -> bool:
+    """Canonical bytes as the object they spell, its keys sorted; other bytes in base64."""
+    return list(value) == sorted(value) if type(value) is dict else _base64(value)
+
+
+def _document(value: Any) -> bool:
+    """What PostgreSQL keeps as jsonb: in each object short keys first. What no node keeps is in base64."""
+    return _nested(value) if type(value) is dict else _base64(value)
+
+
+def _nested(value: Any) -> bool:
+    if type(value) is dict:
+        return list(value) == sorted(value, key=_jsonb) and all(map(_nested, value.values()))
+    return all(map(_nested, value)) if type(value) is list else type(value) is bool or _plain(value)
+
+
+def _jsonb(key: str) -> tuple[int, bytes]:
+    spelled = key.encode("utf-8", "surrogatepass")
+    return len(spelled), spelled
+
+
+def _table_row(value: Any) -> bool:
+    """A row of any table: its name, then its columns, sorted."""
+    if type(value) is not dict or not _text(value.get("table")):
+        return False
+    columns = [key for key in value if key != "table"]
+    return list(value) == ["table", *sorted(columns)] and all(map(_column, value.values()))
+
+
+def _column(value: Any) -> bool:
+    return (
+        value is None or _text(value) or _number(value) or (type(value) is list and all(map(_plain, value)))
+    )
+
+
+def _standing(value: Any) -> bool:
+    form = _STANDING["instance" if type(value) is dict and "instance" in value else "conversation"]
+    fit(value, form, "standing")
+    return True
+
+
+def _or_null(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or rule(value)
+
+
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
+_MAYBE_HEX, _MAYBE_TEXT, _MAYBE_NUMBER = map(_or_null, (_hex, _text, _number))
+_CHAINED = {
+    "height": _number, "hash": _hex, "previous": _MAYBE_HEX, "term": _number, "at": _number,
+    "size": _number, "root": _hex, "tree": _MAYBE_HEX,
+}  # fmt: skip
+_REPORT = {
+    "node": _text, "first": _number, "count": _number, "leaves": _hex, "wants": _hex, "signature": _hex,
+}  # fmt: skip
+_VOTE = {"node": _text, "height": _number, "term": _number, "hash": _hex, "signature": _hex}
+_RULES = {"validators": _hashed, "parameters": _hashed}
+_STANDING = {
+    "conversation": {
+        "conversation": _text, "version": _number, "status": _text, "plate": _MAYBE_NUMBER,
+        "head": _number,
+    },
+    "instance": {
+        "instance": _text, "version": _number, "status": _text, "host": _MAYBE_TEXT, "epoch": _number,
+    },
+}  # fmt: skip
+FORMS: dict[str, Form] = {
+    "record": {"record": _text, "version": _number, "origin": _text} | _RULES
+    | {"row": _CHAINED | {"header": _hex}},
+    "block": {
+        "block": _hashed, "row": _CHAINED | {"spans": [(_text, _number, _number, _number)]},
+        "reports": [_REPORT], "votes": [_VOTE], "results": [(_text, _hashed)], "rules": Maybe(_RULES),
+    },
+    "roster": {"roster": {"node": _text, "character": _text, "packed": _base64}},
+    "leaf": {
+        "leaf": _hashed, "as": Maybe((_text, _number, _text)), "hash": Maybe(_hex), "content": Maybe(_text),
+        "salt": Maybe(_hex), "state": Maybe(_hashed), "asked": Maybe(_document),
+        "answer": Maybe(_document), "rows": Maybe([_table_row]),
+    },
+    "checkpoint": {"checkpoint": {"size": _number, "note": _text, "cosignatures": [(_text, _text)]}},
+    "waiting": {"waiting": (_text, _number, _hashed)},
+    "conversation": {
+        "conversation": {
+            "conversation": _text, "version": _number, "at": _MAYBE_NUMBER, "plate": _MAYBE_NUMBER,
+            "status": _MAYBE_TEXT, "character": _MAYBE_TEXT, "owner": _MAYBE_TEXT,
+        },
+    },
+    "standing": {"standing": _standing},
+    "stray": {"stray": _table_row},
+    "end": {"end": {"lines": _number}},
+}  # fmt: skip
+# The order of the lines: of a block first, then of what follows all blocks.
+_ROSTER, _LEAF_PLACE, _CHECKPOINT, _WAITING, _VERSION, _CONVERSATION, _INSTANCE, _STRAY = range(8)
 
 
 # -- what a leaf may look like -----------------------------------------------------------------------------
@@ -1358,18 +1628,12 @@ def statement(kind: str, fields: dict[str, Any]) -> bytes:
     return f"ccn/{kind}/v1\n".encode() + canonical(fields)
 
 
-def text(value: Any) -> str:
-    """A string, or no line of an export."""
-    if type(value) is not str:
-        raise Wrong("a string is missing")
-    return value
-
-
 def _no_constant(name: str) -> None:
     raise Wrong(f"{name} is no number of a record")
 
 
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
+_spell = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def tree(leaves: Sequence[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
@@ -1488,7 +1752,7 @@ def _row(row: dict[str, Any], header: dict[str, Any], block: Block) -> Iterator[
 def _votes(block: Block, rules: Rules, audit: Audit) -> Iterator[str]:
     header, named, ayes = block.header, sha256(b"\0" + block.body).hex(), set()
     for vote in block.line["votes"]:
-        node = text(vote["node"])
+        node = vote["node"]
         said = {"block": named, "height": header["height"], "node": node, "term": header["term"]}
         shown = {"block": vote["hash"], "height": vote["height"], "node": node, "term": vote["term"]}
         key = rules.keys.get(node)
@@ -1505,7 +1769,7 @@ def _votes(block: Block, rules: Rules, audit: Audit) -> Iterator[str]:
 
 def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> bytes:
     """What a node signed as its report, checked."""
-    node, header = text(report["node"]), block.header
+    node, header = report["node"], block.header
     key = rules.keys.get(node)
     if key is None:
         raise Wrong(f"has a report of {node[:80]}, which is no validator")
@@ -1593,9 +1857,7 @@ def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> I
     if sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).hex() != block.header["result"]:
         yield "the result in its header is not what its reports make it"
     made = dict(zip(names, bodies, strict=True))
-    shown = [
-        (text(name), _encode(body).encode("utf-8", "surrogatepass")) for name, body in block.line["results"]
-    ]
+    shown = [(name, _encode(body).encode("utf-8", "surrogatepass")) for name, body in block.line["results"]]
     if shown != list(made.items()):
         other = [name for name, body in shown if made.get(name) != body]
         yield f"the result shown for {', '.join(other) or 'a character'} is not what its reports make it"
@@ -1698,7 +1960,9 @@ def note_line(line: str) -> tuple[str, bytes, bytes]:
         data = base64.b64decode(blob, validate=True)
     except ValueError:
         raise Wrong(f"{line[:80]!r} is not a cosignature") from None
-    if dash != "\N{EM DASH}" or not name or len(data) < 5:
+    if (dash, line) != ("\N{EM DASH}", f"{dash} {name} {base64.b64encode(data).decode()}\n") or not (
+        name and len(data) >= 5
+    ):
         raise Wrong(f"{line[:80]!r} is not a cosignature")
     return name, data[:4], data[4:]
 
@@ -1824,6 +2088,8 @@ def _proved(audit: Audit) -> list[str]:
         waiting = counts["waiting"]
         verbs = "is not sealed yet and proves" if waiting == 1 else "are not sealed yet and prove"
         lines.append(f"  {_counted(waiting, 'leaves')} {verbs} nothing")
+    if strangers := counts.get("strangers"):
+        lines.append(f"  {_counted(strangers, 'cosignatures')} of others than validators, not checked")
     if audit.founding is None:
         lines.append("  compare the founding with what the operators published (--founding)")
     return lines

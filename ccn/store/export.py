@@ -1,30 +1,10 @@
 """The record in one file that an outsider can check: `ccn-verify FILE` needs neither CCN nor its database.
 
-The file is JSON lines in UTF-8, in an order that depends on the record alone. Version 1:
-
-    {"record": "ccn", "version": 1, "origin": …, "validators": {…}, "parameters": {…}, "row": {…}}
-    {"block": HEADER, "row": {…}, "reports": […], "votes": […], "results": [[CHARACTER, {…}]], "rules": {…}}
-    {"roster": {"node": …, "character": …, "packed": BASE64}}     one for each roster of the block's reports
-    {"leaf": BODY, …}                                             every leaf of the block, in tree order
-    {"checkpoint": {"size": …, "note": …, "cosignatures": [[SIGNER, LINE]]}}
-    … the next block …
-    {"waiting": [NODE, NUMBER, BODY]}       a leaf that no block has sealed yet: nothing proves it
-    {"conversation": {…}}                   each version of each conversation, as its row shows it
-    {"standing": {…}}                       each conversation and instance as its row shows it now
-    {"stray": {"table": …, …}}              a row that belongs to no leaf or block; there should be none
-    {"end": {"lines": N}}                   how many lines stand above; without it the file was cut
-
-HEADER, BODY, rules and results are the very objects that were hashed: canonical JSON. Bytes that are not
-stand as a base64 string instead, which no reader accepts. A block has rules only if it changes them.
-Hashes, keys and signatures are hexadecimal; times are microseconds since 1970. `row` is what the block's
-rows in the database show beside the header.
-
-A leaf is followed by what it commits to without containing it: `content` and `salt` of a message, unless
-it was redacted; `content` of a plate; `state` of a snapshot; `asked` and `answer` of an operator's request.
-Its row in the database says the same as its body in nearly every line, and then is not repeated. Otherwise
-`rows` has each row that names the leaf, with its `table` and its fields under the names the body uses; an
-empty list where there is none. In the same way `as` has node, number and kind from the table of leaves, and
-`hash` the hash, only where they differ.
+The file is JSON lines, described in `ccn/docs/record.md`, key by key: a record has one spelling, and
+`ccn-verify` refuses every other. So the order of the lines is that of the database's keys, the order of the
+keys in a line is the one they are put together in here, and bytes that were hashed stand as the canonical
+object they spell. Bytes that spell none, which no node writes, stand as a base64 string: they are shown
+rather than hidden, and judged by who reads them.
 """
 
 from __future__ import annotations
@@ -221,9 +201,11 @@ def _leaf(row: Record, named: list[tuple[export_rows.Table, Record]]) -> Fields:
         line["as"] = place
     if row["hash"] != commitment.leaf_hash(row["body"]):
         line["hash"] = row["hash"].hex()
+    beside: Fields = {}
     for table, found in named:
         for name, value in table.shown(found).items():
-            line.setdefault(name, _shown(value) if isinstance(value, bytes) else value)
+            beside.setdefault(name, _shown(value) if isinstance(value, bytes) else value)
+    line |= {name: beside[name] for name in _BESIDE if name in beside}
     rows = [{"table": table.name, **table.fields(found)} for table, found in named]
     if not _same(said, [table.name for table, _ in named], rows):
         line["rows"] = rows
@@ -291,6 +273,9 @@ def _shown(body: bytes) -> Fields | str:
     except errors.InputInvalid:
         return base64.b64encode(body).decode()
 
+
+_BESIDE = ("content", "salt", "state", "asked", "answer")
+"""What is shown beside a leaf, in the order it is written in."""
 
 _ALONG = (
     export_rows.SPANS,

@@ -7,11 +7,15 @@ names its leaf uses, so that the two can be compared field by field.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+import orjson
+
+from ccn import errors
 from ccn.core import commitment
 from ccn.core.commitment import Kind
 from ccn.store import vectors
@@ -97,6 +101,31 @@ def at(moment: datetime | None) -> int | None:
 def text(value: object) -> str | None:
     """Ids as leaves have them."""
     return None if value is None else str(value)
+
+
+def document(value: object) -> object:
+    """A JSON document with its keys in the order PostgreSQL keeps them in: the short ones first.
+
+    One that no node would have sealed, a number with a point in it, is shown as its JSON in base64.
+    """
+    if _hash(value) is None or not isinstance(value, dict):
+        return base64.b64encode(orjson.dumps(value)).decode()
+    return _in_order(value)
+
+
+def _in_order(value: object) -> object:
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
+        return {name: _in_order(value[name]) for name in names}
+    return [_in_order(each) for each in value] if isinstance(value, list) else value
+
+
+def _hash(value: object) -> str | None:
+    """As a leaf commits to a document; None for one that no leaf can commit to."""
+    try:
+        return commitment.document(value).hex()
+    except errors.InputInvalid:
+        return None
 
 
 def _message(row: Record) -> Fields:
@@ -193,12 +222,12 @@ def _request(row: Record) -> Fields:
     return {
         "asked": at(row["asked_at"]),
         "at": at(row["answered_at"]),
-        "body": commitment.document(row["body"]).hex(),
+        "body": _hash(row["body"]),
         "by": row["asked_by"],
         "command": row["command"],
         "error": row["error"],
         "for": row["node"],
-        "outcome": commitment.document(row["outcome"]).hex(),
+        "outcome": _hash(row["outcome"]),
         "request": text(row["id"]),
     }
 
@@ -257,7 +286,7 @@ TABLES = (
         "r.id, r.command, r.body, r.node, r.asked_by, r.asked_at, r.answered_at, r.outcome,"
         " r.outcome->>'error' AS error",
         _request,
-        lambda row: {"asked": row["body"], "answer": row["outcome"]},
+        lambda row: {"asked": document(row["body"]), "answer": document(row["outcome"])},
     ),
 )
 

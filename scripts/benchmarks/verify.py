@@ -114,7 +114,8 @@ def _record(tip: Tip, rules: Rules, signs: dict[NodeId, Sign], messages: int) ->
             yield {"leaf": orjson.loads(leaf.body), **more}
         yield {"checkpoint": _checkpoint(tip, signs)}
         leaves = []
-    yield {"conversation": begun}
+    names = ("conversation", "version", "at", "plate", "status", "character", "owner")
+    yield {"conversation": {name: begun[name] for name in names}}
     standing = {"conversation": HERE, "version": 1, "status": "open", "plate": None, "head": messages}
     yield {"standing": standing}
 

@@ -16,71 +16,27 @@ import pytest
 from nacl.signing import SigningKey
 
 from ccn.cli import verify
+from tests.cli import mutations
 from tests.cli.conftest import Copy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-JUNK: tuple[object, ...] = (
-    None,
-    True,
-    -1,
-    0,
-    1.5,
-    2**70,
-    "",
-    "x",
-    "ff" * 32,
-    [],
-    {},
-    [[]],
-    {"a": 1},
-    "\ud800",
-    "a" * 5000,
-)
 
 
 def judged(data: bytes) -> verify.Audit:
     return verify.verify(io.BytesIO(data))
 
 
-def mutated(value: object, chance: random.Random) -> object:
-    """The same with one thing in it replaced, taken out or doubled."""
-    if isinstance(value, dict) and value and chance.random() < 0.9:
-        key = chance.choice(list(value))
-        if chance.random() < 0.1:
-            return {k: v for k, v in value.items() if k != key}
-        return value | {key: mutated(value[key], chance)}
-    if isinstance(value, list) and value and chance.random() < 0.9:
-        place = chance.randrange(len(value))
-        if chance.random() < 0.1:
-            return [*value[:place], *value[place + 1 :]]
-        return [*value[:place], mutated(value[place], chance), *value[place + 1 :]]
-    if isinstance(value, int) and chance.random() < 0.5:
-        return value + chance.choice((-1, 1, 2**40))
-    return chance.choice(JUNK)
-
-
-def essence(line: object) -> object:
-    """What must not change unseen: all but unsealed leaves, signatures beyond a quorum, the first term."""
-    if not isinstance(line, dict) or line.keys() & {"waiting", "checkpoint"}:
-        return None
-    if "record" in line and isinstance(line.get("row"), dict):
-        line = line | {"row": {key: value for key, value in line["row"].items() if key != "term"}}
-    return {key: value for key, value in line.items() if key != "votes"}
-
-
 async def test_no_single_change_of_a_value_is_a_crash_and_none_verifies_unseen(copy: Copy) -> None:
     lines = (await copy.export()).splitlines()
     chance = random.Random(7)
-    for _ in range(600):
+    for _ in range(200):
         place = chance.randrange(len(lines))
-        before = json.loads(lines[place])
-        after = mutated(before, chance)
-        changed = [*lines[:place], json.dumps(after).encode(), *lines[place + 1 :]]
+        after = mutations.spelled(mutations.mutated(json.loads(lines[place]), chance))
+        changed = [*lines[:place], after, *lines[place + 1 :]]
         found = judged(b"\n".join(changed) + b"\n")
         assert found.code in verify.VERDICTS
-        if essence(after) != essence(before):
-            assert found.code >= verify.INCOMPLETE, (before, after)
+        if found.code < verify.INCOMPLETE:
+            assert mutations.unproven(lines, changed), after
         verify.as_text(found, "x").encode("utf-8", "backslashreplace")
         verify.as_json(found)
 
@@ -146,6 +102,9 @@ async def test_content_with_escapes_and_accents_is_taken_as_it_stands() -> None:
         for ascii_only in (True, False):
             spelled = json.dumps(line, separators=(",", ":"), ensure_ascii=ascii_only).encode() + b"\n"
             (seen,) = verify.look(spelled)
+            if ascii_only and not words.isascii():
+                assert seen == spelled  # another spelling than an export's
+                continue
             assert not isinstance(seen, bytes)
             assert (seen.node, seen.first, len(seen.hashes)) == (b"n", 1, 1)
             assert (seen.ranges, seen.turns, seen.silent) == ({b"c": [1, 1]}, {}, [])
@@ -182,8 +141,11 @@ async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() 
 def one_by_one(lines: list[bytes]) -> verify.Audit:
     """As if no line had been looked at before."""
     audit = verify.Audit()
-    audit.take([*lines], bytes)
-    audit.finish()
+    try:
+        audit.take([*lines], bytes)
+        audit.finish()
+    except verify.Wrong as wrong:
+        audit.invalid = f"line {audit.number}: {wrong}"
     return audit
 
 
@@ -239,7 +201,8 @@ async def test_lines_are_judged_the_same_together_and_one_by_one(copy: Copy) -> 
         for file in (lines, changed):
             together, alone = judged(b"".join(file)), one_by_one(file)
             assert (together.code, together.told) == (alone.code, alone.told)
-            assert together.counts == alone.counts
+            assert together.invalid == alone.invalid
+            assert together.invalid or together.counts == alone.counts
 
 
 async def test_a_file_that_ends_early_is_incomplete_wherever_it_ends(copy: Copy) -> None:
@@ -282,8 +245,9 @@ async def test_huge_numbers_in_a_small_file_cost_nothing(copy: Copy) -> None:
 
 
 async def test_ten_thousand_redactions_of_everything_cost_nothing() -> None:
-    audit = verify.Audit(origin="x", ended=True)
+    audit = verify.Audit(origin="x", lines=1, ended=True)
     talk = audit._talk("c")
+    talk.stands = True
     talk.versions.add(1)
     talk.seen.add(1)
     talk.rows[1] = ()

@@ -268,6 +268,10 @@ EDITS = {
         "UPDATE operator_requests SET body = body || '{\"first\": 1}'",
         "request ",
     ),
+    "half a number in what an operator asked": (
+        "UPDATE operator_requests SET body = body || '{\"first\": 1.5}'",
+        "redact (leaf 18 of node-1",
+    ),
     "what came of it": ("UPDATE operator_requests SET outcome = '{}'", "redact (leaf 18 of node-1"),
     "who asked": ("UPDATE operator_requests SET asked_by = 'bob'", "redact (leaf 18 of node-1"),
     "a request that was answered deleted": ("DELETE FROM operator_requests", "redact (leaf 18 of node-1"),
