@@ -27,7 +27,6 @@ from ccn.claude import client as claude
 from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.etcd import access
-from ccn.etcd.members import Member
 from ccn.gateway import readiness
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import peer as peer_door
@@ -45,7 +44,7 @@ from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
 from ccn.node.lending import Lending
 from ccn.node.living import Living
-from ccn.node.membership import Membership
+from ccn.node.membership import Doors, Membership
 from ccn.node.paying import Paying
 from ccn.node.voting import Identity
 from ccn.peers import client as peers
@@ -236,9 +235,12 @@ def _parts_in_rounds(  # noqa: PLR0917 - as above
 ) -> dict[str, Coroutine[None, None, None]]:
     door = peer_door.Server(answering, identity.read(chosen.tls, NodeId(chosen.node.id), _now()))
     port = door.listen(chosen.peers)
-    node, public = membership.identity.node, membership.identity.public
-    here = Member(node, http, peer_door.address(chosen.peers, port), public, _now())
-    return {"peers": door.serve(stop, grace_s), "membership": membership.take_part(here, stop)}
+    here = Doors(http, peer_door.address(chosen.peers, port), _now_us())
+    return {
+        "peers": door.serve(stop, grace_s),
+        "trust": membership.trust.watch(stop),
+        "membership": membership.take_part(here, stop),
+    }
 
 
 @contextlib.asynccontextmanager

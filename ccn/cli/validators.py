@@ -75,11 +75,14 @@ def remove(  # noqa: PLR0917 - the options of a command
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Let a node vote no longer: one that is drained, or down with nothing left to seal."""
+    """Take a node out of the cluster: one that is drained, or down with nothing left to seal.
+
+    Its votes, its certificate and its door count for nothing any more, until it is added again.
+    """
     at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     body = {"action": "remove", "node": node, "lost": lost}
     outcome = asking.ask("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
-    _tell(outcome, f"{node} does not vote any more", f"{node} does not vote anyway", as_json=as_json)
+    _tell(outcome, f"{node} is out", f"{node} does not vote, and is out", as_json=as_json)
 
 
 def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: bool) -> None:

@@ -27,10 +27,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The node whose key is the oldest; `revision` is when that key was created."""
+    """The node whose key is the oldest; `revision` is when that key was created, `lease` what guards it."""
 
     node: NodeId
     revision: int
+    lease: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +132,6 @@ def _oldest(snapshot: Snapshot) -> Entry | None:
 
 def _leader(snapshot: Snapshot) -> Leader | None:
     oldest = _oldest(snapshot)
-    return Leader(NodeId(oldest.value.decode(errors="replace")), oldest.created) if oldest else None
+    if oldest is None:
+        return None
+    return Leader(NodeId(oldest.value.decode(errors="replace")), oldest.created, oldest.lease)

@@ -1,22 +1,25 @@
-"""Who is here: each node's id, addresses and public key, under its lease.
+"""Who says that it is here: each node's registration, under its lease.
 
-Separate from the election because every node is a member and at most one leads. This list says who can be
-reached now; who may vote is written in the log and never read from here.
+Separate from the election because every node registers and at most one leads. What stands here is only
+shown: whoever can write to etcd can show anything, so readers believe a registration for its signature
+alone, which is for `ccn/core/registration.py` to say. Who may vote is written in the log and never read
+from here.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import orjson
 import structlog
 
 from ccn import errors
-from ccn.core import ids
 from ccn.core.ids import NodeId
+from ccn.core.registration import Registration, Shown
+from ccn.core.signed import Signed
 from ccn.etcd import changes
 from ccn.etcd.client import Client
 from ccn.etcd.entry import Entry, Refused, Snapshot
@@ -24,86 +27,112 @@ from ccn.etcd.session import Session
 
 PREFIX = "/ccn/nodes/"
 ATTEMPTS = 3
+VALUE_LIMIT = 4_096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A node that is here: where its doors are (host:port), its Ed25519 key, and since when it runs."""
+async def register(
+    session: Session, said: Signed[Registration], believed: Callable[[Shown], bool], *, prefix: str = PREFIX
+) -> None:
+    """Show a registration until the session ends.
 
-    node: NodeId
-    http: str
-    grpc: str
-    public_key: bytes
-    since: datetime | None = None
-    """When its process began, by its own clock."""
-
-    def __post_init__(self) -> None:
-        ids.name(self.node, "node")
-        if len(self.public_key) != 32:
-            raise errors.InputInvalid("an Ed25519 public key has 32 bytes")
-
-
-async def register(session: Session, member: Member, *, prefix: str = PREFIX) -> None:
-    """Show `member` until the session ends.
-
-    A node that came back replaces what its former life left behind; a node with another key is refused with
-    `NodeIdTaken`. `OutcomeUnknown` asks to register again.
+    It replaces what the node's former life left behind, and whatever is not `believed` anyway. Where
+    another node is believed under the same name, it is refused with `NodeIdTaken`. `OutcomeUnknown` asks
+    to register again.
     """
-    client, key = session.client, f"{prefix}{member.node}"
+    client, node = session.client, said.statement.node
     for _ in range(ATTEMPTS):
         session.check()
-        standing = await client.get(key)
-        _check_ours(standing, member)
-        if standing and standing.lease == session.lease and _decoded(standing) == member:
-            return
+        standing = await client.get(f"{prefix}{node}")
+        shown = _shown(standing, prefix) if standing else None
+        if shown is not None:
+            if shown.said == said and shown.lease == session.lease:
+                return
+            _check_ours(shown, said.statement, believed)
         with contextlib.suppress(errors.OutcomeUnknown):
             modified = standing.modified if standing else 0
-            result = await client.put(key, _encoded(member), lease=session.lease, if_modified=modified)
+            result = await client.put(
+                f"{prefix}{node}", encode(said), lease=session.lease, if_modified=modified
+            )
             if not isinstance(result, Refused):
                 return
-    raise errors.OutcomeUnknown(f"node {member.node} may or may not be registered")
+    raise errors.OutcomeUnknown(f"node {node} may or may not be registered")
 
 
-async def present(client: Client, *, prefix: str = PREFIX) -> tuple[Member, ...]:
-    """The members of this moment, ordered by id."""
-    return _members(await client.read(prefix))
+async def standing(client: Client, node: NodeId, *, prefix: str = PREFIX) -> Shown | None:
+    """What is shown under the name of a node."""
+    found = await client.get(f"{prefix}{node}")
+    return _shown(found, prefix) if found else None
 
 
-async def watch(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[tuple[Member, ...]]:
-    """The members now, and again after every change."""
-    shown = None
+async def present(client: Client, *, prefix: str = PREFIX) -> tuple[Shown, ...]:
+    """What is shown at this moment, ordered by name."""
+    return _all(await client.read(prefix), prefix)
+
+
+async def watch(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[tuple[Shown, ...]]:
+    """What is shown now, and again after every change."""
+    before = None
     async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
         async for snapshot in snapshots:
-            members = _members(snapshot)
-            if members != shown:
-                shown = members
-                yield members
+            shown = _all(snapshot, prefix)
+            if shown != before:
+                before = shown
+                yield shown
 
 
-def _check_ours(standing: Entry | None, member: Member) -> None:
-    other = _decoded(standing) if standing else None
-    if other and other.public_key != member.public_key:
-        raise errors.NodeIdTaken(f"node {member.node} is registered with another key, at {other.grpc}")
+def _check_ours(shown: Shown, own: Registration, believed: Callable[[Shown], bool]) -> None:
+    other = shown.said.statement
+    if other.key != own.key and believed(shown):
+        raise errors.NodeIdTaken(f"node {own.node} is registered with another key, at {other.grpc}")
 
 
-def _members(snapshot: Snapshot) -> tuple[Member, ...]:
-    return tuple(member for found in snapshot.entries if (member := _decoded(found)))
+def _all(snapshot: Snapshot, prefix: str) -> tuple[Shown, ...]:
+    return tuple(shown for found in snapshot.entries if (shown := _shown(found, prefix)))
 
 
-def _encoded(member: Member) -> bytes:
-    shown = {"node": member.node, "http": member.http, "grpc": member.grpc, "key": member.public_key.hex()}
-    return orjson.dumps({**shown, "since": member.since} if member.since else shown)
+def encode(said: Signed[Registration]) -> bytes:
+    """Versions without signatures read the fields that they know."""
+    own = said.statement
+    return orjson.dumps(
+        {
+            "node": own.node,
+            "http": own.http,
+            "grpc": own.grpc,
+            "key": own.key.hex(),
+            "since": _EPOCH + own.since_us * _MICROSECOND,
+            "cluster": str(own.cluster),
+            "life": str(own.life),
+            "lease": f"{own.lease:016x}",
+            "signature": said.signature.hex(),
+        }
+    )
 
 
-def _decoded(found: Entry) -> Member | None:
-    """The member, or None for what no version of CCN wrote: a stranger's key must not stop a node."""
+def _shown(found: Entry, prefix: str) -> Shown | None:
+    """What is shown, or None for what no version of CCN signed: a stranger's key must not stop a node."""
     try:
-        shown = orjson.loads(found.value)
-        since = datetime.fromisoformat(shown["since"]) if "since" in shown else None
-        key = bytes.fromhex(shown["key"])
-        return Member(NodeId(shown["node"]), shown["http"], shown["grpc"], key, since)
+        return Shown(found.key.removeprefix(prefix), found.lease, _decoded(found.value))
     except (ValueError, KeyError, TypeError, errors.InputInvalid) as strange:
-        log.warning("etcd member not readable", key=found.key, reason=str(strange))
+        log.info("etcd registration not readable", key=found.key[:200], reason=str(strange)[:200])
         return None
+
+
+def _decoded(value: bytes) -> Signed[Registration]:
+    if len(value) > VALUE_LIMIT:
+        raise errors.InputInvalid(f"a registration has at most {VALUE_LIMIT} bytes")
+    shown = orjson.loads(value)
+    own = Registration(
+        UUID(shown["cluster"]),
+        NodeId(shown["node"]),
+        bytes.fromhex(shown["key"]),
+        shown["http"],
+        shown["grpc"],
+        UUID(shown["life"]),
+        int(shown["lease"], 16),
+        (datetime.fromisoformat(shown["since"]) - _EPOCH) // _MICROSECOND,
+    )
+    return Signed(own, bytes.fromhex(shown["signature"]))

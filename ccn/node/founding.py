@@ -1,7 +1,9 @@
 """Founding a chain: the first leader writes down who may vote, and everybody begins from there.
 
-Genesis lists the first nodes that registered, as many as the cluster is meant to have. It happens once in
-the life of a database; afterwards the list changes only by blocks that a quorum of it has signed.
+Genesis lists the first nodes that registered, as many as the cluster is meant to have: nodes that enrolled
+in the database, and so have its credentials, and that answer at their doors with the certificates of their
+names. It happens once in the life of a database; afterwards the list changes only by blocks that a quorum
+of it has signed.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ import structlog
 from ccn.core import block
 from ccn.core.block import Tip
 from ccn.core.ids import NodeId
+from ccn.core.registration import Registration
 from ccn.core.rules import Parameters, Rules, Validator
-from ccn.etcd.members import Member
 from ccn.store import rounds, terms
 from ccn.store.pool import Pool
 
@@ -26,14 +28,14 @@ _LOOK_S = 0.2
 
 
 async def found(
-    pool: Pool, node: NodeId, members: Sequence[Member], origin: str, parameters: Parameters
+    pool: Pool, node: NodeId, members: Sequence[Registration], origin: str, parameters: Parameters
 ) -> Tip:
     """Found the chain with these members, in a term of one's own; if it is founded, that chain."""
     known = await rounds.tip(pool, 0)
     if known is not None:
         return known
     origin = origin or f"ccn.local/{secrets.token_hex(8)}"
-    validators = sorted(Validator(member.node, member.public_key) for member in members)
+    validators = sorted(Validator(member.node, member.key) for member in members)
     genesis = block.genesis(origin, Rules(tuple(validators), parameters))
     term = await terms.take_over(pool, node, 1.0)
     await rounds.found(pool, term, genesis)
@@ -50,7 +52,9 @@ async def founded(pool: Pool) -> Tip:
         await asyncio.sleep(_LOOK_S)
 
 
-async def gathered(present: Callable[[], Awaitable[Sequence[Member]]], count: int) -> list[Member]:
+async def gathered(
+    present: Callable[[], Awaitable[Sequence[Registration]]], count: int
+) -> list[Registration]:
     """Wait until so many nodes are here; the first by name if there are more."""
     while True:
         members = await present()

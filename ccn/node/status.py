@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from ccn.core.ids import NodeId
 from ccn.node.membership import Membership
 from ccn.store import drains, evidence, ledger, rounds, terms
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Seat:
     here: bool
     draining: bool
     address: str
+    """Where its door for clients is; empty if no credential should go there."""
     since: datetime | None = None
     """When its process began."""
 
@@ -72,19 +75,19 @@ async def tell(membership: Membership) -> Status:
     log = await rounds.log(pool, command="round", limit=1)
     rules = voting.tip.rules if voting else None
     validators = {each.node for each in rules.validators} if rules else set()
-    seen, drained = membership.seen, await drains.draining(pool)
+    here, drained = {**membership.outside, **membership.seen}, await drains.draining(pool)
     return Status(
         node=membership.identity.node,
         nodes=tuple(
             Seat(
                 node,
                 node in validators if rules else None,
-                node in seen,
+                node in here,
                 node in drained,
-                seen.get(node, ""),
-                membership.since.get(node),
+                membership.seen[node].http if node in membership.seen else "",
+                _moment(here[node].since_us) if node in here else None,
             )
-            for node in sorted(validators | seen.keys())
+            for node in sorted(validators | here.keys())
         ),
         leader=term.leader,
         term=term.number,
@@ -100,6 +103,10 @@ async def tell(membership: Membership) -> Status:
         ),
         led_since=term.since,
     )
+
+
+def _moment(at_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=at_us)
 
 
 def _round(entry: rounds.Entry) -> Round:

@@ -6,11 +6,15 @@ when it is asked once more, its place in the election is taken away and the next
 
 That is a suspicion and no proof: a leader which merely this node cannot see is alive. It finds out by its
 term that another one leads, can write nothing any more, and queues up again.
+
+The same becomes of a place that nobody holds whom this node believes: who can write to etcd could else keep
+everybody waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -26,10 +30,15 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.3
 """How long a suspect has for its answer."""
+LOOK_S = 2.0
+"""How often it is looked who leads; a place that is nobody's twice in a row is taken away."""
+
+Rightful = Callable[[Leader], bool]
+"""Whether a place is that of a node that is believed."""
 
 
-async def watch(peers: Client, etcd: client.Client) -> None:
-    """Suspect whoever leads and is gone, until cancelled."""
+async def watch(peers: Client, etcd: client.Client, rightful: Rightful, *, look_s: float = LOOK_S) -> None:
+    """Suspect whoever leads and is gone, or is nobody, until cancelled."""
     missing, news = dict[NodeId, str](), asyncio.Event()
 
     def came(who: Who) -> None:
@@ -41,6 +50,7 @@ async def watch(peers: Client, etcd: client.Client) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(attention.attend(peers, came, gone), name="attention")
+        tasks.create_task(_unseat(etcd, rightful, look_s), name="squatters")
         while True:
             await news.wait()
             news.clear()
@@ -51,6 +61,22 @@ async def watch(peers: Client, etcd: client.Client) -> None:
                         break
             except errors.CCNError as failed:
                 log.info("suspicion without effect", reason=str(failed))
+
+
+async def _unseat(etcd: client.Client, rightful: Rightful, look_s: float) -> None:
+    """A node may be seen a moment after its place, so one look is not enough."""
+    before = None
+    while True:
+        await asyncio.sleep(look_s)
+        try:
+            leader = await election.leader(etcd)
+            nobody = leader is not None and not rightful(leader)
+            if leader is not None and nobody and leader == before:
+                log.warning("place in the election is nobody's", name=leader.node[:100])
+                await election.depose(etcd, leader)
+            before = leader if nobody else None
+        except errors.CCNError as failed:
+            log.info("place in the election not looked at", reason=str(failed))
 
 
 async def _deposed(peers: Client, etcd: client.Client, leader: Leader, reason: str) -> bool:

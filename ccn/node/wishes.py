@@ -18,7 +18,7 @@ from ccn.core.ids import NodeId
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.rules import Rules
 from ccn.node.voting import Voting
-from ccn.store import drains, requests, rounds
+from ccn.store import drains, nodes, requests, rounds
 from ccn.store.pool import Pool
 from ccn.store.requests import Body, Request
 
@@ -61,6 +61,9 @@ async def conclude(pool: Pool, term: int, wish: Wish, voting: Voting, tries: Cou
         "validators": [each.node for each in following.validators],
         "quorum": following.quorum,
     }
+    match wish.request.body:
+        case {"action": "remove", "node": str(node)}:  # one that voted is out with the block already
+            await nodes.remove(pool, NodeId(node))
     if told["changed"]:
         await rounds.record(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
     return told
@@ -71,8 +74,10 @@ async def _following(pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId,
         case {"action": "add", "node": str(node)}:
             return change.after(Add(NodeId(node)), rules, Seen(here))
         case {"action": "remove", "node": str(node)} if rules.key(NodeId(node)) is None:
-            if node not in (known := await requests.nodes(pool)):
-                return Refusal(Reason.RULES, f"no node {node} ever ran here, only {', '.join(known)}")
+            known = {*await requests.nodes(pool), *(await nodes.load(pool)).nodes}
+            if node not in known:
+                only = ", ".join(sorted(known))
+                return Refusal(Reason.RULES, f"no node {node} ever ran here, only {only}")
             return rules
         case {"action": "remove", "node": str(node)}:
             left = await drains.load(pool, NodeId(node))

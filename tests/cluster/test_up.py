@@ -26,7 +26,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
-from tests import ports
+from ccn.etcd import client, members
+from tests import ports, registering
 
 DEADLINE_S = 60.0
 ANSWER_S = 30.0
@@ -232,6 +233,34 @@ def test_a_node_that_is_killed_comes_back_on_its_ports(shared: tuple[Up, dict[st
     assert re.search(r"^node-2 +\d\d:\d\d:\d\d error +died after .* killed by SIGKILL$", said, re.MULTILINE)
     log = (record.parent / "logs" / "node-2.log").read_text().splitlines()
     assert [json.loads(line)["event"] for line in log].count("listening") == 2
+
+
+async def test_a_node_that_somebody_made_up_in_etcd_is_told_to_nobody(
+    shared: tuple[Up, dict[str, Any]],
+) -> None:
+    """Neither clients, who would send it what they show to a node, nor browsers, which would let them."""
+    running, told = shared
+    listener = "http://127.0.0.1:6666"
+    as_ever = {"node": "a-node", "http": listener, "grpc": "127.0.0.1:6667", "key": "aa" * 32}
+    signed = members.encode(registering.registration("b-node", 0, by="stranger", http=listener))
+    async with client.opened(told["etcd_endpoints"], deadline_s=30.0) as etcd:
+        for name, value in {"a-node": json.dumps(as_ever).encode(), "b-node": signed}.items():
+            await etcd.put(members.PREFIX + name, value, lease=0, if_modified=0)
+    logs = Path(re.findall(r" on (.*ccn-up-\w+)", running.errors())[0]) / "logs"
+
+    def noticed() -> bool:
+        return all('"registration not believed"' in log.read_text() for log in logs.glob("node-*.log"))
+
+    eventually(noticed)
+    for node in told["nodes"]:
+        here = httpx.get(f"{node['http']}/status", timeout=ANSWER_S).json()["nodes"]
+        assert listener not in {each["address"] for each in here}
+        assert not {"a-node", "b-node"} & {each["node"] for each in here}
+        page = httpx.get(node["http"], headers={"Accept": "text/html"}, timeout=ANSWER_S)
+        assert "127.0.0.1:6666" not in page.headers["Content-Security-Policy"]
+        asked = {"Origin": listener, "Access-Control-Request-Method": "GET"}
+        allowed = httpx.options(f"{node['http']}/api/v1/me", headers=asked, timeout=ANSWER_S)
+        assert "Access-Control-Allow-Origin" not in allowed.headers
 
 
 def test_ctrl_c_stops_everything_within_seconds_and_says_so(shared: tuple[Up, dict[str, Any]]) -> None:

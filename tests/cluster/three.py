@@ -131,6 +131,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def _know(seen: client.Client, others: peers.Client, world: World) -> None:
-    async for present in members.watch(seen):
+    async for shown in members.watch(seen):
+        present = [each.said.statement for each in shown]
         world.processes = [each.node for each in present]
         await others.know({each.node: each.grpc for each in present})

@@ -15,15 +15,14 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
-from ccn.core.ids import NodeId
 from ccn.etcd import access, client, members, session
 from ccn.etcd.access import Access
 from ccn.etcd.client import Client
 from ccn.etcd.entry import Written
-from ccn.etcd.members import Member
 from ccn.etcd.signin import User
 from tests.etcd.conftest import PATIENT_S, Server, servers_in
 from tests.etcd.test_tls import Authority, flags
+from tests.registering import registration, shown
 
 if TYPE_CHECKING:
     StartEtcd = Callable[[list[str]], Server]
@@ -124,7 +123,6 @@ async def test_a_token_that_etcd_forgot_is_renewed_and_nothing_is_written_twice(
 
 
 async def test_a_watch_goes_on_with_another_token(asking: Server) -> None:
-    member = Member(NodeId("node-1"), "a:1", "b:1", bytes(32))
     async with (
         _opened(Access((asking.endpoint,), None, CCN)) as caller,
         contextlib.aclosing(members.watch(caller)) as lists,
@@ -133,8 +131,9 @@ async def test_a_watch_goes_on_with_another_token(asking: Server) -> None:
         asking.stop()
         asking.start()
         async with session.opened(caller) as held:
-            await members.register(held, member)
-            assert await anext(lists) == (member,)
+            said = registration("node-1", held.lease)
+            await members.register(held, said, lambda _: True)
+            assert await anext(lists) == (shown(said),)
 
 
 async def test_an_etcd_that_asks_nobody_takes_a_user_all_the_same_until_it_asks(etcd: Server) -> None:

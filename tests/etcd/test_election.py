@@ -230,7 +230,11 @@ async def test_a_suspected_leader_loses_its_place_and_nobody_else_does(
         await asyncio.wait_for(waiting, 30)
         assert not await election.depose(calm, suspect, prefix=prefix)
         again = await asyncio.wait_for(_place(a, prefix), 30)
-        assert again == await election.leader(calm, prefix=prefix) == Leader(TWO, waiting.result().revision)
+        assert (
+            again
+            == await election.leader(calm, prefix=prefix)
+            == Leader(TWO, waiting.result().revision, waiting.result().session.lease)
+        )
         assert a.alive
 
 

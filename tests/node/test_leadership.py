@@ -14,17 +14,17 @@ from ccn import errors, settings
 from ccn.core.ballot import Proposal, Vote
 from ccn.core.ids import NodeId
 from ccn.core.refusal import Refusal
+from ccn.core.registration import Registration
 from ccn.core.rules import Parameters
 from ccn.core.signed import Signed
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members, session
-from ccn.etcd.members import Member
 from ccn.node import founding, leadership
 from ccn.node.leadership import Candidate
 from ccn.store import drains, pool, requests, rounds, terms
 from tests.cluster.chaos.network import Network
-from tests.core.conftest import pair_of
 from tests.node.test_rounds import NODES, Neighbours, World, world
+from tests.registering import registration
 
 __all__ = ["world"]
 
@@ -258,10 +258,12 @@ async def test_a_chain_is_founded_by_those_who_are_there(world: World, endpoints
         client.opened(endpoints, deadline_s=PATIENT_S) as etcd,
         session.opened(etcd, **LASTING) as held,
     ):
-        await members.register(
-            held, Member(NODES[0], "127.0.0.1:1", "127.0.0.1:2", pair_of(NODES[0]).public)
-        )
-        gathered = await founding.gathered(lambda: members.present(etcd), 1)
+        await members.register(held, registration(NODES[0], held.lease), lambda _: True)
+
+        async def there() -> list[Registration]:
+            return [each.said.statement for each in await members.present(etcd)]
+
+        gathered = await founding.gathered(there, 1)
         assert [member.node for member in gathered] == [NODES[0]]
         known = await founding.found(
             world.pool, NODES[0], gathered, "other.example/x", Parameters("tier-1/v1")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd
 from ccn.etcd import client, election, session
 from ccn.etcd.client import Client
+from ccn.etcd.election import Leader
 from ccn.node import suspicion
+from ccn.node.suspicion import Rightful
 from ccn.peers import client as peers
 from ccn.peers.exchange import Who
 from tests import peering
@@ -37,7 +40,9 @@ class Seen(peering.Node):
 
 
 @asynccontextmanager
-async def watched(addresses: Mapping[NodeId, str]) -> AsyncIterator[Client]:
+async def watched(
+    addresses: Mapping[NodeId, str], rightful: Rightful = lambda _: True
+) -> AsyncIterator[Client]:
     """Node three watches over the others; the client is for the test's own candidates."""
     async with (
         etcd.running() as servers,
@@ -45,7 +50,7 @@ async def watched(addresses: Mapping[NodeId, str]) -> AsyncIterator[Client]:
         peers.opened(THREE, None) as known,
     ):
         await known.know(addresses)
-        watching = asyncio.create_task(suspicion.watch(known, coordination))
+        watching = asyncio.create_task(suspicion.watch(known, coordination, rightful, look_s=0.1))
         try:
             yield coordination
         finally:
@@ -100,7 +105,7 @@ async def test_a_leader_that_answers_keeps_its_place_though_its_connection_broke
         network.cut((THREE, ONE))
         network.heal(late=False)
         await one.looked_at()  # on a new connection, by whoever is first: the question or the next watch
-        assert await election.leader(coordination) == election.Leader(ONE, leadership.revision)
+        assert await election.leader(coordination) == Leader(ONE, leadership.revision, held.lease)
 
 
 async def test_a_node_that_does_not_lead_is_missed_by_nobody() -> None:
@@ -113,5 +118,22 @@ async def test_a_node_that_does_not_lead_is_missed_by_nobody() -> None:
             leadership = await election.campaign(held, THREE)
             await one.looked_at()
             await doors.aclose()
-            assert not await election.depose(coordination, election.Leader(ONE, leadership.revision))
-            assert await election.leader(coordination) == election.Leader(THREE, leadership.revision)
+            other = Leader(ONE, leadership.revision, held.lease)
+            assert not await election.depose(coordination, other)
+            assert await election.leader(coordination) == replace(other, node=THREE)
+
+
+async def test_a_place_that_is_nobodys_is_taken_away_again_and_again() -> None:
+    """Who can write to etcd queues up before everybody, under a name or a lease of its own making."""
+    rightful = Leader(THREE, 0, 0)
+    async with (
+        watched({}, lambda leader: replace(leader, revision=0) == rightful) as coordination,
+        session.opened(coordination, **LASTING) as squatting,
+        session.opened(coordination, **LASTING) as held,
+    ):
+        rightful = Leader(THREE, 0, held.lease)
+        for name, lease in (("a-node", squatting.lease), (THREE, squatting.lease), ("\xff", 0)):
+            place = f"{election.PREFIX}{secrets.token_hex(8)}"
+            await coordination.put(place, name.encode(), lease=lease, if_modified=0)
+        leadership = await asyncio.wait_for(election.campaign(held, THREE), 60)
+        assert await election.leader(coordination) == replace(rightful, revision=leadership.revision)

@@ -18,7 +18,7 @@ from ccn.core.signer import SignerState
 from ccn.node import rounds as story
 from ccn.node import wishes
 from ccn.node.rounds import Failed, Sealed
-from ccn.store import drains, export, requests, rounds
+from ccn.store import drains, export, nodes, requests, rounds
 from ccn.store.requests import Answer, Body
 from tests.core.conftest import pair_of
 from tests.node.test_rounds import NODES, Paper, World, world
@@ -108,6 +108,16 @@ async def test_a_node_that_was_removed_decides_nothing_any_more(cluster: Cluster
     cluster.world.peers.away = {FOUR, NODES[1]}
     assert isinstance(await cluster.round(NODES[0], Counter()), Failed)
     assert (await cluster.verdict()).findings == []
+    known = (await nodes.load(cluster.world.pool)).nodes
+    assert {node: each.removed for node, each in known.items()} == {NODES[2]: True}
+
+
+async def test_a_node_that_does_not_vote_is_removed_too(cluster: Cluster) -> None:
+    await nodes.enrol(cluster.world.pool, FOUR, pair_of(FOUR).public)
+    assert (await cluster.change(NODES[0], "remove", FOUR))["changed"] is False
+    assert (await nodes.load(cluster.world.pool)).nodes[FOUR].removed
+    assert (await cluster.change(NODES[0], "add", FOUR))["changed"] is True
+    assert not (await nodes.load(cluster.world.pool)).nodes[FOUR].removed
 
 
 async def ran(cluster: Cluster, node: NodeId) -> None:

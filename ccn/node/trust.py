@@ -1,0 +1,112 @@
+"""Whom this node believes: what the register in the database and the chain say, read again all the time.
+
+    shown in etcd ──> signed by a node of the register, in its present life? ──> may it take part? ──> seen
+
+A database that cannot be reached changes nothing: what was read last goes on to count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+import structlog
+
+from ccn import errors
+from ccn.core import registration
+from ccn.core.ids import NodeId
+from ccn.core.registration import Register, Registration, Shown
+from ccn.core.rules import Rules
+from ccn.core.signed import Check
+from ccn.store import nodes
+from ccn.store.pool import Pool
+
+LOOK_S = 2.0
+"""How often the register is read: who was removed is let in nowhere after this."""
+AT_MOST_S = 0.2
+"""How often at most, whoever is shown whom the register does not know."""
+
+log = structlog.get_logger(__name__)
+
+
+class Trust:
+    """The register as this node last read it, and what follows from it."""
+
+    def __init__(self, pool: Pool, check: Check, rules: Callable[[], Rules | None]) -> None:
+        self.register: Register | None = None
+        self._pool, self._check, self._rules = pool, check, rules
+        self._news = asyncio.Event()
+        self._looking = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._doubts = frozenset[tuple[str, str]]()
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Read the register again and again, until told to stop."""
+        while not stop.is_set():
+            with contextlib.suppress(errors.Unavailable):
+                await self.look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_S)
+
+    async def look(self) -> None:
+        """Read the register as it stands after this was called; whoever calls meanwhile shares that."""
+        clock = asyncio.get_running_loop().time
+        asked = clock()
+        async with self._looking:
+            if self._looked_at > asked:
+                return
+            await asyncio.sleep(self._looked_at + AT_MOST_S - asked)
+            began, read = clock(), await nodes.load(self._pool)
+            self._looked_at = began
+            if read != self.register:
+                self.register = read
+                self._news.set()
+                self._news = asyncio.Event()
+
+    async def changed(self, within_s: float) -> None:
+        """Return when the register is another one, or after a while."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), within_s)
+
+    async def enrol(self, node: NodeId, key: bytes) -> UUID:
+        """Begin a life of this node."""
+        life = await nodes.enrol(self._pool, node, key)
+        await self.look()
+        return life
+
+    def key_of(self, node: NodeId) -> bytes | None:
+        """The key under which a node may take part now; None if it may not."""
+        return registration.key_of(node, self.known, self._rules())
+
+    @property
+    def known(self) -> Register:
+        """The register, which is read before anybody is asked."""
+        if self.register is None:
+            raise errors.Unavailable("the register of nodes has not been read yet")
+        return self.register
+
+    def believes(self, shown: Shown) -> bool:
+        """Whether a node of the register says this now."""
+        return not registration.doubt(shown, self.known, self._check)
+
+    async def sift(self, shown: Iterable[Shown]) -> list[Registration]:
+        """What is believed of what etcd shows; the register is read first if it may know more."""
+        listed = list(shown)
+        if self.register is None or any(self._is_new(each) for each in listed):
+            with contextlib.suppress(errors.Unavailable):
+                await self.look()
+        doubts = {each: registration.doubt(each, self.known, self._check) for each in listed}
+        self._tell(frozenset((each.name, doubt) for each, doubt in doubts.items() if doubt))
+        return [each.said.statement for each, doubt in doubts.items() if not doubt]
+
+    def _is_new(self, shown: Shown) -> bool:
+        enrolled = self.known.nodes.get(shown.said.statement.node)
+        return enrolled is None or enrolled.life != shown.said.statement.life
+
+    def _tell(self, doubts: frozenset[tuple[str, str]]) -> None:
+        """Once for each; a node that registers with a version before signatures is not readable at all."""
+        for name, doubt in sorted(doubts - self._doubts):
+            log.warning("registration not believed", name=name[:100], reason=doubt)
+        self._doubts = doubts

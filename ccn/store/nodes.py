@@ -1,0 +1,51 @@
+"""The register of nodes: who may be one, with which key, and in which life.
+
+Whoever has the credentials of the database may enrol: before the founding nothing else says who belongs to
+a cluster. A node that an operator removed stays out, whatever it writes here, until it is added again.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.core.registration import Enrolled, Register
+from ccn.store.pool import Pool
+
+
+async def load(pool: Pool) -> Register:
+    """The register as it stands."""
+    rows = await pool.rows(_LOAD)
+    if not rows:
+        raise errors.StoreBroken("the row with the cluster's id is gone")
+    nodes = {
+        NodeId(row["node_id"]): Enrolled(row["key"], row["life"], row["removed"])
+        for row in rows
+        if row["node_id"] is not None
+    }
+    return Register(rows[0]["id"], nodes)
+
+
+async def enrol(pool: Pool, node: NodeId, key: bytes) -> UUID:
+    """Begin a life of a node, with the key that it signs with; every life before it is over."""
+    life: UUID = await pool.value(_ENROL, node, key)
+    return life
+
+
+async def remove(pool: Pool, node: NodeId) -> None:
+    """Take a node that does not vote out of the cluster. One that votes is removed by a block."""
+    await pool.rows(_REMOVE, node)
+
+
+_LOAD = """
+    SELECT c.id, n.node_id, n.key, n.life, n.removed_at IS NOT NULL AS removed
+    FROM cluster_identity c LEFT JOIN nodes n ON true
+"""
+_ENROL = """
+    INSERT INTO nodes (node_id, key) VALUES ($1, $2)
+    ON CONFLICT (node_id) DO UPDATE
+    SET key = EXCLUDED.key, life = EXCLUDED.life, enrolled_at = EXCLUDED.enrolled_at
+    RETURNING life
+"""
+_REMOVE = "UPDATE nodes SET removed_at = clock_timestamp() WHERE node_id = $1 AND removed_at IS NULL"

@@ -1,0 +1,197 @@
+"""Nobody is a node because etcd says so: real nodes on a real etcd into which somebody else writes too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from aetcd import rpc  # type: ignore[import-untyped]
+from structlog.testing import capture_logs
+
+from ccn import settings
+from ccn.core.ids import NodeId
+from ccn.embedded import etcd as embedded
+from ccn.etcd import client, members
+from ccn.etcd.access import Access
+from ccn.etcd.client import Client
+from ccn.etcd.entry import Entry
+from ccn.gateway.grpc.peer import Server
+from ccn.node import seeing, status
+from ccn.node.answering import Answering
+from ccn.node.membership import Doors, Membership
+from ccn.node.voting import Identity
+from ccn.peers import client as peers
+from ccn.store import nodes, pool
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
+from tests.core.conftest import ed25519, pair_of
+from tests.node.test_rounds import Paper
+from tests.registering import registration
+
+ONE, TWO = NodeId("node-1"), NodeId("node-2")
+LISTENER = "http://127.0.0.1:6666"
+
+
+@dataclass
+class Party:
+    """Nodes of one cluster as members, and what others find in its etcd and write there."""
+
+    database: settings.Database
+    endpoints: tuple[str, ...]
+    etcd: Client
+    pool: Pool
+
+    @asynccontextmanager
+    async def node(self, name: NodeId, http: str = "", by: str = "") -> AsyncIterator[Membership]:
+        """One node with its door for the others; `by` gives it another key than it should have."""
+        pair, stop = pair_of(by or name), asyncio.Event()
+        async with peers.opened(name, None) as known, pool.open(self.database, name) as own:
+            member = Membership(
+                Identity(name, pair.public, pair.sign, ed25519),
+                Paper,
+                Writer(self.database, name, lambda: datetime.now(UTC)),
+                own,
+                known,
+                Access(self.endpoints),
+                5.0,
+                settings.Cluster(size=1, interval_s=0.5),
+                lambda: time.time_ns() // 1_000,
+            )
+            door = Server(Answering(member, lambda _: _nothing()), None)
+            port = door.listen(settings.Peers(port=0))
+            doors = Doors(http or f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", 1_800_000)
+            async with asyncio.TaskGroup() as group:
+                for part in (
+                    door.serve(stop, 0.2),
+                    member.trust.watch(stop),
+                    member.take_part(doors, stop),
+                ):
+                    group.create_task(part)
+                yield member
+                stop.set()
+
+    async def entry(self, name: str) -> Entry:
+        found = await self.etcd.get(members.PREFIX + name)
+        assert found is not None
+        return found
+
+    async def write(self, name: str, value: bytes, lease: int = 0) -> None:
+        """As somebody does who may write to etcd."""
+        found = await self.etcd.get(members.PREFIX + name)
+        modified = found.modified if found else 0
+        await self.etcd.put(members.PREFIX + name, value, lease=lease, if_modified=modified)
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    yield b""
+
+
+@pytest.fixture
+async def party(database: settings.Database) -> AsyncIterator[Party]:
+    async with (
+        embedded.running() as server,
+        client.opened(server.endpoints, deadline_s=10.0) as etcd,
+        pool.open(database, "test") as connections,
+    ):
+        yield Party(database, server.endpoints, etcd, connections)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def stranger(party: Party, name: str) -> bytes:
+    """A registration that somebody made up and signed, for this very cluster."""
+    cluster = (await nodes.load(party.pool)).cluster
+    said = registration(name, 0, by="stranger", http=LISTENER, cluster=cluster)
+    return members.encode(said)
+
+
+def unsigned(name: str) -> bytes:
+    """As every node registered before there were signatures."""
+    told = {"node": name, "http": LISTENER, "grpc": "127.0.0.1:6667", "key": "aa" * 32}
+    return orjson.dumps(told)
+
+
+async def test_what_somebody_made_up_in_etcd_is_no_node_and_no_door(party: Party) -> None:
+    async with party.node(ONE) as one:
+        await until(lambda: one.voting)
+        for name in ("a-node", "z-node"):
+            await party.write(name, unsigned(name))
+            await party.write(f"signed-{name}", await stranger(party, f"signed-{name}"))
+        async with party.node(TWO) as two:  # etcd shows it after all of those
+            await until(lambda: TWO in one.seen and ONE in two.seen)
+            for node in (one, two):
+                assert node.seen.keys() == {ONE, TWO}
+                assert set(node.doors()) == {each.http for each in one.seen.values()}
+                assert {seat.node for seat in (await status.tell(node)).nodes} == {ONE, TWO}
+            assert [each.node for each in one.peers.peers] == [TWO]
+
+
+async def test_nobody_founds_a_chain_because_etcd_shows_them(party: Party) -> None:
+    for name in ("a-node", "node-0"):
+        await party.write(name, unsigned(name))
+        await party.write(f"{name}-signed", await stranger(party, f"{name}-signed"))
+    async with party.node(ONE) as one:
+        await until(lambda: one.voting)
+        assert one.voting
+        assert [each.node for each in one.voting.tip.rules.validators] == [ONE]
+        await seeing.quorum(one)
+
+
+async def test_a_name_that_somebody_takes_in_etcd_comes_back_to_its_node(party: Party) -> None:
+    async with party.node(ONE) as one, party.node(TWO) as two:
+        await until(lambda: TWO in one.seen)
+        before = one.seen[TWO]
+        await party.write(TWO, await stranger(party, TWO))
+        await until(lambda: TWO in one.seen and one.seen[TWO].lease != before.lease)
+        assert one.seen[TWO].http == before.http == two.seen[TWO].http
+        assert LISTENER not in one.doors()
+
+
+async def test_the_address_of_an_earlier_life_is_not_shown_again(party: Party) -> None:
+    """Also under a lease of the same number, which etcd gives to whoever asks for it."""
+    async with party.node(ONE) as one:
+        async with party.node(TWO, http=LISTENER):
+            await until(lambda: TWO in one.seen)
+            old = await party.entry(TWO)
+        async with party.node(TWO, http="http://127.0.0.1:7777"):
+            await until(lambda: TWO in one.seen and one.seen[TWO].http != LISTENER)
+        await until(lambda: TWO not in one.seen)
+        server = await party.etcd.connected()
+        await server.lease.LeaseGrant(rpc.LeaseGrantRequest(TTL=60, ID=old.lease))
+        await party.write(TWO, old.value, old.lease)
+        async with party.node(NodeId("node-3")):
+            await until(lambda: "node-3" in one.seen)
+            assert TWO not in one.seen
+            assert LISTENER not in one.doors()
+
+
+async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(party: Party) -> None:
+    async with party.node(ONE) as one, party.node(TWO) as two:
+        await until(lambda: TWO in one.seen and one.voting)
+        await nodes.remove(party.pool, TWO)
+        await until(lambda: TWO not in one.seen and TWO not in two.seen)
+        assert one.here() == {ONE}
+        assert two.here() is None
+        assert one.peers.peers == ()
+        seats = {seat.node: seat for seat in (await status.tell(one)).nodes}
+        assert (seats[TWO].here, seats[TWO].address) == (True, "")
+        assert one.keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
+
+
+async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: Party) -> None:
+    async with party.node(ONE) as one, party.node(TWO) as two:
+        await until(lambda: TWO in one.seen)
+        with capture_logs() as logs:
+            async with party.node(TWO, by="twin"):
+                await until(lambda: any("with another key" in str(line.get("reason")) for line in logs))
+        assert one.seen[TWO].key == pair_of(TWO).public == two.seen[TWO].key

@@ -1,0 +1,36 @@
+"""Registrations as nodes sign them, for tests of what shows them and of what believes them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ccn.core import signed
+from ccn.core.ids import NodeId
+from ccn.core.registration import Registration, Shown
+from ccn.core.signed import Signed
+from tests.core.conftest import pair_of
+
+CLUSTER, LIFE = UUID(int=1), UUID(int=2)
+HTTP, GRPC = "http://127.0.0.1:7700", "127.0.0.1:7702"
+SINCE_US = 1_800_000_000_250_000
+
+
+def registration(
+    node: str,
+    lease: int,
+    *,
+    by: str = "",
+    http: str = HTTP,
+    grpc: str = GRPC,
+    cluster: UUID = CLUSTER,
+    life: UUID = LIFE,
+) -> Signed[Registration]:
+    """What a node says of itself, with its own key or with that of somebody else."""
+    pair = pair_of(by or node)
+    said = Registration(cluster, NodeId(node), pair.public, http, grpc, life, lease, SINCE_US)
+    return signed.sign(said, pair.sign)
+
+
+def shown(said: Signed[Registration]) -> Shown:
+    """As it stands in etcd."""
+    return Shown(said.statement.node, said.statement.lease, said)
