@@ -32,6 +32,8 @@
     ├── Unavailable                try again later; nothing was done
     │   ├── DatabaseUnavailable    PostgreSQL does not answer
     │   ├── DatabaseFull           PostgreSQL has no room or no connections left
+    │   ├── RecordLost             the database does not show what this node signed
+    │   │   └── AcknowledgedLost   the database does not show a leaf that this node acknowledged
     │   ├── CoordinationUnavailable  no etcd server answers
     │   ├── PeerUnavailable        another node does not answer
     │   ├── ModelUnavailable       the model's provider did not answer, after every try it was due
@@ -187,6 +189,14 @@ class DatabaseUnavailable(Unavailable):
 
 class DatabaseFull(Unavailable):
     """Give PostgreSQL disk, memory or connections."""
+
+
+class RecordLost(Unavailable):
+    """Put back the database that has it; until then this node serves nobody and writes nothing."""
+
+
+class AcknowledgedLost(RecordLost):
+    """The same: what somebody was told to be durable is gone from this database."""
 
 
 class CoordinationUnavailable(Unavailable):

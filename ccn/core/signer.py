@@ -15,8 +15,9 @@ After a restart the database cannot show others in their place.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ccn import errors
 from ccn.core import commitment, merkle
@@ -25,9 +26,22 @@ from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
 
 
+class Mark(NamedTuple):
+    """A number, and the hash of what has it: a block by its height, or a leaf of one node."""
+
+    number: int
+    hash: bytes
+
+
+NOTHING = Mark(0, bytes(merkle.HASH_BYTES))
+
+
 @dataclass(frozen=True, slots=True)
 class SignerState:
-    """The block cosigned last (or the one this node started from), its last vote, its last report."""
+    """The block cosigned last (or the one this node started from), its last vote, its last report.
+
+    `acknowledged` is the newest of its leaves that somebody was told to be durable.
+    """
 
     height: int
     block: bytes
@@ -37,12 +51,12 @@ class SignerState:
     reported_first: int = 1
     reported_count: int = 0
     reported_leaves: bytes = merkle.EMPTY
+    acknowledged: Mark = NOTHING
 
     def __post_init__(self) -> None:
         """Refuse a file that was cut or altered."""
-        if any(
-            len(each) != merkle.HASH_BYTES for each in (self.block, self.voted_block, self.reported_leaves)
-        ):
+        hashes = (self.block, self.voted_block, self.reported_leaves, self.acknowledged.hash)
+        if any(len(each) != merkle.HASH_BYTES for each in hashes):
             raise errors.InputInvalid("a hash in the signer's state has another length")
         numbers = (
             self.height,
@@ -50,26 +64,43 @@ class SignerState:
             self.voted_term,
             self.reported_first,
             self.reported_count,
+            self.acknowledged.number,
         )
         if min(numbers) < 0 or self.voted_height > self.height + 1:
             raise errors.InputInvalid("the signer's state has impossible numbers")
 
+    @property
+    def signed(self) -> Mark:
+        """The block cosigned last."""
+        return Mark(self.height, self.block)
+
     def body(self) -> bytes:
         """As it is written to disk."""
         return commitment.canonical(
-            {
-                "block": self.block.hex(),
-                "height": self.height,
-                "kind": "signer",
-                "reported_count": self.reported_count,
-                "reported_first": self.reported_first,
-                "reported_leaves": self.reported_leaves.hex(),
-                "v": 1,
-                "voted_block": self.voted_block.hex(),
-                "voted_height": self.voted_height,
-                "voted_term": self.voted_term,
+            self._fields()
+            | {
+                "acknowledged": self.acknowledged.number,
+                "acknowledged_leaf": self.acknowledged.hash.hex(),
+                "v": 2,
             }
         )
+
+    def body_v1(self) -> bytes:
+        """As versions before wrote it that did not note what they acknowledged."""
+        return commitment.canonical(self._fields() | {"v": 1})
+
+    def _fields(self) -> dict[str, str | int]:
+        return {
+            "block": self.block.hex(),
+            "height": self.height,
+            "kind": "signer",
+            "reported_count": self.reported_count,
+            "reported_first": self.reported_first,
+            "reported_leaves": self.reported_leaves.hex(),
+            "voted_block": self.voted_block.hex(),
+            "voted_height": self.voted_height,
+            "voted_term": self.voted_term,
+        }
 
 
 def vote(state: SignerState, header: Header) -> SignerState | Refusal:
@@ -105,6 +136,13 @@ def reporting(state: SignerState, said: Report) -> SignerState:
     return replace(state, reported_first=said.first, reported_count=said.count, reported_leaves=hashed)
 
 
+def acknowledging(state: SignerState, newest: Mark | None) -> SignerState:
+    """The same state with the newest leaf that was acknowledged; what it has already is not taken back."""
+    if newest is None or newest.number <= state.acknowledged.number:
+        return state
+    return replace(state, acknowledged=newest)
+
+
 def reported(state: SignerState, leaves: Sequence[bytes]) -> bool:
     """Whether these, from `reported_first` on, begin with the leaves that were reported."""
     known = leaves[: state.reported_count]
@@ -134,7 +172,8 @@ def cosign(state: SignerState, header: Header) -> SignerState | Refusal:
 
 def parse(body: bytes) -> SignerState:
     """The state from its file; a damaged file is refused, for a guess could sign twice."""
-    match commitment.parse(body):
+    found = commitment.parse(body)
+    match found:
         case {
             "block": str(block),
             "height": int(height),
@@ -154,7 +193,15 @@ def parse(body: bytes) -> SignerState:
                 reported_first,
                 reported_count,
                 commitment.digest(reported_leaves),
+                _acknowledged(found),
             )
-            if read.body() == body:
+            if body in {read.body(), read.body_v1()}:
                 return read
     raise errors.InputInvalid("this is not the state of a signer")
+
+
+def _acknowledged(found: Mapping[str, object]) -> Mark:
+    match found:
+        case {"acknowledged": int(number), "acknowledged_leaf": str(leaf)}:
+            return Mark(number, commitment.digest(leaf))
+    return NOTHING

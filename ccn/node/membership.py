@@ -123,6 +123,9 @@ class Membership:
                 await _until(stopping, self._session(here))
             except* errors.CCNError as ended:
                 leaves = list(_leaves(ended))
+                for lost in leaves:
+                    if isinstance(lost, errors.RecordLost):
+                        self.writer.fence.lose(lost)
                 reasons = sorted({str(each) or type(each).__name__ for each in leaves})
                 log.warning("out of the cluster for now", reason="; ".join(reasons))
                 if any(isinstance(each, errors.CoordinationRefused) for each in leaves):
@@ -245,11 +248,20 @@ class Membership:
 
     async def _vote_from(self, genesis: Tip) -> Voting:
         disk = await asyncio.to_thread(self.memory, SignerState(0, genesis.hash))
-        tip = await voting.standing(self.pool, disk, genesis, self.identity.check)
+        tip = await voting.standing(self.pool, disk.state, genesis, self.identity.check)
         if tip.rules.parameters.scorer != self.cluster.scorer:  # rounds go on: no leaf may wait for this
             agreed = tip.rules.parameters.scorer
             log.error("measures with another scorer than agreed", agreed=agreed, here=self.cluster.scorer)
-        return Voting(self.identity, self.pool, disk, tip, self._rosters, self.writer.vouches, self.now_us)
+        return Voting(
+            self.identity,
+            self.pool,
+            disk,
+            tip,
+            self._rosters,
+            self.writer.vouches,
+            self.now_us,
+            lambda: self.writer.fence.acknowledged,
+        )
 
     async def _follow(self, standing: Voting) -> None:
         """See blocks that nobody told this node about."""

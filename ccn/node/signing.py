@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ccn import errors
 from ccn.core import signer
-from ccn.core.signer import SignerState
+from ccn.core.signer import Mark, SignerState
 from ccn.node import keys, slots
 from ccn.node.disk import Sync
 from ccn.node.keys import Key
@@ -81,7 +81,7 @@ def known(file: Path) -> SignerState | None:
         raise errors.SigningRefused(f"{file} is not of this version: {strange}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signing:
     """The key, and what is known of its past: `known` is None for a node that has signed nothing yet."""
 
@@ -89,14 +89,25 @@ class Signing:
     key: Key
     known: SignerState | None
     disk: Slots
+    _memory: Memory | None = None
+
+    @property
+    def state(self) -> SignerState | None:
+        """What this node signed last; None while it has signed nothing."""
+        return self.known if self._memory is None else self._memory.state
 
     def memory(self, first: SignerState) -> Memory:
-        """What this node signed last; a new node begins with `first`."""
-        if self.known is not None:
-            return Memory(self.file, self.known, self.disk)
-        begun = Memory(self.file, first, self.disk)
-        begun.write(first)
-        return begun
+        """The one memory of what this node signed last; a new node begins with `first`."""
+        if self._memory is None:
+            self._memory = Memory(self.file, self.known or first, self.disk)
+            if self.known is None:
+                self._memory.write(first)
+        return self._memory
+
+    def remember(self, acknowledged: Mark | None) -> None:
+        """Write down what this node acknowledged since it last signed something."""
+        if (state := self.state) is not None:
+            self.memory(state).save(signer.acknowledging(state, acknowledged))
 
 
 class Memory:
@@ -132,6 +143,8 @@ class Memory:
 def _goes_on(before: SignerState, after: SignerState) -> bool:
     """Whether nothing that was signed is forgotten: the second half of the rules in `core.signer`."""
     if after.height < before.height or (after.height == before.height and after.block != before.block):
+        return False
+    if after.acknowledged.number < before.acknowledged.number:
         return False
     voted, votes = (
         (before.voted_height, before.voted_term),

@@ -26,10 +26,11 @@ from ccn.core.report import LEAF_LIMIT, Report
 from ccn.core.roster import Roster
 from ccn.core.rules import Rules
 from ccn.core.signed import Check, Sign, Signed
-from ccn.core.signer import SignerState
+from ccn.core.signer import Mark, SignerState
 from ccn.node.hearing import Hearing
 from ccn.peers.exchange import Ask
 from ccn.store import ledger, rounds, terms
+from ccn.store.fence import ADVICE
 from ccn.store.pool import Pool
 from ccn.store.rounds import Standing
 
@@ -70,6 +71,7 @@ class Voting:
         rosters: Callable[[], Awaitable[Sequence[Roster]]],
         vouches: Callable[[int, bytes], bool],
         now_us: Callable[[], int],
+        acknowledged: Callable[[], Mark | None] = lambda: None,
     ) -> None:
         self.tip = tip
         self.wanted: Rules = tip.rules
@@ -82,6 +84,7 @@ class Voting:
         """What others sign, compared as it is heard."""
         self._identity, self._pool, self._disk = identity, pool, disk
         self._rosters, self._vouches, self._now_us = rosters, vouches, now_us
+        self._acknowledged = acknowledged
         self._report: Signed[Report] | None = None
         self._proposed: Signed[Proposal] | None = None
         self._asked_disk = False
@@ -183,7 +186,7 @@ class Voting:
                 return standing
             match signer.cosign(self._disk.state, shown.header):
                 case SignerState() as state:
-                    await asyncio.to_thread(self._disk.save, state)
+                    await self._save(state)
                 case refusal:
                     self._stop(refusal)
                     return standing
@@ -203,10 +206,14 @@ class Voting:
             return state
         if self._report is not None:
             state = signer.reporting(state, self._report.statement)
-        await asyncio.to_thread(self._disk.save, state)
+        await self._save(state)
         block = header.hash().hex()
         log.debug("vote written down", height=header.height, term=header.term, block=block)
         return None
+
+    async def _save(self, state: SignerState) -> None:
+        """With what was acknowledged by now, which rides along with a flush that happens anyway."""
+        await asyncio.to_thread(self._disk.save, signer.acknowledging(state, self._acknowledged()))
 
     async def _foreign(self, sealed: int, leaves: Sequence[bytes]) -> Refusal | None:
         """What shows that these unsealed leaves are not the ones this node made: more, others or fewer."""
@@ -270,25 +277,29 @@ class Voting:
         return refusal
 
 
-async def standing(pool: Pool, disk: Disk, genesis: Tip, check: Check) -> Tip:
+async def standing(pool: Pool, state: SignerState, genesis: Tip, check: Check) -> Tip:
     """The tip that this node signed last, rebuilt from a database that may lie about it.
 
     The block itself is known by its hash. The tree below it is believed because the header, whose hash was
     signed, names its root.
     """
-    state = disk.state
     if state.height == 0:
+        if genesis.hash != state.block:
+            raise errors.RecordLost(f"the database is of another cluster than this node is of. {ADVICE}")
         return genesis
     below = genesis if state.height == 1 else await rounds.tip(pool, state.height - 1)
     shown = await rounds.shown(pool, state.height)
     if below is None or shown is None or shown.header.hash() != state.block:
-        raise errors.Conflict(
-            f"this node cosigned block {state.height}, and the database does not show that block: it was "
-            "restored or changed; restore the right one, or remove this node from the validators"
+        raise errors.RecordLost(
+            f"the database does not show block {state.height}, which this node signed: it was put back to "
+            f"an earlier moment, or is another one. {ADVICE}"
         )
     confirmed = readback.confirm(shown, below, NodeId(""), _nothing(), check)
     if isinstance(confirmed, Refusal):
-        raise errors.Conflict(f"block {state.height} does not hold any more: {confirmed.detail}")
+        raise errors.RecordLost(
+            f"block {state.height}, which this node signed, was changed in the database: "
+            f"{confirmed.detail}. {ADVICE}"
+        )
     return confirmed
 
 

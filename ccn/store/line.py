@@ -11,6 +11,7 @@ from ccn.store import failure, pool
 
 if TYPE_CHECKING:
     from ccn import settings
+    from ccn.store.fence import Fence
 
 log = structlog.get_logger(__name__)
 
@@ -22,15 +23,16 @@ _CLOSE_S = 2.0
 class Line:
     """One connection at a time, kept for one purpose."""
 
-    def __init__(self, database: settings.Database, name: str) -> None:
+    def __init__(self, database: settings.Database, name: str, fence: Fence | None = None) -> None:
         self._database = database
         self._name = name
+        self._fence = fence
         self._connection: pool.Connection | None = None
 
     async def connection(self) -> pool.Connection:
         """The connection, made now if there is none."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await pool.connect(self._database, self._name)
+            self._connection = await pool.connect(self._database, self._name, self._fence)
         return self._connection
 
     async def failed(self, foreign: BaseException) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from ccn import settings
+    from ccn.store.fence import Fence
 
     _Lent = PoolConnectionProxy[asyncpg.Record]
     Connection = asyncpg.Connection[asyncpg.Record] | _Lent
@@ -36,9 +38,10 @@ _KEPT = 4  # so many stay at hand; what a burst needs beyond goes back to asyncp
 class Pool:
     """Reads and guarded transactions; every error that leaves is one of CCN's."""
 
-    def __init__(self, connections: _Pool, wait_s: float) -> None:
+    def __init__(self, connections: _Pool, wait_s: float, fence: Fence | None) -> None:
         self._connections = connections
         self._wait_s = wait_s
+        self._fence = fence
         self._kept = list[_Lent]()
         self._waiting = 0
 
@@ -69,6 +72,8 @@ class Pool:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        if self._fence is not None:
+            self._fence.stand()
         connection = self._at_hand() or await self._awaited()
         try:
             yield connection
@@ -96,6 +101,12 @@ class Pool:
         finally:
             self._waiting -= 1
 
+    async def recorded(self) -> None:
+        """Raise `RecordLost` unless the database still shows what its fence asks for."""
+        if self._fence is not None:
+            async with failure.translated(), self._connection() as connection:
+                await self._fence.check(connection)
+
     async def close(self, within_s: float) -> None:
         """Close all of them, those in use too once the time is over."""
         try:
@@ -114,28 +125,30 @@ class Pool:
 
 
 @asynccontextmanager
-async def open(database: settings.Database, name: str) -> AsyncIterator[Pool]:  # noqa: A001 - pool.open(...)
-    """Connect; `name` is what the server's own views call this node."""
+async def open(  # noqa: A001 - pool.open(...)
+    database: settings.Database, name: str, fence: Fence | None = None
+) -> AsyncIterator[Pool]:
+    """Connect; `name` is what the server's own views call this node. Connections have to pass the fence."""
     async with failure.translated():
         connections = await asyncpg.create_pool(
             database.url.get_secret_value(),
             min_size=1,
             max_size=database.pool_size,
-            init=codecs.prepare,
+            init=partial(_prepare, fence=fence),
             reset=_nothing_to_reset,
             timeout=database.connect_timeout_s,
             command_timeout=database.statement_timeout_s,
             statement_cache_size=database.statement_cache,
             server_settings={"application_name": name},
         )
-    opened = Pool(connections, database.statement_timeout_s)
+    opened = Pool(connections, database.statement_timeout_s, fence)
     try:
         yield opened
     finally:
         await opened.close(database.connect_timeout_s)
 
 
-async def connect(database: settings.Database, name: str) -> Connection:
+async def connect(database: settings.Database, name: str, fence: Fence | None = None) -> Connection:
     """One connection of its own, for the writer."""
     connection = await asyncpg.connect(
         database.url.get_secret_value(),
@@ -144,8 +157,18 @@ async def connect(database: settings.Database, name: str) -> Connection:
         statement_cache_size=database.statement_cache,
         server_settings={"application_name": name},
     )
-    await codecs.prepare(connection)
+    try:
+        await _prepare(connection, fence)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
+
+
+async def _prepare(connection: Connection, fence: Fence | None) -> None:
+    await codecs.prepare(connection)
+    if fence is not None:
+        await fence.check(connection)
 
 
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ccn import errors
+from ccn.core.commitment import Leaf
 from ccn.core.ids import NodeId
+from ccn.core.signer import Mark
 from ccn.store import failure
 from ccn.store.batch import Batch, Numbering, Write
+from ccn.store.fence import Fence
 from ccn.store.line import Line, attempts
 from ccn.store.pool import Connection
 
@@ -57,22 +60,33 @@ class _Round:
 class Writer:
     """Submit writes from anywhere in the node; `run` is the one task that commits them."""
 
-    def __init__(self, database: settings.Database, node: NodeId, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: settings.Database,
+        node: NodeId,
+        now: Callable[[], datetime],
+        fence: Fence | None = None,
+    ) -> None:
         self._database = database
         self.node = node
+        self.fence = fence or Fence(node)
+        """What the database must go on to show; it learns here of every leaf that is acknowledged."""
         self._now = now
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._writing = Line(database, f"ccn/{node}/writer")
-        self._looking = Line(database, f"ccn/{node}/writer-looks-up")
+        self._writing = Line(database, f"ccn/{node}/writer", self.fence)
+        self._looking = Line(database, f"ccn/{node}/writer-looks-up", self.fence)
         self._numbering: Numbering | None = None
         self._first: int | None = None
         self._made: dict[int, tuple[bytes, ...]] = {}
         self._made_in_order: deque[int] = deque()
+        self._twice: set[int] = set()
+        """Numbers that were sent with two leaves: which of them the ledger has is not known yet."""
 
     async def submit(self, write: Write[Answer]) -> Answer:
         """Durable when this returns; not there when it raises, except OutcomeUnknown: perhaps."""
+        self.fence.stand()
         if self._stopping:
             raise errors.ShuttingDown("this node is stopping and takes no more writes")
         if len(self._waiting) >= self._database.write_queue_limit:
@@ -85,7 +99,8 @@ class Writer:
     def vouches(self, number: int, leaf_hash: bytes) -> bool:
         """Whether a leaf that the database shows under this node's name is one this node made.
 
-        What was there when this process began, or was made too long ago to be remembered, is believed.
+        What was there when this process began, or was made too long ago to be remembered, is believed. Of
+        two leaves that were sent under one number, as the first failed, one counts once that is settled.
         """
         if self._first is None or number < self._first:
             return True
@@ -138,7 +153,7 @@ class Writer:
         """See at once where this node's leaves end, so as to vouch for all that follow; or else later."""
         try:
             self._numbering = await self._numbered(await self._looking.connection())
-        except failure.FOREIGN:
+        except (errors.Unavailable, *failure.FOREIGN):
             await self._looking.close()
 
     async def _work(self) -> bool:
@@ -236,11 +251,16 @@ class Writer:
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
 
     async def _numbered(self, connection: Connection) -> Numbering:
+        # A head is believed if what was acknowledged lies below it: else a number would be given twice.
+        await self.fence.check(connection)
         # Two statements: one alone does not see the row that another process of this node has just born.
         await connection.execute(_BORN, self.node)
         head = await connection.fetchval(_LEAF_HEAD, self.node)
         if self._first is None:
             self._first = head + 1
+        if self._twice:
+            for row in await connection.fetch(_LEAVES, self.node, list(self._twice)):
+                self._settle_on(row["number"], row["hash"])
         return Numbering(self.node, head)
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
@@ -251,6 +271,7 @@ class Writer:
         sent = False
         async for _ in attempts(deadline):
             try:
+                self.fence.stand()
                 connection = await self._writing.connection()
                 if sent and await batch.landed(connection):
                     return
@@ -260,6 +281,10 @@ class Writer:
                 await self._writing.failed(foreign)
                 if sent and not batch.leaves:
                     break
+            except errors.RecordLost as lost:
+                if not sent:
+                    raise
+                raise errors.OutcomeUnknown(str(lost)) from lost  # on another database, perhaps
             else:
                 return
         if sent:
@@ -275,12 +300,27 @@ class Writer:
                 self._made_in_order.append(leaf.number)
             elif leaf.hash not in earlier:
                 self._made[leaf.number] = (*earlier, leaf.hash)
+                self._twice.add(leaf.number)
         while len(self._made) > REMEMBERED:
             oldest = self._made_in_order.popleft()
             del self._made[oldest]
+            self._twice.discard(oldest)
             self._first = max(self._first or 0, oldest + 1)
 
+    def _settle_on(self, number: int, leaf_hash: bytes) -> None:
+        """The ledger has this leaf under the number, so no other one counts."""
+        if leaf_hash in self._made.get(number, ()):
+            self._made[number] = (leaf_hash,)
+            self._twice.discard(number)
+
+    def _acknowledge(self, leaves: Sequence[Leaf]) -> None:
+        for leaf in leaves if self._twice else ():
+            self._settle_on(leaf.number, leaf.hash)
+        if leaves:
+            self.fence.acknowledge(Mark(leaves[-1].number, leaves[-1].hash))
+
     def _release(self, done: _Round) -> None:
+        self._acknowledge(done.batch.leaves)
         if self._numbering is not None:
             self._numbering.advance(done.batch)
         for each, answer in done.answers:
@@ -310,3 +350,4 @@ def _refuse(waiting: Iterable[_Waiting], refused: errors.CCNError) -> None:
 
 _BORN = "INSERT INTO leaf_sources (node_id) VALUES ($1::text) ON CONFLICT DO NOTHING"
 _LEAF_HEAD = "SELECT head FROM leaf_sources WHERE node_id = $1"
+_LEAVES = "SELECT number, hash FROM leaves WHERE node_id = $1 AND number = ANY ($2::bigint[])"

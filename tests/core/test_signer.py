@@ -14,7 +14,7 @@ from ccn.core.header import Header
 from ccn.core.ids import NodeId
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
-from ccn.core.signer import SignerState
+from ccn.core.signer import Mark, SignerState
 
 GENESIS = b"g" * 32
 
@@ -207,10 +207,30 @@ def test_reported_leaves_are_known_again_and_nothing_else_is(
         assert not signer.reported(now, leaves[:at])
 
 
+BEFORE = (
+    b'{"block":"' + b"62" * 32 + b'","height":7,"kind":"signer","reported_count":0,"reported_first":1,'
+    b'"reported_leaves":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","v":1,'
+    b'"voted_block":"' + b"00" * 32 + b'","voted_height":0,"voted_term":0}'
+)
+
+
+def test_a_state_from_before_acknowledgements_were_noted_is_read() -> None:
+    assert signer.parse(BEFORE) == SignerState(7, b"b" * 32)
+    assert signer.parse(SignerState(7, b"b" * 32).body()) == SignerState(7, b"b" * 32)
+
+
+def test_what_was_acknowledged_only_grows() -> None:
+    noted = signer.acknowledging(SignerState(7, b"b" * 32), Mark(3, b"c" * 32))
+    assert signer.parse(noted.body()).acknowledged == Mark(3, b"c" * 32)
+    for older in (None, Mark(2, b"d" * 32), Mark(3, b"d" * 32)):
+        assert signer.acknowledging(noted, older) == noted
+
+
 def test_a_state_of_another_version_or_shape_is_refused() -> None:
     body = SignerState(7, b"b" * 32).body()
     for other in (
-        body.replace(b'"v":1', b'"v":2'),
+        body.replace(b'"v":2', b'"v":1'),
+        body.replace(b'"v":2', b'"v":3'),
         body.replace(b'"signer"', b'"signet"'),
         body.replace(b'"height":7', b'"height":"7"'),
         body.replace(b"62", b"6G", 1),

@@ -366,16 +366,17 @@ async def test_a_database_that_went_back_stops_the_signing(world: World) -> None
 
 
 async def test_a_restarted_node_stands_where_it_signed_last(world: World) -> None:
-    assert await voting.standing(world.pool, world.disks[NODES[0]], world.genesis, ed25519) == world.genesis
+    state = world.disks[NODES[0]].state
+    assert await voting.standing(world.pool, state, world.genesis, ed25519) == world.genesis
     for words in ("one", "two", "three"):
         await world.say(words)
         await story.hold(await world.lead(NODES[0]))
-        tip = await voting.standing(world.pool, world.disks[NODES[1]], world.genesis, ed25519)
+        tip = await voting.standing(world.pool, world.disks[NODES[1]].state, world.genesis, ed25519)
         assert tip == world.peers.votings[NODES[1]].tip
 
 
 async def test_a_restarted_node_refuses_a_database_that_was_rolled_back(world: World) -> None:
     await story.hold(await world.lead(NODES[0]))
     await world.superuser("DELETE FROM verification_chain WHERE height = 1")
-    with pytest.raises(errors.Conflict, match="restored or changed"):
-        await voting.standing(world.pool, world.disks[NODES[0]], world.genesis, ed25519)
+    with pytest.raises(errors.RecordLost, match="put back to an earlier moment"):
+        await voting.standing(world.pool, world.disks[NODES[0]].state, world.genesis, ed25519)

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ccn import errors
-from ccn.core.signer import SignerState
+from ccn.core.signer import Mark, SignerState
 from ccn.node import disk, keys, signing, slots
 
 GENESIS = SignerState(0, b"c" * 32)
+NEWEST = Mark(9, b"l" * 32)
 
 # Votes and cosigns for ever; a line is printed once the state it names is saved.
 SAVING = """
@@ -87,16 +89,30 @@ def test_a_beginning_is_on_the_disk_too(prepared: Path) -> None:
         SignerState(4, b"x" * 32, 5, 3, b"v" * 32),
         SignerState(3, b"c" * 32, 4, 9, b"v" * 32),
         GENESIS,
+        replace(voted(6), acknowledged=Mark(8, b"l" * 32)),
     ],
 )
 def test_nothing_that_was_signed_is_taken_back(prepared: Path, after: SignerState) -> None:
     with signing.opened(prepared) as held:
         memory = held.memory(GENESIS)
-        memory.save(voted(5, term=3))
+        memory.save(replace(voted(5, term=3), acknowledged=NEWEST))
         with pytest.raises(errors.SigningRefused, match="taken back"):
             memory.save(after)
-        assert memory.state == voted(5, term=3)
-        memory.save(voted(5, term=4, block=b"x" * 32))
+        assert memory.state == replace(voted(5, term=3), acknowledged=NEWEST)
+        memory.save(replace(voted(5, term=4, block=b"x" * 32), acknowledged=NEWEST))
+
+
+def test_what_was_acknowledged_last_is_written_down_at_the_end(prepared: Path) -> None:
+    with signing.opened(prepared) as held:
+        held.remember(NEWEST)  # of a node that has signed nothing yet, there is no record to lose it from
+        assert held.state is None
+        held.memory(GENESIS)
+        held.remember(NEWEST)
+        held.remember(None)
+    with signing.opened(prepared) as held:
+        assert held.state == replace(GENESIS, acknowledged=NEWEST)
+        held.remember(Mark(8, b"o" * 32))
+        assert held.memory(GENESIS).state.acknowledged == NEWEST
 
 
 def test_two_processes_cannot_both_sign(prepared: Path) -> None:
