@@ -26,6 +26,7 @@ from ccn import errors, metrics, settings
 from ccn.claude import client as claude
 from ccn.core import ids
 from ccn.core.ids import NodeId
+from ccn.core.signer import Mark
 from ccn.etcd import access
 from ccn.gateway import readiness
 from ccn.gateway.accounts import Accounts
@@ -36,20 +37,23 @@ from ccn.gateway.grpc.clients import Clients
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import auth as http_auth
 from ccn.gateway.http import server as http_server
+from ccn.gateway.http import shut as http_shut
 from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
-from ccn.node import furnishing, keeping, keys, living, operating, scorers, seeing, signing, status
+from ccn.node import furnishing, gate, keeping, keys, living, operating, scorers, seeing, status
 from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
 from ccn.node.lending import Lending
 from ccn.node.living import Living
 from ccn.node.membership import Doors, Membership
 from ccn.node.paying import Paying
+from ccn.node.signing import Signing
 from ccn.node.voting import Identity
 from ccn.peers import client as peers
 from ccn.peers import identity
 from ccn.store import migrate, pool
+from ccn.store.fence import Fence
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 
@@ -76,18 +80,51 @@ def run(chosen: settings.Settings, beside: Beside = lambda *_: {}) -> None:
 async def _run(chosen: settings.Settings, beside: Beside) -> None:
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
-    metrics.built(chosen.node.id, ccn.__version__)
+    node = NodeId(chosen.node.id)
+    metrics.built(node, ccn.__version__)
     chosen = await asyncio.to_thread(_with_its_scorer, chosen)
-    with _stop_signals() as stop:
+    acknowledged: Mark | None = None
+
+    async def look() -> None:
+        async with gate.right_to_sign(chosen) as right:
+            shown = gate.fence(node, right, acknowledged)
+            await gate.look(chosen.database, shown, right, keys.check)
+
+    with _stop_signals() as told:
+        while not told.is_set():
+            try:
+                await look()
+                async with gate.right_to_sign(chosen) as right:
+                    fence = gate.fence(node, right, acknowledged)
+                    try:
+                        await _live(chosen, beside, told, right, fence)
+                    finally:
+                        acknowledged = fence.acknowledged
+            except errors.RecordLost as lost:
+                _log.critical("this node keeps its doors shut", reason=str(lost))
+                await http_shut.hold(chosen, look, told)
+    _log.info("stopped")
+
+
+async def _live(
+    chosen: settings.Settings, beside: Beside, told: asyncio.Event, right: Signing | None, fence: Fence
+) -> None:
+    """Serve until told to stop; `RecordLost` once the database does not show any more what it must."""
+    stop = asyncio.Event()
+    try:
         await migrate.apply(chosen.database.url.get_secret_value())
-        async with pool.open(chosen.database, chosen.node.id) as database:
-            writer = Writer(chosen.database, NodeId(chosen.node.id), _now)
-            parts = {"writer": writer.run(), **beside(database, writer, stop)}
+        async with pool.open(chosen.database, chosen.node.id, fence) as database:
+            writer = Writer(chosen.database, NodeId(chosen.node.id), _now, fence)
+            parts = {
+                "record": gate.watch(fence, right, told, stop),
+                "writer": writer.run(),
+                **beside(database, writer, stop),
+            }
             async with together(parts, stop, chosen.node.shutdown_timeout_s):
                 if chosen.cluster.example:
                     await furnishing.furnish(database, writer)
                 async with (
-                    _membership(chosen, database, writer) as membership,
+                    _membership(chosen, database, writer, right) as membership,
                     claude.opened(chosen.claude) as client,
                 ):
                     model = Paying(client, database, chosen.claude, _now)
@@ -95,35 +132,38 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
                     await _serve(chosen, stop, database, writer, membership, lives, model)
                     await model.settled()
                 writer.stop()  # after the doors: what they accepted is still written
-    _log.info("stopped")
+    except errors.CCNError:
+        fence.stand()  # whatever failed since then, this is why
+        raise
+    finally:
+        await gate.remember(fence, right)
+    fence.stand()
 
 
 @contextlib.asynccontextmanager
 async def _membership(
-    chosen: settings.Settings, database: Pool, writer: Writer
+    chosen: settings.Settings, database: Pool, writer: Writer, right: Signing | None
 ) -> AsyncIterator[Membership | None]:
-    """This node's key, peers and place in the cluster; none without etcd, which is said aloud."""
-    if not chosen.etcd.endpoints or chosen.node.state_dir is None:
+    """This node's peers and its place in the cluster; none without etcd, which is said aloud."""
+    if right is None:
         _log.warning("no part in rounds: CCN_ETCD_ENDPOINTS and CCN_NODE_STATE_DIR are not both set")
         yield None
         return
     node, shown = NodeId(chosen.node.id), identity.read(chosen.tls, NodeId(chosen.node.id), _now())
     reached = access.read(chosen.etcd)
-    await asyncio.to_thread(signing.prepare, chosen.node.state_dir)
-    with signing.opened(chosen.node.state_dir) as right:
-        async with peers.opened(node, shown) as client:
-            here = Identity(node, right.key.public, right.key.sign, keys.check)
-            yield Membership(
-                here,
-                right.memory,
-                writer,
-                database,
-                client,
-                reached,
-                chosen.etcd.lease_ttl_s,
-                chosen.cluster,
-                _now_us,
-            )
+    async with peers.opened(node, shown) as client:
+        here = Identity(node, right.key.public, right.key.sign, keys.check)
+        yield Membership(
+            here,
+            right.memory,
+            writer,
+            database,
+            client,
+            reached,
+            chosen.etcd.lease_ttl_s,
+            chosen.cluster,
+            _now_us,
+        )
 
 
 def _instances(
@@ -159,7 +199,8 @@ async def _serve(  # noqa: PLR0917 - the seven things that the doors and their p
     lives: Living,
     model: Paying,
 ) -> None:
-    ready = readiness.Readiness({"database": lambda: database.value("SELECT 1")}, _seen(membership))
+    needed = {"database": lambda: database.value("SELECT 1"), "record": database.recorded}
+    ready = readiness.Readiness(needed, _seen(membership))
     grace_s = chosen.node.shutdown_timeout_s
     with (
         contextlib.closing(http_server.listen(chosen.http)) as listening,

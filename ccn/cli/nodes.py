@@ -139,6 +139,9 @@ async def _missing(port: int, pid: int) -> str:
         return "it does not answer"
     if not isinstance(told, dict) or told.get("pid") != pid:
         return f"somebody else answers on port {port}"
+    match told["checks"]:
+        case [{"name": "record", "passes": False, "reason": str(reason)}]:  # alone: its doors stay shut
+            raise errors.EmbeddedFailed(reason)
     return ", ".join(
         f"{check['name']}: {check['reason']}" for check in told["checks"] if not check["passes"]
     )

@@ -96,17 +96,7 @@ def create(
     are those of the cluster: a page of one may go on at another when its own is gone.
     """
     http = chosen or settings.Http()
-    app = _Application(
-        http,
-        telemetry=_SILENT,
-        title="CCN",
-        version=ccn.__version__,
-        description=DESCRIPTION,
-        docs_url=None,  # see reference.py
-        redoc_url=None,
-        redirect_slashes=False,  # the target would be made from whatever Host the client sent
-        responses=problems.RESPONSES,
-    )
+    app = bare(http)
     problems.install(app)
     anthropic_errors.install(app)
     auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
@@ -123,6 +113,21 @@ def create(
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
     app.add_middleware(measured.Measured)
     return app
+
+
+def bare(http: settings.Http) -> FastAPI:
+    """An application without routes, guarded like every one of ours."""
+    return _Application(
+        http,
+        telemetry=_SILENT,
+        title="CCN",
+        version=ccn.__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # see reference.py
+        redoc_url=None,
+        redirect_slashes=False,  # the target would be made from whatever Host the client sent
+        responses=problems.RESPONSES,
+    )
 
 
 def _answer(app: FastAPI, *routers: APIRouter) -> None:
