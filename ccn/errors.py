@@ -40,8 +40,10 @@
     │   ├── BudgetSpent            what may be spent today is spent
     │   ├── Overloaded             a queue of this node is at its limit
     │   ├── TooManyRequests        the caller asked more often than it may
+    │   │   └── TooManyInstances   all instances that the user may have at once are at work
     │   ├── Unanswered             a request waits for a node that can answer it
     │   └── ShuttingDown           this node is stopping
+    ├── TooManyConversations       the user has as many open conversations as it may
     ├── OutcomeUnknown             the connection broke while committing: read again, then decide
     ├── CoordinationRefused        etcd refused a request that never should be: credentials, or a defect
     ├── PeerRefused                another node refused a request that never should be, or answered nonsense
@@ -227,12 +229,20 @@ class TooManyRequests(Unavailable):
         self.retry_after_s = retry_after_s
 
 
+class TooManyInstances(TooManyRequests):
+    """Wait until one of them has answered, end one, or raise CCN_LIMITS_INSTANCES."""
+
+
 class Unanswered(Unavailable):
     """Wait for who can answer, or take the request back: asking again asks twice."""
 
 
 class ShuttingDown(Unavailable):
     """Ask another node."""
+
+
+class TooManyConversations(CCNError):
+    """End one of them, or raise CCN_LIMITS_CONVERSATIONS: waiting does not help."""
 
 
 class OutcomeUnknown(CCNError):

@@ -179,6 +179,7 @@ def _instances(
         chosen=chosen.instances,
         claude=chosen.claude,
         new_id=_new_id,
+        limits=chosen.limits,
         scorer=scorers.measure(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads),
     )
 

@@ -402,7 +402,7 @@ class Accounts(_Group):
 
 
 class Limits(_Group):
-    """How often somebody may ask."""
+    """How much of everything one user may have, and how often somebody may ask."""
 
     requests: int = Field(
         default=100,
@@ -417,6 +417,18 @@ class Limits(_Group):
         description="Attempts to sign in as one user from one address in a window.",
     )
     window_s: int = Field(default=60, ge=1, le=3_600, description="The window.")
+    conversations: int = Field(
+        default=1_000,
+        ge=1,
+        le=1_000_000,
+        description="Open conversations of one user, on all nodes together.",
+    )
+    instances: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Living instances of one user on all nodes; an idle one makes room for the next.",
+    )
     redis_url: SecretStr = Field(
         default=SecretStr(""),
         description="redis://user:password@host:port/0, where nodes count together; else each alone.",

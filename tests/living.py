@@ -177,6 +177,7 @@ class World:
         seed: int = 1,
         without: Collection[str] = (),
         grace_s: float = 3.0,
+        limits: settings.Limits | None = None,
     ) -> AsyncIterator[Node]:
         """One node, `without` the parts whose work the test does itself; to stop it has `grace_s`."""
         node, stop = NodeId(name), asyncio.Event()
@@ -193,6 +194,7 @@ class World:
                 chosen=chosen,
                 claude=settings.Claude(),
                 new_id=new_id,
+                limits=limits,
                 scorer=scorer,
                 seed=lambda: seed,
             )

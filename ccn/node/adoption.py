@@ -104,7 +104,7 @@ class Adoption:
         orphans = {each.conversation for each in await turns.orphaned(self._pool, _ORPHANED_S)}
         for conversation in orphans:
             if self._my_turn(conversation):
-                self._save(conversation)
+                self.save(conversation)
         self._forget({each.id for each in found} | orphans)
 
     async def adopt(self, found: Instance) -> Instance | None:
@@ -118,6 +118,13 @@ class Adoption:
             return None
         finally:
             self._adopting.discard(found.id)
+
+    def save(self, conversation: ConversationId) -> None:
+        """Begin to rescue its unfinished turns, unless that is under way."""
+        if self.rescue is not None and conversation not in self._rescuing:
+            task = asyncio.ensure_future(self.rescue(conversation))
+            self._rescuing[conversation] = task
+            task.add_done_callback(lambda done: self._saved(conversation, done))
 
     async def _adopt(self, found: Instance) -> Instance | None:
         reason = "its node started again" if found.host == self._hosting.node else f"{found.host} is silent"
@@ -147,12 +154,6 @@ class Adoption:
     def _forget(self, abandoned: Collection[UUID]) -> None:
         for thing in self._noticed.keys() - set(abandoned):
             del self._noticed[thing]
-
-    def _save(self, conversation: ConversationId) -> None:
-        if self.rescue is not None and conversation not in self._rescuing:
-            task = asyncio.ensure_future(self.rescue(conversation))
-            self._rescuing[conversation] = task
-            task.add_done_callback(lambda done: self._saved(conversation, done))
 
     def _saved(self, conversation: ConversationId, done: asyncio.Task[None]) -> None:
         del self._rescuing[conversation]

@@ -95,11 +95,11 @@ class Conversations:
         idempotency_key: str | None = None,
     ) -> Started:
         """Begin a conversation with a character, and spawn who speaks in it."""
-        if idempotency_key is None:
-            new = Begin(ConversationId(self._new_id()), character, owner, title=title)
-            return Started(*await self._placing.begin(new))
-        begun = await self.begin(character, owner, title, idempotency_key)
-        return Started(begun, await self._placing.instance(begun.id))
+        new = self._new(character, owner, title, idempotency_key)
+        if idempotency_key is not None and (known := await self._known(new)) is not None:
+            return Started(known, await self._placing.instance(known.id))
+        begun, instance = await self._placing.begin(new)
+        return Started(_same(begun, new), instance)
 
     async def begin(
         self,
@@ -109,16 +109,28 @@ class Conversations:
         idempotency_key: str | None = None,
     ) -> Conversation:
         """Begin one in which nobody speaks yet. The same key again: the same conversation."""
+        new = self._new(character, owner, title, idempotency_key)
+        if idempotency_key is not None and (known := await self._known(new)) is not None:
+            return known
+        await self._placing.to_begin(owner)
         plate = await characters.plate(self._pool, character)
-        key = None if idempotency_key is None else uuid.uuid5(_KEYS, f"{owner}/{idempotency_key}")
-        named = ConversationId(key or self._new_id())
         try:
-            begun = await self._writer.submit(Begin(named, character, owner, plate.version, title))
+            quota = self._placing.spawning.quota
+            return await self._writer.submit(replace(new, plate_version=plate.version, quota=quota))
         except errors.Conflict:
-            begun = await conversations.get(self._pool, named)
-            if (begun.character, begun.owner, begun.title) != (character, owner, title):
-                raise errors.IdempotencyConflict("the key was used for another conversation") from None
-        return begun
+            return _same(await conversations.get(self._pool, new.id), new)
+
+    def _new(self, character: CharacterId, owner: UserId | None, title: str, key: str | None) -> Begin:
+        """Under a key it always has the same id."""
+        named = self._new_id() if key is None else uuid.uuid5(_KEYS, f"{owner}/{key}")
+        return Begin(ConversationId(named), character, owner, title=title)
+
+    async def _known(self, new: Begin) -> Conversation | None:
+        """What was begun earlier under the same key."""
+        try:
+            return _same(await conversations.get(self._pool, new.id), new)
+        except errors.NotFound:
+            return None
 
     async def say(
         self,
@@ -334,6 +346,12 @@ class Conversations:
             await self._hosting.look(ConversationId(UUID(body["conversation"])))
         await self._hosting.cancel(turn)
         yield True
+
+
+def _same(begun: Conversation, wanted: Begin) -> Conversation:
+    if (begun.character, begun.owner, begun.title) != (wanted.character, wanted.owner, wanted.title):
+        raise errors.IdempotencyConflict("the key was used for another conversation")
+    return begun
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import structlog
 
 from ccn import errors, metrics
 from ccn.core import turn as states
-from ccn.core.ids import ConversationId, InstanceId, TurnId
+from ccn.core.ids import ConversationId, InstanceId, TurnId, UserId
 from ccn.node.streams import Live
 from ccn.store import instances, turns
 from ccn.store.instances import Instance
@@ -65,6 +65,11 @@ class Hosted:
     def idle(self) -> bool:
         """Whether nothing waits or runs; a turn whose readers were told its end is over."""
         return all(queued.live.ended for queued in self.queue.values())
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it could be ended and nobody would notice: it is well, and nothing is left to do."""
+        return self.instance.status is instances.Status.RUNNING and not self.queue and self.work is None
 
     def next(self) -> Queued | None:
         """Of the turns that wait, one that a host before began, else the one whose message came first.
@@ -114,6 +119,9 @@ class Hosting:
 
     def __len__(self) -> int:
         return len(self._hosted)
+
+    def __iter__(self) -> Iterator[Hosted]:
+        return iter(self._hosted.values())
 
     def rests(self, instance: InstanceId) -> bool:
         """Whether it met a defect here a moment ago: at once, it would only meet it again."""
@@ -203,10 +211,10 @@ class Hosting:
         if hosted.work is not None and hosted.work is not asyncio.current_task():
             hosted.work.cancel()
 
-    def longest_idle(self) -> Hosted | None:
-        """The instance that nobody has talked to for longest."""
-        idle = (each for each in self._hosted.values() if not each.queue)
-        return min(idle, key=lambda each: each.used_at, default=None)
+    def longest_at_rest(self, owner: UserId | None = None) -> Hosted | None:
+        """The instance that nobody has talked to for longest: of one user, or of all."""
+        mine = (each for each in self if owner is None or each.instance.owner == owner)
+        return min((each for each in mine if each.at_rest), key=lambda each: each.used_at, default=None)
 
     async def run(self, stop: asyncio.Event, grace_s: float) -> None:
         """Say that all of them are alive, until told to stop; then leave them to the other nodes."""

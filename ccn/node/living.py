@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 
-from ccn import errors, metrics
+from ccn import errors, metrics, settings
 from ccn.node import scorers
 from ccn.node.adoption import Adoption, Here
 from ccn.node.conversations import Conversations
@@ -30,15 +29,14 @@ from ccn.node.placing import Placing
 from ccn.node.probing import Probing
 from ccn.node.prompting import Prompting
 from ccn.node.restoring import Restoring
+from ccn.node.room import Room
 from ccn.node.scoring import UNMEASURED, Scored, Scorer, Scoring
 from ccn.node.spawning import Spawning
 from ccn.node.watching import Alarm, Watching
 from ccn.store import conversations
 from ccn.store.pool import Pool
+from ccn.store.quotas import Quota
 from ccn.store.writer import Writer
-
-if TYPE_CHECKING:
-    from ccn import settings
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +57,7 @@ class Living:
     restoring: Restoring
     heeding: Heeding
     measuring: Measuring
+    room: Room
 
     def parts(self, stop: asyncio.Event, grace_s: float) -> dict[str, Coroutine[None, None, None]]:
         """What has to run beside the doors, until told to stop."""
@@ -101,10 +100,13 @@ def assemble(
     chosen: settings.Instances,
     claude: settings.Claude,
     new_id: Callable[[], UUID],
+    limits: settings.Limits | None = None,
     scorer: Scorer = UNMEASURED,
     seed: Callable[[], int] = _seed,
 ) -> Living:
     """The parts of one node, each handed what it needs."""
+    most = limits or settings.Limits()
+    quota = Quota(most.conversations, most.instances)
     prompting = Prompting(pool, writer, claude)
 
     def raised(alarm: Alarm) -> None:
@@ -120,7 +122,16 @@ def assemble(
     conversing = Conversing(pool, writer, foreseeing, model, scoring, chosen.chunk_ms / 1000)
     hosting = Hosting(pool, writer, chosen, conversing.hold)
     adoption = Adoption(hosting, pool, writer, chosen, here)
-    spawning = Spawning(pool, writer, prompting, model, hosting, new_id)
+    spawning = Spawning(pool, writer, prompting, model, hosting, new_id, quota)
+    room = Room(
+        pool,
+        writer,
+        hosting=hosting,
+        adoption=adoption,
+        forwarding=forwarding,
+        chosen=chosen,
+        quota=quota,
+    )
     placing = Placing(
         pool,
         writer,
@@ -128,6 +139,7 @@ def assemble(
         spawning=spawning,
         adoption=adoption,
         forwarding=forwarding,
+        room=room,
         chosen=chosen,
     )
     probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=seed)
@@ -136,7 +148,7 @@ def assemble(
     measuring = Measuring(pool, hosting, scorer.version, scorers.strangers(scorer), _now, EVERY_S)
     doors = Conversations(pool, writer, placing, foreseeing, chosen, new_id)
     return Living(
-        pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring, heeding, measuring
+        pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring, heeding, measuring, room
     )
 
 

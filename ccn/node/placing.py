@@ -2,32 +2,31 @@
 
     lives here ──> here     lives elsewhere ──> there     lives nowhere ──> spawned here, or where room is
 
-Separate from what the doors ask for, because every request begins with it. At the limit the instance that
-nobody has talked to for longest makes room: its conversation stays open, and gets another one when needed.
+Separate from what the doors ask for, because every request begins with it; how room is made says room.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import structlog
 
 from ccn import errors
 from ccn.core import rendezvous
-from ccn.core.ids import ConversationId, InstanceId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.core.turn import Status
 from ccn.node.adoption import Adoption
 from ccn.node.forwarding import Body, Forwarding
 from ccn.node.hosting import Hosting
+from ccn.node.room import Room
 from ccn.node.spawning import Spawning
 from ccn.node.speech import Speech
 from ccn.node.streams import Live
-from ccn.store import characters, conversations, instances, turns
+from ccn.store import conversations, instances, turns
 from ccn.store.conversations import Begin, Conversation
 from ccn.store.instances import Change, Instance
 from ccn.store.pool import Pool
@@ -36,12 +35,15 @@ from ccn.store.writer import Writer
 if TYPE_CHECKING:
     from ccn import settings
 
+A = TypeVar("A")
+
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 30.0
 """How long a request waits for another node."""
 TRIES = 3
-"""How often an instance is spawned that other nodes take for dead before it is ready."""
+"""How often an instance is spawned that others take for dead before it is ready, or take the room of."""
+_BUSY = (errors.Overloaded, errors.ShuttingDown, errors.PeerUnavailable, errors.PeerRefused)
 
 
 class Placing:
@@ -56,13 +58,14 @@ class Placing:
         spawning: Spawning,
         adoption: Adoption,
         forwarding: Forwarding,
+        room: Room,
         chosen: settings.Instances,
     ) -> None:
-        self.hosting, self.spawning, self.forwarding = hosting, spawning, forwarding
+        self.hosting, self.spawning, self.forwarding, self._room = hosting, spawning, forwarding, room
         self._pool, self._writer, self._adoption, self._chosen = pool, writer, adoption, chosen
         self._coming: dict[ConversationId, asyncio.Task[Instance]] = {}
         adoption.rescue = self.rescue
-        forwarding.methods |= {"spawn": self._on_spawn, "end": self._on_end}
+        forwarding.methods |= {"begin": self._on_begin, "spawn": self._on_spawn, "end": self._on_end}
 
     async def instance(self, conversation: ConversationId) -> Instance:
         """Who speaks in a conversation: here, elsewhere, or from now on."""
@@ -74,7 +77,7 @@ class Placing:
         found = await instances.of_conversation(self._pool, conversation)
         if found is None:
             return await self.first(await conversations.get(self._pool, conversation))
-        if found.host == self.hosting.node and not self._closed and found.id not in self.hosting.mine:
+        if found.host == self.hosting.node and not self._room.closed and found.id not in self.hosting.mine:
             return await self._adoption.adopt(found) or found
         return found
 
@@ -102,38 +105,26 @@ class Placing:
                 speech = Speech(self._pool, self._writer, standing, live, self._chosen.chunk_ms / 1000)
                 await speech.end(Status.FAILED, type(refused).__name__, "")
 
-    @property
-    def _closed(self) -> str:
-        """Why this node takes nothing; empty if it does."""
-        if self.hosting.leaving:
-            return "this node is stopping"
-        return "this node is being drained" if self._adoption.draining else ""
-
-    async def _full(self) -> str:
-        """Why this node takes no new instance; empty if it does, perhaps because one was ended for it."""
-        if self._closed or len(self.hosting) + len(self._coming) < self._chosen.limit:
-            return self._closed
-        idle = self.hosting.longest_idle()
-        if idle is None or asyncio.get_running_loop().time() - idle.used_at < self._chosen.idle_s:
-            return f"this node hosts {self._chosen.limit} instances"
-        await self._terminate(idle.instance.conversation, "idle, and others need the room")
-        return ""
-
     async def begin(self, begin: Begin) -> tuple[Conversation, Instance]:
-        """A new conversation and who speaks in it: at once if there is room here."""
-        if await self._full():
-            plate = await characters.plate(self._pool, begin.character)
-            here = await self._writer.submit(replace(begin, plate_version=plate.version))
-            return here, await self.first(here)
-        task = asyncio.ensure_future(self.spawning.begin(begin))
-        speaker = asyncio.ensure_future(_second(task))
-        self._coming[begin.id] = speaker
-        speaker.add_done_callback(lambda done: self._came(begin.id, done))
+        """A new conversation and who speaks in it, wherever there is room; without room neither."""
+
+        async def there(node: NodeId, pressing: bool) -> tuple[Conversation, Instance]:
+            body = {"conversation": str(begin.id), "character": begin.character, "title": begin.title}
+            found = await self._asked(node, begin.id, "begin", body | _owned(begin.owner), pressing)
+            return await conversations.get(self._pool, begin.id), found
+
+        async def placed() -> tuple[Conversation, Instance]:
+            return await self._placed(begin.id, begin.owner, lambda: self._begun_here(begin), there)
+
         try:
-            return (await asyncio.shield(task))[0], await asyncio.shield(speaker)
-        except errors.Conflict:
+            return await self._with_room(begin.owner, placed, begins=True)
+        except errors.Conflict:  # begun twice at once under one key, or taken for dead before it was ready
             here = await conversations.get(self._pool, begin.id)
-        return here, await self.first(here)
+            return here, await self.instance(here.id)
+
+    async def to_begin(self, owner: UserId | None) -> None:
+        """Refuse a conversation without an instance to who has as many as they may."""
+        await self._room.to_begin(owner)
 
     async def first(self, here: Conversation) -> Instance:
         """Who speaks where nobody did. Of all nodes that spawn at once one does; the others find it.
@@ -156,21 +147,62 @@ class Placing:
         """A new instance: here if there is room, else on whichever node has some."""
         if not here.open:
             raise errors.Conflict("the conversation is closed")
-        if not (refused := await self._full()):
-            return await self._spawned_here(here)
-        asked = {"conversation": str(here.id)}
-        for node in rendezvous.ranked(here.id, self._adoption.others):
+
+        async def there(node: NodeId, pressing: bool) -> Instance:
+            return await self._asked(node, here.id, "spawn", {"conversation": str(here.id)}, pressing)
+
+        async def placed() -> Instance:
+            return await self._placed(here.id, here.owner, lambda: self._spawned_here(here), there)
+
+        return await self._with_room(here.owner, placed)
+
+    async def _with_room(
+        self, owner: UserId | None, spawned: Callable[[], Awaitable[A]], *, begins: bool = False
+    ) -> A:
+        """Make room among the owner's own first; again if somebody else took it."""
+        for left in reversed(range(TRIES)):
+            await self._room.to_spawn(owner, begins=begins)
             try:
-                told = await self.forwarding.ask(node, InstanceId(here.id), "spawn", asked, PATIENCE_S)
-                return await instances.get(self._pool, InstanceId(UUID(told)))
-            except (
-                errors.Overloaded,
-                errors.ShuttingDown,
-                errors.PeerUnavailable,
-                errors.PeerRefused,
-            ) as busy:
-                log.info("no room for an instance", node=node, reason=str(busy))
+                return await spawned()
+            except errors.TooManyInstances:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _placed(
+        self,
+        conversation: ConversationId,
+        owner: UserId | None,
+        here: Callable[[], Awaitable[A]],
+        there: Callable[[NodeId, bool], Awaitable[A]],
+    ) -> A:
+        """Where there is room; if there is none anywhere, where some can be made."""
+        refused = ""
+        for pressing in (False, True):
+            refused = await self._room.here(owner, self._coming, pressing=pressing)
+            if not refused:
+                return await here()
+            for node in rendezvous.ranked(conversation, self._adoption.others):
+                try:
+                    return await there(node, pressing)
+                except _BUSY as busy:
+                    log.info("no room for an instance", node=node, reason=str(busy))
         raise errors.Overloaded(f"{refused}, and no other node takes a new one")
+
+    async def _asked(
+        self, node: NodeId, conversation: ConversationId, method: str, body: Body, pressing: bool
+    ) -> Instance:
+        asked = {**body, "pressing": pressing}
+        told = await self.forwarding.ask(node, InstanceId(conversation), method, asked, PATIENCE_S)
+        return await instances.get(self._pool, InstanceId(UUID(told)))
+
+    async def _begun_here(self, begin: Begin) -> tuple[Conversation, Instance]:
+        """Both, which goes on if who asked leaves."""
+        task = asyncio.ensure_future(self.spawning.begin(begin))
+        speaker = asyncio.ensure_future(_second(task))
+        self._coming[begin.id] = speaker
+        speaker.add_done_callback(lambda done: self._came(begin.id, done))
+        return (await asyncio.shield(task))[0], await asyncio.shield(speaker)
 
     async def _spawned_here(self, here: Conversation) -> Instance:
         """One spawn for all who ask, which goes on if the first of them leaves."""
@@ -193,15 +225,30 @@ class Placing:
         await self.hosting.end(conversation)
         await self._writer.submit(Change(hosted.instance, instances.Status.TERMINATED, reason))
 
+    async def _on_begin(self, body: Body) -> AsyncGenerator[object]:
+        owner = UserId(UUID(body["owner"])) if body.get("owner") else None
+        here, character = ConversationId(UUID(body["conversation"])), CharacterId(body["character"])
+        await self._admit(owner, body)
+        _, born = await self._begun_here(Begin(here, character, owner, title=str(body["title"])))
+        yield str(born.id)
+
     async def _on_spawn(self, body: Body) -> AsyncGenerator[object]:
         here = await conversations.get(self._pool, ConversationId(UUID(body["conversation"])))
-        if refused := await self._full():
-            raise errors.Overloaded(refused)
+        await self._admit(here.owner, body)
         yield str((await self._spawned_here(here)).id)
+
+    async def _admit(self, owner: UserId | None, body: Body) -> None:
+        pressing = bool(body.get("pressing"))
+        if refused := await self._room.here(owner, self._coming, pressing=pressing):
+            raise errors.Overloaded(refused)
 
     async def _on_end(self, body: Body) -> AsyncGenerator[object]:
         await self._terminate(ConversationId(UUID(body["conversation"])), str(body["reason"]))
         yield True
+
+
+def _owned(owner: UserId | None) -> dict[str, str]:
+    return {} if owner is None else {"owner": str(owner)}
 
 
 async def _second(begun: asyncio.Task[tuple[Conversation, Instance]]) -> Instance:

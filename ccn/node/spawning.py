@@ -32,9 +32,11 @@ from ccn.node.paying import Payer
 from ccn.node.prompting import Opening, Prompting
 from ccn.store import characters
 from ccn.store.anchors import Keep
+from ccn.store.births import Birth
 from ccn.store.conversations import Begin, Conversation
 from ccn.store.instances import Change, Instance, Spawn, Status
 from ccn.store.pool import Pool
+from ccn.store.quotas import Quota
 from ccn.store.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -52,6 +54,8 @@ class Spawning:
     model: Model
     hosting: Hosting
     new_id: Callable[[], UUID]
+    quota: Quota
+    """What each user may have at once."""
 
     async def spawn(self, here: Conversation) -> Instance:
         """A running instance of the conversation, which lives here; SpawnFailed if it is not itself."""
@@ -61,7 +65,8 @@ class Spawning:
             why = f"spawned: {'continued' if here.head_seq else 'begun'}"
             instance = InstanceId(self.new_id())
             with self.hosting.coming(instance):
-                born = await self.writer.submit(Spawn(instance, here.id, model, newest.version, why))
+                spawn = Spawn(instance, here.id, model, newest.version, why, here.owner, self.quota)
+                born = await self.writer.submit(spawn)
                 running = await self._examined(born, self._opened(born))
                 self.hosting.take(running)
         await self.hosting.look(here.id)
@@ -75,15 +80,16 @@ class Spawning:
         with _timed():
             opening = await self.prompts.beginning(begin)
             model, first = self.prompts.model(opening.plate), opening.anchor
-            instance = InstanceId(self.new_id())
+            instance, owner = InstanceId(self.new_id()), begin.owner
+            birth = Birth(
+                replace(begin, plate_version=first.plate, quota=self.quota),
+                Spawn(instance, begin.id, model, first.plate, "spawned: begun", owner, self.quota),
+                Keep(begin.id, first, epoch=1),
+            )
             paper = self._paper(model, opening, Payer(begin.id, begin.character))
             with self.hosting.coming(instance):
                 try:
-                    here, born, _ = await asyncio.gather(
-                        self.writer.submit(replace(begin, plate_version=first.plate)),
-                        self.writer.submit(Spawn(instance, begin.id, model, first.plate, "spawned: begun")),
-                        self.writer.submit(Keep(begin.id, first, epoch=1)),
-                    )
+                    here, born = await self.writer.submit(birth)
                 except BaseException:
                     self._release(paper.asks)
                     raise

@@ -50,6 +50,8 @@ STATUS: Mapping[type[errors.CCNError], Any] = MappingProxyType(
         errors.Conflict: _Code.ABORTED,
         errors.Unavailable: _Code.UNAVAILABLE,
         errors.Overloaded: _Code.RESOURCE_EXHAUSTED,
+        errors.TooManyRequests: _Code.RESOURCE_EXHAUSTED,
+        errors.TooManyConversations: _Code.RESOURCE_EXHAUSTED,
         errors.OutcomeUnknown: _Code.UNKNOWN,
         errors.PeerRefused: _Code.PERMISSION_DENIED,
     }
@@ -71,6 +73,8 @@ TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
             errors.DatabaseUnavailable,
             errors.DatabaseFull,
             errors.Overloaded,
+            errors.TooManyConversations,
+            errors.TooManyInstances,
             errors.ShuttingDown,
             errors.OutcomeUnknown,
             errors.PlateInvalid,

@@ -23,10 +23,11 @@ from typing import Generic, NamedTuple, TypeVar
 from ccn import errors
 from ccn.core import commitment, language, message
 from ccn.core.commitment import Fields, Kind, Leaf
-from ccn.core.ids import ConversationId, NodeId, TurnId
+from ccn.core.ids import ConversationId, NodeId, TurnId, UserId
 from ccn.core.message import Message, Role
-from ccn.store import spoken
+from ccn.store import quotas, spoken
 from ccn.store.pool import Connection, Record
+from ccn.store.quotas import Quota
 from ccn.store.spoken import Packed
 
 Answer_co = TypeVar("Answer_co", covariant=True)
@@ -136,6 +137,7 @@ class Batch:
         self.messages: list[spoken.Row] = []
         self.statements: dict[str, Statement] = {}
         self.steps: dict[Step, list[tuple[object, ...]]] = {}
+        self.quotas: dict[UserId, Quota] = {}
         self._packed: Packed | None = None
         self.remembered = after is not None
         """Whether something was decided on that the database has not confirmed just now."""
@@ -168,6 +170,8 @@ class Batch:
                 await connection.execute(alone.sql, *alone.columns())
                 return
         async with connection.transaction():
+            if self.quotas:
+                await quotas.set_and_lock(connection, self.quotas)
             if packed is not None:
                 await connection.execute(packed[0], *packed[1])
             for statement in self.statements.values():
@@ -235,6 +239,11 @@ class Batch:
     def begin(self, conversation: ConversationId, character: str) -> None:
         """The head of a conversation in which nothing was said, as the database will have it."""
         self.heads[conversation] = Head(0, _EPOCH, 0, True, character, 1, str(conversation))
+
+    def allow(self, owner: UserId | None, quota: Quota | None) -> None:
+        """Something is begun for this user, who may have so much: nobody else begins anything meanwhile."""
+        if owner is not None and quota is not None:
+            self.quotas[owner] = quota
 
     def head(self, conversation: ConversationId, epoch: int) -> Head:
         """The head to write after, for a host that holds `epoch` (0: a conversation nobody hosts)."""

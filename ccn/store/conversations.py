@@ -12,6 +12,7 @@ from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.message import Message, Role
 from ccn.store.batch import Batch, Repeated, Write, micros
 from ccn.store.pool import Pool, Record
+from ccn.store.quotas import Quota
 
 PAGE_LIMIT = 1_000
 
@@ -97,6 +98,7 @@ class Begin(Write[Conversation]):
     owner: UserId | None = None
     plate_version: int | None = None
     title: str = ""
+    quota: Quota | None = None
 
     def begins(self) -> ConversationId | None:
         """What else travels with it may be about it already."""
@@ -113,6 +115,7 @@ class Begin(Write[Conversation]):
             batch.now,
             plate_version=self.plate_version,
         )
+        batch.allow(self.owner, self.quota)
         _seal(batch, begun, batch.now)
         batch.add(_BEGIN, self.id, self.character, self.owner, self.plate_version, self.title, batch.now)
         batch.begin(self.id, self.character)

@@ -24,6 +24,8 @@ OURS: dict[str, type[errors.CCNError]] = {
     "CCN05": errors.StoreBroken,  # a protected row without its leaf
     "CCN06": errors.StaleTerm,  # a term that does not grow, or is over
     "CCN07": errors.BudgetSpent,  # a reservation that the budget of its day does not hold
+    "CCN08": errors.TooManyConversations,  # one more than their owner may have open
+    "CCN09": errors.TooManyInstances,  # one more than their owner may have alive
 }
 """The SQLSTATEs that the triggers in `schema/` raise."""
 

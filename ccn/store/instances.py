@@ -12,6 +12,7 @@ from ccn.core.commitment import Kind
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
+from ccn.store.quotas import Quota
 
 
 class Status(StrEnum):
@@ -45,6 +46,8 @@ class Instance:
     drift: float | None = None
     validation: Mapping[str, object] | None = None
     version: int = 1
+    owner: UserId | None = None
+    """Whose conversation it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Spawn(Write[Instance]):
     model: str
     plate_version: int
     reason: str = "spawned"
+    owner: UserId | None = None
+    quota: Quota | None = None
 
     def concerns(self) -> ConversationId | None:
         """The epoch follows the last one of the conversation."""
@@ -91,8 +96,9 @@ class Spawn(Write[Instance]):
         epoch, character = head.epoch + 1, CharacterId(head.character)
         new = Instance(
             self.id, self.conversation, character, batch.node, epoch, Status.SPAWNING, self.model,
-            self.plate_version, batch.now, batch.now,
+            self.plate_version, batch.now, batch.now, owner=self.owner,
         )  # fmt: skip
+        batch.allow(self.owner, self.quota)
         where = (new.id, new.conversation, new.character, new.host, new.epoch, new.status.value)
         batch.add(_SPAWN, *where, new.model, new.plate_version, batch.now)
         batch.heads[self.conversation] = head._replace(epoch=epoch)
@@ -173,6 +179,11 @@ async def of_conversation(pool: Pool, conversation: ConversationId) -> Instance 
     """The instance that is alive for a conversation."""
     row = await pool.row(_OF_CONVERSATION, conversation)
     return None if row is None else _instance(row)
+
+
+async def at_rest(pool: Pool, owner: UserId, limit: int) -> list[Instance]:
+    """Those of one user that nobody waits for, the longest unheard first."""
+    return [_instance(row) for row in await pool.rows(_AT_REST, owner, limit)]
 
 
 async def beat(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
@@ -257,6 +268,7 @@ def _instance(row: Record) -> Instance:
         row["drift"],
         row["validation"],
         row["version"],
+        row["owner_id"],
     )
 
 
@@ -286,21 +298,27 @@ _LIVE = """
                          $7::text[], $8::text[], $9::bigint[])
 """
 _COLUMNS = """id, conversation_id, character_id, host, epoch, status, model, plate_version, spawned_at,
-    heartbeat_at, drift, validation, version"""
+    heartbeat_at, drift, validation, version, owner_id"""
+_OF_INSTANCE = ", ".join(f"i.{column.strip()}" for column in _COLUMNS.split(","))
 _GET = f"SELECT {_COLUMNS} FROM instance_registry WHERE id = $1"  # noqa: S608 - constants, as below
 _ALIVE = f"""
     SELECT {_COLUMNS} FROM instance_registry WHERE ended_at IS NULL AND ($1::text IS NULL OR host = $1)
     ORDER BY spawned_at, id
 """  # noqa: S608
 _PAGE = f"""
-    SELECT {_COLUMNS} FROM instance_registry i
-    WHERE ended_at IS NULL AND ($2::uuid IS NULL OR id > $2)
-      AND ($1::uuid IS NULL
-           OR EXISTS (SELECT FROM conversations c WHERE c.id = i.conversation_id AND c.owner_id = $1))
+    SELECT {_COLUMNS} FROM instance_registry
+    WHERE ended_at IS NULL AND ($2::uuid IS NULL OR id > $2) AND ($1::uuid IS NULL OR owner_id = $1)
     ORDER BY id LIMIT $3
 """  # noqa: S608
 _OF_CONVERSATION = f"""
     SELECT {_COLUMNS} FROM instance_registry WHERE conversation_id = $1 AND ended_at IS NULL
+"""  # noqa: S608
+_AT_REST = f"""
+    SELECT {_OF_INSTANCE} FROM instance_registry i JOIN conversations c ON c.id = i.conversation_id
+    WHERE i.owner_id = $1 AND i.ended_at IS NULL AND i.status = 'running'
+      AND NOT EXISTS (SELECT FROM turns t
+                      WHERE t.conversation_id = i.conversation_id AND t.status IN ('accepted', 'running'))
+    ORDER BY greatest(c.head_at, i.spawned_at), i.id LIMIT $2
 """  # noqa: S608
 _BEAT = """
     UPDATE instance_registry SET heartbeat_at = clock_timestamp()

@@ -49,7 +49,7 @@ async def of_conversation(pool: Pool, conversation: ConversationId) -> Standing:
 
 def _parts(row: Record) -> tuple[Cells, Cells, Cells, Cells]:
     cells = tuple(row)
-    return cells[:10], cells[10:23], cells[23:33], cells[33:]
+    return cells[:10], cells[10:24], cells[24:34], cells[34:]
 
 
 def _conversation(cells: Cells) -> Conversation:
@@ -69,7 +69,7 @@ _STANDING = """
     SELECT c.id, c.character_id, c.owner_id, c.title, c.status, c.created_at, c.head_seq, c.host_epoch,
            c.plate_version, c.version,
            i.id, i.conversation_id, i.character_id, i.host, i.epoch, i.status, i.model, i.plate_version,
-           i.spawned_at, i.heartbeat_at, i.drift, i.validation, i.version,
+           i.spawned_at, i.heartbeat_at, i.drift, i.validation, i.version, i.owner_id,
            t.id, t.conversation_id, t.status, t.user_seq, t.reply_seq, t.attempt, t.host_epoch,
            t.event_head, t.accepted_at, t.error,
            m.conversation_id, m.ts, m.seq, m.phi, m.ccc, m.trust, m.emergence, m.drift

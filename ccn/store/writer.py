@@ -215,7 +215,7 @@ class Writer:
         self._numbering = None
         if isinstance(refused, errors.Conflict) and again:
             await self._settle(waiting, again=False)
-        elif len(waiting) == 1 or isinstance(refused, (errors.Unavailable, errors.OutcomeUnknown)):
+        elif len(waiting) == 1 or _concerns_all(refused):
             _refuse(waiting, refused)
         else:
             middle = len(waiting) // 2
@@ -340,6 +340,12 @@ async def _send(batch: Batch, connection: Connection, *, again: bool) -> None:
         # A second try that is refused: perhaps because the first, whose end was not seen, landed after all.
         if not again or failure.severed(stopped) or not await batch.landed(connection):
             raise
+
+
+def _concerns_all(refused: errors.CCNError) -> bool:
+    """Whether it says something about the database, and not about one of the writes."""
+    gone = isinstance(refused, (errors.Unavailable, errors.OutcomeUnknown))
+    return gone and not isinstance(refused, errors.TooManyRequests)
 
 
 def _refuse(waiting: Iterable[_Waiting], refused: errors.CCNError) -> None:

@@ -36,6 +36,7 @@ STATUS: Mapping[type[errors.CCNError], Any] = MappingProxyType(
         errors.BudgetSpent: _Code.RESOURCE_EXHAUSTED,
         errors.Overloaded: _Code.RESOURCE_EXHAUSTED,
         errors.TooManyRequests: _Code.RESOURCE_EXHAUSTED,
+        errors.TooManyConversations: _Code.RESOURCE_EXHAUSTED,
         errors.OutcomeUnknown: _Code.UNKNOWN,
         errors.SpawnFailed: _Code.FAILED_PRECONDITION,
     }

@@ -35,6 +35,7 @@ STATUS: Mapping[type[errors.CCNError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.TooManyRequests: 429,
+    errors.TooManyConversations: 409,
     errors.Unavailable: 503,
     errors.OutcomeUnknown: 503,
     errors.ModelRefused: 502,

@@ -1,0 +1,162 @@
+"""Making room for one more instance: among what its owner may have, and on this node.
+
+Whoever is at a limit of their own makes room among their own, never among a stranger's. On a full node goes
+who was idle for long; and if no other node has room, an idle one of whoever has most of them here.
+
+An instance that goes is asleep: its conversation stays open, and gets another when somebody speaks there.
+Nobody is put to sleep who is at work, or out of character: an operator is to find those as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from ccn import errors
+from ccn.core.ids import ConversationId, UserId
+from ccn.node.adoption import Adoption
+from ccn.node.forwarding import Body, Forwarding
+from ccn.node.hosting import Hosted, Hosting
+from ccn.store import instances, quotas, turns
+from ccn.store.instances import Change, Instance, Status
+from ccn.store.pool import Pool
+from ccn.store.quotas import Quota
+from ccn.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from ccn import settings
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 10.0
+"""How long another node may take to put one to sleep."""
+_CANDIDATES = 16
+"""Of one's own, how many are tried before the limit is told: others may take them, or speak there."""
+_OTHERS = (errors.Conflict, errors.NotFound, errors.Unavailable, errors.OutcomeUnknown, errors.PeerRefused)
+
+
+class Room:
+    """What one node does about room."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        writer: Writer,
+        *,
+        hosting: Hosting,
+        adoption: Adoption,
+        forwarding: Forwarding,
+        chosen: settings.Instances,
+        quota: Quota,
+    ) -> None:
+        self._pool, self._writer, self._hosting, self._adoption = pool, writer, hosting, adoption
+        self._forwarding, self._chosen, self._quota = forwarding, chosen, quota
+        forwarding.methods |= {"sleep": self._on_sleep}
+
+    async def to_begin(self, owner: UserId | None) -> None:
+        """Refuse one more conversation to who has as many as they may."""
+        if owner is not None:
+            self._more_conversations(await quotas.of_owner(self._pool, owner))
+
+    async def to_spawn(self, owner: UserId | None, *, begins: bool = False) -> None:
+        """Have room for one more instance of a user, and where that `begins` it, for its conversation."""
+        if owner is None:
+            return
+        has = await quotas.of_owner(self._pool, owner)
+        if begins:
+            self._more_conversations(has)
+        wanted = has.instances + 1 - self._quota.instances
+        if wanted <= 0:
+            return
+        for each in await instances.at_rest(self._pool, owner, wanted + _CANDIDATES):
+            try:
+                await self._put_to_sleep(each)
+            except _OTHERS as busy:
+                log.info("an instance stays awake", instance=str(each.id), reason=str(busy))
+            else:
+                wanted -= 1
+                if not wanted:
+                    return
+        raise errors.TooManyInstances(
+            f"all {has.instances} instances that you may have at once (CCN_LIMITS_INSTANCES) are at work: "
+            "wait until one has answered, or end a conversation"
+        )
+
+    async def here(self, owner: UserId | None, coming: Collection[object], *, pressing: bool) -> str:
+        """Why this node takes no new instance; empty if it does, perhaps because one was put to sleep.
+
+        If it is `pressing`, no other node has room.
+        """
+        if self.closed or len(self._hosting) + len(coming) < self._chosen.limit:
+            return self.closed
+        idle = self._idle_for_long() or (self._dispensable(owner) if pressing else None)
+        full = f"this node hosts {self._chosen.limit} instances"
+        if idle is None:
+            return full
+        try:
+            await self.sleep(idle.instance.conversation, "asleep: idle, and others need the room")
+        except _OTHERS as busy:
+            return f"{full} ({busy})"
+        return ""
+
+    @property
+    def closed(self) -> str:
+        """Why this node takes nothing; empty if it does."""
+        if self._hosting.leaving:
+            return "this node is stopping"
+        return "this node is being drained" if self._adoption.draining else ""
+
+    async def sleep(self, conversation: ConversationId, reason: str) -> None:
+        """End an instance that lives here, if nobody waits for it. What is said meanwhile wakes another."""
+        await self._hosting.look(conversation)
+        hosted = self._hosting.get(conversation)
+        if hosted is None:
+            raise errors.StaleHost("this node does not host the conversation")
+        if not hosted.at_rest:
+            raise errors.Conflict("the instance is at work")
+        self._hosting.drop(conversation, hosted.instance.epoch)
+        await self._writer.submit(Change(hosted.instance, Status.TERMINATED, reason))
+        if await turns.unfinished(self._pool, conversation):
+            self._adoption.save(conversation)
+
+    def _more_conversations(self, has: Quota) -> None:
+        if has.conversations >= self._quota.conversations:
+            raise errors.TooManyConversations(
+                f"you have {has.conversations} open conversations, which is all you may have "
+                "(CCN_LIMITS_CONVERSATIONS): end one first"
+            )
+
+    async def _put_to_sleep(self, found: Instance) -> None:
+        """Wherever it lives."""
+        reason = "asleep: its owner needs the room"
+        if found.host == self._hosting.node:
+            await self.sleep(found.conversation, reason)
+            return
+        body = {"conversation": str(found.conversation), "reason": reason}
+        await self._forwarding.ask(found.host, found.id, "sleep", body, PATIENCE_S)
+
+    def _idle_for_long(self) -> Hosted | None:
+        idle = self._hosting.longest_at_rest()
+        if idle is None or asyncio.get_running_loop().time() - idle.used_at < self._chosen.idle_s:
+            return None
+        return idle
+
+    def _dispensable(self, owner: UserId | None) -> Hosted | None:
+        """One of whoever has most here, and keeps no fewer than the owner will have; else one's own."""
+        counted = Counter(each.instance.owner for each in self._hosting if each.instance.owner is not None)
+        mine = counted[owner] if owner is not None else 0
+        for rival, count in counted.most_common():
+            if count > mine + 1 and (idle := self._hosting.longest_at_rest(rival)) is not None:
+                return idle
+        return None if owner is None else self._hosting.longest_at_rest(owner)
+
+    async def _on_sleep(self, body: Body) -> AsyncGenerator[object]:
+        await self.sleep(ConversationId(UUID(body["conversation"])), str(body["reason"]))
+        yield True

@@ -1,0 +1,87 @@
+"""A user at a limit of their own, at every door: a code, the name of the limit, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID
+
+import grpc  # type: ignore[import-untyped]
+import pytest
+from websockets.asyncio.client import connect
+
+from ccn import settings
+from ccn.core.ids import ConversationId
+from ccn.gateway.grpc import failures
+from ccn.pb import instances_pb2 as pb
+from tests import calling, living, talking
+from tests.living import Model
+
+LIMITS = settings.Limits(conversations=3, instances=1)
+ADA = {"character": "ada"}
+ASK = {"model": "ada", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello?"}]}
+NEW = {"x-ccn-conversation": "new"}
+SPAWN, BEGIN = pb.SpawnRequest(character="ada"), pb.BeginRequest(character="ada")
+START = "/api/v1/conversation/start"
+
+
+async def refused(call: Any) -> tuple[str, str]:
+    """The code and the words with which a call is refused for there being too much already."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call
+    assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return dict(failed.value.trailing_metadata())[failures.CODE], failed.value.details()
+
+
+async def test_every_door_says_which_limit_is_reached_and_what_helps(database: settings.Database) -> None:
+    opened = asyncio.Event()
+
+    async def gate(_: int) -> None:
+        await opened.wait()
+
+    world = await living.founded(database)
+    async with (
+        world.node("node-1", Model(gate=gate), limits=LIMITS) as node,
+        talking.door(node) as http,
+        calling.served(node) as rpc,
+    ):
+        key, other = await talking.key(node), await talking.key(node)
+        caller = (("x-api-key", key),)
+        async with http.client(key) as client:
+            busy = (await client.post(START, json=ADA)).json()["session_id"]
+            await node.doors.say(ConversationId(UUID(busy)), "Take your time")
+            silent = (await rpc.continuity.Begin(BEGIN, metadata=caller)).conversation.id
+
+            for path, body in ((START, ADA), (f"/api/v1/conversation/{silent}/messages", {"content": "?"})):
+                full = await client.post(path, json=body)
+                assert (full.status_code, full.json()["code"]) == (429, "too_many_instances")
+                assert full.headers["retry-after"] == "1"
+                assert "CCN_LIMITS_INSTANCES" in full.json()["detail"]
+            asked = await client.post("/v1/messages", json=ASK, headers=NEW)
+            assert (asked.status_code, asked.json()["error"]["type"]) == (429, "rate_limit_error")
+            assert asked.headers["retry-after"] == "1"
+            code, _ = await refused(rpc.instances.Spawn(SPAWN, metadata=caller))
+            assert code == "too_many_instances"
+            socket = f"{http.ws}/ws/conversation/{silent}"
+            async with connect(socket, additional_headers={"x-api-key": key}, proxy=None) as made:
+                await made.send(json.dumps({"type": "message", "content": "Hello?"}))
+                frame = json.loads(await made.recv())
+                assert (frame["type"], frame["code"]) == ("error", "too_many_instances")
+            mine = await client.get("/api/v1/conversations")
+            assert len(mine.json()["conversations"]) == 2, "nothing that was refused has begun"
+
+            await rpc.continuity.Begin(BEGIN, metadata=caller)
+            full = await client.post(START, json=ADA)
+            assert (full.status_code, full.json()["code"]) == (409, "too_many_conversations")
+            assert "retry-after" not in full.headers, "waiting does not help"
+            asked = await client.post("/v1/messages", json=ASK, headers=NEW)
+            assert (asked.status_code, "end one first" in asked.text) == (409, True)
+            spawn, begin = rpc.instances.Spawn, rpc.continuity.Begin
+            for call in (spawn(SPAWN, metadata=caller), begin(BEGIN, metadata=caller)):
+                code, told = await refused(call)
+                assert code == "too_many_conversations"
+                assert "CCN_LIMITS_CONVERSATIONS" in told
+        async with http.client(other) as client:
+            assert (await client.post(START, json=ADA)).status_code == 201, "nobody else is concerned"
+        opened.set()
