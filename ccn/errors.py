@@ -40,7 +40,9 @@
     │   ├── BudgetSpent            what may be spent today is spent
     │   ├── Overloaded             a queue of this node is at its limit
     │   ├── TooManyRequests        the caller asked more often than it may
-    │   │   └── TooManyInstances   all instances that the user may have at once are at work
+    │   │   ├── TooManyCalls       the user has as many calls to the model under way and waiting as it may
+    │   │   ├── TooManyInstances   all instances that the user may have at once are at work
+    │   │   └── TooManySpawns      the user has as many instances on their way and waiting as it may
     │   ├── Unanswered             a request waits for a node that can answer it
     │   └── ShuttingDown           this node is stopping
     ├── TooManyConversations       the user has as many open conversations as it may
@@ -227,6 +229,14 @@ class TooManyRequests(Unavailable):
     def __init__(self, said: str, retry_after_s: float = 1.0) -> None:
         super().__init__(said)
         self.retry_after_s = retry_after_s
+
+
+class TooManyCalls(TooManyRequests):
+    """Wait until one of them is answered, or raise CCN_LIMITS_CALLS_AT_ONCE."""
+
+
+class TooManySpawns(TooManyRequests):
+    """Wait until one of them is ready, or raise CCN_LIMITS_SPAWNS_AT_ONCE."""
 
 
 class TooManyInstances(TooManyRequests):

@@ -127,7 +127,7 @@ async def _live(
                     _membership(chosen, database, writer, right) as membership,
                     claude.opened(chosen.claude) as client,
                 ):
-                    model = Paying(client, database, chosen.claude, _now)
+                    model = Paying(client, database, chosen.claude, _now, chosen.limits)
                     lives = _instances(chosen, database, writer, membership, model)
                     await _serve(chosen, stop, database, writer, membership, lives, model)
                     await model.settled()

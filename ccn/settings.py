@@ -429,6 +429,15 @@ class Limits(_Group):
         le=100_000,
         description="Living instances of one user on all nodes; an idle one makes room for the next.",
     )
+    calls_at_once: int = Field(
+        default=16,
+        ge=1,
+        le=10_000,
+        description="Calls to the model that a node has under way for one user: turns, interviews, others.",
+    )
+    spawns_at_once: int = Field(
+        default=4, ge=1, le=1_000, description="Instances that a node brings to life at once for one user."
+    )
     redis_url: SecretStr = Field(
         default=SecretStr(""),
         description="redis://user:password@host:port/0, where nodes count together; else each alone.",

@@ -113,11 +113,11 @@ class Foreseeing:
                 raise
             self._undo(foreseen)
         call = await self._prompts.after(instance, turn.user_seq)
-        return Ask(call, Payer(instance.conversation, instance.character))
+        return Ask(call, Payer.of(instance))
 
     def _expected(self, instance: Instance, content: str) -> Payer:
         """Who pays, with what the turn will cost if it adds a message and a reply to the last prompt."""
-        who, last = Payer(instance.conversation, instance.character), self._sizes.get(instance.conversation)
+        who, last = Payer.of(instance), self._sizes.get(instance.conversation)
         if last is None:
             return who
         reply = self._prompts.limits(instance.model).max_tokens

@@ -141,6 +141,7 @@ def assemble(
         forwarding=forwarding,
         room=room,
         chosen=chosen,
+        spawns_at_once=most.spawns_at_once,
     )
     probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=seed)
     restoring = Restoring(pool, writer, hosting, spawning, probing, watching.forget, _now)

@@ -20,20 +20,29 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+from ccn import errors
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
 from ccn.core import budget, price
 from ccn.core.call import Call, Piece, Reply, Usage
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.price import Size
 from ccn.node.purse import Purse
+from ccn.node.shares import Place, Shares
 from ccn.store import spend
+from ccn.store.instances import Instance
 from ccn.store.pool import Pool
 from ccn.store.spend import Reservation
 from ccn.store.till import Till
 
 if TYPE_CHECKING:
     from ccn import settings
+
+
+_AT_ONCE = (
+    "of your calls to the model are under way at this node, which is all that may be "
+    "(CCN_LIMITS_CALLS_AT_ONCE), and as many wait: ask again in a moment"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +52,35 @@ class Payer:
     conversation: ConversationId | None
     """None for a call that belongs to none."""
     character: CharacterId
+    owner: UserId | None = None
+    """Whose it is; None where nobody owns the conversation."""
     purse: Purse | None = field(default=None, repr=False, compare=False)
     """What is put aside for the call already."""
+
+    @classmethod
+    def of(cls, instance: Instance) -> Payer:
+        """Whoever an instance speaks with, or is asked about."""
+        return cls(instance.conversation, instance.character, instance.owner)
 
 
 class Paying:
     """The client, with a purse."""
 
     def __init__(
-        self, client: Client, pool: Pool, claude: settings.Claude, now: Callable[[], datetime]
+        self,
+        client: Client,
+        pool: Pool,
+        claude: settings.Claude,
+        now: Callable[[], datetime],
+        limits: settings.Limits,
     ) -> None:
         self._client, self._pool, self._till, self._now = client, pool, Till(pool), now
         self._prices = {model: each.exact() for model, each in claude.prices.items()}
         self._zone = ZoneInfo(claude.time_zone)
         self._limit = _microdollars(claude.daily_budget_dollars)
         self._character_limit = _microdollars(claude.character_budget_dollars)
+        most = limits.calls_at_once
+        self._calls = Shares(most, most, errors.TooManyCalls, _AT_ONCE)
         self._settling = set[asyncio.Task[None]]()
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
@@ -65,8 +88,15 @@ class Paying:
 
         Who closes the stream need not wait until it is settled: `settled` does.
         """
-        async with self._paid(call, who) as meter, aclosing(self._client.stream(call, meter)) as pieces:
+        async with (
+            self._paid(call, who) as (meter, place),
+            aclosing(self._client.stream(call, meter)) as pieces,
+        ):
             async for piece in pieces:
+                if isinstance(
+                    piece, Reply
+                ):  # what its reader does before closing the stream takes no place
+                    place.leave()
                 yield piece
 
     def reserve(self, what: Call | Size, who: Payer) -> Payer:
@@ -86,7 +116,7 @@ class Paying:
 
     async def ask(self, call: Call, who: Payer) -> Reply:
         """The whole reply at once."""
-        async with self._paid(call, who) as meter:
+        async with self._paid(call, who) as (meter, _):
             reply = await self._client.ask(call, meter)
         await self.settled()
         return reply
@@ -97,7 +127,7 @@ class Paying:
 
     async def structured(self, call: Call, schema: Mapping[str, object], who: Payer) -> Mapping[str, Any]:
         """A reply that is an object of this JSON schema."""
-        async with self._paid(call, who) as meter:
+        async with self._paid(call, who) as (meter, _):
             told = await self._client.structured(call, schema, meter)
         await self.settled()
         return told
@@ -111,11 +141,13 @@ class Paying:
         return await spend.standing(self._pool, self._day(), scope, self._character_limit)
 
     @asynccontextmanager
-    async def _paid(self, call: Call, who: Payer) -> AsyncIterator[Meter]:
+    async def _paid(self, call: Call, who: Payer) -> AsyncIterator[tuple[Meter, Place]]:
+        """Once its owner has a place for it. An accepted message waits; who can come again may have to."""
         purse = who.purse or self._purse(call.model, who)
         meter = Meter(partial(purse.hold, call))
         try:
-            yield meter
+            async with self._calls.one(who.owner, patient=who.conversation is not None) as place:
+                yield meter, place
         finally:
             self._settle(purse, meter.usage)
 

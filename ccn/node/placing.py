@@ -23,6 +23,7 @@ from ccn.node.adoption import Adoption
 from ccn.node.forwarding import Body, Forwarding
 from ccn.node.hosting import Hosting
 from ccn.node.room import Room
+from ccn.node.shares import Shares
 from ccn.node.spawning import Spawning
 from ccn.node.speech import Speech
 from ccn.node.streams import Live
@@ -43,6 +44,12 @@ PATIENCE_S = 30.0
 """How long a request waits for another node."""
 TRIES = 3
 """How often an instance is spawned that others take for dead before it is ready, or take the room of."""
+_LINE = 4
+"""How many wait for each instance of a user that is being spawned."""
+_AT_ONCE = (
+    "of your instances are on their way at this node, which is all that may be "
+    "(CCN_LIMITS_SPAWNS_AT_ONCE), and others wait: ask again in a moment"
+)
 _BUSY = (errors.Overloaded, errors.ShuttingDown, errors.PeerUnavailable, errors.PeerRefused)
 
 
@@ -60,9 +67,11 @@ class Placing:
         forwarding: Forwarding,
         room: Room,
         chosen: settings.Instances,
+        spawns_at_once: int,
     ) -> None:
         self.hosting, self.spawning, self.forwarding, self._room = hosting, spawning, forwarding, room
         self._pool, self._writer, self._adoption, self._chosen = pool, writer, adoption, chosen
+        self._spawns = Shares(spawns_at_once, _LINE * spawns_at_once, errors.TooManySpawns, _AT_ONCE)
         self._coming: dict[ConversationId, asyncio.Task[Instance]] = {}
         adoption.rescue = self.rescue
         forwarding.methods |= {"begin": self._on_begin, "spawn": self._on_spawn, "end": self._on_end}
@@ -198,7 +207,7 @@ class Placing:
 
     async def _begun_here(self, begin: Begin) -> tuple[Conversation, Instance]:
         """Both, which goes on if who asked leaves."""
-        task = asyncio.ensure_future(self.spawning.begin(begin))
+        task = asyncio.ensure_future(self._in_line(begin.owner, lambda: self.spawning.begin(begin)))
         speaker = asyncio.ensure_future(_second(task))
         self._coming[begin.id] = speaker
         speaker.add_done_callback(lambda done: self._came(begin.id, done))
@@ -207,10 +216,14 @@ class Placing:
     async def _spawned_here(self, here: Conversation) -> Instance:
         """One spawn for all who ask, which goes on if the first of them leaves."""
         if here.id not in self._coming:
-            task = asyncio.ensure_future(self.spawning.spawn(here))
+            task = asyncio.ensure_future(self._in_line(here.owner, lambda: self.spawning.spawn(here)))
             self._coming[here.id] = task
             task.add_done_callback(lambda done: self._came(here.id, done))
         return await asyncio.shield(self._coming[here.id])
+
+    async def _in_line(self, owner: UserId | None, spawned: Callable[[], Awaitable[A]]) -> A:
+        async with self._spawns.one(owner):
+            return await spawned()
 
     def _came(self, conversation: ConversationId, done: asyncio.Task[Instance]) -> None:
         del self._coming[conversation]

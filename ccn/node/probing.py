@@ -140,7 +140,7 @@ class Probing:
         return np.array([first, *await asyncio.gather(*(one(call) for call in calls[1:]))])
 
     async def _answer(self, call: Call, payer: Instance) -> str:
-        async with aclosing(self._model.stream(call, Payer(payer.conversation, payer.character))) as pieces:
+        async with aclosing(self._model.stream(call, Payer.of(payer))) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
                     return piece.text

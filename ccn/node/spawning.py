@@ -86,7 +86,7 @@ class Spawning:
                 Spawn(instance, begin.id, model, first.plate, "spawned: begun", owner, self.quota),
                 Keep(begin.id, first, epoch=1),
             )
-            paper = self._paper(model, opening, Payer(begin.id, begin.character))
+            paper = self._paper(model, opening, Payer(begin.id, begin.character, owner))
             with self.hosting.coming(instance):
                 try:
                     here, born = await self.writer.submit(birth)
@@ -99,7 +99,7 @@ class Spawning:
 
     async def _opened(self, born: Instance) -> _Paper:
         opening = await self.prompts.opened(born)
-        return self._paper(born.model, opening, Payer(born.conversation, born.character))
+        return self._paper(born.model, opening, Payer.of(born))
 
     def _paper(self, model: str, opening: Opening, who: Payer) -> _Paper:
         asks = [each.asks for each in opening.interview.questions]

@@ -75,6 +75,7 @@ TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
             errors.Overloaded,
             errors.TooManyConversations,
             errors.TooManyInstances,
+            errors.TooManySpawns,
             errors.ShuttingDown,
             errors.OutcomeUnknown,
             errors.PlateInvalid,

@@ -18,6 +18,16 @@ CHARACTER, MODEL = "wren", "claude-sonnet-5-5"
 ASKS = "Tell me about lighthouses, at length."
 
 
+UNLIMITED = {
+    "CCN_LIMITS_REQUESTS": "1000000",
+    "CCN_LIMITS_CONVERSATIONS": "1000000",
+    "CCN_LIMITS_INSTANCES": "100000",
+    "CCN_LIMITS_CALLS_AT_ONCE": "10000",
+    "CCN_LIMITS_SPAWNS_AT_ONCE": "1000",
+}
+"""What one caller of a benchmark does would be too much for any user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node that serves."""
@@ -37,7 +47,7 @@ async def node(database: settings.Database, model: str) -> AsyncIterator[Node]:
         "CCN_HTTP_PORT": str(port),
         "CCN_GRPC_PORT": "0",
         "CCN_INSTANCES_LIMIT": "2000",
-        "CCN_LIMITS_REQUESTS": "1000000",
+        **UNLIMITED,
         "CCN_LOG_LEVEL": "error",
     }
     async with process("-m", "ccn", "node", "run", environ=environ) as pid:

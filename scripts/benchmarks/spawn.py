@@ -44,6 +44,7 @@ SPAWNS = 30
 ADA = CharacterId("ada")
 ROWS = 8
 """A conversation, an instance, two of its lives, their leaves, and an anchor."""
+LIMITS = settings.Limits(conversations=1_000_000, instances=100_000, calls_at_once=100)
 _ANSWER = "I am Mira. I help you with this work. Nothing yet. Kind, warm, honest. The record continues."
 
 
@@ -155,12 +156,13 @@ async def _node(database: settings.Database) -> AsyncIterator[Living]:
         lives = living.assemble(
             connections,
             writer,
-            Paying(cast("Client", _Instant()), connections, claude, lambda: datetime.now(UTC)),
+            Paying(cast("Client", _Instant()), connections, claude, lambda: datetime.now(UTC), LIMITS),
             forwarding=Forwarding(writer.node, None),
             here=lambda: None,
             chosen=settings.Instances(limit=100_000),
             claude=claude,
             new_id=_new_id,
+            limits=LIMITS,
         )
         for part in lives.parts(stop, 2.0).values():
             tasks.create_task(part)

@@ -140,7 +140,7 @@ async def node(database: settings.Database, url: str) -> AsyncIterator[Living]:
         lives = living.assemble(
             connections,
             writer,
-            Paying(asks, connections, claude, lambda: datetime.now(UTC)),
+            Paying(asks, connections, claude, lambda: datetime.now(UTC), settings.Limits()),
             forwarding=Forwarding(writer.node, None),
             here=lambda: None,
             chosen=settings.Instances(),

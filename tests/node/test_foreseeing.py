@@ -181,7 +181,7 @@ async def paid(database: settings.Database) -> AsyncIterator[Node]:
     async with stand_in.running() as api:
         claude = settings.Claude(base_url=api.url, api_key=SecretStr("any"))
         async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
-            model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC)))
+            model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC), settings.Limits()))
             async with world.node("node-1", model) as node:
                 yield node
 

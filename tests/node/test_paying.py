@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ from ccn.claude.faults import Faults, Rule
 from ccn.claude.patience import Delays
 from ccn.core import ids, price
 from ccn.core.call import Block, Call, Reply, Restart, Said, Usage
-from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.core.message import Role
 from ccn.node import keeping
 from ccn.node.paying import Payer, Paying
@@ -46,6 +46,7 @@ class Shop:
     faults: Faults
     payer: Payer
     now: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    limits: settings.Limits = field(default_factory=settings.Limits)
 
     @asynccontextmanager
     async def open(self, **limits: object) -> AsyncIterator[Paying]:
@@ -53,9 +54,15 @@ class Shop:
         told: dict[str, object] = {"base_url": self.url, "api_key": SecretStr("any"), **limits}
         claude = settings.Claude.model_validate(told)
         async with pool.open(self.database, "node") as own, client.opened(claude, AT_ONCE) as model:
-            paying = Paying(model, own, claude, lambda: self.now)
+            paying = Paying(model, own, claude, lambda: self.now, self.limits)
             yield paying
             await paying.settled()
+
+    async def user(self) -> UserId:
+        named = UserId(ids.uuid7(1, secrets.token_bytes(10)))
+        sql = "INSERT INTO users (id, name, tier) VALUES ($1, $2, 'user')"
+        await self.pool.rows(sql, named, f"{named}")
+        return named
 
     async def used(self) -> Total:
         assert self.payer.conversation is not None
@@ -299,3 +306,35 @@ async def test_what_a_dead_node_held_is_counted_by_the_errands_of_the_house(shop
         assert await keeping.account(shop.pool, shop.now + timedelta(hours=1)) == 0
         assert await keeping.account(shop.pool, shop.now + timedelta(hours=5)) == 1
         assert (await paying.today()).spent == 60
+
+
+async def test_a_user_has_no_more_calls_under_way_than_allowed_and_nobody_else_waits(shop: Shop) -> None:
+    shop.limits = settings.Limits(calls_at_once=2)
+    ada, eve = await shop.user(), await shop.user()
+    shop.faults.add(Rule(match="tides", times=2, after=3, end="stall"))
+    turn, stateless = replace(shop.payer, owner=ada), Payer(None, ADA, ada)
+    async with shop.open(timeout_s=60) as paying, asyncio.TaskGroup() as tasks:
+        stalled = [tasks.create_task(paying.ask(CALL, stateless)) for _ in range(2)]
+        while shop.faults.listed():
+            await asyncio.sleep(0.01)
+        waiting = [tasks.create_task(paying.ask(CALL, who)) for who in (turn, stateless, turn, turn)]
+        await asyncio.sleep(0)
+        with pytest.raises(errors.TooManyCalls, match=r"2 of your calls .*CCN_LIMITS_CALLS_AT_ONCE"):
+            await paying.ask(CALL, stateless)
+        assert (await paying.ask(CALL, Payer(None, ADA, eve))).text
+        assert not any(each.done() for each in waiting), "what was accepted waits, however many there are"
+        for each in stalled:
+            each.cancel()
+        assert all([(await each).text for each in waiting])
+
+
+async def test_a_call_takes_a_place_until_it_is_answered_and_not_until_its_stream_is_closed(
+    shop: Shop,
+) -> None:
+    """An interview keeps its first stream open while the other questions are asked."""
+    shop.limits = settings.Limits(calls_at_once=1)
+    who = replace(shop.payer, owner=await shop.user())
+    async with shop.open() as paying, aclosing(paying.stream(CALL, who)) as first:
+        async for piece in first:
+            if isinstance(piece, Reply):
+                assert (await paying.ask(CALL, who)).text

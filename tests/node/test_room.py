@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 
 from ccn import errors, settings
+from ccn.core.call import Call, Piece
 from ccn.core.ids import ConversationId, UserId
 from ccn.node.conversations import Started
+from ccn.node.paying import Payer
 from ccn.store import conversations, instances
 from ccn.store.instances import Change, Status
 from tests import living
@@ -115,6 +117,34 @@ async def test_of_many_who_begin_at_once_on_two_nodes_no_more_begin_than_may(wor
         assert {type(each) for each in failed} <= {errors.TooManyInstances, errors.TooManyConversations}
         assert len(outcomes) - len(failed) == len(await begun(one, ada)) <= 6
         assert len(await alive(one, ada)) <= 3
+
+
+async def test_no_more_are_spawned_at_once_for_a_user_than_allowed_and_others_do_not_wait(
+    world: World,
+) -> None:
+    asked, opened = list[ConversationId](), asyncio.Event()
+
+    class Interviewing(Model):
+        async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+            assert who.conversation is not None
+            asked.append(who.conversation)
+            if who.owner == ada:
+                await opened.wait()
+            async for piece in super().stream(call, who):
+                yield piece
+
+    limits = settings.Limits(spawns_at_once=1)
+    async with world.node("node-1", Interviewing(), limits=limits) as node:
+        ada, eve = await user(node), await user(node)
+        mine = [asyncio.create_task(start(node, ada)) for _ in range(5)]
+        while not asked:
+            await asyncio.sleep(0.001)
+        await start(node, eve)
+        with pytest.raises(errors.TooManySpawns, match=r"1 of your .*CCN_LIMITS_SPAWNS_AT_ONCE"):
+            await start(node, ada)
+        assert len(await begun(node, ada)) == 1
+        opened.set()
+        assert len({(await each).conversation.id for each in mine}) == 5
 
 
 async def test_an_idle_instance_on_another_node_is_put_to_sleep_there(world: World) -> None:

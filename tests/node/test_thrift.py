@@ -35,7 +35,7 @@ async def paying(database: settings.Database) -> AsyncIterator[Node]:
     async with stand_in.running() as here:
         claude = settings.Claude(base_url=here.url, api_key=SecretStr("any"))
         async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
-            model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC)))
+            model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC), settings.Limits()))
             async with world.node("node-1", model, PATIENT, scorer=scorers.measure()) as node:
                 yield node
 

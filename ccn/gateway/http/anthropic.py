@@ -69,7 +69,7 @@ def routes() -> APIRouter:
         headers = {"request-id": anthropic_errors.named()}
         if named is None:
             call = await _call(talking, asked, asked.max_tokens)
-            pieces = talking.model.stream(call, Payer(None, CharacterId(asked.model)))
+            pieces = talking.model.stream(call, Payer(None, CharacterId(asked.model), caller.user))
             voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
         else:
             here = await _conversation(talking, caller, asked, named, key)
