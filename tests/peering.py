@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ccn import settings
+from ccn import errors, settings
 from ccn.core import block, note, roster
 from ccn.core.ballot import Proposal, Vote
 from ccn.core.character import Vector
@@ -21,6 +21,7 @@ from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.readback import Shown
 from ccn.core.refusal import Refusal
 from ccn.core.report import Report
+from ccn.core.revocation import Presented
 from ccn.core.roster import Roster, Row
 from ccn.core.rules import Parameters, Rules, Validator
 from ccn.core.signed import Signed
@@ -108,6 +109,12 @@ class Node:
     asked: list[object] = field(default_factory=list)
     sent: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    out: set[NodeId] = field(default_factory=set)
+    """Nodes that take no part."""
+
+    async def admit(self, node: NodeId, shown: Presented | None) -> None:
+        if node in self.out:
+            raise errors.PeerRefused(f"{node} takes no part in this cluster: it was removed")
 
     async def who(self) -> Who:
         return Who(self.node, hashed(self.node), "0.1", 0, bytes(32))
@@ -145,9 +152,11 @@ class Node:
 
 
 @asynccontextmanager
-async def served(node: Node, shown: Identity | None = None, port: int = 0) -> AsyncIterator[str]:
+async def served(
+    node: Node, shown: Identity | None = None, port: int = 0, look_s: float = 2.0
+) -> AsyncIterator[str]:
     """The address at which the node answers while the block runs."""
-    stop, door = asyncio.Event(), Server(node, shown)
+    stop, door = asyncio.Event(), Server(node, shown, look_s=look_s)
     address = f"127.0.0.1:{door.listen(settings.Peers(port=port))}"
     serving = asyncio.create_task(door.serve(stop, 0.2))
     try:

@@ -14,11 +14,24 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ccn import settings
-from ccn.cli import digest, first, journal, keys, lines, nodes, nursery, offline, place, ports, summary, up
+from ccn import errors, settings
+from ccn.cli import (
+    digest,
+    equipment,
+    first,
+    journal,
+    lines,
+    nodes,
+    nursery,
+    offline,
+    place,
+    ports,
+    summary,
+    up,
+)
 from ccn.cli.screen import Screen
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
@@ -31,6 +44,7 @@ OFFLINE = "talking to the stand-in, not to Claude: set CCN_CLAUDE_API_KEY to cha
 _STOP_DEADLINE_S = 45.0
 _HURRIED_DEADLINE_S = 5.0
 _MARGIN_S = 3.0
+_RENEW_S = 6 * 3_600.0
 _ECHO_S = 0.5  # timeout(1) and some shells send the same signal to us and to our group
 
 
@@ -110,7 +124,16 @@ class Cluster:
                 async with nodes.kept(wanted, forking, patience_s, said, record) as self._nodes:
                     shown = self._announce(record(), where, database)
                     with _repeated_on_enter(lambda: self.shown.say(shown)):
-                        await asyncio.Event().wait()
+                        await self._renew(where)
+
+    async def _renew(self, where: place.Place) -> None:
+        """For as long as the cluster runs: its certificates are short, and its nodes read new ones."""
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            try:
+                await asyncio.to_thread(self._equipped, where, equipment.SOON)
+            except (errors.CCNError, OSError) as failed:
+                self.shown.say(f"the certificates of the nodes were not renewed: {failed}")
 
     def stop(self, running: asyncio.Task[None]) -> None:
         """Once: in order, within a deadline. Again: at once. What is late is left to the kernel."""
@@ -186,12 +209,16 @@ class Cluster:
             "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
-        names = [NodeId(name) for name in _names(self._wish.nodes)]
-        given = keys.prepare(where.nodes, names, [ports.HOST], datetime.now(UTC))
+        given = self._equipped(where, equipment.ALWAYS)
         return [
-            nodes.Node(name, each, nodes.environment(name, each, {**cluster, **given[name].environment()}))
-            for name, each in zip(names, doors, strict=True)
+            nodes.Node(name, each, nodes.environment(name, each, {**cluster, **own.environment()}))
+            for (name, own), each in zip(given.items(), doors, strict=True)
         ]
+
+    def _equipped(self, where: place.Place, lasting: timedelta) -> Mapping[NodeId, equipment.Prepared]:
+        """What each node signs and shows, with certificates that last."""
+        names = [NodeId(name) for name in _names(self._wish.nodes)]
+        return equipment.prepare(where.nodes, names, [ports.HOST], datetime.now(UTC), lasting=lasting)
 
     def _at(
         self,

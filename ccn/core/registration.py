@@ -18,6 +18,7 @@ from uuid import UUID
 from ccn import errors
 from ccn.core import commitment, ids, signed
 from ccn.core.ids import NodeId
+from ccn.core.revocation import Revoked
 from ccn.core.rules import Rules
 from ccn.core.signed import Check, Signed
 
@@ -90,10 +91,11 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """The nodes that enrolled in the database of a cluster."""
+    """The nodes that enrolled in the database of a cluster, and certificates that count no more."""
 
     cluster: UUID
     nodes: Mapping[NodeId, Enrolled] = field(default_factory=dict)
+    revoked: frozenset[Revoked] = frozenset()
 
 
 def doubt(shown: Shown, register: Register, check: Check) -> str:

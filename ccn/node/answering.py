@@ -8,9 +8,11 @@ from contextlib import aclosing
 import ccn
 from ccn.core import note
 from ccn.core.ballot import Proposal, Vote
+from ccn.core.ids import NodeId
 from ccn.core.readback import Shown
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
+from ccn.core.revocation import Presented
 from ccn.core.signed import Signed
 from ccn.node.membership import Membership
 from ccn.peers.exchange import Ask, Decision, Forwarded, Who
@@ -27,6 +29,10 @@ class Answering:
     def __init__(self, membership: Membership, forwarded: Forwards) -> None:
         self._membership = membership
         self._forwarded = forwarded
+
+    async def admit(self, node: NodeId, shown: Presented | None) -> None:
+        """Refuse whoever takes no part in this cluster, or does not any more."""
+        await self._membership.trust.admit(node, shown)
 
     async def who(self) -> Who:
         """Who this node is, and how far its record goes."""

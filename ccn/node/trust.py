@@ -15,9 +15,10 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
-from ccn.core import registration
+from ccn.core import registration, revocation
 from ccn.core.ids import NodeId
 from ccn.core.registration import Register, Registration, Shown
+from ccn.core.revocation import Presented
 from ccn.core.rules import Rules
 from ccn.core.signed import Check
 from ccn.store import nodes
@@ -75,6 +76,17 @@ class Trust:
         life = await nodes.enrol(self._pool, node, key)
         await self.look()
         return life
+
+    async def admit(self, node: NodeId, shown: Presented | None) -> None:
+        """Refuse whoever may take no part, or shows a certificate that counts no more."""
+        if self.register is None or (self.key_of(node) is None and node not in self.register.nodes):
+            with contextlib.suppress(errors.Unavailable):  # it may have enrolled just now
+                await self.look()
+        if self.key_of(node) is None:
+            how = "was removed" if node in self.known.nodes else "never enrolled"
+            raise errors.PeerRefused(f"{node} takes no part in this cluster: it {how}")
+        if shown is not None and not revocation.counts(node, shown, self.known.revoked):
+            raise errors.PeerRefused(f"the certificate {shown.serial} of {node} was revoked")
 
     def key_of(self, node: NodeId) -> bytes | None:
         """The key under which a node may take part now; None if it may not."""

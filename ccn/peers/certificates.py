@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,13 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ccn import errors
-from ccn.core import ids
+from ccn.core import ids, revocation
 from ccn.core.ids import NodeId
+from ccn.core.revocation import Presented
 from ccn.peers import identity
 from ccn.peers.identity import Identity
 
 AUTHORITY_DAYS = 3_650
-NODE_DAYS = 825
+NODE_DAYS = 30
+"""Short, because whoever takes one has it for as long; nodes read renewed ones without a restart."""
 _SKEW = timedelta(minutes=5)  # a node whose clock is a little behind must not find its peers in its future
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PEM = serialization.Encoding.PEM
@@ -45,13 +48,18 @@ class Described:
 
     names: tuple[str, ...]
     until: datetime
+    serial: str
+
+    def hosts(self, node: NodeId) -> tuple[str, ...]:
+        """The names that it has beyond those which every certificate of a node has."""
+        return tuple(name for name in self.names if name not in names_of(node, ()))
 
 
 def authority(now: datetime, days: int = AUTHORITY_DAYS) -> Issued:
     """Somebody whom the nodes of one cluster trust, and nobody else should."""
     key, name = ec.generate_private_key(ec.SECP256R1()), _named("CCN development authority")
     certificate = (
-        _begun(name, name, key.public_key(), now, now + timedelta(days=days))
+        _begun(name, name, key.public_key(), now - _SKEW, now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(issues=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -60,15 +68,26 @@ def authority(now: datetime, days: int = AUTHORITY_DAYS) -> Issued:
     return Issued(certificate.public_bytes(_PEM), _private(key))
 
 
-def issue(by: Issued, node: NodeId, hosts: Sequence[str], now: datetime, days: int = NODE_DAYS) -> Issued:
-    """A certificate by which a node is known; it ends with that of its authority at the latest."""
+def issue(
+    by: Issued,
+    node: NodeId,
+    hosts: Sequence[str],
+    now: datetime,
+    days: int = NODE_DAYS,
+    *,
+    renews: bool = False,
+) -> Issued:
+    """A certificate by which a node is known; it ends with that of its authority at the latest.
+
+    One that renews another is not dated back: those of before may have been revoked until just now.
+    """
     issuer, issuer_key = _read(by)
     key, names = ec.generate_private_key(ec.SECP256R1()), names_of(node, hosts)
     until = min(now + timedelta(days=days), issuer.not_valid_after_utc)
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     trusted = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     certificate = (
-        _begun(_named(node), issuer.subject, key.public_key(), now, until)
+        _begun(_named(node), issuer.subject, key.public_key(), now if renews else now - _SKEW, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(issues=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -95,7 +114,15 @@ def describe(certificate: bytes) -> Described:
         names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound) as unread:
         raise errors.InputInvalid(f"this is not the certificate of a node: {unread}") from None
-    return Described(tuple(str(name.value) for name in names), read.not_valid_after_utc)
+    serial = revocation.serial_of(read.serial_number)
+    return Described(tuple(str(name.value) for name in names), read.not_valid_after_utc, serial)
+
+
+@lru_cache(maxsize=256)  # a node shows the same one with every call
+def presented(certificate: bytes) -> Presented:
+    """What a certificate is known by that TLS has found to be good."""
+    read = x509.load_pem_x509_certificate(certificate)
+    return Presented(revocation.serial_of(read.serial_number), read.not_valid_before_utc)
 
 
 def examine(shown: Identity, node: NodeId, now: datetime) -> None:
@@ -118,7 +145,7 @@ def examine(shown: Identity, node: NodeId, now: datetime) -> None:
 
 
 def _begun(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, since: datetime, until: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -126,7 +153,7 @@ def _begun(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
+        .not_valid_before(since)
         .not_valid_after(until)
     )
 

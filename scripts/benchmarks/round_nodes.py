@@ -83,6 +83,9 @@ class Answering:
         self._node, self._voting = node, voting
         self._frames: Sequence[bytes] = ()
 
+    async def admit(self, node: NodeId, shown: object) -> None:
+        """Whoever asks."""
+
     async def who(self) -> Who:
         """Not asked here."""
         return Who(self._node, bytes(32), ccn.__version__, self._voting.tip.height, self._voting.tip.hash)

@@ -215,6 +215,9 @@ class _Answers:
 
     who = report = judge = decided = blocks = _never
 
+    async def admit(self, node: object, shown: object) -> None:
+        """Whoever asks."""
+
     def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
         """To whom it concerns."""
         return self.lives.forwarding.answer(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -10,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from ccn import errors, settings
+from ccn.cli import equipment
 from ccn.cli import keys as command
+from ccn.core import revocation
 from ccn.core.ids import NodeId
 from ccn.node import keys, signing
 from ccn.peers import certificates, identity
+from ccn.store import nodes, pool, requests
 from tests import commands, peering
 from tests.peering import ASK, ONE, TWO, Node
 
@@ -129,30 +133,78 @@ def test_show_without_keys_says_so(folder: Path) -> None:
 
 
 def test_preparing_makes_what_is_missing_and_keeps_the_rest(folder: Path) -> None:
-    first = command.prepare(folder, [ONE], (), NOW)
+    first = equipment.prepare(folder, [ONE], (), NOW)
     before = contents(folder)
-    second = command.prepare(folder, [ONE, TWO], (), NOW + timedelta(days=1))
+    second = equipment.prepare(folder, [ONE, TWO], (), NOW + timedelta(days=1))
     assert second[ONE] == first[ONE]
     after = contents(folder)
     assert {name: after[name] for name in before} == before
     (folder / "node-2/node.pem").unlink()  # as if killed just before the last file
-    command.prepare(folder, [TWO], (), NOW)
+    equipment.prepare(folder, [TWO], (), NOW)
     assert (folder / "node-2/node.pem").exists()
     assert (folder / "node-2/signing.key").read_bytes() == after["node-2/signing.key"]
 
 
 def test_preparing_renews_a_certificate_that_soon_ends_and_never_a_signing_key(folder: Path) -> None:
-    command.prepare(folder, [ONE], (), NOW)
+    equipment.prepare(folder, [ONE], (), NOW)
     before = contents(folder)
-    late = NOW + timedelta(days=certificates.NODE_DAYS - 10)
-    command.prepare(folder, [ONE], (), late)
+    equipment.prepare(folder, [ONE], (), NOW + timedelta(days=certificates.NODE_DAYS - 11))
+    assert contents(folder) == before
+    late = NOW + timedelta(days=certificates.NODE_DAYS - 9)
+    equipment.prepare(folder, [ONE], (), late)
     after = contents(folder)
     assert {name for name in after if after[name] != before[name]} == {"node-1/node.key", "node-1/node.pem"}
-    assert certificates.describe(after["node-1/node.pem"]).until > late + timedelta(days=300)
+    until = certificates.describe(after["node-1/node.pem"]).until
+    assert until == late.replace(microsecond=0) + timedelta(days=certificates.NODE_DAYS)
+
+
+def test_certificates_are_renewed_with_their_names_and_nothing_else_is(folder: Path) -> None:
+    ccn_keys(folder, "init", "--node", "node-1", "--node", "node-2", "--host", "ccn.example.org")
+    before = contents(folder)
+    made = ccn_keys(folder, "renew", "--node", "node-2", "--host", "further.example.org")
+    assert (made.returncode, made.stderr) == (0, "")
+    after = contents(folder)
+    assert {name for name in after if after[name] != before[name]} == {"node-2/node.key", "node-2/node.pem"}
+    old, new = (certificates.describe(each["node-2/node.pem"]) for each in (before, after))
+    assert new.serial != old.serial
+    assert set(new.names) == {*old.names, "further.example.org"}
+    assert len(ccn_keys(folder, "renew").stdout.splitlines()) == 2
+    refused = ccn_keys(folder, "renew", "--node", "node-9")
+    assert refused.returncode == 1
+    assert "has no certificate of node-9" in refused.stderr
+
+
+async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
+    folder: Path, database: settings.Database
+) -> None:
+    ccn_keys(folder, "init", "--node", "node-1")
+    old = (folder / "node-1/node.pem").read_bytes()
+    where = ("--database-url", database.url.get_secret_value())
+
+    def revoke(named: str) -> subprocess.CompletedProcess[str]:
+        return commands.run("keys", "revoke", named, "--reason", "lost", *where, env=commands.environment())
+
+    async with pool.open(database, "test") as connections:
+        assert revoke("node-1").stdout == "revoked every certificate of node-1 until now\n"
+        ccn_keys(folder, "renew")
+        new = (folder / "node-1/node.pem").read_bytes()
+        register = await nodes.load(connections)
+        assert not revocation.counts(ONE, certificates.presented(old), register.revoked)
+        assert revocation.counts(ONE, certificates.presented(new), register.revoked)
+        number = json.loads(ccn_keys(folder, "show", "--json").stdout)["serial"]
+        assert revoke(number).returncode == 0
+        register = await nodes.load(connections)
+        assert not revocation.counts(ONE, certificates.presented(new), register.revoked)
+        (asked, _) = await requests.waiting(connections, requests.ACCOUNT)
+        assert asked.body["action"] == "revoke certificate"
+        assert (asked.body["node"], asked.body["reason"]) == ("node-1", "lost")
+    listed = commands.run("keys", "revoked", *where, env=commands.environment()).stdout.splitlines()
+    assert listed[0].endswith("UTC  all of node-1 until then")
+    assert listed[1].endswith(f"UTC  {number}")
 
 
 async def test_nodes_talk_with_what_was_prepared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = command.prepare(folder, [ONE, TWO], (), NOW)
+    made = equipment.prepare(folder, [ONE, TWO], (), NOW)
 
     def shown(node: NodeId) -> identity.Identity | None:
         for name, value in made[node].environment().items():
@@ -167,7 +219,7 @@ async def test_nodes_talk_with_what_was_prepared(folder: Path, monkeypatch: pyte
 
 
 def test_a_node_signs_with_what_was_prepared(folder: Path) -> None:
-    made = command.prepare(folder, [ONE], (), NOW)[ONE]
+    made = equipment.prepare(folder, [ONE], (), NOW)[ONE]
     with signing.opened(made.folder) as held:
         assert held.key.public == made.public
         assert held.known is None

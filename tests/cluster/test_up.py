@@ -26,8 +26,13 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
+from ccn import errors
+from ccn.core.ids import NodeId
 from ccn.etcd import client, members
-from tests import ports, registering
+from ccn.peers import client as peers
+from ccn.peers.certificates import Issued
+from ccn.peers.exchange import Forwarded
+from tests import peering, ports, registering
 
 DEADLINE_S = 60.0
 ANSWER_S = 30.0
@@ -261,6 +266,33 @@ async def test_a_node_that_somebody_made_up_in_etcd_is_told_to_nobody(
         asked = {"Origin": listener, "Access-Control-Request-Method": "GET"}
         allowed = httpx.options(f"{node['http']}/api/v1/me", headers=asked, timeout=ANSWER_S)
         assert "Access-Control-Allow-Origin" not in allowed.headers
+
+
+async def test_a_certificate_of_the_authority_alone_reads_and_ends_nothing(
+    shared: tuple[Up, dict[str, Any]],
+) -> None:
+    """It is for a name that nobody ever enrolled."""
+    running, told = shared
+    folder = Path(re.findall(r" on (.*ccn-up-\w+)", running.errors())[0]) / "nodes" / "ca"
+    authority = Issued((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
+    shown = peering.identity_of(authority, NodeId("node-77"))
+    async with client.opened(told["etcd_endpoints"], deadline_s=30.0) as etcd:
+        doors = {each.name: each.said.statement.grpc for each in await members.present(etcd)}
+    headers = {"Authorization": f"Bearer {told['admin']['api_key']}"}
+    at = {"base_url": told["nodes"][0]["http"], "headers": headers, "timeout": ANSWER_S}
+    async with httpx.AsyncClient(**at) as http, peers.opened(NodeId("node-77"), shown) as known:
+        begun = (await http.post("/api/v1/conversation/start", json={"character": "wren"})).json()
+        host, session = begun["instance"]["node"], begun["session_id"]
+        await known.know({host: doors[host]})
+        asked = json.dumps({"conversation": session, "reason": "x"}).encode()
+        for method in ("end", "follow"):
+            forwarded = Forwarded(NodeId("node-77"), peering.INSTANCE, method, asked)
+            with pytest.raises(errors.PeerRefused, match="node-77 takes no part in this cluster"):
+                await anext(known.peer(host).forward(forwarded, ANSWER_S))
+        with pytest.raises(errors.PeerRefused, match="node-77 takes no part in this cluster"):
+            await known.peer(host).blocks(1, ANSWER_S)
+        state = (await http.get(f"/api/v1/conversation/{session}")).json()
+        assert state["instance"]["status"] == "running"
 
 
 def test_ctrl_c_stops_everything_within_seconds_and_says_so(shared: tuple[Up, dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ from ccn.embedded import etcd
 from ccn.etcd import client, members
 from ccn.peers import client as peers
 from ccn.store import drains
+from ccn.store import nodes as register
 from tests import commands, living
 from tests.living import Node, World
 
@@ -112,6 +113,7 @@ async def running(
         watching = asyncio.create_task(_know(seen, others, world))
         stack.callback(watching.cancel)
         desk = await stack.enter_async_context(world.node("desk", peers=others))
+        await register.enrol(desk.pool, desk.id, bytes(32))
         three = Three(nodes, desk, model.faults, world)
         await three.here()
         await drains.begin(desk.pool, desk.id, "test", [NodeId(name) for name in NAMES])

@@ -141,6 +141,49 @@ async def test_a_node_speaks_for_nobody_but_itself(authority: Issued) -> None:
     assert node.asked == []
 
 
+async def test_who_takes_no_part_is_asked_nothing_and_told_nothing(authority: Issued) -> None:
+    """Not even who is there, though the certificate is one of the authority, for that very name."""
+    node = Node(out={ONE}, frames=[b"secret"])
+    async with (
+        peering.served(node, identity_of(authority, TWO)) as address,
+        reaching(address, ONE, identity_of(authority, ONE)) as peers,
+    ):
+        for answers in (
+            await peers.hello(WITHIN_S),
+            await peers.report(ASK, WITHIN_S),
+            await peers.propose(peering.proposal_of(), WITHIN_S),
+            await peers.decide(peering.DECISION, WITHIN_S),
+        ):
+            assert answers[TWO] == Silent(
+                "node-2: node-1 takes no part in this cluster: it was removed", unavailable=False
+            )
+        peer_two = peers.peer(TWO)
+        for asking in (
+            peer_two.blocks(1, WITHIN_S),
+            anext(peer_two.forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S)),
+            anext(peer_two.stay()),
+        ):
+            with pytest.raises(errors.PeerRefused, match="takes no part"):
+                await asking
+    assert node.asked == []
+    assert node.sent == 0
+
+
+async def test_what_a_node_has_under_way_ends_when_it_is_removed() -> None:
+    node = Node(frames=[b"first"], pause_s=60)
+    async with peering.served(node, look_s=0.05) as address, reaching(address, ONE, None) as peers:
+        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S)
+        staying = peers.peer(TWO).stay()
+        assert await anext(frames) == b"first"
+        assert await anext(staying)
+        node.out.add(ONE)
+        with pytest.raises(errors.PeerRefused, match="takes no part"):
+            await anext(staying)
+        with pytest.raises(errors.CCNError, match="takes no part"):
+            await anext(frames)
+        await asyncio.wait_for(node.ended.wait(), WITHIN_S)
+
+
 async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: Issued) -> None:
     issued = certificates.issue(authority, THREE, ("node-1", "node-1.example.org"), datetime.now(UTC))
     shown = Identity(authority.certificate, issued.certificate, issued.key)

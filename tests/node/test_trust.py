@@ -14,7 +14,7 @@ import pytest
 from aetcd import rpc  # type: ignore[import-untyped]
 from structlog.testing import capture_logs
 
-from ccn import settings
+from ccn import errors, settings
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members
@@ -26,12 +26,16 @@ from ccn.node import seeing, status
 from ccn.node.answering import Answering
 from ccn.node.membership import Doors, Membership
 from ccn.node.voting import Identity
+from ccn.peers import certificates
 from ccn.peers import client as peers
+from ccn.peers.exchange import Forwarded, Who
+from ccn.peers.identity import Identity as Identified
 from ccn.store import nodes, pool
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 from tests.core.conftest import ed25519, pair_of
 from tests.node.test_rounds import Paper
+from tests.peering import INSTANCE, identity_of
 from tests.registering import registration
 
 ONE, TWO = NodeId("node-1"), NodeId("node-2")
@@ -48,10 +52,12 @@ class Party:
     pool: Pool
 
     @asynccontextmanager
-    async def node(self, name: NodeId, http: str = "", by: str = "") -> AsyncIterator[Membership]:
+    async def node(
+        self, name: NodeId, http: str = "", by: str = "", shown: Identified | None = None
+    ) -> AsyncIterator[Membership]:
         """One node with its door for the others; `by` gives it another key than it should have."""
         pair, stop = pair_of(by or name), asyncio.Event()
-        async with peers.opened(name, None) as known, pool.open(self.database, name) as own:
+        async with peers.opened(name, shown) as known, pool.open(self.database, name) as own:
             member = Membership(
                 Identity(name, pair.public, pair.sign, ed25519),
                 Paper,
@@ -63,7 +69,7 @@ class Party:
                 settings.Cluster(size=1, interval_s=0.5),
                 lambda: time.time_ns() // 1_000,
             )
-            door = Server(Answering(member, lambda _: _nothing()), None)
+            door = Server(Answering(member, lambda _: _nothing()), shown)
             port = door.listen(settings.Peers(port=0))
             doors = Doors(http or f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", 1_800_000)
             async with asyncio.TaskGroup() as group:
@@ -195,3 +201,46 @@ async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: P
             async with party.node(TWO, by="twin"):
                 await until(lambda: any("with another key" in str(line.get("reason")) for line in logs))
         assert one.seen[TWO].key == pair_of(TWO).public == two.seen[TWO].key
+
+
+async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_in_nowhere(
+    party: Party,
+) -> None:
+    """A certificate of the authority is not enough, whatever name it is for."""
+    now = datetime.now(UTC)
+    authority = certificates.authority(now)
+    one, two, stranger = (identity_of(authority, node) for node in (ONE, TWO, NodeId("node-77")))
+    async with party.node(ONE, shown=one) as first:
+        await until(lambda: first.voting)
+        door = first.seen[ONE].grpc
+
+        async def refused(node: NodeId, shown: Identified, words: str) -> None:
+            async with peers.opened(node, shown) as known:
+                await known.know({ONE: door})
+                asked = Forwarded(node, INSTANCE, "follow", b"{}")
+                for asking in (
+                    known.peer(ONE).hello(30.0),
+                    known.peer(ONE).blocks(1, 30.0),
+                    anext(known.peer(ONE).stay()),
+                    anext(known.peer(ONE).forward(asked, 30.0)),
+                ):
+                    with pytest.raises(errors.PeerRefused, match=words):
+                        await asking
+
+        await refused(
+            NodeId("node-77"), stranger, "node-77 takes no part in this cluster: it never enrolled"
+        )
+        async with party.node(TWO, shown=two) as second:
+            await until(lambda: TWO in first.seen)
+            assert isinstance((await second.peers.hello(30.0))[ONE], Who)
+            serial = certificates.describe(two.certificate).serial
+            await nodes.revoke(party.pool, None, serial, now, "lost", "ann")
+            await until(lambda: first.trust.known.revoked)
+            await refused(TWO, two, f"the certificate {serial} of node-2 was revoked")
+        renewed = identity_of(authority, TWO)
+        async with peers.opened(TWO, renewed) as known:
+            await known.know({ONE: door})
+            assert isinstance((await known.hello(30.0))[ONE], Who)
+            await nodes.remove(party.pool, TWO)
+            await until(lambda: first.trust.key_of(TWO) is None)
+        await refused(TWO, renewed, "node-2 takes no part .*: it was removed")

@@ -1,16 +1,18 @@
 """What every call between nodes goes through before the node hears of it, and on its way back.
 
-The bytes are read within their limit; the caller must be who its certificate says; nobody has more calls
-under way than agreed; a call that has no deadline, or none left, is not begun. Errors leave as a status
-and the name of the error, never with the text of a defect.
+The bytes are read within their limit; the caller must be who its certificate says, and take part in the
+cluster for as long as the call goes on; nobody has more calls under way than agreed; a call that has no
+deadline, or none left, is not begun. Errors leave as a status and the name of the error, never with the
+text of a defect.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc  # type: ignore[import-untyped]
@@ -19,6 +21,7 @@ import structlog
 
 from ccn import errors
 from ccn.core.ids import NodeId
+from ccn.core.revocation import Presented
 from ccn.core.signed import Signed
 from ccn.peers import failure, identity
 from ccn.peers.methods import Method
@@ -28,24 +31,56 @@ log = structlog.get_logger(__name__)
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+Admit = Callable[[NodeId, Presented | None], Awaitable[None]]
+"""Refuses whoever takes no part in the cluster, and certificates that count no more."""
+
+LOOK_S = 2.0
+"""How often it is looked again whether those whose calls go on still take part."""
 _ALTERNATIVE_NAMES = "x509_subject_alternative_name"
+_CERTIFICATE = "x509_pem_cert"
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """One that is under way."""
+
+    node: NodeId
+    shown: Presented | None
+    limit: asyncio.Timeout
+    refused: errors.CCNError | None = None
 
 
 class Calls:
     """The calls that are under way. `plain` if there are no certificates, and every name is believed."""
 
-    def __init__(self, *, plain: bool) -> None:
-        self._plain = plain
+    def __init__(self, admit: Admit, *, plain: bool) -> None:
+        self._admit, self._plain = admit, plain
         self._running = Counter[tuple[NodeId, str]]()
+        self._open = set[_Call]()
+
+    async def look_again(self, every_s: float) -> None:
+        """End the calls of nodes that were removed meanwhile, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            for call in list(self._open):
+                try:
+                    await self._admit(call.node, call.shown)
+                except errors.PeerRefused as refused:
+                    call.refused = refused
+                    call.limit.reschedule(0)
+                except errors.Unavailable:
+                    pass  # who takes part is not known just now
 
     def once(self, method: Method[Q, A], answer: Callable[[Q], Awaitable[A]]) -> Any:
         """A handler that answers one question with one value."""
 
         async def handle(data: bytes, context: Any) -> bytes:
             try:
-                async with asyncio.timeout(_remaining(context)):
-                    with self._admitted(method, data, context) as asked:
-                        return _encoded(method, await answer(asked))
+                async with (
+                    asyncio.timeout(_remaining(context)) as limit,
+                    self._admitted(method, data, context, limit) as asked,
+                ):
+                    return _encoded(method, await answer(asked))
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await _refuse(method.name, failed, context)
                 raise
@@ -59,30 +94,42 @@ class Calls:
 
         async def handle(data: bytes, context: Any) -> None:
             try:
-                async with asyncio.timeout(None if endless else _remaining(context)):
-                    with self._admitted(method, data, context) as asked:
-                        async with aclosing(answer(asked)) as values:
-                            async for value in values:
-                                await context.write(_encoded(method, value))
+                async with (
+                    asyncio.timeout(None if endless else _remaining(context)) as limit,
+                    self._admitted(method, data, context, limit) as asked,
+                    aclosing(answer(asked)) as values,
+                ):
+                    async for value in values:
+                        await context.write(_encoded(method, value))
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await _refuse(method.name, failed, context)
                 raise
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
-    @contextmanager
-    def _admitted(self, method: Method[Q, A], data: bytes, context: Any) -> Iterator[Q]:
-        """The question, if its sender is the node it names and has not too many others under way."""
+    @asynccontextmanager
+    async def _admitted(
+        self, method: Method[Q, A], data: bytes, context: Any, limit: asyncio.Timeout
+    ) -> AsyncIterator[Q]:
+        """The question, if its sender is the node it names, takes part, and has not too many under way."""
         asked = method.asked.decode(data)
-        place = _speaker(asked), method.name
-        if not self._plain and identity.server_name(place[0]) not in _names(context):
-            raise errors.PeerRefused(f"the certificate shown is not that of {place[0]}")
+        place = node, _ = _speaker(asked), method.name
+        if not self._plain and identity.server_name(node) not in _names(context):
+            raise errors.PeerRefused(f"the certificate shown is not that of {node}")
+        call = _Call(node, None if self._plain else _shown(context), limit)
+        await self._admit(node, call.shown)
         if self._running[place] >= method.at_once:
             raise errors.Overloaded(f"{method.at_once} calls of {method.name} are under way already")
         self._running[place] += 1
+        self._open.add(call)
         try:
             yield asked
+        except asyncio.CancelledError:
+            if call.refused is None:
+                raise
+            raise call.refused from None
         finally:
+            self._open.discard(call)
             self._running[place] -= 1
             if not self._running[place]:
                 del self._running[place]
@@ -105,6 +152,13 @@ def _speaker(asked: Any) -> NodeId:
 def _names(context: Any) -> set[str]:
     found: list[bytes] = context.auth_context().get(_ALTERNATIVE_NAMES, [])
     return {name.decode(errors="replace") for name in found}
+
+
+def _shown(context: Any) -> Presented:
+    from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
+
+    (certificate,) = context.auth_context()[_CERTIFICATE]
+    return certificates.presented(certificate)
 
 
 def _remaining(context: Any) -> float:

@@ -1,8 +1,9 @@
 """The door for the other nodes: finds out who asks, translates, lets the node answer, translates back.
 
-A node is believed to be the one it says with that node's certificate only; without certificates the door
-listens on loopback, where whoever can call could as well read the key. It has a port of its own, because
-its messages are far larger than those of any client and every caller has to show a certificate.
+A node is believed to be the one it says with that node's certificate only, and let in only while it takes
+part in the cluster; without certificates the door listens on loopback, where whoever can call could as well
+read the key. It has a port of its own, because its messages are far larger than those of any client and
+every caller has to show a certificate.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import grpc.aio  # type: ignore[import-untyped]
 from ccn import errors, settings
 from ccn.core import note
 from ccn.core.ballot import Proposal, Vote
+from ccn.core.ids import NodeId
 from ccn.core.readback import Shown
 from ccn.core.refusal import Refusal
 from ccn.core.report import Report
+from ccn.core.revocation import Presented
 from ccn.core.signed import Signed
+from ccn.gateway.grpc import calls
 from ccn.gateway.grpc.calls import Calls
 from ccn.peers import identity, limits, methods, wire
 from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
@@ -39,6 +43,9 @@ _OPTIONS = (
 
 class Voting(Protocol):
     """The node behind the door. Who asks has been checked; whether it may is for the node to say."""
+
+    async def admit(self, node: NodeId, shown: Presented | None) -> None:
+        """Refuse whoever takes no part in the cluster; asked before every call, and while it goes on."""
 
     async def who(self) -> Who:
         """Who this node is, and how far its record goes."""
@@ -62,11 +69,12 @@ class Voting(Protocol):
 class Server:
     """The peer door of one node."""
 
-    def __init__(self, voting: Voting, shown: Identity | None) -> None:
-        self._shown = shown
+    def __init__(self, voting: Voting, shown: Identity | None, *, look_s: float = calls.LOOK_S) -> None:
+        self._shown, self._look_s = shown, look_s
         self._stopping = asyncio.Event()
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
-        handlers = _handlers(voting, self._stopping, Calls(plain=shown is None))
+        self._calls = Calls(voting.admit, plain=shown is None)
+        handlers = _handlers(voting, self._stopping, self._calls)
         self._server.add_generic_rpc_handlers((handlers,))
 
     def listen(self, door: settings.Peers) -> int:
@@ -85,11 +93,14 @@ class Server:
     async def serve(self, stop: asyncio.Event, grace_s: float) -> None:
         """Answer calls until `stop`; then finish those that are running, for `grace_s` at most."""
         await self._server.start()
+        looking = asyncio.create_task(self._calls.look_again(self._look_s), name="calls of peers")
         try:
             await stop.wait()
         finally:
+            looking.cancel()
             self._stopping.set()
             await self._server.stop(grace_s)
+            await asyncio.gather(looking, return_exceptions=True)
 
     def _add(self, address: str) -> int:
         if self._shown is None:
@@ -108,7 +119,7 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _handlers(voting: Voting, stopping: asyncio.Event, calls: Calls) -> Any:
+def _handlers(voting: Voting, stopping: asyncio.Event, under_way: Calls) -> Any:
     async def who(_: Hello) -> Who:
         return await voting.who()
 
@@ -121,12 +132,12 @@ def _handlers(voting: Voting, stopping: asyncio.Event, calls: Calls) -> Any:
         return wire.page(tuple(found), height)
 
     answering = {
-        methods.HELLO.name: calls.once(methods.HELLO, who),
-        methods.STAY.name: calls.many(methods.STAY, stay, endless=True),
-        methods.REPORT.name: calls.once(methods.REPORT, voting.report),
-        methods.PROPOSE.name: calls.once(methods.PROPOSE, voting.judge),
-        methods.DECIDE.name: calls.once(methods.DECIDE, voting.decided),
-        methods.BLOCKS.name: calls.once(methods.BLOCKS, blocks),
-        methods.FORWARD.name: calls.many(methods.FORWARD, voting.forward),
+        methods.HELLO.name: under_way.once(methods.HELLO, who),
+        methods.STAY.name: under_way.many(methods.STAY, stay, endless=True),
+        methods.REPORT.name: under_way.once(methods.REPORT, voting.report),
+        methods.PROPOSE.name: under_way.once(methods.PROPOSE, voting.judge),
+        methods.DECIDE.name: under_way.once(methods.DECIDE, voting.decided),
+        methods.BLOCKS.name: under_way.once(methods.BLOCKS, blocks),
+        methods.FORWARD.name: under_way.many(methods.FORWARD, voting.forward),
     }
     return grpc.method_handlers_generic_handler(methods.SERVICE, answering)

@@ -1,0 +1,105 @@
+"""What nodes are given in a folder: keys to sign with, and certificates by which they know each other.
+
+Separate from `ccn keys`, the command, because `ccn up` equips its nodes itself: whenever it starts, and
+while it runs. Keys that sign are never replaced; certificates are, and nodes read the new ones without a
+restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccn import errors
+
+if TYPE_CHECKING:
+    from ccn.core.ids import NodeId
+    from ccn.peers.certificates import Issued
+
+SOON = timedelta(days=10)
+"""A certificate that ends sooner is renewed where nobody asks for more."""
+ALWAYS = timedelta(days=3_650)
+"""No certificate lasts longer than its authority."""
+_SECRET, _PUBLIC = 0o600, 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a node was given, and where it lies."""
+
+    node: NodeId
+    folder: Path
+    public: bytes
+
+    def environment(self) -> Mapping[str, str]:
+        """The settings that make a node use it."""
+        return {
+            "CCN_NODE_STATE_DIR": str(self.folder),
+            "CCN_TLS_CA": str(self.folder / "ca.pem"),
+            "CCN_TLS_CERTIFICATE": str(self.folder / "node.pem"),
+            "CCN_TLS_KEY": str(self.folder / "node.key"),
+        }
+
+
+def prepare(
+    folder: Path,
+    nodes: Sequence[NodeId],
+    hosts: Sequence[str],
+    now: datetime,
+    *,
+    lasting: timedelta = SOON,
+) -> Mapping[NodeId, Prepared]:
+    """Make what is missing in FOLDER, and renew certificates that do not last; keys that sign are kept."""
+    from ccn.embedded import folder as folders  # noqa: PLC0415 - start-up must be quick
+    from ccn.peers import certificates  # noqa: PLC0415
+
+    for node in nodes:
+        certificates.names_of(node, hosts)
+    with folders.usable(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        authority = _authority(folder / "ca", now)
+        return {node: _equip(folder / node, node, hosts, authority, now + lasting, now) for node in nodes}
+
+
+def _authority(folder: Path, now: datetime) -> Issued:
+    from ccn.node import disk  # noqa: PLC0415 - start-up must be quick
+    from ccn.peers import certificates  # noqa: PLC0415
+    from ccn.peers.certificates import Issued  # noqa: PLC0415
+
+    folder.mkdir(mode=0o700, exist_ok=True)
+    certificate, key = folder / "ca.pem", folder / "ca.key"
+    if not certificate.exists():
+        made = certificates.authority(now)
+        disk.replace(key, made.key, _SECRET)
+        disk.create(certificate, made.certificate, _PUBLIC)
+        return made
+    if not key.exists():
+        raise errors.InputInvalid(f"{key} is not here, and without it no certificate can be issued")
+    return Issued(certificate.read_bytes(), key.read_bytes())
+
+
+def _equip(  # noqa: PLR0917 - what a node is equipped with
+    folder: Path,
+    node: NodeId,
+    hosts: Sequence[str],
+    authority: Issued,
+    lasting: datetime,
+    now: datetime,
+) -> Prepared:
+    from ccn.node import disk, signing  # noqa: PLC0415 - start-up must be quick
+    from ccn.peers import certificates  # noqa: PLC0415
+
+    folder.mkdir(mode=0o700, exist_ok=True)
+    key, file = signing.prepare(folder), folder / "node.pem"
+    before = certificates.describe(file.read_bytes()) if file.exists() else None
+    if before is None or before.until <= lasting:
+        names = [*hosts, *(before.hosts(node) if before else ())]
+        made = certificates.issue(authority, node, names, now, renews=before is not None)
+        file.unlink(missing_ok=True)  # it comes last: with it, all of them are there
+        disk.replace(folder / "ca.pem", authority.certificate, _PUBLIC)
+        disk.replace(folder / "node.key", made.key, _SECRET)
+        disk.create(file, made.certificate, _PUBLIC)
+    return Prepared(node, folder, key.public)
