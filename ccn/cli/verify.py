@@ -62,6 +62,7 @@ VERDICTS = {
 CHUNK = 1 << 17  # what is made of so much stays in a core's cache
 PARALLEL = 16 << 20
 WORKERS = 4
+VERSIONS = (1, 2)
 LINE_LIMIT = 64 * 1024 * 1024
 KEPT = 1_000
 INTEGERS = 2**53 - 1
@@ -81,7 +82,7 @@ _LINES = re.compile(
     rb'\{"leaf":(\{"at":' + _TIME + rb',"content":"([^"]{64})","conversation":' + _ANY
     + rb',"epoch":(?:0|' + _NUMBER + rb'),"kind":"message","node":' + _ANY
     + rb',"number":(' + _NUMBER + rb'),"role":' + _ANY + rb',"seq":(' + _NUMBER
-    + rb'),"turn":(?:null|"([^"]+)"),"v":1\})'
+    + rb'),(?:"speaker":"((?:account|instance):[0-9a-f-]{36})",)?"turn":(?:null|"([^"]+)"),"v":(?(8)2|1)\})'
     + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
 )  # fmt: skip
 _CONTROL = range(32)
@@ -254,12 +255,14 @@ class Said:
     ranges: dict[bytes, list[int]] = field(default_factory=dict)
     turns: dict[bytes, tuple[bytes, dict[bytes, int]]] = field(default_factory=dict)
     silent: list[tuple[bytes, int]] = field(default_factory=list)
+    spoke: set[tuple[bytes, bytes]] = field(default_factory=set)
+    recorded: int = 0
 
 
 Seen = Said | bytes
 Again = Callable[[], bytes]
 Row = tuple[bytes, ...]
-Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes]
+Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes, bytes]
 
 
 def look(chunk: bytes) -> list[Seen]:
@@ -281,7 +284,7 @@ def look(chunk: bytes) -> list[Seen]:
         fact = next(facts, None)
         if fact is None:
             return [*_LINE.findall(chunk)]
-        digest, conversation, node, number, role, seq, turn, salt = fact
+        digest, conversation, node, number, role, seq, speaker, turn, salt = fact
         span = said.ranges.get(conversation)
         if (
             node != said.node
@@ -299,6 +302,11 @@ def look(chunk: bytes) -> list[Seen]:
             said.turns.setdefault(turn, (conversation, {}))[1][role] = seq
         if not salt:
             said.silent.append((conversation, seq))
+        if role == b"assistant":
+            if not turn:
+                said.recorded += 1
+            elif speaker:
+                said.spoke.add((conversation, speaker))
         said.hashes.append(digest)
     return seen
 
@@ -307,16 +315,16 @@ def _facts(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
     """What each message says, its hash first; nothing at all if one is odd or shows another text."""
     if not messages:
         return ()
-    (bodies, committed, conversations, nodes, numbers, roles, seqs, turns, texts, quoting, salts, _) = zip(
-        *messages, strict=True
-    )
+    columns = zip(*messages, strict=True)
+    bodies, committed, conversations, nodes, numbers, roles, seqs, speakers, turns, *shown, _ = columns
+    texts, quoting, salts = shown
     spelled = b"".join(bodies + texts + quoting)
-    if any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies)):
+    odd = any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies))
+    digits, voices = b"".join(salts), zip(speakers, roles, turns, strict=True)
+    if odd or digits != digits.lower() or not all(map(_can_speak, voices)):
         return ()
     try:
         chunk.isascii() or chunk.decode()
-        if (shown := b"".join(salts)) != shown.lower():
-            return ()
         if b"\\" in spelled or any(quoting):
             pairs = zip(texts, quoting, strict=True)
             texts = tuple(
@@ -340,9 +348,16 @@ def _facts(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
         hasher = _LEAF.copy()
         hasher.update(body)
         hashes.append(hasher.digest())
+    numbered, following = map(int, numbers), map(int, seqs)
     return zip(
-        hashes, conversations, nodes, map(int, numbers), roles, map(int, seqs), turns, salts, strict=True
+        hashes, conversations, nodes, numbered, roles, following, speakers, turns, salts, strict=True
     )
+
+
+def _can_speak(voice: tuple[bytes, bytes, bytes]) -> bool:
+    """Whether the speaker of a message, if it names one, can have said it in that role and turn."""
+    who, role, turn = voice
+    return not who or (who[:1] == b"i") == (role == b"assistant" and turn != b"")
 
 
 def _unescaped(spelled: bytes) -> bytes:
@@ -471,6 +486,7 @@ class Life:
 
     versions: Runs = field(default_factory=Runs)
     newest: tuple[int, tuple[Any, ...]] = (0, ())
+    conversation: str = ""
     stands: bool = False
 
 
@@ -489,6 +505,7 @@ class Audit:
     number: int = 0
     messages: int = 0
     disclosed: int = 0
+    recorded: int = 0
     ended: bool = False
 
     origin: str = ""
@@ -513,6 +530,7 @@ class Audit:
     talks: dict[str, Talk] = field(default_factory=dict)
     turns: dict[str, Turn] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
+    spoke: set[tuple[str, str]] = field(default_factory=set)
     plates: dict[str, Runs] = field(default_factory=dict)
     vectors_gone: list[tuple[int, str]] = field(default_factory=list)
     vectors_before: int = -(1 << 62)
@@ -588,6 +606,8 @@ class Audit:
         for turn_id, (conversation, roles) in said.turns.items():
             turn = self.turns.setdefault(turn_id.decode(), Turn(conversation.decode()))
             turn.said |= {role.decode(): seq for role, seq in roles.items()}
+        self.spoke |= {(name.decode(), speaker.decode()) for name, speaker in said.spoke}
+        self.recorded += said.recorded
         self.number += count
         self.lines += count
         self.messages += count
@@ -645,8 +665,8 @@ class Audit:
 
     def read_founding(self, line: dict[str, Any]) -> None:
         """The first line: the name of the log, and who voted first."""
-        if line["record"] != "ccn" or line["version"] != 1:
-            raise Wrong("this is not the first line of an export of version 1")
+        if line["record"] != "ccn" or line["version"] not in VERSIONS:
+            raise Wrong("this is not the first line of an export of a version that is known here")
         self.origin = line["origin"]
         try:
             if not _ORIGIN.fullmatch(self.origin):
@@ -933,9 +953,11 @@ class Audit:
         elif len(own) != 1:
             self.object(f"{where}", f"has {len(own)} rows in {table}", 0)
         for row in own:
-            columns = body.keys() - _COMMON.keys() - ({"content"} if table == "messages" else set())
-            other = (row.keys() - {"table"}) ^ columns
-            other |= {key for key in columns & row.keys() if row[key] != body[key]}
+            columns = (row.keys() | body.keys() - _COMMON.keys()) - {"table"}
+            if table == "messages":
+                columns -= {"content"}
+            known = SHAPES[body["kind"]]
+            other = {key for key in columns if key not in known or row.get(key) != body.get(key)}
             if other:
                 said = ", ".join(sorted(other))
                 self.object(f"{where}", f"the row in {table} says something else: {said}", 0)
@@ -950,6 +972,7 @@ class Audit:
         if not talk.said.add(seq):
             self.object(f"{where}", "was sealed twice under one sequence number", 0)
         self._said(body, where)
+        self._spoke(body)
         content, salt = line.get("content"), line.get("salt")
         if content is None and salt is None:
             talk.silent.add(seq)
@@ -970,6 +993,18 @@ class Audit:
                 self.object(f"{where}", f"a second {body['role']} message of turn {turn_id}", 0)
             turn.said[body["role"]] = body["seq"]
 
+    def _spoke(self, body: dict[str, Any]) -> None:
+        """An instance says the replies of turns; what else the character is shown to say was recorded."""
+        replied = body["role"] == "assistant" and body["turn"] is not None
+        if body["role"] == "assistant" and not replied:
+            self.recorded += 1
+        if body["v"] == 1:
+            return
+        if body["speaker"].startswith("instance:") != replied:
+            raise Wrong(f"{body['speaker']} cannot have said this")
+        if replied:
+            self.spoke.add((body["conversation"], body["speaker"]))
+
     def judge_turn(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
         """One end, and a reply where it says so."""
         self.count("turns")
@@ -983,9 +1018,11 @@ class Audit:
     def judge_life(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
         """One of each version."""
         self.count("instance versions")
-        life = self.lives.setdefault(body["instance"], Life())
+        life = self._life(body)
         if not life.versions.add(body["version"]):
             self.object(f"{where}", "two lives have this version", 0)
+        if life.conversation != body["conversation"]:
+            self.object(f"{where}", "is another conversation's than before", 0)
         if body["version"] > life.newest[0]:
             standing = (body["host"], body["epoch"], body["status"])
             life.newest = (body["version"], standing)
@@ -1042,6 +1079,9 @@ class Audit:
         if len(body["vector"]) != AXES or any(v is not None and not 0 <= v <= UNIT for v in body["vector"]):
             raise Wrong("this is not a vector")
 
+    def _life(self, body: dict[str, Any]) -> Life:
+        return self.lives.setdefault(body["instance"], Life(conversation=body["conversation"]))
+
     def _talk(self, conversation: str) -> Talk:
         talk = self.talks.get(conversation)
         if talk is None:
@@ -1077,7 +1117,7 @@ class Audit:
                 turn = self.turns.setdefault(body["turn"], Turn(body["conversation"]))
                 turn.end = turn.end or (body["status"], body["user"], body["reply"])
             case "instance":
-                life = self.lives.setdefault(body["instance"], Life())
+                life = self._life(body)
                 life.versions.add(body["version"])
                 if body["version"] > life.newest[0]:
                     life.newest = (body["version"], (body["host"], body["epoch"], body["status"]))
@@ -1153,6 +1193,7 @@ class Audit:
             ("leaves", self.messages),
             ("messages", self.messages),
             ("disclosed", self.disclosed),
+            ("recorded", self.recorded),
         ):
             if many:
                 self.count(what, many)
@@ -1170,11 +1211,19 @@ class Audit:
         for where, listed in versions.items():
             if listed.ahead:
                 self.object(where, f"version {listed.upto + 1} is missing", 0)
+        self._strange_voices()
         for instance in [name for name, life in self.lives.items() if not life.stands]:
             self.object(f"instance {instance}", "is not shown as it stands now", 0)
         for at, where in self.vectors_gone:
             if at >= self.vectors_before:
                 self.object(where, "its vector is gone and nothing says why", 0)
+
+    def _strange_voices(self) -> None:
+        for conversation, speaker in sorted(self.spoke):
+            life = self.lives.get(speaker.removeprefix("instance:"), Life())
+            if life.conversation != conversation:
+                what = f"was never one of {speaker}, which speaks in it"
+                self.object(f"conversation {conversation}", what, 0)
 
     def _unsealed(self) -> None:
         for node, runs in self.waiting.items():
@@ -1504,9 +1553,11 @@ _L: Types = (list,)
 _MAYBE_I: Types = (int, type(None))
 _MAYBE_S: Types = (str, type(None))
 _COMMON: dict[str, Types] = {"kind": _S, "node": _S, "number": _I, "v": _I}
+_MESSAGE = _COMMON | {
+    "at": _I, "content": _S, "conversation": _S, "epoch": _I, "role": _S, "seq": _I, "turn": _MAYBE_S,
+}  # fmt: skip
 SHAPES: dict[str, dict[str, Types]] = {
-    "message": _COMMON
-    | {"at": _I, "content": _S, "conversation": _S, "epoch": _I, "role": _S, "seq": _I, "turn": _MAYBE_S},
+    "message": _MESSAGE | {"speaker": _S},
     "turn": _COMMON
     | {"at": _I, "conversation": _S, "epoch": _I, "error": _MAYBE_S, "reply": _MAYBE_I, "status": _S}
     | {"turn": _S, "user": _I},
@@ -1525,8 +1576,10 @@ SHAPES: dict[str, dict[str, Types]] = {
     "operator": _COMMON
     | {"asked": _I, "at": _I, "body": _S, "by": _S, "command": _S, "error": _MAYBE_S, "for": _MAYBE_S}
     | {"outcome": _S, "request": _S},
-    "forgotten": _COMMON | {"at": _I, "before": _I, "by": _S, "series": _S},
 }  # fmt: skip
+_BEFORE_SPEAKERS = _MESSAGE
+_FORGOTTEN = _COMMON | {"at": _I, "before": _I, "by": _S, "series": _S}
+_SPEAKER = re.compile(r"(?:account|instance):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POSITIVE = ("seq", "version", "first", "number")
 
 
@@ -1534,8 +1587,12 @@ def shaped(body: Any) -> None:
     """Refuse the body of a leaf that is not canonical, or not what its kind looks like."""
     if type(body) is not dict:
         raise Wrong("its body is not canonical JSON")
-    kind = body.get("kind")
-    shape = SHAPES.get("forgotten" if kind == "redaction" and "series" in body else f"{kind}")
+    kind, version = body.get("kind"), 2 if body.get("kind") == "message" else 1
+    shape = SHAPES.get(f"{kind}")
+    if kind == "message" and body.get("v") == 1:
+        shape, version = _BEFORE_SPEAKERS, 1
+    elif kind == "redaction" and "series" in body:
+        shape = _FORGOTTEN
     if shape is None:
         canonical(body)
         if kind != "validators":
@@ -1548,8 +1605,10 @@ def shaped(body: Any) -> None:
         of = type(value)
         if of not in types or (of is int and not -INTEGERS <= value <= INTEGERS):
             raise Wrong(f"its {key} is not what a {kind} has")
-    if body["v"] != 1 or any(body.get(key, 1) < 1 for key in _POSITIVE):
+    if body["v"] != version or any(body.get(key, 1) < 1 for key in _POSITIVE):
         raise Wrong(f"its numbers are not those of a {kind}")
+    if "speaker" in body and _SPEAKER.fullmatch(body["speaker"]) is None:
+        raise Wrong("its speaker is neither an account nor an instance")
     if kind == "vector" and any(type(v) not in {int, type(None)} for v in body["vector"]):
         raise Wrong("this is not a vector")
 
@@ -2088,6 +2147,11 @@ def _proved(audit: Audit) -> list[str]:
         waiting = counts["waiting"]
         verbs = "is not sealed yet and proves" if waiting == 1 else "are not sealed yet and prove"
         lines.append(f"  {_counted(waiting, 'leaves')} {verbs} nothing")
+    if recorded := counts.get("recorded"):
+        verb, it = ("was", "it") if recorded == 1 else ("were", "them")
+        lines.append(
+            f"  {_counted(recorded, 'replies')} {verb} recorded by an account; no instance said {it}"
+        )
     if strangers := counts.get("strangers"):
         lines.append(f"  {_counted(strangers, 'cosignatures')} of others than validators, not checked")
     if audit.founding is None:
@@ -2097,7 +2161,7 @@ def _proved(audit: Audit) -> list[str]:
 
 def _counted(number: int, what: str) -> str:
     """Words for so many of something."""
-    one = "leaf" if what == "leaves" else what.removesuffix("s")
+    one = {"leaves": "leaf", "replies": "reply"}.get(what, what.removesuffix("s"))
     return f"{number} {one if number == 1 else what}"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NewType
 
 from ccn import errors
-from ccn.core.ids import ConversationId, TurnId
+from ccn.core.ids import ConversationId, InstanceId, TurnId, UserId
 
 CONTENT_LIMIT = 1_000_000
 """Characters in one message: beyond any context window, far below what a row can hold."""
@@ -18,6 +19,24 @@ class Role(StrEnum):
 
     USER = "user"
     ASSISTANT = "assistant"
+
+
+Speaker = NewType("Speaker", str)
+"""Who said it, as the record names them: an account, or an instance that CCN asked for a reply.
+
+What somebody's own loop records is said by the account that recorded it, in either role: so everybody sees
+which words of the character no instance said.
+"""
+
+
+def account(user: UserId) -> Speaker:
+    """Somebody at a door."""
+    return Speaker(f"account:{user}")
+
+
+def instance(speaking: InstanceId) -> Speaker:
+    """The character, through an instance of it."""
+    return Speaker(f"instance:{speaking}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,13 @@ def require(caller: Caller, tier: Tier) -> Caller:
     raise errors.Forbidden(f"this is for tier {tier}, and {caller.name} has tier {caller.tier}")
 
 
+def speaker(caller: Caller) -> UserId:
+    """Who will have said what the caller says."""
+    if caller.user is None:
+        raise errors.Unauthenticated("this needs an access token or an API key")
+    return caller.user
+
+
 async def owned(pool: Pool, caller: Caller, conversation: ConversationId) -> Conversation:
     """A conversation, if it is the caller's; an admin operates all of them."""
     require(caller, Tier.USER)

@@ -136,6 +136,7 @@ class Conversations:
         self,
         conversation: ConversationId,
         content: str,
+        speaker: UserId,
         *,
         idempotency_key: str | None = None,
         refuse: bool = False,
@@ -162,7 +163,7 @@ class Conversations:
             await self._placing.spawning.prompts.check(instance, content)
             with self._arriving(conversation, turn_id) as before:
                 accepting = Accept(
-                    turn_id, conversation, content, instance.epoch, language, key, unused=unused
+                    turn_id, conversation, content, speaker, instance.epoch, language, key, unused=unused
                 )
                 if self._is_idle(instance):
                     begun = await self._begun(instance, accepting)

@@ -114,7 +114,7 @@ class Conversing:
 
     async def _commit(self, instance: Instance, speech: Speech, reply: Reply, over: asyncio.Event) -> None:
         try:
-            said = await speech.commit(_clean(reply.text), _told(reply), over)
+            said = await speech.commit(instance.id, _clean(reply.text), _told(reply), over)
         except errors.StaleHost:
             raise
         except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all

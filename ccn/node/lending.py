@@ -17,7 +17,7 @@ from uuid import UUID
 from ccn import errors
 from ccn.core import message
 from ccn.core.call import Call
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.node.prompting import Prompting
 from ccn.node.scoring import Scoring
@@ -62,16 +62,22 @@ class Lending:
         conversation: ConversationId,
         role: Role,
         content: str,
+        speaker: UserId,
         *,
         idempotency_key: str | None = None,
         language: str | None = None,
     ) -> Message:
-        """Add a message: when this returns it is durable. A reply is measured like any other."""
+        """Add a message: when this returns it is durable. A reply is measured like any other.
+
+        Whoever records it has said it, also a reply: the record never takes it for an instance's.
+        """
         message.check(content)
         key = idempotency_key or self.new_id().hex
 
         async def append(here: Conversation) -> Message:
-            return await self.writer.submit(Append(conversation, role, content, here.epoch, language, key))
+            return await self.writer.submit(
+                Append(conversation, role, content, speaker, here.epoch, language, key)
+            )
 
         said = await self._patiently(conversation, append)
         if role is Role.ASSISTANT:

@@ -18,6 +18,7 @@ import structlog
 
 from ccn import errors
 from ccn.core import turn as states
+from ccn.core.ids import InstanceId
 from ccn.core.message import Message
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
@@ -97,14 +98,15 @@ class Speech:
         self._said.set()
         self._ended.set()
 
-    async def commit(self, content: str, data: str, over: asyncio.Event) -> Message:
-        """The reply, once; then it is over, and the readers are told.
+    async def commit(self, speaker: InstanceId, content: str, data: str, over: asyncio.Event) -> Message:
+        """The reply of an instance, once; then it is over, and the readers are told.
 
         Whoever waits for `over` acts before any reader does: what a reader asks for next sees it under way.
         """
         done = self.live.next(Kind.DONE, data)
         said = await self._make(
-            lambda: Commit(self.turn, self.live.epoch, content, self._events(done)), _has_ended
+            lambda: Commit(self.turn, self.live.epoch, content, speaker, self._events(done)),
+            _has_ended,
         )
         over.set()
         self.live.tell(done)

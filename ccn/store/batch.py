@@ -24,7 +24,7 @@ from ccn import errors
 from ccn.core import commitment, language, message
 from ccn.core.commitment import Fields, Kind, Leaf
 from ccn.core.ids import ConversationId, NodeId, TurnId, UserId
-from ccn.core.message import Message, Role
+from ccn.core.message import Message, Role, Speaker
 from ccn.store import quotas, spoken
 from ccn.store.pool import Connection, Record
 from ccn.store.quotas import Quota
@@ -278,6 +278,7 @@ class Batch:
         conversation: ConversationId,
         role: Role,
         content: str,
+        speaker: Speaker,
         epoch: int,
         *,
         language: str | None = None,
@@ -295,11 +296,12 @@ class Batch:
         seq, number = head.seq + 1, self.last_leaf + 1
         salt = secrets.token_bytes(commitment.SALT_BYTES)
         committed = commitment.content(salt, content)
-        leaf = commitment.spoken(self.node, number, at_us, committed, head.text, epoch, role, seq, turn)
-        self.leaves.append(leaf)
-        self.messages.append(
-            (conversation, seq, role, content, salt, language, at, turn, epoch, idempotency_key, number)
+        leaf = commitment.spoken(
+            self.node, number, at_us, committed, head.text, epoch, role, seq, speaker, turn
         )
+        self.leaves.append(leaf)
+        said = (conversation, seq, role, content, salt, speaker, language, at, turn, epoch)
+        self.messages.append((*said, idempotency_key, number))
         self.heads[conversation] = Head(seq, at, epoch, head.open, head.character, head.version, head.text)
         return Message(conversation, seq, role, content, at, turn)
 
@@ -338,4 +340,4 @@ _HEADS = """
            character_id, version
     FROM conversations WHERE id = ANY ($1::uuid[])
 """
-_TURNS = f"SELECT ccn_turns({', '.join(f'${nth}' for nth in range(1, 40))})"
+_TURNS = f"SELECT ccn_turns({', '.join(f'${nth}' for nth in range(1, 41))})"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ccn import errors
+from ccn.core import message
 from ccn.core.commitment import Kind
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.message import Message, Role
@@ -43,7 +44,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Append(Write[Message]):
-    """Say something. The answer has the place the message got.
+    """Have somebody say something. The answer has the place the message got.
 
     `epoch` is the host's, 0 for a conversation nobody hosts. A second append under the same idempotency key
     answers with the first message, provided that it says the same.
@@ -52,6 +53,7 @@ class Append(Write[Message]):
     conversation: ConversationId
     role: Role
     content: str
+    speaker: UserId
     epoch: int = 0
     language: str | None = None
     idempotency_key: str | None = None
@@ -67,12 +69,12 @@ class Append(Write[Message]):
 
     def prepare(self, batch: Batch) -> Message:
         """Follow the head, unless the key was used before."""
-        key = self.idempotency_key
+        key, by = self.idempotency_key, message.account(self.speaker)
+        place = (self.conversation, self.role, self.content, by, self.epoch)
         if key is None:
-            return batch.say(self.conversation, self.role, self.content, self.epoch, language=self.language)
+            return batch.say(*place, language=self.language)
         match batch.earlier(self):
             case None:
-                place = (self.conversation, self.role, self.content, self.epoch)
                 said = batch.say(*place, language=self.language, idempotency_key=key)
                 batch.remember(self, said)
                 return said

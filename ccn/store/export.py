@@ -23,7 +23,7 @@ from ccn.store import export_rows
 from ccn.store.export_rows import Fields, Stream, at, read, text
 from ccn.store.pool import Connection, Pool, Record
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

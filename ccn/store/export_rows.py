@@ -135,6 +135,7 @@ def _message(row: Record) -> Fields:
         "epoch": row["host_epoch"],
         "role": row["role"],
         "seq": row["seq"],
+        "speaker": row["speaker"],
         "turn": text(row["turn_id"]),
     }
 
@@ -236,7 +237,8 @@ TABLES = (
     Table(
         "messages",
         Kind.MESSAGE,
-        "r.conversation_id, r.seq, r.role, r.content, r.salt, r.created_at, r.turn_id, r.host_epoch",
+        "r.conversation_id, r.seq, r.role, r.content, r.salt, r.speaker, r.created_at, r.turn_id,"
+        " r.host_epoch",
         _message,
         _said,
     ),

@@ -16,10 +16,10 @@ Packed = tuple[str, Sequence[object]]
 """A statement and its parameters."""
 
 Row = tuple[object, ...]
-"""conversation, seq, role, content, salt, language, at, turn, epoch, idempotency key, number of leaf."""
+"""Conversation, seq, role, content, salt, speaker, language, at, turn, epoch, idempotency key, leaf."""
 
-WIDTH = 11
-_AT = 6
+WIDTH = 12
+_AT = 7
 
 
 def statement(
@@ -67,23 +67,24 @@ _LEAVES = """
     FROM unnest($3::text[], $4::bytea[]) WITH ORDINALITY AS new (kind, body, nth)
 """
 _INTO = """
-    INSERT INTO messages (leaf_node, conversation_id, seq, role, content, salt, language, created_at,
-                          turn_id, host_epoch, idempotency_key, leaf_number)
+    INSERT INTO messages (leaf_node, conversation_id, seq, role, content, salt, speaker, language,
+                          created_at, turn_id, host_epoch, idempotency_key, leaf_number)
 """
 _SAID = """
-    SELECT $1, here, seq, role, content, salt, language, coalesce(at, $3::timestamptz), turn, epoch, key
+    SELECT $1, here, seq, role, content, salt, speaker, language,
+           coalesce(at, $3::timestamptz), turn, epoch, key
 """
 _COLUMNS = """
-    unnest($5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::timestamptz[],
-           $12::uuid[], $13::bigint[], $14::text[]
+    unnest($5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::text[],
+           $12::timestamptz[], $13::uuid[], $14::bigint[], $15::text[]
 """
-_NAMES = "here, seq, role, content, salt, language, at, turn, epoch, key"
+_NAMES = "here, seq, role, content, salt, speaker, language, at, turn, epoch, key"
 _MIXED = f"""
     WITH sealed AS (
         INSERT INTO leaves (node_id, number, kind, body)
         SELECT $1, $2::bigint + nth, kind, body
-        FROM unnest($16::text[], $4::bytea[]) WITH ORDINALITY AS new (kind, body, nth)
-    ) {_INTO} {_SAID}, leaf FROM {_COLUMNS}, $15::bigint[]) AS said ({_NAMES}, leaf)
+        FROM unnest($17::text[], $4::bytea[]) WITH ORDINALITY AS new (kind, body, nth)
+    ) {_INTO} {_SAID}, leaf FROM {_COLUMNS}, $16::bigint[]) AS said ({_NAMES}, leaf)
 """  # noqa: S608 - constants joined, here and below
 _MESSAGES = f"""
     WITH sealed AS (
@@ -96,6 +97,6 @@ _ALONE = f"""
     WITH sealed AS (
         INSERT INTO leaves (node_id, number, kind, body) VALUES ($1::text, $2::bigint, 'message', $3::bytea)
     ) {_INTO}
-    VALUES ($1, $4::uuid, $5::bigint, $6::text, $7::text, $8::bytea, $9::text, $10::timestamptz, $11::uuid,
-            $12::bigint, $13::text, $2)
+    VALUES ($1, $4::uuid, $5::bigint, $6::text, $7::text, $8::bytea, $9::text, $10::text, $11::timestamptz,
+            $12::uuid, $13::bigint, $14::text, $2)
 """  # noqa: S608

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ccn import errors
-from ccn.core import stream, turn
+from ccn.core import message, stream, turn
 from ccn.core.commitment import Kind
-from ccn.core.ids import ConversationId, NodeId, TurnId
+from ccn.core.ids import ConversationId, InstanceId, NodeId, TurnId, UserId
 from ccn.core.message import Message, Role
 from ccn.core.stream import Place, Told
 from ccn.core.turn import Status
@@ -59,6 +59,7 @@ class Accept(Write[Turn]):
     id: TurnId
     conversation: ConversationId
     content: str
+    speaker: UserId
     epoch: int = 0
     language: str | None = None
     idempotency_key: str | None = None
@@ -78,7 +79,8 @@ class Accept(Write[Turn]):
         """The message and the turn, together or not at all."""
         match batch.earlier(self):
             case None:
-                place = (self.conversation, Role.USER, self.content, self.epoch)
+                by = message.account(self.speaker)
+                place = (self.conversation, Role.USER, self.content, by, self.epoch)
                 said = batch.say(*place, language=self.language, turn=self.id)
                 key, at = self.idempotency_key, said.at
                 where = (self.id, self.conversation, key, said.seq, self.epoch)
@@ -134,6 +136,7 @@ class Commit(Write[Message]):
     turn: Turn
     epoch: int
     content: str
+    speaker: InstanceId
     events: Sequence[Event] = ()
     language: str | None = None
 
@@ -144,7 +147,8 @@ class Commit(Write[Message]):
     def prepare(self, batch: Batch) -> Message:
         """Refused if the turn has ended or runs under another epoch."""
         turn.move(self.turn.status, Status.COMMITTED)
-        place = (self.turn.conversation, Role.ASSISTANT, self.content, self.epoch)
+        by = message.instance(self.speaker)
+        place = (self.turn.conversation, Role.ASSISTANT, self.content, by, self.epoch)
         said = batch.say(*place, language=self.language, turn=self.turn.id)
         Emit(self.turn.id, self.epoch, self.events).prepare(batch)
         _end(batch, self.turn, self.epoch, Status.COMMITTED, reply_seq=said.seq)

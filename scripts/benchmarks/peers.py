@@ -116,7 +116,7 @@ class _Ours:
             for number in range(LOADED):
                 role = Role.ASSISTANT if number % 2 else Role.USER
                 began = time.perf_counter()
-                await self.writer.submit(conversations.Append(here, role, said(number)))
+                await self.writer.submit(conversations.Append(here, role, said(number), store_server.ANN))
                 took.append(1000 * (time.perf_counter() - began))
         return statistics.median(took)
 
@@ -130,7 +130,10 @@ class _Ours:
     async def load(self) -> float:
         """Milliseconds to load fifty."""
         here = await self._begun()
-        asked = (conversations.Append(here, Role.USER, said(number)) for number in range(LOADED))
+        asked = (
+            conversations.Append(here, Role.USER, said(number), store_server.ANN)
+            for number in range(LOADED)
+        )
         await asyncio.gather(*map(self.writer.submit, asked))
         took = list[float]()
         for _ in range(TURNS):
@@ -162,12 +165,12 @@ class _Ours:
         return callers * TURNS / (time.perf_counter() - began)
 
     async def _turn(self, here: ConversationId, number: int) -> None:
-        taken = await self.writer.submit(turns.Accept(TurnId(_id()), here, said(-number)))
+        taken = await self.writer.submit(turns.Accept(TurnId(_id()), here, said(-number), store_server.ANN))
         await self.writer.submit(turns.Start(taken, 0))
         reply = said(number)
         told = (turns.Event(1, "delta", reply), turns.Event(2, "done", "{}"))
         begun = replace(taken, status=turn.Status.RUNNING)
-        await self.writer.submit(turns.Commit(begun, 0, reply, told))
+        await self.writer.submit(turns.Commit(begun, 0, reply, store_server.WREN, told))
 
     async def _begun(self) -> ConversationId:
         begin = conversations.Begin(ConversationId(_id()), ADA, plate_version=1)

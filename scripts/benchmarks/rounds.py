@@ -139,7 +139,10 @@ class Cluster:
         """Leaves a second that a round seals, all of them new."""
         async with store_server.writing(self.database) as writer:
             for _ in range(LEAVES // 500):
-                said = [writer.submit(Append(self.here, Role.USER, "once more")) for _ in range(500)]
+                said = [
+                    writer.submit(Append(self.here, Role.USER, "once more", store_server.ANN))
+                    for _ in range(500)
+                ]
                 await asyncio.gather(*said)
         since = time.perf_counter()
         await self._hold()

@@ -22,7 +22,7 @@ import asyncpg
 from ccn import settings
 from ccn.core import ids
 from ccn.core.ids import CharacterId, ConversationId
-from ccn.core.message import Message, Role
+from ccn.core.message import Message, Role, account
 from ccn.store import characters, conversations, pool, search
 from ccn.store.batch import Batch, Head
 from ccn.store.conversations import Append
@@ -48,9 +48,9 @@ class Unsealed(Append):
         """As `Batch.say`, less the leaf. The salt is there because the row's constraint wants one."""
         head = batch.head(self.conversation, self.epoch)
         at, seq = max(batch.now, head.at), head.seq + 1
-        place = (self.conversation, seq, self.role)
+        place, by = (self.conversation, seq, self.role), account(self.speaker)
         batch.messages.append(
-            (*place, self.content, _NO_SALT, self.language, at, None, self.epoch, None, 0)
+            (*place, self.content, _NO_SALT, by, self.language, at, None, self.epoch, None, 0)
         )
         batch.heads[self.conversation] = Head(seq, at, *head[2:])
         return Message(self.conversation, seq, self.role, self.content, at)
@@ -146,7 +146,7 @@ def _insert(into: asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Reco
 
 def _appends(store: Store, kind: type[Append], callers: int) -> list[Once]:
     def append(conversation: ConversationId) -> Once:
-        return lambda: store.writer.submit(kind(conversation, Role.USER, CONTENT))
+        return lambda: store.writer.submit(kind(conversation, Role.USER, CONTENT, store_server.ANN))
 
     return [append(each) for each in itertools.islice(itertools.cycle(store.here), callers)]
 

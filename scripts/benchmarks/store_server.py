@@ -9,15 +9,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 from pydantic import SecretStr
 
 from ccn import settings
-from ccn.core.ids import NodeId
+from ccn.core.ids import InstanceId, NodeId, UserId
 from ccn.embedded import postgres
 from ccn.store import migrate
 from ccn.store.writer import Writer
+
+ANN = UserId(UUID(int=1))
+WREN = InstanceId(UUID(int=2))
+"""Who speaks: a person, and an instance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ async def _pair(
     lives: Living, reader: Conversations, sdk: anthropic.AsyncAnthropic, talk: ConversationId, number: int
 ) -> Pair:
     began = time.perf_counter()
-    turn = await reader.say(talk, f"Tell me about lighthouse {number}.")
+    turn = await reader.say(talk, f"Tell me about lighthouse {number}.", store_server.ANN)
     times = [
         time.perf_counter() async for told in reader.follow(turn.id) if told.kind in {Kind.DELTA, Kind.DONE}
     ]

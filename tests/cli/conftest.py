@@ -44,6 +44,7 @@ from ccn.store.retention import Redact
 from ccn.store.writer import Writer
 from tests.core.conftest import rules_of
 from tests.node.test_rounds import Neighbours, Paper, World
+from tests.speaking import ANN
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")
 HERE = ConversationId(UUID("01900000-0000-7000-8000-000000000001"))
@@ -171,7 +172,7 @@ def _host(world: World) -> None:
 
 
 def _accept(words: str, epoch: int, turn: TurnId) -> turns.Accept:
-    return turns.Accept(turn, HOSTED, words, epoch)
+    return turns.Accept(turn, HOSTED, words, ANN, epoch)
 
 
 def _start(turn: turns.Turn, epoch: int) -> turns.Start:
@@ -179,7 +180,7 @@ def _start(turn: turns.Turn, epoch: int) -> turns.Start:
 
 
 def _commit(turn: turns.Turn, epoch: int, words: str) -> turns.Commit:
-    return turns.Commit(_running(turn), epoch, words)
+    return turns.Commit(_running(turn), epoch, words, INSTANCE)
 
 
 def _fail(turn: turns.Turn, epoch: int) -> turns.End:

@@ -18,6 +18,7 @@ from ccn.store.pool import Pool
 from ccn.store.requests import Body
 from tests.cli.conftest import ADA, founded, new_id, seal
 from tests.node.test_rounds import World
+from tests.speaking import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]
 SECRET = "qwxrtz"
@@ -29,11 +30,11 @@ async def talked(world: World) -> ConversationId:
     await submit(conversations.Begin(here, ADA, title=f"My {SECRET}", plate_version=1))
     hosted = await submit(instances.Spawn(InstanceId(new_id()), here, "model-1", 1))
     for words in ("Good morning", f"My {SECRET} is ill"):
-        turn = await submit(turns.Accept(TurnId(new_id()), here, words, hosted.epoch))
+        turn = await submit(turns.Accept(TurnId(new_id()), here, words, ANN, hosted.epoch))
         await submit(turns.Start(turn, hosted.epoch))
         running = await turns.get(world.pool, turn.id)
         said = [turns.Event(1, "delta", f"{words}?")]
-        await submit(turns.Commit(running, hosted.epoch, f"{words}?", said))
+        await submit(turns.Commit(running, hosted.epoch, f"{words}?", hosted.id, said))
     await snapshots.take(world.pool, world.writer, SnapshotId(new_id()), here, datetime.now(UTC))
     await search.index(world.pool)
     return here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,11 +15,15 @@ from ccn import settings
 from ccn.cli import verify
 from ccn.core import roster
 from ccn.core.character import Vector
-from ccn.core.ids import CharacterId, InstanceId, NodeId
+from ccn.core.ids import CharacterId, InstanceId, NodeId, TurnId
+from ccn.core.message import Role
 from ccn.core.quorum import Faults
 from ccn.core.roster import Row
-from ccn.store import export, retention, rounds
-from tests.cli.conftest import founded, live, seal
+from ccn.core.turn import Status
+from ccn.store import export, retention, rounds, turns
+from ccn.store.conversations import Append
+from tests.cli.conftest import HERE, founded, live, new_id, seal
+from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Copy
@@ -92,6 +97,31 @@ async def test_a_reply_whose_node_has_not_come_back_is_not_missing(database: set
         await seal(world, nodes[1])
         found = await verdict(world)
     assert (found.code, found.counts["waiting"]) == (verify.VERIFIED, 3)
+
+
+async def test_words_of_the_character_that_no_instance_said_are_told_apart(
+    database: settings.Database,
+) -> None:
+    async with founded(database, [NodeId("node-1")]) as world:
+        await world.say("go on")
+        await world.writer.submit(Append(HERE, Role.ASSISTANT, "I went on.", ANN))
+        await seal(world, NodeId("node-1"))
+        found = await verdict(world)
+    assert (found.code, found.counts["messages"], found.counts["recorded"]) == (verify.VERIFIED, 2, 1)
+    assert "1 reply was recorded by an account; no instance said it" in verify.as_text(found, "x")
+
+
+async def test_a_reply_by_an_instance_of_another_conversation_is_a_contradiction(
+    database: settings.Database,
+) -> None:
+    async with founded(database, [NodeId("node-1")]) as world:
+        accepted = await world.writer.submit(turns.Accept(TurnId(new_id()), HERE, "Who is there?", ANN))
+        await world.writer.submit(turns.Start(accepted, 0))
+        running = replace(accepted, status=Status.RUNNING)
+        await world.writer.submit(turns.Commit(running, 0, "Not I.", WREN))
+        await seal(world, NodeId("node-1"))
+        found = await verdict(world)
+    assert (found.code, found.told[0].where) == (verify.CONTRADICTION, f"conversation {HERE}")
 
 
 async def test_a_record_without_a_block_is_not_final(database: settings.Database) -> None:

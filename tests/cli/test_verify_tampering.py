@@ -59,17 +59,25 @@ EDITS = {
         "DELETE FROM leaves WHERE node_id = 'node-1' AND number = 6",
         "block 1, leaf 6 of node-1",
     ),
+    "who said it": (
+        _SET.format("speaker = 'account:01900000-0000-7000-8000-000000000009'", 4),
+        f"{HERE} message 4 ",
+    ),
+    "who said it forgotten": (
+        ("ALTER TABLE messages DROP CONSTRAINT messages_have_speakers;" + _SET.format("speaker = NULL", 4)),
+        f"{HERE} message 4 ",
+    ),
     "message put in": (
         (
             f"INSERT INTO messages SELECT conversation_id, 5, role, 'five', salt, language, created_at,"
-            f" turn_id, host_epoch, NULL, leaf_node, 999 FROM {MESSAGE} AND seq = 4"
+            f" turn_id, host_epoch, NULL, leaf_node, 999, speaker FROM {MESSAGE} AND seq = 4"
         ),
         "seq 5",
     ),
     "message put on another's leaf": (
         (
             f"INSERT INTO messages SELECT conversation_id, 5, role, 'five', salt, language, created_at,"
-            f" turn_id, host_epoch, NULL, leaf_node, 12 FROM {MESSAGE} AND seq = 4"
+            f" turn_id, host_epoch, NULL, leaf_node, 12, speaker FROM {MESSAGE} AND seq = 4"
         ),
         f"{HOSTED} turn {TURN}",
     ),

@@ -33,6 +33,7 @@ from ccn.node.paying import Payer
 from ccn.store import pool
 from ccn.store.writer import Writer
 from tests.living import PASSES, new_id, text
+from tests.speaking import ANN
 
 WORDS = 6
 QUICK = settings.Instances(heartbeat_s=0.05, adopt_after_s=0.4, chunk_ms=5)
@@ -80,7 +81,7 @@ async def _talk(doors: Conversations, talk: ConversationId, name: str, quiet: as
     while not quiet.is_set():
         words, number = f"{name}/{number}", number + 1
         try:
-            turn = await doors.say(talk, words, idempotency_key=words)
+            turn = await doors.say(talk, words, ANN, idempotency_key=words)
         except errors.CCNError as refused:
             _tell("refused", type(refused).__name__)
             await asyncio.sleep(0.02)

@@ -21,6 +21,7 @@ from tests import standing_in
 from tests.cluster import three
 from tests.cluster.three import NAMES
 from tests.living import Node
+from tests.speaking import ANN
 from tests.standing_in import DRIFTING, SCORER
 
 FLEET = 9
@@ -68,7 +69,7 @@ async def one_drifts(
     desk: Node, faults: Faults, suspect: ConversationId, others: Sequence[ConversationId]
 ) -> None:
     faults.add(DRIFTING)
-    await desk.reply((await desk.doors.say(suspect, "My boat is called Zephyr.")).id)
+    await desk.reply((await desk.doors.say(suspect, "My boat is called Zephyr.", ANN)).id)
     async with asyncio.timeout(90):
         while "cleared" not in await steps(desk, suspect) or "re-anchor" not in await steps(desk, suspect):
             await talked(desk, [suspect], 1)
@@ -139,7 +140,7 @@ async def talked(desk: Node, talks: Sequence[ConversationId], messages: int) -> 
     async def one(talk: ConversationId) -> None:
         for _ in range(messages):
             try:
-                turn = await desk.doors.say(talk, standing_in.ask(draw))
+                turn = await desk.doors.say(talk, standing_in.ask(draw), ANN)
             except (errors.Quarantined, errors.SpawnFailed):
                 return  # begun anew with another model, it fails its interview: for an operator
             await desk.reply(turn.id)

@@ -17,6 +17,7 @@ from tests import living
 from tests.cluster import three
 from tests.cluster.three import NAMES
 from tests.living import Node
+from tests.speaking import ANN
 
 BEGUN = Rule(match="Zephyr", times=1, after=12, end="stall")
 """The first reply does not come to its end before its host is killed, however late that is."""
@@ -41,7 +42,7 @@ async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(database: sett
         talk, host = begun.conversation.id, begun.instance.host
         assert host in NAMES, "the desk takes nothing"
         cluster.faults.add(BEGUN)
-        turn = await desk.doors.say(talk, "My boat is called Zephyr. Tell me about harbours.")
+        turn = await desk.doors.say(talk, "My boat is called Zephyr. Tell me about harbours.", ANN)
         told: list[Told] = []
         reading = asyncio.create_task(_read(desk, turn, told))
         await three.until(lambda: len(told) >= 3)
@@ -59,7 +60,7 @@ async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(database: sett
         assert (adopted.host != host, adopted.epoch) == (True, 2)
 
         await cluster.again()
-        turn = await desk.doors.say(talk, "Good morning. Do you remember my boat?")
+        turn = await desk.doors.say(talk, "Good morning. Do you remember my boat?", ANN)
         assert "Zephyr" in await desk.reply(turn.id)
         assert (await desk.doors.turn(turn.id)).status is Status.COMMITTED
         again = await instances.of_conversation(desk.pool, talk)

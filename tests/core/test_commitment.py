@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccn import errors
-from ccn.core import commitment
+from ccn.core import commitment, message
 from ccn.core.commitment import Kind
-from ccn.core.ids import NodeId
-from ccn.core.message import Role
+from ccn.core.ids import InstanceId, NodeId, UserId
+from ccn.core.message import Role, Speaker
+from tests.speaking import ANN
 
 Value = str | int | list["Value"] | None
 
@@ -151,7 +152,7 @@ def test_any_bytes_are_canonical_or_refused(body: bytes) -> None:
 
 def test_a_leaf_commits_to_its_row_and_to_who_numbered_it() -> None:
     leaf = commitment.leaf(NodeId("node-1"), 7, Kind.MESSAGE, {"seq": 3, "role": "user"})
-    assert leaf.body == b'{"kind":"message","node":"node-1","number":7,"role":"user","seq":3,"v":1}'
+    assert leaf.body == b'{"kind":"message","node":"node-1","number":7,"role":"user","seq":3,"v":2}'
     assert leaf.hash == hashlib.sha256(b"\x00" + leaf.body).digest()
     others: list[Callable[[], commitment.Leaf]] = [
         lambda: commitment.leaf(NodeId("node-2"), 7, Kind.MESSAGE, {"seq": 3, "role": "user"}),
@@ -166,7 +167,7 @@ def test_a_row_cannot_claim_another_number_or_node_than_its_leaf() -> None:
     leaf = commitment.leaf(
         NodeId("node-1"), 7, Kind.MESSAGE, {"node": "node-2", "number": 9, "kind": "turn", "v": 3}
     )
-    assert json.loads(leaf.body) == {"kind": "message", "node": "node-1", "number": 7, "v": 1}
+    assert json.loads(leaf.body) == {"kind": "message", "node": "node-1", "number": 7, "v": 2}
 
 
 def test_content_is_committed_to_with_tag_salt_and_length() -> None:
@@ -216,14 +217,20 @@ def test_a_document_with_two_spellings_has_no_hash(value: object) -> None:
     st.uuids(),
     st.sampled_from(Role),
     st.none() | st.uuids(),
+    st.uuids().map(UserId).map(message.account) | st.uuids().map(InstanceId).map(message.instance),
 )
 def test_the_leaf_of_a_message_is_spelled_as_any_other(
-    at: int, numbers: tuple[int, int, int], conversation: UUID, role: Role, turn: UUID | None
+    at: int,
+    numbers: tuple[int, int, int],
+    conversation: UUID,
+    role: Role,
+    turn: UUID | None,
+    speaker: Speaker,
 ) -> None:
     number, epoch, seq = numbers
     committed = hashlib.sha256(conversation.bytes).digest()
     spoken = commitment.spoken(
-        NodeId("node-1"), number, at, committed, conversation, epoch, role, seq, turn
+        NodeId("node-1"), number, at, committed, conversation, epoch, role, seq, speaker, turn
     )
     assert spoken == commitment.leaf(
         NodeId("node-1"),
@@ -236,6 +243,7 @@ def test_the_leaf_of_a_message_is_spelled_as_any_other(
             "epoch": epoch,
             "role": role.value,
             "seq": seq,
+            "speaker": speaker,
             "turn": None if turn is None else str(turn),
         },
     )
@@ -244,4 +252,6 @@ def test_the_leaf_of_a_message_is_spelled_as_any_other(
 @pytest.mark.parametrize("at", [-1, commitment.INTEGER_LIMIT + 1])
 def test_the_leaf_of_a_message_has_no_number_that_could_be_read_in_two_ways(at: int) -> None:
     with pytest.raises(errors.InputInvalid):
-        commitment.spoken(NodeId("node-1"), 1, at, bytes(32), UUID(int=1), 0, Role.USER, 1, None)
+        commitment.spoken(
+            NodeId("node-1"), 1, at, bytes(32), UUID(int=1), 0, Role.USER, 1, message.account(ANN), None
+        )

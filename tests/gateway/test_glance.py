@@ -21,6 +21,7 @@ from ccn.store import spend, vectors
 from ccn.store.pool import Pool
 from tests import living, talking
 from tests.living import Node
+from tests.speaking import ANN
 from tests.talking import Door
 
 
@@ -138,7 +139,7 @@ async def test_a_prompt_is_recounted_the_same_on_another_node(database: settings
     world = await living.founded(database)
     async with world.node("node-1") as first, world.node("node-2") as second:
         talk = await first.begun()
-        turn = await first.doors.say(talk, "Hello.")
+        turn = await first.doors.say(talk, "Hello.", ANN)
         async with aclosing(first.doors.follow(turn.id)) as told:
             async for _ in told:
                 continue

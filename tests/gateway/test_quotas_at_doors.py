@@ -17,6 +17,7 @@ from ccn.gateway.grpc import failures
 from ccn.pb import instances_pb2 as pb
 from tests import calling, living, talking
 from tests.living import Model
+from tests.speaking import ANN
 
 LIMITS = settings.Limits(conversations=3, instances=1)
 ADA = {"character": "ada"}
@@ -50,7 +51,7 @@ async def test_every_door_says_which_limit_is_reached_and_what_helps(database: s
         caller = (("x-api-key", key),)
         async with http.client(key) as client:
             busy = (await client.post(START, json=ADA)).json()["session_id"]
-            await node.doors.say(ConversationId(UUID(busy)), "Take your time")
+            await node.doors.say(ConversationId(UUID(busy)), "Take your time", ANN)
             silent = (await rpc.continuity.Begin(BEGIN, metadata=caller)).conversation.id
 
             for path, body in ((START, ADA), (f"/api/v1/conversation/{silent}/messages", {"content": "?"})):

@@ -21,6 +21,7 @@ from ccn.store import drains, instances
 from ccn.store.pool import Pool
 from tests import living
 from tests.living import PATIENT, QUICK, Model, Node, World, text
+from tests.speaking import ANN
 
 
 @pytest.fixture
@@ -48,17 +49,17 @@ async def _all(node: Node, turn: object) -> list[Told]:
 async def test_a_turn_is_said_and_followed_from_any_node(calm: tuple[Node, Node]) -> None:
     host, other = calm
     talk = await host.begun()
-    turn = await other.doors.say(talk, "Hello from elsewhere")
+    turn = await other.doors.say(talk, "Hello from elsewhere", ANN)
     assert await _all(other, turn) == await _all(host, turn)
     assert not other.model.calls, "only the host asks the model"
-    assert await other.reply((await host.doors.say(talk, "And back")).id) == "Well, I am here."
+    assert await other.reply((await host.doors.say(talk, "And back", ANN)).id) == "Well, I am here."
 
 
 async def test_what_a_word_to_the_host_misses_the_host_finds(calm: tuple[Node, Node], world: World) -> None:
     host, other = calm
     talk = await host.begun()
     world.gone.add(host.id)
-    turn = await other.doors.say(talk, "Nobody tells you")
+    turn = await other.doors.say(talk, "Nobody tells you", ANN)
     assert await other.reply(turn.id) == "Well, I am here."
     assert (await instances.of_conversation(other.pool, talk)).host == host.id  # type: ignore[union-attr]
 
@@ -70,10 +71,10 @@ async def test_a_host_that_dies_in_the_middle_is_replaced_and_the_reply_complete
     host, other = two
     talk, never = await host.begun(), asyncio.Event()
     host.model.gate = lambda nth: never.wait() if nth == kept else asyncio.sleep(0.02)
-    turn = await host.doors.say(talk, "Hello")
+    turn = await host.doors.say(talk, "Hello", ANN)
     following = asyncio.create_task(_all(other, turn))
     await host.until(turn.id, lambda each: each.status is Status.RUNNING and each.event_head == kept)
-    waiting = await other.doors.say(talk, "Are you there?")
+    waiting = await other.doors.say(talk, "Are you there?", ANN)
     await host.die()
     told = await following
     assert [each.kind for each in told] == [
@@ -98,7 +99,7 @@ async def test_a_frozen_host_that_wakes_up_says_nothing_any_more(two: tuple[Node
     host, other = two
     talk, thaws = await host.begun(), asyncio.Event()
     host.model.gate = lambda nth: thaws.wait() if nth == 2 else asyncio.sleep(0)
-    turn = await host.doors.say(talk, "Hello")
+    turn = await host.doors.say(talk, "Hello", ANN)
     await host.until(turn.id, lambda each: each.event_head == 2)
     reader = asyncio.create_task(_all(host, turn))
     await host.freeze()
@@ -116,7 +117,7 @@ async def test_a_node_that_stops_lets_turns_end_and_leaves_the_rest_at_once(worl
         async with world.node("node-1", chosen=PATIENT, grace_s=30.0) as host:
             talk, idle = await host.begun(), await host.begun()
             host.model.gate = lambda _: asyncio.sleep(0.1)
-            turn = await host.doors.say(talk, "Hello")
+            turn = await host.doors.say(talk, "Hello", ANN)
             await host.until(turn.id, lambda each: each.status is Status.RUNNING)
         assert (await other.doors.turn(turn.id)).status is Status.COMMITTED, "it was let end"
         async with asyncio.timeout(60):
@@ -131,7 +132,7 @@ async def test_nobody_adopts_what_a_stopping_node_still_says(world: World) -> No
         async with world.node("node-1") as host:
             talk = await host.begun()
             host.model.gate = lambda _: asyncio.sleep(0.4)
-            turn = await host.doors.say(talk, "Hello")
+            turn = await host.doors.say(talk, "Hello", ANN)
             following = asyncio.create_task(_all(other, turn))
             await host.until(turn.id, lambda each: each.status is Status.RUNNING)
         told = await asyncio.wait_for(following, 20)
@@ -144,7 +145,7 @@ async def test_a_turn_that_does_not_end_in_time_goes_on_elsewhere(world: World) 
         async with world.node("node-1", chosen=PATIENT) as host:
             talk = await host.begun()
             host.model.gate = lambda nth: asyncio.sleep(30 if nth == 2 else 0)
-            turn = await host.doors.say(talk, "Hello")
+            turn = await host.doors.say(talk, "Hello", ANN)
             following = asyncio.create_task(_all(other, turn))
             await host.until(turn.id, lambda each: each.event_head == 2)
         told = await asyncio.wait_for(following, 60)
@@ -156,7 +157,7 @@ async def test_a_node_that_starts_again_goes_on_with_what_it_hosted(world: World
     async with world.node("node-1") as first:
         talk = await first.begun()
         first.model.gate = lambda _: asyncio.sleep(30)
-        turn = await first.doors.say(talk, "Hello")
+        turn = await first.doors.say(talk, "Hello", ANN)
         await first.until(turn.id, lambda each: each.status is Status.RUNNING)
         await first.die()
     async with world.node("node-1") as again:
@@ -189,7 +190,7 @@ async def test_a_draining_node_gives_away_what_it_hosts_and_takes_nothing(calm: 
     talk = await host.begun()
     await drains.begin(host.pool, host.id, "test", [host.id, other.id])
     await _is_taken(talk, host, other)
-    assert await host.reply((await host.doors.say(talk, "Hello")).id) == "Well, I am here."
+    assert await host.reply((await host.doors.say(talk, "Hello", ANN)).id) == "Well, I am here."
     new = await host.doors.start(living.ADA)
     assert new.instance.host == other.id
 
@@ -229,7 +230,7 @@ async def test_cancelling_and_ending_reach_the_host(calm: tuple[Node, Node]) -> 
     host, other = calm
     talk, never = await host.begun(), asyncio.Event()
     host.model.gate = lambda _: never.wait()
-    turn = await other.doors.say(talk, "Hello")
+    turn = await other.doors.say(talk, "Hello", ANN)
     assert (await other.doors.cancel(turn.id)).status is Status.CANCELLED
     await other.doors.end(talk)
     assert await other.doors.instances() == []
@@ -263,7 +264,7 @@ async def test_a_host_that_dies_during_the_interview_leaves_no_instance_behind(w
             while await instances.alive(other.pool):
                 await asyncio.sleep(0.01)
         assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
-        turn = await other.doors.say(born[0].conversation, "Anybody?")
+        turn = await other.doors.say(born[0].conversation, "Anybody?", ANN)
         assert await other.reply(turn.id) == "Well, I am here."
 
 
@@ -286,5 +287,5 @@ async def test_an_instance_that_others_took_for_dead_is_spawned_again(
         assert started.conversation.id == born[0].conversation
         assert (started.instance.status, started.instance.host) == (instances.Status.RUNNING, "node-1")
         assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
-        turn = await other.doors.say(started.conversation.id, "Anybody?")
+        turn = await other.doors.say(started.conversation.id, "Anybody?", ANN)
         assert await other.reply(turn.id) == "Well, I am here."

@@ -28,6 +28,7 @@ from ccn.store.instances import Instance
 from ccn.store.turns import Accept
 from tests import living
 from tests.living import Model, Node
+from tests.speaking import ANN
 
 
 @dataclass
@@ -82,7 +83,7 @@ def instance(node: Node, talk: ConversationId) -> Instance:
 async def test_a_turn_is_asked_with_what_was_put_aside_while_it_was_accepted(here: Node) -> None:
     talk, model = await here.begun(), counted(here).new()
     for words in ("One", "Two", "Three"):
-        await here.reply((await here.doors.say(talk, words)).id)
+        await here.reply((await here.doors.say(talk, words, ANN)).id)
     first, *others = [what for what, _ in model.reserved]
     assert first == model.calls[0], "how large it is was not known before it was built"
     for what, call in zip(others, model.calls[1:], strict=True):
@@ -105,7 +106,7 @@ async def test_a_message_that_is_refused_gives_back_what_was_put_aside(here: Nod
     talk, model = await here.begun(), counted(here).new()
     await here.writer.submit(Close(await conversations.get(here.pool, talk)))
     with pytest.raises(errors.Conflict):
-        await here.doors.say(talk, "Too late")
+        await here.doors.say(talk, "Too late", ANN)
     await _until(lambda: len(model.released) == len(model.reserved))
     assert purses(model.released) == purses([payer for _, payer in model.reserved])
     assert model.used == []
@@ -117,8 +118,8 @@ async def test_a_message_that_gets_another_place_is_asked_anew_and_gives_back(he
     turn = TurnId(living.new_id())
     foreseen.foresee(speaker, turn, "Second")
     await _until(lambda: bool(model.reserved))
-    await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", speaker.epoch))
-    accepted = await here.writer.submit(Accept(turn, talk, "Second", speaker.epoch))
+    await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
+    accepted = await here.writer.submit(Accept(turn, talk, "Second", ANN, speaker.epoch))
     ask = await foreseen.ask(speaker, accepted)
     said = [each.text for each in ask.call.messages]
     assert (said[0], said[-1]) == ("First", "Second"), "and between them a reply, if the host was quick"
@@ -129,7 +130,7 @@ async def test_a_message_that_gets_another_place_is_asked_anew_and_gives_back(he
 async def test_a_message_that_is_read_already_is_in_the_prompt_once(here: Node) -> None:
     talk, model = await here.begun(), counted(here).new()
     speaker, foreseen = instance(here, talk), foreseeing.Foreseeing(here.living.prompting, model)
-    accepted = await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", speaker.epoch))
+    accepted = await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
     foreseen.foresee(speaker, accepted.id, "First")
     ask = await foreseen.ask(speaker, accepted)
     assert [each.text for each in ask.call.messages] == ["First"]
@@ -139,7 +140,7 @@ async def test_a_message_that_is_read_already_is_in_the_prompt_once(here: Node) 
 async def test_what_was_foreseen_is_what_is_built_when_nothing_was(here: Node) -> None:
     talk, model = await here.begun(), counted(here).new()
     for words in ("One", "Two", "Three"):
-        turn = await here.doors.say(talk, words)
+        turn = await here.doors.say(talk, words, ANN)
         await here.reply(turn.id)
         again = await here.living.prompting.after(instance(here, talk), turn.user_seq)
         assert model.calls[-1] == again
@@ -163,7 +164,7 @@ async def test_of_too_many_the_oldest_is_forgotten_and_gives_back(here: Node) ->
 async def test_a_turn_that_is_cancelled_before_it_is_asked_gives_back(here: Node) -> None:
     talk, model = await here.begun(), counted(here).new()
     speaker, foreseen = instance(here, talk), foreseeing.Foreseeing(here.living.prompting, model)
-    accepted = await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", speaker.epoch))
+    accepted = await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
     foreseen.foresee(speaker, accepted.id, "First")
     asking = asyncio.create_task(foreseen.ask(speaker, accepted))
     await _until(lambda: bool(model.reserved))
@@ -189,12 +190,12 @@ async def paid(database: settings.Database) -> AsyncIterator[Node]:
 async def test_whatever_becomes_of_messages_nothing_stays_held(database: settings.Database) -> None:
     async with paid(database) as node:
         talk = await node.begun()
-        turn = await node.doors.say(talk, "Hello.")
+        turn = await node.doors.say(talk, "Hello.", ANN)
         assert await node.reply(turn.id)
         assert (await node.doors.turn(turn.id)).status is Status.COMMITTED
         await node.writer.submit(Close(await conversations.get(node.pool, talk)))
         with pytest.raises(errors.Conflict):
-            await node.doors.say(talk, "Too late.")
+            await node.doors.say(talk, "Too late.", ANN)
         async with asyncio.timeout(10):
             while await node.pool.value("SELECT count(*) FROM spend_reservations WHERE status = 'held'"):
                 await asyncio.sleep(0.01)

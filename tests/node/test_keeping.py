@@ -18,6 +18,7 @@ from ccn.store import characters, conversations, pool, search, snapshots
 from ccn.store.conversations import Append
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
+from tests.speaking import ANN
 
 House = tuple[Pool, Writer, ConversationId]
 
@@ -34,7 +35,7 @@ async def house(database: settings.Database) -> AsyncIterator[House]:
         await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", "# Ada", "test")
         here = ConversationId(ids.uuid7(1, secrets.token_bytes(10)))
         await writer.submit(conversations.Begin(here, CharacterId("ada")))
-        await writer.submit(Append(here, Role.USER, "The tide was high."))
+        await writer.submit(Append(here, Role.USER, "The tide was high.", ANN))
         yield connections, writer, here
         writer.stop()
 

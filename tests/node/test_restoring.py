@@ -30,6 +30,7 @@ from ccn.store.restorations import Restoration
 from ccn.store.writer import Writer
 from tests import living
 from tests.living import ADA, Model, Node
+from tests.speaking import ANN
 
 MODEL = settings.Claude().model
 ROOMY = settings.Instances(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
@@ -110,7 +111,7 @@ async def test_the_relation_is_measured_with_every_reply(here: Node) -> None:
 async def test_a_reply_too_short_to_tell_leaves_no_state(here: Node) -> None:
     talk = await here.begun()
     assert isinstance(here.model, Speaking)
-    await here.reply((await here.doors.say(talk, "Who are you?")).id)
+    await here.reply((await here.doors.say(talk, "Who are you?", ANN)).id)
     assert (await here.said(talk))[-1] == ("assistant", living.PASSES)
     await here.living.scoring.settled()
     assert await vectors.latest(here.pool, talk) is None
@@ -347,13 +348,13 @@ def begun_again(here: Node, talk: ConversationId, before: Instance) -> bool:
 
 async def said(here: Node, talk: ConversationId, messages: int) -> None:
     for _ in range(messages):
-        turn = await here.doors.say(talk, "Tell me more about it.")
+        turn = await here.doors.say(talk, "Tell me more about it.", ANN)
         await here.reply(turn.id)
 
 
 async def replied(here: Node, talk: ConversationId) -> Vector:
     """What the reply to one more message scores, once it is scored."""
-    turn = await here.doors.say(talk, "Tell me more about it.")
+    turn = await here.doors.say(talk, "Tell me more about it.", ANN)
     reply = await here.reply(turn.id)
     await here.living.scoring.settled()
     await quiet(here)

@@ -17,6 +17,7 @@ from ccn.store import conversations, instances
 from ccn.store.instances import Change, Status
 from tests import living
 from tests.living import Model, Node, World
+from tests.speaking import ANN
 
 FEW = settings.Limits(conversations=6, instances=3)
 SMALL = living.PATIENT.model_copy(update={"limit": 4, "idle_s": 3_600.0})
@@ -67,11 +68,11 @@ async def test_whoever_has_as_many_instances_as_they_may_puts_their_own_longest_
     ada, eve = await user(node), await user(node)
     (theirs,) = [(await start(node, eve)).conversation.id]
     first, second, third = [(await start(node, ada)).conversation.id for _ in range(3)]
-    await node.reply((await node.doors.say(first, "Still there?")).id)
+    await node.reply((await node.doors.say(first, "Still there?", ANN)).id)
     fourth = (await start(node, ada)).conversation.id
     assert await alive(node, ada) == [first, third, fourth]
     assert await alive(node, eve) == [theirs], "it had been idle for longest of all"
-    assert await node.reply((await node.doors.say(second, "Wake up")).id) == "Well, I am here."
+    assert await node.reply((await node.doors.say(second, "Wake up", ANN)).id) == "Well, I am here."
     assert len(await alive(node, ada)) == 3
 
 
@@ -82,7 +83,7 @@ async def test_an_instance_at_work_is_never_put_to_sleep_and_a_refused_start_lea
     async with world.node("node-1", Model(gate=gate), limits=FEW) as node:
         ada = await user(node)
         talks = [(await start(node, ada)).conversation.id for _ in range(3)]
-        turns = [await node.doors.say(each, "Take your time") for each in talks]
+        turns = [await node.doors.say(each, "Take your time", ANN) for each in talks]
         for how in ({}, {"idempotency_key": "once"}):
             with pytest.raises(errors.TooManyInstances, match=r"all 3 .*CCN_LIMITS_INSTANCES"):
                 await start(node, ada, **how)
@@ -162,7 +163,9 @@ async def test_what_is_said_while_an_instance_falls_asleep_is_answered_by_the_ne
         ada = await user(one)
         talk = (await start(one, ada)).conversation.id
         asleep = one.living.room.sleep(talk, "for the test")
-        said, slept = await asyncio.gather(two.doors.say(talk, "Hello?"), asleep, return_exceptions=True)
+        said, slept = await asyncio.gather(
+            two.doors.say(talk, "Hello?", ANN), asleep, return_exceptions=True
+        )
         assert not isinstance(said, BaseException)
         assert slept is None or isinstance(slept, errors.Conflict)
         assert await two.reply(said.id) == "Well, I am here."
@@ -196,7 +199,7 @@ async def test_one_user_cannot_keep_another_out_of_full_nodes(world: World) -> N
         assert len(await alive(one, eve)) == 5
         assert len(await alive(one, ada)) == 7
         gone = set(await begun(one, ada)) - set(await alive(one, ada))
-        assert await two.reply((await two.doors.say(gone.pop(), "Wake up")).id) == "Well, I am here."
+        assert await two.reply((await two.doors.say(gone.pop(), "Wake up", ANN)).id) == "Well, I am here."
         assert len(await alive(one, eve)) == 5, "who has fewer is not put to sleep for who has more"
 
 

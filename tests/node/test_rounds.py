@@ -34,6 +34,7 @@ from ccn.store.conversations import Append
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 from tests.core.conftest import ed25519, pair_of, rules_of
+from tests.speaking import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]
 ADA = CharacterId("ada")
@@ -121,7 +122,7 @@ class World:
 
     async def say(self, *words: str) -> None:
         for each in words:
-            await self.writer.submit(Append(self.here, Role.USER, each))
+            await self.writer.submit(Append(self.here, Role.USER, each, ANN))
 
     async def superuser(self, sql: str) -> None:
         """Do to the database what its owner can do."""

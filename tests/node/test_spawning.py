@@ -15,6 +15,7 @@ from ccn.store import instances
 from ccn.store.instances import Status
 from tests import living
 from tests.living import Model, Node, World
+from tests.speaking import ANN
 
 STRANGER = "Rain, rain."
 
@@ -92,7 +93,7 @@ async def test_many_who_ask_at_once_get_one_instance(world: World) -> None:
         talk = await one.begun()
         await one.doors.terminate(talk, "asked to")
         turns = await asyncio.gather(
-            *(node.doors.say(talk, f"{node.id} {n}") for node in (one, other) for n in range(2))
+            *(node.doors.say(talk, f"{node.id} {n}", ANN) for node in (one, other) for n in range(2))
         )
         for turn in turns:
             assert await other.reply(turn.id) == "Well, I am here."
@@ -103,9 +104,9 @@ async def test_many_who_ask_at_once_get_one_instance(world: World) -> None:
 async def test_a_continued_conversation_has_its_history_and_a_new_one_remembers(world: World) -> None:
     async with world.node("node-1") as node:
         talk = await node.begun()
-        await node.reply((await node.doors.say(talk, "My name is Zoe")).id)
+        await node.reply((await node.doors.say(talk, "My name is Zoe", ANN)).id)
         await node.doors.terminate(talk, "for the test")
-        await node.reply((await node.doors.say(talk, "And now?")).id)
+        await node.reply((await node.doors.say(talk, "And now?", ANN)).id)
         last = node.model.calls[-1]
         assert [each.text for each in last.messages] == ["My name is Zoe", "Well, I am here.", "And now?"]
         assert living.PLATE.splitlines()[1] in prompt.show(last)
@@ -129,7 +130,7 @@ async def test_whoever_is_idle_for_long_makes_room(world: World) -> None:
         second = await node.begun()
         assert [each.conversation for each in await node.doors.instances()] == [second]
         await asyncio.sleep(0.02)
-        assert await node.reply((await node.doors.say(first, "Still there?")).id) == "Well, I am here."
+        assert await node.reply((await node.doors.say(first, "Still there?", ANN)).id) == "Well, I am here."
 
 
 async def test_the_series_tell_how_many_live_here_and_how_long_spawning_took(world: World) -> None:

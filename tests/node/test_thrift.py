@@ -22,6 +22,7 @@ from ccn.node.paying import Paying
 from ccn.store import instances, pool, spend
 from tests import living
 from tests.living import PATIENT, Model, Node
+from tests.speaking import ANN
 
 TURNS = 50
 WREN = resources.files("ccn.plates").joinpath("wren.md").read_text()
@@ -62,7 +63,7 @@ async def test_fifty_turns_repeat_their_prompts_and_the_provider_notices(
         used = {"input": 0, "cache_read": 0, "cache_write": 0}
         for number in range(TURNS):
             content = f"Message {number}: tell me something about {TOPICS[number % len(TOPICS)]}, and why."
-            turn = await node.doors.say(talk, content)
+            turn = await node.doors.say(talk, content, ANN)
             told = [each async for each in node.doors.follow(turn.id)]
             assert told[-1].kind is Kind.DONE
             usage = orjson.loads(told[-1].data)["usage"]
@@ -87,7 +88,7 @@ async def test_fifty_turns_repeat_their_prompts_and_the_provider_notices(
 async def test_idle_instances_spend_nothing(database: settings.Database) -> None:
     async with paying(database) as node:
         talks = [await node.begun() for _ in range(3)]
-        turn = await node.doors.say(talks[0], "Hello.")
+        turn = await node.doors.say(talks[0], "Hello.", ANN)
         assert await node.reply(turn.id)
         await node.model.settled()
         spent = [await spend.of_conversation(node.pool, talk) for talk in talks]

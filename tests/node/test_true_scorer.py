@@ -17,6 +17,7 @@ from ccn.core.ids import ConversationId
 from ccn.store import instances, restorations, vectors
 from tests import living, standing_in
 from tests.living import Node
+from tests.speaking import ANN
 from tests.standing_in import SCORER, StandIn
 
 MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "160"))
@@ -56,7 +57,7 @@ async def test_who_drifts_is_brought_back_and_people_can_see_why(
     await asyncio.gather(*(talked(here, talk, 12, nth) for nth, talk in enumerate([suspect, *others])))
     assert isinstance(here.model, StandIn)
     here.model.faults.add(standing_in.DRIFTING)
-    await here.reply((await here.doors.say(suspect, "My boat is called Zephyr.")).id)
+    await here.reply((await here.doors.say(suspect, "My boat is called Zephyr.", ANN)).id)
     for nth in range(6):
         await talked(here, suspect, 1, 100 + nth)
         await quiet(here)
@@ -92,7 +93,7 @@ async def talked(here: Node, talk: ConversationId, messages: int, seed: int) -> 
     """
     draw = np.random.default_rng(seed)
     for _ in range(messages):
-        turn = await here.doors.say(talk, standing_in.ask(draw))
+        turn = await here.doors.say(talk, standing_in.ask(draw), ANN)
         await here.reply(turn.id)
         await quiet(here)
 

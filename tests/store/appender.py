@@ -22,6 +22,7 @@ from ccn.core.ids import ConversationId, NodeId
 from ccn.core.message import Role
 from ccn.store.conversations import Append
 from ccn.store.writer import Writer
+from tests.speaking import ANN
 
 CALLERS_PER_CONVERSATION = 4
 
@@ -56,7 +57,7 @@ async def _talk(writer: Writer, conversation: ConversationId, name: str) -> None
     for number in range(1_000_000):
         words = f"{name}/{number} {'x' * lengths.randrange(600)}"
         try:
-            said = await writer.submit(Append(conversation, Role.USER, words))
+            said = await writer.submit(Append(conversation, Role.USER, words, ANN))
         except errors.OutcomeUnknown:
             _tell("unknown", conversation, name, number)
         except errors.Unavailable:

@@ -29,6 +29,7 @@ from ccn.store.pool import Pool
 from ccn.store.turns import Turn
 from ccn.store.writer import Writer
 from tests import databases
+from tests.speaking import ANN
 
 ADA = CharacterId("ada")
 
@@ -71,7 +72,7 @@ class Store:
         return user
 
     async def say(self, conversation: ConversationId, *words: str, epoch: int = 0) -> list[Message]:
-        appends = [conversations.Append(conversation, Role.USER, each, epoch) for each in words]
+        appends = [conversations.Append(conversation, Role.USER, each, ANN, epoch) for each in words]
         return [await self.writer.submit(each) for each in appends]
 
     async def host(self, conversation: ConversationId, writer: Writer | None = None) -> Instance:
@@ -80,7 +81,7 @@ class Store:
 
     async def turn(self, instance: Instance, content: str = "hello", *, started: bool = True) -> Turn:
         """An accepted turn under the instance's epoch, running if it was started."""
-        accept = turns.Accept(TurnId(self.new_id()), instance.conversation, content, instance.epoch)
+        accept = turns.Accept(TurnId(self.new_id()), instance.conversation, content, ANN, instance.epoch)
         accepted = await self.writer.submit(accept)
         if started:
             await self.writer.submit(turns.Start(accepted, instance.epoch))

@@ -16,6 +16,7 @@ from ccn.core.message import Role
 from ccn.store import anchors, instances, vectors
 from ccn.store.anchors import Keep
 from ccn.store.conversations import Append
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ async def test_an_anchor_is_read_together_with_how_its_conversation_measures_now
     here = await store.conversation()
     assert await anchors.standing(store.pool, here) == (None, Measured())
     await store.writer.submit(Keep(here, Anchor(1)))
-    await store.writer.submit(Append(here, Role.USER, "hello"))
+    await store.writer.submit(Append(here, Role.USER, "hello", ANN))
     for value in (CHARACTER, Vector((1,) * 16)):
         await store.writer.submit(vectors.Score(here, 1, value, "tier-0/v1"))
         await store.writer.submit(vectors.Relate(here, 1, RELATIONAL))

@@ -11,6 +11,7 @@ from ccn import errors
 from ccn.core.message import Role
 from ccn.store import conversations
 from ccn.store.conversations import Append
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 async def test_messages_get_places_without_gaps_whoever_appends(store: Store) -> None:
     here = await store.conversation()
     said = await asyncio.gather(
-        *[store.writer.submit(Append(here, Role.USER, f"word {n}")) for n in range(40)]
+        *[store.writer.submit(Append(here, Role.USER, f"word {n}", ANN)) for n in range(40)]
     )
     assert sorted(message.seq for message in said) == list(range(1, 41))
     page = await conversations.history(store.pool, here, limit=100)
@@ -29,7 +30,7 @@ async def test_messages_get_places_without_gaps_whoever_appends(store: Store) ->
 
 async def test_a_key_used_twice_says_it_once(store: Store) -> None:
     here = await store.conversation()
-    twice = [Append(here, Role.USER, "once", idempotency_key="k") for _ in range(2)]
+    twice = [Append(here, Role.USER, "once", ANN, idempotency_key="k") for _ in range(2)]
     first, second = await asyncio.gather(*[store.writer.submit(each) for each in twice])
     third = await store.writer.submit(twice[0])
     assert first == second == third
@@ -38,6 +39,6 @@ async def test_a_key_used_twice_says_it_once(store: Store) -> None:
 
 async def test_a_key_used_for_other_words_is_refused(store: Store) -> None:
     here = await store.conversation()
-    await store.writer.submit(Append(here, Role.USER, "once", idempotency_key="k"))
+    await store.writer.submit(Append(here, Role.USER, "once", ANN, idempotency_key="k"))
     with pytest.raises(errors.IdempotencyConflict):
-        await store.writer.submit(Append(here, Role.USER, "twice", idempotency_key="k"))
+        await store.writer.submit(Append(here, Role.USER, "twice", ANN, idempotency_key="k"))

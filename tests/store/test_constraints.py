@@ -15,6 +15,7 @@ from ccn.core import turn as life
 from ccn.core.message import Role
 from ccn.core.turn import Status
 from ccn.store import conversations, instances, retention, turns
+from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -36,9 +37,10 @@ SPAWNED = """
     FROM instance_registry WHERE id = :instance:
 """
 SAID = """
-    INSERT INTO messages (conversation_id, seq, role, content, salt, created_at, host_epoch, leaf_node,
-                          leaf_number)
-    SELECT {c}, {seq}, 'user', 'hi', sha256('s'), {at}, {epoch}, 'node-1', head
+    INSERT INTO messages (conversation_id, seq, role, content, salt, speaker, created_at, host_epoch,
+                          leaf_node, leaf_number)
+    SELECT {c}, {seq}, 'user', 'hi', sha256('s'), 'account:' || gen_random_uuid(), {at}, {epoch},
+           'node-1', head
     FROM leaf_sources WHERE node_id = 'node-1'
 """
 
@@ -65,7 +67,7 @@ async def scene(shared: Store, direct: Connection) -> AsyncIterator[Scene]:
     await shared.writer.submit(conversations.Close(await conversations.get(shared.pool, closed)))
     hosted = await shared.host(here)
     done = await shared.turn(hosted)
-    await shared.writer.submit(turns.Commit(done, hosted.epoch, "hello yourself"))
+    await shared.writer.submit(turns.Commit(done, hosted.epoch, "hello yourself", WREN))
     running = await shared.turn(hosted, "and now?")
     await shared.writer.submit(turns.Emit(running.id, hosted.epoch, [turns.Event(1, "delta", "We")]))
     yield Scene(
@@ -322,8 +324,9 @@ REFUSED = {
         f"{SEALED}; "
         + SAID.format(c=":here:", seq="4", at="now()", epoch="1")
         .replace("'user'", "'assistant'")
-        .replace("host_epoch, leaf_node", "host_epoch, turn_id, leaf_node")
-        .replace("1, 'node-1', head", "1, :done:, 'node-1', head"),
+        .replace("account:", "instance:")
+        .replace("leaf_node, leaf", "turn_id, leaf_node, leaf")
+        .replace("'node-1', head", ":done:, 'node-1', head"),
         UNIQUE,
     ),
     # turn events
@@ -470,7 +473,7 @@ async def test_one_key_says_one_thing_even_when_two_nodes_write_at_once(
     shared: Store, direct: Connection
 ) -> None:
     here = await shared.conversation()
-    await shared.writer.submit(conversations.Append(here, Role.USER, "once", idempotency_key="k"))
+    await shared.writer.submit(conversations.Append(here, Role.USER, "once", ANN, idempotency_key="k"))
     said = SAID.format(c="$1", seq="2", at="now()", epoch="0").replace(
         "leaf_number)", "leaf_number, idempotency_key)"
     )

@@ -21,6 +21,7 @@ from ccn.store.batch import Batch, Write
 from ccn.store.conversations import Append
 from ccn.store.fence import Fence
 from ccn.store.writer import Writer
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -49,7 +50,7 @@ class Node:
     here: ConversationId
 
     async def say(self, words: str = "more") -> object:
-        return await self.writer.submit(Append(self.here, Role.USER, words))
+        return await self.writer.submit(Append(self.here, Role.USER, words, ANN))
 
     async def goes_back(self, sql: str) -> None:
         """As a failover to a standby without the last commits does: lines break, and rows are gone."""

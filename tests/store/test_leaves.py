@@ -16,6 +16,7 @@ from ccn.core.turn import Status
 from ccn.store import conversations, instances, retention, snapshots, turns, vectors
 from ccn.store.batch import micros
 from ccn.store.writer import Writer
+from tests.speaking import WREN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -32,7 +33,7 @@ async def _live(store: Store, start_writer: Another) -> None:
     async with start_writer(store.database, store.clock, "node-2") as heir:
         new = await heir.submit(instances.Adopt(old, "node-1 is silent"))
         await heir.submit(turns.Start(await turns.get(store.pool, turn.id), 2))
-        await heir.submit(turns.Commit(await turns.get(store.pool, turn.id), 2, "Good."))
+        await heir.submit(turns.Commit(await turns.get(store.pool, turn.id), 2, "Good.", WREN))
         await heir.submit(turns.End(await turns.get(store.pool, other.id), 2, Status.FAILED, "no model"))
         store.clock.forward(seconds=1)
         await heir.submit(instances.Change(new, instances.Status.TERMINATED, "over"))
@@ -94,7 +95,8 @@ ROWS = {
             AND (convert_from(l.body, 'UTF8')::jsonb ->> 'conversation')::uuid = c.id""",
     "messages": """
         SELECT leaf_node AS node, leaf_number AS number, 'message' AS kind, created_at AS at, content, salt,
-               conversation_id AS conversation, host_epoch AS epoch, role, seq, turn_id AS turn
+               conversation_id AS conversation, host_epoch AS epoch, role, seq, speaker,
+               turn_id AS turn
         FROM messages""",
     "turns": """
         SELECT leaf_node AS node, leaf_number AS number, 'turn' AS kind, ended_at AS at,

@@ -19,6 +19,7 @@ from ccn.store import characters, conversations, memories, vectors
 from ccn.store.anchors import Keep
 from ccn.store.conversations import Append
 from ccn.store.retention import Redact
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     import asyncpg
@@ -34,7 +35,7 @@ SECRET = "qwxrtz"
 async def _exchange(store: Store, here: ConversationId, *words: str) -> None:
     for nth, each in enumerate(words):
         role = Role.ASSISTANT if nth % 2 else Role.USER
-        await store.writer.submit(Append(here, role, each))
+        await store.writer.submit(Append(here, role, each, ANN))
 
 
 async def places(
@@ -203,9 +204,10 @@ async def test_a_large_corpus_is_read_through_indexes_alone(
     )
     await direct.execute(
         "INSERT INTO messages"
-        " (conversation_id, seq, role, content, salt, created_at, leaf_node, leaf_number)"
+        " (conversation_id, seq, role, content, salt, speaker, created_at, leaf_node, leaf_number)"
         " SELECT c.id, s, CASE WHEN s % 2 = 1 THEN 'user' ELSE 'assistant' END, 'some words',"
-        " sha256('x'), now(), 'bulk', row_number() OVER () FROM conversations c, generate_series(1, 20) s"
+        " sha256('x'), 'account:' || gen_random_uuid(), now(), 'bulk', row_number() OVER ()"
+        " FROM conversations c, generate_series(1, 20) s"
         " WHERE c.head_seq = 20"
     )
     await direct.execute("ANALYZE conversations; ANALYZE messages")

@@ -17,6 +17,7 @@ from ccn.core.turn import Status
 from ccn.store import conversations, measures, retention, search, turns, vectors
 from ccn.store.conversations import Append
 from ccn.store.retention import Redact
+from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from ccn.core.ids import ConversationId
@@ -43,7 +44,7 @@ async def test_redacted_words_are_nowhere_in_the_database_any_more(store: Store)
     done = await store.turn(hosted, f"I have a {SECRET}.")
     failed = await store.turn(hosted, f"Do you like my {SECRET}?", started=False)
     await store.writer.submit(
-        turns.Commit(done, 1, f"Play the {SECRET}!", [turns.Event(1, "delta", f"Play the {SECRET}!")])
+        turns.Commit(done, 1, f"Play the {SECRET}!", WREN, [turns.Event(1, "delta", f"Play the {SECRET}!")])
     )
     await store.writer.submit(turns.Start(failed, 1))
     stopped = turns.End(failed, 1, Status.FAILED, "overloaded", [turns.Event(1, "delta", f"Your {SECRET}")])
@@ -114,7 +115,7 @@ async def test_content_goes_with_its_age_and_no_sooner(store: Store) -> None:
 async def test_streams_of_turns_that_ended_long_ago_are_forgotten(store: Store) -> None:
     hosted = await store.host(await store.conversation())
     done, running = await store.turn(hosted), await store.turn(hosted, started=False)
-    await store.writer.submit(turns.Commit(done, 1, "well", [turns.Event(1, "delta", "well")]))
+    await store.writer.submit(turns.Commit(done, 1, "well", WREN, [turns.Event(1, "delta", "well")]))
     await store.writer.submit(turns.Start(running, 1))
     await store.writer.submit(turns.Emit(running.id, 1, [turns.Event(1, "delta", "still")]))
     assert await retention.forget_streams(store.pool, store.clock.now) == 0
@@ -165,7 +166,7 @@ async def _soon(store: Store, steps: int) -> None:
 async def test_a_first_indexer_waits_for_a_redaction_that_is_not_over_yet(store: Store) -> None:
     """Nobody has indexed this node's messages yet: the row to wait on is made by the redaction."""
     here = await store.conversation()
-    await store.writer.submit(Append(here, Role.USER, f"the {SECRET}"))
+    await store.writer.submit(Append(here, Role.USER, f"the {SECRET}", ANN))
     async with store.pool.transaction() as redacting:
         await redacting.execute(
             "INSERT INTO redactions (conversation_id, first_seq, last_seq, by, reason, at, leaf_node,"

@@ -9,6 +9,7 @@ import pytest
 from ccn.core.message import Role
 from ccn.store import search
 from ccn.store.conversations import Append
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -44,7 +45,7 @@ async def test_words_are_found_in_their_language(
 ) -> None:
     here = await shared.conversation()
     for content in SAID:
-        await shared.writer.submit(Append(here, Role.USER, content))
+        await shared.writer.submit(Append(here, Role.USER, content, ANN))
     if indexed:
         assert await search.index(shared.pool) >= len(SAID)
         assert await search.index(shared.pool) == 0

@@ -14,6 +14,7 @@ from ccn.core.message import Role
 from ccn.store import retention, search
 from ccn.store.conversations import Append
 from ccn.store.writer import Writer
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -147,7 +148,7 @@ async def test_a_search_has_limits(shared: Store) -> None:
     with pytest.raises(errors.InputInvalid, match="klingon"):
         await search.search(shared.pool, "word", languages=["klingon"])
     with pytest.raises(errors.InputInvalid):
-        await shared.writer.submit(Append(shared.new_id(), Role.USER, "nuqneH", language="klingon"))
+        await shared.writer.submit(Append(shared.new_id(), Role.USER, "nuqneH", ANN, language="klingon"))
 
 
 def _many_words(alphabet: str, joined: str, length: int) -> str:
@@ -192,7 +193,7 @@ async def test_several_nodes_index_at_once_and_nothing_is_missed_or_made_twice(
     async with start_writer(store.database, store.clock, "node-2") as other:
         for number in range(30):
             writer = (store.writer, other)[number % 2]
-            await writer.submit(Append(here[number % 3], Role.USER, f"penguin {number}"))
+            await writer.submit(Append(here[number % 3], Role.USER, f"penguin {number}", ANN))
     made = await asyncio.gather(*[search.index(store.pool) for _ in range(6)])
     assert sum(made) + await search.index(store.pool) == 30
     assert len(await search.search(store.pool, "penguins", limit=100)) == 30

@@ -96,10 +96,10 @@ _PEOPLE = """
 _CONVERSATION = "SELECT id FROM conversations WHERE character_id = 'talker'"
 _TALK = """
     INSERT INTO messages
-        (conversation_id, seq, role, content, salt, language, created_at, leaf_node, leaf_number)
+        (conversation_id, seq, role, content, salt, speaker, language, created_at, leaf_node, leaf_number)
     SELECT $1, seq, 'user', 'The tide turned ' || seq || CASE WHEN seq = 1 THEN ' over a wreck' ELSE '' END
                || CASE WHEN seq % 100 = 0 THEN ' under a gull' ELSE '' END,
-           sha256('salt'), 'english', now(), 'talking', seq
+           sha256('salt'), 'account:' || gen_random_uuid(), 'english', now(), 'talking', seq
     FROM generate_series(1, $2::bigint) AS seq
 """
 _DOCUMENTS = """

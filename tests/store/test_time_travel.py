@@ -17,6 +17,7 @@ from ccn.core.message import Role
 from ccn.core.turn import Status
 from ccn.store import conversations, instances, snapshots, turns, vectors
 from ccn.store.snapshots import Host, State
+from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -63,7 +64,7 @@ async def test_every_moment_of_a_life_is_as_it_was(shared: Store) -> None:
     hosted = await shared.writer.submit(instances.Adopt(hosted, "silent"))
     now(host=Host(hosted.host, 2, "running"))
     later()
-    reply = turns.Commit(await turns.get(shared.pool, first.id), 2, "done")
+    reply = turns.Commit(await turns.get(shared.pool, first.id), 2, "done", WREN)
     await shared.writer.submit(reply)
     now(head_seq=5, unfinished=((second.id, ACCEPTED),))
     later()
@@ -123,7 +124,7 @@ async def test_a_snapshot_taken_while_everybody_talks_still_is_what_anybody_find
 
         async def talk() -> None:
             while not done:
-                await writer.submit(conversations.Append(here, Role.USER, "on and on"))
+                await writer.submit(conversations.Append(here, Role.USER, "on and on", ANN))
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(8):

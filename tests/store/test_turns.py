@@ -18,6 +18,7 @@ from ccn.store import conversations, instances, retention, turns
 from ccn.store.instances import Adopt, Instance
 from ccn.store.turns import Accept, Commit, Emit, End, Event, Start
 from ccn.store.writer import Writer
+from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -32,13 +33,13 @@ async def test_a_turn_is_accepted_streamed_and_committed_once(shared: Store) -> 
     assert (turn.status, turn.attempt, turn.user_seq, turn.epoch) == (Status.RUNNING, 1, 1, 1)
     assert [each.id for each in await turns.unfinished(shared.pool, here)] == [turn.id]
     await shared.writer.submit(Emit(turn.id, 1, [Event(1, "delta", "I am "), Event(2, "delta", "well")]))
-    reply = await shared.writer.submit(Commit(turn, 1, "I am well", [Event(3, "done", "")]))
+    reply = await shared.writer.submit(Commit(turn, 1, "I am well", WREN, [Event(3, "done", "")]))
     assert (reply.seq, reply.role, reply.turn) == (2, Role.ASSISTANT, turn.id)
     ended = await turns.get(shared.pool, turn.id)
     assert (ended.status, ended.reply_seq, ended.event_head) == (Status.COMMITTED, 2, 3)
     assert [each.data for each in await turns.events(shared.pool, turn.id, after=1)] == ["well", ""]
     assert await turns.unfinished(shared.pool, here) == []
-    for again in (Commit(turn, 1, "Or rather"), End(turn, 1, Status.CANCELLED), Start(turn, 1)):
+    for again in (Commit(turn, 1, "Or rather", WREN), End(turn, 1, Status.CANCELLED), Start(turn, 1)):
         with pytest.raises(errors.Conflict):
             await shared.writer.submit(again)
     assert len((await conversations.history(shared.pool, here)).messages) == 2
@@ -50,8 +51,8 @@ async def test_of_two_commits_at_once_one_wins(shared: Store, start_writer: Anot
         for _ in range(5):
             turn = await shared.turn(hosted)
             outcomes = await asyncio.gather(
-                *[w.submit(Commit(turn, hosted.epoch, "one")) for w in (shared.writer, other)],
-                *[w.submit(Commit(turn, hosted.epoch, "two")) for w in (shared.writer, other)],
+                *[w.submit(Commit(turn, hosted.epoch, "one", WREN)) for w in (shared.writer, other)],
+                *[w.submit(Commit(turn, hosted.epoch, "two", WREN)) for w in (shared.writer, other)],
                 return_exceptions=True,
             )
             assert [type(each) for each in outcomes].count(Message) == 1
@@ -80,7 +81,7 @@ async def test_the_same_key_is_the_same_turn_and_other_words_are_refused(
     here = await shared.conversation()
 
     def accept(words: str) -> Accept:
-        return Accept(TurnId(shared.new_id()), here, words, idempotency_key="k")
+        return Accept(TurnId(shared.new_id()), here, words, ANN, idempotency_key="k")
 
     async with start_writer(shared.database, shared.clock, "node-2") as other:
         first, second, third = await asyncio.gather(
@@ -107,11 +108,11 @@ async def test_adoption_moves_the_turn_and_the_old_host_is_refused_at_every_step
         assert (new.epoch, new.host) == (2, "node-2")
         assert {each.epoch for each in await turns.unfinished(shared.pool, here)} == {2}
         for stale in (
-            conversations.Append(here, Role.USER, "still me", epoch=1),
-            Accept(TurnId(shared.new_id()), here, "still me", epoch=1),
+            conversations.Append(here, Role.USER, "still me", ANN, epoch=1),
+            Accept(TurnId(shared.new_id()), here, "still me", ANN, epoch=1),
             Start(queued, 1),
             Emit(turn.id, 1, [Event(2, "delta", ", still me")]),
-            Commit(turn, 1, "still me"),
+            Commit(turn, 1, "still me", WREN),
             End(turn, 1, Status.FAILED, "still me"),
             instances.Change(old, instances.Status.RUNNING, "still me"),
             Adopt(old, "still me"),
@@ -122,7 +123,7 @@ async def test_adoption_moves_the_turn_and_the_old_host_is_refused_at_every_step
         adopted = await turns.get(shared.pool, turn.id)
         await other.submit(Start(adopted, 2))
         await other.submit(Emit(turn.id, 2, [Event(2, "restarted", "")]))
-        reply = await other.submit(Commit(adopted, 2, "Well, I am back"))
+        reply = await other.submit(Commit(adopted, 2, "Well, I am back", WREN))
     done = await turns.get(shared.pool, turn.id)
     assert (done.attempt, done.reply_seq, done.event_head) == (2, reply.seq, 2)
     said = (await conversations.history(shared.pool, here)).messages
@@ -138,7 +139,7 @@ async def test_a_commit_that_races_an_adoption_happens_before_it_or_not_at_all(
             here = await shared.conversation()
             old = await shared.host(here)
             turn = await shared.turn(old)
-            commit = asyncio.create_task(shared.writer.submit(Commit(turn, 1, "mine")))
+            commit = asyncio.create_task(shared.writer.submit(Commit(turn, 1, "mine", WREN)))
             for _ in range(attempt % 10):
                 await asyncio.sleep(0)
             new = await other.submit(Adopt(old, "node-1 is silent"))
@@ -156,7 +157,7 @@ async def _settled(
         adopted = await turns.get(store.pool, turn)
         assert (adopted.status, adopted.epoch) == (Status.RUNNING, 2)
         await other.submit(Start(adopted, new.epoch))
-        await other.submit(Commit(adopted, new.epoch, "taken over"))
+        await other.submit(Commit(adopted, new.epoch, "taken over", WREN))
         return "new"
     assert (await turns.get(store.pool, turn)).status is Status.COMMITTED
     return "old"
@@ -166,27 +167,33 @@ async def test_a_message_and_its_turn_are_there_together_or_not_at_all(shared: S
     here = await shared.conversation()
     taken = await shared.turn(await shared.host(here), started=False)
     with pytest.raises(errors.Conflict):
-        await shared.writer.submit(Accept(taken.id, here, "the same id again", epoch=1))
+        await shared.writer.submit(Accept(taken.id, here, "the same id again", ANN, epoch=1))
     assert len((await conversations.history(shared.pool, here)).messages) == 1
     nowhere = ConversationId(shared.new_id())
     with pytest.raises(errors.NotFound):
-        await shared.writer.submit(Accept(TurnId(shared.new_id()), nowhere, "anybody?"))
+        await shared.writer.submit(Accept(TurnId(shared.new_id()), nowhere, "anybody?", ANN))
 
 
 async def test_a_host_that_is_idle_accepts_and_begins_in_one(shared: Store) -> None:
     hosted = await shared.host(await shared.conversation())
     first = Accept(
-        TurnId(shared.new_id()), hosted.conversation, "Hello", hosted.epoch, begun=True, unused=True
+        TurnId(shared.new_id()),
+        hosted.conversation,
+        "Hello",
+        ANN,
+        hosted.epoch,
+        begun=True,
+        unused=True,
     )
     turn = await shared.writer.submit(first)
     assert turn == await turns.get(shared.pool, turn.id)
     assert (turn.status, turn.attempt) == (Status.RUNNING, 1)
-    second = Accept(TurnId(shared.new_id()), hosted.conversation, "And?", hosted.epoch, begun=True)
+    second = Accept(TurnId(shared.new_id()), hosted.conversation, "And?", ANN, hosted.epoch, begun=True)
     with pytest.raises(errors.Conflict):
         await shared.writer.submit(second)  # one turn of a conversation runs at a time
     waits = await shared.writer.submit(replace(second, begun=False))
     assert (waits.status, waits.user_seq) == (Status.ACCEPTED, 2)
-    reply = await shared.writer.submit(Commit(turn, hosted.epoch, "Hello to you"))
+    reply = await shared.writer.submit(Commit(turn, hosted.epoch, "Hello to you", WREN))
     assert (reply.seq, reply.turn) == (3, turn.id)
 
 
@@ -196,7 +203,7 @@ async def test_what_many_turns_need_at_once_is_refused_to_the_guilty_one_alone(s
     waiting = [await shared.turn(host, started=False) for host in hosts]
     stale = Emit(begun[0].id, 7, [Event(1, "delta", "under no epoch of mine")])
     outcomes = await asyncio.gather(
-        *(shared.writer.submit(Commit(turn, 1, "Yes", [Event(1, "done", "")])) for turn in begun[1:]),
+        *(shared.writer.submit(Commit(turn, 1, "Yes", WREN, [Event(1, "done", "")])) for turn in begun[1:]),
         shared.writer.submit(stale),
         *(shared.writer.submit(End(turn, 1, Status.CANCELLED)) for turn in waiting),
         return_exceptions=True,

@@ -17,6 +17,7 @@ from ccn.store import conversations
 from ccn.store.batch import Batch, Write
 from ccn.store.conversations import Append, Begin, Close
 from ccn.store.writer import Writer
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -37,7 +38,7 @@ async def _all(writer: Writer, writes: Sequence[Write[Any]]) -> list[Any]:
 
 
 def _appends(here: ConversationId, count: int, name: str = "n") -> list[Append]:
-    return [Append(here, Role.USER, f"{name} {number}") for number in range(count)]
+    return [Append(here, Role.USER, f"{name} {number}", ANN) for number in range(count)]
 
 
 async def _said(store: Store, here: ConversationId) -> list[tuple[int, str | None]]:
@@ -71,8 +72,8 @@ async def test_several_guilty_writes_fail_each_for_its_own_reason(shared: Store)
     writes: list[Write[Any]] = [*_appends(here, 40)]
     writes[3] = Begin(shared.new_id(), CharacterId("nobody"))
     writes[4] = Begin(here, CharacterId("ada"))
-    writes[20] = Append(ConversationId(shared.new_id()), Role.USER, "where am I")
-    writes[30] = Append(here, Role.USER, "whose", epoch=7)
+    writes[20] = Append(ConversationId(shared.new_id()), Role.USER, "where am I", ANN)
+    writes[30] = Append(here, Role.USER, "whose", ANN, epoch=7)
     writes[39] = Begin(shared.new_id(), CharacterId("ada"), title="a\x00b")
     outcomes = await _all(shared.writer, writes)
     refused = {at: type(each) for at, each in enumerate(outcomes) if not isinstance(each, Message)}
@@ -92,7 +93,7 @@ async def test_a_head_that_another_node_moved_is_read_again(shared: Store, start
     async with start_writer(shared.database, shared.clock, "node-2") as other:
         for turn in range(6):
             writer = (shared.writer, other)[turn % 2]
-            assert (await writer.submit(Append(here, Role.USER, f"{turn}"))).seq == turn + 1
+            assert (await writer.submit(Append(here, Role.USER, f"{turn}", ANN))).seq == turn + 1
 
 
 async def test_two_nodes_interleaving_on_one_conversation_leave_no_gap(
@@ -104,7 +105,7 @@ async def test_two_nodes_interleaving_on_one_conversation_leave_no_gap(
             *[_all(writer, [each])
               for number in range(60)
               for writer, name in ((shared.writer, "a"), (other, "b"))
-              for each in [Append(here, Role.USER, f"{name} {number}")]]
+              for each in [Append(here, Role.USER, f"{name} {number}", ANN)]]
         )  # fmt: skip
     acknowledged = [each for (each,) in outcomes if isinstance(each, Message)]
     others = [each for (each,) in outcomes if not isinstance(each, Message)]
@@ -156,7 +157,7 @@ async def test_whoever_comes_when_the_queue_is_full_is_told_so(shared: Store) ->
     waiting = [asyncio.create_task(writer.submit(each)) for each in _appends(here, 3)]
     await asyncio.sleep(0)
     with pytest.raises(errors.Overloaded):
-        await writer.submit(Append(here, Role.USER, "too much"))
+        await writer.submit(Append(here, Role.USER, "too much", ANN))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run())
         assert [each.seq for each in await asyncio.gather(*waiting)] == [1, 2, 3]
@@ -173,7 +174,7 @@ async def test_stopping_settles_what_was_taken_and_takes_no_more(shared: Store) 
         await asyncio.sleep(0)
         writer.stop()
         with pytest.raises(errors.ShuttingDown):
-            await writer.submit(Append(here, Role.USER, "too late"))
+            await writer.submit(Append(here, Role.USER, "too late", ANN))
     assert sorted(each.result().seq for each in taken) == list(range(1, 51))
 
 
@@ -212,7 +213,7 @@ async def test_a_defect_ends_the_writer_and_nobody_waits_for_it_afterwards(share
     outcomes = await asyncio.gather(*beside, return_exceptions=True)
     assert [type(each) for each in outcomes] == [errors.OutcomeUnknown] * 3
     with pytest.raises(errors.ShuttingDown):
-        await writer.submit(Append(here, Role.USER, "anybody there?"))
+        await writer.submit(Append(here, Role.USER, "anybody there?", ANN))
     assert await _said(shared, here) == []
 
 
@@ -221,8 +222,8 @@ async def test_a_database_without_a_schema_is_refused_even_when_nobody_waits_any
 ) -> None:
     bare = settings.Database.model_validate({"url": database_server})
     writer = Writer(bare, NodeId("bare"), shared.clock)
-    gone = asyncio.create_task(writer.submit(Append(shared.new_id(), Role.USER, "hello")))
-    stays = asyncio.create_task(writer.submit(Append(shared.new_id(), Role.USER, "hello")))
+    gone = asyncio.create_task(writer.submit(Append(shared.new_id(), Role.USER, "hello", ANN)))
+    stays = asyncio.create_task(writer.submit(Append(shared.new_id(), Role.USER, "hello", ANN)))
     await asyncio.sleep(0)
     gone.cancel()
     async with asyncio.TaskGroup() as tasks:
@@ -234,11 +235,11 @@ async def test_a_database_without_a_schema_is_refused_even_when_nobody_waits_any
 
 async def test_time_never_runs_backwards_in_a_conversation_whatever_the_clock_does(shared: Store) -> None:
     here = await shared.conversation()
-    first = await shared.writer.submit(Append(here, Role.USER, "now"))
+    first = await shared.writer.submit(Append(here, Role.USER, "now", ANN))
     shared.clock.forward(seconds=-30)
-    second = await shared.writer.submit(Append(here, Role.USER, "then"))
+    second = await shared.writer.submit(Append(here, Role.USER, "then", ANN))
     shared.clock.forward(seconds=60)
-    third = await shared.writer.submit(Append(here, Role.USER, "later"))
+    third = await shared.writer.submit(Append(here, Role.USER, "later", ANN))
     assert first.at == second.at < third.at
 
 
@@ -248,14 +249,14 @@ async def test_a_closed_conversation_takes_nothing_more_from_anybody(
     here = await shared.conversation()
     async with start_writer(shared.database, shared.clock, "node-2") as other:
         for writer in (shared.writer, other):
-            await writer.submit(Append(here, Role.USER, "remembered"))
+            await writer.submit(Append(here, Role.USER, "remembered", ANN))
         opened = await conversations.get(shared.pool, here)
-        closing = await _all(shared.writer, [Close(opened), Append(here, Role.USER, "too late")])
+        closing = await _all(shared.writer, [Close(opened), Append(here, Role.USER, "too late", ANN)])
         assert closing[0] is None
         assert type(closing[1]) is errors.Conflict
         for writer in (shared.writer, other):
             with pytest.raises(errors.Conflict, match="closed"):
-                await writer.submit(Append(here, Role.USER, "too late"))
+                await writer.submit(Append(here, Role.USER, "too late", ANN))
             await writer.submit(Close(await conversations.get(shared.pool, here)))
         with pytest.raises(errors.Conflict):
             await other.submit(Close(opened))
@@ -266,7 +267,7 @@ async def test_keys_are_found_again_by_another_node_and_in_a_batch_under_way(
     shared: Store, start_writer: Start
 ) -> None:
     here = await shared.conversation()
-    again = [Append(here, Role.USER, "once", idempotency_key="k") for _ in range(100)]
+    again = [Append(here, Role.USER, "once", ANN, idempotency_key="k") for _ in range(100)]
     async with start_writer(shared.database, shared.clock, "node-2") as other:
         outcomes = await asyncio.gather(_all(shared.writer, again), _all(other, again))
         late = await other.submit(again[0])

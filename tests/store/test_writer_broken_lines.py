@@ -30,6 +30,7 @@ from ccn.embedded import postgres
 from ccn.store import conversations, migrate, pool, turns
 from ccn.store.conversations import Append, Begin
 from ccn.store.writer import Writer
+from tests.speaking import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -94,7 +95,7 @@ class Line:
     here: ConversationId
 
     async def say(self, words: str) -> Message:
-        return await self.writer.submit(Append(self.here, Role.USER, words))
+        return await self.writer.submit(Append(self.here, Role.USER, words, ANN))
 
     async def said(self) -> list[str | None]:
         page = await conversations.history(self.store.pool, self.here, limit=1000)
@@ -198,7 +199,7 @@ async def test_what_was_never_sent_is_known_not_to_have_happened(hasty: Line) ->
 
 async def test_what_leaves_no_leaf_is_unknown_at_once_rather_than_done_twice(line: Line) -> None:
     instance = await line.store.host(line.here, line.writer)
-    accept = turns.Accept(TurnId(line.store.new_id()), line.here, "go on", instance.epoch)
+    accept = turns.Accept(TurnId(line.store.new_id()), line.here, "go on", ANN, instance.epoch)
     accepted = await line.writer.submit(accept)
     line.wire.cut_back = True
     with pytest.raises(errors.OutcomeUnknown):
@@ -207,7 +208,7 @@ async def test_what_leaves_no_leaf_is_unknown_at_once_rather_than_done_twice(lin
 
 
 async def test_a_key_makes_an_unknown_outcome_safe_to_repeat(line: Line) -> None:
-    append = Append(line.here, Role.USER, "second", idempotency_key="k")
+    append = Append(line.here, Role.USER, "second", ANN, idempotency_key="k")
     line.wire.cut_back = True
     await line.writer.submit(append)
     line.wire.cut_there = True
@@ -225,7 +226,7 @@ async def test_backends_terminated_while_idle_cost_nothing(shared: Store) -> Non
     here = await shared.conversation()
     for number in range(3):
         assert await shared.pool.value(TERMINATE, "ccn/node-1/%") > 0
-        assert (await shared.writer.submit(Append(here, Role.USER, "again"))).seq == number + 1
+        assert (await shared.writer.submit(Append(here, Role.USER, "again", ANN))).seq == number + 1
 
 
 async def test_backends_terminated_again_and_again_double_and_lose_nothing(
@@ -237,7 +238,7 @@ async def test_backends_terminated_again_and_again_double_and_lose_nothing(
     async def talk(caller: int) -> list[Message]:
         said: list[Message] = []
         while not done.is_set():
-            append = Append((here, there)[len(said) % 2], Role.USER, f"{caller} {len(said)}")
+            append = Append((here, there)[len(said) % 2], Role.USER, f"{caller} {len(said)}", ANN)
             said.append(await shared.writer.submit(append))
             told.set()
         return said
@@ -289,6 +290,6 @@ async def _talk_through_a_restart(server: postgres.Postgres, start_writer: Start
 async def _count(writer: Writer, here: ConversationId, caller: str) -> list[str]:
     names = [f"{caller} {number}" for number in range(60)]
     for name in names:
-        await writer.submit(Append(here, Role.USER, name))
+        await writer.submit(Append(here, Role.USER, name, ANN))
         await asyncio.sleep(0.002)
     return names

@@ -47,6 +47,7 @@ class Continuity:
             await self._own(caller, asked.conversation),
             shown.role(asked.role),
             asked.content,
+            access.speaker(caller),
             idempotency_key=asked.idempotency_key or None,
             language=asked.language or None,
         )

@@ -60,6 +60,7 @@ class Instances:
         turn = await self._talk.say(
             here,
             asked.content,
+            access.speaker(caller),
             idempotency_key=asked.idempotency_key or None,
             refuse=asked.refuse_if_busy,
             language=asked.language or None,

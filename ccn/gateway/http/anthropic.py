@@ -73,7 +73,8 @@ def routes() -> APIRouter:
             voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
         else:
             here = await _conversation(talking, caller, asked, named, key)
-            turn = await talking.conversations.say(here, _last(asked.messages), idempotency_key=key)
+            said = _last(asked.messages)
+            turn = await talking.conversations.say(here, said, access.speaker(caller), idempotency_key=key)
             pieces = anthropic_voice.of_turn(talking.conversations.follow(turn.id))
             voice = Voice(f"msg_{turn.id.hex}", asked.model)
             headers |= {CONVERSATION: str(here)}

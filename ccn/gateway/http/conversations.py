@@ -96,6 +96,7 @@ def _speaking(router: APIRouter) -> None:
     async def say(
         *,
         conversation: Own,
+        caller: User,
         talking: Talking,
         said: schemas.Say | None = None,
         key: Key = None,
@@ -116,7 +117,7 @@ def _speaking(router: APIRouter) -> None:
         if said is None:
             raise errors.InputInvalid("a message has content")
         accepted = await talking.conversations.say(
-            conversation.id, said.content, idempotency_key=key, refuse=refuse_busy
+            conversation.id, said.content, access.speaker(caller), idempotency_key=key, refuse=refuse_busy
         )
         return _told(talking, conversation, accepted, None, glance)
 

@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ccn import errors, metrics
 from ccn.core import stream
-from ccn.core.ids import ConversationId, TurnId
+from ccn.core.ids import ConversationId, TurnId, UserId
 from ccn.core.stream import START, Kind, Place, Told
 from ccn.gateway import access
 from ccn.gateway.access import Caller
@@ -84,7 +84,7 @@ def routes() -> APIRouter:
             await _close(socket, _reason(refused), str(refused))
             return
         with metrics.socket_open(), talking.leaving.stream():
-            await _Session(socket, here, talking).last()
+            await _Session(socket, access.speaker(caller), here, talking).last()
 
     return router
 
@@ -92,8 +92,8 @@ def routes() -> APIRouter:
 class _Session:
     """One socket."""
 
-    def __init__(self, socket: WebSocket, here: Conversation, talking: Talk) -> None:
-        self._socket, self._here, self._talking = socket, here.id, talking
+    def __init__(self, socket: WebSocket, speaker: UserId, here: Conversation, talking: Talk) -> None:
+        self._socket, self._speaker, self._here, self._talking = socket, speaker, here.id, talking
         self._queue: Queue = asyncio.Queue(WAITING_LIMIT)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -143,7 +143,7 @@ class _Session:
                 if self._queue.full():
                     raise errors.Overloaded(f"{WAITING_LIMIT} replies wait to be told on this socket")
                 turn = await self._talking.conversations.say(
-                    self._here, content, idempotency_key=key, refuse=refuse
+                    self._here, content, self._speaker, idempotency_key=key, refuse=refuse
                 )
                 await self._socket.send_text(
                     frames.frame("accepted", turn.id, START, fields={"seq": turn.user_seq})

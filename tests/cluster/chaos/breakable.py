@@ -43,6 +43,7 @@ from ccn.store.instances import Instance
 from ccn.store.pool import Pool
 from ccn.store.vectors import Score
 from ccn.store.writer import Writer
+from tests.speaking import ANN
 
 PAUSE_S = 0.2
 _PR_SET_PDEATHSIG = 1
@@ -157,7 +158,7 @@ class Speaker:
     async def say(self, instance: Instance) -> None:
         """One message and the vector after it; now and then the instance speaks out of character."""
         text = secrets.token_hex(16)
-        append = Append(instance.conversation, Role.USER, text, instance.epoch)
+        append = Append(instance.conversation, Role.USER, text, ANN, instance.epoch)
         said = await self._writer.submit(append)
         digest = hashlib.sha256(text.encode()).hexdigest()
         os.write(self._acknowledged, f"{instance.conversation} {said.seq} {digest}\n".encode())
