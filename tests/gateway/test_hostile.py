@@ -79,7 +79,7 @@ def faults(application: FastAPI) -> list[str]:
         if way.method == "WEBSOCKET":
             if websocket.knocking not in way.needs:
                 found.append(f"{name} asks nobody who calls")
-        elif not way.needs & {auth.anybody, auth.unasked}:
+        elif not way.needs & {auth.anybody, auth.unasked, auth.onlooker}:
             if way.path not in auth.OPEN:
                 found.append(f"{name} asks nobody who calls")
         elif auth.admin not in way.needs and way.named:
