@@ -54,7 +54,7 @@ COSIGNATURE = note.Signature("ccn.example/test/node-2", b"1234", bytes(8) + SIGN
 
 def roster_of(instances: int, character: str = "ada") -> Roster:
     scores = Vector((500_000,) * 15 + (None,))
-    rows = (Row(InstanceId(UUID(int=number)), 1, scores) for number in range(instances))
+    rows = (Row(InstanceId(UUID(int=number)), 1, scores, number) for number in range(instances))
     return roster.pack(CharacterId(character), rows)
 
 

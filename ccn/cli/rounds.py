@@ -93,8 +93,9 @@ def _sentence(outcome: Mapping[str, Any]) -> str:
 def _result(of: Mapping[str, Any]) -> str:
     """A character's median, and who was how far from it."""
     axes = ", ".join(f"{axis} {value:.2f}" for axis, value in of["median"].items() if value is not None)
+    people = f" of {of['owners']} owners" if of.get("owners") is not None else ""
     lines = [
-        f"{of['character']}: {of['instances']} instances, {_span(of['drift'])} from the median of them",
+        f"{of['character']}: {of['instances']} instances{people}, {_span(of['drift'])} from their median",
         *(f"  beyond the tolerance: {_one(each)}" for each in of["outliers"]),
         *(f"  named by several nodes: {_one(each)}" for each in of["disputed"]),
         f"  {axes}",

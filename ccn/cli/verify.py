@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import hashlib
 import io
 import json
@@ -35,13 +36,14 @@ import sys
 from binascii import unhexlify
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the one that knows its end
 from json.encoder import encode_basestring as _quote
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+from uuid import UUID
 
 try:  # only for speed: the same check is at the end of this file
     from nacl.bindings import crypto_sign_open
@@ -424,6 +426,16 @@ class Rules:
         return bool(self.parameters["faults"] == "byzantine")
 
     @property
+    def owned(self) -> bool:
+        """Whether owners weigh the same in a median; by the first rules instances did, or nodes."""
+        return bool(self.parameters.get("weighing") == "owners")
+
+    @property
+    def liars(self) -> int:
+        """How many nodes may lie."""
+        return (len(self.keys) - 1) // 3 if self.byzantine else 0
+
+    @property
     def quorum(self) -> int:
         """How many must agree."""
         n = len(self.keys)
@@ -443,7 +455,7 @@ class Block:
     body: bytes
     spans: dict[str, tuple[int, int, int]]
     leaves: list[bytes | None]
-    rosters: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
+    rosters: dict[str, list[Roster]] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -454,6 +466,35 @@ class Block:
         """Where a leaf stands among those that it seals."""
         first, last, start = self.spans.get(node, (1, 0, 0))
         return start + number - first if type(number) is int and first <= number <= last else None
+
+
+class Roster(NamedTuple):
+    """Whom one node names for a character, and whose they are."""
+
+    character: str
+    packed: bytes
+    owners: bytes
+
+    @property
+    def named(self) -> list[str]:
+        """As it stands in a report."""
+        rows = [self.character, sha256(self.packed).hex()]
+        return [*rows, sha256(self.owners).hex()] if self.owners else rows
+
+
+class Claim(NamedTuple):
+    """What a roster says of one instance: whose it is in this round."""
+
+    where: str
+    node: str
+    instance: str
+    owner: bytes
+    salt: tuple[bytes, bytes]
+
+    @property
+    def wrong(self) -> str:
+        """What is to be said of it if it is."""
+        return f"the roster of {self.node} gives instance {self.instance} to somebody else than its owner"
 
 
 @dataclass(slots=True)
@@ -531,6 +572,7 @@ class Audit:
     turns: dict[str, Turn] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
     spoke: set[tuple[str, str]] = field(default_factory=set)
+    claims: list[Claim] = field(default_factory=list)
     plates: dict[str, Runs] = field(default_factory=dict)
     vectors_gone: list[tuple[int, str]] = field(default_factory=list)
     vectors_before: int = -(1 << 62)
@@ -740,8 +782,8 @@ class Audit:
             if self.chained:
                 self.object(f"a roster of {shown['node'][:80]}", "belongs to no block", 0)
             return
-        packed = base64.b64decode(shown["packed"])
-        self.block.rosters.setdefault(shown["node"], []).append((shown["character"], packed))
+        packed, owners = base64.b64decode(shown["packed"]), base64.b64decode(shown.get("owners", ""))
+        self.block.rosters.setdefault(shown["node"], []).append(Roster(shown["character"], packed, owners))
 
     def _conclude(self) -> None:
         """All lines of a block have been read: everything about it must fit now."""
@@ -802,6 +844,26 @@ class Audit:
             yield "seals other leaves than its reports bring"
         yield from self._rules(block, rules, reports)
         yield from _results(block, rules, reports)
+        for claim in _claims(block):
+            match self._owned(claim):
+                case None:
+                    self.claims.append(claim)  # perhaps a later block seals whose it is
+                case False:
+                    yield claim.wrong
+
+    def _owned(self, claim: Claim) -> bool | None:
+        """Whether an instance is whose a roster says; None where nothing sealed tells."""
+        life = self.lives.get(claim.instance)
+        talk = None if life is None else self.talks.get(life.conversation)
+        if talk is None or not talk.rows:
+            return None
+        owner = next(iter(talk.rows.values()))[-1]
+        before, after = claim.salt
+        try:
+            whose = UUID(int=0) if owner is None else UUID(owner)
+        except ValueError:
+            return False
+        return sha256(b"ccn/owner/v1\n" + before + whose.bytes + after)[:8] == claim.owner
 
     def _rules(self, block: Block, rules: Rules, reports: list[dict[str, Any]]) -> Iterator[str]:
         following = rules
@@ -1202,6 +1264,7 @@ class Audit:
             return
         self._remembered()
         self._unsealed()
+        self._claimed()
         for conversation, talk in self.talks.items():
             self._whole(conversation, talk)
         for turn_id, turn in self.turns.items():
@@ -1236,6 +1299,11 @@ class Audit:
             if head.size or head.origin != self.origin:
                 what = f"you brought it, and no block ends there (the record ends at {self.size})"
                 self.object(f"checkpoint {head.size}", f"{what}: cut back, or another log", -1)
+
+    def _claimed(self) -> None:
+        for claim in self.claims:
+            if self._owned(claim) is False:
+                self.object(claim.where, claim.wrong)
 
     def _whole(self, conversation: str, talk: Talk) -> None:
         where = f"conversation {conversation}"
@@ -1450,6 +1518,11 @@ def _base64(value: Any) -> bool:
         return False
 
 
+def _owners(value: Any) -> bool:
+    """Those of one instance at least."""
+    return _base64(value) and value != ""
+
+
 def _hashed(value: Any) -> bool:
     """Canonical bytes as the object they spell, its keys sorted; other bytes in base64."""
     return list(value) == sorted(value) if type(value) is dict else _base64(value)
@@ -1522,7 +1595,7 @@ FORMS: dict[str, Form] = {
         "block": _hashed, "row": _CHAINED | {"spans": [(_text, _number, _number, _number)]},
         "reports": [_REPORT], "votes": [_VOTE], "results": [(_text, _hashed)], "rules": Maybe(_RULES),
     },
-    "roster": {"roster": {"node": _text, "character": _text, "packed": _base64}},
+    "roster": {"roster": {"node": _text, "character": _text, "packed": _base64, "owners": Maybe(_owners)}},
     "leaf": {
         "leaf": _hashed, "as": Maybe((_text, _number, _text)), "hash": Maybe(_hex), "content": Maybe(_text),
         "salt": Maybe(_hex), "state": Maybe(_hashed), "asked": Maybe(_document),
@@ -1781,6 +1854,8 @@ def rules_of(validators: Any, parameters: Any) -> Rules:
         or type(parameters.get("tolerance")) is not int
     ):
         raise Wrong("these are no parameters")
+    if (parameters.get("v"), parameters.get("weighing")) not in {(1, None), (2, "owners")}:
+        raise Wrong("what these parameters weigh is not known")
     least = 4 if parameters["faults"] == "byzantine" else 1
     if not least <= len(names) <= VALIDATOR_LIMIT:
         raise Wrong(f"{len(names)} validators are too few or too many")
@@ -1833,7 +1908,7 @@ def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> b
     if key is None:
         raise Wrong(f"has a report of {node[:80]}, which is no validator")
     rosters = block.rosters.get(node, [])
-    if [name for name, _ in rosters] != sorted({name for name, _ in rosters}):
+    if [listed.character for listed in rosters] != sorted({listed.character for listed in rosters}):
         raise Wrong(f"{node} reports a character twice")
     message = statement(
         "report",
@@ -1844,7 +1919,7 @@ def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> b
             "leaves": report["leaves"],
             "node": node,
             "previous": header["previous"],
-            "rosters": [[name, sha256(packed).hex()] for name, packed in rosters],
+            "rosters": [listed.named for listed in rosters],
             "term": header["term"],
             "wants": report["wants"],
         },
@@ -1891,6 +1966,7 @@ class Instance(NamedTuple):
     id: bytes
     epoch: int
     vector: tuple[int, ...]
+    owner: bytes
 
 
 def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -1899,18 +1975,18 @@ def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> I
     claims: dict[bytes, int] = {}
     for report in reports:
         own: set[bytes] = set()
-        for character, packed in block.rosters.get(report["node"], []):
+        for listed in block.rosters.get(report["node"], []):
             try:
-                rows = unpacked(packed)
+                rows = unpacked(listed, rules)
             except Wrong as wrong:
-                yield f"the roster of {report['node']} for {character[:80]}: {wrong}"
+                yield f"the roster of {report['node']} for {listed.character[:80]}: {wrong}"
                 return
             for row in rows:
                 claims[row.id] = claims.get(row.id, 0) + 1
-            if not own.isdisjoint(listed := {row.id for row in rows}):
+            if not own.isdisjoint(ids := {row.id for row in rows}):
                 yield f"has a report of {report['node']} that names an instance twice"
-            own |= listed
-            parts.setdefault(character, []).append(rows)
+            own |= ids
+            parts.setdefault(listed.character, []).append(rows)
     names = [character for character, listed in sorted(parts.items()) if any(listed)]
     bodies = [concluded(character, parts[character], claims, rules) for character in names]
     if sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).hex() != block.header["result"]:
@@ -1922,11 +1998,30 @@ def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> I
         yield f"the result shown for {', '.join(other) or 'a character'} is not what its reports make it"
 
 
-def unpacked(packed: bytes) -> list[Instance]:
+def _claims(block: Block) -> Iterator[Claim]:
+    """Whose its reports say that the instances are."""
+    previous = bytes.fromhex(block.header["previous"])
+    for node, rosters in block.rosters.items():
+        for listed in rosters:
+            salt = previous, listed.character.encode("utf-8", "surrogatepass")
+            ids = (row[0] for row in _ROW.iter_unpack(listed.packed[: 11 * len(listed.owners)]))
+            for at, instance in enumerate(ids):
+                owner = listed.owners[8 * at : 8 * at + 8]
+                yield Claim(block.where, node, f"{UUID(bytes=instance)}", owner, salt)
+
+
+def unpacked(listed: Roster, rules: Rules) -> list[Instance]:
     """The instances of a roster."""
+    packed, owners = listed.packed, listed.owners
     if len(packed) % _ROW.size:
         raise Wrong("a row is cut off")
-    rows = [Instance(found[0], found[1], found[2:]) for found in _ROW.iter_unpack(packed)]
+    count = len(packed) // _ROW.size
+    if len(owners) != (8 * count if rules.owned else 0):
+        raise Wrong(f"{count} instances have {len(owners)} bytes of owners")
+    rows = [
+        Instance(found[0], found[1], found[2:], owners[8 * at : 8 * at + 8])
+        for at, found in enumerate(_ROW.iter_unpack(packed))
+    ]
     if any(a.id >= b.id for a, b in pairwise(rows)):
         raise Wrong("its rows are not in ascending order")
     if any(row.epoch < 0 or not all(MISSING <= v <= UNIT for v in row.vector) for row in rows):
@@ -1938,47 +2033,86 @@ def concluded(
     character: str, parts: Sequence[Sequence[Instance]], claims: Mapping[bytes, int], rules: Rules
 ) -> bytes:
     """Median, drift and outliers of one character; `claims` says how many rows name an instance."""
-    rows = [(owner, row) for owner, listed in enumerate(parts) for row in listed]
+    rows = [(node, row) for node, listed in enumerate(parts) for row in listed]
     disputed = {place for place, (_, row) in enumerate(rows) if claims[row.id] > 1}
     counted = [row for place, row in enumerate(rows) if rules.byzantine or place not in disputed]
     middle = [
-        _median([(row.vector[axis], owner) for owner, row in counted], rules.byzantine)
+        _median(sorted((row.vector[axis], node, row.owner) for node, row in counted), rules)
         for axis in range(AXES)
     ]
     drift = [_drift(row.vector, middle) for _, row in rows]
     tolerance = rules.parameters["tolerance"]
-    return _encode(
-        {
-            "character": character,
-            "disputed": sorted(disputed),
-            "drift": drift,
-            "kind": "result",
-            "median": middle,
-            "outliers": [
-                place for place, value in enumerate(drift) if value > tolerance and place not in disputed
-            ],
-            "v": 1,
-            "weights": "node" if rules.byzantine else "instance",
-        }
-    ).encode("utf-8", "surrogatepass")
+    body = {
+        "character": character,
+        "disputed": sorted(disputed),
+        "drift": drift,
+        "kind": "result",
+        "median": middle,
+        "outliers": [
+            place for place, value in enumerate(drift) if value > tolerance and place not in disputed
+        ],
+        "v": 1,
+        "weights": "node" if rules.byzantine else "instance",
+    }
+    if rules.owned:
+        body |= {"owners": len({row.owner for _, row in counted}), "v": 2}
+        body["weights"] = "owner and node" if rules.byzantine else "owner"
+    return _encode(body).encode("utf-8", "surrogatepass")
 
 
-def _median(column: list[tuple[int, int]], by_node: bool) -> int | None:
-    """The smallest value that at least half of the weight lies at or below."""
-    shown = sorted((value, owner) for value, owner in column if value != MISSING)
+def _median(column: list[tuple[int, int, bytes]], rules: Rules) -> int | None:
+    """The median of an axis: values with the node and the owner of each, ascending."""
+    shown = [row for row in column if row[0] != MISSING]
     if not shown:
         return None
-    counts: dict[int, int] = {}
-    for _, owner in shown:
-        counts[owner] = counts.get(owner, 0) + 1
-    whole = math.lcm(*counts.values()) if by_node else 1
-    total = whole * len(counts) if by_node else len(shown)
-    weight = 0
-    for value, owner in shown:
-        weight += whole // counts[owner] if by_node else 1
-        if 2 * weight >= total:
-            return value
-    return None
+    values = [value for value, _, _ in shown]
+    if rules.owned and rules.byzantine:
+        return _held(values, [(node, owner) for _, node, owner in shown], rules.liars)
+    if not rules.owned and not rules.byzantine:
+        return values[(len(values) - 1) // 2]
+    groups = [owner if rules.owned else node for _, node, owner in shown]
+    counts = _tally(groups)
+    return Scale(values, [counts[group] for group in groups]).median
+
+
+def _held(values: list[int], cells: list[tuple[int, bytes]], liars: int) -> int:
+    """The median in which no owner and no node weighs more than one, held within what no liars can make.
+
+    The rows of an owner on a node weigh together one part of so many as there are owners on the node, or
+    nodes with rows of the owner. For the bounds each node weighs one, and each of its owners the same.
+    """
+    rows = _tally(cells)
+    on, of = _tally([node for node, _ in rows]), _tally([owner for _, owner in rows])
+    even = Scale(values, [on[cell[0]] * rows[cell] for cell in cells])
+    if len(on) <= 2 * liars:
+        return even.median
+    fair = Scale(values, [max(on[cell[0]], of[cell[1]]) * rows[cell] for cell in cells])
+    least, most = even.first(liars * even.whole + 1), even.first((len(on) - liars) * even.whole)
+    return min(max(fair.median, least), most)
+
+
+def _tally(things: Iterable[Any]) -> dict[Any, int]:
+    counts: dict[Any, int] = {}
+    for each in things:
+        counts[each] = counts.get(each, 0) + 1
+    return counts
+
+
+class Scale:
+    """Values in ascending order, each of which weighs one part of so many."""
+
+    def __init__(self, values: list[int], parts: list[int]) -> None:
+        self.values, self.whole = values, math.lcm(*set(parts))
+        self.upto = list(accumulate(self.whole // part for part in parts))
+
+    @property
+    def median(self) -> int:
+        """The smallest value that at least half of the weight lies at or below."""
+        return self.first(-(-self.upto[-1] // 2))
+
+    def first(self, weight: int) -> int:
+        """The smallest value that this much weight lies at or below."""
+        return self.values[bisect.bisect_left(self.upto, weight)]
 
 
 def _drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:

@@ -59,7 +59,7 @@ def seal(
     ordered = sorted(reports, key=lambda report: report.node)
     spans, leaves = _portions(ordered)
     rosters = [(report.node, roster) for report in ordered for roster in report.rosters]
-    results = result.conclude(rosters, tip.rules.parameters)
+    results = result.conclude(rosters, tip.rules)
     tree = tip.tree.extend(leaves)
     header = Header(
         height=tip.height + 1,

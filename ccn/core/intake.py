@@ -15,7 +15,7 @@ from ccn.core.block import Tip
 from ccn.core.ids import NodeId
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
-from ccn.core.rules import Rules
+from ccn.core.rules import Rules, Weighing
 from ccn.core.signed import Check, Signed
 
 Refused = tuple[tuple[NodeId, Refusal], ...]
@@ -48,12 +48,24 @@ def examine(report: Signed[Report], tip: Tip, term: int, check: Check) -> Refusa
         return Refusal(Reason.LEAVES, f"{said.node} goes on with leaf {said.first}, but {last} is sealed")
     if not report.by(key, check):
         return Refusal(Reason.SIGNATURE, f"the report of {said.node} is not signed by it")
+    return _instances(said, tip.rules)
+
+
+def _instances(said: Report, rules: Rules) -> Refusal | None:
     if len(said.rosters) > 1 and roster.disputed(said.rosters).any():
         return Refusal(Reason.INSTANCE, f"{said.node} names an instance twice")
+    owned = rules.parameters.weighing is Weighing.OWNERS
+    if any(bool(named.owners) is not owned for named in said.rosters if len(named)):
+        told = "does not say" if owned else "says"
+        return Refusal(Reason.INSTANCE, f"{said.node} {told} whose its instances are")
     return None
 
 
 def elected(reports: Sequence[Report], rules: Rules, wanted: Rules) -> Rules:
-    """The rules for the next block: the wanted ones if a quorum wants just those, or else the present."""
+    """The rules for the next block: the wanted ones if a quorum wants just those, or else the present.
+
+    Other parameters need all who report: a node that is too old to know them could not go on.
+    """
     ayes = sum(report.wants == wanted.hash() for report in reports)
-    return wanted if ayes >= rules.quorum else rules
+    all_of_them = len(reports) if wanted.parameters != rules.parameters else 0
+    return wanted if ayes >= max(rules.quorum, all_of_them) else rules

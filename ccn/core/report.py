@@ -70,8 +70,14 @@ class Report:
                 "leaves": hashlib.sha256(self.leaves).hexdigest(),
                 "node": self.node,
                 "previous": self.previous.hex(),
-                "rosters": [(roster.character, roster.hash().hex()) for roster in self.rosters],
+                "rosters": list(map(_named, self.rosters)),
                 "term": self.term,
                 "wants": self.wants.hex(),
             },
         )
+
+
+def _named(roster: Roster) -> tuple[str, ...]:
+    """A roster as it stands in what is signed."""
+    rows = (roster.character, roster.hash().hex())
+    return (*rows, roster.owners_hash().hex()) if roster.owners else rows

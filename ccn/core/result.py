@@ -8,6 +8,10 @@ report shows which, since a liar picks the epoch it likes, so a disputed instanc
 its drift. Where nobody lies (crash) it counts for no median, rather than twice. Under the byzantine model
 what each node says of it counts within that node's own weight: were it left out, one liar could take
 everybody else out of the median.
+
+What weighs the same is a parameter (`rules.Weighing`): owners, or in the records of the first version
+instances. How is in `median`, and what follows for those who speak with the character in
+`ccn/docs/fairness.md`.
 """
 
 from __future__ import annotations
@@ -21,9 +25,13 @@ import numpy.typing as npt
 
 from ccn.core import commitment, drift, median, roster
 from ccn.core.ids import CharacterId, NodeId
+from ccn.core.median import Matrix
 from ccn.core.quorum import Faults
 from ccn.core.roster import Roster
-from ccn.core.rules import Parameters
+from ccn.core.rules import Rules, Weighing
+
+SHARED = 3
+"""Owners from which on a median is nobody's own: of two one can set it, and of one it is all theirs."""
 
 _TAG = b"ccn/result/v1\n"
 
@@ -42,6 +50,8 @@ class Result:
     outliers: tuple[int, ...]
     disputed: tuple[int, ...]
     weights: str
+    owners: int | None = None
+    """How many owners counted; None where they were not told apart."""
     _body: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +66,8 @@ class Result:
             "v": 1,
             "weights": self.weights,
         }
+        if self.owners is not None:
+            few = {**few, "owners": self.owners, "v": 2}
         body = commitment.canonical(few).decode()
         # The long lists are all integers, and take the places of the empty ones from the last to the first.
         for name, many in (("outliers", self.outliers), ("drift", self.drift), ("disputed", self.disputed)):
@@ -68,7 +80,7 @@ class Result:
         return self._body
 
 
-def conclude(rosters: Sequence[tuple[NodeId, Roster]], parameters: Parameters) -> tuple[Result, ...]:
+def conclude(rosters: Sequence[tuple[NodeId, Roster]], rules: Rules) -> tuple[Result, ...]:
     """The results for all characters that have instances, by name."""
     ordered = sorted(rosters, key=lambda reported: reported[0])
     listed = [named for _, named in ordered if len(named)]
@@ -77,7 +89,7 @@ def conclude(rosters: Sequence[tuple[NodeId, Roster]], parameters: Parameters) -
     doubtful = np.split(roster.disputed(listed), np.cumsum([len(named) for named in listed])[:-1])
     parts = list(zip(listed, doubtful, strict=True))
     return tuple(
-        _conclude(character, [part for part in parts if part[0].character == character], parameters)
+        _conclude(character, [part for part in parts if part[0].character == character], rules)
         for character in sorted({named.character for named in listed})
     )
 
@@ -88,17 +100,13 @@ def hash_of(results: Sequence[Result]) -> bytes:
 
 
 def _conclude(
-    character: CharacterId, parts: Sequence[tuple[Roster, npt.NDArray[np.bool_]]], parameters: Parameters
+    character: CharacterId, parts: Sequence[tuple[Roster, npt.NDArray[np.bool_]]], rules: Rules
 ) -> Result:
     matrix = np.concatenate([named.matrix() for named, _ in parts])
     disputed = np.concatenate([doubtful for _, doubtful in parts])
-    if parameters.faults is Faults.BYZANTINE:
-        owners = np.repeat(np.arange(len(parts)), [len(named) for named, _ in parts])
-        weights, middle = "node", median.by_owner(matrix, owners)
-    else:
-        weights, middle = "instance", median.by_row(matrix[~disputed] if disputed.any() else matrix)
+    middle, weights, owners = _agreed([named for named, _ in parts], matrix, disputed, rules)
     distances = drift.distances(matrix, middle)
-    outliers = drift.outliers(np.where(disputed, 0, distances), parameters.tolerance)
+    outliers = drift.outliers(np.where(disputed, 0, distances), rules.parameters.tolerance)
     return Result(
         character,
         middle,
@@ -106,4 +114,23 @@ def _conclude(
         tuple(outliers.tolist()),
         tuple(np.flatnonzero(disputed).tolist()),
         weights,
+        owners,
     )
+
+
+def _agreed(
+    rosters: Sequence[Roster], matrix: Matrix, disputed: npt.NDArray[np.bool_], rules: Rules
+) -> tuple[tuple[int | None, ...], str, int | None]:
+    """The median, what weighed the same in it, and how many owners counted where those are told apart."""
+    byzantine = rules.parameters.faults is Faults.BYZANTINE
+    nodes = np.repeat(np.arange(len(rosters)), [len(named) for named in rosters])
+    counted = ~disputed if disputed.any() and not byzantine else slice(None)
+    if rules.parameters.weighing is Weighing.INSTANCES:
+        if byzantine:
+            return median.by_group(matrix, nodes), "node", None
+        return median.by_row(matrix[counted]), "instance", None
+    numbers = np.concatenate([named.numbers() for named in rosters])[counted]
+    distinct, owners = np.unique(numbers, return_inverse=True)
+    if byzantine:
+        return median.by_both(matrix, owners, nodes, rules.liars), "owner and node", len(distinct)
+    return median.by_group(matrix[counted], owners), "owner", len(distinct)

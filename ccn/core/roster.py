@@ -3,6 +3,9 @@
 A row is 88 bytes, big-endian: the instance's id (16), its host epoch (8), its vector (sixteen times 4, with
 -1 for an axis that could not be observed). Rows ascend by id, so one set of instances has one spelling.
 Ten thousand vectors travel, are hashed and become a matrix as they are, without an object for each.
+
+The owners stand beside the rows, 8 bytes for each in the same order (see `owner`). They are a column of
+their own because rosters of clusters whose rules do not ask for owners have none.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ccn import errors
-from ccn.core import ids
+from ccn.core import ids, owner
 from ccn.core.character import AXES, UNIT, Vector
 from ccn.core.ids import CharacterId, InstanceId
 from ccn.core.median import MISSING, Matrix
@@ -26,15 +29,18 @@ from ccn.core.median import MISSING, Matrix
 _ROW = struct.Struct(f">16sq{len(AXES)}i")
 _LAYOUT = np.dtype([("high", ">u8"), ("low", ">u8"), ("epoch", ">i8"), ("vector", ">i4", (len(AXES),))])
 
+_OWNER = np.dtype(">u8")
 _COLUMNS = np.dtype([("id", "V16"), ("epoch", ">i8"), ("vector", ">i4", (len(AXES),))])
 
 
 class Row(NamedTuple):
-    """One instance: who it is, which life of its host speaks for it, and what it is like."""
+    """One instance: who it is, which life of its host speaks for it, what it is like, and whose it is."""
 
     instance: InstanceId
     epoch: int
     vector: Vector
+    owner: int | None = None
+    """None in a roster without owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Roster:
 
     character: CharacterId
     packed: bytes
+    owners: bytes = b""
     _hash: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +57,8 @@ class Roster:
         ids.name(self.character, "character")
         if len(self.packed) % _ROW.size:
             raise errors.InputInvalid(f"{len(self.packed)} bytes are not rows of {_ROW.size} bytes")
+        if self.owners and len(self.owners) != owner.BYTES * len(self):
+            raise errors.InputInvalid(f"{len(self)} instances have {len(self.owners)} bytes of owners")
         rows = np.frombuffer(self.packed, _LAYOUT)
         high, low = rows["high"], rows["low"]
         ascending = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] > low[:-1]))
@@ -66,7 +75,9 @@ class Roster:
 
     def rows(self) -> list[Row]:
         """One by one, for stores and people."""
-        return [_row(*fields) for fields in _ROW.iter_unpack(self.packed)]
+        owners = self.numbers().tolist() or [None] * len(self)
+        fields = zip(_ROW.iter_unpack(self.packed), owners, strict=True)
+        return [_row(whose, *values) for values, whose in fields]
 
     def ids(self) -> npt.NDArray[np.void]:
         """The ids of the instances, sixteen bytes each."""
@@ -76,15 +87,24 @@ class Roster:
         """The vectors, one row an instance."""
         return np.frombuffer(self.packed, _LAYOUT)["vector"].astype(np.int32)
 
+    def numbers(self) -> npt.NDArray[np.uint64]:
+        """The owner of each instance; none at all in a roster without owners."""
+        return np.frombuffer(self.owners, _OWNER).astype(np.uint64)
+
     def hash(self) -> bytes:
-        """What a report signs of it."""
+        """What a report signs of its rows."""
         return self._hash
+
+    def owners_hash(self) -> bytes:
+        """What a report signs of its owners, where it has any."""
+        return hashlib.sha256(self.owners).digest()
 
 
 def pack(character: CharacterId, rows: Iterable[Row]) -> Roster:
-    """The roster of these instances, which may come in any order."""
+    """The roster of these instances, which may come in any order; all have an owner, or none has."""
     ordered = sorted(rows, key=lambda row: row.instance.int)
-    return Roster(character, b"".join(map(_packed, ordered)))
+    owners = [row.owner.to_bytes(owner.BYTES, "big") for row in ordered if row.owner is not None]
+    return Roster(character, b"".join(map(_packed, ordered)), b"".join(owners))
 
 
 def columns(
@@ -92,13 +112,15 @@ def columns(
     ids_: npt.NDArray[np.void],
     epochs: npt.NDArray[np.int64],
     millionths: npt.NDArray[np.float64],
+    owners: npt.NDArray[np.uint64] | None = None,
 ) -> Roster:
     """The roster of columns that a store read, in any order: no object is made for a row."""
     rows = np.empty(len(ids_), _COLUMNS)
     rows["id"], rows["epoch"], rows["vector"] = ids_, epochs, millionths
     halves = rows.view(_LAYOUT)
     order = np.lexsort((halves["low"].astype(np.uint64), halves["high"].astype(np.uint64)))
-    return Roster(character, rows[order].tobytes())
+    whose = b"" if owners is None else owners[order].astype(_OWNER).tobytes()
+    return Roster(character, rows[order].tobytes(), whose)
 
 
 def disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
@@ -122,8 +144,8 @@ def _packed(row: Row) -> bytes:
         raise errors.InputInvalid(f"the instance {row.instance} does not fit a row: {refused}") from None
 
 
-def _row(instance: bytes, epoch: int, *scores: int) -> Row:
-    return Row(InstanceId(UUID(bytes=instance)), epoch, Vector(_scores(scores)))
+def _row(whose: int | None, instance: bytes, epoch: int, *scores: int) -> Row:
+    return Row(InstanceId(UUID(bytes=instance)), epoch, Vector(_scores(scores)), whose)
 
 
 def _scores(values: Sequence[int]) -> tuple[int | None, ...]:

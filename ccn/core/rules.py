@@ -3,13 +3,16 @@
 The list of validators is never derived from who is alive: a partition would shrink it until each half
 agreed with itself. Genesis names the first list; a later one is in force from the block after the one that
 names it, which a quorum of the old list has signed. Parameters change the same way, because the drift
-tolerance, the smoothing of the vectors and the scorer only mean something together.
+tolerance, the smoothing of the vectors and the scorer only mean something together. What is weighed in a
+median is a parameter too: clusters founded by the first version weighed instances, and change to owners by
+a block as soon as all of their nodes know how.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import lru_cache
 
 from ccn import errors
@@ -37,6 +40,15 @@ class Validator:
             raise errors.InputInvalid(f"the key of {self.node} has {len(self.key)} bytes, not {_KEY_BYTES}")
 
 
+class Weighing(StrEnum):
+    """What weighs the same in a median."""
+
+    INSTANCES = "instances"
+    """Every instance; under the byzantine fault model every node. Whoever has most instances owns it."""
+    OWNERS = "owners"
+    """Everybody who speaks with the character; under the byzantine fault model no node weighs more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """What every node of a cluster must agree on besides its members; scores are in millionths."""
@@ -48,6 +60,7 @@ class Parameters:
     interval_ms: int = 10_000
     limit_ms: int = 5_000
     clock_ms: int = 2_000
+    weighing: Weighing = Weighing.OWNERS
 
     def __post_init__(self) -> None:
         """Refuse values with which no round could be held."""
@@ -59,20 +72,21 @@ class Parameters:
             raise errors.InputInvalid("interval, limit and clock tolerance lie between 1 ms and a day")
 
     def body(self) -> bytes:
-        """The one way to write them."""
-        return commitment.canonical(
-            {
-                "clock_ms": self.clock_ms,
-                "faults": self.faults.value,
-                "interval_ms": self.interval_ms,
-                "kind": "parameters",
-                "limit_ms": self.limit_ms,
-                "scorer": self.scorer,
-                "smoothing": self.smoothing,
-                "tolerance": self.tolerance,
-                "v": 1,
-            }
-        )
+        """The one way to write them; those of the first version do not say what is weighed."""
+        fields: commitment.Fields = {
+            "clock_ms": self.clock_ms,
+            "faults": self.faults.value,
+            "interval_ms": self.interval_ms,
+            "kind": "parameters",
+            "limit_ms": self.limit_ms,
+            "scorer": self.scorer,
+            "smoothing": self.smoothing,
+            "tolerance": self.tolerance,
+            "v": 1,
+        }
+        if self.weighing is not Weighing.INSTANCES:
+            fields = {**fields, "v": 2, "weighing": self.weighing.value}
+        return commitment.canonical(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +119,16 @@ class Rules:
     def quorum(self) -> int:
         """How many validators must agree."""
         return quorum.needed(self.parameters.faults, len(self.validators))
+
+    @property
+    def liars(self) -> int:
+        """How many validators may lie about what they report."""
+        lying = self.parameters.faults is Faults.BYZANTINE
+        return quorum.tolerated(Faults.BYZANTINE, len(self.validators)) if lying else 0
+
+    def renewed(self) -> Rules:
+        """The same with what this version of CCN weighs."""
+        return replace(self, parameters=replace(self.parameters, weighing=Weighing.OWNERS))
 
     def key(self, node: NodeId) -> bytes | None:
         """The key of a validator, None for whoever is none."""
@@ -167,6 +191,9 @@ def _parameters(body: bytes) -> Parameters:
             "scorer": str(scorer),
             "smoothing": int(smoothing),
             "tolerance": int(tolerance),
+            **others,
         }:
-            return Parameters(scorer, Faults(faults), tolerance, smoothing, interval_ms, limit_ms, clock_ms)
+            weighing = Weighing(str(others.get("weighing", Weighing.INSTANCES.value)))
+            limits = tolerance, smoothing, interval_ms, limit_ms, clock_ms
+            return Parameters(scorer, Faults(faults), *limits, weighing)
     raise errors.InputInvalid("these are not the parameters of a cluster")

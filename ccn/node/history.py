@@ -76,6 +76,7 @@ def _result(one: Concluded) -> dict[str, object]:
     return {
         "character": one.character,
         "instances": len(one.instances),
+        "owners": one.owners,
         "median": {
             axis: None if value is None else value / UNIT
             for axis, value in zip(AXES, one.median.millionths, strict=True)

@@ -294,8 +294,8 @@ class Membership:
     def _rules(self) -> Rules | None:
         return None if self.voting is None else self.voting.tip.rules
 
-    async def _rosters(self) -> Sequence[Roster]:
-        return await vectors.rosters(self.pool, self.identity.node)
+    async def _rosters(self, tip: Tip) -> Sequence[Roster]:
+        return await vectors.rosters(self.pool, self.identity.node, tip)
 
 
 async def _until(stopping: asyncio.Task[object], work: Coroutine[object, object, None]) -> None:

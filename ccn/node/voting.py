@@ -68,7 +68,7 @@ class Voting:
         pool: Pool,
         disk: Disk,
         tip: Tip,
-        rosters: Callable[[], Awaitable[Sequence[Roster]]],
+        rosters: Callable[[Tip], Awaitable[Sequence[Roster]]],
         vouches: Callable[[int, bytes], bool],
         now_us: Callable[[], int],
         acknowledged: Callable[[], Mark | None] = lambda: None,
@@ -108,7 +108,7 @@ class Voting:
                 return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {standing.term}")
             node, last = self._identity.node, self.tip.last(self._identity.node)
             leaves, hosted = await asyncio.gather(
-                ledger.unsealed(self._pool, node, last, LEAF_LIMIT), self._rosters()
+                ledger.unsealed(self._pool, node, last, LEAF_LIMIT), self._rosters(self.tip)
             )
             foreign = await self._foreign(last, leaves)
             if foreign is not None:

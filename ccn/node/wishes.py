@@ -1,4 +1,5 @@
-"""The rules this node wants to be in force: those that are, or the change an operator asked for.
+"""The rules this node wants to be in force: those that are, the change an operator asked for, or else
+what this version of CCN weighs in a median, where older nodes founded the chain.
 
 Every node looks at the request by itself before it reports, and wants the change only if it finds nothing
 against it. A round in which a quorum wants the same makes it: the leader then says so, or says why not.
@@ -36,10 +37,10 @@ class Wish:
 
 
 async def look(pool: Pool, voting: Voting, here: Mapping[NodeId, bytes]) -> Wish | None:
-    """The oldest change that is asked for; from here on this node wants it, or else what is in force."""
+    """The oldest change that is asked for; from here on this node wants it, or else its own rules."""
     asked = await requests.waiting(pool, requests.VALIDATORS)
     before = voting.tip.rules
-    following = await _following(pool, asked[0].body, before, here) if asked else before
+    following = await _following(pool, asked[0].body, before, here) if asked else before.renewed()
     voting.wanted = before if isinstance(following, Refusal) else following
     return Wish(asked[0], before, following) if asked else None
 

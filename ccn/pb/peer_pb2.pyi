@@ -69,12 +69,14 @@ class Report(_message.Message):
     def __init__(self, node: _Optional[str] = ..., height: _Optional[int] = ..., term: _Optional[int] = ..., previous: _Optional[bytes] = ..., rosters: _Optional[_Iterable[_Union[Roster, _Mapping]]] = ..., first: _Optional[int] = ..., leaves: _Optional[bytes] = ..., wants: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Roster(_message.Message):
-    __slots__ = ("character", "packed")
+    __slots__ = ("character", "packed", "owners")
     CHARACTER_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
+    OWNERS_FIELD_NUMBER: _ClassVar[int]
     character: str
     packed: bytes
-    def __init__(self, character: _Optional[str] = ..., packed: _Optional[bytes] = ...) -> None: ...
+    owners: bytes
+    def __init__(self, character: _Optional[str] = ..., packed: _Optional[bytes] = ..., owners: _Optional[bytes] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("header", "reports", "next_rules", "signature")

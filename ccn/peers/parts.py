@@ -73,7 +73,10 @@ def report(value: Signed[Report]) -> pb.Report:
         height=said.height,
         term=said.term,
         previous=said.previous,
-        rosters=[pb.Roster(character=roster.character, packed=roster.packed) for roster in said.rosters],
+        rosters=[
+            pb.Roster(character=each.character, packed=each.packed, owners=each.owners)
+            for each in said.rosters
+        ],
         first=said.first,
         leaves=said.leaves,
         wants=said.wants,
@@ -88,7 +91,9 @@ def read_report(found: pb.Report) -> Signed[Report]:
         height=height(found.height),
         term=number(found.term),
         previous=digest(found.previous),
-        rosters=tuple(Roster(CharacterId(each.character), each.packed) for each in found.rosters),
+        rosters=tuple(
+            Roster(CharacterId(each.character), each.packed, each.owners) for each in found.rosters
+        ),
         first=number(found.first),
         leaves=found.leaves,
         wants=digest(found.wants),

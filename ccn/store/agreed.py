@@ -57,6 +57,8 @@ class Concluded:
     character: CharacterId
     median: Vector
     instances: tuple[Measured, ...]
+    owners: int | None
+    """How many people they speak with; None where the rules did not tell them apart."""
 
 
 async def concluded(pool: Pool, height: int) -> list[Concluded]:
@@ -70,7 +72,8 @@ async def concluded(pool: Pool, height: int) -> list[Concluded]:
             Measured(instance, node, drift / UNIT, place in outliers, place in disputed)
             for place, ((node, instance), drift) in enumerate(zip(named, said["drift"], strict=True))
         )
-        found.append(Concluded(character, Vector(tuple(said["median"])), tuple(measured)))
+        median, owners = Vector(tuple(said["median"])), said.get("owners")
+        found.append(Concluded(character, median, tuple(measured), owners))
     return found
 
 

@@ -159,7 +159,8 @@ def _report(row: Record) -> Fields:
 
 def _roster(row: Record) -> Fields:
     packed = base64.b64encode(row["packed"]).decode()
-    return {"node": row["node_id"], "character": row["character_id"], "packed": packed}
+    shown: Fields = {"node": row["node_id"], "character": row["character_id"], "packed": packed}
+    return shown if row["owners"] is None else shown | {"owners": base64.b64encode(row["owners"]).decode()}
 
 
 def _vote(row: Record) -> Fields:

@@ -336,7 +336,7 @@ REPORTS = """
     FROM block_reports r ORDER BY r.height, r.node_id COLLATE "C"
 """
 ROSTERS = """
-    SELECT height, node_id, character_id, packed FROM block_rosters
+    SELECT height, node_id, character_id, packed, owners FROM block_rosters
     ORDER BY height, node_id COLLATE "C", character_id COLLATE "C"
 """
 VOTES = """

@@ -14,11 +14,13 @@ from itertools import groupby
 from ccn import errors
 from ccn.core import prompt
 from ccn.core.anchor import MEMORIES_LIMIT, Anchor, Recalled, Source, State
+from ccn.core.character import Vector
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.core.prompt import Scene
+from ccn.core.result import SHARED
 from ccn.core.words import QUOTED_FROM, Memory
-from ccn.store import vectors
+from ccn.store import rounds, vectors
 from ccn.store.pool import Pool, Record
 
 _LATER = 200
@@ -47,11 +49,12 @@ async def beginning(
     """The last conversations of a character with one person, oldest first, and how it was in them.
 
     Nobody's conversations are nobody's memories: they may be of many people. Nor does anybody begin with
-    how the character was with somebody else: it would tell of strangers, and let them set the tone.
-    NotFound without a plate.
+    how the character was with somebody else: it would tell of strangers, and let them set the tone. So a
+    conversation begins with what the last round agreed on, if several people had a part in it, or else with
+    one's own last state. NotFound without a plate.
     """
     newest, rows = await asyncio.gather(
-        pool.row(_NEWEST, character, owner, besides),
+        pool.row(_NEWEST, character, owner, besides, SHARED),
         pool.rows(_RECENT, character, owner, besides, MEMORIES_LIMIT, QUOTED_FROM),
     )
     if newest is None or newest["plate"] is None:
@@ -60,10 +63,16 @@ async def beginning(
     return Beginning(
         newest["plate"],
         newest["name"] or "",
-        State(0, vectors.restored(newest["vector"]), source=Source.EARLIER),
+        _state(newest),
         tuple(Recalled(some[0]["conversation_id"], some[0]["upto"]) for some in found),
         tuple(map(_memory, found)),
     )
+
+
+def _state(newest: Record) -> State:
+    if newest["agreed"] is not None:
+        return State(0, Vector(tuple(newest["agreed"])), source=Source.AGREED)
+    return State(0, vectors.restored(newest["vector"]), source=Source.EARLIER)
 
 
 async def scene(  # noqa: PLR0917 - what a prompt is about, and how large it may be
@@ -111,7 +120,9 @@ def _message(row: Record) -> Message:
 _NEWEST = f"""
     SELECT (SELECT max(version) FROM plates WHERE character_id = $1) AS plate,
            (SELECT name FROM users WHERE id = $2) AS name,
-           (SELECT vector FROM ({vectors.OF_OWNER}) AS state) AS vector
+           (SELECT vector FROM ({vectors.OF_OWNER}) AS state) AS vector,
+           (SELECT said -> 'median' FROM ({rounds.LAST_OF_CHARACTER}) AS last
+            WHERE (said ->> 'owners')::int >= $4) AS agreed
 """  # noqa: S608 - constants joined
 _RECENT = """
     SELECT r.head_seq AS upto, r.created_at AS begun_at, r.title, m.*

@@ -85,7 +85,7 @@ async def commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -
             *_columns(4, _places(made)),
             *_columns(2, [(vote.statement.node, vote.signature) for vote in certificate.votes]),
             *_columns(5, map(_report, draft.proposal.reports)),
-            *_columns(3, _rosters(draft.proposal.reports)),
+            *_columns(4, _rosters(draft.proposal.reports)),
             *_columns(2, [(result.character, result.body()) for result in sealed.results]),
             *((changed.validators_body(), changed.parameters_body()) if changed else (None, None)),
             _summary(draft, certificate),
@@ -181,7 +181,7 @@ async def reports(pool: Pool, block_height: int) -> list[Signed[Report]]:
     rosters: dict[str, list[Roster]] = {}
     for row in await pool.rows(_SHOWN_ROSTERS, block_height):
         rosters.setdefault(row["node_id"], []).append(
-            Roster(CharacterId(row["character_id"]), row["packed"])
+            Roster(CharacterId(row["character_id"]), row["packed"], row["owners"] or b"")
         )
     return [_restored(row, head, rosters) for row in await pool.rows(_SHOWN_REPORTS, block_height)]
 
@@ -294,7 +294,7 @@ def _report(report: Signed[Report]) -> tuple[object, ...]:
 
 def _rosters(reported: Sequence[Signed[Report]]) -> list[tuple[object, ...]]:
     return [
-        (report.statement.node, roster.character, roster.packed)
+        (report.statement.node, roster.character, roster.packed, roster.owners or None)
         for report in reported
         for roster in report.statement.rosters
     ]
@@ -336,17 +336,17 @@ _COMMIT = """
         INSERT INTO block_reports (height, node_id, first, count, wants, signature)
         SELECT $1, * FROM unnest($16::text[], $17::bigint[], $18::bigint[], $19::bytea[], $20::bytea[])
     ), rosters AS (
-        INSERT INTO block_rosters (height, node_id, character_id, packed)
-        SELECT $1, * FROM unnest($21::text[], $22::text[], $23::bytea[])
+        INSERT INTO block_rosters (height, node_id, character_id, packed, owners)
+        SELECT $1, * FROM unnest($21::text[], $22::text[], $23::bytea[], $24::bytea[])
     ), results AS (
         INSERT INTO block_results (height, character_id, body)
-        SELECT $1, * FROM unnest($24::text[], $25::bytea[])
+        SELECT $1, * FROM unnest($25::text[], $26::bytea[])
     ), rules AS (
         INSERT INTO block_rules (height, validators, parameters)
-        SELECT $1, $26::bytea, $27::bytea WHERE $26 IS NOT NULL
+        SELECT $1, $27::bytea, $28::bytea WHERE $27 IS NOT NULL
     )
     INSERT INTO consensus_log (log_index, term, command_type, data, committed)
-    SELECT coalesce(max(log_index), 0) + 1, $2, 'round', $28, true FROM consensus_log
+    SELECT coalesce(max(log_index), 0) + 1, $2, 'round', $29, true FROM consensus_log
 """
 _DRIFT = """
     UPDATE instance_registry i SET drift = d.drift
@@ -402,7 +402,8 @@ _LAST_VOTES = """
     WHERE height > (SELECT max(height) FROM verification_chain) - 1000 GROUP BY node_id
 """
 _SHOWN_ROSTERS = """
-    SELECT node_id, character_id, packed FROM block_rosters WHERE height = $1 ORDER BY node_id, character_id
+    SELECT node_id, character_id, packed, owners FROM block_rosters
+    WHERE height = $1 ORDER BY node_id, character_id
 """
 _SHOWN_REPORTS = """
     SELECT r.node_id, r.first, r.wants, r.signature, coalesce(l.leaves, '{}') AS leaves
@@ -411,6 +412,11 @@ _SHOWN_REPORTS = """
         WHERE node_id = r.node_id AND number BETWEEN r.first AND r.first + r.count - 1
     ) l ON true
     WHERE r.height = $1 ORDER BY r.node_id
+"""
+# What the newest block that is about a character says of it.
+LAST_OF_CHARACTER = """
+    SELECT convert_from(body, 'UTF8')::jsonb AS said FROM block_results
+    WHERE character_id = $1 ORDER BY height DESC LIMIT 1
 """
 _RESULTS = "SELECT body FROM block_results WHERE height = $1 ORDER BY character_id"
 _ENTRIES = """

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import numpy as np
 
-from ccn.core import character, roster
+from ccn.core import character, owner, roster
+from ccn.core.block import Tip
 from ccn.core.character import Vector
 from ccn.core.commitment import Kind
-from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.core.median import MISSING
 from ccn.core.roster import Roster
+from ccn.core.rules import Weighing
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
 
@@ -142,10 +145,12 @@ async def of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> l
     return [_some_state(row) for row in await pool.rows(_OF_MANY, list(conversations))]
 
 
-async def rosters(pool: Pool, host: NodeId) -> list[Roster]:
+async def rosters(pool: Pool, host: NodeId, tip: Tip) -> list[Roster]:
     """The running instances of one node, as its report lists them: each with the state that its own last
-    reply led to. Who has not replied yet says nothing of the character."""
-    return [_roster(row["character_id"], row["packed"]) for row in await pool.rows(_ROSTERS, host)]
+    reply led to, and whose it is in the round on top of a tip. Who has not replied yet says nothing of the
+    character.
+    """
+    return [_roster(row["character_id"], row["packed"], tip) for row in await pool.rows(_ROSTERS, host)]
 
 
 def restored(stored: Sequence[float | None] | None) -> Vector | None:
@@ -153,11 +158,20 @@ def restored(stored: Sequence[float | None] | None) -> Vector | None:
     return None if stored is None else _vector(stored)
 
 
-def _roster(character_id: CharacterId, packed: bytes) -> Roster:
+def _roster(character_id: CharacterId, packed: bytes, tip: Tip) -> Roster:
     rows = np.frombuffer(packed, _SENT)
     scores = rows["scores"]["score"].astype(np.float64)
     millionths = np.where(scores < 0, MISSING, np.rint(scores * character.UNIT))
-    return roster.columns(character_id, rows["id"], rows["epoch"], millionths)
+    owners = None
+    if tip.rules.parameters.weighing is Weighing.OWNERS:
+        whose: list[bytes] = rows["owner"].tolist()
+        known = {each: _number(tip, character_id, each) for each in set(whose)}
+        owners = np.array([known[each] for each in whose], np.uint64)
+    return roster.columns(character_id, rows["id"], rows["epoch"], millionths, owners)
+
+
+def _number(tip: Tip, character_id: CharacterId, whose: bytes) -> int:
+    return owner.number(tip.hash, character_id, UserId(UUID(bytes=whose)))
 
 
 def _literal(vector: Vector) -> str:
@@ -280,9 +294,11 @@ _RELATIONAL = """
 # decides whose a state is; the time is only for not reading all of a long conversation, and clocks differ.
 _ROSTERS = """
     SELECT i.character_id, string_agg(
-        uuid_send(i.id) || int8send(i.epoch) || array_send(array_replace(s.vector, NULL, -1)), ''
+        uuid_send(i.id) || int8send(i.epoch)
+        || coalesce(uuid_send(c.owner_id), decode(repeat('00', 16), 'hex'))
+        || array_send(array_replace(s.vector, NULL, -1)), ''
     ) AS packed
-    FROM instance_registry i CROSS JOIN LATERAL (
+    FROM instance_registry i JOIN conversations c ON c.id = i.conversation_id CROSS JOIN LATERAL (
         SELECT vector FROM character_evolution
         WHERE conversation_id = i.conversation_id AND instance_id = i.id
               AND ts >= i.spawned_at - interval '5 minutes'
@@ -293,7 +309,13 @@ _ROSTERS = """
 """
 _SCORE_SENT = np.dtype([("length", ">i4"), ("score", ">f4")])
 _SENT = np.dtype(
-    [("id", "V16"), ("epoch", ">i8"), ("array", "V20"), ("scores", _SCORE_SENT, (len(character.AXES),))]
+    [
+        ("id", "V16"),
+        ("epoch", ">i8"),
+        ("owner", "V16"),
+        ("array", "V20"),
+        ("scores", _SCORE_SENT, (len(character.AXES),)),
+    ]
 )
 _OF_MANY = """
     SELECT s.conversation_id, s.ts, s.seq, s.vector

@@ -60,8 +60,8 @@ async def standing(
 
 
 def _voting(identity: Identity, connections: Pool, memory: signing.Memory, tip: Tip) -> Voting:
-    async def rosters() -> Sequence[Roster]:
-        return await vectors.rosters(connections, identity.node)
+    async def rosters(tip: Tip) -> Sequence[Roster]:
+        return await vectors.rosters(connections, identity.node, tip)
 
     return Voting(identity, connections, memory, tip, rosters, lambda *_: True, now_us)
 

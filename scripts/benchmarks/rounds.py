@@ -250,8 +250,11 @@ async def _people(database: settings.Database, connections: Pool, size: int) -> 
 
 _NUMBERED = "FROM generate_series(1, $1) n"
 _ID = "md5('instance ' || n || $2)::uuid"
+_OWNED = (
+    f"jsonb_build_object('id', {_ID}, 'owner_id', md5('owner ' || n / 3)::uuid)"  # three of each person
+)
 _CONVERSATIONS = f"""
-    INSERT INTO conversations SELECT (jsonb_populate_record(c, jsonb_build_object('id', {_ID}))).*
+    INSERT INTO conversations SELECT (jsonb_populate_record(c, {_OWNED})).*
     {_NUMBERED}, conversations c WHERE c.id = $2::uuid
 """
 _INSTANCES = f"""

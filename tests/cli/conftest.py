@@ -22,7 +22,7 @@ from ccn.core.character import Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, SnapshotId, TurnId
 from ccn.core.quorum import Faults
 from ccn.core.roster import Row
-from ccn.core.rules import Parameters, Rules
+from ccn.core.rules import Parameters, Rules, Weighing
 from ccn.core.signer import SignerState
 from ccn.core.turn import Status
 from ccn.node import rounds as story
@@ -62,9 +62,10 @@ async def founded(
     database: settings.Database,
     nodes: Sequence[NodeId],
     faults: Faults = Faults.CRASH,
+    weighing: Weighing = Weighing.OWNERS,
 ) -> AsyncIterator[World]:
     """A chain of these nodes with one character and one conversation; the first node writes."""
-    genesis = block.genesis("ccn.example/test", rules_of(nodes, faults))
+    genesis = block.genesis("ccn.example/test", rules_of(nodes, faults, weighing))
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(pool.open(database, "test"))
         writer = await stack.enter_async_context(writing(database, nodes[0]))

@@ -15,12 +15,14 @@ from ccn import settings
 from ccn.cli import verify
 from ccn.core import roster
 from ccn.core.character import Vector
-from ccn.core.ids import CharacterId, InstanceId, NodeId, TurnId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId
 from ccn.core.message import Role
 from ccn.core.quorum import Faults
 from ccn.core.roster import Row
+from ccn.core.rules import Weighing
 from ccn.core.turn import Status
-from ccn.store import export, retention, rounds, turns
+from ccn.node import wishes
+from ccn.store import conversations, export, instances, retention, rounds, turns
 from ccn.store.conversations import Append
 from tests.cli.conftest import HERE, founded, live, new_id, seal
 from tests.speaking import ANN, WREN
@@ -77,6 +79,47 @@ async def test_an_instance_that_two_nodes_name_is_no_contradiction(
         assert (await verdict(world)).findings == []
         (agreed,) = await rounds.results(world.pool, 1)
     assert json.loads(agreed)["disputed"] == [2 * n + 1 for n in range(nodes)]
+
+
+@pytest.mark.parametrize(("nodes", "faults"), [(3, Faults.CRASH), (4, Faults.BYZANTINE)])
+async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_of_it_verifies(
+    database: settings.Database, nodes: int, faults: Faults
+) -> None:
+    names = [NodeId(f"node-{n}") for n in range(nodes)]
+    async with founded(database, names, faults, Weighing.INSTANCES) as world:
+        for at, node in enumerate(names):
+            row = Row(InstanceId(UUID(int=at)), 1, Vector((100_000 * at,) * 16))
+            world.vectors[node] = [roster.pack(CharacterId("ada"), [row])]
+        await seal(world, names[0])
+        for voting in world.peers.votings.values():
+            await wishes.look(world.pool, voting, {})  # as each does before it reports
+        for _ in range(2):
+            await seal(world, names[0])
+        found = await verdict(world)
+        agreed = [json.loads((await rounds.results(world.pool, at))[0]) for at in (1, 2, 3)]
+    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
+    by_then, now = ("node", "owner and node") if faults is Faults.BYZANTINE else ("instance", "owner")
+    assert [(each["weights"], each.get("owners")) for each in agreed] == [
+        (by_then, None),
+        (by_then, None),
+        (now, 1),
+    ]
+
+
+async def test_an_instance_that_a_node_gives_to_somebody_else_is_found(database: settings.Database) -> None:
+    async with founded(database, [NodeId("node-0")]) as world:
+        hosted = conversations.Begin(ConversationId(UUID(int=8)), CharacterId("ada"))
+        await world.writer.submit(hosted)
+        spawned = instances.Spawn(InstanceId(UUID(int=9)), hosted.id, "model-1", 1)
+        await world.writer.submit(spawned)
+        for row in (Row(spawned.id, 1, Vector((1,) * 16)), Row(spawned.id, 1, Vector((1,) * 16), 7)):
+            assert (await verdict(world)).findings == []
+            world.vectors[NodeId("node-0")] = [roster.pack(CharacterId("ada"), [row])]
+            await seal(world, NodeId("node-0"))
+        found = await verdict(world)
+    assert found.code == verify.CONTRADICTION
+    wrong = f"the roster of node-0 gives instance {spawned.id} to somebody else than its owner"
+    assert [(where, what) for _, where, what in found.findings] == [("block 2", wrong)]
 
 
 async def test_series_that_grew_too_old_are_no_loss(database: settings.Database) -> None:

@@ -213,6 +213,11 @@ EDITS = {
         ),
         "block 1",
     ),
+    "owners": (
+        "UPDATE block_rosters SET owners = overlay(owners PLACING '\\x01'::bytea FROM 8) WHERE height = 1",
+        "block 1",
+    ),
+    "owners deleted": ("UPDATE block_rosters SET owners = NULL WHERE height = 1", "block 1"),
     "roster deleted": ("DELETE FROM block_rosters WHERE height = 1 AND character_id = 'bob'", "block 1"),
     "report": (
         "UPDATE block_reports SET wants = sha256(wants) WHERE height = 3 AND node_id = 'node-3'",
@@ -222,7 +227,7 @@ EDITS = {
     "result": (
         (
             "UPDATE block_results SET body ="
-            " convert_to(replace(convert_from(body, 'UTF8'), '\"v\":1', '\"v\":2'), 'UTF8')"
+            " convert_to(replace(convert_from(body, 'UTF8'), '\"v\":2', '\"v\":3'), 'UTF8')"
             " WHERE height = 1 AND character_id = 'ada'"
         ),
         "block 1",

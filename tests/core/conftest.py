@@ -22,7 +22,7 @@ from ccn.core.quorum import Faults
 from ccn.core.refusal import Refusal
 from ccn.core.report import Report
 from ccn.core.roster import Roster, Row
-from ccn.core.rules import Parameters, Rules, Validator
+from ccn.core.rules import Parameters, Rules, Validator, Weighing
 from ccn.core.signed import Check, Sign, Signed
 from ccn.core.signer import SignerState
 
@@ -58,14 +58,19 @@ def ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def rules_of(nodes: Sequence[str], faults: Faults = Faults.CRASH, **parameters: int) -> Rules:
+def rules_of(
+    nodes: Sequence[str],
+    faults: Faults = Faults.CRASH,
+    weighing: Weighing = Weighing.OWNERS,
+    **parameters: int,
+) -> Rules:
     listed = sorted(Validator(NodeId(node), pair_of(node).public) for node in nodes)
-    return Rules(tuple(listed), Parameters("tier-1/v1", faults, **parameters))
+    return Rules(tuple(listed), Parameters("tier-1/v1", faults, weighing=weighing, **parameters))
 
 
-def row(number: int, *scores: int | None, epoch: int = 1) -> Row:
+def row(number: int, *scores: int | None, epoch: int = 1, owner: int | None = 0) -> Row:
     padded = (*scores, *(500_000,) * (16 - len(scores)))
-    return Row(InstanceId(UUID(int=number)), epoch, Vector(padded))
+    return Row(InstanceId(UUID(int=number)), epoch, Vector(padded), owner)
 
 
 def rows(*listed: Row, character: str = "ada") -> Roster:
@@ -108,8 +113,10 @@ class Cluster:
         return self.signed(self.statement(node, *rosters, leaves=leaves, wants=wants))
 
     def reports(self, leaves: int = 2) -> list[Signed[Report]]:
-        numbered = enumerate(self.nodes)
-        return [self.report(node, rows(row(2 * n), row(2 * n + 1)), leaves=leaves) for n, node in numbered]
+        owner = 0 if self.tip.rules.parameters.weighing is Weighing.OWNERS else None
+        pairs = [[row(2 * n + each, owner=owner) for each in (0, 1)] for n in range(len(self.nodes))]
+        numbered = zip(self.nodes, pairs, strict=True)
+        return [self.report(node, rows(*pair), leaves=leaves) for node, pair in numbered]
 
     def signed(self, statement: S) -> Signed[S]:
         return signed.sign(statement, pair_of(statement.node).sign)
@@ -166,8 +173,10 @@ class Cluster:
         return self.tip
 
 
-def cluster_of(nodes: int = 4, faults: Faults = Faults.CRASH) -> Cluster:
-    rules = rules_of([f"node-{number}" for number in range(1, nodes + 1)], faults)
+def cluster_of(
+    nodes: int = 4, faults: Faults = Faults.CRASH, weighing: Weighing = Weighing.OWNERS
+) -> Cluster:
+    rules = rules_of([f"node-{number}" for number in range(1, nodes + 1)], faults, weighing)
     return Cluster(rules, block.genesis("ccn.example/test", rules))
 
 

@@ -70,7 +70,7 @@ def test_the_result_is_the_median_with_the_outlier_named(
     assert found.median[0] == 510_000
     assert found.drift == (2_500, 0, 120_000)
     assert found.outliers == (2,)
-    assert found.weights == "instance"
+    assert (found.weights, found.owners) == ("owner", 1)
 
 
 @given(order=st.permutations(range(4)))

@@ -16,6 +16,7 @@ from ccn.core.quorum import Faults
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
 from ccn.core.roster import Roster, Row
+from ccn.core.rules import Weighing
 from ccn.core.signed import Check, Signed
 
 if TYPE_CHECKING:
@@ -101,6 +102,50 @@ def test_a_liar_that_claims_every_instance_silences_nobody(
     assert [report.statement.node for report in draft.proposal.reports] == four.nodes
     assert draft.refused == ()
     assert four.commit(draft).height == 1
+
+
+@pytest.mark.parametrize("weighing", list(Weighing))
+def test_instances_have_owners_exactly_where_the_rules_weigh_owners(
+    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, weighing: Weighing
+) -> None:
+    three = cluster(3, weighing=weighing)
+    right, wrong = (7, None) if weighing is Weighing.OWNERS else (None, 7)
+    reports = [
+        three.report(node, make_roster(make_row(at, owner=owner)))
+        for at, (node, owner) in enumerate(zip(three.nodes, (right, wrong, right), strict=True))
+    ]
+    draft = three.draft(reports)
+    assert [(node, refusal(why)) for node, why in draft.refused] == [(three.nodes[1], Reason.INSTANCE)]
+    assert three.draft([three.report(node, make_roster()) for node in three.nodes]).refused == ()
+
+
+def test_other_parameters_need_everybody_who_reports(cluster: Clusters) -> None:
+    """A node that does not know them could not go on, and is not left behind while it takes part."""
+    three = cluster(3, weighing=Weighing.INSTANCES)
+    renewed = three.tip.rules.renewed()
+    one_is_old = [three.report(node, wants=renewed) for node in three.nodes[:2]]
+    assert three.draft([*one_is_old, three.report(three.nodes[2])], renewed).proposal.next_rules != renewed
+    draft = three.draft(one_is_old, renewed)  # the old one is away, perhaps to be renewed
+    assert three.commit(draft).rules == renewed
+    assert three.commit(three.draft()).rules == renewed
+
+
+def test_a_voter_refuses_other_parameters_that_not_all_want(cluster: Clusters) -> None:
+    three = cluster(3, weighing=Weighing.INSTANCES)
+    renewed = three.tip.rules.renewed()
+    reports = (
+        *(three.report(node, wants=renewed) for node in three.nodes[:2]),
+        three.report(three.nodes[2]),
+    )
+    sealed = block.seal(
+        three.tip,
+        [report.statement for report in reports],
+        term=three.term,
+        leader=three.leader,
+        time_us=three.now_us,
+        next_rules=renewed,
+    )
+    assert refusal(three.judge(three.nodes[1], Proposal(sealed.header, reports, renewed))) == Reason.RULES
 
 
 def test_two_reports_of_one_node_count_once(cluster: Clusters, check: Check) -> None:

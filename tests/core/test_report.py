@@ -32,6 +32,8 @@ def test_everything_in_a_report_is_signed(make_row: RowMaker, make_roster: Roste
         {"rosters": (make_roster(make_row(1), character="bob"),)},
         {"rosters": (make_roster(make_row(1, epoch=2)),)},
         {"rosters": (make_roster(make_row(1, 499_999)),)},
+        {"rosters": (make_roster(make_row(1, owner=1)),)},
+        {"rosters": (make_roster(make_row(1, owner=None)),)},
         {"rosters": (make_roster(),)},
         {"first": 2},
         {"leaves": b"l" * 32},
@@ -87,7 +89,7 @@ def test_characters_are_reported_once_each_in_order(make_row: RowMaker, make_ros
 def test_a_node_reports_no_more_instances_than_the_limit(make_row: RowMaker, make_roster: Rosters) -> None:
     template = make_roster(make_row(0)).packed[16:]
     packed = b"".join(number.to_bytes(16, "big") + template for number in range(10_001))
-    full = Roster(CharacterId("ada"), packed[:-88])
+    full = Roster(CharacterId("ada"), packed[:-88], bytes(80_000))
     assert len(replace(PLAIN, rosters=(full,)).rosters[0]) == 10_000
     for rosters in (
         (Roster(CharacterId("ada"), packed),),

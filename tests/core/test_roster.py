@@ -22,10 +22,13 @@ NEUTRAL = Vector((500_000,) * 16)
 vectors = st.lists(st.none() | st.integers(0, UNIT), min_size=16, max_size=16).map(
     lambda v: Vector(tuple(v))
 )
-listed = st.lists(
-    st.builds(Row, st.uuids().map(InstanceId), st.integers(0, 2**63 - 1), vectors),
-    max_size=4,
-    unique_by=lambda row: row.instance,
+owners = st.sampled_from([st.none(), st.integers(0, 2**64 - 1)])
+listed = owners.flatmap(
+    lambda owner: st.lists(
+        st.builds(Row, st.uuids().map(InstanceId), st.integers(0, 2**63 - 1), vectors, owner),
+        max_size=4,
+        unique_by=lambda row: row.instance,
+    )
 )
 
 
@@ -33,7 +36,7 @@ listed = st.lists(
 def test_a_roster_is_read_as_it_was_packed(rows: list[Row]) -> None:
     packed = roster.pack(ADA, rows)
     assert packed.rows() == sorted(rows, key=lambda row: row.instance)
-    assert Roster(ADA, packed.packed) == packed
+    assert Roster(ADA, packed.packed, packed.owners) == packed
     assert len(packed) == len(rows)
     assert packed.ids().tobytes() == b"".join(sorted(row.instance.bytes for row in rows))
 
@@ -50,7 +53,7 @@ def test_the_order_in_which_instances_are_named_changes_nothing(
     rows: list[Row], order: st.DataObject
 ) -> None:
     shuffled = order.draw(st.permutations(rows))
-    assert roster.pack(ADA, shuffled).hash() == roster.pack(ADA, rows).hash()
+    assert roster.pack(ADA, shuffled) == roster.pack(ADA, rows)
 
 
 def test_a_row_has_the_documented_layout(make_row: Callable[..., Row]) -> None:
@@ -59,6 +62,22 @@ def test_a_row_has_the_documented_layout(make_row: Callable[..., Row]) -> None:
     assert packed[24:36] == b"\xff" * 4 + (1).to_bytes(4, "big") + (500_000).to_bytes(4, "big")
     assert len(packed) == 88
     assert roster.pack(ADA, [make_row(7, None, 1, epoch=3)]).hash() == hashlib.sha256(packed).digest()
+
+
+def test_owners_stand_beside_the_rows_eight_bytes_each(make_row: Callable[..., Row]) -> None:
+    packed = roster.pack(ADA, [make_row(8, owner=2**64 - 1), make_row(7, owner=1)])
+    assert packed.owners == (1).to_bytes(8, "big") + b"\xff" * 8
+    assert packed.numbers().tolist() == [1, 2**64 - 1]
+    assert packed.owners_hash() == hashlib.sha256(packed.owners).digest()
+    assert packed.hash() == roster.pack(ADA, [make_row(8, owner=None), make_row(7, owner=None)]).hash()
+
+
+@pytest.mark.parametrize("owners", [b"\0", bytes(8), bytes(24)])
+def test_owners_of_some_instances_only_are_refused(make_row: Callable[..., Row], owners: bytes) -> None:
+    with pytest.raises(errors.InputInvalid, match="2 instances have"):
+        Roster(ADA, roster.pack(ADA, [make_row(7), make_row(8)]).packed, owners)
+    with pytest.raises(errors.InputInvalid, match="2 instances have 8 bytes of owners"):
+        roster.pack(ADA, [make_row(7), make_row(8, owner=None)])
 
 
 def test_an_instance_listed_twice_is_refused(make_row: Callable[..., Row]) -> None:

@@ -16,7 +16,7 @@ from ccn.core import block, commitment
 from ccn.core import rules as core_rules
 from ccn.core.ids import NodeId
 from ccn.core.quorum import Faults
-from ccn.core.rules import Parameters, Rules, Validator
+from ccn.core.rules import Parameters, Rules, Validator, Weighing
 
 ONE, TWO, THREE = (Validator(NodeId(f"node-{n}"), bytes([n]) * 32) for n in (1, 2, 3))
 PARAMETERS = Parameters("tier-1/v1")
@@ -27,12 +27,13 @@ PARAMETERS = Parameters("tier-1/v1")
     faults=st.sampled_from(Faults),
     tolerance=st.integers(0, 1_000_000),
     interval_ms=st.integers(1, 86_400_000),
+    weighing=st.sampled_from(Weighing),
 )
 def test_rules_are_read_as_they_were_written(
-    count: int, faults: Faults, tolerance: int, interval_ms: int
+    count: int, faults: Faults, tolerance: int, interval_ms: int, weighing: Weighing
 ) -> None:
     listed = sorted(Validator(NodeId(f"n-{n}"), n.to_bytes(32, "big")) for n in range(count))
-    parameters = Parameters("tier-1/v1", faults, tolerance, interval_ms=interval_ms)
+    parameters = Parameters("tier-1/v1", faults, tolerance, interval_ms=interval_ms, weighing=weighing)
     written = Rules(tuple(listed), parameters)
     assert core_rules.parse(written.validators_body(), written.parameters.body()) == written
 
@@ -47,6 +48,7 @@ def test_every_part_of_the_rules_is_in_their_hash() -> None:
         {"interval_ms": 9_999},
         {"limit_ms": 4_999},
         {"clock_ms": 1_999},
+        {"weighing": Weighing.INSTANCES},
     ]
     assert {name for change in changed for name in change} == set(Parameters.__slots__)
     bodies = {replace(PARAMETERS, **change).body() for change in changed} | {PARAMETERS.body()}
@@ -71,6 +73,26 @@ def test_a_key_is_found_by_its_node() -> None:
     rules = Rules((ONE, TWO), PARAMETERS)
     assert rules.key(NodeId("node-2")) == TWO.key
     assert rules.key(NodeId("node-3")) is None
+
+
+def test_parameters_of_the_first_version_are_those_that_weigh_instances() -> None:
+    body = (
+        b'{"clock_ms":2000,"faults":"crash","interval_ms":10000,"kind":"parameters","limit_ms":5000,'
+        b'"scorer":"tier-1/v1","smoothing":100000,"tolerance":100000,"v":1}'
+    )
+    old = core_rules.parse(Rules((ONE,), PARAMETERS).validators_body(), body)
+    assert old.parameters == replace(PARAMETERS, weighing=Weighing.INSTANCES)
+    assert old.renewed() == Rules((ONE,), PARAMETERS)
+    assert old.renewed().renewed() == old.renewed()
+    for unknown in (body.replace(b'"v":1', b'"v":2'), body.replace(b'"v":1', b'"v":2,"weighing":"men"')):
+        with pytest.raises(errors.InputInvalid, match="not the rules"):
+            core_rules.parse(old.validators_body(), unknown)
+
+
+def test_only_where_nodes_may_lie_does_anybody_reckon_with_liars() -> None:
+    listed = tuple(Validator(NodeId(f"n-{n}"), n.to_bytes(32, "big")) for n in range(7))
+    assert Rules(listed, PARAMETERS).liars == 0
+    assert Rules(listed, replace(PARAMETERS, faults=Faults.BYZANTINE)).liars == 2
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ async def test_a_borrowed_character_drifts_from_what_the_last_round_agreed_on(wo
         await state(here, hosted, 600_000)
         await state(here, talk, 850_000)
         assert (await of(here, talk)).drift is None, "no round has been held"
-        world.vectors[NODES[1]] = await vectors.rosters(world.pool, NODES[1])
+        world.vectors[NODES[1]] = await vectors.rosters(world.pool, NODES[1], world.genesis)
         assert isinstance(await story.hold(await world.lead(NODES[0])), Sealed)
         assert (await of(here, talk)).drift == pytest.approx(0.25)
         found = await of(here, hosted)

@@ -236,7 +236,8 @@ async def measured(measuring: Measuring, who: Instance) -> list[Measure]:
 
 async def held(world: World) -> None:
     """A round over the states that the nodes have."""
-    world.vectors[HOST] = await vectors.rosters(world.pool, HOST)
+    tip = await world.peers.votings[HOST].decided()
+    world.vectors[HOST] = await vectors.rosters(world.pool, HOST, tip)
     assert isinstance(await story.hold(await world.lead(NODES[0])), Sealed)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from ccn import errors, settings
-from ccn.core import block, checkpoint, ids, proof, roster
+from ccn.core import block, checkpoint, ids, owner, proof, roster
 from ccn.core.ballot import Proposal, Vote
 from ccn.core.block import Tip
 from ccn.core.character import Vector
@@ -22,6 +22,7 @@ from ccn.core.message import Role
 from ccn.core.refusal import Reason, Refusal
 from ccn.core.report import Report
 from ccn.core.roster import Roster, Row
+from ccn.core.rules import Weighing
 from ccn.core.signed import Signed
 from ccn.core.signer import SignerState
 from ccn.node import history, voting
@@ -48,6 +49,14 @@ class Paper:
 
     def save(self, state: SignerState) -> None:
         self.state = state
+
+
+def nobodys(found: Roster, tip: Tip) -> Roster:
+    """What a node reports of instances of which the test does not say whose they are."""
+    if found.owners or tip.rules.parameters.weighing is Weighing.INSTANCES:
+        return found
+    number = owner.number(tip.hash, found.character, owner.NOBODY)
+    return replace(found, owners=number.to_bytes(owner.BYTES, "big") * len(found))
 
 
 @dataclass
@@ -105,8 +114,8 @@ class World:
         return Identity(node, pair_of(node).public, pair_of(node).sign, ed25519)
 
     def voter(self, node: NodeId, tip: Tip) -> Voting:
-        async def rosters() -> Sequence[Roster]:
-            return self.vectors[node]
+        async def rosters(tip: Tip) -> Sequence[Roster]:
+            return [nobodys(each, tip) for each in self.vectors[node]]
 
         return Voting(
             self.identity(node), self.pool, self.disks[node], tip, rosters, self.vouches(node), self.now_us
@@ -305,7 +314,7 @@ async def test_what_a_node_hosts_is_reported_and_its_drift_written_back(world: W
         )
         await world.writer.submit(vectors.Score(here, 1, Vector((score,) * 16), "tier-1/v1", instance.id))
         spawned.append(instance.id)
-    (hosted,) = world.vectors[NODES[0]] = await vectors.rosters(world.pool, NODES[0])
+    (hosted,) = world.vectors[NODES[0]] = await vectors.rosters(world.pool, NODES[0], world.genesis)
     assert {row.instance for row in hosted.rows()} == set(spawned)
     assert isinstance(await story.hold(await world.lead(NODES[1])), Sealed)
     drifts = [(await instances.get(world.pool, each)).drift for each in spawned]

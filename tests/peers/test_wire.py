@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -43,16 +44,20 @@ rows = st.builds(
     st.integers(0, 2**128 - 1).map(lambda n: InstanceId(UUID(int=n))),
     st.integers(0, 2**63 - 1),
     vectors,
+    st.integers(0, 2**64 - 1),
 )
 
 
-def _rosters(listed: dict[str, list[Row]]) -> tuple[Roster, ...]:
-    return tuple(roster.pack(CharacterId(name), listed[name]) for name in sorted(listed))
+def _rosters(listed: dict[str, list[Row]], *, owned: bool) -> tuple[Roster, ...]:
+    made = [roster.pack(CharacterId(name), listed[name]) for name in sorted(listed)]
+    return tuple(made if owned else [replace(each, owners=b"") for each in made])
 
 
-rosters = st.dictionaries(
-    names, st.lists(rows, max_size=3, unique_by=lambda row: row.instance), max_size=3
-).map(_rosters)
+rosters = st.builds(
+    _rosters,
+    st.dictionaries(names, st.lists(rows, max_size=3, unique_by=lambda row: row.instance), max_size=3),
+    owned=st.booleans(),
+)
 reports = st.builds(
     Signed,
     st.builds(
@@ -197,6 +202,7 @@ def without(field: str) -> Callable[[pb.ReportAnswer], None]:
         lambda found: setattr(found.report, "signature", bytes(63)),
         lambda found: setattr(found.report.rosters[0], "packed", bytes(88 * 2)),
         lambda found: setattr(found.report.rosters[0], "packed", bytes(87)),
+        lambda found: setattr(found.report.rosters[0], "owners", bytes(15)),
         lambda found: setattr(found.report.rosters[0], "character", "../ada"),
         lambda found: found.ClearField("report"),
         lambda found: found.refusal.CopyFrom(pb.Refusal(reason="weather", detail="")),
@@ -251,8 +257,8 @@ def long(number: int) -> str:
 
 
 def test_the_largest_report_that_core_allows_can_be_sent() -> None:
-    packed = peering.roster_of(1).packed
-    listed = tuple(Roster(CharacterId(long(number)), packed) for number in range(INSTANCE_LIMIT))
+    one = peering.roster_of(1)
+    listed = tuple(replace(one, character=CharacterId(long(number))) for number in range(INSTANCE_LIMIT))
     leaves = bytes(merkle.HASH_BYTES * LEAF_LIMIT)
     said = Report(NodeId(long(1)), MOST, MOST, bytes(32), listed, MOST, leaves, bytes(32))
     encoded = wire.REPORT.encode(Signed(said, bytes(64)))

@@ -154,14 +154,20 @@ def slow_result(reports: Sequence[Report], rules: Rules) -> bytes:
     return hashlib.sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).digest()
 
 
+Told = tuple[int, NodeId, int | None]
+"""A score, and which node reports it of whose instance."""
+
+
 def _slow_body(
     character: str, rows: Sequence[tuple[NodeId, Row]], claims: Counter[InstanceId], rules: Rules
 ) -> bytes:
     by_node = rules.parameters.faults is Faults.BYZANTINE
     disputed = [at for at, (_, row) in enumerate(rows) if claims[row.instance] > 1]
     counted = [row for at, row in enumerate(rows) if by_node or at not in disputed]
-    shown = [[(node, row.vector.millionths[axis]) for node, row in counted] for axis in range(16)]
-    middle = [_slow_median([(n, v) for n, v in column if v is not None], by_node) for column in shown]
+    shown = [
+        [(row.vector.millionths[axis], node, row.owner) for node, row in counted] for axis in range(16)
+    ]
+    middle = [_slow_median([(v, n, o) for v, n, o in column if v is not None], rules) for column in shown]
     drifts = [_slow_drift(row.vector.millionths, middle) for _, row in rows]
     return json.dumps(
         {
@@ -175,19 +181,39 @@ def _slow_body(
                 for at, drift in enumerate(drifts)
                 if drift > rules.parameters.tolerance and at not in disputed
             ],
-            "v": 1,
-            "weights": "node" if by_node else "instance",
+            "owners": len({row.owner for _, row in counted}),
+            "v": 2,
+            "weights": "owner and node" if by_node else "owner",
         },
         separators=(",", ":"),
     ).encode()
 
 
-def _slow_median(shown: Sequence[tuple[NodeId, int]], by_node: bool) -> int | None:
-    own = Counter(node for node, _ in shown)
-    weights = [(value, Fraction(1, own[node] if by_node else 1)) for node, value in shown]
-    total = sum(weight for _, weight in weights)
-    enough = (v for v, _ in sorted(weights) if 2 * sum(w for u, w in weights if u <= v) >= total)
-    return next(enough, None)
+def _slow_median(shown: Sequence[Told], rules: Rules) -> int | None:
+    """Owners weigh the same; with liars about no node weighs more, and no liars set it by themselves."""
+    if not shown:
+        return None
+    if rules.parameters.faults is Faults.CRASH:
+        own = Counter(owner for _, _, owner in shown)
+        weights = [Fraction(1, own[owner]) for _, _, owner in shown]
+        return _slow_least(shown, weights, sum(weights, Fraction(0)) / 2)
+    cells = Counter((node, owner) for _, node, owner in shown)
+    on, of = Counter(node for node, _ in cells), Counter(owner for _, owner in cells)
+    even = [Fraction(1, on[node] * cells[node, owner]) for _, node, owner in shown]
+    liars = (len(rules.validators) - 1) // 3
+    if len(on) <= 2 * liars:
+        return _slow_least(shown, even, Fraction(len(on), 2))
+    fair = [Fraction(1, max(on[node], of[owner]) * cells[node, owner]) for _, node, owner in shown]
+    beyond = liars + min(even) / 2  # more than the liars have
+    middle = _slow_least(shown, fair, sum(fair, Fraction(0)) / 2)
+    lowest, highest = (_slow_least(shown, even, each) for each in (beyond, Fraction(len(on) - liars)))
+    return sorted((lowest, middle, highest))[1]
+
+
+def _slow_least(shown: Sequence[Told], weights: Sequence[Fraction], enough: Fraction) -> int:
+    """The smallest value with enough weight at or below it."""
+    pairs = [(value, weight) for (value, _, _), weight in zip(shown, weights, strict=True)]
+    return min(v for v, _ in pairs if sum(w for u, w in pairs if u <= v) >= enough)
 
 
 def _slow_drift(vector: Sequence[int | None], middle: Sequence[int | None]) -> int:

@@ -54,12 +54,16 @@ class Liar(Validator):
         return signed.sign(said, self.sign)
 
     def _claimed(self) -> tuple[Roster, ...]:
-        """Everybody's instances as if it had adopted them all, and far from what they are."""
+        """Everybody's instances as if it had adopted them, far from what they are and of made-up owners."""
         vector = Vector((1_000_000,) * 16)
         named = {
             row.instance for node in self.world.honest for roster in node.rosters() for row in roster.rows()
         }
-        return (roster_.pack(CharacterId("ada"), [Row(each, 1 << 40, vector) for each in named]),)
+        return (
+            roster_.pack(
+                CharacterId("ada"), [Row(each, 1 << 40, vector, each.int % 999) for each in named]
+            ),
+        )
 
     async def vote(self, proposed: Signed[Proposal]) -> Signed[Vote] | None:
         """Yes, to whatever it is."""

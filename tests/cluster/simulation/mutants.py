@@ -162,7 +162,7 @@ def _float_result(proposal: Proposal, tip: Tip) -> bytes:
     shown = [column[column >= 0] for column in matrix.T]
     middle = tuple(int(np.median(column)) if len(column) else None for column in shown)
     ordered = [(report.statement.node, r) for report in proposal.reports for r in report.statement.rosters]
-    (real,) = result.conclude(ordered, tip.rules.parameters)
+    (real,) = result.conclude(ordered, tip.rules)
     return result.hash_of([replace(real, median=middle)])
 
 

@@ -68,8 +68,9 @@ class Node(Reader):
         numbers = range(random.randrange(self.world.scenario.instances + 1))
         base = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "big")
         rows = [
-            Row(InstanceId(UUID(int=base + number)), self.life, Vector((*self._scores(), *(500_000,) * 12)))
+            Row(InstanceId(UUID(int=base + number)), self.life, vector, (base + number) % 3)
             for number in numbers
+            for vector in [Vector((*self._scores(), *(500_000,) * 12))]
         ]
         return (roster.pack(CharacterId("ada"), rows),)
 

@@ -1,0 +1,28 @@
+"""Whose an instance is, as a round is told it: a number that says only which instances have one owner.
+
+A round has to know who is with whom, not who anybody is. The number is a hash of the owner's id with the
+block before and the character, so every node makes the same of the same owner, and it is another one in
+the next round, for another character, and in the record of another cluster: rosters alone link nobody from
+one to the other. Ids of users are random, so nobody finds one by trying. Whoever knows an id, as an auditor
+does from the leaf of the conversation, can make the number and see whether a node told the truth; a secret
+key would keep auditors from that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import UUID
+
+from ccn.core.ids import CharacterId, UserId
+
+BYTES = 8
+
+_TAG = b"ccn/owner/v1\n"
+NOBODY = UserId(UUID(int=0))
+"""The owner of what is nobody's: all of it together counts as one person's."""
+
+
+def number(previous: bytes, character: CharacterId, owner: UserId) -> int:
+    """The number of an owner in the round on top of a block."""
+    named = _TAG + previous + owner.bytes + character.encode()
+    return int.from_bytes(hashlib.sha256(named).digest()[:BYTES], "big")

@@ -1,0 +1,29 @@
+"""The number of an owner: the same on every node, another one in every round, for every character."""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import UUID
+
+from ccn.core import owner
+from ccn.core.ids import CharacterId, UserId
+
+ADA, BOB = CharacterId("ada"), CharacterId("bob")
+ANN, EVE = UserId(UUID(int=1)), UserId(UUID(int=2))
+BEFORE = b"b" * 32
+
+
+def test_it_is_the_documented_hash() -> None:
+    hashed = hashlib.sha256(b"ccn/owner/v1\n" + BEFORE + ANN.bytes + b"ada").digest()
+    assert owner.number(BEFORE, ADA, ANN) == int.from_bytes(hashed[:8], "big")
+
+
+def test_nobody_is_known_again_by_it_in_another_round_or_with_another_character() -> None:
+    numbers = [
+        owner.number(before, character, who)
+        for before in (BEFORE, b"c" * 32)
+        for character in (ADA, BOB)
+        for who in (ANN, EVE, owner.NOBODY)
+    ]
+    assert len(set(numbers)) == len(numbers)
+    assert all(0 <= number < 1 << 8 * owner.BYTES for number in numbers)
