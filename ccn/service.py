@@ -52,6 +52,8 @@ from ccn.node.signing import Signing
 from ccn.node.voting import Identity
 from ccn.peers import client as peers
 from ccn.peers import identity
+from ccn.peers.identity import Identity as PeerIdentity
+from ccn.peers.showing import Showing
 from ccn.store import migrate, pool
 from ccn.store.fence import Fence
 from ccn.store.pool import Pool
@@ -275,11 +277,17 @@ def _parts_in_rounds(  # noqa: PLR0917 - as above
     stop: asyncio.Event,
     grace_s: float,
 ) -> dict[str, Coroutine[None, None, None]]:
-    door = peer_door.Server(answering, identity.read(chosen.tls, NodeId(chosen.node.id), _now()))
+    showing = Showing(chosen.tls, NodeId(chosen.node.id), _now)
+    door = peer_door.Server(answering, showing.identity)
     port = door.listen(chosen.peers)
+
+    async def show(renewed: PeerIdentity) -> None:
+        await asyncio.gather(door.show(renewed), membership.peers.show(renewed))
+
     here = Doors(http, peer_door.address(chosen.peers, port), _now_us())
     return {
         "peers": door.serve(stop, grace_s),
+        "certificates": showing.watch(show, stop),
         "trust": membership.trust.watch(stop),
         "membership": membership.take_part(here, stop),
     }

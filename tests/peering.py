@@ -111,8 +111,11 @@ class Node:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     out: set[NodeId] = field(default_factory=set)
     """Nodes that take no part."""
+    certificates: list[Presented | None] = field(default_factory=list)
+    """What was shown with each call."""
 
     async def admit(self, node: NodeId, shown: Presented | None) -> None:
+        self.certificates.append(shown)
         if node in self.out:
             raise errors.PeerRefused(f"{node} takes no part in this cluster: it was removed")
 
@@ -156,14 +159,21 @@ async def served(
     node: Node, shown: Identity | None = None, port: int = 0, look_s: float = 2.0
 ) -> AsyncIterator[str]:
     """The address at which the node answers while the block runs."""
-    stop, door = asyncio.Event(), Server(node, shown, look_s=look_s)
+    async with serving(Server(node, shown, look_s=look_s), port) as address:
+        yield address
+
+
+@asynccontextmanager
+async def serving(door: Server, port: int = 0) -> AsyncIterator[str]:
+    """The address of a door while the block runs."""
+    stop = asyncio.Event()
     address = f"127.0.0.1:{door.listen(settings.Peers(port=port))}"
-    serving = asyncio.create_task(door.serve(stop, 0.2))
+    running = asyncio.create_task(door.serve(stop, 0.2))
     try:
         yield address
     finally:
         stop.set()
-        await asyncio.wait_for(serving, 30)
+        await asyncio.wait_for(running, 30)
 
 
 def identity_of(authority: Issued, node: NodeId, now: datetime | None = None, days: int = 1) -> Identity:

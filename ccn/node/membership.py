@@ -95,6 +95,8 @@ class Membership:
     _shown: tuple[Shown, ...] = ()
     _settling: asyncio.Lock = field(default_factory=asyncio.Lock)
     _life: UUID | None = None
+    _counts: bool = True
+    """Whether the others let this node in with its certificate."""
     _said: Signed[Registration] | None = None
 
     def __post_init__(self) -> None:
@@ -200,7 +202,9 @@ class Membership:
             self._tell(outside)
             self.outside = outside
             self.known = remembered(self.known, {n: each.http for n, each in self.seen.items()})
-            await self.peers.know({n: each.grpc for n, each in self.seen.items()})
+            self._tell_of_certificate()
+            others = self.seen if self.identity.node in self.seen else {}  # nobody lets in who is out
+            await self.peers.know({n: each.grpc for n, each in others.items()})
         enrolled = self.trust.known.nodes.get(self.identity.node)
         if enrolled is None or enrolled.life != self._life:
             raise errors.NodeIdTaken(f"another process has enrolled as {self.identity.node} meanwhile")
@@ -208,6 +212,15 @@ class Membership:
     def _tell(self, outside: Mapping[NodeId, Registration]) -> None:
         for node in outside.keys() - self.outside.keys():
             log.warning("a node takes no part: it was removed, or votes with another key", who=node)
+
+    def _tell_of_certificate(self) -> None:
+        counts = self.trust.counts(self.identity.node, self.peers.presented)
+        if self._counts and not counts:
+            advice = (
+                "make another (`ccn keys renew`) and put its files in place; until then nobody lets it in"
+            )
+            log.error("this node's certificate was revoked", advice=advice)
+        self._counts = counts
 
     async def _chain(self, held: Session) -> Tip:
         """The founding of the chain: known, or made by whoever is elected first, or waited for."""
@@ -280,9 +293,9 @@ class Membership:
             await leadership.lead(candidate, held)
 
     async def _entitled(self, standing: Voting) -> None:
-        """Who may not vote, does not sign any more or is drained does not lead."""
+        """Who may not vote, does not sign any more, is drained or is let in by nobody does not lead."""
         while True:
-            if await leadership.entitled(self.pool, standing, self.identity.node):
+            if self._counts and await leadership.entitled(self.pool, standing, self.identity.node):
                 return
             await asyncio.sleep(_AGAIN_S)
 

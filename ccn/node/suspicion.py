@@ -82,7 +82,9 @@ async def _unseat(etcd: client.Client, rightful: Rightful, look_s: float) -> Non
 async def _deposed(peers: Client, etcd: client.Client, leader: Leader, reason: str) -> bool:
     try:
         await peers.peer(leader.node).hello(PATIENCE_S)
-    except (errors.PeerUnavailable, errors.PeerRefused):
+    except errors.PeerRefused as alive:
+        log.warning("leader lets this node in no more", leader=leader.node, reason=str(alive))
+    except errors.PeerUnavailable:
         log.warning("leader suspected", leader=leader.node, reason=reason)
         return await election.depose(etcd, leader)
     return False

@@ -85,8 +85,13 @@ class Trust:
         if self.key_of(node) is None:
             how = "was removed" if node in self.known.nodes else "never enrolled"
             raise errors.PeerRefused(f"{node} takes no part in this cluster: it {how}")
-        if shown is not None and not revocation.counts(node, shown, self.known.revoked):
-            raise errors.PeerRefused(f"the certificate {shown.serial} of {node} was revoked")
+        if shown is not None and not self.counts(node, shown):
+            serial = revocation.in_pairs(shown.serial)
+            raise errors.PeerRefused(f"the certificate {serial} of {node} was revoked")
+
+    def counts(self, node: NodeId, shown: Presented | None) -> bool:
+        """Whether a node is let in with a certificate; without TLS nobody has any."""
+        return shown is None or revocation.counts(node, shown, self.known.revoked)
 
     def key_of(self, node: NodeId) -> bytes | None:
         """The key under which a node may take part now; None if it may not."""

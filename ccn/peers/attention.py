@@ -17,6 +17,8 @@ from ccn.peers.exchange import Who
 from ccn.peers.peer import Peer
 
 AGAIN_S = 0.25
+REFUSED_S = 5.0
+"""Who is not let in now is not let in a moment later either."""
 
 Came = Callable[[Who], object]
 Gone = Callable[[NodeId, str], object]
@@ -36,14 +38,16 @@ async def attend(client: Client, came: Came, gone: Gone) -> None:
 
 async def _stay(peer: Peer, came: Came, gone: Gone) -> None:
     while not peer.closed:
-        here, reason = False, f"{peer.node} is stopping"
+        here, reason, pause_s = False, f"{peer.node} is stopping", AGAIN_S
         try:
             async with aclosing(peer.stay()) as staying:
                 async for who in staying:
                     here = True
                     came(who)
-        except (errors.PeerUnavailable, errors.PeerRefused) as broken:
+        except errors.PeerUnavailable as broken:
             reason = str(broken)
+        except errors.PeerRefused as refused:
+            reason, pause_s = str(refused), REFUSED_S
         if here and not peer.closed:
             gone(peer.node, reason)
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(pause_s)

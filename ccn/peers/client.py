@@ -20,11 +20,14 @@ from ccn.core.ballot import Proposal, Vote
 from ccn.core.ids import NodeId
 from ccn.core.refusal import Refusal
 from ccn.core.report import Report
+from ccn.core.revocation import Presented
 from ccn.core.signed import Signed
 from ccn.peers import wire
 from ccn.peers.exchange import Ask, Decision, Who
 from ccn.peers.identity import Identity
 from ccn.peers.peer import Peer
+
+RETIRING_S = 30.0
 
 A = TypeVar("A")
 
@@ -74,8 +77,26 @@ class Client:
         self._changed = asyncio.Event()
         await asyncio.gather(*(peer.close() for peer in gone))
 
+    @property
+    def presented(self) -> Presented | None:
+        """The certificate that the others see; None without TLS."""
+        if self._shown is None:
+            return None
+        from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
+
+        return certificates.presented(self._shown.certificate)
+
+    async def show(self, shown: Identity) -> None:
+        """Meet all others with this from now on; calls that go on with the old one have a while to end."""
+        self._shown = shown
+        before = self._peers
+        self._peers = {node: self._reach(node, peer.address) for node, peer in before.items()}
+        self._changed.set()
+        self._changed = asyncio.Event()
+        await asyncio.gather(*(peer.close(RETIRING_S) for peer in before.values()))
+
     async def changed(self) -> None:
-        """Return when `know` is called next."""
+        """Return when the peers are others."""
         await self._changed.wait()
 
     @property

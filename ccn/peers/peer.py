@@ -120,10 +120,10 @@ class Peer:
         finally:
             call.cancel()
 
-    async def close(self) -> None:
-        """End the connection, and the calls that use it."""
+    async def close(self, grace_s: float | None = None) -> None:
+        """End the connection; the calls that use it have so long to end by themselves."""
         self.closed = True
-        await self._channel.close()
+        await self._channel.close(grace_s)
 
     async def _call(self, method: Method[Q, A], asked: Q, within_s: float) -> A:
         return await self._ask(method, method.asked.encode(asked), within_s)

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+from structlog.testing import capture_logs
+
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd
 from ccn.etcd import client, election, session
@@ -106,6 +108,26 @@ async def test_a_leader_that_answers_keeps_its_place_though_its_connection_broke
         network.heal(late=False)
         await one.looked_at()  # on a new connection, by whoever is first: the question or the next watch
         assert await election.leader(coordination) == Leader(ONE, leadership.revision, held.lease)
+
+
+async def test_a_leader_that_does_not_let_this_node_in_any_more_is_alive() -> None:
+    one, two = Seen(ONE), Seen(TWO)
+    async with AsyncExitStack() as doors:
+        door = await doors.enter_async_context(peering.served(one, look_s=0.05))
+        other = await doors.enter_async_context(peering.served(two))
+        async with (
+            watched({ONE: door, TWO: other}) as coordination,
+            session.opened(coordination, **LASTING) as held,
+        ):
+            leadership = await election.campaign(held, ONE)
+            await one.looked_at()
+            await two.looked_at()
+            with capture_logs() as logs:
+                one.out.add(THREE)
+                async with asyncio.timeout(30):
+                    while "leader lets this node in no more" not in [line["event"] for line in logs]:
+                        await asyncio.sleep(0.01)
+            assert await election.leader(coordination) == Leader(ONE, leadership.revision, held.lease)
 
 
 async def test_a_node_that_does_not_lead_is_missed_by_nobody() -> None:

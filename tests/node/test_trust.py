@@ -15,6 +15,7 @@ from aetcd import rpc  # type: ignore[import-untyped]
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
+from ccn.core import revocation
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members
@@ -234,9 +235,13 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
             await until(lambda: TWO in first.seen)
             assert isinstance((await second.peers.hello(30.0))[ONE], Who)
             serial = certificates.describe(two.certificate).serial
-            await nodes.revoke(party.pool, None, serial, now, "lost", "ann")
-            await until(lambda: first.trust.known.revoked)
-            await refused(TWO, two, f"the certificate {serial} of node-2 was revoked")
+            with capture_logs() as logs:
+                await nodes.revoke(party.pool, None, serial, now, "lost", "ann")
+                await until(lambda: first.trust.known.revoked)
+                told = "this node's certificate was revoked"
+                await until(lambda: told in [line["event"] for line in logs])
+            pairs = revocation.in_pairs(serial)
+            await refused(TWO, two, f"the certificate {pairs} of node-2 was revoked")
         renewed = identity_of(authority, TWO)
         async with peers.opened(TWO, renewed) as known:
             await known.know({ONE: door})

@@ -71,11 +71,16 @@ class Server:
 
     def __init__(self, voting: Voting, shown: Identity | None, *, look_s: float = calls.LOOK_S) -> None:
         self._shown, self._look_s = shown, look_s
+        self._showing = shown
         self._stopping = asyncio.Event()
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
         self._calls = Calls(voting.admit, plain=shown is None)
         handlers = _handlers(voting, self._stopping, self._calls)
         self._server.add_generic_rpc_handlers((handlers,))
+
+    async def show(self, shown: Identity) -> None:
+        """Show this to whoever connects from now on."""
+        self._shown = shown
 
     def listen(self, door: settings.Peers) -> int:
         """Take the port; which one matters when the setting is 0."""
@@ -105,9 +110,19 @@ class Server:
     def _add(self, address: str) -> int:
         if self._shown is None:
             return int(self._server.add_insecure_port(address))
-        pair = (self._shown.key, self._shown.certificate)
-        credentials = grpc.ssl_server_credentials([pair], self._shown.ca, require_client_auth=True)
+        credentials = grpc.dynamic_ssl_server_credentials(
+            self._configuration(), self._renewed, require_client_authentication=True
+        )
         return int(self._server.add_secure_port(address, credentials))
+
+    def _configuration(self) -> Any:
+        shown = self._showing = self._shown
+        assert shown is not None
+        return grpc.ssl_server_certificate_configuration([(shown.key, shown.certificate)], shown.ca)
+
+    def _renewed(self) -> Any:
+        """What gRPC asks for each connection, in a thread of its own; None if nothing has changed."""
+        return self._configuration() if self._shown is not self._showing else None
 
 
 def address(door: settings.Peers, port: int) -> str:
