@@ -46,8 +46,9 @@ from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
 from ccn.node.lending import Lending
 from ccn.node.living import Living
-from ccn.node.membership import Doors, Membership
+from ccn.node.membership import Membership
 from ccn.node.paying import Paying
+from ccn.node.presence import Doors
 from ccn.node.signing import Signing
 from ccn.node.voting import Identity
 from ccn.peers import client as peers
@@ -177,7 +178,7 @@ def _instances(
         writer,
         model,
         forwarding=Forwarding(writer.node, membership.peers if membership is not None else None),
-        here=membership.here if membership is not None else _nobody_knows,
+        here=membership.presence.here if membership is not None else _nobody_knows,
         chosen=chosen.instances,
         claude=chosen.claude,
         new_id=_new_id,
@@ -230,7 +231,7 @@ async def _serve(  # noqa: PLR0917 - the seven things that the doors and their p
         grpc_port = rpc.listen(chosen.grpc)
         leaving = Leaving(stop, max(0.2, grace_s - _HAND_OVER_S))
         talk = Talk(lives.conversations, database, lives.prompting, model, leaving, chosen.claude)
-        doors = membership.doors if membership is not None else None
+        doors = membership.presence.doors if membership is not None else None
         app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http, talking=talk, doors=doors)
         parts = {
             "http": http_server.serve(app, listening, stop, grace_s, chosen.http, quiet=leaving.quiet),
@@ -288,7 +289,7 @@ def _parts_in_rounds(  # noqa: PLR0917 - as above
     return {
         "peers": door.serve(stop, grace_s),
         "certificates": showing.watch(show, stop),
-        "trust": membership.trust.watch(stop),
+        "trust": membership.presence.trust.watch(stop),
         "membership": membership.take_part(here, stop),
     }
 

@@ -32,7 +32,7 @@ class Answering:
 
     async def admit(self, node: NodeId, shown: Presented | None) -> None:
         """Refuse whoever takes no part in this cluster, or does not any more."""
-        await self._membership.trust.admit(node, shown)
+        await self._membership.presence.trust.admit(node, shown)
 
     async def who(self) -> Who:
         """Who this node is, and how far its record goes."""

@@ -75,7 +75,7 @@ async def tell(membership: Membership) -> Status:
     log = await rounds.log(pool, command="round", limit=1)
     rules = voting.tip.rules if voting else None
     validators = {each.node for each in rules.validators} if rules else set()
-    here, drained = {**membership.outside, **membership.seen}, await drains.draining(pool)
+    here, drained = {**membership.presence.outside, **membership.presence.seen}, await drains.draining(pool)
     return Status(
         node=membership.identity.node,
         nodes=tuple(
@@ -84,7 +84,7 @@ async def tell(membership: Membership) -> Status:
                 node in validators if rules else None,
                 node in here,
                 node in drained,
-                membership.seen[node].http if node in membership.seen else "",
+                membership.presence.seen[node].http if node in membership.presence.seen else "",
                 _moment(here[node].since_us) if node in here else None,
             )
             for node in sorted(validators | here.keys())

@@ -25,7 +25,8 @@ from ccn.etcd.entry import Entry
 from ccn.gateway.grpc.peer import Server
 from ccn.node import seeing, status
 from ccn.node.answering import Answering
-from ccn.node.membership import Doors, Membership
+from ccn.node.membership import Membership
+from ccn.node.presence import Doors
 from ccn.node.voting import Identity
 from ccn.peers import certificates
 from ccn.peers import client as peers
@@ -76,7 +77,7 @@ class Party:
             async with asyncio.TaskGroup() as group:
                 for part in (
                     door.serve(stop, 0.2),
-                    member.trust.watch(stop),
+                    member.presence.trust.watch(stop),
                     member.take_part(doors, stop),
                 ):
                     group.create_task(part)
@@ -135,10 +136,10 @@ async def test_what_somebody_made_up_in_etcd_is_no_node_and_no_door(party: Party
             await party.write(name, unsigned(name))
             await party.write(f"signed-{name}", await stranger(party, f"signed-{name}"))
         async with party.node(TWO) as two:  # etcd shows it after all of those
-            await until(lambda: TWO in one.seen and ONE in two.seen)
+            await until(lambda: TWO in one.presence.seen and ONE in two.presence.seen)
             for node in (one, two):
-                assert node.seen.keys() == {ONE, TWO}
-                assert set(node.doors()) == {each.http for each in one.seen.values()}
+                assert node.presence.seen.keys() == {ONE, TWO}
+                assert set(node.presence.doors()) == {each.http for each in one.presence.seen.values()}
                 assert {seat.node for seat in (await status.tell(node)).nodes} == {ONE, TWO}
             assert [each.node for each in one.peers.peers] == [TWO]
 
@@ -156,52 +157,52 @@ async def test_nobody_founds_a_chain_because_etcd_shows_them(party: Party) -> No
 
 async def test_a_name_that_somebody_takes_in_etcd_comes_back_to_its_node(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
-        await until(lambda: TWO in one.seen)
-        before = one.seen[TWO]
+        await until(lambda: TWO in one.presence.seen)
+        before = one.presence.seen[TWO]
         await party.write(TWO, await stranger(party, TWO))
-        await until(lambda: TWO in one.seen and one.seen[TWO].lease != before.lease)
-        assert one.seen[TWO].http == before.http == two.seen[TWO].http
-        assert LISTENER not in one.doors()
+        await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].lease != before.lease)
+        assert one.presence.seen[TWO].http == before.http == two.presence.seen[TWO].http
+        assert LISTENER not in one.presence.doors()
 
 
 async def test_the_address_of_an_earlier_life_is_not_shown_again(party: Party) -> None:
     """Also under a lease of the same number, which etcd gives to whoever asks for it."""
     async with party.node(ONE) as one:
         async with party.node(TWO, http=LISTENER):
-            await until(lambda: TWO in one.seen)
+            await until(lambda: TWO in one.presence.seen)
             old = await party.entry(TWO)
         async with party.node(TWO, http="http://127.0.0.1:7777"):
-            await until(lambda: TWO in one.seen and one.seen[TWO].http != LISTENER)
-        await until(lambda: TWO not in one.seen)
+            await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].http != LISTENER)
+        await until(lambda: TWO not in one.presence.seen)
         server = await party.etcd.connected()
         await server.lease.LeaseGrant(rpc.LeaseGrantRequest(TTL=60, ID=old.lease))
         await party.write(TWO, old.value, old.lease)
         async with party.node(NodeId("node-3")):
-            await until(lambda: "node-3" in one.seen)
-            assert TWO not in one.seen
-            assert LISTENER not in one.doors()
+            await until(lambda: "node-3" in one.presence.seen)
+            assert TWO not in one.presence.seen
+            assert LISTENER not in one.presence.doors()
 
 
 async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
-        await until(lambda: TWO in one.seen and one.voting)
+        await until(lambda: TWO in one.presence.seen and one.voting)
         await nodes.remove(party.pool, TWO)
-        await until(lambda: TWO not in one.seen and TWO not in two.seen)
-        assert one.here() == {ONE}
-        assert two.here() is None
+        await until(lambda: TWO not in one.presence.seen and TWO not in two.presence.seen)
+        assert one.presence.here() == {ONE}
+        assert two.presence.here() is None
         assert one.peers.peers == ()
         seats = {seat.node: seat for seat in (await status.tell(one)).nodes}
         assert (seats[TWO].here, seats[TWO].address) == (True, "")
-        assert one.keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
+        assert one.presence.keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
 
 
 async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
-        await until(lambda: TWO in one.seen)
+        await until(lambda: TWO in one.presence.seen)
         with capture_logs() as logs:
             async with party.node(TWO, by="twin"):
                 await until(lambda: any("with another key" in str(line.get("reason")) for line in logs))
-        assert one.seen[TWO].key == pair_of(TWO).public == two.seen[TWO].key
+        assert one.presence.seen[TWO].key == pair_of(TWO).public == two.presence.seen[TWO].key
 
 
 async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_in_nowhere(
@@ -213,7 +214,7 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
     one, two, stranger = (identity_of(authority, node) for node in (ONE, TWO, NodeId("node-77")))
     async with party.node(ONE, shown=one) as first:
         await until(lambda: first.voting)
-        door = first.seen[ONE].grpc
+        door = first.presence.seen[ONE].grpc
 
         async def refused(node: NodeId, shown: Identified, words: str) -> None:
             async with peers.opened(node, shown) as known:
@@ -232,12 +233,12 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
             NodeId("node-77"), stranger, "node-77 takes no part in this cluster: it never enrolled"
         )
         async with party.node(TWO, shown=two) as second:
-            await until(lambda: TWO in first.seen)
+            await until(lambda: TWO in first.presence.seen)
             assert isinstance((await second.peers.hello(30.0))[ONE], Who)
             serial = certificates.describe(two.certificate).serial
             with capture_logs() as logs:
                 await nodes.revoke(party.pool, None, serial, now, "lost", "ann")
-                await until(lambda: first.trust.known.revoked)
+                await until(lambda: first.presence.trust.known.revoked)
                 told = "this node's certificate was revoked"
                 await until(lambda: told in [line["event"] for line in logs])
             pairs = revocation.in_pairs(serial)
@@ -247,5 +248,5 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
             await known.know({ONE: door})
             assert isinstance((await known.hello(30.0))[ONE], Who)
             await nodes.remove(party.pool, TWO)
-            await until(lambda: first.trust.key_of(TWO) is None)
+            await until(lambda: first.presence.trust.key_of(TWO) is None)
         await refused(TWO, renewed, "node-2 takes no part .*: it was removed")
