@@ -169,7 +169,7 @@ class Membership:
     async def _follow(self, standing: Voting) -> None:
         """See blocks that nobody told this node about."""
         while True:
-            with contextlib.suppress(errors.Unavailable):
+            with contextlib.suppress(errors.Unavailable, errors.OutcomeUnknown):
                 await standing.decided()
             await asyncio.sleep(standing.tip.rules.parameters.interval_ms / 2000)
 

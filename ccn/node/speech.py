@@ -24,7 +24,7 @@ from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
 from ccn.node.streams import Live
 from ccn.store import conversations, turns
-from ccn.store.batch import Write
+from ccn.store.batch import Confirm, Write
 from ccn.store.pool import Pool
 from ccn.store.turns import Commit, Emit, End, Event, Start, Turn
 from ccn.store.writer import Writer
@@ -146,9 +146,11 @@ class Speech:
 
     async def _make(self, write: Callable[[], Write[A]], landed: Callable[[Turn], bool]) -> A | None:
         """Submit until it is durable; None if it turned out to be already."""
-        refused, tries = 0, 0
+        refused, tries, there = 0, 0, False
         while True:
             try:
+                if there:
+                    return await self._writer.submit(Confirm())
                 return await self._writer.submit(write())
             except errors.ShuttingDown:
                 raise
@@ -166,8 +168,9 @@ class Speech:
                 continue
             if standing.epoch != self.live.epoch:
                 raise errors.StaleHost(f"epoch {self.live.epoch} is over: {standing.epoch} has begun")
-            if landed(standing):
-                return None
+            there = landed(standing)
+            if there:
+                continue
             self._drop(standing.event_head)
 
     async def _committed(self) -> Message:

@@ -172,9 +172,14 @@ class Voting:
             return self.tip
 
     async def _catch_up(self) -> Standing:
-        """Confirm and cosign every block above the tip, one after the other."""
+        """Confirm and cosign every block above the tip, one after the other.
+
+        A block that is cosigned is never let go again, so it must not be gone with the primary.
+        """
         standing = await rounds.standing(self._pool, self.tip.height)
         await self._still_there(standing)
+        if standing.standbys and self.tip.height < standing.height:
+            await self._pool.confirm()
         while self.stopped is None and self.tip.height < standing.height:
             shown = await rounds.shown(self._pool, self.tip.height + 1)
             if shown is None:

@@ -78,6 +78,15 @@ class Write(ABC, Generic[Answer_co]):
         """Decide; raise before anything is added, or add rows and answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Confirm(Write[None]):
+    """Nothing new: durable, where the server has standbys on those too, is what can be read already."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Like somebody who is answered with what is there."""
+        batch.repeats = True
+
+
 class Numbering:
     """What the writer remembers from one transaction to the next, and forgets when one is refused."""
 
@@ -145,6 +154,8 @@ class Batch:
         self._first_leaf = after.last_leaf if after else numbering.leaf
         self._found: dict[Repeated, object] = dict(after.answered) if after else {}
         self.answered: dict[Repeated, object] = {}
+        self.repeats = False
+        """Whether somebody is answered with what an earlier transaction made."""
         self._heads_wanted: set[ConversationId] = set()
         self._lookups: dict[str, list[Repeated]] = {}
 
@@ -259,7 +270,9 @@ class Batch:
     def earlier(self, write: Write[object]) -> object | None:
         """What a write under the same key made: a row of its lookup, or an answer of this batch."""
         repeated = write.repeats()
-        return None if repeated is None else self._found.get(repeated)
+        found = None if repeated is None else self._found.get(repeated)
+        self.repeats = self.repeats or found is not None
+        return found
 
     def remember(self, write: Write[object], answer: object) -> None:
         """A second write under the same key in this batch gets the same answer."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ccn.store import failure, pool
+from ccn.store.standbys import Doubts
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -28,11 +29,14 @@ class Line:
         self._name = name
         self._fence = fence
         self._connection: pool.Connection | None = None
+        self.doubts = Doubts()
+        """What the server warned of on this line."""
 
     async def connection(self) -> pool.Connection:
         """The connection, made now if there is none."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await pool.connect(self._database, self._name, self._fence)
+            self.doubts.listen(self._connection)
         return self._connection
 
     async def failed(self, foreign: BaseException) -> None:

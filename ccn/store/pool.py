@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from ccn.store import codecs, failure
+from ccn import errors
+from ccn.store import codecs, failure, standbys
+from ccn.store.standbys import Doubts
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -43,6 +45,7 @@ class Pool:
         self._wait_s = wait_s
         self._fence = fence
         self._kept = list[_Lent]()
+        self._doubts = Doubts()
         self._waiting = 0
 
     async def rows(self, sql: str, *values: object) -> list[Record]:
@@ -77,13 +80,26 @@ class Pool:
         connection = self._at_hand() or await self._awaited()
         try:
             yield connection
+            if self._doubts.about(connection):
+                await self._confirmed(connection)
         except BaseException:
-            await self._connections.release(connection)  # which looks at how it was left
+            await self._give_back(connection)  # which looks at how it was left
             raise
         if self._waiting or len(self._kept) >= _KEPT:
-            await self._connections.release(connection)
+            await self._give_back(connection)
         else:
             self._kept.append(connection)
+
+    async def _confirmed(self, connection: Connection) -> None:
+        """What was committed here came back with a warning: it stands, but do the standbys have it?"""
+        await standbys.commit(connection)
+        if self._doubts.about(connection):
+            raise errors.OutcomeUnknown("PostgreSQL did not wait until its standbys have what was written")
+
+    async def _give_back(self, connection: _Lent) -> None:
+        with suppress(asyncpg.InterfaceError):  # it broke, and asyncpg has taken it back already
+            self._doubts.leave(connection)
+        await self._connections.release(connection)
 
     def _at_hand(self) -> _Lent | None:
         """One that was used a moment ago: asyncpg's own way takes longer than a short statement does."""
@@ -97,9 +113,16 @@ class Pool:
     async def _awaited(self) -> _Lent:
         self._waiting += 1
         try:
-            return await self._connections.acquire(timeout=self._wait_s)
+            connection = await self._connections.acquire(timeout=self._wait_s)
         finally:
             self._waiting -= 1
+        self._doubts.listen(connection)
+        return connection
+
+    async def confirm(self) -> None:
+        """Return once the standbys have whatever could be read here before."""
+        async with failure.translated(), self._connection() as connection:
+            await standbys.commit(connection)
 
     async def recorded(self) -> None:
         """Raise `RecordLost` unless the database still shows what its fence asks for."""
@@ -112,7 +135,7 @@ class Pool:
         try:
             async with asyncio.timeout(within_s):
                 while (connection := self._at_hand()) is not None:
-                    await self._connections.release(connection)
+                    await self._give_back(connection)
                 await self._connections.close()
         except TimeoutError:
             self._connections.terminate()

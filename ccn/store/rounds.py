@@ -52,6 +52,8 @@ class Standing:
     height: int
     hash: bytes | None
     lines: tuple[note.Signature, ...]
+    standbys: bool = False
+    """Whether the server waits for standbys, so that what is shown may be on none of them yet."""
 
 
 async def found(pool: Pool, term: int, tip: Tip) -> None:
@@ -154,7 +156,8 @@ async def standing(pool: Pool, block_height: int) -> Standing:
         below = note.parse((row["note"] or b"") + b"\n" + b"".join(row["lines"])).signatures
     except errors.InputInvalid:
         below = ()  # nobody cosigned it yet, or what is there is no note
-    return Standing(row["term"], row["leader"], row["height"] or 0, row["hash"], below)
+    place = (row["term"], row["leader"], row["height"] or 0, row["hash"])
+    return Standing(*place, below, row["standbys"])
 
 
 async def shown(pool: Pool, block_height: int) -> Shown | None:
@@ -376,7 +379,7 @@ _TIP = f"""
 _STANDING = """
     SELECT t.term, t.leader, (SELECT max(height) FROM verification_chain) AS height, b.hash, c.note, ARRAY(
         SELECT line FROM cosignatures WHERE tree_size = b.tree_size ORDER BY signer
-    ) AS lines
+    ) AS lines, current_setting('synchronous_standby_names') <> '' AS standbys
     FROM cluster_term t
     LEFT JOIN verification_chain b ON b.height = $1
     LEFT JOIN checkpoints c USING (tree_size)

@@ -8,7 +8,8 @@ leaves without gaps.
     submit ──> waiting ──> prepare: answers, leaves, rows ──> one transaction ──> answers released
 
 When the connection breaks in the middle the outcome is not guessed: the batch's last leaf either is in the
-ledger or is not, and a second try under the same leaf numbers cannot land beside the first.
+ledger or is not, and a second try under the same leaf numbers cannot land beside the first. What is found
+there, or came back with a warning, is acknowledged once the standbys have it too (see `standbys`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ccn import errors
 from ccn.core.commitment import Leaf
 from ccn.core.ids import NodeId
 from ccn.core.signer import Mark
-from ccn.store import failure
+from ccn.store import failure, standbys
 from ccn.store.batch import Batch, Numbering, Write
 from ccn.store.fence import Fence
 from ccn.store.line import Line, attempts
@@ -264,29 +265,36 @@ class Writer:
         return Numbering(self.node, head)
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
-        """One transaction. If the connection breaks meanwhile, find out what became of it, or try again."""
-        if batch.empty:
+        """One transaction. If its end is not seen, find out what became of it, or try again."""
+        if batch.empty and not batch.repeats:
             return
         self._remember(batch)
-        sent = False
+        sent, here = False, batch.empty  # `here`: on this server, and perhaps on none of its standbys
         async for _ in attempts(deadline):
             try:
                 self.fence.stand()
                 connection = await self._writing.connection()
-                if sent and await batch.landed(connection):
+                if not here:
+                    again, sent = sent, True
+                    here = again and await batch.landed(connection)
+                if not here:
+                    ran = await _send(batch, connection, again=again)
+                    here = True
+                    if ran and not self._writing.doubts.about(connection):
+                        return
+                await standbys.commit(connection)
+                if not self._writing.doubts.about(connection):
                     return
-                again, sent = sent, True
-                await _send(batch, connection, again=again)
             except failure.FOREIGN as foreign:
                 await self._writing.failed(foreign)
-                if sent and not batch.leaves:
+                if sent and not here and not batch.leaves:
                     break
             except errors.RecordLost as lost:
                 if not sent:
                     raise
                 raise errors.OutcomeUnknown(str(lost)) from lost  # on another database, perhaps
-            else:
-                return
+        if here:
+            raise errors.OutcomeUnknown("PostgreSQL's standbys did not say in time that they have it too")
         if sent:
             raise errors.OutcomeUnknown("the connection to PostgreSQL broke during a commit")
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
@@ -333,13 +341,16 @@ class Writer:
         return asyncio.get_running_loop().time() + self._database.statement_timeout_s
 
 
-async def _send(batch: Batch, connection: Connection, *, again: bool) -> None:
+async def _send(batch: Batch, connection: Connection, *, again: bool) -> bool:
+    """Whether it ran; False if an earlier try turned out to have landed."""
     try:
         await batch.run(connection)
     except (errors.Conflict, *failure.FOREIGN) as stopped:
         # A second try that is refused: perhaps because the first, whose end was not seen, landed after all.
         if not again or failure.severed(stopped) or not await batch.landed(connection):
             raise
+        return False
+    return True
 
 
 def _concerns_all(refused: errors.CCNError) -> bool:

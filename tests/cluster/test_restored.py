@@ -77,9 +77,8 @@ class Server:
             await connection.close()
 
     async def height(self) -> int:
-        return int(
-            str(await databases.execute(self.database, "SELECT max(height) FROM verification_chain"))
-        )
+        shown = "SELECT coalesce(max(height), 0) FROM verification_chain"
+        return int(str(await databases.execute(self.database, shown)))
 
 
 _TABLES = "SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public'"
