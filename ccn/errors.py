@@ -38,6 +38,7 @@
     │   ├── PeerUnavailable        another node does not answer
     │   ├── ModelUnavailable       the model's provider did not answer, after every try it was due
     │   ├── BudgetSpent            what may be spent today is spent
+    │   │   └── AllowanceSpent     what one user may spend today is spent
     │   ├── Overloaded             a queue of this node is at its limit
     │   ├── TooManyRequests        the caller asked more often than it may
     │   │   ├── TooManyCalls       the user has as many calls to the model under way and waiting as it may
@@ -217,6 +218,14 @@ class ModelUnavailable(Unavailable):
 
 class BudgetSpent(Unavailable):
     """Wait for the next day, or raise the budget that the message names."""
+
+    def __init__(self, said: str, retry_after_s: float | None = None) -> None:
+        super().__init__(said)
+        self.retry_after_s = retry_after_s
+
+
+class AllowanceSpent(BudgetSpent):
+    """Wait for the next day, or raise CCN_LIMITS_DAILY_DOLLARS: other users have theirs."""
 
 
 class Overloaded(Unavailable):

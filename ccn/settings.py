@@ -438,6 +438,9 @@ class Limits(_Group):
     spawns_at_once: int = Field(
         default=4, ge=1, le=1_000, description="Instances that a node brings to life at once for one user."
     )
+    daily_dollars: Dollars = Field(
+        default=Decimal(10), description="What may be spent for one user in a day, on all nodes together."
+    )
     redis_url: SecretStr = Field(
         default=SecretStr(""),
         description="redis://user:password@host:port/0, where nodes count together; else each alone.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from uuid import UUID
 from ccn import errors, settings
 from ccn.core import ids, stream
 from ccn.core.call import Call, Delta, Piece, Reply, Restart, Usage
-from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId
+from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId, UserId
 from ccn.core.interview import QUESTIONS
 from ccn.core.price import Size
 from ccn.core.stream import Kind, Place, Told
@@ -84,6 +84,15 @@ class Model:
         return who
 
     def release(self, who: Payer) -> None:
+        pass
+
+    def check(self, owner: UserId | None) -> None:
+        pass
+
+    async def is_short(self, who: Payer) -> bool:
+        return False
+
+    async def put_aside(self, payers: Iterable[Payer]) -> None:
         pass
 
     async def settled(self) -> None:

@@ -119,7 +119,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> errors.CCNE
         kind, said = codes.named(str(told["code"])), str(told.get("detail") or told["title"])
     except (ValueError, KeyError, TypeError):
         kind, said = None, f"status {status} without a reason: is this a node?"
-    if kind is not None and issubclass(kind, errors.TooManyRequests):
+    if kind is not None and issubclass(kind, (errors.TooManyRequests, errors.BudgetSpent)):
         return kind(said, float(headers.get("retry-after", "1")))
     if kind is None and status == 503:
         kind = errors.Unavailable

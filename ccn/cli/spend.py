@@ -1,4 +1,4 @@
-"""`ccn spend`: what calls to the model cost, by day, character and conversation, and what is left today."""
+"""`ccn spend`: what calls to the model cost, by day, character, user, conversation; what is left today."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ccn import settings
     from ccn.core.budget import Day
     from ccn.store.pool import Pool
-    from ccn.store.spend import Line, Total
+    from ccn.store.spend import Line, Total, Wanted
 
 DAYS = 30
 """How far back the overview looks."""
@@ -30,6 +30,8 @@ def spend(
         typer.Option(formats=["%Y-%m-%d"], help="One day, by conversation.", show_default=False),
     ] = None,
     character: Annotated[str, typer.Option(help="Of this character only.", show_default=False)] = "",
+    user: Annotated[str, typer.Option(help="For this user only.", show_default=False)] = "",
+    by_user: Annotated[bool, typer.Option("--by-user", help="A line for each user.")] = False,
     conversation: Annotated[
         UUID | None, typer.Option(help="Of this conversation only, since it began.", show_default=False)
     ] = None,
@@ -40,45 +42,53 @@ def spend(
     """Show tokens and cost: of the last 30 days, of one day, or of one conversation."""
     from ccn import settings  # noqa: PLC0415 - start-up must be quick
 
-    claude = settings.load().claude
+    chosen = settings.load()
 
     async def read(pool: Pool) -> tuple[list[Line], Day]:
-        wanted = day.date() if day is not None else None
-        return await _lines(pool, _today(claude), wanted, character, conversation), await _left(
-            pool, claude, character
-        )
+        wanted = await _wanted(pool, character, user, conversation, each=day is not None, by_user=by_user)
+        today = _today(chosen.claude)
+        lines = await _lines(pool, today, day.date() if day is not None else None, wanted)
+        return lines, await _left(pool, chosen, wanted, today)
 
     lines, budget = asking.run(read, reach.database(database_url, data, quiet=as_json))
     _print_json(lines, budget) if as_json else _print(lines, budget)
 
 
-async def _lines(
-    pool: Pool, today: date, day: date | None, character: str, conversation: UUID | None
-) -> list[Line]:
+async def _wanted(
+    pool: Pool, character: str, user: str, conversation: UUID | None, *, each: bool, by_user: bool
+) -> Wanted:
     from ccn.core.ids import CharacterId, ConversationId  # noqa: PLC0415
-    from ccn.store import spend  # noqa: PLC0415
+    from ccn.store import users  # noqa: PLC0415
+    from ccn.store.spend import Wanted  # noqa: PLC0415
 
-    first = day or (_EPOCH if conversation is not None else today - timedelta(days=DAYS - 1))
-    return await spend.lines(
-        pool,
-        first,
-        day or today,
+    return Wanted(
         CharacterId(character) if character else None,
         None if conversation is None else ConversationId(conversation),
-        each=day is not None or conversation is not None,
+        (await users.get(pool, user)).id if user else None,
+        by_conversation=each or conversation is not None,
+        by_user=by_user or bool(user),
     )
 
 
-async def _left(pool: Pool, claude: settings.Claude, character: str) -> Day:
-    """Today's budget: the character's if one is named, else that of all."""
-    from ccn.core import price  # noqa: PLC0415
-    from ccn.core.ids import CharacterId  # noqa: PLC0415
+async def _lines(pool: Pool, today: date, day: date | None, wanted: Wanted) -> list[Line]:
     from ccn.store import spend  # noqa: PLC0415
 
-    dollars = claude.character_budget_dollars if character else claude.daily_budget_dollars
-    scope = spend.of(CharacterId(character)) if character else spend.CLUSTER
-    limit = None if dollars is None else price.exact(dollars)
-    return await spend.standing(pool, _today(claude), scope, limit)
+    overview = today - timedelta(days=DAYS - 1)
+    first = day or (_EPOCH if wanted.conversation is not None else overview)
+    return await spend.lines(pool, first, day or today, wanted)
+
+
+async def _left(pool: Pool, chosen: settings.Settings, wanted: Wanted, today: date) -> Day:
+    """Today's budget: the user's or the character's if one is named, else that of all."""
+    from ccn.core import price  # noqa: PLC0415
+    from ccn.store import spend  # noqa: PLC0415
+
+    scope, dollars = spend.CLUSTER, chosen.claude.daily_budget_dollars
+    if wanted.owner is not None:
+        scope, dollars = spend.of_user(wanted.owner), chosen.limits.daily_dollars
+    elif wanted.character is not None:
+        scope, dollars = spend.of(wanted.character), chosen.claude.character_budget_dollars
+    return await spend.standing(pool, today, scope, None if dollars is None else price.exact(dollars))
 
 
 def _today(claude: settings.Claude) -> date:
@@ -96,17 +106,15 @@ def _print(lines: list[Line], budget: Day) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in (
-        "day",
-        "character",
-        *(["conversation"] if any(each.conversation for each in lines) else []),
-    ):
+    users, conversations = any(each.user for each in lines), any(each.conversation for each in lines)
+    named = ("day", "character", *(["user"] * users), *(["conversation"] * conversations))
+    for name in named:
         table.add_column(name, no_wrap=True)
     for name in ("calls", "input", "cache read", "cache write", "output", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in lines:
-        named = [str(each.conversation)] if each.conversation else []
-        table.add_row(f"{each.day}", each.character, *named, *_cells(each.total))
+        user, here = [each.user or "nobody"] * users, [str(each.conversation or "none")] * conversations
+        table.add_row(f"{each.day}", each.character, *user, *here, *_cells(each.total))
     console = Console(highlight=False, width=_WIDE)
     console.print(table if lines else "nothing was spent")
     console.print(f"\n{_told(budget)}")
@@ -136,6 +144,7 @@ def _print_json(lines: list[Line], budget: Day) -> None:
         told = {
             "day": f"{each.day}",
             "character": each.character,
+            "user": each.user,
             "conversation": str(each.conversation) if each.conversation else None,
             "calls": each.total.calls,
             "input": used.input,

@@ -68,6 +68,6 @@ def _error(failed: Any) -> errors.CCNError:
     told = dict(failed.trailing_metadata() or ())
     kind = codes.named(told.get("ccn-code", "")) or MEANING[failed.code()]
     said = failed.details() or failed.code().name.lower().replace("_", " ")
-    if issubclass(kind, errors.TooManyRequests):
+    if issubclass(kind, (errors.TooManyRequests, errors.BudgetSpent)):
         return kind(said, float(told.get("retry-after", 1)))
     return kind(said)

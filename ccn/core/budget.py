@@ -12,7 +12,7 @@ lock of the day's row.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +62,9 @@ def correct(day: Day, expired: int, cost: int) -> Day:
 def day_of(now: datetime, zone: tzinfo) -> date:
     """The day that a moment belongs to; budgets begin anew at midnight there."""
     return now.astimezone(zone).date()
+
+
+def renewed_after(now: datetime, zone: tzinfo) -> datetime:
+    """When the budgets of the day begin anew."""
+    following = day_of(now, zone) + timedelta(days=1)
+    return datetime.combine(following, time(), zone)

@@ -160,6 +160,7 @@ class Conversations:
             instance = await self._placing.instance(conversation)
             if instance.status is instances.Status.QUARANTINED:
                 raise errors.Quarantined("the instance is quarantined: an operator has to look at it first")
+            self._placing.spawning.model.check(instance.owner)
             await self._placing.spawning.prompts.check(instance, content)
             with self._arriving(conversation, turn_id) as before:
                 accepting = Accept(

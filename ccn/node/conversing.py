@@ -10,7 +10,7 @@ starts it again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Protocol, assert_never
@@ -20,7 +20,7 @@ import structlog
 
 from ccn import errors
 from ccn.core.call import Call, Delta, Piece, Reply, Restart
-from ccn.core.ids import TurnId
+from ccn.core.ids import TurnId, UserId
 from ccn.core.message import Message
 from ccn.core.price import Size
 from ccn.core.stream import Kind
@@ -61,6 +61,15 @@ class Model(Protocol):
 
     def release(self, who: Payer) -> None:
         """Give that back: the call is not made."""
+
+    def check(self, owner: UserId | None) -> None:
+        """Refuse at once who has just spent what they may."""
+
+    async def is_short(self, who: Payer) -> bool:
+        """Whether it is not sure that a few more calls can be paid for."""
+
+    async def put_aside(self, payers: Iterable[Payer]) -> None:
+        """Wait for what was reserved, or be refused."""
 
 
 class Scoring(Protocol):

@@ -10,7 +10,8 @@ into being spent. Without a limit all the same is written down, only never refus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from ccn import settings
 
 
+_PLENTY = 5 * price.DOLLAR
+"""More than an interview can cost, by the dearest of prices with the longest of prompts."""
+_REFUSED_S = 5.0
+"""How long a user is refused at once after a call did not fit; then one is tried again."""
+_REFUSED_LIMIT = 10_000
 _AT_ONCE = (
     "of your calls to the model are under way at this node, which is all that may be "
     "(CCN_LIMITS_CALLS_AT_ONCE), and as many wait: ask again in a moment"
@@ -79,6 +85,8 @@ class Paying:
         self._zone = ZoneInfo(claude.time_zone)
         self._limit = _microdollars(claude.daily_budget_dollars)
         self._character_limit = _microdollars(claude.character_budget_dollars)
+        self._owner_limit = _microdollars(limits.daily_dollars)
+        self._refused = OrderedDict[UserId, tuple[float, errors.AllowanceSpent]]()
         most = limits.calls_at_once
         self._calls = Shares(most, most, errors.TooManyCalls, _AT_ONCE)
         self._settling = set[asyncio.Task[None]]()
@@ -132,6 +140,31 @@ class Paying:
         await self.settled()
         return told
 
+    def check(self, owner: UserId | None) -> None:
+        """Refuse at once for whom a call was refused a moment ago, before anything is kept of it."""
+        if owner is None or owner not in self._refused:
+            return
+        until, refused = self._refused[owner]
+        if asyncio.get_running_loop().time() < until:
+            raise self._with_its_end(refused)
+        del self._refused[owner]
+
+    async def is_short(self, who: Payer) -> bool:
+        """Whether it is not sure that the budgets of this day hold an interview."""
+        limits = {spend.CLUSTER: self._limit, spend.of(who.character): self._character_limit}
+        if who.owner is not None:
+            limits[spend.of_user(who.owner)] = self._owner_limit
+        limited = {scope: limit for scope, limit in limits.items() if limit is not None}
+        days = await spend.standings(self._pool, self._day(), limited) if limited else ()
+        return any(day.left is not None and day.left < _PLENTY for day in days)
+
+    async def put_aside(self, payers: Iterable[Payer]) -> None:
+        """Wait until what was reserved for these is put aside; refused if it does not fit."""
+        try:
+            await asyncio.gather(*(each.purse.filled() for each in payers if each.purse is not None))
+        except errors.BudgetSpent as spent:
+            raise self._with_its_end(spent) from None
+
     async def today(self, character: CharacterId | None = None) -> budget.Day:
         """What is spent, held and left of this day: for the cluster, or for one character."""
         await self.settled()
@@ -148,8 +181,25 @@ class Paying:
         try:
             async with self._calls.one(who.owner, patient=who.conversation is not None) as place:
                 yield meter, place
+        except errors.BudgetSpent as spent:
+            if who.owner is not None and isinstance(spent, errors.AllowanceSpent):
+                self._remember(who.owner, spent)
+            raise self._with_its_end(spent) from None
         finally:
             self._settle(purse, meter.usage)
+
+    def _with_its_end(self, spent: errors.BudgetSpent) -> errors.BudgetSpent:
+        """Saying when it begins anew."""
+        now = self._now()
+        renewed = budget.renewed_after(now, self._zone)
+        words = f"{spent}; it begins anew at {renewed:%Y-%m-%d %H:%M} {self._zone.key}"
+        return type(spent)(words, (renewed - now).total_seconds())
+
+    def _remember(self, owner: UserId, refused: errors.AllowanceSpent) -> None:
+        self._refused.pop(owner, None)
+        self._refused[owner] = asyncio.get_running_loop().time() + _REFUSED_S, refused
+        while len(self._refused) > _REFUSED_LIMIT:
+            self._refused.popitem(last=False)
 
     async def settled(self) -> None:
         """Return when what has ended here so far is settled, or could not be."""
@@ -169,6 +219,8 @@ class Paying:
             model,
             self._limit,
             self._character_limit,
+            who.owner,
+            None if who.owner is None else self._owner_limit,
         )
 
     def _settle(self, purse: Purse, used: Usage) -> None:

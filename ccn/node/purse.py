@@ -58,6 +58,11 @@ class Purse:
                 return
         await self._till.hold(self._wanted, price.cost(self._price, used) + self._most)
 
+    async def filled(self) -> None:
+        """Wait until what `fill` began is held; refused where it does not fit."""
+        if self._ahead is not None:
+            await self._ahead[2]
+
     async def _filled(self, call: Call) -> tuple[Size | None, int]:
         """The size of the call if that is known already, and what is held; nothing if it did not fit."""
         if self._ahead is None:

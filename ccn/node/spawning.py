@@ -59,6 +59,7 @@ class Spawning:
 
     async def spawn(self, here: Conversation) -> Instance:
         """A running instance of the conversation, which lives here; SpawnFailed if it is not itself."""
+        self.model.check(here.owner)
         with _timed():
             newest = await characters.plate(self.pool, here.character)
             model = self.prompts.model(await self.prompts.plate(here.character, newest.version))
@@ -75,10 +76,12 @@ class Spawning:
     async def begin(self, begin: Begin) -> tuple[Conversation, Instance]:
         """A new conversation together with its instance, in one transaction: nobody knows of it yet.
 
-        What its interview can cost is put aside meanwhile.
+        What its interview can cost is put aside meanwhile; first, if it is not sure that it can be.
         """
+        self.model.check(begin.owner)
         with _timed():
-            opening = await self.prompts.beginning(begin)
+            payer = Payer(begin.id, begin.character, begin.owner)
+            opening, short = await asyncio.gather(self.prompts.beginning(begin), self.model.is_short(payer))
             model, first = self.prompts.model(opening.plate), opening.anchor
             instance, owner = InstanceId(self.new_id()), begin.owner
             birth = Birth(
@@ -86,9 +89,11 @@ class Spawning:
                 Spawn(instance, begin.id, model, first.plate, "spawned: begun", owner, self.quota),
                 Keep(begin.id, first, epoch=1),
             )
-            paper = self._paper(model, opening, Payer(begin.id, begin.character, owner))
+            paper = self._paper(model, opening, payer)
             with self.hosting.coming(instance):
                 try:
+                    if short:
+                        await self.model.put_aside(each.payer for each in paper.asks)
                     here, born = await self.writer.submit(birth)
                 except BaseException:
                     self._release(paper.asks)

@@ -81,6 +81,7 @@ TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
             errors.PlateInvalid,
             errors.MessageTooLong,
             errors.SpawnFailed,
+            errors.AllowanceSpent,
             errors.BudgetSpent,
             errors.ModelUnavailable,
             errors.ModelRefused,

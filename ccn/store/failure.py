@@ -26,6 +26,7 @@ OURS: dict[str, type[errors.CCNError]] = {
     "CCN07": errors.BudgetSpent,  # a reservation that the budget of its day does not hold
     "CCN08": errors.TooManyConversations,  # one more than their owner may have open
     "CCN09": errors.TooManyInstances,  # one more than their owner may have alive
+    "CCN10": errors.AllowanceSpent,  # a reservation that what its user may spend in a day does not hold
 }
 """The SQLSTATEs that the triggers in `schema/` raise."""
 

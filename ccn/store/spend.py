@@ -22,10 +22,10 @@ HELD_FOR = timedelta(hours=4)
 KEPT_FOR = timedelta(days=7)
 
 LINES_LIMIT = 1_000
-"""Conversations that are listed at most, the dearest of each day."""
+"""Lines that are listed at most, of the newest days."""
 
 CLUSTER = "cluster"
-"""The scope of everything; a character's is made by `of`."""
+"""The scope of everything; a character's is made by `of`, a user's by `of_user`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Reservation:
     model: str
     cluster_limit: int | None = None
     character_limit: int | None = None
+    owner: UserId | None = None
+    """For whom it is made; None if for nobody."""
+    owner_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,25 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one character used on one day, in one conversation or in all of them."""
+    """What one character used on one day: in one conversation or all of them, for one user or all."""
 
     day: date
     character: CharacterId
     conversation: ConversationId | None
     total: Total
+    user: str | None = None
+    """By name; None in sums of all users, and for what was nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which usage is listed, and what has a line of its own besides each day and character."""
+
+    character: CharacterId | None = None
+    conversation: ConversationId | None = None
+    owner: UserId | None = None
+    by_conversation: bool = False
+    by_user: bool = False
 
 
 async def change(
@@ -97,6 +113,8 @@ async def change(
         [each.cluster_limit for each, _ in wanted],
         [each.character_limit for each, _ in wanted],
         [each.at for each, _ in wanted],
+        [each.owner for each, _ in wanted],
+        [each.owner_limit for each, _ in wanted],
     )
     return {row["id"] for row in rows}
 
@@ -132,9 +150,21 @@ async def standing(pool: Pool, day: date, scope: str = CLUSTER, limit: int | Non
     return budget.Day(limit) if row is None else budget.Day(limit, row["spent"], row["held"])
 
 
+async def standings(pool: Pool, day: date, limits: Mapping[str, int]) -> list[budget.Day]:
+    """The same for several scopes, with the limit of each."""
+    rows = await pool.rows(_STANDINGS, day, list(limits))
+    known = {row["scope"]: (row["spent"], row["held"]) for row in rows}
+    return [budget.Day(limit, *known.get(scope, (0, 0))) for scope, limit in limits.items()]
+
+
 def of(character: CharacterId) -> str:
     """The scope of a character."""
     return f"character:{character}"
+
+
+def of_user(owner: UserId) -> str:
+    """The scope of a user."""
+    return f"user:{owner}"
 
 
 async def of_conversation(pool: Pool, conversation: ConversationId) -> Total:
@@ -155,24 +185,19 @@ async def by_day(pool: Pool, first: date, last: date) -> Mapping[date, Total]:
 
 
 async def of_owner(pool: Pool, owner: UserId | None, day: date) -> Total:
-    """All that the conversations of one user used on a day; nobody's used nothing."""
+    """All that was used for one user on a day, within conversations and without; nobody used nothing."""
     return _total(await pool.row(_OF_OWNER, owner, day))
 
 
-async def lines(
-    pool: Pool,
-    first: date,
-    last: date,
-    character: CharacterId | None = None,
-    conversation: ConversationId | None = None,
-    *,
-    each: bool = False,
-) -> list[Line]:
-    """What was used, by day and character, newest first; by conversation too if `each` is."""
-    rows = await pool.rows(
-        _EACH if each else _LINES, first, last, character, conversation, *([LINES_LIMIT] if each else [])
-    )
-    return [Line(row["day"], row["character_id"], row["conversation_id"], _total(row)) for row in rows]
+async def lines(pool: Pool, first: date, last: date, wanted: Wanted) -> list[Line]:
+    """What was used, newest first; if it is split further, the dearest of a day first, up to a limit."""
+    which = (wanted.character, wanted.conversation, wanted.owner)
+    rows = await pool.rows(_LINES, first, last, *which, wanted.by_conversation, wanted.by_user, LINES_LIMIT)
+    return [_line(row) for row in rows]
+
+
+def _line(row: Record) -> Line:
+    return Line(row["day"], row["character_id"], row["conversation_id"], _total(row), row["name"])
 
 
 def _total(row: Record | None) -> Total:
@@ -182,7 +207,8 @@ def _total(row: Record | None) -> Total:
     return Total(row["calls"], usage, row["cost"])
 
 
-_CHANGE = f"SELECT ccn_till({', '.join(f'${nth}' for nth in range(1, 17))}) AS id"
+_STANDINGS = "SELECT scope, spent, held FROM spend_days WHERE day = $1 AND scope = ANY ($2::text[])"
+_CHANGE = f"SELECT ccn_till({', '.join(f'${nth}' for nth in range(1, 19))}) AS id"
 # Rows that somebody is settling just now are left to them.
 _EXPIRE = """
     UPDATE spend_reservations SET status = 'expired'
@@ -200,19 +226,17 @@ _SUMS = """
 """
 _TOTAL = f"SELECT {_SUMS} FROM usage"  # noqa: S608 - a constant, as below
 _BY_DAY = f"SELECT day, {_SUMS} FROM usage WHERE day BETWEEN $1 AND $2 GROUP BY day ORDER BY day"  # noqa: S608
-_OF_OWNER = f"""
-    SELECT {_SUMS} FROM usage u JOIN conversations c ON c.id = u.conversation_id
-    WHERE c.owner_id = $1 AND u.day = $2
-"""  # noqa: S608
-_WANTED = """
-    day BETWEEN $1 AND $2 AND character_id = coalesce($3::text, character_id)
-    AND conversation_id = coalesce($4::uuid, conversation_id)
-"""
+_OF_OWNER = f"{_TOTAL} WHERE owner_id = $1 AND day = $2"
 _LINES = f"""
-    SELECT day, character_id, NULL::uuid AS conversation_id, {_SUMS} FROM usage WHERE {_WANTED}
-    GROUP BY day, character_id ORDER BY day DESC, character_id
-"""  # noqa: S608
-_EACH = f"""
-    SELECT day, character_id, conversation_id, {_SUMS} FROM usage WHERE {_WANTED}
-    GROUP BY day, character_id, conversation_id ORDER BY day DESC, cost DESC, conversation_id LIMIT $5
+    SELECT day, character_id, conversation_id, name, calls, input, output, cache_read, cache_write, cost
+    FROM (
+        SELECT day, character_id, CASE WHEN $6 THEN conversation_id END AS conversation_id,
+               CASE WHEN $7 THEN owner_id END AS owner_id, {_SUMS}
+        FROM usage
+        WHERE day BETWEEN $1 AND $2 AND character_id = coalesce($3::text, character_id)
+          AND ($4::uuid IS NULL OR conversation_id = $4) AND ($5::uuid IS NULL OR owner_id = $5)
+        GROUP BY 1, 2, 3, 4
+    ) AS line LEFT JOIN users u ON u.id = line.owner_id
+    ORDER BY day DESC, CASE WHEN $6 OR $7 THEN cost END DESC, character_id, conversation_id
+    LIMIT CASE WHEN $6 OR $7 THEN $8::bigint END
 """  # noqa: S608

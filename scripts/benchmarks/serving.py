@@ -24,6 +24,7 @@ UNLIMITED = {
     "CCN_LIMITS_INSTANCES": "100000",
     "CCN_LIMITS_CALLS_AT_ONCE": "10000",
     "CCN_LIMITS_SPAWNS_AT_ONCE": "1000",
+    "CCN_LIMITS_DAILY_DOLLARS": "1000000",
 }
 """What one caller of a benchmark does would be too much for any user."""
 

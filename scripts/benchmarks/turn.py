@@ -12,7 +12,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from ccn import settings
 from ccn.claude import client, wire
 from ccn.core import ids
 from ccn.core.call import Call, Piece
-from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.gateway.grpc import peer as peer_door
@@ -202,6 +202,17 @@ class Nobody:
 
     def release(self, who: Payer) -> None:
         """Nothing was reserved."""
+
+    def check(self, owner: UserId | None) -> None:
+        """Nobody spends anything."""
+
+    async def is_short(self, who: Payer) -> bool:
+        """Nor ever will."""
+        del who
+        return False
+
+    async def put_aside(self, payers: Iterable[Payer]) -> None:
+        """Nothing is waited for."""
 
 
 @dataclass(frozen=True, slots=True)

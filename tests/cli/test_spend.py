@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 
 from ccn import settings
 from ccn.core.call import Usage
-from ccn.core.ids import CharacterId, ConversationId, NodeId
-from ccn.store import characters, conversations, pool, spend
+from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
+from ccn.store import characters, conversations, pool, spend, users
+from ccn.store.users import Tier
 from tests import commands
 from tests.cli.conftest import writing
 
@@ -24,8 +25,12 @@ async def _spent(database: settings.Database, today: date) -> None:
         for character, here in ((ADA, HERE), (BOB, THERE)):
             await characters.import_plate(connections, writer, character, character, f"# {character}", "t")
             await writer.submit(conversations.Begin(here, character))
+        eve = UserId(uuid4())
+        await users.add(connections, eve, "eve", Tier.USER, None)
         for character, here, day, cost in calls:
-            wanted = spend.Reservation(uuid4(), day, datetime.now(UTC), character, here, "model-1")
+            owner = eve if character == BOB else None
+            at = datetime.now(UTC)
+            wanted = spend.Reservation(uuid4(), day, at, character, here, "model-1", owner=owner)
             await spend.hold(connections, wanted, cost)
             assert await spend.settle(connections, wanted.id, Usage(10, 5, 100, 20), cost)
         await spend.hold(
@@ -58,3 +63,15 @@ async def test_spend_is_summed_by_day_character_and_conversation(database: setti
     assert "bob" not in people
     assert "$0.0001" in people
     assert "no limit is set here" in people
+    *lines, _ = map(json.loads, (_told(database, "--json", "--by-user")).splitlines())
+    assert [(each["character"], each["user"]) for each in lines] == [
+        ("ada", None),
+        ("bob", "eve"),
+        ("ada", None),
+    ]
+    *lines, left = map(json.loads, (_told(database, "--json", "--user", "eve")).splitlines())
+    assert [(each["user"], each["microdollars"]) for each in lines] == [("eve", 7)]
+    assert left == {"today": {"limit": 10_000_000, "spent": 7, "held": 0, "left": 9_999_993}}
+    people = _told(database, "--by-user")
+    assert "nobody" in people
+    assert "eve" in people

@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from uuid import UUID
@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from ccn import errors, settings
 from ccn.core.call import Call, Delta, Piece, Reply, Usage
-from ccn.core.ids import ConversationId, NodeId
+from ccn.core.ids import ConversationId, NodeId, UserId
 from ccn.core.interview import QUESTIONS
 from ccn.core.price import Size
 from ccn.core.stream import Told
@@ -117,6 +117,16 @@ class Echo:
 
     def release(self, who: Payer) -> None:
         """Nothing was put aside."""
+
+    def check(self, owner: UserId | None) -> None:
+        """Nobody spends anything."""
+
+    async def is_short(self, who: Payer) -> bool:
+        """Nor ever will."""
+        return False
+
+    async def put_aside(self, payers: Iterable[Payer]) -> None:
+        """Nothing is waited for."""
 
 
 def reply_to(words: str) -> str:

@@ -42,6 +42,15 @@ def test_a_limit_that_was_lowered_leaves_nothing_rather_than_less() -> None:
     assert Day(limit=10, spent=40).left == 0
 
 
+def test_what_is_spent_is_renewed_at_the_next_midnight_of_the_zone_also_when_clocks_are_set() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    for now, hours in (((2026, 1, 5, 22, 59), 0), ((2026, 1, 5, 23, 0), 24), ((2026, 3, 28, 23, 0), 23)):
+        moment = datetime(*now, tzinfo=UTC)
+        renewed = budget.renewed_after(moment, berlin)
+        assert renewed.timestamp() - moment.timestamp() in {hours * 3600, 60}
+        assert budget.day_of(renewed, berlin) > budget.day_of(moment, berlin)
+
+
 def test_a_day_begins_at_midnight_of_its_zone() -> None:
     late = datetime(2026, 1, 5, 23, 30, tzinfo=UTC)
     assert budget.day_of(late, ZoneInfo("UTC")) == date(2026, 1, 5)

@@ -14,10 +14,10 @@ from ccn import settings
 from ccn.core import prompt
 from ccn.core.call import Block, Call, Said, Usage
 from ccn.core.character import Vector
-from ccn.core.ids import CharacterId, ConversationId, InstanceId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
 from ccn.node import recounting
-from ccn.store import spend, vectors
+from ccn.store import conversations, spend, vectors
 from ccn.store.pool import Pool
 from tests import living, talking
 from tests.living import Node
@@ -57,10 +57,11 @@ def _as_call(told: dict[str, object]) -> Call:
     )
 
 
-async def _pay(pool: Pool, conversation: ConversationId, cost: int, day: date) -> None:
-    wanted = spend.Reservation(
-        uuid4(), day, datetime.now(UTC), CharacterId("ada"), conversation, "claude-sonnet-5-5"
-    )
+async def _pay(
+    pool: Pool, conversation: ConversationId | None, cost: int, day: date, owner: UserId | None
+) -> None:
+    at, ada = datetime.now(UTC), CharacterId("ada")
+    wanted = spend.Reservation(uuid4(), day, at, ada, conversation, "claude-sonnet-5-5", owner=owner)
     await spend.hold(pool, wanted, cost)
     assert await spend.settle(pool, wanted.id, Usage(10, 5, 100, 20), cost)
 
@@ -71,8 +72,11 @@ async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> N
         session = await _begun(client)
         pool, here = door.node.pool, ConversationId(UUID(session))
         today = datetime.now(UTC).date()
-        await _pay(pool, here, 400, today - timedelta(days=1))
-        await _pay(pool, here, 25, today)
+        owner = (await conversations.get(pool, here)).owner
+        await _pay(pool, here, 400, today - timedelta(days=1), owner)
+        await _pay(pool, here, 25, today, owner)
+        await _pay(pool, None, 7, today, owner)
+        await _pay(pool, None, 50, today, None)
         told = (await client.get(f"/api/v1/conversation/{session}/glance")).json()
     assert (told["name"], told["node"], told["status"], told["stand_in"]) == (
         "Ada",
@@ -81,7 +85,7 @@ async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> N
         False,
     )
     assert told["notice"].startswith("You talk to an AI.")
-    assert (told["spent"]["microdollars"], told["spent_today"]["microdollars"]) == (425, 25)
+    assert (told["spent"]["microdollars"], told["spent_today"]["microdollars"]) == (425, 32)
     assert told["spent"]["cache_read"] == 200
 
 

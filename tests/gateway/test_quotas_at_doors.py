@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
-from uuid import UUID
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 import grpc  # type: ignore[import-untyped]
 import pytest
+from pydantic import SecretStr
 from websockets.asyncio.client import connect
 
 from ccn import settings
+from ccn.claude import client, stand_in
 from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import failures
+from ccn.node.paying import Paying
 from ccn.pb import instances_pb2 as pb
+from ccn.store import conversations, pool, spend
 from tests import calling, living, talking
 from tests.living import Model
 from tests.speaking import ANN
@@ -86,3 +94,51 @@ async def test_every_door_says_which_limit_is_reached_and_what_helps(database: s
         async with http.client(other) as client:
             assert (await client.post(START, json=ADA)).status_code == 201, "nobody else is concerned"
         opened.set()
+
+
+@asynccontextmanager
+async def paying(database: settings.Database, limits: settings.Limits) -> AsyncIterator[talking.Door]:
+    """A door behind which calls are paid for; the stand-in answers them."""
+    world = await living.founded(database)
+    async with stand_in.running() as here:
+        claude = settings.Claude(base_url=here.url, api_key=SecretStr("any"))
+        async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
+            model = Paying(asks, purse, claude, lambda: datetime.now(UTC), limits)
+            async with world.node("node-1", cast("Model", model), limits=limits) as node:
+                async with talking.door(node) as door:
+                    yield door
+                await model.settled()
+
+
+async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_that_cannot_be_paid_for(
+    database: settings.Database,
+) -> None:
+    async with paying(database, settings.Limits(daily_dollars=Decimal("0.6"))) as door:
+        key, poor = await talking.key(door.node), await talking.key(door.node)
+        async with door.client(key) as user, door.client(poor) as other:
+            started = (await user.post(START, json=ADA)).json()
+            messages = f"/api/v1/conversation/{started['session_id']}/messages"
+            here = ConversationId(UUID(started["session_id"]))
+            owner = (await conversations.get(door.node.pool, here)).owner
+            stateless = await user.post("/v1/messages", json=ASK)
+            glance = (await user.get(f"/api/v1/conversation/{here}/glance")).json()
+            assert stateless.status_code == 200
+            assert glance["spent_today"]["calls"] == glance["spent"]["calls"] + 1 == 7
+
+            today = datetime.now(UTC).date()
+            rest = spend.Reservation(
+                uuid4(), today, datetime.now(UTC), living.ADA, None, "any", owner=owner
+            )
+            await spend.hold(door.node.pool, rest, 600_000)
+            full = await user.post(START, json=ADA)
+            assert (full.status_code, full.json()["code"]) == (429, "allowance_spent")
+            assert "CCN_LIMITS_DAILY_DOLLARS" in full.json()["detail"]
+            assert "begins anew at" in full.json()["detail"]
+            assert 0 < int(full.headers["retry-after"]) <= 24 * 3600
+            assert len((await user.get("/api/v1/conversations")).json()["conversations"]) == 1
+            asked = await user.post("/v1/messages", json=ASK)
+            assert (asked.status_code, asked.json()["error"]["type"]) == (429, "rate_limit_error")
+            said = await user.post(messages, json={"content": "Hello?"})
+            assert (said.status_code, said.json()["code"]) == (429, "allowance_spent")
+            assert (await user.get(messages)).json()["messages"] == [], "what is refused is not kept"
+            assert (await other.post(START, json=ADA)).status_code == 201, "others have their own"

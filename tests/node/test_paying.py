@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -338,3 +339,62 @@ async def test_a_call_takes_a_place_until_it_is_answered_and_not_until_its_strea
         async for piece in first:
             if isinstance(piece, Reply):
                 assert (await paying.ask(CALL, who)).text
+
+
+async def test_a_user_spends_no_more_in_a_day_than_allowed_wherever_and_after_whatever_restart(
+    shop: Shop,
+) -> None:
+    shop.limits = settings.Limits(daily_dollars=dollars(2 * MOST))
+    ada, eve = await shop.user(), await shop.user()
+    mine = Payer(None, ADA, ada)
+    for _ in range(2):
+        async with shop.open(time_zone="Europe/Berlin") as paying:
+            outcomes = await asyncio.gather(
+                *(paying.ask(CALL, mine) for _ in range(5)), return_exceptions=True
+            )
+            assert (await spend.of_owner(shop.pool, ada, shop.now.date())).microdollars <= 2 * MOST
+            failed = [each for each in outcomes if isinstance(each, BaseException)]
+            assert {type(each) for each in failed} == {errors.AllowanceSpent}
+            assert (await paying.ask(CALL, Payer(None, ADA, eve))).text, "nobody else is concerned"
+            spent = failed[0]
+            assert isinstance(spent, errors.AllowanceSpent)
+            assert "CCN_LIMITS_DAILY_DOLLARS" in str(spent)
+            assert "anew at 2026-01-06 00:00 Europe/Berlin" in str(spent)
+            assert spent.retry_after_s == 11 * 3600
+    shop.now += timedelta(hours=11)
+    async with shop.open(time_zone="Europe/Berlin") as paying:
+        assert (await paying.ask(CALL, mine)).text
+
+
+async def test_who_was_refused_a_moment_ago_is_refused_at_once(shop: Shop) -> None:
+    ada, eve = await shop.user(), await shop.user()
+    shop.limits = settings.Limits(daily_dollars=dollars(MOST // 2))
+    async with shop.open() as paying:
+        paying.check(ada)
+        with pytest.raises(errors.AllowanceSpent):
+            await paying.ask(CALL, Payer(None, ADA, ada))
+        with pytest.raises(errors.AllowanceSpent, match="anew at 2026-01-06 00:00 UTC"):
+            paying.check(ada)
+        paying.check(eve)
+        paying.check(None)
+
+
+async def test_whether_an_interview_can_be_paid_for_is_found_out_before_it_begins(shop: Shop) -> None:
+    ada, eve = await shop.user(), await shop.user()
+    mine, theirs = Payer(None, ADA, ada), Payer(None, ADA, eve)
+    half_spent = spend.Reservation(uuid4(), shop.now.date(), shop.now, ADA, None, "model-1", owner=ada)
+    await spend.hold(shop.pool, half_spent, 6 * price.DOLLAR)
+    async with shop.open() as paying:
+        assert await paying.is_short(mine)
+        assert not await paying.is_short(theirs)
+    async with shop.open(daily_budget_dollars=10) as paying:
+        assert await paying.is_short(theirs), "what all may spend is short for everybody"
+    shop.limits = settings.Limits(daily_dollars=dollars(2 * MOST))
+    async with shop.open() as paying:
+        fits = paying.reserve(CALL, theirs)
+        await paying.put_aside([fits])
+        more = [paying.reserve(CALL, theirs) for _ in range(2)]
+        with pytest.raises(errors.AllowanceSpent, match="anew at"):
+            await paying.put_aside(more)
+        for each in (fits, *more):
+            paying.release(each)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -134,3 +135,55 @@ class _Pretender:
 
 def _packet(kind: bytes, body: bytes) -> bytes:
     return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+async def test_what_was_kept_before_there_were_limits_is_counted_for_its_owner(empty: str) -> None:
+    early = [each for each in migrate.files() if each.number <= 16]
+    late = [each for each in migrate.files() if each.number > 16]
+    connection = await asyncpg.connect(empty)
+    try:
+        for each in early:
+            await connection.execute(each.sql)
+        async with connection.transaction():
+            await connection.execute(_KEPT)
+        async with connection.transaction():
+            for each in late:
+                await connection.execute(each.sql)
+        for kept in ("instance_registry", "usage"):
+            found = await connection.fetch(f"SELECT DISTINCT owner_id FROM {kept}")
+            assert [row[0] for row in found] == [UUID(int=1)]
+        with pytest.raises(asyncpg.PostgresError, match="CCN_LIMITS_INSTANCES"):
+            await connection.execute(_MORE)
+    finally:
+        await connection.close()
+
+
+_KEPT = """
+    INSERT INTO users (id, name, tier) VALUES (lpad('1', 32, '0')::uuid, 'ada', 'user');
+    INSERT INTO characters (id, name) VALUES ('wren', 'Wren');
+    INSERT INTO leaf_sources (node_id) VALUES ('node-1');
+    INSERT INTO leaves (node_id, number, kind, body)
+    SELECT 'node-1', n, 'any', '' FROM generate_series(1, 3) AS n;
+    INSERT INTO plates (character_id, version, hash, content, imported_by, leaf_node, leaf_number)
+    VALUES ('wren', 1, sha256('# Wren'), '# Wren', 'ada', 'node-1', 1);
+    INSERT INTO conversations (id, character_id, owner_id, plate_version, created_at, changed_at)
+    SELECT lpad(n::text, 32, '0')::uuid, 'wren', lpad('1', 32, '0')::uuid, 1, now(), now()
+    FROM generate_series(2, 4) AS n;
+    INSERT INTO instance_registry (id, conversation_id, character_id, host, epoch, status, model,
+                                   plate_version, heartbeat_at, spawned_at)
+    SELECT c.id, c.id, 'wren', 'node-1', 1, 'running', 'model-1', 1, now(), now()
+    FROM conversations c ORDER BY id LIMIT 2;
+    INSERT INTO instance_lives (instance_id, version, at, host, epoch, status, reason, leaf_node,
+                                leaf_number)
+    SELECT id, 1, now(), host, epoch, status, 'spawned', 'node-1', 1 + row_number() OVER ()
+    FROM instance_registry;
+    INSERT INTO usage (day, character_id, conversation_id, model, calls)
+    SELECT current_date, 'wren', id, 'model-1', 1 FROM conversations;
+"""
+_MORE = """
+    INSERT INTO quotas SELECT id, 9, 2 FROM users;
+    INSERT INTO instance_registry (id, conversation_id, character_id, host, epoch, status, model,
+                                   plate_version, heartbeat_at, spawned_at)
+    SELECT c.id, c.id, 'wren', 'node-1', 1, 'running', 'model-1', 1, now(), now()
+    FROM conversations c ORDER BY id DESC LIMIT 1;
+"""

@@ -18,6 +18,7 @@ from ccn.core.call import Usage
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.store import pool, spend
 from ccn.store.spend import Reservation, Total
+from ccn.store.till import Till
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -214,6 +215,62 @@ async def _live(connections: pool.Pool, one: Reservation, amount: int, end: int)
         await spend.release(connections, one.id)
         return "released", 0
     return "held", amount
+
+
+async def test_a_user_has_an_allowance_of_a_day_that_nobody_else_is_refused_for(shared: Store) -> None:
+    ada, eve = await shared.user(), await shared.user()
+    one = replace(await wanted(shared), owner=ada, owner_limit=100)
+    other = replace(again(one), owner=eve)
+    stateless = replace(again(one), conversation=None)
+    await spend.hold(shared.pool, one, 60)
+    with pytest.raises(errors.AllowanceSpent, match=r"CCN_LIMITS_DAILY_DOLLARS leaves \$0\.000040 of"):
+        await spend.hold(shared.pool, again(stateless), 41)
+    await spend.hold(shared.pool, stateless, 40)
+    await spend.hold(shared.pool, other, 100)
+    assert await standing(shared, one, spend.of_user(ada)) == (0, 100)
+    assert await spend.settle(shared.pool, stateless.id, Usage(1), 30)
+    assert await spend.settle(shared.pool, one.id, Usage(2), 5)
+    assert await standing(shared, one, spend.of_user(ada)) == (35, 0)
+    assert await standing(shared, one, spend.of_user(eve)) == (0, 100)
+    assert await spend.of_owner(shared.pool, ada, one.day) == Total(2, Usage(3), 35)
+    assert await spend.of_owner(shared.pool, eve, one.day) == NOTHING
+    assert (await spend.of_owner(shared.pool, ada, one.day + timedelta(days=1))).calls == 0
+
+
+async def test_what_is_listed_can_be_split_by_user_and_be_one_user_s_only(shared: Store) -> None:
+    ada, eve, day = await shared.user(), await shared.user(), next(DAYS)
+    one = replace(await wanted(shared, day=day), owner=ada)
+    calls = [one, again(one), replace(again(one), conversation=None), replace(again(one), owner=eve)]
+    for cost, each in enumerate([*calls, replace(again(one), owner=None)], 1):
+        await spend.hold(shared.pool, each, 60)
+        await spend.settle(shared.pool, each.id, Usage(1), cost)
+
+    async def listed(which: spend.Wanted) -> list[tuple[str | None, ConversationId | None, int]]:
+        lines = await spend.lines(shared.pool, day, day, which)
+        return [(each.user, each.conversation, each.total.microdollars) for each in lines]
+
+    assert await listed(spend.Wanted()) == [(None, None, 15)]
+    assert await listed(spend.Wanted(by_user=True)) == [
+        (f"{ada}", None, 6), (None, None, 5), (f"{eve}", None, 4),
+    ]  # fmt: skip
+    assert await listed(spend.Wanted(owner=ada, by_conversation=True)) == [
+        (None, one.conversation, 3), (None, None, 3),
+    ]  # fmt: skip
+
+
+async def test_nodes_that_race_for_a_user_s_last_cent_never_hold_more_than_that(shared: Store) -> None:
+    ada, eve = await shared.user(), await shared.user()
+    async with pool.open(shared.database, "node-2") as other:
+        tills = [Till(connections) for connections in (shared.pool, other)]
+        for _ in range(5):
+            one = replace(await wanted(shared), owner=ada, owner_limit=100)
+            mine = [till.hold(again(one), 30) for till in tills for _ in range(6)]
+            theirs = [till.hold(replace(again(one), owner=eve), 10) for till in tills for _ in range(4)]
+            outcomes = await asyncio.gather(*mine, *theirs, return_exceptions=True)
+            assert outcomes.count(None) == 3 + 8
+            assert {type(each) for each in outcomes if each is not None} == {errors.AllowanceSpent}
+            assert await standing(shared, one, spend.of_user(ada)) == (0, 90)
+            assert await standing(shared, one, spend.of_user(eve)) == (0, 80)
 
 
 async def test_the_sums_survive_a_restart(shared: Store) -> None:

@@ -72,7 +72,7 @@ async def refuse(method: str, failed: Exception, context: Any) -> None:
 def _trailers(failed: errors.CCNError) -> tuple[tuple[str, str], ...]:
     told = [(CODE, codes.code(type(failed).__name__))]
     match failed:
-        case errors.TooManyRequests(retry_after_s=wait_s):
+        case errors.TooManyRequests(retry_after_s=wait_s) | errors.BudgetSpent(retry_after_s=float(wait_s)):
             told.append((RETRY_AFTER, str(math.ceil(wait_s))))
         case errors.Overloaded() | errors.ShuttingDown():
             told.append((RETRY_AFTER, "1"))

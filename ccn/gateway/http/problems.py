@@ -36,6 +36,7 @@ STATUS: Mapping[type[errors.CCNError], int] = {
     errors.Conflict: 409,
     errors.TooManyRequests: 429,
     errors.TooManyConversations: 409,
+    errors.AllowanceSpent: 429,
     errors.Unavailable: 503,
     errors.OutcomeUnknown: 503,
     errors.ModelRefused: 502,
@@ -130,7 +131,7 @@ async def _ours(request: Request, error: Exception) -> Response:
 def advice(error: Exception, number: int) -> Mapping[str, str]:
     """The headers that tell a program what to do."""
     match error:
-        case errors.TooManyRequests(retry_after_s=wait_s):
+        case errors.TooManyRequests(retry_after_s=wait_s) | errors.BudgetSpent(retry_after_s=float(wait_s)):
             return {"Retry-After": str(math.ceil(wait_s))}
         case errors.CredentialInvalid() | errors.TokenExpired():
             return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
