@@ -49,7 +49,8 @@ def baseline(
     at = reach.database(database_url, data, quiet=as_json)
     found = asking.run(lambda pool: _baselines(pool, character), at)
     if not found and not as_json:
-        typer.echo("no baselines yet: one is learnt from 240 scored replies of at least 4 conversations")
+        typer.echo("no baselines yet: one is learnt from 240 scored replies of at least 4 conversations,")
+        typer.echo("with several people if several talk with the character (ccn/docs/fairness.md)")
     for each in found:
         typer.echo(json.dumps(_shown(each)) if as_json else _line(each))
 
@@ -150,6 +151,7 @@ def _shown(kept: Kept) -> dict[str, object]:
         "made_at": each.made_at.isoformat(),
         "plate_version": each.plate_version,
         "messages": len(each.scores),
+        "owners": each.owners,
         "threshold": kept.threshold,
         "void": kept.void,
     }

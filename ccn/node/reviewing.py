@@ -7,16 +7,19 @@ and seeds as there, so the figures are the ones that were decided on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from ccn.core import alarm, character, confirmation, references
+from ccn.core import alarm, character, confirmation, portion, references
 from ccn.core.alarm import Watch
 from ccn.core.character import AXES, UNIT
 from ccn.core.ids import CharacterId, InstanceId
+from ccn.core.result import SHARED
+from ccn.node import watching
 from ccn.store import baselines, characters, instances, restorations, rounds, vectors
 from ccn.store.baselines import Baseline, Kind
 from ccn.store.instances import Instance
@@ -111,16 +114,27 @@ async def review(pool: Pool, named: InstanceId, scorer: str) -> Review:
 async def _judged(pool: Pool, of: CharacterId, scorer: str) -> list[tuple[Baseline, str | None]]:
     """The baselines of a character, the newest first, and why those hold no longer that do not."""
     found, plate = await asyncio.gather(baselines.of_character(pool, of), characters.plate(pool, of))
+    models = {each.model for each in found if each.kind is Kind.MESSAGES and (each.owners or 1) < SHARED}
+    needed = {model: await _owners_needed(pool, of, scorer, model) for model in models}
     held = set[tuple[str, str]]()
-    return [(each, _void(each, scorer, plate.version, held)) for each in found]
+    return [(each, _void(each, scorer, plate.version, needed, held)) for each in found]
 
 
-def _void(each: Baseline, scorer: str, plate: int, held: set[tuple[str, str]]) -> str | None:
+async def _owners_needed(pool: Pool, of: CharacterId, scorer: str, model: str) -> int:
+    heard = await watching.replies(pool, of, scorer, model)
+    return portion.owners_needed([*Counter(who for who, _ in heard).values()])
+
+
+def _void(
+    each: Baseline, scorer: str, plate: int, needed: Mapping[str, int], held: set[tuple[str, str]]
+) -> str | None:
     """Why a baseline holds no longer; `held` are the newer ones that do."""
     if each.scorer != scorer:
         return f"of another scorer: the cluster measures with {scorer}"
     if (each.kind, each.model) in held:
         return "a newer one holds"
+    if each.kind is Kind.MESSAGES and (each.owners or 1) < needed.get(each.model, 1):
+        return "of fewer people than speak with the character now"
     if each.kind is Kind.PROBES and each.plate_version != plate:
         return f"asked of version {each.plate_version} of the plate, which has version {plate} now"
     held.add((each.kind, each.model))

@@ -41,6 +41,8 @@ class Baseline:
     plate_version: int
     seed: int
     scores: Samples
+    owners: int | None = None
+    """Of how many people's conversations; None if that is not known, or of nobody's."""
 
 
 async def keep(pool: Pool, baseline: Baseline) -> None:
@@ -55,6 +57,7 @@ async def keep(pool: Pool, baseline: Baseline) -> None:
         baseline.plate_version,
         baseline.seed,
         _packed(baseline.scores),
+        baseline.owners,
     )
 
 
@@ -97,11 +100,12 @@ def _baseline(row: Record) -> Baseline:
         row["plate_version"],
         row["seed"],
         _unpacked(row["scores"]),
+        row["owners"],
     )
 
 
-_COLUMNS = "character_id, kind, scorer, model, made_at, plate_version, seed, scores"
-_KEEP = f"INSERT INTO character_baselines ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"  # noqa: S608
+_COLUMNS = "character_id, kind, scorer, model, made_at, plate_version, seed, scores, owners"
+_KEEP = f"INSERT INTO character_baselines ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"  # noqa: S608
 _NEWEST = f"""
     SELECT {_COLUMNS} FROM character_baselines
     WHERE character_id = $1 AND kind = $2 AND scorer = $3 AND model = $4 ORDER BY made_at DESC LIMIT 1

@@ -101,10 +101,13 @@ async def scored(pool: Pool, conversation: ConversationId, scorer: str, *, last:
 
 async def scored_by(
     pool: Pool, character: CharacterId, scorer: str, model: str, *, last: int
-) -> list[State]:
-    """What the newest messages of a character's healthy instances scored, over all its conversations."""
+) -> list[tuple[UserId, State]]:
+    """What the newest messages of a character's healthy instances scored, and with whom they spoke.
+
+    One of each person first, then a second of each, and so on, as far as there are: the newest first.
+    """
     rows = await pool.rows(_SCORED_BY, character, scorer, model, last)
-    return [_some_state(row) for row in reversed(rows)]
+    return [(row["owner_id"] or owner.NOBODY, _some_state(row)) for row in rows]
 
 
 async def windows(
@@ -274,8 +277,8 @@ _WINDOWS = """
     ORDER BY i.conversation_id, s.ts, s.seq
 """
 _SCORED_BY = """
-    SELECT i.conversation_id, s.ts, s.seq, s.scores AS vector
-    FROM instance_registry i CROSS JOIN LATERAL (
+    SELECT c.owner_id, i.conversation_id, s.ts, s.seq, s.scores AS vector
+    FROM instance_registry i JOIN conversations c ON c.id = i.conversation_id CROSS JOIN LATERAL (
         SELECT ts, seq, scores FROM character_evolution e
         WHERE e.conversation_id = i.conversation_id AND e.instance_id = i.id AND e.scorer = $2
               AND e.scores IS NOT NULL
@@ -283,7 +286,7 @@ _SCORED_BY = """
     ) s
     WHERE i.character_id = $1 AND i.model = $3 AND i.status NOT IN ('restoring', 'quarantined', 'failed')
           AND NOT EXISTS (SELECT FROM restorations r WHERE r.instance_id = i.id AND r.step <> 'cleared')
-    ORDER BY s.ts DESC LIMIT $4
+    ORDER BY row_number() OVER (PARTITION BY c.owner_id ORDER BY s.ts DESC, s.seq DESC), s.ts DESC LIMIT $4
 """
 _RELATIONAL = """
     SELECT conversation_id, ts, seq, vector FROM relational_evolution

@@ -10,6 +10,7 @@ import asyncpg
 import numpy as np
 import pytest
 
+from ccn.core import owner
 from ccn.core.character import Vector
 from ccn.store import baselines, instances, restorations, vectors
 from ccn.store.baselines import Baseline, Kind
@@ -26,12 +27,12 @@ SCORER, MODEL = "tier-1/v1", "model-1"
 async def test_a_baseline_comes_back_to_the_millionth_with_what_was_not_seen(store: Store) -> None:
     drawn = np.random.default_rng(1).integers(0, 1_000_001, size=(300, 16))
     scores = np.where(drawn % 7 == 0, np.nan, drawn / 1_000_000)
-    kept = Baseline(ADA, Kind.MESSAGES, SCORER, MODEL, store.clock.now, 1, 42, scores)
+    kept = Baseline(ADA, Kind.MESSAGES, SCORER, MODEL, store.clock.now, 1, 42, scores, owners=3)
     await baselines.keep(store.pool, kept)
     found = await baselines.newest(store.pool, ADA, Kind.MESSAGES, scorer=SCORER, model=MODEL)
     assert found is not None
     assert np.array_equal(found.scores, scores, equal_nan=True)
-    assert (found.made_at, found.plate_version, found.seed) == (store.clock.now, 1, 42)
+    assert (found.made_at, found.plate_version, found.seed, found.owners) == (store.clock.now, 1, 42, 3)
 
 
 async def test_another_scorer_or_model_makes_a_baseline_void_and_the_newest_holds(store: Store) -> None:
@@ -101,8 +102,27 @@ async def test_raw_scores_are_kept_beside_the_state_and_read_by_scorer(store: St
     newest = await vectors.newest_by(store.pool, instance.conversation, "tier-0/v1")
     assert newest is not None
     assert newest.seq == 3
-    assert await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10) == found
+    nobodys = [(owner.NOBODY, each) for each in reversed(found)]
+    assert await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10) == nobodys
     assert await vectors.scored_by(store.pool, ADA, SCORER, "model-2", last=10) == []
+
+
+async def test_scores_of_many_people_come_in_turns(store: Store) -> None:
+    owners = [await store.user(), await store.user()]
+    for who, count in zip(owners, (4, 2), strict=True):
+        for _ in range(2):
+            instance = await store.host(await store.conversation(who))
+            for seq in range(1, count + 1):
+                store.clock.forward(seconds=1)
+                state = Vector((9,) * 16)
+                await store.writer.submit(
+                    Score(instance.conversation, seq, state, SCORER, instance.id, state)
+                )
+    found = await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=6)
+    assert [who for who, _ in found] == [owners[1], owners[0]] * 3
+    assert [each.at for _, each in found[1::2]] == sorted(
+        (each.at for _, each in found[1::2]), reverse=True
+    )
 
 
 async def test_scores_of_instances_that_something_was_done_to_make_no_baseline(store: Store) -> None:
