@@ -290,6 +290,10 @@ PRICES: Mapping[str, Price] = {
 }
 
 
+BUDGET = "CCN_CLAUDE_DAILY_BUDGET_DOLLARS"
+"""What an operator is told to set who has set no budget."""
+
+
 class Claude(_Group):
     """The model that speaks for every character, and what it may cost."""
 
@@ -333,6 +337,11 @@ class Claude(_Group):
     time_zone: str = Field(
         default="UTC", description="The time zone at whose midnight the budgets of the day begin anew."
     )
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether calls cost money, and nothing bounds what all users spend together."""
+        return self.daily_budget_dollars is None and not self.stand_in
 
     @field_validator("prices", mode="before")
     @classmethod

@@ -122,7 +122,7 @@ class Cluster:
                 patience_s = self._chosen.node.shutdown_timeout_s + _MARGIN_S
                 await forking.ready()
                 async with nodes.kept(wanted, forking, patience_s, said, record) as self._nodes:
-                    shown = self._announce(record(), where, database)
+                    shown = self._announce(record(), where, database, model)
                     with _repeated_on_enter(lambda: self.shown.say(shown)):
                         await self._renew(where)
 
@@ -237,12 +237,15 @@ class Cluster:
             admin,
         )
 
-    def _announce(self, at: place.ClusterAt, where: place.Place, database: Postgres) -> str:
+    def _announce(
+        self, at: place.ClusterAt, where: place.Place, database: Postgres, model: Mapping[str, str]
+    ) -> str:
         """Say that it is ready, and return what people were told."""
         self.was_ready = True
         took_s = time.monotonic() - self._began
         colour = sys.stdout is not None and lines.colours(sys.stdout)
-        told = summary.text(at, where, database.version, took_s, colour=colour)
+        unbounded = self._chosen.claude.is_unbounded and not model
+        told = summary.text(at, where, database.version, took_s, colour=colour, unbounded=unbounded)
         if self._wish.as_json:
             with _screen(sys.stdout) as result:
                 result.say(at.as_json())

@@ -14,14 +14,24 @@ from rich.console import Console
 from rich.text import Text
 
 import ccn
+from ccn import settings
 from ccn.cli.place import ClusterAt, Place
 
 _WIDTH = 500  # never wrapped: a terminal does that better, and a path stays whole
 _GAP = 3
+_UNBOUNDED = f"all users together may spend without limit: set {settings.BUDGET}"
 
 
-def text(at: ClusterAt, where: Place, postgres_version: str, took_s: float, *, colour: bool) -> str:
-    """A few lines, without the database's password."""
+def text(
+    at: ClusterAt,
+    where: Place,
+    postgres_version: str,
+    took_s: float,
+    *,
+    colour: bool,
+    unbounded: bool = False,
+) -> str:
+    """A few lines, without the database's password; `unbounded` if calls cost money without limit."""
     said = io.StringIO()
     console = Console(file=said, force_terminal=colour, no_color=not colour, width=_WIDTH, highlight=False)
     rows = list(_rows(at, where, postgres_version))
@@ -31,6 +41,8 @@ def text(at: ClusterAt, where: Place, postgres_version: str, took_s: float, *, c
     )
     for label, value, more in rows:
         console.print(Text.assemble("  ", label.ljust(label_width), (value, "cyan"), (more, "dim")))
+    if unbounded:
+        console.print(Text.assemble("\n", ("Note  ", "yellow"), _UNBOUNDED))
     console.print(
         Text.assemble("\nOpen  ", (at.nodes[0].http, "bold"), " in a browser, to talk and to watch")
     )

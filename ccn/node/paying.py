@@ -17,11 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-from ccn import errors
+import structlog
+
+from ccn import errors, settings
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
 from ccn.core import budget, price
@@ -36,8 +38,7 @@ from ccn.store.pool import Pool
 from ccn.store.spend import Reservation
 from ccn.store.till import Till
 
-if TYPE_CHECKING:
-    from ccn import settings
+log = structlog.get_logger(__name__)
 
 
 _PLENTY = 5 * price.DOLLAR
@@ -87,6 +88,8 @@ class Paying:
         self._character_limit = _microdollars(claude.character_budget_dollars)
         self._owner_limit = _microdollars(limits.daily_dollars)
         self._refused = OrderedDict[UserId, tuple[float, errors.AllowanceSpent]]()
+        if claude.is_unbounded:
+            log.warning("what may be spent in a day has no limit", unset=settings.BUDGET)
         most = limits.calls_at_once
         self._calls = Shares(most, most, errors.TooManyCalls, _AT_ONCE)
         self._settling = set[asyncio.Task[None]]()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from ccn import settings
 from ccn.cli import summary
 from ccn.cli.place import AdminAt, ClusterAt, NodeAt, Place
 
@@ -47,3 +50,14 @@ def test_commands_are_told_as_they_can_be_pasted(tmp_path: Path, monkeypatch: py
     assert summary.program() == "bin/ccn"
     monkeypatch.setenv("PATH", str(bin_))
     assert summary.program() == "ccn"
+
+
+def test_money_that_nothing_bounds_is_told_with_the_setting_that_does(tmp_path: Path) -> None:
+    told_so = summary.text(AT, Place(tmp_path), "18.4", 3.25, colour=False, unbounded=True)
+    (line,) = [line for line in told_so.splitlines() if "CCN_CLAUDE_DAILY_BUDGET_DOLLARS" in line]
+    assert "without limit" in line
+    assert "CCN_CLAUDE" not in told(tmp_path)
+    assert settings.Claude(api_key=SecretStr("any")).is_unbounded
+    assert not settings.Claude(stand_in=True).is_unbounded
+    assert not settings.Claude(daily_budget_dollars=Decimal(5)).is_unbounded
+    assert settings.variable("claude", "daily_budget_dollars") == settings.BUDGET

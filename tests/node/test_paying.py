@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from ccn import errors, metrics, settings
 from ccn.claude import client, stand_in
@@ -398,3 +399,15 @@ async def test_whether_an_interview_can_be_paid_for_is_found_out_before_it_begin
             await paying.put_aside(more)
         for each in (fits, *more):
             paying.release(each)
+
+
+async def test_a_node_says_once_which_setting_bounds_what_all_spend(shop: Shop) -> None:
+    for given, said in (
+        ({}, [settings.BUDGET]),
+        ({"daily_budget_dollars": 5}, []),
+        ({"stand_in": True}, []),
+    ):
+        with capture_logs() as logged:
+            async with shop.open(**given) as paying:
+                await paying.ask(CALL, shop.payer)
+        assert [each["unset"] for each in logged if each["log_level"] == "warning"] == said
