@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 import orjson
@@ -117,8 +118,13 @@ def _shown(found: Entry, prefix: str) -> Shown | None:
     try:
         return Shown(found.key.removeprefix(prefix), found.lease, _decoded(found.value))
     except (ValueError, KeyError, TypeError, errors.InputInvalid) as strange:
-        log.info("etcd registration not readable", key=found.key[:200], reason=str(strange)[:200])
+        _tell_once(found.key[:200], str(strange)[:200])
         return None
+
+
+@lru_cache(maxsize=256)  # and not again with every change of something else
+def _tell_once(key: str, reason: str) -> None:
+    log.info("etcd registration not readable", key=key, reason=reason)
 
 
 def _decoded(value: bytes) -> Signed[Registration]:

@@ -59,7 +59,7 @@ class Presence:
     outside: Mapping[NodeId, Registration] = field(default_factory=dict)
     """Those that are here and take no part: they were removed, or vote with another key."""
     known: dict[NodeId, str] = field(default_factory=dict)
-    """Where the doors for clients are of those that are seen, and of those that were."""
+    """Where the doors for clients are of those that are seen, and of those that were and may come back."""
     let_in: bool = True
     """Whether the others let this node in with its certificate."""
     _shown: tuple[Shown, ...] = ()
@@ -135,7 +135,8 @@ class Presence:
             self.seen = {n: each for n, each in believed.items() if self.trust.key_of(n) == each.key}
             self._put_outside({n: each for n, each in believed.items() if n not in self.seen})
             self._look_at_certificate()
-            self.known = remembered(self.known, {n: each.http for n, each in self.seen.items()})
+            known = remembered(self.known, {n: each.http for n, each in self.seen.items()})
+            self.known = {n: http for n, http in known.items() if self.trust.key_of(n) is not None}
             others = self.seen if self.here() else {}  # whoever is out is let in by nobody
             await self.peers.know({n: each.grpc for n, each in others.items()})
         enrolled = self.trust.known.nodes.get(self.identity.node)

@@ -29,6 +29,9 @@ LOOK_S = 2.0
 AT_MOST_S = 0.2
 """How often at most, whoever is shown whom the register does not know."""
 
+TOLD = 10
+"""Registrations that are not believed, in the log at once."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -123,7 +126,7 @@ class Trust:
         return enrolled is None or enrolled.life != shown.said.statement.life
 
     def _tell(self, doubts: frozenset[tuple[str, str]]) -> None:
-        """Once for each; a node that registers with a version before signatures is not readable at all."""
-        for name, doubt in sorted(doubts - self._doubts):
+        """Once for each, and of a crowd only some: whoever can write to etcd can make up any number."""
+        for name, doubt in sorted(doubts - self._doubts)[:TOLD]:
             log.warning("registration not believed", name=name[:100], reason=doubt)
         self._doubts = doubts

@@ -186,9 +186,12 @@ async def test_the_address_of_an_earlier_life_is_not_shown_again(party: Party) -
 async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
         await until(lambda: TWO in one.presence.seen and one.voting)
+        door = one.presence.seen[TWO].http
+        assert door in one.presence.doors()
         await nodes.remove(party.pool, TWO)
         await until(lambda: TWO not in one.presence.seen and TWO not in two.presence.seen)
         assert one.presence.here() == {ONE}
+        assert door not in one.presence.doors()
         assert two.presence.here() is None
         assert one.peers.peers == ()
         seats = {seat.node: seat for seat in (await status.tell(one)).nodes}
