@@ -15,6 +15,8 @@
     │   │   ├── TokenExpired       the access token was good and has ended
     │   │   └── SignInRefused      no such user with such a password
     │   └── Forbidden              the caller is known, and this is not for its tier
+    │       ├── ReasonRequired     an admin opens somebody else's conversation without a reason
+    │       └── NotYours           an admin would speak in somebody else's conversation
     ├── NotFound                   the thing named does not exist, or is not the caller's
     │   └── NoCluster              no cluster runs where one was looked for
     ├── Conflict                   the world moved on: read again, then decide
@@ -126,6 +128,14 @@ class SignInRefused(Unauthenticated):
 
 class Forbidden(NotAllowed):
     """Ask an operator of the cluster."""
+
+
+class ReasonRequired(Forbidden):
+    """Say why, in the header X-CCN-Reason or the metadata ccn-reason: it is kept in the record."""
+
+
+class NotYours(Forbidden):
+    """Say it in a conversation of your own: nobody speaks in the name of others."""
 
 
 class NotFound(CCNError):

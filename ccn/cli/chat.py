@@ -15,6 +15,13 @@ def chat(
         str, typer.Option(help="With whom; needed if there are several.", show_default=False)
     ] = "",
     session: Annotated[str, typer.Option(help="Continue this conversation.", show_default=False)] = "",
+    reason: Annotated[
+        str,
+        typer.Option(
+            help="For admins: show the end of somebody else's --session and leave; the record says why.",
+            show_default=False,
+        ),
+    ] = "",
     endpoint: Endpoint = "",
     api_key: Annotated[
         str,
@@ -32,5 +39,5 @@ def chat(
     """Talk with a character. Through a pipe: one message on a line, and the replies, whole, on stdout."""
     from ccn.cli import chatting  # noqa: PLC0415 - start-up must be quick
 
-    wish = chatting.Wish(character, session, endpoint, api_key, data, show_prompt, as_json)
+    wish = chatting.Wish(character, session, reason, endpoint, api_key, data, show_prompt, as_json)
     raise typer.Exit(chatting.run(wish))

@@ -35,6 +35,7 @@ class Wish:
 
     character: str
     session: str
+    reason: str
     endpoint: str
     api_key: str = field(repr=False)
     data: Path | None
@@ -45,11 +46,17 @@ class Wish:
 def run(wish: Wish) -> int:
     """Begin or continue a conversation and talk until there is nothing more to say; the exit code."""
     terminal = not wish.as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    shown: Transcript = Terminal() if terminal else Plain(wish.as_json)
+    person = "user" if wish.reason else "you"
+    shown: Transcript = Terminal(person) if terminal else Plain(wish.as_json, earlier=bool(wish.reason))
     nodes, key = _where(wish)
-    chat = Chat(Session(nodes, key, shown.notice), shown, show_prompt=wish.show_prompt)
+    if wish.reason and not wish.session:
+        raise errors.InputInvalid("--reason is for a --session of somebody else")
+    chat = Chat(Session(nodes, key, shown.notice, wish.reason), shown, show_prompt=wish.show_prompt)
     with asyncio.Runner() as runner:
         runner.run(chat.open(wish))
+        if wish.reason:
+            shown.notice("shown for a reason, which the record says; nobody speaks in the name of others")
+            return 0
         if terminal:
             _talk(runner, chat)
             shown.notice(f"continue with  ccn chat --session {chat.session.id}")
@@ -75,7 +82,7 @@ class Chat:
         await session.meet()
         if wish.session:
             session.id = _id(wish.session)
-            state = await session.state()
+            state = await self._state()
         else:
             await session.begin(wish.character or await self._only())
             state = {"unfinished": [], "messages": 0}
@@ -85,10 +92,19 @@ class Chat:
         if state["messages"]:
             await self.history(HISTORY)
             self.shown.standing(glance)
-        for each in state["unfinished"]:
+        for each in [] if wish.reason else state["unfinished"]:
             await self._answered(session.follow(each["turn_id"]))
         if self._show_prompt and state["messages"] and not state["unfinished"]:
             await self.prompt()
+
+    async def _state(self) -> dict[str, Any]:
+        try:
+            return await self.session.state()
+        except errors.ReasonRequired:
+            raise errors.ReasonRequired(
+                "this is somebody else's conversation: --reason WHY shows it to an admin; nobody speaks in"
+                " the name of others"
+            ) from None
 
     async def turn(self, content: str) -> None:
         """Say something, and show the reply as it comes."""

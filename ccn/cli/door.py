@@ -29,6 +29,7 @@ SILENCE_S = 40.0
 BODY_LIMIT = 64 * 1024 * 1024
 _CLOSE_S = 1.0
 _READ = 64 * 1024
+_IN_UTF_8 = "X-CCN-Reason:"
 
 
 class Broken(Exception):
@@ -151,7 +152,7 @@ def _request(host: str, prefix: str, asking: Asked, key: str) -> bytes:
     }
     lines = [f"{asking.method} {prefix}{asking.path} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if any(not line.isprintable() or not line.isascii() for line in lines):
+    if any(not line.isprintable() or not (line.isascii() or line.startswith(_IN_UTF_8)) for line in lines):
         raise errors.InputInvalid("an address or a key has characters that no request can carry")
     return "\r\n".join((*lines, "", "")).encode() + body
 

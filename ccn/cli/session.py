@@ -48,9 +48,12 @@ class Event:
 class Session:
     """One conversation, or the wish for one."""
 
-    def __init__(self, nodes: Sequence[str], key: str, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self, nodes: Sequence[str], key: str, notice: Callable[[str], None], reason: str = ""
+    ) -> None:
         self.id = ""
         self._nodes, self._key, self._notice = list(dict.fromkeys(nodes)), key, notice
+        self._why = {"X-CCN-Reason": reason} if reason else {}
 
     async def meet(self) -> None:
         """Learn where the nodes are, as the first that answers sees them; Unavailable if none does.
@@ -121,7 +124,7 @@ class Session:
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> Any:
         """One answer, from whichever node has one."""
-        asking, patience = Asked(method, path, body, headers or {}), _Patience()
+        asking, patience = Asked(method, path, body, self._why | (headers or {})), _Patience()
         while True:
             try:
                 return await self._once(asking)

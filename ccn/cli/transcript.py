@@ -65,7 +65,8 @@ class Transcript(Protocol):
 class Terminal:
     """For people."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, person: str = "you", console: Console | None = None) -> None:
+        self._person = person
         self._console = console or Console(highlight=False)
         self._wrapping: Wrapping | None = None
         self._waits = False
@@ -82,7 +83,7 @@ class Terminal:
     def said(self, message: dict[str, Any], name: str) -> None:
         """As it stood on the screen then."""
         person = message["role"] == "user"
-        self._say("you" if person else name, "bold green" if person else "bold cyan")
+        self._say(self._person if person else name, "bold green" if person else "bold cyan")
         content = message["content"]
         self._say("(redacted)" if content is None else clean(content), "dim" if content is None else "")
         self._console.line()
@@ -163,8 +164,8 @@ class Terminal:
 class Plain:
     """For programs: replies on standard output, everything else on standard error."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+    def __init__(self, as_json: bool, *, earlier: bool = False) -> None:
+        self._as_json, self._earlier = as_json, earlier
         self._text = ""
         self._last: dict[str, Any] = {}
 
@@ -177,7 +178,15 @@ class Plain:
             self.notice(f"session {glance['session_id']}. {glance['notice']}{stand_in}")
 
     def said(self, message: dict[str, Any], name: str) -> None:
-        """A program asks for the history if it wants it."""
+        """Only where it was asked for: a program that talks knows what was said."""
+        if not self._earlier:
+            return
+        if self._as_json:
+            self._out(json.dumps({"message": message}, ensure_ascii=False))
+            return
+        who = name if message["role"] == "assistant" else "user"
+        words = "(redacted)" if message["content"] is None else message["content"]
+        self._out(f"{who}: {clean(words) if sys.stdout.isatty() else words}")
 
     def begin(self, name: str) -> None:
         """Nothing is shown before it is whole."""

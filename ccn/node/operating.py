@@ -117,11 +117,13 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
             await drains.begin(pool, writer.node, by, voting)
         return {"node": writer.node, "draining": body.get("undo") is not True}
 
-    async def account(body: Body, by: str) -> Body:
+    async def note(body: Body, by: str) -> Body:
+        """Done already, and left to be sealed."""
         del by
         return {"action": text(body, "action")}
 
-    return {PLATE: plate, REDACT: redact, DRAIN: drain, requests.ACCOUNT: account}
+    noted = dict.fromkeys((requests.ACCOUNT, requests.ACCESS), note)
+    return {PLATE: plate, REDACT: redact, DRAIN: drain, **noted}
 
 
 def releasing(restoring: Restoring) -> Handler:

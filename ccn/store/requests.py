@@ -33,6 +33,9 @@ VALIDATORS = "validators"
 LEADING = (ROUND, VALIDATORS)
 ACCOUNT = "account"
 """A change of who may come in: written by the database itself with the change, and left to be sealed."""
+ACCESS = "access"
+"""What an admin did in somebody else's conversation, reading it above all: done when it is asked, too."""
+_DONE = (ACCOUNT, ACCESS)
 BY_LIMIT = 200
 WHY_LIMIT = 2_000
 TRIES = 3
@@ -130,13 +133,15 @@ async def take_back(pool: Pool, request: UUID, by: str, why: str = "") -> None:
     _somebody(by)
     if len(why) > WHY_LIMIT:
         raise errors.InputInvalid(f"a reason has at most {WHY_LIMIT} characters")
-    if await pool.rows(_TAKE_BACK, request, by, why, ACCOUNT):
+    if await pool.rows(_TAKE_BACK, request, by, why, _DONE):
         return
     found = await standing(pool, request)
     if found.request.taken_back_by:
         return
     if found.request.command == ACCOUNT:
         raise errors.Conflict("a change of accounts is done when it is asked for: change it again instead")
+    if found.request.command == ACCESS:
+        raise errors.Conflict("whoever opened a conversation has opened it: that is not taken back")
     if found.outcome is not None:
         raise errors.Conflict("too late, it is answered already")
     if found.at_it is not None:
@@ -245,7 +250,7 @@ _TAKEN_BACK = f"""
 _TAKE_BACK = """
     UPDATE operator_requests
     SET taken_back_at = clock_timestamp(), taken_back_by = $2, taken_back_why = $3
-    WHERE id = $1 AND command <> $4 AND answered_at IS NULL AND taken_back_at IS NULL
+    WHERE id = $1 AND command <> ALL ($4::text[]) AND answered_at IS NULL AND taken_back_at IS NULL
       AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
     RETURNING 1
 """

@@ -16,6 +16,7 @@ from ccn import errors, settings
 from ccn.cli.session import Session
 from ccn.core.ids import CharacterId
 from ccn.store import characters
+from ccn.store.users import Tier
 from tests import commands, living, talking
 from tests.living import Model, Node
 from tests.talking import Door
@@ -234,3 +235,26 @@ async def test_a_node_that_stops_in_the_middle_hands_the_stream_to_another(
                 hosting.stop.set()
                 asyncio.get_running_loop().call_later(2.5, gate.open.set)
         assert (said, names.count("accepted"), names[-1]) == ("Well, I am here.", 1, "done")
+
+
+async def test_an_admin_sees_the_conversation_of_somebody_else_for_a_reason_and_says_nothing_in_it(
+    here: Here,
+) -> None:
+    code, out, _ = await here.piped("--json", given="Hello.\n")
+    session = json.loads(out.splitlines()[0])["session"]["session_id"]
+    admin = Here(here.door, await talking.key(node_of(here), Tier.ADMIN))
+    code, out, err = await admin.piped("--session", session, given="I confess.\n")
+    assert (code, out) == (1, "")
+    assert "--reason WHY" in err
+    code, out, err = await admin.piped("--session", session, "--reason", "sie bat um Hilfe: ärgerlich")
+    assert (code, out) == (0, "user: Hello.\nAda: Well, I am here.\n")
+    assert "the record says" in err
+    code, out, _ = await admin.piped(
+        "--session", session, "--reason", "why", "--json", given="I confess.\n"
+    )
+    said = [
+        json.loads(line)["message"]["content"] for line in out.splitlines() if "message" in json.loads(line)
+    ]
+    assert (code, said) == (0, ["Hello.", "Well, I am here."])
+    code, _, err = await admin.piped("--reason", "why")
+    assert (code, "--session" in err) == (1, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -266,15 +267,21 @@ async def test_a_conversation_is_its_owner_s_and_the_operators(door: Door) -> No
     def caller(user: users.User) -> Caller:
         return Caller(user.tier, user.id, user.name)
 
-    assert (await access.owned(door.pool, caller(ada), here)).id == here
-    assert (await access.owned(door.pool, caller(operator), here)).id == here
+    assert (await access.own(door.pool, caller(ada), here)).id == here
+    assert (await access.look_into(door.pool, caller(ada), here)).id == here
+    why = replace(caller(operator), reason="asked by its owner")
+    assert (await access.look_into(door.pool, why, here)).id == here
+    with pytest.raises(errors.ReasonRequired, match="X-CCN-Reason"):
+        await access.look_into(door.pool, caller(operator), here)
+    with pytest.raises(errors.NotYours, match="never speaks"):
+        await access.own(door.pool, why, here)
     refusals = []
     for named in (here, ConversationId(credentials.new_id())):
         with pytest.raises(errors.NotFound) as refused:
-            await access.owned(door.pool, caller(eve), named)
+            await access.look_into(door.pool, caller(eve), named)
         refusals.append(str(refused.value))
     assert refusals[0] == refusals[1]
     with pytest.raises(errors.Unauthenticated):
-        await access.owned(door.pool, ANYBODY, here)
+        await access.look_into(door.pool, ANYBODY, here)
     with pytest.raises(errors.Forbidden):
-        await access.owned(door.pool, Caller(Tier.PUBLIC, ada.id, ada.name), here)
+        await access.look_into(door.pool, Caller(Tier.PUBLIC, ada.id, ada.name), here)

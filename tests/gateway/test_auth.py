@@ -45,6 +45,10 @@ async def node(
     async def own(conversation: Annotated[Conversation, Depends(auth.own)]) -> str:
         return str(conversation.id)
 
+    @made.get("/test/read/{session_id}")
+    async def read(conversation: Annotated[Conversation, Depends(auth.read)]) -> str:
+        return str(conversation.id)
+
     transport = httpx.ASGITransport(made, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
         yield client
@@ -137,9 +141,10 @@ async def test_the_conversation_in_a_path_is_its_owner_s(door: Door) -> None:
     ada, eve, operator = await door.user(), await door.user(), await door.user(Tier.ADMIN)
     here = await door.conversation(ada)
     async with node(door) as client:
-        for owner, status in ((ada, 200), (eve, 404), (operator, 200)):
-            answer = await client.get(f"/test/{here}", headers=bearer(await door.key(owner)))
-            assert answer.status_code == status
+        for owner, status in ((ada, 200), (eve, 404), (operator, 403)):
+            for path in (f"/test/{here}", f"/test/read/{here}"):
+                answer = await client.get(path, headers=bearer(await door.key(owner)))
+                assert answer.status_code == status
         nowhere = await client.get(f"/test/{eve.id}", headers=bearer(await door.key(eve)))
         theirs = await client.get(f"/test/{here}", headers=bearer(await door.key(eve)))
         assert nowhere.content == theirs.content

@@ -261,7 +261,8 @@ async def test_what_belongs_to_somebody_else_looks_like_nothing(database: settin
             assert await refused(stub.Cancel(cancel, metadata=bob)) == (Code.NOT_FOUND, "not_found")
             follow = pb.FollowRequest(conversation=his, after=f"{turn}:0-0")
             assert await refused(stub.Follow(follow, metadata=bob)) == (Code.NOT_FOUND, "not_found")
-        assert (await stub.Get(pb.GetRequest(conversation=hers), metadata=admin)).conversation.id == hers
+        why = (*admin, ("ccn-reason", "asked by its owner"))
+        assert (await stub.Get(pb.GetRequest(conversation=hers), metadata=why)).conversation.id == hers
 
 
 NO_CREDENTIALS: tuple[tuple[Metadata, str], ...] = (

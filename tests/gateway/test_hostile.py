@@ -39,6 +39,9 @@ LIMIT = settings.Http().body_limit
 OWN = {"session_id"}  # what a user may name in a path; everything else there is for admins
 CHARACTER = {"model_id"}  # characters are nobody's
 OWN_TURN = {"session_id", "turn_id"}  # a turn is found in its conversation only
+OWN_TURNS = {conversations.turn_to_read, conversations.turn_to_cancel}
+READS: set[object] = {auth.read, auth.named}
+ACTS: set[object] = {auth.own, auth.end, auth.cancel}
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ def faults(application: FastAPI) -> list[str]:
         elif auth.admin not in way.needs and way.named:
             if way.named == CHARACTER:
                 continue
-            if way.named != OWN and (way.named != OWN_TURN or conversations.own_turn not in way.needs):
+            if way.named != OWN and (way.named != OWN_TURN or not OWN_TURNS & way.needs):
                 found.append(f"{name} lets a user name {way.named}")
-            elif not {auth.own, auth.named} & way.needs:
+            elif not (READS if way.method == "GET" else ACTS) & way.needs:
                 found.append(f"{name} does not ask whose conversation it is")
     return found
 

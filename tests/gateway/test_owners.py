@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import asyncpg
 import pytest
 
@@ -27,6 +29,9 @@ class Counting(Pool):
         self.asked += 1
         return await self._pool.row(sql, *values)
 
+    async def rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        return await self._pool.rows(sql, *values)
+
 
 def caller(user: User) -> Caller:
     return Caller(user.tier, user.id, user.name)
@@ -35,9 +40,12 @@ def caller(user: User) -> Caller:
 async def test_an_owner_is_asked_for_once_and_everybody_else_sees_nothing(door: Door) -> None:
     ada, eve, operator = await door.user(), await door.user(), await door.user(Tier.ADMIN)
     here, counting, owners = await door.conversation(ada), Counting(door.pool), Owners()
+    why = replace(caller(operator), reason="asked by its owner")
     for _ in range(3):
         assert await owners.named(counting, caller(ada), here) == here
-        assert await owners.named(counting, caller(operator), here) == here
+        assert await owners.named(counting, why, here) == here
+        with pytest.raises(errors.ReasonRequired):
+            await owners.named(counting, caller(operator), here)
         with pytest.raises(errors.NotFound, match=access.NO_SUCH):
             await owners.named(counting, caller(eve), here)
         with pytest.raises(errors.Unauthenticated):

@@ -12,7 +12,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -34,6 +34,7 @@ STREAMS = 100
 """Streams that one caller may have open at a node."""
 
 _BEARER = "bearer "
+_REASON = "ccn-reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class Clients:
             raise
         counted = limiting.who(caller, address)
         await self._count(counted, context)
+        if said := _reason(context):
+            caller = replace(caller, reason=access.reason(said))
         return access.require(caller, method.tier), counted
 
     async def _count(self, counted: str, context: Any) -> None:
@@ -143,6 +146,12 @@ def _credential(context: Any) -> str:
     if said[: len(_BEARER)].lower() == _BEARER:
         return said[len(_BEARER) :].strip()
     return shown.get("x-api-key", "")
+
+
+def _reason(context: Any) -> str:
+    """Why somebody opens what is not theirs; as -bin in UTF-8, for letters that ASCII lacks."""
+    shown = dict(context.invocation_metadata())
+    return str(shown.get(_REASON) or shown.get(f"{_REASON}-bin", b"").decode(errors="replace"))
 
 
 def _address(peer: str) -> str:

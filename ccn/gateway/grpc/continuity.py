@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.ids import CharacterId
 from ccn.gateway import access
 from ccn.gateway.access import Caller
 from ccn.gateway.grpc import shown
@@ -40,11 +40,13 @@ class Continuity:
         return pb.BeginAnswer(conversation=shown.conversation(begun))
 
     async def _prompt(self, caller: Caller, asked: pb.PromptRequest) -> pb.PromptAnswer:
-        return shown.prompt(await self._lending.prompt(await self._own(caller, asked.conversation)))
+        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
+        return shown.prompt(await self._lending.prompt(here.id))
 
     async def _record(self, caller: Caller, asked: pb.RecordRequest) -> pb.RecordAnswer:
+        here = await access.own(self._pool, caller, shown.named(asked.conversation))
         said = await self._lending.record(
-            await self._own(caller, asked.conversation),
+            here.id,
             shown.role(asked.role),
             asked.content,
             access.speaker(caller),
@@ -54,8 +56,5 @@ class Continuity:
         return pb.RecordAnswer(message=shown.message(said))
 
     async def _health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
-        here = await access.owned(self._pool, caller, shown.named(asked.conversation))
+        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
         return shown.health(await health.of(self._pool, here))
-
-    async def _own(self, caller: Caller, conversation: str) -> ConversationId:
-        return (await access.owned(self._pool, caller, shown.named(conversation))).id

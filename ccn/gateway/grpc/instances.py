@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from ccn import errors
 from ccn.core import stream
-from ccn.core.ids import CharacterId, ConversationId, InstanceId, TurnId
+from ccn.core.ids import CharacterId, InstanceId, TurnId
 from ccn.core.message import Message
 from ccn.core.stream import Place
 from ccn.gateway import access
@@ -17,6 +17,7 @@ from ccn.gateway.grpc.clients import Method
 from ccn.node.conversations import Conversations
 from ccn.pb import instances_pb2 as pb
 from ccn.store import conversations, instances, turns
+from ccn.store.conversations import Conversation
 from ccn.store.pool import Pool
 from ccn.store.turns import Turn
 from ccn.store.users import Tier
@@ -27,6 +28,7 @@ PAGE_LIMIT = 1_000
 PAGE_BYTES = 3_000_000
 """Below what gRPC's clients take by default, which one message of the largest kind still is."""
 _HISTORY = 50
+_UNTOLD = "asked for by a client"
 
 
 class Instances:
@@ -56,9 +58,9 @@ class Instances:
         )
 
     async def _converse(self, caller: Caller, asked: pb.ConverseRequest) -> AsyncGenerator[pb.Event]:
-        here = await self._own(caller, asked.conversation)
+        here = await access.own(self._pool, caller, shown.named(asked.conversation))
         turn = await self._talk.say(
-            here,
+            here.id,
             asked.content,
             access.speaker(caller),
             idempotency_key=asked.idempotency_key or None,
@@ -72,13 +74,15 @@ class Instances:
 
     async def _follow(self, caller: Caller, asked: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
         turn, place = stream.resumed(asked.after)
-        await self._own_turn(caller, asked.conversation, turn)
+        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
+        await self._turn_of(here, turn)
         async with aclosing(self._told(turn, place)) as events:
             async for event in events:
                 yield event
 
     async def _cancel(self, caller: Caller, asked: pb.CancelRequest) -> pb.CancelAnswer:
-        turn = await self._own_turn(caller, asked.conversation, TurnId(shown.uuid(asked.turn, "turn")))
+        here = await access.operate(self._pool, caller, shown.named(asked.conversation), "cancel")
+        turn = await self._turn_of(here, TurnId(shown.uuid(asked.turn, "turn")))
         return pb.CancelAnswer(status=(await self._talk.cancel(turn.id)).status)
 
     async def _list(self, caller: Caller, asked: pb.ListRequest) -> pb.ListAnswer:
@@ -90,23 +94,25 @@ class Instances:
         return pb.ListAnswer(instances=map(shown.instance, found), next_page_token=more)
 
     async def _get(self, caller: Caller, asked: pb.GetRequest) -> pb.GetAnswer:
-        here = await access.owned(self._pool, caller, shown.named(asked.conversation))
+        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
         found = await instances.of_conversation(self._pool, here.id)
         return pb.GetAnswer(
             conversation=shown.conversation(here), instance=shown.instance(found) if found else None
         )
 
     async def _terminate(self, caller: Caller, asked: pb.TerminateRequest) -> pb.TerminateAnswer:
-        here, reason = await self._own(caller, asked.conversation), asked.reason or "asked for by a client"
+        deed, why = "end" if asked.close else "terminate", asked.reason
+        here = await access.operate(self._pool, caller, shown.named(asked.conversation), deed, why)
         if asked.close:
-            await self._talk.end(here, reason)
+            await self._talk.end(here.id, why or _UNTOLD)
         else:
-            await self._talk.terminate(here, reason)
+            await self._talk.terminate(here.id, why or _UNTOLD)
         return pb.TerminateAnswer()
 
     async def _history(self, caller: Caller, asked: pb.HistoryRequest) -> pb.HistoryAnswer:
-        here, limit = await self._own(caller, asked.conversation), min(asked.limit or _HISTORY, PAGE_LIMIT)
-        page = await conversations.history(self._pool, here, before=asked.before or None, limit=limit)
+        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
+        limit = min(asked.limit or _HISTORY, PAGE_LIMIT)
+        page = await conversations.history(self._pool, here.id, before=asked.before or None, limit=limit)
         messages = _fitting(page.messages)
         before = messages[0].seq if messages and messages[0].seq > 1 else 0
         return pb.HistoryAnswer(messages=map(shown.message, messages), before=before)
@@ -116,14 +122,10 @@ class Instances:
             async for told in pieces:
                 yield shown.event(turn, told)
 
-    async def _own(self, caller: Caller, conversation: str) -> ConversationId:
-        return (await access.owned(self._pool, caller, shown.named(conversation))).id
-
-    async def _own_turn(self, caller: Caller, conversation: str, turn: TurnId) -> Turn:
-        """A turn of the caller's conversation; one of any other looks like none at all."""
-        here = await self._own(caller, conversation)
+    async def _turn_of(self, here: Conversation, turn: TurnId) -> Turn:
+        """A turn of this conversation; one of any other looks like none at all."""
         found = await turns.get(self._pool, turn)
-        if found.conversation != here:
+        if found.conversation != here.id:
             raise errors.NotFound("there is no such turn")
         return found
 

@@ -137,7 +137,7 @@ async def _conversation(
         wanted = ConversationId(UUID(named))
     except ValueError:
         raise errors.NotFound(access.NO_SUCH) from None
-    here = await access.owned(talking.pool, caller, wanted)
+    here = await access.own(talking.pool, caller, wanted)
     if here.character != asked.model:
         raise errors.InputInvalid(f"that conversation is with {here.character}")
     return here.id

@@ -4,8 +4,10 @@
     caller: Annotated[Caller, Depends(auth.anybody)]               counted, perhaps not signed in
     caller: Annotated[Caller, Depends(auth.user)]                  has signed in
     caller: Annotated[Caller, Depends(auth.admin)]                 operates the cluster
-    conversation: Annotated[Conversation, Depends(auth.own)]       {session_id} of the path, if it is theirs
-    here: Annotated[ConversationId, Depends(auth.named)]           its id alone, if it is theirs
+    conversation: Annotated[Conversation, Depends(auth.own)]       {session_id} of the path, to speak in
+    conversation: Annotated[Conversation, Depends(auth.read)]      the same to read; an admin says why
+    conversation: Annotated[Conversation, Depends(auth.end)]       the same to end it; `cancel`: a turn
+    here: Annotated[ConversationId, Depends(auth.named)]           its id alone, to read
     caller: Annotated[Caller, Depends(auth.onlooker)]              as anybody; counted apart from requests
 
 Each of them counts the request once against the caller's limit. A route of none of these is open and not
@@ -15,11 +17,11 @@ counted; `OPEN` names those that may be, and a test walks the routes and accepts
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Path
+from fastapi import Depends, FastAPI, Header, Path
 from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 
@@ -144,23 +146,68 @@ async def admin(caller: Annotated[Caller, Depends(anybody)]) -> Caller:
     return access.require(caller, Tier.ADMIN)
 
 
+Session = Annotated[UUID, Path(description="The conversation, as `start` named it.")]
+Reason = Annotated[
+    str | None,
+    Header(
+        alias="X-CCN-Reason",
+        max_length=4 * access.REASON_LIMIT,
+        description="Why an admin opens somebody else's conversation; sealed in the record.",
+        examples=[None],
+    ),
+]
+
+
+async def operator(caller: Annotated[Caller, Depends(user)], reason: Reason = None) -> Caller:
+    """Somebody who has signed in, with the reason they give."""
+    return because(caller, reason)
+
+
 async def own(
-    connection: HTTPConnection,
-    session_id: Annotated[UUID, Path(description="The conversation, as `start` named it.")],
-    caller: Annotated[Caller, Depends(user)],
+    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(user)]
 ) -> Conversation:
-    """The conversation in the path, if it is the caller's."""
-    return await access.owned(_pool(connection), caller, ConversationId(session_id))
+    """The conversation in the path, if the caller speaks in it."""
+    return await access.own(_pool(connection), caller, ConversationId(session_id))
+
+
+async def read(
+    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
+) -> Conversation:
+    """The conversation in the path, to read it."""
+    return await access.look_into(_pool(connection), caller, ConversationId(session_id))
 
 
 async def named(
-    connection: HTTPConnection,
-    session_id: Annotated[UUID, Path(description="The conversation, as `start` named it.")],
-    caller: Annotated[Caller, Depends(user)],
+    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
 ) -> ConversationId:
     """The same without reading it, for routes that read what they tell in one statement."""
     here = desk(connection)
     return await here.owners.named(_pool(connection), caller, ConversationId(session_id))
+
+
+async def end(
+    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
+) -> Conversation:
+    """The conversation in the path, to end it, which admins do as well."""
+    return await access.operate(_pool(connection), caller, ConversationId(session_id), "end")
+
+
+async def cancel(
+    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
+) -> Conversation:
+    """The same to end a turn in it."""
+    return await access.operate(_pool(connection), caller, ConversationId(session_id), "cancel")
+
+
+def because(caller: Caller, said: str | None) -> Caller:
+    """The caller with a reason, which a header carries in UTF-8 or, of old, in Latin-1."""
+    if not said:
+        return caller
+    try:
+        words = said.encode("latin-1").decode()
+    except UnicodeError:
+        words = said
+    return replace(caller, reason=access.reason(words))
 
 
 def _pool(connection: HTTPConnection) -> Pool:

@@ -40,7 +40,7 @@ def routes() -> APIRouter:
 
     @router.get("/axes")
     async def axes(
-        conversation: Annotated[Conversation, Depends(auth.own)],
+        conversation: Annotated[Conversation, Depends(auth.read)],
         talking: Annotated[Talk, Depends(talk.of)],
     ) -> Axes:
         """Where the character stands here, what its instances agree on, and what its plate asks for."""

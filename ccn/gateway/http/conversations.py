@@ -44,21 +44,27 @@ Glance = Annotated[
     Query(description="Let `done` also tell what `glance` and `axes` would; spares asking for them."),
 ]
 Own = Annotated[Conversation, Depends(auth.own)]
+Read = Annotated[Conversation, Depends(auth.read)]
 Named = Annotated[ConversationId, Depends(auth.named)]
 User = Annotated[Caller, Depends(auth.user)]
 Talking = Annotated[Talk, Depends(talk.of)]
 
 
-async def own_turn(
-    conversation: Own,
+TurnName = Annotated[UUID, Path(description="As the event `accepted` named it.")]
+
+
+async def turn_to_read(conversation: Read, talking: Talking, turn_id: TurnName) -> Turn:
+    """The turn in the path, if it is one of the conversation in the path, to read it."""
+    return await _turn_of(conversation, talking, TurnId(turn_id))
+
+
+async def turn_to_cancel(
+    conversation: Annotated[Conversation, Depends(auth.cancel)],
     talking: Talking,
-    turn_id: Annotated[UUID, Path(description="As the event `accepted` named it.")],
+    turn_id: TurnName,
 ) -> Turn:
-    """The turn in the path, if it is one of the conversation in the path, which is the caller's."""
-    found = await talking.conversations.turn(TurnId(turn_id))
-    if found.conversation != conversation.id:
-        raise errors.NotFound("there is no such turn")
-    return found
+    """The same to end it, which admins do as well."""
+    return await _turn_of(conversation, talking, TurnId(turn_id))
 
 
 def routes() -> APIRouter:
@@ -113,7 +119,7 @@ def _speaking(router: APIRouter) -> None:
         """
         if last:
             named, _ = streams.resumed(last)
-            return _told(talking, conversation, await own_turn(conversation, talking, named), last, glance)
+            return _told(talking, conversation, await _turn_of(conversation, talking, named), last, glance)
         if said is None:
             raise errors.InputInvalid("a message has content")
         accepted = await talking.conversations.say(
@@ -128,8 +134,8 @@ def _speaking(router: APIRouter) -> None:
     )
     async def events(
         *,
-        conversation: Own,
-        turn: Annotated[Turn, Depends(own_turn)],
+        conversation: Read,
+        turn: Annotated[Turn, Depends(turn_to_read)],
         talking: Talking,
         last: LastEvent = None,
         glance: Glance = False,
@@ -138,17 +144,17 @@ def _speaking(router: APIRouter) -> None:
         return _told(talking, conversation, turn, last, glance)
 
     @router.get("/conversation/{session_id}/turns/{turn_id}")
-    async def turn(turn: Annotated[Turn, Depends(own_turn)]) -> schemas.Turn:
+    async def turn(turn: Annotated[Turn, Depends(turn_to_read)]) -> schemas.Turn:
         """How a turn stands."""
         return showing.turn(turn)
 
     @router.post("/conversation/{session_id}/turns/{turn_id}/cancel")
-    async def cancel(turn: Annotated[Turn, Depends(own_turn)], talking: Talking) -> schemas.Turn:
+    async def cancel(turn: Annotated[Turn, Depends(turn_to_cancel)], talking: Talking) -> schemas.Turn:
         """End a turn without a reply; one that has ended stays as it is."""
         return showing.turn(await talking.conversations.cancel(turn.id))
 
     @router.delete("/conversation/{session_id}", status_code=204)
-    async def end(conversation: Own, talking: Talking) -> None:
+    async def end(conversation: Annotated[Conversation, Depends(auth.end)], talking: Talking) -> None:
         """End a conversation: unanswered messages are cancelled, its instance ends, its record stays."""
         await talking.conversations.end(conversation.id)
 
@@ -180,7 +186,7 @@ def _reading(router: APIRouter) -> None:
         assert caller.user is not None, "everybody above PUBLIC is somebody"
         named = paging.name(cursor)
         before = (
-            None if named is None else (await access.owned(talking.pool, caller, ConversationId(named))).id
+            None if named is None else (await access.own(talking.pool, caller, ConversationId(named))).id
         )
         found = await conversations.of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
         began = await conversations.openings(talking.pool, [each.id for each in found[:limit]])
@@ -220,6 +226,13 @@ def _reading(router: APIRouter) -> None:
                 schemas.Character(id=each.id, name=each.name, plate_version=each.version) for each in found
             )
         )
+
+
+async def _turn_of(conversation: Conversation, talking: Talk, turn: TurnId) -> Turn:
+    found = await talking.conversations.turn(turn)
+    if found.conversation != conversation.id:
+        raise errors.NotFound("there is no such turn")
+    return found
 
 
 def _told(

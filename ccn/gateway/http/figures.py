@@ -34,7 +34,7 @@ def routes() -> APIRouter:
 
     @router.get("/conversation/{session_id}")
     async def of_conversation(
-        conversation: Annotated[Conversation, Depends(auth.own)],
+        conversation: Annotated[Conversation, Depends(auth.read)],
         talking: Annotated[Talk, Depends(talk.of)],
         hours: Annotated[int, Query(ge=1, le=24 * 90, description="How far back the means go.")] = 24,
     ) -> schemas.ConversationMetrics:

@@ -43,6 +43,7 @@ class Close(IntEnum):
     LATER = 1013  # the database or so cannot be had just now
     NONSENSE = 4400  # too many frames that are none of those above
     UNAUTHENTICATED = 4401  # no credential, or one that does not count any more
+    FORBIDDEN = 4403  # somebody else's conversation, and an admin who does not say why
     NOT_FOUND = 4404  # no such conversation, or somebody else's
     TOO_FAST = 4429  # went on sending after the limit was reached
 

@@ -29,7 +29,7 @@ from ccn.store.spend import Total
 if TYPE_CHECKING:
     from ccn import settings
 
-Own = Annotated[Conversation, Depends(auth.own)]
+Read = Annotated[Conversation, Depends(auth.read)]
 Talking = Annotated[Talk, Depends(talk.of)]
 
 
@@ -38,13 +38,13 @@ def routes() -> APIRouter:
     router = problems.router(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
 
     @router.get("/glance")
-    async def glance(conversation: Own, talking: Talking) -> schemas.Glance:
+    async def glance(conversation: Read, talking: Talking) -> schemas.Glance:
         """Who speaks, how far from its character, and what the talk has cost; one row for a status line."""
         return await of(talking, conversation)
 
     @router.get("/prompt")
     async def prompt(
-        conversation: Own,
+        conversation: Read,
         talking: Talking,
         turn_id: Annotated[UUID | None, Query(description="The last turn if not given.")] = None,
     ) -> schemas.Prompt:

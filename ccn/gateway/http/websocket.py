@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ccn import errors, metrics
 from ccn.core import stream
-from ccn.core.ids import ConversationId, TurnId, UserId
+from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import START, Kind, Place, Told
 from ccn.gateway import access
 from ccn.gateway.access import Caller
@@ -59,7 +59,8 @@ Queue = asyncio.Queue[tuple[Turn, Place]]
 async def knocking(socket: WebSocket) -> Caller | errors.CCNError:
     """Who wants to come in. What is wrong is a value here: a socket is opened to be told so."""
     try:
-        return await auth.user(await auth.anybody(socket, _credential(socket)))
+        caller = await auth.user(await auth.anybody(socket, _credential(socket)))
+        return auth.because(caller, socket.headers.get("x-ccn-reason"))
     except errors.CCNError as refused:
         return refused
 
@@ -78,13 +79,13 @@ def routes() -> APIRouter:
             if isinstance(caller, errors.CCNError):
                 raise caller
             talking = await talk.of(socket)
-            here = await access.owned(talking.pool, caller, _named(session_id))
+            here = await access.look_into(talking.pool, caller, _named(session_id))
         except errors.CCNError as refused:
             await socket.send_text(frames.error(refused))
             await _close(socket, _reason(refused), str(refused))
             return
         with metrics.socket_open(), talking.leaving.stream():
-            await _Session(socket, access.speaker(caller), here, talking).last()
+            await _Session(socket, caller, here, talking).last()
 
     return router
 
@@ -92,8 +93,9 @@ def routes() -> APIRouter:
 class _Session:
     """One socket."""
 
-    def __init__(self, socket: WebSocket, speaker: UserId, here: Conversation, talking: Talk) -> None:
-        self._socket, self._speaker, self._here, self._talking = socket, speaker, here.id, talking
+    def __init__(self, socket: WebSocket, caller: Caller, here: Conversation, talking: Talk) -> None:
+        self._socket, self._caller, self._talking = socket, caller, talking
+        self._here, self._owner = here.id, here.owner
         self._queue: Queue = asyncio.Queue(WAITING_LIMIT)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -142,8 +144,9 @@ class _Session:
             case Say(content=content, idempotency_key=key, refuse_busy=refuse):
                 if self._queue.full():
                     raise errors.Overloaded(f"{WAITING_LIMIT} replies wait to be told on this socket")
+                access.require_own(self._caller, self._owner)
                 turn = await self._talking.conversations.say(
-                    self._here, content, self._speaker, idempotency_key=key, refuse=refuse
+                    self._here, content, access.speaker(self._caller), idempotency_key=key, refuse=refuse
                 )
                 await self._socket.send_text(
                     frames.frame("accepted", turn.id, START, fields={"seq": turn.user_seq})
@@ -155,6 +158,7 @@ class _Session:
                 if not told_whole(turn, place):
                     self._follow(turn, place)
             case Cancel(turn_id=turn_id):
+                await access.operate(self._talking.pool, self._caller, self._here, "cancel")
                 turn = await self._own(TurnId(turn_id))
                 await self._talking.conversations.cancel(turn.id)
             case never:
@@ -263,6 +267,8 @@ def _measures(known: Measure | None) -> dict[str, object]:
 
 def _reason(refused: errors.CCNError) -> Close:
     match refused:
+        case errors.Forbidden():
+            return Close.FORBIDDEN
         case errors.NotAllowed():
             return Close.UNAUTHENTICATED
         case errors.NotFound():
