@@ -153,7 +153,7 @@ async def _membership(
         yield None
         return
     node, shown = NodeId(chosen.node.id), identity.read(chosen.tls, NodeId(chosen.node.id), _now())
-    reached = access.read(chosen.etcd)
+    access.read(chosen.etcd)  # what is wrong with it is said before anything starts
     async with peers.opened(node, shown) as client:
         here = Identity(node, right.key.public, right.key.sign, keys.check)
         yield Membership(
@@ -162,7 +162,7 @@ async def _membership(
             writer,
             database,
             client,
-            reached,
+            partial(access.read, chosen.etcd),
             chosen.etcd.lease_ttl_s,
             chosen.cluster,
             _now_us,

@@ -5,6 +5,7 @@ Separate from the client, so that a node is told at its start what no server wou
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ def _tls(chosen: settings.Etcd, schemes: set[str]) -> Tls | None:
             )
         return None
     read = {name: _pem(name, file) for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items()}
+    if chosen.certificate is not None and chosen.key is not None:
+        _check_pair(chosen.certificate, chosen.key)
     return Tls(read["CCN_ETCD_CA"], read["CCN_ETCD_CERTIFICATE"], read["CCN_ETCD_KEY"])
 
 
@@ -102,6 +105,16 @@ def _pem(name: str, file: Path | None) -> bytes | None:
     if b"-----BEGIN " not in text:
         raise errors.SettingsInvalid(f"{name}: {file} is not a PEM file")
     return text
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    """What gRPC would only call a failed handshake, again and again."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: b"")
+    except ssl.SSLError as wrong:
+        raise errors.SettingsInvalid(
+            f"CCN_ETCD_KEY is not the key of CCN_ETCD_CERTIFICATE, or a file is damaged ({wrong.reason})"
+        ) from None
 
 
 def _is_here(server: str) -> bool:

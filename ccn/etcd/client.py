@@ -29,6 +29,8 @@ from ccn.etcd.endpoint import Endpoint, Tls
 from ccn.etcd.entry import Entry, Refused, Snapshot, Written
 from ccn.etcd.signin import Metadata, SignIn, User
 
+_WANTS_TLS = " (if it wants TLS, write https:// or set CCN_ETCD_CA)"
+
 log = structlog.get_logger(__name__)
 
 
@@ -211,14 +213,14 @@ class Client:
 
     async def _why(self) -> str:
         """What keeps us from the server that is next: a connection does not say why it does not come."""
-        request = rpc.RangeRequest(key=b"/")
+        request, server = rpc.RangeRequest(key=b"/"), self._in_order()[0]
         with contextlib.suppress(errors.CoordinationRefused):
             try:
-                await self._asked(
-                    self._in_order()[0], lambda server, **limits: server.kv.Range(request, **limits), ()
-                )
+                await self._asked(server, lambda server, **limits: server.kv.Range(request, **limits), ())
             except errors.CoordinationUnavailable as failed:
-                return str(failed)
+                said = str(failed)
+                hung_up = server.plain and ("closed" in said or "reset" in said)
+                return said + (_WANTS_TLS if hung_up else "")
         return "it was away for a moment"
 
     def _check_not_replaced(self) -> None:

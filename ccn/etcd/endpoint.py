@@ -40,6 +40,7 @@ class Endpoint:
         if "://" in address or ":" not in address:
             raise errors.SettingsInvalid(f"etcd endpoint {address!r} must be host:port, without a scheme")
         self.address = address
+        self.plain = tls is None
         self.channel: Any = _channel(address, tls)
         self.kv: Any = rpc.KVStub(self.channel)
         self.lease: Any = rpc.LeaseStub(self.channel)

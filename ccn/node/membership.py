@@ -59,7 +59,8 @@ class Membership:
     """It also knows whether a leaf under this node's name is one that it made."""
     pool: Pool
     peers: Client
-    access: Access
+    access: Callable[[], Access]
+    """How etcd is reached; asked for each session, because certificates are renewed."""
     lease_ttl_s: float
     cluster: settings.Cluster
     now_us: Callable[[], int]
@@ -103,8 +104,9 @@ class Membership:
         return votes and node not in await drains.draining(self.pool)
 
     async def _session(self, here: Doors) -> None:
+        access = await asyncio.to_thread(self.access)
         async with (
-            client.opened(self.access.servers, tls=self.access.tls, user=self.access.user) as etcd,
+            client.opened(access.servers, tls=access.tls, user=access.user) as etcd,
             session.opened(etcd, ttl_s=self.lease_ttl_s, keepalive_s=0.3 * self.lease_ttl_s) as held,
         ):
             await self.presence.register(held, here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ from ccn.etcd import access
 from ccn.etcd.access import Access
 from ccn.etcd.endpoint import Tls
 from ccn.etcd.signin import User
-
-PEM = "-----BEGIN CERTIFICATE-----\n"
+from ccn.peers import certificates
+from tests import peering
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three files that look like PEM, and one that does not."""
-    for name in ("ca", "certificate", "key"):
-        (tmp_path / f"{name}.pem").write_text(PEM + name)
+    """A certificate and its key, an authority, another key, and a file that is not PEM."""
+    authority = certificates.authority(datetime.now(UTC))
+    pair, other = (peering.identity_of(authority, peering.ONE) for _ in range(2))
+    files = {"ca": pair.ca, "certificate": pair.certificate, "key": pair.key, "other": other.key}
+    for name, text in files.items():
+        (tmp_path / f"{name}.pem").write_bytes(text)
     (tmp_path / "nothing.pem").write_text("nothing")
     return tmp_path
 
@@ -40,9 +44,12 @@ def test_without_more_than_endpoints_nothing_is_shown(folder: Path) -> None:
 
 
 def test_an_authority_or_https_means_tls(folder: Path) -> None:
-    assert access.read(chosen(folder, "a:1", ca="ca")) == Access(("a:1",), Tls(f"{PEM}ca".encode()))
+    def pem(name: str) -> bytes:
+        return (folder / f"{name}.pem").read_bytes()
+
+    assert access.read(chosen(folder, "a:1", ca="ca")) == Access(("a:1",), Tls(pem("ca")))
     assert access.read(chosen(folder, "https://a:1")) == Access(("a:1",), Tls(None))
-    shown = Tls(*(f"{PEM}{name}".encode() for name in ("ca", "certificate", "key")))
+    shown = Tls(*map(pem, ("ca", "certificate", "key")))
     mutual = chosen(folder, "https://a:1", ca="ca", certificate="certificate", key="key")
     assert access.read(mutual) == Access(("a:1",), shown)
 
@@ -79,6 +86,10 @@ def test_a_password_that_travels_in_the_clear_is_warned_about(
         ({"certificate": "certificate"}, "CCN_ETCD_KEY must be set too"),
         ({"key": "key"}, "CCN_ETCD_CERTIFICATE must be set too"),
         ({"certificate": "certificate", "key": "key"}, "CCN_ETCD_CERTIFICATE needs TLS: set CCN_ETCD_CA"),
+        (
+            {"ca": "ca", "certificate": "certificate", "key": "other"},
+            "CCN_ETCD_KEY is not the key of CCN_ETCD_CERTIFICATE, or a file is damaged (KEY_VALUES_MI",
+        ),
         ({"ca": "nowhere"}, "CCN_ETCD_CA: "),
         ({"ca": "nothing"}, "nothing.pem is not a PEM file"),
         ({"user": "ccn"}, "CCN_ETCD_PASSWORD must be set too"),

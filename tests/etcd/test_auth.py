@@ -150,6 +150,7 @@ async def test_an_etcd_that_asks_nobody_takes_a_user_all_the_same_until_it_asks(
 async def test_a_server_that_is_not_reached_says_why(start_tls_etcd: StartEtcd, tmp_path: Path) -> None:
     server = start_tls_etcd(flags(Authority(tmp_path / "stranger")))
     trusted = Authority(tmp_path / "authority").identity("node-1")
-    async with _opened(Access((server.endpoint,), trusted)) as caller:
-        with pytest.raises(errors.CoordinationUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            await caller.grant(5)
+    for tls, why in ((trusted, "CERTIFICATE_VERIFY_FAILED"), (None, "if it wants TLS, write https://")):
+        async with _opened(Access((server.endpoint,), tls)) as caller:
+            with pytest.raises(errors.CoordinationUnavailable, match=why):
+                await caller.grant(5)

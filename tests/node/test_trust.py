@@ -66,7 +66,7 @@ class Party:
                 Writer(self.database, name, lambda: datetime.now(UTC)),
                 own,
                 known,
-                Access(self.endpoints),
+                lambda: Access(self.endpoints),
                 5.0,
                 settings.Cluster(size=1, interval_s=0.5),
                 lambda: time.time_ns() // 1_000,
