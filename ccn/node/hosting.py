@@ -211,10 +211,13 @@ class Hosting:
         if hosted.work is not None and hosted.work is not asyncio.current_task():
             hosted.work.cancel()
 
-    def longest_at_rest(self, owner: UserId | None = None) -> Hosted | None:
+    def longest_at_rest(
+        self, owner: UserId | None = None, but: Collection[ConversationId] = ()
+    ) -> Hosted | None:
         """The instance that nobody has talked to for longest: of one user, or of all."""
         mine = (each for each in self if owner is None or each.instance.owner == owner)
-        return min((each for each in mine if each.at_rest), key=lambda each: each.used_at, default=None)
+        idle = (each for each in mine if each.at_rest and each.instance.conversation not in but)
+        return min(idle, key=lambda each: each.used_at, default=None)
 
     async def run(self, stop: asyncio.Event, grace_s: float) -> None:
         """Say that all of them are alive, until told to stop; then leave them to the other nodes."""

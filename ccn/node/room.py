@@ -58,6 +58,8 @@ class Room:
     ) -> None:
         self._pool, self._writer, self._hosting, self._adoption = pool, writer, hosting, adoption
         self._forwarding, self._chosen, self._quota = forwarding, chosen, quota
+        self._falling_asleep = set[ConversationId]()
+        self._made = 0
         forwarding.methods |= {"sleep": self._on_sleep}
 
     async def to_begin(self, owner: UserId | None) -> None:
@@ -92,19 +94,25 @@ class Room:
     async def here(self, owner: UserId | None, coming: Collection[object], *, pressing: bool) -> str:
         """Why this node takes no new instance; empty if it does, perhaps because one was put to sleep.
 
-        If it is `pressing`, no other node has room.
+        If it is `pressing`, no other node has room. Who is told that there is room has to be among those
+        that are `coming` before anybody else asks.
         """
-        if self.closed or len(self._hosting) + len(coming) < self._chosen.limit:
+        if self.closed or len(self._hosting) + len(coming) + self._made < self._chosen.limit:
             return self.closed
-        idle = self._idle_for_long() or (self._dispensable(owner) if pressing else None)
-        full = f"this node hosts {self._chosen.limit} instances"
-        if idle is None:
-            return full
+        self._made += 1  # what is made here is nobody else's in the meantime
         try:
-            await self.sleep(idle.instance.conversation, "asleep: idle, and others need the room")
-        except _OTHERS as busy:
-            return f"{full} ({busy})"
-        return ""
+            while True:
+                idle = self._idle_for_long() or (self._dispensable(owner) if pressing else None)
+                if idle is None:
+                    return f"this node hosts {self._chosen.limit} instances"
+                try:
+                    await self.sleep(idle.instance.conversation, "asleep: idle, and others need the room")
+                except errors.Conflict as busy:  # so it is not found at rest any more
+                    log.info("an instance stays awake", instance=str(idle.instance.id), reason=str(busy))
+                else:
+                    return self.closed
+        finally:
+            self._made -= 1
 
     @property
     def closed(self) -> str:
@@ -115,6 +123,15 @@ class Room:
 
     async def sleep(self, conversation: ConversationId, reason: str) -> None:
         """End an instance that lives here, if nobody waits for it. What is said meanwhile wakes another."""
+        if conversation in self._falling_asleep:
+            raise errors.Conflict("the instance is falling asleep already")
+        self._falling_asleep.add(conversation)
+        try:
+            await self._sleep(conversation, reason)
+        finally:
+            self._falling_asleep.discard(conversation)
+
+    async def _sleep(self, conversation: ConversationId, reason: str) -> None:
         await self._hosting.look(conversation)
         hosted = self._hosting.get(conversation)
         if hosted is None:
@@ -143,7 +160,7 @@ class Room:
         await self._forwarding.ask(found.host, found.id, "sleep", body, PATIENCE_S)
 
     def _idle_for_long(self) -> Hosted | None:
-        idle = self._hosting.longest_at_rest()
+        idle = self._longest_at_rest()
         if idle is None or asyncio.get_running_loop().time() - idle.used_at < self._chosen.idle_s:
             return None
         return idle
@@ -153,9 +170,12 @@ class Room:
         counted = Counter(each.instance.owner for each in self._hosting if each.instance.owner is not None)
         mine = counted[owner] if owner is not None else 0
         for rival, count in counted.most_common():
-            if count > mine + 1 and (idle := self._hosting.longest_at_rest(rival)) is not None:
+            if count > mine + 1 and (idle := self._longest_at_rest(rival)) is not None:
                 return idle
-        return None if owner is None else self._hosting.longest_at_rest(owner)
+        return None if owner is None else self._longest_at_rest(owner)
+
+    def _longest_at_rest(self, owner: UserId | None = None) -> Hosted | None:
+        return self._hosting.longest_at_rest(owner, but=self._falling_asleep)
 
     async def _on_sleep(self, body: Body) -> AsyncGenerator[object]:
         await self.sleep(ConversationId(UUID(body["conversation"])), str(body["reason"]))

@@ -203,6 +203,20 @@ async def test_one_user_cannot_keep_another_out_of_full_nodes(world: World) -> N
         assert len(await alive(one, eve)) == 5, "who has fewer is not put to sleep for who has more"
 
 
+async def test_many_who_come_at_once_to_a_full_node_make_it_no_fuller(world: World) -> None:
+    async with world.node("node-1", chosen=SMALL) as node:
+        ada, eve = await user(node), await user(node)
+        for _ in range(4):
+            await start(node, ada)
+        mine = [start(node, ada) for _ in range(6)]
+        theirs = [start(node, eve) for _ in range(2)]
+        outcomes = await asyncio.gather(*mine, *theirs, return_exceptions=True)
+        assert {type(each) for each in outcomes} <= {Started, errors.Overloaded}
+        assert len(node.living.hosting) == len(await node.doors.instances()) == 4
+        lives = await node.pool.rows("SELECT reason FROM instance_lives WHERE status = 'terminated'")
+        assert len(lives) == sum(isinstance(each, Started) for each in outcomes)
+
+
 async def test_others_are_asked_for_room_before_anybody_is_put_to_sleep(world: World) -> None:
     async with world.node("node-1", chosen=SMALL) as one, world.node("node-2", chosen=SMALL) as two:
         ada = await user(one)
