@@ -10,17 +10,18 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from ccn.core import plate
+from ccn.core import plate, result
 from ccn.core.character import Vector
-from ccn.core.ids import CharacterId
-from ccn.store import characters, rounds, vectors
+from ccn.store import agreed, characters, rounds, vectors
 from ccn.store.conversations import Conversation
 from ccn.store.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """What is None is not known: nothing was scored, no round was held, the plate gives no figures."""
+    """What is None is not known: nothing was scored, no round was held, the plate has no figures. Or it is
+    not this person's to know.
+    """
 
     state: Vector | None
     agreed: Vector | None
@@ -31,20 +32,26 @@ class Likeness:
 
 async def of(pool: Pool, conversation: Conversation) -> Likeness:
     """As the database has it now."""
-    state, (height, agreed), written = await asyncio.gather(
+    state, (height, middle), written = await asyncio.gather(
         vectors.latest(pool, conversation.id),
-        _agreed(pool, conversation.character),
+        _agreed(pool, conversation),
         characters.plate(pool, conversation.character),
     )
     charter = plate.read(written.content).baseline
-    return Likeness(None if state is None else state.vector, agreed, charter, height)
+    return Likeness(None if state is None else state.vector, middle, charter, height)
 
 
-async def _agreed(pool: Pool, character: CharacterId) -> tuple[int | None, Vector | None]:
-    """The newest median of this character; a block in which nobody reported an instance has none."""
-    height = await rounds.height(pool)
+async def _agreed(pool: Pool, conversation: Conversation) -> tuple[int | None, Vector | None]:
+    """The newest median of this character; a block in which nobody reported an instance has none.
+
+    One that is of few people tells how the character was with a stranger; of oneself alone it may.
+    """
+    height, named = await rounds.height(pool), conversation.character
     for line in await rounds.results(pool, height or 0):
-        result = json.loads(line)
-        if result["character"] == character:
-            return height, Vector(tuple(result["median"]))
+        said = json.loads(line)
+        if said["character"] == named and (
+            said.get("owners", 0) >= result.SHARED
+            or await agreed.is_theirs(pool, height or 0, named, conversation.owner)
+        ):
+            return height, Vector(tuple(said["median"]))
     return height, None

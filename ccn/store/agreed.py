@@ -13,8 +13,9 @@ from uuid import UUID
 
 import numpy as np
 
+from ccn.core import owner
 from ccn.core.character import UNIT, Vector
-from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
+from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.core.roster import Roster
 from ccn.store import vectors
 from ccn.store.pool import Pool
@@ -75,6 +76,17 @@ async def concluded(pool: Pool, height: int) -> list[Concluded]:
         median, owners = Vector(tuple(said["median"])), said.get("owners")
         found.append(Concluded(character, median, tuple(measured), owners))
     return found
+
+
+async def is_theirs(pool: Pool, height: int, character: CharacterId, who: UserId | None) -> bool:
+    """Whether all instances of a character that a block counted spoke with one person alone: this one."""
+    rows = await pool.rows(_OWNERS, height, character)
+    if not rows or any(row["owners"] is None for row in rows):
+        return False
+    own = owner.number(rows[0]["previous_hash"], character, who or owner.NOBODY)
+    return {each for row in rows for each in Roster(character, row["packed"], row["owners"]).numbers()} == {
+        own
+    }
 
 
 async def medians(pool: Pool, character: CharacterId, *, last: int) -> list[Agreed]:
@@ -169,5 +181,10 @@ _LAST_RESULTS = """
         FROM jsonb_array_elements_text(b.said -> 'outliers') WITH ORDINALITY AS o (place, nth)
     ) AS places
     WHERE r.height = (SELECT max(height) FROM verification_chain) AND r.height > $1
+"""
+_OWNERS = """
+    SELECT b.previous_hash, r.packed, r.owners
+    FROM block_rosters r JOIN verification_chain b USING (height)
+    WHERE height = $1 AND r.character_id = $2 AND length(r.packed) > 0
 """
 _ROSTERS = "SELECT node_id, packed FROM block_rosters WHERE height = $1 AND character_id = $2"

@@ -17,7 +17,7 @@ from ccn.core.character import AXES, Vector
 from ccn.core.ids import ConversationId
 from ccn.core.roster import Roster
 from ccn.core.signer import SignerState
-from ccn.node import history
+from ccn.node import history, likeness
 from ccn.node import rounds as story
 from ccn.node.paying import Payer
 from ccn.node.rounds import Leading, Sealed
@@ -150,6 +150,22 @@ async def test_a_conversation_begins_with_what_several_people_had_a_part_in(door
             "Character, as agreed last over the instances that speak with several people: honesty" in told
         )
         assert told.count(" 0.40") == len(AXES)
+
+
+async def test_what_was_agreed_is_shown_where_it_is_ones_own_or_several_peoples(door: Door) -> None:
+    callers, talks = [await door.caller() for _ in range(3)], list[ConversationId]()
+    for caller, score, shown_to in zip(callers, ("300", "400", "500"), (1, 0, 3), strict=True):
+        talks.append(await _spoken(door, caller, "say " + " ".join([score] * len(AXES))))
+        await _round(door.node)
+        seen = [
+            await likeness.of(door.node.pool, await conversations.get(door.node.pool, each))
+            for each in talks
+        ]
+        assert sum(each.agreed is not None for each in seen) == shown_to
+    assert {each.agreed for each in seen} == {Vector((400_000,) * len(AXES))}
+    newcomer = await _recorded(door, await door.caller())
+    found = await likeness.of(door.node.pool, await conversations.get(door.node.pool, newcomer))
+    assert found.agreed == Vector((400_000,) * len(AXES))
 
 
 async def _round(node: Node) -> None:

@@ -23,7 +23,10 @@ class Axis(Model):
     rubric: str = Field(description="What a high score means.")
     decides: bool = Field(description="Whether its offline scores were validated and decide.")
     state: float | None = Field(description="How it has been here lately: a statistical estimate.")
-    agreed: float | None = Field(description="The median of all instances, of the newest round.")
+    agreed: float | None = Field(
+        description="The newest round's median, in which everybody weighs the same; none where it would "
+        "tell of one or two others."
+    )
     charter: float | None = Field(description="As the plate has it; never follows.")
 
 
