@@ -58,7 +58,7 @@ async def beginning(
         pool.rows(_RECENT, character, owner, besides, MEMORIES_LIMIT, QUOTED_FROM),
     )
     if newest is None or newest["plate"] is None:
-        raise errors.NotFound(f"character {character} has no such plate")
+        raise errors.NotFound(f"there is no character {character}")
     found = [[*some] for _, some in groupby(rows, key=lambda row: row["conversation_id"])]
     return Beginning(
         newest["plate"],

@@ -73,7 +73,7 @@ async def test_a_conversation_begins_with_the_newest_plate_state_and_the_name_of
     store: Store,
 ) -> None:
     me = await store.user()
-    with pytest.raises(errors.NotFound, match="no such plate"):
+    with pytest.raises(errors.NotFound, match="there is no character"):
         await memories.beginning(store.pool, CharacterId("nobody"), me)
     began = await memories.beginning(store.pool, ADA, me)
     assert (began.plate, began.state.character, began.places, began.memories) == (1, None, (), ())
