@@ -1,25 +1,24 @@
 """What separates the layers of a prompt, and why nothing that somebody says can end one.
 
 A layer stands between `<ccn:plate>` and `</ccn:plate>`. Whatever people say is shown without its `<` where
-that begins such a mark, also if the mark is spaced out, of full width or strewn with characters nobody
-sees. Other markup stays as it is: people talk about HTML.
+that begins such a mark, also if the mark is spaced out, made of letters that look like its own, or strewn
+with characters nobody sees. Other markup stays as it is, and so does every other text in any script: people
+talk about HTML.
 """
 
 from __future__ import annotations
 
 import re
 
+from ccn.core import lookalike
+
 SPACE = "ccn"
 """The name space of the layers."""
 
-_BETWEEN = (
-    r"[\s/／⁄∕\\\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]*"
-)
-_BEGINS = "<＜﹤"
-_OPENS = re.compile(
-    rf"[{_BEGINS}](?={_BETWEEN}[cｃ]{_BETWEEN}[cｃ]{_BETWEEN}[nｎ]{_BETWEEN}[:：﹕︓ː∶])", re.IGNORECASE
-)
+_BEGINS = "<＜﹤‹˂ᐸ❮❬⟨〈〈⧼≮\U0001d236\U000e003c"
+_MARK = f"{SPACE}:"
+# Of most markup its first letter tells that it is none of ours, without a look at each character.
+_BEGIN = re.compile(rf"[{_BEGINS}](?![\s/\\]*[\x21-\x2e0-B@D-\[\]-bd-~])")
 _QUOTED = "&lt;"
 
 
@@ -31,12 +30,18 @@ def wrapped(name: str, text: str, /, **attributes: object) -> str:
 
 def escaped(said: str) -> str:
     """What somebody said, unable to open or close a layer; anything else in it stays as it was."""
-    return _OPENS.sub(_QUOTED, said) if _suspect(said) else said
+    if not _suspect(said):
+        return said
+    return _BEGIN.sub(
+        lambda begun: _QUOTED if lookalike.spells(said, _MARK, begun.end()) else begun[0], said
+    )
 
 
 def opens(text: str) -> bool:
     """Whether a text has a mark in it that would be escaped."""
-    return _suspect(text) and _OPENS.search(text) is not None
+    return _suspect(text) and any(
+        lookalike.spells(text, _MARK, begun.end()) for begun in _BEGIN.finditer(text)
+    )
 
 
 def attribute(value: object) -> str:
