@@ -90,8 +90,8 @@ class Presence:
         own = self.identity
         other = await members.standing(held.client, own.node)
         await self.trust.look()
-        if other and self.trust.believes(other) and other.said.statement.key != own.public:
-            raise errors.NodeIdTaken(f"another node registers as {own.node}, with another key")
+        if other and self.trust.believes(other):
+            self._check_own(other.said.statement)
         enrolled = self.trust.known.nodes.get(own.node)
         if self._life is None or enrolled is None or enrolled.life != self._life:
             self._life = await self.trust.enrol(own.node, own.public)
@@ -101,6 +101,13 @@ class Presence:
         )
         self._said = signed.sign(said, own.sign)
         await members.register(held, self._said, self.trust.believes)
+
+    def _check_own(self, other: Registration) -> None:
+        """The newest process with a key stays, and of two keys the one that is here."""
+        if other.key != self.identity.public:
+            raise errors.NodeIdTaken(f"another node registers as {other.node}, with another key")
+        if self._life not in {None, other.life}:
+            raise errors.NodeIdTaken(f"another process registers as {other.node}, with the same key")
 
     async def watch(self, etcd: client.Client) -> None:
         """See who is here, until cancelled, or until this node itself is shown no more."""

@@ -30,8 +30,9 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.3
 """How long a suspect has for its answer."""
-LOOK_S = 2.0
-"""How often it is looked who leads; a place that is nobody's twice in a row is taken away."""
+LOOK_S = 10.0
+"""How often it is looked who leads; a place that is nobody's twice in a row is taken away. Not sooner,
+because a node of a version before signatures is nobody too."""
 
 Rightful = Callable[[Leader], bool]
 """Whether a place is that of a node that is believed."""

@@ -28,7 +28,6 @@ LOOK_S = 2.0
 """How often the register is read: who was removed is let in nowhere after this."""
 AT_MOST_S = 0.2
 """How often at most, whoever is shown whom the register does not know."""
-
 TOLD = 10
 """Registrations that are not believed, in the log at once."""
 

@@ -208,6 +208,18 @@ async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: P
         assert one.presence.seen[TWO].key == pair_of(TWO).public == two.presence.seen[TWO].key
 
 
+async def test_of_two_processes_with_one_key_the_newer_one_stays(party: Party) -> None:
+    """A folder with keys was copied: each of them would else push the other out, for ever."""
+    async with party.node(ONE) as one, party.node(TWO):
+        await until(lambda: TWO in one.presence.seen)
+        older = one.presence.seen[TWO]
+        with capture_logs() as logs:
+            async with party.node(TWO):
+                await until(lambda: any("with the same key" in str(line.get("reason")) for line in logs))
+                await until(lambda: TWO in one.presence.seen)
+                assert one.presence.seen[TWO].life != older.life
+
+
 async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_in_nowhere(
     party: Party,
 ) -> None:
