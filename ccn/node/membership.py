@@ -25,7 +25,7 @@ from ccn.core.signer import SignerState
 from ccn.etcd import client, election, session
 from ccn.etcd.access import Access
 from ccn.etcd.session import Session
-from ccn.node import founding, leadership, suspicion, voting, wishes
+from ccn.node import founding, leadership, suspicion, trust, voting, wishes
 from ccn.node.asking import Everybody
 from ccn.node.leadership import Candidate
 from ccn.node.presence import Doors, Presence
@@ -64,14 +64,16 @@ class Membership:
     lease_ttl_s: float
     cluster: settings.Cluster
     now_us: Callable[[], int]
+    look_s: float = trust.LOOK_S
+    """How often the register of nodes is read."""
     voting: Voting | None = None
     presence: Presence = field(init=False)
     """Who is here."""
 
     def __post_init__(self) -> None:
         """The chain is known from when this node votes on."""
-        trust = Trust(self.pool, self.identity.check, self._rules)
-        self.presence = Presence(self.identity, trust, self.peers)
+        believed = Trust(self.pool, self.identity.check, self._rules, self.look_s)
+        self.presence = Presence(self.identity, believed, self.peers)
 
     async def take_part(self, here: Doors, stop: asyncio.Event) -> None:
         """Until told to stop; what ends a session is logged and the next one is opened."""

@@ -24,7 +24,6 @@ from ccn.core.signed import Signed
 from ccn.etcd import client, members
 from ccn.etcd.election import Leader
 from ccn.etcd.session import Session
-from ccn.node import trust
 from ccn.node.trust import Trust
 from ccn.node.voting import Identity
 from ccn.peers.client import Client
@@ -132,7 +131,7 @@ class Presence:
     async def _heed(self) -> None:
         """See the same with other eyes, when the register or the chain has changed."""
         while True:
-            await self.trust.changed(trust.LOOK_S)
+            await self.trust.changed()
             await self._settle()
 
     async def _settle(self) -> None:

@@ -37,8 +37,11 @@ log = structlog.get_logger(__name__)
 class Trust:
     """The register as this node last read it, and what follows from it."""
 
-    def __init__(self, pool: Pool, check: Check, rules: Callable[[], Rules | None]) -> None:
+    def __init__(
+        self, pool: Pool, check: Check, rules: Callable[[], Rules | None], look_s: float = LOOK_S
+    ) -> None:
         self.register: Register | None = None
+        self.look_s = look_s
         self._pool, self._check, self._rules = pool, check, rules
         self._news = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -51,7 +54,7 @@ class Trust:
             with contextlib.suppress(errors.Unavailable):
                 await self.look()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_S)
+                await asyncio.wait_for(stop.wait(), self.look_s)
 
     async def look(self) -> None:
         """Read the register as it stands after this was called; whoever calls meanwhile shares that."""
@@ -68,10 +71,10 @@ class Trust:
                 self._news.set()
                 self._news = asyncio.Event()
 
-    async def changed(self, within_s: float) -> None:
+    async def changed(self) -> None:
         """Return when the register is another one, or after a while."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), within_s)
+            await asyncio.wait_for(self._news.wait(), self.look_s)
 
     async def enrol(self, node: NodeId, key: bytes) -> UUID:
         """Begin a life of this node."""

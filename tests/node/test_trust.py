@@ -70,6 +70,7 @@ class Party:
                 5.0,
                 settings.Cluster(size=1, interval_s=0.5),
                 lambda: time.time_ns() // 1_000,
+                look_s=0.1,
             )
             door = Server(Answering(member, lambda _: _nothing()), shown)
             port = door.listen(settings.Peers(port=0))
@@ -136,7 +137,7 @@ async def test_what_somebody_made_up_in_etcd_is_no_node_and_no_door(party: Party
             await party.write(name, unsigned(name))
             await party.write(f"signed-{name}", await stranger(party, f"signed-{name}"))
         async with party.node(TWO) as two:  # etcd shows it after all of those
-            await until(lambda: TWO in one.presence.seen and ONE in two.presence.seen)
+            await until(lambda: TWO in one.presence.seen and ONE in two.presence.seen and one.peers.peers)
             for node in (one, two):
                 assert node.presence.seen.keys() == {ONE, TWO}
                 assert set(node.presence.doors()) == {each.http for each in one.presence.seen.values()}
@@ -248,7 +249,7 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
             NodeId("node-77"), stranger, "node-77 takes no part in this cluster: it never enrolled"
         )
         async with party.node(TWO, shown=two) as second:
-            await until(lambda: TWO in first.presence.seen)
+            await until(lambda: TWO in first.presence.seen and second.peers.peers)
             assert isinstance((await second.peers.hello(30.0))[ONE], Who)
             serial = certificates.describe(two.certificate).serial
             with capture_logs() as logs:
