@@ -11,6 +11,7 @@ key would keep auditors from that.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from uuid import UUID
 
 from ccn.core.ids import CharacterId, UserId
@@ -24,5 +25,17 @@ NOBODY = UserId(UUID(int=0))
 
 def number(previous: bytes, character: CharacterId, owner: UserId) -> int:
     """The number of an owner in the round on top of a block."""
-    named = _TAG + previous + owner.bytes + character.encode()
-    return int.from_bytes(hashlib.sha256(named).digest()[:BYTES], "big")
+    return int.from_bytes(numbers(previous, character, [owner.bytes]), "big")
+
+
+def numbers(previous: bytes, character: CharacterId, owners: Sequence[bytes]) -> bytes:
+    """The numbers of many, one after the other as in a roster: of each owner as often as they come."""
+    begun, rest = hashlib.sha256(_TAG + previous), character.encode()
+
+    def made(owner: bytes) -> bytes:
+        hasher = begun.copy()
+        hasher.update(owner + rest)
+        return hasher.digest()[:BYTES]
+
+    known = {each: made(each) for each in set(owners)}
+    return b"".join([known[each] for each in owners])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 import numpy as np
 
@@ -167,14 +166,9 @@ def _roster(character_id: CharacterId, packed: bytes, tip: Tip) -> Roster:
     millionths = np.where(scores < 0, MISSING, np.rint(scores * character.UNIT))
     owners = None
     if tip.rules.parameters.weighing is Weighing.OWNERS:
-        whose: list[bytes] = rows["owner"].tolist()
-        known = {each: _number(tip, character_id, each) for each in set(whose)}
-        owners = np.array([known[each] for each in whose], np.uint64)
+        numbers = owner.numbers(tip.hash, character_id, rows["owner"].tolist())
+        owners = np.frombuffer(numbers, ">u8").astype(np.uint64)
     return roster.columns(character_id, rows["id"], rows["epoch"], millionths, owners)
-
-
-def _number(tip: Tip, character_id: CharacterId, whose: bytes) -> int:
-    return owner.number(tip.hash, character_id, UserId(UUID(bytes=whose)))
 
 
 def _literal(vector: Vector) -> str:
@@ -298,7 +292,7 @@ _RELATIONAL = """
 _ROSTERS = """
     SELECT i.character_id, string_agg(
         uuid_send(i.id) || int8send(i.epoch)
-        || coalesce(uuid_send(c.owner_id), decode(repeat('00', 16), 'hex'))
+        || uuid_send(coalesce(c.owner_id, '00000000-0000-0000-0000-000000000000'))
         || array_send(array_replace(s.vector, NULL, -1)), ''
     ) AS packed
     FROM instance_registry i JOIN conversations c ON c.id = i.conversation_id CROSS JOIN LATERAL (

@@ -18,6 +18,13 @@ def test_it_is_the_documented_hash() -> None:
     assert owner.number(BEFORE, ADA, ANN) == int.from_bytes(hashed[:8], "big")
 
 
+def test_the_numbers_of_many_are_those_of_each_in_their_order() -> None:
+    each = [owner.number(BEFORE, ADA, who) for who in (ANN, EVE, ANN)]
+    made = owner.numbers(BEFORE, ADA, [ANN.bytes, EVE.bytes, ANN.bytes])
+    assert made == b"".join(number.to_bytes(owner.BYTES, "big") for number in each)
+    assert owner.numbers(BEFORE, ADA, []) == b""
+
+
 def test_nobody_is_known_again_by_it_in_another_round_or_with_another_character() -> None:
     numbers = [
         owner.number(before, character, who)
