@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ccn import errors
 from ccn.core import anchor as anchors
 from ccn.core import layer, plate, prompt, tokens, words
-from ccn.core.anchor import Anchor, Measured, State
+from ccn.core.anchor import Anchor, Measured, Source, State
 from ccn.core.character import AXES, RELATIONAL, Vector, quantise
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
@@ -265,6 +265,29 @@ def test_a_state_that_hardly_moved_is_not_shown_again() -> None:
     assert [state.seq for state in moved.states] == [0, 21]
     assert anchors.refreshed(moved, Measured(_flat(0.5)), 23) is moved
     assert len(anchors.refreshed(moved, Measured(_flat(0.4)), 23).states) == 3
+
+
+def test_a_prompt_says_where_each_estimate_is_from_and_it_is_true() -> None:
+    begun = State(0, _flat(0.5), source=Source.AGREED)
+    anchor = Anchor(1, (begun, State(2, _flat(0.2))))
+    call = prompt.build(MIRA, anchor, Scene(3, _talk(3)), LIMITS)
+    above, beside = call.system[1].text, call.messages[-1].text
+    assert "Character, as agreed last over the instances that speak with several people: honesty" in above
+    assert "Relation: nothing estimated yet." in above
+    assert "Character, from the words of this conversation: honesty" in beside
+    unmeasured = anchors.compacted(Anchor(1, (begun,)), Measured(), 9, 5).states[0]
+    assert (unmeasured.character, unmeasured.source) == (begun.character, Source.AGREED)
+    measured = anchors.compacted(Anchor(1, (begun,)), Measured(_flat(0.4)), 9, 5).states[0]
+    assert (measured.character, measured.source) == (_flat(0.4), Source.HERE)
+
+
+def test_a_conversation_that_began_with_the_state_of_a_stranger_shows_it_no_longer() -> None:
+    """So the first version kept it; what came later was the conversation's own."""
+    flat = list(_flat(0.9).millionths)
+    kept = {"states": [[0, flat, None, False], [7, flat, None, True]], "memories": []}
+    began, later = anchors.read(1, 1, 2, kept).states
+    assert began == State()
+    assert later == State(7, _flat(0.9), reminder=True)
 
 
 def test_what_is_not_known_any_more_has_not_moved() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ccn import errors
-from ccn.core.anchor import Anchor, Measured, Recalled, State
+from ccn.core.anchor import Anchor, Measured, Recalled, Source, State
 from ccn.core.character import Vector
 from ccn.core.ids import ConversationId
 from ccn.core.message import Role
@@ -33,7 +33,8 @@ async def test_an_anchor_is_read_as_it_was_kept(shared: Store) -> None:
     here = await shared.conversation()
     assert await anchors.latest(shared.pool, here) is None
     memories = tuple(Recalled(shared.new_id(), upto) for upto in range(1, 21))
-    states = (State(0, CHARACTER, RELATIONAL), State(7, None, RELATIONAL, reminder=True))
+    begun = State(0, CHARACTER, RELATIONAL, source=Source.EARLIER)
+    states = (begun, State(7, None, RELATIONAL, reminder=True))
     first = Anchor(1, states, memories, kept_from=3)
     await shared.writer.submit(Keep(here, first))
     assert await anchors.latest(shared.pool, here) == first

@@ -95,6 +95,23 @@ async def test_a_conversation_begins_with_the_newest_plate_state_and_the_name_of
         assert (await memories.beginning(store.pool, ADA, other)).state.character is None
 
 
+async def test_a_conversation_begins_with_what_the_newest_block_agreed_on_if_that_is_of_several_people(
+    direct: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    await direct.execute("SET LOCAL session_replication_role = replica")
+    of_three, of_two, before_owners = {"owners": 3}, {"owners": 2}, dict[str, int]()
+    told = [("ada", of_three), ("bob", of_two), ("ada", of_two), ("ada", before_owners), ("ada", of_three)]
+    agreed = list[object]()
+    for height, (name, counted) in enumerate(told, 1):
+        body = json.dumps({"drift": [], "median": [height] * len(AXES), **counted}).encode()
+        await direct.execute("INSERT INTO block_results VALUES ($1, $2, $3)", height, name, body)
+        row = await direct.fetchrow(memories._NEWEST, ADA, None, None, 3)
+        assert row is not None
+        agreed.append(row["agreed"] and json.loads(row["agreed"]))
+    first, last = [1] * len(AXES), [5] * len(AXES)
+    assert agreed == [first, first, None, None, last]
+
+
 async def test_a_memory_is_how_a_conversation_began_and_ended_when_it_was_remembered(shared: Store) -> None:
     me = await shared.user()
     here = await shared.conversation(me, "Numbers")
