@@ -28,6 +28,7 @@ from ccn.cli import (
     settings,
     spend,
     status,
+    telling,
     up,
     users,
     validators,
@@ -39,6 +40,8 @@ _SELF_EXPLAINING = (
     errors.NotFound,
     errors.Conflict,
     errors.Forbidden,
+    errors.ReasonRequired,
+    errors.NotYours,
 )
 """What can be done about these is in the message; what their class says is for programs."""
 
@@ -87,7 +90,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ccn {ccn.__version__}")
+        telling.say(f"ccn {ccn.__version__}")
         raise typer.Exit
 
 
@@ -118,7 +121,7 @@ def _print_json(code: str, message: str, advice: str) -> None:
     import json  # noqa: PLC0415 - start-up must be quick
 
     told = {"code": code, "message": message, "advice": advice}
-    typer.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
+    telling.say(json.dumps({"error": told}, ensure_ascii=False), err=True)
 
 
 def _advice(refused: errors.CCNError) -> str:
@@ -131,6 +134,6 @@ def _say(refused: errors.CCNError) -> None:
     happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
     advice = _advice(refused)
     line = f"{happened.rstrip('.')}. {advice}" if advice else happened
-    typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
+    typer.secho(f"error: {telling.printable(line)}", fg=typer.colors.RED, err=True)
     for each in more:
-        typer.echo(each, err=True)
+        telling.say(each, err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccn.cli import asking, moments, reach
+from ccn.cli import asking, moments, reach, telling
 from ccn.cli import users as user_commands
 from ccn.cli.reach import By, Data, Json, Url
 
@@ -46,10 +46,10 @@ def issue(
 
     made = asking.run(issued, reach.database(database_url, data, quiet=as_json))
     if as_json:
-        typer.echo(user_commands.as_line({"api_key": made, "prefix": credentials.prefix(made)}))
+        telling.say(user_commands.as_line({"api_key": made, "prefix": credentials.prefix(made)}))
     else:
-        typer.echo(made)
-        typer.echo(f"It is shown this once; revoke it as {credentials.prefix(made)}.", err=True)
+        telling.say(made)
+        telling.say(f"It is shown this once; revoke it as {credentials.prefix(made)}.", err=True)
 
 
 @app.command("list")
@@ -68,10 +68,12 @@ def listed(
     at = reach.database(database_url, data, quiet=as_json)
     for key in asking.run(lambda pool: keys.every(pool, user), at):
         state = _state(key, good=key.stands(now))
-        typer.echo(
+        telling.say(
             user_commands.as_line(_fields(key) | {"state": state})
             if as_json
-            else f"{key.prefix:<13} {key.user_name:<20} {key.tier.value:<7} {state:<26} {key.name}"
+            else telling.printable(
+                f"{key.prefix:<13} {key.user_name:<20} {key.tier.value:<7} {state:<26} {key.name}"
+            )
         )
 
 
@@ -89,7 +91,7 @@ def revoke(
     at = reach.database(database_url, data, quiet=as_json)
     ended = asking.run(lambda pool: keys.revoke(pool, key, by), at)
     told = {"prefix": ended.prefix, "user": ended.user_name}
-    typer.echo(user_commands.as_line(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
+    telling.say(user_commands.as_line(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
 
 
 @app.command()
@@ -115,7 +117,7 @@ def rotate(
     named, secret = credentials.signing_key()
     at = reach.database(database_url, data, quiet=as_json)
     asking.run(lambda pool: sessions.rotate(pool, named, secret, grace, by), at)
-    typer.echo(user_commands.as_line({"key": str(named)}) if as_json else f"key {named} signs from now on")
+    telling.say(user_commands.as_line({"key": str(named)}) if as_json else f"key {named} signs from now on")
 
 
 async def make(  # noqa: PLR0917 - what a key is

@@ -11,8 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
-
+from ccn.cli import telling
 from ccn.cli.reach import Database, Doors
 
 if TYPE_CHECKING:
@@ -96,11 +95,11 @@ async def asked(
     request, named = uuid.uuid4(), NodeId(node) if node else None
     await requests.ask(pool, request, command, by, body, node=named)
     if not quiet:
-        typer.echo(f"asked; {await _whom(pool, command, node)}", err=True)
+        telling.say(f"asked; {await _whom(pool, command, node)}", err=True)
     try:
         return dict(await requesting.told(pool, request, named, patience_s))
     except asyncio.CancelledError:  # Ctrl-C
-        typer.echo(f"still asked; `ccn request cancel {request}` takes it back", err=True)
+        telling.say(f"still asked; `ccn request cancel {request}` takes it back", err=True)
         raise
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from ccn.cli import drifting
+from ccn.cli import drifting, telling
 
 if TYPE_CHECKING:
     from ccn.core.scoring.scorer import Moved, Scored, Scorer
@@ -41,19 +41,19 @@ def axes(as_json: _Json = False) -> None:
             for axis in character.SIXTEEN
         ]
         relational = [{"name": each.name, "formula": each.formula} for each in character.SEVEN]
-        typer.echo(json.dumps({"axes": of_text, "relational": relational}, ensure_ascii=False))
+        telling.say(json.dumps({"axes": of_text, "relational": relational}, ensure_ascii=False))
         return
-    typer.echo(
+    telling.say(
         "Sixteen axes of a text, from 0 (clearly the opposite) over 0.5 (neutral) to 1 (clearly shown)\n"
     )
     for axis in character.SIXTEEN:
-        typer.echo(f"  {axis.name:<14}{axis.rubric}")
-        typer.echo(f"  {'':<14}from {axis.lineage}")
+        telling.say(f"  {axis.name:<14}{axis.rubric}")
+        telling.say(f"  {'':<14}from {axis.lineage}")
         if not axis.validated_offline:
-            typer.echo(f"  {'':<14}not validated offline: shown and marked, weight 0 in decisions")
-    typer.echo("\nSeven relational axes, for each conversation\n")
+            telling.say(f"  {'':<14}not validated offline: shown and marked, weight 0 in decisions")
+    telling.say("\nSeven relational axes, for each conversation\n")
     for each in character.SEVEN:
-        typer.echo(f"  {each.name:<14}{each.formula}")
+        telling.say(f"  {each.name:<14}{each.formula}")
 
 
 @app.command()
@@ -148,32 +148,31 @@ def _one(scorer: Scorer, text: str, *, as_json: bool) -> None:
                 for axis, reasons in _reasons(moved).items()
             },
         }
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        telling.say(json.dumps(told, ensure_ascii=False))
         return
     _picture(scorer.version, scored, _reasons(moved))
 
 
 def _picture(version: str, scored: Scored, reasons: dict[str, list[Moved]]) -> None:
     """A bar for each axis from the middle, to the right or left, and the words that moved it."""
-    from ccn.cli import lines  # noqa: PLC0415
     from ccn.core.character import SIXTEEN  # noqa: PLC0415
 
     if all(value is None for value in scored.scores):
-        typer.echo(
+        telling.say(
             f"{version}: nothing can be observed, {' and '.join(sorted(set(scored.unobserved.values())))}"
         )
         return
-    typer.echo(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline\n")
+    telling.say(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline\n")
     for axis, value in zip(SIXTEEN, scored.scores, strict=True):
         name = axis.name + ("" if axis.validated_offline else " *")
         if value is None:
-            typer.echo(f"  {name:<15}  –    {'':<{_BAR + 1}}  {scored.unobserved[axis.name]}")
+            telling.say(f"  {name:<15}  –    {'':<{_BAR + 1}}  {scored.unobserved[axis.name]}")
             continue
         why = "  ".join(
-            f"{'+' if each.by > 0 else '−'}{lines.printable(each.feature)}"
+            f"{'+' if each.by > 0 else '−'}{telling.printable(each.feature)}"
             for each in reasons.get(axis.name, [])
         )
-        typer.echo(f"  {name:<15} {value:4.2f}  {_bar(value)}  {why}".rstrip())
+        telling.say(f"  {name:<15} {value:4.2f}  {_bar(value)}  {why}".rstrip())
 
 
 def _bar(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking, reach
+from ccn.cli import asking, reach, telling
 from ccn.cli.reach import By, Data, Doors, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def drain(  # noqa: PLR0917 - the options of a command
     else:
         told = asking.run(lambda pool: _drain(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), at)
     if as_json:
-        typer.echo(json.dumps(told))
+        telling.say(json.dumps(told))
     elif undo:
-        typer.echo(f"{node} takes part again")
+        telling.say(f"{node} takes part again")
     elif told["drained"]:
-        typer.echo(f"{node} is drained: stop it, or `ccn validators remove {node}`")
+        telling.say(f"{node} is drained: stop it, or `ccn validators remove {node}`")
     else:
-        typer.echo(f"{node} is not empty after {wait_s:g} s, and goes on draining")
+        telling.say(f"{node} is not empty after {wait_s:g} s, and goes on draining")
     if not undo and not told["drained"]:
         raise typer.Exit(1)
 
@@ -67,7 +67,7 @@ async def _drain(
     while True:
         left = await drains.load(pool, NodeId(node))
         if not quiet and (now := _sentence(node, left)) != shown:
-            typer.echo(now, err=True)
+            telling.say(now, err=True)
             shown = now
         if left.empty or not left.draining or clock() >= until:
             return outcome | _told(left)
@@ -91,7 +91,7 @@ def _drained_elsewhere(
         told = remote.get(at, f"/api/v1/admin/nodes/{node}/load")
         left = Load(told["draining"], told["leads"], told["instances"], told["unsealed"])
         if not quiet and (now := _sentence(node, left)) != shown:
-            typer.echo(now, err=True)
+            telling.say(now, err=True)
             shown = now
         if left.empty or not left.draining or time.monotonic() >= until:
             return outcome | _told(left)

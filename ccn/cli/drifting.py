@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking, moments, reach
+from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Json, Url
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def baseline(
     at = reach.database(database_url, data, quiet=as_json)
     found = asking.run(lambda pool: _baselines(pool, character), at)
     if not found and not as_json:
-        typer.echo("no baselines yet: one is learnt from 240 scored replies of at least 4 conversations,")
-        typer.echo("with several people if several talk with the character (ccn/docs/fairness.md)")
+        telling.say("no baselines yet: one is learnt from 240 scored replies of at least 4 conversations,")
+        telling.say("with several people if several talk with the character (ccn/docs/fairness.md)")
     for each in found:
-        typer.echo(json.dumps(_shown(each)) if as_json else _line(each))
+        telling.say(json.dumps(_shown(each)) if as_json else _line(each))
 
 
 def drift(
@@ -64,7 +64,7 @@ def drift(
     """How far an instance is from the round's median, its own past and the charter, and what was done."""
     at = reach.database(database_url, data, quiet=as_json)
     found = asking.run(lambda pool: _review(pool, instance), at)
-    typer.echo(json.dumps(_told(found)) if as_json else _picture(found))
+    telling.say(json.dumps(_told(found)) if as_json else _picture(found))
 
 
 def release(  # noqa: PLR0917 - the options of a command
@@ -78,7 +78,7 @@ def release(  # noqa: PLR0917 - the options of a command
     """Let an instance speak again that was quarantined."""
     at = reach.database(database_url, data, quiet=as_json)
     told = asking.run(lambda pool: _release(pool, instance, reason, by, quiet=as_json), at)
-    typer.echo(json.dumps(told) if as_json else f"{told['instance']} speaks again, on {told['node']}")
+    telling.say(json.dumps(told) if as_json else f"{told['instance']} speaks again, on {told['node']}")
 
 
 async def _baselines(pool: Pool, named: str) -> list[Kept]:
@@ -162,7 +162,7 @@ def _line(kept: Kept) -> str:
     holds = f"void: {kept.void}" if kept.void else f"holds, T² up to {kept.threshold:.1f} is usual"
     return (
         f"{each.character:<12} {each.kind.value:<9} {len(each.scores):>5} texts  {each.scorer:<22} "
-        f"{each.model:<24} {moments.shown(each.made_at)}  {holds}"
+        f"{each.model:<24} {moments.shown(each.made_at)}  {telling.printable(holds)}"
     )
 
 
@@ -222,7 +222,8 @@ def _picture(found: Review) -> str:
     ]
     for each in found.done:
         figures = f"{_number(each.distance, 2)} of {_number(each.threshold, 2)}" if each.distance else ""
-        said.append(f"  {moments.shown(each.at)}  {each.step:<13} {figures:<16} {each.reason} ({each.by})")
+        why = telling.printable(f"{each.reason} ({each.by})")
+        said.append(f"  {moments.shown(each.at)}  {each.step:<13} {figures:<16} {why}")
     return "\n".join(line for line in said if line is not None)
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from ccn.cli import lines
+from ccn.cli import lines, telling
 from ccn.cli.digest import Digest
 
 LIMIT = 4 * 1024 * 1024
@@ -79,7 +79,7 @@ class Journal:
     def _shown(self, text: str, event: Mapping[str, object] | None, *, colour: bool) -> str:
         if event is not None:
             return lines.render(event, colour=colour, brief=True)
-        return lines.printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …")
+        return telling.printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …")
 
     def _named(self, name: str) -> str:
         if name not in self._names:

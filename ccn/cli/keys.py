@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from ccn.cli import equipment, moments, revocations
+from ccn.cli import equipment, moments, revocations, telling
 from ccn.cli.reach import Json
 
 app = typer.Typer(help="Keys and certificates of nodes.", no_args_is_help=True)
@@ -65,8 +65,8 @@ def init(
                 raise errors.InputInvalid(f"{folder / name / file} exists, and nothing is overwritten")
     made = equipment.prepare(folder, nodes, host or (), datetime.now(UTC))
     for each in made.values():
-        typer.echo(f"{each.node}  {each.public.hex()}  {each.folder}")
-    typer.echo(f"Copy each folder to its node, and keep {folder / 'ca' / 'ca.key'} elsewhere.")
+        telling.say(f"{each.node}  {each.public.hex()}  {each.folder}")
+    telling.say(f"Copy each folder to its node, and keep {folder / 'ca' / 'ca.key'} elsewhere.")
 
 
 @app.command()
@@ -98,7 +98,7 @@ def renew(
     made = equipment.prepare(folder, nodes, host or (), datetime.now(UTC), lasting=equipment.ALWAYS)
     for each in made.values():
         described = certificates.describe((each.folder / "node.pem").read_bytes())
-        typer.echo(f"{each.node}  until {moments.shown(described.until)}  {each.folder}")
+        telling.say(f"{each.node}  until {moments.shown(described.until)}  {each.folder}")
 
 
 app.command("revoke")(revocations.revoke)
@@ -124,10 +124,10 @@ def show(folder: Dir = _DEFAULT, as_json: Json = False) -> None:
             if described is not None:
                 told |= {"until": described.until.isoformat(), "names": list(described.names)}
                 told |= {"serial": revocation.in_pairs(described.serial)}
-            typer.echo(json.dumps(told))
+            telling.say(json.dumps(told))
             continue
-        typer.echo(f"{node.name}  {public}")
+        telling.say(f"{node.name}  {public}")
         if described is not None:
             until, names = moments.shown(described.until), ", ".join(described.names)
-            typer.echo(f"  certificate until {until} for {names}")
-            typer.echo(f"  serial number {revocation.in_pairs(described.serial)}")
+            telling.say(f"  certificate until {until} for {names}")
+            telling.say(f"  serial number {revocation.in_pairs(described.serial)}")

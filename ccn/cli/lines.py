@@ -6,11 +6,11 @@ the same form without logging them again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TextIO
 
 from ccn import settings
+from ccn.cli.telling import printable
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _LEVELS = {
@@ -21,7 +21,6 @@ _LEVELS = {
     "critical": "\x1b[31;1m",
 }
 _LEADING = ("timestamp", "level", "event", "node", "exception", "logger")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def render(event: Mapping[str, object], *, colour: bool, brief: bool = False) -> str:
@@ -40,11 +39,6 @@ def render(event: Mapping[str, object], *, colour: bool, brief: bool = False) ->
         *(f"{_painted(f'{name}=', _DIM, colour)}{_quoted(value)}" for name, value in fields),
     ]
     return " ".join(parts)
-
-
-def printable(text: str) -> str:
-    """The text without anything that would move a cursor or start another line."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def colours(stream: TextIO) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccn.cli import moments, reach
+from ccn.cli import moments, reach, telling
 from ccn.cli.reach import Data, Json, Url
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def migrate(
         return
     _print(done, state)
     if not done.pending:
-        typer.echo("nothing to do: the schema is that of this version", err=True)
+        telling.say("nothing to do: the schema is that of this version", err=True)
 
 
 def _print_json(done: Plan, pending: str) -> None:
@@ -40,9 +40,9 @@ def _print_json(done: Plan, pending: str) -> None:
 
     for ran in done.applied:
         told = {"number": ran.number, "name": ran.name, "state": "ran", "at": ran.at.isoformat()}
-        typer.echo(json.dumps(told))
+        telling.say(json.dumps(told))
     for each in done.pending:
-        typer.echo(json.dumps({"number": each.number, "name": each.name, "state": pending, "at": None}))
+        telling.say(json.dumps({"number": each.number, "name": each.name, "state": pending, "at": None}))
 
 
 def _print(done: Plan, pending: str) -> None:

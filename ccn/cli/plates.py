@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccn.cli import asking, moments, reach
+from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Database, Json, Url
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def check(file: File, as_json: Json = False) -> None:
     content = _content(file)
     read = _read(content)
     found = _summary(read, content)
-    typer.echo(_json(found) if as_json else _lines(found))
+    telling.say(_json(found) if as_json else _lines(found))
     _warn(read.model)
 
 
@@ -67,7 +67,7 @@ def import_(
     body = {"character": wanted, "name": name, "content": content}
     at = reach.database(database_url, data, quiet=as_json)
     made = asking.ask(operating.PLATE, body, by, at, quiet=as_json)
-    typer.echo(_json(made) if as_json else f"{made['character']} is at version {made['version']}")
+    telling.say(_json(made) if as_json else f"{made['character']} is at version {made['version']}")
 
 
 @app.command("list")
@@ -78,10 +78,11 @@ def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> 
     for each in asking.run(characters.every, reach.database(database_url, data, quiet=as_json)):
         if as_json:
             fields = {"character": each.id, "name": each.name, "version": each.version}
-            typer.echo(_json({**fields, "at": each.imported_at.isoformat(), "by": each.imported_by}))
+            telling.say(_json({**fields, "at": each.imported_at.isoformat(), "by": each.imported_by}))
         else:
             at = moments.shown(each.imported_at)
-            typer.echo(f"{each.id:<20} version {each.version:>3}  {at}  {each.imported_by:<12} {each.name}")
+            by, name = telling.printable(each.imported_by), telling.printable(each.name)
+            telling.say(f"{each.id:<20} version {each.version:>3}  {at}  {by:<12} {name}")
 
 
 @app.command("show")
@@ -104,11 +105,11 @@ def show(
     at = reach.database(database_url, data, quiet=True)  # what is printed is the plate and nothing else
     found = asking.run(lambda pool: _stored(pool, character, version), at)
     if not as_json:
-        typer.echo(found.content, nl=not found.content.endswith("\n"))
+        telling.say(found.content, nl=not found.content.endswith("\n"))
         return
     told = {"character": found.character, "version": found.version, "hash": found.hash.hex()}
     told |= {"at": found.imported_at.isoformat(), "by": found.imported_by}
-    typer.echo(_json({**told, "content": found.content}))
+    telling.say(_json({**told, "content": found.content}))
 
 
 @app.command("diff")
@@ -133,9 +134,9 @@ def diff(
         difflib.unified_diff(before.splitlines(), after.splitlines(), first, second, lineterm="")
     )
     if as_json:
-        typer.echo(_json({"old": first, "new": second, "same": before == after, "diff": changed}))
+        telling.say(_json({"old": first, "new": second, "same": before == after, "diff": changed}))
     elif changed:
-        typer.echo("\n".join(changed))
+        telling.say("\n".join(changed))
 
 
 def _both(
@@ -228,7 +229,7 @@ def _warn(model: str | None) -> None:
     try:
         price.of(prices, model)
     except errors.ModelRefused as unpriced:
-        typer.echo(f"warning: {unpriced}", err=True)
+        telling.say(f"warning: {unpriced}", err=True)
 
 
 def _summary(found: Plate, content: str) -> dict[str, object]:

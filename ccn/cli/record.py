@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from ccn.cli import asking, reach
+from ccn.cli import asking, reach, telling
 from ccn.cli.reach import Data, Database, Json, Url
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def export(
         told = {"blocks": written.blocks, "leaves": written.leaves, "waiting": written.waiting}
         _print({"file": str(file), **told})
         return
-    typer.echo(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
+    telling.say(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
     if written.waiting:
-        typer.echo(f"not sealed yet, but by the next round: {written.waiting}", err=True)
+        telling.say(f"not sealed yet, but by the next round: {written.waiting}", err=True)
 
 
 @app.command()
@@ -52,7 +52,7 @@ def checkpoint(database_url: Url = "", data: Data = None, as_json: Json = False)
     if as_json:
         _print({"height": found.height, "size": found.size, "note": found.note})
     else:
-        typer.echo(found.note, nl=False)
+        telling.say(found.note, nl=False)
 
 
 @app.command()
@@ -80,14 +80,14 @@ def prove(
             }
         )
         return
-    typer.echo(f"message {seq} of {conversation}")
-    typer.echo(f"  is leaf {proved.index} of {proved.final.size}, hash {proved.leaf.hex()}")
-    typer.echo(f"  leaf: {proved.body.decode()}")
-    typer.echo(f"  path to the root, from the leaf up ({len(path)} hashes, RFC 6962):")
+    telling.say(f"message {seq} of {conversation}")
+    telling.say(f"  is leaf {proved.index} of {proved.final.size}, hash {proved.leaf.hex()}")
+    telling.say(f"  leaf: {proved.body.decode()}")
+    telling.say(f"  path to the root, from the leaf up ({len(path)} hashes, RFC 6962):")
     for each in path:
-        typer.echo(f"    {each}")
-    typer.echo(f"  checkpoint of block {proved.final.height}, which a quorum cosigned:\n")
-    typer.echo(proved.final.note, nl=False)
+        telling.say(f"    {each}")
+    telling.say(f"  checkpoint of block {proved.final.height}, which a quorum cosigned:\n")
+    telling.say(proved.final.note, nl=False)
 
 
 @app.command()
@@ -110,7 +110,7 @@ def redact(  # noqa: PLR0917 - the options of a command
     if as_json:
         _print(told)
     else:
-        typer.echo(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
+        telling.say(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
 
 
 async def _export(file: Path, at: Database) -> Written:
@@ -150,4 +150,4 @@ async def _prove(conversation: UUID, seq: int, at: Database) -> Proved:
 def _print(shown: dict[str, object]) -> None:
     import json  # noqa: PLC0415
 
-    typer.echo(json.dumps(shown, ensure_ascii=False))
+    telling.say(json.dumps(shown, ensure_ascii=False))

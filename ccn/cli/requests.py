@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from ccn.cli import asking, moments, reach
+from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Doors, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def listed(  # noqa: PLR0917 - the options of a command
     path = f"{asking.REQUESTS}?limit={limit}&ended={'true' if every else 'false'}"
     found = asking.read(at, path, lambda pool: _newest(pool, limit, every), "requests")
     for each in found:
-        typer.echo(json.dumps(each, ensure_ascii=False) if as_json else _line(each))
+        telling.say(json.dumps(each, ensure_ascii=False) if as_json else _line(each))
     if not found and not as_json:
-        typer.echo("nobody asked for anything" if every else "nothing waits for an answer")
+        telling.say("nobody asked for anything" if every else "nothing waits for an answer")
 
 
 @app.command()
@@ -63,7 +63,7 @@ def cancel(  # noqa: PLR0917 - the options of a command
         found = remote.delete(at, path)
     else:
         found = asking.run(lambda pool: _taken_back(pool, request, by, reason), at)
-    typer.echo(json.dumps(found, ensure_ascii=False) if as_json else _came(found))
+    telling.say(json.dumps(found, ensure_ascii=False) if as_json else _came(found))
     if found["state"] == "answered":
         raise typer.Exit(1)
 
@@ -85,7 +85,7 @@ def _line(each: Mapping[str, Any]) -> str:
     words += [f"of {each['node']}"] if each["node"] else []
     words += [f"({key})" for key in ("undo", "lost") if body.get(key) is True]
     asked = f"{moments.told(each['asked_at'])}  {each['request']}"
-    return f"{asked}  {_state(each):<20} {' '.join(words)}, asked by {each['by']}"
+    return telling.printable(f"{asked}  {_state(each):<20} {' '.join(words)}, asked by {each['by']}")
 
 
 def _state(each: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ccn.cli import asking, moments, reach
+from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Json, Url
 
 
@@ -42,10 +42,10 @@ def revoke(  # noqa: PLR0917 - the options of a command
     # Certificates tell seconds only: what is made from the next one on is not meant.
     time.sleep(1 - at.microsecond / 1_000_000)
     if as_json:
-        typer.echo(json.dumps({"node": node, "serial": serial, "at": at.isoformat()}))
+        telling.say(json.dumps({"node": node, "serial": serial, "at": at.isoformat()}))
         return
     what = f"every certificate of {node} until now" if node else f"the certificate {named}"
-    typer.echo(f"revoked {what}")
+    telling.say(f"revoked {what}")
 
 
 def revoked(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
@@ -56,7 +56,7 @@ def revoked(database_url: Url = "", data: Data = None, as_json: Json = False) ->
     for each in asking.run(nodes.revoked, reach.database(database_url, data, quiet=as_json)):
         serial = None if each.serial is None else revocation.in_pairs(each.serial)
         if as_json:
-            typer.echo(json.dumps({"node": each.node, "serial": serial, "at": each.at.isoformat()}))
+            telling.say(json.dumps({"node": each.node, "serial": serial, "at": each.at.isoformat()}))
             continue
         what = f"all of {each.node} until then" if each.node else serial
-        typer.echo(f"{moments.shown(each.at)}  {what}")
+        telling.say(f"{moments.shown(each.at)}  {what}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking, moments, reach
+from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def force(  # noqa: PLR0917 - the options of a command
     """Have the leader hold a round now, and say what came of it. Exit code 1 if it failed."""
     at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     outcome = asking.ask("round", {}, by, at, quiet=as_json)
-    typer.echo(_json(outcome) if as_json else _sentence(outcome))
+    telling.say(_json(outcome) if as_json else _sentence(outcome))
     if not outcome["committed"]:
         raise typer.Exit(1)
 
@@ -46,7 +46,7 @@ def listed(  # noqa: PLR0917 - the options of a command
     at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     path = f"/api/v1/admin/rounds?limit={limit}"
     for entry in asking.read(at, path, lambda pool: _log(pool, limit), "rounds"):
-        typer.echo(_json(entry) if as_json else _line(entry))
+        telling.say(_json(entry) if as_json else _line(entry))
 
 
 @app.command("show")
@@ -62,12 +62,12 @@ def show(  # noqa: PLR0917 - the options of a command
     at = reach.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     found = asking.read(at, f"/api/v1/admin/rounds/{height}", lambda pool: _block(pool, height))
     if as_json:
-        typer.echo(_json(found))
+        telling.say(_json(found))
         return
     for name, value in (found | {"at": moments.told(found["at"])}).items():
         shown = [_result(each) for each in value] if name == "results" else value
         gap = f"\n{'':<12} " if name == "results" else ", "
-        typer.echo(f"{name:<12} {gap.join(map(str, shown)) or '-' if isinstance(shown, list) else shown}")
+        telling.say(f"{name:<12} {gap.join(map(str, shown)) or '-' if isinstance(shown, list) else shown}")
 
 
 async def _log(pool: Pool, limit: int) -> list[dict[str, Any]]:
@@ -83,11 +83,13 @@ async def _block(pool: Pool, height: int) -> dict[str, Any]:
 
 
 def _sentence(outcome: Mapping[str, Any]) -> str:
-    refused = "".join(f"\n  {node}: {reason}" for node, reason in outcome["refused"].items())
+    said = [f"{node}: {telling.printable(reason)}" for node, reason in outcome["refused"].items()]
+    refused = "".join(f"\n  {each}" for each in said)
     if outcome["committed"]:
         votes = ", ".join(outcome["votes"])
         return f"block {outcome['height']} committed in term {outcome['term']}, votes of {votes}{refused}"
-    return f"the round for height {outcome['height']} failed: {outcome['reason']}{refused}"
+    reason = telling.printable(outcome["reason"])
+    return f"the round for height {outcome['height']} failed: {reason}{refused}"
 
 
 def _result(of: Mapping[str, Any]) -> str:
@@ -116,7 +118,7 @@ def _line(entry: Mapping[str, Any]) -> str:
     if entry["committed"]:
         what = f"{entry['leaves']:>6} leaves   votes of {', '.join(entry['votes'])}"
     else:
-        what = f"failed: {entry['reason']}"
+        what = f"failed: {telling.printable(entry['reason'])}"
     return f"{moments.told(entry['at'])}  height {entry['height']:>6}  term {entry['term']:>4}  {what}"
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ccn.cli import telling
+
 if TYPE_CHECKING:
     from ccn.settings import Reading
 
@@ -39,7 +41,7 @@ def _print_json(reading: Reading) -> None:
         }
         for group, field in source.fields()
     }
-    typer.echo(json.dumps(rows, ensure_ascii=False))
+    telling.say(json.dumps(rows, ensure_ascii=False))
 
 
 def _print_page(reading: Reading) -> None:
@@ -54,7 +56,7 @@ def _print_page(reading: Reading) -> None:
             origin = reading.origin(group, field)
             changed = origin != "default"
             variable = typer.style(f"{source.variable(group, field):{width}}", fg=typer.colors.CYAN)
-            value = typer.style(reading.shown(group, field) or "-", bold=changed)
+            value = typer.style(telling.printable(reading.shown(group, field) or "-"), bold=changed)
             where = "environment" if origin == source.variable(group, field) else origin
             typer.echo(f"  {variable}  {value}  {typer.style(f'({where})', dim=not changed)}")
             typer.echo(typer.style(f"      {source.sentence(group, field)}", dim=True))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from ccn.cli import asking, reach
+from ccn.cli import asking, reach, telling
 from ccn.cli.reach import Data, Json, Url
 
 if TYPE_CHECKING:
@@ -113,8 +113,9 @@ def _print(lines: list[Line], budget: Day) -> None:
     for name in ("calls", "input", "cache read", "cache write", "output", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in lines:
-        user, here = [each.user or "nobody"] * users, [str(each.conversation or "none")] * conversations
-        table.add_row(f"{each.day}", each.character, *user, *here, *_cells(each.total))
+        user = [telling.marked(each.user or "nobody")] * users
+        here = [str(each.conversation or "none")] * conversations
+        table.add_row(f"{each.day}", telling.marked(each.character), *user, *here, *_cells(each.total))
     console = Console(highlight=False, width=_WIDE)
     console.print(table if lines else "nothing was spent")
     console.print(f"\n{_told(budget)}")
@@ -153,9 +154,9 @@ def _print_json(lines: list[Line], budget: Day) -> None:
             "cache_write": used.cache_write,
             "microdollars": each.total.microdollars,
         }
-        typer.echo(json.dumps(told))
+        telling.say(json.dumps(told))
     today = {"limit": budget.limit, "spent": budget.spent, "held": budget.held, "left": budget.left}
-    typer.echo(json.dumps({"today": today}))
+    telling.say(json.dumps({"today": today}))
 
 
 def _dollars(microdollars: int) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import typer
-
-from ccn.cli import reach
+from ccn.cli import reach, telling
 from ccn.cli.reach import Data, Doors, Endpoint, Json
 
 _TIMEOUT_S = 5.0
@@ -20,7 +18,7 @@ def status(endpoint: Endpoint = "", data: Data = None, as_json: Json = False) ->
 
     told = _ask(reach.doors(endpoint, data))
     if as_json:
-        typer.echo(json.dumps(told))
+        telling.say(json.dumps(told))
     else:
         _print(told)
 
@@ -54,7 +52,8 @@ def _print(told: dict[str, Any]) -> None:
         here += ", draining" if node["draining"] else ""
         leads = " (leader)" if node["node"] == told["leader"] else ""
         votes, since = _VOTES[node["votes"]], _moment(node.get("since"))
-        nodes.add_row(node["node"] + leads, here, votes, since, node["address"])
+        named, address = telling.marked(node["node"]), telling.marked(node["address"])
+        nodes.add_row(named + leads, here, votes, since, address)
     console.print(nodes)
     console.print()
     facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
@@ -66,7 +65,8 @@ def _print(told: dict[str, Any]) -> None:
     facts.add_row("unsealed", f"{told['unsealed']} leaves wait for a block")
     facts.add_row("database", told["database_mode"])
     if told["stopped"]:
-        facts.add_row("[red]stopped[/]", f"{told['node']} signs nothing any more: {told['stopped']}")
+        why = telling.marked(told["stopped"])
+        facts.add_row("[red]stopped[/]", f"{told['node']} signs nothing any more: {why}")
     for found in told.get("evidence", ()):
         twice = {"proposal": "proposed", "vote": "voted for", "cosigned": "cosigned"}[found["kind"]]
         facts.add_row("[red]liar[/]", f"{found['node']} {twice} two blocks of height {found['height']}")
@@ -79,7 +79,7 @@ def _round(last: dict[str, Any] | None) -> str:
     at = _moment(last["at"])
     if last["committed"]:
         return f"block {last['height']} committed at {at}"
-    return f"[red]failed[/] at {at} for height {last['height']}: {last['reason']}"
+    return f"[red]failed[/] at {at} for height {last['height']}: {telling.marked(last['reason'])}"
 
 
 def _moment(at: str | None) -> str:

@@ -6,13 +6,13 @@ Whatever a model or a person wrote may hold control codes; none of them reaches 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.text import Text
 
+from ccn.cli.telling import clean
 from ccn.cli.wrapping import Wrapping
 
 WIDEST = 100
@@ -28,7 +28,6 @@ HELP = (
     ("/quit", "leave; so does Ctrl-D. The conversation stays, and can be continued"),
     ("Ctrl-C", "stop the reply that is coming; once more leaves"),
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Transcript(Protocol):
@@ -231,11 +230,6 @@ class Plain:
     def _out(self, text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-
-
-def clean(text: str) -> str:
-    """Without anything that would move a cursor, hide words or turn them around; lines and tabs stay."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def status(glance: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ccn import errors
-from ccn.cli import asking, moments, reach
+from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Json, Url
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> 
     from ccn.store import users  # noqa: PLC0415 - start-up must be quick
 
     for user in asking.run(users.every, reach.database(database_url, data, quiet=as_json)):
-        typer.echo(as_line(_fields(user)) if as_json else _line(user))
+        telling.say(as_line(_fields(user)) if as_json else _line(user))
 
 
 @app.command()
@@ -122,12 +122,12 @@ def _password(from_input: bool) -> str:
 def _tell_once(user: User, password: str, *, as_json: bool) -> None:
     shown = {"password": password} if password else {}
     if as_json:
-        typer.echo(as_line(_fields(user) | shown))
+        telling.say(as_line(_fields(user) | shown))
         return
-    typer.echo(_line(user))
+    telling.say(_line(user))
     if password:
-        typer.echo(f"password  {password}")
-        typer.echo("It is shown this once.", err=True)
+        telling.say(f"password  {password}")
+        telling.say("It is shown this once.", err=True)
 
 
 def _fields(user: User) -> dict[str, object]:
@@ -142,7 +142,7 @@ def _fields(user: User) -> dict[str, object]:
 
 def _line(user: User) -> str:
     state = f"disabled since {moments.shown(user.disabled_at)}" if user.disabled_at else "enabled"
-    return f"{user.name:<24} {user.tier.value:<7} {state}"
+    return f"{telling.printable(user.name):<24} {user.tier.value:<7} {state}"
 
 
 def as_line(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccn.cli import asking, reach
+from ccn.cli import asking, reach, telling
 from ccn.cli.reach import By, Data, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ def listed(
     nodes = asking.read(at, "/api/v1/admin/validators", _nodes, "nodes")
     if as_json:
         for node in nodes:
-            typer.echo(json.dumps(node))
+            telling.say(json.dumps(node))
         return
-    typer.echo(f"{'node':<16} {'votes':<6} {'last vote':>9} {'unsealed':>8}  key")
+    telling.say(f"{'node':<16} {'votes':<6} {'last vote':>9} {'unsealed':>8}  key")
     for node in nodes:
         votes = "yes" if node["votes"] else "no"
         drained = "  draining" if node["draining"] else ""
         last = node["last_vote"] or "-"
         key = (node["key"] or "-")[:16]
-        typer.echo(f"{node['node']:<16} {votes:<6} {last:>9} {node['unsealed']:>8}  {key}{drained}")
+        telling.say(f"{node['node']:<16} {votes:<6} {last:>9} {node['unsealed']:>8}  {key}{drained}")
 
 
 @app.command("add")
@@ -87,11 +87,11 @@ def remove(  # noqa: PLR0917 - the options of a command
 
 def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(outcome))
+        telling.say(json.dumps(outcome))
         return
     names = ", ".join(outcome["validators"])
     since = f"{changed} from block {outcome['height'] + 1} on" if outcome["changed"] else unchanged
-    typer.echo(f"{since}: {outcome['quorum']} of {len(outcome['validators'])} must agree ({names})")
+    telling.say(f"{since}: {outcome['quorum']} of {len(outcome['validators'])} must agree ({names})")
 
 
 async def _nodes(pool: Pool) -> list[dict[str, Any]]:

@@ -88,6 +88,7 @@ _LINES = re.compile(
     + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
 )  # fmt: skip
 _CONTROL = range(32)
+_ACTS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _LEAF, _CONTENT = hashlib.sha256(b"\0"), hashlib.sha256(b"ccn/content/v1\0")
 _LINE = re.compile(rb".+\n?|\n")
 
@@ -2252,16 +2253,21 @@ def as_text(audit: Audit, name: str) -> str:
     """The verdict, what was verified, and the first things that are wrong."""
     lines = [f"{VERDICTS[audit.code].upper()}: {name}"]
     if audit.invalid:
-        return f"{lines[0]}\n  {audit.invalid}\n"
+        return f"{lines[0]}\n  {_printable(audit.invalid)}\n"
     if audit.cut or not audit.ended:
         lines.append(f"  the file is incomplete: {audit.cut or 'it has no end'}")
     found = audit.told
-    lines += [f"  {where}: {what}" for _, where, what in found[:10]]
+    lines += [f"  {_printable(where)}: {_printable(what)}" for _, where, what in found[:10]]
     if audit.found > 10:
         lines.append(f"  and {audit.found - 10} more (--json lists them)")
     if not found:
         lines += _proved(audit)
     return "\n".join(lines) + "\n"
+
+
+def _printable(told: str) -> str:
+    """On one line, without anything that acts on a terminal: names in a record are other people's words."""
+    return _ACTS.sub(lambda found: ascii(found[0])[1:-1], told)
 
 
 def _proved(audit: Audit) -> list[str]:

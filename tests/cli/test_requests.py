@@ -98,3 +98,18 @@ def test_whoever_gives_up_waiting_is_told_how_to_take_it_back(ccn: Ccn) -> None:
 
 def _read(fd: int) -> str:
     return os.pread(fd, 10_000, 0).decode()
+
+
+def test_nobody_writes_to_the_terminal_of_who_lists_requests(ccn: Ccn) -> None:
+    reason = "\x1b[2J\x1b]0;owned\x07\nasked by nobody\u202e"
+
+    async def ask(pool: Pool) -> None:
+        body = {"conversation": "c", "reason": reason}
+        await requests.ask(pool, uuid.uuid4(), "redact", "ann\x1b[31m\r", body)
+
+    ccn.do(ask)
+    for form in ((), ("--json",)):
+        told = ccn("request", "list", *form).stdout
+        assert not {"\x1b", "\x07", "\r", "\u202e"} & set(told)
+        assert told.count("\n") == 1
+    assert json.loads(told)["body"]["reason"] == reason
