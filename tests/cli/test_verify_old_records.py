@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ccn.cli import verify
 
-# Of three nodes: two users, a redaction, a loop of a user's own, two plates, requests, snapshots.
+# Both of three nodes: two users, a redaction, a loop of a user's own, two plates, requests, snapshots.
 WRITTEN_FIRST = Path(__file__).with_name("record-v1.gz")
+WITH_SPEAKERS = Path(__file__).with_name("record-v2.gz")
 
 
 def test_a_record_of_the_first_version_still_verifies() -> None:
@@ -18,3 +19,10 @@ def test_a_record_of_the_first_version_still_verifies() -> None:
     assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
     assert (found.height, found.size, found.cosigners) == (7, 56, ["node-1", "node-2", "node-3"])
     assert (found.counts["messages"], found.counts["redacted"], found.counts["waiting"]) == (12, 2, 1)
+
+
+def test_a_record_with_speakers_and_owners_still_verifies() -> None:
+    found = verify.verify(io.BytesIO(gzip.decompress(WITH_SPEAKERS.read_bytes())))
+    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
+    assert (found.height, found.size, found.counts["recorded"]) == (5, 58, 1)
+    assert found.counts["operator requests"] == 11  # two of an admin who opened a conversation
