@@ -1,11 +1,11 @@
 """Watching the instances of this node for drift, message by message, against what is usual for the
 character.
 
-The baseline is learnt from the first messages of the character's healthy instances, from several
-conversations, since one alone has too few topics, and of several people, of each a portion (`portion`). One
-that is of fewer people than speak with the character by now holds no longer. Until another one is learnt
-there is no alarm: the drift from the round's median and from the charter are shown all the same. Separate
-from `restoring`, which acts.
+The baseline is learnt from messages of the character's healthy instances, from several conversations, since
+one alone has too few topics, and of several people, of each a portion (`portion`). One that is of fewer
+people than speak with the character by now holds no longer. Until another one is learnt there is no alarm:
+the drift from the round's median and from the charter are shown all the same. Separate from `restoring`,
+which acts.
 """
 
 from __future__ import annotations

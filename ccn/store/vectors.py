@@ -270,17 +270,25 @@ _WINDOWS = """
     ) AS s
     ORDER BY i.conversation_id, s.ts, s.seq
 """
+# Of each person the newest instances only: a baseline needs no more, and there may have been very many.
 _SCORED_BY = """
-    SELECT c.owner_id, i.conversation_id, s.ts, s.seq, s.scores AS vector
-    FROM instance_registry i JOIN conversations c ON c.id = i.conversation_id CROSS JOIN LATERAL (
+    SELECT i.owner_id, i.conversation_id, s.ts, s.seq, s.scores AS vector
+    FROM (
+        SELECT r.id, r.conversation_id, c.owner_id,
+               row_number() OVER (PARTITION BY c.owner_id ORDER BY r.spawned_at DESC, r.id) AS newest
+        FROM instance_registry r JOIN conversations c ON c.id = r.conversation_id
+        WHERE r.character_id = $1 AND r.model = $3
+              AND r.status NOT IN ('restoring', 'quarantined', 'failed')
+              AND NOT EXISTS (SELECT FROM restorations d WHERE d.instance_id = r.id AND d.step <> 'cleared')
+    ) AS i
+    CROSS JOIN LATERAL (
         SELECT ts, seq, scores FROM character_evolution e
         WHERE e.conversation_id = i.conversation_id AND e.instance_id = i.id AND e.scorer = $2
               AND e.scores IS NOT NULL
         ORDER BY ts DESC, seq DESC LIMIT $4
-    ) s
-    WHERE i.character_id = $1 AND i.model = $3 AND i.status NOT IN ('restoring', 'quarantined', 'failed')
-          AND NOT EXISTS (SELECT FROM restorations r WHERE r.instance_id = i.id AND r.step <> 'cleared')
-    ORDER BY row_number() OVER (PARTITION BY c.owner_id ORDER BY s.ts DESC, s.seq DESC), s.ts DESC LIMIT $4
+    ) AS s
+    WHERE i.newest <= 200
+    ORDER BY row_number() OVER (PARTITION BY i.owner_id ORDER BY s.ts DESC, s.seq DESC), s.ts DESC LIMIT $4
 """
 _RELATIONAL = """
     SELECT conversation_id, ts, seq, vector FROM relational_evolution
