@@ -2056,7 +2056,8 @@ def concluded(
         "weights": "node" if rules.byzantine else "instance",
     }
     if rules.owned:
-        body |= {"owners": len({row.owner for _, row in counted}), "v": 2}
+        of_axes = [{row.owner for _, row in counted if row.vector[axis] != MISSING} for axis in range(AXES)]
+        body |= {"owners": min((len(each) for each in of_axes if each), default=0), "v": 2}
         body["weights"] = "owner and node" if rules.byzantine else "owner"
     return _encode(body).encode("utf-8", "surrogatepass")
 

@@ -51,7 +51,7 @@ class Result:
     disputed: tuple[int, ...]
     weights: str
     owners: int | None = None
-    """How many owners counted; None where they were not told apart."""
+    """How many owners counted, on the axis with fewest; None where they were not told apart."""
     _body: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -129,8 +129,15 @@ def _agreed(
         if byzantine:
             return median.by_group(matrix, nodes), "node", None
         return median.by_row(matrix[counted]), "instance", None
-    numbers = np.concatenate([named.numbers() for named in rosters])[counted]
+    numbers, shown = np.concatenate([named.numbers() for named in rosters])[counted], matrix[counted]
     distinct, owners = np.unique(numbers, return_inverse=True)
+    fewest = len(distinct) if shown.min(initial=0) >= 0 else _fewest(shown, owners)
     if byzantine:
-        return median.by_both(matrix, owners, nodes, rules.liars), "owner and node", len(distinct)
-    return median.by_group(matrix[counted], owners), "owner", len(distinct)
+        return median.by_both(shown, owners, nodes, rules.liars), "owner and node", fewest
+    return median.by_group(shown, owners), "owner", fewest
+
+
+def _fewest(matrix: Matrix, owners: npt.NDArray[np.int64]) -> int:
+    """The owners on the axis that has fewest, of those that anybody shows."""
+    of_axes = (len(np.unique(owners[column >= 0])) for column in matrix.T)
+    return min(filter(None, of_axes), default=0)

@@ -129,6 +129,14 @@ def test_nobody_is_an_outlier_because_a_stranger_has_many_instances(
     assert before.outliers == tuple(range(6)), "it was the others"
 
 
+def test_as_many_owners_count_as_on_the_axis_with_fewest(make_row: RowMaker, make_roster: Rosters) -> None:
+    told = [(None, 1), (None, None), (None, 2)]
+    rows = [make_row(number, *scores, owner=number) for number, scores in enumerate(told)]
+    for rules in (CRASH, BYZANTINE):
+        (found,) = result.conclude([(NodeId("a"), make_roster(*rows))], rules)
+        assert (found.median[:3], found.owners) == ((None, 1, 500_000), 2)
+
+
 def test_a_disputed_instance_does_not_count_as_its_owners_only_word(
     make_row: RowMaker, make_roster: Rosters
 ) -> None:

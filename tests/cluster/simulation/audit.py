@@ -181,7 +181,10 @@ def _slow_body(
                 for at, drift in enumerate(drifts)
                 if drift > rules.parameters.tolerance and at not in disputed
             ],
-            "owners": len({row.owner for _, row in counted}),
+            "owners": min(
+                (len(each) for column in shown if (each := {o for v, _, o in column if v is not None})),
+                default=0,
+            ),
             "v": 2,
             "weights": "owner and node" if by_node else "owner",
         },
