@@ -260,6 +260,7 @@ class Said:
     silent: list[tuple[bytes, int]] = field(default_factory=list)
     spoke: set[tuple[bytes, bytes]] = field(default_factory=set)
     recorded: int = 0
+    named: bool = False
 
 
 Seen = Said | bytes
@@ -305,6 +306,8 @@ def look(chunk: bytes) -> list[Seen]:
             said.turns.setdefault(turn, (conversation, {}))[1][role] = seq
         if not salt:
             said.silent.append((conversation, seq))
+        if speaker:
+            said.named = True
         if role == b"assistant":
             if not turn:
                 said.recorded += 1
@@ -548,8 +551,10 @@ class Audit:
     messages: int = 0
     disclosed: int = 0
     recorded: int = 0
+    second: bool = False
     ended: bool = False
 
+    version: int = 0
     origin: str = ""
     genesis: bytes = b""
     rules: Rules | None = None
@@ -651,6 +656,7 @@ class Audit:
             turn.said |= {role.decode(): seq for role, seq in roles.items()}
         self.spoke |= {(name.decode(), speaker.decode()) for name, speaker in said.spoke}
         self.recorded += said.recorded
+        self.second |= said.named
         self.number += count
         self.lines += count
         self.messages += count
@@ -710,7 +716,7 @@ class Audit:
         """The first line: the name of the log, and who voted first."""
         if line["record"] != "ccn" or line["version"] not in VERSIONS:
             raise Wrong("this is not the first line of an export of a version that is known here")
-        self.origin = line["origin"]
+        self.origin, self.version = line["origin"], line["version"]
         try:
             if not _ORIGIN.fullmatch(self.origin):
                 raise Wrong(f"{self.origin[:80]!r} is not the name of a log")
@@ -783,6 +789,7 @@ class Audit:
             if self.chained:
                 self.object(f"a roster of {shown['node'][:80]}", "belongs to no block", 0)
             return
+        self.second |= "owners" in shown
         packed, owners = base64.b64decode(shown["packed"]), base64.b64decode(shown.get("owners", ""))
         self.block.rosters.setdefault(shown["node"], []).append(Roster(shown["character"], packed, owners))
 
@@ -1063,6 +1070,7 @@ class Audit:
             self.recorded += 1
         if body["v"] == 1:
             return
+        self.second = True
         if body["speaker"].startswith("instance:") != replied:
             raise Wrong(f"{body['speaker']} cannot have said this")
         if replied:
@@ -1252,6 +1260,8 @@ class Audit:
         """After the last line: what only the whole can show."""
         if not self.lines:
             raise Wrong("there is no record in it")
+        if self.second and self.version == 1:
+            raise Wrong("it calls itself version 1, which names neither speakers nor owners")
         for what, many in (
             ("leaves", self.messages),
             ("messages", self.messages),

@@ -87,7 +87,7 @@ def lines(messages: int) -> Iterator[bytes]:
 
 def _record(tip: Tip, rules: Rules, signs: dict[NodeId, Sign], messages: int) -> Iterator[Fields | object]:
     yield {
-        "record": "ccn", "version": 1, "origin": tip.origin,
+        "record": "ccn", "version": 2, "origin": tip.origin,
         "validators": orjson.loads(rules.validators_body()),
         "parameters": orjson.loads(rules.parameters.body()),
         "row": {
@@ -123,7 +123,7 @@ def _record(tip: Tip, rules: Rules, signs: dict[NodeId, Sign], messages: int) ->
 def _message(seq: int, salt: bytes) -> Leaf:
     fields: Fields = {
         "at": seq, "content": commitment.content(salt, WORDS).hex(), "conversation": HERE, "epoch": 0,
-        "role": "user", "seq": seq, "turn": None,
+        "role": "user", "seq": seq, "speaker": f"account:{UUID(int=2)}", "turn": None,
     }  # fmt: skip
     return commitment.leaf(NODES[0], seq + 1, Kind.MESSAGE, fields)
 

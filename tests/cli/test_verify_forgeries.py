@@ -47,6 +47,9 @@ MESSAGE = line_of(b'{"leaf":', b'"content":"Hello, I am Alice')
 REQUEST = line_of(b'{"leaf":', b'"asked":{')
 BLOCK, ROSTER = line_of(b'{"block":'), line_of(b'{"roster":')
 CHECKPOINT, VERSION = line_of(b'{"checkpoint":'), line_of(b'{"conversation":')
+STANDING = line_of(b'{"standing":', b'"version":1,"status":"open"')
+SALT = LINES[MESSAGE].partition(b'"salt":')[2]
+UNUSED = LINES[ROSTER][-6:]
 SPELLINGS = {
     "a false content before the true one": (MESSAGE, b',"content":"H', b',"content":"No","content":"H'),
     "a false content after the true one": (MESSAGE, b',"salt":', b',"content":"No","salt":'),
@@ -61,9 +64,9 @@ SPELLINGS = {
     "a blank": (MESSAGE, b',"salt":', b', "salt":'),
     "a number with a point": (VERSION, b'"version":1', b'"version":1.0'),
     "a truth for a one": (VERSION, b'"version":1', b'"version":true'),
-    "capitals in a salt": (MESSAGE, b'"salt":"', b'"salt":"A'),
-    "keys in another order": (BLOCK, b'"block":{"before_root"', b'"block":{"kind":"block","before_root"'),
-    "bits that base64 does not use": (ROSTER, b'=="', b'"'),
+    "capitals in a salt": (MESSAGE, SALT, SALT.upper()),
+    "keys in another order": (STANDING, b'"version":1,"status":"open"', b'"status":"open","version":1'),
+    "bits that base64 does not use": (ROSTER, UNUSED, bytes([UNUSED[0] + 1]) + UNUSED[1:]),
 }  # fmt: skip
 
 
@@ -82,6 +85,12 @@ def test_another_spelling_of_a_line_is_refused_and_named(place: int, true: bytes
     found = judged(with_line(place, LINES[place].replace(true, forged, 1)))
     assert found.code == verify.INVALID
     assert found.invalid.startswith(f"line {place + 1}: ")
+
+
+def test_a_record_is_of_the_version_that_it_names() -> None:
+    lines = RECORDS[1]
+    found = judged([lines[0].replace(b'"version":2', b'"version":1'), *lines[1:]])
+    assert (found.code, "version 1" in found.invalid) == (verify.INVALID, True)
 
 
 def test_a_key_that_stands_twice_is_named() -> None:
