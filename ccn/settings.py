@@ -63,6 +63,10 @@ class Database(_Group):
         default=SecretStr(""),
         description="Where PostgreSQL listens: postgresql://user:password@host:port/name.",
     )
+    owner_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="The same as the role that owns the schema, for commands that change it; else url.",
+    )
     pool_size: int = Field(default=8, ge=1, le=200, description="Connections one node keeps for reading.")
     connect_timeout_s: Seconds = Field(default=5.0, description="How long one attempt to connect may take.")
     statement_timeout_s: Seconds = Field(default=30.0, description="How long one statement may run.")

@@ -37,7 +37,7 @@ from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
 from ccn.embedded.etcd import Etcd
 from ccn.embedded.postgres import Postgres
-from ccn.store import migrate
+from ccn.store import migrate, roles
 
 DEFAULT_PORT = up.DEFAULT_PORT
 OFFLINE = "talking to the stand-in, not to Claude: set CCN_CLAUDE_API_KEY to change that"
@@ -111,6 +111,7 @@ class Cluster:
                 if model:
                     self.shown.say(OFFLINE)
                 await migrate.apply(database.url)
+                await roles.grant(database.url, {roles.NODE: database.node_password})
                 admin = await first.admin(database.url, where.key)
                 wanted = self._wanted(where, held.doors, database, coordination, model)
 
@@ -205,7 +206,7 @@ class Cluster:
     ) -> list[nodes.Node]:
         cluster = {
             **model,
-            "CCN_DATABASE_URL": database.url,
+            "CCN_DATABASE_URL": _of_nodes(database),
             "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
@@ -232,7 +233,7 @@ class Cluster:
                 place.NodeAt(node.id, self._nodes.pids[node.id], node.doors.url, node.doors.target)
                 for node in wanted
             ),
-            database.url,
+            _of_nodes(database),
             coordination.endpoints,
             admin,
         )
@@ -299,6 +300,11 @@ def _repeated_on_enter(say: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(keyboard)
+
+
+def _of_nodes(database: Postgres) -> str:
+    """The database as nodes and commands use it: as a role that owns nothing."""
+    return database.url_of(roles.NODE, database.node_password)
 
 
 def _names(count: int) -> list[str]:

@@ -15,24 +15,55 @@ if TYPE_CHECKING:
 
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; change nothing.")] = False,
+    grants: Annotated[
+        bool,
+        typer.Option(
+            "--grants",
+            help="Then make the roles ccn_node and ccn_auditor where they are missing, and give them what "
+            "nodes and auditors need; with --plan, print the SQL.",
+        ),
+    ] = False,
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Bring the database to the schema of this version."""
+    """Bring the database to the schema of this version, as the role that owns it."""
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
     from ccn.store import migrate as migrations  # noqa: PLC0415
 
-    url = reach.database(database_url, data, quiet=as_json).url
+    url = reach.owner(database_url, data, quiet=as_json).url
+    if grants and plan:
+        _print_grants(url)
+        return
     done = asyncio.run(migrations.plan(url) if plan else migrations.apply(url))
     state = "would run" if plan else "ran now"
     if as_json:
         _print_json(done, state)
-        return
-    _print(done, state)
-    if not done.pending:
-        telling.say("nothing to do: the schema is that of this version", err=True)
+    else:
+        _print(done, state)
+        if not done.pending:
+            telling.say("nothing to do: the schema is that of this version", err=True)
+    if grants:
+        _grant(url)
+
+
+def _print_grants(url: str) -> None:
+    import asyncio  # noqa: PLC0415 - start-up must be quick
+
+    from ccn.store import roles  # noqa: PLC0415
+
+    for statement in asyncio.run(roles.planned(url)):
+        telling.say(f"{statement};")
+
+
+def _grant(url: str) -> None:
+    import asyncio  # noqa: PLC0415 - start-up must be quick
+
+    from ccn.store import roles  # noqa: PLC0415
+
+    asyncio.run(roles.grant(url))
+    telling.say("ccn_node and ccn_auditor have what nodes and auditors need", err=True)
 
 
 def _print_json(done: Plan, pending: str) -> None:

@@ -93,6 +93,19 @@ def database(database_url: str, data: Path | None, *, quiet: bool) -> Database:
     return _say(_database(_reading(), database_url, data), quiet=quiet)
 
 
+def owner(database_url: str, data: Path | None, *, quiet: bool) -> Database:
+    """The same as the role that owns the schema, for a command that changes more than rows."""
+    _refuse_several("", database_url, data)
+    reading = _reading()
+    own = reading.settings.database.owner_url.get_secret_value()
+    if own and not database_url and data is None:
+        return _say(Database(own, reading.origin("database", "owner_url")), quiet=quiet)
+    found = _database(reading, database_url, data)
+    if database_url or (data is None and _named_database(reading)):
+        return _say(found, quiet=quiet)
+    return _say(Database(_owners(found.url, _running(data)), found.origin), quiet=quiet)
+
+
 def doors(endpoint: str, data: Path | None, api_key_file: Path | None = None, api_key: str = "") -> Doors:
     """The doors of the cluster, for a command that talks to nodes alone."""
     _refuse_several(endpoint, "", data)
@@ -142,6 +155,15 @@ def _running(data: Path | None) -> dict[str, Any]:
     if running is None:
         raise errors.NoCluster(f"no cluster runs {local.place(data)}")
     return running
+
+
+def _owners(url: str, running: dict[str, Any]) -> str:
+    """The database of the cluster that runs here as its owner, whose password lies beside the data."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up must be quick
+
+    from ccn.embedded import postgres  # noqa: PLC0415
+
+    return postgres.owner_url(Path(str(running["data"])) / "postgres", urlsplit(url).port or 0)
 
 
 def _here(running: dict[str, Any]) -> str:

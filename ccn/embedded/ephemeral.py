@@ -14,7 +14,8 @@ from ccn import errors
 from ccn.embedded import folder
 from ccn.embedded.layout import Layout
 
-_MADE = ("server.log", "server.log.1", "initdb.log", "password", "ccn.conf", "moved", "ephemeral", "lock")
+_LOGS = ("server.log", "server.log.1", "initdb.log")
+_MADE = (*_LOGS, "password", "node.password", "ccn.conf", "moved", "ephemeral", "lock")
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
     data/                 what the user chose
         lock              held while a CCN runs here; holds its pid
-        password          of the database user ccn, readable by the owner only
+        password          of the database user ccn, who owns everything; for nobody else to read
+        node.password     of the database user that nodes are; the same
         server.log        with server.log.1 before it, and initdb.log
         moved             only as root, if `nobody` cannot reach `data`: where `home` is
     home/                 the same folder, or one below /var/lib/ccn
@@ -65,8 +66,13 @@ class Layout:
 
     @property
     def password(self) -> Path:
-        """The password of the database user."""
+        """The password of the database user that owns everything."""
         return self.data / "password"
+
+    @property
+    def node_password(self) -> Path:
+        """The password of the database user that nodes are."""
+        return self.data / "node.password"
 
     def written_by(self) -> int | None:
         """The major version that wrote the data, None if there are none yet."""
@@ -101,14 +107,14 @@ def held(data: Path, *, ephemeral: bool = False) -> Iterator[Layout]:
         yield Layout(data, home, account)
 
 
-def keep_password(where: Layout) -> str:
-    """The password, made if there is none; its file is written whole or not at all."""
-    with folder.usable(where.data):
+def keep_password(file: Path) -> str:
+    """The password in a file, made if there is none; the file is written whole or not at all."""
+    with folder.usable(file.parent):
         with suppress(FileNotFoundError):
-            if kept := where.password.read_text().strip():
+            if kept := file.read_text().strip():
                 return kept
         made = secrets.token_urlsafe(24)
-        folder.replace(where.password, made + "\n", 0o600)
+        folder.replace(file, made + "\n", 0o600)
     return made
 
 

@@ -41,13 +41,21 @@ _PREDECESSOR_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server. `url` holds the password, so it is not part of the representation."""
+    """A running server. `url` is its owner's and holds a password, so it is not part of the representation.
+
+    `node_password` is kept beside the data for the role that nodes have; the schema makes that role.
+    """
 
     url: str = field(repr=False)
     port: int
     data: Path
     version: str
     kept: Kept = field(repr=False)
+    node_password: str = field(repr=False)
+
+    def url_of(self, role: str, password: str) -> str:
+        """The same database as another role."""
+        return _url(role, password, self.port)
 
     @property
     def pid(self) -> int:
@@ -88,10 +96,25 @@ async def running(
             chosen, kept = await stack.enter_async_context(serve(port))
         else:
             chosen, kept = await ports.on_free_ports(stack, 1, serve)
-        # Without the last words a client asks for TLS first, which costs each connection a round trip and a
-        # context of certificates, and is told no: the server listens on loopback and has none.
-        url = f"postgresql://ccn:{password}@{ports.HOST}:{chosen}/ccn?sslmode=disable"
-        yield Postgres(url, chosen, where.data, programs.version, kept)
+        url, node_password = _url("ccn", password, chosen), layout.keep_password(where.node_password)
+        yield Postgres(url, chosen, where.data, programs.version, kept, node_password)
+
+
+def owner_url(data: Path, port: int) -> str:
+    """The database of a server that another process runs on `data`, as the role that owns everything."""
+    try:
+        password = (data / "password").read_text().strip()
+    except OSError as unreadable:
+        raise errors.DataDirectoryUnusable(
+            f"{data / 'password'} cannot be read: {unreadable.strerror}"
+        ) from unreadable
+    return _url("ccn", password, port)
+
+
+def _url(role: str, password: str, port: int) -> str:
+    # Without the last words a client asks for TLS first, which costs each connection a round trip and a
+    # context of certificates, and is told no: the server listens on loopback and has none.
+    return f"postgresql://{role}:{password}@{ports.HOST}:{port}/ccn?sslmode=disable"
 
 
 def _programs(where: Layout, bin_: Path | None) -> Installation:
@@ -110,7 +133,7 @@ def _programs(where: Layout, bin_: Path | None) -> Installation:
 async def _prepared(where: Layout, programs: Installation) -> str:
     """Data that can be served, made if there are none, and the password for them."""
     lost = not where.password.exists()
-    password = layout.keep_password(where)
+    password = layout.keep_password(where.password)
     if where.written_by() is None:
         await initialise.initialise(where, programs, password)
         return password

@@ -65,22 +65,49 @@ class Plan:
 
 
 async def apply(url: str) -> Plan:
-    """Run what is pending and return what that was; refuse a database this version does not understand."""
-    async with failure.translated(), _connected(url) as connection, connection.transaction():
-        await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(_RECORDS)
-        plan = _compare(await _applied(connection))
-        for migration in plan.pending:
-            await _run(connection, migration)
-        return plan
+    """Run what is pending and return what that was; refuse a database this version does not understand.
+
+    Where nothing is pending nothing is written: a node may do no more than that with the schema.
+    """
+    async with failure.translated(), connected(url) as connection:
+        wanted = await _plan(connection)
+        if not wanted.pending:
+            return wanted
+        try:
+            async with connection.transaction():
+                return await _migrated(connection)
+        except asyncpg.InsufficientPrivilegeError as refused:
+            raise errors.SchemaRefused(
+                f"{len(wanted.pending)} schema files are to run, and this role may not: run `ccn migrate` "
+                "as the role that owns the schema (CCN_DATABASE_OWNER_URL)"
+            ) from refused
 
 
 async def plan(url: str) -> Plan:
     """What `apply` would do, without doing any of it."""
-    async with failure.translated(), _connected(url) as connection:
-        recorded = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        return _compare(await _applied(connection) if recorded else ())
+    async with failure.translated(), connected(url) as connection:
+        return await _plan(connection)
+
+
+async def alone(connection: Connection) -> None:
+    """Wait until nobody else changes the schema, or who may do what in it, and keep it so to the commit."""
+    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+
+
+async def _migrated(connection: Connection) -> Plan:
+    await alone(connection)
+    await connection.execute(_RECORDS)
+    pending = _compare(await _applied(connection))
+    for migration in pending.pending:
+        await _run(connection, migration)
+    await connection.execute("SELECT ccn_grant()")
+    return pending
+
+
+async def _plan(connection: Connection) -> Plan:
+    recorded = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
+    return _compare(await _applied(connection) if recorded else ())
 
 
 @cache
@@ -144,7 +171,8 @@ async def _applied(connection: Connection) -> tuple[Applied, ...]:
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Connection]:
+async def connected(url: str) -> AsyncIterator[Connection]:
+    """A connection to a server and a database that a schema can be in."""
     connection = await asyncpg.connect(url, timeout=_CONNECT_WAIT_S, statement_cache_size=0)
     try:
         version = connection.get_server_version()

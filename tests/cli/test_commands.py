@@ -173,6 +173,19 @@ def test_migrate_shows_what_would_run(folder: Path, database: settings.Database)
     assert "0001 modes would run" in {" ".join(line.split()) for line in plan.stdout.splitlines()}
 
 
+def test_migrate_grants_or_shows_what_roles_may_do(folder: Path, database: settings.Database) -> None:
+    url = database.url.get_secret_value()
+    shown = ccn_(folder, "migrate", "--grants", "--plan", CCN_DATABASE_OWNER_URL=url)
+    assert "GRANT SELECT, INSERT ON leaves TO ccn_node;" in shown.stdout.splitlines()
+    granted = ccn_(
+        folder, "migrate", "--grants", CCN_DATABASE_OWNER_URL=url, CCN_DATABASE_URL="postgresql://x"
+    )
+    assert (granted.returncode, granted.stderr.splitlines()[-1]) == (
+        0,
+        "ccn_node and ccn_auditor have what nodes and auditors need",
+    )
+
+
 def test_migrate_without_a_database_says_so(folder: Path) -> None:
     ended = ccn_(folder, "migrate", HOME=str(folder), XDG_DATA_HOME=str(folder))
     assert (ended.returncode, ended.stdout) == (1, "")

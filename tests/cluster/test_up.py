@@ -196,7 +196,7 @@ def test_it_tells_where_everything_is_and_all_of_it_answers(shared: tuple[Up, di
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
     for endpoint in told["etcd_endpoints"]:
         assert httpx.get(f"http://{endpoint}/health", timeout=ANSWER_S).json()["health"] == "true"
-    assert told["database_url"].startswith("postgresql://")
+    assert told["database_url"].startswith("postgresql://ccn_node:")  # who owns nothing
     assert told["database_url"].split(":")[2].split("@")[0] not in running.errors()
 
 

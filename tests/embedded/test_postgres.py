@@ -158,7 +158,7 @@ async def test_nobody_else_can_look_into_the_data(data: Path) -> None:
         assert stat.S_IMODE(pgdata.stat().st_mode) == 0o700
         account = nobody.account()
         assert pgdata.stat().st_uid == (account.uid if account else os.geteuid())
-        for private in ("password", "server.log", "initdb.log", "lock"):
+        for private in ("password", "node.password", "server.log", "initdb.log", "lock"):
             assert stat.S_IMODE((data / private).stat().st_mode) == 0o600
 
 
