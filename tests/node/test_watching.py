@@ -70,7 +70,7 @@ async def test_who_came_first_does_not_say_what_is_usual_for_those_who_come_late
 
 async def test_who_said_most_gives_no_more_than_a_third(here: Node) -> None:
     for _ in range(12):
-        instance = await spoke(here, await somebody(here), USUAL, 6)
+        instance = await spoke(here, await somebody(here), USUAL, 24, conversations=1)
     await spoke(here, await somebody(here), ODD, 100)
     learnt = await usual(here, instance)
     assert learnt is not None
@@ -106,9 +106,11 @@ async def somebody(here: Node) -> UserId:
     return (await calling.user(here.pool)).id
 
 
-async def spoke(here: Node, owner: UserId, middle: float, replies: int) -> Instance:
-    """Four conversations in which so many replies were scored; one of the instances."""
-    for _ in range(CONVERSATIONS):
+async def spoke(
+    here: Node, owner: UserId, middle: float, replies: int, conversations: int = CONVERSATIONS
+) -> Instance:
+    """Conversations in each of which so many replies were scored; one of the instances."""
+    for _ in range(conversations):
         begun = await here.doors.start(ADA, owner)
         who, talk = begun.instance, begun.conversation.id
         writing = (
