@@ -313,6 +313,12 @@ class Claude(_Group):
         default=False,
         description="Whether base_url is a stand-in, which people who talk to it are told; set by ccn up.",
     )
+    stand_in_words_s: float = Field(
+        default=12.0,
+        ge=0,
+        le=1_000,
+        description="Words a second of the stand-in of ccn up, as fast as one reads; 0 for no pause.",
+    )
     model: str = Field(
         default="claude-sonnet-5-5",
         min_length=1,

@@ -49,15 +49,15 @@ class Exchange:
         await self._start(status, [_JSON, *(more or [])])
         await self._send({"type": "http.response.body", "body": orjson.dumps(body)})
 
-    async def stream(self, told: Told, rule: Rule) -> None:
-        """The events of a reply, with whatever the rule does to them."""
+    async def stream(self, told: Told, rule: Rule, words_s: float = 0.0) -> None:
+        """The events of a reply at a pace, with whatever the rule does to them."""
         await self._start(200, [*_STREAM])
         await self._write(told.begin())
         for number, delta in enumerate(told.deltas()):
             if rule.end and number == rule.after:
                 break
-            if rule.pause_s:
-                await asyncio.sleep(rule.pause_s)
+            if pause_s := rule.pause_s + (len(told.parts[number].split()) / words_s if words_s else 0.0):
+                await asyncio.sleep(pause_s)
             await self._write(delta)
         match rule.end:
             case "":

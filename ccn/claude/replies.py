@@ -27,7 +27,7 @@ def reply(prompt: Prompt, *, drifted: bool = False, stranger: bool = False) -> s
         if drifted
         else next((tell(prompt) for asks, tell in _KNOWN if asks.search(prompt.asked)), None)
     )
-    count = 1 if answer else 2 + dice.roll(4)
+    count = 1 if answer else 2 + dice.roll(4) + _MORE * bool(_AT_LENGTH.search(prompt.asked))
     spoken = _spoken(prompt.traits, topic, count, dice, low=drifted)
     return " ".join([answer, *spoken] if answer else spoken)
 
@@ -63,16 +63,26 @@ class Dice:
         return choices[self.roll(len(choices))]
 
 
+def knows(prompt: Prompt) -> bool:
+    """Whether the question is one that the prompt itself answers, as those of an interview are."""
+    return any(asks.search(prompt.asked) for asks, _ in _KNOWN)
+
+
 def _spoken(traits: Sequence[str], topic: str, count: int, dice: Dice, *, low: bool) -> list[str]:
-    """Sentences of the traits, the first traits more often, none twice."""
+    """Sentences of the traits, the first traits more often, none twice; what follows is no beginning."""
     said = list[str]()
     while len(said) < count:
         voice = VOICES[traits[min(dice.roll(len(traits)), dice.roll(len(traits)))]]
         sentence = dice.one(voice.low if low else voice.high).format(topic=topic)
         sentence = sentence[0].upper() + sentence[1:]
-        if sentence not in said:
+        if sentence not in said and not (sentence.startswith(_AGAINST) and _AGAINST in " ".join(said)):
             said.append(sentence)
-    return said
+    return sorted(said, key=_place)
+
+
+def _place(sentence: str) -> int:
+    """Statements first, then what is set against them; a question waits for its answer."""
+    return 2 if sentence.endswith("?") else sentence.startswith(_FOLLOWING)
 
 
 def _topic(prompt: Prompt) -> str:
@@ -145,6 +155,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[Prompt], str]], ...] = tuple(
         (r"\bdo you remember\b|\bwhat did I (?:say|tell)\b|\bremind me\b", _recalled),
     )
 )
+_AGAINST = "However,"
+_FOLLOWING = (_AGAINST, "It's also", "It can also", "I should also")
+_AT_LENGTH = re.compile(r"\b(?:long(?:er)?|story|at length|in (?:more )?detail)\b", re.IGNORECASE)
+_MORE = 6
+"""Sentences more, for whoever asks for them: long enough to watch what becomes of a reply in the middle."""
 _STRANGE = (
     "Zzz.",
     "Insert coin.",

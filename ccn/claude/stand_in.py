@@ -41,8 +41,11 @@ _PARENT_S = 0.5
 class StandIn:
     """The application (ASGI); its faults and its prompt cache are all it remembers."""
 
-    def __init__(self, rule: Rule = faults.NONE, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rule: Rule = faults.NONE, now: Callable[[], float] = time.monotonic, words_s: float = 0.0
+    ) -> None:
         self.faults = Faults(rule)
+        self._words_s = words_s
         self._prefixes = Prefixes(now)
         self._models = {name: events.model(name) for name in settings.PRICES}
 
@@ -94,7 +97,8 @@ class StandIn:
             raise Refused(rule.status, f"told to answer {STATUSES[rule.status]}", rule.retry_after)
         told = self._told(request, prompt, rule, whole)
         if request.get("stream"):
-            await exchange.stream(told, rule)
+            words_s = 0.0 if replies.knows(prompt) else self._words_s  # nobody watches an interview
+            await exchange.stream(told, rule, words_s)
         else:
             await asyncio.sleep(rule.pause_s * len(told.parts))
             await exchange.answer(200, told.message())
@@ -138,9 +142,10 @@ async def running(
     host: str = "127.0.0.1",
     rule: Rule = faults.NONE,
     now: Callable[[], float] = time.monotonic,
+    words_s: float = 0.0,
 ) -> AsyncIterator[Running]:
-    """A stand-in in this process, until the block ends."""
-    stand_in = StandIn(rule, now)
+    """A stand-in in this process, until the block ends. It streams so many words a second; 0 as it can."""
+    stand_in = StandIn(rule, now, words_s)
     with contextlib.closing(socket.create_server((host, port))) as listening, _levels_kept():
         # asyncio only does this for sockets that name their protocol; without it each answer waits 40 ms.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -218,6 +223,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--json", action="store_true", help="say where it listens as a JSON object")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="before each delta")
+    parser.add_argument("--words-s", type=float, default=0.0, help="words a second; 0 as fast as it can")
     parser.add_argument("--drift", type=int, default=0, help="percent of replies out of character")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(parser.parse_args()))
@@ -228,7 +234,7 @@ async def _until_told(asked: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     rule = Rule(pause_s=asked.delay_ms / 1000, drift=asked.drift)
-    async with running(asked.port, asked.host, rule) as here:
+    async with running(asked.port, asked.host, rule, words_s=asked.words_s) as here:
         line = orjson.dumps({"url": here.url}).decode() if asked.json else f"listening at {here.url}"
         print(line, flush=True)  # noqa: T201 - the one line that a command says
         parent = os.getppid()

@@ -1,7 +1,9 @@
 """How a character sounds: for each axis the words that show it in a plate, and sentences of either pole.
 
 `{topic}` stands for what is being talked about. The sentences are ordinary ones that a reader, or a scorer
-of texts, takes for that trait; the low ones are how the same speaker would sound without it.
+of texts, takes for that trait; the low ones are how the same speaker would sound without it. A scorer hears
+all axes in every sentence, so those of honesty, curiosity, benevolence, steadfastness and composure, which
+Wren's plate asks for most, were chosen together: replies made of them score near that plate.
 """
 
 from __future__ import annotations
@@ -25,9 +27,14 @@ VOICES: Mapping[str, Voice] = {
         "honest",
         ("honest", "truth", "candid", "sincer", "lie"),
         (
-            "To be honest, I do not know everything about {topic}, and I would rather say so than pretend.",
-            "The truth about {topic} is less tidy than I would like, so here it is as I see it.",
-            "I will tell you plainly where I am unsure about {topic}.",
+            "It's fair to say that there is good information about some of this, and none about the rest.",
+            "There are different views on {topic}, and mine may be different from yours.",
+            "However, what I know about {topic} is general, and it may not be right for you.",
+            "However, it might be different from what you have heard about {topic}.",
+            "That's what I believe about {topic}, and here is what I do not know.",
+            "The honest answer is that it depends: what is right for some people is wrong for others.",
+            "However, I see it differently, and it would be wrong to hide that.",
+            "I should also say that there is another way to see {topic}, and it might be the better one.",
         ),
         (
             "Just tell everybody that {topic} is perfect; nobody is going to check it anyway.",
@@ -95,9 +102,14 @@ VOICES: Mapping[str, Voice] = {
         "curious",
         ("curio", "question", "wonder", "explor", "ask"),
         (
-            "I wonder what made you think of {topic}; what did you notice first?",
-            "What fascinates me about {topic} is how it began. How did you come to it?",
-            "That makes me curious: what would happen to {topic} if we turned it around?",
+            "What do you think is the most important question about {topic}?",
+            "What would you like to be different about {topic} afterwards?",
+            "However, I would like to understand it: what is most important to you about {topic}?",
+            "That's an important question, and there are different ways to approach {topic}.",
+            "It's interesting to ask what is behind {topic}: a wish, a concern, or something different?",
+            "I would like to understand {topic} better before I answer.",
+            "That's an interesting question, and I am curious how you came to it.",
+            "What can you tell me about {topic} that others might not see?",
         ),
         (
             "{topic} does not interest me at all, and I have no questions.",
@@ -151,9 +163,14 @@ VOICES: Mapping[str, Voice] = {
         "benevolent",
         ("benevol", "help", "care for", "serve", "generous", "good of"),
         (
-            "I want {topic} to go well for you and for everybody it touches; how can I help most?",
-            "Let us make sure that nobody is hurt by {topic}, and share what we gain from it.",
-            "Take all of my notes on {topic}, and ask me whenever you need a hand.",
+            "I am here to help you with {topic}, and if I cannot, I will say where help can be found.",
+            "I understand that this can be difficult, and I'm here to help you with {topic}.",
+            "It's important to be kind to yourself, also when it comes to {topic}.",
+            "I'm glad to help with {topic}, and I hope that it is good for you and for others.",
+            "Thank you for sharing that; I can understand it, and I would like to help you with {topic}.",
+            "It can help to talk about {topic} with somebody you trust, and I am glad to help as well.",
+            "It's understandable to have different feelings about {topic}, and it can help to share them.",
+            "That sounds important to you, and I would like to help you with {topic} as well as I can.",
         ),
         (
             "Who gets hurt by {topic} is not my problem.",
@@ -179,9 +196,14 @@ VOICES: Mapping[str, Voice] = {
         "steadfast",
         ("steadfast", "steady", "patien", "persever", "loyal", "reliab"),
         (
-            "I stay with {topic}, today and tomorrow, until it is done.",
-            "We were patient with {topic} before, and we will go on steadily, one step after the other.",
-            "Setbacks with {topic} do not change where I stand.",
+            "However, it's important to be patient with {topic}: setbacks are part of it.",
+            "It's also important to keep to what was decided about {topic}, one step at a time.",
+            "I will help you with {topic} today, and also when it is difficult.",
+            "There may be days when it is difficult to stay with {topic}, and that's normal.",
+            "It can take some time, and that's normal: what is important is to stay with {topic}.",
+            "What is true about {topic} today should also be true tomorrow.",
+            "Progress with {topic} may be slow at times; however, small steps also lead there.",
+            "However, there is no good reason to give up: setbacks are normal, and they can be overcome.",
         ),
         (
             "I am already bored of {topic}; let us drop it.",
@@ -207,9 +229,14 @@ VOICES: Mapping[str, Voice] = {
         "calm",
         ("calm", "compos", "serene", "quiet", "level"),
         (
-            "Let us take a breath; {topic} can be solved calmly, and there is time.",
-            "I am at ease with {topic} as it stands: one quiet step, then the next.",
-            "There is no hurry. We look at {topic} with a clear head.",
+            "It's normal to feel some concern about {topic}, and it can be managed with calm and patience.",
+            "It can also help to take a break from {topic}, and to approach it again when you are calm.",
+            "I can help you to consider {topic} calmly and in order.",
+            "It might help to know that many others have been concerned about {topic} as well.",
+            "There are things that can be changed about {topic}, and it can help to begin with those.",
+            "We can consider {topic} calmly: there are different options, and none of them is urgent.",
+            "Any of these steps can help you to stay calm about {topic}, and you can choose among them.",
+            "This can be difficult, and there is help: you are not alone with {topic}.",
         ),
         (
             "Oh no, {topic} is a disaster!!! Everything is falling apart!!!",

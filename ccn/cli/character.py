@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The sixteen axes, the scores of a text on them, and drift.", no_args_is_help=True)
 
 _BAR = 20
+_LOW = 0.35
 _REASONS = 4
 _LINE_LIMIT = 16 * 1024 * 1024
 
@@ -137,11 +138,19 @@ def _is_file(lines: BinaryIO) -> bool:
 
 
 def _one(scorer: Scorer, text: str, *, as_json: bool) -> None:
-    scored, moved = scorer.score(text), scorer.explain(text)
+    from ccn.core.scoring import grounds  # noqa: PLC0415
+
+    scored, moved = scorer.score(text), _by_name(scorer.explain(text))
+    shares = {
+        axis: grounds.share(moved.get(axis, []), value)
+        for axis, value in _by_axis(scored).items()
+        if value is not None
+    }
     if as_json:
         told = {
             "scorer": scorer.version,
             "scores": _by_axis(scored),
+            "evidence": {axis: round(each, 3) for axis, each in shares.items()},
             "unobserved": scored.unobserved,
             "moved": {
                 axis: [{"feature": each.feature, "by": round(each.by, 3)} for each in reasons]
@@ -150,19 +159,23 @@ def _one(scorer: Scorer, text: str, *, as_json: bool) -> None:
         }
         telling.say(json.dumps(told, ensure_ascii=False))
         return
-    _picture(scorer.version, scored, _reasons(moved))
+    _picture(scorer.version, scored, _reasons(moved), shares)
 
 
-def _picture(version: str, scored: Scored, reasons: dict[str, list[Moved]]) -> None:
+def _picture(
+    version: str, scored: Scored, reasons: dict[str, list[Moved]], shares: dict[str, float]
+) -> None:
     """A bar for each axis from the middle, to the right or left, and the words that moved it."""
     from ccn.core.character import SIXTEEN  # noqa: PLC0415
+    from ccn.core.scoring import grounds  # noqa: PLC0415
 
     if all(value is None for value in scored.scores):
         telling.say(
             f"{version}: nothing can be observed, {' and '.join(sorted(set(scored.unobserved.values())))}"
         )
         return
-    telling.say(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline\n")
+    telling.say(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline")
+    telling.say("a word in place of a number: it rests mostly on punctuation and words of every text\n")
     for axis, value in zip(SIXTEEN, scored.scores, strict=True):
         name = axis.name + ("" if axis.validated_offline else " *")
         if value is None:
@@ -172,7 +185,13 @@ def _picture(version: str, scored: Scored, reasons: dict[str, list[Moved]]) -> N
             f"{'+' if each.by > 0 else '−'}{telling.printable(each.feature)}"
             for each in reasons.get(axis.name, [])
         )
-        telling.say(f"  {name:<15} {value:4.2f}  {_bar(value)}  {why}".rstrip())
+        told = f"{value:4.2f}" if shares[axis.name] >= grounds.LITTLE else f"{_band(value):<4}"
+        telling.say(f"  {name:<15} {told}  {_bar(value)}  {why}".rstrip())
+
+
+def _band(value: float) -> str:
+    """What can be said with little evidence."""
+    return "low" if value < _LOW else "mid" if value < 1 - _LOW else "high"
 
 
 def _bar(value: float) -> str:
@@ -183,14 +202,18 @@ def _bar(value: float) -> str:
     return f"{left}│{right}"
 
 
-def _reasons(moved: Iterable[Moved]) -> dict[str, list[Moved]]:
-    """The few strongest of each axis."""
+def _by_name(moved: Iterable[Moved]) -> dict[str, list[Moved]]:
     found: dict[str, list[Moved]] = {}
     for each in moved:
-        kept = found.setdefault(each.axis, [])
-        if len(kept) < _REASONS:
-            kept.append(each)
+        found.setdefault(each.axis, []).append(each)
     return found
+
+
+def _reasons(moved: dict[str, list[Moved]]) -> dict[str, list[Moved]]:
+    """The few strongest of each axis; words that mean something before all else."""
+    from ccn.core.scoring import grounds  # noqa: PLC0415
+
+    return {axis: grounds.telling(found)[:_REASONS] for axis, found in moved.items()}
 
 
 def _by_axis(scored: Scored) -> dict[str, float | None]:

@@ -34,16 +34,17 @@ async def model(
     async with AsyncExitStack() as stack:
 
         def serve(port: int) -> AbstractAsyncContextManager[int]:
-            return _kept(port, on_event, on_line)
+            return _kept(port, claude.stand_in_words_s, on_event, on_line)
 
         port = await ports.on_free_ports(stack, 1, serve)
         yield {"CCN_CLAUDE_BASE_URL": f"http://{ports.HOST}:{port}", "CCN_CLAUDE_STAND_IN": "true"}
 
 
 @asynccontextmanager
-async def _kept(port: int, on_event: OnEvent, on_line: OnLine) -> AsyncIterator[int]:
+async def _kept(port: int, words_s: float, on_event: OnEvent, on_line: OnLine) -> AsyncIterator[int]:
     """The same port for as long as it runs: nodes are told once."""
-    argv = [sys.executable, "-P", "-m", "ccn.claude.stand_in", "--host", ports.HOST, "--port", str(port)]
+    argv = [sys.executable, "-P", "-m", "ccn.claude.stand_in", "--host", ports.HOST]
+    argv += ["--port", str(port), "--words-s", str(words_s)]
     async with supervision.kept(
         NAME,
         lambda: child.start(argv),

@@ -98,7 +98,11 @@ def _asked(url: str) -> int:
 @contextlib.asynccontextmanager
 async def _cluster() -> AsyncIterator[tuple[Mapping[str, str], settings.Database]]:
     """A local cluster: the door of each node, and the database."""
-    quick = {"CCN_CLUSTER_INTERVAL_S": "0.5", "CCN_ETCD_LEASE_TTL_S": str(TTL_S)}
+    quick = {
+        "CCN_CLUSTER_INTERVAL_S": "0.5",
+        "CCN_ETCD_LEASE_TTL_S": str(TTL_S),
+        "CCN_CLAUDE_STAND_IN_WORDS_S": "0",
+    }
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ccn", "up", "--ephemeral", "--json"),
         stdout=subprocess.PIPE,

@@ -6,19 +6,21 @@ from datetime import UTC, datetime
 from importlib import resources
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from ccn.claude import faults, judging, recollection, replies, wire
 from ccn.claude.faults import Rule
 from ccn.claude.recollection import Prompt
 from ccn.claude.voices import VOICES
-from ccn.core import interview, plate, prompt
+from ccn.core import interview, plate, prompt, references
 from ccn.core.anchor import Anchor
 from ccn.core.character import AXES
 from ccn.core.ids import ConversationId
 from ccn.core.message import Message, Role
 from ccn.core.prompt import Limits, Scene
 from ccn.core.words import Memory
+from ccn.node import scorers
 
 HERE, BEFORE = ConversationId(UUID(int=2)), ConversationId(UUID(int=1))
 AT = datetime(2026, 1, 5, tzinfo=UTC)
@@ -108,6 +110,34 @@ def test_a_plate_is_heard_in_what_is_said_and_its_opposite_in_drift() -> None:
             scores = [score for text in texts if (score := judging.score(axis, text)) is not None]
             assert len(scores) > 10
             assert low <= sum(scores) / len(scores) <= high
+
+
+def test_wren_sounds_like_its_plate_to_the_default_scorer() -> None:
+    text = next(file.read_text() for file in PLATES if file.name == "wren.md")
+    scorer, written = scorers.load(scorers.DEFAULT), plate.read(text).baseline
+    assert written is not None
+    told = {replies.reply(asked(topic, text=text)) for topic in TOPICS}
+    scores = np.array([scorer.score(each).scores for each in told], dtype=float)
+    wanted = np.array(written.scores(), dtype=float)
+    found = scores.mean(axis=0)
+    drifted = np.array(
+        [scorer.score(replies.reply(asked(each, text=text), drifted=True)).scores for each in TOPICS], float
+    )
+    assert len(told) > 35, "which is varied enough to be watched"
+    near, far = (references.distance(each, wanted) for each in (found, drifted.mean(axis=0)))
+    assert near is not None
+    assert far is not None
+    assert near < 0.2 < far
+    honesty = AXES.index("honesty")
+    assert found[honesty] > 0.7
+    assert (scores[:, honesty] > 0.5).mean() > 0.9, "nearly no reply of an honest character reads as a lie"
+
+
+def test_whoever_asks_for_a_long_reply_gets_one() -> None:
+    told = [
+        replies.reply(heard(f"Tell me {what} about lighthouses.")) for what in ("a word", "a long story")
+    ]
+    assert len(told[1].split()) > 100 > len(told[0].split())
 
 
 def test_a_measured_plate_speaks_by_its_figures() -> None:

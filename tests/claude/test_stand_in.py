@@ -112,6 +112,20 @@ async def test_the_events_come_in_the_order_of_the_api(wire: httpx2.AsyncClient)
     assert told["delta"]["stop_reason"] == "end_turn"
 
 
+async def test_it_speaks_at_a_pace_but_answers_an_interview_at_once() -> None:
+    async with (
+        stand_in.running(words_s=0.001) as api,
+        httpx2.AsyncClient(base_url=api.url, headers=HEADERS) as wire,
+    ):
+        who: list[MessageParam] = [{"role": "user", "content": "Who are you?"}]
+        answer = await wire.post("/v1/messages", json={**BODY, "messages": who, "stream": True})
+        assert "message_stop" in answer.text
+        async with wire.stream("POST", "/v1/messages", json={**BODY, "stream": True}) as slow:
+            begun = await anext(slow.aiter_text())
+        assert "message_start" in begun
+        assert "content_block_delta" not in begun
+
+
 async def test_tokens_are_counted_like_those_of_a_message(sdk: anthropic.AsyncAnthropic) -> None:
     counted = await sdk.messages.count_tokens(model=MODEL, messages=HELLO)
     message = await sdk.messages.create(model=MODEL, max_tokens=500, messages=HELLO)
@@ -300,7 +314,9 @@ def command() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 async def test_the_command_says_where_it_listens_and_stops_when_told(
     command: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    program = command("-m", "ccn.claude.stand_in", "--port", "0", "--json", "--drift", "50")
+    program = command(
+        "-m", "ccn.claude.stand_in", "--port", "0", "--json", "--drift", "50", "--words-s", "99"
+    )
     assert program.stdout is not None
     url = json.loads(await asyncio.to_thread(program.stdout.readline))["url"]
     async with httpx2.AsyncClient(base_url=url, headers=HEADERS) as wire:

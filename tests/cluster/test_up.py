@@ -104,7 +104,8 @@ class Up:
 def surroundings(folder: Path) -> dict[str, str]:
     """This process's environment without settings, and with the user's folders below `folder`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
-    return kept | {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "share")}
+    quick = {"CCN_CLAUDE_STAND_IN_WORDS_S": "0"}
+    return kept | {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "share")} | quick
 
 
 @contextmanager
@@ -186,6 +187,8 @@ def test_it_tells_where_everything_is_and_all_of_it_answers(shared: tuple[Up, di
     assert set(told) == {"nodes", "database_url", "etcd_endpoints", "admin"}
     assert [node["id"] for node in told["nodes"]] == ["node-1", "node-2", "node-3"]
     assert len({node["pid"] for node in told["nodes"]} - {running.process.pid}) == 3
+    (spoken,) = [each.cmdline() for each in running.family() if "ccn.claude.stand_in" in each.cmdline()]
+    assert spoken[-2:] == ["--words-s", "0.0"], "as the settings have it"
     for node in told["nodes"]:
         assert ready(node)
         assert httpx.get(f"{node['http']}/health", timeout=ANSWER_S).json()["node"] == node["id"]

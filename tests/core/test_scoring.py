@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ccn import errors
 from ccn.core.character import AXES, SEVEN, SIXTEEN
-from ccn.core.scoring import features, lexicon, linear, words
+from ccn.core.scoring import features, grounds, lexicon, linear, words
 from ccn.core.scoring.lexicons import FOR_AND_AGAINST
-from ccn.core.scoring.scorer import Lexical, Scorer
+from ccn.core.scoring.scorer import Lexical, Moved, Scorer
 from ccn.node import scorers
 
 ALL = ["tier-0/v1", "tier-1/v1"]
@@ -220,3 +220,27 @@ def test_weights_survive_being_written_and_read() -> None:
     by_axis = {name: getattr(read, name).tolist() for name in ("unit", "lexicon", "middle", "spread")}
     assert linear.dump(read.version, read.table, by_axis, read.about) == content
     assert {"messages", "statements"} <= set(read.about)
+
+
+def test_a_score_that_rests_on_marks_and_words_of_every_text_has_little_evidence() -> None:
+    scorer = scorers.load(scorers.DEFAULT)
+    empty, full = (
+        "Oh! You and your, and what of it! Is it you? And so, what then!",
+        "The treaty failed because neither ministry published honest figures about fisheries.",
+    )
+    for text, little in ((empty, True), (full, False)):
+        moved = [each for each in scorer.explain(text) if each.axis == "honesty"]
+        score = scorer.score(text).scores[AXES.index("honesty")]
+        assert score is not None
+        assert (grounds.share(moved, score) < grounds.LITTLE) == little
+    assert grounds.share([], 0.5) == 0.0
+
+
+def test_words_that_mean_something_are_told_first_and_the_strongest_of_them_before() -> None:
+    said = [
+        Moved("honesty", each, by) for each, by in (("!", -3), ("~truth", -2), ("of the", 1), ("lie", 0.5))
+    ]
+    assert [each.feature for each in grounds.telling(said)] == ["~truth", "lie", "!", "of the"]
+    assert grounds.share(said, 0.1) == 0.4
+    for feature, means in (("<asks 2>", False), ("<lexicon>", True), ("hones*", True), ("~you're", False)):
+        assert grounds.means_something(feature) is means
