@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
-PASSED_OVER = "/\\⁄∕⧸╱⟋⧵∖"
+_PASSED_OVER = "/\\⁄∕⧸╱⟋⧵∖"
 """What separates nothing for a hasty reader, besides blanks and what has no width."""
 _FILLERS = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Letters and signs by their category, that show nothing."""
@@ -20,12 +20,11 @@ _SAME = {
     "n": "ɴոռηƞŋɲɳᴎΝⲚꓠᶰпИ",
     ":": "ː˸։׃܃܄ः᛬᠃᠉⁚∶꞉︓፡∷",
 }
-_LETTERS = {
-    0x1F1E6: "regional indicators, of which flags are made",
-    0x1F130: "squared",
-    0x1F150: "negative circled",
-    0x1F170: "negative squared",
-}
+_ALPHABETS = (
+    0x1F1E6,  # regional indicators, of which flags are made
+    0x1F150,  # circled in black
+    0x1F170,  # squared in black
+)
 """Where alphabets begin whose letters are no compatibility forms of A to Z."""
 _TAGS = 0xE0000
 """Tags: the whole of ASCII once more, and nobody sees it."""
@@ -56,7 +55,7 @@ def _read(c: str) -> tuple[str, bool]:
     code = ord(c)
     if _TAGS < code < _TAGS + 0x80:
         return chr(code - _TAGS).lower(), True
-    for first in _LETTERS:
+    for first in _ALPHABETS:
         if first <= code < first + 26:
             return chr(ord("a") + code - first), False
     for letter, same in _SAME.items():
@@ -64,5 +63,5 @@ def _read(c: str) -> tuple[str, bool]:
             return letter, False
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", c).casefold())
     sounds = "".join(each for each in plain if each.isalnum() or each == ":")
-    nothing = unicodedata.category(c) in _UNSEEN or c in PASSED_OVER or c in _FILLERS or plain == "/"
+    nothing = unicodedata.category(c) in _UNSEEN or c in _PASSED_OVER or c in _FILLERS or plain == "/"
     return (sounds if sounds.isascii() else ""), nothing
