@@ -41,6 +41,7 @@
     │   ├── ModelUnavailable       the model's provider did not answer, after every try it was due
     │   ├── BudgetSpent            what may be spent today is spent
     │   │   └── AllowanceSpent     what one user may spend today is spent
+    │   ├── TookTooLong            the answer would have taken longer than this one may
     │   ├── Overloaded             a queue of this node is at its limit
     │   ├── TooManyRequests        the caller asked more often than it may
     │   │   ├── TooManyCalls       the user has as many calls to the model under way and waiting as it may
@@ -236,6 +237,10 @@ class BudgetSpent(Unavailable):
 
 class AllowanceSpent(BudgetSpent):
     """Wait for the next day, or raise CCN_LIMITS_DAILY_DOLLARS: other users have theirs."""
+
+
+class TookTooLong(Unavailable):
+    """Ask for less: the same request would take as long again."""
 
 
 class Overloaded(Unavailable):

@@ -28,7 +28,7 @@ from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.core.signer import Mark
 from ccn.etcd import access
-from ccn.gateway import readiness
+from ccn.gateway import readiness, searching
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
@@ -41,6 +41,7 @@ from ccn.gateway.http import shut as http_shut
 from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
+from ccn.gateway.searching import Searching
 from ccn.node import furnishing, gate, keeping, keys, living, operating, scorers, seeing, status
 from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
@@ -129,10 +130,11 @@ async def _live(
                 async with (
                     _membership(chosen, database, writer, right) as membership,
                     claude.opened(chosen.claude) as client,
+                    searching.opened(chosen.database, chosen.limits, writer.node, fence) as found,
                 ):
                     model = Paying(client, database, chosen.claude, _now, chosen.limits)
                     lives = _instances(chosen, database, writer, membership, model)
-                    await _serve(chosen, stop, database, writer, membership, lives, model)
+                    await _serve(chosen, stop, database, writer, membership, lives, model, found)
                     await model.settled()
                 writer.stop()  # after the doors: what they accepted is still written
     except errors.CCNError:
@@ -194,7 +196,7 @@ def _with_its_scorer(chosen: settings.Settings) -> settings.Settings:
     return chosen.model_copy(update={"cluster": cluster})
 
 
-async def _serve(  # noqa: PLR0917 - the seven things that the doors and their parts stand on
+async def _serve(  # noqa: PLR0917 - the things that the doors and their parts stand on
     chosen: settings.Settings,
     stop: asyncio.Event,
     database: Pool,
@@ -202,6 +204,7 @@ async def _serve(  # noqa: PLR0917 - the seven things that the doors and their p
     membership: Membership | None,
     lives: Living,
     model: Paying,
+    found: Searching,
 ) -> None:
     needed = {"database": lambda: database.value("SELECT 1"), "record": database.recorded}
     ready = readiness.Readiness(needed, _seen(membership))
@@ -230,7 +233,7 @@ async def _serve(  # noqa: PLR0917 - the seven things that the doors and their p
         )
         grpc_port = rpc.listen(chosen.grpc)
         leaving = Leaving(stop, max(0.2, grace_s - _HAND_OVER_S))
-        talk = Talk(lives.conversations, database, lives.prompting, model, leaving, chosen.claude)
+        talk = Talk(lives.conversations, database, lives.prompting, model, leaving, found, chosen.claude)
         doors = membership.presence.doors if membership is not None else None
         app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http, talking=talk, doors=doors)
         parts = {

@@ -70,6 +70,10 @@ class Database(_Group):
     pool_size: int = Field(default=8, ge=1, le=200, description="Connections one node keeps for reading.")
     connect_timeout_s: Seconds = Field(default=5.0, description="How long one attempt to connect may take.")
     statement_timeout_s: Seconds = Field(default=30.0, description="How long one statement may run.")
+    search_pool_size: int = Field(
+        default=4, ge=1, le=50, description="Connections for searches, and so searches at once of one node."
+    )
+    search_timeout_s: Seconds = Field(default=3.0, description="How long one search may take.")
     statement_cache: int = Field(
         default=100,
         ge=0,
@@ -459,6 +463,9 @@ class Limits(_Group):
     )
     daily_dollars: Dollars = Field(
         default=Decimal(10), description="What may be spent for one user in a day, on all nodes together."
+    )
+    searches_at_once: int = Field(
+        default=2, ge=1, le=50, description="Searches of one user under way at once at one node."
     )
     redis_url: SecretStr = Field(
         default=SecretStr(""),

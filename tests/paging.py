@@ -20,6 +20,7 @@ from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
+from ccn.gateway.searching import Searching
 from ccn.node.status import Round, Seat, Status
 from ccn.store import users
 from ccn.store.users import Tier
@@ -107,8 +108,11 @@ class Cluster:
         clock = time.monotonic
         accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), clock)
         desk = auth.Desk(Limiter(limits), accounts, node.pool)
+        searching = Searching(node.pool, settings.Database(), settings.Limits())
         leaving = Leaving(stop, 0.2)
-        talking = Talk(node.doors, node.pool, node.living.prompting, node.model, leaving, STAND_IN)
+        talking = Talk(
+            node.doors, node.pool, node.living.prompting, node.model, leaving, searching, STAND_IN
+        )
         http = settings.Http(port=0)
         ready = readiness.Readiness({})
         made = app.create(node.id, ready, self.tell, desk, http, talking=talking, doors=self.addresses)

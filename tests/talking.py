@@ -15,7 +15,7 @@ import httpx
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.gateway import credentials, passwords, readiness
+from ccn.gateway import credentials, passwords, readiness, searching
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.talk import Leaving, Talk
@@ -53,27 +53,32 @@ async def door(
     limits: settings.Limits = PLENTY,
     within_s: float = 2.0,
     chosen: settings.Http | None = None,
+    **database: Any,
 ) -> AsyncIterator[Door]:
     """The door of this node, until the block ends."""
     matching, stop = Passwords(), asyncio.Event()
     accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), time.monotonic)
     desk = auth.Desk(Limiter(limits), accounts, node.pool)
     leaving = Leaving(stop, within_s)
-    talking = Talk(node.doors, node.pool, node.living.prompting, node.model, leaving, settings.Claude())
     http = (chosen or settings.Http()).model_copy(update={"port": 0})
-    application = app.create(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
-    listening = server.listen(http)
-    serving = asyncio.create_task(
-        server.serve(application, listening, stop, 3.0, http, quiet=leaving.quiet)
-    )
-    host, port = listening.getsockname()[:2]
-    try:
-        yield Door(node, f"http://{host}:{port}", stop, application)
-    finally:
-        stop.set()
-        await asyncio.wait_for(serving, 60)
-        listening.close()
-        matching.close()
+    asked = node.world.database.model_copy(update=database)
+    async with searching.opened(asked, limits, node.id) as found:
+        talking = Talk(
+            node.doors, node.pool, node.living.prompting, node.model, leaving, found, settings.Claude()
+        )
+        application = app.create(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
+        listening = server.listen(http)
+        serving = asyncio.create_task(
+            server.serve(application, listening, stop, 3.0, http, quiet=leaving.quiet)
+        )
+        host, port = listening.getsockname()[:2]
+        try:
+            yield Door(node, f"http://{host}:{port}", stop, application)
+        finally:
+            stop.set()
+            await asyncio.wait_for(serving, 60)
+            listening.close()
+            matching.close()
 
 
 async def key(node: Node, tier: Tier = Tier.USER, name: str = "") -> str:

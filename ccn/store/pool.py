@@ -149,13 +149,16 @@ class Pool:
 
 @asynccontextmanager
 async def open(  # noqa: A001 - pool.open(...)
-    database: settings.Database, name: str, fence: Fence | None = None
+    database: settings.Database, name: str, fence: Fence | None = None, *, least: int = 1
 ) -> AsyncIterator[Pool]:
-    """Connect; `name` is what the server's own views call this node. Connections have to pass the fence."""
+    """Connect; `name` is what the server's own views call this node. Connections have to pass the fence.
+
+    As many as `least` are kept open at any time.
+    """
     async with failure.translated():
         connections = await asyncpg.create_pool(
             database.url.get_secret_value(),
-            min_size=1,
+            min_size=least,
             max_size=database.pool_size,
             init=partial(_prepare, fence=fence),
             reset=_nothing_to_reset,

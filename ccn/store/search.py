@@ -10,6 +10,7 @@ there how far back it has to go.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _FIRST_LOOK = 10_000
 _FEW = 100
 """Conversations of which all documents are looked at, because that costs less than guessing."""
 _BATCH = 500
+_LESS = "ask for rarer words, in one conversation, or for fewer hits"
+_LEXEMES = re.compile(r"'((?:[^']|'')+)'")
 _MARKS = re.compile("[\x02\x03]")
 
 
@@ -53,9 +56,13 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A query in the words of each language, and the conversations it is about (None: all)."""
+    """A query in the words of each language, and the conversations it is about (None: all).
+
+    `either` matches what has any of its words.
+    """
 
     queries: dict[str, str]
+    either: dict[str, str]
     conversations: list[ConversationId] | None
     newest: int
     limit: int
@@ -70,6 +77,12 @@ class _Asked:
         """Languages and queries, side by side."""
         return list(self.queries), list(self.queries.values())
 
+    @property
+    def parts(self) -> tuple[list[str], list[str], list[str]]:
+        """Languages, what matches a part of a message, and how words in it begin, side by side."""
+        either = list(self.either.values())
+        return list(self.either), either, [_beginnings(each) for each in either]
+
 
 async def search(
     pool: Pool,
@@ -79,8 +92,9 @@ async def search(
     conversation: ConversationId | None = None,
     languages: Sequence[str] | None = None,
     limit: int = 20,
+    within_s: float = 30.0,
 ) -> Hits:
-    """The best hits first, of the newest matches where there are very many.
+    """The best hits first, of the newest matches where there are very many; TookTooLong after `within_s`.
 
     The query may hold "phrases", `or`, and -words that must not occur.
     """
@@ -90,25 +104,37 @@ async def search(
         raise errors.InputInvalid(f"a query is text of at most {QUERY_LIMIT} characters")
     if unknown := set(languages or ()) - set(language.LANGUAGES):
         raise errors.InputInvalid(f"not a language search knows: {', '.join(sorted(unknown))}")
-    async with pool.transaction() as connection:
-        await connection.execute(_PLAN_EACH)
-        scope = await connection.fetchrow(_SCOPE, owner, conversation)
-        assert scope is not None
-        # What has no document is read first: what gets one meanwhile is then found twice rather than never.
-        fresh = await _fresh(connection, scope["conversations"])
-        spoken = {*scope["languages"], *fresh[2]} or {language.SIMPLE, language.detect(query)}
-        queries = await connection.fetch(_QUERIES, query, sorted(set(languages or ()) or spoken))
-        if not queries:
-            return Hits()
-        asked = _Asked(
-            {row["language"]: row["query"] for row in queries},
-            scope["conversations"],
-            scope["newest"],
-            limit,
-        )
-        read = await connection.fetch(_READ, *fresh, *asked.sides, limit)
-        indexed, complete = await _newest_enough(connection, asked)
-        hits = await connection.fetch(_SHOW, *_best([*read, *indexed], limit))
+    try:
+        async with asyncio.timeout(within_s), pool.transaction() as connection:
+            await connection.execute(_PLAN_EACH)
+            # The server has an end of its own, for when it does not hear that ours has come.
+            await connection.execute(f"SET LOCAL statement_timeout = {int(within_s * 1000) + 500}")
+            scope = await connection.fetchrow(_SCOPE, owner, conversation)
+            assert scope is not None
+            return await _found(connection, query, scope, languages or (), limit)
+    except TimeoutError:
+        raise errors.TookTooLong(f"the search took longer than {within_s:g} s; {_LESS}") from None
+
+
+async def _found(
+    connection: Connection, query: str, scope: Record, languages: Sequence[str], limit: int
+) -> Hits:
+    # What has no document is read first: what gets one meanwhile is then found twice rather than never.
+    fresh = await _fresh(connection, scope["conversations"])
+    spoken = {*scope["languages"], *fresh[2]} or {language.SIMPLE, language.detect(query)}
+    queries = await connection.fetch(_QUERIES, query, sorted(set(languages) or spoken))
+    if not queries:
+        return Hits()
+    asked = _Asked(
+        {row["language"]: row["query"] for row in queries},
+        {row["language"]: row["either"] for row in queries},
+        scope["conversations"],
+        scope["newest"],
+        limit,
+    )
+    read = await connection.fetch(_READ, *fresh, *asked.sides, limit)
+    indexed, complete = await _newest_enough(connection, asked)
+    hits = await connection.fetch(_SHOW, *_best([*read, *indexed], limit), *asked.parts)
     return Hits([_hit(row) for row in hits], complete=complete)
 
 
@@ -141,6 +167,12 @@ def _best(rows: Sequence[Record], limit: int) -> list[list[object]]:
     ranked = sorted(once, key=lambda row: (row["rank"], row["conversation_id"], row["seq"]), reverse=True)
     columns = ("conversation_id", "seq", "language", "query", "rank")
     return [[row[column] for row in ranked[:limit]] for column in columns]
+
+
+def _beginnings(either: str) -> str:
+    """A regular expression for how the words of a query begin; in a text they end in many ways."""
+    words = [each.replace("''", "'") for each in _LEXEMES.findall(either)]
+    return rf"\m({'|'.join(re.escape(word[: max(3, len(word) - 2)]) for word in words)})"
 
 
 def _hit(row: Record) -> Hit:
@@ -225,7 +257,8 @@ _FRESH = """
     WHERE s.head > coalesce(p.upto, 0) AND ($1::uuid[] IS NULL OR m.conversation_id = ANY ($1))
 """
 _QUERIES = """
-    SELECT language, query::text FROM (
+    SELECT language, query::text, regexp_replace(querytree(query), ' (&|<[-0-9]+>) ', ' | ', 'g') AS either
+    FROM (
         SELECT language, websearch_to_tsquery(language::regconfig, ccn_words($1)) AS query
         FROM unnest($2::text[]) AS language
     ) AS each WHERE numnode(query) > 0
@@ -254,16 +287,41 @@ _RANK = """
     FROM matching m JOIN asked a USING (language) WHERE m.document @@ a.words
     ORDER BY rank DESC, m.conversation_id DESC, m.seq DESC LIMIT $6
 """
+# A highlight takes the longer the more matches there are, and far more than in proportion. So it looks at a
+# whole message only if that is short; else at a part with a match, of the query or of a word of it: where
+# such a word seems to begin, or else the first.
 _SHOW = """
     SELECT b.conversation_id, b.seq, m.role, m.created_at, b.rank,
-           ts_headline(b.language::regconfig,
-                       translate(left(ccn_words(m.content), 200000), E'\\x02\\x03', '  '),
-                       b.query::tsquery,
+           ts_headline(b.language::regconfig, part.words, part.query::tsquery,
                        E'StartSel=\\x02, StopSel=\\x03, MaxFragments=2, MaxWords=30, MinWords=12')
                AS excerpt
     FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::real[])
             WITH ORDINALITY AS b (conversation_id, seq, language, query, rank, place)
+        JOIN unnest($6::text[], $7::text[], $8::text[]) AS e (language, either, beginnings) USING (language)
         JOIN messages m USING (conversation_id, seq)
+        CROSS JOIN LATERAL (
+            SELECT translate(left(ccn_words(left(m.content, 200000)), 200000), E'\\x02\\x03', '  ') AS words
+            OFFSET 0
+        ) whole
+        CROSS JOIN LATERAL (
+            SELECT whole.words, b.query WHERE length(whole.words) <= 10000
+            UNION ALL (
+                SELECT cut.words, CASE WHEN document @@ b.query::tsquery THEN b.query ELSE e.either END
+                FROM (
+                    SELECT greatest(1, regexp_instr(lower(whole.words), e.beginnings) - 500) AS start
+                    UNION ALL SELECT generate_series(1, length(whole.words), 9000)
+                ) place CROSS JOIN LATERAL (
+                    SELECT regexp_replace(  -- half a word is another word
+                        substr(whole.words, start, 10000),
+                        CASE WHEN start = 1 THEN '^' ELSE '^[[:alnum:]]+' END, '') AS words
+                    OFFSET 0
+                ) cut CROSS JOIN LATERAL (
+                    SELECT to_tsvector(b.language::regconfig, cut.words) AS document OFFSET 0
+                ) parsed
+                WHERE document @@ e.either::tsquery LIMIT 1
+            )
+            UNION ALL SELECT left(whole.words, 10000), b.query LIMIT 1
+        ) part
     WHERE m.content IS NOT NULL
     ORDER BY b.place
 """

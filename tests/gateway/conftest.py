@@ -21,6 +21,7 @@ from ccn.gateway.http import app, auth
 from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
+from ccn.gateway.searching import Searching
 from ccn.node import living
 from ccn.node.conversations import Conversations
 from ccn.node.forwarding import Forwarding
@@ -154,7 +155,8 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         accounts = Accounts(connections, chosen, matching, clock.wall, clock.monotonic)
         desk = auth.Desk(Limiter(PLENTY), accounts, connections)
         instances = _instances(connections, writer, model := Model())
-        talk = Talk(*instances, model, Leaving(asyncio.Event(), 1.0), settings.Claude())
+        searching = Searching(connections, settings.Database(), settings.Limits())
+        talk = Talk(*instances, model, Leaving(asyncio.Event(), 1.0), searching, settings.Claude())
         application = app.create("node-1", readiness.Readiness({}), None, desk, talking=talk)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:

@@ -221,3 +221,26 @@ async def test_redacted_words_vanish_from_every_search_at_once(store: Store) -> 
             assert [hit.seq for hit in await search.search(store.pool, "otter")] == [2]
     await store.writer.submit(retention.Redact(here, 2, 2, "admin", "asked"))
     assert await search.search(store.pool, "otter") == []
+
+
+ENGLISH, GERMAN = "and gulls overrunning ", "und die Möwen über dem Meer "
+
+
+@pytest.mark.parametrize(
+    ("around", "said", "query", "marked"),
+    [
+        (ENGLISH, "running", "runs", "running"),
+        (GERMAN, "Häuser", "haus", "Häuser"),
+        (ENGLISH, "天気", "天気", "天気"),
+        (ENGLISH, "a keeper, far from the first word", "keeper tide", "tide"),
+        (ENGLISH, "an old house, so green an old green house", '"old green"', "oldgreen"),
+    ],
+)
+async def test_a_match_far_into_a_long_message_is_shown(
+    shared: Store, around: str, said: str, query: str, marked: str
+) -> None:
+    here = await shared.conversation()
+    await shared.say(here, f"tide {around * (100_000 // len(around))} {said} {around * 1_000}")
+    (hit,) = await search.search(shared.pool, query, conversation=here, languages=["english", "german"])
+    assert marked in "".join(hit.excerpt[1::2])
+    assert sum(map(len, hit.excerpt)) < 1_000

@@ -213,7 +213,7 @@ def _reading(router: APIRouter) -> None:
     ) -> schemas.Search:
         """Search everything one has said and been told."""
         within = None if session_id is None else ConversationId(session_id)
-        hits = await search.search(talking.pool, q, owner=caller.user, conversation=within, limit=limit)
+        hits = await talking.searching.search(caller, q, within, limit)
         return schemas.Search(found=tuple(map(showing.hit, hits)), complete=hits.complete)
 
     @router.get("/characters")

@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
 from ccn.core.call import Call, Piece
+from ccn.gateway.searching import Searching
 from ccn.node.conversations import Conversations
 from ccn.node.paying import Payer
 from ccn.node.prompting import Prompting
@@ -81,6 +82,7 @@ class Talk:
     prompting: Prompting
     model: Model
     leaving: Leaving
+    searching: Searching
     claude: settings.Claude = field(default_factory=settings.Claude)
     """Who answers, and where days begin."""
 

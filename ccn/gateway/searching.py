@@ -1,0 +1,68 @@
+"""Searches of users, kept to their share: a search costs the database more than most else does.
+
+They have connections of their own: however long they take, nobody else's list waits for it. One user has a
+few at once; whoever comes when all connections are taken waits a moment, and is then told to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from ccn import errors, settings
+from ccn.core.ids import ConversationId
+from ccn.gateway import limiting
+from ccn.gateway.access import Caller
+from ccn.gateway.at_once import AtOnce
+from ccn.store import pool, search
+from ccn.store.fence import Fence
+from ccn.store.pool import Pool
+from ccn.store.search import Hits
+
+_WAIT_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    database: settings.Database, limits: settings.Limits, name: str, fence: Fence | None = None
+) -> AsyncIterator[Searching]:
+    """The searches of the node of this name."""
+    apart = database.model_copy(update={"pool_size": database.search_pool_size})
+    async with pool.open(apart, f"{name} search", fence, least=0) as connections:
+        yield Searching(connections, database, limits)
+
+
+class Searching:
+    """The searches of one node, over connections that nothing else uses."""
+
+    def __init__(self, pool: Pool, database: settings.Database, limits: settings.Limits) -> None:
+        self._pool, self._within_s = pool, database.search_timeout_s
+        self._of_one = AtOnce("searches", limits.searches_at_once)
+        self._of_all = asyncio.Semaphore(database.search_pool_size)
+
+    async def search(
+        self, caller: Caller, query: str, conversation: ConversationId | None, limit: int
+    ) -> Hits:
+        """What the caller has said and been told, the best first."""
+        assert caller.user is not None, "everybody above PUBLIC is somebody"
+        with self._of_one.one(limiting.who(caller, "")):
+            await self._turn()
+            try:
+                return await search.search(
+                    self._pool,
+                    query,
+                    owner=caller.user,
+                    conversation=conversation,
+                    limit=limit,
+                    within_s=self._within_s,
+                )
+            finally:
+                self._of_all.release()
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                await self._of_all.acquire()
+        except TimeoutError:
+            raise errors.Overloaded("others are searching at this node; try again in a moment") from None
