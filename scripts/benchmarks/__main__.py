@@ -23,6 +23,7 @@ NOT_BENCHMARKS = {
     "corpus",
     "gateway_floor",
     "harness",
+    "neighbours_crowd",
     "peer_contenders",
     "report",
     "round_nodes",

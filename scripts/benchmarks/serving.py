@@ -19,6 +19,7 @@ ASKS = "Tell me about lighthouses, at length."
 
 
 UNLIMITED = {
+    "CCN_INSTANCES_LIMIT": "2000",
     "CCN_LIMITS_REQUESTS": "1000000",
     "CCN_LIMITS_CONVERSATIONS": "1000000",
     "CCN_LIMITS_INSTANCES": "100000",
@@ -38,8 +39,10 @@ class Node:
 
 
 @asynccontextmanager
-async def node(database: settings.Database, model: str) -> AsyncIterator[Node]:
-    """One node, which has the example character."""
+async def node(
+    database: settings.Database, model: str, chosen: Mapping[str, str] = UNLIMITED
+) -> AsyncIterator[Node]:
+    """One node, which has the example character, with what is chosen of its settings."""
     port = free_port()
     environ = {
         "CCN_DATABASE_URL": database.url.get_secret_value(),
@@ -47,9 +50,8 @@ async def node(database: settings.Database, model: str) -> AsyncIterator[Node]:
         "CCN_CLAUDE_API_KEY": "any",
         "CCN_HTTP_PORT": str(port),
         "CCN_GRPC_PORT": "0",
-        "CCN_INSTANCES_LIMIT": "2000",
-        **UNLIMITED,
         "CCN_LOG_LEVEL": "error",
+        **chosen,
     }
     async with process("-m", "ccn", "node", "run", environ=environ) as pid:
         await listens(port)
