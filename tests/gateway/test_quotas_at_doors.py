@@ -18,6 +18,7 @@ from websockets.asyncio.client import connect
 
 from ccn import settings
 from ccn.claude import client, stand_in
+from ccn.claude.faults import Rule
 from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import failures
 from ccn.node.paying import Paying
@@ -97,15 +98,21 @@ async def test_every_door_says_which_limit_is_reached_and_what_helps(database: s
 
 
 @asynccontextmanager
-async def paying(database: settings.Database, limits: settings.Limits) -> AsyncIterator[talking.Door]:
+async def paying(
+    database: settings.Database,
+    limits: settings.Limits,
+    chosen: settings.Instances = living.PATIENT,
+    rule: Rule | None = None,
+) -> AsyncIterator[talking.Door]:
     """A door behind which calls are paid for; the stand-in answers them."""
     world = await living.founded(database)
     async with stand_in.running() as here:
+        here.faults.add(rule or Rule())
         claude = settings.Claude(base_url=here.url, api_key=SecretStr("any"))
         async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
             model = Paying(asks, purse, claude, lambda: datetime.now(UTC), limits)
-            async with world.node("node-1", cast("Model", model), limits=limits) as node:
-                async with talking.door(node) as door:
+            async with world.node("node-1", cast("Model", model), chosen, limits=limits) as node:
+                async with talking.door(node, limits) as door:
                     yield door
                 await model.settled()
 
