@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 _PLENTY = 5 * price.DOLLAR
-"""More than an interview can cost, by the dearest of prices with the longest of prompts."""
+"""More than an interview costs, unless long prompts meet the dearest of models."""
 _REFUSED_S = 5.0
 """How long a user is refused at once after a call did not fit; then one is tried again."""
 _REFUSED_LIMIT = 10_000
@@ -104,10 +104,8 @@ class Paying:
             aclosing(self._client.stream(call, meter)) as pieces,
         ):
             async for piece in pieces:
-                if isinstance(
-                    piece, Reply
-                ):  # what its reader does before closing the stream takes no place
-                    place.leave()
+                if isinstance(piece, Reply):
+                    place.leave()  # what its reader does before closing the stream takes none
                 yield piece
 
     def reserve(self, what: Call | Size, who: Payer) -> Payer:

@@ -231,6 +231,33 @@ async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
         assert [each for each in page.complaints if "429" not in each] == []
 
 
+async def test_what_passes_is_waited_out_and_what_a_user_may_not_have_is_told(
+    browser: Browser, database: settings.Database
+) -> None:
+    refusals = {
+        "too_many_requests": ("wait", "Too many requests."),
+        "too_many_instances": ("wait", "All 3 are at work."),
+        "too_many_conversations": ("told", "All 3 are at work."),
+        "allowance_spent": ("told", "What you may spend today is spent: all 3 are at work."),
+    }
+    statuses = dict.fromkeys(refusals, 429) | {"too_many_conversations": 409}
+    script = f"""async ([refusal, patience]) => {{
+        const told = async ([code, status]) => {{
+            const body = JSON.stringify({{ code, detail: "all 3 are at work" }});
+            const failed = await refusal.refusal(new Response(body, {{ status }}));
+            return [code, [patience.passes(failed) ? "wait" : "told", failed.message]];
+        }};
+        return Promise.all(Object.entries({statuses}).map(told));
+    }}"""
+    async with paging.cluster(database, Model()) as cluster:
+        page = await browser.open(f"{cluster.doors[0].url}/", 800)
+        source = "document.querySelector('script').src.replace('page.js', "
+        modules = f"Promise.all([import({source}'refusal.js')), import({source}'patience.js'))])"
+        told = await page.js(f"{modules}.then({script})")
+        assert {code: tuple(each) for code, each in told} == refusals
+        await page.close()
+
+
 async def test_what_is_not_known_any_more_is_shown_as_what_it_was(
     browser: Browser, database: settings.Database
 ) -> None:

@@ -3,7 +3,7 @@
 // A node that is gone is not the cluster: whatever may be asked twice is asked at the next door. Everything
 // this page sends may be, because messages and starts carry a key under which they count once.
 
-import { Gone, Refusal, SIGN_IN_FIRST, refusal } from "./refusal.js";
+import { Gone, OF_THE_MODEL, Refusal, SIGN_IN_FIRST, refusal } from "./refusal.js";
 
 const KEPT = "ccn.tokens";
 const PATIENCE_MS = 20_000;
@@ -148,8 +148,6 @@ export class Door extends EventTarget {
     sessionStorage.setItem(KEPT, JSON.stringify(this.#tokens));
   }
 }
-
-const OF_THE_MODEL = ["model_unavailable", "budget_spent"];
 
 /** Whether another node may do what this one cannot: not where the model is what does not answer. */
 async function isTheNodes(answer) {

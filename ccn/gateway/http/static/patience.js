@@ -1,12 +1,11 @@
 // Waiting out what passes by itself: a limit of requests, a cluster that does not answer. Nobody is sent away for that.
 
-import { Gone, Refusal } from "./refusal.js";
+import { Gone, OF_THE_MODEL, Refusal } from "./refusal.js";
 
 const FIRST_S = 2; // where nobody says how long it will be
 const LONGEST_S = 30;
-const OF_THE_MODEL = ["model_unavailable", "budget_spent"]; // which may not pass for long: people decide
 
-/** Whether the same may be asked again in a while. */
+/** Whether the same may be asked again in a while; what the model does or costs may not pass for long: people decide. */
 export function passes(failed) {
   if (failed instanceof Gone) return true;
   return failed instanceof Refusal && [429, 503].includes(failed.status) && !OF_THE_MODEL.includes(failed.code);

@@ -22,10 +22,10 @@ const TEXTS = {
   403: "Your account may not do that.",
   404: "That is not there any more, or it is not yours.",
   413: "That is too long to be sent.",
-  429: "Too many requests.",
 };
 
 const PASSING = {
+  too_many_requests: "Too many requests.",
   coordination_unavailable: "The nodes cannot find each other now. Replies go on.",
   database_full: "The database is full. Replies wait until somebody makes room.",
   database_unavailable: "The database does not answer. Replies wait until it does.",
@@ -36,11 +36,13 @@ const PASSING = {
 };
 
 const CAUSES = {
+  allowance_spent: "What you may spend today is spent",
   budget_spent: "What may be spent today is spent",
   model_refused: "The language model did not take it",
   model_unavailable: "The language model does not answer",
   spawn_failed: "The instance was not the character that the plate describes",
 };
+export const OF_THE_MODEL = ["model_unavailable", "budget_spent", "allowance_spent"]; // at every node alike
 const LONGEST = 240; // of a sentence that somebody else wrote
 
 /** A problem in words for people. */
