@@ -243,6 +243,7 @@ PAIRS = [
     ("text", "notice"),
     ("muted", "mine"),
     ("on-accent", "accent"),
+    *((text, "code") for text in ("text", "muted", "accent")),
 ]
 SHAPES = [(shape, ground) for shape in ("edge", "accent", "charter") for ground in ("ground", "card")]
 

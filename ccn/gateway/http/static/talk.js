@@ -2,6 +2,7 @@
 
 import { newKey } from "./door.js";
 import { $, el, figure, say, time } from "./dom.js";
+import { Writing } from "./markdown.js";
 import { countdown } from "./patience.js";
 import * as radar from "./radar.js";
 import { refused } from "./refusal.js";
@@ -156,6 +157,7 @@ export class Talk {
     const [text, note] = [reply.querySelector(".text"), reply.querySelector(".note")];
     const again = (last) => this.#events(last.split(":")[0], last);
     const broken = () => { note.textContent = "The connection broke. Finding the reply again…"; };
+    const writing = new Writing(text);
     let spoken = "";
     reply.setAttribute("aria-busy", "true");
     this.#speaking("asked");
@@ -179,10 +181,10 @@ export class Talk {
         reply.classList.toggle("void", name === "error" || name === "cancelled");
         reply.classList.toggle("failed", name === "error");
         const near = this.#near();
-        text.textContent = spoken;
+        writing.show(spoken);
         if (near) this.#down(true);
       }
-      $("said").textContent = `${opened.name}: ${spoken} ${note.textContent}`;
+      $("said").textContent = `${opened.name}: ${text.textContent} ${note.textContent}`;
     } catch (failed) {
       if (!spoken) reply.remove();
       else note.textContent = failed.message;
@@ -240,7 +242,9 @@ export class Talk {
 
   #word(role, content, at) {
     const name = role === "user" ? "You" : this.#open.name;
-    const text = el("div", { class: "text", dir: "auto" }, content ?? "Taken out of the record.");
+    const text = el("div", { class: "text", dir: "auto" });
+    if (content === null || role === "user") text.append(content ?? "Taken out of the record.");
+    else new Writing(text).show(content);
     return el("article", { class: role === "user" ? "word mine" : "word", "aria-label": `${name}, ${time(at)}` },
       el("div", { class: "by" }, el("b", {}, el("bdi", {}, name)), ` ${time(at)}`), text, el("div", { class: "note" }));
   }
