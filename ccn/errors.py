@@ -46,6 +46,8 @@
     │   ├── TooManyRequests        the caller asked more often than it may
     │   │   ├── TooManyCalls       the user has as many calls to the model under way and waiting as it may
     │   │   ├── TooManyInstances   all instances that the user may have at once are at work
+    │   │   ├── TooManySearches    the user has as many searches under way as it may
+    │   │   ├── TooManyStreams     the user has as many streams and sockets open as it may
     │   │   └── TooManySpawns      the user has as many instances on their way and waiting as it may
     │   ├── Unanswered             a request waits for a node that can answer it
     │   └── ShuttingDown           this node is stopping
@@ -265,6 +267,14 @@ class TooManySpawns(TooManyRequests):
 
 class TooManyInstances(TooManyRequests):
     """Wait until one of them has answered, end one, or raise CCN_LIMITS_INSTANCES."""
+
+
+class TooManySearches(TooManyRequests):
+    """Wait until one of them has ended, or raise CCN_LIMITS_SEARCHES_AT_ONCE."""
+
+
+class TooManyStreams(TooManyRequests):
+    """End one of them, ask another node, or raise CCN_LIMITS_STREAMS."""
 
 
 class Unanswered(Unavailable):

@@ -42,6 +42,7 @@ from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
+from ccn.gateway.streams import Streams
 from ccn.node import furnishing, gate, keeping, keys, living, operating, scorers, seeing, status
 from ccn.node.answering import Answering
 from ccn.node.forwarding import Forwarding
@@ -219,11 +220,12 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
         limiter = Limiter(chosen.limits)
         accounts = Accounts(database, chosen.accounts, passwords, _now)
         desk = http_auth.Desk(limiter, accounts, database)
+        streams = Streams(database, chosen.accounts, chosen.limits)
         lending = Lending(database, writer, lives.prompting, lives.scoring, _new_id)
         rpc = grpc_server.Server(
             ready,
             grpc_services.assemble(
-                Clients(limiter, accounts),
+                Clients(limiter, accounts, streams),
                 pool=database,
                 talk=lives.conversations,
                 lending=lending,
@@ -233,12 +235,15 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
         )
         grpc_port = rpc.listen(chosen.grpc)
         leaving = Leaving(stop, max(0.2, grace_s - _HAND_OVER_S))
-        talk = Talk(lives.conversations, database, lives.prompting, model, leaving, found, chosen.claude)
+        talk = Talk(
+            lives.conversations, database, lives.prompting, model, leaving, found, streams, chosen.claude
+        )
         doors = membership.presence.doors if membership is not None else None
         app = http_app.create(chosen.node.id, ready, tell, desk, chosen.http, talking=talk, doors=doors)
         parts = {
             "http": http_server.serve(app, listening, stop, grace_s, chosen.http, quiet=leaving.quiet),
             "limits": limiter.watch(stop),
+            "streams": streams.watch(stop),
             "grpc": rpc.serve(stop, grace_s),
             "readiness": ready.watch(),
             "keeping": keeping.keep(database, writer, chosen.retention, _now, takes_on, stop),

@@ -467,6 +467,16 @@ class Limits(_Group):
     searches_at_once: int = Field(
         default=2, ge=1, le=50, description="Searches of one user under way at once at one node."
     )
+    streams: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Streams and sockets of one user that are open at one node, through all doors.",
+    )
+    socket_idle_s: Seconds = Field(
+        default=1_800.0,
+        description="How long a WebSocket may stay open on which nothing is said and nothing is told.",
+    )
     redis_url: SecretStr = Field(
         default=SecretStr(""),
         description="redis://user:password@host:port/0, where nodes count together; else each alone.",

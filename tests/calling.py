@@ -20,6 +20,7 @@ from ccn.gateway.grpc import cluster, server, services
 from ccn.gateway.grpc.clients import Clients
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
+from ccn.gateway.streams import Streams
 from ccn.node.lending import Lending
 from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store import keys, users
@@ -29,6 +30,7 @@ from tests import living
 from tests.living import Node
 
 PLENTY = settings.Limits(requests=1_000_000)
+RECHECK_S = 0.2
 
 
 @cache
@@ -79,15 +81,17 @@ async def served(
     tell: cluster.Tell | None = None,
     door: settings.Grpc | None = None,
     credentials_of_server: grpc.ChannelCredentials | None = None,
+    streams: Streams | None = None,
 ) -> AsyncIterator[Door]:
-    """Serve a node until the block ends."""
+    """Serve a node until the block ends; with `streams` they are counted with those of another door."""
     stop, matching, ready = asyncio.Event(), Passwords(), readiness.Readiness({})
     accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC))
+    streams = streams or Streams(node.pool, settings.Accounts(recheck_s=RECHECK_S), limits)
     lending = Lending(node.pool, node.writer, node.living.prompting, node.living.scoring, living.new_id)
     serving = server.Server(
         ready,
         services.assemble(
-            Clients(Limiter(limits), accounts),
+            Clients(Limiter(limits), accounts, streams),
             pool=node.pool,
             talk=node.doors,
             lending=lending,
@@ -97,6 +101,7 @@ async def served(
     )
     port = serving.listen(door or settings.Grpc(port=0))
     task = asyncio.create_task(serving.serve(stop, 1.0))
+    watching = asyncio.create_task(streams.watch(stop))
     target = f"127.0.0.1:{port}"
     try:
         async with _channel(target, credentials_of_server) as channel:
@@ -104,7 +109,7 @@ async def served(
             yield Door(node, channel, target, ready, stop)
     finally:
         stop.set()
-        await asyncio.wait_for(task, 60)
+        await asyncio.wait_for(asyncio.gather(task, watching), 60)
         matching.close()
 
 

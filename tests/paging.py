@@ -21,6 +21,7 @@ from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
+from ccn.gateway.streams import Streams
 from ccn.node.status import Round, Seat, Status
 from ccn.store import users
 from ccn.store.users import Tier
@@ -109,9 +110,10 @@ class Cluster:
         accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), clock)
         desk = auth.Desk(Limiter(limits), accounts, node.pool)
         searching = Searching(node.pool, settings.Database(), settings.Limits())
+        streams = Streams(node.pool, settings.Accounts(), limits)
         leaving = Leaving(stop, 0.2)
         talking = Talk(
-            node.doors, node.pool, node.living.prompting, node.model, leaving, searching, STAND_IN
+            node.doors, node.pool, node.living.prompting, node.model, leaving, searching, streams, STAND_IN
         )
         http = settings.Http(port=0)
         ready = readiness.Readiness({})

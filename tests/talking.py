@@ -21,11 +21,13 @@ from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
+from ccn.gateway.streams import Streams
 from ccn.store import keys, users
 from ccn.store.users import Tier
 from tests.living import Node
 
 PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
+RECHECK_S = 0.2
 HASH = passwords.hashed("not used by any of these tests")
 
 
@@ -37,6 +39,7 @@ class Door:
     url: str
     stop: asyncio.Event
     application: Any
+    streams: Streams
 
     @property
     def ws(self) -> str:
@@ -59,24 +62,33 @@ async def door(
     matching, stop = Passwords(), asyncio.Event()
     accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), time.monotonic)
     desk = auth.Desk(Limiter(limits), accounts, node.pool)
+    streams = Streams(node.pool, settings.Accounts(recheck_s=RECHECK_S), limits)
     leaving = Leaving(stop, within_s)
     http = (chosen or settings.Http()).model_copy(update={"port": 0})
     asked = node.world.database.model_copy(update=database)
     async with searching.opened(asked, limits, node.id) as found:
         talking = Talk(
-            node.doors, node.pool, node.living.prompting, node.model, leaving, found, settings.Claude()
+            node.doors,
+            node.pool,
+            node.living.prompting,
+            node.model,
+            leaving,
+            found,
+            streams,
+            settings.Claude(),
         )
         application = app.create(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
         listening = server.listen(http)
         serving = asyncio.create_task(
             server.serve(application, listening, stop, 3.0, http, quiet=leaving.quiet)
         )
+        watching = asyncio.create_task(streams.watch(stop))
         host, port = listening.getsockname()[:2]
         try:
-            yield Door(node, f"http://{host}:{port}", stop, application)
+            yield Door(node, f"http://{host}:{port}", stop, application, streams)
         finally:
             stop.set()
-            await asyncio.wait_for(serving, 60)
+            await asyncio.wait_for(asyncio.gather(serving, watching), 60)
             listening.close()
             matching.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from ccn import errors
 from ccn.core.ids import ConversationId, UserId
 from ccn.store import conversations, requests
 from ccn.store.conversations import Conversation
+from ccn.store.grounds import Ground
 from ccn.store.pool import Pool
 from ccn.store.users import Tier
 
@@ -25,13 +26,15 @@ from ccn.store.users import Tier
 class Caller:
     """Somebody at a door; `user` is None for those who have not signed in.
 
-    `reason` is why an admin opens what is not theirs, as they say it themselves.
+    `ground` is what they were let in on. `reason` is why an admin opens what is not theirs, as they say it
+    themselves.
     """
 
     tier: Tier
     user: UserId | None = None
     name: str = ""
     reason: str = ""
+    ground: Ground | None = field(default=None, compare=False, repr=False)
 
 
 ANYBODY = Caller(Tier.PUBLIC)

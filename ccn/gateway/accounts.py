@@ -21,6 +21,7 @@ from ccn.gateway.access import Caller
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.tokens import Claims
 from ccn.store import keys, sessions, users
+from ccn.store.grounds import ApiKey, SignIn
 from ccn.store.pool import Pool
 from ccn.store.sessions import Refresh, Renewed, Reused, SigningKey, Unknown
 from ccn.store.users import User
@@ -128,7 +129,8 @@ class Accounts:
         if key is None or not key.stands(now):
             raise errors.CredentialInvalid("the API key does not count")
         left_s = (key.expires_at - now).total_seconds() if key.expires_at else float("inf")
-        return Caller(users.lesser(key.tier, key.user_tier), key.user, key.user_name), left_s
+        tier, ground = users.lesser(key.tier, key.user_tier), ApiKey(digest)
+        return Caller(tier, key.user, key.user_name, ground=ground), left_s
 
     async def _by_token(self, token: str) -> tuple[Caller, float, UUID]:
         claims = await self._claims(token)
@@ -136,7 +138,8 @@ class Accounts:
         if user is None or user.disabled_at is not None or user.generation != claims.generation:
             raise errors.CredentialInvalid("the sign-in behind the access token has ended")
         good_for_s = claims.expires_at - self._now().timestamp()
-        return Caller(user.tier, user.id, user.name), good_for_s, claims.family
+        ground = SignIn(claims.user, claims.family, claims.generation)
+        return Caller(user.tier, user.id, user.name, ground=ground), good_for_s, claims.family
 
     async def _grant(self, user: User, family: UUID, refresh: str) -> Grant:
         (signing, *_) = await self._signing_keys(_KEYS_FRESH_S)

@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator
 
 from ccn import errors, settings
 from ccn.core.ids import ConversationId
-from ccn.gateway import limiting
 from ccn.gateway.access import Caller
-from ccn.gateway.at_once import AtOnce
+from ccn.node.shares import Shares
 from ccn.store import pool, search
 from ccn.store.fence import Fence
 from ccn.store.pool import Pool
 from ccn.store.search import Hits
 
 _WAIT_S = 1.0
+_AT_ONCE = "of your searches are under way at this node (CCN_LIMITS_SEARCHES_AT_ONCE): wait for one of them"
 
 
 @contextlib.asynccontextmanager
@@ -38,7 +38,7 @@ class Searching:
 
     def __init__(self, pool: Pool, database: settings.Database, limits: settings.Limits) -> None:
         self._pool, self._within_s = pool, database.search_timeout_s
-        self._of_one = AtOnce("searches", limits.searches_at_once)
+        self._of_one = Shares(limits.searches_at_once, 0, errors.TooManySearches, _AT_ONCE)
         self._of_all = asyncio.Semaphore(database.search_pool_size)
 
     async def search(
@@ -46,7 +46,7 @@ class Searching:
     ) -> Hits:
         """What the caller has said and been told, the best first."""
         assert caller.user is not None, "everybody above PUBLIC is somebody"
-        with self._of_one.one(limiting.who(caller, "")):
+        async with self._of_one.one(caller.user):
             await self._turn()
             try:
                 return await search.search(

@@ -1,4 +1,4 @@
-"""What each user may have under way at once on one node: so many places, and a line before them.
+"""What each may have under way at once on one node, a user mostly: so many places, and a line before them.
 
 Counted in this process, because nothing here outlives it and a turn must not ask the database once more. So
 a cluster bounds a user by as many times that as it has nodes; what is scarce here, processor time and
@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from ccn import errors
 from ccn.core.ids import UserId
 
+Who = UserId | str
+"""A user, or for who is nobody here whatever they are known by."""
+
 
 @dataclass(slots=True)
 class _Places:
@@ -27,7 +30,7 @@ class _Places:
 class Place:
     """Under way, until it is left."""
 
-    def __init__(self, shares: Shares, user: UserId | None) -> None:
+    def __init__(self, shares: Shares, user: Who | None) -> None:
         self._shares, self._user = shares, user
 
     def leave(self) -> None:
@@ -43,10 +46,10 @@ class Shares:
     def __init__(self, most: int, line: int, refusal: type[errors.TooManyRequests], words: str) -> None:
         """At most so many places each, and so many who wait where the line is counted at all."""
         self._most, self._line, self._refusal, self._words = most, line, refusal, words
-        self._of: dict[UserId, _Places] = {}
+        self._of: dict[Who, _Places] = {}
 
     @asynccontextmanager
-    async def one(self, user: UserId | None, *, patient: bool = False) -> AsyncIterator[Place]:
+    async def one(self, user: Who | None, *, patient: bool = False) -> AsyncIterator[Place]:
         """A place, once there is one. Who is `patient` waits in however long a line."""
         if user is not None:
             await self._take(user, patient=patient)
@@ -56,12 +59,20 @@ class Shares:
         finally:
             place.leave()
 
-    def under_way(self, user: UserId) -> int:
+    def at_once(self, user: Who) -> Place:
+        """A place, if there is one now."""
+        places = self._of.setdefault(user, _Places())
+        if places.taken >= self._most:
+            raise self._refusal(f"{places.taken} {self._words}")
+        places.taken += 1
+        return Place(self, user)
+
+    def under_way(self, user: Who) -> int:
         """How many places a user has taken."""
         places = self._of.get(user)
         return 0 if places is None else places.taken
 
-    async def _take(self, user: UserId, *, patient: bool) -> None:
+    async def _take(self, user: Who, *, patient: bool) -> None:
         places = self._of.setdefault(user, _Places())
         if places.taken < self._most:
             places.taken += 1
@@ -79,7 +90,7 @@ class Shares:
                 places.waiting.remove(waiting)
             raise
 
-    def give(self, user: UserId) -> None:
+    def give(self, user: Who) -> None:
         """Hand a place on to who waits longest, or have one more free."""
         places = self._of[user]
         while places.waiting:

@@ -22,6 +22,7 @@ from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
+from ccn.gateway.streams import Streams
 from ccn.node import living
 from ccn.node.conversations import Conversations
 from ccn.node.forwarding import Forwarding
@@ -155,8 +156,9 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         accounts = Accounts(connections, chosen, matching, clock.wall, clock.monotonic)
         desk = auth.Desk(Limiter(PLENTY), accounts, connections)
         instances = _instances(connections, writer, model := Model())
+        streams = Streams(connections, chosen, PLENTY)
         searching = Searching(connections, settings.Database(), settings.Limits())
-        talk = Talk(*instances, model, Leaving(asyncio.Event(), 1.0), searching, settings.Claude())
+        talk = Talk(*instances, model, Leaving(asyncio.Event(), 1.0), searching, streams, settings.Claude())
         application = app.create("node-1", readiness.Readiness({}), None, desk, talking=talk)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:

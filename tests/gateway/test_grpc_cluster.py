@@ -12,7 +12,7 @@ import pytest
 
 from ccn import settings
 from ccn.core.ids import NodeId
-from ccn.gateway.grpc import clients, cluster, failures
+from ccn.gateway.grpc import cluster, failures
 from ccn.node import operating
 from ccn.node.status import Seat, Status
 from ccn.pb import cluster_pb2 as pb
@@ -34,9 +34,11 @@ async def told() -> Status:
 
 
 @asynccontextmanager
-async def door(database: settings.Database, tell: cluster.Tell | None = told) -> AsyncIterator[Door]:
+async def door(
+    database: settings.Database, tell: cluster.Tell | None = told, limits: settings.Limits = calling.PLENTY
+) -> AsyncIterator[Door]:
     world = await living.founded(database)
-    async with world.node("node-1") as node, calling.served(node, tell=tell) as served:
+    async with world.node("node-1") as node, calling.served(node, limits, tell=tell) as served:
         yield served
 
 
@@ -96,7 +98,7 @@ async def test_watchers_are_sent_on_when_the_node_stops(database: settings.Datab
 
 
 async def test_nobody_has_more_streams_open_than_agreed(database: settings.Database) -> None:
-    async with door(database) as here, asyncio.timeout(60):
+    async with door(database, limits=settings.Limits(streams=3)) as here, asyncio.timeout(60):
         term = await terms.take_over(here.node.pool, LEADER, 1)
         await fail_a_round(here, term, 1)
         caller, other = await here.caller(), await here.caller()
@@ -104,9 +106,9 @@ async def test_nobody_has_more_streams_open_than_agreed(database: settings.Datab
         def watch(metadata: Any) -> Any:
             return here.cluster.WatchRounds(pb.WatchRoundsRequest(after=0), metadata=metadata)
 
-        open_ = [watch(caller) for _ in range(clients.STREAMS)]
+        open_ = [watch(caller) for _ in range(3)]
         await asyncio.gather(*(anext(aiter(stream)) for stream in open_))
-        assert await refused(watch(caller)) == (Code.RESOURCE_EXHAUSTED, "overloaded")
+        assert await refused(watch(caller)) == (Code.RESOURCE_EXHAUSTED, "too_many_streams")
         await anext(aiter(watch(other)))
         open_[0].cancel()
         while (again := watch(caller)) and not await told_something(again):

@@ -58,8 +58,8 @@ async def test_searches_that_hang_hold_up_nobody_s_list_and_no_user_has_more_tha
             hanging = [group.create_task(client.get(SEARCH)) for client in (one, one, two, two)]
             await waiting(node, 4)
             refused = await one.get(SEARCH)
-            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
-            assert "2 searches of yours" in refused.json()["detail"]
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_searches")
+            assert "2 of your searches" in refused.json()["detail"]
             assert (await three.get("/api/v1/conversations")).status_code == 200
             late = await three.get(SEARCH)
             assert (late.status_code, late.json()["code"]) == (503, "overloaded")

@@ -127,7 +127,6 @@ async def test_sockets_and_grpc_refuse_whoever_signed_out(home: talking.Door) ->
         path = f"{home.ws}/ws/conversation/{begun.json()['session_id']}"
         async with connect(path, additional_headers=shown) as socket:
             assert (await client.post(REVOKE, data={"token": tokens["refresh_token"]})).status_code == 200
-            await socket.send('{"type":"message","content":"Still there?"}')
             async with asyncio.timeout(60):
                 await socket.wait_closed()
         assert socket.close_code == Close.UNAUTHENTICATED

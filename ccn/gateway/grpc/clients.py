@@ -8,30 +8,28 @@ A call that ends early ends nothing but itself: what was accepted goes on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 import grpc  # type: ignore[import-untyped]
 
 from ccn import errors
-from ccn.gateway import access, limiting
+from ccn.gateway import access, limiting, streams
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import failures
 from ccn.gateway.limiting import Limiter
+from ccn.gateway.streams import Open, Streams
 from ccn.store.users import Tier
 
 CALL_S = 60.0
 """The longest that a single answer may take."""
 STREAM_S = 3_600.0
 """The longest that one stream may last; whoever wants more continues with another."""
-STREAMS = 100
-"""Streams that one caller may have open at a node."""
 
 _BEARER = "bearer "
 _REASON = "ccn-reason"
@@ -48,9 +46,8 @@ class Method:
 class Clients:
     """The calls of clients at one node."""
 
-    def __init__(self, limiter: Limiter, accounts: Accounts) -> None:
-        self._limiter, self._accounts = limiter, accounts
-        self._streams = Counter[str]()
+    def __init__(self, limiter: Limiter, accounts: Accounts, open_streams: Streams) -> None:
+        self._limiter, self._accounts, self._streams = limiter, accounts, open_streams
 
     def service(self, described: Any, methods: Mapping[str, Method]) -> Any:
         """Handlers for a service as its proto file describes it; every method needs one."""
@@ -65,7 +62,7 @@ class Clients:
         async def handle(asked: Any, context: Any) -> Any:
             try:
                 async with asyncio.timeout(_remaining(context, CALL_S)):
-                    caller, _ = await self._let_in(method, context)
+                    caller = await self._let_in(method, context)
                     answer: Any = method.answer(caller, asked)
                     return await answer
             except Exception as failed:  # the root of the call: it is answered, and logged
@@ -77,20 +74,18 @@ class Clients:
     def _many(self, described: Any, method: Method) -> Any:
         async def handle(asked: Any, context: Any) -> None:
             try:
-                async with asyncio.timeout(_remaining(context, STREAM_S)):
-                    caller, counted = await self._let_in(method, context)
-                    answer: Any = method.answer(caller, asked)
-                    with self._streaming(counted):
-                        async with aclosing(answer) as values:
-                            async for value in values:
-                                await context.write(value)
+                async with asyncio.timeout(_remaining(context, STREAM_S)) as limit:
+                    caller = await self._let_in(method, context)
+                    with self._streams.open(caller, _address(context.peer())) as opened:
+                        opened.ended.add_done_callback(partial(_end, limit))
+                        await _write(method.answer(caller, asked), opened, context)
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await failures.refuse(described.full_name, failed, context)
                 raise
 
         return grpc.unary_stream_rpc_method_handler(handle, *_coded(described))
 
-    async def _let_in(self, method: Method, context: Any) -> tuple[Caller, str]:
+    async def _let_in(self, method: Method, context: Any) -> Caller:
         """Who calls, counted once, whether or not the credential counts."""
         credential, address = _credential(context), _address(context.peer())
         try:
@@ -98,11 +93,10 @@ class Clients:
         except errors.Unauthenticated:
             await self._count(limiting.who(ANYBODY, address), context)
             raise
-        counted = limiting.who(caller, address)
-        await self._count(counted, context)
+        await self._count(limiting.who(caller, address), context)
         if said := _reason(context):
             caller = replace(caller, reason=access.reason(said))
-        return access.require(caller, method.tier), counted
+        return access.require(caller, method.tier)
 
     async def _count(self, counted: str, context: Any) -> None:
         said = await self._limiter.request(counted)
@@ -115,17 +109,21 @@ class Clients:
                 f"more than {said.limit} requests; wait for {said.reset_s} s", said.reset_s
             )
 
-    @contextlib.contextmanager
-    def _streaming(self, counted: str) -> Iterator[None]:
-        if self._streams[counted] >= STREAMS:
-            raise errors.Overloaded(f"{STREAMS} streams are open already")
-        self._streams[counted] += 1
-        try:
-            yield
-        finally:
-            self._streams[counted] -= 1
-            if not self._streams[counted]:
-                del self._streams[counted]
+
+async def _write(answer: Any, opened: Open, context: Any) -> None:
+    """Send the values as they come, for as long as the stream may last."""
+    try:
+        async with aclosing(answer) as values:
+            async for value in values:
+                await context.write(value)
+    except asyncio.CancelledError:
+        if opened.ended.done():
+            raise errors.CredentialInvalid(streams.ENDED) from None
+        raise
+
+
+def _end(limit: asyncio.Timeout, _: object) -> None:
+    limit.reschedule(0.0)
 
 
 def _coded(described: Any) -> tuple[Any, Any]:

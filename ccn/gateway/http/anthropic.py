@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 from uuid import UUID
 
@@ -67,20 +68,21 @@ def routes() -> APIRouter:
     ) -> schemas.Answer | Response:
         """Have a character answer, as JSON or as events."""
         headers = {"request-id": anthropic_errors.named()}
-        if named is None:
-            call = await _call(talking, asked, asked.max_tokens)
-            pieces = talking.model.stream(call, Payer(None, CharacterId(asked.model), caller.user))
-            voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
-        else:
-            here = await _conversation(talking, caller, asked, named, key)
-            said = _last(asked.messages)
-            turn = await talking.conversations.say(here, said, access.speaker(caller), idempotency_key=key)
-            pieces = anthropic_voice.of_turn(talking.conversations.follow(turn.id))
-            voice = Voice(f"msg_{turn.id.hex}", asked.model)
-            headers |= {CONVERSATION: str(here)}
-        if asked.stream:
-            events = voice.events(await anthropic_voice.begun(pieces))
-            return anthropic_voice.Speech(events, talking.leaving, headers)
+        with talking.streams.beginning(caller) if asked.stream else nullcontext() as opened:
+            if named is None:
+                call = await _call(talking, asked, asked.max_tokens)
+                pieces = talking.model.stream(call, Payer(None, CharacterId(asked.model), caller.user))
+                voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
+            else:
+                here = await _conversation(talking, caller, asked, named, key)
+                said, by = _last(asked.messages), access.speaker(caller)
+                turn = await talking.conversations.say(here, said, by, idempotency_key=key)
+                pieces = anthropic_voice.of_turn(talking.conversations.follow(turn.id))
+                voice = Voice(f"msg_{turn.id.hex}", asked.model)
+                headers |= {CONVERSATION: str(here)}
+            if opened is not None:
+                events = voice.events(await anthropic_voice.begun(pieces))
+                return anthropic_voice.Speech(events, talking.leaving, opened, headers)
         response.headers.update(headers)
         return await voice.whole(pieces)
 

@@ -86,6 +86,10 @@ class Speech(Stream):
         """There is no way to resume here, so that it ended early is an error."""
         return failed(errors.Unavailable(reason))
 
+    def refuse(self, why: errors.CCNError) -> bytes:
+        """In that API's words."""
+        return failed(why)
+
 
 async def begun(pieces: Pieces) -> Pieces:
     """The same pieces, once the first is there: until then a failure can be told by a status."""

@@ -23,6 +23,7 @@ from ccn.gateway.http import auth, axes, paging, problems, showing, stream, talk
 from ccn.gateway.http import glance as glances
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.talk import Talk
+from ccn.gateway.streams import Open
 from ccn.store import characters, conversations, search, standing
 from ccn.store.conversations import Conversation
 from ccn.store.turns import Turn
@@ -117,15 +118,21 @@ def _speaking(router: APIRouter) -> None:
         With `Last-Event-ID` nothing is said: the stream of that event goes on after it, at whatever node.
         Without it, repeat a request whose answer was lost with the same `Idempotency-Key`.
         """
-        if last:
-            named, _ = streams.resumed(last)
-            return _told(talking, conversation, await _turn_of(conversation, talking, named), last, glance)
-        if said is None:
-            raise errors.InputInvalid("a message has content")
-        accepted = await talking.conversations.say(
-            conversation.id, said.content, access.speaker(caller), idempotency_key=key, refuse=refuse_busy
-        )
-        return _told(talking, conversation, accepted, None, glance)
+        with talking.streams.beginning(caller) as opened:
+            if last:
+                named, _ = streams.resumed(last)
+                turn = await _turn_of(conversation, talking, named)
+            elif said is None:
+                raise errors.InputInvalid("a message has content")
+            else:
+                turn = await talking.conversations.say(
+                    conversation.id,
+                    said.content,
+                    access.speaker(caller),
+                    idempotency_key=key,
+                    refuse=refuse_busy,
+                )
+            return _told(talking, opened, conversation, turn, last=last, glance=glance)
 
     @router.get(
         "/conversation/{session_id}/turns/{turn_id}/events",
@@ -136,12 +143,14 @@ def _speaking(router: APIRouter) -> None:
         *,
         conversation: Read,
         turn: Annotated[Turn, Depends(turn_to_read)],
+        caller: User,
         talking: Talking,
         last: LastEvent = None,
         glance: Glance = False,
     ) -> Response:
         """The stream of a turn from its beginning, or after an event."""
-        return _told(talking, conversation, turn, last, glance)
+        with talking.streams.beginning(caller) as opened:
+            return _told(talking, opened, conversation, turn, last=last, glance=glance)
 
     @router.get("/conversation/{session_id}/turns/{turn_id}")
     async def turn(turn: Annotated[Turn, Depends(turn_to_read)]) -> schemas.Turn:
@@ -236,10 +245,17 @@ async def _turn_of(conversation: Conversation, talking: Talk, turn: TurnId) -> T
 
 
 def _told(
-    talking: Talk, conversation: Conversation, turn: Turn, last: str | None, with_glance: bool
+    talking: Talk,
+    opened: Open,
+    conversation: Conversation,
+    turn: Turn,
+    *,
+    last: str | None,
+    glance: bool,
 ) -> Response:
     place = stream.after(turn.id, last)
     if stream.told_whole(turn, place):
+        opened.close()
         return Response(status_code=204)
     told = talking.conversations.follow(turn.id, place)
     first = b"" if last else stream.accepted(turn)
@@ -250,4 +266,4 @@ def _told(
         )
         return {"glance": seen.model_dump(mode="json"), "axes": measured.model_dump(mode="json")}
 
-    return stream.events(turn.id, told, talking.leaving, first, more if with_glance else None)
+    return stream.events(turn.id, told, talking.leaving, opened, first=first, more=more if glance else None)

@@ -45,7 +45,8 @@ class Close(IntEnum):
     UNAUTHENTICATED = 4401  # no credential, or one that does not count any more
     FORBIDDEN = 4403  # somebody else's conversation, and an admin who does not say why
     NOT_FOUND = 4404  # no such conversation, or somebody else's
-    TOO_FAST = 4429  # went on sending after the limit was reached
+    IDLE = 4408  # nothing was said, and nothing told, for too long
+    TOO_FAST = 4429  # went on sending after the limit was reached, or has too many sockets open
 
 
 # The server itself closes with 1007 what is no UTF-8, and with 1009 what is larger than a body may be.

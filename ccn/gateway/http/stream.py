@@ -4,7 +4,7 @@
     delta      some more of the reply: `text`
     restart    the text so far is void, the reply begins anew: `reason`
     done       the reply is committed: `stop`, `model`, `usage`; with `?glance=true` also `glance`, `axes`
-    error      there will be no reply: `code`, `detail`
+    error      there will be no reply: `code`, `detail`; without an id, only this reader hears no more of it
     cancelled  there will be no reply, because somebody asked for none
     resume     this stream ends here and the turn does not: ask any node, with the last id: `reason`
 
@@ -30,7 +30,9 @@ from ccn.core import codes, stream
 from ccn.core import turn as states
 from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Place, Told
+from ccn.gateway import streams
 from ccn.gateway.http.talk import STOPPING, Leaving
+from ccn.gateway.streams import Open
 from ccn.store.turns import Turn
 
 PING_S = 15.0
@@ -82,10 +84,11 @@ class Stream(Response):
         self,
         chunks: AsyncGenerator[bytes],
         leaving: Leaving,
+        opened: Open,
         headers: Mapping[str, str] = MappingProxyType({}),
         ping_s: float = PING_S,
     ) -> None:
-        self._chunks, self._leaving, self._ping_s = chunks, leaving, ping_s
+        self._chunks, self._leaving, self._opened, self._ping_s = chunks, leaving, opened, ping_s
         self.status_code, self.background = 200, None
         self.init_headers({**_HEADERS, **headers})
 
@@ -93,10 +96,14 @@ class Stream(Response):
         """What is said when the stream has to end before it is over."""
         return resume(reason)
 
+    def refuse(self, why: errors.CCNError) -> bytes:
+        """What is said when the reader may hear no more."""
+        return refused(why)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Tell until the turn ends, the reader leaves, or this node has to."""
+        """Tell until the turn ends, the reader leaves, or this node or the reader's account has to."""
         del scope
-        with self._leaving.stream():
+        with self._opened, self._leaving.stream():
             async with aclosing(self._chunks):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 last = await self._until(receive, send)
@@ -111,14 +118,17 @@ class Stream(Response):
             asyncio.create_task(_gone(receive), name="stream reader"),
             asyncio.create_task(self._pings(send), name="stream pings"),
         )
+        ended = self._opened.ended
         try:
-            await asyncio.wait((telling, *others), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((telling, ended, *others), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (telling, *others):
                 task.cancel()
             await asyncio.gather(telling, *others, return_exceptions=True)
         if not telling.cancelled():
             return telling.result()
+        if ended.done():
+            return self.refuse(errors.CredentialInvalid(streams.ENDED))
         return b"" if due.cancelled() else self.cut(STOPPING)
 
     async def _tell(self, send: Send) -> bytes:
@@ -139,11 +149,13 @@ def events(
     turn: TurnId,
     told: AsyncGenerator[Told],
     leaving: Leaving,
+    opened: Open,
+    *,
     first: bytes = b"",
     more: More | None = None,
 ) -> Stream:
     """The response that tells one turn."""
-    return Stream(_encoded(prefix(turn), told, first, more), leaving)
+    return Stream(_encoded(prefix(turn), told, first, more), leaving, opened)
 
 
 async def _encoded(
@@ -202,6 +214,12 @@ def accepted(turn: Turn) -> bytes:
 def resume(reason: str) -> bytes:
     """The last event of a stream that ends before its turn; it has no id, so the last id stays."""
     return b"event: resume\ndata: %b\n\n" % orjson.dumps({"reason": reason})
+
+
+def refused(why: errors.CCNError) -> bytes:
+    """The last event of a stream that its reader may read no further; the turn goes on."""
+    told = {"code": codes.code(type(why).__name__), "detail": str(why)}
+    return b"event: error\ndata: %b\n\n" % orjson.dumps(told)
 
 
 def failure(told: str) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 from ccn import errors, settings
 from ccn.core.call import Call, Piece
 from ccn.gateway.searching import Searching
+from ccn.gateway.streams import Streams
 from ccn.node.conversations import Conversations
 from ccn.node.paying import Payer
 from ccn.node.prompting import Prompting
@@ -83,6 +84,7 @@ class Talk:
     model: Model
     leaving: Leaving
     searching: Searching
+    streams: Streams
     claude: settings.Claude = field(default_factory=settings.Claude)
     """Who answers, and where days begin."""
 

@@ -19,18 +19,20 @@ from uuid import UUID
 import orjson
 import structlog
 from fastapi import APIRouter, Depends
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ccn import errors, metrics
 from ccn.core import stream
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import START, Kind, Place, Told
-from ccn.gateway import access
+from ccn.gateway import access, streams
 from ccn.gateway.access import Caller
 from ccn.gateway.http import auth, frames, talk
 from ccn.gateway.http.frames import Cancel, Close, Resume, Say
 from ccn.gateway.http.stream import told_whole
 from ccn.gateway.http.talk import STOPPING, Talk
+from ccn.gateway.streams import Open
 from ccn.store import conversations, measures
 from ccn.store.conversations import Conversation
 from ccn.store.measures import Measure
@@ -49,6 +51,7 @@ _MEASURED_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 _WORDS = {
     Close.GOING: STOPPING,
     Close.BINARY: "frames are text",
+    Close.IDLE: "nothing was said for too long",
     Close.NONSENSE: "too many frames that make no sense",
     Close.TOO_FAST: "too many messages after the limit was reached",
 }
@@ -80,12 +83,13 @@ def routes() -> APIRouter:
                 raise caller
             talking = await talk.of(socket)
             here = await access.look_into(talking.pool, caller, _named(session_id))
+            opened = talking.streams.open(caller)
         except errors.CCNError as refused:
             await socket.send_text(frames.error(refused))
             await _close(socket, _reason(refused), str(refused))
             return
-        with metrics.socket_open(), talking.leaving.stream():
-            await _Session(socket, caller, here, talking).last()
+        with opened, metrics.socket_open(), talking.leaving.stream():
+            await _Session(socket, caller, here, talking).last(opened)
 
     return router
 
@@ -101,12 +105,13 @@ class _Session:
         self._idle.set()
         self._measuring: asyncio.Task[None] | None = None
 
-    async def last(self) -> None:
-        """Until the client leaves, this node has to, or something ends it; then say which."""
+    async def last(self, opened: Open) -> None:
+        """Until the client leaves or may not stay, this node has to, or something ends it; say which."""
         working = [
             asyncio.create_task(self._hear(), name="socket hears"),
             asyncio.create_task(self._tell(), name="socket tells"),
             asyncio.create_task(self._leave(), name="socket leaves"),
+            asyncio.create_task(_refused(opened), name="socket is refused"),
         ]
         try:
             done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
@@ -121,7 +126,9 @@ class _Session:
     async def _hear(self) -> Close:
         wrong = 0
         while True:
-            heard = await self._socket.receive()
+            heard = await self._next()
+            if heard is None:
+                return Close.IDLE
             if heard["type"] == "websocket.disconnect":
                 return Close.LEFT
             if heard.get("text") is None:
@@ -138,6 +145,16 @@ class _Session:
                 if wrong > PATIENCE:
                     too_fast = isinstance(refused, errors.TooManyRequests)
                     return Close.TOO_FAST if too_fast else Close.NONSENSE
+
+    async def _next(self) -> Message | None:
+        """The next frame; None if there is none for too long while nothing is told either."""
+        while True:
+            try:
+                async with asyncio.timeout(self._talking.streams.idle_s):
+                    return await self._socket.receive()
+            except TimeoutError:
+                if self._idle.is_set():
+                    return None
 
     async def _take(self, text: str) -> None:
         match frames.read(text):
@@ -239,6 +256,11 @@ class _Session:
             due.cancel()
             idle.cancel()
         return Close.GOING
+
+
+async def _refused(opened: Open) -> Close:
+    await opened.ended
+    raise errors.CredentialInvalid(streams.ENDED)
 
 
 def _credential(socket: WebSocket) -> str | None:

@@ -1,0 +1,270 @@
+"""Streams and sockets that are open: so many for each user, and only while their account stands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import uuid4
+
+import grpc  # type: ignore[import-untyped]
+import httpx
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from ccn import settings
+from ccn.core.ids import UserId
+from ccn.gateway import credentials, passwords
+from ccn.gateway.access import Caller
+from ccn.gateway.grpc import failures
+from ccn.gateway.http.frames import Close
+from ccn.gateway.streams import Streams
+from ccn.pb import cluster_pb2
+from ccn.store import keys, terms, users
+from ccn.store.grounds import ApiKey, SignIn
+from ccn.store.pool import Pool
+from ccn.store.users import Tier, User
+from tests import calling, databases, talking
+from tests.living import Model, Node, founded
+from tests.talking import events
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PASSWORD = "correct horse battery"
+HASH = passwords.hashed(PASSWORD)
+LIMIT = 3
+LIMITS = settings.Limits(requests=1_000_000, sign_ins=1_000_000, streams=LIMIT)
+
+
+@dataclass
+class Doors:
+    """Both doors of one node, whose replies wait before their second word."""
+
+    node: Node
+    http: talking.Door
+    grpc: calling.Door
+    may_end: asyncio.Event
+
+    async def user(self) -> User:
+        named = UserId(credentials.new_id())
+        return await users.add(self.node.pool, named, f"user {named.hex[-12:]}", Tier.USER, HASH)
+
+    async def token(self, user: User) -> str:
+        async with self.http.client() as client:
+            answer = await client.post("/token", data={"username": user.name, "password": PASSWORD})
+            return str(answer.json()["access_token"])
+
+    async def begun(self, credential: str) -> str:
+        async with self.http.client(credential) as client:
+            answer = await client.post("/api/v1/conversation/start", json={"character": "ada"})
+            return str(answer.json()["session_id"])
+
+    def socket(self, session: str, credential: str) -> connect:
+        shown = {"Authorization": f"Bearer {credential}"}
+        path = f"{self.http.ws}/ws/conversation/{session}"
+        return connect(path, additional_headers=shown, proxy=None, compression=None)
+
+    def watching(self, credential: str) -> Any:
+        metadata = (("authorization", f"Bearer {credential}"),)
+        return self.grpc.cluster.WatchRounds(cluster_pb2.WatchRoundsRequest(), metadata=metadata)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def doors(database_server: str) -> AsyncIterator[Doors]:
+    may_end = asyncio.Event()
+    model = Model(gate=lambda nth: may_end.wait() if nth else asyncio.sleep(0))
+    async with databases.cloned(database_server, "streams") as database:
+        world = await founded(database)
+        async with (
+            world.node("node-1", model) as node,
+            talking.door(node, LIMITS) as http,
+            calling.served(node, LIMITS, streams=http.streams) as rpc,
+        ):
+            await terms.take_over(node.pool, node.id, 1)
+            yield Doors(node, http, rpc, may_end)
+            may_end.set()
+
+
+async def closed(socket: ClientConnection) -> Close:
+    async with asyncio.timeout(60):
+        async for _ in told_until_closed(socket):
+            pass
+    assert socket.close_code is not None
+    return Close(socket.close_code)
+
+
+async def told_until_closed(socket: ClientConnection) -> AsyncIterator[object]:
+    with suppress(ConnectionClosed):
+        while True:
+            yield await socket.recv()
+
+
+@asynccontextmanager
+async def reading(
+    doors: Doors, credential: str, session: str
+) -> AsyncIterator[AsyncIterator[talking.Event]]:
+    """A reply of which the first word has come."""
+    async with doors.http.client(credential) as client:
+        path = f"/api/v1/conversation/{session}/messages"
+        async with client.stream("POST", path, json={"content": "Hello?"}) as answer:
+            told = aiter(events(answer))
+            assert [(await anext(told)).name for _ in range(2)] == ["accepted", "delta"]
+            yield told
+
+
+async def signed_out(doors: Doors, _: User, credential: str) -> None:
+    async with doors.http.client() as client:
+        await client.post("/token/revoke", data={"token": credential})
+
+
+async def disabled(doors: Doors, user: User, _: str) -> None:
+    await users.disable(doors.node.pool, user.name)
+
+
+async def renamed(doors: Doors, user: User, _: str) -> None:
+    await users.set_password(doors.node.pool, user.name, passwords.hashed("another one entirely"))
+
+
+async def revoked(doors: Doors, _: User, credential: str) -> None:
+    await keys.revoke(doors.node.pool, credentials.prefix(credential))
+
+
+End = Callable[[Doors, User, str], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    ("end", "by_key"),
+    [(disabled, False), (disabled, True), (renamed, False), (signed_out, False), (revoked, True)],
+)
+async def test_streams_end_at_every_door_when_what_they_were_let_in_on_does(
+    doors: Doors, end: End, by_key: bool
+) -> None:
+    user, other = await doors.user(), await calling.api_key(doors.node.pool)
+    shown = await (calling.api_key(doors.node.pool, owner=user) if by_key else doors.token(user))
+    session = await doors.begun(shown)
+    async with (
+        doors.socket(session, shown) as socket,
+        doors.socket(await doors.begun(other), other) as others,
+        reading(doors, shown, session) as told,
+    ):
+        watching = doors.watching(shown)
+        await watching.initial_metadata()
+        await end(doors, user, shown)
+        assert await closed(socket) is Close.UNAUTHENTICATED
+        last = [each async for each in told][-1]
+        assert (last.name, last.id, last.data["code"]) == ("error", "", "credential_invalid")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await anext(aiter(watching))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert dict(refused.value.trailing_metadata())[failures.CODE] == "credential_invalid"
+        await others.send(json.dumps({"type": "nonsense"}))
+        assert json.loads(await others.recv())["code"] == "input_invalid"
+
+
+async def test_a_new_password_does_not_end_what_an_api_key_opened(doors: Doors) -> None:
+    user = await doors.user()
+    by_key, by_token = await calling.api_key(doors.node.pool, owner=user), await doors.token(user)
+    session = await doors.begun(by_key)
+    async with doors.socket(session, by_key) as stays, doors.socket(session, by_token) as goes:
+        await renamed(doors, user, by_token)
+        assert await closed(goes) is Close.UNAUTHENTICATED
+        await stays.send(json.dumps({"type": "nonsense"}))
+        assert json.loads(await stays.recv())["code"] == "input_invalid"
+
+
+async def test_a_user_has_so_many_streams_through_all_doors_and_is_refused_before_anything_is_said(
+    doors: Doors,
+) -> None:
+    shown = await calling.api_key(doors.node.pool)
+    session = await doors.begun(shown)
+    async with doors.http.client(shown) as client, doors.socket(session, shown):
+        watching = doors.watching(shown)
+        await watching.initial_metadata()
+        async with reading(doors, shown, session):
+            said = await client.post(f"/api/v1/conversation/{session}/messages", json={"content": "More"})
+            assert (said.status_code, said.json()["code"]) == (429, "too_many_streams")
+            asked = {"model": "ada", "max_tokens": 9, "messages": [{"role": "user", "content": "More"}]}
+            refused = await client.post("/v1/messages", json=asked | {"stream": True})
+            assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
+            async with doors.socket(session, shown) as one_more:
+                assert await closed(one_more) is Close.TOO_FAST
+            with pytest.raises(grpc.aio.AioRpcError) as over:
+                await anext(aiter(doors.watching(shown)))
+            assert over.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        messages = (await client.get(f"/api/v1/conversation/{session}/messages")).json()["messages"]
+        assert [each["content"] for each in messages] == ["Hello?"]
+        watching.cancel()
+        async with asyncio.timeout(60):
+            while not await opens(doors, session, shown):
+                await asyncio.sleep(0.02)
+
+
+async def opens(doors: Doors, session: str, shown: str) -> bool:
+    """Whether one more socket stays open, which it does if it answers."""
+    async with doors.socket(session, shown) as socket:
+        await socket.send(json.dumps({"type": "nonsense"}))
+        return bool(json.loads(await socket.recv())["code"] == "input_invalid")
+
+
+async def test_places_are_given_back_by_requests_that_come_to_nothing(doors: Doors) -> None:
+    shown = await calling.api_key(doors.node.pool)
+    session = await doors.begun(shown)
+    async with doors.http.client(shown) as client:
+        for _ in range(LIMIT + 1):
+            path = f"/api/v1/conversation/{session}/messages"
+            assert (await client.post(path)).status_code == 422
+            assert (
+                await client.get(f"/api/v1/conversation/{session}/turns/{uuid4()}/events")
+            ).status_code == 404
+        for _ in range(LIMIT + 1):
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post(path, json={"content": "Hello?"}, timeout=httpx.Timeout(60, read=0.1))
+        async with asyncio.timeout(60):
+            while not await opens(doors, session, shown):
+                await asyncio.sleep(0.02)
+
+
+async def test_a_silent_socket_ends_and_one_that_waits_for_a_reply_does_not(doors: Doors) -> None:
+    limits = LIMITS.model_copy(update={"socket_idle_s": 0.3})
+    async with talking.door(doors.node, limits) as hasty:
+        here = Doors(doors.node, hasty, doors.grpc, doors.may_end)
+        shown = await calling.api_key(doors.node.pool)
+        session = await here.begun(shown)
+        async with here.socket(session, shown) as waits:
+            await waits.send(json.dumps({"type": "message", "content": "Hello?"}))
+            async with here.socket(session, shown) as silent:
+                assert await closed(silent) is Close.IDLE
+            async with here.socket(session, shown) as silent:
+                assert await closed(silent) is Close.IDLE
+            doors.may_end.set()
+            async with asyncio.timeout(60):
+                while json.loads(await waits.recv())["type"] != "response":
+                    pass
+            doors.may_end.clear()
+
+
+class Counted:
+    """A database in which everything stands, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def rows(self, sql: str, *values: object) -> list[object]:
+        self.asked += 1
+        return []
+
+
+async def test_however_many_streams_are_open_the_database_is_asked_twice_at_most() -> None:
+    counted = Counted()
+    streams = Streams(cast("Pool", counted), settings.Accounts(), settings.Limits())
+    for nth in range(40):
+        user = UserId(uuid4())
+        streams.open(Caller(Tier.USER, user, ground=ApiKey(bytes([nth]))))
+        streams.open(Caller(Tier.USER, user, ground=SignIn(user, uuid4(), 1)))
+    await streams.look()
+    assert counted.asked == 2
