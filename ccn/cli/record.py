@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -97,20 +97,97 @@ def redact(  # noqa: PLR0917 - the options of a command
     by: Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")],
     first: Annotated[int, typer.Option(min=1, help="The first message.")] = 1,
     last: Annotated[int | None, typer.Option(min=1, help="The last one; by default the newest.")] = None,
+    with_recollections: Annotated[
+        bool,
+        typer.Option(
+            "--with-recollections",
+            help="And all that was said in later conversations whose prompts held these words.",
+        ),
+    ] = False,
+    scrubbing: Annotated[
+        bool, typer.Option("--scrub", help="Then do what `ccn record scrub` does; see its help.")
+    ] = False,
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Take the content of messages out, for ever. The record says by whom and why, and still verifies."""
+    """Take the content of messages out, for ever. The record says by whom and why, and still verifies.
+
+    With it go the title, streams, search index and request keys of those messages. In the files of the
+    database it may stay until `ccn record scrub`; in backups and on replicas until those are replaced.
+    """
     body: dict[str, object] = {"conversation": str(conversation), "first": first, "reason": reason}
     if last is not None:
         body["last"] = last
+    if with_recollections:
+        body["with_recollections"] = True
     at = reach.database(database_url, data, quiet=as_json)
+    owner = reach.owner(database_url, data, quiet=True) if scrubbing else None
     told = asking.ask("redact", body, by, at, quiet=as_json)
+    if not as_json:
+        telling.say(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
+        _tell_of_recollections(told, done=with_recollections)
+    if owner is not None:
+        told |= _scrubbed(owner, quiet=as_json)
     if as_json:
         _print(told)
-    else:
-        telling.say(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
+    elif owner is None:
+        telling.say(
+            f"The words may still lie in files of the database until `ccn record scrub`. {_ELSEWHERE}"
+        )
+
+
+@app.command()
+def scrub(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+    """Have the database's files let go of what was redacted. It rewrites tables: choose a quiet hour.
+
+    messages, message_documents, turn_events, turns and conversations are written anew (VACUUM FULL), each
+    locked against reading and writing meanwhile. It takes about as long as copying them, and as much room.
+    Nodes wait, and answer 503 to what waits too long. Then the planner's statistics are renewed, and the
+    write-ahead log is switched until no segment is left that was written before. It takes the role that
+    owns the schema, and a superuser for all of it.
+    """
+    done = _scrubbed(reach.owner(database_url, data, quiet=as_json), quiet=as_json)
+    if as_json:
+        _print(done)
+
+
+_ELSEWHERE = (
+    "Backups, archived write-ahead log and replicas hold them too: take a new backup and delete the older "
+    "ones, or wait until they expire; on a replica run CHECKPOINT once it has caught up, or build it anew."
+)
+
+
+def _scrubbed(at: Database, *, quiet: bool) -> dict[str, object]:
+    from ccn.store import scrub as scrubbing  # noqa: PLC0415 - start-up must be quick
+
+    def told(what: str) -> None:
+        if not quiet:
+            telling.say(what, err=True)
+
+    done = asyncio.run(scrubbing.scrub(at.url, told))
+    if not quiet:
+        for left in done.left:
+            telling.say(f"left as it is: {left}")
+        telling.say(f"{', '.join(done.tables)} were written anew. {_ELSEWHERE}")
+    return {"scrubbed": list(done.tables), "left": list(done.left)}
+
+
+def _tell_of_recollections(told: dict[str, Any], *, done: bool) -> None:
+    """Later conversations that had the words in their prompts, so that replies there may quote them."""
+    if later := told.get("recollected"):
+        advice = (
+            "; all that was said there is redacted too"
+            if done
+            else ": --with-recollections redacts them too"
+        )
+        telling.say(f"prompts of {len(later)} later conversations held these words{advice}")
+        for each in later:
+            telling.say(f"  {each}")
+    if further := told.get("further"):
+        telling.say(f"prompts of {len(further)} more held words of those, which are left as they are")
+        for each in further:
+            telling.say(f"  {each}")
 
 
 async def _export(file: Path, at: Database) -> Written:

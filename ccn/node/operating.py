@@ -18,7 +18,7 @@ from ccn import errors
 from ccn.core import plate as plates
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.node.restoring import Restoring
-from ccn.store import characters, drains, requests, rounds
+from ccn.store import characters, drains, requests, retention, rounds
 from ccn.store.pool import Pool
 from ccn.store.requests import Answer, Body, Request
 from ccn.store.retention import Redact
@@ -32,7 +32,9 @@ Handler = Callable[[Body, str], Awaitable[Body]]
 PLATE = "plate"
 """Import a version of a character's plate: `character`, `name`, `content`."""
 REDACT = "redact"
-"""Take the content of messages out: `conversation`, `reason`, and a range from `first` to `last`."""
+"""Take the content of messages out: `conversation`, `reason`, and a range from `first` to `last`.
+
+`with_recollections`: and all that was said in later conversations whose prompts held these words."""
 DRAIN = "drain"
 """Take nothing new and lead nothing; with `undo`, take part again. For a node by name."""
 RELEASE = "release"
@@ -104,9 +106,22 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
         return {"character": made.character, "version": made.version, "hash": made.hash.hex()}
 
     async def redact(body: Body, by: str) -> Body:
+        here, reason = _conversation(body), text(body, "reason")
         first, last = number(body, "first", 1), number(body, "last", _NEWEST)
-        reached = await writer.submit(Redact(_conversation(body), first, last, by, text(body, "reason")))
-        return {"conversation": text(body, "conversation"), "first": first, "last": reached}
+        reached = await writer.submit(Redact(here, first, last, by, reason))
+        later = await retention.recollections(pool, here, first, reached)
+        told = {"conversation": str(here), "first": first, "last": reached}
+        if body.get("with_recollections") is not True:
+            return told | {"recollected": [str(each) for each in later]}
+        for each in later:
+            why = f"{reason} (prompts here held words of {here})"
+            await writer.submit(Redact(each, 1, _NEWEST, by, why))
+        further = [await retention.recollections(pool, each, 1, _NEWEST) for each in later]
+        beyond = dict.fromkeys(each for some in further for each in some if each not in {here, *later})
+        return told | {
+            "recollected": [str(each) for each in later],
+            "further": [str(each) for each in beyond],
+        }
 
     async def drain(body: Body, by: str) -> Body:
         if body.get("undo") is True:

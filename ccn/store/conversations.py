@@ -276,7 +276,9 @@ _AFTER = """
     WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
 _SAID_EARLIER = """
-    SELECT m.conversation_id, m.idempotency_key, m.seq, m.role, m.content, m.created_at, m.turn_id
-    FROM messages m JOIN unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
-        USING (conversation_id, idempotency_key)
+    SELECT m.conversation_id, k.idempotency_key, m.seq, m.role, m.content, m.created_at, m.turn_id
+    FROM unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
+        CROSS JOIN LATERAL unnest(
+            ARRAY[k.idempotency_key, ccn_hidden_key(k.conversation_id, k.idempotency_key)]) AS kept
+        JOIN messages m ON m.conversation_id = k.conversation_id AND m.idempotency_key = kept
 """

@@ -58,6 +58,7 @@ class Redact(Write[int]):
         place = (self.conversation, self.first, last)
         batch.add(_REDACTED, *place, self.by, self.reason, batch.now, batch.node, leaf.number)
         batch.add(_TAKE_OUT, *place)
+        batch.add(_HIDE_KEYS, *place)
         batch.add(_FORGET_STREAMS_OF, *place)
         batch.add(_FORGET_TITLE, self.conversation, self.first)
         return last
@@ -87,6 +88,16 @@ async def redact_older(pool: Pool, writer: Writer, before: datetime) -> int:
     return done
 
 
+async def recollections(
+    pool: Pool, conversation: ConversationId, first: int, last: int
+) -> list[ConversationId]:
+    """Later conversations whose prompts held words of these messages, or the title that goes with them.
+
+    Memories are of one person, so they are the same person's. What was said there may quote the words.
+    """
+    return [ConversationId(row["id"]) for row in await pool.rows(_RECOLLECTIONS, conversation, first, last)]
+
+
 async def forget_streams(pool: Pool, before: datetime) -> int:
     """Drop the events of turns that ended before a moment: the reply itself is a message."""
     forgotten = 0
@@ -101,16 +112,33 @@ async def forget_series(pool: Pool, writer: Writer, before: datetime) -> None:
         await writer.submit(_ForgetSeries(series, before))
 
 
+_RECOLLECTIONS = """
+    SELECT c.id FROM conversations c
+    WHERE c.owner_id = (SELECT owner_id FROM conversations WHERE id = $1) AND c.id <> $1 AND c.head_seq > 0
+      AND EXISTS (
+        SELECT FROM prompt_anchors a, jsonb_array_elements(a.shown -> 'memories') AS memory,
+                    unnest(ARRAY[1, 2, (memory ->> 1)::bigint - 1, (memory ->> 1)::bigint]) AS quoted
+        WHERE a.conversation_id = c.id AND memory ->> 0 = $1::text
+          AND (quoted BETWEEN $2 AND $3 AND quoted <= (memory ->> 1)::bigint OR $2 = 1))
+    ORDER BY c.created_at, c.id
+"""
 _REDACTED = """
     INSERT INTO redactions (conversation_id, first_seq, last_seq, by, reason, at, leaf_node, leaf_number)
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[],
                          $7::text[], $8::bigint[])
 """
 _TAKE_OUT = """
-    UPDATE messages m SET content = NULL, salt = NULL
+    UPDATE messages m
+    SET content = NULL, salt = NULL, idempotency_key = ccn_hidden_key(m.conversation_id, m.idempotency_key)
     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r (conversation_id, first, last)
     WHERE m.conversation_id = r.conversation_id AND m.seq BETWEEN r.first AND r.last
       AND m.content IS NOT NULL
+"""
+_HIDE_KEYS = """
+    UPDATE turns t SET idempotency_key = ccn_hidden_key(t.conversation_id, t.idempotency_key)
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r (conversation_id, first, last)
+    WHERE t.conversation_id = r.conversation_id AND t.user_seq BETWEEN r.first AND r.last
+      AND t.idempotency_key <> ccn_hidden_key(t.conversation_id, t.idempotency_key)
 """
 _FORGET_STREAMS_OF = """
     DELETE FROM turn_events e

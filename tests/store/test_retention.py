@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,13 @@ import pytest
 
 from ccn import errors
 from ccn.core import commitment
+from ccn.core.anchor import Anchor, Recalled
 from ccn.core.character import Vector
+from ccn.core.ids import TurnId
 from ccn.core.message import Role
 from ccn.core.turn import Status
-from ccn.store import conversations, measures, retention, search, turns, vectors
+from ccn.store import conversations, measures, migrate, retention, search, turns, vectors
+from ccn.store.anchors import Keep
 from ccn.store.conversations import Append
 from ccn.store.retention import Redact
 from tests.speaking import ANN, WREN
@@ -187,3 +191,91 @@ async def _documents(store: Store, here: ConversationId) -> int:
         "SELECT count(*) FROM message_documents WHERE conversation_id = $1", here
     )
     return count
+
+
+KEY = f"request-{SECRET}"
+
+
+async def test_a_key_is_hidden_with_the_words_and_its_request_is_still_done_once(store: Store) -> None:
+    here = await store.conversation()
+    append = Append(here, Role.USER, "hello", ANN, idempotency_key=KEY)
+    other = Append(here, Role.USER, "and more", ANN, idempotency_key="later")
+    first = await store.writer.submit(append)
+    kept = await store.writer.submit(other)
+    hosted = await store.host(here)
+    accept = turns.Accept(
+        TurnId(store.new_id()), here, "what now?", ANN, hosted.epoch, idempotency_key=f"turn-{SECRET}"
+    )
+    accepted = await store.writer.submit(accept)
+    await store.writer.submit(Redact(here, 1, 1, "admin", "asked"))
+    await store.writer.submit(Redact(here, 3, 3, "admin", "asked"))
+    assert SECRET not in await _everything(store)
+    again = replace(append, epoch=hosted.epoch)
+    assert await store.writer.submit(again) == replace(first, content=None)
+    assert (await store.writer.submit(replace(accept, id=TurnId(store.new_id())))).id == accepted.id
+    assert await store.writer.submit(replace(other, epoch=hosted.epoch)) == kept
+    found = await turns.accepted(store.pool, here, f"turn-{SECRET}")
+    assert found is not None
+    assert found.id == accepted.id
+    assert (await conversations.get(store.pool, here)).head_seq == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE turns SET idempotency_key = ccn_hidden_key(conversation_id, idempotency_key)",
+        "UPDATE turns SET idempotency_key = 'another'",
+        "UPDATE turns SET idempotency_key = NULL",
+        """INSERT INTO redactions
+               (conversation_id, first_seq, last_seq, by, reason, at, leaf_node, leaf_number)
+           SELECT conversation_id, 1, 9, 'x', 'x', now(), leaf_node, leaf_number FROM messages LIMIT 1;
+           UPDATE turns SET idempotency_key = 'another'""",
+        "UPDATE messages SET idempotency_key = NULL",
+    ],
+)
+async def test_a_key_changes_in_no_other_way(store: Store, change: str) -> None:
+    here = await store.conversation()
+    hosted = await store.host(here)
+    key = "k"
+    accept = turns.Accept(TurnId(store.new_id()), here, "hello", ANN, hosted.epoch, idempotency_key=key)
+    await store.writer.submit(accept)
+    with pytest.raises((errors.TransitionRefused, errors.StoreBroken)):
+        async with store.pool.transaction() as connection:
+            await connection.execute(change)
+    assert await store.pool.value("SELECT idempotency_key FROM turns") == key
+
+
+async def test_keys_of_what_was_redacted_before_keys_were_hidden_are_hidden_by_the_migration(
+    store: Store,
+) -> None:
+    here = await store.conversation()
+    await store.writer.submit(Append(here, Role.USER, "hello", ANN, idempotency_key=KEY))
+    hosted = await store.host(here)
+    accept = turns.Accept(TurnId(store.new_id()), here, "hi", ANN, hosted.epoch, idempotency_key=KEY)
+    await store.writer.submit(accept)
+    await store.writer.submit(Redact(here, 1, 2, "admin", "asked"))
+    async with store.pool.transaction() as connection:  # as an earlier version left it
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(f"UPDATE messages SET idempotency_key = '{KEY}' WHERE seq = 1")
+        await connection.execute(f"UPDATE turns SET idempotency_key = '{KEY}'")
+    (file,) = [each for each in migrate.files() if each.name == "redacted_keys"]
+    async with store.pool.transaction() as connection:
+        await connection.execute(file.sql.partition("-- Of what was redacted before.")[2])
+    assert SECRET not in await _everything(store)
+
+
+async def test_later_conversations_that_had_the_words_in_their_prompts_are_known(store: Store) -> None:
+    me, somebody = await store.user(), await store.user()
+    told, later, silent, strangers = [await store.conversation(owner) for owner in (me, me, me, somebody)]
+    await store.say(told, *(f"word {n}" for n in range(1, 8)))
+    await store.say(told, "word 8")
+    for here in (later, silent, strangers):
+        await store.writer.submit(Keep(here, Anchor(1, memories=(Recalled(told, 8),))))
+    await store.say(later, "what did I say?")
+    await store.say(strangers, "hello")
+
+    async def named(first: int, last: int) -> list[ConversationId]:
+        return await retention.recollections(store.pool, told, first, last)
+
+    assert await named(1, 1) == await named(2, 5) == await named(7, 7) == await named(4, 8) == [later]
+    assert await named(3, 6) == await named(9, 99) == []
