@@ -154,7 +154,7 @@ async def test_escape_stops_a_reply_and_the_field_stays_as_high_as_it_was(
         high = "document.querySelector('.field').getBoundingClientRect().height"
         before = await page.js(high)
         await say(page, "Go on for ever.")
-        await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I '")
+        await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I'")
         assert await page.js(high) == before
         await page.press("Escape")
         await page.until("document.querySelector('.void .note')?.textContent.startsWith('Stopped.')")
@@ -175,7 +175,7 @@ async def test_a_reply_goes_on_at_another_node_when_its_door_closes(
         await sign_in(page)
         await start(page, "")
         await say(page, "Are you there?")
-        await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I '")
+        await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I'")
         await cluster.doors[0].close()
         held.set()
         await settled(page)
