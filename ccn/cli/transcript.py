@@ -238,7 +238,11 @@ def status(glance: dict[str, Any]) -> str:
     parts = [
         glance["name"],
         glance["node"] or "nowhere now",
-        "drift –" if drift is None else f"drift {drift:.3f}",
+        "drift –, needs two instances"
+        if glance["alone"]
+        else "drift –"
+        if drift is None
+        else f"drift {drift:.3f}",
         f"{dollars(glance['spent']['microdollars'])} here",
         f"{dollars(glance['spent_today']['microdollars'])} today",
     ]

@@ -1,7 +1,8 @@
 """Where one conversation's character stands on each axis, beside what it is compared with.
 
-Three references, because each is blind to something: the median follows when everybody drifts together,
-the charter never follows, and the past of the instance is in its metrics.
+Two references, because each is blind to something: the median follows when everybody drifts together, and
+what is written in the plate never follows but is what somebody wished for. A third one, the charter, is how
+the plate alone makes the character answer; it and the instance's own past are in `reviewing`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from ccn.core import plate, result
+import numpy as np
+
+from ccn.core import plate, references, result
 from ccn.core.character import Vector
 from ccn.store import agreed, characters, rounds, vectors
 from ccn.store.conversations import Conversation
@@ -25,20 +28,28 @@ class Likeness:
 
     state: Vector | None
     agreed: Vector | None
-    charter: Vector | None
+    written: Vector | None
+    """The figures of the plate."""
+    from_written: float | None
+    """How far the state is from them, over the axes that both have."""
     height: int | None
     """The block that holds what was agreed."""
 
 
 async def of(pool: Pool, conversation: Conversation) -> Likeness:
     """As the database has it now."""
-    state, (height, middle), written = await asyncio.gather(
+    state, (height, middle), current = await asyncio.gather(
         vectors.latest(pool, conversation.id),
         _agreed(pool, conversation),
         characters.plate(pool, conversation.character),
     )
-    charter = plate.read(written.content).baseline
-    return Likeness(None if state is None else state.vector, middle, charter, height)
+    here, written = None if state is None else state.vector, plate.read(current.content).baseline
+    away = None if here is None or written is None else references.distance(_row(here), _row(written))
+    return Likeness(here, middle, written, away, height)
+
+
+def _row(vector: Vector) -> references.Row:
+    return np.array(vector.scores(), dtype=np.float64)
 
 
 async def _agreed(pool: Pool, conversation: Conversation) -> tuple[int | None, Vector | None]:

@@ -186,6 +186,11 @@ async def at_rest(pool: Pool, owner: UserId, limit: int) -> list[Instance]:
     return [_instance(row) for row in await pool.rows(_AT_REST, owner, limit)]
 
 
+async def alone(pool: Pool, conversation: ConversationId, character: CharacterId) -> bool:
+    """Whether the character has no instance alive but perhaps that of this conversation."""
+    return bool(await pool.value(_ALONE, conversation, character))
+
+
 async def beat(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
     """Say that these are alive here; those that still are this node's, with their epochs.
 
@@ -320,6 +325,10 @@ _AT_REST = f"""
                       WHERE t.conversation_id = i.conversation_id AND t.status IN ('accepted', 'running'))
     ORDER BY greatest(c.head_at, i.spawned_at), i.id LIMIT $2
 """  # noqa: S608
+_ALONE = """
+    SELECT NOT EXISTS (SELECT FROM instance_registry
+                       WHERE character_id = $2 AND conversation_id <> $1 AND ended_at IS NULL)
+"""
 _BEAT = """
     UPDATE instance_registry SET heartbeat_at = clock_timestamp()
     WHERE id = ANY ($2::uuid[]) AND host = $1 AND ended_at IS NULL RETURNING id, epoch

@@ -8,12 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from ccn import settings
 from ccn.core import prompt
 from ccn.core.call import Block, Call, Said, Usage
-from ccn.core.character import Vector
+from ccn.core.character import Vector, quantise
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
 from ccn.node import recounting
@@ -84,6 +85,7 @@ async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> N
         "running",
         False,
     )
+    assert told["alone"] is True
     assert told["notice"].startswith("You talk to an AI.")
     assert (told["spent"]["microdollars"], told["spent_today"]["microdollars"]) == (425, 32)
     assert told["spent"]["cache_read"] == 200
@@ -106,6 +108,28 @@ async def test_the_end_of_a_reply_tells_the_glance_and_the_axes_to_whom_asked_fo
         again = await client.get(f"{path}/turns/{turn}/events?glance=true")
         told = [each async for each in talking.events(again)]
         assert told[-1].data["glance"]["name"] == "Ada"
+
+
+async def test_a_drift_with_nobody_to_differ_from_says_so_and_the_plate_is_a_distance_of_its_own(
+    database: settings.Database,
+) -> None:
+    world = await living.founded(
+        database, '+++\nname = "Ada"\n[baseline]\nhonesty = 0.9\nwarmth = 0.5\n+++\n# Ada'
+    )
+    async with (
+        world.node("node-1") as node,
+        talking.door(node) as door,
+        door.client(await talking.key(node)) as client,
+    ):
+        first, second = await _begun(client), await _begun(client)
+        scores = quantise([0.5, *[0.5] * 15])
+        await node.writer.submit(vectors.Score(ConversationId(UUID(first)), 1, scores, "test/v1"))
+        told = (await client.get(f"/api/v1/conversation/{first}/axes")).json()
+        honesty = next(each for each in told["axes"] if each["name"] == "honesty")
+        assert (honesty["state"], honesty["written"]) == (0.5, 0.9)
+        assert told["from_written"] == pytest.approx((0.4**2 / 2) ** 0.5), "over the axes that both have"
+        assert (await client.get(f"/api/v1/conversation/{second}/axes")).json()["from_written"] is None
+        assert not (await client.get(f"/api/v1/conversation/{first}/glance")).json()["alone"]
 
 
 async def test_the_prompt_is_what_the_model_received_also_after_the_state_moved(door: Door) -> None:

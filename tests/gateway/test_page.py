@@ -245,7 +245,7 @@ PAIRS = [
     ("on-accent", "accent"),
     *((text, "code") for text in ("text", "muted", "accent")),
 ]
-SHAPES = [(shape, ground) for shape in ("edge", "accent", "charter") for ground in ("ground", "card")]
+SHAPES = [(shape, ground) for shape in ("edge", "accent", "written") for ground in ("ground", "card")]
 
 
 def contrast(one: str, other: str) -> float:

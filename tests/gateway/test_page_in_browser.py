@@ -100,6 +100,7 @@ async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
         assert not await page.js("document.getElementById('stand-in').hidden")
         shown = await page.js("document.getElementById('glance').textContent")
         assert shown.endswith("(would be)"), "a stand-in costs nothing"
+        assert "drift from the others –, needs two instances" in shown
         await page.type("Are you there?")
         await page.press("Enter", shift=True)
         await page.type("<b>Really</b>?")

@@ -1,4 +1,4 @@
-"""The sixteen axes of one conversation, as a radar shows them: now, agreed on, and written down."""
+"""The sixteen axes of one conversation, as a radar shows them: now, agreed on, and as written."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ class Axis(Model):
         description="The newest round's median, in which everybody weighs the same; none where it would "
         "tell of one or two others."
     )
-    charter: float | None = Field(description="As the plate has it; never follows.")
+    written: float | None = Field(description="As the plate has it; never follows.")
 
 
 class Axes(Model):
     """All sixteen, in their fixed order."""
 
     axes: tuple[Axis, ...]
+    from_written: float | None = Field(
+        description="Distance of the state from what is written; null where either is unknown."
+    )
     height: int | None = Field(description="The block with what was agreed; none before the founding.")
 
 
@@ -55,7 +58,7 @@ def routes() -> APIRouter:
 async def of(pool: Pool, conversation: Conversation) -> Axes:
     """All of them, as the database has them now."""
     found = await likeness.of(pool, conversation)
-    columns = zip(SIXTEEN, _scores(found.state), _scores(found.agreed), _scores(found.charter), strict=True)
+    columns = zip(SIXTEEN, _scores(found.state), _scores(found.agreed), _scores(found.written), strict=True)
     return Axes(
         axes=tuple(
             Axis(
@@ -64,10 +67,11 @@ async def of(pool: Pool, conversation: Conversation) -> Axes:
                 decides=axis.validated_offline,
                 state=state,
                 agreed=agreed,
-                charter=charter,
+                written=written,
             )
-            for axis, state, agreed, charter in columns
+            for axis, state, agreed, written in columns
         ),
+        from_written=found.from_written,
         height=found.height,
     )
 

@@ -60,8 +60,9 @@ async def of(talking: Talk, conversation: Conversation) -> schemas.Glance:
     """A conversation as its status line has it, with everything counted that has ended here."""
     pool, here = talking.pool, conversation.id
     await talking.model.settled()
-    instance, measure, name, spent, today = await asyncio.gather(
+    instance, alone, measure, name, spent, today = await asyncio.gather(
         instances.of_conversation(pool, here),
+        instances.alone(pool, here, conversation.character),
         measures.latest(pool, here),
         _name(pool, conversation.character),
         spend.of_conversation(pool, here),
@@ -75,6 +76,7 @@ async def of(talking: Talk, conversation: Conversation) -> schemas.Glance:
         node=None if instance is None else instance.host,
         status=None if instance is None else instance.status.value,
         drift=measure.drift if drift is None and measure is not None else drift,
+        alone=alone,
         stand_in=talking.claude.stand_in,
         spent=_spent(spent),
         spent_today=_spent(today),

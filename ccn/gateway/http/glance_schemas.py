@@ -33,7 +33,13 @@ class Glance(Model):
     )
     node: str | None = Field(description="Where its instance lives; null while it has none.")
     status: str | None = Field(description="How its instance is.", examples=["running"])
-    drift: float | None = Field(description="Distance from the character; null before it was measured.")
+    drift: float | None = Field(
+        description="Distance from what all instances agree on; null before it was measured."
+    )
+    alone: bool = Field(
+        description="Whether no other instance of the character is alive: then its drift is from itself.",
+        examples=[False],
+    )
     stand_in: bool = Field(description="Whether a stand-in answers instead of Claude: canned words.")
     spent: Used = Field(description="By this conversation, ever.")
     spent_today: Used = Field(description="By all conversations of its owner today.")

@@ -113,7 +113,8 @@ export class Watch extends EventTarget {
     $("no-instances").hidden = instances.length > 0;
     $("instances").replaceChildren(...instances.map((each) => {
       const far = each.drift > TOLERANCE;
-      const told = `${figure(each.drift)}${far ? " too far" : ""}`;
+      const alone = instances.filter((other) => other.character === each.character).length === 1;
+      const told = alone ? "–, alone" : `${figure(each.drift)}${far ? " too far" : ""}`;
       const name = `${each.character} ${each.instance_id.slice(-6)}${each.status === "running" ? "" : `, ${each.status}`}`;
       return el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, each.node),
         el("td", { class: far && "bad" }, told));

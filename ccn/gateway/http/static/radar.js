@@ -5,7 +5,7 @@ import { el, figure } from "./dom.js";
 const SVG = "http://www.w3.org/2000/svg";
 const [X, Y, RADIUS] = [178, 132, 97];
 const AXES = 16;
-const LINES = ["charter", "agreed", "state"]; // the last one lies on top
+const LINES = ["written", "agreed", "state"]; // the last one lies on top
 
 export function show(axes, svg, body) {
   svg.replaceChildren(...web(axes), ...LINES.flatMap((line) => shape(axes, line)), ...axes.map(label));
@@ -71,7 +71,7 @@ function label(axis, nth, axes) {
 
 function row(axis) {
   const name = el("th", { scope: "row", title: axis.rubric }, axis.decides ? axis.name : `${axis.name}*`);
-  return el("tr", {}, name, ...["state", "agreed", "charter"].map((line) => el("td", {}, figure(axis[line]))));
+  return el("tr", {}, name, ...["state", "agreed", "written"].map((line) => el("td", {}, figure(axis[line]))));
 }
 
 function svgEl(name, attributes) {

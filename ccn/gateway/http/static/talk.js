@@ -18,6 +18,7 @@ export class Talk {
   #leave = new AbortController();
   #earlier = null;
   #waiting = 0;
+  #seen = {}; // what was told last of the conversation as a whole
 
   /** `heard` is told whenever the cluster was heard to be at work. */
   constructor(door, heard) {
@@ -54,6 +55,7 @@ export class Talk {
     $("talk-title").textContent = "No conversation is open";
     $("talk-title").title = "";
     $("glance").textContent = "";
+    this.#seen = {};
     radar.blank($("radar"), $("axes"));
     $("axes-note").textContent = "Open a conversation to see its character.";
     $("message").disabled = $("send").disabled = true;
@@ -130,9 +132,18 @@ export class Talk {
   #glanced(told) {
     this.#open.name = told.name;
     $("stand-in").hidden = !told.stand_in;
-    const cost = `$${(told.spent.microdollars / 1e6).toFixed(4)}${told.stand_in ? " (would be)" : ""}`;
-    const details = [told.node ?? "no node yet", `drift ${figure(told.drift)}`, cost];
-    $("glance").replaceChildren(el("bdi", {}, told.name), ` · ${details.join(" · ")}`);
+    this.#line({ glance: told });
+  }
+
+  /** Who speaks where, how far from what, and for how much. */
+  #line(seen) {
+    Object.assign(this.#seen, seen);
+    const { glance, away = null } = this.#seen;
+    if (!glance) return;
+    const drift = glance.alone ? "–, needs two instances" : figure(glance.drift);
+    const cost = `$${(glance.spent.microdollars / 1e6).toFixed(4)}${glance.stand_in ? " (would be)" : ""}`;
+    const details = [glance.node ?? "no node yet", `drift from the others ${drift}`, `from the plate ${figure(away)}`, cost];
+    $("glance").replaceChildren(el("bdi", {}, glance.name), ` · ${details.join(" · ")}`);
   }
 
   async axes() {
@@ -143,6 +154,7 @@ export class Talk {
   }
 
   #measured(told) {
+    this.#line({ away: told.from_written });
     radar.show(told.axes, $("radar"), $("axes"));
     const measured = told.axes.some((axis) => axis.state !== null);
     $("axes-note").textContent = measured ? "Statistical estimates of how the text reads. * shown, but decides nothing." :
