@@ -143,6 +143,17 @@ def acknowledging(state: SignerState, newest: Mark | None) -> SignerState:
     return replace(state, acknowledged=newest)
 
 
+def without(state: SignerState, kept: Mark) -> SignerState:
+    """The same state of a node whose leaves end at `kept`: an operator accepted that later ones are lost.
+
+    What it voted for and cosigned stays; only what it reported beyond that is forgotten.
+    """
+    shorter = replace(state, acknowledged=kept)
+    if state.reported_first + state.reported_count - 1 <= kept.number:
+        return shorter
+    return replace(shorter, reported_first=kept.number + 1, reported_count=0, reported_leaves=merkle.EMPTY)
+
+
 def reported(state: SignerState, leaves: Sequence[bytes]) -> bool:
     """Whether these, from `reported_first` on, begin with the leaves that were reported."""
     known = leaves[: state.reported_count]

@@ -137,7 +137,12 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
         del by
         return {"action": text(body, "action")}
 
-    noted = dict.fromkeys((requests.ACCOUNT, requests.ACCESS), note)
+    async def loss(body: Body, by: str) -> Body:
+        """The same: the node itself has gone on meanwhile."""
+        del by
+        return {"node": text(body, "node"), "kept": number(body, "kept", 0)}
+
+    noted = dict.fromkeys((requests.ACCOUNT, requests.ACCESS), note) | {requests.LOSS: loss}
     return {PLATE: plate, REDACT: redact, DRAIN: drain, **noted}
 
 

@@ -104,6 +104,11 @@ class Signing:
                 self._memory.write(first)
         return self._memory
 
+    def accept_loss(self, kept: Mark) -> None:
+        """Write down that this node's leaves end here: what it acknowledged later is lost and let go."""
+        if (state := self.state) is not None:
+            self.memory(state).let_go(kept)
+
     def remember(self, acknowledged: Mark | None) -> None:
         """Write down what this node acknowledged since it last signed something."""
         if (state := self.state) is not None:
@@ -126,6 +131,13 @@ class Memory:
                 return
             if not _goes_on(self.state, state):
                 raise errors.SigningRefused(f"{self._file}: what was signed cannot be taken back")
+            self.write(state)
+            self.state = state
+
+    def let_go(self, kept: Mark) -> None:
+        """Forget leaves from here on, and nothing that was signed."""
+        with self._one_at_a_time:
+            state = signer.without(self.state, kept)
             self.write(state)
             self.state = state
 

@@ -35,7 +35,9 @@ ACCOUNT = "account"
 """A change of who may come in: written by the database itself with the change, and left to be sealed."""
 ACCESS = "access"
 """What an admin did in somebody else's conversation, reading it above all: done when it is asked, too."""
-_DONE = (ACCOUNT, ACCESS)
+LOSS = "accept-loss"
+"""What an operator accepted as lost of what a node acknowledged, before that node goes on."""
+_DONE = (ACCOUNT, ACCESS, LOSS)
 BY_LIMIT = 200
 WHY_LIMIT = 2_000
 TRIES = 3

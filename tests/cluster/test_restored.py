@@ -244,6 +244,12 @@ async def test_a_node_serves_nobody_on_a_database_from_before_what_it_signed(dat
         node.start()
         await node.holds(f"shows another leaf in the place of leaf {newest}, which node-1 acknowledged")
         await node.stop()
+        accept = ("node", "accept-loss", "--by", "ann", "--reason", "no database has it")
+        accepted = await asyncio.to_thread(commands.run, *accept, env=node.environ)
+        assert accepted.returncode == 0, accepted.stderr
+        node.start()
+        await world.goes_on()
+        await node.stop()
 
 
 async def _change(server: Server, number: int) -> None:
