@@ -24,6 +24,8 @@ from ccn import settings
 from ccn.core import ids
 
 NODE = "loader"
+_SPEAKER = f"account:{UUID(int=1)}"
+"""Both sides were recorded by somebody's own loop, so that no message needs a turn."""
 START = datetime(2025, 1, 1, tzinfo=UTC)
 STEP = timedelta(seconds=20)
 LONG = 10_000
@@ -154,6 +156,7 @@ def _said(
                 START + STEP * number,
                 NODE,
                 number + 1,
+                _SPEAKER,
             )
 
 
@@ -183,6 +186,7 @@ async def _messages(
         "created_at",
         "leaf_node",
         "leaf_number",
+        "speaker",
     ]
     await connection.copy_records_to_table("messages", records=said, columns=columns, timeout=1800)
 
