@@ -170,10 +170,10 @@ class Placing:
     ) -> A:
         """Make room among the owner's own first; again if somebody else took it."""
         for left in reversed(range(TRIES)):
-            await self._room.to_spawn(owner, begins=begins)
+            await self._room.to_spawn(owner, begins=begins, again=left < TRIES - 1)
             try:
                 return await spawned()
-            except errors.TooManyInstances:
+            except (errors.TooManyInstances, errors.TooManyConversations):
                 if not left:
                     raise
         raise AssertionError("the last try returns or raises")

@@ -10,7 +10,7 @@ Nobody is put to sleep who is at work, or out of character: an operator is to fi
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -39,6 +39,8 @@ PATIENCE_S = 10.0
 """How long another node may take to put one to sleep."""
 _CANDIDATES = 16
 """Of one's own, how many are tried before the limit is told: others may take them, or speak there."""
+_RECENT_S = 10.0
+_REMEMBERED = 10_000
 _OTHERS = (errors.Conflict, errors.NotFound, errors.Unavailable, errors.OutcomeUnknown, errors.PeerRefused)
 
 
@@ -59,6 +61,7 @@ class Room:
         self._pool, self._writer, self._hosting, self._adoption = pool, writer, hosting, adoption
         self._forwarding, self._chosen, self._quota = forwarding, chosen, quota
         self._falling_asleep = set[ConversationId]()
+        self._little = OrderedDict[UserId, float]()
         self._made = 0
         forwarding.methods |= {"sleep": self._on_sleep}
 
@@ -67,11 +70,15 @@ class Room:
         if owner is not None:
             self._more_conversations(await quotas.of_owner(self._pool, owner))
 
-    async def to_spawn(self, owner: UserId | None, *, begins: bool = False) -> None:
-        """Have room for one more instance of a user, and where that `begins` it, for its conversation."""
-        if owner is None:
+    async def to_spawn(self, owner: UserId | None, *, begins: bool = False, again: bool = False) -> None:
+        """Have room for one more instance of a user, and where that `begins` it, for its conversation.
+
+        Who had less than half of everything a moment ago is not counted again, unless they were refused.
+        """
+        if owner is None or (not again and self._had_little(owner)):
             return
         has = await quotas.of_owner(self._pool, owner)
+        self._remember(owner, has)
         if begins:
             self._more_conversations(has)
         wanted = has.instances + 1 - self._quota.instances
@@ -142,6 +149,17 @@ class Room:
         await self._writer.submit(Change(hosted.instance, Status.TERMINATED, reason))
         if await turns.unfinished(self._pool, conversation):
             self._adoption.save(conversation)
+
+    def _had_little(self, owner: UserId) -> bool:
+        return asyncio.get_running_loop().time() < self._little.get(owner, 0.0)
+
+    def _remember(self, owner: UserId, has: Quota) -> None:
+        self._little.pop(owner, None)
+        most = self._quota
+        if 2 * has.conversations < most.conversations and 2 * has.instances < most.instances:
+            self._little[owner] = asyncio.get_running_loop().time() + _RECENT_S
+            while len(self._little) > _REMEMBERED:
+                self._little.popitem(last=False)
 
     def _more_conversations(self, has: Quota) -> None:
         if has.conversations >= self._quota.conversations:

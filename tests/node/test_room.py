@@ -109,6 +109,16 @@ async def test_nobody_has_more_open_conversations_than_they_may_whichever_way_th
     await start(node, ada)
 
 
+async def test_whoever_had_little_a_moment_ago_still_gets_no_more_than_they_may(world: World) -> None:
+    many = settings.Limits(conversations=20, instances=6)
+    async with world.node("node-1", limits=many) as one, world.node("node-2", limits=many) as two:
+        ada = await user(one)
+        for nth in range(12):
+            await start(two if nth % 4 else one, ada)
+        assert len(await begun(one, ada)) == 12
+        assert len(await alive(one, ada)) == 6
+
+
 async def test_of_many_who_begin_at_once_on_two_nodes_no_more_begin_than_may(world: World) -> None:
     async with world.node("node-1", limits=FEW) as one, world.node("node-2", limits=FEW) as two:
         ada = await user(one)
