@@ -278,7 +278,11 @@ _AFTER = """
 _SAID_EARLIER = """
     SELECT m.conversation_id, k.idempotency_key, m.seq, m.role, m.content, m.created_at, m.turn_id
     FROM unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
-        CROSS JOIN LATERAL unnest(
-            ARRAY[k.idempotency_key, ccn_hidden_key(k.conversation_id, k.idempotency_key)]) AS kept
-        JOIN messages m ON m.conversation_id = k.conversation_id AND m.idempotency_key = kept
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages
+            WHERE conversation_id = k.conversation_id AND idempotency_key IS NOT NULL
+              AND idempotency_key = ANY (
+                ARRAY[k.idempotency_key, ccn_hidden_key(k.conversation_id, k.idempotency_key)])
+            LIMIT 1
+        ) AS m
 """

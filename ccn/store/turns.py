@@ -305,8 +305,11 @@ _ACCEPTED_EARLIER = """
     SELECT t.id, t.conversation_id, t.status, t.user_seq, t.reply_seq, t.attempt, t.host_epoch,
            t.event_head, t.accepted_at, t.error, k.idempotency_key, m.content
     FROM unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
-        CROSS JOIN LATERAL unnest(
-            ARRAY[k.idempotency_key, ccn_hidden_key(k.conversation_id, k.idempotency_key)]) AS kept
-        JOIN turns t ON t.conversation_id = k.conversation_id AND t.idempotency_key = kept
+        CROSS JOIN LATERAL (
+            SELECT * FROM turns
+            WHERE conversation_id = k.conversation_id AND idempotency_key = ANY (
+                ARRAY[k.idempotency_key, ccn_hidden_key(k.conversation_id, k.idempotency_key)])
+            LIMIT 1
+        ) AS t
         JOIN messages m ON m.conversation_id = t.conversation_id AND m.seq = t.user_seq
 """
