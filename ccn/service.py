@@ -28,7 +28,7 @@ from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.core.signer import Mark
 from ccn.etcd import access
-from ccn.gateway import readiness, searching
+from ccn.gateway import files, readiness, searching
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
@@ -36,6 +36,7 @@ from ccn.gateway.grpc import services as grpc_services
 from ccn.gateway.grpc.clients import Clients
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import auth as http_auth
+from ccn.gateway.http import entrance
 from ccn.gateway.http import server as http_server
 from ccn.gateway.http import shut as http_shut
 from ccn.gateway.http.talk import Leaving, Talk
@@ -86,6 +87,7 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
     node = NodeId(chosen.node.id)
+    files.reserve(chosen)
     metrics.built(node, ccn.__version__)
     chosen = await asyncio.to_thread(_with_its_scorer, chosen)
     acknowledged: Mark | None = None
@@ -232,6 +234,7 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
                 tell=tell,
                 stop=stop,
             ),
+            entrance.proxies(chosen.http),
         )
         grpc_port = rpc.listen(chosen.grpc)
         leaving = Leaving(stop, max(0.2, grace_s - _HAND_OVER_S))

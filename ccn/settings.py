@@ -176,6 +176,18 @@ class Grpc(_Group):
         default=None, description="PEM file with the certificate that clients see; without it no TLS."
     )
     key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
+    connection_limit: int = Field(
+        default=1_024, ge=1, le=1_000_000, description="Connections at once; further ones are refused."
+    )
+    address_limit: int = Field(
+        default=64,
+        ge=1,
+        le=1_000_000,
+        description="The same for one address; beyond it those that are silent longest end.",
+    )
+    idle_s: Seconds = Field(
+        default=300.0, description="How long a connection may stay open over which nobody calls anything."
+    )
 
 
 class Peers(_Group):

@@ -151,7 +151,9 @@ async def test_places_are_given_back_whatever_connections_were() -> None:
 
 async def test_silent_connections_take_nobody_s_place_and_the_longest_silent_give_way() -> None:
     async with served(bare(SMALL), SMALL) as at, AsyncExitStack() as held:
-        wires = [await held.enter_async_context(connected(at)) for _ in range(entrance.SILENT + 2)]
+        wires = [
+            await held.enter_async_context(connected(at)) for _ in range(entrance.silent_limit(SMALL) + 2)
+        ]
         first = await held.enter_async_context(connected(at, HALF))
         assert (await asked(at, "/docs"))[0] == 200
         assert ended(first, *wires[:2], wires[-1]) == [False, True, True, False]

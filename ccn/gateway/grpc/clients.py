@@ -13,7 +13,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 import grpc  # type: ignore[import-untyped]
 
@@ -22,14 +21,13 @@ from ccn.gateway import access, limiting, streams
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import failures
+from ccn.gateway.grpc.patience import STREAM_S, address
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.streams import Open, Streams
 from ccn.store.users import Tier
 
 CALL_S = 60.0
 """The longest that a single answer may take."""
-STREAM_S = 3_600.0
-"""The longest that one stream may last; whoever wants more continues with another."""
 
 _BEARER = "bearer "
 _REASON = "ccn-reason"
@@ -76,7 +74,7 @@ class Clients:
             try:
                 async with asyncio.timeout(_remaining(context, STREAM_S)) as limit:
                     caller = await self._let_in(method, context)
-                    with self._streams.open(caller, _address(context.peer())) as opened:
+                    with self._streams.open(caller, address(context.peer())) as opened:
                         opened.ended.add_done_callback(partial(_end, limit))
                         await _write(method.answer(caller, asked), opened, context)
             except Exception as failed:  # the root of the call: it is answered, and logged
@@ -87,13 +85,13 @@ class Clients:
 
     async def _let_in(self, method: Method, context: Any) -> Caller:
         """Who calls, counted once, whether or not the credential counts."""
-        credential, address = _credential(context), _address(context.peer())
+        credential, whose = _credential(context), address(context.peer())
         try:
             caller = await self._accounts.caller(credential) if credential else ANYBODY
         except errors.Unauthenticated:
-            await self._count(limiting.who(ANYBODY, address), context)
+            await self._count(limiting.who(ANYBODY, whose), context)
             raise
-        await self._count(limiting.who(caller, address), context)
+        await self._count(limiting.who(caller, whose), context)
         if said := _reason(context):
             caller = replace(caller, reason=access.reason(said))
         return access.require(caller, method.tier)
@@ -150,8 +148,3 @@ def _reason(context: Any) -> str:
     """Why somebody opens what is not theirs; as -bin in UTF-8, for letters that ASCII lacks."""
     shown = dict(context.invocation_metadata())
     return str(shown.get(_REASON) or shown.get(f"{_REASON}-bin", b"").decode(errors="replace"))
-
-
-def _address(peer: str) -> str:
-    """The address in how gRPC names the other end: ipv4:1.2.3.4:5, ipv6:%5B::1%5D:5."""
-    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")

@@ -24,12 +24,15 @@ from ccn.core.refusal import Refusal
 from ccn.core.report import Report
 from ccn.core.revocation import Presented
 from ccn.core.signed import Signed
-from ccn.gateway.grpc import calls
+from ccn.gateway.grpc import calls, doorkeeper
 from ccn.gateway.grpc.calls import Calls
 from ccn.peers import identity, limits, methods, wire
 from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
 from ccn.peers.identity import Identity
 
+CONNECTIONS = 256
+"""All there may be; nodes are 64 at most, with a few connections each."""
+_OF_ONE = 128  # all nodes of a cluster may be on one machine
 _CALLS = 2_048
 _OPTIONS = (
     # Two nodes on one port would each get half of the calls and nobody an error.
@@ -38,6 +41,8 @@ _OPTIONS = (
     # Peers ping to learn that this node is alive; as often as they do is welcome, without a call too.
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS),
+    ("grpc.server_handshake_timeout_ms", 5_000),
 )
 
 
@@ -73,6 +78,7 @@ class Server:
         self._shown, self._look_s = shown, look_s
         self._showing = shown
         self._stopping = asyncio.Event()
+        self._port = 0
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
         self._calls = Calls(voting.admit, plain=shown is None)
         handlers = _handlers(voting, self._stopping, self._calls)
@@ -89,23 +95,28 @@ class Server:
                 f"CCN_PEERS_HOST: {door.host} is beyond this machine, and CCN_TLS_CERTIFICATE is not set"
             )
         try:
-            return int(self._add(_joined(door.host, door.port)))
+            self._port = int(self._add(_joined(door.host, door.port)))
         except RuntimeError as refused:
             raise errors.SettingsInvalid(
                 f"CCN_PEERS_PORT: {door.host}:{door.port} is in use or cannot be used"
             ) from refused
+        return self._port
 
     async def serve(self, stop: asyncio.Event, grace_s: float) -> None:
         """Answer calls until `stop`; then finish those that are running, for `grace_s` at most."""
         await self._server.start()
         looking = asyncio.create_task(self._calls.look_again(self._look_s), name="calls of peers")
+        keeping = asyncio.create_task(
+            doorkeeper.keep("peers", self._port, _OF_ONE), name="peers doorkeeper"
+        )
         try:
             await stop.wait()
         finally:
             looking.cancel()
+            keeping.cancel()
             self._stopping.set()
             await self._server.stop(grace_s)
-            await asyncio.gather(looking, return_exceptions=True)
+            await asyncio.gather(looking, keeping, return_exceptions=True)
 
     def _add(self, address: str) -> int:
         if self._shown is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # the library ships no types, here and below
@@ -13,10 +14,13 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from ccn import errors, settings
 from ccn.gateway import readiness
+from ccn.gateway.grpc import doorkeeper
+from ccn.gateway.grpc.patience import STREAM_S, Patience
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _ALWAYS = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+_AGE_MS = 3_600_000
 _OPTIONS = (
     # Two nodes on one port would each get half of the calls and nobody an error.
     ("grpc.so_reuseport", 0),
@@ -26,24 +30,50 @@ _OPTIONS = (
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # More streams than one user may have, and far fewer than there are calls for all.
+    ("grpc.max_concurrent_streams", 128),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    # No connection is for ever. What goes on over an old one may last as long as any stream may.
+    ("grpc.max_connection_age_ms", _AGE_MS),
+    ("grpc.max_connection_age_grace_ms", int(STREAM_S * 1_000)),
 )
-_CALLS = 4_096
+_CALLS = 16_384
 
 
 class Server:
     """The gRPC door of one node, with the services that `Clients` made."""
 
-    def __init__(self, ready: readiness.Readiness, services: Sequence[Any] = ()) -> None:
-        self._ready = ready
-        self._health = HealthServicer()
+    def __init__(
+        self, ready: readiness.Readiness, services: Sequence[Any] = (), proxies: Container[str] = ()
+    ) -> None:
+        """Connections of `proxies` are those of nobody knows how many."""
+        self._ready, self._services, self._proxies = ready, tuple(services), proxies
         self._names = (*_ALWAYS, *(service.service_name() for service in services))
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
-        self._server.add_generic_rpc_handlers(tuple(services))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(self._names, self._server)
+        self._health = Health(self._names)
+        self._server: Any = None
+        self._keep: Callable[[], Coroutine[None, None, None]]
 
     def listen(self, door: settings.Grpc) -> int:
         """Take the port; which one matters when the setting is 0."""
+        self._server = self._made(door)
+        port = self._add(door)
+        self._keep = partial(doorkeeper.keep, "grpc", port, door.address_limit, self._proxies)
+        return port
+
+    def _made(self, door: settings.Grpc) -> Any:
+        limits = (
+            ("grpc.max_allowed_incoming_connections", door.connection_limit),
+            ("grpc.max_connection_idle_ms", int(door.idle_s * 1_000)),
+        )
+        made = grpc.aio.server(
+            options=(*_OPTIONS, *limits), maximum_concurrent_rpcs=_CALLS, interceptors=(Patience(),)
+        )
+        made.add_generic_rpc_handlers(self._services)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, made)
+        reflection.enable_server_reflection(self._names, made)
+        return made
+
+    def _add(self, door: settings.Grpc) -> int:
         shown = _credentials(door)
         address = f"[{door.host}]:{door.port}" if ":" in door.host else f"{door.host}:{door.port}"
         try:
@@ -58,12 +88,14 @@ class Server:
     async def serve(self, stop: asyncio.Event, grace_s: float) -> None:
         """Answer calls until `stop`; then finish those that are running, for `grace_s` at most."""
         await self._server.start()
+        telling = asyncio.create_task(self._tell(), name="grpc health")
+        keeping = asyncio.create_task(self._keep(), name="grpc doorkeeper")
         try:
-            telling = asyncio.create_task(self._tell(), name="grpc health")
             await stop.wait()
             telling.cancel()
             await self._health.enter_graceful_shutdown()
         finally:
+            keeping.cancel()
             await self._server.stop(grace_s)
 
     async def _tell(self) -> None:
@@ -73,6 +105,22 @@ class Server:
             for name in ("", *self._names):
                 await self._health.set(name, status)
             await self._ready.changed(seen)
+
+
+class Health(HealthServicer):  # type: ignore[misc]
+    """The library's, which would keep for ever what anybody asks it to watch."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = {"", *names}
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the protocol's name
+        """Tell how a service is, whenever that changes; that it is none of ours, once."""
+        if request.service not in self._names:
+            unknown = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+            await context.write(health_pb2.HealthCheckResponse(status=unknown))
+            return
+        await super().Watch(request, context)
 
 
 def _credentials(door: settings.Grpc) -> Any:

@@ -22,8 +22,8 @@ from ccn.gateway.http import problems
 
 ALWAYS = frozenset((b"/health", b"/ready"))
 """Answered from memory, however many are here: a node that is full must not look like one that is dead."""
-SILENT = 1_024
-"""Connections that may have said nothing yet; as many as can wait to be accepted at once."""
+BACKLOG = 1_024
+"""Connections that may wait to be accepted; of those that were, as many may have said nothing yet."""
 
 
 class Visitor:
@@ -51,6 +51,7 @@ class Entrance:
 
     def __init__(self, chosen: settings.Http) -> None:
         self._limit, self._of_one = chosen.connection_limit, chosen.address_limit
+        self._silent_limit = silent_limit(chosen)
         self._proxies = proxies(chosen)
         self._silent = dict[Visitor, None]()
         self._waiting = dict[Visitor, None]()
@@ -61,7 +62,7 @@ class Entrance:
         """A connection was made, and has said nothing yet. Whose one of a proxy is, nobody knows here."""
         visitor = Visitor(transport, "" if host in self._proxies else limiting.network(host))
         self._silent[visitor] = None
-        if len(self._silent) > SILENT:
+        if len(self._silent) > self._silent_limit:
             self._show_out(next(iter(self._silent)), "silent")
         return visitor
 
@@ -153,6 +154,11 @@ class Forwarded:
             self._running[address] -= 1
             if not self._running[address]:
                 del self._running[address]
+
+
+def silent_limit(chosen: settings.Http) -> int:
+    """How many connections may have said nothing yet, besides those that have."""
+    return min(BACKLOG, chosen.connection_limit)
 
 
 def crowded(limit: int) -> errors.TooManyRequests:

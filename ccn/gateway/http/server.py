@@ -16,7 +16,6 @@ from ccn import errors, settings
 from ccn.gateway.http import entrance, patience
 from ccn.gateway.http.entrance import Entrance, Forwarded
 
-_BACKLOG = entrance.SILENT
 _UNREAD_MS = 60_000  # how long what we sent may stay unread
 
 
@@ -29,7 +28,7 @@ def listen(http: settings.Http) -> socket.socket:
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who stops reading is cut off
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         listening.bind((http.host, http.port))
-        listening.listen(_BACKLOG)
+        listening.listen(entrance.BACKLOG)
     except OSError as refused:
         listening.close()
         why = "is in use" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused.strerror})"
@@ -67,7 +66,7 @@ async def serve(
             server_header=False,
             proxy_headers=bool(http.trusted_proxies),  # else a client chooses the address it is counted by
             forwarded_allow_ips=list(http.trusted_proxies),
-            backlog=_BACKLOG,
+            backlog=entrance.BACKLOG,
             timeout_graceful_shutdown=max(1, int(grace_s)),
         )
     )
