@@ -95,7 +95,8 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
     async def look() -> None:
         async with gate.right_to_sign(chosen) as right:
             shown = gate.fence(node, right, acknowledged)
-            await gate.look(chosen.database, shown, right, keys.check)
+            state = right.state if right is not None else None
+            await gate.look(chosen.database, shown, state, keys.check)
 
     with _stop_signals() as told:
         while not told.is_set():

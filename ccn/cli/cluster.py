@@ -110,6 +110,7 @@ class Cluster:
             ):
                 if model:
                     self.shown.say(OFFLINE)
+                await _look_back(where, _names(wish.nodes), database)
                 await migrate.apply(database.url)
                 await roles.grant(database.url, {roles.NODE: database.node_password})
                 admin = await first.admin(database.url, where.key)
@@ -300,6 +301,17 @@ def _repeated_on_enter(say: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(keyboard)
+
+
+async def _look_back(where: place.Place, names: Sequence[str], database: Postgres) -> None:
+    """Write nothing to a database that does not show what the nodes here have signed: it was put back."""
+    folders = {NodeId(name): where.nodes / name for name in names if (where.nodes / name).exists()}
+    if folders:
+        from ccn.node import gate  # noqa: PLC0415 - a new cluster need not wait for it
+        from ccn.node import keys as signatures  # noqa: PLC0415
+
+        for node, folder in folders.items():
+            await gate.look_for(settings.Database.at(database.url), node, folder, signatures.check)
 
 
 def _of_nodes(database: Postgres) -> str:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.signed import Check
-from ccn.core.signer import Mark
+from ccn.core.signer import Mark, SignerState
 from ccn.node import signing, voting
 from ccn.node.signing import Signing
 from ccn.store import pool, rounds
@@ -51,9 +52,20 @@ def fence(node: NodeId, right: Signing | None, acknowledged: Mark | None) -> Fen
     return made
 
 
-async def look(database: settings.Database, asked: Fence, right: Signing | None, check: Check) -> None:
+async def look_for(database: settings.Database, node: NodeId, folder: Path, check: Check) -> None:
+    """Look for a node that does not run, by what lies in its folder."""
+    if not (folder / signing.STATE).exists():
+        return
+    state = await asyncio.to_thread(signing.known, folder / signing.STATE)
+    asked = Fence(node)
+    if state is not None:
+        asked.signed = lambda: state.signed
+        asked.acknowledge(state.acknowledged)
+    await look(database, asked, state, check)
+
+
+async def look(database: settings.Database, asked: Fence, state: SignerState | None, check: Check) -> None:
     """Raise `RecordLost` unless the database shows what this node signed and acknowledged."""
-    state = right.state if right is not None else None
     if state is None and asked.acknowledged is None:
         return
     alone = database.model_copy(update={"pool_size": 1})

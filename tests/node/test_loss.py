@@ -41,7 +41,7 @@ async def _acknowledged(world: World, right: Signing, number: int) -> Mark:
 
 
 async def _look(world: World, right: Signing) -> None:
-    await gate.look(world.database, gate.fence(NODE, right, None), right, ed25519)
+    await gate.look(world.database, gate.fence(NODE, right, None), right.state, ed25519)
 
 
 async def test_a_node_goes_on_after_what_is_left_and_the_record_is_asked_to_say_so(
@@ -76,3 +76,16 @@ async def test_what_is_there_and_what_was_signed_is_not_let_go(world: World, rig
     await world.superuser(LOSE_TWO + "; UPDATE verification_chain SET hash = sha256(hash)")
     with pytest.raises(errors.RecordLost, match="another block in the place of block 0"):
         await loss.accept(world.database, NODE, right, "ann", "why not")
+
+
+async def test_a_node_that_does_not_run_yet_is_looked_for_by_its_folder(
+    world: World, right: Signing, tmp_path: Path
+) -> None:
+    await world.say("one", "two", "three")
+    await gate.look_for(world.database, NODE, tmp_path / "of a node that never ran", ed25519)
+    await gate.look_for(world.database, NODE, tmp_path, ed25519)
+    await _acknowledged(world, right, 5)
+    await gate.look_for(world.database, NODE, tmp_path, ed25519)
+    await world.superuser(LOSE_TWO)
+    with pytest.raises(errors.AcknowledgedLost):
+        await gate.look_for(world.database, NODE, tmp_path, ed25519)
