@@ -310,7 +310,12 @@ def round_held(seconds: float, outliers: int | None) -> None:
     _outliers.inc(outliers or 0)
 
 
+def kind(accept: str) -> str:
+    """The content type in which a scraper that sends `accept` wants the series; there are a few."""
+    return str(exposition.choose_encoder(accept)[1])
+
+
 def page(accept: str) -> tuple[bytes, str]:
-    """All series as a scraper that sends `accept` wants them, and the content type."""
+    """All series in that type, and the type."""
     encode, content_type = exposition.choose_encoder(accept)
     return encode(registry), content_type

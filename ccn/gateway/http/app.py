@@ -108,8 +108,9 @@ def create(
         *_SAME,
         cluster.routes(tell),
     )
+    origins = page.Origins(http.cors_origins, doors or tuple)
+    websocket.install(app, origins)
     if http.cors_origins or doors is not None:
-        origins = page.Origins(http.cors_origins, doors or tuple)
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
     app.add_middleware(measured.Measured)
     return app
@@ -123,7 +124,8 @@ def bare(http: settings.Http) -> FastAPI:
         title="CCN",
         version=ccn.__version__,
         description=DESCRIPTION,
-        docs_url=None,  # see reference.py
+        openapi_url=None,  # see system.py, for this one and the next
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # the target would be made from whatever Host the client sent
         responses=problems.RESPONSES,
@@ -143,11 +145,14 @@ class _Application(FastAPI):
     def __init__(self, chosen: settings.Http, **about: Any) -> None:
         super().__init__(**about)
         self._chosen = chosen
+        self._document: dict[str, Any] | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
         """The guard stands around everything, the answer to a defect included."""
         return guard.Guard(super().build_middleware_stack(), self._chosen)
 
     def openapi(self) -> dict[str, Any]:
-        """The document, made once by the base class."""
-        return samples.describe(auth.describe(problems.describe(super().openapi())))
+        """The document, made once."""
+        if self._document is None:
+            self._document = samples.describe(auth.describe(problems.describe(super().openapi())))
+        return self._document

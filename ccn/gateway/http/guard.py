@@ -22,11 +22,16 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), usb=()",
     "Cache-Control": "no-store",
 }
 """On every answer that does not say otherwise itself."""
 
 _RAW = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+
+_ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
+"""Said where a proxy speaks TLS for us, and nowhere else: a browser remembers it for a year."""
 
 _CLOSE = {"Connection": "close"}  # what is left of the body will not be read
 
@@ -91,6 +96,8 @@ def _decorate(scope: Scope, message: Message) -> None:
     headers = list(message.get("headers", ()))
     said_itself = {name for name, _ in headers}
     headers += [each for each in _RAW if each[0] not in said_itself]
+    if scope["scheme"] == "https":
+        headers.append(_ONLY_TLS)
     if (said := auth.verdict(scope)) is not None:
         headers.append((b"x-ratelimit-limit", b"%d" % said.limit))
         headers.append((b"x-ratelimit-remaining", b"%d" % said.remaining))

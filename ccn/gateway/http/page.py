@@ -20,7 +20,8 @@ from fastapi.responses import Response
 
 import ccn
 from ccn import errors
-from ccn.gateway.http import problems, schemas
+from ccn.gateway.http import kept, problems, schemas
+from ccn.gateway.http.kept import Kept
 
 Doors = Callable[[], Iterable[str]]
 """Where the HTTP doors of the cluster are, as far as this node knows now."""
@@ -44,7 +45,6 @@ KINDS: Mapping[str, str] = {
 
 _ORIGIN = re.compile(r"(https?://[a-z0-9.:\[\]_-]+)/?", re.ASCII | re.IGNORECASE)
 _FOR_EVER = "public, max-age=31536000, immutable"
-_ASK_AGAIN = "no-cache"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -77,7 +77,9 @@ def assets() -> Assets:
 
 def routes(node: str, doors: Doors) -> APIRouter:
     """The page, its files, and the pointer."""
-    router, kept = problems.router(tags=["system"]), assets()
+    router = problems.router(tags=["system"])
+    index = Kept(assets().index, KINDS["html"])
+    files = {name: Kept(body, KINDS[name.rpartition(".")[2]]) for name, body in assets().files.items()}
 
     @router.get(
         "/",
@@ -94,7 +96,7 @@ def routes(node: str, doors: Doors) -> APIRouter:
                 here.model_dump_json(), media_type="application/json", headers={"Vary": "Accept"}
             )
         headers = {"Vary": "Accept", "Content-Security-Policy": policy(doors())}
-        return _cached(kept.index, KINDS["html"], if_none_match, _ASK_AGAIN, headers)
+        return index.answer(if_none_match, headers=headers)
 
     @router.get("/static/{version}/{name}", include_in_schema=False)
     async def file(
@@ -102,11 +104,11 @@ def routes(node: str, doors: Doors) -> APIRouter:
         name: Annotated[str, Path(max_length=64)],
         if_none_match: Annotated[str, Header()] = "",
     ) -> Response:
-        if name not in kept.files or name == "index.html":
+        if name not in files or name == "index.html":
             raise errors.NotFound("the page has no such file")
         # During an upgrade the page may come from another node than its files; these must not stay then.
-        how_long = _FOR_EVER if version == kept.version else _ASK_AGAIN
-        return _cached(kept.files[name], KINDS[name.rpartition(".")[2]], if_none_match, how_long, {})
+        how_long = _FOR_EVER if version == assets().version else kept.ASK_AGAIN
+        return files[name].answer(if_none_match, how_long)
 
     return router
 
@@ -135,12 +137,3 @@ class Origins(Collection[str]):
 def _origins(doors: Iterable[str]) -> frozenset[str]:
     """Scheme, host and port of each address; whatever is none has no place in a header."""
     return frozenset(found[1] for each in doors if (found := _ORIGIN.fullmatch(each)))
-
-
-def _cached(content: bytes, kind: str, known: str, how_long: str, headers: Mapping[str, str]) -> Response:
-    """The content, or only that it is what the browser has."""
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    told = {**headers, "ETag": etag, "Cache-Control": how_long}
-    if known.strip() == "*" or etag in {each.strip().removeprefix("W/") for each in known.split(",")}:
-        return Response(status_code=304, headers=told)
-    return Response(content, headers=told | {"Content-Type": kind})

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, FastAPI, Header
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 
 import ccn
 from ccn import metrics
 from ccn.gateway import readiness
 from ccn.gateway.http import problems, reference, schemas
+from ccn.gateway.http.kept import Fresh, Kept
 
 _NO_SCRIPTS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -21,7 +24,15 @@ _NO_SCRIPTS = {
 
 def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
     """The routes that need no character, no conversation and no account."""
-    router = problems.router(tags=["system"])
+    router, scraped = problems.router(tags=["system"]), Fresh(lambda kind: metrics.page(kind)[0])
+
+    @cache
+    def described() -> Kept:
+        return Kept(orjson.dumps(app.openapi()), "application/json")
+
+    @cache
+    def referred() -> Kept:
+        return Kept(reference.page(app.openapi()).encode(), "text/html; charset=utf-8")
 
     @router.get("/health")
     async def health() -> schemas.Health:
@@ -45,11 +56,15 @@ def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def series(accept: Annotated[str, Header()] = "") -> Response:
         """Every series, for Prometheus."""
-        body, content_type = metrics.page(accept)
-        return Response(body, headers={"Content-Type": content_type})
+        kind = metrics.kind(accept)
+        return Response(scraped.body(kind), headers={"Content-Type": kind})
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def document(if_none_match: Annotated[str, Header()] = "") -> Response:
+        return described().answer(if_none_match)
 
     @router.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(reference.page(app.openapi()), headers=_NO_SCRIPTS)
+    async def docs(if_none_match: Annotated[str, Header()] = "") -> Response:
+        return referred().answer(if_none_match, headers=_NO_SCRIPTS)
 
     return router

@@ -11,6 +11,7 @@ not read nothing more is told: the server stops reading from the connection, or 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Annotated, assert_never
@@ -18,7 +19,7 @@ from uuid import UUID
 
 import orjson
 import structlog
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -28,7 +29,7 @@ from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import START, Kind, Place, Told
 from ccn.gateway import access, streams
 from ccn.gateway.access import Caller
-from ccn.gateway.http import auth, frames, talk
+from ccn.gateway.http import auth, frames, problems, talk
 from ccn.gateway.http.frames import Cancel, Close, Resume, Say
 from ccn.gateway.http.stream import told_whole
 from ccn.gateway.http.talk import STOPPING, Talk
@@ -48,6 +49,7 @@ PATIENCE = 10
 """Frames in a row that make no sense, or come too fast, before the socket is closed."""
 _MEASURED_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 """Between looks for what a reply measured; then whatever was measured last is told."""
+_ELSEWHERE = "pages of this origin may not connect here: CCN_HTTP_CORS_ORIGINS names those that may"
 _WORDS = {
     Close.GOING: STOPPING,
     Close.BINARY: "frames are text",
@@ -57,6 +59,11 @@ _WORDS = {
 }
 
 Queue = asyncio.Queue[tuple[Turn, Place]]
+
+
+def install(app: FastAPI, origins: Collection[str]) -> None:
+    """Let pages of these origins open sockets at this application, besides its own."""
+    app.state.origins = origins
 
 
 async def knocking(socket: WebSocket) -> Caller | errors.CCNError:
@@ -76,6 +83,9 @@ def routes() -> APIRouter:
     async def conversation(
         socket: WebSocket, session_id: str, caller: Annotated[Caller | errors.CCNError, Depends(knocking)]
     ) -> None:
+        if not _from_here(socket):
+            await socket.send_denial_response(problems.answer(errors.Forbidden(_ELSEWHERE)))
+            return
         offered = socket.scope.get("subprotocols", ())
         await socket.accept(PROTOCOL if PROTOCOL in offered else None)
         try:
@@ -272,6 +282,15 @@ def _credential(socket: WebSocket) -> str | None:
         return key
     offered = socket.scope.get("subprotocols", ())
     return next((each.removeprefix(BEARER) for each in offered if each.startswith(BEARER)), None)
+
+
+def _from_here(socket: WebSocket) -> bool:
+    """Whether no page asks, or one that may: to sockets, browsers let any page connect."""
+    origin = socket.headers.get("origin")
+    if origin is None or origin in socket.app.state.origins:
+        return True
+    scheme, _, host = origin.partition("://")
+    return scheme in {"http", "https"} and host == socket.headers.get("host")
 
 
 def _named(session_id: str) -> ConversationId:
