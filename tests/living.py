@@ -17,7 +17,7 @@ from uuid import UUID
 
 from ccn import errors, settings
 from ccn.core import ids, stream
-from ccn.core.call import Call, Delta, Piece, Reply, Restart, Usage
+from ccn.core.call import Call, Delta, Piece, Reply, Restart, Retry, Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId, UserId
 from ccn.core.interview import QUESTIONS
 from ccn.core.price import Size
@@ -59,10 +59,14 @@ class Model:
     fails: BaseException | None = None
     unheard: BaseException | None = None
     calls: list[Call] = field(default_factory=list)
+    trouble: Retry | None = None
+    retries: int = 0
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         self.calls.append(call)
         await asyncio.sleep(0)
+        for nth in range(self.retries):
+            yield Retry(nth + 2, 1 + self.retries, 0.0, "network")
         if self.unheard is not None:
             raise self.unheard
         asked = call.messages[-1].text

@@ -8,8 +8,8 @@ was used, however the call ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
@@ -18,11 +18,11 @@ import orjson
 import structlog
 
 from ccn import errors
-from ccn.claude import failure, patience, wire
+from ccn.claude import failure, wire
 from ccn.claude.failure import Broken, Kind
 from ccn.claude.meter import Meter
-from ccn.claude.patience import Delays
-from ccn.core.call import Call, Delta, Piece, Reply, Restart
+from ccn.claude.patience import Delays, Tries
+from ccn.core.call import Call, Delta, Piece, Reply, Restart, Retry
 
 if TYPE_CHECKING:
     from anthropic._streaming import ServerSentEvent
@@ -50,6 +50,8 @@ class Client:
         )
         self._timeout_s, self._reply_limit_s = claude.timeout_s, claude.reply_limit_s
         self._delays = delays
+        self.trouble: Retry | None = None
+        """Which try comes next, of a call that failed; None once any call is answered or given up."""
 
     def stream(self, call: Call, meter: Meter | None = None) -> AsyncGenerator[Piece, None]:
         """Deltas as they come, a restart whenever they begin anew, and last the whole reply."""
@@ -84,12 +86,26 @@ class Client:
         await self._sdk.close()
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        with failure.translated():
-            async for attempt in patience.attempts(self._delays):
+        with failure.translated(), self._tried() as tries:
+            async for attempt in tries:
+                await self._pause(tries.retry)
                 with attempt:
                     async with asyncio.timeout(self._timeout_s):
                         return await ask()
         raise AssertionError("tenacity ends with a result or an exception")
+
+    @contextmanager
+    def _tried(self) -> Iterator[Tries]:
+        """The tries of one call; when it is over nobody waits any more."""
+        try:
+            yield Tries(self._delays)
+        finally:
+            self.trouble = None
+
+    async def _pause(self, retry: Retry | None) -> None:
+        if retry is not None:
+            self.trouble = retry
+            await asyncio.sleep(retry.pause_s)
 
     async def _whole(self, call: Call, form: Mapping[str, object], meter: Meter) -> Reply:
         async with aclosing(self._stream(call, form, meter)) as pieces:
@@ -102,8 +118,11 @@ class Client:
         self, call: Call, form: Mapping[str, object], meter: Meter
     ) -> AsyncGenerator[Piece, None]:
         body, seen, why = wire.body(call, form), False, ""
-        with failure.translated():
-            async for attempt in patience.attempts(self._delays):
+        with failure.translated(), self._tried() as tries:
+            async for attempt in tries:
+                if tries.retry is not None:
+                    yield tries.retry
+                    await self._pause(tries.retry)
                 with attempt:
                     if seen:
                         yield Restart(why)
@@ -112,7 +131,7 @@ class Client:
                     try:
                         async with aclosing(self._try(call, body, meter)) as pieces:
                             async for piece in pieces:
-                                seen = True
+                                seen, self.trouble = True, None
                                 yield piece
                     except failure.FOREIGN as failed:
                         why = failure.kind(failed).value

@@ -7,13 +7,14 @@ itself, which is honoured up to the longest of ours; a longer one is not waited 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from tenacity import AsyncRetrying, RetryCallState
+from tenacity import AsyncRetrying, AttemptManager, RetryCallState
 
 from ccn.claude import failure
 from ccn.claude.failure import Kind
+from ccn.core.call import Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +27,37 @@ class Delays:
     asked_most_s: float = 900.0
 
 
-def attempts(delays: Delays) -> AsyncRetrying:
-    """The tries of one call."""
-    patience = _Patience(delays)
-    return AsyncRetrying(retry=patience.again, wait=patience.pause, reraise=True)
+class Tries:
+    """The tries of one call, to be gone through once. Whoever makes them waits before each further one."""
 
-
-class _Patience:
     def __init__(self, delays: Delays) -> None:
+        self.retry: Retry | None = None
+        """What the try at hand is the repetition of; None at the first."""
         self._asked_most_s = delays.asked_most_s
-        self._pause_s = 0.0
-        self._pauses: dict[Kind, Iterator[float]] = {
-            Kind.NETWORK: iter(delays.network_s),
-            Kind.LIMITED: iter(delays.limited_s),
-            Kind.SERVER: iter(delays.server_s),
-            Kind.REFUSED: iter(()),
+        self._pauses: dict[Kind, list[float]] = {
+            Kind.NETWORK: [*delays.network_s],
+            Kind.LIMITED: [*delays.limited_s],
+            Kind.SERVER: [*delays.server_s],
+            Kind.REFUSED: [],
         }
 
-    def again(self, state: RetryCallState) -> bool:
+    def __aiter__(self) -> AsyncIterator[AttemptManager]:
+        return aiter(AsyncRetrying(retry=self._again, sleep=_at_once, reraise=True))
+
+    def _again(self, state: RetryCallState) -> bool:
         """Whether to try once more; tenacity asks exactly once after each try."""
         failed = state.outcome.exception() if state.outcome is not None else None
         if not isinstance(failed, failure.FOREIGN):
             return False
-        pause_s, asked_s = next(self._pauses[failure.kind(failed)], None), failure.retry_after_s(failed)
-        if pause_s is None or (asked_s or 0.0) > self._asked_most_s:
+        kind, asked_s = failure.kind(failed), failure.retry_after_s(failed)
+        pauses = self._pauses[kind]
+        if not pauses or (asked_s or 0.0) > self._asked_most_s:
             return False
-        self._pause_s = pause_s if asked_s is None else asked_s
+        pause_s, number = pauses.pop(0), state.attempt_number + 1
+        pause_s = pause_s if asked_s is None else asked_s
+        self.retry = Retry(number, number + len(pauses), pause_s, kind.value)
         return True
 
-    def pause(self, _state: RetryCallState) -> float:
-        """How long to wait before that."""
-        return self._pause_s
+
+async def _at_once(_pause_s: float) -> None:
+    """The pause is in `retry`."""

@@ -150,6 +150,8 @@ class Chat:
                 self.shown.delta(event.data["text"])
             case "restart":
                 self.shown.void(event.data["reason"])
+            case "waiting":
+                self.shown.notice(transcript.waiting(event.data))
             case "done" | "error" | "cancelled":
                 status = _ENDED[event.name]
                 self.failed |= status == "failed"

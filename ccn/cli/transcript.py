@@ -232,6 +232,9 @@ class Plain:
         sys.stdout.flush()
 
 
+_TROUBLE = {"rate limit": "the model takes no more requests for now", "server": "the model is in trouble"}
+
+
 def status(glance: dict[str, Any]) -> str:
     """One line: who speaks, where, how far from its character, and what it cost."""
     drift = glance["drift"]
@@ -247,6 +250,12 @@ def status(glance: dict[str, Any]) -> str:
         f"{dollars(glance['spent_today']['microdollars'])} today",
     ]
     return " · ".join(parts)
+
+
+def waiting(why: dict[str, Any]) -> str:
+    """That the model is asked again, and why."""
+    told = _TROUBLE.get(why["reason"], "the model does not answer")
+    return f"({told}: trying again, {why['number']} of {why['most']})"
 
 
 def cost(glance: dict[str, Any]) -> str:

@@ -72,6 +72,16 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """A try failed, and another one follows after a pause: which, of how many at most, and why."""
+
+    number: int
+    most: int
+    pause_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """All of a reply, which ends its stream."""
 
@@ -81,4 +91,4 @@ class Reply:
     model: str
 
 
-Piece = Delta | Restart | Reply
+Piece = Delta | Restart | Retry | Reply

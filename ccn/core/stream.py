@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """There will be no reply: why."""
     CANCELLED = "cancelled"
     """There will be no reply, because somebody asked for none."""
+    WAITING = "waiting"
+    """Why nothing comes just now, as JSON: kept nowhere, and at the place of the piece before."""
 
 
 ENDS = frozenset({Kind.DONE, Kind.ERROR, Kind.CANCELLED})

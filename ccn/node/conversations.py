@@ -177,12 +177,18 @@ class Conversations:
 
         return await self._patiently(accept)
 
-    async def follow(self, turn: TurnId, after: Place = stream.START) -> AsyncGenerator[Told]:
-        """Every piece of a turn after a place, to its end, from wherever it is hosted."""
+    async def follow(
+        self, turn: TurnId, after: Place = stream.START, *, hints: bool = False
+    ) -> AsyncGenerator[Told]:
+        """Every piece of a turn after a place, to its end, from wherever it is hosted.
+
+        With `hints` also why nothing comes, while nothing does.
+        """
         async with aclosing(self._streams.follow(turn, after)) as batches:
             async for batch in batches:
                 for told in batch:
-                    yield told
+                    if hints or told.kind is not Kind.WAITING:
+                        yield told
 
     async def turn(self, turn: TurnId) -> Turn:
         """How a turn stands."""
@@ -319,7 +325,7 @@ class Conversations:
         found = await instances.of_conversation(self._pool, standing.conversation)
         if found is None or found.host == self._hosting.node:
             return
-        body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number}
+        body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number, "hints": True}
         asked = self._placing.forwarding.stream(found.host, found.id, "follow", body, _FOLLOW_S)
         try:
             async with aclosing(asked) as frames:
@@ -336,7 +342,9 @@ class Conversations:
         place = Place(int(body["epoch"]), int(body["number"]))
         async with aclosing(self._streams.here_after(TurnId(UUID(body["turn"])), place)) as batches:
             async for batch in batches:
-                yield [(each.place.epoch, each.place.number, each.kind, each.data) for each in batch]
+                wanted = [each for each in batch if body.get("hints") or each.kind is not Kind.WAITING]
+                if wanted:  # a node of an earlier version knows no hints
+                    yield [(each.place.epoch, each.place.number, each.kind, each.data) for each in wanted]
 
     async def _on_look(self, body: Body) -> AsyncGenerator[object]:
         await self._hosting.look(ConversationId(UUID(body["conversation"])))

@@ -19,7 +19,7 @@ import orjson
 import structlog
 
 from ccn import errors
-from ccn.core.call import Call, Delta, Piece, Reply, Restart
+from ccn.core.call import Call, Delta, Piece, Reply, Restart, Retry
 from ccn.core.ids import TurnId, UserId
 from ccn.core.message import Message
 from ccn.core.price import Size
@@ -216,6 +216,8 @@ class Conversing:
                         speech.say(Kind.DELTA, _clean(text))
                     case Restart(reason):
                         speech.say(Kind.RESTART, reason)
+                    case Retry():
+                        speech.wait(piece)
                     case Reply():
                         heard.set_result(outcome := _judged(piece))
                         await over.wait()

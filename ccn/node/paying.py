@@ -27,7 +27,7 @@ from ccn import errors, settings
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
 from ccn.core import budget, price
-from ccn.core.call import Call, Piece, Reply, Usage
+from ccn.core.call import Call, Piece, Reply, Retry, Usage
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.price import Size
 from ccn.node.purse import Purse
@@ -129,6 +129,11 @@ class Paying:
             reply = await self._client.ask(call, meter)
         await self.settled()
         return reply
+
+    @property
+    def trouble(self) -> Retry | None:
+        """Which try comes next, of a call that failed."""
+        return self._client.trouble
 
     async def count(self, call: Call) -> int:
         """How many tokens the prompt has, which costs nothing."""

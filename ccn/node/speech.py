@@ -14,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+import orjson
 import structlog
 
 from ccn import errors
 from ccn.core import turn as states
+from ccn.core.call import Retry
 from ccn.core.ids import InstanceId
 from ccn.core.message import Message
 from ccn.core.stream import Kind, Told
@@ -66,12 +68,16 @@ class Speech:
         )
         self.turn = replace(self.turn, status=Status.RUNNING)
         if again:
-            self.say(Kind.RESTART, "another node goes on")
+            self.say(Kind.RESTART, f"begun anew on {self._writer.node}")
 
     def say(self, kind: Kind, data: str) -> None:
         """To the readers now, to the database soon."""
         self._unkept.append(self.live.say(kind, data))
         self._said.set()
+
+    def wait(self, why: Retry) -> None:
+        """Tell the readers why nothing comes just now."""
+        self.live.hint(orjson.dumps(why).decode())
 
     async def keep(self) -> None:
         """Write what was said, each batch a while after its first piece, until the end is at hand."""

@@ -142,6 +142,7 @@ class Live:
         self.first = kept + 1
         self.closed = False
         self._said: list[Told] = []
+        self._hint = ""
         self._more = asyncio.Event()
 
     @property
@@ -168,6 +169,12 @@ class Live:
         """Say a piece that was made by `next`."""
         assert told.place.number == self.first + len(self._said), "pieces are said in order"
         self._said.append(told)
+        self._hint = ""
+        self._wake()
+
+    def hint(self, why: str) -> None:
+        """Tell who listens now why nothing comes; until the next piece, and whoever comes later as well."""
+        self._hint = why
         self._wake()
 
     def close(self) -> None:
@@ -188,6 +195,7 @@ class Live:
     async def after(self, place: Place) -> Batches:
         """What is said here after a place, as soon as it is said."""
         at = max(0, place.number + 1 - self.first) if place.epoch == self.epoch else 0
+        heard = ""
         while True:
             if at < len(self._said):
                 batch = self._said[at : at + BATCH_LIMIT]
@@ -195,6 +203,10 @@ class Live:
                 yield batch
             elif self.closed:
                 return
+            elif self._hint != heard:
+                heard = self._hint
+                if heard:
+                    yield [Told(Place(self.epoch, self.first + at - 1), Kind.WAITING, heard)]
             else:
                 await self._more.wait()
 

@@ -104,7 +104,7 @@ class FollowRequest(_message.Message):
     def __init__(self, conversation: _Optional[str] = ..., after: _Optional[str] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("id", "accepted", "delta", "restart", "done", "failed", "cancelled")
+    __slots__ = ("id", "accepted", "delta", "restart", "done", "failed", "cancelled", "waiting")
     ID_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,7 @@ class Event(_message.Message):
     DONE_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     id: str
     accepted: Accepted
     delta: str
@@ -119,7 +120,8 @@ class Event(_message.Message):
     done: Done
     failed: Failed
     cancelled: Cancelled
-    def __init__(self, id: _Optional[str] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., delta: _Optional[str] = ..., restart: _Optional[str] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ...) -> None: ...
+    waiting: Waiting
+    def __init__(self, id: _Optional[str] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., delta: _Optional[str] = ..., restart: _Optional[str] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
 
 class Accepted(_message.Message):
     __slots__ = ("turn", "seq")
@@ -144,6 +146,18 @@ class Done(_message.Message):
     cache_read_tokens: int
     cache_write_tokens: int
     def __init__(self, stop: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ...) -> None: ...
+
+class Waiting(_message.Message):
+    __slots__ = ("number", "most", "pause_s", "reason")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_S_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    most: int
+    pause_s: float
+    reason: str
+    def __init__(self, number: _Optional[int] = ..., most: _Optional[int] = ..., pause_s: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Failed(_message.Message):
     __slots__ = ("code", "detail")

@@ -17,7 +17,7 @@ from ccn.claude.faults import Rule
 from ccn.claude.meter import Meter
 from ccn.claude.patience import Delays
 from ccn.claude.stand_in import Running
-from ccn.core.call import Block, Call, Delta, Piece, Reply, Restart
+from ccn.core.call import Block, Call, Delta, Piece, Reply, Restart, Retry
 
 if TYPE_CHECKING:
     from tests.claude.conftest import Asking
@@ -107,6 +107,24 @@ async def test_a_stream_that_breaks_before_its_first_word_is_just_late(
     api.faults.add(Rule(times=2, after=0, end="cut"))
     pieces = await pieces_of(model, asking("Tell me about lighthouses."))
     assert not [piece for piece in pieces if isinstance(piece, Restart)]
+
+
+async def test_every_further_try_is_told_before_it_is_made(
+    api: Running, model: Client, asking: Asking
+) -> None:
+    api.faults.add(Rule(times=2, status=529))
+    api.faults.add(Rule(times=1, after=2, end="cut"))
+    pieces = await pieces_of(model, asking("Tell me about lighthouses."))
+    assert [(each.number, each.most, each.reason) for each in pieces if isinstance(each, Retry)] == [
+        (2, 5, "network"),
+        (3, 5, "server"),
+        (4, 5, "server"),
+    ]
+    assert model.trouble is None
+    api.faults.add(Rule(times=100, status=401))
+    with pytest.raises(errors.ModelRefused):
+        await pieces_of(model, asking("Hello there."))
+    assert model.trouble is None, "nobody waits for what was given up"
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ async def test_a_person_sees_who_speaks_the_reply_and_what_it_costs(here: Here) 
         assert greeting.startswith("Ada\nYou talk to an AI.")
         typing.type("Hello.\r")
         await typing.sees("Well, I am here.")
-        await typing.sees("Ada · node-1 · drift – · $0.0000 here · $0.0000 today")
+        await typing.sees("Ada · node-1 · drift –, needs two instances · $0.0000 here · $0.0000 today")
         await typing.sees("you ›")
         typing.type("/help\r")
         await typing.sees("/history")
@@ -196,11 +196,21 @@ async def test_who_leaves_during_a_reply_finds_it_when_coming_back(here: Here) -
         assert await typing.left() == 0
 
 
-async def test_what_a_restart_voids_is_taken_from_the_screen(here: Here) -> None:
-    node_of(here).model.restarts = True
+async def test_a_person_hears_of_further_tries_and_what_a_restart_voids_leaves_the_screen(
+    here: Here,
+) -> None:
+    model, held = node_of(here).model, asyncio.Event()
+    model.restarts, model.retries = True, 1
+
+    async def gate(_: int) -> None:
+        await held.wait()
+
+    model.gate = gate
     async with terminal(here.environ()) as typing:
         await typing.sees("you ›")
         typing.type("Hello.\r")
+        await typing.sees("(the model does not answer: trying again, 2 of 2)")
+        held.set()
         await typing.sees("the reply begins anew)")
         await typing.sees("Well, I am here.")
         assert "\x1b[J" in typing.raw

@@ -22,9 +22,10 @@ from ccn import errors, settings
 from ccn.core import codes
 from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
+from ccn.core.stream import Kind, Place, Told
 from ccn.core.turn import ended
 from ccn.gateway import readiness
-from ccn.gateway.grpc import failures, instances, server
+from ccn.gateway.grpc import failures, instances, server, shown
 from ccn.gateway.http import problems
 from ccn.pb import instances_pb2 as pb
 from ccn.peers import certificates
@@ -93,6 +94,14 @@ async def test_one_spawns_converses_and_reads_what_was_said(database: settings.D
         newest = pb.HistoryRequest(conversation=talk, limit=1)
         page = await here.instances.History(newest, metadata=caller)
         assert ([each.seq for each in page.messages], page.before) == ([2], 2)
+
+
+def test_that_the_model_is_asked_again_is_told_at_a_place_to_go_on_after() -> None:
+    turn = TurnId(uuid4())
+    why = '{"number":2,"most":5,"pause_s":4.0,"reason":"network"}'
+    told = shown.event(turn, Told(Place(1, 0), Kind.WAITING, why))
+    assert (told.id, told.WhichOneof("what")) == (f"{turn}:1-0", "waiting")
+    assert (told.waiting.number, told.waiting.most, told.waiting.reason) == (2, 5, "network")
 
 
 async def test_a_stream_is_followed_from_any_of_its_events(database: settings.Database) -> None:

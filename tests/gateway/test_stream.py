@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import httpx
+from websockets.asyncio.client import connect
 
 from ccn import settings
 from tests import talking
@@ -54,6 +56,43 @@ async def test_a_reply_streams_with_an_id_for_every_piece(database: settings.Dat
         assert [each.id for each in told] == [f"{turn}:0-0", *[f"{turn}:1-{n}" for n in range(1, 6)]]
         assert told[-1].data["stop"] == "end_turn"
         assert told[-1].data["usage"]["input"] == 10
+
+
+async def test_a_reader_hears_that_the_model_is_asked_again_whichever_node_it_reads_from(
+    database: settings.Database,
+) -> None:
+    held = asyncio.Event()
+
+    async def gate(_: int) -> None:
+        await held.wait()
+
+    async with two_doors(database, Model(retries=1, gate=gate)) as (one, other):
+        key = await talking.key(one.node)
+        async with one.client(key) as here, other.client(key) as there:
+            path = await begun(here)
+            async with here.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as first:
+                near = events(first)
+                turn = (await anext(near)).data["turn_id"]
+                async with there.stream("GET", f"{path}/turns/{turn}/events") as second:
+                    far = events(second)
+                    assert (await anext(far)).name == "accepted"
+                    waiting = [await anext(near), await anext(far)]
+                    address = f"{one.ws}/ws/conversation/{path.rpartition('/')[2]}"
+                    async with connect(
+                        address, additional_headers={"Authorization": f"Bearer {key}"}, proxy=None
+                    ) as socket:
+                        await socket.send(json.dumps({"type": "resume", "after": f"{turn}:0-0"}))
+                        frame = json.loads(await socket.recv())
+                    held.set()
+                    rest = [[each async for each in reading] for reading in (near, far)]
+    assert frame == {"type": "waiting", "turn_id": turn, **waiting[0].data}
+    assert [each.name for each in waiting] == ["waiting"] * 2
+    assert [each.id for each in waiting] == [""] * 2, "there is nothing to go on after"
+    assert waiting[0].data == {"number": 2, "most": 2, "pause_s": 0.0, "reason": "network"}
+    for told in rest:
+        assert [each.name for each in told] == [*["delta"] * 4, "done"]
+        assert talking.text(told) == REPLY
+        assert told[0].id == f"{turn}:1-1"
 
 
 async def test_after_any_event_the_rest_is_read_from_any_node(database: settings.Database) -> None:

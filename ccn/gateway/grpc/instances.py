@@ -118,7 +118,7 @@ class Instances:
         return pb.HistoryAnswer(messages=map(shown.message, messages), before=before)
 
     async def _told(self, turn: TurnId, after: Place) -> AsyncGenerator[pb.Event]:
-        async with aclosing(self._talk.follow(turn, after)) as pieces:
+        async with aclosing(self._talk.follow(turn, after, hints=True)) as pieces:
             async for told in pieces:
                 yield shown.event(turn, told)
 

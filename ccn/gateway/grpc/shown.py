@@ -98,6 +98,8 @@ def event(turn: TurnId, told: Told) -> pb.Event:
             failed = json.loads(told.data or "{}")
             code = codes.code(failed.get("error", "NodeFailed"))
             return pb.Event(id=named_by, failed=pb.Failed(code=code, detail=failed.get("reason", "")))
+        case Kind.WAITING:
+            return pb.Event(id=named_by, waiting=pb.Waiting(**json.loads(told.data)))
         case Kind.CANCELLED:
             return pb.Event(id=named_by, cancelled=pb.Cancelled())
 

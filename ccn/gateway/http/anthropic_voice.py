@@ -15,7 +15,7 @@ import orjson
 
 from ccn import errors
 from ccn.core import codes
-from ccn.core.call import Delta, Piece, Reply, Restart, Usage
+from ccn.core.call import Delta, Piece, Reply, Restart, Retry, Usage
 from ccn.core.stream import Kind, Told
 from ccn.gateway.http import anthropic_errors as failures
 from ccn.gateway.http import anthropic_schemas as schemas
@@ -94,7 +94,8 @@ class Speech(Stream):
 async def begun(pieces: Pieces) -> Pieces:
     """The same pieces, once the first is there: until then a failure can be told by a status."""
     try:
-        first = await anext(pieces)
+        while isinstance(first := await anext(pieces), Retry):
+            continue
     except BaseException:
         await pieces.aclose()
         raise
@@ -117,6 +118,8 @@ async def of_turn(told: AsyncGenerator[Told]) -> Pieces:
                     known = orjson.loads(each.data or "{}")
                     usage = Usage(**known.get("usage", {}))
                     yield Reply(text, known.get("stop", "end_turn"), usage, known.get("model", ""))
+                case Kind.WAITING:
+                    continue
                 case Kind.CANCELLED:
                     raise errors.Conflict("the turn was cancelled")
                 case Kind.ERROR:
@@ -160,6 +163,8 @@ async def _steady(pieces: Pieces) -> AsyncGenerator[Delta | Reply]:
                 case Delta(text):
                     shown += text
                     yield piece
+                case Retry():
+                    continue
                 case Reply():
                     if behind and anew != shown:
                         raise errors.OutcomeUnknown("the reply began anew, and with other words: ask again")

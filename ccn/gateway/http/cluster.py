@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from ccn import errors
 from ccn.gateway.http import auth, problems, schemas
+from ccn.gateway.http.talk import Talk
 from ccn.node.status import Status
 
 Tell = Callable[[], Awaitable[Status]]
@@ -19,10 +20,15 @@ def routes(tell: Tell | None) -> APIRouter:
     router = problems.router(tags=["cluster"], dependencies=[Depends(auth.onlooker)])
 
     @router.get("/status")
-    async def status() -> schemas.Status:
+    async def status(request: Request) -> schemas.Status:
         """Nodes, leader, term, height, the last round, and what waits to be sealed."""
         if tell is None:
             raise errors.Unavailable("this node takes no part in rounds")
-        return schemas.Status.model_validate(asdict(await tell()))
+        talking: Talk | None = request.app.state.talk
+        trouble = talking.model.trouble if talking is not None else None
+        told = (
+            None if trouble is None else {key: getattr(trouble, key) for key in schemas.Retry.model_fields}
+        )
+        return schemas.Status.model_validate(asdict(await tell()) | {"model": told})
 
     return router

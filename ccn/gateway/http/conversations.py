@@ -257,7 +257,7 @@ def _told(
     if stream.told_whole(turn, place):
         opened.close()
         return Response(status_code=204)
-    told = talking.conversations.follow(turn.id, place)
+    told = talking.conversations.follow(turn.id, place, hints=True)
     first = b"" if last else stream.accepted(turn)
 
     async def more() -> Mapping[str, object]:

@@ -5,6 +5,7 @@ client   {"type": "message", "content": …, "idempotency_key"?: …, "refuse_bu
          {"type": "cancel", "turn_id": …}
 server   {"type": "accepted", "id", "turn_id", "seq"}   the message is durable
          {"type": "delta", "id", "text"}
+         {"type": "waiting", "turn_id", "number", "most", "pause_s", "reason"}   the model is asked again
          {"type": "restart", "id", "reason"}            the text so far is void, the reply begins anew
          {"type": "response", "id", "turn_id", "content", "metrics"}    the reply is committed
          {"type": "metrics", "ccc", "phi", …}           once for each response, when it was measured

@@ -84,6 +84,14 @@ class Contradiction(Model):
     at: datetime
 
 
+class Retry(Model):
+    """A call to the model that failed and is made again."""
+
+    number: int = Field(description="Which try comes next.", examples=[2])
+    most: int = Field(description="Tries altogether.", examples=[5])
+    reason: str = Field(description="network, rate limit or server.", examples=["network"])
+
+
 class Status(Model):
     """The cluster as one node sees it."""
 
@@ -101,6 +109,9 @@ class Status(Model):
         default=(), description="Who was found to lie, newest first."
     )
     led_since: datetime | None = Field(default=None, description="When the leader took its term.")
+    model: Retry | None = Field(
+        default=None, description="What a call from this node to the model waits for; null while none does."
+    )
 
 
 class SignIn(BaseModel):

@@ -2,6 +2,7 @@
 
     accepted   the message is durable: `turn_id`, and `seq`, its place in the conversation
     delta      some more of the reply: `text`
+    waiting    the model is asked again: `number`, `most` (tries), `pause_s`, `reason`; it has no id
     restart    the text so far is void, the reply begins anew: `reason`
     done       the reply is committed: `stop`, `model`, `usage`; with `?glance=true` also `glance`, `axes`
     error      there will be no reply: `code`, `detail`; without an id, only this reader hears no more of it
@@ -68,8 +69,8 @@ EVENT: dict[str, Any] = {
     "required": ["event", "data"],
 }
 DOCUMENTED: dict[str, Any] = {
-    "description": "The reply as it is spoken: events `accepted`, `delta`, `restart`, `done`, `error`, "
-    "`cancelled` and `resume`, each with an id to resume after.",
+    "description": "The reply as it is spoken: events `accepted`, `delta`, `waiting`, `restart`, `done`, "
+    "`error`, `cancelled` and `resume`. Resume after the last id that was seen; not every event has one.",
     "content": {"text/event-stream": {"schema": EVENT, "example": EXAMPLE}},
 }
 
@@ -186,6 +187,8 @@ def prefix(turn: TurnId) -> bytes:
 
 def encoded(of_turn: bytes, told: Told) -> bytes:
     """A piece as an event."""
+    if told.kind is Kind.WAITING:  # no place to go on from: the last id stays
+        return b"event: waiting\ndata: %b\n\n" % data(told)
     place = told.place
     return b"%b%d-%d%b%b\n\n" % (of_turn, place.epoch, place.number, _EVENTS[told.kind], data(told))
 
@@ -201,6 +204,8 @@ def data(told: Told) -> bytes:
             return told.data.encode() or b"{}"  # it is such an object already
         case Kind.ERROR:
             return orjson.dumps(failure(told.data))
+        case Kind.WAITING:
+            return told.data.encode()
         case Kind.CANCELLED:
             return b"{}"
 

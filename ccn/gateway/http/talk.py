@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
-from ccn.core.call import Call, Piece
+from ccn.core.call import Call, Piece, Retry
 from ccn.gateway.searching import Searching
 from ccn.gateway.streams import Streams
 from ccn.node.conversations import Conversations
@@ -29,6 +29,10 @@ STOPPING = "this node is stopping"
 
 class Model(Protocol):
     """Whoever answers calls that belong to no conversation, and counts what that costs."""
+
+    @property
+    def trouble(self) -> Retry | None:
+        """Which try comes next, of a call that failed."""
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         """Deltas, a restart whenever they begin anew, and last the whole reply."""

@@ -209,7 +209,7 @@ class _Session:
             if self._queue.empty():
                 self._idle.set()
             turn, place = await self._queue.get()
-            async with aclosing(self._talking.conversations.follow(turn.id, place)) as pieces:
+            async with aclosing(self._talking.conversations.follow(turn.id, place, hints=True)) as pieces:
                 async for told in pieces:
                     if told.kind is Kind.DELTA:
                         await self._socket.send_text(frames.delta(turn.id, told))
@@ -223,6 +223,8 @@ class _Session:
                 return await self._response(turn, told)
             case Kind.ERROR:
                 return frames.failed(turn, told)
+            case Kind.WAITING:
+                return frames.frame("waiting", turn, fields=orjson.loads(told.data))
             case Kind.RESTART:
                 return frames.frame("restart", turn, told.place, fields={"reason": told.data})
             case _:
