@@ -156,6 +156,8 @@ class Batch:
         self.answered: dict[Repeated, object] = {}
         self.repeats = False
         """Whether somebody is answered with what an earlier transaction made."""
+        self.looked_up_at = 0
+        """When that was looked up, as the writer's line counts."""
         self._heads_wanted: set[ConversationId] = set()
         self._lookups: dict[str, list[Repeated]] = {}
 

@@ -69,10 +69,8 @@ class Fence:
 
     def stand(self) -> None:
         """Raise what was missing, once anything was."""
-        if self.lost is not None:
-            raise type(self.lost)(
-                str(self.lost)
-            )  # one raised again and again would gather every way it went
+        if self.lost is not None:  # a new one: raised again and again, it would gather every way it went
+            raise type(self.lost)(str(self.lost))
 
 
 def _missing(

@@ -31,11 +31,14 @@ class Line:
         self._connection: pool.Connection | None = None
         self.doubts = Doubts()
         """What the server warned of on this line."""
+        self.made = 0
+        """How many connections this line has had: another one may lead to another server."""
 
     async def connection(self) -> pool.Connection:
         """The connection, made now if there is none."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await pool.connect(self._database, self._name, self._fence)
+            self.made += 1
             self.doubts.listen(self._connection)
         return self._connection
 

@@ -243,6 +243,7 @@ class Writer:
                 if self._numbering is None:
                     self._numbering = await self._numbered(await self._looking.connection())
                 batch = Batch(self._numbering, self._now(), after)
+                batch.looked_up_at = self._writing.made
                 if not batch.recall(writes):
                     await batch.look_up(await self._looking.connection())
             except failure.FOREIGN as foreign:
@@ -272,8 +273,7 @@ class Writer:
         sent, here = False, batch.empty  # `here`: on this server, and perhaps on none of its standbys
         async for _ in attempts(deadline):
             try:
-                self.fence.stand()
-                connection = await self._writing.connection()
+                connection = await self._connected(batch, sent=sent)
                 if not here:
                     again, sent = sent, True
                     here = again and await batch.landed(connection)
@@ -287,8 +287,9 @@ class Writer:
                     return
             except failure.FOREIGN as foreign:
                 await self._writing.failed(foreign)
-                if sent and not here and not batch.leaves:
+                if sent and (batch.repeats or not batch.leaves):
                     break
+                here = batch.empty  # the next connection may lead to a server that never had it
             except errors.RecordLost as lost:
                 if not sent:
                     raise
@@ -296,8 +297,16 @@ class Writer:
         if here:
             raise errors.OutcomeUnknown("PostgreSQL's standbys did not say in time that they have it too")
         if sent:
-            raise errors.OutcomeUnknown("the connection to PostgreSQL broke during a commit")
+            raise errors.OutcomeUnknown("PostgreSQL did not say whether a commit is durable")
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
+
+    async def _connected(self, batch: Batch, *, sent: bool) -> Connection:
+        """The line to write on, unless what was looked up may be on another server by now."""
+        self.fence.stand()
+        connection = await self._writing.connection()
+        if batch.repeats and not sent and self._writing.made != batch.looked_up_at:
+            raise errors.Conflict("what was looked up was on a connection that is gone")
+        return connection
 
     def _remember(self, batch: Batch) -> None:
         """Before anything is sent. A number that was sent twice, because the first try failed, has two."""

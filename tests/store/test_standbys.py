@@ -150,6 +150,33 @@ async def test_a_commit_whose_wait_somebody_ends_is_acknowledged_once_the_standb
         assert isinstance(await saying, Message)
 
 
+LOSE_THE_NEWEST = """
+    SET synchronous_commit = local;
+    SET session_replication_role = replica;
+    DELETE FROM messages WHERE content = 'lost';
+    UPDATE conversations SET head_seq = (SELECT max(seq) FROM messages);
+    DELETE FROM leaves WHERE number = (SELECT max(number) FROM leaves);
+    UPDATE leaf_sources SET head = (SELECT max(number) FROM leaves) WHERE node_id = 'node-1';
+    RESET session_replication_role;
+"""
+
+
+async def test_what_is_waited_for_is_looked_for_again_after_a_failover(
+    primary: Primary, start_writer: Start
+) -> None:
+    """To a standby that never had it: one more commit there says nothing about what is not there."""
+    async with _writing(primary, start_writer, patience_s=60.0) as writer:
+        primary.cut_off()
+        saying = asyncio.create_task(writer.submit(Append(HERE, Role.USER, "lost", ANN)))
+        await primary.end("cancel", await primary.waiting())
+        waiting = await primary.waiting(confirming=True)
+        await primary.direct.execute(LOSE_THE_NEWEST)
+        await primary.end("terminate", waiting)
+        await primary.waiting()  # for what is written once more
+        primary.reconnect()
+        assert (await saying).seq == await _said(primary, "lost")
+
+
 async def test_a_key_does_not_turn_an_unknown_outcome_into_a_promise(
     primary: Primary, start_writer: Start
 ) -> None:
