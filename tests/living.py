@@ -60,6 +60,8 @@ class Model:
     unheard: BaseException | None = None
     calls: list[Call] = field(default_factory=list)
     trouble: Retry | None = None
+    asked: asyncio.Event | None = None
+    """What interviews wait for."""
     retries: int = 0
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
@@ -71,6 +73,8 @@ class Model:
             raise self.unheard
         asked = call.messages[-1].text
         if asked in {question.asks for question in QUESTIONS}:
+            if self.asked is not None:
+                await self.asked.wait()
             yield Reply(self.interview, "end_turn", Usage(10, 5), call.model)
             return
         for nth, word in enumerate(self.words):

@@ -25,7 +25,7 @@ from ccn.gateway.streams import Streams
 from ccn.node.status import Round, Seat, Status
 from ccn.store import users
 from ccn.store.users import Tier
-from tests.living import Model, Node, World, founded
+from tests.living import PATIENT, Model, Node, World, founded
 
 PASSWORD = "correct horse battery"
 PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
@@ -129,13 +129,16 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(
-    database: settings.Database, model: Model, limits: settings.Limits = PLENTY
+    database: settings.Database,
+    model: Model,
+    limits: settings.Limits = PLENTY,
+    chosen: settings.Instances = PATIENT,
 ) -> AsyncIterator[Cluster]:
     """Two nodes that speak like this model."""
     world = await founded(database, CHARTERED)
     async with (
-        world.node("node-1", model) as one,
-        world.node("node-2", model) as other,
+        world.node("node-1", model, chosen) as one,
+        world.node("node-2", model, chosen) as other,
         AsyncExitStack() as stack,
     ):
         made = Cluster(world)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors, settings
+from ccn.core.call import Retry
 from ccn.core.character import quantise
 from ccn.core.ids import ConversationId
 from ccn.node.status import Status
@@ -22,7 +24,7 @@ from tests import browser as browsers
 from tests import paging
 from tests.browser import Browser, Page
 from tests.core.test_address import FOLLOWED, NOT_FOLLOWED
-from tests.living import Model
+from tests.living import PATIENT, QUICK, Model
 from tests.paging import Cluster
 
 REPLY = "Well, I am here."
@@ -40,10 +42,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def opened(
-    browser: Browser, database: settings.Database, model: Model, width: int = 1280
+    browser: Browser,
+    database: settings.Database,
+    model: Model,
+    width: int = 1280,
+    chosen: settings.Instances = PATIENT,
 ) -> AsyncIterator[tuple[Page, Cluster]]:
     """A page at the first of two nodes; ada and an operator may sign in."""
-    async with paging.cluster(database, model) as cluster:
+    async with paging.cluster(database, model, chosen=chosen) as cluster:
         await cluster.user("ada")
         await cluster.user("operator", Tier.ADMIN)
         page = await browser.open(f"{cluster.doors[0].url}/", width, prefers_reduced_motion="reduce")
@@ -201,6 +207,36 @@ async def test_the_page_follows_the_addresses_that_every_client_may(
             [True] * len(FOLLOWED) + [False] * len(NOT_FOLLOWED)
         )
         await page.close()
+
+
+async def test_a_rescue_stays_under_its_reply_also_after_a_reload(
+    browser: Browser, database: settings.Database
+) -> None:
+    held = asyncio.Event()
+
+    async def hold(nth: int) -> None:
+        if nth == 2:
+            await held.wait()
+
+    async with opened(browser, database, Model(gate=hold), chosen=QUICK) as (page, cluster):
+        await sign_in(page)
+        await start(page, "")
+        await say(page, "Are you there?")
+        await page.until("document.querySelectorAll('#words .text')[1]?.textContent === 'Well, I'")
+        await cluster.doors[0].node.die()
+        held.set()
+        await settled(page)
+        line = "document.querySelector('#words .happened')?.textContent"
+        live = await page.js(line)
+        assert re.fullmatch(r"Begun anew on node-2 after \d+\.\d s\.", live), live
+        assert await page.js("document.querySelector('.voided summary').textContent") == (
+            "Void: 2 words of an earlier try"
+        )
+        assert (await words(page))[1:] == ["Well, I", REPLY]
+        await page.reload()
+        await page.until(line)
+        assert re.fullmatch(r"Begun anew on node-2 after \d+\.\d s\.", await page.js(line))
+        assert await words(page) == ["Are you there?", REPLY]
 
 
 async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
@@ -440,15 +476,24 @@ async def test_a_conversation_without_a_title_is_listed_by_how_it_began(
         assert page.complaints == []
 
 
-async def test_a_reply_that_fails_says_why_and_leaves_no_empty_bubble(
+async def test_a_start_that_takes_long_and_a_reply_that_fails_say_why_and_it_can_be_tried_again(
     browser: Browser, database: settings.Database
 ) -> None:
-    refused = errors.ModelRefused("the plate is too long for this model")
-    async with opened(browser, database, Model(unheard=None)) as (page, cluster):
+    model = Model(trouble=Retry(2, 5, 4.0, "network"), asked=asyncio.Event())
+    async with opened(browser, database, model) as (page, _):
         await sign_in(page)
-        await start(page, "")
-        for door in cluster.doors:
-            door.node.model.unheard = refused
+        await page.until("document.querySelector('#character option')")
+        await page.tab_to("#start [type=submit]")
+        await page.press("Enter")
+        await page.until(
+            "document.getElementById('start-note').textContent.includes('Trying again, 2 of 5.')"
+        )
+        assert model.asked is not None
+        model.trouble = None
+        model.asked.set()
+        await page.until("!document.getElementById('message').disabled")
+        assert await page.js("document.getElementById('start-note').textContent") == ""
+        model.unheard = errors.ModelRefused("the plate is too long for this model")
         await say(page, "Hello?")
         await page.until("document.querySelector('.word.failed .note')?.textContent")
         told = await page.js("document.querySelector('.word.failed .note').textContent")
@@ -456,4 +501,12 @@ async def test_a_reply_that_fails_says_why_and_leaves_no_empty_bubble(
             "There is no reply. The language model did not take it: the plate is too long for this model."
         )
         assert not await page.js("document.querySelector('.word.failed .text').checkVisibility()")
+        model.unheard = None
+        await page.tab_to(".retry")
+        await page.press("Enter")
+        await page.until(
+            "[...document.querySelectorAll('#words .text')].at(-1).textContent === 'Well, I am here.'"
+        )
+        assert await words(page) == ["Hello?", "", "Hello?", REPLY]
+        assert not await page.js("document.querySelector('.retry')")
         assert page.complaints == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -215,3 +216,103 @@ async def test_code_is_copied_or_selected_for_whoever_copies_it(served: Page) ->
         """,
     )
     assert told == ["Selected", "a < b"]
+
+
+STATUS: dict[str, Any] = {
+    "node": "node-1",
+    "nodes": [
+        {"node": "node-1", "here": True, "draining": False, "since": "2026-11-30T22:00:00Z"},
+        {"node": "node-2", "here": True, "draining": False, "since": "2026-11-30T22:00:01Z"},
+    ],
+    "leader": "node-1",
+    "term": 4,
+    "led_since": "2026-11-30T22:00:02Z",
+    "evidence": [],
+    "model": None,
+}
+
+
+async def test_what_happened_is_told_from_what_differs(served: Page) -> None:
+    one, two = STATUS["nodes"]
+    later = "2026-11-30T22:05:00Z"
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({}, []),
+        ({"nodes": [one, two | {"here": False}]}, ["node-2 is away"]),
+        ({"nodes": [one, two | {"since": later}]}, ["node-2 started again"]),
+        ({"nodes": [one, two | {"draining": True}]}, ["node-2 is being drained"]),
+        ({"nodes": [one, two, two | {"node": "node-3"}]}, ["node-3 joined"]),
+        ({"leader": "node-2", "term": 5}, ["node-2 leads, term 5"]),
+        ({"leader": None}, ["nobody leads"]),
+        ({"model": {"number": 2}}, ["the language model does not answer node-1"]),
+    ]
+    told = await run(
+        served,
+        "events.js",
+        "return given[1].map((each) => m.happened(given[0], each));",
+        STATUS,
+        [STATUS | change for change, _ in cases],
+    )
+    assert told == [wanted for _, wanted in cases]
+    back = "return m.happened(given[1], given[0]);"
+    assert await run(served, "events.js", back, STATUS, STATUS | cases[1][0]) == ["node-2 is back"]
+    assert await run(
+        served, "events.js", "return m.earlier(given[0]).map((each) => each.text);", STATUS
+    ) == [
+        "node-1 leads, term 4",
+        "node-2 started",
+        "node-1 started",
+    ]
+    here = {
+        "session_id": "s",
+        "instance_id": "0-a25c5f",
+        "character": "wren",
+        "node": "node-1",
+        "status": "running",
+    }
+    moves = [[here | {"node": "node-2"}], [here | {"status": "quarantined"}], [here], []]
+    told = await run(
+        served, "events.js", "return given[1].map((each) => m.moved([given[0]], each));", here, moves
+    )
+    assert told == [["wren a25c5f moved from node-1 to node-2"], ["wren a25c5f is quarantined"], [], []]
+
+
+async def test_a_reply_keeps_what_happened_to_it(served: Page) -> None:
+    events = [
+        {"name": "accepted", "data": {"turn_id": "t", "seq": 1}},
+        {"name": "waiting", "data": {"number": 2, "most": 5, "pause_s": 2, "reason": "network"}},
+        {"name": "delta", "data": {"text": "Well, "}},
+        {"name": "restart", "data": {"reason": "server"}},
+        {"name": "delta", "data": {"text": "Well, I "}},
+        {"name": "restart", "data": {"reason": "begun anew on node-2"}},
+        {"name": "delta", "data": {"text": "Well, I am."}},
+        {"name": "done", "data": {}},
+    ]
+    told = await run(
+        served,
+        "reply.js",
+        """
+        const reply = new m.Reply('Wren', new Date());
+        const notes = [];
+        for (const each of given[0]) {
+            reply.take({ id: '', ...each });
+            notes.push(reply.node.querySelector('.note').firstChild?.data ?? '');
+        }
+        reply.close();
+        const all = (what) => [...reply.node.querySelectorAll(what)].map((each) => each.textContent);
+        return [notes, all('.happened'), all('.voided summary'), all('.text'), reply.node.ariaBusy];
+        """,
+        events,
+    )
+    assert isinstance(told, list)
+    notes, happened, voided, texts, busy = told
+    assert notes[1] == "The language model does not answer. Trying again, 2 of 5."
+    assert notes[3] == "The reply broke off, and begins anew."
+    assert notes[5] == "The node that spoke is gone. Another one begins this reply anew."
+    assert notes[-1] == ""
+    assert [each.replace("0.0", "T") for each in happened] == [
+        "Begun anew after T s (server).",
+        "Begun anew on node-2 after T s.",
+    ]
+    assert voided == ["Void: 1 word of an earlier try", "Void: 2 words of an earlier try"]
+    assert texts == ["Well,", "Well, I", "Well, I am."]
+    assert busy == "false"

@@ -16,12 +16,12 @@ from fastapi import APIRouter, Depends, Query
 
 from ccn.core import budget
 from ccn.core.call import Call
-from ccn.core.ids import CharacterId, TurnId
+from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http import glance_schemas as schemas
 from ccn.gateway.http.talk import Talk
 from ccn.node import recounting
-from ccn.store import characters, instances, measures, spend
+from ccn.store import characters, instances, measures, restarts, spend
 from ccn.store.conversations import Conversation
 from ccn.store.pool import Pool
 from ccn.store.spend import Total
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ccn import settings
 
 Read = Annotated[Conversation, Depends(auth.read)]
+Named = Annotated[ConversationId, Depends(auth.named)]
 Talking = Annotated[Talk, Depends(talk.of)]
 
 
@@ -41,6 +42,23 @@ def routes() -> APIRouter:
     async def glance(conversation: Read, talking: Talking) -> schemas.Glance:
         """Who speaks, how far from its character, and what the talk has cost; one row for a status line."""
         return await of(talking, conversation)
+
+    @router.get("/restarts")
+    async def begun_anew(here: Named, talking: Talking) -> schemas.Restarts:
+        """Which replies were begun anew on another node, because theirs died."""
+        found = await restarts.of_conversation(talking.pool, here)
+        return schemas.Restarts(
+            restarts=tuple(
+                schemas.Restart(
+                    turn_id=each.turn,
+                    seq=each.seq,
+                    node=each.node,
+                    attempts=each.attempts,
+                    after_s=each.after_s,
+                )
+                for each in found
+            )
+        )
 
     @router.get("/prompt")
     async def prompt(

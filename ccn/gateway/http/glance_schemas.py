@@ -45,6 +45,25 @@ class Glance(Model):
     spent_today: Used = Field(description="By all conversations of its owner today.")
 
 
+class Restart(Model):
+    """A reply that was begun anew, because the node that spoke it died."""
+
+    turn_id: UUID
+    seq: int = Field(description="The place of the reply in the conversation.")
+    node: str = Field(description="Where it came to its end.")
+    attempts: int = Field(description="How often it was begun.", examples=[2])
+    after_s: float | None = Field(
+        description="From the last word before to the next one; null once the stream is forgotten.",
+        examples=[1.6],
+    )
+
+
+class Restarts(Model):
+    """All of a conversation, the newest first; a hundred at most."""
+
+    restarts: tuple[Restart, ...]
+
+
 class Block(Model):
     """A part of the system prompt; a mark asks the provider to cache everything up to here."""
 

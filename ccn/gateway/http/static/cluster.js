@@ -1,6 +1,8 @@
 // The cluster as it is now: nodes, leader, rounds as they are committed, and for admins every instance.
 
 import { $, ago, banner, clock, el, figure } from "./dom.js";
+import { Events, moved } from "./events.js";
+import { again } from "./reply.js";
 
 const EVERY_MS = 2_000;
 const SLOWLY_MS = 10_000;
@@ -17,6 +19,8 @@ export class Watch extends EventTarget {
   #height;
   #last = null; // the newest status, and when it was true
   #wake = () => {};
+  #events = new Events();
+  #instances = [];
   admin = false;
 
   constructor(door) {
@@ -51,6 +55,19 @@ export class Watch extends EventTarget {
     }
   }
 
+  /** Why this node's calls to the model wait; null if none does. */
+  get trouble() {
+    return this.#last?.stale ? null : this.#last?.status.model;
+  }
+
+  /** What an admin saw is not for whoever signs in next. */
+  forget() {
+    this.admin = false;
+    this.#instances = [];
+    this.#events.forget();
+    $("instances").replaceChildren();
+  }
+
   /** Look now, if what is shown is not of now: something was heard of the cluster. */
   soon() {
     if (!this.#last || this.#last.stale) this.#wake();
@@ -59,7 +76,9 @@ export class Watch extends EventTarget {
   async #look() {
     const status = await this.#door.ask("GET", "/status", { watching: true, patienceMs: PATIENCE_MS });
     this.#door.learn(status.nodes.filter((each) => each.here && each.address).map((each) => each.address));
+    if (this.#last?.stale) this.#events.add(["the cluster answers again"]);
     this.#last = { status: remembered(status, this.#last?.status), at: Date.now(), stale: false };
+    this.#events.saw(this.#last.status);
     this.#show();
     this.#round(status.last_round);
     if (status.height !== this.#height) {
@@ -72,6 +91,7 @@ export class Watch extends EventTarget {
   /** What was seen last stays, marked as what it is. */
   #unknown(failed) {
     if (failed.status === 429 && Date.now() - this.#last?.at < OLD_MS) return; // nothing is wrong with the cluster
+    if (this.#last && !this.#last.stale) this.#events.add(["the cluster does not answer"]);
     if (this.#last) this.#last.stale = true;
     this.#show();
     $("where").textContent = this.#last ? `No answer since ${clock(this.#last.at)}` : "No answer";
@@ -93,6 +113,7 @@ export class Watch extends EventTarget {
     }));
     $("cluster").textContent = `Term ${status.term}, block ${status.height ?? "–"}, ` +
       `quorum ${status.quorum ?? "–"}, ${status.unsealed} waiting to be sealed.` +
+      (status.model ? ` ${again(status.model)}` : "") +
       (status.evidence.length ? ` ${status.evidence[0].node} contradicted itself: see the record.` : "");
     $("as-of").textContent = stale ? `As of ${clock(at)}; nothing newer is known.` : "";
   }
@@ -109,6 +130,8 @@ export class Watch extends EventTarget {
   /** Every instance that is alive, the one that drifted most first. */
   async instances() {
     const { instances } = await this.#door.ask("GET", "/api/v1/admin/instances?limit=200");
+    this.#events.add(moved(this.#instances, instances));
+    this.#instances = [...instances];
     instances.sort((a, b) => (b.drift ?? -1) - (a.drift ?? -1));
     $("no-instances").hidden = instances.length > 0;
     $("instances").replaceChildren(...instances.map((each) => {

@@ -2,14 +2,16 @@
 
 import { Watch } from "./cluster.js";
 import { Door } from "./door.js";
-import { $, banner, day, el } from "./dom.js";
+import { $, banner, day, el, say } from "./dom.js";
 import { patiently } from "./patience.js";
+import { again } from "./reply.js";
 import { Talk } from "./talk.js";
 
 const door = new Door();
 const watch = new Watch(door);
 const talk = new Talk(door, () => watch.soon());
 const names = new Map(); // of characters, by id
+const SLOW_S = 3; // after which a start is explained
 let older = null;
 let opening = new AbortController();
 
@@ -54,7 +56,7 @@ function offer(characters) {
 
 function leave(why) {
   opening.abort();
-  watch.admin = false;
+  watch.forget();
   document.body.dataset.who = "nobody";
   talk.close();
   $("conversations").replaceChildren();
@@ -136,18 +138,33 @@ $("sign-in").addEventListener("submit", (event) => {
   });
 });
 
+/** Say why a start takes long, once it does, and for how long it has. */
+function explained() {
+  const since = Date.now();
+  return setInterval(() => {
+    const seconds = Math.floor((Date.now() - since) / 1000);
+    const why = watch.trouble ? again(watch.trouble) : "The character is being asked who it is.";
+    if (seconds >= SLOW_S) say($("start-note"), why, seconds);
+  }, 1000);
+}
+
 $("start").addEventListener("submit", (event) => {
   event.preventDefault();
   const button = event.target.querySelector("[type=submit]");
   const label = button.textContent;
   button.textContent = "Starting…";
+  const waiting = explained();
   attempt(event.target, $("start-problem"), async () => {
     const { session_id: id } = await talk.start($("character").value, $("title").value.trim());
     $("title").value = "";
     await list();
     await open(id);
     $("message").focus();
-  }).finally(() => { button.textContent = label; });
+  }).finally(() => {
+    clearInterval(waiting);
+    say($("start-note"), "");
+    button.textContent = label;
+  });
 });
 
 $("sign-out").addEventListener("click", () => {

@@ -1,11 +1,10 @@
 // One open conversation: what was said, what is being said, and the way to say something.
 
 import { newKey } from "./door.js";
-import { $, el, figure, say, time } from "./dom.js";
-import { Writing } from "./markdown.js";
+import { $, el, figure, say } from "./dom.js";
 import { countdown } from "./patience.js";
 import * as radar from "./radar.js";
-import { refused } from "./refusal.js";
+import { Reply, rescued, word } from "./reply.js";
 import { follow } from "./stream.js";
 
 const NEAR_PX = 80; // who has scrolled up further is reading, and is left there
@@ -64,21 +63,23 @@ export class Talk {
 
   async open(sessionId) {
     this.close();
-    const opened = { path: `/api/v1/conversation/${sessionId}`, name: "The character", over: false, turn: null };
+    const opened = { path: `/api/v1/conversation/${sessionId}`, name: "The character", over: false, turn: null, restarts: new Map() };
     this.#open = opened;
     this.#leave = new AbortController();
-    const [state, page] = await Promise.all([
+    const [state, page, { restarts }] = await Promise.all([
       this.#door.ask("GET", opened.path),
       this.#door.ask("GET", `${opened.path}/messages`),
+      this.#door.ask("GET", `${opened.path}/restarts`).catch(() => ({ restarts: [] })), // the words are there without
       this.glance(),
       this.axes().catch(() => {}), // the next round asks again
     ]);
     if (this.#open !== opened) return;
     opened.over = !state.open;
+    opened.restarts = new Map(restarts.map((each) => [each.seq, each]));
     $("talk").dataset.open = "";
     $("talk-title").textContent = $("talk-title").title = state.title || `With ${opened.name}`;
     $("end").hidden = opened.over;
-    $("words").append(...page.messages.map((each) => this.#word(each.role, each.content, each.at)));
+    $("words").append(...page.messages.map((each) => this.#word(each)));
     this.#pages(page);
     this.#ready();
     this.#down(true);
@@ -90,15 +91,15 @@ export class Talk {
     await this.#door.ask("DELETE", this.#open.path);
   }
 
-  /** Send what is written. What is refused comes back into the field. */
-  async say() {
-    const content = $("message").value.trim();
+  /** Send what is written, or the same once more. What is refused comes back into the field. */
+  async say(again = "") {
+    const content = again || $("message").value.trim();
     if (!content || !this.#open || this.#open.turn || this.#open.over || this.#waiting) return;
     const { path } = this.#open;
     const key = newKey();
-    $("message").value = "";
+    if (!again) $("message").value = "";
     this.#problem("");
-    const mine = this.#word("user", content, new Date());
+    const mine = word("user", "You", content, new Date());
     $("words").append(mine);
     this.#down(true);
     try {
@@ -165,47 +166,48 @@ export class Talk {
   async #hear(begin) {
     const opened = this.#open;
     const { signal } = this.#leave;
-    const reply = this.#word("assistant", "", new Date());
-    const [text, note] = [reply.querySelector(".text"), reply.querySelector(".note")];
+    const reply = new Reply(opened.name, new Date());
     const again = (last) => this.#events(last.split(":")[0], last);
-    const broken = () => { note.textContent = "The connection broke. Finding the reply again…"; };
-    const writing = new Writing(text);
-    let spoken = "";
-    reply.setAttribute("aria-busy", "true");
+    const broken = () => reply.broken();
     this.#speaking("asked");
-    $("words").append(reply);
+    $("words").append(reply.node);
     this.#down(true);
     $("said").textContent = `${opened.name} is answering.`;
     try {
-      for await (const { name, data } of follow({ begin, again, broken, signal })) {
+      for await (const event of follow({ begin, again, broken, signal })) {
         if (signal.aborted) return;
-        if (name !== "restart") note.textContent = "";
+        const { name, data } = event;
         if (name === "done" && data.glance) this.#glanced(data.glance);
         if (name === "done" && data.axes) this.#measured(data.axes);
         if (name === "accepted") this.#speaking(data.turn_id);
-        if (name === "delta") spoken += data.text;
-        if (name === "restart") {
-          spoken = "";
-          note.textContent = "The node that spoke is gone. Another one begins this reply anew.";
-        }
-        if (name === "error") note.textContent = `There is no reply. ${refused(data)}`;
-        if (name === "cancelled") note.textContent = "Stopped. What was said so far is not kept.";
-        reply.classList.toggle("void", name === "error" || name === "cancelled");
-        reply.classList.toggle("failed", name === "error");
         const near = this.#near();
-        writing.show(spoken);
+        reply.take(event);
+        if (name === "error") this.#offer(reply.node);
         if (near) this.#down(true);
       }
-      $("said").textContent = `${opened.name}: ${text.textContent} ${note.textContent}`;
+      $("said").textContent = `${opened.name}: ${reply.told}`;
     } catch (failed) {
-      if (!spoken) reply.remove();
-      else note.textContent = failed.message;
+      if (reply.empty) reply.node.remove();
+      else reply.fail(failed.message);
       throw failed;
     } finally {
-      reply.setAttribute("aria-busy", "false");
+      reply.close();
       if (this.#open === opened) this.#speaking(null);
     }
     this.#heard();
+  }
+
+  /** Beside a reply that failed: to ask the same again, without typing it. */
+  #offer(failed) {
+    const asked = failed.previousElementSibling?.querySelector(".text")?.textContent;
+    if (!asked) return;
+    const retry = el("button", { type: "button", class: "retry" }, "Try again");
+    retry.addEventListener("click", () => {
+      if (this.#open?.turn || this.#open?.over || this.#waiting) return;
+      retry.remove();
+      this.say(asked);
+    });
+    failed.append(retry);
   }
 
   #events(turn, last) {
@@ -252,13 +254,11 @@ export class Talk {
     say($("problem"), text, seconds);
   }
 
-  #word(role, content, at) {
-    const name = role === "user" ? "You" : this.#open.name;
-    const text = el("div", { class: "text", dir: "auto" });
-    if (content === null || role === "user") text.append(content ?? "Taken out of the record.");
-    else new Writing(text).show(content);
-    return el("article", { class: role === "user" ? "word mine" : "word", "aria-label": `${name}, ${time(at)}` },
-      el("div", { class: "by" }, el("b", {}, el("bdi", {}, name)), ` ${time(at)}`), text, el("div", { class: "note" }));
+  #word({ role, content, at, seq }) {
+    const made = word(role, role === "user" ? "You" : this.#open.name, content, at);
+    const rescue = this.#open.restarts.get(seq);
+    if (rescue) made.querySelector(".note").before(el("div", { class: "happened" }, rescued(rescue)));
+    return made;
   }
 
   #pages(page) {
@@ -272,7 +272,7 @@ export class Talk {
     if (this.#open !== opened) return;
     const words = $("words");
     const height = words.scrollHeight;
-    $("earlier").after(...page.messages.map((each) => this.#word(each.role, each.content, each.at)));
+    $("earlier").after(...page.messages.map((each) => this.#word(each)));
     this.#pages(page);
     words.scrollTop += words.scrollHeight - height; // what one was reading stays where it was
     if (!page.next) words.focus();
