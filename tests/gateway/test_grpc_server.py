@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import grpc  # type: ignore[import-untyped]
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
     reflection_pb2,
@@ -70,6 +71,37 @@ async def test_reflection_lists_the_services() -> None:
         answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
         listed = {service.name for service in (await answers.read()).list_services_response.service}
     assert {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} <= listed
+
+
+async def test_reflection_is_also_found_under_the_name_that_newer_tools_ask_by() -> None:
+    name = "grpc.reflection.v1.ServerReflection"
+    wishes = [{"list_services": ""}, {"file_containing_symbol": "grpc.health.v1.Health"}]
+    wishes += [{"file_containing_symbol": name}]
+    async with served(readiness.Readiness({})) as channel, asyncio.timeout(60):
+        call = channel.stream_stream(f"/{name}/ServerReflectionInfo")
+        asked = [reflection_pb2.ServerReflectionRequest(**wish).SerializeToString() for wish in wishes]
+        told = [
+            reflection_pb2.ServerReflectionResponse.FromString(each) async for each in call(iter(asked))
+        ]
+    assert name in {service.name for service in told[0].list_services_response.service}
+    assert [first_service(each) for each in told[1:]] == ["grpc.health.v1.Health", name]
+
+
+def first_service(told: reflection_pb2.ServerReflectionResponse) -> str:
+    """The full name of the first service of the file that was told."""
+    file = FileDescriptorProto.FromString(told.file_descriptor_response.file_descriptor_proto[0])
+    return f"{file.package}.{file.service[0].name}"
+
+
+async def test_health_lists_how_every_service_is() -> None:
+    async with served(readiness.Readiness({})) as channel, asyncio.timeout(60):
+        health = health_pb2_grpc.HealthStub(channel)
+        listed = (await health.List(health_pb2.HealthListRequest())).statuses
+        checked = {
+            name: await health.Check(health_pb2.HealthCheckRequest(service=name)) for name in dict(listed)
+        }
+    assert dict(listed) == checked
+    assert {"", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= set(checked)
 
 
 async def test_a_port_that_somebody_listens_on_is_refused_by_name() -> None:

@@ -10,16 +10,15 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]  # the library ships no types, here and below
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_health.v1._async import HealthServicer  # type: ignore[import-untyped]
-from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from ccn import errors, settings
 from ccn.gateway import readiness
-from ccn.gateway.grpc import doorkeeper
+from ccn.gateway.grpc import doorkeeper, reflection
 from ccn.gateway.grpc.patience import STREAM_S, Patience
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-_ALWAYS = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+_ALWAYS = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, *reflection.NAMES)
 _AGE_MS = 3_600_000
 _OPTIONS = (
     # Two nodes on one port would each get half of the calls and nobody an error.
@@ -70,7 +69,7 @@ class Server:
         )
         made.add_generic_rpc_handlers(self._services)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, made)
-        reflection.enable_server_reflection(self._names, made)
+        reflection.add(self._names, made)
         return made
 
     def _add(self, door: settings.Grpc) -> int:
@@ -121,6 +120,12 @@ class Health(HealthServicer):  # type: ignore[misc]
             await context.write(health_pb2.HealthCheckResponse(status=unknown))
             return
         await super().Watch(request, context)
+
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the protocol's name and form
+        """Tell how all services are now; the library leaves it out."""
+        answer = health_pb2.HealthCheckResponse
+        known = {name: answer(status=status) for name, status in self._server_status.items()}
+        return health_pb2.HealthListResponse(statuses=known)
 
 
 def _credentials(door: settings.Grpc) -> Any:
