@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import zipfile
 from collections.abc import Callable
+from email import message_from_bytes
 from pathlib import Path
 
 import ccn
@@ -40,6 +42,23 @@ def test_the_wheel_carries_the_page(wheel: Path, root: Path) -> None:
     assert "ccn/gateway/http/static/index.html" in carried
 
 
+def test_the_wheel_carries_the_descriptions_of_the_grpc_services(wheel: Path, root: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        carried = {name: opened.read(name) for name in opened.namelist() if name.endswith(".proto")}
+    kept = root / "proto"
+    assert carried == {str(file.relative_to(kept)): file.read_bytes() for file in kept.rglob("*.proto")}
+    assert "ccn/pb/instances.proto" in carried
+
+
+def test_the_wheel_says_what_it_is_for_and_under_which_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        said = message_from_bytes(opened.read(f"ccn-{ccn.__version__}.dist-info/METADATA"))
+    classifiers = said.get_all("Classifier", [])
+    assert {"Typing :: Typed", "Operating System :: POSIX :: Linux"} <= set(classifiers)
+    assert said["License-Expression"] == "MIT"
+    assert [each for each in classifiers if each.startswith("License ::")] == []
+
+
 def test_the_wheel_carries_no_test_and_no_script(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         tops = {name.split("/")[0] for name in opened.namelist()}
@@ -51,6 +70,25 @@ def test_an_installed_program_runs_from_the_wheel_alone(installed: Run, root: Pa
     assert (told.returncode, told.stdout.strip()) == (0, f"ccn {ccn.__version__}")
     where = installed("python", "-c", "import ccn; print(ccn.__file__)").stdout
     assert str(root) not in where
+
+
+USES_THE_LIBRARY = """
+from ccn import continuity
+
+async def begin() -> None:
+    async with continuity.connect() as cluster:
+        talk = await cluster.begin("wren")
+        reveal_type(await talk.prompt())
+        talk.no_such_thing
+"""
+
+
+def test_programs_that_use_the_installed_library_are_checked_against_its_types(installed: Run) -> None:
+    checks = ("-m", "mypy", "--strict", "--cache-dir", os.devnull, "-c", USES_THE_LIBRARY)
+    told = installed("python", *checks).stdout
+    assert 'Revealed type is "ccn.continuity.values.Prompt"' in told
+    assert '"Conversation" has no attribute "no_such_thing"' in told
+    assert "Found 1 error in 1 file" in told
 
 
 def test_an_installed_program_migrates_a_database_with_the_schema_it_brought(
