@@ -1,9 +1,10 @@
 """What an operator may set: frozen groups, a sentence per field, from the environment and one TOML file.
 
 The only reader of the environment. `service.py` and the command line hand each constructor its group;
-nobody else looks here at run time. Order: environment, then the file that `CCN_SETTINGS` names
-(or `ccn.toml` in the working folder), then the defaults below. `CCN_DATABASE_POOL_SIZE` sets
-`database.pool_size`, which the file spells `[database] pool_size`. An empty variable counts as unset.
+nobody else looks here at run time. Order: environment, then the file that `CCN_SETTINGS` names (or else
+`ccn.toml` in the working folder, then `~/.config/ccn/ccn.toml`), then the defaults below.
+`CCN_DATABASE_POOL_SIZE` sets `database.pool_size`, which a file spells `[database] pool_size`. A secret may
+also stand in a file of its own, which `CCN_DATABASE_URL_FILE` names. An empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
@@ -38,7 +39,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ccn import errors
+from ccn import errors, sources
 from ccn.core import price
 
 
@@ -547,6 +548,18 @@ class Pg(_Group):
     )
 
 
+_NEVER_FROM_THE_WORKING_FOLDER = frozenset(
+    {
+        ("claude", "base_url"),
+        ("client", "endpoint"),
+        ("etcd", "endpoints"),
+        ("http", "cors_origins"),
+        ("http", "trusted_proxies"),
+    }
+)
+"""With every path and every secret: what runs a program, says where credentials go, or whom to believe."""
+
+
 class Settings(BaseSettings):
     """All groups together."""
 
@@ -586,9 +599,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Variables before the file before the defaults; nothing else is read."""
-        del settings_cls, init_settings, dotenv_settings, file_secret_settings
-        return env_settings, _in_file(_file())
+        """Secrets from their files, variables, the files, the defaults; nothing else is read."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings, *map(_in_file, _files())
 
 
 @dataclass(frozen=True, slots=True)
@@ -615,13 +628,15 @@ def load() -> Settings:
 
 def here() -> Reading:
     """As `load`, telling also where each value came from."""
-    file = _file()
-    from_file, from_environment = _table(file), EnvSettingsSource(Settings)()
-    origins = {place: str(file) for place in _set_by(from_file)}
-    origins |= {place: variable(*place) for place in _set_by(from_environment)}
-    ignored = _ignored({name.upper() for name, value in os.environ.items() if value})
+    origins = dict[tuple[str, str], str]()
+    for file in reversed(_files()):
+        origins |= {place: str(file) for place in _set_by(_table(file))}
+    origins |= {place: variable(*place) for place in _set_by(EnvSettingsSource(Settings)())}
+    given = {name.upper(): value for name, value in os.environ.items() if value}
+    ignored, secrets = _ignored(set(given)), _secrets(given)
+    origins |= {place: file_variable(*place) for place in _set_by(secrets)}
     try:
-        return Reading(Settings(), origins, ignored)
+        return Reading(Settings(**secrets), origins, ignored)
     except ValidationError as refused:
         raise errors.SettingsInvalid("; ".join(_complaints(refused, origins))) from None
 
@@ -638,7 +653,8 @@ def colourless() -> bool:
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process that is to read `changes` in place of what this one reads."""
-    return {**os.environ, **changes}
+    replaced = {f"{name}_FILE" for name in changes}
+    return {**{name: value for name, value in os.environ.items() if name not in replaced}, **changes}
 
 
 def fields() -> Iterator[tuple[str, str]]:
@@ -651,6 +667,23 @@ def fields() -> Iterator[tuple[str, str]]:
 def variable(group: str, field: str) -> str:
     """The environment's name of a field."""
     return f"CCN_{group}_{field}".upper()
+
+
+def file_variable(group: str, field: str) -> str:
+    """The environment's name of the file that holds a secret."""
+    return f"{variable(group, field)}_FILE"
+
+
+def is_secret(group: str, field: str) -> bool:
+    """Whether a field is masked where it is shown, and may stand in a file of its own."""
+    return _groups()[group].model_fields[field].annotation is SecretStr
+
+
+def is_refused_from_the_working_folder(group: str, field: str) -> bool:
+    """Whether a field is too much for a file that is there without its reader having said so."""
+    names_a_file = _groups()[group].model_fields[field].annotation == Path | None
+    named = (group, field) in _NEVER_FROM_THE_WORKING_FOLDER
+    return named or names_a_file or is_secret(group, field)
 
 
 def sentence(group: str, field: str) -> str:
@@ -683,16 +716,24 @@ def _groups() -> dict[str, type[_Group]]:
     }
 
 
-def _file() -> Path | None:
-    named = os.environ.get("CCN_SETTINGS")
-    if not named:
-        return Path("ccn.toml") if Path("ccn.toml").is_file() else None
-    if not Path(named).is_file():
-        raise errors.SettingsInvalid(f"CCN_SETTINGS names {named}, which is not a file")
-    return Path(named)
+def _files() -> tuple[Path, ...]:
+    return sources.found(os.environ.get("CCN_SETTINGS", ""))
 
 
-def _in_file(file: Path | None) -> TomlConfigSettingsSource:
+def _secrets(given: Mapping[str, str]) -> dict[str, Any]:
+    """By group and field, what stands in the files that variables name."""
+    read = dict[str, dict[str, str]]()
+    for group, field in fields():
+        by_file, by_value = file_variable(group, field), variable(group, field)
+        if not is_secret(group, field) or by_file not in given:
+            continue
+        if by_value in given:
+            raise errors.SettingsInvalid(f"{by_value} and {by_file} are both set: keep one of them")
+        read.setdefault(group, {})[field] = sources.secret(by_file, Path(given[by_file]).expanduser())
+    return read
+
+
+def _in_file(file: Path) -> TomlConfigSettingsSource:
     try:
         return TomlConfigSettingsSource(Settings, file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
@@ -701,9 +742,10 @@ def _in_file(file: Path | None) -> TomlConfigSettingsSource:
         raise errors.SettingsInvalid(f"{file} cannot be read: {unreadable.strerror}") from unreadable
 
 
-def _table(file: Path | None) -> Mapping[str, object]:
+def _table(file: Path) -> Mapping[str, object]:
     """What the file sets, every name of it known."""
     read, known = _in_file(file)(), set(fields())
+    is_foreign = file == sources.WORKING and not os.environ.get("CCN_SETTINGS")
     for group, table in read.items():
         if not isinstance(table, dict):
             raise errors.SettingsInvalid(f"{file}: {group} stands outside a [group]")
@@ -711,6 +753,11 @@ def _table(file: Path | None) -> Mapping[str, object]:
             if (group, field) not in known:
                 meant = _nearest(f"[{group}] {field}", [f"[{g}] {f}" for g, f in known])
                 raise errors.SettingsInvalid(f"{file}: unknown setting [{group}] {field}{meant}")
+            if is_foreign and is_refused_from_the_working_folder(group, field):
+                raise errors.SettingsInvalid(
+                    f"{file}: [{group}] {field} is not taken from the working folder, which may be "
+                    f"somebody else's work: {sources.ELSEWHERE}"
+                )
     return read
 
 
@@ -731,7 +778,8 @@ def _ignored(variables: set[str]) -> tuple[str, ...]:
 
     Others are returned for a warning, since the prefix alone does not make them ours.
     """
-    known = {variable(group, field) for group, field in fields()} | {"CCN_SETTINGS"}
+    known = {variable(*place) for place in fields()} | {"CCN_SETTINGS"}
+    known |= {file_variable(*place) for place in fields() if is_secret(*place)}
     unknown = [
         name
         for name in sorted(variables)

@@ -25,6 +25,8 @@ from tests import browser, databases, redis_server, timescale
 # authorities of the internet, which takes longer than most tests.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+# Nor do the settings of whoever runs the tests.
+os.environ["XDG_CONFIG_HOME"] = str(Path(__file__).parent)
 
 gc.disable()  # until everything is imported and collected: all of it stays
 
