@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from ccn.cli import (
     place,
     ports,
     summary,
+    trying,
     up,
 )
 from ccn.cli.screen import Screen
@@ -107,9 +108,12 @@ class Cluster:
                 nursery.opened() as forking,  # first: it imports while the services start
                 self._services(where, said) as (database, coordination),
                 offline.model(self._chosen.claude, self._reporting(said), said.line) as model,
+                AsyncExitStack() as beside,
             ):
                 if model:
                     self.shown.say(OFFLINE)
+                else:
+                    await beside.enter_async_context(trying.beside(self._chosen.claude, self.shown.say))
                 await _look_back(where, _names(wish.nodes), database)
                 await migrate.apply(database.url)
                 await roles.grant(database.url, {roles.NODE: database.node_password})

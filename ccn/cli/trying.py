@@ -1,0 +1,47 @@
+"""Whether the model that somebody set for `ccn up` answers: asked once at the start, beside all else.
+
+A mistyped key, model or address is told then, not by the first conversation. Counting tokens is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from ccn import errors, settings
+from ccn.claude import client
+from ccn.claude.patience import Delays
+from ccn.core.call import Call, Said
+from ccn.core.message import Role
+
+_WITHIN_S = 10.0
+_ONCE = Delays((), (), ())
+
+
+@asynccontextmanager
+async def beside(claude: settings.Claude, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Ask while the block runs, and say what came of it."""
+    task = asyncio.create_task(_told(claude, say), name="trying the model")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def answer(claude: settings.Claude) -> str:
+    """One sentence on what came of asking once."""
+    call = Call(claude.model, (), (Said(Role.USER, "Hello."),), 1)
+    try:
+        async with asyncio.timeout(_WITHIN_S), client.opened(claude, _ONCE) as opened:
+            await opened.count(call)
+    except TimeoutError:
+        return f"the model does not answer: nothing came within {_WITHIN_S:.0f} s from {claude.base_url}"
+    except errors.CCNError as failed:
+        return f"the model does not answer: {failed}"
+    return f"talking to {claude.model} at {claude.base_url}, which answers"
+
+
+async def _told(claude: settings.Claude, say: Callable[[str], None]) -> None:
+    say(await answer(claude))
