@@ -57,6 +57,7 @@
     ├── PeerRefused                another node refused a request that never should be, or answered nonsense
     ├── SpawnFailed                an instance did not pass its interview
     ├── ModelRefused               the model's provider refused a request that asking again does not mend
+    │   └── PromptRefused          because of what was asked
     ├── SigningRefused             this node's key or its memory of what it signed cannot be relied on
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
     ├── StoreBroken                a constraint or statement failed that never should: a defect, or worse
@@ -303,6 +304,10 @@ class SpawnFailed(CCNError):
 
 class ModelRefused(CCNError):
     """Mend what the message names: a setting, or what was asked."""
+
+
+class PromptRefused(ModelRefused):
+    """Mend what was asked: the model's provider says what is wrong with it."""
 
 
 class PeerRefused(CCNError):

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from ccn import errors, settings
 from ccn.core import ids, stream
-from ccn.core.call import Call, Delta, Piece, Reply, Restart, Retry, Usage
+from ccn.core.call import Begun, Call, Delta, Piece, Reply, Restart, Retry, Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId, UserId
 from ccn.core.interview import QUESTIONS
 from ccn.core.price import Size
@@ -77,6 +77,7 @@ class Model:
                 await self.asked.wait()
             yield Reply(self.interview, "end_turn", Usage(10, 5), call.model)
             return
+        yield Begun(Usage(10, cache_read=3))
         for nth, word in enumerate(self.words):
             if self.gate is not None:
                 await self.gate(nth)

@@ -22,7 +22,7 @@ from ccn.claude import failure, wire
 from ccn.claude.failure import Broken, Kind
 from ccn.claude.meter import Meter
 from ccn.claude.patience import Delays, Tries
-from ccn.core.call import Call, Delta, Piece, Reply, Restart, Retry
+from ccn.core.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
 
 if TYPE_CHECKING:
     from anthropic._streaming import ServerSentEvent
@@ -131,23 +131,25 @@ class Client:
                     try:
                         async with aclosing(self._try(call, body, meter)) as pieces:
                             async for piece in pieces:
-                                seen, self.trouble = True, None
+                                seen, self.trouble = seen or not isinstance(piece, Begun), None
                                 yield piece
                     except failure.FOREIGN as failed:
                         why = failure.kind(failed).value
                         log.warning("call to the model failed", kind=why, error=type(failed).__name__)
                         raise
 
-    async def _try(self, call: Call, body: bytes, meter: Meter) -> AsyncGenerator[Delta | Reply, None]:
+    async def _try(
+        self, call: Call, body: bytes, meter: Meter
+    ) -> AsyncGenerator[Begun | Delta | Reply, None]:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._reply_limit_s
         answer = wire.Answer(call.model)
         with meter.measuring(answer, call):
             async with self._opened(body) as events:
                 async for event in events:
-                    delta = answer.take(event.event, event.data)
-                    if delta is not None:
-                        yield delta
+                    told = answer.take(event.event, event.data)
+                    if told is not None:
+                        yield told
                     if clock() > deadline:
                         raise Broken(Kind.SERVER, f"no whole reply within {self._reply_limit_s:g} s")
             reply = answer.whole()

@@ -71,6 +71,11 @@ MEND: Mapping[type[BaseException], str] = {
     anthropic.ContentTooLargeError: "the prompt is too long",
 }
 
+PROMPTS = frozenset(
+    {anthropic.BadRequestError, anthropic.ContentTooLargeError, anthropic.UnprocessableEntityError}
+)
+"""What the API refuses because of what was asked. Their subclasses are about accounts and programs."""
+
 FOREIGN = (anthropic.AnthropicError, httpx2.TransportError, httpx2.DecodingError, TimeoutError, Broken)
 _WORDS_LIMIT = 300
 
@@ -81,6 +86,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except FOREIGN as foreign:
+        if type(foreign) in PROMPTS:
+            raise errors.PromptRefused(_said(foreign)) from foreign
         if kind(foreign) is Kind.REFUSED:
             raise errors.ModelRefused(_said(foreign)) from foreign
         raise errors.ModelUnavailable(_said(foreign)) from foreign

@@ -10,7 +10,7 @@ import orjson
 from ccn import errors
 from ccn.claude import failure
 from ccn.claude.failure import Broken, Kind
-from ccn.core.call import Block, Call, Delta, Reply, Said, Usage
+from ccn.core.call import Begun, Block, Call, Delta, Reply, Said, Usage
 
 _MARK = {"type": "ephemeral"}
 
@@ -65,8 +65,8 @@ class Answer:
         """What came so far."""
         return "".join(self._texts)
 
-    def take(self, event: str | None, data: str) -> Delta | None:
-        """The words in an event, if it has any."""
+    def take(self, event: str | None, data: str) -> Begun | Delta | None:
+        """What readers are told of an event: the words in it, or that it is the first."""
         try:
             return self._taken(event, data)
         except (ValueError, KeyError, TypeError, AttributeError) as nonsense:
@@ -78,7 +78,7 @@ class Answer:
             raise Broken(Kind.NETWORK, "the stream ended in the middle of the reply")
         return Reply(self.text, self._stop, self.usage, self._model)
 
-    def _taken(self, event: str | None, data: str) -> Delta | None:
+    def _taken(self, event: str | None, data: str) -> Begun | Delta | None:
         if event == "content_block_delta":
             # Thoughts, signatures and whatever else a model may send are not part of what it says.
             text: str | None = orjson.loads(data)["delta"].get("text")
@@ -89,6 +89,7 @@ class Answer:
         if event == "message_start":
             message = orjson.loads(data)["message"]
             self._model, self.usage, self.begun = message["model"], _usage(message["usage"], Usage()), True
+            return Begun(self.usage)
         elif event == "message_delta":
             told = orjson.loads(data)
             self._stop = told["delta"].get("stop_reason")

@@ -58,6 +58,13 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """The model has read the prompt and begins to answer: what the prompt took."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """Some more of a reply."""
 
@@ -91,4 +98,4 @@ class Reply:
     model: str
 
 
-Piece = Delta | Restart | Retry | Reply
+Piece = Begun | Delta | Restart | Retry | Reply

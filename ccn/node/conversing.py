@@ -19,7 +19,7 @@ import orjson
 import structlog
 
 from ccn import errors
-from ccn.core.call import Call, Delta, Piece, Reply, Restart, Retry
+from ccn.core.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
 from ccn.core.ids import TurnId, UserId
 from ccn.core.message import Message
 from ccn.core.price import Size
@@ -212,6 +212,8 @@ class Conversing:
             async for piece in pieces:
                 await asyncio.shield(started)
                 match piece:
+                    case Begun():
+                        pass
                     case Delta(text):
                         speech.say(Kind.DELTA, _clean(text))
                     case Restart(reason):

@@ -85,6 +85,7 @@ TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
             errors.BudgetSpent,
             errors.ModelUnavailable,
             errors.ModelRefused,
+            errors.PromptRefused,
         )
     }
 )

@@ -141,7 +141,7 @@ async def test_characters_are_the_models(home: Door) -> None:
     ("changes", "wanted"),
     [
         ({"model": "nobody"}, anthropic.NotFoundError),
-        ({"model": "../x"}, anthropic.BadRequestError),
+        ({"model": "../x"}, anthropic.NotFoundError),
         ({"messages": []}, anthropic.BadRequestError),
         ({"messages": [{"role": "assistant", "content": "x"}]}, anthropic.BadRequestError),
         ({"messages": [{"role": "user", "content": " "}]}, anthropic.BadRequestError),
@@ -180,6 +180,15 @@ async def test_errors_have_the_shape_of_the_api(
         ),
         ({"tools": [{"name": "x"}]}, "body.tools: characters do not take this; leave it out"),
         ({"model": "nobody"}, "there is no character nobody"),
+        ({"model": "Claude/X-4.5"}, "there is no character Claude/X-4.5"),
+        (
+            {"messages": [*HELLO, {"role": "assistant", "content": ""}, *HELLO]},
+            "body.messages.1.content: text must contain something else than whitespace",
+        ),
+        ({"extra_body": {"top_p": 0.5}}, "body.top_p: characters do not take this; leave it out"),
+        ({"tool_choice": {"type": "any"}}, "body.tool_choice: characters do not take this; leave it out"),
+        ({"extra_body": {"speed": "fast"}}, "body.speed: characters do not take this; leave it out"),
+        ({"extra_body": {"made_up": 1}}, "body.made_up: Extra inputs are not permitted"),
     ],
 )
 async def test_errors_say_in_words_what_a_character_does_not_take(
@@ -191,6 +200,41 @@ async def test_errors_say_in_words_what_a_character_does_not_take(
     body = refused.value.body
     assert isinstance(body, dict)
     assert body["error"]["message"] == told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"system": []},
+        {"stream": None},
+        {"metadata": {"user_id": "u"}, "service_tier": "auto"},
+        {"tools": [], "stop_sequences": None, "thinking": {"type": "disabled"}},
+        {"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}},
+        {"cache_control": {"type": "ephemeral"}},
+    ],
+)
+async def test_what_clients_send_and_means_nothing_here_is_taken(
+    home: Door, changes: dict[str, Any]
+) -> None:
+    async with await sdk(home) as client:
+        message = await client.messages.create(**ASKED, extra_body=changes)
+    assert message.usage.service_tier == "standard"
+
+
+async def test_a_stream_says_at_its_start_what_the_prompt_took(home: Door) -> None:
+    async with await sdk(home) as client, client.messages.stream(**ASKED) as stream:
+        [start] = [event async for event in stream if event.type == "message_start"]
+    assert (start.message.usage.input_tokens, start.message.usage.cache_read_input_tokens) == (10, 3)
+
+
+async def test_what_the_provider_says_is_wrong_with_a_prompt_is_the_callers_to_mend(home: Door) -> None:
+    async with await sdk(home) as client:
+        home.node.model.unheard = errors.PromptRefused("invalid_request_error: too odd")
+        try:
+            with pytest.raises(anthropic.BadRequestError, match="too odd"):
+                await client.messages.create(**ASKED)
+        finally:
+            home.node.model.unheard = None
 
 
 async def test_what_is_not_spoken_of_the_api_is_told_in_its_shape(home: Door) -> None:

@@ -7,6 +7,7 @@ without it                 the plate and the messages that were sent; nothing is
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -29,6 +30,7 @@ from ccn.gateway.http.anthropic_voice import Voice
 from ccn.gateway.http.conversations import Key
 from ccn.gateway.http.stream import EVENT
 from ccn.gateway.http.talk import Talk
+from ccn.gateway.http.talk_schemas import CHARACTER
 from ccn.node.paying import Payer
 from ccn.store import characters
 from ccn.store.characters import Character
@@ -71,7 +73,7 @@ def routes() -> APIRouter:
         with talking.streams.beginning(caller) if asked.stream else nullcontext() as opened:
             if named is None:
                 call = await _call(talking, asked, asked.max_tokens)
-                pieces = talking.model.stream(call, Payer(None, CharacterId(asked.model), caller.user))
+                pieces = talking.model.stream(call, Payer(None, _character(asked.model), caller.user))
                 voice = Voice(f"msg_{secrets.token_hex(12)}", asked.model)
             else:
                 here = await _conversation(talking, caller, asked, named, key)
@@ -133,7 +135,7 @@ async def _conversation(
 ) -> ConversationId:
     """Where the message is said; it has to be the caller's, and with the character that is asked."""
     if named == NEW:
-        character = CharacterId(asked.model)
+        character = _character(asked.model)
         return (await talking.conversations.start(character, caller.user, "", key)).conversation.id
     try:
         wanted = ConversationId(UUID(named))
@@ -147,7 +149,7 @@ async def _conversation(
 
 async def _call(talking: Talk, asked: schemas.Question, max_tokens: int) -> Call:
     """The prompt of a call that belongs to no conversation: the plate, and what was sent."""
-    stored = await characters.plate(talking.pool, CharacterId(asked.model))
+    stored = await characters.plate(talking.pool, _character(asked.model))
     plate = await talking.prompting.plate(stored.character, stored.version)
     limits = talking.prompting.limits(talking.prompting.model(plate))
     _last(asked.messages)
@@ -159,6 +161,13 @@ async def _call(talking: Talk, asked: schemas.Question, max_tokens: int) -> Call
     said = [Said(Role(each.role), text) for each, text in zip(asked.messages, told, strict=True)]
     temperature = getattr(asked, "temperature", None)
     return Call(limits.model, tuple(system), tuple(said), min(max_tokens, limits.max_tokens), temperature)
+
+
+def _character(model: str) -> CharacterId:
+    """The character of that name, if such a one can be: what clients call a model may be anything."""
+    if re.fullmatch(CHARACTER, model) is None:
+        raise errors.NotFound(f"there is no character {problems.writable(model)}")
+    return CharacterId(model)
 
 
 def _last(said: Sequence[schemas.Line]) -> str:

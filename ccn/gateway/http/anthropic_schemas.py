@@ -1,28 +1,66 @@
-"""The Messages API as far as a character speaks it. Unknown fields are let through, as SDKs grow."""
+"""The Messages API as far as a character speaks it. What it does not is refused by name, never ignored.
+
+Some fields are taken although they change nothing, because what they ask for holds without them: `metadata` names
+somebody to the provider, `cache_control` marks what CCN marks by itself, `service_tier` is the one there is, and
+`context_management` clears thoughts and results of tools, of which no prompt of a character has any.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from ccn.core import message
 from ccn.gateway.http.schemas import Model
-from ccn.gateway.http.talk_schemas import CHARACTER, Text
+from ccn.gateway.http.talk_schemas import Text
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _refuse(given: Any) -> Any:
+    if given:
+        raise ValueError("characters do not take this; leave it out")
+    return given
+
+
+Refused = Annotated[
+    Any,
+    AfterValidator(_refuse),
+    WithJsonSchema({"enum": [None, [], {}], "description": "Nothing for characters: leave it out."}),
+]
+"""What a character does not take: null, or an empty list or object, as clients send for nothing."""
+
+
+def _say_something(given: str) -> str:
+    if not given.strip():
+        raise ValueError("text must contain something else than whitespace")
+    return given
+
+
+_Long = Annotated[Text, Field(max_length=message.CONTENT_LIMIT)]
+_Words = Annotated[_Long, AfterValidator(_say_something), Field(json_schema_extra={"pattern": r"\S"})]
+
+
+class CacheControl(_Asked):
+    """A mark for the provider's cache, which CCN sets by itself."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
 
 
 class TextBlock(_Asked):
     """A part of a message; characters read text only."""
 
     type: Literal["text"]
-    text: Text = Field(max_length=message.CONTENT_LIMIT)
+    text: _Words
+    cache_control: CacheControl | None = None
+    citations: Refused = None
 
 
-def _readable(given: Any) -> Any:
+def _name_what_is_unreadable(given: Any) -> Any:
     """Say of a picture or a tool's result that it is one, rather than what a text would have been."""
     for block in given if isinstance(given, list) else ():
         kind = block.get("type") if isinstance(block, dict) else None
@@ -31,11 +69,9 @@ def _readable(given: Any) -> Any:
     return given
 
 
-Content = Annotated[
-    Annotated[Text, Field(max_length=message.CONTENT_LIMIT)]
-    | Annotated[list[TextBlock], Field(min_length=1, max_length=1_000)],
-    BeforeValidator(_readable),
-]
+_Readable = BeforeValidator(_name_what_is_unreadable)
+Content = Annotated[_Words | Annotated[list[TextBlock], Field(min_length=1, max_length=1_000)], _Readable]
+System = Annotated[_Long | Annotated[list[TextBlock], Field(max_length=1_000)], _Readable]
 
 
 class Line(_Asked):
@@ -50,40 +86,74 @@ class Line(_Asked):
         return plain(self.content)
 
 
+class Metadata(_Asked):
+    """Who asks, for the provider; it is not handed on."""
+
+    user_id: str | None = Field(default=None, max_length=512)
+
+
+class Edit(_Asked):
+    """Something to clear from the context: nothing that the prompt of a character has."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str = Field(pattern=r"^clear_(tool_uses|thinking)_[0-9]{8}$")
+
+
+class ContextManagement(_Asked):
+    """What to clear from the context."""
+
+    edits: list[Edit] | None = Field(default=None, max_length=20)
+
+
+class Disabled(_Asked):
+    """Thinking, switched off, as it is for characters."""
+
+    type: Literal["disabled"]
+
+
+def _refuse_thinking(given: Any) -> Any:
+    if given and given != {"type": "disabled"}:
+        raise ValueError("characters do not take this; leave it out")
+    return given or None
+
+
 class Question(_Asked):
     """What is asked of a character, as a list of messages that ends with the user's."""
 
     model: str = Field(
-        pattern=CHARACTER, description="A character, as /v1/models lists them.", examples=["wren"]
+        max_length=200, description="A character, as /v1/models lists them.", examples=["wren"]
     )
     messages: list[Line] = Field(
         min_length=1, max_length=10_000, examples=[[{"role": "user", "content": "Tell me about lamps."}]]
     )
-    system: Content | None = Field(
+    system: System | None = Field(
         default=None, description="Put behind the plate, which stays in force; unused in a conversation."
     )
-
-
-def _nothing(given: Any) -> Any:
-    if given and given != {"type": "disabled"}:
-        raise ValueError("characters do not take this; leave it out")
-    return given
-
-
-Refused = Annotated[Any, AfterValidator(_nothing)]
+    cache_control: CacheControl | None = None
+    context_management: ContextManagement | None = None
+    thinking: Annotated[Disabled | None, BeforeValidator(_refuse_thinking)] = None
+    mcp_servers: Refused = None
+    output_config: Refused = None
+    output_format: Refused = None
+    speed: Refused = None
+    tool_choice: Refused = None
+    tools: Refused = None
 
 
 class Create(Question):
     """The same, to be answered."""
 
     max_tokens: int = Field(ge=1, le=1_000_000, examples=[1_000])
-    stream: bool = False
+    stream: bool | None = None
     temperature: float | None = Field(default=None, ge=0, le=1)
-    tools: Refused = None
+    metadata: Metadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    container: Refused = None
+    inference_geo: Refused = None
     stop_sequences: Refused = None
-    output_config: Refused = None
-    mcp_servers: Refused = None
-    thinking: Refused = None
+    top_k: Refused = None
+    top_p: Refused = None
 
 
 class Usage(Model):
@@ -93,6 +163,7 @@ class Usage(Model):
     cache_creation_input_tokens: int
     cache_read_input_tokens: int
     output_tokens: int
+    service_tier: Literal["standard"] = "standard"
 
 
 class Spoken(Model):

@@ -15,7 +15,7 @@ import orjson
 
 from ccn import errors
 from ccn.core import codes
-from ccn.core.call import Delta, Piece, Reply, Restart, Retry, Usage
+from ccn.core.call import Begun, Delta, Piece, Reply, Restart, Retry, Usage
 from ccn.core.stream import Kind, Told
 from ccn.gateway.http import anthropic_errors as failures
 from ccn.gateway.http import anthropic_schemas as schemas
@@ -41,14 +41,16 @@ class Voice:
 
     async def events(self, pieces: Pieces) -> AsyncGenerator[bytes]:
         """The reply as it is spoken. The first piece is awaited before the first event."""
+        begun = False
         async with aclosing(_steady(pieces)) as steady:
-            head = self._message(None, Usage()).model_dump()
-            yield _event("message_start", message=head)
-            yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-            yield _event("ping")
             try:
                 async for piece in steady:
+                    if not begun:
+                        yield self._begin(piece.usage if isinstance(piece, Begun) else Usage())
+                        begun = True
                     match piece:
+                        case Begun():
+                            pass
                         case Delta(text):
                             yield _event(
                                 "content_block_delta", index=0, delta={"type": "text_delta", "text": text}
@@ -59,6 +61,15 @@ class Voice:
                             assert_never(never)
             except errors.CCNError as broken:
                 yield failed(broken)
+
+    def _begin(self, usage: Usage) -> bytes:
+        return b"".join(
+            (
+                _event("message_start", message=self._message(None, usage).model_dump()),
+                _event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+                _event("ping"),
+            )
+        )
 
     def _end(self, reply: Reply) -> bytes:
         delta = {"stop_reason": reply.stop, "stop_sequence": None}
@@ -143,13 +154,15 @@ async def _all(first: Piece, rest: Pieces) -> Pieces:
             yield piece
 
 
-async def _steady(pieces: Pieces) -> AsyncGenerator[Delta | Reply]:
+async def _steady(pieces: Pieces) -> AsyncGenerator[Begun | Delta | Reply]:
     """Without restarts: what was shown once stays shown, or the stream fails."""
     shown, anew = "", ""
     behind = False
     async with aclosing(pieces):
         async for piece in pieces:
             match piece:
+                case Begun():
+                    yield piece
                 case Restart():
                     anew, behind = "", True
                 case Delta(text) if behind:

@@ -40,6 +40,7 @@ STATUS: Mapping[type[errors.CCNError], int] = {
     errors.Unavailable: 503,
     errors.OutcomeUnknown: 503,
     errors.ModelRefused: 502,
+    errors.PromptRefused: 422,
     errors.PeerRefused: 502,
     errors.SpawnFailed: 502,
 }
