@@ -90,7 +90,7 @@ class Answer:
             message = orjson.loads(data)["message"]
             self._model, self.usage, self.begun = message["model"], _usage(message["usage"], Usage()), True
             return Begun(self.usage)
-        elif event == "message_delta":
+        if event == "message_delta":
             told = orjson.loads(data)
             self._stop = told["delta"].get("stop_reason")
             self.usage = _usage(told["usage"], self.usage)

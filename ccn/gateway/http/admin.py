@@ -33,7 +33,7 @@ def routes() -> APIRouter:
     router = problems.router(prefix="/api/v1/admin", tags=["admin"])
 
     @router.get("/instances")
-    async def alive(
+    async def list_instances(
         caller: Admin, talking: Talking, cursor: paging.Cursor = None, limit: paging.Limit = 50
     ) -> schemas.Instances:
         """Every instance that is alive, on all nodes, in the order of spawning."""
@@ -49,7 +49,7 @@ def routes() -> APIRouter:
         "/consensus/force",
         responses={202: {"model": schemas.Forced, "description": "Asked; nobody has answered yet."}},
     )
-    async def force(
+    async def force_round(
         *,
         caller: Admin,
         talking: Talking,

@@ -59,7 +59,7 @@ def routes() -> APIRouter:
     )
 
     @router.post("/messages", response_model=schemas.Answer, responses={200: _EVENTS})
-    async def messages(
+    async def create_message(
         *,
         caller: User,
         talking: Talking,
@@ -89,13 +89,13 @@ def routes() -> APIRouter:
         return await voice.whole(pieces)
 
     @router.post("/messages/count_tokens")
-    async def count(caller: User, talking: Talking, asked: schemas.Question) -> schemas.Counted:
+    async def count_tokens(caller: User, talking: Talking, asked: schemas.Question) -> schemas.Counted:
         """How many tokens a stateless call would have, its plate included."""
         del caller
         return schemas.Counted(input_tokens=await talking.model.count(await _call(talking, asked, 1)))
 
     @router.get("/models")
-    async def models(
+    async def list_models(
         *,
         caller: User,
         talking: Talking,
@@ -119,7 +119,7 @@ def routes() -> APIRouter:
         )
 
     @router.get("/models/{model_id}")
-    async def model(caller: User, talking: Talking, model_id: str) -> schemas.Listed:
+    async def get_model(caller: User, talking: Talking, model_id: str) -> schemas.Listed:
         """One of them."""
         del caller
         for each in await characters.every(talking.pool):

@@ -68,7 +68,8 @@ def install(app: FastAPI) -> None:
         if refused.status_code not in {404, 405}:
             return answer(refused)
         words = f"{request.method} {request.url.path[:_LONGEST]} is nothing that characters answer"
-        return _answer(refused.status_code, problems.writable(words), dict(refused.headers or {}))
+        headers = {"Allow": problems.allowed(request)} if refused.status_code == 405 else {}
+        return _answer(refused.status_code, problems.writable(words), headers)
 
     app.add_exception_handler(HTTPException, told)
 

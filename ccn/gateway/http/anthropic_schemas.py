@@ -1,8 +1,8 @@
 """The Messages API as far as a character speaks it. What it does not is refused by name, never ignored.
 
-Some fields are taken although they change nothing, because what they ask for holds without them: `metadata` names
-somebody to the provider, `cache_control` marks what CCN marks by itself, `service_tier` is the one there is, and
-`context_management` clears thoughts and results of tools, of which no prompt of a character has any.
+Some fields are taken although they change nothing, because what they ask for holds without them: `metadata`
+names somebody to the provider, `cache_control` marks what CCN marks by itself, `service_tier` is the one
+there is, and `context_management` clears thoughts and results of tools, of which no prompt of ours has any.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from ccn.gateway.http import (
     figures,
     glance,
     guard,
+    heads,
     measured,
     operating,
     page,
@@ -43,11 +44,36 @@ DESCRIPTION = (
     "This is software, an AI system: no person answers here."
 )
 
+TAGS = [
+    {
+        "name": "conversations",
+        "description": "Begin, say something and read the reply as it comes, look back, end.",
+    },
+    {"name": "anthropic", "description": "The Messages API, with characters as models."},
+    {"name": "accounts", "description": "Sign in, renew a token, sign out, and who one is."},
+    {
+        "name": "metrics",
+        "description": "How the characters do: aggregates for anybody, one's own in detail.",
+    },
+    {"name": "cluster", "description": "How the cluster is, for anybody."},
+    {"name": "system", "description": "What probes, scrapers and browsers ask a node."},
+    {
+        "name": "operating",
+        "description": "For admins. POST and DELETE here **change the cluster**: who votes, "
+        "which node works, what of the record's content stays.",
+    },
+    {"name": "admin", "description": "For admins. A forced round **commits a block** if a quorum agrees."},
+]
+
 _CORS: dict[str, Any] = {
-    "allow_methods": ["GET", "POST", "DELETE"],
-    "allow_headers": ["Authorization", "Idempotency-Key", "Last-Event-ID", "X-API-Key"],
+    "allow_methods": ["GET", "HEAD", "POST", "DELETE"],
+    # No cookie is ever looked at, so a header gives a page nothing that it does not have; SDKs add many.
+    "allow_headers": ["*"],
     "expose_headers": [
+        "Location",
+        "Request-Id",
         "Retry-After",
+        "X-CCN-Conversation",
         "X-RateLimit-Limit",
         "X-RateLimit-Remaining",
         "X-RateLimit-Reset",
@@ -122,6 +148,9 @@ def bare(http: settings.Http) -> FastAPI:
         http,
         telemetry=_SILENT,
         title="CCN",
+        servers=[{"url": "/", "description": "The node that was asked for this document."}],
+        openapi_tags=TAGS,
+        license_info={"name": "MIT", "identifier": "MIT"},
         version=ccn.__version__,
         description=DESCRIPTION,
         openapi_url=None,  # see system.py, for this one and the next
@@ -149,7 +178,7 @@ class _Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """The guard stands around everything, the answer to a defect included."""
-        return guard.Guard(super().build_middleware_stack(), self._chosen)
+        return heads.Heads(guard.Guard(super().build_middleware_stack(), self._chosen))
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""

@@ -42,10 +42,10 @@ class Axes(Model):
 
 def routes() -> APIRouter:
     """What a radar needs, in one request."""
-    router = problems.router(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
+    router = problems.router(prefix="/api/v1/conversation/{session_id:uuid}", tags=["conversations"])
 
     @router.get("/axes")
-    async def axes(
+    async def get_axes(
         conversation: Annotated[Conversation, Depends(auth.read)],
         talking: Annotated[Talk, Depends(talk.of)],
     ) -> Axes:

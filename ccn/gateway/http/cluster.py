@@ -20,7 +20,7 @@ def routes(tell: Tell | None) -> APIRouter:
     router = problems.router(tags=["cluster"], dependencies=[Depends(auth.onlooker)])
 
     @router.get("/status")
-    async def status(request: Request) -> schemas.Status:
+    async def get_status(request: Request) -> schemas.Status:
         """Nodes, leader, term, height, the last round, and what waits to be sealed."""
         if tell is None:
             raise errors.Unavailable("this node takes no part in rounds")

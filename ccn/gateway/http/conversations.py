@@ -38,7 +38,11 @@ Key = Annotated[
 ]
 LastEvent = Annotated[
     str | None,
-    Header(alias="Last-Event-ID", max_length=100, description="Resume after this event of a stream."),
+    Header(
+        alias="Last-Event-ID",
+        pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9]{1,18}-[0-9]{1,18})?$",
+        description="Resume after this event of a stream.",
+    ),
 ]
 Glance = Annotated[
     bool,
@@ -78,7 +82,7 @@ def routes() -> APIRouter:
 
 def _speaking(router: APIRouter) -> None:
     @router.post("/conversation/start", status_code=201)
-    async def start(
+    async def start_conversation(
         *,
         request: Request,
         response: Response,
@@ -96,7 +100,7 @@ def _speaking(router: APIRouter) -> None:
         return told
 
     @router.post(
-        "/conversation/{session_id}/messages",
+        "/conversation/{session_id:uuid}/messages",
         response_class=Response,
         responses={200: stream.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
     )
@@ -135,11 +139,11 @@ def _speaking(router: APIRouter) -> None:
             return _told(talking, opened, conversation, turn, last=last, glance=glance)
 
     @router.get(
-        "/conversation/{session_id}/turns/{turn_id}/events",
+        "/conversation/{session_id:uuid}/turns/{turn_id:uuid}/events",
         response_class=Response,
         responses={200: stream.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
     )
-    async def events(
+    async def follow_turn(
         *,
         conversation: Read,
         turn: Annotated[Turn, Depends(turn_to_read)],
@@ -152,31 +156,33 @@ def _speaking(router: APIRouter) -> None:
         with talking.streams.beginning(caller) as opened:
             return _told(talking, opened, conversation, turn, last=last, glance=glance)
 
-    @router.get("/conversation/{session_id}/turns/{turn_id}")
-    async def turn(turn: Annotated[Turn, Depends(turn_to_read)]) -> schemas.Turn:
+    @router.get("/conversation/{session_id:uuid}/turns/{turn_id:uuid}")
+    async def get_turn(turn: Annotated[Turn, Depends(turn_to_read)]) -> schemas.Turn:
         """How a turn stands."""
         return showing.turn(turn)
 
-    @router.post("/conversation/{session_id}/turns/{turn_id}/cancel")
-    async def cancel(turn: Annotated[Turn, Depends(turn_to_cancel)], talking: Talking) -> schemas.Turn:
+    @router.post("/conversation/{session_id:uuid}/turns/{turn_id:uuid}/cancel")
+    async def cancel_turn(turn: Annotated[Turn, Depends(turn_to_cancel)], talking: Talking) -> schemas.Turn:
         """End a turn without a reply; one that has ended stays as it is."""
         return showing.turn(await talking.conversations.cancel(turn.id))
 
-    @router.delete("/conversation/{session_id}", status_code=204)
-    async def end(conversation: Annotated[Conversation, Depends(auth.end)], talking: Talking) -> None:
+    @router.delete("/conversation/{session_id:uuid}", status_code=204)
+    async def end_conversation(
+        conversation: Annotated[Conversation, Depends(auth.end)], talking: Talking
+    ) -> None:
         """End a conversation: unanswered messages are cancelled, its instance ends, its record stays."""
         await talking.conversations.end(conversation.id)
 
 
 def _reading(router: APIRouter) -> None:
-    @router.get("/conversation/{session_id}", response_model=schemas.State)
-    async def state(here: Named, talking: Talking) -> Response:
+    @router.get("/conversation/{session_id:uuid}", response_model=schemas.State)
+    async def get_conversation(here: Named, talking: Talking) -> Response:
         """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
         found = await standing.of_conversation(talking.pool, here)
         return showing.ready(showing.encoded(showing.state(found)))
 
-    @router.get("/conversation/{session_id}/messages", response_model=schemas.Messages)
-    async def messages(
+    @router.get("/conversation/{session_id:uuid}/messages", response_model=schemas.Messages)
+    async def list_messages(
         here: Named,
         talking: Talking,
         cursor: paging.Cursor = None,
@@ -188,7 +194,7 @@ def _reading(router: APIRouter) -> None:
         return showing.ready(showing.messages(page))
 
     @router.get("/conversations")
-    async def mine(
+    async def list_conversations(
         caller: User, talking: Talking, cursor: paging.Cursor = None, limit: paging.Limit = 50
     ) -> schemas.Conversations:
         """One's own conversations, the newest first."""
@@ -205,7 +211,7 @@ def _reading(router: APIRouter) -> None:
         )
 
     @router.get("/search")
-    async def searched(
+    async def search_messages(
         caller: User,
         talking: Talking,
         q: Annotated[
@@ -226,7 +232,7 @@ def _reading(router: APIRouter) -> None:
         return schemas.Search(found=tuple(map(showing.hit, hits)), complete=hits.complete)
 
     @router.get("/characters")
-    async def everybody(caller: User, talking: Talking) -> schemas.Characters:
+    async def list_characters(caller: User, talking: Talking) -> schemas.Characters:
         """With whom one can talk."""
         del caller
         found = await characters.every(talking.pool)

@@ -28,12 +28,12 @@ def routes() -> APIRouter:
     latest = _Latest()
 
     @router.get("/realtime", dependencies=[Depends(auth.anybody)], response_model=schemas.Realtime)
-    async def realtime(request: Request) -> Response:
+    async def get_realtime_metrics(request: Request) -> Response:
         """The cluster in figures, at most two seconds old: counts and means, nothing about anybody."""
         return showing.ready(await latest.taken(await talk.of(request)))
 
-    @router.get("/conversation/{session_id}")
-    async def of_conversation(
+    @router.get("/conversation/{session_id:uuid}")
+    async def get_conversation_metrics(
         conversation: Annotated[Conversation, Depends(auth.read)],
         talking: Annotated[Talk, Depends(talk.of)],
         hours: Annotated[int, Query(ge=1, le=24 * 90, description="How far back the means go.")] = 24,

@@ -36,10 +36,10 @@ Talking = Annotated[Talk, Depends(talk.of)]
 
 def routes() -> APIRouter:
     """A conversation at a glance, and a look at its prompt."""
-    router = problems.router(prefix="/api/v1/conversation/{session_id}", tags=["conversations"])
+    router = problems.router(prefix="/api/v1/conversation/{session_id:uuid}", tags=["conversations"])
 
     @router.get("/glance")
-    async def glance(conversation: Read, talking: Talking) -> schemas.Glance:
+    async def glance_at_conversation(conversation: Read, talking: Talking) -> schemas.Glance:
         """Who speaks, how far from its character, and what the talk has cost; one row for a status line."""
         return await of(talking, conversation)
 
@@ -61,7 +61,7 @@ def routes() -> APIRouter:
         )
 
     @router.get("/prompt")
-    async def prompt(
+    async def get_prompt(
         conversation: Read,
         talking: Talking,
         turn_id: Annotated[UUID | None, Query(description="The last turn if not given.")] = None,

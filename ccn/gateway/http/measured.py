@@ -37,5 +37,5 @@ class Measured:
         try:
             await self._app(scope, receive, watch)
         finally:
-            route = getattr(scope.get("route"), "path", _UNMATCHED)
+            route = getattr(scope.get("route"), "path_format", _UNMATCHED)
             metrics.answered(scope["method"], route, status, time.perf_counter() - began)

@@ -103,7 +103,7 @@ def routes() -> APIRouter:
     router = problems.router(prefix="/api/v1/admin", tags=["operating"])
 
     @router.post("/requests")
-    async def request(
+    async def ask_cluster(
         pool: Annotated[Pool, Depends(_pool)],
         caller: Admin,
         asked: Annotated[Asked, Body()],
@@ -117,7 +117,7 @@ def routes() -> APIRouter:
         return Outcome(request=named, outcome=dict(found))
 
     @router.get("/requests")
-    async def requests(
+    async def list_requests(
         pool: Annotated[Pool, Depends(_pool)],
         _: Admin,
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
@@ -128,7 +128,7 @@ def routes() -> APIRouter:
         return Requests(requests=[Requested.model_validate(each) for each in found])
 
     @router.delete("/requests/{request}")
-    async def take_back(
+    async def take_back_request(
         pool: Annotated[Pool, Depends(_pool)],
         caller: Admin,
         request: UUID,
@@ -140,7 +140,7 @@ def routes() -> APIRouter:
         return Requested.model_validate(await requesting.take_back(pool, request, whom, reason))
 
     @router.get("/rounds")
-    async def rounds(
+    async def list_rounds(
         pool: Annotated[Pool, Depends(_pool)],
         _: Admin,
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
@@ -149,7 +149,7 @@ def routes() -> APIRouter:
         return Rounds(rounds=await history.log(pool, limit))
 
     @router.get("/rounds/{height}")
-    async def block(
+    async def get_round(
         pool: Annotated[Pool, Depends(_pool)],
         _: Admin,
         height: Annotated[int, Path(ge=1, le=2**53)],
@@ -158,12 +158,12 @@ def routes() -> APIRouter:
         return await history.block(pool, height)
 
     @router.get("/validators")
-    async def validators(pool: Annotated[Pool, Depends(_pool)], _: Admin) -> Validators:
+    async def list_validators(pool: Annotated[Pool, Depends(_pool)], _: Admin) -> Validators:
         """Every node that ever ran here: whether it votes, its last vote, and what of it is unsealed."""
         return Validators(nodes=await history.voters(pool))
 
     @router.get("/nodes/{node}/load")
-    async def load(pool: Annotated[Pool, Depends(_pool)], _: Admin, node: NodeName) -> Load:
+    async def get_node_load(pool: Annotated[Pool, Depends(_pool)], _: Admin, node: NodeName) -> Load:
         """What still ties a node to its cluster: nothing is lost when an empty one goes."""
         left = await drains.load(pool, NodeId(node))
         return Load(

@@ -86,7 +86,7 @@ def routes(node: str, doors: Doors) -> APIRouter:
         response_model=schemas.Pointer,
         responses={200: {"content": {"text/html": {}}}, 304: {"description": "The page is known already."}},
     )
-    async def front(
+    async def get_front(
         accept: Annotated[str, Header()] = "", if_none_match: Annotated[str, Header()] = ""
     ) -> Response:
         """A page to talk and watch, for a browser; what answers here, for a program."""
@@ -115,7 +115,9 @@ def routes(node: str, doors: Doors) -> APIRouter:
 
 def policy(doors: Iterable[str]) -> str:
     """What the page may load and call: this node, and the doors of the others for when this one is gone."""
-    return _POLICY.format(" ".join(["'self'", *sorted(_origins(doors))]))
+    origins = sorted(_origins(doors))
+    sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]  # as sources they are others
+    return _POLICY.format(" ".join(["'self'", *origins, *sockets]))
 
 
 class Origins(Collection[str]):

@@ -12,7 +12,12 @@ from ccn import errors
 from ccn.gateway.http.talk_schemas import PAGE_LIMIT
 
 Cursor = Annotated[
-    str | None, Query(max_length=100, description="`next` of another page; without it, the first page.")
+    str | None,
+    Query(
+        max_length=100,
+        pattern=r"^(p[1-9][0-9]{0,17}|n[0-9a-f]{32})$",
+        description="`next` of another page; without it, the first page.",
+    ),
 ]
 Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="How many at most.")]
 

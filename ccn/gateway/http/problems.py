@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ccn import errors
 from ccn.core import codes
@@ -75,7 +78,8 @@ _WHERE = 100
 
 def router(prefix: str = "", **about: Any) -> APIRouter:
     """Routes that tell in the OpenAPI document of the problems they may answer."""
-    return APIRouter(prefix=prefix, **{"responses": RESPONSES, **about})
+    named: Callable[[APIRoute], str] = attrgetter("name")  # generated clients call it so
+    return APIRouter(prefix=prefix, generate_unique_id_function=named, **{"responses": RESPONSES, **about})
 
 
 def install(app: FastAPI) -> None:
@@ -178,12 +182,21 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-async def plain(_request: Request, error: Exception) -> Response:
+async def plain(request: Request, error: Exception) -> Response:
     """What Starlette says by itself: no such path, no such method, too much of something."""
     assert isinstance(error, HTTPException)
     detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
-    name = _named(error.status_code)
-    return _problem(error.status_code, name, detail=detail, headers=error.headers or {})
+    name, headers = _named(error.status_code), dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = allowed(request)
+    return _problem(error.status_code, name, detail=detail, headers=headers)
+
+
+def allowed(request: Request) -> str:
+    """Every method of the path. Starlette names those of the first route alone that knows the path."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _named(number: int) -> str:

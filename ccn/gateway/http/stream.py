@@ -39,7 +39,8 @@ from ccn.store.turns import Turn
 PING_S = 15.0
 """How long a stream is silent before it says that it is still there: proxies wait half a minute."""
 
-_RETRY = b"retry: 1000\n\n"
+_RETRY = b"retry: 1000\n"
+"""In the first event: alone it would be one without data, which some clients hand to their callers."""
 _PING = b": ping\n\n"
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -63,10 +64,9 @@ EXAMPLE = (
     '"usage":{"input":40,"output":3,"cache_read":2100,"cache_write":0}}\n\n'
 )
 EVENT: dict[str, Any] = {
-    "type": "object",
-    "description": "One event.",
-    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
-    "required": ["event", "data"],
+    "type": "string",
+    "description": "Server-sent events, to be read as they come: blocks of lines `id`, `event` and `data`, the "
+    "data being a JSON object. A client that knows no such streams gets all of it as one text at the end.",
 }
 DOCUMENTED: dict[str, Any] = {
     "description": "The reply as it is spoken: events `accepted`, `delta`, `waiting`, `restart`, `done`, "
@@ -163,12 +163,15 @@ async def _encoded(
     of_turn: bytes, pieces: AsyncGenerator[Told], first: bytes, more: More | None
 ) -> AsyncGenerator[bytes]:
     async with aclosing(pieces):
-        yield _RETRY + first
+        retry = _RETRY
+        if first:
+            yield retry + first
+            retry = b""
         async for told in pieces:
             if told.kind is Kind.DONE and more is not None:
-                yield encoded(of_turn, await _with(told, more))
-            else:
-                yield encoded(of_turn, told)
+                told = await _with(told, more)  # noqa: PLW2901 - the same piece, and more
+            yield retry + encoded(of_turn, told)
+            retry = b""
 
 
 async def _with(done: Told, more: More) -> Told:

@@ -35,12 +35,12 @@ def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
         return Kept(reference.page(app.openapi()).encode(), "text/html; charset=utf-8")
 
     @router.get("/health")
-    async def health() -> schemas.Health:
+    async def get_health() -> schemas.Health:
         """Whether this process is alive. It asks no neighbour: restart the node only if this fails."""
         return schemas.Health(node=node, version=ccn.__version__)
 
     @router.get("/ready", responses={503: {"model": schemas.Ready, "description": "Not now"}})
-    async def is_ready(response: Response) -> schemas.Ready:
+    async def get_readiness(response: Response) -> schemas.Ready:
         """Whether this node can serve now, with each check and what stands against it."""
         response.status_code = 200 if ready.ready else 503
         return schemas.Ready(
@@ -54,7 +54,7 @@ def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
         )
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def series(accept: Annotated[str, Header()] = "") -> Response:
+    async def get_metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Every series, for Prometheus."""
         kind = metrics.kind(accept)
         return Response(scraped.body(kind), headers={"Content-Type": kind})

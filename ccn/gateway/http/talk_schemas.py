@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
@@ -24,11 +24,18 @@ def _no_nul(text: str) -> str:
 Text = Annotated[str, AfterValidator(_no_nul)]
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Some generators take a field with a default for one that is always there, and so must be sent."""
+    schema.pop("default", None)
+
+
 class Start(Model):
     """With whom to begin a conversation."""
 
     character: str = Field(pattern=CHARACTER, description="One of /api/v1/characters.", examples=["wren"])
-    title: Text = Field(default="", max_length=200, examples=["Lighthouses"])
+    title: Text = Field(
+        default="", max_length=200, examples=["Lighthouses"], json_schema_extra=_without_default
+    )
 
 
 class Speaker(Model):

@@ -21,7 +21,7 @@ def routes() -> APIRouter:
     router = problems.router(tags=["accounts"])
 
     @router.post("/token", dependencies=[Depends(auth.anybody)])
-    async def token(
+    async def issue_token(
         request: Request, response: Response, shown: Annotated[schemas.SignIn, Form()]
     ) -> schemas.Tokens:
         """Sign in with a name and a password, or renew (OAuth2, RFC 6749 sections 4.3 and 6).
@@ -41,12 +41,12 @@ def routes() -> APIRouter:
         return _tokens(response, await desk.letting_in().sign_in(shown.username, shown.password))
 
     @router.post("/token/refresh", dependencies=[Depends(auth.anybody)])
-    async def refresh(request: Request, response: Response, shown: schemas.Refresh) -> schemas.Tokens:
+    async def refresh_token(request: Request, response: Response, shown: schemas.Refresh) -> schemas.Tokens:
         """Exchange a refresh token for new tokens, as `/token` does with grant type `refresh_token`."""
         return await _renewed(request, response, shown.refresh_token)
 
     @router.post("/token/revoke", dependencies=[Depends(auth.unasked)])
-    async def revoke(
+    async def revoke_token(
         request: Request, response: Response, shown: Annotated[schemas.Revoked, Form()]
     ) -> None:
         """Sign out (RFC 7009): an access or a refresh token ends the whole sign-in that it came from.
@@ -58,7 +58,7 @@ def routes() -> APIRouter:
         await auth.desk(request).letting_in().end(shown.token)
 
     @router.get("/api/v1/me")
-    async def me(caller: Annotated[Caller, Depends(auth.user)]) -> schemas.Me:
+    async def get_me(caller: Annotated[Caller, Depends(auth.user)]) -> schemas.Me:
         """Whom the credential stands for, and what it may do."""
         assert caller.user is not None, "everybody above PUBLIC is somebody"
         return schemas.Me(id=caller.user, name=caller.name, tier=caller.tier.value)
