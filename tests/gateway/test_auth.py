@@ -230,6 +230,12 @@ async def test_other_origins_are_let_in_only_if_an_operator_names_them(door: Doo
         preflight = await client.options("/api/v1/me", headers=asks)
         assert preflight.headers["access-control-allow-origin"] == "https://pages.example"
         assert "access-control-allow-credentials" not in preflight.headers
+        sdk = "anthropic-version, anthropic-dangerous-direct-browser-access, x-api-key, x-stainless-lang"
+        more = asks | {"Access-Control-Request-Headers": sdk, "Access-Control-Request-Method": "POST"}
+        assert (await client.options("/v1/messages", headers=more)).status_code == 200
+        seen = await client.get("/health", headers={"Origin": "https://pages.example"})
+        exposed = seen.headers["access-control-expose-headers"].lower().split(", ")
+        assert {"request-id", "x-ccn-conversation", "retry-after"} <= set(exposed)
         other = await client.get("/health", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
 

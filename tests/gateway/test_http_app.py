@@ -6,6 +6,7 @@ import asyncio
 import html.parser
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -230,7 +231,7 @@ def test_every_body_has_an_example_that_its_model_accepts() -> None:
     paths, tried = made.openapi()["paths"], 0
     for route in (each for each in made.routes if isinstance(each, APIRoute) and each.include_in_schema):
         for method in route.methods or ():
-            operation = paths[route.path][method.lower()]
+            operation = paths[route.path_format][method.lower()]
             if route.response_model is not None and route.response_model is not type(None):
                 [told] = [operation["responses"][n] for n in ("200", "201") if n in operation["responses"]]
                 example = told["content"]["application/json"].get("example", {})
@@ -270,7 +271,49 @@ async def test_a_failure_is_a_problem_with_a_stable_code(
 
 
 async def test_a_problem_gives_the_headers_a_client_needs(client: httpx.AsyncClient) -> None:
-    assert (await client.delete("/health")).headers["allow"] == "GET"
+    assert (await client.delete("/health")).headers["allow"] == "GET, HEAD"
+    put = await client.put("/api/v1/conversation/0197b2a4-5c1e-7d3a-9f00-2b6c1d4e8f01/messages")
+    assert (put.status_code, put.headers["allow"]) == (405, "GET, HEAD, POST")
+    unfit = await client.get("/api/v1/conversation/start")
+    assert (unfit.status_code, unfit.headers["allow"]) == (405, "POST")
+
+
+async def test_head_is_answered_wherever_get_is(client: httpx.AsyncClient) -> None:
+    for path in ("/", "/health", "/ready", "/metrics", "/docs", "/openapi.json"):
+        got, head = await client.get(path), await client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert head.headers["content-type"] == got.headers["content-type"]
+    assert (await client.head("/token")).status_code == 405
+    assert (await client.head("/nowhere")).status_code == 404
+
+
+async def test_generated_clients_get_names_to_call_and_groups_to_find_them_in(
+    client: httpx.AsyncClient,
+) -> None:
+    document = (await client.get("/openapi.json")).json()
+    operations = [each for methods in document["paths"].values() for each in methods.values()]
+    names = [each["operationId"] for each in operations]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("[a-z]+(_[a-z]+){0,3}", name) for name in names)
+    assert {"say", "start_conversation", "create_message"} <= set(names)
+    known = {each["name"]: each["description"] for each in document["tags"]}
+    assert {tag for each in operations for tag in each["tags"]} == set(known)
+    assert "change the cluster" in known["operating"]
+    assert document["servers"][0]["url"] == "/"
+
+
+async def test_a_stream_is_described_as_the_text_that_it_is(client: httpx.AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    streams = [
+        answer["content"]["text/event-stream"]
+        for methods in paths.values()
+        for operation in methods.values()
+        for answer in operation["responses"].values()
+        if "text/event-stream" in answer.get("content", {})
+    ]
+    assert len(streams) == 3
+    assert {each["schema"]["type"] for each in streams} == {"string"}
+    assert all(isinstance(each.get("example", ""), str) for each in streams)
     assert (await client.post("/raise/Overloaded", json={"number": 1})).headers["retry-after"] == "1"
 
 

@@ -96,6 +96,9 @@ async def test_the_policy_allows_the_page_s_own_files_and_its_own_cluster_only(
         "http://10.0.0.1:7700",
         "http://[fd00::1]:7700",
         "https://node-3.example",
+        "ws://10.0.0.1:7700",
+        "ws://[fd00::1]:7700",
+        "wss://node-3.example",
     ]
     assert policy == {
         "default-src": ["'none'"],

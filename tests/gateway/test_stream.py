@@ -141,6 +141,20 @@ async def test_nothing_follows_the_last_event(database: settings.Database) -> No
         assert (await client.post(f"{path}/messages", headers=last)).status_code == 204
 
 
+async def test_the_pause_before_a_reconnect_stands_in_the_first_event_and_in_no_empty_one(
+    database: settings.Database,
+) -> None:
+    async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
+        path = await begun(client)
+        said = await client.post(f"{path}/messages", json={"content": "Hello?"})
+        first, *rest = said.text.strip().split("\n\n")
+        assert first.startswith("retry: 1000\nid: ")
+        assert "\nevent: accepted\ndata: {" in first
+        after = {"Last-Event-ID": first.split("\n")[1].removeprefix("id: ")}
+        again = (await client.post(f"{path}/messages", headers=after)).text.strip().split("\n\n")
+        assert again == [f"retry: 1000\n{rest[0]}", *rest[1:]]
+
+
 async def test_only_one_s_own_streams_are_replayed(database: settings.Database) -> None:
     async with (
         two_doors(database, Model()) as (one, _),

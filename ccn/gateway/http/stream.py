@@ -65,8 +65,9 @@ EXAMPLE = (
 )
 EVENT: dict[str, Any] = {
     "type": "string",
-    "description": "Server-sent events, to be read as they come: blocks of lines `id`, `event` and `data`, the "
-    "data being a JSON object. A client that knows no such streams gets all of it as one text at the end.",
+    "description": "Server-sent events, to be read as they come: blocks of lines `id`, `event` and "
+    "`data`, the data being a JSON object. A client that knows no such streams gets all of it as one text "
+    "at the end.",
 }
 DOCUMENTED: dict[str, Any] = {
     "description": "The reply as it is spoken: events `accepted`, `delta`, `waiting`, `restart`, `done`, "
