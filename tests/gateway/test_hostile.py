@@ -54,10 +54,10 @@ class Way:
 
     @property
     def named(self) -> set[str]:
-        return set(re.findall(r"{(\w+)(?::\w+)?}", self.path))
+        return set(re.findall(r"{(\w+)}", self.path))
 
     def to(self, conversation: object) -> str:
-        return re.sub(r"{\w+(:\w+)?}", str(conversation), self.path)
+        return re.sub(r"{\w+}", str(conversation), self.path)
 
 
 def ways(application: FastAPI) -> Iterator[Way]:
@@ -65,7 +65,7 @@ def ways(application: FastAPI) -> Iterator[Way]:
         dependant = getattr(route, "dependant", None)
         needs = frozenset(_needs(dependant)) if dependant else frozenset()
         for method in sorted(route.methods or {"WEBSOCKET"}):
-            yield Way(method, str(route.path), needs)
+            yield Way(method, re.sub(r":\w+}", "}", str(route.path)), needs)
 
 
 def _needs(dependant: Dependant) -> Iterator[object]:

@@ -291,7 +291,8 @@ async def test_generated_clients_get_names_to_call_and_groups_to_find_them_in(
     client: httpx.AsyncClient,
 ) -> None:
     document = (await client.get("/openapi.json")).json()
-    operations = [each for methods in document["paths"].values() for each in methods.values()]
+    ours = [methods for path, methods in document["paths"].items() if not path.startswith("/raise")]
+    operations = [each for methods in ours for each in methods.values()]
     names = [each["operationId"] for each in operations]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch("[a-z]+(_[a-z]+){0,3}", name) for name in names)
