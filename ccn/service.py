@@ -40,6 +40,7 @@ from ccn.gateway.http import entrance
 from ccn.gateway.http import server as http_server
 from ccn.gateway.http import shut as http_shut
 from ccn.gateway.http.talk import Leaving, Talk
+from ccn.gateway.keyring import Keyring, Voters
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
@@ -221,7 +222,8 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
         tell = partial(status.tell, membership) if membership is not None else None
         takes_on = membership.takes_on if membership is not None else _always
         limiter = Limiter(chosen.limits)
-        accounts = Accounts(database, chosen.accounts, passwords, _now)
+        keyring = Keyring(database, *_known_by(chosen, membership), chosen.accounts, _now)
+        accounts = Accounts(database, chosen.accounts, passwords, keyring, _now)
         desk = http_auth.Desk(limiter, accounts, database)
         streams = Streams(database, chosen.accounts, chosen.limits)
         lending = Lending(database, writer, lives.prompting, lives.scoring, _new_id)
@@ -270,6 +272,14 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
             await stop.wait()
             _log.info("stopping")
             ready.stop()
+
+
+def _known_by(chosen: settings.Settings, membership: Membership | None) -> tuple[Identity, Voters]:
+    """Who this node is to those who read its tokens, and whose it believes; without a cluster its own."""
+    if membership is not None:
+        return membership.identity, membership.voters
+    key = keys.passing()
+    return Identity(NodeId(chosen.node.id), key.public, key.sign, keys.check), _nobody_votes
 
 
 def _seen(membership: Membership | None) -> Mapping[str, readiness.Probe]:
@@ -340,6 +350,10 @@ def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
 async def _always() -> bool:
     """A node without a place in a cluster has nobody to leave its work to."""
     return True
+
+
+async def _nobody_votes() -> None:
+    """A node without a place in a cluster knows no chain."""
 
 
 def _nobody_knows() -> None:

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 
 import grpc  # type: ignore[import-untyped]
@@ -15,7 +14,6 @@ import grpc  # type: ignore[import-untyped]
 from ccn import settings
 from ccn.core.ids import UserId
 from ccn.gateway import credentials, passwords, readiness
-from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import cluster, server, services
 from ccn.gateway.grpc.clients import Clients
 from ccn.gateway.limiting import Limiter
@@ -26,7 +24,7 @@ from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store import keys, users
 from ccn.store.pool import Pool
 from ccn.store.users import Tier, User
-from tests import living
+from tests import living, trusting
 from tests.living import Node
 
 PLENTY = settings.Limits(requests=1_000_000)
@@ -85,7 +83,7 @@ async def served(
 ) -> AsyncIterator[Door]:
     """Serve a node until the block ends; with `streams` they are counted with those of another door."""
     stop, matching, ready = asyncio.Event(), Passwords(), readiness.Readiness({})
-    accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC))
+    accounts = trusting.accounts(node.pool, matching)
     streams = streams or Streams(node.pool, settings.Accounts(recheck_s=RECHECK_S), limits)
     lending = Lending(node.pool, node.writer, node.living.prompting, node.living.scoring, living.new_id)
     serving = server.Server(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,6 @@ from fastapi import FastAPI
 from ccn import errors, settings
 from ccn.core.ids import NodeId, UserId
 from ccn.gateway import credentials, passwords, readiness
-from ccn.gateway.accounts import Accounts
 from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
@@ -25,6 +23,7 @@ from ccn.gateway.streams import Streams
 from ccn.node.status import Round, Seat, Status
 from ccn.store import users
 from ccn.store.users import Tier
+from tests import trusting
 from tests.living import PATIENT, Model, Node, World, founded
 
 PASSWORD = "correct horse battery"
@@ -106,8 +105,7 @@ class Cluster:
         """One more door."""
         matching, stop = Passwords(), asyncio.Event()
         stack.callback(matching.close)
-        clock = time.monotonic
-        accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), clock)
+        accounts = trusting.accounts(node.pool, matching, node=node.id)
         desk = auth.Desk(Limiter(limits), accounts, node.pool)
         searching = Searching(node.pool, settings.Database(), settings.Limits())
         streams = Streams(node.pool, settings.Accounts(), limits)

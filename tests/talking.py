@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,7 +14,6 @@ import httpx
 from ccn import settings
 from ccn.core.ids import UserId
 from ccn.gateway import credentials, passwords, readiness, searching
-from ccn.gateway.accounts import Accounts
 from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
@@ -24,6 +21,7 @@ from ccn.gateway.passwords import Passwords
 from ccn.gateway.streams import Streams
 from ccn.store import keys, users
 from ccn.store.users import Tier
+from tests import trusting
 from tests.living import Node
 
 PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
@@ -60,7 +58,7 @@ async def door(
 ) -> AsyncIterator[Door]:
     """The door of this node, until the block ends."""
     matching, stop = Passwords(), asyncio.Event()
-    accounts = Accounts(node.pool, settings.Accounts(), matching, lambda: datetime.now(UTC), time.monotonic)
+    accounts = trusting.accounts(node.pool, matching)
     desk = auth.Desk(Limiter(limits), accounts, node.pool)
     streams = Streams(node.pool, settings.Accounts(recheck_s=RECHECK_S), limits)
     leaving = Leaving(stop, within_s)

@@ -1,4 +1,4 @@
-"""`ccn key …`: API keys for services, and the key that signs access tokens. (`ccn keys` is about nodes.)"""
+"""`ccn key …`: API keys for services, and the keys that sign access tokens. (`ccn keys` is about nodes.)"""
 
 from __future__ import annotations
 
@@ -95,29 +95,40 @@ def revoke(
 
 
 @app.command()
-def rotate(
+def rotate(  # noqa: PLR0917 - options
     now: Annotated[
-        bool, typer.Option("--now", help="Accept nothing the old key signed: everybody renews or signs in.")
+        bool,
+        typer.Option("--now", help="Accept nothing the old keys signed: everybody renews or signs in."),
     ] = False,
+    node: Annotated[
+        str, typer.Option(help="Only the keys of this node, for example one that was broken into.")
+    ] = "",
     by: By = "operator",
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Sign access tokens with a new key; what the old one signed counts until it has expired."""
+    """Let nodes sign access tokens with new keys; what the old ones signed counts until it has expired."""
     from datetime import timedelta  # noqa: PLC0415 - start-up must be quick
 
     from ccn import settings  # noqa: PLC0415
-    from ccn.gateway import credentials  # noqa: PLC0415
-    from ccn.gateway.accounts import ROTATION_MARGIN  # noqa: PLC0415
-    from ccn.store import sessions  # noqa: PLC0415
+    from ccn.core.ids import NodeId  # noqa: PLC0415
+    from ccn.gateway.keyring import MARGIN  # noqa: PLC0415
+    from ccn.store import token_keys  # noqa: PLC0415
 
-    lasts = timedelta(minutes=settings.load().accounts.access_minutes) + ROTATION_MARGIN
+    lasts = timedelta(minutes=settings.load().accounts.access_minutes) + MARGIN
     grace = timedelta(0) if now else lasts
-    named, secret = credentials.signing_key()
+    whose = NodeId(node) if node else None
     at = reach.database(database_url, data, quiet=as_json)
-    asking.run(lambda pool: sessions.rotate(pool, named, secret, grace, by), at)
-    telling.say(user_commands.as_line({"key": str(named)}) if as_json else f"key {named} signs from now on")
+    ended = asking.run(lambda pool: token_keys.end(pool, grace, whose, by), at)
+    if as_json:
+        told = [{"key": name, "node": owner} for name, owner in ended]
+        telling.say(user_commands.as_line({"ended": told}))
+        return
+    for name, owner in ended:
+        telling.say(f"key {name} of {owner} signs no more")
+    if not ended:
+        telling.say("no key was signing; nodes make theirs when somebody signs in")
 
 
 async def make(  # noqa: PLR0917 - what a key is

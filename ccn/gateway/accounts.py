@@ -18,20 +18,18 @@ import structlog
 from ccn import errors, metrics, settings
 from ccn.gateway import credentials, tokens
 from ccn.gateway.access import Caller
+from ccn.gateway.keyring import Keyring
 from ccn.gateway.passwords import Passwords
-from ccn.gateway.tokens import Claims
+from ccn.gateway.tokens import Claims, Pair
 from ccn.store import keys, sessions, users
 from ccn.store.grounds import ApiKey, SignIn
 from ccn.store.pool import Pool
-from ccn.store.sessions import Refresh, Renewed, Reused, SigningKey, Unknown
+from ccn.store.sessions import Refresh, Renewed, Reused, Unknown
 from ccn.store.users import User
 
 _log = structlog.get_logger()
 
 _REMEMBERED = 10_000
-_KEYS_FRESH_S = 5.0
-_KEYS_AGAIN_S = 1.0  # a flood of made-up key names asks the database no more often than this
-ROTATION_MARGIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +49,18 @@ class Accounts:
         pool: Pool,
         chosen: settings.Accounts,
         passwords: Passwords,
+        keyring: Keyring,
         now: Callable[[], datetime],
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool, self._chosen, self._passwords, self._now = pool, chosen, passwords, now
+        self._keyring = keyring
         self._recent = _Recent(chosen.recheck_s, clock)
-        self._keys: list[SigningKey] = []
-        self._keys_at = float("-inf")
-        self._clock = clock
 
     async def sign_in(self, name: str, password: str) -> Grant:
         """Exchange a password for tokens; every reason to refuse looks alike and takes as long."""
+        pair = await self._keyring.signing()
         found = await users.login(self._pool, name)
         matches = await self._passwords.match(password, found.password_hash if found else None)
         if found is None or not matches or found.user.disabled_at is not None:
@@ -75,15 +74,16 @@ class Accounts:
             self._pool,
             Refresh(credentials.digest(refresh), family, user.id, user.generation, self._now() + lasts),
         )
-        return await self._grant(user, family, refresh)
+        return self._grant(user, family, refresh, pair)
 
     async def renew(self, refresh_token: str) -> Grant:
         """Exchange a refresh token for new tokens. Showing one twice ends its whole sign-in."""
+        pair = await self._keyring.signing()  # first, so that no token is spent for nothing
         following = credentials.refresh_token()
         spent, kept = credentials.digest(refresh_token), credentials.digest(following)
         match await sessions.renew(self._pool, spent, kept, timedelta(days=self._chosen.refresh_days)):
             case Renewed(user, family):
-                return await self._grant(user, family, following)
+                return self._grant(user, family, following, pair)
             case Reused(family):
                 _log.warning("a refresh token was used twice; its sign-in has ended", family=str(family))
                 raise errors.CredentialInvalid("the refresh token was used before; sign in again")
@@ -122,7 +122,7 @@ class Accounts:
         return family
 
     async def _claims(self, token: str) -> Claims:
-        return tokens.read(token, await self._secrets(tokens.key_named(token)), self._chosen)
+        return tokens.read(token, await self._keyring.public(tokens.key_named(token)), self._chosen)
 
     async def _by_key(self, digest: bytes) -> tuple[Caller, float]:
         key, now = await keys.find(self._pool, digest), self._now()
@@ -141,25 +141,9 @@ class Accounts:
         ground = SignIn(claims.user, claims.family, claims.generation)
         return Caller(user.tier, user.id, user.name, ground=ground), good_for_s, claims.family
 
-    async def _grant(self, user: User, family: UUID, refresh: str) -> Grant:
-        (signing, *_) = await self._signing_keys(_KEYS_FRESH_S)
-        token = tokens.issue(user, family, (signing.id, signing.secret), self._chosen, self._now())
+    def _grant(self, user: User, family: UUID, refresh: str, pair: Pair) -> Grant:
+        token = tokens.issue(user, family, pair, self._chosen, self._now())
         return Grant(token, self._chosen.access_minutes * 60, refresh)
-
-    async def _secrets(self, wanted: str) -> dict[str, bytes]:
-        """The keys that count; asked for again when another node may have made a newer one."""
-        known = self._accepted(await self._signing_keys(_KEYS_FRESH_S))
-        return known if wanted in known else self._accepted(await self._signing_keys(_KEYS_AGAIN_S))
-
-    def _accepted(self, found: list[SigningKey]) -> dict[str, bytes]:
-        now = self._now()
-        return {key.id: key.secret for key in found if key.accepted(now)}
-
-    async def _signing_keys(self, at_most_s: float) -> list[SigningKey]:
-        if self._clock() - self._keys_at >= at_most_s:
-            self._keys = await sessions.signing_keys(self._pool, *credentials.signing_key())
-            self._keys_at = self._clock()
-        return self._keys
 
 
 class _Recent:

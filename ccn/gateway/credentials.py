@@ -1,4 +1,4 @@
-"""Secrets that are shown once and kept as hashes: API keys, refresh tokens, and the keys that sign tokens.
+"""Secrets that are shown once and kept as hashes: API keys and refresh tokens.
 
 They carry 256 random bits, so a plain SHA-256 protects them; that is what makes looking one up cheap.
 """
@@ -35,11 +35,6 @@ def prefix(key: str) -> str:
 def digest(secret: str) -> bytes:
     """What is kept of it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
-
-
-def signing_key() -> tuple[str, bytes]:
-    """The name and the secret of a key that may sign access tokens."""
-    return secrets.token_hex(8), secrets.token_bytes(64)
 
 
 def new_id() -> UUID:

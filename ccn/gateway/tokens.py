@@ -5,22 +5,31 @@ A token says who signed in, not what they may do: that is read from the database
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ccn import errors, settings
+from ccn.core import token_key
 from ccn.core.ids import UserId
 from ccn.store.users import User
 
-ALGORITHM = "HS256"
+ALGORITHM = "EdDSA"
 _TYPE = "at+jwt"  # RFC 9068: what was signed for another purpose is no access token
 _LONGEST = 4_096
 _LEEWAY = timedelta(seconds=5)  # the clocks of nodes differ a little
 _REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "sid", "gen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A key that signs tokens, for as long as this process keeps it."""
+
+    public: bytes
+    private: Ed25519PrivateKey = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +42,14 @@ class Claims:
     expires_at: int
 
 
-def issue(
-    user: User, family: UUID, key: tuple[str, bytes], chosen: settings.Accounts, now: datetime
-) -> str:
+def pair() -> Pair:
+    """A new key."""
+    private = Ed25519PrivateKey.generate()
+    return Pair(private.public_key().public_bytes_raw(), private)
+
+
+def issue(user: User, family: UUID, pair: Pair, chosen: settings.Accounts, now: datetime) -> str:
     """A token that is good from now on for as long as the settings say."""
-    kid, secret = key
     at = int(now.timestamp())
     claims = {
         "iss": chosen.issuer,
@@ -45,11 +57,12 @@ def issue(
         "sub": str(user.id),
         "iat": at,
         "nbf": at,
-        "exp": at + chosen.access_minutes * 60,
+        "exp": at + _lifetime_s(chosen),
         "sid": str(family),
         "gen": user.generation,
     }
-    return jwt.encode(claims, secret, ALGORITHM, headers={"kid": kid, "typ": _TYPE})
+    headers = {"kid": token_key.name(pair.public), "typ": _TYPE}
+    return jwt.encode(claims, pair.private, ALGORITHM, headers=headers)
 
 
 def key_named(token: str) -> str:
@@ -66,23 +79,26 @@ def key_named(token: str) -> str:
     return kid
 
 
-def read(token: str, secrets: Mapping[str, bytes], chosen: settings.Accounts) -> Claims:
-    """What a token says, if one of these keys signed it and all of it holds now."""
-    secret = secrets.get(key_named(token))
-    if secret is None:
-        raise errors.CredentialInvalid("the access token is signed with a key that does not count")
+def read(token: str, public: bytes, chosen: settings.Accounts) -> Claims:
+    """What a token says, if this key signed it and all of it holds now."""
     try:
         found = jwt.decode(
             token,
-            secret,
+            Ed25519PublicKey.from_public_bytes(public),
             algorithms=[ALGORITHM],
             audience=chosen.audience,
             issuer=chosen.issuer,
             leeway=_LEEWAY,
             options={"require": _REQUIRED, "strict_aud": True},
         )
+        if int(found["exp"]) - int(found["iat"]) > _lifetime_s(chosen):
+            raise errors.CredentialInvalid("the access token lasts longer than any may")
         return Claims(UserId(UUID(found["sub"])), UUID(found["sid"]), int(found["gen"]), int(found["exp"]))
     except jwt.ExpiredSignatureError:
         raise errors.TokenExpired("the access token has expired") from None
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise errors.CredentialInvalid("the access token does not hold") from None
+
+
+def _lifetime_s(chosen: settings.Accounts) -> int:
+    return chosen.access_minutes * 60

@@ -54,6 +54,11 @@ def create(folder: Path, sync: Sync = os.fsync) -> Key:
     return _key(made)
 
 
+def passing() -> Key:
+    """A key for as long as this process lives, for a node that has no place to keep one."""
+    return _key(SigningKey.generate())
+
+
 def read(folder: Path) -> Key:
     """The key in this folder, if it is whole and was kept from others."""
     file = folder / FILE

@@ -69,6 +69,8 @@ class Membership:
     voting: Voting | None = None
     presence: Presence = field(init=False)
     """Who is here."""
+    standing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while this node finds its place in the chain: what it last signed is opened once."""
 
     def __post_init__(self) -> None:
         """The chain is known from when this node votes on."""
@@ -99,6 +101,18 @@ class Membership:
             None if self.voting is None else await wishes.look(self.pool, self.voting, self.presence.keys)
         )
 
+    async def voters(self) -> Rules | None:
+        """The rules of the newest block that this node has verified; None while it knows no chain.
+
+        Asked without etcd, too: what a node signed last and the database are enough to go on from there.
+        """
+        if self.voting is None and (genesis := await rounds.tip(self.pool, 0)) is not None:
+            try:
+                await self._stand_up(genesis)
+            except (errors.Conflict, errors.RecordLost) as strange:
+                log.warning("the record is not the one this node knows", reason=str(strange))
+        return None if self.voting is None else self.voting.tip.rules
+
     async def takes_on(self) -> bool:
         """Whether this node begins things by itself: it is not drained, and what it writes gets sealed."""
         voting, node = self.voting, self.identity.node
@@ -119,7 +133,8 @@ class Membership:
             parts.create_task(self.presence.watch(etcd), name="presence")
             parts.create_task(suspicion.watch(self.peers, etcd, self.presence.rightful), name="suspicion")
             if self.voting is None:
-                self.voting = await self._vote_from(await self._chain(held))
+                await self._stand_up(await self._chain(held))
+            assert self.voting is not None
             parts.create_task(self._follow(self.voting), name="follow")
             parts.create_task(self._stand(self.voting, held), name="election")
 
@@ -152,6 +167,11 @@ class Membership:
             return await founding.found(self.pool, self.identity.node, present, chosen.origin, parameters)
         finally:
             await election.resign(elected)
+
+    async def _stand_up(self, genesis: Tip) -> None:
+        async with self.standing_up:
+            if self.voting is None:
+                self.voting = await self._vote_from(genesis)
 
     async def _vote_from(self, genesis: Tip) -> Voting:
         disk = await asyncio.to_thread(self.memory, SignerState(0, genesis.hash))

@@ -102,7 +102,7 @@ async def login(pool: Pool, named: str) -> Login | None:
 
 
 async def standing(pool: Pool, user: UserId, family: UUID) -> User | None:
-    """A user whose access token is of this family; None when that was revoked."""
+    """A user whose sign-in this is; None when it ended, never was or is somebody else's."""
     row = await pool.row(_STANDING, user, family)
     return None if row is None else of_row(row)
 
@@ -169,8 +169,10 @@ _ADD_FIRST = f"""
 """  # noqa: S608
 _BY_NAME = f"SELECT {_COLUMNS}, password_hash FROM users WHERE lower(name) = lower($1)"  # noqa: S608
 _STANDING = f"""
-    SELECT {_COLUMNS} FROM users WHERE id = $1
-      AND NOT EXISTS (SELECT FROM refresh_tokens WHERE family = $2 AND revoked_at IS NOT NULL)
+    SELECT {_COLUMNS} FROM users u WHERE id = $1
+      AND EXISTS (SELECT FROM refresh_tokens t WHERE t.family = $2 AND t.user_id = u.id
+                    AND t.generation = u.generation AND t.expires_at > now()
+                    AND t.spent_at IS NULL AND t.revoked_at IS NULL)
 """  # noqa: S608
 _EVERY = f"SELECT {_COLUMNS} FROM users ORDER BY lower(name)"  # noqa: S608
 _DISABLE = f"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,10 @@ from ccn import errors, settings
 from ccn.cli import first
 from ccn.cli.place import AdminAt, ClusterAt
 from ccn.gateway.access import Caller
-from ccn.gateway.accounts import Accounts
 from ccn.gateway.passwords import Passwords
 from ccn.store import keys, pool, users
 from ccn.store.users import Tier
-from tests import commands
+from tests import commands, trusting
 
 
 class Ccn:
@@ -44,7 +42,7 @@ class Ccn:
         async def asked() -> object:
             matching = Passwords()
             async with pool.open(self.database, "test") as connections:
-                node = Accounts(connections, settings.Accounts(), matching, lambda: datetime.now(UTC))
+                node = trusting.accounts(connections, matching)
                 answer = await getattr(node, ask)(*values)
             matching.close()
             return answer

@@ -31,7 +31,7 @@ from ccn.store import characters, conversations, keys, pool, users
 from ccn.store.pool import Pool
 from ccn.store.users import Tier, User
 from ccn.store.writer import Writer
-from tests import databases, talking
+from tests import databases, talking, trusting
 from tests.living import Model, founded
 
 PASSWORD = "correct horse battery"
@@ -82,7 +82,9 @@ class Door:
     def another_node(self, clock: Clock | None = None) -> Accounts:
         """Accounts that know nothing of what these have learnt."""
         ticking, chosen = clock or self.clock, settings.Accounts(recheck_s=RECHECK_S)
-        return Accounts(self.pool, chosen, self.passwords, ticking.wall, ticking.monotonic)
+        return trusting.accounts(
+            self.pool, self.passwords, chosen, trusting.TWO, ticking.wall, ticking.monotonic
+        )
 
     async def user(self, tier: Tier = Tier.USER) -> User:
         name = f"user {secrets.token_hex(6)}"
@@ -153,7 +155,7 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         tasks.create_task(writer.run())
         await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", "# Ada", "test")
         chosen = settings.Accounts(recheck_s=RECHECK_S)
-        accounts = Accounts(connections, chosen, matching, clock.wall, clock.monotonic)
+        accounts = trusting.accounts(connections, matching, chosen, wall=clock.wall, clock=clock.monotonic)
         desk = auth.Desk(Limiter(PLENTY), accounts, connections)
         instances = _instances(connections, writer, model := Model())
         streams = Streams(connections, chosen, PLENTY)

@@ -11,19 +11,16 @@ from uuid import uuid4
 
 import jwt
 import pytest
-from jwt.types import Options
 
 from ccn import errors, settings
 from ccn.core.ids import ConversationId, UserId
 from ccn.gateway import access, credentials, passwords, tokens
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.passwords import Passwords
-from ccn.store import keys, sessions, users
+from ccn.store import keys, users
 from ccn.store.users import Tier
 from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
-
-TIMELESS = Options(verify_iat=False, verify_nbf=False, verify_exp=False)
-"""The door's clock is moved by the tests of this file, and the library's is not."""
+from tests.trusting import Forger, said
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -174,37 +171,13 @@ async def test_a_user_whose_tier_changed_has_it_with_the_token_it_holds(door: Do
     assert (await door.accounts.caller(token)).tier is Tier.ADMIN
 
 
-async def test_tokens_of_the_key_before_count_and_those_of_the_one_before_that_do_not(door: Door) -> None:
-    ada, other = await door.user(), door.another_node()
-
-    async def rotated() -> str:
-        token = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
-        await sessions.rotate(door.pool, *credentials.signing_key(), timedelta(minutes=16))
-        return token
-
-    await other.caller((await other.sign_in(ada.name, PASSWORD)).access_token)
-    first, second = await rotated(), await rotated()
-    third = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
-    door.clock.forward(1.01)  # a node asks for keys it does not know once a second at most
-    assert (await other.caller(third)).user == ada.id
-    assert (await other.caller(second)).user == ada.id
-    with pytest.raises(errors.CredentialInvalid, match="key that does not count"):
-        await other.caller(first)
-
-
 async def test_every_claim_of_a_token_is_checked(door: Door) -> None:
-    ada = await door.user()
+    ada, eve, forger = await door.user(), await door.user(), await Forger.at(door)
     good = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
-    (signing, *_) = await sessions.signing_keys(door.pool, *credentials.signing_key())
-    claims = jwt.decode(good, signing.secret, ["HS256"], audience="ccn", options=TIMELESS)
-    headers = {"kid": signing.id, "typ": "at+jwt"}
-    now = int(datetime.now(UTC).timestamp())
-
-    def forged(changes: dict[str, object], **header: object) -> str:
-        said = {name: value for name, value in (claims | changes).items() if value is not None}
-        return jwt.encode(said, signing.secret, "HS256", headers=headers | header)
-
-    assert (await door.another_node().caller(forged({}))).user == ada.id
+    theirs = said((await door.another_node().sign_in(eve.name, PASSWORD)).access_token)
+    claims = said(good)
+    now, life_s = int(datetime.now(UTC).timestamp()), claims["exp"] - claims["iat"]
+    assert (await door.another_node().caller(forger.token(claims))).user == ada.id
     wrong: list[dict[str, object]] = [
         {"aud": "elsewhere"},
         {"aud": ["ccn", "elsewhere"]},
@@ -213,35 +186,38 @@ async def test_every_claim_of_a_token_is_checked(door: Door) -> None:
         {"iat": now + 60},
         {"sub": "nobody"},
         {"sub": str(uuid4())},
+        {"sid": str(uuid4())},
+        {"sid": theirs["sid"]},
         {"gen": claims["gen"] + 1},
         {"gen": "x"},
         {"sid": "x"},
         {"exp": "never"},
+        {"exp": claims["iat"] + life_s + 1},
+        {"exp": now + 10 * 365 * 86_400},
         *[dict[str, object]({name: None}) for name in claims],
     ]
     for changes in wrong:
+        forged = {name: value for name, value in (claims | changes).items() if value is not None}
         with pytest.raises(errors.CredentialInvalid):
-            await door.another_node().caller(forged(changes))
+            await door.another_node().caller(forger.token(forged))
     with pytest.raises(errors.TokenExpired):
-        await door.another_node().caller(forged({"exp": now - 60}))
+        await door.another_node().caller(forger.token(claims | {"exp": now - 60}))
     for header in ({"typ": "JWT"}, {"kid": "0" * 16}):
         with pytest.raises(errors.CredentialInvalid):
-            await door.another_node().caller(forged({}, **header))
+            await door.another_node().caller(forger.token(claims, **header))
 
 
 async def test_a_token_of_another_algorithm_is_refused_even_if_its_signature_fits(door: Door) -> None:
-    ada = await door.user()
+    ada, forger = await door.user(), await Forger.at(door)
     good = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
-    (signing, *_) = await sessions.signing_keys(door.pool, *credentials.signing_key())
-    claims = jwt.decode(good, signing.secret, ["HS256"], audience="ccn", options=TIMELESS)
-    headers = {"kid": signing.id, "typ": "at+jwt"}
+    claims, headers = said(good), {"kid": forger.name, "typ": "at+jwt"}
     body = good.rsplit(".", 1)[0]
     for forged in (
         jwt.encode(claims, "", "none", headers=headers),
-        jwt.encode(claims, signing.secret, "HS512", headers=headers),
-        jwt.encode(claims, "x" * 64, "HS256", headers=headers),
+        jwt.encode(claims, forger.pair.public * 2, "HS256", headers=headers),
+        jwt.encode(claims, forger.pair.public * 2, "HS512", headers=headers),
         f"{body}.",
-        f"{body}.{'A' * 43}",
+        f"{body}.{'A' * 86}",
         good[:-2],
         good + "x" * 5_000,
         "a.b.c",
@@ -254,8 +230,7 @@ async def test_a_token_of_another_algorithm_is_refused_even_if_its_signature_fit
 async def test_another_cluster_s_tokens_say_nothing_here(door: Door) -> None:
     ada = await door.user()
     elsewhere = settings.Accounts(issuer="elsewhere", audience="elsewhere")
-    kid, secret = credentials.signing_key()
-    token = tokens.issue(ada, credentials.new_id(), (kid, secret), elsewhere, door.clock.wall())
+    token = tokens.issue(ada, credentials.new_id(), tokens.pair(), elsewhere, door.clock.wall())
     with pytest.raises(errors.CredentialInvalid):
         await door.accounts.caller(token)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 
 import httpx
@@ -14,13 +13,13 @@ import pytest
 from fastapi import Depends
 
 from ccn import settings
-from ccn.gateway import readiness
+from ccn.gateway import readiness, tokens
 from ccn.gateway.access import Caller
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
 from ccn.store.conversations import Conversation
 from ccn.store.users import Tier
-from tests.gateway.conftest import PASSWORD, PLENTY, Door, bearer
+from tests.gateway.conftest import PASSWORD, PLENTY, Clock, Door, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,8 +65,8 @@ async def test_a_password_becomes_a_bearer_token_and_renews(door: Door) -> None:
     third = (
         await door.client.post("/token/refresh", json={"refresh_token": second["refresh_token"]})
     ).json()
-    for tokens in (first, second, third):
-        me = await door.client.get("/api/v1/me", headers=bearer(tokens["access_token"]))
+    for given in (first, second, third):
+        me = await door.client.get("/api/v1/me", headers=bearer(given["access_token"]))
         assert me.json() == {"id": str(ada.id), "name": ada.name, "tier": "user"}
     reused = await door.client.post("/token", data=again)
     assert (reused.status_code, reused.json()["code"]) == (401, "credential_invalid")
@@ -82,7 +81,9 @@ async def test_an_api_key_is_shown_as_a_bearer_or_in_its_own_header(door: Door) 
 
 async def test_everybody_who_is_not_let_in_is_told_why_and_how(door: Door) -> None:
     key = await door.key(await door.user())
-    expired = jwt.encode({"exp": 1}, "x" * 64, "HS256", headers={"kid": "0" * 16, "typ": "at+jwt"})
+    expired = jwt.encode(
+        {"exp": 1}, tokens.pair().private, "EdDSA", headers={"kid": "0" * 16, "typ": "at+jwt"}
+    )
     wrong = {"username": "nobody", "password": "x"}
     async with node(door) as client:
         answers = [
@@ -126,13 +127,9 @@ async def test_libraries_for_oauth2_read_why_there_is_no_token(door: Door) -> No
 
 
 async def test_a_token_that_has_expired_is_told_from_one_that_never_was(door: Door) -> None:
-    ada = await door.user()
-    good = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
-    kid = jwt.get_unverified_header(good)["kid"]
-    secret = await door.pool.value("SELECT secret FROM token_keys WHERE id = $1", kid)
-    claims = jwt.decode(good, secret, ["HS256"], audience="ccn")
-    claims["exp"] = int(datetime.now(UTC).timestamp()) - 60
-    late = jwt.encode(claims, secret, "HS256", headers={"kid": kid, "typ": "at+jwt"})
+    ada, clock = await door.user(), Clock()
+    clock.forward(-3_600)
+    late = (await door.another_node(clock).sign_in(ada.name, PASSWORD)).access_token
     answer = await door.client.get("/api/v1/me", headers=bearer(late))
     assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
 

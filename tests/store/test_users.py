@@ -14,8 +14,10 @@ import pytest
 
 from ccn import errors
 from ccn.core import commitment
-from ccn.core.ids import UserId
-from ccn.store import keys, requests, sessions, users
+from ccn.core.ids import NodeId, UserId
+from ccn.core.signed import Signed
+from ccn.core.token_key import TokenKey
+from ccn.store import keys, requests, sessions, token_keys, users
 from ccn.store.keys import New
 from ccn.store.sessions import Refresh, Renewed, Reused, Unknown
 from ccn.store.users import Tier, User
@@ -174,24 +176,32 @@ async def test_a_refresh_token_ends_with_its_time_its_user_and_its_password(shar
     assert kept == 1  # what expired is forgotten with the next sign-in
 
 
-async def test_one_key_signs_and_the_one_before_counts_for_its_grace(store: Store) -> None:
-    def fresh() -> tuple[str, bytes]:
-        return secrets.token_hex(8), secrets.token_bytes(64)
+async def published(store: Store, node: str = "node-1", lasts_s: int = 3_600) -> str:
+    at = int(datetime.now(UTC).timestamp())
+    made = TokenKey(NodeId(node), secrets.token_bytes(32), at, at + lasts_s)
+    await token_keys.publish(store.pool, Signed(made, bytes(64)))
+    return made.name
 
-    firsts = await asyncio.gather(*[sessions.signing_keys(store.pool, *fresh()) for _ in range(5)])
-    assert len({found[0].id for found in firsts}) == 1
-    first, second, third = firsts[0][0], fresh(), fresh()
-    await sessions.rotate(store.pool, *second, SOON)
-    now = datetime.now(UTC)
-    found = await sessions.signing_keys(store.pool, *fresh())
-    assert [each.id for each in found] == [second[0], first.id]
-    assert all(each.accepted(now) for each in found)
-    assert [each.accepted(now + 2 * SOON) for each in found] == [True, False]
-    await sessions.rotate(store.pool, *third, SOON)
-    found = await sessions.signing_keys(store.pool, *fresh())
-    assert [each.id for each in found] == [third[0], second[0]]
-    await sessions.rotate(store.pool, *fresh(), timedelta(0))
-    assert len(await sessions.signing_keys(store.pool, *fresh())) == 1
+
+async def test_a_key_that_was_ended_counts_for_its_grace_and_no_longer(store: Store) -> None:
+    first, second = await published(store), await published(store, "node-2")
+    assert {each.key.name for each in await token_keys.standing(store.pool)} == {first, second}
+    assert await token_keys.end(store.pool, SOON, NodeId("node-2")) == [(second, "node-2")]
+    assert await token_keys.end(store.pool, 2 * SOON, NodeId("node-2")) == []
+    found, now = {each.key.name: each for each in await token_keys.standing(store.pool)}, datetime.now(UTC)
+    assert [found[name].counts(now) for name in (first, second)] == [True, True]
+    assert [found[name].counts(now + 2 * SOON) for name in (first, second)] == [True, False]
+    assert len(await token_keys.end(store.pool, timedelta(0))) == 2
+    assert not any(each.counts(datetime.now(UTC)) for each in await token_keys.standing(store.pool))
+
+
+async def test_a_key_is_shown_as_it_was_signed_until_it_has_run_out(store: Store) -> None:
+    at = int(datetime.now(UTC).timestamp())
+    made = Signed(TokenKey(NodeId("node-1"), secrets.token_bytes(32), at, at + 60), secrets.token_bytes(64))
+    over = Signed(TokenKey(NodeId("node-1"), secrets.token_bytes(32), at - 60, at), bytes(64))
+    for each in (made, over):
+        await token_keys.publish(store.pool, each)
+    assert [each.said for each in await token_keys.standing(store.pool)] == [made]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +214,10 @@ async def test_one_key_signs_and_the_one_before_counts_for_its_grace(store: Stor
         "UPDATE refresh_tokens SET spent_at = NULL",
         "UPDATE refresh_tokens SET revoked_at = NULL",
         "UPDATE refresh_tokens SET expires_at = expires_at + interval '1 day'",
-        "UPDATE token_keys SET accepted_until = NULL",
+        "UPDATE token_keys SET ended_at = NULL",
+        "UPDATE token_keys SET ended_at = ended_at + interval '1 day'",
+        "UPDATE token_keys SET until = until + interval '1 day'",
+        "UPDATE token_keys SET node_id = 'node-2'",
     ],
 )
 async def test_the_database_lets_nothing_that_ended_begin_again(
@@ -218,8 +231,11 @@ async def test_the_database_lets_nothing_that_ended_begin_again(
         WHERE name = 'x';
         INSERT INTO refresh_tokens (hash, family, user_id, generation, expires_at, spent_at, revoked_at)
         SELECT sha256('r'), id, id, 2, now() + interval '1 day', now(), now() FROM users WHERE name = 'x';
-        INSERT INTO token_keys (id, secret, accepted_until) VALUES ('0123456789abcdef', $$secret$$, now());
-        """.replace("$$secret$$", "decode(repeat('00', 64), 'hex')")
+        INSERT INTO token_keys (name, node_id, public_key, since, until, signature, ended_at)
+        SELECT left(encode(sha256(k), 'hex'), 16), 'node-1', k, now(), now() + interval '1 day', k || k,
+               now()
+        FROM (SELECT decode(repeat('00', 32), 'hex')) AS made (k);
+        """
     )
     with pytest.raises(asyncpg.PostgresError) as refused:
         await direct.execute(sql)
@@ -250,8 +266,8 @@ async def test_every_change_of_accounts_is_left_to_be_sealed_with_whoever_made_i
     await keys.issue(store.pool, new, "ann")
     await keys.revoke(store.pool, "ccn_prefix", "ann")
     await keys.revoke(store.pool, "ccn_prefix", "ann")
-    await sessions.signing_keys(store.pool, "0" * 16, secrets.token_bytes(64))
-    await sessions.rotate(store.pool, "1" * 16, secrets.token_bytes(64), SOON, "ann")
+    await published(store)
+    await token_keys.end(store.pool, SOON, by="ann")
     await store.pool.rows("UPDATE users SET name = 'Zora', tier = 'user'")
     nobody = await store.pool.value("SELECT session_user::text")
     assert await noted(store) == [
@@ -261,7 +277,7 @@ async def test_every_change_of_accounts_is_left_to_be_sealed_with_whoever_made_i
         ("bob", "change password"),
         ("ann", "issue key"),
         ("ann", "revoke key"),
-        ("ann", "rotate signing key"),
+        ("ann", "end token key"),
         (nobody, "rename user"),
         (nobody, "change tier"),
     ]

@@ -19,7 +19,7 @@ _ROUND = {
     "votes": ["node-1", "node-2", "node-3"],
 }
 _NAMED: Mapping[str, object] = {
-    "access_token": "eyJhbGciOiJIUzI1NiIs…",
+    "access_token": "eyJhbGciOiJFZERTQSIs…",
     "active_instances": 3,
     "address": "http://127.0.0.1:7700",
     "at": "2026-11-28T10:44:36.413859Z",
