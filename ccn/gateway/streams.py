@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import structlog
 
@@ -27,17 +28,17 @@ _LEAST_S = 0.1
 _AT_ONCE = (
     "of your streams and sockets are open at this node (CCN_LIMITS_STREAMS): end one, or ask another node"
 )
-ENDED = "the account or the credential behind this stream has ended"
+_ENDED = "the account or the credential behind this stream has ended"
 
 
 class Open:
-    """One stream. `ended` is done when it must end though nothing else has ended it."""
+    """One stream. `ended` fails, saying why, when it must end though nothing else has ended it."""
 
     __slots__ = ("_place", "_streams", "ended", "ground")
 
     def __init__(self, streams: Streams, place: Place, ground: Ground | None) -> None:
         self._streams, self._place, self.ground = streams, place, ground
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
         """It is over; saying it twice changes nothing."""
@@ -105,4 +106,4 @@ class Streams:
             return
         for opened in [each for ground in fallen for each in self._open.get(ground, ())]:
             if not opened.ended.done():
-                opened.ended.set_result(None)
+                opened.ended.set_exception(errors.CredentialInvalid(_ENDED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -268,3 +269,19 @@ async def test_however_many_streams_are_open_the_database_is_asked_twice_at_most
         streams.open(Caller(Tier.USER, user, ground=SignIn(user, uuid4(), 1)))
     await streams.look()
     assert counted.asked == 2
+
+
+async def test_nothing_is_left_of_sockets_that_have_ended(doors: Doors) -> None:
+    shown = await calling.api_key(doors.node.pool)
+    session = await doors.begun(shown)
+    for _ in range(5):
+        assert await opens(doors, session, shown)
+    async with asyncio.timeout(60):
+        while left():
+            await asyncio.sleep(0.1)
+
+
+def left() -> list[object]:
+    """What is still there of sockets, once what nobody can reach is gone."""
+    gc.collect()
+    return [each for each in gc.get_objects() if type(each).__name__ in {"WebSocket", "Socket", "Visitor"}]

@@ -17,7 +17,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 
 from ccn import errors
-from ccn.gateway import access, limiting, streams
+from ccn.gateway import access, limiting
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.grpc import failures
@@ -115,8 +115,8 @@ async def _write(answer: Any, opened: Open, context: Any) -> None:
             async for value in values:
                 await context.write(value)
     except asyncio.CancelledError:
-        if opened.ended.done():
-            raise errors.CredentialInvalid(streams.ENDED) from None
+        if opened.ended.done() and (why := opened.ended.exception()) is not None:
+            raise why from None
         raise
 
 

@@ -31,7 +31,6 @@ from ccn.core import codes, stream
 from ccn.core import turn as states
 from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Place, Told
-from ccn.gateway import streams
 from ccn.gateway.http.talk import STOPPING, Leaving
 from ccn.gateway.streams import Open
 from ccn.store.turns import Turn
@@ -129,8 +128,8 @@ class Stream(Response):
             await asyncio.gather(telling, *others, return_exceptions=True)
         if not telling.cancelled():
             return telling.result()
-        if ended.done():
-            return self.refuse(errors.CredentialInvalid(streams.ENDED))
+        if isinstance(why := ended.exception() if ended.done() else None, errors.CCNError):
+            return self.refuse(why)
         return b"" if due.cancelled() else self.cut(STOPPING)
 
     async def _tell(self, send: Send) -> bytes:

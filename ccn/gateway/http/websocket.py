@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Annotated, assert_never
+from typing import Annotated, Any, assert_never
 from uuid import UUID
 
 import orjson
@@ -27,7 +27,7 @@ from ccn import errors, metrics
 from ccn.core import stream
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import START, Kind, Place, Told
-from ccn.gateway import access, streams
+from ccn.gateway import access
 from ccn.gateway.access import Caller
 from ccn.gateway.http import auth, frames, problems, talk
 from ccn.gateway.http.frames import Cancel, Close, Resume, Say
@@ -117,17 +117,17 @@ class _Session:
 
     async def last(self, opened: Open) -> None:
         """Until the client leaves or may not stay, this node has to, or something ends it; say which."""
-        working = [
+        working: list[asyncio.Future[Close]] = [
             asyncio.create_task(self._hear(), name="socket hears"),
             asyncio.create_task(self._tell(), name="socket tells"),
             asyncio.create_task(self._leave(), name="socket leaves"),
-            asyncio.create_task(_refused(opened), name="socket is refused"),
+            opened.ended,
         ]
         try:
             done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
             why, words = _ended(done.pop())
         finally:
-            ending = [*working, *([self._measuring] if self._measuring else [])]
+            ending: list[asyncio.Future[Any]] = [*working, *filter(None, (self._measuring,))]
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
@@ -270,11 +270,6 @@ class _Session:
         return Close.GOING
 
 
-async def _refused(opened: Open) -> Close:
-    await opened.ended
-    raise errors.CredentialInvalid(streams.ENDED)
-
-
 def _credential(socket: WebSocket) -> str | None:
     """What was shown when the socket was opened."""
     scheme, _, shown = socket.headers.get("authorization", "").partition(" ")
@@ -324,7 +319,7 @@ def _reason(refused: errors.CCNError) -> Close:
             return Close.DEFECT
 
 
-def _ended(task: asyncio.Task[Close]) -> tuple[Close, str]:
+def _ended(task: asyncio.Future[Close]) -> tuple[Close, str]:
     """Why a session is over, from whichever of its tasks ended first."""
     try:
         why = task.result()
