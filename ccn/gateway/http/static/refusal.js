@@ -49,7 +49,7 @@ const LONGEST = 240; // of a sentence that somebody else wrote
 export function refused({ code = "", detail = "", faults = [] }) {
   if (PASSING[code]) return PASSING[code];
   const why = faults[0]?.why ?? detail;
-  const cut = why.length > LONGEST ? `${why.slice(0, LONGEST)}…` : why;
+  const cut = why.length > LONGEST ? `${why.slice(0, LONGEST)}…` : why.replace(/\.$/, "");
   if (CAUSES[code]) return why ? `${CAUSES[code]}: ${cut}.` : `${CAUSES[code]}.`;
   if (!why) return code ? `Reason: ${code.replaceAll("_", " ")}.` : "That did not work.";
   return `${cut[0].toUpperCase()}${cut.slice(1)}.`;
