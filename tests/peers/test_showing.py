@@ -20,13 +20,17 @@ from ccn.peers.showing import Showing
 from tests import peering
 from tests.peering import ONE, TWO, Node, identity_of
 
-NOW = datetime.now(UTC)
 WITHIN_S = 30.0
+
+
+def now() -> datetime:
+    """Asked for each time: in a long run this module is read long before its certificates are made."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
 def authority() -> Issued:
-    return certificates.authority(NOW)
+    return certificates.authority(now())
 
 
 class Files:
@@ -54,7 +58,7 @@ def serial(shown: Identity) -> str:
 
 def test_files_are_read_again_when_they_hold_something_else(files: Files, authority: Issued) -> None:
     first = files.put(identity_of(authority, ONE))
-    shows = Showing(files.tls, ONE, lambda: NOW)
+    shows = Showing(files.tls, ONE, now)
     assert shows.identity == first
     assert not shows.look()
     second = files.put(identity_of(authority, ONE))
@@ -66,7 +70,7 @@ def test_files_that_cannot_be_used_change_nothing_and_are_told_of_once(
     files: Files, authority: Issued
 ) -> None:
     good = files.put(identity_of(authority, ONE))
-    shows = Showing(files.tls, ONE, lambda: NOW)
+    shows = Showing(files.tls, ONE, now)
     with capture_logs() as logs:
         for wrong in (
             lambda: (files.folder / "key").write_bytes(identity_of(authority, ONE).key),
@@ -83,11 +87,12 @@ def test_files_that_cannot_be_used_change_nothing_and_are_told_of_once(
 
 def test_a_certificate_that_ends_soon_is_warned_about_once_a_day(files: Files, authority: Issued) -> None:
     files.put(identity_of(authority, ONE, days=20))
-    clock = [NOW]
+    began = now()
+    clock = [began]
     with capture_logs() as logs:
         shows = Showing(files.tls, ONE, lambda: clock[0])
         for hours in (0, 12 * 24, 13 * 24, 13 * 24 + 1, 14 * 24 + 1):
-            clock[0] = NOW + timedelta(hours=hours)
+            clock[0] = began + timedelta(hours=hours)
             shows.look()
     assert [line["event"] for line in logs] == ["this node's certificate ends soon"] * 2
     files.put(identity_of(authority, ONE, clock[0], days=30))
@@ -100,7 +105,7 @@ def test_a_certificate_that_ends_soon_is_warned_about_once_a_day(files: Files, a
 async def test_a_change_is_told_while_the_node_runs(files: Files, authority: Issued) -> None:
     files.put(identity_of(authority, ONE))
     stop, told = asyncio.Event(), asyncio.Queue[Identity]()
-    watching = asyncio.create_task(Showing(files.tls, ONE, lambda: NOW).watch(told.put, stop, 0.02))
+    watching = asyncio.create_task(Showing(files.tls, ONE, now).watch(told.put, stop, 0.02))
     renewed = files.put(identity_of(authority, ONE))
     assert await asyncio.wait_for(told.get(), WITHIN_S) == renewed
     stop.set()
