@@ -2,6 +2,7 @@
 
 A series is declared when something sets it, not before: an empty series looks like a healthy one. Labels
 are bounded by construction: routes are templates, methods a fixed set, checks are named in the code.
+Anybody may read them: none names a person or a conversation.
 """
 
 from __future__ import annotations
@@ -262,7 +263,10 @@ def restored(step: str) -> None:
 
 
 def measured(conversation: str, scores: Mapping[str, float | None]) -> None:
-    """What a conversation's measures are now, by name; of too many the least recently active goes."""
+    """What a conversation's measures are now; it is called as `core.series` says, and not by its id.
+
+    Of too many the least recently active goes.
+    """
     _shown[conversation] = None
     _shown.move_to_end(conversation)
     for name, gauge in _of_conversations.items():

@@ -25,7 +25,7 @@ import numpy as np
 import structlog
 
 from ccn import errors, metrics
-from ccn.core import character, consistency, emergence, integration, references
+from ccn.core import character, consistency, emergence, integration, references, series
 from ccn.core.character import RELATIONAL, UNIT, Vector
 from ccn.core.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId
@@ -74,6 +74,7 @@ class Measuring:
         self._pool, self._hosting, self._scorer, self._strangers = pool, hosting, scorer, strangers
         self._now, self._every_s = now, every_s
         self._waiting = OrderedDict[ConversationId, int]()
+        self._series_key = b""  # read at the first look
 
     def noticed(self, scored: Scored) -> None:
         """A reply was scored: its conversation is due. Of too many the one due longest is dropped."""
@@ -98,7 +99,9 @@ class Measuring:
     async def look(self) -> list[Measure]:
         """Measure what is due, keep it and show it."""
         hosted = await instances.alive(self._pool, host=self._hosting.node)
-        await self._show_drift(hosted)
+        key = self._series_key = self._series_key or await measures.series_key(self._pool)
+        metrics.measured_only({series.name(key, each.conversation) for each in hosted})
+        self._show_drift(hosted)
         here = {each.conversation: each for each in hosted}
         due = [self._waiting.popitem(last=False) for _ in range(min(AT_ONCE, len(self._waiting)))]
         due = [each for each in due if each[0] in here]  # the others are measured where they live now
@@ -108,18 +111,18 @@ class Measuring:
         await measures.keep(self._pool, made)
         for each in made:
             metrics.measured(
-                str(each.conversation),
+                series.name(key, each.conversation),
                 {"phi": each.phi, "ccc": each.ccc, "trust": each.trust, "emergence": each.emergence},
             )
         return made
 
-    async def _show_drift(self, hosted: Sequence[Instance]) -> None:
+    @staticmethod
+    def _show_drift(hosted: Sequence[Instance]) -> None:
         largest = dict[str, float]()
         for each in hosted:
             if each.drift is not None:
                 largest[each.character] = max(each.drift, largest.get(each.character, 0.0))
         metrics.drifts(largest)
-        metrics.measured_only({str(each.conversation) for each in hosted})
 
     async def _measure(self, instance: Instance, seq: int, together: Together) -> Measure:
         here = instance.conversation
@@ -176,9 +179,9 @@ class Measuring:
         parts = await agreed.alive_since(self._pool, name, moments[0], PARTS)
         states = await agreed.states_at(self._pool, parts, moments)
         unknown = Vector((None,) * len(character.AXES))
-        series = [_deciding([state or unknown for state in each]) for each in states.values()]
+        of_parts = [_deciding([state or unknown for state in each]) for each in states.values()]
         consensus = _deciding([each.median for each in rounds])
-        return await asyncio.to_thread(_psi, consensus, series, rounds[-1].height)
+        return await asyncio.to_thread(_psi, consensus, of_parts, rounds[-1].height)
 
 
 def _deciding(scored: Sequence[Vector]) -> Samples:
@@ -186,9 +189,9 @@ def _deciding(scored: Sequence[Vector]) -> Samples:
     return baselines.samples(scored)[:, list(character.DECIDING)]
 
 
-def _phi(series: Samples, seed: int) -> float | None:
+def _phi(scores: Samples, seed: int) -> float | None:
     """The seed is the message's number: the same window gives the same figure."""
-    estimate = integration.estimate(series, np.random.default_rng(seed))
+    estimate = integration.estimate(scores, np.random.default_rng(seed))
     return None if estimate is None else _finite(estimate.score)
 
 

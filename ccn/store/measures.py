@@ -56,6 +56,11 @@ async def hourly(pool: Pool, conversation: ConversationId, since: datetime) -> l
     return [_measure(row) for row in await pool.rows(_HOURLY, conversation, since)]
 
 
+async def series_key(pool: Pool) -> bytes:
+    """What names the series of conversations in metrics; drawn with the schema, and never another."""
+    return bytes(await pool.value("SELECT secret FROM series_key"))
+
+
 async def roll_up(pool: Pool, upto: datetime) -> int:
     """Bring the hourly means up to a moment; how many were written."""
     return int(await pool.value("SELECT ccn_refresh_rollups($1)", upto))

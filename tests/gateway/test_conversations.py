@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -58,6 +59,8 @@ async def test_a_start_tells_where_the_conversation_is(home: Door) -> None:
         assert state["instance"] == told["instance"]
         metrics = (await client.get(told["metrics_url"])).json()
         assert metrics["latest"]["ccc"] is None
+        assert re.fullmatch("[0-9a-f]{16}", metrics["series"]), "its name in /metrics"
+        assert metrics["series"] not in session.replace("-", "")
         assert metrics["spent"]["calls"] == 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ccn import errors
+from ccn.core import series
 from ccn.store import measures
 from ccn.store.measures import Measure
 
@@ -69,3 +70,22 @@ async def test_buckets_begin_on_the_hour_and_weeks_on_mondays_in_every_mode(shar
     ask = "SELECT ccn_bucket($1::text::interval, $2)"
     assert await shared.pool.value(ask, "1 hour", _minutes(59.9)) == NOON
     assert (await shared.pool.value(ask, "7 days", NOON)).weekday() == 0
+
+
+async def test_a_cluster_has_one_key_for_the_names_of_series(shared: Store) -> None:
+    key = await measures.series_key(shared.pool)
+    assert len(key) == 32
+    assert await measures.series_key(shared.pool) == key
+    here, there = await shared.conversation(), await shared.conversation()
+    assert series.name(key, here) != series.name(key, there)
+    assert series.name(bytes(32), here) != series.name(key, here), "an id alone tells nothing"
+    for forbidden in (
+        "UPDATE series_key SET secret = sha256('')",
+        "DELETE FROM series_key",
+        "TRUNCATE series_key",
+        "INSERT INTO series_key VALUES (true)",
+        "INSERT INTO series_key VALUES (false)",
+    ):
+        with pytest.raises((errors.StoreBroken, errors.Conflict)):
+            await shared.pool.rows(forbidden)
+    assert await measures.series_key(shared.pool) == key

@@ -155,6 +155,7 @@ async def test_an_auditor_reads_the_record_and_no_words(node: Store, granted: Gr
         "SELECT name FROM users",
         "SELECT password_hash FROM users",
         "SELECT * FROM token_keys",
+        "SELECT * FROM series_key",
         "SELECT * FROM api_keys",
         "SELECT * FROM refresh_tokens",
         "INSERT INTO characters (id, name) VALUES ('x', 'x')",

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
+from ccn.core import series
 from ccn.core.character import AXES
 from ccn.core.price import DOLLAR
 from ccn.gateway.http import auth, problems, showing, talk
@@ -41,14 +42,16 @@ def routes() -> APIRouter:
         """How a conversation measures: last, hour by hour, axis by axis, and what it has cost."""
         pool, here = talking.pool, conversation.id
         await talking.model.settled()
-        last, hourly, state, spent = await asyncio.gather(
+        last, hourly, state, spent, key = await asyncio.gather(
             measures.latest(pool, here),
             measures.hourly(pool, here, datetime.now(UTC) - timedelta(hours=hours)),
             vectors.latest(pool, here),
             spend.of_conversation(pool, here),
+            measures.series_key(pool),
         )
         return schemas.ConversationMetrics(
             session_id=here,
+            series=series.name(key, here),
             latest=showing.metrics(last),
             hourly=tuple(map(showing.metrics, hourly)),
             character={} if state is None else dict(zip(AXES, state.vector.scores(), strict=True)),

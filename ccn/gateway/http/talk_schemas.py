@@ -215,6 +215,10 @@ class ConversationMetrics(Model):
     """How a conversation measures, over time."""
 
     session_id: UUID
+    series: str = Field(
+        description="What `/metrics` calls it: the label `conversation`, which nobody else can tell.",
+        examples=["8f14e45fceea167a"],
+    )
     latest: Metrics
     hourly: tuple[Metrics, ...] = Field(description="Means of each hour; `seq` counts its samples.")
     character: dict[str, float | None] = Field(
