@@ -40,7 +40,15 @@ QUIET = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-CONFORM = ["status_code_conformance", "content_type_conformance", "response_schema_conformance"]
+CONFORM = [
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+    "ignored_auth",
+]
 
 
 def no_defect(ctx: CheckContext, response: Response, case: Case[Any]) -> None:

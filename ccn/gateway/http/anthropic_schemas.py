@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ccn.core import message
 from ccn.gateway.http.schemas import Model
-from ccn.gateway.http.talk_schemas import Text
+from ccn.gateway.http.talk_schemas import SOMETHING, Text
 
 
 class _Asked(BaseModel):
@@ -41,7 +41,7 @@ def _say_something(given: str) -> str:
 
 
 _Long = Annotated[Text, Field(max_length=message.CONTENT_LIMIT)]
-_Words = Annotated[_Long, AfterValidator(_say_something), Field(json_schema_extra={"pattern": r"\S"})]
+_Words = Annotated[_Long, AfterValidator(_say_something), Field(json_schema_extra={"pattern": SOMETHING})]
 
 
 class CacheControl(_Asked):

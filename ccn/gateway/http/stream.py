@@ -63,8 +63,9 @@ EXAMPLE = (
     '"usage":{"input":40,"output":3,"cache_read":2100,"cache_write":0}}\n\n'
 )
 EVENT: dict[str, Any] = {
-    "type": "string",
-    "description": "Server-sent events, to be read as they come: blocks of lines `id`, `event` and "
+    # Without a type: some tools take it for the whole stream, which is text, and some for one event.
+    "title": "Server-sent events",
+    "description": "To be read as they come: blocks of lines `id`, `event` and "
     "`data`, the data being a JSON object. A client that knows no such streams gets all of it as one text "
     "at the end.",
 }

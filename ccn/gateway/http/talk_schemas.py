@@ -21,20 +21,24 @@ def _no_nul(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_no_nul)]
+_NO_NUL = {"pattern": r"^[^\x00]*$"}
+Text = Annotated[str, AfterValidator(_no_nul), Field(json_schema_extra=_NO_NUL)]
+SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
+"""As a schema says that a text has no NUL, and more than whitespace."""
 
 
-def _without_default(schema: dict[str, Any]) -> None:
+def _optional_text(schema: dict[str, Any]) -> None:
     """Some generators take a field with a default for one that is always there, and so must be sent."""
     schema.pop("default", None)
+    schema.update(_NO_NUL)
 
 
 class Start(Model):
     """With whom to begin a conversation."""
 
     character: str = Field(pattern=CHARACTER, description="One of /api/v1/characters.", examples=["wren"])
-    title: Text = Field(
-        default="", max_length=200, examples=["Lighthouses"], json_schema_extra=_without_default
+    title: Annotated[str, AfterValidator(_no_nul)] = Field(
+        default="", max_length=200, examples=["Lighthouses"], json_schema_extra=_optional_text
     )
 
 
@@ -66,7 +70,10 @@ class Say(Model):
     """A message to the character."""
 
     content: Text = Field(
-        min_length=1, max_length=message.CONTENT_LIMIT, examples=["Tell me about lighthouses."]
+        min_length=1,
+        max_length=message.CONTENT_LIMIT,
+        examples=["Tell me about lighthouses."],
+        json_schema_extra={"pattern": SOMETHING},
     )
 
 
