@@ -26,6 +26,8 @@ UNLIMITED = {
     "CCN_LIMITS_CALLS_AT_ONCE": "10000",
     "CCN_LIMITS_SPAWNS_AT_ONCE": "1000",
     "CCN_LIMITS_DAILY_DOLLARS": "1000000",
+    "CCN_LIMITS_STREAMS": "100000",
+    "CCN_HTTP_ADDRESS_LIMIT": "100000",
 }
 """What one caller of a benchmark does would be too much for any user."""
 
