@@ -700,12 +700,18 @@ def shown(value: object) -> str:
     """A value as people may see it: no secret, and of a URL all but its password."""
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
-        return _without_password(secret) if "://" in secret else "********" if secret else ""
+        return without_password(secret) if "://" in secret else "********" if secret else ""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, Mapping):
         return ",".join(value)
     return "" if value is None else str(value)
+
+
+def without_password(url: str) -> str:
+    """A URL as people may see it."""
+    hidden = re.sub(r"(?<=://)([^:/?#]*):.*@", r"\1:********@", url)
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1********", hidden, flags=re.IGNORECASE)
 
 
 def _groups() -> dict[str, type[_Group]]:
@@ -807,8 +813,3 @@ def _complaints(refused: ValidationError, origins: Mapping[tuple[str, str], str]
         origin = origins.get((group, field), "default")
         where = origin if origin.startswith("CCN_") else f"{origin}: [{group}] {field}"
         yield f"{where}: {error['msg']}"
-
-
-def _without_password(url: str) -> str:
-    hidden = re.sub(r"(?<=://)([^:/?#]*):.*@", r"\1:********@", url)
-    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1********", hidden, flags=re.IGNORECASE)

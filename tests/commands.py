@@ -65,8 +65,9 @@ def begin(
 
 
 def complaint(ended: subprocess.CompletedProcess[str]) -> str:
-    """The one line that says what went wrong, below the one about the database that was used."""
-    used = [line for line in ended.stderr.splitlines() if not line.startswith("using the ")]
+    """The one line that says what went wrong, below those about the database that was used."""
+    beside = ("using the ", "warning: the password in --database-url ")
+    used = [line for line in ended.stderr.splitlines() if not line.startswith(beside)]
     assert len(used) == 1, ended.stderr
     return used[0]
 

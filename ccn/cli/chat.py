@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ccn.cli.reach import Data, Endpoint, Json
+from ccn.cli import reach
+from ccn.cli.reach import Data, Endpoint, Json, KeyFile
 
 
 def chat(
@@ -23,13 +24,8 @@ def chat(
         ),
     ] = "",
     endpoint: Endpoint = "",
-    api_key: Annotated[
-        str,
-        typer.Option(
-            help="From `ccn key issue`; else CCN_CLIENT_API_KEY, or that of the cluster that runs here.",
-            show_default=False,
-        ),
-    ] = "",
+    api_key_file: KeyFile = None,
+    api_key: Annotated[str, typer.Option(hidden=True, show_default=False)] = "",
     data: Data = None,
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print what was sent to the model in each turn.")
@@ -39,5 +35,6 @@ def chat(
     """Talk with a character. Through a pipe: one message on a line, and the replies, whole, on stdout."""
     from ccn.cli import chatting  # noqa: PLC0415 - start-up must be quick
 
-    wish = chatting.Wish(character, session, reason, endpoint, api_key, data, show_prompt, as_json)
+    at = reach.doors(endpoint, data, api_key_file, api_key, quiet=as_json)
+    wish = chatting.Wish(character, session, reason, at, show_prompt, as_json)
     raise typer.Exit(chatting.run(wish))

@@ -12,12 +12,12 @@ import sys
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from ccn import errors
-from ccn.cli import reach, transcript
+from ccn.cli import transcript
+from ccn.cli.reach import Doors
 from ccn.cli.session import Event, Session
 from ccn.cli.transcript import Plain, Terminal, Transcript
 from ccn.core import prompt
@@ -36,9 +36,7 @@ class Wish:
     character: str
     session: str
     reason: str
-    endpoint: str
-    api_key: str = field(repr=False)
-    data: Path | None
+    at: Doors
     show_prompt: bool
     as_json: bool
 
@@ -48,10 +46,13 @@ def run(wish: Wish) -> int:
     terminal = not wish.as_json and sys.stdin.isatty() and sys.stdout.isatty()
     person = "user" if wish.reason else "you"
     shown: Transcript = Terminal(person) if terminal else Plain(wish.as_json, earlier=bool(wish.reason))
-    nodes, key = _where(wish)
     if wish.reason and not wish.session:
         raise errors.InputInvalid("--reason is for a --session of somebody else")
-    chat = Chat(Session(nodes, key, shown.notice, wish.reason), shown, show_prompt=wish.show_prompt)
+    chat = Chat(
+        Session(list(wish.at.urls), wish.at.api_key, shown.notice, wish.reason),
+        shown,
+        show_prompt=wish.show_prompt,
+    )
     with asyncio.Runner() as runner:
         runner.run(chat.open(wish))
         if wish.reason:
@@ -274,12 +275,6 @@ def _text(line: bytes, number: int) -> str:
         return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise errors.InputInvalid(f"line {number} of the input is not UTF-8") from None
-
-
-def _where(wish: Wish) -> tuple[list[str], str]:
-    """The nodes to ask, and the key to show."""
-    at = reach.doors(wish.endpoint, wish.data, api_key=wish.api_key)
-    return list(at.urls), at.api_key
 
 
 def _id(named: str) -> str:

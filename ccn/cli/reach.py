@@ -6,6 +6,7 @@
 
 A setting never yields to a cluster that merely happens to run on the same machine, and each command says on
 standard error what it uses. With `--json` it keeps that to itself, so that what it prints is for programs.
+A secret among the arguments works and is warned about: everybody on the machine may list processes.
 """
 
 from __future__ import annotations
@@ -106,9 +107,20 @@ def owner(database_url: str, data: Path | None, *, quiet: bool) -> Database:
     return _say(Database(_owners(found.url, _running(data)), found.origin), quiet=quiet)
 
 
-def doors(endpoint: str, data: Path | None, api_key_file: Path | None = None, api_key: str = "") -> Doors:
+def doors(
+    endpoint: str,
+    data: Path | None,
+    api_key_file: Path | None = None,
+    api_key: str = "",
+    *,
+    quiet: bool = False,
+) -> Doors:
     """The doors of the cluster, for a command that talks to nodes alone."""
     _refuse_several(endpoint, "", data)
+    if api_key and api_key_file is not None:
+        raise errors.InputInvalid("--api-key and --api-key-file name a key each: give --api-key-file alone")
+    if api_key and not quiet:
+        _warn("the key in --api-key", "--api-key-file, CCN_CLIENT_API_KEY, or CCN_CLIENT_API_KEY_FILE")
     reading = _reading()
     if endpoint or (data is None and _named_endpoint(reading)):
         return _doors(reading, endpoint, api_key_file, api_key)
@@ -194,8 +206,21 @@ def _refuse_several(endpoint: str, database_url: str, data: Path | None) -> None
 def _say(at: At, *, quiet: bool) -> At:
     """Say what is used, without its secrets."""
     if not quiet:
+        if isinstance(at, Database) and at.origin == "--database-url" and _holds_a_password(at.url):
+            _warn("the password in --database-url", "CCN_DATABASE_URL or CCN_DATABASE_URL_FILE")
         typer.secho(f"using {_name(at)} ({at.origin})", dim=True, err=True)
     return at
+
+
+def _warn(what: str, instead: str) -> None:
+    where = "the list of processes and in your shell's history"
+    typer.secho(f"warning: {what} is in {where}; use {instead}", fg=typer.colors.YELLOW, err=True)
+
+
+def _holds_a_password(url: str) -> bool:
+    from ccn import settings  # noqa: PLC0415 - start-up must be quick
+
+    return settings.without_password(url) != url
 
 
 def _name(at: Database | Doors) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -88,7 +89,6 @@ async def test_programs_get_objects_and_go_on_with_the_session(here: Here) -> No
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
-        (("--api-key", "ccn_nobody"), "error: "),
         (("--session", "01900000-0000-7000-8000-000000000001"), "error: "),
         (("--session", "yesterday"), "error: yesterday is not the id of a session"),
         (("--character", "nobody"), "error: there is no character nobody"),
@@ -103,6 +103,17 @@ async def test_what_goes_wrong_is_one_clear_line(here: Here, options: tuple[str,
     code, out, err = await here.piped(*options, given="Hello.\n")
     assert (code, out, err.count("\n")) == (1, "", 1), err
     assert err.startswith(wrong)
+
+
+async def test_a_key_among_the_arguments_is_warned_about_and_one_in_a_file_is_not(
+    here: Here, tmp_path: Path
+) -> None:
+    code, _, err = await here.piped("--api-key", "ccn_nobody", given="Hello.\n")
+    warning, refused = err.splitlines()
+    assert (code, warning.startswith("warning: the key in --api-key"), refused[:7]) == (1, True, "error: ")
+    (tmp_path / "key").write_text("ccn_nobody\n")
+    code, _, err = await here.piped("--api-key-file", str(tmp_path / "key"), given="Hello.\n")
+    assert (code, err) == (1, f"{refused}\n")
 
 
 async def test_a_failed_reply_is_said_and_the_next_line_is_answered(here: Here) -> None:

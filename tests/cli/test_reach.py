@@ -116,6 +116,57 @@ def test_a_command_says_whose_database_it_uses_and_no_password(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "url", [NAMED, "postgresql://db.example/ccn?user=ann&password=hunter3", "postgresql://ann:h@/ccn"]
+)
+def test_a_password_among_the_arguments_is_warned_about_once_and_not_shown(
+    home: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    for way in (reach.database, reach.owner):
+        assert way(url, None, quiet=False).url == url
+        warning, used = capsys.readouterr().err.splitlines()
+        assert warning == (
+            "warning: the password in --database-url is in the list of processes and in your shell's "
+            "history; use CCN_DATABASE_URL or CCN_DATABASE_URL_FILE"
+        )
+        assert used.startswith("using the database ")
+        assert "hunter" not in used
+        way(url, None, quiet=True)
+        assert capsys.readouterr().err == ""
+    reach.database("postgresql://ann@db.example/ccn", None, quiet=False)
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_key_among_the_arguments_works_and_is_warned_about(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "key").write_text("ccn_kept\n")
+    assert reach.doors("http://a:1", None, None, "ccn_said").api_key == "ccn_said"
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: the key in --api-key is in the list of processes")
+    assert all(
+        way in warning for way in ("--api-key-file", "CCN_CLIENT_API_KEY,", "CCN_CLIENT_API_KEY_FILE")
+    )
+    assert "ccn_said" not in warning
+    reach.doors("http://a:1", None, None, "ccn_said", quiet=True)
+    assert reach.doors("http://a:1", None, home / "key").api_key == "ccn_kept"
+    assert capsys.readouterr().err == ""
+    with pytest.raises(errors.InputInvalid, match="--api-key and --api-key-file name a key each"):
+        reach.doors("http://a:1", None, home / "key", "ccn_said")
+
+
+def test_a_node_and_its_key_may_be_named_by_a_file_that_a_variable_names(
+    running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (running / "key").write_text("ccn_kept\n")
+    monkeypatch.setenv("CCN_CLIENT_ENDPOINT", "https://ccn.example")
+    monkeypatch.setenv("CCN_CLIENT_API_KEY_FILE", str(running / "key"))
+    assert reach.doors("", None).api_key == "ccn_kept"
+    (running / "url").write_text(f"{NAMED}\n")
+    monkeypatch.setenv("CCN_DATABASE_URL_FILE", str(running / "url"))
+    assert reach.database("", None, quiet=True) == Database(NAMED, "CCN_DATABASE_URL_FILE")
+
+
 def test_commands_use_the_database_of_the_settings_and_all_else_they_say_about_databases(
     running: Path, database: settings.Database
 ) -> None:
