@@ -99,11 +99,11 @@ class Streams:
         """End those that may not go on."""
         try:
             fallen = await grounds.fallen(self._pool, self._open.keys())
-        except (
-            errors.CCNError
-        ) as failed:  # they go on: whoever began one was let in, and nobody says otherwise
+        except errors.CCNError as failed:
+            # They go on: they were let in, and nobody says otherwise.
             _log.warning("open streams could not be looked at", reason=type(failed).__name__)
             return
         for opened in [each for ground in fallen for each in self._open.get(ground, ())]:
             if not opened.ended.done():
                 opened.ended.set_exception(errors.CredentialInvalid(_ENDED))
+                opened.ended.exception()  # whoever is just leaving does not look at it
