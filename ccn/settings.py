@@ -452,6 +452,18 @@ class Limits(_Group):
         le=1_000_000,
         description="Attempts to sign in as one user from one address in a window.",
     )
+    name_refusals: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Refused sign-ins as one user in an hour; then only where it signed in lately.",
+    )
+    address_refusals: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Refused sign-ins from one address in an hour, as whomever, before it has to wait.",
+    )
     window_s: int = Field(default=60, ge=1, le=3_600, description="The window.")
     conversations: int = Field(
         default=1_000,

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from ccn import errors, metrics, settings
-from ccn.gateway import credentials, tokens
+from ccn.gateway import credentials, guessing, tokens
 from ccn.gateway.access import Caller
 from ccn.gateway.keyring import Keyring
 from ccn.gateway.passwords import Passwords
@@ -58,13 +58,18 @@ class Accounts:
         self._keyring = keyring
         self._recent = _Recent(chosen.recheck_s, clock)
 
-    async def sign_in(self, name: str, password: str) -> Grant:
-        """Exchange a password for tokens; every reason to refuse looks alike and takes as long."""
+    async def sign_in(self, name: str, password: str, network: str = "") -> Grant:
+        """Exchange a password for tokens; every reason to refuse looks alike and takes as long.
+
+        The log has a hash of the name, since people type passwords into the wrong field.
+        """
         pair = await self._keyring.signing()
         found = await users.login(self._pool, name)
         matches = await self._passwords.match(password, found.password_hash if found else None)
         if found is None or not matches or found.user.disabled_at is not None:
             metrics.signed_in(succeeded=False)
+            there = found is not None
+            _log.warning("sign-in refused", name=guessing.hidden(name), exists=there, network=network)
             raise errors.SignInRefused("name and password do not fit")
         metrics.signed_in(succeeded=True)
         refresh, family = credentials.refresh_token(), credentials.new_id()

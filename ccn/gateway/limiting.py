@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from ccn import errors, metrics, settings
 from ccn.gateway import windows
 from ccn.gateway.access import Caller
+from ccn.gateway.guessing import Guesses
 from ccn.gateway.windows import Window
 
 _log = structlog.get_logger()
@@ -75,6 +76,7 @@ class Limiter:
         self._shared = windows.There(self._redis) if self._redis else None
         self._reachable = False
         self._lost = asyncio.Event()
+        self.guesses = Guesses(chosen, self._full, clock)
 
     async def request(self, key: str) -> Verdict:
         """Count a request, and say whether it may pass."""
@@ -109,6 +111,10 @@ class Limiter:
             stopping.cancel()
             if self._redis is not None:
                 await self._redis.disconnect()
+
+    async def _full(self, item: RateLimitItem, key: str) -> float:
+        said = await self._hit(item, key)
+        return 0.0 if said.allowed and said.remaining else float(said.reset_s)
 
     async def _hit(self, item: RateLimitItem, key: str) -> Verdict:
         here = self._verdict(item, self._here.hit(item, key))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
 from ccn import errors
-from ccn.gateway import limiting
+from ccn.gateway import guessing, limiting
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.accounts import Grant
 from ccn.gateway.http import auth, problems, schemas
@@ -38,7 +38,7 @@ def routes() -> APIRouter:
             raise errors.TooManyRequests(
                 f"too many attempts to sign in; wait for {said.reset_s} s", said.reset_s
             )
-        return _tokens(response, await desk.letting_in().sign_in(shown.username, shown.password))
+        return _tokens(response, await _signed_in(desk, shown, auth.address(request)))
 
     @router.post("/token/refresh", dependencies=[Depends(auth.anybody)])
     async def refresh_token(request: Request, response: Response, shown: schemas.Refresh) -> schemas.Tokens:
@@ -64,6 +64,18 @@ def routes() -> APIRouter:
         return schemas.Me(id=caller.user, name=caller.name, tier=caller.tier.value)
 
     return router
+
+
+async def _signed_in(desk: auth.Desk, shown: schemas.SignIn, address: str) -> Grant:
+    guesses, who, name = desk.limiter.guesses, limiting.who(ANYBODY, address), shown.username
+    guesses.check(name, who)
+    try:
+        grant = await desk.letting_in().sign_in(name, shown.password, guessing.network(address))
+    except errors.SignInRefused:
+        await guesses.refused(name, who)
+        raise
+    guesses.succeeded(name, who)
+    return grant
 
 
 async def _renewed(request: Request, response: Response, refresh_token: str) -> schemas.Tokens:
