@@ -29,7 +29,12 @@ def _refuse(given: Any) -> Any:
 Refused = Annotated[
     Any,
     AfterValidator(_refuse),
-    WithJsonSchema({"enum": [None, [], {}], "description": "Nothing for characters: leave it out."}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "null"}, {"type": "array", "items": {"type": "string"}, "maxItems": 0}],
+            "description": "Nothing for characters: leave it out.",
+        }
+    ),
 ]
 """What a character does not take: null, or an empty list or object, as clients send for nothing."""
 
