@@ -20,6 +20,7 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 import httpx
 from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 from ccn import settings
 from ccn.pb import instances_pb2 as pb
@@ -69,7 +70,7 @@ class Crowd:
 
     def _go(self, what: Callable[[], Awaitable[None]]) -> None:
         async def guarded() -> None:
-            with suppress(httpx.HTTPError, OSError, grpc.aio.AioRpcError):
+            with suppress(httpx.HTTPError, OSError, grpc.aio.AioRpcError, WebSocketException):
                 await what()
 
         task = asyncio.create_task(guarded())
