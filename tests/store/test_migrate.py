@@ -137,7 +137,9 @@ def _packet(kind: bytes, body: bytes) -> bytes:
     return kind + (len(body) + 4).to_bytes(4, "big") + body
 
 
-async def test_what_was_kept_before_there_were_limits_is_counted_for_its_owner(empty: str) -> None:
+async def test_what_an_earlier_version_kept_has_its_owner_and_its_secrets_are_gone(
+    empty: str,
+) -> None:
     early = [each for each in migrate.files() if each.number <= 16]
     late = [each for each in migrate.files() if each.number > 16]
     connection = await asyncpg.connect(empty)
@@ -152,6 +154,8 @@ async def test_what_was_kept_before_there_were_limits_is_counted_for_its_owner(e
         for kept in ("instance_registry", "usage"):
             found = await connection.fetch(f"SELECT DISTINCT owner_id FROM {kept}")
             assert [row[0] for row in found] == [UUID(int=1)]
+        assert await connection.fetchval("SELECT count(*) FROM token_keys") == 0
+        assert await connection.fetchval("SELECT count(*) FROM refresh_tokens") == 1, "who has one renews"
         with pytest.raises(asyncpg.PostgresError, match="CCN_LIMITS_INSTANCES"):
             await connection.execute(_MORE)
     finally:
@@ -160,6 +164,9 @@ async def test_what_was_kept_before_there_were_limits_is_counted_for_its_owner(e
 
 _KEPT = """
     INSERT INTO users (id, name, tier) VALUES (lpad('1', 32, '0')::uuid, 'ada', 'user');
+    INSERT INTO token_keys (id, secret) VALUES ('0123456789abcdef', decode(repeat('07', 64), 'hex'));
+    INSERT INTO refresh_tokens (hash, family, user_id, generation, expires_at)
+    SELECT sha256('r'), id, id, 1, now() + interval '1 day' FROM users;
     INSERT INTO characters (id, name) VALUES ('wren', 'Wren');
     INSERT INTO leaf_sources (node_id) VALUES ('node-1');
     INSERT INTO leaves (node_id, number, kind, body)
