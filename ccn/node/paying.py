@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -166,10 +166,10 @@ class Paying:
 
     async def put_aside(self, payers: Iterable[Payer]) -> None:
         """Wait until what was reserved for these is put aside; refused if it does not fit."""
-        try:
-            await asyncio.gather(*(each.purse.filled() for each in payers if each.purse is not None))
-        except errors.BudgetSpent as spent:
-            raise self._with_its_end(spent) from None
+        for each in payers:
+            if each.purse is not None:
+                with self._told(each):
+                    await each.purse.filled()
 
     async def today(self, character: CharacterId | None = None) -> budget.Day:
         """What is spent, held and left of this day: for the cluster, or for one character."""
@@ -185,14 +185,21 @@ class Paying:
         purse = who.purse or self._purse(call.model, who)
         meter = Meter(partial(purse.hold, call))
         try:
-            async with self._calls.one(who.owner, patient=who.conversation is not None) as place:
-                yield meter, place
+            with self._told(who):
+                async with self._calls.one(who.owner, patient=who.conversation is not None) as place:
+                    yield meter, place
+        finally:
+            self._settle(purse, meter.usage)
+
+    @contextmanager
+    def _told(self, who: Payer) -> Iterator[None]:
+        """Whatever does not fit is refused with its end, and remembered of who it is."""
+        try:
+            yield
         except errors.BudgetSpent as spent:
             if who.owner is not None and isinstance(spent, errors.AllowanceSpent):
                 self._remember(who.owner, spent)
             raise self._with_its_end(spent) from None
-        finally:
-            self._settle(purse, meter.usage)
 
     def _with_its_end(self, spent: errors.BudgetSpent) -> errors.BudgetSpent:
         """Saying when it begins anew."""

@@ -169,6 +169,7 @@ class Placing:
         self, owner: UserId | None, spawned: Callable[[], Awaitable[A]], *, begins: bool = False
     ) -> A:
         """Make room among the owner's own first; again if somebody else took it."""
+        self.spawning.model.check(owner)  # before room is made for what cannot be paid for
         for left in reversed(range(TRIES)):
             await self._room.to_spawn(owner, begins=begins, again=left < TRIES - 1)
             try:

@@ -397,6 +397,8 @@ async def test_whether_an_interview_can_be_paid_for_is_found_out_before_it_begin
         more = [paying.reserve(CALL, theirs) for _ in range(2)]
         with pytest.raises(errors.AllowanceSpent, match="anew at"):
             await paying.put_aside(more)
+        with pytest.raises(errors.AllowanceSpent):
+            paying.check(eve)
         for each in (fits, *more):
             paying.release(each)
 

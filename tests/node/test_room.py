@@ -76,6 +76,23 @@ async def test_whoever_has_as_many_instances_as_they_may_puts_their_own_longest_
     assert len(await alive(node, ada)) == 3
 
 
+async def test_nobody_is_put_to_sleep_for_what_cannot_be_paid_for(world: World) -> None:
+    class Dear(Model):
+        spent = False
+
+        def check(self, owner: UserId | None) -> None:
+            if self.spent:
+                raise errors.AllowanceSpent("all of it")
+
+    async with world.node("node-1", model := Dear(), limits=FEW) as node:
+        ada = await user(node)
+        talks = [(await start(node, ada)).conversation.id for _ in range(3)]
+        model.spent = True
+        with pytest.raises(errors.AllowanceSpent):
+            await start(node, ada)
+        assert await alive(node, ada) == talks
+
+
 async def test_an_instance_at_work_is_never_put_to_sleep_and_a_refused_start_leaves_nothing_behind(
     world: World,
 ) -> None:
