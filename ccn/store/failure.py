@@ -63,7 +63,6 @@ _DEFECTS = (
     "InvalidSchemaNameError",
     "SyntaxOrAccessError",
     "WithCheckOptionViolationError",
-    "ObjectNotInPrerequisiteStateError",
     "SnapshotTooOldError",
     "ConfigFileError",
     "FDWError",
@@ -87,6 +86,7 @@ TABLE: dict[type[BaseException], type[errors.CCNError]] = {
     pg.TransactionRollbackError: errors.Unavailable,
     pg.LockNotAvailableError: errors.Unavailable,
     pg.ObjectInUseError: errors.Unavailable,
+    pg.ObjectNotInPrerequisiteStateError: errors.Unavailable,  # a database that lets nobody in just now
     pg.InvalidCachedStatementError: errors.Unavailable,  # the schema has just changed
     pg.OutdatedSchemaCacheError: errors.Unavailable,
     pg.UniqueViolationError: errors.Conflict,
