@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -26,6 +27,10 @@ class Granted:
     """A database, its owner, and how the others log in."""
 
     owner: settings.Database
+
+    @property
+    def owner_name(self) -> str:
+        return str(urlsplit(self.owner.url.get_secret_value()).username)
 
     def url(self, role: str) -> str:
         _, _, place = self.owner.url.get_secret_value().partition("@")
@@ -78,12 +83,12 @@ async def node(granted: Granted) -> AsyncIterator[Store]:
         "DROP TABLE votes",
         "ALTER ROLE ccn_node SUPERUSER",
         "CREATE ROLE another",
-        "SET ROLE ccn",
+        "SET ROLE {owner}",
         "SELECT ccn_forget('messages', 'ts', now())",
     ],
 )
 async def test_a_node_owns_nothing_and_turns_no_rule_off(granted: Granted, forbidden: str) -> None:
-    await granted.refuses(roles.NODE, forbidden)
+    await granted.refuses(roles.NODE, forbidden.replace("{owner}", granted.owner_name))
 
 
 async def test_a_table_of_a_session_s_own_does_not_run_as_the_owner(granted: Granted) -> None:
