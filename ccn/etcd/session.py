@@ -41,8 +41,9 @@ async def opened(client: Client, *, ttl_s: float = 5.0, keepalive_s: float = 1.5
     try:
         yield session
     finally:
-        keeping.cancel()
-        await asyncio.wait({keeping})
+        while not keeping.done():  # gRPC can swallow a cancellation that comes in the moment a call ends
+            keeping.cancel()
+            await asyncio.wait({keeping}, timeout=RETRY_S)
         alive = session.alive
         session.end("closed")
         if alive:
