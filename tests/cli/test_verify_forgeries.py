@@ -146,6 +146,7 @@ def test_no_line_can_be_shown_twice() -> None:
         assert judged([*LINES[: place + 1], line, *LINES[place + 1 :]]).code == verify.INVALID
 
 
+@pytest.mark.timeout(900)
 def test_no_mutation_changes_what_is_shown_unseen() -> None:
     """CCN_VERIFY_FUZZ says how many; each is made from its number."""
     for seed in range(MUTATIONS):
