@@ -32,9 +32,13 @@ class Kind(StrEnum):
     """There will be no reply, because somebody asked for none."""
     WAITING = "waiting"
     """Why nothing comes just now, as JSON: kept nowhere, and at the place of the piece before."""
+    BEGUN = "begun"
+    """The model has read the prompt: what that took, as JSON; kept nowhere, like a waiting."""
 
 
 ENDS = frozenset({Kind.DONE, Kind.ERROR, Kind.CANCELLED})
+UNKEPT = frozenset({Kind.WAITING, Kind.BEGUN})
+"""Told only to those who ask for them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -178,16 +178,16 @@ class Conversations:
         return await self._patiently(accept)
 
     async def follow(
-        self, turn: TurnId, after: Place = stream.START, *, hints: bool = False
+        self, turn: TurnId, after: Place = stream.START, *, also: Collection[Kind] = ()
     ) -> AsyncGenerator[Told]:
         """Every piece of a turn after a place, to its end, from wherever it is hosted.
 
-        With `hints` also why nothing comes, while nothing does.
+        Of the kinds that are kept nowhere only those that the reader names as well.
         """
         async with aclosing(self._streams.follow(turn, after)) as batches:
             async for batch in batches:
                 for told in batch:
-                    if hints or told.kind is not Kind.WAITING:
+                    if told.kind not in stream.UNKEPT or told.kind in also:
                         yield told
 
     async def turn(self, turn: TurnId) -> Turn:
@@ -325,7 +325,8 @@ class Conversations:
         found = await instances.of_conversation(self._pool, standing.conversation)
         if found is None or found.host == self._hosting.node:
             return
-        body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number, "hints": True}
+        body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number}
+        body |= {"hints": True, "also": sorted(stream.UNKEPT)}
         asked = self._placing.forwarding.stream(found.host, found.id, "follow", body, _FOLLOW_S)
         try:
             async with aclosing(asked) as frames:
@@ -340,10 +341,12 @@ class Conversations:
 
     async def _on_follow(self, body: Body) -> AsyncGenerator[object]:
         place = Place(int(body["epoch"]), int(body["number"]))
+        # A node of an earlier version knows fewer kinds; one of the version before says it in "hints".
+        known = body.get("also", [Kind.WAITING] if body.get("hints") else [])
         async with aclosing(self._streams.here_after(TurnId(UUID(body["turn"])), place)) as batches:
             async for batch in batches:
-                wanted = [each for each in batch if body.get("hints") or each.kind is not Kind.WAITING]
-                if wanted:  # a node of an earlier version knows no hints
+                wanted = [each for each in batch if each.kind not in stream.UNKEPT or each.kind in known]
+                if wanted:
                     yield [(each.place.epoch, each.place.number, each.kind, each.data) for each in wanted]
 
     async def _on_look(self, body: Body) -> AsyncGenerator[object]:

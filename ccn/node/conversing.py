@@ -212,8 +212,8 @@ class Conversing:
             async for piece in pieces:
                 await asyncio.shield(started)
                 match piece:
-                    case Begun():
-                        pass
+                    case Begun(usage):
+                        speech.begin(usage)
                     case Delta(text):
                         speech.say(Kind.DELTA, _clean(text))
                     case Restart(reason):

@@ -19,7 +19,7 @@ import structlog
 
 from ccn import errors
 from ccn.core import turn as states
-from ccn.core.call import Retry
+from ccn.core.call import Retry, Usage
 from ccn.core.ids import InstanceId
 from ccn.core.message import Message
 from ccn.core.stream import Kind, Told
@@ -78,6 +78,10 @@ class Speech:
     def wait(self, why: Retry) -> None:
         """Tell the readers why nothing comes just now."""
         self.live.hint(orjson.dumps(why).decode())
+
+    def begin(self, usage: Usage) -> None:
+        """Tell the readers what the prompt took."""
+        self.live.begin(orjson.dumps(usage).decode())
 
     async def keep(self) -> None:
         """Write what was said, each batch a while after its first piece, until the end is at hand."""

@@ -143,6 +143,7 @@ class Live:
         self.closed = False
         self._said: list[Told] = []
         self._hint = ""
+        self._usage = ""
         self._more = asyncio.Event()
 
     @property
@@ -177,6 +178,11 @@ class Live:
         self._hint = why
         self._wake()
 
+    def begin(self, usage: str) -> None:
+        """Tell, before the first piece, what the prompt took; whoever comes later is told as well."""
+        self._usage = usage
+        self._wake()
+
     def close(self) -> None:
         """Nothing more will be said here, whether or not the turn has ended."""
         self.closed = True
@@ -195,9 +201,12 @@ class Live:
     async def after(self, place: Place) -> Batches:
         """What is said here after a place, as soon as it is said."""
         at = max(0, place.number + 1 - self.first) if place.epoch == self.epoch else 0
-        heard = ""
+        heard, usage = "", ""
         while True:
-            if at < len(self._said):
+            if self._usage != usage:
+                usage = self._usage
+                yield [Told(Place(self.epoch, self.first + at - 1), Kind.BEGUN, usage)]
+            elif at < len(self._said):
                 batch = self._said[at : at + BATCH_LIMIT]
                 at += len(batch)
                 yield batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,8 @@ import pytest
 from anthropic.types import MessageParam
 
 from ccn import errors
-from ccn.core.call import Delta, Piece, Reply, Restart, Usage
+from ccn.core.call import Begun, Delta, Piece, Reply, Restart, Usage
+from ccn.core.stream import Kind, Place, Told
 from ccn.gateway.http import anthropic_voice
 from ccn.gateway.http.anthropic_voice import Voice
 from ccn.store import spend
@@ -221,10 +223,39 @@ async def test_what_clients_send_and_means_nothing_here_is_taken(
     assert message.usage.service_tier == "standard"
 
 
-async def test_a_stream_says_at_its_start_what_the_prompt_took(home: Door) -> None:
-    async with await sdk(home) as client, client.messages.stream(**ASKED) as stream:
+@pytest.mark.parametrize("headers", [{}, {"x-ccn-conversation": "new"}])
+async def test_a_stream_says_at_its_start_what_the_prompt_took(home: Door, headers: dict[str, str]) -> None:
+    async with (
+        await sdk(home) as client,
+        client.messages.stream(**ASKED, extra_headers=headers) as stream,
+    ):
         [start] = [event async for event in stream if event.type == "message_start"]
     assert (start.message.usage.input_tokens, start.message.usage.cache_read_input_tokens) == (10, 3)
+
+
+async def test_a_stream_of_a_reply_that_is_over_says_at_its_start_what_the_prompt_took(home: Door) -> None:
+    headers = {"x-ccn-conversation": "new", "idempotency-key": uuid4().hex}
+    async with await sdk(home) as client:
+        first = await client.messages.create(**ASKED, extra_headers=headers)
+        async with client.messages.stream(**ASKED, extra_headers=headers) as again:
+            told = [event async for event in again]
+    start = told[0].message  # type: ignore[union-attr]
+    assert (start.usage.input_tokens, start.id) == (first.usage.input_tokens, first.id)
+    whole = await again.get_final_message()
+    assert [block.text for block in whole.content] == [REPLY]  # type: ignore[union-attr]
+
+
+async def test_what_the_prompt_took_is_awaited_and_what_a_dead_host_said_left_out() -> None:
+    async def told() -> AsyncGenerator[Told]:
+        yield Told(Place(1, 1), Kind.DELTA, "I was ")
+        yield Told(Place(2, 2), Kind.RESTART, "begun anew on node-2")
+        yield Told(Place(2, 2), Kind.BEGUN, '{"input":7,"output":1,"cache_read":0,"cache_write":2}')
+        yield Told(Place(2, 3), Kind.DELTA, "I am.")
+        yield Told(Place(2, 4), Kind.DONE, '{"usage":{"input":7,"output":3},"stop":"end_turn"}')
+
+    pieces = [piece async for piece in anthropic_voice.of_turn(told())]
+    assert pieces[:2] == [Begun(Usage(7, 1, cache_write=2)), Delta("I am.")]
+    assert pieces[2:] == [Reply("I am.", "end_turn", Usage(7, 3), "")]
 
 
 async def test_what_the_provider_says_is_wrong_with_a_prompt_is_the_callers_to_mend(home: Door) -> None:

@@ -9,7 +9,7 @@ from ccn import errors
 from ccn.core import stream
 from ccn.core.ids import CharacterId, InstanceId, TurnId
 from ccn.core.message import Message
-from ccn.core.stream import Place
+from ccn.core.stream import Kind, Place
 from ccn.gateway import access
 from ccn.gateway.access import Caller
 from ccn.gateway.grpc import shown
@@ -118,7 +118,7 @@ class Instances:
         return pb.HistoryAnswer(messages=map(shown.message, messages), before=before)
 
     async def _told(self, turn: TurnId, after: Place) -> AsyncGenerator[pb.Event]:
-        async with aclosing(self._talk.follow(turn, after, hints=True)) as pieces:
+        async with aclosing(self._talk.follow(turn, after, also=(Kind.WAITING,))) as pieces:
             async for told in pieces:
                 yield shown.event(turn, told)
 

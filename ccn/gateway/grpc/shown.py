@@ -100,6 +100,8 @@ def event(turn: TurnId, told: Told) -> pb.Event:
             return pb.Event(id=named_by, failed=pb.Failed(code=code, detail=failed.get("reason", "")))
         case Kind.WAITING:
             return pb.Event(id=named_by, waiting=pb.Waiting(**json.loads(told.data)))
+        case Kind.BEGUN:
+            raise AssertionError("nobody asks for it here")
         case Kind.CANCELLED:
             return pb.Event(id=named_by, cancelled=pb.Cancelled())
 

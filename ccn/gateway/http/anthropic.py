@@ -21,6 +21,7 @@ from ccn.core import layer, prompt, words
 from ccn.core.call import Block, Call, Said
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.message import Role
+from ccn.core.stream import Kind
 from ccn.gateway import access
 from ccn.gateway.access import Caller
 from ccn.gateway.http import anthropic_errors, anthropic_voice, auth, problems, talk
@@ -79,7 +80,7 @@ def routes() -> APIRouter:
                 here = await _conversation(talking, caller, asked, named, key)
                 said, by = _last(asked.messages), access.speaker(caller)
                 turn = await talking.conversations.say(here, said, by, idempotency_key=key)
-                pieces = anthropic_voice.of_turn(talking.conversations.follow(turn.id))
+                pieces = anthropic_voice.of_turn(talking.conversations.follow(turn.id, also=(Kind.BEGUN,)))
                 voice = Voice(f"msg_{turn.id.hex}", asked.model)
                 headers |= {CONVERSATION: str(here)}
             if opened is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import orjson
@@ -114,7 +114,29 @@ async def begun(pieces: Pieces) -> Pieces:
 
 
 async def of_turn(told: AsyncGenerator[Told]) -> Pieces:
-    """The stream of a turn, as pieces."""
+    """The stream of a turn, as pieces, of which the first says what the prompt took.
+
+    A reply that was begun by a host that died, or is over, does not say that; then the rest is awaited.
+    """
+    async with aclosing(_pieces(told)) as pieces:
+        held: list[Piece] | None = []
+        async for piece in pieces:
+            if held is None:
+                yield piece
+            elif isinstance(piece, Begun | Reply):
+                yield Begun(replace(piece.usage, output=0)) if isinstance(piece, Reply) else piece
+                for earlier in held:
+                    yield earlier
+                if isinstance(piece, Reply):
+                    yield piece
+                held = None
+            elif isinstance(piece, Restart):
+                held = []
+            else:
+                held.append(piece)
+
+
+async def _pieces(told: AsyncGenerator[Told]) -> Pieces:
     text = ""
     async with aclosing(told):
         async for each in told:
@@ -129,6 +151,8 @@ async def of_turn(told: AsyncGenerator[Told]) -> Pieces:
                     known = orjson.loads(each.data or "{}")
                     usage = Usage(**known.get("usage", {}))
                     yield Reply(text, known.get("stop", "end_turn"), usage, known.get("model", ""))
+                case Kind.BEGUN:
+                    yield Begun(Usage(**orjson.loads(each.data)))
                 case Kind.WAITING:
                     continue
                 case Kind.CANCELLED:

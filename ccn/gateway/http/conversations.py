@@ -263,7 +263,7 @@ def _told(
     if stream.told_whole(turn, place):
         opened.close()
         return Response(status_code=204)
-    told = talking.conversations.follow(turn.id, place, hints=True)
+    told = talking.conversations.follow(turn.id, place, also=(streams.Kind.WAITING,))
     first = b"" if last else stream.accepted(turn)
 
     async def more() -> Mapping[str, object]:

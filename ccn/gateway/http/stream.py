@@ -208,7 +208,7 @@ def data(told: Told) -> bytes:
             return told.data.encode() or b"{}"  # it is such an object already
         case Kind.ERROR:
             return orjson.dumps(failure(told.data))
-        case Kind.WAITING:
+        case Kind.WAITING | Kind.BEGUN:
             return told.data.encode()
         case Kind.CANCELLED:
             return b"{}"

@@ -209,7 +209,9 @@ class _Session:
             if self._queue.empty():
                 self._idle.set()
             turn, place = await self._queue.get()
-            async with aclosing(self._talking.conversations.follow(turn.id, place, hints=True)) as pieces:
+            async with aclosing(
+                self._talking.conversations.follow(turn.id, place, also=(Kind.WAITING,))
+            ) as pieces:
                 async for told in pieces:
                     if told.kind is Kind.DELTA:
                         await self._socket.send_text(frames.delta(turn.id, told))
