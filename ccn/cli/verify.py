@@ -100,11 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = [_kept(path) for path in asked.checkpoint]
         founding = asked.founding and asked.founding.strip().lower()
         if founding is not None and re.fullmatch("[0-9a-f]{64}", founding) is None:
-            raise Wrong("--founding: this is no hash, which has 64 digits from 0 to f")
+            raise RecordError("--founding: this is no hash, which has 64 digits from 0 to f")
         with Path(asked.file).open("rb") as record:
             workers = processes(os.fstat(record.fileno()).st_size, asked.processes)
             audit = verify(record, founding, known, workers)
-    except (OSError, Wrong) as refused:
+    except (OSError, RecordError) as refused:
         audit = Audit()
         audit.invalid = _why(refused)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -113,12 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return audit.code
 
 
-def _kept(path: str) -> Head:
+def _kept(path: str) -> CheckpointHead:
     """The head of a checkpoint from an earlier visit."""
     try:
         return note_head(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, Wrong) as refused:
-        raise Wrong(f"--checkpoint {path}: {_why(refused)}") from None
+    except (OSError, UnicodeDecodeError, RecordError) as refused:
+        raise RecordError(f"--checkpoint {path}: {_why(refused)}") from None
 
 
 def _why(refused: Exception) -> str:
@@ -135,7 +135,7 @@ def run() -> None:
     sys.exit(main())
 
 
-class Wrong(Exception):
+class RecordError(Exception):
     """Something in the record cannot be; the message says what."""
 
 
@@ -148,7 +148,7 @@ class Finding(NamedTuple):
 
 
 def verify(
-    record: BinaryIO, founding: str | None = None, known: Sequence[Head] = (), workers: int = 0
+    record: BinaryIO, founding: str | None = None, known: Sequence[CheckpointHead] = (), workers: int = 0
 ) -> Audit:
     """Read a whole record, line by line; with workers, other processes look at the lines first."""
     audit = Audit(founding=founding, known={head.size: head for head in known})
@@ -156,7 +156,7 @@ def verify(
         for seen, again in _looked_at(record, workers):
             audit.take(seen, again)
         audit.finish()
-    except Wrong as refused:
+    except RecordError as refused:
         audit.invalid = f"line {audit.number}: {refused}"
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         # A line of another shape than an export has. What the database shows is judged where it is read.
@@ -172,7 +172,7 @@ def processes(size: int, wanted: int | None = None) -> int:
     return cores if size >= PARALLEL and cores > 1 else 0
 
 
-def _looked_at(record: BinaryIO, workers: int) -> Iterator[tuple[list[Seen], Again]]:
+def _looked_at(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
     """What was seen in each chunk of lines, in their order, and how to have the chunk itself again."""
     if workers:
         yield from _helped(record, workers)
@@ -196,7 +196,7 @@ def _chunks(record: BinaryIO) -> Iterator[bytes]:
         yield b"".join(begun)
 
 
-def _helped(record: BinaryIO, workers: int) -> Iterator[tuple[list[Seen], Again]]:
+def _helped(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
     """The same from other processes, which take turns with the parts of the file and read them themselves.
 
     What they tell waits in pipes, and who is too far ahead waits too, so memory stays bounded.
@@ -215,7 +215,7 @@ def _helped(record: BinaryIO, workers: int) -> Iterator[tuple[list[Seen], Again]
             theirs.close()
             told.append(ours)
         for number in range(parts):
-            seen: list[Seen] = told[number % workers].recv()
+            seen: list[SeenLine] = told[number % workers].recv()
             yield seen, lambda number=number: part(record, number)  # type: ignore[misc]
     except EOFError:
         raise OSError("a process that looked at its lines has ended; try --processes 0") from None
@@ -244,7 +244,7 @@ def part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
 
 
 @dataclass(slots=True)
-class Said:
+class MessageRun:
     """Messages on lines that follow each other, all of one node, whose numbers go on without gaps.
 
     Within each conversation the sequence goes on too: what is known of a thousand messages is a few numbers
@@ -263,13 +263,13 @@ class Said:
     named: bool = False
 
 
-Seen = Said | bytes
-Again = Callable[[], bytes]
+SeenLine = MessageRun | bytes
+ReadAgain = Callable[[], bytes]
 Row = tuple[bytes, ...]
 Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes, bytes]
 
 
-def look(chunk: bytes) -> list[Seen]:
+def look(chunk: bytes) -> list[SeenLine]:
     """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
 
     All others are left as they are, and are judged one by one. So is a chunk with anything odd in it:
@@ -278,8 +278,8 @@ def look(chunk: bytes) -> list[Seen]:
     rows: list[Row] = _LINES.findall(chunk)
     messages = [row for row in rows if row[0]]
     facts = iter(_facts(chunk, messages))
-    seen: list[Seen] = []
-    said = nobody = Said(0, b"", 0)
+    seen: list[SeenLine] = []
+    said = nobody = MessageRun(0, b"", 0)
     for line, row in enumerate(rows):
         if not row[0]:
             seen.append(row[-1])
@@ -296,7 +296,7 @@ def look(chunk: bytes) -> list[Seen]:
             or (span is not None and seq != span[1] + 1)
             or (turn in said.turns and (conversation != said.turns[turn][0] or role in said.turns[turn][1]))
         ):
-            said, span = Said(line, node, number), None
+            said, span = MessageRun(line, node, number), None
             seen.append(said)
         if span is None:
             said.ranges[conversation] = [seq, seq]
@@ -375,7 +375,7 @@ def _unescaped(spelled: bytes) -> bytes:
     return str(text).encode()
 
 
-class Runs:
+class GaplessNumbers:
     """Numbers from 1 that must all come, once each, in any order."""
 
     __slots__ = ("ahead", "upto")
@@ -407,7 +407,7 @@ class Runs:
         return max(self.ahead, default=self.upto)
 
 
-class Head(NamedTuple):
+class CheckpointHead(NamedTuple):
     """What a checkpoint says."""
 
     origin: str
@@ -416,7 +416,7 @@ class Head(NamedTuple):
 
 
 @dataclass(slots=True)
-class Rules:
+class VotingRules:
     """Who votes, and how."""
 
     keys: dict[str, bytes]
@@ -451,7 +451,7 @@ class Rules:
 
 
 @dataclass(slots=True)
-class Block:
+class AuditedBlock:
     """A block while its lines are being read."""
 
     line: dict[str, Any]
@@ -459,7 +459,7 @@ class Block:
     body: bytes
     spans: dict[str, tuple[int, int, int]]
     leaves: list[bytes | None]
-    rosters: dict[str, list[Roster]] = field(default_factory=dict)
+    rosters: dict[str, list[AuditedRoster]] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -472,7 +472,7 @@ class Block:
         return start + number - first if type(number) is int and first <= number <= last else None
 
 
-class Roster(NamedTuple):
+class AuditedRoster(NamedTuple):
     """Whom one node names for a character, and whose they are."""
 
     character: str
@@ -486,7 +486,7 @@ class Roster(NamedTuple):
         return [*rows, sha256(self.owners).hex()] if self.owners else rows
 
 
-class Claim(NamedTuple):
+class OwnerClaim(NamedTuple):
     """What a roster says of one instance: whose it is in this round."""
 
     where: str
@@ -502,11 +502,11 @@ class Claim(NamedTuple):
 
 
 @dataclass(slots=True)
-class Talk:
+class AuditedConversation:
     """What must fit together about one conversation."""
 
-    said: Runs = field(default_factory=Runs)
-    versions: Runs = field(default_factory=Runs)
+    said: GaplessNumbers = field(default_factory=GaplessNumbers)
+    versions: GaplessNumbers = field(default_factory=GaplessNumbers)
     rows: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     shown: set[int] = field(default_factory=set)
     silent: set[int] = field(default_factory=set)
@@ -517,7 +517,7 @@ class Talk:
 
 
 @dataclass(slots=True)
-class Turn:
+class AuditedTurn:
     """One turn, from its leaves."""
 
     conversation: str
@@ -526,10 +526,10 @@ class Turn:
 
 
 @dataclass(slots=True)
-class Life:
+class AuditedInstance:
     """One instance, from its leaves."""
 
-    versions: Runs = field(default_factory=Runs)
+    versions: GaplessNumbers = field(default_factory=GaplessNumbers)
     newest: tuple[int, tuple[Any, ...]] = (0, ())
     conversation: str = ""
     stands: bool = False
@@ -540,7 +540,7 @@ class Audit:
     """Everything that is known of a record so far."""
 
     founding: str | None = None
-    known: dict[int, Head] = field(default_factory=dict)
+    known: dict[int, CheckpointHead] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     found: int = 0
     invalid: str = ""
@@ -557,8 +557,8 @@ class Audit:
     version: int = 0
     origin: str = ""
     genesis: bytes = b""
-    rules: Rules | None = None
-    deciding: Rules | None = None
+    rules: VotingRules | None = None
+    deciding: VotingRules | None = None
     shown: int = 0
     height: int = 0
     hash: bytes = b""
@@ -569,20 +569,20 @@ class Audit:
     sealed: dict[str, int] = field(default_factory=dict)
     chained: bool = True
     planted: bool = True
-    block: Block | None = None
+    block: AuditedBlock | None = None
     final_size: int = 0
     final_height: int = 0
     cosigners: list[str] = field(default_factory=list)
 
-    talks: dict[str, Talk] = field(default_factory=dict)
-    turns: dict[str, Turn] = field(default_factory=dict)
-    lives: dict[str, Life] = field(default_factory=dict)
+    talks: dict[str, AuditedConversation] = field(default_factory=dict)
+    turns: dict[str, AuditedTurn] = field(default_factory=dict)
+    lives: dict[str, AuditedInstance] = field(default_factory=dict)
     spoke: set[tuple[str, str]] = field(default_factory=set)
-    claims: list[Claim] = field(default_factory=list)
-    plates: dict[str, Runs] = field(default_factory=dict)
+    claims: list[OwnerClaim] = field(default_factory=list)
+    plates: dict[str, GaplessNumbers] = field(default_factory=dict)
     vectors_gone: list[tuple[int, str]] = field(default_factory=list)
     vectors_before: int = -(1 << 62)
-    waiting: dict[str, Runs] = field(default_factory=dict)
+    waiting: dict[str, GaplessNumbers] = field(default_factory=dict)
     last: tuple[Any, ...] = ()
 
     @property
@@ -611,7 +611,7 @@ class Audit:
         """One more."""
         self.counts[what] = self.counts.get(what, 0) + by
 
-    def take(self, seen: list[Seen], again: Again) -> None:
+    def take(self, seen: list[SeenLine], again: ReadAgain) -> None:
         """What was seen in a chunk of lines, which are read again where messages do not fit together."""
         lines: list[bytes] = []
         for each in seen:
@@ -627,11 +627,11 @@ class Audit:
         if not line.endswith(b"\n") and len(line) <= LINE_LIMIT:
             self.cut = f"line {self.number} is cut off"
         elif len(line) > LINE_LIMIT:
-            raise Wrong(f"it is over the limit of {LINE_LIMIT} bytes")
+            raise RecordError(f"it is over the limit of {LINE_LIMIT} bytes")
         else:
             self.read(line_of(line[:-1].decode()))
 
-    def _all_said(self, said: Said) -> bool:
+    def _all_said(self, said: MessageRun) -> bool:
         """Take in many messages at once; nothing happens if there is anything to say about one of them."""
         block, node, count = self.block, said.node.decode(), len(said.hashes)
         slot = None if block is None else block.place(node, said.first)
@@ -652,7 +652,7 @@ class Audit:
         for name, seq in said.silent:
             self._talk(name.decode()).silent.add(seq)
         for turn_id, (conversation, roles) in said.turns.items():
-            turn = self.turns.setdefault(turn_id.decode(), Turn(conversation.decode()))
+            turn = self.turns.setdefault(turn_id.decode(), AuditedTurn(conversation.decode()))
             turn.said |= {role.decode(): seq for role, seq in roles.items()}
         self.spoke |= {(name.decode(), speaker.decode()) for name, speaker in said.spoke}
         self.recorded += said.recorded
@@ -663,7 +663,7 @@ class Audit:
         self.disclosed += count - len(said.silent)
         return True
 
-    def _all_new(self, said: Said) -> bool:
+    def _all_new(self, said: MessageRun) -> bool:
         """Whether no turn has a second message of one role, or is in two conversations."""
         for turn_id, (conversation, roles) in said.turns.items():
             turn = self.turns.get(turn_id.decode())
@@ -674,7 +674,7 @@ class Audit:
                 return False
         return True
 
-    def _placed(self, where: Where, digest: bytes) -> bool:
+    def _placed(self, where: LeafName, digest: bytes) -> bool:
         """Whether the leaf is one that its block seals, and the first one there."""
         block = self.block
         if block is not None:
@@ -692,9 +692,9 @@ class Audit:
         kind, first = next(iter(line)), not self.lines
         self.lines += 1
         if self.ended:
-            raise Wrong("something follows the end")
+            raise RecordError("something follows the end")
         if first != (kind == "record"):
-            raise Wrong(
+            raise RecordError(
                 "this is not the first line of an export" if first else "this is a second first line"
             )
         READERS[kind](self, line)
@@ -707,7 +707,7 @@ class Audit:
             self.object(f"block {self.shown}", "is missing: lines are here that can only be its own", -1)
             self.chained = False
         elif not self.last < place:
-            raise Wrong("it stands twice, or below a line that follows it")
+            raise RecordError("it stands twice, or below a line that follows it")
         self.last = place
 
     # -- founding, blocks, checkpoints ---------------------------------------------------------------------
@@ -715,11 +715,11 @@ class Audit:
     def read_founding(self, line: dict[str, Any]) -> None:
         """The first line: the name of the log, and who voted first."""
         if line["record"] != "ccn" or line["version"] not in VERSIONS:
-            raise Wrong("this is not the first line of an export of a version that is known here")
+            raise RecordError("this is not the first line of an export of a version that is known here")
         self.origin, self.version = line["origin"], line["version"]
         try:
             if not _ORIGIN.fullmatch(self.origin):
-                raise Wrong(f"{self.origin[:80]!r} is not the name of a log")
+                raise RecordError(f"{self.origin[:80]!r} is not the name of a log")
             rules = self.rules = rules_of(line["validators"], line["parameters"])
             self.genesis = self.hash = sha256(
                 statement(
@@ -735,11 +735,11 @@ class Audit:
             if (row["hash"], row["previous"], row["size"], row["root"], row["header"], row["at"]) != (
                 self.genesis.hex(), None, 0, sha256(b"").hex(), "", 0,
             ):  # fmt: skip
-                raise Wrong("its row is not what its rules and its name make it")
+                raise RecordError("its row is not what its rules and its name make it")
             if (row["height"], row["tree"]) != (0, None):
-                raise Wrong("its row is not that of a founding")
+                raise RecordError("its row is not that of a founding")
             self.term = row["term"]  # nothing is signed about it but that later terms are not lower
-        except Wrong as wrong:
+        except RecordError as wrong:
             self.object("the founding (block 0)", f"{wrong}", -1)
             self.chained = self.rules is not None
         if self.founding is not None and self.founding != self.genesis.hex():
@@ -750,7 +750,7 @@ class Audit:
         self._conclude()
         height = line["row"]["height"]
         if self.last >= (_WAITING,) or height <= self.shown:
-            raise Wrong("it stands twice, or below a line that follows it")
+            raise RecordError("it stands twice, or below a line that follows it")
         self.last = ()
         self._sorted(line)
         if height != self.shown + 1:
@@ -758,7 +758,7 @@ class Audit:
         self.shown = height
         try:
             body, header = header_of(line["block"])
-        except Wrong as wrong:
+        except RecordError as wrong:
             self.object(f"block {height}", f"{wrong}", -1)
             self.chained = self.planted = False
             self.block = None
@@ -768,7 +768,7 @@ class Audit:
         for node, first, last in header["spans"]:
             spans[node] = (first, last, len(leaves))
             leaves += [None] * (last - first + 1)
-        self.block = Block(line, header, body, spans, leaves)
+        self.block = AuditedBlock(line, header, body, spans, leaves)
         self.count("blocks")
 
     def _sorted(self, line: dict[str, Any]) -> None:
@@ -779,7 +779,7 @@ class Audit:
             ("results", [(character,) for character, _ in line["results"]]),
         ):
             if any(not a < b for a, b in pairwise(keys)):
-                raise Wrong(f"its {name} are not in order, or one stands twice")
+                raise RecordError(f"its {name} are not in order, or one stands twice")
 
     def read_roster(self, line: dict[str, Any]) -> None:
         """The instances of one character on one node."""
@@ -791,7 +791,9 @@ class Audit:
             return
         self.second |= "owners" in shown
         packed, owners = base64.b64decode(shown["packed"]), base64.b64decode(shown.get("owners", ""))
-        self.block.rosters.setdefault(shown["node"], []).append(Roster(shown["character"], packed, owners))
+        self.block.rosters.setdefault(shown["node"], []).append(
+            AuditedRoster(shown["character"], packed, owners)
+        )
 
     def _conclude(self) -> None:
         """All lines of a block have been read: everything about it must fit now."""
@@ -810,7 +812,7 @@ class Audit:
             self.object(block.where, what)
         self._follow(block, self.rules)
 
-    def _wrong(self, block: Block, rules: Rules) -> Iterator[str]:
+    def _wrong(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
         header, row = block.header, block.line["row"]
         if (header["height"], header["previous"]) != (self.height + 1, self.hash.hex()):
             yield f"does not follow block {self.height}: what comes between them is missing or was changed"
@@ -828,7 +830,7 @@ class Audit:
         ):  # fmt: skip
             yield "begins with another tree than the blocks before it made"
 
-    def _reported(self, block: Block, rules: Rules) -> Iterator[str]:
+    def _reported(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
         """Reports, and everything that must come out of them again."""
         reports = block.line["reports"]
         if len(reports) < rules.quorum:
@@ -841,7 +843,7 @@ class Audit:
             try:
                 messages.append(reported(report, block, rules, self.sealed.get(report["node"], 0)))
                 self.count("signatures")
-            except Wrong as wrong:
+            except RecordError as wrong:
                 yield f"{wrong}"
         if len(messages) != len(reports):
             return
@@ -859,7 +861,7 @@ class Audit:
                 case False:
                     yield claim.wrong
 
-    def _owned(self, claim: Claim) -> bool | None:
+    def _owned(self, claim: OwnerClaim) -> bool | None:
         """Whether an instance is whose a roster says; None where nothing sealed tells."""
         life = self.lives.get(claim.instance)
         talk = None if life is None else self.talks.get(life.conversation)
@@ -873,13 +875,15 @@ class Audit:
             return False
         return sha256(b"ccn/owner/v1\n" + before + whose.bytes + after)[:8] == claim.owner
 
-    def _rules(self, block: Block, rules: Rules, reports: list[dict[str, Any]]) -> Iterator[str]:
+    def _rules(
+        self, block: AuditedBlock, rules: VotingRules, reports: list[dict[str, Any]]
+    ) -> Iterator[str]:
         following = rules
         if "rules" in block.line:
             shown = block.line["rules"]
             try:
                 following = rules_of(shown["validators"], shown["parameters"])
-            except Wrong as wrong:
+            except RecordError as wrong:
                 yield f"{wrong}"
                 return
             wanted = sum(report["wants"] == following.hash().hex() for report in reports)
@@ -889,7 +893,7 @@ class Audit:
         if named != (following.validators_hash.hex(), following.parameters_hash.hex()):
             yield "these are not the rules that its header names for the next block"
 
-    def _follow(self, block: Block, rules: Rules) -> None:
+    def _follow(self, block: AuditedBlock, rules: VotingRules) -> None:
         header = block.header
         self.hash = sha256(b"\0" + block.body)
         if self.planted:
@@ -919,7 +923,7 @@ class Audit:
         if shown is not None:
             try:
                 self.rules = rules_of(shown["validators"], shown["parameters"])
-            except Wrong:
+            except RecordError:
                 self.chained = False  # already said
 
     def read_checkpoint(self, line: dict[str, Any]) -> None:
@@ -928,15 +932,15 @@ class Audit:
         shown = line["checkpoint"]
         self._follows(_CHECKPOINT, shown["size"])
         if any(not a < b for a, b in pairwise(signer for signer, _ in shown["cosignatures"])):
-            raise Wrong("its cosignatures are not in order, or one stands twice")
+            raise RecordError("its cosignatures are not in order, or one stands twice")
         where = f"checkpoint {shown['size']}"
         try:
             head = note_head(shown["note"] + "\n")
             if (head.origin, head.size) != (self.origin, shown["size"]):
-                raise Wrong("is about another log or size")
+                raise RecordError("is about another log or size")
             if head_text(head) != shown["note"].encode():
-                raise Wrong("says more than a checkpoint does")
-        except Wrong as wrong:
+                raise RecordError("says more than a checkpoint does")
+        except RecordError as wrong:
             self.object(where, f"{wrong}")
             return
         if not self.chained or self.deciding is None:
@@ -950,7 +954,7 @@ class Audit:
             self.final_size, self.final_height, self.cosigners = self.size, self.height, sorted(signers)
         self.count("checkpoints")
 
-    def _cosigned(self, shown: dict[str, Any], where: str, head: Head) -> set[str]:
+    def _cosigned(self, shown: dict[str, Any], where: str, head: CheckpointHead) -> set[str]:
         assert self.deciding is not None
         names = {f"{self.origin}/{node}": (node, key) for node, key in self.deciding.keys.items()}
         signers = set()
@@ -958,21 +962,21 @@ class Audit:
             try:
                 name, key_id, data = note_line(line)
                 if name != signer:
-                    raise Wrong(f"the cosignature of {signer} is one of {name}")
+                    raise RecordError(f"the cosignature of {signer} is one of {name}")
                 node, key = names.get(name, ("", b""))
                 if key_id == sha256(name.encode() + b"\n\x04" + key)[:4]:
                     if len(data) != 72:
-                        raise Wrong(f"{node} did not cosign this")
+                        raise RecordError(f"{node} did not cosign this")
                     seen = f"cosignature/v1\ntime {int.from_bytes(data[:8], 'big')}\n".encode()
                     if not signed(key, seen + head_text(head), data[8:]):
-                        raise Wrong(f"{node} did not cosign this")
+                        raise RecordError(f"{node} did not cosign this")
                     signers.add(node)
                     self.count("signatures")
                 elif node:
-                    raise Wrong(f"the cosignature of {node} names another key")
+                    raise RecordError(f"the cosignature of {node} names another key")
                 else:
                     self.count("strangers")
-            except Wrong as wrong:
+            except RecordError as wrong:
                 self.object(where, f"{wrong}")
         return signers
 
@@ -990,7 +994,7 @@ class Audit:
         place = (node, number) if named is None else (named[0], named[1])
         if type(place[0]) is str and type(place[1]) is int:
             self._follows(_LEAF_PLACE, *place)
-        where = Where(body, place, self.shown)
+        where = LeafName(body, place, self.shown)
         digest = sha256(b"\0" + raw)
         if not self._placed(where, digest):
             return
@@ -1008,11 +1012,11 @@ class Audit:
                 self._rows(body, line["rows"], where)
             more = line.keys() - {"leaf", "as", "hash", "rows"} - BESIDE.get(body["kind"], set())
             if more:
-                raise Wrong(f"nothing sealed its {min(more)}")
-        except Wrong as wrong:
+                raise RecordError(f"nothing sealed its {min(more)}")
+        except RecordError as wrong:
             self.object(f"{where}", f"{wrong}", 0)
 
-    def _rows(self, body: dict[str, Any], rows: list[dict[str, Any]], where: Where) -> None:
+    def _rows(self, body: dict[str, Any], rows: list[dict[str, Any]], where: LeafName) -> None:
         table = TABLES.get(body["kind"], "")
         own = [row for row in rows if row["table"] == table]
         for row in rows:
@@ -1034,7 +1038,7 @@ class Audit:
             elif len(rows) == 1:
                 self.object(f"{where}", f"repeats the row in {table}, which says the same", 0)
 
-    def judge_message(self, body: dict[str, Any], line: dict[str, Any], where: Where) -> None:
+    def judge_message(self, body: dict[str, Any], line: dict[str, Any], where: LeafName) -> None:
         """Its place, its turn, and its content if that is here."""
         self.count("messages")
         conversation, seq = body["conversation"], body["seq"]
@@ -1047,18 +1051,18 @@ class Audit:
         if content is None and salt is None:
             talk.silent.add(seq)
         elif type(content) is not str or type(salt) is not str:
-            raise Wrong("its content or its salt is missing")
+            raise RecordError("its content or its salt is missing")
         else:
             self.count("disclosed")
             data = content.encode()
             framed = bytes.fromhex(salt) + len(data).to_bytes(8, "big") + data
             if len(salt) != 64 or sha256(b"ccn/content/v1\0" + framed).hex() != body["content"]:
-                raise Wrong("its content is not what was committed to")
+                raise RecordError("its content is not what was committed to")
 
-    def _said(self, body: dict[str, Any], where: Where) -> None:
+    def _said(self, body: dict[str, Any], where: LeafName) -> None:
         turn_id = body["turn"]
         if turn_id is not None:
-            turn = self.turns.setdefault(turn_id, Turn(body["conversation"]))
+            turn = self.turns.setdefault(turn_id, AuditedTurn(body["conversation"]))
             if body["role"] in turn.said or turn.conversation != body["conversation"]:
                 self.object(f"{where}", f"a second {body['role']} message of turn {turn_id}", 0)
             turn.said[body["role"]] = body["seq"]
@@ -1072,21 +1076,21 @@ class Audit:
             return
         self.second = True
         if body["speaker"].startswith("instance:") != replied:
-            raise Wrong(f"{body['speaker']} cannot have said this")
+            raise RecordError(f"{body['speaker']} cannot have said this")
         if replied:
             self.spoke.add((body["conversation"], body["speaker"]))
 
-    def judge_turn(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+    def judge_turn(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """One end, and a reply where it says so."""
         self.count("turns")
-        turn = self.turns.setdefault(body["turn"], Turn(body["conversation"]))
+        turn = self.turns.setdefault(body["turn"], AuditedTurn(body["conversation"]))
         if turn.end is not None or turn.conversation != body["conversation"]:
             self.object(f"{where}", "the turn has ended twice, or elsewhere", 0)
         if (body["status"] == "committed") != (body["reply"] is not None):
             self.object(f"{where}", f"the turn is {body['status']}, and its reply {body['reply']}", 0)
         turn.end = (body["status"], body["user"], body["reply"])
 
-    def judge_life(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+    def judge_life(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """One of each version."""
         self.count("instance versions")
         life = self._life(body)
@@ -1098,25 +1102,25 @@ class Audit:
             standing = (body["host"], body["epoch"], body["status"])
             life.newest = (body["version"], standing)
 
-    def judge_plate(self, body: dict[str, Any], line: dict[str, Any], where: Where) -> None:
+    def judge_plate(self, body: dict[str, Any], line: dict[str, Any], where: LeafName) -> None:
         """Its content is here, always."""
         self.count("plates")
-        if not self.plates.setdefault(body["character"], Runs()).add(body["version"]):
+        if not self.plates.setdefault(body["character"], GaplessNumbers()).add(body["version"]):
             self.object(f"{where}", "two plates have this version", 0)
         content = line.get("content")
         if type(content) is not str or sha256(content.encode()).hex() != body["hash"]:
-            raise Wrong("the plate is not the one that was imported")
+            raise RecordError("the plate is not the one that was imported")
 
-    def judge_snapshot(self, body: dict[str, Any], line: dict[str, Any], _: Where) -> None:
+    def judge_snapshot(self, body: dict[str, Any], line: dict[str, Any], _: LeafName) -> None:
         """Its state is here, always."""
         self.count("snapshots")
         state = line.get("state")
         if type(state) is not dict or sha256(canonical(state)).hex() != body["hash"]:
-            raise Wrong("the snapshot is not the one that was taken")
+            raise RecordError("the snapshot is not the one that was taken")
         if any(state.get(key) != body[key] for key in ("at", "conversation", "head")):
-            raise Wrong("the snapshot is of another conversation or moment")
+            raise RecordError("the snapshot is of another conversation or moment")
 
-    def judge_redaction(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+    def judge_redaction(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """What may be missing."""
         self.count("redactions")
         del where
@@ -1126,37 +1130,37 @@ class Audit:
         else:
             self._talk(body["conversation"]).redacted.append((body["first"], body["last"]))
 
-    def judge_request(self, body: dict[str, Any], line: dict[str, Any], _: Where) -> None:
+    def judge_request(self, body: dict[str, Any], line: dict[str, Any], _: LeafName) -> None:
         """What was asked and what came of it are here, always."""
         self.count("operator requests")
         shown = {"body": line.get("asked"), "outcome": line.get("answer")}
         for key, value in shown.items():
             if type(value) is not dict or sha256(_spelt(value)).hex() != body[key]:
-                raise Wrong(f"its {key} is not the one that was sealed")
+                raise RecordError(f"its {key} is not the one that was sealed")
         if line["answer"].get("error") != body["error"]:
-            raise Wrong("its error is not the one of its outcome")
+            raise RecordError("its error is not the one of its outcome")
 
-    def judge_conversation(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+    def judge_conversation(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """One of each version."""
         talk = self._talk(body["conversation"])
         if not talk.versions.add(body["version"]):
             self.object(f"{where}", "two rows have this version", 0)
         talk.rows[body["version"]] = _conversation_row(body)
 
-    def judge_vector(self, body: dict[str, Any], _: dict[str, Any], where: Where) -> None:
+    def judge_vector(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """Scores on the grid."""
         del where
         self.count("vectors")
         if len(body["vector"]) != AXES or any(v is not None and not 0 <= v <= UNIT for v in body["vector"]):
-            raise Wrong("this is not a vector")
+            raise RecordError("this is not a vector")
 
-    def _life(self, body: dict[str, Any]) -> Life:
-        return self.lives.setdefault(body["instance"], Life(conversation=body["conversation"]))
+    def _life(self, body: dict[str, Any]) -> AuditedInstance:
+        return self.lives.setdefault(body["instance"], AuditedInstance(conversation=body["conversation"]))
 
-    def _talk(self, conversation: str) -> Talk:
+    def _talk(self, conversation: str) -> AuditedConversation:
         talk = self.talks.get(conversation)
         if talk is None:
-            talk = self.talks[conversation] = Talk()
+            talk = self.talks[conversation] = AuditedConversation()
         return talk
 
     # -- what follows the blocks ---------------------------------------------------------------------------
@@ -1166,14 +1170,14 @@ class Audit:
         self._conclude()
         node, number, body = line["waiting"]
         self._follows(_WAITING, node, number)
-        runs = self.waiting.setdefault(node, Runs())
+        runs = self.waiting.setdefault(node, GaplessNumbers())
         runs.add(number - self.sealed.get(node, 0))
         self.count("waiting")
         try:
             shaped(body)
             if (body["node"], body["number"]) != (node, number):
-                raise Wrong(f"its body names itself leaf {body['number']} of {body['node']}")
-        except Wrong as wrong:
+                raise RecordError(f"its body names itself leaf {body['number']} of {body['node']}")
+        except RecordError as wrong:
             self.object(f"leaf {number} of {node}, not sealed", f"{wrong}", 0)
             return
         match body["kind"]:
@@ -1182,10 +1186,10 @@ class Audit:
                 talk.said.add(body["seq"])
                 talk.waiting.add(body["seq"])
                 if body["turn"] is not None:
-                    turn = self.turns.setdefault(body["turn"], Turn(body["conversation"]))
+                    turn = self.turns.setdefault(body["turn"], AuditedTurn(body["conversation"]))
                     turn.said.setdefault(body["role"], body["seq"])
             case "turn":
-                turn = self.turns.setdefault(body["turn"], Turn(body["conversation"]))
+                turn = self.turns.setdefault(body["turn"], AuditedTurn(body["conversation"]))
                 turn.end = turn.end or (body["status"], body["user"], body["reply"])
             case "instance":
                 life = self._life(body)
@@ -1197,9 +1201,9 @@ class Audit:
                 talk.versions.add(body["version"])
                 talk.rows.setdefault(body["version"], _conversation_row(body))
             case "redaction":
-                self.judge_redaction(body, {}, Where(body, (node, number), 0))
+                self.judge_redaction(body, {}, LeafName(body, (node, number), 0))
             case "plate":
-                self.plates.setdefault(body["character"], Runs()).add(body["version"])
+                self.plates.setdefault(body["character"], GaplessNumbers()).add(body["version"])
 
     def read_version(self, line: dict[str, Any]) -> None:
         """A version of a conversation, as its row has it."""
@@ -1222,7 +1226,7 @@ class Audit:
         if "instance" in row:
             self._follows(_INSTANCE, row["instance"])
             where = f"instance {row['instance']}"
-            life = self.lives.get(row["instance"], Life())
+            life = self.lives.get(row["instance"], AuditedInstance())
             life.stands = True
             if life.newest != (row["version"], (row["host"], row["epoch"], row["status"])):
                 self.object(where, "is shown otherwise than its last version", 0)
@@ -1259,9 +1263,9 @@ class Audit:
     def finish(self) -> None:
         """After the last line: what only the whole can show."""
         if not self.lines:
-            raise Wrong("there is no record in it")
+            raise RecordError("there is no record in it")
         if self.second and self.version == 1:
-            raise Wrong("it calls itself version 1, which names neither speakers nor owners")
+            raise RecordError("it calls itself version 1, which names neither speakers nor owners")
         for what, many in (
             ("leaves", self.messages),
             ("messages", self.messages),
@@ -1294,7 +1298,7 @@ class Audit:
 
     def _strange_voices(self) -> None:
         for conversation, speaker in sorted(self.spoke):
-            life = self.lives.get(speaker.removeprefix("instance:"), Life())
+            life = self.lives.get(speaker.removeprefix("instance:"), AuditedInstance())
             if life.conversation != conversation:
                 what = f"was never one of {speaker}, which speaks in it"
                 self.object(f"conversation {conversation}", what, 0)
@@ -1316,7 +1320,7 @@ class Audit:
             if self._owned(claim) is False:
                 self.object(claim.where, claim.wrong)
 
-    def _whole(self, conversation: str, talk: Talk) -> None:
+    def _whole(self, conversation: str, talk: AuditedConversation) -> None:
         where = f"conversation {conversation}"
         if talk.said.ahead:
             self.object(f"{where} message {talk.said.upto + 1}", "is missing", 0)
@@ -1345,7 +1349,7 @@ class Audit:
         if inside < allowed:
             self._undone(conversation, talk)
 
-    def _undone(self, conversation: str, talk: Talk) -> None:
+    def _undone(self, conversation: str, talk: AuditedConversation) -> None:
         for first, last in merged(talk.redacted):
             for seq in range(first, min(last, talk.said.last) + 1):
                 if seq not in talk.silent and seq not in talk.waiting and talk.said.has(seq):
@@ -1355,7 +1359,7 @@ class Audit:
                         0,
                     )
 
-    def _replied(self, turn_id: str, turn: Turn) -> None:
+    def _replied(self, turn_id: str, turn: AuditedTurn) -> None:
         where = f"conversation {turn.conversation} turn {turn_id}"
         if turn.end is None:
             if "assistant" in turn.said:
@@ -1380,7 +1384,7 @@ READERS: dict[str, Callable[[Audit, dict[str, Any]], None]] = {
     "stray": Audit.read_stray,
     "end": Audit.read_end,
 }
-KINDS: dict[str, Callable[[Audit, dict[str, Any], dict[str, Any], Where], None]] = {
+KINDS: dict[str, Callable[[Audit, dict[str, Any], dict[str, Any], LeafName], None]] = {
     "message": Audit.judge_message,
     "turn": Audit.judge_turn,
     "instance": Audit.judge_life,
@@ -1409,7 +1413,7 @@ TABLES = {
 }
 
 
-class Where(NamedTuple):
+class LeafName(NamedTuple):
     """The name of a leaf in a finding, made only when there is one."""
 
     body: Any
@@ -1443,15 +1447,15 @@ class Maybe(NamedTuple):
 
 
 def line_of(spelled: str) -> dict[str, Any]:
-    """The object on a line, or Wrong: a line is spelled in one way, and has the keys of its kind."""
+    """The object on a line, or RecordError: a line is spelled in one way, and has the keys of its kind."""
     line = _decode(spelled)
     if type(line) is not dict:
-        raise Wrong("this is no object")
+        raise RecordError("this is no object")
     if _spell(line) != spelled:
-        raise Wrong(_misspelt(spelled, _spell(line)))
+        raise RecordError(_misspelt(spelled, _spell(line)))
     kind = next(iter(line), "")
     if kind not in FORMS:
-        raise Wrong(f"a line of an unknown kind: {kind[:40]!r}")
+        raise RecordError(f"a line of an unknown kind: {kind[:40]!r}")
     fit(line, FORMS[kind], kind)
     return line
 
@@ -1479,28 +1483,28 @@ def fit(value: Any, form: Form, name: str) -> None:
         _fit_object(value, form, name)
     elif isinstance(form, list):
         if type(value) is not list:
-            raise Wrong(f"its {name} is no list")
+            raise RecordError(f"its {name} is no list")
         for each in value:
             fit(each, form[0], name)
     elif isinstance(form, tuple):
         if type(value) is not list or len(value) != len(form):
-            raise Wrong(f"its {name} is no list of {len(form)}")
+            raise RecordError(f"its {name} is no list of {len(form)}")
         for each, wanted in zip(value, form, strict=True):
             fit(each, wanted, name)
     elif not form(value):
-        raise Wrong(f"its {name} is nothing that an export writes there")
+        raise RecordError(f"its {name} is nothing that an export writes there")
 
 
 def _fit_object(value: Any, form: dict[str, Form], name: str) -> None:
     if type(value) is not dict:
-        raise Wrong(f"its {name} is no object")
+        raise RecordError(f"its {name} is no object")
     wanted = [key for key, each in form.items() if key in value or type(each) is not Maybe]
     if list(value) != wanted:
         strange = [key for key in value if key not in form]
         missing = [key for key in wanted if key not in value]
         if strange:
-            raise Wrong(f"its {name} has a key that nobody knows, {strange[0][:40]!r}")
-        raise Wrong(
+            raise RecordError(f"its {name} has a key that nobody knows, {strange[0][:40]!r}")
+        raise RecordError(
             f"its {name} has no {missing[0]}" if missing else f"the keys of its {name} are not in order"
         )
     for key in wanted:
@@ -1670,7 +1674,7 @@ _POSITIVE = ("seq", "version", "first", "number")
 def shaped(body: Any) -> None:
     """Refuse the body of a leaf that is not canonical, or not what its kind looks like."""
     if type(body) is not dict:
-        raise Wrong("its body is not canonical JSON")
+        raise RecordError("its body is not canonical JSON")
     kind, version = body.get("kind"), 2 if body.get("kind") == "message" else 1
     shape = SHAPES.get(f"{kind}")
     if kind == "message" and body.get("v") == 1:
@@ -1680,21 +1684,21 @@ def shaped(body: Any) -> None:
     if shape is None:
         canonical(body)
         if kind != "validators":
-            raise Wrong("its body is of no known kind")
+            raise RecordError("its body is of no known kind")
         return
     if body.keys() != shape.keys():
-        raise Wrong(f"its body does not have the fields of a {kind}")
+        raise RecordError(f"its body does not have the fields of a {kind}")
     for key, types in shape.items():
         value = body[key]
         of = type(value)
         if of not in types or (of is int and not -INTEGERS <= value <= INTEGERS):
-            raise Wrong(f"its {key} is not what a {kind} has")
+            raise RecordError(f"its {key} is not what a {kind} has")
     if body["v"] != version or any(body.get(key, 1) < 1 for key in _POSITIVE):
-        raise Wrong(f"its numbers are not those of a {kind}")
+        raise RecordError(f"its numbers are not those of a {kind}")
     if "speaker" in body and _SPEAKER.fullmatch(body["speaker"]) is None:
-        raise Wrong("its speaker is neither an account nor an instance")
+        raise RecordError("its speaker is neither an account nor an instance")
     if kind == "vector" and any(type(v) not in {int, type(None)} for v in body["vector"]):
-        raise Wrong("this is not a vector")
+        raise RecordError("this is not a vector")
 
 
 def _conversation_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -1750,11 +1754,11 @@ def sha256(data: bytes) -> bytes:
 def canonical(fields: Any) -> bytes:
     """The one way to write an object of strings and integers (RFC 8785 on these values)."""
     if type(fields) is not dict or not all(key.isascii() and _plain(v) for key, v in fields.items()):
-        raise Wrong("these are not canonical bytes")
+        raise RecordError("these are not canonical bytes")
     try:
         return _encode(fields).encode()
     except UnicodeEncodeError:
-        raise Wrong("these are not canonical bytes") from None
+        raise RecordError("these are not canonical bytes") from None
 
 
 def _plain(value: Any) -> bool:
@@ -1772,7 +1776,7 @@ def statement(kind: str, fields: dict[str, Any]) -> bytes:
 
 
 def _no_constant(name: str) -> None:
-    raise Wrong(f"{name} is no number of a record")
+    raise RecordError(f"{name} is no number of a record")
 
 
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
@@ -1821,59 +1825,59 @@ _HEADER_NUMBERS = ("before_size", "height", "size", "term", "time_us", "v")
 def header_of(body: Any) -> tuple[bytes, dict[str, Any]]:
     """The bytes of a header and its fields."""
     if type(body) is not dict:
-        raise Wrong("its header is not canonical JSON")
+        raise RecordError("its header is not canonical JSON")
     raw = canonical(body)
     if body.keys() != {*_HEADER_HASHES, *_HEADER_NUMBERS, "kind", "leader", "spans"}:
-        raise Wrong("its header does not have the fields of one")
+        raise RecordError("its header does not have the fields of one")
     if not all(type(body[key]) is str and _HASH.fullmatch(body[key]) for key in _HEADER_HASHES):
-        raise Wrong("a hash in its header is none")
+        raise RecordError("a hash in its header is none")
     if not all(type(body[key]) is int and body[key] >= 0 for key in _HEADER_NUMBERS):
-        raise Wrong("a number in its header is none")
+        raise RecordError("a number in its header is none")
     spans = body["spans"]
     if type(spans) is not list or not all(
         type(span) is list and list(map(type, span)) == [str, int, int] and 1 <= span[1] <= span[2]
         for span in spans
     ):
-        raise Wrong("the spans in its header are none")
+        raise RecordError("the spans in its header are none")
     nodes = [span[0] for span in spans]
     sealed = sum(last - first + 1 for _, first, last in spans)
     if nodes != sorted(set(nodes)) or not sealed == body["size"] - body["before_size"] <= BLOCK_LIMIT:
-        raise Wrong("its header does not count its leaves")
+        raise RecordError("its header does not count its leaves")
     if (body["kind"], body["v"]) != ("block", 1) or type(body["leader"]) is not str:
-        raise Wrong("its header is not one")
+        raise RecordError("its header is not one")
     return raw, body
 
 
-def rules_of(validators: Any, parameters: Any) -> Rules:
+def rules_of(validators: Any, parameters: Any) -> VotingRules:
     """The rules from their two bodies."""
     listed, limits = canonical(validators), canonical(parameters)
     if validators.keys() != {"kind", "v", "validators"} or type(validators["validators"]) is not list:
-        raise Wrong("these are no validators")
+        raise RecordError("these are no validators")
     names: list[str] = []
     keys: dict[str, bytes] = {}
     for entry in validators["validators"]:
         if type(entry) is not list or list(map(type, entry)) != [str, str]:
-            raise Wrong("these are no validators")
+            raise RecordError("these are no validators")
         if not _NAME.fullmatch(entry[0]) or not _HASH.fullmatch(entry[1]):
-            raise Wrong(f"{entry[0][:80]!r} is no validator")
+            raise RecordError(f"{entry[0][:80]!r} is no validator")
         names.append(entry[0])
         keys[entry[0]] = bytes.fromhex(entry[1])
     if names != sorted(set(names)) or len(set(keys.values())) != len(names):
-        raise Wrong("the validators are not listed once each, in order")
+        raise RecordError("the validators are not listed once each, in order")
     if (
         parameters.get("faults") not in {"crash", "byzantine"}
         or type(parameters.get("tolerance")) is not int
     ):
-        raise Wrong("these are no parameters")
+        raise RecordError("these are no parameters")
     if (parameters.get("v"), parameters.get("weighing")) not in {(1, None), (2, "owners")}:
-        raise Wrong("what these parameters weigh is not known")
+        raise RecordError("what these parameters weigh is not known")
     least = 4 if parameters["faults"] == "byzantine" else 1
     if not least <= len(names) <= VALIDATOR_LIMIT:
-        raise Wrong(f"{len(names)} validators are too few or too many")
-    return Rules(keys, parameters, sha256(listed), sha256(limits))
+        raise RecordError(f"{len(names)} validators are too few or too many")
+    return VotingRules(keys, parameters, sha256(listed), sha256(limits))
 
 
-def _row(row: dict[str, Any], header: dict[str, Any], block: Block) -> Iterator[str]:
+def _row(row: dict[str, Any], header: dict[str, Any], block: AuditedBlock) -> Iterator[str]:
     expected = {
         "height": header["height"],
         "hash": sha256(b"\0" + block.body).hex(),
@@ -1894,7 +1898,7 @@ def _row(row: dict[str, Any], header: dict[str, Any], block: Block) -> Iterator[
         yield f"its row seals {row['spans']}, its header {spans}"
 
 
-def _votes(block: Block, rules: Rules, audit: Audit) -> Iterator[str]:
+def _votes(block: AuditedBlock, rules: VotingRules, audit: Audit) -> Iterator[str]:
     header, named, ayes = block.header, sha256(b"\0" + block.body).hex(), set()
     for vote in block.line["votes"]:
         node = vote["node"]
@@ -1912,15 +1916,15 @@ def _votes(block: Block, rules: Rules, audit: Audit) -> Iterator[str]:
         yield f"has {len(ayes)} valid votes of {rules.quorum} needed"
 
 
-def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> bytes:
+def reported(report: dict[str, Any], block: AuditedBlock, rules: VotingRules, last: int) -> bytes:
     """What a node signed as its report, checked."""
     node, header = report["node"], block.header
     key = rules.keys.get(node)
     if key is None:
-        raise Wrong(f"has a report of {node[:80]}, which is no validator")
+        raise RecordError(f"has a report of {node[:80]}, which is no validator")
     rosters = block.rosters.get(node, [])
     if [listed.character for listed in rosters] != sorted({listed.character for listed in rosters}):
-        raise Wrong(f"{node} reports a character twice")
+        raise RecordError(f"{node} reports a character twice")
     message = statement(
         "report",
         {
@@ -1936,9 +1940,9 @@ def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> b
         },
     )
     if report["first"] != last + 1 or not 0 <= report["count"] <= BLOCK_LIMIT:
-        raise Wrong(f"{node} reports leaf {report['first']}, but {last} is sealed")
+        raise RecordError(f"{node} reports leaf {report['first']}, but {last} is sealed")
     if not signed(key, message, bytes.fromhex(report["signature"])):
-        raise Wrong(
+        raise RecordError(
             f"the report of {node} is not what {node} signed: its leaves, instances or numbers differ"
         )
     span = next((span for span in header["spans"] if span[0] == node), None)
@@ -1946,7 +1950,7 @@ def reported(report: dict[str, Any], block: Block, rules: Rules, last: int) -> b
         start = block.spans[node][2]
         shown = [leaf or b"" for leaf in block.leaves[start : start + report["count"]]]
         if sha256(b"".join(shown)).hex() != report["leaves"]:
-            raise Wrong(f"leaves {span[1]} to {span[2]} of {node} are not those it reported")
+            raise RecordError(f"leaves {span[1]} to {span[2]} of {node} are not those it reported")
     return message
 
 
@@ -1971,7 +1975,7 @@ def _spans(header: dict[str, Any]) -> str:
 # -- the result of a round, in integers --------------------------------------------------------------------
 
 
-class Instance(NamedTuple):
+class ReportedInstance(NamedTuple):
     """One row of a roster."""
 
     id: bytes
@@ -1980,16 +1984,16 @@ class Instance(NamedTuple):
     owner: bytes
 
 
-def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _results(block: AuditedBlock, rules: VotingRules, reports: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Compute the results again from the rosters."""
-    parts: dict[str, list[list[Instance]]] = {}
+    parts: dict[str, list[list[ReportedInstance]]] = {}
     claims: dict[bytes, int] = {}
     for report in reports:
         own: set[bytes] = set()
         for listed in block.rosters.get(report["node"], []):
             try:
                 rows = unpacked(listed, rules)
-            except Wrong as wrong:
+            except RecordError as wrong:
                 yield f"the roster of {report['node']} for {listed.character[:80]}: {wrong}"
                 return
             for row in rows:
@@ -2009,7 +2013,7 @@ def _results(block: Block, rules: Rules, reports: Sequence[dict[str, Any]]) -> I
         yield f"the result shown for {', '.join(other) or 'a character'} is not what its reports make it"
 
 
-def _claims(block: Block) -> Iterator[Claim]:
+def _claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
     """Whose its reports say that the instances are."""
     previous = bytes.fromhex(block.header["previous"])
     for node, rosters in block.rosters.items():
@@ -2018,30 +2022,33 @@ def _claims(block: Block) -> Iterator[Claim]:
             ids = (row[0] for row in _ROW.iter_unpack(listed.packed[: 11 * len(listed.owners)]))
             for at, instance in enumerate(ids):
                 owner = listed.owners[8 * at : 8 * at + 8]
-                yield Claim(block.where, node, f"{UUID(bytes=instance)}", owner, salt)
+                yield OwnerClaim(block.where, node, f"{UUID(bytes=instance)}", owner, salt)
 
 
-def unpacked(listed: Roster, rules: Rules) -> list[Instance]:
+def unpacked(listed: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
     """The instances of a roster."""
     packed, owners = listed.packed, listed.owners
     if len(packed) % _ROW.size:
-        raise Wrong("a row is cut off")
+        raise RecordError("a row is cut off")
     count = len(packed) // _ROW.size
     if len(owners) != (8 * count if rules.owned else 0):
-        raise Wrong(f"{count} instances have {len(owners)} bytes of owners")
+        raise RecordError(f"{count} instances have {len(owners)} bytes of owners")
     rows = [
-        Instance(found[0], found[1], found[2:], owners[8 * at : 8 * at + 8])
+        ReportedInstance(found[0], found[1], found[2:], owners[8 * at : 8 * at + 8])
         for at, found in enumerate(_ROW.iter_unpack(packed))
     ]
     if any(a.id >= b.id for a, b in pairwise(rows)):
-        raise Wrong("its rows are not in ascending order")
+        raise RecordError("its rows are not in ascending order")
     if any(row.epoch < 0 or not all(MISSING <= v <= UNIT for v in row.vector) for row in rows):
-        raise Wrong("an epoch or a score is out of range")
+        raise RecordError("an epoch or a score is out of range")
     return rows
 
 
 def concluded(
-    character: str, parts: Sequence[Sequence[Instance]], claims: Mapping[bytes, int], rules: Rules
+    character: str,
+    parts: Sequence[Sequence[ReportedInstance]],
+    claims: Mapping[bytes, int],
+    rules: VotingRules,
 ) -> bytes:
     """Median, drift and outliers of one character; `claims` says how many rows name an instance."""
     rows = [(node, row) for node, listed in enumerate(parts) for row in listed]
@@ -2072,7 +2079,7 @@ def concluded(
     return _encode(body).encode("utf-8", "surrogatepass")
 
 
-def _median(column: list[tuple[int, int, bytes]], rules: Rules) -> int | None:
+def _median(column: list[tuple[int, int, bytes]], rules: VotingRules) -> int | None:
     """The median of an axis: values with the node and the owner of each, ascending."""
     shown = [row for row in column if row[0] != MISSING]
     if not shown:
@@ -2084,7 +2091,7 @@ def _median(column: list[tuple[int, int, bytes]], rules: Rules) -> int | None:
         return values[(len(values) - 1) // 2]
     groups = [owner if rules.owned else node for _, node, owner in shown]
     counts = _tally(groups)
-    return Scale(values, [counts[group] for group in groups]).median
+    return WeightedValues(values, [counts[group] for group in groups]).median
 
 
 def _held(values: list[int], cells: list[tuple[int, bytes]], liars: int) -> int:
@@ -2095,10 +2102,10 @@ def _held(values: list[int], cells: list[tuple[int, bytes]], liars: int) -> int:
     """
     rows = _tally(cells)
     on, of = _tally([node for node, _ in rows]), _tally([owner for _, owner in rows])
-    even = Scale(values, [on[cell[0]] * rows[cell] for cell in cells])
+    even = WeightedValues(values, [on[cell[0]] * rows[cell] for cell in cells])
     if len(on) <= 2 * liars:
         return even.median
-    fair = Scale(values, [max(on[cell[0]], of[cell[1]]) * rows[cell] for cell in cells])
+    fair = WeightedValues(values, [max(on[cell[0]], of[cell[1]]) * rows[cell] for cell in cells])
     least, most = even.first(liars * even.whole + 1), even.first((len(on) - liars) * even.whole)
     return min(max(fair.median, least), most)
 
@@ -2110,7 +2117,7 @@ def _tally(things: Iterable[Any]) -> dict[Any, int]:
     return counts
 
 
-class Scale:
+class WeightedValues:
     """Values in ascending order, each of which weighs one part of so many."""
 
     def __init__(self, values: list[int], parts: list[int]) -> None:
@@ -2140,20 +2147,20 @@ def _drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:
 # -- notes -------------------------------------------------------------------------------------------------
 
 
-def head_text(head: Head) -> bytes:
+def head_text(head: CheckpointHead) -> bytes:
     """The three lines that are signed."""
     return f"{head.origin}\n{head.size}\n{base64.b64encode(head.root).decode()}\n".encode()
 
 
-def note_head(note: str) -> Head:
+def note_head(note: str) -> CheckpointHead:
     """What the text of a checkpoint says, whatever stands below its empty line."""
     lines = note.partition("\n\n")[0].rstrip("\n").split("\n")
     try:
-        head = Head(lines[0], int(lines[1]), base64.b64decode(lines[2], validate=True))
+        head = CheckpointHead(lines[0], int(lines[1]), base64.b64decode(lines[2], validate=True))
     except (ValueError, IndexError):
-        raise Wrong("this is not a checkpoint") from None
+        raise RecordError("this is not a checkpoint") from None
     if len(lines) != 3 or head_text(head).decode() != "\n".join(lines) + "\n" or len(head.root) != 32:
-        raise Wrong("this is not a checkpoint")
+        raise RecordError("this is not a checkpoint")
     return head
 
 
@@ -2164,11 +2171,11 @@ def note_line(line: str) -> tuple[str, bytes, bytes]:
         dash, name, blob = parts
         data = base64.b64decode(blob, validate=True)
     except ValueError:
-        raise Wrong(f"{line[:80]!r} is not a cosignature") from None
+        raise RecordError(f"{line[:80]!r} is not a cosignature") from None
     if (dash, line) != ("\N{EM DASH}", f"{dash} {name} {base64.b64encode(data).decode()}\n") or not (
         name and len(data) >= 5
     ):
-        raise Wrong(f"{line[:80]!r} is not a cosignature")
+        raise RecordError(f"{line[:80]!r} is not a cosignature")
     return name, data[:4], data[4:]
 
 

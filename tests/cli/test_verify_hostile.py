@@ -124,7 +124,7 @@ def spoken(
 async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() -> None:
     together = [spoken(4, 1), spoken(5, 7, "d"), spoken(6, 2), spoken(7, 3)]
     (said,) = verify.look(b"".join(together))
-    assert isinstance(said, verify.Said)
+    assert isinstance(said, verify.MessageRun)
     assert (said.first, len(said.hashes), said.ranges) == (4, 4, {b"c": [1, 3], b"d": [7, 7]})
     for apart in (
         [spoken(4, 1), spoken(6, 2)],
@@ -135,7 +135,9 @@ async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() 
         [spoken(4, 1, turn="t"), spoken(5, 1, "d", turn="t", role="assistant")],
         [spoken(4, 1), b"{}\n", spoken(5, 2)],
     ):
-        assert len([each for each in verify.look(b"".join(apart)) if isinstance(each, verify.Said)]) == 2
+        assert (
+            len([each for each in verify.look(b"".join(apart)) if isinstance(each, verify.MessageRun)]) == 2
+        )
 
 
 def one_by_one(lines: list[bytes]) -> verify.Audit:
@@ -144,7 +146,7 @@ def one_by_one(lines: list[bytes]) -> verify.Audit:
     try:
         audit.take([*lines], bytes)
         audit.finish()
-    except verify.Wrong as wrong:
+    except verify.RecordError as wrong:
         audit.invalid = f"line {audit.number}: {wrong}"
     return audit
 
