@@ -77,13 +77,13 @@ _ROW = struct.Struct(">16sq16i")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_NUMBER = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
-_TIME = rb"(?:[1-8][0-9]{15}|" + _NUMBER + rb")"
+_SMALL = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
+_TIME = rb"(?:[1-8][0-9]{15}|" + _SMALL + rb")"
 _ANY = rb'"([^"]*)"'
 _LINES = re.compile(
     rb'\{"leaf":(\{"at":' + _TIME + rb',"content":"([^"]{64})","conversation":' + _ANY
-    + rb',"epoch":(?:0|' + _NUMBER + rb'),"kind":"message","node":' + _ANY
-    + rb',"number":(' + _NUMBER + rb'),"role":' + _ANY + rb',"seq":(' + _NUMBER
+    + rb',"epoch":(?:0|' + _SMALL + rb'),"kind":"message","node":' + _ANY
+    + rb',"number":(' + _SMALL + rb'),"role":' + _ANY + rb',"seq":(' + _SMALL
     + rb'),(?:"speaker":"((?:account|instance):[0-9a-f-]{36})",)?"turn":(?:null|"([^"]+)"),"v":(?(8)2|1)\})'
     + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
 )  # fmt: skip
@@ -95,33 +95,33 @@ _LINE = re.compile(rb".+\n?|\n")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify the file that the arguments name; the exit code is the verdict."""
-    asked = _arguments(arguments)
+    asked = _parse_arguments(arguments)
     try:
-        known = [_kept(path) for path in asked.checkpoint]
+        known = [_read_kept_checkpoint(path) for path in asked.checkpoint]
         founding = asked.founding and asked.founding.strip().lower()
         if founding is not None and re.fullmatch("[0-9a-f]{64}", founding) is None:
             raise RecordError("--founding: this is no hash, which has 64 digits from 0 to f")
         with Path(asked.file).open("rb") as record:
-            workers = processes(os.fstat(record.fileno()).st_size, asked.processes)
+            workers = count_workers(os.fstat(record.fileno()).st_size, asked.processes)
             audit = verify(record, founding, known, workers)
     except (OSError, RecordError) as refused:
         audit = Audit()
-        audit.invalid = _why(refused)
+        audit.invalid = _explain(refused)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a hostile name must not end in a traceback
-    sys.stdout.write(as_json(audit) if asked.json else as_text(audit, asked.file))
+    sys.stdout.write(render_json(audit) if asked.json else render_text(audit, asked.file))
     return audit.code
 
 
-def _kept(path: str) -> CheckpointHead:
+def _read_kept_checkpoint(path: str) -> CheckpointHead:
     """The head of a checkpoint from an earlier visit."""
     try:
-        return note_head(Path(path).read_text())
+        return parse_note(Path(path).read_text())
     except (OSError, UnicodeDecodeError, RecordError) as refused:
-        raise RecordError(f"--checkpoint {path}: {_why(refused)}") from None
+        raise RecordError(f"--checkpoint {path}: {_explain(refused)}") from None
 
 
-def _why(refused: Exception) -> str:
+def _explain(refused: Exception) -> str:
     match refused:
         case OSError():
             return f"it cannot be read: {refused.strerror}"
@@ -153,7 +153,7 @@ def verify(
     """Read a whole record, line by line; with workers, other processes look at the lines first."""
     audit = Audit(founding=founding, known={head.size: head for head in known})
     try:
-        for seen, again in _looked_at(record, workers):
+        for seen, again in _look_at_chunks(record, workers):
             audit.take(seen, again)
         audit.finish()
     except RecordError as refused:
@@ -164,7 +164,7 @@ def verify(
     return audit
 
 
-def processes(size: int, wanted: int | None = None) -> int:
+def count_workers(size: int, wanted: int | None = None) -> int:
     """How many others look at the lines of a file: none for a small one, or where there is one core."""
     if wanted is not None:
         return wanted if size else 0  # what comes through a pipe has no size, and no parts to share
@@ -172,16 +172,16 @@ def processes(size: int, wanted: int | None = None) -> int:
     return cores if size >= PARALLEL and cores > 1 else 0
 
 
-def _looked_at(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
+def _look_at_chunks(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
     """What was seen in each chunk of lines, in their order, and how to have the chunk itself again."""
     if workers:
-        yield from _helped(record, workers)
+        yield from _look_with_workers(record, workers)
         return
-    for chunk in _chunks(record):
-        yield look(chunk), lambda chunk=chunk: chunk  # type: ignore[misc]
+    for chunk in _read_chunks(record):
+        yield look_at_lines(chunk), lambda chunk=chunk: chunk  # type: ignore[misc]
 
 
-def _chunks(record: BinaryIO) -> Iterator[bytes]:
+def _read_chunks(record: BinaryIO) -> Iterator[bytes]:
     """Whole lines, about so many bytes of them at a time; only the last may lack its end."""
     begun: list[bytes] = []
     while block := record.read(CHUNK):
@@ -196,7 +196,7 @@ def _chunks(record: BinaryIO) -> Iterator[bytes]:
         yield b"".join(begun)
 
 
-def _helped(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
+def _look_with_workers(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
     """The same from other processes, which take turns with the parts of the file and read them themselves.
 
     What they tell waits in pipes, and who is too far ahead waits too, so memory stays bounded.
@@ -210,13 +210,15 @@ def _helped(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], Re
         for number in range(workers):
             ours, theirs = start.Pipe(duplex=False)
             mine = range(number, parts, workers)
-            running.append(start.Process(target=_help, args=(record.name, mine, theirs), daemon=True))
+            running.append(
+                start.Process(target=_work_on_parts, args=(record.name, mine, theirs), daemon=True)
+            )
             running[-1].start()
             theirs.close()
             told.append(ours)
         for number in range(parts):
             seen: list[SeenLine] = told[number % workers].recv()
-            yield seen, lambda number=number: part(record, number)  # type: ignore[misc]
+            yield seen, lambda number=number: read_part(record, number)  # type: ignore[misc]
     except EOFError:
         raise OSError("a process that looked at its lines has ended; try --processes 0") from None
     finally:
@@ -225,13 +227,13 @@ def _helped(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], Re
             process.join()
 
 
-def _help(name: str, numbers: Iterable[int], tell: Connection) -> None:
+def _work_on_parts(name: str, numbers: Iterable[int], tell: Connection) -> None:
     with Path(name).open("rb") as record:
         for number in numbers:
-            tell.send(look(part(record, number)))
+            tell.send(look_at_lines(read_part(record, number)))
 
 
-def part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
+def read_part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
     """The lines that begin in one of the parts of a file; the last of them is whole, wherever it ends."""
     begin, end = number * size, (number + 1) * size
     record.seek(max(0, begin - 1))
@@ -269,7 +271,7 @@ Row = tuple[bytes, ...]
 Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes, bytes]
 
 
-def look(chunk: bytes) -> list[SeenLine]:
+def look_at_lines(chunk: bytes) -> list[SeenLine]:
     """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
 
     All others are left as they are, and are judged one by one. So is a chunk with anything odd in it:
@@ -277,7 +279,7 @@ def look(chunk: bytes) -> list[SeenLine]:
     """
     rows: list[Row] = _LINES.findall(chunk)
     messages = [row for row in rows if row[0]]
-    facts = iter(_facts(chunk, messages))
+    facts = iter(_check_messages(chunk, messages))
     seen: list[SeenLine] = []
     said = nobody = MessageRun(0, b"", 0)
     for line, row in enumerate(rows):
@@ -317,7 +319,7 @@ def look(chunk: bytes) -> list[SeenLine]:
     return seen
 
 
-def _facts(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
+def _check_messages(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
     """What each message says, its hash first; nothing at all if one is odd or shows another text."""
     if not messages:
         return ()
@@ -334,7 +336,7 @@ def _facts(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
         if b"\\" in spelled or any(quoting):
             pairs = zip(texts, quoting, strict=True)
             texts = tuple(
-                [_unescaped(more or text) if more or b"\\" in text else text for text, more in pairs]
+                [_unescape(more or text) if more or b"\\" in text else text for text, more in pairs]
             )
         made = []
         for text, salt in zip(texts, salts, strict=True):
@@ -366,7 +368,7 @@ def _can_speak(voice: tuple[bytes, bytes, bytes]) -> bool:
     return not who or (who[:1] == b"i") == (role == b"assistant" and turn != b"")
 
 
-def _unescaped(spelled: bytes) -> bytes:
+def _unescape(spelled: bytes) -> bytes:
     """The text of a JSON string, given without its quotes, or ValueError if it has another spelling."""
     quoted = spelled.decode() + '"'
     text, end = scanstring(quoted, 0)
@@ -629,7 +631,7 @@ class Audit:
         elif len(line) > LINE_LIMIT:
             raise RecordError(f"it is over the limit of {LINE_LIMIT} bytes")
         else:
-            self.read(line_of(line[:-1].decode()))
+            self.read(parse_line(line[:-1].decode()))
 
     def _all_said(self, said: MessageRun) -> bool:
         """Take in many messages at once; nothing happens if there is anything to say about one of them."""
@@ -720,9 +722,9 @@ class Audit:
         try:
             if not _ORIGIN.fullmatch(self.origin):
                 raise RecordError(f"{self.origin[:80]!r} is not the name of a log")
-            rules = self.rules = rules_of(line["validators"], line["parameters"])
+            rules = self.rules = parse_rules(line["validators"], line["parameters"])
             self.genesis = self.hash = sha256(
-                statement(
+                encode_statement(
                     "genesis",
                     {
                         "origin": self.origin,
@@ -757,7 +759,7 @@ class Audit:
             self.object(f"block {self.shown + 1}", f"is missing: block {height} is the next one", -1)
         self.shown = height
         try:
-            body, header = header_of(line["block"])
+            body, header = parse_header(line["block"])
         except RecordError as wrong:
             self.object(f"block {height}", f"{wrong}", -1)
             self.chained = self.planted = False
@@ -822,11 +824,11 @@ class Audit:
             rules.validators_hash.hex(), rules.parameters_hash.hex(),
         ):  # fmt: skip
             yield "was decided under other rules than those in force"
-        yield from _row(row, header, block)
-        yield from _votes(block, rules, self)
+        yield from _compare_row(row, header, block)
+        yield from _check_votes(block, rules, self)
         yield from self._reported(block, rules)
         if self.planted and (header["before_size"], header["before_root"]) != (
-            self.size, root(self.peaks).hex(),
+            self.size, tree_root(self.peaks).hex(),
         ):  # fmt: skip
             yield "begins with another tree than the blocks before it made"
 
@@ -841,20 +843,23 @@ class Audit:
         messages = []
         for report in reports:
             try:
-                messages.append(reported(report, block, rules, self.sealed.get(report["node"], 0)))
+                messages.append(check_report(report, block, rules, self.sealed.get(report["node"], 0)))
                 self.count("signatures")
             except RecordError as wrong:
                 yield f"{wrong}"
         if len(messages) != len(reports):
             return
         header = block.header
-        if header["reports"] != root(tree([sha256(b"\0" + each) for each in messages], 0, [])[1]).hex():
+        if (
+            header["reports"]
+            != tree_root(extend_tree([sha256(b"\0" + each) for each in messages], 0, [])[1]).hex()
+        ):
             yield "its header names other reports"
-        if [list(span) for span in header["spans"]] != spans_of(reports):
+        if [list(span) for span in header["spans"]] != share_leaves(reports):
             yield "seals other leaves than its reports bring"
         yield from self._rules(block, rules, reports)
-        yield from _results(block, rules, reports)
-        for claim in _claims(block):
+        yield from _check_results(block, rules, reports)
+        for claim in _read_claims(block):
             match self._owned(claim):
                 case None:
                     self.claims.append(claim)  # perhaps a later block seals whose it is
@@ -882,7 +887,7 @@ class Audit:
         if "rules" in block.line:
             shown = block.line["rules"]
             try:
-                following = rules_of(shown["validators"], shown["parameters"])
+                following = parse_rules(shown["validators"], shown["parameters"])
             except RecordError as wrong:
                 yield f"{wrong}"
                 return
@@ -898,20 +903,21 @@ class Audit:
         self.hash = sha256(b"\0" + block.body)
         if self.planted:
             whole = [leaf for leaf in block.leaves if leaf is not None]
-            self.size, self.peaks = tree(whole, self.size, self.peaks)
-            if (self.size, root(self.peaks).hex()) != (header["size"], header["root"]):
+            self.size, self.peaks = extend_tree(whole, self.size, self.peaks)
+            if (self.size, tree_root(self.peaks).hex()) != (header["size"], header["root"]):
                 self.object(
-                    block.where, f"its leaves do not make the tree that was voted for: {_spans(header)}"
+                    block.where,
+                    f"its leaves do not make the tree that was voted for: {_describe_spans(header)}",
                 )
                 self.planted = False
-            self.size, self.peaks = tree([self.hash], self.size, self.peaks)
+            self.size, self.peaks = extend_tree([self.hash], self.size, self.peaks)
         if not self.planted:  # no tree can be followed any more; its size still can
             self.size = header["size"] + 1
         for node, _, last in header["spans"]:
             self.sealed[node] = last
         self.height, self.term, self.time_us = header["height"], header["term"], header["time_us"]
         self.deciding = rules
-        row, made = block.line["row"], root(self.peaks).hex()
+        row, made = block.line["row"], tree_root(self.peaks).hex()
         if self.planted and (row["size"], row["root"], row["tree"]) != (
             self.size, made, (self.size.to_bytes(8, "big") + b"".join(self.peaks)).hex(),
         ):  # fmt: skip
@@ -922,7 +928,7 @@ class Audit:
         shown = block.line.get("rules")
         if shown is not None:
             try:
-                self.rules = rules_of(shown["validators"], shown["parameters"])
+                self.rules = parse_rules(shown["validators"], shown["parameters"])
             except RecordError:
                 self.chained = False  # already said
 
@@ -935,7 +941,7 @@ class Audit:
             raise RecordError("its cosignatures are not in order, or one stands twice")
         where = f"checkpoint {shown['size']}"
         try:
-            head = note_head(shown["note"] + "\n")
+            head = parse_note(shown["note"] + "\n")
             if (head.origin, head.size) != (self.origin, shown["size"]):
                 raise RecordError("is about another log or size")
             if head_text(head) != shown["note"].encode():
@@ -947,7 +953,7 @@ class Audit:
             return
         if head.size != self.size:
             self.object(where, "there is no block that ends there")
-        elif self.planted and head.root != root(self.peaks):
+        elif self.planted and head.root != tree_root(self.peaks):
             self.object(where, "its root is not the one the leaves make")
         signers = self._cosigned(shown, where, head)
         if len(signers) >= self.deciding.quorum:
@@ -960,7 +966,7 @@ class Audit:
         signers = set()
         for signer, line in shown["cosignatures"]:
             try:
-                name, key_id, data = note_line(line)
+                name, key_id, data = parse_cosignature(line)
                 if name != signer:
                     raise RecordError(f"the cosignature of {signer} is one of {name}")
                 node, key = names.get(name, ("", b""))
@@ -968,7 +974,7 @@ class Audit:
                     if len(data) != 72:
                         raise RecordError(f"{node} did not cosign this")
                     seen = f"cosignature/v1\ntime {int.from_bytes(data[:8], 'big')}\n".encode()
-                    if not signed(key, seen + head_text(head), data[8:]):
+                    if not is_signed(key, seen + head_text(head), data[8:]):
                         raise RecordError(f"{node} did not cosign this")
                     signers.add(node)
                     self.count("signatures")
@@ -986,7 +992,7 @@ class Audit:
         """What a node sealed, and what is shown of it."""
         body = line["leaf"]
         if type(body) is dict:
-            raw = _encode(body).encode("utf-8", "surrogatepass")
+            raw = _spell_sorted(body)
             node, number, kind = body.get("node"), body.get("number"), body.get("kind")
         else:
             raw, node, number, kind = base64.b64decode(body, validate=True), None, None, None
@@ -1004,7 +1010,7 @@ class Audit:
         if named is not None:
             self.object(f"{where}", f"its body names itself leaf {number} of {node}, {kind}", 0)
         try:
-            shaped(body)
+            check_body(body)
             judge = KINDS.get(body["kind"])
             if judge is not None:
                 judge(self, body, line, where)
@@ -1021,7 +1027,7 @@ class Audit:
         own = [row for row in rows if row["table"] == table]
         for row in rows:
             if row["table"] != table:
-                self.object(f"{where}", f"a row of {row['table']} names this leaf: {_named(row)}", 0)
+                self.object(f"{where}", f"a row of {row['table']} names this leaf: {_name_row(row)}", 0)
         if table == "character_evolution" and not own:
             self.vectors_gone.append((body["at"], f"{where}"))
         elif len(own) != 1:
@@ -1115,7 +1121,7 @@ class Audit:
         """Its state is here, always."""
         self.count("snapshots")
         state = line.get("state")
-        if type(state) is not dict or sha256(canonical(state)).hex() != body["hash"]:
+        if type(state) is not dict or sha256(encode_canonical(state)).hex() != body["hash"]:
             raise RecordError("the snapshot is not the one that was taken")
         if any(state.get(key) != body[key] for key in ("at", "conversation", "head")):
             raise RecordError("the snapshot is of another conversation or moment")
@@ -1135,7 +1141,7 @@ class Audit:
         self.count("operator requests")
         shown = {"body": line.get("asked"), "outcome": line.get("answer")}
         for key, value in shown.items():
-            if type(value) is not dict or sha256(_spelt(value)).hex() != body[key]:
+            if type(value) is not dict or sha256(_spell_sorted(value)).hex() != body[key]:
                 raise RecordError(f"its {key} is not the one that was sealed")
         if line["answer"].get("error") != body["error"]:
             raise RecordError("its error is not the one of its outcome")
@@ -1145,7 +1151,7 @@ class Audit:
         talk = self._talk(body["conversation"])
         if not talk.versions.add(body["version"]):
             self.object(f"{where}", "two rows have this version", 0)
-        talk.rows[body["version"]] = _conversation_row(body)
+        talk.rows[body["version"]] = _version_values(body)
 
     def judge_vector(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """Scores on the grid."""
@@ -1174,7 +1180,7 @@ class Audit:
         runs.add(number - self.sealed.get(node, 0))
         self.count("waiting")
         try:
-            shaped(body)
+            check_body(body)
             if (body["node"], body["number"]) != (node, number):
                 raise RecordError(f"its body names itself leaf {body['number']} of {body['node']}")
         except RecordError as wrong:
@@ -1199,7 +1205,7 @@ class Audit:
             case "conversation":
                 talk = self._talk(body["conversation"])
                 talk.versions.add(body["version"])
-                talk.rows.setdefault(body["version"], _conversation_row(body))
+                talk.rows.setdefault(body["version"], _version_values(body))
             case "redaction":
                 self.judge_redaction(body, {}, LeafName(body, (node, number), 0))
             case "plate":
@@ -1215,7 +1221,7 @@ class Audit:
         if talk is None or row["version"] not in talk.rows:
             self.object(where, "has a row and was never sealed", 0)
             return
-        if talk.rows[row["version"]] != _conversation_row(row):
+        if talk.rows[row["version"]] != _version_values(row):
             self.object(where, "its row says something else than its leaf", 0)
         talk.seen.add(row["version"])
 
@@ -1251,7 +1257,7 @@ class Audit:
         self._follows(_STRAY, self.lines)
         row = line["stray"]
         rank = -1 if "height" in row else 0
-        self.object(_named(row), f"a row of {row['table']} that nothing sealed", rank)
+        self.object(_name_row(row), f"a row of {row['table']} that nothing sealed", rank)
 
     def read_end(self, line: dict[str, Any]) -> None:
         """How many lines there should be."""
@@ -1330,7 +1336,7 @@ class Audit:
             self.object(f"{where} version {version}", "its row is missing", 0)
         if not talk.stands:
             self.object(where, "is not shown as it stands now", 0)
-        ranges = merged(talk.redacted)
+        ranges = merge_ranges(talk.redacted)
         allowed = 0
         for first, last in ranges:
             allowed += min(last, talk.said.last) - first + 1 if first <= talk.said.last else 0
@@ -1350,7 +1356,7 @@ class Audit:
             self._undone(conversation, talk)
 
     def _undone(self, conversation: str, talk: AuditedConversation) -> None:
-        for first, last in merged(talk.redacted):
+        for first, last in merge_ranges(talk.redacted):
             for seq in range(first, min(last, talk.said.last) + 1):
                 if seq not in talk.silent and seq not in talk.waiting and talk.said.has(seq):
                     self.object(
@@ -1446,21 +1452,21 @@ class Maybe(NamedTuple):
     form: Form
 
 
-def line_of(spelled: str) -> dict[str, Any]:
+def parse_line(spelled: str) -> dict[str, Any]:
     """The object on a line, or RecordError: a line is spelled in one way, and has the keys of its kind."""
     line = _decode(spelled)
     if type(line) is not dict:
         raise RecordError("this is no object")
     if _spell(line) != spelled:
-        raise RecordError(_misspelt(spelled, _spell(line)))
+        raise RecordError(_explain_spelling(spelled, _spell(line)))
     kind = next(iter(line), "")
     if kind not in FORMS:
         raise RecordError(f"a line of an unknown kind: {kind[:40]!r}")
-    fit(line, FORMS[kind], kind)
+    check_form(line, FORMS[kind], kind)
     return line
 
 
-def _misspelt(spelled: str, canonical: str) -> str:
+def _explain_spelling(spelled: str, canonical: str) -> str:
     """Why these are not the characters that an export writes."""
     doubled: list[str] = []
 
@@ -1477,25 +1483,25 @@ def _misspelt(spelled: str, canonical: str) -> str:
     return f"it is spelled otherwise than an export spells it, from character {column + 1} on"
 
 
-def fit(value: Any, form: Form, name: str) -> None:
+def check_form(value: Any, form: Form, name: str) -> None:
     """Refuse a value that does not have this form; `name` is its key, for the reader."""
     if isinstance(form, dict):
-        _fit_object(value, form, name)
+        _check_object(value, form, name)
     elif isinstance(form, list):
         if type(value) is not list:
             raise RecordError(f"its {name} is no list")
         for each in value:
-            fit(each, form[0], name)
+            check_form(each, form[0], name)
     elif isinstance(form, tuple):
         if type(value) is not list or len(value) != len(form):
             raise RecordError(f"its {name} is no list of {len(form)}")
         for each, wanted in zip(value, form, strict=True):
-            fit(each, wanted, name)
+            check_form(each, wanted, name)
     elif not form(value):
         raise RecordError(f"its {name} is nothing that an export writes there")
 
 
-def _fit_object(value: Any, form: dict[str, Form], name: str) -> None:
+def _check_object(value: Any, form: dict[str, Form], name: str) -> None:
     if type(value) is not dict:
         raise RecordError(f"its {name} is no object")
     wanted = [key for key, each in form.items() if key in value or type(each) is not Maybe]
@@ -1509,23 +1515,23 @@ def _fit_object(value: Any, form: dict[str, Form], name: str) -> None:
         )
     for key in wanted:
         each = form[key]
-        fit(value[key], each.form if type(each) is Maybe else each, key)
+        check_form(value[key], each.form if type(each) is Maybe else each, key)
 
 
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return type(value) is str
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     """What a column of the database can hold."""
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _hex(value: Any) -> bool:
-    return type(value) is str and _HEX.fullmatch(value) is not None
+def _is_hex(value: Any) -> bool:
+    return type(value) is str and _HEX_PAIRS.fullmatch(value) is not None
 
 
-def _base64(value: Any) -> bool:
+def _is_base64(value: Any) -> bool:
     """The one spelling of these bytes."""
     try:
         return type(value) is str and base64.b64encode(base64.b64decode(value)).decode() == value
@@ -1533,49 +1539,52 @@ def _base64(value: Any) -> bool:
         return False
 
 
-def _owners(value: Any) -> bool:
+def _is_owners(value: Any) -> bool:
     """Those of one instance at least."""
-    return _base64(value) and value != ""
+    return _is_base64(value) and value != ""
 
 
-def _hashed(value: Any) -> bool:
+def _is_hashed(value: Any) -> bool:
     """Canonical bytes as the object they spell, its keys sorted; other bytes in base64."""
-    return list(value) == sorted(value) if type(value) is dict else _base64(value)
+    return list(value) == sorted(value) if type(value) is dict else _is_base64(value)
 
 
-def _document(value: Any) -> bool:
+def _is_document(value: Any) -> bool:
     """What PostgreSQL keeps as jsonb: in each object short keys first. What no node keeps is in base64."""
-    return _nested(value) if type(value) is dict else _base64(value)
+    return _is_nested(value) if type(value) is dict else _is_base64(value)
 
 
-def _nested(value: Any) -> bool:
+def _is_nested(value: Any) -> bool:
     if type(value) is dict:
-        return list(value) == sorted(value, key=_jsonb) and all(map(_nested, value.values()))
-    return all(map(_nested, value)) if type(value) is list else type(value) is bool or _plain(value)
+        return list(value) == sorted(value, key=_order_of_jsonb) and all(map(_is_nested, value.values()))
+    return all(map(_is_nested, value)) if type(value) is list else type(value) is bool or _is_plain(value)
 
 
-def _jsonb(key: str) -> tuple[int, bytes]:
+def _order_of_jsonb(key: str) -> tuple[int, bytes]:
     spelled = key.encode("utf-8", "surrogatepass")
     return len(spelled), spelled
 
 
-def _table_row(value: Any) -> bool:
+def _is_table_row(value: Any) -> bool:
     """A row of any table: its name, then its columns, sorted."""
-    if type(value) is not dict or not _text(value.get("table")):
+    if type(value) is not dict or not _is_text(value.get("table")):
         return False
     columns = [key for key in value if key != "table"]
-    return list(value) == ["table", *sorted(columns)] and all(map(_column, value.values()))
+    return list(value) == ["table", *sorted(columns)] and all(map(_is_column, value.values()))
 
 
-def _column(value: Any) -> bool:
+def _is_column(value: Any) -> bool:
     return (
-        value is None or _text(value) or _number(value) or (type(value) is list and all(map(_plain, value)))
+        value is None
+        or _is_text(value)
+        or _is_number(value)
+        or (type(value) is list and all(map(_is_plain, value)))
     )
 
 
-def _standing(value: Any) -> bool:
+def _is_standing(value: Any) -> bool:
     form = _STANDING["instance" if type(value) is dict and "instance" in value else "conversation"]
-    fit(value, form, "standing")
+    check_form(value, form, "standing")
     return True
 
 
@@ -1583,50 +1592,55 @@ def _or_null(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or rule(value)
 
 
-_HEX = re.compile(r"(?:[0-9a-f]{2})*")
-_MAYBE_HEX, _MAYBE_TEXT, _MAYBE_NUMBER = map(_or_null, (_hex, _text, _number))
+_HEX_PAIRS = re.compile(r"(?:[0-9a-f]{2})*")
+_TEXT, _NUMBER, _HEX, _BASE64, _HASHED, _DOCUMENT = (
+    _is_text, _is_number, _is_hex, _is_base64, _is_hashed, _is_document,
+)  # fmt: skip
+_MAYBE_HEX, _MAYBE_TEXT, _MAYBE_NUMBER = map(_or_null, (_HEX, _TEXT, _NUMBER))
 _CHAINED = {
-    "height": _number, "hash": _hex, "previous": _MAYBE_HEX, "term": _number, "at": _number,
-    "size": _number, "root": _hex, "tree": _MAYBE_HEX,
+    "height": _NUMBER, "hash": _HEX, "previous": _MAYBE_HEX, "term": _NUMBER, "at": _NUMBER,
+    "size": _NUMBER, "root": _HEX, "tree": _MAYBE_HEX,
 }  # fmt: skip
 _REPORT = {
-    "node": _text, "first": _number, "count": _number, "leaves": _hex, "wants": _hex, "signature": _hex,
+    "node": _TEXT, "first": _NUMBER, "count": _NUMBER, "leaves": _HEX, "wants": _HEX, "signature": _HEX,
 }  # fmt: skip
-_VOTE = {"node": _text, "height": _number, "term": _number, "hash": _hex, "signature": _hex}
-_RULES = {"validators": _hashed, "parameters": _hashed}
+_VOTE = {"node": _TEXT, "height": _NUMBER, "term": _NUMBER, "hash": _HEX, "signature": _HEX}
+_RULES = {"validators": _HASHED, "parameters": _HASHED}
 _STANDING = {
     "conversation": {
-        "conversation": _text, "version": _number, "status": _text, "plate": _MAYBE_NUMBER,
-        "head": _number,
+        "conversation": _TEXT, "version": _NUMBER, "status": _TEXT, "plate": _MAYBE_NUMBER,
+        "head": _NUMBER,
     },
     "instance": {
-        "instance": _text, "version": _number, "status": _text, "host": _MAYBE_TEXT, "epoch": _number,
+        "instance": _TEXT, "version": _NUMBER, "status": _TEXT, "host": _MAYBE_TEXT, "epoch": _NUMBER,
     },
 }  # fmt: skip
 FORMS: dict[str, Form] = {
-    "record": {"record": _text, "version": _number, "origin": _text} | _RULES
-    | {"row": _CHAINED | {"header": _hex}},
+    "record": {"record": _TEXT, "version": _NUMBER, "origin": _TEXT} | _RULES
+    | {"row": _CHAINED | {"header": _HEX}},
     "block": {
-        "block": _hashed, "row": _CHAINED | {"spans": [(_text, _number, _number, _number)]},
-        "reports": [_REPORT], "votes": [_VOTE], "results": [(_text, _hashed)], "rules": Maybe(_RULES),
+        "block": _HASHED, "row": _CHAINED | {"spans": [(_TEXT, _NUMBER, _NUMBER, _NUMBER)]},
+        "reports": [_REPORT], "votes": [_VOTE], "results": [(_TEXT, _HASHED)], "rules": Maybe(_RULES),
     },
-    "roster": {"roster": {"node": _text, "character": _text, "packed": _base64, "owners": Maybe(_owners)}},
+    "roster": {
+        "roster": {"node": _TEXT, "character": _TEXT, "packed": _BASE64, "owners": Maybe(_is_owners)},
+    },
     "leaf": {
-        "leaf": _hashed, "as": Maybe((_text, _number, _text)), "hash": Maybe(_hex), "content": Maybe(_text),
-        "salt": Maybe(_hex), "state": Maybe(_hashed), "asked": Maybe(_document),
-        "answer": Maybe(_document), "rows": Maybe([_table_row]),
+        "leaf": _HASHED, "as": Maybe((_TEXT, _NUMBER, _TEXT)), "hash": Maybe(_HEX), "content": Maybe(_TEXT),
+        "salt": Maybe(_HEX), "state": Maybe(_HASHED), "asked": Maybe(_DOCUMENT),
+        "answer": Maybe(_DOCUMENT), "rows": Maybe([_is_table_row]),
     },
-    "checkpoint": {"checkpoint": {"size": _number, "note": _text, "cosignatures": [(_text, _text)]}},
-    "waiting": {"waiting": (_text, _number, _hashed)},
+    "checkpoint": {"checkpoint": {"size": _NUMBER, "note": _TEXT, "cosignatures": [(_TEXT, _TEXT)]}},
+    "waiting": {"waiting": (_TEXT, _NUMBER, _HASHED)},
     "conversation": {
         "conversation": {
-            "conversation": _text, "version": _number, "at": _MAYBE_NUMBER, "plate": _MAYBE_NUMBER,
+            "conversation": _TEXT, "version": _NUMBER, "at": _MAYBE_NUMBER, "plate": _MAYBE_NUMBER,
             "status": _MAYBE_TEXT, "character": _MAYBE_TEXT, "owner": _MAYBE_TEXT,
         },
     },
-    "standing": {"standing": _standing},
-    "stray": {"stray": _table_row},
-    "end": {"end": {"lines": _number}},
+    "standing": {"standing": _is_standing},
+    "stray": {"stray": _is_table_row},
+    "end": {"end": {"lines": _NUMBER}},
 }  # fmt: skip
 # The order of the lines: of a block first, then of what follows all blocks.
 _ROSTER, _LEAF_PLACE, _CHECKPOINT, _WAITING, _VERSION, _CONVERSATION, _INSTANCE, _STRAY = range(8)
@@ -1671,7 +1685,7 @@ _SPEAKER = re.compile(r"(?:account|instance):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9
 _POSITIVE = ("seq", "version", "first", "number")
 
 
-def shaped(body: Any) -> None:
+def check_body(body: Any) -> None:
     """Refuse the body of a leaf that is not canonical, or not what its kind looks like."""
     if type(body) is not dict:
         raise RecordError("its body is not canonical JSON")
@@ -1682,7 +1696,7 @@ def shaped(body: Any) -> None:
     elif kind == "redaction" and "series" in body:
         shape = _FORGOTTEN
     if shape is None:
-        canonical(body)
+        encode_canonical(body)
         if kind != "validators":
             raise RecordError("its body is of no known kind")
         return
@@ -1701,11 +1715,11 @@ def shaped(body: Any) -> None:
         raise RecordError("this is not a vector")
 
 
-def _conversation_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _version_values(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["at"], row["plate"], row["status"], row["character"], row["owner"]
 
 
-def _named(row: Mapping[str, Any]) -> str:
+def _name_row(row: Mapping[str, Any]) -> str:
     shown = (
         f"{key} {row[key]}"
         for key in (
@@ -1724,7 +1738,7 @@ def _named(row: Mapping[str, Any]) -> str:
     return ", ".join(shown) or f"{row['table']}"
 
 
-def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """The same numbers in ranges that do not touch, ascending."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
@@ -1742,7 +1756,7 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-def _spelt(value: Any) -> bytes:
+def _spell_sorted(value: Any) -> bytes:
     return _encode(value).encode("utf-8", "surrogatepass")
 
 
@@ -1751,9 +1765,9 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def canonical(fields: Any) -> bytes:
+def encode_canonical(fields: Any) -> bytes:
     """The one way to write an object of strings and integers (RFC 8785 on these values)."""
-    if type(fields) is not dict or not all(key.isascii() and _plain(v) for key, v in fields.items()):
+    if type(fields) is not dict or not all(key.isascii() and _is_plain(v) for key, v in fields.items()):
         raise RecordError("these are not canonical bytes")
     try:
         return _encode(fields).encode()
@@ -1761,29 +1775,29 @@ def canonical(fields: Any) -> bytes:
         raise RecordError("these are not canonical bytes") from None
 
 
-def _plain(value: Any) -> bool:
+def _is_plain(value: Any) -> bool:
     of = type(value)
     if of is str or value is None:
         return True
     if of is int:
         return bool(-INTEGERS <= value <= INTEGERS)
-    return of is list and all(map(_plain, value))
+    return of is list and all(map(_is_plain, value))
 
 
-def statement(kind: str, fields: dict[str, Any]) -> bytes:
+def encode_statement(kind: str, fields: dict[str, Any]) -> bytes:
     """What a node signs."""
-    return f"ccn/{kind}/v1\n".encode() + canonical(fields)
+    return f"ccn/{kind}/v1\n".encode() + encode_canonical(fields)
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise RecordError(f"{name} is no number of a record")
 
 
-_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _spell = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def tree(leaves: Sequence[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
+def extend_tree(leaves: Sequence[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
     """The RFC 6962 tree with these leaf hashes appended, as its size and the roots of its perfect parts."""
     hasher, at = hashlib.sha256, 0
     while at < len(leaves):
@@ -1805,7 +1819,7 @@ def tree(leaves: Sequence[bytes], size: int, peaks: list[bytes]) -> tuple[int, l
     return size, peaks
 
 
-def root(peaks: Sequence[bytes]) -> bytes:
+def tree_root(peaks: Sequence[bytes]) -> bytes:
     """The root above the perfect parts."""
     if not peaks:
         return sha256(b"")
@@ -1822,11 +1836,11 @@ _HEADER_HASHES = ("before_root", "next_parameters", "next_validators", "paramete
 _HEADER_NUMBERS = ("before_size", "height", "size", "term", "time_us", "v")
 
 
-def header_of(body: Any) -> tuple[bytes, dict[str, Any]]:
+def parse_header(body: Any) -> tuple[bytes, dict[str, Any]]:
     """The bytes of a header and its fields."""
     if type(body) is not dict:
         raise RecordError("its header is not canonical JSON")
-    raw = canonical(body)
+    raw = encode_canonical(body)
     if body.keys() != {*_HEADER_HASHES, *_HEADER_NUMBERS, "kind", "leader", "spans"}:
         raise RecordError("its header does not have the fields of one")
     if not all(type(body[key]) is str and _HASH.fullmatch(body[key]) for key in _HEADER_HASHES):
@@ -1848,9 +1862,9 @@ def header_of(body: Any) -> tuple[bytes, dict[str, Any]]:
     return raw, body
 
 
-def rules_of(validators: Any, parameters: Any) -> VotingRules:
+def parse_rules(validators: Any, parameters: Any) -> VotingRules:
     """The rules from their two bodies."""
-    listed, limits = canonical(validators), canonical(parameters)
+    listed, limits = encode_canonical(validators), encode_canonical(parameters)
     if validators.keys() != {"kind", "v", "validators"} or type(validators["validators"]) is not list:
         raise RecordError("these are no validators")
     names: list[str] = []
@@ -1877,7 +1891,7 @@ def rules_of(validators: Any, parameters: Any) -> VotingRules:
     return VotingRules(keys, parameters, sha256(listed), sha256(limits))
 
 
-def _row(row: dict[str, Any], header: dict[str, Any], block: AuditedBlock) -> Iterator[str]:
+def _compare_row(row: dict[str, Any], header: dict[str, Any], block: AuditedBlock) -> Iterator[str]:
     expected = {
         "height": header["height"],
         "hash": sha256(b"\0" + block.body).hex(),
@@ -1898,7 +1912,7 @@ def _row(row: dict[str, Any], header: dict[str, Any], block: AuditedBlock) -> It
         yield f"its row seals {row['spans']}, its header {spans}"
 
 
-def _votes(block: AuditedBlock, rules: VotingRules, audit: Audit) -> Iterator[str]:
+def _check_votes(block: AuditedBlock, rules: VotingRules, audit: Audit) -> Iterator[str]:
     header, named, ayes = block.header, sha256(b"\0" + block.body).hex(), set()
     for vote in block.line["votes"]:
         node = vote["node"]
@@ -1907,7 +1921,9 @@ def _votes(block: AuditedBlock, rules: VotingRules, audit: Audit) -> Iterator[st
         key = rules.keys.get(node)
         if key is None:
             yield f"has a vote of {node[:80]}, which is no validator"
-        elif said != shown or not signed(key, statement("vote", said), bytes.fromhex(vote["signature"])):
+        elif said != shown or not is_signed(
+            key, encode_statement("vote", said), bytes.fromhex(vote["signature"])
+        ):
             yield f"the vote of {node} is not one for this block"
         else:
             ayes.add(node)
@@ -1916,7 +1932,7 @@ def _votes(block: AuditedBlock, rules: VotingRules, audit: Audit) -> Iterator[st
         yield f"has {len(ayes)} valid votes of {rules.quorum} needed"
 
 
-def reported(report: dict[str, Any], block: AuditedBlock, rules: VotingRules, last: int) -> bytes:
+def check_report(report: dict[str, Any], block: AuditedBlock, rules: VotingRules, last: int) -> bytes:
     """What a node signed as its report, checked."""
     node, header = report["node"], block.header
     key = rules.keys.get(node)
@@ -1925,7 +1941,7 @@ def reported(report: dict[str, Any], block: AuditedBlock, rules: VotingRules, la
     rosters = block.rosters.get(node, [])
     if [listed.character for listed in rosters] != sorted({listed.character for listed in rosters}):
         raise RecordError(f"{node} reports a character twice")
-    message = statement(
+    message = encode_statement(
         "report",
         {
             "count": report["count"],
@@ -1941,7 +1957,7 @@ def reported(report: dict[str, Any], block: AuditedBlock, rules: VotingRules, la
     )
     if report["first"] != last + 1 or not 0 <= report["count"] <= BLOCK_LIMIT:
         raise RecordError(f"{node} reports leaf {report['first']}, but {last} is sealed")
-    if not signed(key, message, bytes.fromhex(report["signature"])):
+    if not is_signed(key, message, bytes.fromhex(report["signature"])):
         raise RecordError(
             f"the report of {node} is not what {node} signed: its leaves, instances or numbers differ"
         )
@@ -1954,7 +1970,7 @@ def reported(report: dict[str, Any], block: AuditedBlock, rules: VotingRules, la
     return message
 
 
-def spans_of(reports: Sequence[dict[str, Any]]) -> list[list[Any]]:
+def share_leaves(reports: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """What a block must seal of what was reported: equal shares, and what one leaves goes to others."""
     granted: dict[str, int] = {}
     waiting = sorted((report["count"], report["node"]) for report in reports)
@@ -1968,7 +1984,7 @@ def spans_of(reports: Sequence[dict[str, Any]]) -> list[list[Any]]:
     ]
 
 
-def _spans(header: dict[str, Any]) -> str:
+def _describe_spans(header: dict[str, Any]) -> str:
     return ", ".join(f"{node} {first}–{last}" for node, first, last in header["spans"]) or "none"
 
 
@@ -1984,7 +2000,9 @@ class ReportedInstance(NamedTuple):
     owner: bytes
 
 
-def _results(block: AuditedBlock, rules: VotingRules, reports: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _check_results(
+    block: AuditedBlock, rules: VotingRules, reports: Sequence[dict[str, Any]]
+) -> Iterator[str]:
     """Compute the results again from the rosters."""
     parts: dict[str, list[list[ReportedInstance]]] = {}
     claims: dict[bytes, int] = {}
@@ -1992,7 +2010,7 @@ def _results(block: AuditedBlock, rules: VotingRules, reports: Sequence[dict[str
         own: set[bytes] = set()
         for listed in block.rosters.get(report["node"], []):
             try:
-                rows = unpacked(listed, rules)
+                rows = unpack_roster(listed, rules)
             except RecordError as wrong:
                 yield f"the roster of {report['node']} for {listed.character[:80]}: {wrong}"
                 return
@@ -2003,17 +2021,17 @@ def _results(block: AuditedBlock, rules: VotingRules, reports: Sequence[dict[str
             own |= ids
             parts.setdefault(listed.character, []).append(rows)
     names = [character for character, listed in sorted(parts.items()) if any(listed)]
-    bodies = [concluded(character, parts[character], claims, rules) for character in names]
+    bodies = [compute_result(character, parts[character], claims, rules) for character in names]
     if sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).hex() != block.header["result"]:
         yield "the result in its header is not what its reports make it"
     made = dict(zip(names, bodies, strict=True))
-    shown = [(name, _encode(body).encode("utf-8", "surrogatepass")) for name, body in block.line["results"]]
+    shown = [(name, _spell_sorted(body)) for name, body in block.line["results"]]
     if shown != list(made.items()):
         other = [name for name, body in shown if made.get(name) != body]
         yield f"the result shown for {', '.join(other) or 'a character'} is not what its reports make it"
 
 
-def _claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
+def _read_claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
     """Whose its reports say that the instances are."""
     previous = bytes.fromhex(block.header["previous"])
     for node, rosters in block.rosters.items():
@@ -2025,7 +2043,7 @@ def _claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
                 yield OwnerClaim(block.where, node, f"{UUID(bytes=instance)}", owner, salt)
 
 
-def unpacked(listed: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
+def unpack_roster(listed: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
     """The instances of a roster."""
     packed, owners = listed.packed, listed.owners
     if len(packed) % _ROW.size:
@@ -2044,7 +2062,7 @@ def unpacked(listed: AuditedRoster, rules: VotingRules) -> list[ReportedInstance
     return rows
 
 
-def concluded(
+def compute_result(
     character: str,
     parts: Sequence[Sequence[ReportedInstance]],
     claims: Mapping[bytes, int],
@@ -2055,10 +2073,10 @@ def concluded(
     disputed = {place for place, (_, row) in enumerate(rows) if claims[row.id] > 1}
     counted = [row for place, row in enumerate(rows) if rules.byzantine or place not in disputed]
     middle = [
-        _median(sorted((row.vector[axis], node, row.owner) for node, row in counted), rules)
+        _compute_median(sorted((row.vector[axis], node, row.owner) for node, row in counted), rules)
         for axis in range(AXES)
     ]
-    drift = [_drift(row.vector, middle) for _, row in rows]
+    drift = [_compute_drift(row.vector, middle) for _, row in rows]
     tolerance = rules.parameters["tolerance"]
     body = {
         "character": character,
@@ -2076,32 +2094,32 @@ def concluded(
         of_axes = [{row.owner for _, row in counted if row.vector[axis] != MISSING} for axis in range(AXES)]
         body |= {"owners": min((len(each) for each in of_axes if each), default=0), "v": 2}
         body["weights"] = "owner and node" if rules.byzantine else "owner"
-    return _encode(body).encode("utf-8", "surrogatepass")
+    return _spell_sorted(body)
 
 
-def _median(column: list[tuple[int, int, bytes]], rules: VotingRules) -> int | None:
+def _compute_median(column: list[tuple[int, int, bytes]], rules: VotingRules) -> int | None:
     """The median of an axis: values with the node and the owner of each, ascending."""
     shown = [row for row in column if row[0] != MISSING]
     if not shown:
         return None
     values = [value for value, _, _ in shown]
     if rules.owned and rules.byzantine:
-        return _held(values, [(node, owner) for _, node, owner in shown], rules.liars)
+        return _compute_bounded_median(values, [(node, owner) for _, node, owner in shown], rules.liars)
     if not rules.owned and not rules.byzantine:
         return values[(len(values) - 1) // 2]
     groups = [owner if rules.owned else node for _, node, owner in shown]
-    counts = _tally(groups)
+    counts = _count_each(groups)
     return WeightedValues(values, [counts[group] for group in groups]).median
 
 
-def _held(values: list[int], cells: list[tuple[int, bytes]], liars: int) -> int:
+def _compute_bounded_median(values: list[int], cells: list[tuple[int, bytes]], liars: int) -> int:
     """The median in which no owner and no node weighs more than one, held within what no liars can make.
 
     The rows of an owner on a node weigh together one part of so many as there are owners on the node, or
     nodes with rows of the owner. For the bounds each node weighs one, and each of its owners the same.
     """
-    rows = _tally(cells)
-    on, of = _tally([node for node, _ in rows]), _tally([owner for _, owner in rows])
+    rows = _count_each(cells)
+    on, of = _count_each([node for node, _ in rows]), _count_each([owner for _, owner in rows])
     even = WeightedValues(values, [on[cell[0]] * rows[cell] for cell in cells])
     if len(on) <= 2 * liars:
         return even.median
@@ -2110,7 +2128,7 @@ def _held(values: list[int], cells: list[tuple[int, bytes]], liars: int) -> int:
     return min(max(fair.median, least), most)
 
 
-def _tally(things: Iterable[Any]) -> dict[Any, int]:
+def _count_each(things: Iterable[Any]) -> dict[Any, int]:
     counts: dict[Any, int] = {}
     for each in things:
         counts[each] = counts.get(each, 0) + 1
@@ -2134,7 +2152,7 @@ class WeightedValues:
         return self.values[bisect.bisect_left(self.upto, weight)]
 
 
-def _drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:
+def _compute_drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:
     """The root mean square difference over the axes both show, rounded up."""
     apart = [(v - m) ** 2 for v, m in zip(vector, middle, strict=True) if v != MISSING and m is not None]
     if not apart:
@@ -2152,7 +2170,7 @@ def head_text(head: CheckpointHead) -> bytes:
     return f"{head.origin}\n{head.size}\n{base64.b64encode(head.root).decode()}\n".encode()
 
 
-def note_head(note: str) -> CheckpointHead:
+def parse_note(note: str) -> CheckpointHead:
     """What the text of a checkpoint says, whatever stands below its empty line."""
     lines = note.partition("\n\n")[0].rstrip("\n").split("\n")
     try:
@@ -2164,7 +2182,7 @@ def note_head(note: str) -> CheckpointHead:
     return head
 
 
-def note_line(line: str) -> tuple[str, bytes, bytes]:
+def parse_cosignature(line: str) -> tuple[str, bytes, bytes]:
     """Name, key id and signature of a line below a note."""
     parts = line.rstrip("\n").split(" ")
     try:
@@ -2188,14 +2206,14 @@ _I_ROOT = pow(2, (_P - 1) // 4, _P)
 Point = tuple[int, int, int, int]
 
 
-def signed(key: bytes, message: bytes, signature: bytes) -> bool:
+def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the owner of the key signed the message."""
     if len(key) != 32 or len(signature) != 64:
         return False
-    return checked(key, message, signature)
+    return check_signature(key, message, signature)
 
 
-def signed_quickly(key: bytes, message: bytes, signature: bytes) -> bool:
+def check_signature_quickly(key: bytes, message: bytes, signature: bytes) -> bool:
     """With PyNaCl."""
     try:
         crypto_sign_open(signature + message, key)
@@ -2204,18 +2222,18 @@ def signed_quickly(key: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def signed_slowly(key: bytes, message: bytes, signature: bytes) -> bool:
+def check_signature_slowly(key: bytes, message: bytes, signature: bytes) -> bool:
     """The same without a library."""
-    public, scalar = _point(key), int.from_bytes(signature[32:], "little")
+    public, scalar = _decode_point(key), int.from_bytes(signature[32:], "little")
     if public is None or scalar >= _Q:
         return False
     challenge = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % _Q
     x, y, z, t = public
     minus = (_P - x, y, z, _P - t)
-    return _encoded(_twice(scalar, _BASE, challenge, minus)) == signature[:32]
+    return _encode_point(_multiply_and_add(scalar, _BASE, challenge, minus)) == signature[:32]
 
 
-def _point(data: bytes) -> Point | None:
+def _decode_point(data: bytes) -> Point | None:
     number = int.from_bytes(data, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
     if y >= _P:
@@ -2231,72 +2249,74 @@ def _point(data: bytes) -> Point | None:
     return x, y, 1, x * y % _P
 
 
-def _sum(p: Point, q: Point) -> Point:
+def _add_points(p: Point, q: Point) -> Point:
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % _P, (p[1] + p[0]) * (q[1] + q[0]) % _P
     c, d = 2 * p[3] * q[3] * _D % _P, 2 * p[2] * q[2] % _P
     e, f, g, h = b - a, d - c, d + c, b + a
     return e * f % _P, g * h % _P, f * g % _P, e * h % _P
 
 
-def _twice(m: int, p: Point, n: int, q: Point) -> Point:
+def _multiply_and_add(m: int, p: Point, n: int, q: Point) -> Point:
     """m·p + n·q, both at once."""
-    both, total = _sum(p, q), (0, 1, 1, 0)
+    both, total = _add_points(p, q), (0, 1, 1, 0)
     for bit in range(max(m.bit_length(), n.bit_length()) - 1, -1, -1):
-        total = _sum(total, total)
+        total = _add_points(total, total)
         match (m >> bit & 1, n >> bit & 1):
             case (1, 1):
-                total = _sum(total, both)
+                total = _add_points(total, both)
             case (1, 0):
-                total = _sum(total, p)
+                total = _add_points(total, p)
             case (0, 1):
-                total = _sum(total, q)
+                total = _add_points(total, q)
     return total
 
 
-def _encoded(p: Point) -> bytes:
+def _encode_point(p: Point) -> bytes:
     inverse = pow(p[2], _P - 2, _P)
     return (p[1] * inverse % _P | (p[0] * inverse % _P & 1) << 255).to_bytes(32, "little")
 
 
-_base = _point((4 * pow(5, _P - 2, _P) % _P).to_bytes(32, "little"))
+_base = _decode_point((4 * pow(5, _P - 2, _P) % _P).to_bytes(32, "little"))
 assert _base is not None
 _BASE: Point = _base
-checked: Callable[[bytes, bytes, bytes], bool] = signed_quickly if QUICK else signed_slowly
+check_signature: Callable[[bytes, bytes, bytes], bool] = (
+    check_signature_quickly if QUICK else check_signature_slowly
+)
 
 
 # -- what is printed ---------------------------------------------------------------------------------------
 
 
-def as_text(audit: Audit, name: str) -> str:
+def render_text(audit: Audit, name: str) -> str:
     """The verdict, what was verified, and the first things that are wrong."""
     lines = [f"{VERDICTS[audit.code].upper()}: {name}"]
     if audit.invalid:
-        return f"{lines[0]}\n  {_printable(audit.invalid)}\n"
+        return f"{lines[0]}\n  {_escape_controls(audit.invalid)}\n"
     if audit.cut or not audit.ended:
         lines.append(f"  the file is incomplete: {audit.cut or 'it has no end'}")
     found = audit.told
-    lines += [f"  {_printable(where)}: {_printable(what)}" for _, where, what in found[:10]]
+    lines += [f"  {_escape_controls(where)}: {_escape_controls(what)}" for _, where, what in found[:10]]
     if audit.found > 10:
         lines.append(f"  and {audit.found - 10} more (--json lists them)")
     if not found:
-        lines += _proved(audit)
+        lines += _describe_proof(audit)
     return "\n".join(lines) + "\n"
 
 
-def _printable(told: str) -> str:
+def _escape_controls(told: str) -> str:
     """On one line, without anything that acts on a terminal: names in a record are other people's words."""
     return _ACTS.sub(lambda found: ascii(found[0])[1:-1], told)
 
 
-def _proved(audit: Audit) -> list[str]:
+def _describe_proof(audit: Audit) -> list[str]:
     counts, rules = audit.counts, audit.deciding or audit.rules
-    told = ", ".join(_counted(counts[what], what) for what in COUNTED if counts.get(what))
+    told = ", ".join(_say_count(counts[what], what) for what in COUNTED if counts.get(what))
     lines = [
         f"  {audit.origin}, founded as {audit.genesis.hex()}",
-        f"  {_counted(audit.height, 'blocks')}, tree of {audit.size}: {told}",
+        f"  {_say_count(audit.height, 'blocks')}, tree of {audit.size}: {told}",
     ]
     if rules is not None:
-        faults, voting = rules.parameters["faults"], _counted(len(rules.keys), "validators")
+        faults, voting = rules.parameters["faults"], _say_count(len(rules.keys), "validators")
         lines.append(
             f"  {voting}, {faults} faults, quorum {rules.quorum}; "
             f"final up to block {audit.final_height}: " + (", ".join(audit.cosigners) or "nobody cosigned")
@@ -2304,20 +2324,20 @@ def _proved(audit: Audit) -> list[str]:
     if counts.get("waiting"):
         waiting = counts["waiting"]
         verbs = "is not sealed yet and proves" if waiting == 1 else "are not sealed yet and prove"
-        lines.append(f"  {_counted(waiting, 'leaves')} {verbs} nothing")
+        lines.append(f"  {_say_count(waiting, 'leaves')} {verbs} nothing")
     if recorded := counts.get("recorded"):
         verb, it = ("was", "it") if recorded == 1 else ("were", "them")
         lines.append(
-            f"  {_counted(recorded, 'replies')} {verb} recorded by an account; no instance said {it}"
+            f"  {_say_count(recorded, 'replies')} {verb} recorded by an account; no instance said {it}"
         )
     if strangers := counts.get("strangers"):
-        lines.append(f"  {_counted(strangers, 'cosignatures')} of others than validators, not checked")
+        lines.append(f"  {_say_count(strangers, 'cosignatures')} of others than validators, not checked")
     if audit.founding is None:
         lines.append("  compare the founding with what the operators published (--founding)")
     return lines
 
 
-def _counted(number: int, what: str) -> str:
+def _say_count(number: int, what: str) -> str:
     """Words for so many of something."""
     one = {"leaves": "leaf", "replies": "reply"}.get(what, what.removesuffix("s"))
     return f"{number} {one if number == 1 else what}"
@@ -2327,7 +2347,7 @@ COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance ver
            "snapshots", "redactions", "operator requests", "checkpoints", "signatures")  # fmt: skip
 
 
-def as_json(audit: Audit) -> str:
+def render_json(audit: Audit) -> str:
     """The same for programs."""
     found = audit.told
     return (
@@ -2351,7 +2371,7 @@ def as_json(audit: Audit) -> str:
     )
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "ccn-verify",
         description="Verify an exported record, without CCN and without its database.",

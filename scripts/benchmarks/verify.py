@@ -52,7 +52,7 @@ async def run(rounds: int, rows: int = 100_000) -> harness.Report:
 
             return contender
 
-        workers = verify.processes(len(record))
+        workers = verify.count_workers(len(record))
         helped = {"helped": verified(workers)} if workers else {}
         rivals = {"sha256": hashed, "alone": verified(0)} | helped
         got = await harness.measure(rounds, rivals)
@@ -69,7 +69,7 @@ def _verify(name: Path, workers: int) -> None:
     with name.open("rb") as record:
         audit = verify.verify(record, workers=workers)
     if audit.code != verify.VERIFIED:
-        raise AssertionError(verify.as_text(audit, "the benchmark's record"))
+        raise AssertionError(verify.render_text(audit, "the benchmark's record"))
 
 
 def lines(messages: int) -> Iterator[bytes]:

@@ -151,7 +151,7 @@ async def test_words_of_the_character_that_no_instance_said_are_told_apart(
         await seal(world, NodeId("node-1"))
         found = await verdict(world)
     assert (found.code, found.counts["messages"], found.counts["recorded"]) == (verify.VERIFIED, 2, 1)
-    assert "1 reply was recorded by an account; no instance said it" in verify.as_text(found, "x")
+    assert "1 reply was recorded by an account; no instance said it" in verify.render_text(found, "x")
 
 
 async def test_a_reply_by_an_instance_of_another_conversation_is_a_contradiction(

@@ -156,7 +156,7 @@ def test_no_mutation_changes_what_is_shown_unseen() -> None:
         assert found.code in verify.VERDICTS, seed
         if found.code in (verify.VERIFIED, verify.UNSIGNED):
             assert mutations.unproven(lines, [line for line in changed if line]), seed
-        told = verify.as_text(found, "x") + verify.as_json(found)
+        told = verify.render_text(found, "x") + verify.render_json(found)
         assert not any(name in told for name in ("Error", "Traceback", "Exception")), (seed, told)
 
 

@@ -37,8 +37,8 @@ async def test_no_single_change_of_a_value_is_a_crash_and_none_verifies_unseen(c
         assert found.code in verify.VERDICTS
         if found.code < verify.INCOMPLETE:
             assert mutations.unproven(lines, changed), after
-        verify.as_text(found, "x").encode("utf-8", "backslashreplace")
-        verify.as_json(found)
+        verify.render_text(found, "x").encode("utf-8", "backslashreplace")
+        verify.render_json(found)
 
 
 async def test_bytes_that_were_shuffled_cut_or_flipped_never_crash(copy: Copy) -> None:
@@ -74,14 +74,14 @@ async def test_a_message_taken_as_it_stands_is_canonical_and_says_what_was_commi
         at, until = sorted(chance.randrange(len(line) - 1) for _ in range(2))
         kept = line[at + 1 :] if chance.random() < 0.5 else line[until:]
         hostile = line if chance.random() < 0.1 else line[:at] + chance.choice(odd) + kept
-        for seen in verify.look(hostile):
+        for seen in verify.look_at_lines(hostile):
             if isinstance(seen, bytes):
                 continue
             taken += 1
             shown = json.loads(hostile)
             raw = json.dumps(shown["leaf"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
             assert seen.hashes == [hashlib.sha256(b"\0" + raw.encode()).digest()]
-            verify.shaped(shown["leaf"])
+            verify.check_body(shown["leaf"])
             data = shown["content"].encode()
             framed = bytes.fromhex(shown["salt"]) + len(data).to_bytes(8, "big") + data
             said = hashlib.sha256(b"ccn/content/v1\0" + framed).hexdigest()
@@ -101,7 +101,7 @@ async def test_content_with_escapes_and_accents_is_taken_as_it_stands() -> None:
         line = {"leaf": leaf, "content": words, "salt": bytes(32).hex()}
         for ascii_only in (True, False):
             spelled = json.dumps(line, separators=(",", ":"), ensure_ascii=ascii_only).encode() + b"\n"
-            (seen,) = verify.look(spelled)
+            (seen,) = verify.look_at_lines(spelled)
             if ascii_only and not words.isascii():
                 assert seen == spelled  # another spelling than an export's
                 continue
@@ -123,7 +123,7 @@ def spoken(
 
 async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() -> None:
     together = [spoken(4, 1), spoken(5, 7, "d"), spoken(6, 2), spoken(7, 3)]
-    (said,) = verify.look(b"".join(together))
+    (said,) = verify.look_at_lines(b"".join(together))
     assert isinstance(said, verify.MessageRun)
     assert (said.first, len(said.hashes), said.ranges) == (4, 4, {b"c": [1, 3], b"d": [7, 7]})
     for apart in (
@@ -136,7 +136,14 @@ async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() 
         [spoken(4, 1), b"{}\n", spoken(5, 2)],
     ):
         assert (
-            len([each for each in verify.look(b"".join(apart)) if isinstance(each, verify.MessageRun)]) == 2
+            len(
+                [
+                    each
+                    for each in verify.look_at_lines(b"".join(apart))
+                    if isinstance(each, verify.MessageRun)
+                ]
+            )
+            == 2
         )
 
 
@@ -157,7 +164,9 @@ async def test_every_line_begins_in_one_part_of_a_file() -> None:
         lines = [b"x" * chance.choice((0, 1, 2, 9, 40)) + b"\n" for _ in range(chance.randrange(9))]
         data = b"".join(lines) + b"y" * chance.randrange(3)
         size = chance.randrange(1, 30)
-        parts = [verify.part(io.BytesIO(data), number, size) for number in range(-(-len(data) // size))]
+        parts = [
+            verify.read_part(io.BytesIO(data), number, size) for number in range(-(-len(data) // size))
+        ]
         assert b"".join(parts) == data
         assert all(each.endswith(b"\n") for each in parts[:-1] if each and not data.endswith(each))
 
@@ -182,7 +191,7 @@ async def test_a_string_that_goes_on_beyond_its_line_is_not_taken_as_it_stands()
         leaf["content"] = hashlib.sha256(b"ccn/content/v1\0" + framed).hexdigest()
         line = json.dumps({"leaf": leaf, "content": "@", "salt": bytes(32).hex()}, separators=(",", ":"))
         spelled = line.encode().replace(b"@", data) + b"\n"
-        assert verify.look(spelled) == spelled.splitlines(keepends=True)
+        assert verify.look_at_lines(spelled) == spelled.splitlines(keepends=True)
 
 
 async def test_lines_are_judged_the_same_together_and_one_by_one(copy: Copy) -> None:
@@ -270,15 +279,15 @@ async def test_signatures_are_checked_the_same_with_and_without_a_library() -> N
         message = chance.randbytes(number * 7)
         good = key.sign(message).signature
         public = bytes(key.verify_key)
-        assert verify.signed_slowly(public, message, good)
+        assert verify.check_signature_slowly(public, message, good)
         flipped = bytearray(good)
         flipped[chance.randrange(64)] ^= 1 << chance.randrange(8)
-        assert not verify.signed_slowly(public, message, bytes(flipped))
-        assert not verify.signed_slowly(public, message + b"x", good)
-        assert not verify.signed_slowly(chance.randbytes(32), message, good)
+        assert not verify.check_signature_slowly(public, message, bytes(flipped))
+        assert not verify.check_signature_slowly(public, message + b"x", good)
+        assert not verify.check_signature_slowly(chance.randbytes(32), message, good)
     order = 2**252 + 27742317777372353535851937790883648493
     late = int.from_bytes(good[32:], "little") + order
-    assert not verify.signed_slowly(public, message, good[:32] + late.to_bytes(32, "little"))
+    assert not verify.check_signature_slowly(public, message, good[:32] + late.to_bytes(32, "little"))
 
 
 async def test_one_file_copied_elsewhere_needs_nothing_but_python(copy: Copy, tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ EDITS = {
 async def test_a_stranger_finds_the_row_that_was_tampered_with(copy: Copy, edit: str, row: str) -> None:
     await copy.superuser(edit)
     found = await copy.verdict()
-    assert found.code == verify.CONTRADICTION, verify.as_text(found, "record")
+    assert found.code == verify.CONTRADICTION, verify.render_text(found, "record")
     named = [f"{finding.where}: {finding.what}" for finding in found.told]
     assert any(row in each for each in named[:2]), named
 
@@ -339,7 +339,7 @@ async def test_a_record_cut_back_whole_contradicts_a_checkpoint_that_somebody_ke
     await copy.superuser(EVERYTHING_OF_THE_NEWEST_BLOCK)
     after = await copy.export()
     kept = next(line for line in before.splitlines() if b'"size":26' in line and b'"checkpoint"' in line)
-    known = verify.note_head(json.loads(kept)["checkpoint"]["note"])
+    known = verify.parse_note(json.loads(kept)["checkpoint"]["note"])
     assert verify.verify(io.BytesIO(before), known=[known]).code == verify.VERIFIED
     found = verify.verify(io.BytesIO(after), known=[known])
     assert found.code == verify.CONTRADICTION
