@@ -399,9 +399,11 @@ class GaplessNumbers:
         self.ahead.add(number)
         return True
 
-    def has(self, number: int) -> bool:
-        """Whether it came."""
-        return 0 < number <= self.upto or number in self.ahead
+    def within(self, ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
+        """Those of them that lie in one of the ascending ranges, however far a range goes."""
+        for first, last in ranges:
+            yield from range(max(first, 1), min(last, self.upto) + 1)
+        yield from (number for number in sorted(self.ahead) if covers(ranges, number))
 
     @property
     def last(self) -> int:
@@ -1336,34 +1338,21 @@ class Audit:
             self.object(f"{where} version {version}", "its row is missing", 0)
         if not talk.stands:
             self.object(where, "is not shown as it stands now", 0)
+        self._check_redactions(where, talk)
+
+    def _check_redactions(self, where: str, talk: AuditedConversation) -> None:
+        """Content is missing exactly where it was redacted."""
         ranges = merge_ranges(talk.redacted)
-        allowed = 0
-        for first, last in ranges:
-            allowed += min(last, talk.said.last) - first + 1 if first <= talk.said.last else 0
         inside = 0
         for seq in sorted(talk.silent):
-            if any(first <= seq <= last for first, last in ranges[:1]):
-                inside += 1
-                continue
-            while ranges and ranges[0][1] < seq:
-                ranges.pop(0)
-            if ranges and ranges[0][0] <= seq:
+            if covers(ranges, seq):
                 inside += 1
             else:
                 self.object(f"{where} message {seq}", "its content is missing and no redaction says why", 0)
         self.count("redacted", inside)
-        if inside < allowed:
-            self._undone(conversation, talk)
-
-    def _undone(self, conversation: str, talk: AuditedConversation) -> None:
-        for first, last in merge_ranges(talk.redacted):
-            for seq in range(first, min(last, talk.said.last) + 1):
-                if seq not in talk.silent and seq not in talk.waiting and talk.said.has(seq):
-                    self.object(
-                        f"conversation {conversation} message {seq}",
-                        "was redacted, and its content is here",
-                        0,
-                    )
+        for seq in talk.said.within(ranges):
+            if seq not in talk.silent and seq not in talk.waiting:
+                self.object(f"{where} message {seq}", "was redacted, and its content is here", 0)
 
     def _replied(self, turn_id: str, turn: AuditedTurn) -> None:
         where = f"conversation {turn.conversation} turn {turn_id}"
@@ -1747,6 +1736,12 @@ def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         elif first <= last:
             joined.append((first, last))
     return joined
+
+
+def covers(ranges: Sequence[tuple[int, int]], number: int) -> bool:
+    """Whether a number lies in one of these ranges, which ascend and do not touch."""
+    place = bisect.bisect_right(ranges, number, key=lambda limits: limits[0])
+    return place > 0 and number <= ranges[place - 1][1]
 
 
 # -- bytes -------------------------------------------------------------------------------------------------

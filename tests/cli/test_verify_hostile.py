@@ -272,6 +272,23 @@ async def test_ten_thousand_redactions_of_everything_cost_nothing() -> None:
     assert (audit.findings, audit.counts["redacted"]) == ([], 10_000)
 
 
+async def test_a_redaction_of_more_than_there_is_costs_nothing(copy: Copy) -> None:
+    many = 2**53 - 1
+    common = {"at": 1, "conversation": "c", "node": "node-9", "v": 1}
+    said = common | {"epoch": 0, "kind": "message", "number": 1, "role": "user", "seq": many, "turn": None}
+    gone = common | {"by": "eve", "first": 1, "kind": "redaction", "last": many, "number": 2, "reason": ""}
+    lines = (await copy.export()).splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith(b'{"conversation"'))
+    for leaf in (gone, said | {"content": "00" * 32}):
+        waiting = {"waiting": ["node-9", leaf["number"], dict(sorted(leaf.items()))]}
+        lines.insert(place, mutations.spelled(waiting))
+    lines[-1] = mutations.spelled({"end": {"lines": len(lines) - 1}})
+    since = time.thread_time()
+    found = judged(b"\n".join(lines) + b"\n")
+    assert time.thread_time() - since < 1
+    assert found.told[0] == (0, "conversation c message 1", "is missing")
+
+
 async def test_signatures_are_checked_the_same_with_and_without_a_library() -> None:
     chance = random.Random(9)
     for number in range(40):
