@@ -1460,9 +1460,11 @@ def _explain_spelling(spelled: str, canonical: str) -> str:
     doubled: list[str] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        doubled.extend(name for name in names if names.count(name) > 1)
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            times = _count_each(name for name, _ in pairs)
+            doubled.extend(name for name, _ in pairs if times[name] > 1)
+        return found
 
     json.loads(spelled, object_pairs_hook=once)
     if doubled:

@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,14 @@ def test_names_of_the_programs_insides_reach_nobody() -> None:
         assert found.code == verify.INVALID
         assert found.invalid.startswith("line 2")
         assert not any(name in found.invalid for name in ("Error", "None", "dict", "NoneType"))
+
+
+def test_a_line_of_many_keys_is_refused_at_once() -> None:
+    keys = b",".join(b'"%d":1' % number for number in range(100_000))
+    since = time.thread_time()
+    found = judged(with_line(1, b'{"leaf": {' + keys + b"}}"))
+    assert time.thread_time() - since < 5
+    assert found.invalid == "line 2: it is spelled otherwise than an export spells it, from character 9 on"
 
 
 def _with_little_memory() -> None:
