@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             audit = verify(record, founding, known, workers)
     except (OSError, RecordError) as refused:
         audit = Audit()
-        audit.invalid = _explain(refused)
+        audit.findings.invalid = _explain(refused)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a hostile name must not end in a traceback
     sys.stdout.write(render_json(audit) if asked.json else render_text(audit, asked.file))
@@ -139,8 +139,11 @@ class RecordError(Exception):
     """Something in the record cannot be; the message says what."""
 
 
+CAUSE, OF_A_ROW, OF_A_BLOCK = -1, 0, 1  # the ranks of findings: what explains others comes first
+
+
 class Finding(NamedTuple):
-    """One contradiction: which row or block, and what about it; of low rank, what explains others."""
+    """One contradiction: which row or block, and what about it."""
 
     rank: int
     where: str
@@ -157,10 +160,10 @@ def verify(
             audit.take(seen, again)
         audit.finish()
     except RecordError as refused:
-        audit.invalid = f"line {audit.number}: {refused}"
+        audit.findings.invalid = f"line {audit.number}: {refused}"
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         # A line of another shape than an export has. What the database shows is judged where it is read.
-        audit.invalid = f"line {audit.number} is no line of an export"
+        audit.findings.invalid = f"line {audit.number} is no line of an export"
     return audit
 
 
@@ -540,16 +543,50 @@ class AuditedInstance:
 
 
 @dataclass(slots=True)
+class Findings:
+    """What was found in a record, and the verdict that follows from it."""
+
+    contradictions: list[Finding] = field(default_factory=list)
+    total: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    invalid: str = ""
+    cut: str = ""
+    final: bool = False
+
+    @property
+    def code(self) -> int:
+        """The verdict, the worst first."""
+        if self.invalid:
+            return INVALID
+        if self.contradictions:
+            return CONTRADICTION
+        if self.cut:
+            return INCOMPLETE
+        return VERIFIED if self.final else UNSIGNED
+
+    @property
+    def ordered(self) -> list[Finding]:
+        """The contradictions, first those that explain others."""
+        return sorted(self.contradictions, key=lambda finding: finding.rank)
+
+    def add(self, where: object, what: str, rank: int = OF_A_ROW) -> None:
+        """Write a contradiction down. All are counted; so many are kept."""
+        self.total += 1
+        if len(self.contradictions) < KEPT:
+            self.contradictions.append(Finding(rank, str(where), what))
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Count something that is in the record."""
+        self.counts[what] = self.counts.get(what, 0) + by
+
+
+@dataclass(slots=True)
 class Audit:
     """Everything that is known of a record so far."""
 
     founding: str | None = None
     known: dict[int, CheckpointHead] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    found: int = 0
-    invalid: str = ""
-    cut: str = ""
-    counts: dict[str, int] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
     lines: int = 0
     number: int = 0
     messages: int = 0
@@ -591,29 +628,8 @@ class Audit:
 
     @property
     def code(self) -> int:
-        """The verdict, the worst first."""
-        if self.invalid:
-            return INVALID
-        if self.findings:
-            return CONTRADICTION
-        if self.cut or not self.ended:
-            return INCOMPLETE
-        return UNSIGNED if self.final_size != self.size or not self.size else VERIFIED
-
-    @property
-    def told(self) -> list[Finding]:
-        """The findings, first what explains the others."""
-        return sorted(self.findings, key=lambda finding: finding.rank)
-
-    def object(self, where: str, what: str, rank: int = 1) -> None:
-        """Write a finding down, up to a number; all are counted."""
-        self.found += 1
-        if len(self.findings) < KEPT:
-            self.findings.append(Finding(rank, where, what))
-
-    def count(self, what: str, by: int = 1) -> None:
-        """One more."""
-        self.counts[what] = self.counts.get(what, 0) + by
+        """The verdict."""
+        return self.findings.code
 
     def take(self, seen: list[SeenLine], again: ReadAgain) -> None:
         """What was seen in a chunk of lines, which are read again where messages do not fit together."""
@@ -629,7 +645,7 @@ class Audit:
     def _line(self, line: bytes) -> None:
         self.number += 1
         if not line.endswith(b"\n") and len(line) <= LINE_LIMIT:
-            self.cut = f"line {self.number} is cut off"
+            self.findings.cut = f"line {self.number} is cut off"
         elif len(line) > LINE_LIMIT:
             raise RecordError(f"it is over the limit of {LINE_LIMIT} bytes")
         else:
@@ -684,11 +700,11 @@ class Audit:
         if block is not None:
             slot = block.place(*where.place)
             if slot is None or block.leaves[slot] is not None:
-                self.object(f"{where}", "is not among the leaves that its block seals, or twice", 0)
+                self.findings.add(where, "is not among the leaves that its block seals, or twice")
                 return False
             block.leaves[slot] = digest
         elif self.chained:  # else its block has no header to say what it seals
-            self.object(f"{where}", "belongs to no block", 0)
+            self.findings.add(where, "belongs to no block")
         return True
 
     def read(self, line: dict[str, Any]) -> None:
@@ -708,7 +724,9 @@ class Audit:
         if self.last and place[0] < self.last[0] < _WAITING:
             self._conclude()
             self.shown += 1
-            self.object(f"block {self.shown}", "is missing: lines are here that can only be its own", -1)
+            self.findings.add(
+                f"block {self.shown}", "is missing: lines are here that can only be its own", CAUSE
+            )
             self.chained = False
         elif not self.last < place:
             raise RecordError("it stands twice, or below a line that follows it")
@@ -744,10 +762,12 @@ class Audit:
                 raise RecordError("its row is not that of a founding")
             self.term = row["term"]  # nothing is signed about it but that later terms are not lower
         except RecordError as wrong:
-            self.object("the founding (block 0)", f"{wrong}", -1)
+            self.findings.add("the founding (block 0)", f"{wrong}", CAUSE)
             self.chained = self.rules is not None
         if self.founding is not None and self.founding != self.genesis.hex():
-            self.object("the founding (block 0)", f"is {self.genesis.hex()}, not the one you named", -1)
+            self.findings.add(
+                "the founding (block 0)", f"is {self.genesis.hex()}, not the one you named", CAUSE
+            )
 
     def read_block(self, line: dict[str, Any]) -> None:
         """The first line of a block."""
@@ -758,12 +778,14 @@ class Audit:
         self.last = ()
         self._sorted(line)
         if height != self.shown + 1:
-            self.object(f"block {self.shown + 1}", f"is missing: block {height} is the next one", -1)
+            self.findings.add(
+                f"block {self.shown + 1}", f"is missing: block {height} is the next one", CAUSE
+            )
         self.shown = height
         try:
             body, header = parse_header(line["block"])
         except RecordError as wrong:
-            self.object(f"block {height}", f"{wrong}", -1)
+            self.findings.add(f"block {height}", f"{wrong}", CAUSE)
             self.chained = self.planted = False
             self.block = None
             return
@@ -773,7 +795,7 @@ class Audit:
             spans[node] = (first, last, len(leaves))
             leaves += [None] * (last - first + 1)
         self.block = AuditedBlock(line, header, body, spans, leaves)
-        self.count("blocks")
+        self.findings.count("blocks")
 
     def _sorted(self, line: dict[str, Any]) -> None:
         """In the lists of a block nothing stands twice."""
@@ -791,7 +813,7 @@ class Audit:
         self._follows(_ROSTER, shown["node"], shown["character"])
         if self.block is None:
             if self.chained:
-                self.object(f"a roster of {shown['node'][:80]}", "belongs to no block", 0)
+                self.findings.add(f"a roster of {shown['node'][:80]}", "belongs to no block")
             return
         self.second |= "owners" in shown
         packed, owners = base64.b64decode(shown["packed"]), base64.b64decode(shown.get("owners", ""))
@@ -809,11 +831,11 @@ class Audit:
                 for number in range(first, last + 1):
                     if block.leaves[start + number - first] is None:
                         where = f"{block.where}, leaf {number} of {node}"
-                        self.object(where, "was sealed and is missing", 0)
+                        self.findings.add(where, "was sealed and is missing")
         if not self.chained or self.rules is None:
             return
         for what in self._wrong(block, self.rules):
-            self.object(block.where, what)
+            self.findings.add(block.where, what, OF_A_BLOCK)
         self._follow(block, self.rules)
 
     def _wrong(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
@@ -846,7 +868,7 @@ class Audit:
         for report in reports:
             try:
                 messages.append(check_report(report, block, rules, self.sealed.get(report["node"], 0)))
-                self.count("signatures")
+                self.findings.count("signatures")
             except RecordError as wrong:
                 yield f"{wrong}"
         if len(messages) != len(reports):
@@ -907,9 +929,10 @@ class Audit:
             whole = [leaf for leaf in block.leaves if leaf is not None]
             self.size, self.peaks = extend_tree(whole, self.size, self.peaks)
             if (self.size, tree_root(self.peaks).hex()) != (header["size"], header["root"]):
-                self.object(
+                self.findings.add(
                     block.where,
                     f"its leaves do not make the tree that was voted for: {_describe_spans(header)}",
+                    OF_A_BLOCK,
                 )
                 self.planted = False
             self.size, self.peaks = extend_tree([self.hash], self.size, self.peaks)
@@ -923,10 +946,12 @@ class Audit:
         if self.planted and (row["size"], row["root"], row["tree"]) != (
             self.size, made, (self.size.to_bytes(8, "big") + b"".join(self.peaks)).hex(),
         ):  # fmt: skip
-            self.object(block.where, "the tree in its row is not the one its leaves make")
+            self.findings.add(block.where, "the tree in its row is not the one its leaves make", OF_A_BLOCK)
         head = self.known.pop(self.size, None)
         if head is not None and self.planted and (head.origin, head.root.hex()) != (self.origin, made):
-            self.object(block.where, "contradicts the checkpoint you brought: another tree of this size")
+            self.findings.add(
+                block.where, "contradicts the checkpoint you brought: another tree of this size", OF_A_BLOCK
+            )
         shown = block.line.get("rules")
         if shown is not None:
             try:
@@ -949,18 +974,18 @@ class Audit:
             if head_text(head) != shown["note"].encode():
                 raise RecordError("says more than a checkpoint does")
         except RecordError as wrong:
-            self.object(where, f"{wrong}")
+            self.findings.add(where, f"{wrong}", OF_A_BLOCK)
             return
         if not self.chained or self.deciding is None:
             return
         if head.size != self.size:
-            self.object(where, "there is no block that ends there")
+            self.findings.add(where, "there is no block that ends there", OF_A_BLOCK)
         elif self.planted and head.root != tree_root(self.peaks):
-            self.object(where, "its root is not the one the leaves make")
+            self.findings.add(where, "its root is not the one the leaves make", OF_A_BLOCK)
         signers = self._cosigned(shown, where, head)
         if len(signers) >= self.deciding.quorum:
             self.final_size, self.final_height, self.cosigners = self.size, self.height, sorted(signers)
-        self.count("checkpoints")
+        self.findings.count("checkpoints")
 
     def _cosigned(self, shown: dict[str, Any], where: str, head: CheckpointHead) -> set[str]:
         assert self.deciding is not None
@@ -979,13 +1004,13 @@ class Audit:
                     if not is_signed(key, seen + head_text(head), data[8:]):
                         raise RecordError(f"{node} did not cosign this")
                     signers.add(node)
-                    self.count("signatures")
+                    self.findings.count("signatures")
                 elif node:
                     raise RecordError(f"the cosignature of {node} names another key")
                 else:
-                    self.count("strangers")
+                    self.findings.count("strangers")
             except RecordError as wrong:
-                self.object(where, f"{wrong}")
+                self.findings.add(where, f"{wrong}", OF_A_BLOCK)
         return signers
 
     # -- leaves and the rows they stand for ----------------------------------------------------------------
@@ -1007,10 +1032,10 @@ class Audit:
         if not self._placed(where, digest):
             return
         if "hash" in line:
-            self.object(f"{where}", f"its hash was {line['hash'][:16]}…, and is {digest.hex()[:16]}…", 0)
-        self.count("leaves")
+            self.findings.add(where, f"its hash was {line['hash'][:16]}…, and is {digest.hex()[:16]}…")
+        self.findings.count("leaves")
         if named is not None:
-            self.object(f"{where}", f"its body names itself leaf {number} of {node}, {kind}", 0)
+            self.findings.add(where, f"its body names itself leaf {number} of {node}, {kind}")
         try:
             check_body(body)
             judge = KINDS.get(body["kind"])
@@ -1022,18 +1047,18 @@ class Audit:
             if more:
                 raise RecordError(f"nothing sealed its {min(more)}")
         except RecordError as wrong:
-            self.object(f"{where}", f"{wrong}", 0)
+            self.findings.add(where, f"{wrong}")
 
     def _rows(self, body: dict[str, Any], rows: list[dict[str, Any]], where: LeafName) -> None:
         table = TABLES.get(body["kind"], "")
         own = [row for row in rows if row["table"] == table]
         for row in rows:
             if row["table"] != table:
-                self.object(f"{where}", f"a row of {row['table']} names this leaf: {_name_row(row)}", 0)
+                self.findings.add(where, f"a row of {row['table']} names this leaf: {_name_row(row)}")
         if table == "character_evolution" and not own:
             self.vectors_gone.append((body["at"], f"{where}"))
         elif len(own) != 1:
-            self.object(f"{where}", f"has {len(own)} rows in {table}", 0)
+            self.findings.add(where, f"has {len(own)} rows in {table}")
         for row in own:
             columns = (row.keys() | body.keys() - _COMMON.keys()) - {"table"}
             if table == "messages":
@@ -1042,17 +1067,17 @@ class Audit:
             other = {key for key in columns if key not in known or row.get(key) != body.get(key)}
             if other:
                 said = ", ".join(sorted(other))
-                self.object(f"{where}", f"the row in {table} says something else: {said}", 0)
+                self.findings.add(where, f"the row in {table} says something else: {said}")
             elif len(rows) == 1:
-                self.object(f"{where}", f"repeats the row in {table}, which says the same", 0)
+                self.findings.add(where, f"repeats the row in {table}, which says the same")
 
     def judge_message(self, body: dict[str, Any], line: dict[str, Any], where: LeafName) -> None:
         """Its place, its turn, and its content if that is here."""
-        self.count("messages")
+        self.findings.count("messages")
         conversation, seq = body["conversation"], body["seq"]
         talk = self._talk(conversation)
         if not talk.said.add(seq):
-            self.object(f"{where}", "was sealed twice under one sequence number", 0)
+            self.findings.add(where, "was sealed twice under one sequence number")
         self._said(body, where)
         self._spoke(body)
         content, salt = line.get("content"), line.get("salt")
@@ -1061,7 +1086,7 @@ class Audit:
         elif type(content) is not str or type(salt) is not str:
             raise RecordError("its content or its salt is missing")
         else:
-            self.count("disclosed")
+            self.findings.count("disclosed")
             data = content.encode()
             framed = bytes.fromhex(salt) + len(data).to_bytes(8, "big") + data
             if len(salt) != 64 or sha256(b"ccn/content/v1\0" + framed).hex() != body["content"]:
@@ -1072,7 +1097,7 @@ class Audit:
         if turn_id is not None:
             turn = self.turns.setdefault(turn_id, AuditedTurn(body["conversation"]))
             if body["role"] in turn.said or turn.conversation != body["conversation"]:
-                self.object(f"{where}", f"a second {body['role']} message of turn {turn_id}", 0)
+                self.findings.add(where, f"a second {body['role']} message of turn {turn_id}")
             turn.said[body["role"]] = body["seq"]
 
     def _spoke(self, body: dict[str, Any]) -> None:
@@ -1090,38 +1115,38 @@ class Audit:
 
     def judge_turn(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """One end, and a reply where it says so."""
-        self.count("turns")
+        self.findings.count("turns")
         turn = self.turns.setdefault(body["turn"], AuditedTurn(body["conversation"]))
         if turn.end is not None or turn.conversation != body["conversation"]:
-            self.object(f"{where}", "the turn has ended twice, or elsewhere", 0)
+            self.findings.add(where, "the turn has ended twice, or elsewhere")
         if (body["status"] == "committed") != (body["reply"] is not None):
-            self.object(f"{where}", f"the turn is {body['status']}, and its reply {body['reply']}", 0)
+            self.findings.add(where, f"the turn is {body['status']}, and its reply {body['reply']}")
         turn.end = (body["status"], body["user"], body["reply"])
 
     def judge_life(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """One of each version."""
-        self.count("instance versions")
+        self.findings.count("instance versions")
         life = self._life(body)
         if not life.versions.add(body["version"]):
-            self.object(f"{where}", "two lives have this version", 0)
+            self.findings.add(where, "two lives have this version")
         if life.conversation != body["conversation"]:
-            self.object(f"{where}", "is another conversation's than before", 0)
+            self.findings.add(where, "is another conversation's than before")
         if body["version"] > life.newest[0]:
             standing = (body["host"], body["epoch"], body["status"])
             life.newest = (body["version"], standing)
 
     def judge_plate(self, body: dict[str, Any], line: dict[str, Any], where: LeafName) -> None:
         """Its content is here, always."""
-        self.count("plates")
+        self.findings.count("plates")
         if not self.plates.setdefault(body["character"], GaplessNumbers()).add(body["version"]):
-            self.object(f"{where}", "two plates have this version", 0)
+            self.findings.add(where, "two plates have this version")
         content = line.get("content")
         if type(content) is not str or sha256(content.encode()).hex() != body["hash"]:
             raise RecordError("the plate is not the one that was imported")
 
     def judge_snapshot(self, body: dict[str, Any], line: dict[str, Any], _: LeafName) -> None:
         """Its state is here, always."""
-        self.count("snapshots")
+        self.findings.count("snapshots")
         state = line.get("state")
         if type(state) is not dict or sha256(encode_canonical(state)).hex() != body["hash"]:
             raise RecordError("the snapshot is not the one that was taken")
@@ -1130,7 +1155,7 @@ class Audit:
 
     def judge_redaction(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """What may be missing."""
-        self.count("redactions")
+        self.findings.count("redactions")
         del where
         if "series" in body:
             if body["series"] == "character_evolution":
@@ -1140,7 +1165,7 @@ class Audit:
 
     def judge_request(self, body: dict[str, Any], line: dict[str, Any], _: LeafName) -> None:
         """What was asked and what came of it are here, always."""
-        self.count("operator requests")
+        self.findings.count("operator requests")
         shown = {"body": line.get("asked"), "outcome": line.get("answer")}
         for key, value in shown.items():
             if type(value) is not dict or sha256(_spell_sorted(value)).hex() != body[key]:
@@ -1152,13 +1177,13 @@ class Audit:
         """One of each version."""
         talk = self._talk(body["conversation"])
         if not talk.versions.add(body["version"]):
-            self.object(f"{where}", "two rows have this version", 0)
+            self.findings.add(where, "two rows have this version")
         talk.rows[body["version"]] = _version_values(body)
 
     def judge_vector(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """Scores on the grid."""
         del where
-        self.count("vectors")
+        self.findings.count("vectors")
         if len(body["vector"]) != AXES or any(v is not None and not 0 <= v <= UNIT for v in body["vector"]):
             raise RecordError("this is not a vector")
 
@@ -1180,13 +1205,13 @@ class Audit:
         self._follows(_WAITING, node, number)
         runs = self.waiting.setdefault(node, GaplessNumbers())
         runs.add(number - self.sealed.get(node, 0))
-        self.count("waiting")
+        self.findings.count("waiting")
         try:
             check_body(body)
             if (body["node"], body["number"]) != (node, number):
                 raise RecordError(f"its body names itself leaf {body['number']} of {body['node']}")
         except RecordError as wrong:
-            self.object(f"leaf {number} of {node}, not sealed", f"{wrong}", 0)
+            self.findings.add(f"leaf {number} of {node}, not sealed", f"{wrong}")
             return
         match body["kind"]:
             case "message":
@@ -1221,10 +1246,10 @@ class Audit:
         where = f"conversation {row['conversation']} version {row['version']}"
         talk = self.talks.get(row["conversation"])
         if talk is None or row["version"] not in talk.rows:
-            self.object(where, "has a row and was never sealed", 0)
+            self.findings.add(where, "has a row and was never sealed")
             return
         if talk.rows[row["version"]] != _version_values(row):
-            self.object(where, "its row says something else than its leaf", 0)
+            self.findings.add(where, "its row says something else than its leaf")
         talk.seen.add(row["version"])
 
     def read_standing(self, line: dict[str, Any]) -> None:
@@ -1237,36 +1262,35 @@ class Audit:
             life = self.lives.get(row["instance"], AuditedInstance())
             life.stands = True
             if life.newest != (row["version"], (row["host"], row["epoch"], row["status"])):
-                self.object(where, "is shown otherwise than its last version", 0)
+                self.findings.add(where, "is shown otherwise than its last version")
             return
         self._follows(_CONVERSATION, row["conversation"])
         talk = self._talk(row["conversation"])
         talk.stands = True
         newest = talk.rows.get(talk.versions.last, ())
         if (row["version"], row["plate"], row["status"]) != (talk.versions.last, *newest[1:3]):
-            self.object(
-                f"conversation {row['conversation']}", "is shown otherwise than its last version", 0
+            self.findings.add(
+                f"conversation {row['conversation']}", "is shown otherwise than its last version"
             )
         if row["head"] != talk.said.last:
-            self.object(
+            self.findings.add(
                 f"conversation {row['conversation']}",
-                f"ends at message {row['head']}, but {talk.said.last} were said", 0,
-            )  # fmt: skip
+                f"ends at message {row['head']}, but {talk.said.last} were said")  # fmt: skip
 
     def read_stray(self, line: dict[str, Any]) -> None:
         """A row that nothing sealed."""
         self._conclude()
         self._follows(_STRAY, self.lines)
         row = line["stray"]
-        rank = -1 if "height" in row else 0
-        self.object(_name_row(row), f"a row of {row['table']} that nothing sealed", rank)
+        rank = CAUSE if "height" in row else OF_A_ROW
+        self.findings.add(_name_row(row), f"a row of {row['table']} that nothing sealed", rank)
 
     def read_end(self, line: dict[str, Any]) -> None:
         """How many lines there should be."""
         self._conclude()
         self.ended = True
         if line["end"]["lines"] != self.lines - 1:
-            self.cut = f"{self.lines - 1} of {line['end']['lines']} lines are here"
+            self.findings.cut = f"{self.lines - 1} of {line['end']['lines']} lines are here"
 
     def finish(self) -> None:
         """After the last line: what only the whole can show."""
@@ -1281,10 +1305,11 @@ class Audit:
             ("recorded", self.recorded),
         ):
             if many:
-                self.count(what, many)
+                self.findings.count(what, many)
         if not self.ended:
-            self.cut = self.cut or "it has no end"
+            self.findings.cut = self.findings.cut or "it has no end"
             return
+        self.findings.final = self.size > 0 and self.final_size == self.size
         self._remembered()
         self._unsealed()
         self._claimed()
@@ -1296,48 +1321,48 @@ class Audit:
         versions |= {f"character {character}": plates for character, plates in self.plates.items()}
         for where, listed in versions.items():
             if listed.ahead:
-                self.object(where, f"version {listed.upto + 1} is missing", 0)
+                self.findings.add(where, f"version {listed.upto + 1} is missing")
         self._strange_voices()
         for instance in [name for name, life in self.lives.items() if not life.stands]:
-            self.object(f"instance {instance}", "is not shown as it stands now", 0)
+            self.findings.add(f"instance {instance}", "is not shown as it stands now")
         for at, where in self.vectors_gone:
             if at >= self.vectors_before:
-                self.object(where, "its vector is gone and nothing says why", 0)
+                self.findings.add(where, "its vector is gone and nothing says why")
 
     def _strange_voices(self) -> None:
         for conversation, speaker in sorted(self.spoke):
             life = self.lives.get(speaker.removeprefix("instance:"), AuditedInstance())
             if life.conversation != conversation:
                 what = f"was never one of {speaker}, which speaks in it"
-                self.object(f"conversation {conversation}", what, 0)
+                self.findings.add(f"conversation {conversation}", what)
 
     def _unsealed(self) -> None:
         for node, runs in self.waiting.items():
             if runs.ahead and self.chained:
                 gap = self.sealed.get(node, 0) + runs.upto + 1
-                self.object(f"leaf {gap} of {node}", "is missing, though not sealed", 0)
+                self.findings.add(f"leaf {gap} of {node}", "is missing, though not sealed")
 
     def _remembered(self) -> None:
         for head in self.known.values():
             if head.size or head.origin != self.origin:
                 what = f"you brought it, and no block ends there (the record ends at {self.size})"
-                self.object(f"checkpoint {head.size}", f"{what}: cut back, or another log", -1)
+                self.findings.add(f"checkpoint {head.size}", f"{what}: cut back, or another log", CAUSE)
 
     def _claimed(self) -> None:
         for claim in self.claims:
             if self._owned(claim) is False:
-                self.object(claim.where, claim.wrong)
+                self.findings.add(claim.where, claim.wrong, OF_A_BLOCK)
 
     def _whole(self, conversation: str, talk: AuditedConversation) -> None:
         where = f"conversation {conversation}"
         if talk.said.ahead:
-            self.object(f"{where} message {talk.said.upto + 1}", "is missing", 0)
+            self.findings.add(f"{where} message {talk.said.upto + 1}", "is missing")
         if talk.versions.ahead or not talk.versions.upto:
-            self.object(where, f"version {talk.versions.upto + 1} is missing", 0)
+            self.findings.add(where, f"version {talk.versions.upto + 1} is missing")
         for version in sorted(talk.rows.keys() - talk.seen):
-            self.object(f"{where} version {version}", "its row is missing", 0)
+            self.findings.add(f"{where} version {version}", "its row is missing")
         if not talk.stands:
-            self.object(where, "is not shown as it stands now", 0)
+            self.findings.add(where, "is not shown as it stands now")
         self._check_redactions(where, talk)
 
     def _check_redactions(self, where: str, talk: AuditedConversation) -> None:
@@ -1348,23 +1373,25 @@ class Audit:
             if covers(ranges, seq):
                 inside += 1
             else:
-                self.object(f"{where} message {seq}", "its content is missing and no redaction says why", 0)
-        self.count("redacted", inside)
+                self.findings.add(
+                    f"{where} message {seq}", "its content is missing and no redaction says why"
+                )
+        self.findings.count("redacted", inside)
         for seq in talk.said.within(ranges):
             if seq not in talk.silent and seq not in talk.waiting:
-                self.object(f"{where} message {seq}", "was redacted, and its content is here", 0)
+                self.findings.add(f"{where} message {seq}", "was redacted, and its content is here")
 
     def _replied(self, turn_id: str, turn: AuditedTurn) -> None:
         where = f"conversation {turn.conversation} turn {turn_id}"
         if turn.end is None:
             if "assistant" in turn.said:
-                self.object(where, "has a reply and no end", 0)
+                self.findings.add(where, "has a reply and no end")
             return
         status, user, reply = turn.end
         if turn.said.get("user") != user:
-            self.object(where, f"answers message {user}, which is not its own", 0)
+            self.findings.add(where, f"answers message {user}, which is not its own")
         if turn.said.get("assistant") != reply:
-            self.object(where, f"is {status}; its reply is {turn.said.get('assistant')}, not {reply}", 0)
+            self.findings.add(where, f"is {status}; its reply is {turn.said.get('assistant')}, not {reply}")
 
 
 READERS: dict[str, Callable[[Audit, dict[str, Any]], None]] = {
@@ -1924,7 +1951,7 @@ def _check_votes(block: AuditedBlock, rules: VotingRules, audit: Audit) -> Itera
             yield f"the vote of {node} is not one for this block"
         else:
             ayes.add(node)
-            audit.count("signatures")
+            audit.findings.count("signatures")
     if len(ayes) < rules.quorum:
         yield f"has {len(ayes)} valid votes of {rules.quorum} needed"
 
@@ -2287,14 +2314,14 @@ check_signature: Callable[[bytes, bytes, bytes], bool] = (
 def render_text(audit: Audit, name: str) -> str:
     """The verdict, what was verified, and the first things that are wrong."""
     lines = [f"{VERDICTS[audit.code].upper()}: {name}"]
-    if audit.invalid:
-        return f"{lines[0]}\n  {_escape_controls(audit.invalid)}\n"
-    if audit.cut or not audit.ended:
-        lines.append(f"  the file is incomplete: {audit.cut or 'it has no end'}")
-    found = audit.told
+    if audit.findings.invalid:
+        return f"{lines[0]}\n  {_escape_controls(audit.findings.invalid)}\n"
+    if audit.findings.cut:
+        lines.append(f"  the file is incomplete: {audit.findings.cut}")
+    found = audit.findings.ordered
     lines += [f"  {_escape_controls(where)}: {_escape_controls(what)}" for _, where, what in found[:10]]
-    if audit.found > 10:
-        lines.append(f"  and {audit.found - 10} more (--json lists them)")
+    if audit.findings.total > 10:
+        lines.append(f"  and {audit.findings.total - 10} more (--json lists them)")
     if not found:
         lines += _describe_proof(audit)
     return "\n".join(lines) + "\n"
@@ -2306,7 +2333,7 @@ def _escape_controls(told: str) -> str:
 
 
 def _describe_proof(audit: Audit) -> list[str]:
-    counts, rules = audit.counts, audit.deciding or audit.rules
+    counts, rules = audit.findings.counts, audit.deciding or audit.rules
     told = ", ".join(_say_count(counts[what], what) for what in COUNTED if counts.get(what))
     lines = [
         f"  {audit.origin}, founded as {audit.genesis.hex()}",
@@ -2346,7 +2373,7 @@ COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance ver
 
 def render_json(audit: Audit) -> str:
     """The same for programs."""
-    found = audit.told
+    found = audit.findings.ordered
     return (
         json.dumps(
             {
@@ -2358,9 +2385,9 @@ def render_json(audit: Audit) -> str:
                 "size": audit.size,
                 "final_height": audit.final_height,
                 "cosigners": audit.cosigners,
-                "counts": audit.counts,
-                "reason": audit.invalid or audit.cut,
-                "found": audit.found,
+                "counts": audit.findings.counts,
+                "reason": audit.findings.invalid or audit.findings.cut,
+                "found": audit.findings.total,
                 "findings": [{"where": where, "what": what} for _, where, what in found],
             }
         )

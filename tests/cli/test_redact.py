@@ -86,7 +86,11 @@ async def test_what_an_operator_redacts_is_gone_and_the_record_verifies(
     assert SECRET not in left
     assert SECRET.encode() not in record
     assert "Good morning" not in left
-    assert (found.code, found.findings, found.counts["redacted"]) == (verify.VERIFIED, [], 4)
+    assert (found.code, found.findings.contradictions, found.findings.counts["redacted"]) == (
+        verify.VERIFIED,
+        [],
+        4,
+    )
     leaves = [json.loads(line).get("leaf", {}) for line in record.splitlines()]
     said = [(leaf["by"], leaf["reason"]) for leaf in leaves if leaf.get("kind") == "redaction"]
     assert said == [("ann", "asked by its owner")]
@@ -116,7 +120,7 @@ async def test_what_later_conversations_said_of_it_is_redacted_too_if_that_is_as
         assert said == [None, None, f"{SECRET} in {last}"]
         await seal(world, NODES[0])
         found = verify.verify(io.BytesIO(await exported(world.pool)))
-    assert (found.code, found.counts["redacted"]) == (verify.VERIFIED, 2)
+    assert (found.code, found.findings.counts["redacted"]) == (verify.VERIFIED, 2)
 
 
 async def test_a_part_is_redacted_and_the_rest_stays(database: settings.Database) -> None:
@@ -128,7 +132,7 @@ async def test_a_part_is_redacted_and_the_rest_stays(database: settings.Database
         kept = [message.content for message in (await conversations.history(world.pool, here)).messages]
         found = verify.verify(io.BytesIO(await exported(world.pool)))
     assert kept == ["Good morning", "Good morning?", None, None]
-    assert (found.code, found.counts["redacted"]) == (verify.VERIFIED, 2)
+    assert (found.code, found.findings.counts["redacted"]) == (verify.VERIFIED, 2)
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ def test_every_command_prints_what_is_not_its_own_through_this(file: Path) -> No
 
 
 def test_a_record_writes_no_verdict_of_its_own() -> None:
-    audit = verify.Audit(origin="x", ended=True)
-    audit.object(f"conversation {HOSTILE}\nVERIFIED: record", "is \x1b[1mfine")
+    audit = verify.Audit()
+    audit.findings.add(f"conversation {HOSTILE}\nVERIFIED: record", "is \x1b[1mfine")
     told = verify.render_text(audit, "record")
     assert told.splitlines()[0] == "CONTRADICTION: record"
     assert len(told.splitlines()) == 2

@@ -41,8 +41,13 @@ async def verdict(world: World) -> verify.Audit:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_record_with_everything_in_it_verifies(copy: Copy) -> None:
     found = await copy.verdict()
-    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
-    assert (found.height, found.size, found.counts["redacted"], found.counts["waiting"]) == (4, 26, 2, 1)
+    assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
+    assert (
+        found.height,
+        found.size,
+        found.findings.counts["redacted"],
+        found.findings.counts["waiting"],
+    ) == (4, 26, 2, 1)
     assert found.cosigners == ["node-1", "node-2", "node-3"]
 
 
@@ -60,7 +65,7 @@ async def test_clusters_of_every_kind_verify(
             await live(world)
         await seal(world, NodeId("node-0"))
         found = await verdict(world)
-    assert (found.code, found.findings) == (verify.VERIFIED, [])
+    assert (found.code, found.findings.contradictions) == (verify.VERIFIED, [])
 
 
 @pytest.mark.parametrize(("nodes", "faults"), [(3, Faults.CRASH), (4, Faults.BYZANTINE)])
@@ -76,7 +81,7 @@ async def test_an_instance_that_two_nodes_name_is_no_contradiction(
             ]
             world.vectors[node] = [roster.pack(CharacterId("ada"), named)]
         await seal(world, names[0])
-        assert (await verdict(world)).findings == []
+        assert (await verdict(world)).findings.contradictions == []
         (agreed,) = await rounds.results(world.pool, 1)
     assert json.loads(agreed)["disputed"] == [2 * n + 1 for n in range(nodes)]
 
@@ -97,7 +102,7 @@ async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_o
             await seal(world, names[0])
         found = await verdict(world)
         agreed = [json.loads((await rounds.results(world.pool, at))[0]) for at in (1, 2, 3)]
-    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
+    assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
     by_then, now = ("node", "owner and node") if faults is Faults.BYZANTINE else ("instance", "owner")
     assert [(each["weights"], each.get("owners")) for each in agreed] == [
         (by_then, None),
@@ -113,13 +118,13 @@ async def test_an_instance_that_a_node_gives_to_somebody_else_is_found(database:
         spawned = instances.Spawn(InstanceId(UUID(int=9)), hosted.id, "model-1", 1)
         await world.writer.submit(spawned)
         for row in (Row(spawned.id, 1, Vector((1,) * 16)), Row(spawned.id, 1, Vector((1,) * 16), 7)):
-            assert (await verdict(world)).findings == []
+            assert (await verdict(world)).findings.contradictions == []
             world.vectors[NodeId("node-0")] = [roster.pack(CharacterId("ada"), [row])]
             await seal(world, NodeId("node-0"))
         found = await verdict(world)
     assert found.code == verify.CONTRADICTION
     wrong = f"the roster of node-0 gives instance {spawned.id} to somebody else than its owner"
-    assert [(where, what) for _, where, what in found.findings] == [("block 2", wrong)]
+    assert [(where, what) for _, where, what in found.findings.contradictions] == [("block 2", wrong)]
 
 
 async def test_series_that_grew_too_old_are_no_loss(database: settings.Database) -> None:
@@ -139,7 +144,7 @@ async def test_a_reply_whose_node_has_not_come_back_is_not_missing(database: set
         world.peers.away = {nodes[0]}  # it wrote everything so far, and only it can report that
         await seal(world, nodes[1])
         found = await verdict(world)
-    assert (found.code, found.counts["waiting"]) == (verify.VERIFIED, 3)
+    assert (found.code, found.findings.counts["waiting"]) == (verify.VERIFIED, 3)
 
 
 async def test_words_of_the_character_that_no_instance_said_are_told_apart(
@@ -150,7 +155,11 @@ async def test_words_of_the_character_that_no_instance_said_are_told_apart(
         await world.writer.submit(Append(HERE, Role.ASSISTANT, "I went on.", ANN))
         await seal(world, NodeId("node-1"))
         found = await verdict(world)
-    assert (found.code, found.counts["messages"], found.counts["recorded"]) == (verify.VERIFIED, 2, 1)
+    assert (found.code, found.findings.counts["messages"], found.findings.counts["recorded"]) == (
+        verify.VERIFIED,
+        2,
+        1,
+    )
     assert "1 reply was recorded by an account; no instance said it" in verify.render_text(found, "x")
 
 
@@ -164,7 +173,7 @@ async def test_a_reply_by_an_instance_of_another_conversation_is_a_contradiction
         await world.writer.submit(turns.Commit(running, 0, "Not I.", WREN))
         await seal(world, NodeId("node-1"))
         found = await verdict(world)
-    assert (found.code, found.told[0].where) == (verify.CONTRADICTION, f"conversation {HERE}")
+    assert (found.code, found.findings.ordered[0].where) == (verify.CONTRADICTION, f"conversation {HERE}")
 
 
 async def test_a_record_without_a_block_is_not_final(database: settings.Database) -> None:

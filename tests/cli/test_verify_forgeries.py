@@ -77,7 +77,7 @@ def test_a_key_that_nobody_knows_is_refused_in_every_kind_of_line(kind: str) -> 
     for forged in (b',"note":"trust me"}', b',"%s":"trust me"}' % kind.encode()):
         found = judged(with_line(place, LINES[place][:-1] + forged))
         assert found.code == verify.INVALID
-        assert found.invalid.startswith(f"line {place + 1}: ")
+        assert found.findings.invalid.startswith(f"line {place + 1}: ")
 
 
 @pytest.mark.parametrize(("place", "true", "forged"), SPELLINGS.values(), ids=SPELLINGS)
@@ -85,18 +85,18 @@ def test_another_spelling_of_a_line_is_refused_and_named(place: int, true: bytes
     assert true in LINES[place]
     found = judged(with_line(place, LINES[place].replace(true, forged, 1)))
     assert found.code == verify.INVALID
-    assert found.invalid.startswith(f"line {place + 1}: ")
+    assert found.findings.invalid.startswith(f"line {place + 1}: ")
 
 
 def test_a_record_is_of_the_version_that_it_names() -> None:
     lines = RECORDS[1]
     found = judged([lines[0].replace(b'"version":2', b'"version":1'), *lines[1:]])
-    assert (found.code, "version 1" in found.invalid) == (verify.INVALID, True)
+    assert (found.code, "version 1" in found.findings.invalid) == (verify.INVALID, True)
 
 
 def test_a_key_that_stands_twice_is_named() -> None:
     line = LINES[MESSAGE].replace(b',"content":"Hello', b',"content":"I confess.","content":"Hello', 1)
-    assert judged(with_line(MESSAGE, line)).invalid == (
+    assert judged(with_line(MESSAGE, line)).findings.invalid == (
         f"line {MESSAGE + 1}: the key 'content' stands twice in one object"
     )
 
@@ -108,7 +108,7 @@ def test_what_no_leaf_sealed_is_a_contradiction() -> None:
     extras: tuple[dict[str, object], ...] = ({"content": "x"}, {"state": {}}, {"asked": {}, "answer": {}})
     for more in extras:
         found = judged(with_line(end, mutations.spelled(shown | more)))
-        assert (found.code, found.found) == (verify.CONTRADICTION, 1)
+        assert (found.code, found.findings.total) == (verify.CONTRADICTION, 1)
     columns = ("at", "conversation", "epoch", "error", "reply", "status", "turn", "user")
     row = {"table": "turns"} | {name: shown["leaf"][name] for name in columns}
     for rows in ([row], [row | {"version": None}], [row, row]):
@@ -119,12 +119,12 @@ def test_what_no_leaf_sealed_is_a_contradiction() -> None:
 def test_a_block_that_is_missing_is_named_wherever_it_was() -> None:
     for height, place in enumerate([n for n, line in enumerate(LINES) if line.startswith(b'{"block":')], 1):
         found = judged(without_line(place))
-        assert (found.code, found.told[0].where) == (verify.CONTRADICTION, f"block {height}")
+        assert (found.code, found.findings.ordered[0].where) == (verify.CONTRADICTION, f"block {height}")
     through = [n for n, line in enumerate(LINES) if line.startswith(b'{"checkpoint":')]
     for height in range(1, 7):  # all its lines
         first, last = line_of(b'{"block":', b'"height":%d,' % height), through[height - 1]
         found = judged([*LINES[:first], *LINES[last + 1 :]])
-        assert (found.code, found.told[0].where) == (verify.CONTRADICTION, f"block {height}")
+        assert (found.code, found.findings.ordered[0].where) == (verify.CONTRADICTION, f"block {height}")
 
 
 def test_no_line_of_what_is_sealed_can_be_taken_out_unseen_but_a_checkpoint_before_the_last() -> None:
@@ -165,8 +165,8 @@ def test_names_of_the_programs_insides_reach_nobody() -> None:
     for line in (b'{"leaf":[]}', b'{"block":{}}', b'{"end":7}', b"[1]", b"7", b"{", b'{"a":' * 90_000):
         found = judged(with_line(1, line))
         assert found.code == verify.INVALID
-        assert found.invalid.startswith("line 2")
-        assert not any(name in found.invalid for name in ("Error", "None", "dict", "NoneType"))
+        assert found.findings.invalid.startswith("line 2")
+        assert not any(name in found.findings.invalid for name in ("Error", "None", "dict", "NoneType"))
 
 
 def test_a_line_of_many_keys_is_refused_at_once() -> None:
@@ -174,7 +174,10 @@ def test_a_line_of_many_keys_is_refused_at_once() -> None:
     since = time.thread_time()
     found = judged(with_line(1, b'{"leaf": {' + keys + b"}}"))
     assert time.thread_time() - since < 5
-    assert found.invalid == "line 2: it is spelled otherwise than an export spells it, from character 9 on"
+    assert (
+        found.findings.invalid
+        == "line 2: it is spelled otherwise than an export spells it, from character 9 on"
+    )
 
 
 def _with_little_memory() -> None:

@@ -154,7 +154,7 @@ def one_by_one(lines: list[bytes]) -> verify.Audit:
         audit.take([*lines], bytes)
         audit.finish()
     except verify.RecordError as wrong:
-        audit.invalid = f"line {audit.number}: {wrong}"
+        audit.findings.invalid = f"line {audit.number}: {wrong}"
     return audit
 
 
@@ -211,9 +211,9 @@ async def test_lines_are_judged_the_same_together_and_one_by_one(copy: Copy) -> 
                 changed[here] = changed[here].replace(b'"role":"user"', b'"role":"assistant"')
         for file in (lines, changed):
             together, alone = judged(b"".join(file)), one_by_one(file)
-            assert (together.code, together.told) == (alone.code, alone.told)
-            assert together.invalid == alone.invalid
-            assert together.invalid or together.counts == alone.counts
+            assert (together.code, together.findings.ordered) == (alone.code, alone.findings.ordered)
+            assert together.findings.invalid == alone.findings.invalid
+            assert together.findings.invalid or together.findings.counts == alone.findings.counts
 
 
 async def test_a_file_that_ends_early_is_incomplete_wherever_it_ends(copy: Copy) -> None:
@@ -269,7 +269,7 @@ async def test_ten_thousand_redactions_of_everything_cost_nothing() -> None:
     since = time.thread_time()
     audit.finish()
     assert time.thread_time() - since < 1
-    assert (audit.findings, audit.counts["redacted"]) == ([], 10_000)
+    assert (audit.findings.contradictions, audit.findings.counts["redacted"]) == ([], 10_000)
 
 
 async def test_a_redaction_of_more_than_there_is_costs_nothing(copy: Copy) -> None:
@@ -286,7 +286,7 @@ async def test_a_redaction_of_more_than_there_is_costs_nothing(copy: Copy) -> No
     since = time.thread_time()
     found = judged(b"\n".join(lines) + b"\n")
     assert time.thread_time() - since < 1
-    assert found.told[0] == (0, "conversation c message 1", "is missing")
+    assert found.findings.ordered[0] == (0, "conversation c message 1", "is missing")
 
 
 async def test_signatures_are_checked_the_same_with_and_without_a_library() -> None:

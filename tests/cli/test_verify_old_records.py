@@ -16,13 +16,17 @@ WITH_SPEAKERS = Path(__file__).with_name("record-v2.gz")
 def test_a_record_of_the_first_version_still_verifies() -> None:
     record = gzip.decompress(WRITTEN_FIRST.read_bytes())
     found = verify.verify(io.BytesIO(record))
-    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
+    assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
     assert (found.height, found.size, found.cosigners) == (7, 56, ["node-1", "node-2", "node-3"])
-    assert (found.counts["messages"], found.counts["redacted"], found.counts["waiting"]) == (12, 2, 1)
+    assert (
+        found.findings.counts["messages"],
+        found.findings.counts["redacted"],
+        found.findings.counts["waiting"],
+    ) == (12, 2, 1)
 
 
 def test_a_record_with_speakers_and_owners_still_verifies() -> None:
     found = verify.verify(io.BytesIO(gzip.decompress(WITH_SPEAKERS.read_bytes())))
-    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
-    assert (found.height, found.size, found.counts["recorded"]) == (5, 58, 1)
-    assert found.counts["operator requests"] == 11  # two of an admin who opened a conversation
+    assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
+    assert (found.height, found.size, found.findings.counts["recorded"]) == (5, 58, 1)
+    assert found.findings.counts["operator requests"] == 11  # two of an admin who opened a conversation

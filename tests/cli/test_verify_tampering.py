@@ -312,7 +312,7 @@ async def test_a_stranger_finds_the_row_that_was_tampered_with(copy: Copy, edit:
     await copy.superuser(edit)
     found = await copy.verdict()
     assert found.code == verify.CONTRADICTION, verify.render_text(found, "record")
-    named = [f"{finding.where}: {finding.what}" for finding in found.told]
+    named = [f"{finding.where}: {finding.what}" for finding in found.findings.ordered]
     assert any(row in each for each in named[:2]), named
 
 
@@ -343,4 +343,4 @@ async def test_a_record_cut_back_whole_contradicts_a_checkpoint_that_somebody_ke
     assert verify.verify(io.BytesIO(before), known=[known]).code == verify.VERIFIED
     found = verify.verify(io.BytesIO(after), known=[known])
     assert found.code == verify.CONTRADICTION
-    assert found.findings[0].where == "checkpoint 26"
+    assert found.findings.contradictions[0].where == "checkpoint 26"

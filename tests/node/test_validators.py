@@ -88,7 +88,7 @@ async def test_a_fourth_node_votes_from_the_block_after_the_one_that_names_it(cl
     outcome = await cluster.round(FOUR, Counter())
     assert isinstance(outcome, Sealed)
     found = await cluster.verdict()
-    assert (found.code, found.findings, found.invalid) == (verify.VERIFIED, [], "")
+    assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
     assert found.cosigners == [*NODES, FOUR]
     assert found.rules is not None
     assert (list(found.rules.keys), found.rules.quorum) == ([*NODES, FOUR], 3)
@@ -107,7 +107,7 @@ async def test_a_node_that_was_removed_decides_nothing_any_more(cluster: Cluster
     assert outcome.refused[NODES[2]] == "node-3 is not a validator"
     cluster.world.peers.away = {FOUR, NODES[1]}
     assert isinstance(await cluster.round(NODES[0], Counter()), Failed)
-    assert (await cluster.verdict()).findings == []
+    assert (await cluster.verdict()).findings.contradictions == []
     known = (await nodes.load(cluster.world.pool)).nodes
     assert {node: each.removed for node, each in known.items()} == {NODES[2]: True}
 
@@ -208,8 +208,8 @@ async def test_a_node_stays_until_its_last_leaf_is_sealed(
     told = await cluster.change(NODES[1], "remove", NODES[0], lost=True)
     assert told["validators"] == [*NODES[1:], FOUR]
     found = await cluster.verdict()
-    assert found.findings == []
-    assert found.counts["waiting"] > 0
+    assert found.findings.contradictions == []
+    assert found.findings.counts["waiting"] > 0
 
 
 FORGERIES = {
