@@ -61,9 +61,6 @@ VERDICTS = {
     CONTRADICTION: "contradiction",
     INVALID: "invalid input",
 }
-CHUNK = 1 << 17  # what is made of so much stays in a core's cache
-PARALLEL = 16 << 20
-WORKERS = 4
 VERSIONS = (1, 2)
 LINE_LIMIT = 64 * 1024 * 1024
 KEPT = 1_000
@@ -77,20 +74,7 @@ _ROW = struct.Struct(">16sq16i")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_SMALL = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
-_TIME = rb"(?:[1-8][0-9]{15}|" + _SMALL + rb")"
-_ANY = rb'"([^"]*)"'
-_LINES = re.compile(
-    rb'\{"leaf":(\{"at":' + _TIME + rb',"content":"([^"]{64})","conversation":' + _ANY
-    + rb',"epoch":(?:0|' + _SMALL + rb'),"kind":"message","node":' + _ANY
-    + rb',"number":(' + _SMALL + rb'),"role":' + _ANY + rb',"seq":(' + _SMALL
-    + rb'),(?:"speaker":"((?:account|instance):[0-9a-f-]{36})",)?"turn":(?:null|"([^"]+)"),"v":(?(8)2|1)\})'
-    + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
-)  # fmt: skip
-_CONTROL = range(32)
 _ACTS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_LEAF, _CONTENT = hashlib.sha256(b"\0"), hashlib.sha256(b"ccn/content/v1\0")
-_LINE = re.compile(rb".+\n?|\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if founding is not None and re.fullmatch("[0-9a-f]{64}", founding) is None:
             raise RecordError("--founding: this is no hash, which has 64 digits from 0 to f")
         with Path(asked.file).open("rb") as record:
-            workers = count_workers(os.fstat(record.fileno()).st_size, asked.processes)
-            audit = verify(record, founding, known, workers)
+            audit = verify(record, founding, known, asked.processes)
     except (OSError, RecordError) as refused:
         audit = Audit()
         audit.findings.invalid = _explain(refused)
@@ -151,13 +134,15 @@ class Finding(NamedTuple):
 
 
 def verify(
-    record: BinaryIO, founding: str | None = None, known: Sequence[CheckpointHead] = (), workers: int = 0
+    record: BinaryIO,
+    founding: str | None = None,
+    known: Sequence[CheckpointHead] = (),
+    workers: int | None = 0,
 ) -> Audit:
-    """Read a whole record, line by line; with workers, other processes look at the lines first."""
+    """Read a whole record; so many other processes look at its lines first, or as many as help."""
     audit = Audit(founding=founding, known={head.size: head for head in known})
     try:
-        for seen, again in _look_at_chunks(record, workers):
-            audit.take(seen, again)
+        read_record(audit, record, workers)
         audit.finish()
     except RecordError as refused:
         audit.findings.invalid = f"line {audit.number}: {refused}"
@@ -167,217 +152,13 @@ def verify(
     return audit
 
 
-def count_workers(size: int, wanted: int | None = None) -> int:
-    """How many others look at the lines of a file: none for a small one, or where there is one core."""
-    if wanted is not None:
-        return wanted if size else 0  # what comes through a pipe has no size, and no parts to share
-    cores = min(WORKERS, os.cpu_count() or 1)
-    return cores if size >= PARALLEL and cores > 1 else 0
+def read_lines(audit: Audit, record: BinaryIO, _workers: int | None = None) -> None:
+    """Judge each line of a record by itself, in their order."""
+    while line := record.readline(LINE_LIMIT + 1):
+        audit.take_line(line)
 
 
-def _look_at_chunks(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
-    """What was seen in each chunk of lines, in their order, and how to have the chunk itself again."""
-    if workers:
-        yield from _look_with_workers(record, workers)
-        return
-    for chunk in _read_chunks(record):
-        yield look_at_lines(chunk), lambda chunk=chunk: chunk  # type: ignore[misc]
-
-
-def _read_chunks(record: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, about so many bytes of them at a time; only the last may lack its end."""
-    begun: list[bytes] = []
-    while block := record.read(CHUNK):
-        end = block.rfind(b"\n") + 1
-        if end:
-            yield b"".join((*begun, block[:end]))
-            begun = []
-        begun.append(block[end:])
-        if sum(map(len, begun)) > LINE_LIMIT:
-            break
-    if any(begun):
-        yield b"".join(begun)
-
-
-def _look_with_workers(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
-    """The same from other processes, which take turns with the parts of the file and read them themselves.
-
-    What they tell waits in pipes, and who is too far ahead waits too, so memory stays bounded.
-    """
-    linux, context = sys.platform == "linux", multiprocessing.get_context
-    start = context("fork") if linux else context("spawn")
-    parts = -(-os.fstat(record.fileno()).st_size // CHUNK)
-    told: list[Connection] = []
-    running: list[BaseProcess] = []
-    try:
-        for number in range(workers):
-            ours, theirs = start.Pipe(duplex=False)
-            mine = range(number, parts, workers)
-            running.append(
-                start.Process(target=_work_on_parts, args=(record.name, mine, theirs), daemon=True)
-            )
-            running[-1].start()
-            theirs.close()
-            told.append(ours)
-        for number in range(parts):
-            seen: list[SeenLine] = told[number % workers].recv()
-            yield seen, lambda number=number: read_part(record, number)  # type: ignore[misc]
-    except EOFError:
-        raise OSError("a process that looked at its lines has ended; try --processes 0") from None
-    finally:
-        for process in running:
-            process.terminate()
-            process.join()
-
-
-def _work_on_parts(name: str, numbers: Iterable[int], tell: Connection) -> None:
-    with Path(name).open("rb") as record:
-        for number in numbers:
-            tell.send(look_at_lines(read_part(record, number)))
-
-
-def read_part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
-    """The lines that begin in one of the parts of a file; the last of them is whole, wherever it ends."""
-    begin, end = number * size, (number + 1) * size
-    record.seek(max(0, begin - 1))
-    if begin:
-        begin += len(record.readline(size + 1)) - 1  # the rest of a line that began before
-    lines = record.read(max(0, end - begin))
-    if lines and not lines.endswith(b"\n"):
-        lines += record.readline(LINE_LIMIT + 1)
-    return lines
-
-
-@dataclass(slots=True)
-class MessageRun:
-    """Messages on lines that follow each other, all of one node, whose numbers go on without gaps.
-
-    Within each conversation the sequence goes on too: what is known of a thousand messages is a few numbers
-    besides their hashes. Names are bytes, as they stand in the file; `line` counts those of the chunk.
-    """
-
-    line: int
-    node: bytes
-    first: int
-    hashes: list[bytes] = field(default_factory=list)
-    ranges: dict[bytes, list[int]] = field(default_factory=dict)
-    turns: dict[bytes, tuple[bytes, dict[bytes, int]]] = field(default_factory=dict)
-    silent: list[tuple[bytes, int]] = field(default_factory=list)
-    spoke: set[tuple[bytes, bytes]] = field(default_factory=set)
-    recorded: int = 0
-    named: bool = False
-
-
-SeenLine = MessageRun | bytes
-ReadAgain = Callable[[], bytes]
-Row = tuple[bytes, ...]
-Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes, bytes]
-
-
-def look_at_lines(chunk: bytes) -> list[SeenLine]:
-    """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
-
-    All others are left as they are, and are judged one by one. So is a chunk with anything odd in it:
-    nothing is decided here but what a line by itself can show.
-    """
-    rows: list[Row] = _LINES.findall(chunk)
-    messages = [row for row in rows if row[0]]
-    facts = iter(_check_messages(chunk, messages))
-    seen: list[SeenLine] = []
-    said = nobody = MessageRun(0, b"", 0)
-    for line, row in enumerate(rows):
-        if not row[0]:
-            seen.append(row[-1])
-            said = nobody
-            continue
-        fact = next(facts, None)
-        if fact is None:
-            return [*_LINE.findall(chunk)]
-        digest, conversation, node, number, role, seq, speaker, turn, salt = fact
-        span = said.ranges.get(conversation)
-        if (
-            node != said.node
-            or number != said.first + len(said.hashes)
-            or (span is not None and seq != span[1] + 1)
-            or (turn in said.turns and (conversation != said.turns[turn][0] or role in said.turns[turn][1]))
-        ):
-            said, span = MessageRun(line, node, number), None
-            seen.append(said)
-        if span is None:
-            said.ranges[conversation] = [seq, seq]
-        else:
-            span[1] = seq
-        if turn:
-            said.turns.setdefault(turn, (conversation, {}))[1][role] = seq
-        if not salt:
-            said.silent.append((conversation, seq))
-        if speaker:
-            said.named = True
-        if role == b"assistant":
-            if not turn:
-                said.recorded += 1
-            elif speaker:
-                said.spoke.add((conversation, speaker))
-        said.hashes.append(digest)
-    return seen
-
-
-def _check_messages(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
-    """What each message says, its hash first; nothing at all if one is odd or shows another text."""
-    if not messages:
-        return ()
-    columns = zip(*messages, strict=True)
-    bodies, committed, conversations, nodes, numbers, roles, seqs, speakers, turns, *shown, _ = columns
-    texts, quoting, salts = shown
-    spelled = b"".join(bodies + texts + quoting)
-    odd = any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies))
-    digits, voices = b"".join(salts), zip(speakers, roles, turns, strict=True)
-    if odd or digits != digits.lower() or not all(map(_can_speak, voices)):
-        return ()
-    try:
-        chunk.isascii() or chunk.decode()
-        if b"\\" in spelled or any(quoting):
-            pairs = zip(texts, quoting, strict=True)
-            texts = tuple(
-                [_unescape(more or text) if more or b"\\" in text else text for text, more in pairs]
-            )
-        made = []
-        for text, salt in zip(texts, salts, strict=True):
-            if salt:
-                hasher = _CONTENT.copy()  # sooner done than to begin anew
-                hasher.update(unhexlify(salt) + len(text).to_bytes(8, "big") + text)
-                made.append(hasher.digest())
-    except ValueError:
-        return ()
-    wanted = (
-        committed if all(salts) else [each for each, salt in zip(committed, salts, strict=True) if salt]
-    )
-    if b"".join(made).hex().encode() != b"".join(wanted):
-        return ()
-    hashes = []
-    for body in bodies:
-        hasher = _LEAF.copy()
-        hasher.update(body)
-        hashes.append(hasher.digest())
-    numbered, following = map(int, numbers), map(int, seqs)
-    return zip(
-        hashes, conversations, nodes, numbered, roles, following, speakers, turns, salts, strict=True
-    )
-
-
-def _can_speak(voice: tuple[bytes, bytes, bytes]) -> bool:
-    """Whether the speaker of a message, if it names one, can have said it in that role and turn."""
-    who, role, turn = voice
-    return not who or (who[:1] == b"i") == (role == b"assistant" and turn != b"")
-
-
-def _unescape(spelled: bytes) -> bytes:
-    """The text of a JSON string, given without its quotes, or ValueError if it has another spelling."""
-    quoted = spelled.decode() + '"'
-    text, end = scanstring(quoted, 0)
-    if end != len(quoted) or _quote(text) != f'"{quoted}':
-        raise ValueError("something else follows, or it is spelled otherwise")
-    return str(text).encode()
+read_record: Callable[[Audit, BinaryIO, int | None], None] = read_lines
 
 
 class GaplessNumbers:
@@ -589,9 +370,6 @@ class Audit:
     findings: Findings = field(default_factory=Findings)
     lines: int = 0
     number: int = 0
-    messages: int = 0
-    disclosed: int = 0
-    recorded: int = 0
     second: bool = False
     ended: bool = False
 
@@ -631,18 +409,8 @@ class Audit:
         """The verdict."""
         return self.findings.code
 
-    def take(self, seen: list[SeenLine], again: ReadAgain) -> None:
-        """What was seen in a chunk of lines, which are read again where messages do not fit together."""
-        lines: list[bytes] = []
-        for each in seen:
-            if isinstance(each, bytes):
-                self._line(each)
-            elif not self._all_said(each):
-                lines = lines or _LINE.findall(again())
-                for line in lines[each.line : each.line + len(each.hashes)]:
-                    self._line(line)
-
-    def _line(self, line: bytes) -> None:
+    def take_line(self, line: bytes) -> None:
+        """Judge the next line, as it stands in the file."""
         self.number += 1
         if not line.endswith(b"\n") and len(line) <= LINE_LIMIT:
             self.findings.cut = f"line {self.number} is cut off"
@@ -650,49 +418,6 @@ class Audit:
             raise RecordError(f"it is over the limit of {LINE_LIMIT} bytes")
         else:
             self.read(parse_line(line[:-1].decode()))
-
-    def _all_said(self, said: MessageRun) -> bool:
-        """Take in many messages at once; nothing happens if there is anything to say about one of them."""
-        block, node, count = self.block, said.node.decode(), len(said.hashes)
-        slot = None if block is None else block.place(node, said.first)
-        if block is None or slot is None or block.place(node, said.first + count - 1) is None:
-            return False
-        if block.leaves[slot : slot + count].count(None) != count:
-            return False
-        for name, (first, _) in said.ranges.items():
-            talk = self.talks.get(name.decode())
-            if first != (talk.said.upto + 1 if talk else 1) or (talk and talk.said.ahead):
-                return False
-        if not self._all_new(said) or not self.last < (_LEAF_PLACE, node, said.first):
-            return False
-        self.last = (_LEAF_PLACE, node, said.first + count - 1)
-        block.leaves[slot : slot + count] = said.hashes
-        for name, (_, last) in said.ranges.items():
-            self._talk(name.decode()).said.upto = last
-        for name, seq in said.silent:
-            self._talk(name.decode()).silent.add(seq)
-        for turn_id, (conversation, roles) in said.turns.items():
-            turn = self.turns.setdefault(turn_id.decode(), AuditedTurn(conversation.decode()))
-            turn.said |= {role.decode(): seq for role, seq in roles.items()}
-        self.spoke |= {(name.decode(), speaker.decode()) for name, speaker in said.spoke}
-        self.recorded += said.recorded
-        self.second |= said.named
-        self.number += count
-        self.lines += count
-        self.messages += count
-        self.disclosed += count - len(said.silent)
-        return True
-
-    def _all_new(self, said: MessageRun) -> bool:
-        """Whether no turn has a second message of one role, or is in two conversations."""
-        for turn_id, (conversation, roles) in said.turns.items():
-            turn = self.turns.get(turn_id.decode())
-            if turn is not None and (
-                turn.conversation != conversation.decode()
-                or any(role.decode() in turn.said for role in roles)
-            ):
-                return False
-        return True
 
     def _placed(self, where: LeafName, digest: bytes) -> bool:
         """Whether the leaf is one that its block seals, and the first one there."""
@@ -1075,7 +800,7 @@ class Audit:
         """Its place, its turn, and its content if that is here."""
         self.findings.count("messages")
         conversation, seq = body["conversation"], body["seq"]
-        talk = self._talk(conversation)
+        talk = self.get_conversation(conversation)
         if not talk.said.add(seq):
             self.findings.add(where, "was sealed twice under one sequence number")
         self._said(body, where)
@@ -1104,7 +829,7 @@ class Audit:
         """An instance says the replies of turns; what else the character is shown to say was recorded."""
         replied = body["role"] == "assistant" and body["turn"] is not None
         if body["role"] == "assistant" and not replied:
-            self.recorded += 1
+            self.findings.count("recorded")
         if body["v"] == 1:
             return
         self.second = True
@@ -1161,7 +886,7 @@ class Audit:
             if body["series"] == "character_evolution":
                 self.vectors_before = max(self.vectors_before, body["before"])
         else:
-            self._talk(body["conversation"]).redacted.append((body["first"], body["last"]))
+            self.get_conversation(body["conversation"]).redacted.append((body["first"], body["last"]))
 
     def judge_request(self, body: dict[str, Any], line: dict[str, Any], _: LeafName) -> None:
         """What was asked and what came of it are here, always."""
@@ -1175,7 +900,7 @@ class Audit:
 
     def judge_conversation(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
         """One of each version."""
-        talk = self._talk(body["conversation"])
+        talk = self.get_conversation(body["conversation"])
         if not talk.versions.add(body["version"]):
             self.findings.add(where, "two rows have this version")
         talk.rows[body["version"]] = _version_values(body)
@@ -1190,7 +915,8 @@ class Audit:
     def _life(self, body: dict[str, Any]) -> AuditedInstance:
         return self.lives.setdefault(body["instance"], AuditedInstance(conversation=body["conversation"]))
 
-    def _talk(self, conversation: str) -> AuditedConversation:
+    def get_conversation(self, conversation: str) -> AuditedConversation:
+        """What is known of a conversation."""
         talk = self.talks.get(conversation)
         if talk is None:
             talk = self.talks[conversation] = AuditedConversation()
@@ -1215,7 +941,7 @@ class Audit:
             return
         match body["kind"]:
             case "message":
-                talk = self._talk(body["conversation"])
+                talk = self.get_conversation(body["conversation"])
                 talk.said.add(body["seq"])
                 talk.waiting.add(body["seq"])
                 if body["turn"] is not None:
@@ -1230,7 +956,7 @@ class Audit:
                 if body["version"] > life.newest[0]:
                     life.newest = (body["version"], (body["host"], body["epoch"], body["status"]))
             case "conversation":
-                talk = self._talk(body["conversation"])
+                talk = self.get_conversation(body["conversation"])
                 talk.versions.add(body["version"])
                 talk.rows.setdefault(body["version"], _version_values(body))
             case "redaction":
@@ -1265,7 +991,7 @@ class Audit:
                 self.findings.add(where, "is shown otherwise than its last version")
             return
         self._follows(_CONVERSATION, row["conversation"])
-        talk = self._talk(row["conversation"])
+        talk = self.get_conversation(row["conversation"])
         talk.stands = True
         newest = talk.rows.get(talk.versions.last, ())
         if (row["version"], row["plate"], row["status"]) != (talk.versions.last, *newest[1:3]):
@@ -1298,14 +1024,6 @@ class Audit:
             raise RecordError("there is no record in it")
         if self.second and self.version == 1:
             raise RecordError("it calls itself version 1, which names neither speakers nor owners")
-        for what, many in (
-            ("leaves", self.messages),
-            ("messages", self.messages),
-            ("disclosed", self.disclosed),
-            ("recorded", self.recorded),
-        ):
-            if many:
-                self.findings.count(what, many)
         if not self.ended:
             self.findings.cut = self.findings.cut or "it has no end"
             return
@@ -2413,6 +2131,309 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="processes that look at the lines first; 0 for none (default: one a core for a large file)",
     )  # fmt: skip
     return parser.parse_args(arguments)
+
+
+# -- only for speed ----------------------------------------------------------------------------------------
+
+# Everything from here to the last two lines of the file is only for speed and may be deleted: the verdicts,
+# the findings and the counts stay the same, and a record of a million messages takes much longer.
+#
+# Most lines of a large record are messages. They are taken together where their numbers go on without a gap
+# and nothing is to be said about any of them; all other lines are judged one by one, as above.
+
+CHUNK = 1 << 17  # what is made of so much stays in a core's cache
+PARALLEL = 16 << 20
+WORKERS = 4
+_SMALL = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
+_TIME = rb"(?:[1-8][0-9]{15}|" + _SMALL + rb")"
+_ANY = rb'"([^"]*)"'
+_LINES = re.compile(
+    rb'\{"leaf":(\{"at":' + _TIME + rb',"content":"([^"]{64})","conversation":' + _ANY
+    + rb',"epoch":(?:0|' + _SMALL + rb'),"kind":"message","node":' + _ANY
+    + rb',"number":(' + _SMALL + rb'),"role":' + _ANY + rb',"seq":(' + _SMALL
+    + rb'),(?:"speaker":"((?:account|instance):[0-9a-f-]{36})",)?"turn":(?:null|"([^"]+)"),"v":(?(8)2|1)\})'
+    + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
+)  # fmt: skip
+_CONTROL = range(32)
+_LEAF, _CONTENT = hashlib.sha256(b"\0"), hashlib.sha256(b"ccn/content/v1\0")
+_LINE = re.compile(rb".+\n?|\n")
+
+
+def read_quickly(audit: Audit, record: BinaryIO, workers: int | None = None) -> None:
+    """Judge the lines of a record as `read_lines` does, many messages at a time."""
+    if workers != 0:  # and what is in memory has no size to ask for
+        workers = count_workers(os.fstat(record.fileno()).st_size, workers)
+    for seen, again in _look_at_chunks(record, workers):
+        lines: list[bytes] = []
+        for each in seen:
+            if isinstance(each, bytes):
+                audit.take_line(each)
+            elif not _take_run(audit, each):
+                lines = lines or _LINE.findall(again())
+                for line in lines[each.line : each.line + len(each.hashes)]:
+                    audit.take_line(line)
+
+
+def _take_run(audit: Audit, said: MessageRun) -> bool:
+    """Take in many messages at once; nothing happens if there is anything to say about one of them."""
+    block, node, count = audit.block, said.node.decode(), len(said.hashes)
+    slot = None if block is None else block.place(node, said.first)
+    if block is None or slot is None or block.place(node, said.first + count - 1) is None:
+        return False
+    if block.leaves[slot : slot + count].count(None) != count:
+        return False
+    for name, (first, _) in said.ranges.items():
+        talk = audit.talks.get(name.decode())
+        if first != (talk.said.upto + 1 if talk else 1) or (talk and talk.said.ahead):
+            return False
+    if not _fits_turns(audit, said) or not audit.last < (_LEAF_PLACE, node, said.first):
+        return False
+    audit.last = (_LEAF_PLACE, node, said.first + count - 1)
+    block.leaves[slot : slot + count] = said.hashes
+    for name, (_, last) in said.ranges.items():
+        audit.get_conversation(name.decode()).said.upto = last
+    for name, seq in said.silent:
+        audit.get_conversation(name.decode()).silent.add(seq)
+    for turn_id, (conversation, roles) in said.turns.items():
+        turn = audit.turns.setdefault(turn_id.decode(), AuditedTurn(conversation.decode()))
+        turn.said |= {role.decode(): seq for role, seq in roles.items()}
+    audit.spoke |= {(name.decode(), speaker.decode()) for name, speaker in said.spoke}
+    audit.second |= said.named
+    audit.number += count
+    audit.lines += count
+    disclosed = count - len(said.silent)
+    counts = {"leaves": count, "messages": count, "disclosed": disclosed, "recorded": said.recorded}
+    for what, many in counts.items():
+        if many:
+            audit.findings.count(what, many)
+    return True
+
+
+def _fits_turns(audit: Audit, said: MessageRun) -> bool:
+    """Whether no turn has a second message of one role, or is in two conversations."""
+    for turn_id, (conversation, roles) in said.turns.items():
+        turn = audit.turns.get(turn_id.decode())
+        if turn is not None and (
+            turn.conversation != conversation.decode() or any(role.decode() in turn.said for role in roles)
+        ):
+            return False
+    return True
+
+
+def count_workers(size: int, wanted: int | None = None) -> int:
+    """How many processes help with a file: none with a small one, or where there is one core."""
+    if wanted is not None:
+        return wanted if size else 0  # what comes through a pipe has no size, and no parts to share
+    cores = min(WORKERS, os.cpu_count() or 1)
+    return cores if size >= PARALLEL and cores > 1 else 0
+
+
+def _look_at_chunks(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
+    """What was seen in each chunk of lines, in their order, and how to have the chunk itself again."""
+    if workers:
+        yield from _look_with_workers(record, workers)
+        return
+    for chunk in _read_chunks(record):
+        yield look_at_lines(chunk), lambda chunk=chunk: chunk  # type: ignore[misc]
+
+
+def _read_chunks(record: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, about so many bytes of them at a time; only the last may lack its end."""
+    begun: list[bytes] = []
+    while block := record.read(CHUNK):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield b"".join((*begun, block[:end]))
+            begun = []
+        begun.append(block[end:])
+        if sum(map(len, begun)) > LINE_LIMIT:
+            break
+    if any(begun):
+        yield b"".join(begun)
+
+
+def _look_with_workers(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
+    """The same from other processes, which take turns with the parts of the file and read them themselves.
+
+    What they tell waits in pipes, and who is too far ahead waits too, so memory stays bounded.
+    """
+    linux, context = sys.platform == "linux", multiprocessing.get_context
+    start = context("fork") if linux else context("spawn")
+    parts = -(-os.fstat(record.fileno()).st_size // CHUNK)
+    told: list[Connection] = []
+    running: list[BaseProcess] = []
+    try:
+        for number in range(workers):
+            ours, theirs = start.Pipe(duplex=False)
+            mine = range(number, parts, workers)
+            running.append(
+                start.Process(target=_work_on_parts, args=(record.name, mine, theirs), daemon=True)
+            )
+            running[-1].start()
+            theirs.close()
+            told.append(ours)
+        for number in range(parts):
+            seen: list[SeenLine] = told[number % workers].recv()
+            yield seen, lambda number=number: read_part(record, number)  # type: ignore[misc]
+    except EOFError:
+        raise OSError("a process that looked at its lines has ended; try --processes 0") from None
+    finally:
+        for process in running:
+            process.terminate()
+            process.join()
+
+
+def _work_on_parts(name: str, numbers: Iterable[int], tell: Connection) -> None:
+    with Path(name).open("rb") as record:
+        for number in numbers:
+            tell.send(look_at_lines(read_part(record, number)))
+
+
+def read_part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
+    """The lines that begin in one of the parts of a file; the last of them is whole, wherever it ends."""
+    begin, end = number * size, (number + 1) * size
+    record.seek(max(0, begin - 1))
+    if begin:
+        begin += len(record.readline(size + 1)) - 1  # the rest of a line that began before
+    lines = record.read(max(0, end - begin))
+    if lines and not lines.endswith(b"\n"):
+        lines += record.readline(LINE_LIMIT + 1)
+    return lines
+
+
+@dataclass(slots=True)
+class MessageRun:
+    """Messages on lines that follow each other, all of one node, whose numbers go on without gaps.
+
+    Within each conversation the sequence goes on too: what is known of a thousand messages is a few numbers
+    besides their hashes. Names are bytes, as they stand in the file; `line` counts those of the chunk.
+    """
+
+    line: int
+    node: bytes
+    first: int
+    hashes: list[bytes] = field(default_factory=list)
+    ranges: dict[bytes, list[int]] = field(default_factory=dict)
+    turns: dict[bytes, tuple[bytes, dict[bytes, int]]] = field(default_factory=dict)
+    silent: list[tuple[bytes, int]] = field(default_factory=list)
+    spoke: set[tuple[bytes, bytes]] = field(default_factory=set)
+    recorded: int = 0
+    named: bool = False
+
+
+SeenLine = MessageRun | bytes
+ReadAgain = Callable[[], bytes]
+Row = tuple[bytes, ...]
+Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes, bytes]
+
+
+def look_at_lines(chunk: bytes) -> list[SeenLine]:
+    """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
+
+    All others are left as they are, and are judged one by one. So is a chunk with anything odd in it:
+    nothing is decided here but what a line by itself can show.
+    """
+    rows: list[Row] = _LINES.findall(chunk)
+    messages = [row for row in rows if row[0]]
+    facts = iter(_check_messages(chunk, messages))
+    seen: list[SeenLine] = []
+    said = nobody = MessageRun(0, b"", 0)
+    for line, row in enumerate(rows):
+        if not row[0]:
+            seen.append(row[-1])
+            said = nobody
+            continue
+        fact = next(facts, None)
+        if fact is None:
+            return [*_LINE.findall(chunk)]
+        digest, conversation, node, number, role, seq, speaker, turn, salt = fact
+        span = said.ranges.get(conversation)
+        if (
+            node != said.node
+            or number != said.first + len(said.hashes)
+            or (span is not None and seq != span[1] + 1)
+            or (turn in said.turns and (conversation != said.turns[turn][0] or role in said.turns[turn][1]))
+        ):
+            said, span = MessageRun(line, node, number), None
+            seen.append(said)
+        if span is None:
+            said.ranges[conversation] = [seq, seq]
+        else:
+            span[1] = seq
+        if turn:
+            said.turns.setdefault(turn, (conversation, {}))[1][role] = seq
+        if not salt:
+            said.silent.append((conversation, seq))
+        if speaker:
+            said.named = True
+        if role == b"assistant":
+            if not turn:
+                said.recorded += 1
+            elif speaker:
+                said.spoke.add((conversation, speaker))
+        said.hashes.append(digest)
+    return seen
+
+
+def _check_messages(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
+    """What each message says, its hash first; nothing at all if one is odd or shows another text."""
+    if not messages:
+        return ()
+    columns = zip(*messages, strict=True)
+    bodies, committed, conversations, nodes, numbers, roles, seqs, speakers, turns, *shown, _ = columns
+    texts, quoting, salts = shown
+    spelled = b"".join(bodies + texts + quoting)
+    odd = any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies))
+    digits, voices = b"".join(salts), zip(speakers, roles, turns, strict=True)
+    if odd or digits != digits.lower() or not all(map(_can_speak, voices)):
+        return ()
+    try:
+        chunk.isascii() or chunk.decode()
+        if b"\\" in spelled or any(quoting):
+            pairs = zip(texts, quoting, strict=True)
+            texts = tuple(
+                [_unescape(more or text) if more or b"\\" in text else text for text, more in pairs]
+            )
+        made = []
+        for text, salt in zip(texts, salts, strict=True):
+            if salt:
+                hasher = _CONTENT.copy()  # sooner done than to begin anew
+                hasher.update(unhexlify(salt) + len(text).to_bytes(8, "big") + text)
+                made.append(hasher.digest())
+    except ValueError:
+        return ()
+    wanted = (
+        committed if all(salts) else [each for each, salt in zip(committed, salts, strict=True) if salt]
+    )
+    if b"".join(made).hex().encode() != b"".join(wanted):
+        return ()
+    hashes = []
+    for body in bodies:
+        hasher = _LEAF.copy()
+        hasher.update(body)
+        hashes.append(hasher.digest())
+    numbered, following = map(int, numbers), map(int, seqs)
+    return zip(
+        hashes, conversations, nodes, numbered, roles, following, speakers, turns, salts, strict=True
+    )
+
+
+def _can_speak(voice: tuple[bytes, bytes, bytes]) -> bool:
+    """Whether the speaker of a message, if it names one, can have said it in that role and turn."""
+    who, role, turn = voice
+    return not who or (who[:1] == b"i") == (role == b"assistant" and turn != b"")
+
+
+def _unescape(spelled: bytes) -> bytes:
+    """The text of a JSON string, given without its quotes, or ValueError if it has another spelling."""
+    quoted = spelled.decode() + '"'
+    text, end = scanstring(quoted, 0)
+    if end != len(quoted) or _quote(text) != f'"{quoted}':
+        raise ValueError("something else follows, or it is spelled otherwise")
+    return str(text).encode()
+
+
+read_record = read_quickly
 
 
 if __name__ == "__main__":

@@ -147,17 +147,6 @@ async def test_messages_are_taken_together_only_where_all_their_numbers_go_on() 
         )
 
 
-def one_by_one(lines: list[bytes]) -> verify.Audit:
-    """As if no line had been looked at before."""
-    audit = verify.Audit()
-    try:
-        audit.take([*lines], bytes)
-        audit.finish()
-    except verify.RecordError as wrong:
-        audit.findings.invalid = f"line {audit.number}: {wrong}"
-    return audit
-
-
 async def test_every_line_begins_in_one_part_of_a_file() -> None:
     chance = random.Random(12)
     for _ in range(300):
@@ -192,28 +181,6 @@ async def test_a_string_that_goes_on_beyond_its_line_is_not_taken_as_it_stands()
         line = json.dumps({"leaf": leaf, "content": "@", "salt": bytes(32).hex()}, separators=(",", ":"))
         spelled = line.encode().replace(b"@", data) + b"\n"
         assert verify.look_at_lines(spelled) == spelled.splitlines(keepends=True)
-
-
-async def test_lines_are_judged_the_same_together_and_one_by_one(copy: Copy) -> None:
-    lines, chance = (await copy.export()).splitlines(keepends=True), random.Random(11)
-    messages = [place for place, line in enumerate(lines) if b'"kind":"message"' in line]
-    for _ in range(60):
-        changed = list(lines)
-        here, there = chance.sample(messages, 2)
-        match chance.randrange(4):
-            case 0:
-                changed[here], changed[there] = changed[there], changed[here]
-            case 1:
-                changed.insert(here, changed[there])
-            case 2:
-                del changed[here]
-            case _:
-                changed[here] = changed[here].replace(b'"role":"user"', b'"role":"assistant"')
-        for file in (lines, changed):
-            together, alone = judged(b"".join(file)), one_by_one(file)
-            assert (together.code, together.findings.ordered) == (alone.code, alone.findings.ordered)
-            assert together.findings.invalid == alone.findings.invalid
-            assert together.findings.invalid or together.findings.counts == alone.findings.counts
 
 
 async def test_a_file_that_ends_early_is_incomplete_wherever_it_ends(copy: Copy) -> None:
@@ -257,7 +224,7 @@ async def test_huge_numbers_in_a_small_file_cost_nothing(copy: Copy) -> None:
 
 async def test_ten_thousand_redactions_of_everything_cost_nothing() -> None:
     audit = verify.Audit(origin="x", lines=1, ended=True)
-    talk = audit._talk("c")
+    talk = audit.get_conversation("c")
     talk.stands = True
     talk.versions.add(1)
     talk.seen.add(1)
