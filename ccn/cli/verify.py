@@ -140,7 +140,7 @@ def verify(
     workers: int | None = 0,
 ) -> Audit:
     """Read a whole record; so many other processes look at its lines first, or as many as help."""
-    audit = Audit(founding=founding, known={head.size: head for head in known})
+    audit = Audit(founding, known)
     try:
         read_record(audit, record, workers)
         audit.finish()
@@ -155,52 +155,572 @@ def verify(
 def read_lines(audit: Audit, record: BinaryIO, _workers: int | None = None) -> None:
     """Judge each line of a record by itself, in their order."""
     while line := record.readline(LINE_LIMIT + 1):
-        audit.take_line(line)
+        audit.read_line(line)
 
 
 read_record: Callable[[Audit, BinaryIO, int | None], None] = read_lines
 
 
-class GaplessNumbers:
-    """Numbers from 1 that must all come, once each, in any order."""
+class Audit:
+    """A record while it is read: each line is handed to those who judge it."""
 
-    __slots__ = ("ahead", "upto")
-
-    def __init__(self) -> None:
-        self.upto = 0
-        self.ahead: set[int] = set()
-
-    def add(self, number: int) -> bool:
-        """Whether it is new."""
-        if number == self.upto + 1:
-            self.upto = number
-            while self.ahead and self.upto + 1 in self.ahead:
-                self.upto += 1
-                self.ahead.remove(self.upto)
-            return True
-        if number <= self.upto or number in self.ahead:
-            return False
-        self.ahead.add(number)
-        return True
-
-    def within(self, ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
-        """Those of them that lie in one of the ascending ranges, however far a range goes."""
-        for first, last in ranges:
-            yield from range(max(first, 1), min(last, self.upto) + 1)
-        yield from (number for number in sorted(self.ahead) if covers(ranges, number))
+    def __init__(self, founding: str | None = None, known: Sequence[CheckpointHead] = ()) -> None:
+        self.findings = Findings()
+        self.story = Story(self.findings)
+        self.chain = Chain(self.findings, self.story, founding, {head.size: head for head in known})
+        self.number = 0
+        self.position: Position = ()
+        self.ended = False
 
     @property
-    def last(self) -> int:
-        """The highest."""
-        return max(self.ahead, default=self.upto)
+    def code(self) -> int:
+        """The verdict, which is the exit code."""
+        return self.findings.code
+
+    def read_line(self, line: bytes) -> None:
+        """Judge the next line, given as it stands in the file."""
+        self.number += 1
+        if len(line) > LINE_LIMIT:
+            raise RecordError(f"it is over the limit of {LINE_LIMIT} bytes")
+        if not line.endswith(b"\n"):
+            self.findings.cut = f"line {self.number} is cut off"
+            return
+        shown = parse_line(line[:-1].decode())
+        kind = next(iter(shown))
+        self._check_order(kind, shown)
+        match kind:
+            case "record":
+                self.chain.read_founding(shown)
+            case "block":
+                self.chain.read_block(shown)
+            case "roster":
+                self.chain.read_roster(shown["roster"])
+            case "leaf":
+                self._read_leaf(shown)
+            case "checkpoint":
+                self.chain.read_checkpoint(shown["checkpoint"])
+            case "waiting":
+                self._read_waiting(*shown["waiting"])
+            case "conversation":
+                self.story.read_version(shown["conversation"])
+            case "standing":
+                self.story.read_standing(shown["standing"])
+            case "stray":
+                self.story.read_stray(shown["stray"])
+            case _:
+                self._read_end(shown["end"]["lines"])
+
+    def _check_order(self, kind: str, line: dict[str, Any]) -> None:
+        """Refuse a line that stands in another place than an export puts it.
+
+        Lines: "Within each kind lines ascend, and none has the place of another"
+        """
+        first = self.number == 1
+        if self.ended:
+            raise RecordError("something follows the end")
+        if first != (kind == "record"):
+            raise RecordError(
+                "this is not the first line of an export" if first else "this is a second first line"
+            )
+        # The block before is judged first: whether one is missing can depend on it.
+        if kind not in {"roster", "leaf"}:
+            self.chain.conclude_block()
+        position = position_of(kind, line, self.chain.shown, self.number)
+        if _begins_anew(kind, position, self.position):
+            self.chain.miss_block()
+            position = (self.chain.shown, *position[1:])
+        if position:
+            if not self.position < position:
+                raise RecordError("it stands twice, or below a line that follows it")
+            self.position = position
+
+    def _read_leaf(self, line: dict[str, Any]) -> None:
+        leaf = leaf_from_line(line, self.chain.shown)
+        if self.chain.place_leaf(leaf):
+            self.findings.count("leaves")
+            self.story.judge_leaf(leaf)
+
+    def _read_waiting(self, node: str, number: int, body: Any) -> None:
+        self.findings.count("waiting")
+        self.chain.note_waiting(node, number)
+        self.story.judge_leaf(AuditedLeaf(body, {}, (node, number)))
+
+    def _read_end(self, lines: int) -> None:
+        self.ended = True
+        if lines != self.number - 1:
+            self.findings.cut = f"{self.number - 1} of {lines} lines are here"
+
+    def finish(self) -> None:
+        """Judge what only the whole record can show, after its last line."""
+        if not self.chain.version:
+            raise RecordError("there is no record in it")
+        if self.chain.version == 1 and (self.story.names_speakers or self.chain.names_owners):
+            raise RecordError("it calls itself version 1, which names neither speakers nor owners")
+        if not self.ended:
+            self.findings.cut = self.findings.cut or "it has no end"
+            return
+        self.findings.final = self.chain.is_final
+        self.chain.finish()
+        self.story.finish()
 
 
-class CheckpointHead(NamedTuple):
-    """What a checkpoint says."""
+Position = tuple[Any, ...]
+# The parts of a block in their order, and then of what stands below all blocks.
+_HEADER, _ROSTER, _LEAF, _CHECKPOINT, _WAITING, _VERSION, _CONVERSATION, _INSTANCE, _STRAY, _END = range(10)
 
-    origin: str
-    size: int
-    root: bytes
+
+def _begins_anew(kind: str, position: Position, last: Position) -> bool:
+    """Whether a line can only be one of the next block, whose own line is missing."""
+    of_a_block = kind in {"roster", "leaf", "checkpoint"}
+    return of_a_block and position[:1] == last[:1] and position[1] < last[1]
+
+
+def position_of(kind: str, line: dict[str, Any], height: int, number: int) -> Position:
+    """Where a line stands in the order of lines; nowhere if it is a leaf that says no place."""
+    shown = line[kind]
+    part: Position
+    match kind:
+        case "record":
+            part = (_HEADER,)
+        case "block":
+            part, height = (_HEADER,), line["row"]["height"]
+        case "roster":
+            part = (_ROSTER, shown["node"], shown["character"])
+        case "leaf":
+            node, leaf = place_of_leaf(line)
+            if type(node) is not str or type(leaf) is not int:
+                return ()
+            part = (_LEAF, node, leaf)
+        case "checkpoint":
+            part = (_CHECKPOINT, shown["size"])
+        case "waiting":
+            part = (_WAITING, shown[0], shown[1])
+        case "conversation":
+            part = (_VERSION, shown["conversation"], shown["version"])
+        case "standing" if "instance" in shown:
+            part = (_INSTANCE, shown["instance"])
+        case "standing":
+            part = (_CONVERSATION, shown["conversation"])
+        case _:
+            part = (_STRAY if kind == "stray" else _END, number)
+    return (height if part[0] <= _CHECKPOINT else math.inf, *part)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found in a record, and the verdict that follows from it."""
+
+    contradictions: list[Finding] = field(default_factory=list)
+    total: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    invalid: str = ""
+    cut: str = ""
+    final: bool = False
+
+    @property
+    def code(self) -> int:
+        """The verdict, the worst first."""
+        if self.invalid:
+            return INVALID
+        if self.contradictions:
+            return CONTRADICTION
+        if self.cut:
+            return INCOMPLETE
+        return VERIFIED if self.final else UNSIGNED
+
+    @property
+    def ordered(self) -> list[Finding]:
+        """The contradictions, first those that explain others."""
+        return sorted(self.contradictions, key=lambda finding: finding.rank)
+
+    def add(self, where: object, what: str, rank: int = OF_A_ROW) -> None:
+        """Write a contradiction down. All are counted; only the first KEPT are kept."""
+        finding = Finding(rank, str(where), what)
+        self.total += 1
+        if len(self.contradictions) < KEPT:
+            self.contradictions.append(finding)
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Count something that is in the record."""
+        self.counts[what] = self.counts.get(what, 0) + by
+
+
+# -- the chain: founding, blocks, checkpoints --------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Chain:
+    """The blocks up to the line that is being read, and what the next one must follow.
+
+    A block is judged when all its lines have been read. `unbroken` is whether no header is missing or
+    unreadable so far, `grown` whether the tree of the log is known. Where they are not, what depends on
+    them is not judged any more: it would only repeat what was found.
+    """
+
+    findings: Findings
+    story: Story
+    wanted_founding: str | None
+    brought: dict[int, CheckpointHead]
+
+    version: int = 0
+    origin: str = ""
+    genesis: bytes = b""
+    names_owners: bool = False
+    rules: VotingRules | None = None
+    deciding: VotingRules | None = None
+    unbroken: bool = True
+    grown: bool = True
+
+    shown: int = 0
+    block: AuditedBlock | None = None
+    height: int = 0
+    hash: bytes = b""
+    term: int = 0
+    time_us: int = 0
+    size: int = 0
+    peaks: list[bytes] = field(default_factory=list)
+    sealed: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, GaplessNumbers] = field(default_factory=dict)
+
+    final_size: int = 0
+    final_height: int = 0
+    cosigners: list[str] = field(default_factory=list)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the newest checkpoint has a quorum of cosignatures.
+
+        Rule 8: "The record is *final* up to the last block whose checkpoint has a quorum of them."
+        """
+        return self.size > 0 and self.final_size == self.size
+
+    def read_founding(self, line: dict[str, Any]) -> None:
+        """Read the first line: the name of the log, and who votes first."""
+        if line["record"] != "ccn" or line["version"] not in VERSIONS:
+            raise RecordError("this is not the first line of an export of a version that is known here")
+        self.origin, self.version = line["origin"], line["version"]
+        try:
+            if not _ORIGIN.fullmatch(self.origin):
+                raise RecordError(f"{self.origin[:80]!r} is not the name of a log")
+            self.rules = parse_rules(line["validators"], line["parameters"])
+            self.genesis = self.hash = genesis_hash(self.origin, self.rules)
+            _check_founding_row(line["row"], self.genesis)
+            self.term = line["row"]["term"]  # nothing is signed about it but that later terms are not lower
+        except RecordError as wrong:
+            self.findings.add("the founding (block 0)", f"{wrong}", CAUSE)
+            self.unbroken = self.rules is not None
+        if self.wanted_founding is not None and self.wanted_founding != self.genesis.hex():
+            wrong_one = f"is {self.genesis.hex()}, not the one you named"
+            self.findings.add("the founding (block 0)", wrong_one, CAUSE)
+
+    def read_block(self, line: dict[str, Any]) -> None:
+        """Read the first line of a block. What it seals stands on the lines below it."""
+        _check_lists(line)
+        height = line["row"]["height"]
+        if height != self.shown + 1:
+            missing = f"is missing: block {height} is the next one"
+            self.findings.add(f"block {self.shown + 1}", missing, CAUSE)
+        self.shown = height
+        try:
+            body, header = parse_header(line["block"])
+        except RecordError as wrong:
+            self.findings.add(f"block {height}", f"{wrong}", CAUSE)
+            self.unbroken = self.grown = False
+            return
+        self.block = AuditedBlock(line, header, body)
+        self.findings.count("blocks")
+
+    def miss_block(self) -> None:
+        """Conclude a block because a line is here that only the next one can have, whose header is not."""
+        self.conclude_block()
+        self.shown += 1
+        missing = "is missing: lines are here that can only be its own"
+        self.findings.add(f"block {self.shown}", missing, CAUSE)
+        self.unbroken = False
+
+    def read_roster(self, shown: dict[str, Any]) -> None:
+        """Read whom a node hosts of one character."""
+        if self.block is None:
+            if self.unbroken:
+                self.findings.add(f"a roster of {shown['node'][:80]}", "belongs to no block")
+            return
+        self.names_owners |= "owners" in shown
+        packed, owners = base64.b64decode(shown["packed"]), base64.b64decode(shown.get("owners", ""))
+        roster = AuditedRoster(shown["character"], packed, owners)
+        self.block.rosters.setdefault(shown["node"], []).append(roster)
+
+    def place_leaf(self, leaf: AuditedLeaf) -> bool:
+        """Put a leaf where its block seals it; False if the block seals no such leaf, or has it already.
+
+        Rule 9: "Exactly those that the spans name."
+        """
+        if self.block is not None:
+            slot = self.block.find_slot(*leaf.place)
+            if slot is None or self.block.leaves[slot] is not None:
+                self.findings.add(leaf, "is not among the leaves that its block seals, or twice")
+                return False
+            self.block.leaves[slot] = leaf.hash
+        elif self.unbroken:  # else its block has no header to say what it seals
+            self.findings.add(leaf, "belongs to no block")
+        return True
+
+    def note_waiting(self, node: str, number: int) -> None:
+        """Note a leaf that no block has sealed: its number goes on from those that are sealed."""
+        self.waiting.setdefault(node, GaplessNumbers()).add(number - self.sealed.get(node, 0))
+
+    def conclude_block(self) -> None:
+        """Judge a block, all of whose lines have been read; the next one must follow it all the same."""
+        block, self.block = self.block, None
+        if block is None:
+            return
+        for where in block.missing_leaves():
+            self.findings.add(where, "was sealed and is missing")
+        if not self.unbroken or self.rules is None:
+            return
+        for what in self._check_block(block, self.rules):
+            self.findings.add(block.where, what, OF_A_BLOCK)
+        self._follow(block, self.rules)
+        self._grow_tree(block)
+        self._compare_brought(block)
+        self._take_rules(block)
+
+    def _check_block(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
+        yield from self._check_link(block.header)
+        yield from _check_rules_in_force(block.header, rules)
+        yield from _check_row(block)
+        yield from _check_votes(block, rules, self.findings)
+        yield from self._check_reports(block, rules)
+        before = block.header["before_size"], block.header["before_root"]
+        if self.grown and before != (self.size, tree_root(self.peaks).hex()):
+            yield "begins with another tree than the blocks before it made"
+
+    def _check_link(self, header: dict[str, Any]) -> Iterator[str]:
+        """Check that a block follows the one before.
+
+        Rule 2: "Heights go up by one. `previous` is the hash of the block before"
+        Rule 2: "Terms never go down, times go up."
+        """
+        if (header["height"], header["previous"]) != (self.height + 1, self.hash.hex()):
+            yield f"does not follow block {self.height}: what comes between them is missing or was changed"
+        if header["term"] < self.term or header["time_us"] <= self.time_us:
+            yield "its term or its time went back"
+
+    def _check_reports(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
+        """Check the reports, and compute again everything that comes out of them."""
+        reports = block.line["reports"]
+        if len(reports) < rules.quorum:
+            yield f"has reports of {len(reports)} nodes; {rules.quorum} are needed"
+        strangers = block.rosters.keys() - {report["node"] for report in reports}
+        if strangers:
+            yield f"has a roster of {min(strangers)}, which reported nothing"
+        statements = []
+        for report in reports:
+            try:
+                statements.append(check_report(report, block, rules, self.sealed.get(report["node"], 0)))
+                self.findings.count("signatures")
+            except RecordError as wrong:
+                yield f"{wrong}"
+        if len(statements) != len(reports):
+            return  # what comes out of them is that of other reports
+        yield from _check_spans(block, reports, statements)
+        yield from _check_rules_wanted(block, rules, reports)
+        yield from _check_results(block, rules, reports)
+        for claim in _read_claims(block):
+            match self.story.compare_owner(claim):
+                case None:
+                    self.story.claims.append(claim)  # perhaps a later block seals whose it is
+                case False:
+                    yield claim.wrong
+
+    def _follow(self, block: AuditedBlock, rules: VotingRules) -> None:
+        header = block.header
+        self.hash = sha256(b"\0" + block.body)
+        self.height, self.term, self.time_us = header["height"], header["term"], header["time_us"]
+        for node, _, last in header["spans"]:
+            self.sealed[node] = last
+        self.deciding = rules
+
+    def _grow_tree(self, block: AuditedBlock) -> None:
+        """Append the leaves of a block and then its header to the tree.
+
+        Rule 4: "The tree with these leaves, node after node, has the `size` and `root` of the header; then
+        the header itself is appended. `size`, `root` and `tree` of the row are those after it"
+        """
+        header, row = block.header, block.line["row"]
+        if self.grown:
+            leaves = [leaf for leaf in block.leaves if leaf is not None]
+            self.size, self.peaks = extend_tree(leaves, self.size, self.peaks)
+            if (self.size, tree_root(self.peaks).hex()) != (header["size"], header["root"]):
+                wrong = f"its leaves do not make the tree that was voted for: {_describe_spans(header)}"
+                self.findings.add(block.where, wrong, OF_A_BLOCK)
+                self.grown = False
+        if not self.grown:  # no tree can be followed any more; its size still can
+            self.size = header["size"] + 1
+            return
+        self.size, self.peaks = extend_tree([self.hash], self.size, self.peaks)
+        tree = self.size.to_bytes(8, "big") + b"".join(self.peaks)
+        made = self.size, tree_root(self.peaks).hex(), tree.hex()
+        if (row["size"], row["root"], row["tree"]) != made:
+            wrong = "the tree in its row is not the one its leaves make"
+            self.findings.add(block.where, wrong, OF_A_BLOCK)
+
+    def _compare_brought(self, block: AuditedBlock) -> None:
+        head = self.brought.pop(self.size, None)
+        if head is not None and self.grown and head != (self.origin, self.size, tree_root(self.peaks)):
+            wrong = "contradicts the checkpoint you brought: another tree of this size"
+            self.findings.add(block.where, wrong, OF_A_BLOCK)
+
+    def _take_rules(self, block: AuditedBlock) -> None:
+        """Let the rules that a block changes decide the next one."""
+        try:
+            self.rules = parse_new_rules(block) or self.rules
+        except RecordError:
+            self.unbroken = False  # the reason was found when the block was checked
+
+    def read_checkpoint(self, shown: dict[str, Any]) -> None:
+        """Read a note with its cosignatures, below the block that it is about.
+
+        Rule 8: "**Checkpoints** are about a block's end: its size and root."
+        """
+        if any(not a < b for a, b in pairwise(signer for signer, _ in shown["cosignatures"])):
+            raise RecordError("its cosignatures are not in order, or one stands twice")
+        where = f"checkpoint {shown['size']}"
+        try:
+            head = parse_note(shown["note"] + "\n")
+            if (head.origin, head.size) != (self.origin, shown["size"]):
+                raise RecordError("is about another log or size")
+            if head_text(head) != shown["note"].encode():
+                raise RecordError("says more than a checkpoint does")
+        except RecordError as wrong:
+            self.findings.add(where, f"{wrong}", OF_A_BLOCK)
+            return
+        if not self.unbroken or self.deciding is None:
+            return
+        if head.size != self.size:
+            self.findings.add(where, "there is no block that ends there", OF_A_BLOCK)
+        elif self.grown and head.root != tree_root(self.peaks):
+            self.findings.add(where, "its root is not the one the leaves make", OF_A_BLOCK)
+        cosigners = self._check_cosignatures(shown["cosignatures"], head, self.deciding)
+        if len(cosigners) >= self.deciding.quorum:
+            self.final_size, self.final_height = self.size, self.height
+            self.cosigners = sorted(cosigners)
+        self.findings.count("checkpoints")
+
+    def _check_cosignatures(
+        self, shown: list[list[str]], head: CheckpointHead, rules: VotingRules
+    ) -> set[str]:
+        """Check the cosignatures of validators, and return whose are good.
+
+        Rule 8: "Other signers are not checked."
+        """
+        validators = {f"{self.origin}/{node}": (node, key) for node, key in rules.keys.items()}
+        cosigners = set()
+        for signer, line in shown:
+            try:
+                cosignature = parse_cosignature(line)
+                if cosignature.name != signer:
+                    raise RecordError(f"the cosignature of {signer} is one of {cosignature.name}")
+                if signer not in validators:
+                    self.findings.count("strangers")
+                    continue
+                node, key = validators[signer]
+                check_cosignature(cosignature, node, key, head)
+                cosigners.add(node)
+                self.findings.count("signatures")
+            except RecordError as wrong:
+                self.findings.add(f"checkpoint {head.size}", f"{wrong}", OF_A_BLOCK)
+        return cosigners
+
+    def finish(self) -> None:
+        """Judge what stands after the last block: checkpoints from earlier visits, and leaves that wait."""
+        for head in self.brought.values():
+            if head.size or head.origin != self.origin:
+                what = f"you brought it, and no block ends there (the record ends at {self.size})"
+                self.findings.add(f"checkpoint {head.size}", f"{what}: cut back, or another log", CAUSE)
+        for node, numbers in self.waiting.items():
+            if numbers.ahead and self.unbroken:
+                gap = self.sealed.get(node, 0) + numbers.upto + 1
+                self.findings.add(f"leaf {gap} of {node}", "is missing, though not sealed")
+
+
+@dataclass(slots=True)
+class AuditedBlock:
+    """A block while its lines are being read."""
+
+    line: dict[str, Any]
+    header: dict[str, Any]
+    body: bytes
+    spans: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    leaves: list[bytes | None] = field(default_factory=list)
+    rosters: dict[str, list[AuditedRoster]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make room for the leaves that it seals: those of a node begin at the third number of its span."""
+        for node, first, last in self.header["spans"]:
+            self.spans[node] = (first, last, len(self.leaves))
+            self.leaves += [None] * (last - first + 1)
+
+    @property
+    def where(self) -> str:
+        """Its name in findings."""
+        return f"block {self.header['height']}"
+
+    def find_slot(self, node: Any, number: Any) -> int | None:
+        """Where a leaf stands among those that it seals."""
+        first, last, start = self.spans.get(node, (1, 0, 0))
+        return start + number - first if type(number) is int and first <= number <= last else None
+
+    def missing_leaves(self) -> Iterator[str]:
+        """The names of the leaves that it seals and that are not here."""
+        if None not in self.leaves:
+            return
+        for node, (first, last, start) in self.spans.items():
+            for number in range(first, last + 1):
+                if self.leaves[start + number - first] is None:
+                    yield f"{self.where}, leaf {number} of {node}"
+
+
+class AuditedRoster(NamedTuple):
+    """Whom one node names for a character, and whose they are."""
+
+    character: str
+    packed: bytes
+    owners: bytes
+
+    @property
+    def named(self) -> list[str]:
+        """As it stands in a report."""
+        rows = [self.character, sha256(self.packed).hex()]
+        return [*rows, sha256(self.owners).hex()] if self.owners else rows
+
+
+class OwnerClaim(NamedTuple):
+    """What a roster says of one instance: whose it is, under a pseudonym of this round."""
+
+    where: str
+    node: str
+    instance: str
+    pseudonym: bytes
+    previous: bytes
+    character: bytes
+
+    def is_of(self, owner: str | None) -> bool:
+        """Whether this owner has that pseudonym.
+
+        roster: "They are the first 8 bytes of the hash of `ccn/owner/v1`, a line feed, the hash of the
+        block before, the owner's id (16 bytes, all 0 for none) and the character."
+        """
+        try:
+            owner_id = UUID(int=0) if owner is None else UUID(owner)
+        except ValueError:
+            return False
+        named = self.previous + owner_id.bytes + self.character
+        return sha256(b"ccn/owner/v1\n" + named)[:8] == self.pseudonym
+
+    @property
+    def wrong(self) -> str:
+        """What is found if it is not true."""
+        return f"the roster of {self.node} gives instance {self.instance} to somebody else than its owner"
 
 
 @dataclass(slots=True)
@@ -238,658 +758,189 @@ class VotingRules:
         return sha256(self.validators_hash + self.parameters_hash)
 
 
-@dataclass(slots=True)
-class AuditedBlock:
-    """A block while its lines are being read."""
+class CheckpointHead(NamedTuple):
+    """What a checkpoint says."""
 
-    line: dict[str, Any]
-    header: dict[str, Any]
-    body: bytes
-    spans: dict[str, tuple[int, int, int]]
-    leaves: list[bytes | None]
-    rosters: dict[str, list[AuditedRoster]] = field(default_factory=dict)
-
-    @property
-    def where(self) -> str:
-        """Its name in findings."""
-        return f"block {self.header['height']}"
-
-    def place(self, node: Any, number: Any) -> int | None:
-        """Where a leaf stands among those that it seals."""
-        first, last, start = self.spans.get(node, (1, 0, 0))
-        return start + number - first if type(number) is int and first <= number <= last else None
+    origin: str
+    size: int
+    root: bytes
 
 
-class AuditedRoster(NamedTuple):
-    """Whom one node names for a character, and whose they are."""
-
-    character: str
-    packed: bytes
-    owners: bytes
-
-    @property
-    def named(self) -> list[str]:
-        """As it stands in a report."""
-        rows = [self.character, sha256(self.packed).hex()]
-        return [*rows, sha256(self.owners).hex()] if self.owners else rows
-
-
-class OwnerClaim(NamedTuple):
-    """What a roster says of one instance: whose it is in this round."""
-
-    where: str
-    node: str
-    instance: str
-    owner: bytes
-    salt: tuple[bytes, bytes]
-
-    @property
-    def wrong(self) -> str:
-        """What is to be said of it if it is."""
-        return f"the roster of {self.node} gives instance {self.instance} to somebody else than its owner"
+# -- the story: conversations, turns, instances ------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class AuditedConversation:
-    """What must fit together about one conversation."""
+class Story:
+    """What the leaves tell, each by the rules of its kind and at the end all of them together.
 
-    said: GaplessNumbers = field(default_factory=GaplessNumbers)
-    versions: GaplessNumbers = field(default_factory=GaplessNumbers)
-    rows: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    shown: set[int] = field(default_factory=set)
-    silent: set[int] = field(default_factory=set)
-    waiting: set[int] = field(default_factory=set)
-    redacted: list[tuple[int, int]] = field(default_factory=list)
-    seen: set[int] = field(default_factory=set)
-    stands: bool = False
+    A leaf that no block has sealed yet proves nothing, so nothing is checked or counted of it. It is taken
+    in all the same: what is sealed must not look torn where only a block is still to come.
+    """
 
-
-@dataclass(slots=True)
-class AuditedTurn:
-    """One turn, from its leaves."""
-
-    conversation: str
-    end: tuple[str, int, int | None] | None = None
-    said: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class AuditedInstance:
-    """One instance, from its leaves."""
-
-    versions: GaplessNumbers = field(default_factory=GaplessNumbers)
-    newest: tuple[int, tuple[Any, ...]] = (0, ())
-    conversation: str = ""
-    stands: bool = False
-
-
-@dataclass(slots=True)
-class Findings:
-    """What was found in a record, and the verdict that follows from it."""
-
-    contradictions: list[Finding] = field(default_factory=list)
-    total: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    invalid: str = ""
-    cut: str = ""
-    final: bool = False
-
-    @property
-    def code(self) -> int:
-        """The verdict, the worst first."""
-        if self.invalid:
-            return INVALID
-        if self.contradictions:
-            return CONTRADICTION
-        if self.cut:
-            return INCOMPLETE
-        return VERIFIED if self.final else UNSIGNED
-
-    @property
-    def ordered(self) -> list[Finding]:
-        """The contradictions, first those that explain others."""
-        return sorted(self.contradictions, key=lambda finding: finding.rank)
-
-    def add(self, where: object, what: str, rank: int = OF_A_ROW) -> None:
-        """Write a contradiction down. All are counted; so many are kept."""
-        self.total += 1
-        if len(self.contradictions) < KEPT:
-            self.contradictions.append(Finding(rank, str(where), what))
-
-    def count(self, what: str, by: int = 1) -> None:
-        """Count something that is in the record."""
-        self.counts[what] = self.counts.get(what, 0) + by
-
-
-@dataclass(slots=True)
-class Audit:
-    """Everything that is known of a record so far."""
-
-    founding: str | None = None
-    known: dict[int, CheckpointHead] = field(default_factory=dict)
-    findings: Findings = field(default_factory=Findings)
-    lines: int = 0
-    number: int = 0
-    second: bool = False
-    ended: bool = False
-
-    version: int = 0
-    origin: str = ""
-    genesis: bytes = b""
-    rules: VotingRules | None = None
-    deciding: VotingRules | None = None
-    shown: int = 0
-    height: int = 0
-    hash: bytes = b""
-    term: int = 0
-    time_us: int = 0
-    size: int = 0
-    peaks: list[bytes] = field(default_factory=list)
-    sealed: dict[str, int] = field(default_factory=dict)
-    chained: bool = True
-    planted: bool = True
-    block: AuditedBlock | None = None
-    final_size: int = 0
-    final_height: int = 0
-    cosigners: list[str] = field(default_factory=list)
-
-    talks: dict[str, AuditedConversation] = field(default_factory=dict)
+    findings: Findings
+    names_speakers: bool = False
+    conversations: dict[str, AuditedConversation] = field(default_factory=dict)
     turns: dict[str, AuditedTurn] = field(default_factory=dict)
-    lives: dict[str, AuditedInstance] = field(default_factory=dict)
-    spoke: set[tuple[str, str]] = field(default_factory=set)
-    claims: list[OwnerClaim] = field(default_factory=list)
+    instances: dict[str, AuditedInstance] = field(default_factory=dict)
     plates: dict[str, GaplessNumbers] = field(default_factory=dict)
+    speakers: set[tuple[str, str]] = field(default_factory=set)
+    claims: list[OwnerClaim] = field(default_factory=list)
+    forgotten_before: int = -(1 << 62)
     vectors_gone: list[tuple[int, str]] = field(default_factory=list)
-    vectors_before: int = -(1 << 62)
-    waiting: dict[str, GaplessNumbers] = field(default_factory=dict)
-    last: tuple[Any, ...] = ()
 
-    @property
-    def code(self) -> int:
-        """The verdict."""
-        return self.findings.code
-
-    def take_line(self, line: bytes) -> None:
-        """Judge the next line, as it stands in the file."""
-        self.number += 1
-        if not line.endswith(b"\n") and len(line) <= LINE_LIMIT:
-            self.findings.cut = f"line {self.number} is cut off"
-        elif len(line) > LINE_LIMIT:
-            raise RecordError(f"it is over the limit of {LINE_LIMIT} bytes")
-        else:
-            self.read(parse_line(line[:-1].decode()))
-
-    def _placed(self, where: LeafName, digest: bytes) -> bool:
-        """Whether the leaf is one that its block seals, and the first one there."""
-        block = self.block
-        if block is not None:
-            slot = block.place(*where.place)
-            if slot is None or block.leaves[slot] is not None:
-                self.findings.add(where, "is not among the leaves that its block seals, or twice")
-                return False
-            block.leaves[slot] = digest
-        elif self.chained:  # else its block has no header to say what it seals
-            self.findings.add(where, "belongs to no block")
-        return True
-
-    def read(self, line: dict[str, Any]) -> None:
-        """One line of the export."""
-        kind, first = next(iter(line)), not self.lines
-        self.lines += 1
-        if self.ended:
-            raise RecordError("something follows the end")
-        if first != (kind == "record"):
-            raise RecordError(
-                "this is not the first line of an export" if first else "this is a second first line"
-            )
-        READERS[kind](self, line)
-
-    def _follows(self, *place: Any) -> None:
-        """Lines stand in one order, so that nothing can be shown twice."""
-        if self.last and place[0] < self.last[0] < _WAITING:
-            self._conclude()
-            self.shown += 1
-            self.findings.add(
-                f"block {self.shown}", "is missing: lines are here that can only be its own", CAUSE
-            )
-            self.chained = False
-        elif not self.last < place:
-            raise RecordError("it stands twice, or below a line that follows it")
-        self.last = place
-
-    # -- founding, blocks, checkpoints ---------------------------------------------------------------------
-
-    def read_founding(self, line: dict[str, Any]) -> None:
-        """The first line: the name of the log, and who voted first."""
-        if line["record"] != "ccn" or line["version"] not in VERSIONS:
-            raise RecordError("this is not the first line of an export of a version that is known here")
-        self.origin, self.version = line["origin"], line["version"]
-        try:
-            if not _ORIGIN.fullmatch(self.origin):
-                raise RecordError(f"{self.origin[:80]!r} is not the name of a log")
-            rules = self.rules = parse_rules(line["validators"], line["parameters"])
-            self.genesis = self.hash = sha256(
-                encode_statement(
-                    "genesis",
-                    {
-                        "origin": self.origin,
-                        "parameters": rules.parameters_hash.hex(),
-                        "validators": rules.validators_hash.hex(),
-                    },
-                )
-            )
-            row = line["row"]
-            if (row["hash"], row["previous"], row["size"], row["root"], row["header"], row["at"]) != (
-                self.genesis.hex(), None, 0, sha256(b"").hex(), "", 0,
-            ):  # fmt: skip
-                raise RecordError("its row is not what its rules and its name make it")
-            if (row["height"], row["tree"]) != (0, None):
-                raise RecordError("its row is not that of a founding")
-            self.term = row["term"]  # nothing is signed about it but that later terms are not lower
-        except RecordError as wrong:
-            self.findings.add("the founding (block 0)", f"{wrong}", CAUSE)
-            self.chained = self.rules is not None
-        if self.founding is not None and self.founding != self.genesis.hex():
-            self.findings.add(
-                "the founding (block 0)", f"is {self.genesis.hex()}, not the one you named", CAUSE
-            )
-
-    def read_block(self, line: dict[str, Any]) -> None:
-        """The first line of a block."""
-        self._conclude()
-        height = line["row"]["height"]
-        if self.last >= (_WAITING,) or height <= self.shown:
-            raise RecordError("it stands twice, or below a line that follows it")
-        self.last = ()
-        self._sorted(line)
-        if height != self.shown + 1:
-            self.findings.add(
-                f"block {self.shown + 1}", f"is missing: block {height} is the next one", CAUSE
-            )
-        self.shown = height
-        try:
-            body, header = parse_header(line["block"])
-        except RecordError as wrong:
-            self.findings.add(f"block {height}", f"{wrong}", CAUSE)
-            self.chained = self.planted = False
-            self.block = None
-            return
-        spans: dict[str, tuple[int, int, int]] = {}
-        leaves: list[bytes | None] = []
-        for node, first, last in header["spans"]:
-            spans[node] = (first, last, len(leaves))
-            leaves += [None] * (last - first + 1)
-        self.block = AuditedBlock(line, header, body, spans, leaves)
-        self.findings.count("blocks")
-
-    def _sorted(self, line: dict[str, Any]) -> None:
-        """In the lists of a block nothing stands twice."""
-        for name, keys in (
-            ("reports", [(report["node"],) for report in line["reports"]]),
-            ("votes", [(vote["node"], vote["term"]) for vote in line["votes"]]),
-            ("results", [(character,) for character, _ in line["results"]]),
-        ):
-            if any(not a < b for a, b in pairwise(keys)):
-                raise RecordError(f"its {name} are not in order, or one stands twice")
-
-    def read_roster(self, line: dict[str, Any]) -> None:
-        """The instances of one character on one node."""
-        shown = line["roster"]
-        self._follows(_ROSTER, shown["node"], shown["character"])
-        if self.block is None:
-            if self.chained:
-                self.findings.add(f"a roster of {shown['node'][:80]}", "belongs to no block")
-            return
-        self.second |= "owners" in shown
-        packed, owners = base64.b64decode(shown["packed"]), base64.b64decode(shown.get("owners", ""))
-        self.block.rosters.setdefault(shown["node"], []).append(
-            AuditedRoster(shown["character"], packed, owners)
-        )
-
-    def _conclude(self) -> None:
-        """All lines of a block have been read: everything about it must fit now."""
-        block, self.block = self.block, None
-        if block is None:
-            return
-        if None in block.leaves:
-            for node, (first, last, start) in block.spans.items():
-                for number in range(first, last + 1):
-                    if block.leaves[start + number - first] is None:
-                        where = f"{block.where}, leaf {number} of {node}"
-                        self.findings.add(where, "was sealed and is missing")
-        if not self.chained or self.rules is None:
-            return
-        for what in self._wrong(block, self.rules):
-            self.findings.add(block.where, what, OF_A_BLOCK)
-        self._follow(block, self.rules)
-
-    def _wrong(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
-        header, row = block.header, block.line["row"]
-        if (header["height"], header["previous"]) != (self.height + 1, self.hash.hex()):
-            yield f"does not follow block {self.height}: what comes between them is missing or was changed"
-        if header["term"] < self.term or header["time_us"] <= self.time_us:
-            yield "its term or its time went back"
-        if (header["validators"], header["parameters"]) != (
-            rules.validators_hash.hex(), rules.parameters_hash.hex(),
-        ):  # fmt: skip
-            yield "was decided under other rules than those in force"
-        yield from _compare_row(row, header, block)
-        yield from _check_votes(block, rules, self)
-        yield from self._reported(block, rules)
-        if self.planted and (header["before_size"], header["before_root"]) != (
-            self.size, tree_root(self.peaks).hex(),
-        ):  # fmt: skip
-            yield "begins with another tree than the blocks before it made"
-
-    def _reported(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
-        """Reports, and everything that must come out of them again."""
-        reports = block.line["reports"]
-        if len(reports) < rules.quorum:
-            yield f"has reports of {len(reports)} nodes; {rules.quorum} are needed"
-        strangers = block.rosters.keys() - {report["node"] for report in reports}
-        if strangers:
-            yield f"has a roster of {min(strangers)}, which reported nothing"
-        messages = []
-        for report in reports:
-            try:
-                messages.append(check_report(report, block, rules, self.sealed.get(report["node"], 0)))
-                self.findings.count("signatures")
-            except RecordError as wrong:
-                yield f"{wrong}"
-        if len(messages) != len(reports):
-            return
-        header = block.header
-        if (
-            header["reports"]
-            != tree_root(extend_tree([sha256(b"\0" + each) for each in messages], 0, [])[1]).hex()
-        ):
-            yield "its header names other reports"
-        if [list(span) for span in header["spans"]] != share_leaves(reports):
-            yield "seals other leaves than its reports bring"
-        yield from self._rules(block, rules, reports)
-        yield from _check_results(block, rules, reports)
-        for claim in _read_claims(block):
-            match self._owned(claim):
-                case None:
-                    self.claims.append(claim)  # perhaps a later block seals whose it is
-                case False:
-                    yield claim.wrong
-
-    def _owned(self, claim: OwnerClaim) -> bool | None:
-        """Whether an instance is whose a roster says; None where nothing sealed tells."""
-        life = self.lives.get(claim.instance)
-        talk = None if life is None else self.talks.get(life.conversation)
-        if talk is None or not talk.rows:
-            return None
-        owner = next(iter(talk.rows.values()))[-1]
-        before, after = claim.salt
-        try:
-            whose = UUID(int=0) if owner is None else UUID(owner)
-        except ValueError:
-            return False
-        return sha256(b"ccn/owner/v1\n" + before + whose.bytes + after)[:8] == claim.owner
-
-    def _rules(
-        self, block: AuditedBlock, rules: VotingRules, reports: list[dict[str, Any]]
-    ) -> Iterator[str]:
-        following = rules
-        if "rules" in block.line:
-            shown = block.line["rules"]
-            try:
-                following = parse_rules(shown["validators"], shown["parameters"])
-            except RecordError as wrong:
-                yield f"{wrong}"
-                return
-            wanted = sum(report["wants"] == following.hash().hex() for report in reports)
-            if wanted < rules.quorum or following.hash() == rules.hash():
-                yield f"changes the rules, but only {wanted} of {rules.quorum} nodes wanted these"
-        named = block.header["next_validators"], block.header["next_parameters"]
-        if named != (following.validators_hash.hex(), following.parameters_hash.hex()):
-            yield "these are not the rules that its header names for the next block"
-
-    def _follow(self, block: AuditedBlock, rules: VotingRules) -> None:
-        header = block.header
-        self.hash = sha256(b"\0" + block.body)
-        if self.planted:
-            whole = [leaf for leaf in block.leaves if leaf is not None]
-            self.size, self.peaks = extend_tree(whole, self.size, self.peaks)
-            if (self.size, tree_root(self.peaks).hex()) != (header["size"], header["root"]):
-                self.findings.add(
-                    block.where,
-                    f"its leaves do not make the tree that was voted for: {_describe_spans(header)}",
-                    OF_A_BLOCK,
-                )
-                self.planted = False
-            self.size, self.peaks = extend_tree([self.hash], self.size, self.peaks)
-        if not self.planted:  # no tree can be followed any more; its size still can
-            self.size = header["size"] + 1
-        for node, _, last in header["spans"]:
-            self.sealed[node] = last
-        self.height, self.term, self.time_us = header["height"], header["term"], header["time_us"]
-        self.deciding = rules
-        row, made = block.line["row"], tree_root(self.peaks).hex()
-        if self.planted and (row["size"], row["root"], row["tree"]) != (
-            self.size, made, (self.size.to_bytes(8, "big") + b"".join(self.peaks)).hex(),
-        ):  # fmt: skip
-            self.findings.add(block.where, "the tree in its row is not the one its leaves make", OF_A_BLOCK)
-        head = self.known.pop(self.size, None)
-        if head is not None and self.planted and (head.origin, head.root.hex()) != (self.origin, made):
-            self.findings.add(
-                block.where, "contradicts the checkpoint you brought: another tree of this size", OF_A_BLOCK
-            )
-        shown = block.line.get("rules")
-        if shown is not None:
-            try:
-                self.rules = parse_rules(shown["validators"], shown["parameters"])
-            except RecordError:
-                self.chained = False  # already said
-
-    def read_checkpoint(self, line: dict[str, Any]) -> None:
-        """A note with its cosignatures, below the block it is about."""
-        self._conclude()
-        shown = line["checkpoint"]
-        self._follows(_CHECKPOINT, shown["size"])
-        if any(not a < b for a, b in pairwise(signer for signer, _ in shown["cosignatures"])):
-            raise RecordError("its cosignatures are not in order, or one stands twice")
-        where = f"checkpoint {shown['size']}"
-        try:
-            head = parse_note(shown["note"] + "\n")
-            if (head.origin, head.size) != (self.origin, shown["size"]):
-                raise RecordError("is about another log or size")
-            if head_text(head) != shown["note"].encode():
-                raise RecordError("says more than a checkpoint does")
-        except RecordError as wrong:
-            self.findings.add(where, f"{wrong}", OF_A_BLOCK)
-            return
-        if not self.chained or self.deciding is None:
-            return
-        if head.size != self.size:
-            self.findings.add(where, "there is no block that ends there", OF_A_BLOCK)
-        elif self.planted and head.root != tree_root(self.peaks):
-            self.findings.add(where, "its root is not the one the leaves make", OF_A_BLOCK)
-        signers = self._cosigned(shown, where, head)
-        if len(signers) >= self.deciding.quorum:
-            self.final_size, self.final_height, self.cosigners = self.size, self.height, sorted(signers)
-        self.findings.count("checkpoints")
-
-    def _cosigned(self, shown: dict[str, Any], where: str, head: CheckpointHead) -> set[str]:
-        assert self.deciding is not None
-        names = {f"{self.origin}/{node}": (node, key) for node, key in self.deciding.keys.items()}
-        signers = set()
-        for signer, line in shown["cosignatures"]:
-            try:
-                name, key_id, data = parse_cosignature(line)
-                if name != signer:
-                    raise RecordError(f"the cosignature of {signer} is one of {name}")
-                node, key = names.get(name, ("", b""))
-                if key_id == sha256(name.encode() + b"\n\x04" + key)[:4]:
-                    if len(data) != 72:
-                        raise RecordError(f"{node} did not cosign this")
-                    seen = f"cosignature/v1\ntime {int.from_bytes(data[:8], 'big')}\n".encode()
-                    if not is_signed(key, seen + head_text(head), data[8:]):
-                        raise RecordError(f"{node} did not cosign this")
-                    signers.add(node)
-                    self.findings.count("signatures")
-                elif node:
-                    raise RecordError(f"the cosignature of {node} names another key")
-                else:
-                    self.findings.count("strangers")
-            except RecordError as wrong:
-                self.findings.add(where, f"{wrong}", OF_A_BLOCK)
-        return signers
-
-    # -- leaves and the rows they stand for ----------------------------------------------------------------
-
-    def read_leaf(self, line: dict[str, Any]) -> None:
-        """What a node sealed, and what is shown of it."""
-        body = line["leaf"]
-        if type(body) is dict:
-            raw = _spell_sorted(body)
-            node, number, kind = body.get("node"), body.get("number"), body.get("kind")
-        else:
-            raw, node, number, kind = base64.b64decode(body, validate=True), None, None, None
-        named = line.get("as")
-        place = (node, number) if named is None else (named[0], named[1])
-        if type(place[0]) is str and type(place[1]) is int:
-            self._follows(_LEAF_PLACE, *place)
-        where = LeafName(body, place, self.shown)
-        digest = sha256(b"\0" + raw)
-        if not self._placed(where, digest):
-            return
+    def judge_leaf(self, leaf: AuditedLeaf) -> None:
+        """Judge a leaf and what is shown beside it."""
+        body, line = leaf.body, leaf.line
         if "hash" in line:
-            self.findings.add(where, f"its hash was {line['hash'][:16]}…, and is {digest.hex()[:16]}…")
-        self.findings.count("leaves")
-        if named is not None:
-            self.findings.add(where, f"its body names itself leaf {number} of {node}, {kind}")
+            self.findings.add(leaf, f"its hash was {line['hash'][:16]}…, and is {leaf.hash.hex()[:16]}…")
+        if "as" in line:
+            self.findings.add(leaf, f"its body names itself {leaf.own_name}")
         try:
             check_body(body)
-            judge = KINDS.get(body["kind"])
+            if not leaf.sealed and (body["node"], body["number"]) != leaf.place:
+                raise RecordError(f"its body names itself leaf {body['number']} of {body['node']}")
+            judge = JUDGES.get(body["kind"])
             if judge is not None:
-                judge(self, body, line, where)
+                judge(self, leaf)
             if "rows" in line:
-                self._rows(body, line["rows"], where)
-            more = line.keys() - {"leaf", "as", "hash", "rows"} - BESIDE.get(body["kind"], set())
-            if more:
-                raise RecordError(f"nothing sealed its {min(more)}")
+                self._check_rows(leaf, line["rows"])
+            check_shown(leaf)
         except RecordError as wrong:
-            self.findings.add(where, f"{wrong}")
+            self.findings.add(leaf, f"{wrong}")
 
-    def _rows(self, body: dict[str, Any], rows: list[dict[str, Any]], where: LeafName) -> None:
-        table = TABLES.get(body["kind"], "")
-        own = [row for row in rows if row["table"] == table]
-        for row in rows:
-            if row["table"] != table:
-                self.findings.add(where, f"a row of {row['table']} names this leaf: {_name_row(row)}")
-        if table == "character_evolution" and not own:
-            self.vectors_gone.append((body["at"], f"{where}"))
-        elif len(own) != 1:
-            self.findings.add(where, f"has {len(own)} rows in {table}")
-        for row in own:
-            columns = (row.keys() | body.keys() - _COMMON.keys()) - {"table"}
-            if table == "messages":
-                columns -= {"content"}
-            known = SHAPES[body["kind"]]
-            other = {key for key in columns if key not in known or row.get(key) != body.get(key)}
-            if other:
-                said = ", ".join(sorted(other))
-                self.findings.add(where, f"the row in {table} says something else: {said}")
-            elif len(rows) == 1:
-                self.findings.add(where, f"repeats the row in {table}, which says the same")
+    def _contradict(self, leaf: AuditedLeaf, what: str) -> None:
+        if leaf.sealed:
+            self.findings.add(leaf, what)
 
-    def judge_message(self, body: dict[str, Any], line: dict[str, Any], where: LeafName) -> None:
-        """Its place, its turn, and its content if that is here."""
-        self.findings.count("messages")
-        conversation, seq = body["conversation"], body["seq"]
-        talk = self.get_conversation(conversation)
-        if not talk.said.add(seq):
-            self.findings.add(where, "was sealed twice under one sequence number")
-        self._said(body, where)
-        self._spoke(body)
-        content, salt = line.get("content"), line.get("salt")
-        if content is None and salt is None:
-            talk.silent.add(seq)
-        elif type(content) is not str or type(salt) is not str:
-            raise RecordError("its content or its salt is missing")
-        else:
-            self.findings.count("disclosed")
-            data = content.encode()
-            framed = bytes.fromhex(salt) + len(data).to_bytes(8, "big") + data
-            if len(salt) != 64 or sha256(b"ccn/content/v1\0" + framed).hex() != body["content"]:
-                raise RecordError("its content is not what was committed to")
+    def _count(self, leaf: AuditedLeaf, what: str) -> None:
+        if leaf.sealed:
+            self.findings.count(what)
 
-    def _said(self, body: dict[str, Any], where: LeafName) -> None:
-        turn_id = body["turn"]
-        if turn_id is not None:
-            turn = self.turns.setdefault(turn_id, AuditedTurn(body["conversation"]))
-            if body["role"] in turn.said or turn.conversation != body["conversation"]:
-                self.findings.add(where, f"a second {body['role']} message of turn {turn_id}")
-            turn.said[body["role"]] = body["seq"]
+    # -- one leaf ------------------------------------------------------------------------------------------
 
-    def _spoke(self, body: dict[str, Any]) -> None:
-        """An instance says the replies of turns; what else the character is shown to say was recorded."""
+    def judge_message(self, leaf: AuditedLeaf) -> None:
+        """Judge a message: its number, its turn, its speaker, and its content where that is here."""
+        body = leaf.body
+        conversation = self.get_conversation(body["conversation"])
+        self._count(leaf, "messages")
+        if not conversation.messages.add(body["seq"]):
+            self._contradict(leaf, "was sealed twice under one sequence number")
+        self._take_into_turn(leaf)
+        if not leaf.sealed:
+            conversation.waiting.add(body["seq"])
+            return
+        self._check_speaker(body)
+        match "content" in leaf.line, "salt" in leaf.line:
+            case False, False:
+                conversation.silent.add(body["seq"])
+            case True, True:
+                self.findings.count("disclosed")
+                check_content(body["content"], leaf.line["content"], leaf.line["salt"])
+            case _:
+                raise RecordError("its content or its salt is missing")
+
+    def _take_into_turn(self, leaf: AuditedLeaf) -> None:
+        """A turn has one message of each role, all in its conversation."""
+        body = leaf.body
+        turn_id, role = body["turn"], body["role"]
+        if turn_id is None:
+            return
+        turn = self.get_turn(turn_id, body["conversation"])
+        if role in turn.messages or turn.conversation != body["conversation"]:
+            self._contradict(leaf, f"a second {role} message of turn {turn_id}")
+        if leaf.sealed or role not in turn.messages:
+            turn.messages[role] = body["seq"]
+
+    def _check_speaker(self, body: dict[str, Any]) -> None:
+        """Check who said a message.
+
+        Rule 10: "In version 2 the speaker of a message is an instance exactly if its role is `assistant`
+        and it belongs to a turn"
+        Rule 10: "Whatever else has the role `assistant`, in either version, was recorded by an account
+        through a loop of its own: no instance said it."
+        """
         replied = body["role"] == "assistant" and body["turn"] is not None
         if body["role"] == "assistant" and not replied:
             self.findings.count("recorded")
         if body["v"] == 1:
             return
-        self.second = True
+        self.names_speakers = True
         if body["speaker"].startswith("instance:") != replied:
             raise RecordError(f"{body['speaker']} cannot have said this")
         if replied:
-            self.spoke.add((body["conversation"], body["speaker"]))
+            self.speakers.add((body["conversation"], body["speaker"]))
 
-    def judge_turn(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
-        """One end, and a reply where it says so."""
-        self.findings.count("turns")
-        turn = self.turns.setdefault(body["turn"], AuditedTurn(body["conversation"]))
+    def judge_turn(self, leaf: AuditedLeaf) -> None:
+        """Judge the end of a turn.
+
+        Rule 11: "A turn ends once, and has its reply where it says so."
+        """
+        body = leaf.body
+        turn = self.get_turn(body["turn"], body["conversation"])
+        self._count(leaf, "turns")
         if turn.end is not None or turn.conversation != body["conversation"]:
-            self.findings.add(where, "the turn has ended twice, or elsewhere")
+            self._contradict(leaf, "the turn has ended twice, or elsewhere")
         if (body["status"] == "committed") != (body["reply"] is not None):
-            self.findings.add(where, f"the turn is {body['status']}, and its reply {body['reply']}")
-        turn.end = (body["status"], body["user"], body["reply"])
+            self._contradict(leaf, f"the turn is {body['status']}, and its reply {body['reply']}")
+        if leaf.sealed or turn.end is None:
+            turn.end = (body["status"], body["user"], body["reply"])
 
-    def judge_life(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
-        """One of each version."""
-        self.findings.count("instance versions")
-        life = self._life(body)
-        if not life.versions.add(body["version"]):
-            self.findings.add(where, "two lives have this version")
-        if life.conversation != body["conversation"]:
-            self.findings.add(where, "is another conversation's than before")
-        if body["version"] > life.newest[0]:
-            standing = (body["host"], body["epoch"], body["status"])
-            life.newest = (body["version"], standing)
+    def judge_instance(self, leaf: AuditedLeaf) -> None:
+        """Judge a version of an instance."""
+        body = leaf.body
+        instance = self.get_instance(body["instance"], body["conversation"])
+        self._count(leaf, "instance versions")
+        if not instance.versions.add(body["version"]):
+            self._contradict(leaf, "two lives have this version")
+        if instance.conversation != body["conversation"]:
+            self._contradict(leaf, "is another conversation's than before")
+        if body["version"] > instance.newest[0]:
+            instance.newest = (body["version"], (body["host"], body["epoch"], body["status"]))
 
-    def judge_plate(self, body: dict[str, Any], line: dict[str, Any], where: LeafName) -> None:
-        """Its content is here, always."""
-        self.findings.count("plates")
+    def judge_plate(self, leaf: AuditedLeaf) -> None:
+        """Judge a version of a plate, whose content is always here.
+
+        Rule 9: "A plate and a snapshot have their hashes."
+        """
+        body = leaf.body
+        self._count(leaf, "plates")
         if not self.plates.setdefault(body["character"], GaplessNumbers()).add(body["version"]):
-            self.findings.add(where, "two plates have this version")
-        content = line.get("content")
-        if type(content) is not str or sha256(content.encode()).hex() != body["hash"]:
+            self._contradict(leaf, "two plates have this version")
+        content = leaf.line.get("content")
+        if leaf.sealed and (type(content) is not str or sha256(content.encode()).hex() != body["hash"]):
             raise RecordError("the plate is not the one that was imported")
 
-    def judge_snapshot(self, body: dict[str, Any], line: dict[str, Any], _: LeafName) -> None:
-        """Its state is here, always."""
+    def judge_snapshot(self, leaf: AuditedLeaf) -> None:
+        """Judge a snapshot, whose state is always here.
+
+        Rule 9: "A plate and a snapshot have their hashes."
+        """
+        if not leaf.sealed:
+            return
+        body, state = leaf.body, leaf.line.get("state")
         self.findings.count("snapshots")
-        state = line.get("state")
         if type(state) is not dict or sha256(encode_canonical(state)).hex() != body["hash"]:
             raise RecordError("the snapshot is not the one that was taken")
         if any(state.get(key) != body[key] for key in ("at", "conversation", "head")):
             raise RecordError("the snapshot is of another conversation or moment")
 
-    def judge_redaction(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
-        """What may be missing."""
+    def judge_redaction(self, leaf: AuditedLeaf) -> None:
+        """Note what may be missing: messages of a conversation, or all of a series before a time."""
+        body = leaf.body
         self.findings.count("redactions")
-        del where
-        if "series" in body:
-            if body["series"] == "character_evolution":
-                self.vectors_before = max(self.vectors_before, body["before"])
-        else:
+        if "series" not in body:
             self.get_conversation(body["conversation"]).redacted.append((body["first"], body["last"]))
+        elif body["series"] == "character_evolution":
+            self.forgotten_before = max(self.forgotten_before, body["before"])
 
-    def judge_request(self, body: dict[str, Any], line: dict[str, Any], _: LeafName) -> None:
-        """What was asked and what came of it are here, always."""
+    def judge_request(self, leaf: AuditedLeaf) -> None:
+        """Judge an operator's request. What was asked and what came of it are always here.
+
+        Rule 9: "`body` and `outcome` of a request are the hashes of `asked` and `answer` with sorted keys."
+        """
+        if not leaf.sealed:
+            return
+        body, line = leaf.body, leaf.line
         self.findings.count("operator requests")
         shown = {"body": line.get("asked"), "outcome": line.get("answer")}
         for key, value in shown.items():
@@ -898,244 +949,226 @@ class Audit:
         if line["answer"].get("error") != body["error"]:
             raise RecordError("its error is not the one of its outcome")
 
-    def judge_conversation(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
-        """One of each version."""
-        talk = self.get_conversation(body["conversation"])
-        if not talk.versions.add(body["version"]):
-            self.findings.add(where, "two rows have this version")
-        talk.rows[body["version"]] = _version_values(body)
+    def judge_conversation(self, leaf: AuditedLeaf) -> None:
+        """Judge a version of a conversation."""
+        body = leaf.body
+        conversation = self.get_conversation(body["conversation"])
+        if not conversation.versions.add(body["version"]):
+            self._contradict(leaf, "two rows have this version")
+        if leaf.sealed or body["version"] not in conversation.values:
+            conversation.values[body["version"]] = _version_values(body)
 
-    def judge_vector(self, body: dict[str, Any], _: dict[str, Any], where: LeafName) -> None:
-        """Scores on the grid."""
-        del where
+    def judge_vector(self, leaf: AuditedLeaf) -> None:
+        """Judge scores: whole numbers from 0 to a million, or null."""
+        if not leaf.sealed:
+            return
+        vector = leaf.body["vector"]
         self.findings.count("vectors")
-        if len(body["vector"]) != AXES or any(v is not None and not 0 <= v <= UNIT for v in body["vector"]):
+        if len(vector) != AXES or any(score is not None and not 0 <= score <= UNIT for score in vector):
             raise RecordError("this is not a vector")
 
-    def _life(self, body: dict[str, Any]) -> AuditedInstance:
-        return self.lives.setdefault(body["instance"], AuditedInstance(conversation=body["conversation"]))
+    def _check_rows(self, leaf: AuditedLeaf, rows: list[dict[str, Any]]) -> None:
+        """Check the rows that name a leaf. They are shown only where they are not exactly its own."""
+        body = leaf.body
+        table = TABLES.get(body["kind"], "")
+        own = [row for row in rows if row["table"] == table]
+        for row in rows:
+            if row["table"] != table:
+                self.findings.add(leaf, f"a row of {row['table']} names this leaf: {_name_row(row)}")
+        if table == "character_evolution" and not own:
+            self.vectors_gone.append((body["at"], f"{leaf}"))
+        elif len(own) != 1:
+            self.findings.add(leaf, f"has {len(own)} rows in {table}")
+        for row in own:
+            columns = (row.keys() | body.keys() - _COMMON.keys()) - {"table"}
+            if table == "messages":
+                columns -= {"content"}
+            known = SHAPES[body["kind"]]
+            other = {key for key in columns if key not in known or row.get(key) != body.get(key)}
+            if other:
+                names = ", ".join(sorted(other))
+                self.findings.add(leaf, f"the row in {table} says something else: {names}")
+            elif len(rows) == 1:
+                self.findings.add(leaf, f"repeats the row in {table}, which says the same")
 
-    def get_conversation(self, conversation: str) -> AuditedConversation:
+    def get_conversation(self, conversation_id: str) -> AuditedConversation:
         """What is known of a conversation."""
-        talk = self.talks.get(conversation)
-        if talk is None:
-            talk = self.talks[conversation] = AuditedConversation()
-        return talk
+        conversation = self.conversations.get(conversation_id)
+        if conversation is None:
+            conversation = self.conversations[conversation_id] = AuditedConversation()
+        return conversation
 
-    # -- what follows the blocks ---------------------------------------------------------------------------
+    def get_turn(self, turn_id: str, conversation_id: str) -> AuditedTurn:
+        """What is known of a turn; a new one is of this conversation."""
+        return self.turns.setdefault(turn_id, AuditedTurn(conversation_id))
 
-    def read_waiting(self, line: dict[str, Any]) -> None:
-        """A leaf no block has sealed: it proves nothing, and it keeps what is proved from looking torn."""
-        self._conclude()
-        node, number, body = line["waiting"]
-        self._follows(_WAITING, node, number)
-        runs = self.waiting.setdefault(node, GaplessNumbers())
-        runs.add(number - self.sealed.get(node, 0))
-        self.findings.count("waiting")
-        try:
-            check_body(body)
-            if (body["node"], body["number"]) != (node, number):
-                raise RecordError(f"its body names itself leaf {body['number']} of {body['node']}")
-        except RecordError as wrong:
-            self.findings.add(f"leaf {number} of {node}, not sealed", f"{wrong}")
-            return
-        match body["kind"]:
-            case "message":
-                talk = self.get_conversation(body["conversation"])
-                talk.said.add(body["seq"])
-                talk.waiting.add(body["seq"])
-                if body["turn"] is not None:
-                    turn = self.turns.setdefault(body["turn"], AuditedTurn(body["conversation"]))
-                    turn.said.setdefault(body["role"], body["seq"])
-            case "turn":
-                turn = self.turns.setdefault(body["turn"], AuditedTurn(body["conversation"]))
-                turn.end = turn.end or (body["status"], body["user"], body["reply"])
-            case "instance":
-                life = self._life(body)
-                life.versions.add(body["version"])
-                if body["version"] > life.newest[0]:
-                    life.newest = (body["version"], (body["host"], body["epoch"], body["status"]))
-            case "conversation":
-                talk = self.get_conversation(body["conversation"])
-                talk.versions.add(body["version"])
-                talk.rows.setdefault(body["version"], _version_values(body))
-            case "redaction":
-                self.judge_redaction(body, {}, LeafName(body, (node, number), 0))
-            case "plate":
-                self.plates.setdefault(body["character"], GaplessNumbers()).add(body["version"])
+    def get_instance(self, instance_id: str, conversation_id: str) -> AuditedInstance:
+        """What is known of an instance; a new one is of this conversation."""
+        return self.instances.setdefault(instance_id, AuditedInstance(conversation_id))
 
-    def read_version(self, line: dict[str, Any]) -> None:
-        """A version of a conversation, as its row has it."""
-        self._conclude()
-        row = line["conversation"]
-        self._follows(_VERSION, row["conversation"] or "", row["version"] or 0)
+    def compare_owner(self, claim: OwnerClaim) -> bool | None:
+        """Whether an instance is whose a roster says; None where nothing sealed tells.
+
+        Rule 6: "An instance of which a life is in the record has the owner that its conversation has."
+        """
+        instance = self.instances.get(claim.instance)
+        conversation = None if instance is None else self.conversations.get(instance.conversation)
+        if conversation is None or not conversation.values:
+            return None
+        return claim.is_of(next(iter(conversation.values.values()))[-1])
+
+    # -- the tables as they stand now ----------------------------------------------------------------------
+
+    def read_version(self, row: dict[str, Any]) -> None:
+        """Read the row of a version of a conversation.
+
+        Rule 11: "Every version of a conversation has its row"
+        """
         where = f"conversation {row['conversation']} version {row['version']}"
-        talk = self.talks.get(row["conversation"])
-        if talk is None or row["version"] not in talk.rows:
+        conversation = self.conversations.get(row["conversation"])
+        if conversation is None or row["version"] not in conversation.values:
             self.findings.add(where, "has a row and was never sealed")
             return
-        if talk.rows[row["version"]] != _version_values(row):
+        if conversation.values[row["version"]] != _version_values(row):
             self.findings.add(where, "its row says something else than its leaf")
-        talk.seen.add(row["version"])
+        conversation.rows.add(row["version"])
 
-    def read_standing(self, line: dict[str, Any]) -> None:
-        """What the tables show as the present must be the newest version there is."""
-        self._conclude()
-        row = line["standing"]
+    def read_standing(self, row: dict[str, Any]) -> None:
+        """Read what a table shows as the present.
+
+        Rule 11: "every conversation and instance stands as its newest version says."
+        """
         if "instance" in row:
-            self._follows(_INSTANCE, row["instance"])
-            where = f"instance {row['instance']}"
-            life = self.lives.get(row["instance"], AuditedInstance())
-            life.stands = True
-            if life.newest != (row["version"], (row["host"], row["epoch"], row["status"])):
-                self.findings.add(where, "is shown otherwise than its last version")
-            return
-        self._follows(_CONVERSATION, row["conversation"])
-        talk = self.get_conversation(row["conversation"])
-        talk.stands = True
-        newest = talk.rows.get(talk.versions.last, ())
-        if (row["version"], row["plate"], row["status"]) != (talk.versions.last, *newest[1:3]):
-            self.findings.add(
-                f"conversation {row['conversation']}", "is shown otherwise than its last version"
-            )
-        if row["head"] != talk.said.last:
-            self.findings.add(
-                f"conversation {row['conversation']}",
-                f"ends at message {row['head']}, but {talk.said.last} were said")  # fmt: skip
+            self._read_standing_instance(row)
+        else:
+            self._read_standing_conversation(row)
 
-    def read_stray(self, line: dict[str, Any]) -> None:
-        """A row that nothing sealed."""
-        self._conclude()
-        self._follows(_STRAY, self.lines)
-        row = line["stray"]
+    def _read_standing_instance(self, row: dict[str, Any]) -> None:
+        instance = self.instances.get(row["instance"], AuditedInstance())
+        instance.stands = True
+        if instance.newest != (row["version"], (row["host"], row["epoch"], row["status"])):
+            self.findings.add(f"instance {row['instance']}", "is shown otherwise than its last version")
+
+    def _read_standing_conversation(self, row: dict[str, Any]) -> None:
+        where = f"conversation {row['conversation']}"
+        conversation = self.get_conversation(row["conversation"])
+        conversation.stands = True
+        version = conversation.versions.last
+        newest = conversation.values.get(version, ())
+        if (row["version"], row["plate"], row["status"]) != (version, *newest[1:3]):
+            self.findings.add(where, "is shown otherwise than its last version")
+        if row["head"] != conversation.messages.last:
+            many = conversation.messages.last
+            self.findings.add(where, f"ends at message {row['head']}, but {many} were said")
+
+    def read_stray(self, row: dict[str, Any]) -> None:
+        """Read a row that belongs to no leaf or block.
+
+        Rule 11: "There is no stray."
+        """
         rank = CAUSE if "height" in row else OF_A_ROW
         self.findings.add(_name_row(row), f"a row of {row['table']} that nothing sealed", rank)
 
-    def read_end(self, line: dict[str, Any]) -> None:
-        """How many lines there should be."""
-        self._conclude()
-        self.ended = True
-        if line["end"]["lines"] != self.lines - 1:
-            self.findings.cut = f"{self.lines - 1} of {line['end']['lines']} lines are here"
+    # -- the whole -----------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """After the last line: what only the whole can show."""
-        if not self.lines:
-            raise RecordError("there is no record in it")
-        if self.second and self.version == 1:
-            raise RecordError("it calls itself version 1, which names neither speakers nor owners")
-        if not self.ended:
-            self.findings.cut = self.findings.cut or "it has no end"
-            return
-        self.findings.final = self.size > 0 and self.final_size == self.size
-        self._remembered()
-        self._unsealed()
-        self._claimed()
-        for conversation, talk in self.talks.items():
-            self._whole(conversation, talk)
+        """Judge what only all leaves and rows together can show."""
+        for claim in self.claims:
+            if self.compare_owner(claim) is False:
+                self.findings.add(claim.where, claim.wrong, OF_A_BLOCK)
+        for conversation_id, conversation in self.conversations.items():
+            self._check_conversation(f"conversation {conversation_id}", conversation)
         for turn_id, turn in self.turns.items():
-            self._replied(turn_id, turn)
-        versions = {f"instance {instance}": life.versions for instance, life in self.lives.items()}
-        versions |= {f"character {character}": plates for character, plates in self.plates.items()}
-        for where, listed in versions.items():
-            if listed.ahead:
-                self.findings.add(where, f"version {listed.upto + 1} is missing")
-        self._strange_voices()
-        for instance in [name for name, life in self.lives.items() if not life.stands]:
-            self.findings.add(f"instance {instance}", "is not shown as it stands now")
+            self._check_turn(f"conversation {turn.conversation} turn {turn_id}", turn)
+        for instance_id, instance in self.instances.items():
+            self._check_versions(f"instance {instance_id}", instance.versions)
+        for character, versions in self.plates.items():
+            self._check_versions(f"character {character}", versions)
+        self._check_speaking_instances()
+        for instance_id, instance in self.instances.items():
+            if not instance.stands:
+                self.findings.add(f"instance {instance_id}", "is not shown as it stands now")
         for at, where in self.vectors_gone:
-            if at >= self.vectors_before:
+            if at >= self.forgotten_before:
                 self.findings.add(where, "its vector is gone and nothing says why")
 
-    def _strange_voices(self) -> None:
-        for conversation, speaker in sorted(self.spoke):
-            life = self.lives.get(speaker.removeprefix("instance:"), AuditedInstance())
-            if life.conversation != conversation:
-                what = f"was never one of {speaker}, which speaks in it"
-                self.findings.add(f"conversation {conversation}", what)
+    def _check_conversation(self, where: str, conversation: AuditedConversation) -> None:
+        """Check that a conversation has all its messages and versions.
 
-    def _unsealed(self) -> None:
-        for node, runs in self.waiting.items():
-            if runs.ahead and self.chained:
-                gap = self.sealed.get(node, 0) + runs.upto + 1
-                self.findings.add(f"leaf {gap} of {node}", "is missing, though not sealed")
-
-    def _remembered(self) -> None:
-        for head in self.known.values():
-            if head.size or head.origin != self.origin:
-                what = f"you brought it, and no block ends there (the record ends at {self.size})"
-                self.findings.add(f"checkpoint {head.size}", f"{what}: cut back, or another log", CAUSE)
-
-    def _claimed(self) -> None:
-        for claim in self.claims:
-            if self._owned(claim) is False:
-                self.findings.add(claim.where, claim.wrong, OF_A_BLOCK)
-
-    def _whole(self, conversation: str, talk: AuditedConversation) -> None:
-        where = f"conversation {conversation}"
-        if talk.said.ahead:
-            self.findings.add(f"{where} message {talk.said.upto + 1}", "is missing")
-        if talk.versions.ahead or not talk.versions.upto:
-            self.findings.add(where, f"version {talk.versions.upto + 1} is missing")
-        for version in sorted(talk.rows.keys() - talk.seen):
+        Rule 11: "Messages of a conversation are numbered from 1 without gaps"
+        """
+        messages, versions = conversation.messages, conversation.versions
+        if messages.ahead:
+            self.findings.add(f"{where} message {messages.upto + 1}", "is missing")
+        if versions.ahead or not versions.upto:
+            self.findings.add(where, f"version {versions.upto + 1} is missing")
+        for version in sorted(conversation.values.keys() - conversation.rows):
             self.findings.add(f"{where} version {version}", "its row is missing")
-        if not talk.stands:
+        if not conversation.stands:
             self.findings.add(where, "is not shown as it stands now")
-        self._check_redactions(where, talk)
+        self._check_redactions(where, conversation)
 
-    def _check_redactions(self, where: str, talk: AuditedConversation) -> None:
-        """Content is missing exactly where it was redacted."""
-        ranges = merge_ranges(talk.redacted)
-        inside = 0
-        for seq in sorted(talk.silent):
+    def _check_redactions(self, where: str, conversation: AuditedConversation) -> None:
+        """Check that content is missing exactly where it was redacted.
+
+        Rule 9: "without content and salt a redaction must cover it, and what a redaction covers must not be
+        shown."
+        """
+        ranges, silent = merge_ranges(conversation.redacted), conversation.silent
+        redacted = 0
+        for seq in sorted(silent):
             if covers(ranges, seq):
-                inside += 1
+                redacted += 1
             else:
-                self.findings.add(
-                    f"{where} message {seq}", "its content is missing and no redaction says why"
-                )
-        self.findings.count("redacted", inside)
-        for seq in talk.said.within(ranges):
-            if seq not in talk.silent and seq not in talk.waiting:
+                missing = "its content is missing and no redaction says why"
+                self.findings.add(f"{where} message {seq}", missing)
+        self.findings.count("redacted", redacted)
+        for seq in conversation.messages.within(ranges):
+            if seq not in silent and seq not in conversation.waiting:
                 self.findings.add(f"{where} message {seq}", "was redacted, and its content is here")
 
-    def _replied(self, turn_id: str, turn: AuditedTurn) -> None:
-        where = f"conversation {turn.conversation} turn {turn_id}"
+    def _check_turn(self, where: str, turn: AuditedTurn) -> None:
+        """Check that the messages of a turn are those that its end names.
+
+        Rule 11: "A turn ends once, and has its reply where it says so."
+        """
         if turn.end is None:
-            if "assistant" in turn.said:
+            if "assistant" in turn.messages:
                 self.findings.add(where, "has a reply and no end")
             return
         status, user, reply = turn.end
-        if turn.said.get("user") != user:
+        if turn.messages.get("user") != user:
             self.findings.add(where, f"answers message {user}, which is not its own")
-        if turn.said.get("assistant") != reply:
-            self.findings.add(where, f"is {status}; its reply is {turn.said.get('assistant')}, not {reply}")
+        if turn.messages.get("assistant") != reply:
+            shown = turn.messages.get("assistant")
+            self.findings.add(where, f"is {status}; its reply is {shown}, not {reply}")
+
+    def _check_versions(self, where: str, versions: GaplessNumbers) -> None:
+        """Rule 11: "versions of conversations, instances and plates too." """
+        if versions.ahead:
+            self.findings.add(where, f"version {versions.upto + 1} is missing")
+
+    def _check_speaking_instances(self) -> None:
+        """Rule 10: "that instance is one of the conversation." """
+        for conversation_id, speaker in sorted(self.speakers):
+            instance = self.instances.get(speaker.removeprefix("instance:"), AuditedInstance())
+            if instance.conversation != conversation_id:
+                what = f"was never one of {speaker}, which speaks in it"
+                self.findings.add(f"conversation {conversation_id}", what)
 
 
-READERS: dict[str, Callable[[Audit, dict[str, Any]], None]] = {
-    "record": Audit.read_founding,
-    "leaf": Audit.read_leaf,
-    "block": Audit.read_block,
-    "roster": Audit.read_roster,
-    "checkpoint": Audit.read_checkpoint,
-    "waiting": Audit.read_waiting,
-    "conversation": Audit.read_version,
-    "standing": Audit.read_standing,
-    "stray": Audit.read_stray,
-    "end": Audit.read_end,
+JUDGES: dict[str, Callable[[Story, AuditedLeaf], None]] = {
+    "message": Story.judge_message,
+    "turn": Story.judge_turn,
+    "instance": Story.judge_instance,
+    "plate": Story.judge_plate,
+    "snapshot": Story.judge_snapshot,
+    "redaction": Story.judge_redaction,
+    "conversation": Story.judge_conversation,
+    "vector": Story.judge_vector,
+    "operator": Story.judge_request,
 }
-KINDS: dict[str, Callable[[Audit, dict[str, Any], dict[str, Any], LeafName], None]] = {
-    "message": Audit.judge_message,
-    "turn": Audit.judge_turn,
-    "instance": Audit.judge_life,
-    "plate": Audit.judge_plate,
-    "snapshot": Audit.judge_snapshot,
-    "redaction": Audit.judge_redaction,
-    "conversation": Audit.judge_conversation,
-    "vector": Audit.judge_vector,
-    "operator": Audit.judge_request,
-}
-BESIDE = {
+SHOWN_BESIDE = {
     "message": {"content", "salt"},
     "plate": {"content"},
     "snapshot": {"state"},
@@ -1153,25 +1186,147 @@ TABLES = {
 }
 
 
-class LeafName(NamedTuple):
-    """The name of a leaf in a finding, made only when there is one."""
+class GaplessNumbers:
+    """Numbers from 1 that must all come, once each, in any order."""
+
+    __slots__ = ("ahead", "upto")
+
+    def __init__(self) -> None:
+        self.upto = 0
+        self.ahead: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Take in a number; False if it came before."""
+        if number == self.upto + 1:
+            self.upto = number
+            while self.ahead and self.upto + 1 in self.ahead:
+                self.upto += 1
+                self.ahead.remove(self.upto)
+            return True
+        if number <= self.upto or number in self.ahead:
+            return False
+        self.ahead.add(number)
+        return True
+
+    def within(self, ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
+        """Those of them that lie in one of the ascending ranges, however far a range goes."""
+        for first, last in ranges:
+            yield from range(max(first, 1), min(last, self.upto) + 1)
+        yield from (number for number in sorted(self.ahead) if covers(ranges, number))
+
+    @property
+    def last(self) -> int:
+        """The highest."""
+        return max(self.ahead, default=self.upto)
+
+
+@dataclass(slots=True)
+class AuditedConversation:
+    """What must fit together about one conversation, by the numbers of its messages and versions."""
+
+    messages: GaplessNumbers = field(default_factory=GaplessNumbers)
+    silent: set[int] = field(default_factory=set)
+    waiting: set[int] = field(default_factory=set)
+    redacted: list[tuple[int, int]] = field(default_factory=list)
+    versions: GaplessNumbers = field(default_factory=GaplessNumbers)
+    values: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    rows: set[int] = field(default_factory=set)
+    stands: bool = False
+
+
+@dataclass(slots=True)
+class AuditedTurn:
+    """What must fit together about one turn: its messages by role, and its end."""
+
+    conversation: str
+    messages: dict[str, int] = field(default_factory=dict)
+    end: tuple[str, int, int | None] | None = None
+
+
+@dataclass(slots=True)
+class AuditedInstance:
+    """What must fit together about one instance: its versions, and what the newest says."""
+
+    conversation: str = ""
+    versions: GaplessNumbers = field(default_factory=GaplessNumbers)
+    newest: tuple[int, tuple[Any, ...]] = (0, ())
+    stands: bool = False
+
+
+class AuditedLeaf(NamedTuple):
+    """A leaf: its body, the line it stands on, its node and number, the block that seals it, its hash."""
 
     body: Any
+    line: Mapping[str, Any]
     place: tuple[Any, Any]
-    height: int
+    sealed: bool = False
+    height: int = 0
+    hash: bytes = b""
+
+    @property
+    def own_name(self) -> str:
+        """What the body itself says it is."""
+        body = self.body if type(self.body) is dict else {}
+        return f"leaf {body.get('number')} of {body.get('node')}, {body.get('kind')}"
 
     def __str__(self) -> str:
-        leaf = f"leaf {self.place[1]} of {self.place[0]}, block {self.height}"
+        """The name of the leaf in a finding."""
+        node, number = self.place
+        if not self.sealed:
+            return f"leaf {number} of {node}, not sealed"
+        leaf = f"leaf {number} of {node}, block {self.height}"
         body = self.body if type(self.body) is dict else {}
-        for what, number in (("message", "seq"), ("snapshot", "snapshot"), ("turn", "turn")):
-            if body.get("kind") == what:
-                return f"conversation {body.get('conversation')} {what} {body.get(number)} ({leaf})"
-        if body.get("kind") in {"instance", "plate"}:
+        kind = body.get("kind")
+        for what, key in (("message", "seq"), ("snapshot", "snapshot"), ("turn", "turn")):
+            if kind == what:
+                return f"conversation {body.get('conversation')} {what} {body.get(key)} ({leaf})"
+        if kind in {"instance", "plate"}:
             of = body.get("instance", body.get("character"))
-            return f"{body['kind']} {of} version {body.get('version')} ({leaf})"
-        if body.get("kind") == "operator":
+            return f"{kind} {of} version {body.get('version')} ({leaf})"
+        if kind == "operator":
             return f"request {body.get('request')}, {body.get('command')} ({leaf})"
         return f"{body.get('kind', 'a row')} {body.get('conversation', '')} ({leaf})".replace("  ", " ")
+
+
+def place_of_leaf(line: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The node and the number of a leaf: those in its table, where they are not those of its body."""
+    if "as" in line:
+        return line["as"][0], line["as"][1]
+    body = line["leaf"]
+    return (body.get("node"), body.get("number")) if type(body) is dict else (None, None)
+
+
+def leaf_from_line(line: Mapping[str, Any], height: int) -> AuditedLeaf:
+    """The leaf on a line, which is of the block of this height.
+
+    What must hold: "A leaf's hash is that of 0x00 and its canonical bytes, as in RFC 6962."
+    """
+    body = line["leaf"]
+    spelled = _spell_sorted(body) if type(body) is dict else base64.b64decode(body, validate=True)
+    return AuditedLeaf(body, line, place_of_leaf(line), True, height, sha256(b"\0" + spelled))
+
+
+def check_content(committed: str, content: str, salt: str) -> None:
+    """Refuse a text that is not the one whose hash was sealed.
+
+    Rule 9: "A message's `content` is the hash of `ccn/content/v1`, 0x00, the salt, the length of the text
+    in bytes (8 bytes, big-endian) and the text"
+    """
+    text = content.encode()
+    framed = bytes.fromhex(salt) + len(text).to_bytes(8, "big") + text
+    if len(salt) != 64 or sha256(b"ccn/content/v1\0" + framed).hex() != committed:
+        raise RecordError("its content is not what was committed to")
+
+
+def check_shown(leaf: AuditedLeaf) -> None:
+    """Refuse what is shown beside a leaf and stands under no hash.
+
+    Rule 9: "Nothing else is shown beside a leaf."
+    """
+    sealed = SHOWN_BESIDE.get(leaf.body["kind"], set())
+    more = leaf.line.keys() - {"leaf", "as", "hash", "rows"} - sealed
+    if more:
+        raise RecordError(f"nothing sealed its {min(more)}")
 
 
 # -- what a line may look like -----------------------------------------------------------------------------
@@ -1378,8 +1533,6 @@ FORMS: dict[str, Form] = {
     "stray": {"stray": _is_table_row},
     "end": {"end": {"lines": _NUMBER}},
 }  # fmt: skip
-# The order of the lines: of a block first, then of what follows all blocks.
-_ROSTER, _LEAF_PLACE, _CHECKPOINT, _WAITING, _VERSION, _CONVERSATION, _INSTANCE, _STRAY = range(8)
 
 
 # -- what a leaf may look like -----------------------------------------------------------------------------
@@ -1633,7 +1786,67 @@ def parse_rules(validators: Any, parameters: Any) -> VotingRules:
     return VotingRules(keys, parameters, sha256(listed), sha256(limits))
 
 
-def _compare_row(row: dict[str, Any], header: dict[str, Any], block: AuditedBlock) -> Iterator[str]:
+def parse_new_rules(block: AuditedBlock) -> VotingRules | None:
+    """The rules to which a block changes, if it does."""
+    shown = block.line.get("rules")
+    return None if shown is None else parse_rules(shown["validators"], shown["parameters"])
+
+
+def genesis_hash(origin: str, rules: VotingRules) -> bytes:
+    """The hash that the first block follows.
+
+    Rule 1: "The genesis hash is that of the statement `genesis` with `origin`, `parameters` and
+    `validators`, the latter two being the hashes of their canonical bytes."
+    """
+    fields = {
+        "origin": origin,
+        "parameters": rules.parameters_hash.hex(),
+        "validators": rules.validators_hash.hex(),
+    }
+    return sha256(encode_statement("genesis", fields))
+
+
+def _check_founding_row(row: dict[str, Any], genesis: bytes) -> None:
+    """Refuse a row that is not the one of this founding.
+
+    Rule 1: "The row of height 0 has that hash, size 0, the root of the empty tree, no previous block, no
+    tree, the time 0 and an empty header."
+    """
+    if (row["hash"], row["previous"], row["size"], row["root"], row["header"], row["at"]) != (
+        genesis.hex(), None, 0, tree_root([]).hex(), "", 0,
+    ):  # fmt: skip
+        raise RecordError("its row is not what its rules and its name make it")
+    if (row["height"], row["tree"]) != (0, None):
+        raise RecordError("its row is not that of a founding")
+
+
+def _check_lists(line: dict[str, Any]) -> None:
+    """Refuse a block in which something stands twice."""
+    for name, keys in (
+        ("reports", [(report["node"],) for report in line["reports"]]),
+        ("votes", [(vote["node"], vote["term"]) for vote in line["votes"]]),
+        ("results", [(character,) for character, _ in line["results"]]),
+    ):
+        if any(not a < b for a, b in pairwise(keys)):
+            raise RecordError(f"its {name} are not in order, or one stands twice")
+
+
+def _check_rules_in_force(header: dict[str, Any], rules: VotingRules) -> Iterator[str]:
+    """Check by which rules a block was decided.
+
+    Rule 2: "`validators` and `parameters` are the hashes of the rules in force."
+    """
+    in_force = rules.validators_hash.hex(), rules.parameters_hash.hex()
+    if (header["validators"], header["parameters"]) != in_force:
+        yield "was decided under other rules than those in force"
+
+
+def _check_row(block: AuditedBlock) -> Iterator[str]:
+    """Compare the row of a block with its header.
+
+    Rule 2: "A row says what its header says."
+    """
+    header, row = block.header, block.line["row"]
     expected = {
         "height": header["height"],
         "hash": sha256(b"\0" + block.body).hex(),
@@ -1654,22 +1867,26 @@ def _compare_row(row: dict[str, Any], header: dict[str, Any], block: AuditedBloc
         yield f"its row seals {row['spans']}, its header {spans}"
 
 
-def _check_votes(block: AuditedBlock, rules: VotingRules, audit: Audit) -> Iterator[str]:
-    header, named, ayes = block.header, sha256(b"\0" + block.body).hex(), set()
+def _check_votes(block: AuditedBlock, rules: VotingRules, findings: Findings) -> Iterator[str]:
+    """Check that enough validators voted for a block, each for this one.
+
+    Rule 5: "At least a quorum; each is a validator's signature of the statement `vote` with `block` (the
+    hash), `height`, `node` and `term`."
+    """
+    header, block_hash, ayes = block.header, sha256(b"\0" + block.body).hex(), set()
     for vote in block.line["votes"]:
         node = vote["node"]
-        said = {"block": named, "height": header["height"], "node": node, "term": header["term"]}
+        aye = {"block": block_hash, "height": header["height"], "node": node, "term": header["term"]}
         shown = {"block": vote["hash"], "height": vote["height"], "node": node, "term": vote["term"]}
         key = rules.keys.get(node)
+        signature = bytes.fromhex(vote["signature"])
         if key is None:
             yield f"has a vote of {node[:80]}, which is no validator"
-        elif said != shown or not is_signed(
-            key, encode_statement("vote", said), bytes.fromhex(vote["signature"])
-        ):
+        elif aye != shown or not is_signed(key, encode_statement("vote", aye), signature):
             yield f"the vote of {node} is not one for this block"
         else:
             ayes.add(node)
-            audit.findings.count("signatures")
+            findings.count("signatures")
     if len(ayes) < rules.quorum:
         yield f"has {len(ayes)} valid votes of {rules.quorum} needed"
 
@@ -1726,6 +1943,44 @@ def share_leaves(reports: Sequence[dict[str, Any]]) -> list[list[Any]]:
     ]
 
 
+def _check_spans(
+    block: AuditedBlock, reports: Sequence[dict[str, Any]], statements: Sequence[bytes]
+) -> Iterator[str]:
+    """Check that a block was made of these reports, and seals what it must of their leaves.
+
+    Rule 3: "`reports` in the header is the RFC 6962 root over the statements as leaves."
+    """
+    header = block.header
+    _, peaks = extend_tree([sha256(b"\0" + statement) for statement in statements], 0, [])
+    if header["reports"] != tree_root(peaks).hex():
+        yield "its header names other reports"
+    if [list(span) for span in header["spans"]] != share_leaves(reports):
+        yield "seals other leaves than its reports bring"
+
+
+def _check_rules_wanted(
+    block: AuditedBlock, rules: VotingRules, reports: Sequence[dict[str, Any]]
+) -> Iterator[str]:
+    """Check that a block changes the rules only to those that enough nodes want.
+
+    Rule 7: "**Rules** change only to what a quorum of the reports wanted, and `next_validators`,
+    `next_parameters` are theirs."
+    """
+    try:
+        following = parse_new_rules(block)
+    except RecordError as wrong:
+        yield f"{wrong}"
+        return
+    if following is not None:
+        wanted = sum(report["wants"] == following.hash().hex() for report in reports)
+        if wanted < rules.quorum or following.hash() == rules.hash():
+            yield f"changes the rules, but only {wanted} of {rules.quorum} nodes wanted these"
+    following = following or rules
+    named = block.header["next_validators"], block.header["next_parameters"]
+    if named != (following.validators_hash.hex(), following.parameters_hash.hex()):
+        yield "these are not the rules that its header names for the next block"
+
+
 def _describe_spans(header: dict[str, Any]) -> str:
     return ", ".join(f"{node} {first}–{last}" for node, first, last in header["spans"]) or "none"
 
@@ -1778,11 +2033,12 @@ def _read_claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
     previous = bytes.fromhex(block.header["previous"])
     for node, rosters in block.rosters.items():
         for listed in rosters:
-            salt = previous, listed.character.encode("utf-8", "surrogatepass")
+            character = listed.character.encode("utf-8", "surrogatepass")
             ids = (row[0] for row in _ROW.iter_unpack(listed.packed[: 11 * len(listed.owners)]))
             for at, instance in enumerate(ids):
-                owner = listed.owners[8 * at : 8 * at + 8]
-                yield OwnerClaim(block.where, node, f"{UUID(bytes=instance)}", owner, salt)
+                pseudonym = listed.owners[8 * at : 8 * at + 8]
+                instance_id = str(UUID(bytes=instance))
+                yield OwnerClaim(block.where, node, instance_id, pseudonym, previous, character)
 
 
 def unpack_roster(listed: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
@@ -1924,8 +2180,16 @@ def parse_note(note: str) -> CheckpointHead:
     return head
 
 
-def parse_cosignature(line: str) -> tuple[str, bytes, bytes]:
-    """Name, key id and signature of a line below a note."""
+class CosignatureLine(NamedTuple):
+    """What a line below a note says: who signed, by which key, and the time with the signature."""
+
+    name: str
+    key_id: bytes
+    data: bytes
+
+
+def parse_cosignature(line: str) -> CosignatureLine:
+    """Read a line below a note."""
     parts = line.rstrip("\n").split(" ")
     try:
         dash, name, blob = parts
@@ -1936,7 +2200,23 @@ def parse_cosignature(line: str) -> tuple[str, bytes, bytes]:
         name and len(data) >= 5
     ):
         raise RecordError(f"{line[:80]!r} is not a cosignature")
-    return name, data[:4], data[4:]
+    return CosignatureLine(name, data[:4], data[4:])
+
+
+def check_cosignature(cosignature: CosignatureLine, node: str, key: bytes, head: CheckpointHead) -> None:
+    """Refuse what is no cosignature of this checkpoint by this validator.
+
+    Rule 8: "A cosignature of a validator is one of `cosignature/v1\\ntime SECONDS\\n` and the note, in the
+    line as key id (the first 4 bytes of the hash of the name, a line feed, 0x04 and the key), 8 bytes of
+    time and the signature."
+    """
+    name, key_id, data = cosignature
+    if key_id != sha256(name.encode() + b"\n\x04" + key)[:4]:
+        raise RecordError(f"the cosignature of {node} names another key")
+    seconds = int.from_bytes(data[:8], "big")
+    signed = f"cosignature/v1\ntime {seconds}\n".encode() + head_text(head)
+    if len(data) != 72 or not is_signed(key, signed, data[8:]):
+        raise RecordError(f"{node} did not cosign this")
 
 
 # -- Ed25519 (RFC 8032) ------------------------------------------------------------------------------------
@@ -2051,17 +2331,18 @@ def _escape_controls(told: str) -> str:
 
 
 def _describe_proof(audit: Audit) -> list[str]:
-    counts, rules = audit.findings.counts, audit.deciding or audit.rules
+    counts, rules = audit.findings.counts, audit.chain.deciding or audit.chain.rules
     told = ", ".join(_say_count(counts[what], what) for what in COUNTED if counts.get(what))
     lines = [
-        f"  {audit.origin}, founded as {audit.genesis.hex()}",
-        f"  {_say_count(audit.height, 'blocks')}, tree of {audit.size}: {told}",
+        f"  {audit.chain.origin}, founded as {audit.chain.genesis.hex()}",
+        f"  {_say_count(audit.chain.height, 'blocks')}, tree of {audit.chain.size}: {told}",
     ]
     if rules is not None:
         faults, voting = rules.parameters["faults"], _say_count(len(rules.keys), "validators")
         lines.append(
             f"  {voting}, {faults} faults, quorum {rules.quorum}; "
-            f"final up to block {audit.final_height}: " + (", ".join(audit.cosigners) or "nobody cosigned")
+            f"final up to block {audit.chain.final_height}: "
+            + (", ".join(audit.chain.cosigners) or "nobody cosigned")
         )
     if counts.get("waiting"):
         waiting = counts["waiting"]
@@ -2074,7 +2355,7 @@ def _describe_proof(audit: Audit) -> list[str]:
         )
     if strangers := counts.get("strangers"):
         lines.append(f"  {_say_count(strangers, 'cosignatures')} of others than validators, not checked")
-    if audit.founding is None:
+    if audit.chain.wanted_founding is None:
         lines.append("  compare the founding with what the operators published (--founding)")
     return lines
 
@@ -2097,12 +2378,12 @@ def render_json(audit: Audit) -> str:
             {
                 "verdict": VERDICTS[audit.code],
                 "code": audit.code,
-                "origin": audit.origin,
-                "founding": audit.genesis.hex(),
-                "height": audit.height,
-                "size": audit.size,
-                "final_height": audit.final_height,
-                "cosigners": audit.cosigners,
+                "origin": audit.chain.origin,
+                "founding": audit.chain.genesis.hex(),
+                "height": audit.chain.height,
+                "size": audit.chain.size,
+                "final_height": audit.chain.final_height,
+                "cosigners": audit.chain.cosigners,
                 "counts": audit.findings.counts,
                 "reason": audit.findings.invalid or audit.findings.cut,
                 "found": audit.findings.total,
@@ -2155,7 +2436,7 @@ _LINES = re.compile(
     + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
 )  # fmt: skip
 _CONTROL = range(32)
-_LEAF, _CONTENT = hashlib.sha256(b"\0"), hashlib.sha256(b"ccn/content/v1\0")
+_LEAF_HASH, _CONTENT_HASH = hashlib.sha256(b"\0"), hashlib.sha256(b"ccn/content/v1\0")
 _LINE = re.compile(rb".+\n?|\n")
 
 
@@ -2167,55 +2448,63 @@ def read_quickly(audit: Audit, record: BinaryIO, workers: int | None = None) -> 
         lines: list[bytes] = []
         for each in seen:
             if isinstance(each, bytes):
-                audit.take_line(each)
+                audit.read_line(each)
             elif not _take_run(audit, each):
                 lines = lines or _LINE.findall(again())
                 for line in lines[each.line : each.line + len(each.hashes)]:
-                    audit.take_line(line)
+                    audit.read_line(line)
 
 
-def _take_run(audit: Audit, said: MessageRun) -> bool:
+def _take_run(audit: Audit, run: MessageRun) -> bool:
     """Take in many messages at once; nothing happens if there is anything to say about one of them."""
-    block, node, count = audit.block, said.node.decode(), len(said.hashes)
-    slot = None if block is None else block.place(node, said.first)
-    if block is None or slot is None or block.place(node, said.first + count - 1) is None:
+    block, story, node, count = audit.chain.block, audit.story, run.node.decode(), len(run.hashes)
+    slots = None if block is None else _find_free_slots(block, node, run)
+    position = (audit.chain.shown, _LEAF, node, run.first)
+    if block is None or slots is None or not audit.position < position or not _goes_on(story, run):
         return False
-    if block.leaves[slot : slot + count].count(None) != count:
-        return False
-    for name, (first, _) in said.ranges.items():
-        talk = audit.talks.get(name.decode())
-        if first != (talk.said.upto + 1 if talk else 1) or (talk and talk.said.ahead):
-            return False
-    if not _fits_turns(audit, said) or not audit.last < (_LEAF_PLACE, node, said.first):
-        return False
-    audit.last = (_LEAF_PLACE, node, said.first + count - 1)
-    block.leaves[slot : slot + count] = said.hashes
-    for name, (_, last) in said.ranges.items():
-        audit.get_conversation(name.decode()).said.upto = last
-    for name, seq in said.silent:
-        audit.get_conversation(name.decode()).silent.add(seq)
-    for turn_id, (conversation, roles) in said.turns.items():
-        turn = audit.turns.setdefault(turn_id.decode(), AuditedTurn(conversation.decode()))
-        turn.said |= {role.decode(): seq for role, seq in roles.items()}
-    audit.spoke |= {(name.decode(), speaker.decode()) for name, speaker in said.spoke}
-    audit.second |= said.named
+    block.leaves[slots] = run.hashes
+    audit.position = (*position[:-1], run.first + count - 1)
     audit.number += count
-    audit.lines += count
-    disclosed = count - len(said.silent)
-    counts = {"leaves": count, "messages": count, "disclosed": disclosed, "recorded": said.recorded}
+    for name, (_, last) in run.ranges.items():
+        story.get_conversation(name.decode()).messages.upto = last
+    for name, seq in run.silent:
+        story.get_conversation(name.decode()).silent.add(seq)
+    for turn_id, (conversation, roles) in run.turns.items():
+        turn = story.get_turn(turn_id.decode(), conversation.decode())
+        turn.messages |= {role.decode(): seq for role, seq in roles.items()}
+    story.speakers |= {(name.decode(), speaker.decode()) for name, speaker in run.spoke}
+    story.names_speakers |= run.named
+    disclosed = count - len(run.silent)
+    counts = {"leaves": count, "messages": count, "disclosed": disclosed, "recorded": run.recorded}
     for what, many in counts.items():
         if many:
             audit.findings.count(what, many)
     return True
 
 
-def _fits_turns(audit: Audit, said: MessageRun) -> bool:
-    """Whether no turn has a second message of one role, or is in two conversations."""
-    for turn_id, (conversation, roles) in said.turns.items():
-        turn = audit.turns.get(turn_id.decode())
-        if turn is not None and (
-            turn.conversation != conversation.decode() or any(role.decode() in turn.said for role in roles)
-        ):
+def _find_free_slots(block: AuditedBlock, node: str, run: MessageRun) -> slice | None:
+    """Where the block seals all these leaves, if it does and has none of them yet."""
+    count = len(run.hashes)
+    slot = block.find_slot(node, run.first)
+    if slot is None or block.find_slot(node, run.first + count - 1) is None:
+        return None
+    slots = slice(slot, slot + count)
+    return slots if block.leaves[slots].count(None) == count else None
+
+
+def _goes_on(story: Story, run: MessageRun) -> bool:
+    """Whether the messages follow those of their conversations, and no turn has one of a role twice."""
+    for name, (first, _) in run.ranges.items():
+        conversation = story.conversations.get(name.decode(), AuditedConversation())
+        if first != conversation.messages.upto + 1 or conversation.messages.ahead:
+            return False
+    for turn_id, (conversation_id, roles) in run.turns.items():
+        turn = story.turns.get(turn_id.decode())
+        if turn is None:
+            continue
+        if turn.conversation != conversation_id.decode():
+            return False
+        if any(role.decode() in turn.messages for role in roles):
             return False
     return True
 
@@ -2397,7 +2686,7 @@ def _check_messages(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
         made = []
         for text, salt in zip(texts, salts, strict=True):
             if salt:
-                hasher = _CONTENT.copy()  # sooner done than to begin anew
+                hasher = _CONTENT_HASH.copy()  # sooner done than to begin anew
                 hasher.update(unhexlify(salt) + len(text).to_bytes(8, "big") + text)
                 made.append(hasher.digest())
     except ValueError:
@@ -2409,7 +2698,7 @@ def _check_messages(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
         return ()
     hashes = []
     for body in bodies:
-        hasher = _LEAF.copy()
+        hasher = _LEAF_HASH.copy()
         hasher.update(body)
         hashes.append(hasher.digest())
     numbered, following = map(int, numbers), map(int, seqs)

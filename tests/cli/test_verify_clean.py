@@ -43,12 +43,12 @@ async def test_a_record_with_everything_in_it_verifies(copy: Copy) -> None:
     found = await copy.verdict()
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
     assert (
-        found.height,
-        found.size,
+        found.chain.height,
+        found.chain.size,
         found.findings.counts["redacted"],
         found.findings.counts["waiting"],
     ) == (4, 26, 2, 1)
-    assert found.cosigners == ["node-1", "node-2", "node-3"]
+    assert found.chain.cosigners == ["node-1", "node-2", "node-3"]
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -223,20 +223,20 @@ async def test_huge_numbers_in_a_small_file_cost_nothing(copy: Copy) -> None:
 
 
 async def test_ten_thousand_redactions_of_everything_cost_nothing() -> None:
-    audit = verify.Audit(origin="x", lines=1, ended=True)
-    talk = audit.get_conversation("c")
-    talk.stands = True
-    talk.versions.add(1)
-    talk.seen.add(1)
-    talk.rows[1] = ()
-    talk.redacted = [(1, 2**53 - n) for n in range(10_000)]
+    story = verify.Story(verify.Findings())
+    conversation = story.get_conversation("c")
+    conversation.stands = True
+    conversation.versions.add(1)
+    conversation.rows.add(1)
+    conversation.values[1] = ()
+    conversation.redacted = [(1, 2**53 - n) for n in range(10_000)]
     for seq in range(1, 10_001):
-        talk.said.add(seq)
-        talk.silent.add(seq)
+        conversation.messages.add(seq)
+        conversation.silent.add(seq)
     since = time.thread_time()
-    audit.finish()
+    story.finish()
     assert time.thread_time() - since < 1
-    assert (audit.findings.contradictions, audit.findings.counts["redacted"]) == ([], 10_000)
+    assert (story.findings.contradictions, story.findings.counts["redacted"]) == ([], 10_000)
 
 
 async def test_a_redaction_of_more_than_there_is_costs_nothing(copy: Copy) -> None:

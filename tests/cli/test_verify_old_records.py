@@ -17,7 +17,11 @@ def test_a_record_of_the_first_version_still_verifies() -> None:
     record = gzip.decompress(WRITTEN_FIRST.read_bytes())
     found = verify.verify(io.BytesIO(record))
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
-    assert (found.height, found.size, found.cosigners) == (7, 56, ["node-1", "node-2", "node-3"])
+    assert (found.chain.height, found.chain.size, found.chain.cosigners) == (
+        7,
+        56,
+        ["node-1", "node-2", "node-3"],
+    )
     assert (
         found.findings.counts["messages"],
         found.findings.counts["redacted"],
@@ -28,5 +32,5 @@ def test_a_record_of_the_first_version_still_verifies() -> None:
 def test_a_record_with_speakers_and_owners_still_verifies() -> None:
     found = verify.verify(io.BytesIO(gzip.decompress(WITH_SPEAKERS.read_bytes())))
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
-    assert (found.height, found.size, found.findings.counts["recorded"]) == (5, 58, 1)
+    assert (found.chain.height, found.chain.size, found.findings.counts["recorded"]) == (5, 58, 1)
     assert found.findings.counts["operator requests"] == 11  # two of an admin who opened a conversation

@@ -322,7 +322,7 @@ async def test_dropped_cosignatures_leave_a_record_that_is_not_final(copy: Copy)
         " AND signer NOT LIKE '%1'"
     )
     found = await copy.verdict()
-    assert (found.code, found.final_height, found.height) == (verify.UNSIGNED, 3, 4)
+    assert (found.code, found.chain.final_height, found.chain.height) == (verify.UNSIGNED, 3, 4)
 
 
 EVERYTHING_OF_THE_NEWEST_BLOCK = """

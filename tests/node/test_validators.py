@@ -89,9 +89,9 @@ async def test_a_fourth_node_votes_from_the_block_after_the_one_that_names_it(cl
     assert isinstance(outcome, Sealed)
     found = await cluster.verdict()
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
-    assert found.cosigners == [*NODES, FOUR]
-    assert found.rules is not None
-    assert (list(found.rules.keys), found.rules.quorum) == ([*NODES, FOUR], 3)
+    assert found.chain.cosigners == [*NODES, FOUR]
+    assert found.chain.rules is not None
+    assert (list(found.chain.rules.keys), found.chain.rules.quorum) == ([*NODES, FOUR], 3)
 
 
 async def test_a_node_that_was_removed_decides_nothing_any_more(cluster: Cluster) -> None:
