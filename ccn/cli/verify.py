@@ -2425,16 +2425,6 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 CHUNK = 1 << 17  # what is made of so much stays in a core's cache
 PARALLEL = 16 << 20
 WORKERS = 4
-_SMALL = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
-_TIME = rb"(?:[1-8][0-9]{15}|" + _SMALL + rb")"
-_ANY = rb'"([^"]*)"'
-_LINES = re.compile(
-    rb'\{"leaf":(\{"at":' + _TIME + rb',"content":"([^"]{64})","conversation":' + _ANY
-    + rb',"epoch":(?:0|' + _SMALL + rb'),"kind":"message","node":' + _ANY
-    + rb',"number":(' + _SMALL + rb'),"role":' + _ANY + rb',"seq":(' + _SMALL
-    + rb'),(?:"speaker":"((?:account|instance):[0-9a-f-]{36})",)?"turn":(?:null|"([^"]+)"),"v":(?(8)2|1)\})'
-    + rb'(?:,"content":"(?:([^"]*)|(.*))","salt":"([^"]{64})"\}\n|\}\n)|(.+\n?|\n)'
-)  # fmt: skip
 _CONTROL = range(32)
 _LEAF_HASH, _CONTENT_HASH = hashlib.sha256(b"\0"), hashlib.sha256(b"ccn/content/v1\0")
 _LINE = re.compile(rb".+\n?|\n")
@@ -2472,8 +2462,8 @@ def _take_run(audit: Audit, run: MessageRun) -> bool:
     for turn_id, (conversation, roles) in run.turns.items():
         turn = story.get_turn(turn_id.decode(), conversation.decode())
         turn.messages |= {role.decode(): seq for role, seq in roles.items()}
-    story.speakers |= {(name.decode(), speaker.decode()) for name, speaker in run.spoke}
-    story.names_speakers |= run.named
+    story.speakers |= {(name.decode(), speaker.decode()) for name, speaker in run.speakers}
+    story.names_speakers |= run.names_speakers
     disclosed = count - len(run.silent)
     counts = {"leaves": count, "messages": count, "disclosed": disclosed, "recorded": run.recorded}
     for what, many in counts.items():
@@ -2590,6 +2580,30 @@ def read_part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
     return lines
 
 
+_SMALL = rb"[1-9][0-9]{0,14}"  # all below 2**53; a line with a longer one is judged like any other
+_TIME = rb"[1-8][0-9]{15}|" + _SMALL
+_LINES = re.compile(
+    rb'\{"leaf":(?P<body>\{"at":(?:' + _TIME + rb')'
+    rb',"content":"(?P<committed>[^"]{64})"'
+    rb',"conversation":"(?P<conversation>[^"]*)"'
+    rb',"epoch":(?:0|' + _SMALL + rb')'
+    rb',"kind":"message"'
+    rb',"node":"(?P<node>[^"]*)"'
+    rb',"number":(?P<number>' + _SMALL + rb')'
+    rb',"role":"(?P<role>[^"]*)"'
+    rb',"seq":(?P<seq>' + _SMALL + rb')'
+    rb'(?:,"speaker":"(?P<speaker>(?:account|instance):[0-9a-f-]{36})")?'
+    rb',"turn":(?:null|"(?P<turn>[^"]+)")'
+    rb',"v":(?(speaker)2|1)\})'
+    rb'(?:,"content":"(?:(?P<text>[^"]*)|(?P<quoting>.*))","salt":"(?P<salt>[^"]{64})"\}\n|\}\n)'
+    rb'|(?P<other>.+\n?|\n)'
+)  # fmt: skip
+
+
+Fields = dict[str, tuple[bytes, ...]]
+"""The groups of `_LINES` by their names: what each line has there, which may be nothing."""
+
+
 @dataclass(slots=True)
 class MessageRun:
     """Messages on lines that follow each other, all of one node, whose numbers go on without gaps.
@@ -2605,121 +2619,132 @@ class MessageRun:
     ranges: dict[bytes, list[int]] = field(default_factory=dict)
     turns: dict[bytes, tuple[bytes, dict[bytes, int]]] = field(default_factory=dict)
     silent: list[tuple[bytes, int]] = field(default_factory=list)
-    spoke: set[tuple[bytes, bytes]] = field(default_factory=set)
+    speakers: set[tuple[bytes, bytes]] = field(default_factory=set)
     recorded: int = 0
-    named: bool = False
+    names_speakers: bool = False
 
 
 SeenLine = MessageRun | bytes
 ReadAgain = Callable[[], bytes]
-Row = tuple[bytes, ...]
-Fact = tuple[bytes, bytes, bytes, int, bytes, int, bytes, bytes, bytes]
 
 
 def look_at_lines(chunk: bytes) -> list[SeenLine]:
-    """What needs no other line: most lines are messages, whose bytes are hashed as they stand in the file.
+    """Take together the messages among these lines, as far as nothing is to be said about any of them.
 
-    All others are left as they are, and are judged one by one. So is a chunk with anything odd in it:
+    All other lines are left as they are, and are judged one by one. So is a chunk with anything odd in it:
     nothing is decided here but what a line by itself can show.
     """
-    rows: list[Row] = _LINES.findall(chunk)
-    messages = [row for row in rows if row[0]]
-    facts = iter(_check_messages(chunk, messages))
+    columns = zip(*_LINES.findall(chunk), strict=True)
+    fields: Fields = dict(zip(_LINES.groupindex, columns, strict=False))
+    hashes = _hash_messages(chunk, fields) if fields else []
+    if hashes is None:
+        return [*_LINE.findall(chunk)]
+    return _find_runs(hashes, fields) if fields else []
+
+
+def _find_runs(hashes: list[bytes], fields: Fields) -> list[SeenLine]:
+    """The lines in their order, messages together as long as their numbers go on."""
     seen: list[SeenLine] = []
-    said = nobody = MessageRun(0, b"", 0)
-    for line, row in enumerate(rows):
-        if not row[0]:
-            seen.append(row[-1])
-            said = nobody
+    run = nobody = MessageRun(0, b"", 0)
+    lines = zip(
+        hashes, fields["other"], fields["node"], fields["number"], fields["conversation"], fields["seq"],
+        fields["turn"], fields["role"], fields["speaker"], fields["salt"],
+        strict=True,
+    )  # fmt: skip
+    for line, (leaf_hash, other, node, number, conversation, seq, turn, role, speaker, salt) in enumerate(
+        lines
+    ):
+        if other:
+            seen.append(other)
+            run = nobody
             continue
-        fact = next(facts, None)
-        if fact is None:
-            return [*_LINE.findall(chunk)]
-        digest, conversation, node, number, role, seq, speaker, turn, salt = fact
-        span = said.ranges.get(conversation)
+        place, in_conversation = int(number), int(seq)
+        span = run.ranges.get(conversation)
         if (
-            node != said.node
-            or number != said.first + len(said.hashes)
-            or (span is not None and seq != span[1] + 1)
-            or (turn in said.turns and (conversation != said.turns[turn][0] or role in said.turns[turn][1]))
+            node != run.node
+            or place != run.first + len(run.hashes)
+            or (span is not None and in_conversation != span[1] + 1)
+            or (turn in run.turns and (conversation != run.turns[turn][0] or role in run.turns[turn][1]))
         ):
-            said, span = MessageRun(line, node, number), None
-            seen.append(said)
+            run, span = MessageRun(line, node, place), None
+            seen.append(run)
         if span is None:
-            said.ranges[conversation] = [seq, seq]
+            run.ranges[conversation] = [in_conversation, in_conversation]
         else:
-            span[1] = seq
+            span[1] = in_conversation
         if turn:
-            said.turns.setdefault(turn, (conversation, {}))[1][role] = seq
+            run.turns.setdefault(turn, (conversation, {}))[1][role] = in_conversation
         if not salt:
-            said.silent.append((conversation, seq))
+            run.silent.append((conversation, in_conversation))
         if speaker:
-            said.named = True
+            run.names_speakers = True
         if role == b"assistant":
             if not turn:
-                said.recorded += 1
+                run.recorded += 1
             elif speaker:
-                said.spoke.add((conversation, speaker))
-        said.hashes.append(digest)
+                run.speakers.add((conversation, speaker))
+        run.hashes.append(leaf_hash)
     return seen
 
 
-def _check_messages(chunk: bytes, messages: list[Row]) -> Iterable[Fact]:
-    """What each message says, its hash first; nothing at all if one is odd or shows another text."""
-    if not messages:
-        return ()
-    columns = zip(*messages, strict=True)
-    bodies, committed, conversations, nodes, numbers, roles, seqs, speakers, turns, *shown, _ = columns
-    texts, quoting, salts = shown
+def _hash_messages(chunk: bytes, fields: Fields) -> list[bytes] | None:
+    """The leaf hashes of the messages; None if one is odd, or shows another text than the one sealed."""
+    bodies, texts, quoting = fields["body"], fields["text"], fields["quoting"]
     spelled = b"".join(bodies + texts + quoting)
-    odd = any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies))
-    digits, voices = b"".join(salts), zip(speakers, roles, turns, strict=True)
-    if odd or digits != digits.lower() or not all(map(_can_speak, voices)):
-        return ()
+    if any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies)):
+        return None
+    voices = zip(fields["speaker"], fields["role"], fields["turn"], strict=True)
+    if not all(map(_is_speaker, set(fields["speaker"]))) or not all(map(_can_speak, voices)):
+        return None
     try:
         chunk.isascii() or chunk.decode()
         if b"\\" in spelled or any(quoting):
-            pairs = zip(texts, quoting, strict=True)
-            texts = tuple(
-                [_unescape(more or text) if more or b"\\" in text else text for text, more in pairs]
-            )
-        made = []
-        for text, salt in zip(texts, salts, strict=True):
-            if salt:
-                hasher = _CONTENT_HASH.copy()  # sooner done than to begin anew
-                hasher.update(unhexlify(salt) + len(text).to_bytes(8, "big") + text)
-                made.append(hasher.digest())
+            texts = tuple(map(_unescape, texts, quoting))
+        if not _are_sealed(texts, fields["salt"], fields["committed"]):
+            return None
     except ValueError:
-        return ()
-    wanted = (
-        committed if all(salts) else [each for each, salt in zip(committed, salts, strict=True) if salt]
-    )
-    if b"".join(made).hex().encode() != b"".join(wanted):
-        return ()
+        return None
     hashes = []
     for body in bodies:
-        hasher = _LEAF_HASH.copy()
+        hasher = _LEAF_HASH.copy()  # sooner done than to begin anew
         hasher.update(body)
         hashes.append(hasher.digest())
-    numbered, following = map(int, numbers), map(int, seqs)
-    return zip(
-        hashes, conversations, nodes, numbered, roles, following, speakers, turns, salts, strict=True
-    )
+    return hashes
+
+
+def _is_speaker(name: bytes) -> bool:
+    """Whether a speaker, if there is one, is spelled like one; `_LINES` counts its characters only."""
+    return not name or _SPEAKER.fullmatch(name.decode()) is not None
 
 
 def _can_speak(voice: tuple[bytes, bytes, bytes]) -> bool:
     """Whether the speaker of a message, if it names one, can have said it in that role and turn."""
-    who, role, turn = voice
-    return not who or (who[:1] == b"i") == (role == b"assistant" and turn != b"")
+    speaker, role, turn = voice
+    return not speaker or (speaker[:1] == b"i") == (role == b"assistant" and turn != b"")
 
 
-def _unescape(spelled: bytes) -> bytes:
+def _are_sealed(texts: Sequence[bytes], salts: Sequence[bytes], committed: Sequence[bytes]) -> bool:
+    """Whether all the texts that are shown are those committed to; ValueError if a salt is none."""
+    wanted, made = [], []
+    for text, salt, content_hash in zip(texts, salts, committed, strict=True):
+        if salt:
+            hasher = _CONTENT_HASH.copy()
+            hasher.update(unhexlify(salt) + len(text).to_bytes(8, "big") + text)
+            made.append(hasher.digest())
+            wanted.append(content_hash)
+    spelled = b"".join(salts)
+    return spelled == spelled.lower() and b"".join(made).hex().encode() == b"".join(wanted)
+
+
+def _unescape(text: bytes, quoting: bytes) -> bytes:
     """The text of a JSON string, given without its quotes, or ValueError if it has another spelling."""
-    quoted = spelled.decode() + '"'
-    text, end = scanstring(quoted, 0)
-    if end != len(quoted) or _quote(text) != f'"{quoted}':
+    if not quoting and b"\\" not in text:
+        return text
+    quoted = (quoting or text).decode() + '"'
+    string, end = scanstring(quoted, 0)
+    if end != len(quoted) or _quote(string) != f'"{quoted}':
         raise ValueError("something else follows, or it is spelled otherwise")
-    return str(text).encode()
+    return str(string).encode()
 
 
 read_record = read_quickly

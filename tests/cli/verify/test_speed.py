@@ -85,3 +85,28 @@ def test_both_say_the_same_of_a_file_that_ends_anywhere(plain: ModuleType) -> No
     record = b"\n".join(RECORDS[1]) + b"\n"
     for end in range(0, len(record), 997):
         assert judge_with(verify, record[:end]) == judge_with(plain, record[:end])
+
+
+@pytest.mark.parametrize(
+    ("speaker", "taken"),
+    [
+        ("account:01900000-0000-7000-8000-000000000001", True),
+        ("account:------------------------------------", False),
+        ("account:019000000000-7000-8000-000000000001-", False),
+        ("account:01900000-0000-7000-8000-00000000000g", False),
+        ("instance:01900000-0000-7000-8000-000000000001", False),
+        ("nobody:01900000-0000-7000-8000-000000000001", False),
+    ],
+)
+def test_a_message_is_taken_with_others_only_if_its_speaker_can_have_said_it(
+    speaker: str, taken: bool
+) -> None:
+    leaf = {
+        "at": 1, "content": "00" * 32, "conversation": "c", "epoch": 0, "kind": "message", "node": "n",
+        "number": 1, "role": "user", "seq": 1, "speaker": speaker, "turn": None, "v": 2,
+    }  # fmt: skip
+    line = mutations.spelled({"leaf": leaf}) + b"\n"
+    (seen,) = verify.look_at_lines(line)
+    assert isinstance(seen, verify.MessageRun) == taken
+    if not taken:
+        assert seen == line
