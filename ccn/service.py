@@ -45,16 +45,22 @@ from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
 from ccn.gateway.streams import Streams
-from ccn.node import furnishing, gate, keeping, keys, living, operating, scorers, seeing, status
-from ccn.node.answering import Answering
-from ccn.node.forwarding import Forwarding
-from ccn.node.lending import Lending
-from ccn.node.living import Living
-from ccn.node.membership import Membership
-from ccn.node.paying import Paying
-from ccn.node.presence import Doors
-from ccn.node.signing import Signing
-from ccn.node.voting import Identity
+from ccn.node import assembly
+from ccn.node.assembly import Living
+from ccn.node.character import scorers
+from ccn.node.external_loop import Lending
+from ccn.node.instances.forwarding import Forwarding
+from ccn.node.operators import execution
+from ccn.node.recovery import database_check
+from ccn.node.rounds.membership import Membership
+from ccn.node.rounds.peer_answers import Answering
+from ccn.node.rounds.presence import Doors
+from ccn.node.rounds.voting import Identity
+from ccn.node.signing import signing_key
+from ccn.node.signing.memory import Signing
+from ccn.node.spending.paid_model import Paying
+from ccn.node.upkeep import errands, example
+from ccn.node.views import cluster_probes, cluster_status
 from ccn.peers import client as peers
 from ccn.peers import identity
 from ccn.peers.identity import Identity as PeerIdentity
@@ -94,17 +100,17 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
     acknowledged: Mark | None = None
 
     async def look() -> None:
-        async with gate.right_to_sign(chosen) as right:
-            shown = gate.fence(node, right, acknowledged)
+        async with database_check.right_to_sign(chosen) as right:
+            shown = database_check.fence(node, right, acknowledged)
             state = right.state if right is not None else None
-            await gate.look(chosen.database, shown, state, keys.check)
+            await database_check.look(chosen.database, shown, state, signing_key.check)
 
     with _stop_signals() as told:
         while not told.is_set():
             try:
                 await look()
-                async with gate.right_to_sign(chosen) as right:
-                    fence = gate.fence(node, right, acknowledged)
+                async with database_check.right_to_sign(chosen) as right:
+                    fence = database_check.fence(node, right, acknowledged)
                     try:
                         await _live(chosen, beside, told, right, fence)
                     finally:
@@ -125,13 +131,13 @@ async def _live(
         async with pool.open(chosen.database, chosen.node.id, fence) as database:
             writer = Writer(chosen.database, NodeId(chosen.node.id), _now, fence)
             parts = {
-                "record": gate.watch(fence, right, told, stop),
+                "record": database_check.watch(fence, right, told, stop),
                 "writer": writer.run(),
                 **beside(database, writer, stop),
             }
             async with together(parts, stop, chosen.node.shutdown_timeout_s):
                 if chosen.cluster.example:
-                    await furnishing.furnish(database, writer)
+                    await example.furnish(database, writer)
                 async with (
                     _membership(chosen, database, writer, right) as membership,
                     claude.opened(chosen.claude) as client,
@@ -146,7 +152,7 @@ async def _live(
         fence.stand()  # whatever failed since then, this is why
         raise
     finally:
-        await gate.remember(fence, right)
+        await database_check.remember(fence, right)
     fence.stand()
 
 
@@ -162,7 +168,7 @@ async def _membership(
     node, shown = NodeId(chosen.node.id), identity.read(chosen.tls, NodeId(chosen.node.id), _now())
     access.read(chosen.etcd)  # what is wrong with it is said before anything starts
     async with peers.opened(node, shown) as client:
-        here = Identity(node, right.key.public, right.key.sign, keys.check)
+        here = Identity(node, right.key.public, right.key.sign, signing_key.check)
         yield Membership(
             here,
             right.memory,
@@ -180,7 +186,7 @@ def _instances(
     chosen: settings.Settings, database: Pool, writer: Writer, membership: Membership | None, model: Paying
 ) -> Living:
     """The instances of this node, and the model that speaks for them."""
-    return living.assemble(
+    return assembly.assemble(
         database,
         writer,
         model,
@@ -219,7 +225,7 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
         contextlib.closing(Passwords()) as passwords,
     ):
         host, port = listening.getsockname()[:2]
-        tell = partial(status.tell, membership) if membership is not None else None
+        tell = partial(cluster_status.tell, membership) if membership is not None else None
         takes_on = membership.takes_on if membership is not None else _always
         limiter = Limiter(chosen.limits)
         keyring = Keyring(database, *_known_by(chosen, membership), chosen.accounts, _now)
@@ -252,12 +258,12 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
             "streams": streams.watch(stop),
             "grpc": rpc.serve(stop, grace_s),
             "readiness": ready.watch(),
-            "keeping": keeping.keep(database, writer, chosen.retention, _now, takes_on, stop),
-            "operating": operating.operate(
+            "keeping": errands.keep(database, writer, chosen.retention, _now, takes_on, stop),
+            "operating": execution.operate(
                 database,
                 writer,
-                operating.handlers(database, writer)
-                | {operating.RELEASE: operating.releasing(lives.restoring)},
+                execution.handlers(database, writer)
+                | {execution.RELEASE: execution.releasing(lives.restoring)},
                 takes_on,
                 stop,
             ),
@@ -278,8 +284,8 @@ def _known_by(chosen: settings.Settings, membership: Membership | None) -> tuple
     """Who this node is to those who read its tokens, and whose it believes; without a cluster its own."""
     if membership is not None:
         return membership.identity, membership.voters
-    key = keys.passing()
-    return Identity(NodeId(chosen.node.id), key.public, key.sign, keys.check), _nobody_votes
+    key = signing_key.passing()
+    return Identity(NodeId(chosen.node.id), key.public, key.sign, signing_key.check), _nobody_votes
 
 
 def _seen(membership: Membership | None) -> Mapping[str, readiness.Probe]:
@@ -287,8 +293,8 @@ def _seen(membership: Membership | None) -> Mapping[str, readiness.Probe]:
     if membership is None:
         return {}
     return {
-        "leadership": partial(seeing.leadership, membership),
-        "quorum": partial(seeing.quorum, membership),
+        "leadership": partial(cluster_probes.leadership, membership),
+        "quorum": partial(cluster_probes.quorum, membership),
     }
 
 

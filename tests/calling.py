@@ -19,7 +19,7 @@ from ccn.gateway.grpc.clients import Clients
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.streams import Streams
-from ccn.node.lending import Lending
+from ccn.node.external_loop import Lending
 from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store import keys, users
 from ccn.store.pool import Pool

@@ -22,12 +22,12 @@ from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId, UserId
 from ccn.core.interview import QUESTIONS
 from ccn.core.price import Size
 from ccn.core.stream import Kind, Place, Told
-from ccn.node import living
+from ccn.node import assembly
+from ccn.node.assembly import Living
+from ccn.node.character.scoring import UNMEASURED, Scorer
 from ccn.node.conversations import Conversations
-from ccn.node.forwarding import Forwarding
-from ccn.node.living import Living
-from ccn.node.paying import Payer
-from ccn.node.scoring import UNMEASURED, Scorer
+from ccn.node.instances.forwarding import Forwarding
+from ccn.node.spending.paid_model import Payer
 from ccn.peers.client import Client
 from ccn.peers.exchange import Forwarded
 from ccn.store import characters, conversations, pool, turns
@@ -203,7 +203,7 @@ class World:
         async with pool.open(self.database, name) as connections, asyncio.TaskGroup() as group:
             forwarding = Forwarding(node, peers or cast("Client", self))
             speaks = model or Model()
-            made = living.assemble(
+            made = assembly.assemble(
                 connections,
                 writer,
                 speaks,

@@ -20,7 +20,7 @@ from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
 from ccn.gateway.streams import Streams
-from ccn.node.status import Round, Seat, Status
+from ccn.node.views.cluster_status import Round, Seat, Status
 from ccn.store import users
 from ccn.store.users import Tier
 from tests import trusting

@@ -15,8 +15,8 @@ from ccn.claude import faults, recollection, replies, wire
 from ccn.claude.faults import Faults, Rule
 from ccn.claude.recollection import Prompt
 from ccn.core.call import Call, Delta, Piece, Reply, Usage
-from ccn.node import scorers
-from ccn.node.paying import Payer
+from ccn.node.character import scorers
+from ccn.node.spending.paid_model import Payer
 from ccn.store import baselines
 from ccn.store.baselines import Baseline, Kind
 from ccn.store.pool import Pool

@@ -21,8 +21,8 @@ from ccn.gateway.accounts import Accounts
 from ccn.gateway.keyring import Keyring
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.tokens import Pair
-from ccn.node import keys
-from ccn.node.voting import Identity
+from ccn.node.rounds.voting import Identity
+from ccn.node.signing import signing_key
 from ccn.store import token_keys
 from ccn.store.pool import Pool
 
@@ -32,8 +32,8 @@ ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
 @cache
 def identity(node: NodeId) -> Identity:
     """Who this node is, in all tests of this process."""
-    key = keys.passing()
-    return Identity(node, key.public, key.sign, keys.check)
+    key = signing_key.passing()
+    return Identity(node, key.public, key.sign, signing_key.check)
 
 
 def rules(*nodes: NodeId) -> Rules:

@@ -89,7 +89,7 @@ async def asked(
     import uuid  # noqa: PLC0415
 
     from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.node import requesting  # noqa: PLC0415
+    from ccn.node.operators import submission  # noqa: PLC0415
     from ccn.store import requests  # noqa: PLC0415
 
     request, named = uuid.uuid4(), NodeId(node) if node else None
@@ -97,7 +97,7 @@ async def asked(
     if not quiet:
         telling.say(f"asked; {await _whom(pool, command, node)}", err=True)
     try:
-        return dict(await requesting.told(pool, request, named, patience_s))
+        return dict(await submission.told(pool, request, named, patience_s))
     except asyncio.CancelledError:  # Ctrl-C
         telling.say(f"still asked; `ccn request cancel {request}` takes it back", err=True)
         raise

@@ -97,7 +97,7 @@ def score(  # noqa: PLR0917 - its options
 def _chosen(scorer: str, tier: int | None, model: Path | None, heads: Path | None) -> Scorer:
     """By name or number; tier 2 from the options, or else from the settings."""
     from ccn import errors, settings  # noqa: PLC0415
-    from ccn.node import scorers  # noqa: PLC0415
+    from ccn.node.character import scorers  # noqa: PLC0415
 
     if scorer and tier is not None:
         raise errors.InputInvalid("--scorer and --tier name the same thing; give one of them")

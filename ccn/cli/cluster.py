@@ -311,11 +311,13 @@ async def _look_back(where: place.Place, names: Sequence[str], database: Postgre
     """Write nothing to a database that does not show what the nodes here have signed: it was put back."""
     folders = {NodeId(name): where.nodes / name for name in names if (where.nodes / name).exists()}
     if folders:
-        from ccn.node import gate  # noqa: PLC0415 - a new cluster need not wait for it
-        from ccn.node import keys as signatures  # noqa: PLC0415
+        from ccn.node.recovery import database_check  # noqa: PLC0415 - a new cluster need not wait for it
+        from ccn.node.signing import signing_key as signatures  # noqa: PLC0415
 
         for node, folder in folders.items():
-            await gate.look_for(settings.Database.at(database.url), node, folder, signatures.check)
+            await database_check.look_for(
+                settings.Database.at(database.url), node, folder, signatures.check
+            )
 
 
 def _of_nodes(database: Postgres) -> str:

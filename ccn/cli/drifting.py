@@ -17,7 +17,7 @@ from ccn.cli.reach import By, Data, Json, Url
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from ccn.node.reviewing import Kept, Review
+    from ccn.node.views.drift_review import Kept, Review
     from ccn.store.instances import Instance
     from ccn.store.pool import Pool
 
@@ -83,18 +83,18 @@ def release(  # noqa: PLR0917 - the options of a command
 
 async def _baselines(pool: Pool, named: str) -> list[Kept]:
     from ccn.core.ids import CharacterId  # noqa: PLC0415 - start-up must be quick
-    from ccn.node import reviewing  # noqa: PLC0415
+    from ccn.node.views import drift_review  # noqa: PLC0415
     from ccn.store import characters  # noqa: PLC0415
 
     scorer = await _scorer(pool)
     wanted = [CharacterId(named)] if named else [each.id for each in await characters.every(pool)]
-    return [kept for each in wanted for kept in await reviewing.baselines_of(pool, each, scorer)]
+    return [kept for each in wanted for kept in await drift_review.baselines_of(pool, each, scorer)]
 
 
 async def _review(pool: Pool, named: str) -> Review:
-    from ccn.node import reviewing  # noqa: PLC0415
+    from ccn.node.views import drift_review as views_drift_review  # noqa: PLC0415
 
-    return await reviewing.review(pool, (await _found(pool, named)).id, await _scorer(pool))
+    return await views_drift_review.review(pool, (await _found(pool, named)).id, await _scorer(pool))
 
 
 async def _release(pool: Pool, named: str, reason: str, by: str, *, quiet: bool) -> dict[str, Any]:
@@ -106,7 +106,7 @@ async def _release(pool: Pool, named: str, reason: str, by: str, *, quiet: bool)
 async def _scorer(pool: Pool) -> str:
     """The scorer that the nodes agreed on, or before the founding the one of the settings."""
     from ccn import settings  # noqa: PLC0415
-    from ccn.node import scorers  # noqa: PLC0415
+    from ccn.node.character import scorers  # noqa: PLC0415
     from ccn.store import rounds  # noqa: PLC0415
 
     if tip := await rounds.tip(pool):

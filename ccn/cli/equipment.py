@@ -65,7 +65,7 @@ def prepare(
 
 
 def _authority(folder: Path, now: datetime) -> Issued:
-    from ccn.node import disk  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.signing import durable_files  # noqa: PLC0415 - start-up must be quick
     from ccn.peers import certificates  # noqa: PLC0415
     from ccn.peers.certificates import Issued  # noqa: PLC0415
 
@@ -73,8 +73,8 @@ def _authority(folder: Path, now: datetime) -> Issued:
     certificate, key = folder / "ca.pem", folder / "ca.key"
     if not certificate.exists():
         made = certificates.authority(now)
-        disk.replace(key, made.key, _SECRET)
-        disk.create(certificate, made.certificate, _PUBLIC)
+        durable_files.replace(key, made.key, _SECRET)
+        durable_files.create(certificate, made.certificate, _PUBLIC)
         return made
     if not key.exists():
         raise errors.InputInvalid(f"{key} is not here, and without it no certificate can be issued")
@@ -89,17 +89,18 @@ def _equip(  # noqa: PLR0917 - what a node is equipped with
     lasting: datetime,
     now: datetime,
 ) -> Prepared:
-    from ccn.node import disk, signing  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.signing import durable_files as signing_durable_files  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.signing import memory  # noqa: PLC0415
     from ccn.peers import certificates  # noqa: PLC0415
 
     folder.mkdir(mode=0o700, exist_ok=True)
-    key, file = signing.prepare(folder), folder / "node.pem"
+    key, file = memory.prepare(folder), folder / "node.pem"
     before = certificates.describe(file.read_bytes()) if file.exists() else None
     if before is None or before.until <= lasting:
         names = [*hosts, *(before.hosts(node) if before else ())]
         made = certificates.issue(authority, node, names, now, renews=before is not None)
         file.unlink(missing_ok=True)  # it comes last: with it, all of them are there
-        disk.replace(folder / "ca.pem", authority.certificate, _PUBLIC)
-        disk.replace(folder / "node.key", made.key, _SECRET)
-        disk.create(file, made.certificate, _PUBLIC)
+        signing_durable_files.replace(folder / "ca.pem", authority.certificate, _PUBLIC)
+        signing_durable_files.replace(folder / "node.key", made.key, _SECRET)
+        signing_durable_files.create(file, made.certificate, _PUBLIC)
     return Prepared(node, folder, key.public)

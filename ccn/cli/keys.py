@@ -56,11 +56,11 @@ def init(
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
     from ccn.core import ids  # noqa: PLC0415
     from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.node import keys  # noqa: PLC0415
+    from ccn.node.signing import signing_key  # noqa: PLC0415
 
     nodes = [NodeId(ids.name(name, "node")) for name in dict.fromkeys(node or _NODES)]
     for name in nodes:
-        for file in (keys.FILE, "node.key", "node.pem"):
+        for file in (signing_key.FILE, "node.key", "node.pem"):
             if (folder / name / file).exists():
                 raise errors.InputInvalid(f"{folder / name / file} exists, and nothing is overwritten")
     made = equipment.prepare(folder, nodes, host or (), datetime.now(UTC))
@@ -110,14 +110,14 @@ def show(folder: Dir = _DEFAULT, as_json: Json = False) -> None:
     """Print each node's public key, the names in its certificate and when that ends."""
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
     from ccn.core import revocation  # noqa: PLC0415
-    from ccn.node import keys  # noqa: PLC0415
+    from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
     from ccn.peers import certificates  # noqa: PLC0415
 
-    found = sorted(file.parent for file in folder.glob(f"*/{keys.FILE}"))
+    found = sorted(file.parent for file in folder.glob(f"*/{key_file.FILE}"))
     if not found:
         raise errors.NotFound(f"{folder} has no keys of nodes")
     for node in found:
-        public, file = keys.read(node).public.hex(), node / "node.pem"
+        public, file = key_file.read(node).public.hex(), node / "node.pem"
         described = certificates.describe(file.read_bytes()) if file.exists() else None
         if as_json:
             told: dict[str, object] = {"node": node.name, "public": public, "until": None, "names": []}

@@ -45,13 +45,14 @@ def accept_loss(
 
     from ccn import errors, settings  # noqa: PLC0415
     from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.node import loss, signing  # noqa: PLC0415
+    from ccn.node.recovery import accepted_loss  # noqa: PLC0415
+    from ccn.node.signing import memory  # noqa: PLC0415
 
     chosen = settings.load()
     if chosen.node.state_dir is None:
         raise errors.SettingsInvalid("CCN_NODE_STATE_DIR is not set: it names the folder of the node")
-    with signing.opened(chosen.node.state_dir) as right:
-        done = asyncio.run(loss.accept(chosen.database, NodeId(chosen.node.id), right, by, reason))
+    with memory.opened(chosen.node.state_dir) as right:
+        done = asyncio.run(accepted_loss.accept(chosen.database, NodeId(chosen.node.id), right, by, reason))
     told = {"node": chosen.node.id, "lost": done.lost.number, "kept": done.kept.number}
     if as_json:
         telling.say(json.dumps(told))

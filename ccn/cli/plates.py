@@ -57,7 +57,7 @@ def import_(
 ) -> None:
     """Make a plate the newest version of its character's; the newest version again changes nothing."""
     from ccn.core import ids  # noqa: PLC0415 - start-up must be quick
-    from ccn.node import operating  # noqa: PLC0415
+    from ccn.node.operators import execution  # noqa: PLC0415
 
     content = _content(file)
     read = _read(content)
@@ -66,7 +66,7 @@ def import_(
     wanted = ids.name(character or _slug(name), "character")
     body = {"character": wanted, "name": name, "content": content}
     at = reach.database(database_url, data, quiet=as_json)
-    made = asking.ask(operating.PLATE, body, by, at, quiet=as_json)
+    made = asking.ask(execution.PLATE, body, by, at, quiet=as_json)
     telling.say(_json(made) if as_json else f"{made['character']} is at version {made['version']}")
 
 

@@ -208,20 +208,20 @@ async def _export(file: Path, at: Database) -> Written:
 
 
 async def _checkpoint(at: Database) -> Final:
-    from ccn.node import keys  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.signing import signing_key  # noqa: PLC0415 - start-up must be quick
     from ccn.store import proofs  # noqa: PLC0415
 
     async with asking.connected(at) as pool:
-        return await proofs.final(pool, keys.check)
+        return await proofs.final(pool, signing_key.check)
 
 
 async def _prove(conversation: UUID, seq: int, at: Database) -> Proved:
     from ccn.core.ids import ConversationId  # noqa: PLC0415
-    from ccn.node import keys  # noqa: PLC0415
+    from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
     from ccn.store import proofs  # noqa: PLC0415
 
     async with asking.connected(at) as pool:
-        return await proofs.prove(pool, ConversationId(conversation), seq, keys.check)
+        return await proofs.prove(pool, ConversationId(conversation), seq, key_file.check)
 
 
 def _print(shown: dict[str, object]) -> None:

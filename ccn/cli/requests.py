@@ -95,12 +95,12 @@ def _state(each: Mapping[str, Any]) -> str:
 
 
 async def _newest(pool: Pool, limit: int, ended: bool) -> list[dict[str, Any]]:
-    from ccn.node import requesting  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.operators import submission  # noqa: PLC0415 - start-up must be quick
 
-    return await requesting.newest(pool, limit, ended=ended)
+    return await submission.newest(pool, limit, ended=ended)
 
 
 async def _taken_back(pool: Pool, request: UUID, by: str, reason: str) -> dict[str, Any]:
-    from ccn.node import requesting  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.operators import submission as operators_submission  # noqa: PLC0415 - start-up must be quick
 
-    return await requesting.take_back(pool, request, by, reason, _PATIENCE_S)
+    return await operators_submission.take_back(pool, request, by, reason, _PATIENCE_S)

@@ -71,15 +71,15 @@ def show(  # noqa: PLR0917 - the options of a command
 
 
 async def _log(pool: Pool, limit: int) -> list[dict[str, Any]]:
-    from ccn.node import history  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.views import round_history  # noqa: PLC0415 - start-up must be quick
 
-    return await history.log(pool, limit)
+    return await round_history.log(pool, limit)
 
 
 async def _block(pool: Pool, height: int) -> dict[str, Any]:
-    from ccn.node import history  # noqa: PLC0415
+    from ccn.node.views import round_history as views_round_history  # noqa: PLC0415
 
-    return await history.block(pool, height)
+    return await views_round_history.block(pool, height)
 
 
 def _sentence(outcome: Mapping[str, Any]) -> str:

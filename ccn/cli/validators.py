@@ -95,6 +95,6 @@ def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: 
 
 
 async def _nodes(pool: Pool) -> list[dict[str, Any]]:
-    from ccn.node import history  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.views import round_history  # noqa: PLC0415 - start-up must be quick
 
-    return await history.voters(pool)
+    return await round_history.voters(pool)

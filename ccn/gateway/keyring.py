@@ -19,7 +19,7 @@ from ccn.core.rules import Rules
 from ccn.core.token_key import TokenKey
 from ccn.gateway import tokens
 from ccn.gateway.tokens import Pair
-from ccn.node.voting import Identity
+from ccn.node.rounds.voting import Identity
 from ccn.store import token_keys
 from ccn.store.pool import Pool
 from ccn.store.token_keys import Published

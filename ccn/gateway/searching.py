@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from ccn import errors, settings
 from ccn.core.ids import ConversationId
 from ccn.gateway.access import Caller
-from ccn.node.shares import Shares
+from ccn.node.spending.concurrency import Shares
 from ccn.store import pool, search
 from ccn.store.fence import Fence
 from ccn.store.pool import Pool

@@ -17,7 +17,7 @@ import structlog
 from ccn import errors, settings
 from ccn.gateway import limiting
 from ccn.gateway.access import Caller
-from ccn.node.shares import Place, Shares
+from ccn.node.spending.concurrency import Place, Shares
 from ccn.store import grounds
 from ccn.store.grounds import Ground
 from ccn.store.pool import Pool

@@ -25,10 +25,10 @@ from ccn.core import message, stream
 from ccn.core import turn as states
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.stream import Kind, Place, Told
-from ccn.node.foreseeing import Foreseeing
-from ccn.node.forwarding import Body
-from ccn.node.placing import Placing
-from ccn.node.streams import Batches, Streams
+from ccn.node.instances.forwarding import Body
+from ccn.node.instances.placement import Placing
+from ccn.node.turns.prefetch import Foreseeing
+from ccn.node.turns.turn_stream import Batches, Streams
 from ccn.store import characters, conversations, instances, turns
 from ccn.store.conversations import Begin, Close, Conversation
 from ccn.store.instances import Instance

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from ccn.core.character import AXES, SIXTEEN
 from ccn.core.scoring import linear
 from ccn.core.scoring.scorer import Lexical, Scorer, Trained
-from ccn.node import scorers
+from ccn.node.character import scorers
 from scripts.benchmarks import character_drift, character_embedded, character_fleet
 from scripts.benchmarks.character_drift import Heard
 from scripts.benchmarks.harness import Figure, Report, percentile

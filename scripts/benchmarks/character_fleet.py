@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ccn import errors
 from ccn.core import confirmation, consistency
 from ccn.core.character import DECIDING
-from ccn.node import scorers
+from ccn.node.character import scorers
 from scripts.benchmarks.character_drift import Heard, Persona, personas
 from scripts.benchmarks.harness import Figure
 from scripts.scorer import judging

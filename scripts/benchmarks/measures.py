@@ -15,7 +15,7 @@ from ccn.claude import replies
 from ccn.claude.recollection import Prompt
 from ccn.core import alarm, character, consistency, emergence, gaussian, integration
 from ccn.core.gaussian import Samples
-from ccn.node import scorers
+from ccn.node.character import scorers
 from scripts.benchmarks.harness import Figure, Report, percentile
 
 FEW, MANY = 20, 400

@@ -34,8 +34,9 @@ from ccn.core.roster import Roster
 from ccn.core.signed import Signed
 from ccn.core.signer import SignerState
 from ccn.gateway.grpc import peer
-from ccn.node import keys, signing
-from ccn.node.voting import Identity, Voting
+from ccn.node.rounds.voting import Identity, Voting
+from ccn.node.signing import memory as signing_memory
+from ccn.node.signing import signing_key
 from ccn.peers.exchange import Ask, Decision, Forwarded, Who
 from ccn.store import pool, rounds, vectors
 from ccn.store.pool import Pool
@@ -49,17 +50,17 @@ async def standing(
     node: NodeId, folder: Path, database: settings.Database
 ) -> AsyncIterator[tuple[Voting, Pool]]:
     """One node's part in rounds, as a node sets it up."""
-    with signing.opened(folder) as right:
+    with signing_memory.opened(folder) as right:
         async with pool.open(database, node) as connections:
             genesis = await rounds.tip(connections, 0)
             if genesis is None:
                 raise errors.NotFound("the chain was not founded")
             memory = right.memory(SignerState(0, genesis.hash))
-            identity = Identity(node, right.key.public, right.key.sign, keys.check)
+            identity = Identity(node, right.key.public, right.key.sign, signing_key.check)
             yield _voting(identity, connections, memory, genesis), connections
 
 
-def _voting(identity: Identity, connections: Pool, memory: signing.Memory, tip: Tip) -> Voting:
+def _voting(identity: Identity, connections: Pool, memory: signing_memory.Memory, tip: Tip) -> Voting:
     async def rosters(tip: Tip) -> Sequence[Roster]:
         return await vectors.rosters(connections, identity.node, tip)
 

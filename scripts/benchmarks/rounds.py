@@ -33,10 +33,11 @@ from ccn.core.refusal import Refusal
 from ccn.core.report import Report
 from ccn.core.rules import Parameters, Rules, Validator
 from ccn.core.signed import Signed
-from ccn.node import keys, rounds, signing
-from ccn.node.asking import Everybody
-from ccn.node.rounds import Leading, Sealed
-from ccn.node.voting import Identity, Voting
+from ccn.node.rounds import consensus_round
+from ccn.node.rounds.consensus_round import Leading, Sealed
+from ccn.node.rounds.poll import Everybody
+from ccn.node.rounds.voting import Identity, Voting
+from ccn.node.signing import memory, signing_key
 from ccn.peers import client, wire
 from ccn.peers.exchange import Ask
 from ccn.store import characters, conversations, pool, terms
@@ -150,7 +151,7 @@ class Cluster:
 
     async def _hold(self) -> Sealed:
         since = time.perf_counter()
-        outcome = await rounds.hold(self.leading)
+        outcome = await consensus_round.hold(self.leading)
         if not isinstance(outcome, Sealed) or len(outcome.votes) < len(NODES):
             raise AssertionError(f"this round does not count: {outcome}")
         self.whole_ms.append((time.perf_counter() - since) * 1000)
@@ -177,7 +178,7 @@ async def _cluster(server: Server, name: str, size: int) -> AsyncIterator[Cluste
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn-bench-")))
         connections = await stack.enter_async_context(pool.open(database, "bench"))
         here = await _people(database, connections, size)
-        publics = {node: signing.prepare(_made(folder / node)).public for node in NODES}
+        publics = {node: memory.prepare(_made(folder / node)).public for node in NODES}
         await record.found(connections, await terms.take_over(connections, NODES[0], 5), _genesis(publics))
         ports = [await stack.enter_async_context(_process(node, folder, database)) for node in NODES[1:]]
         voting, own = await stack.enter_async_context(
@@ -197,7 +198,7 @@ async def _cluster(server: Server, name: str, size: int) -> AsyncIterator[Cluste
 
 
 async def _leading(folder: Path, public: bytes, voting: Voting, peers: Timed, connections: Pool) -> Leading:
-    identity = Identity(NODES[0], public, keys.read(folder).sign, keys.check)
+    identity = Identity(NODES[0], public, signing_key.read(folder).sign, signing_key.check)
     term = await terms.take_over(connections, NODES[0], 5)
     return Leading(term, identity, voting, peers, connections, round_nodes.now_us)
 

@@ -30,10 +30,10 @@ from ccn.core import ids, prompt
 from ccn.core.call import Call, Piece, Reply
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
-from ccn.node import living
-from ccn.node.forwarding import Forwarding
-from ccn.node.living import Living
-from ccn.node.paying import Paying
+from ccn.node import assembly
+from ccn.node.assembly import Living
+from ccn.node.instances.forwarding import Forwarding
+from ccn.node.spending.paid_model import Paying
 from ccn.store import anchors, characters, memories, pool
 from scripts.benchmarks import corpus, harness, store_server
 from scripts.benchmarks.corpus import Corpus
@@ -153,7 +153,7 @@ async def _node(database: settings.Database) -> AsyncIterator[Living]:
         asyncio.TaskGroup() as tasks,
     ):
         await characters.import_plate(connections, writer, ADA, "Ada", PLATE, "benchmark")
-        lives = living.assemble(
+        lives = assembly.assemble(
             connections,
             writer,
             Paying(cast("Client", _Instant()), connections, claude, lambda: datetime.now(UTC), LIMITS),

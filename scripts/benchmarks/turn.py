@@ -31,11 +31,11 @@ from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.gateway.grpc import peer as peer_door
-from ccn.node import living
+from ccn.node import assembly
+from ccn.node.assembly import Living
 from ccn.node.conversations import Conversations
-from ccn.node.forwarding import Forwarding
-from ccn.node.living import Living
-from ccn.node.paying import Payer, Paying
+from ccn.node.instances.forwarding import Forwarding
+from ccn.node.spending.paid_model import Payer, Paying
 from ccn.peers import client as peers
 from ccn.peers.exchange import Forwarded
 from ccn.store import characters, instances, pool
@@ -137,7 +137,7 @@ async def node(database: settings.Database, url: str) -> AsyncIterator[Living]:
         asyncio.TaskGroup() as tasks,
     ):
         await characters.import_plate(connections, writer, MIRA, "Mira", PLATE, "benchmark")
-        lives = living.assemble(
+        lives = assembly.assemble(
             connections,
             writer,
             Paying(asks, connections, claude, lambda: datetime.now(UTC), settings.Limits()),
@@ -170,7 +170,7 @@ async def desk(lives: Living, database: settings.Database) -> AsyncIterator[Conv
         tasks.create_task(door.serve(stop, 1.0))
         tasks.create_task(writer.run())
         await others.know({lives.hosting.node: f"127.0.0.1:{port}"})
-        reads = living.assemble(
+        reads = assembly.assemble(
             connections,
             writer,
             Nobody(),

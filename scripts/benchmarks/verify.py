@@ -27,7 +27,7 @@ from ccn.core.ids import NodeId
 from ccn.core.report import Report
 from ccn.core.rules import Parameters, Rules, Validator
 from ccn.core.signed import Sign
-from ccn.node import keys
+from ccn.node.signing import signing_key
 from scripts.benchmarks import harness
 
 NODES = [NodeId(f"node-{number}") for number in (1, 2, 3)]
@@ -141,7 +141,7 @@ def _sealed(tip: Tip, leaves: Sequence[Leaf], signs: dict[NodeId, Sign]) -> tupl
         )
         for node in NODES
     ]  # fmt: skip
-    made = ballot.propose(reports, Leader(NODES[0], tip, 1, tip.rules), tip.time_us + 1, keys.check)
+    made = ballot.propose(reports, Leader(NODES[0], tip, 1, tip.rules), tip.time_us + 1, signing_key.check)
     if not isinstance(made, Draft):
         raise TypeError(f"no block was made: {made}")
     header = made.block.header

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ccn import errors
 from ccn.encoder import model as encoder
-from ccn.node import scorers
+from ccn.node.character import scorers
 from scripts.scorer import corpus, embedded, training
 from scripts.scorer.corpus import Sample
 

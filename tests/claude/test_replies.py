@@ -20,7 +20,7 @@ from ccn.core.ids import ConversationId
 from ccn.core.message import Message, Role
 from ccn.core.prompt import Limits, Scene
 from ccn.core.words import Memory
-from ccn.node import scorers
+from ccn.node.character import scorers
 
 HERE, BEFORE = ConversationId(UUID(int=2)), ConversationId(UUID(int=1))
 AT = datetime(2026, 1, 5, tzinfo=UTC)

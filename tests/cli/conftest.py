@@ -25,8 +25,8 @@ from ccn.core.roster import Row
 from ccn.core.rules import Parameters, Rules, Weighing
 from ccn.core.signer import SignerState
 from ccn.core.turn import Status
-from ccn.node import rounds as story
-from ccn.node.rounds import Sealed
+from ccn.node.rounds import consensus_round as story
+from ccn.node.rounds.consensus_round import Sealed
 from ccn.store import (
     characters,
     conversations,
@@ -43,7 +43,7 @@ from ccn.store import (
 from ccn.store.retention import Redact
 from ccn.store.writer import Writer
 from tests.core.conftest import rules_of
-from tests.node.test_rounds import Neighbours, Paper, World
+from tests.node.rounds.test_consensus_round import Neighbours, Paper, World
 from tests.speaking import ANN
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")

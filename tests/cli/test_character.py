@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ccn.core.character import AXES, RELATIONAL
 from ccn.encoder import model as encoder
-from ccn.node import scorers
+from ccn.node.character import scorers
 from scripts.scorer import tiny
 from tests import commands
 from tests.heads import untrained

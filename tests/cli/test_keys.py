@@ -15,7 +15,7 @@ from ccn.cli import equipment
 from ccn.cli import keys as command
 from ccn.core import revocation
 from ccn.core.ids import NodeId
-from ccn.node import keys, signing
+from ccn.node.signing import memory, signing_key
 from ccn.peers import certificates, identity
 from ccn.store import nodes, pool, requests
 from tests import commands, peering
@@ -52,7 +52,7 @@ def test_init_makes_an_authority_and_all_that_each_node_needs(folder: Path) -> N
         assert stat.S_IMODE((folder / name).stat().st_mode) == (0o600 if secret else 0o644), name
     for name in (".", "ca", "node-1"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o700
-    public = keys.read(folder / "node-1").public.hex()
+    public = signing_key.read(folder / "node-1").public.hex()
     assert made.stdout.splitlines()[0].split("  ") == ["node-1", public, str(folder / "node-1")]
     assert "ccn.example.org" in certificates.describe((folder / "node-1/node.pem").read_bytes()).names
 
@@ -118,7 +118,7 @@ def test_show_tells_public_keys_and_certificates_and_no_secret(folder: Path) -> 
     ccn_keys(folder, "init")
     shown = ccn_keys(folder, "show")
     assert shown.returncode == 0
-    public = keys.read(folder / "node-2").public.hex()
+    public = signing_key.read(folder / "node-2").public.hex()
     assert f"node-2  {public}" in shown.stdout.splitlines()
     assert shown.stdout.count("ccn.internal") == 3
     secrets = [file.read_text().split()[2] for file in folder.glob("*/signing.key")]
@@ -220,7 +220,7 @@ async def test_nodes_talk_with_what_was_prepared(folder: Path, monkeypatch: pyte
 
 def test_a_node_signs_with_what_was_prepared(folder: Path) -> None:
     made = equipment.prepare(folder, [ONE], (), NOW)[ONE]
-    with signing.opened(made.folder) as held:
+    with memory.opened(made.folder) as held:
         assert held.key.public == made.public
         assert held.known is None
     with pytest.raises(errors.NotFound):

@@ -19,12 +19,13 @@ from typer.testing import CliRunner, Result
 from ccn import cli, errors, settings
 from ccn.core import interview, plate
 from ccn.core.ids import CharacterId, NodeId
-from ccn.node import furnishing, operating
+from ccn.node.operators import execution
+from ccn.node.upkeep import example
 from ccn.store import characters, pool
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer
 
-WREN = plate.read(furnishing.example())
+WREN = plate.read(example.example())
 MIRA = "+++\nname = 'Míra Vale'\n+++\n# Mira\nKeeps her word.\n"
 
 
@@ -49,9 +50,9 @@ async def node(
 
 
 async def _operate(connections: Pool, writer: Writer, stop: asyncio.Event) -> None:
-    work = operating.handlers(connections, writer)
+    work = execution.handlers(connections, writer)
     while not stop.is_set():
-        if not await operating.once(connections, writer, work):
+        if not await execution.once(connections, writer, work):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 0.05)
 
@@ -142,7 +143,7 @@ async def test_a_plate_is_imported_by_a_node_and_shown_as_it_was(
 
 async def test_a_node_reads_a_plate_again_before_it_imports_it(database: settings.Database) -> None:
     async with node(database, operates=False) as (connections, writer):
-        work = operating.handlers(connections, writer)[operating.PLATE]
+        work = execution.handlers(connections, writer)[execution.PLATE]
         with pytest.raises(errors.PlateInvalid, match="line 1"):
             await work({"character": "mira", "name": "Mira", "content": "---\n# Mira"}, "olga")
         assert await characters.every(connections) == []
@@ -179,9 +180,9 @@ async def test_of_three_nodes_that_start_at_once_one_imports_the_example(
         here = [
             await stack.enter_async_context(node(database, f"node-{n}", operates=False)) for n in (1, 2, 3)
         ]
-        made = await asyncio.gather(*(furnishing.furnish(*each) for each in here))
+        made = await asyncio.gather(*(example.furnish(*each) for each in here))
         assert sorted(each is not None for each in made) == [False, False, True]
-        assert await furnishing.furnish(*here[0]) is None
+        assert await example.furnish(*here[0]) is None
         [wren] = await characters.every(here[0][0])
         assert (wren.id, wren.name, wren.version) == ("wren", "Wren", 1)
 
@@ -189,7 +190,7 @@ async def test_of_three_nodes_that_start_at_once_one_imports_the_example(
 async def test_where_there_is_a_character_the_example_stays_out(database: settings.Database) -> None:
     async with node(database, operates=False) as (connections, writer):
         await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", MIRA, "test")
-        assert await furnishing.furnish(connections, writer) is None
+        assert await example.furnish(connections, writer) is None
         assert [each.id for each in await characters.every(connections)] == ["ada"]
 
 
@@ -206,7 +207,7 @@ def test_plates_are_imported_for_operators_and_by_nobody_else() -> None:
         }
         if names & {"import_plate", "_Import"} or "INTO plates" in file.read_text(encoding="utf-8"):
             callers.add(str(file.relative_to(package)))
-    assert callers == {"store/characters.py", "node/operating.py", "node/furnishing.py"}
+    assert callers == {"store/characters.py", "node/operators/execution.py", "node/upkeep/example.py"}
 
 
 _VERSION = (

@@ -14,12 +14,12 @@ from ccn.cli import verify
 from ccn.core.anchor import Anchor, Recalled
 from ccn.core.ids import ConversationId, InstanceId, NodeId, SnapshotId, TurnId
 from ccn.core.message import Role
-from ccn.node import operating
+from ccn.node.operators import execution
 from ccn.store import anchors, conversations, export, instances, requests, search, snapshots, turns
 from ccn.store.pool import Pool
 from ccn.store.requests import Body
 from tests.cli.conftest import ADA, founded, new_id, seal
-from tests.node.test_rounds import World
+from tests.node.rounds.test_consensus_round import World
 from tests.speaking import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]
@@ -44,10 +44,10 @@ async def talked(world: World) -> ConversationId:
 
 async def redacted(world: World, body: Body) -> Body:
     request = uuid.uuid4()
-    await requests.ask(world.pool, request, operating.REDACT, "ann", body)
-    known = operating.handlers(world.pool, world.writer)
+    await requests.ask(world.pool, request, execution.REDACT, "ann", body)
+    known = execution.handlers(world.pool, world.writer)
     while (told := await requests.outcome(world.pool, request)) is None:  # others may wait before it
-        assert await operating.once(world.pool, world.writer, known)
+        assert await execution.once(world.pool, world.writer, known)
     return told
 
 

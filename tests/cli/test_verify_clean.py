@@ -21,7 +21,7 @@ from ccn.core.quorum import Faults
 from ccn.core.roster import Row
 from ccn.core.rules import Weighing
 from ccn.core.turn import Status
-from ccn.node import wishes
+from ccn.node.rounds import validator_changes
 from ccn.store import conversations, export, instances, retention, rounds, turns
 from ccn.store.conversations import Append
 from tests.cli.conftest import HERE, founded, live, new_id, seal
@@ -29,7 +29,7 @@ from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Copy
-    from tests.node.test_rounds import World
+    from tests.node.rounds.test_consensus_round import World
 
 
 async def verdict(world: World) -> verify.Audit:
@@ -97,7 +97,7 @@ async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_o
             world.vectors[node] = [roster.pack(CharacterId("ada"), [row])]
         await seal(world, names[0])
         for voting in world.peers.votings.values():
-            await wishes.look(world.pool, voting, {})  # as each does before it reports
+            await validator_changes.look(world.pool, voting, {})  # as each does before it reports
         for _ in range(2):
             await seal(world, names[0])
         found = await verdict(world)

@@ -26,10 +26,10 @@ from ccn.core.ids import ConversationId, NodeId, UserId
 from ccn.core.interview import QUESTIONS
 from ccn.core.price import Size
 from ccn.core.stream import Told
-from ccn.node import living
+from ccn.node import assembly
 from ccn.node.conversations import Conversations
-from ccn.node.forwarding import Forwarding
-from ccn.node.paying import Payer
+from ccn.node.instances.forwarding import Forwarding
+from ccn.node.spending.paid_model import Payer
 from ccn.store import pool
 from ccn.store.writer import Writer
 from tests.living import PASSES, new_id, text
@@ -60,7 +60,7 @@ async def _live(url: str, node: str, seed: str, talks: list[ConversationId]) -> 
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, quiet.set)
     async with pool.open(database, node) as connections, asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run())
-        lives = living.assemble(
+        lives = assembly.assemble(
             connections,
             writer,
             Echo(random.Random(seed)),

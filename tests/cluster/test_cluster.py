@@ -21,7 +21,7 @@ from ccn import settings
 from ccn.core import readback
 from ccn.core.block import Tip
 from ccn.core.ids import NodeId
-from ccn.node import keys
+from ccn.node.signing import signing_key
 from ccn.store import pool, rounds
 from tests import commands
 from tests.cluster.test_up import Up, eventually, reachable_folder, started, surroundings
@@ -184,7 +184,7 @@ async def test_the_chain_holds_from_its_founding_to_its_tip(local: Local) -> Non
         for each in range(1, height + 1):
             shown = await rounds.shown(connections, each)
             assert shown is not None
-            confirmed = readback.confirm(shown, tip, NodeId("auditor"), {}, keys.check)
+            confirmed = readback.confirm(shown, tip, NodeId("auditor"), {}, signing_key.check)
             assert isinstance(confirmed, Tip), confirmed
             tip = confirmed
         doubled = "SELECT count(*) - count(DISTINCT (height, node_id)) FROM votes"

@@ -13,8 +13,8 @@ import pytest
 from ccn import errors, settings
 from ccn.claude.faults import Faults, Rule
 from ccn.core.ids import ConversationId, InstanceId
-from ccn.node import reviewing
-from ccn.node.reviewing import Review
+from ccn.node.views import drift_review
+from ccn.node.views.drift_review import Review
 from ccn.store import instances, restorations, rounds
 from ccn.store.instances import Instance, Status
 from tests import standing_in
@@ -118,7 +118,7 @@ def moved(before: Review, after: Review) -> float:
 
 
 async def reviewed(desk: Node, speaker: InstanceId) -> Review:
-    return await reviewing.review(desk.pool, speaker, SCORER.version)
+    return await drift_review.review(desk.pool, speaker, SCORER.version)
 
 
 async def alive(desk: Node, talk: ConversationId) -> Instance:

@@ -26,7 +26,7 @@ from ccn import settings
 from ccn.cli.nursery import Forked
 from ccn.embedded import etcd
 from ccn.etcd import client, members
-from ccn.node import signing
+from ccn.node.signing import memory
 from tests import commands, databases, ports
 
 NODE = "node-1"
@@ -237,7 +237,7 @@ async def test_a_node_serves_nobody_on_a_database_from_before_what_it_signed(dat
         await world.goes_on()
         await node.stop()
 
-        state = signing.known(node.folder / "state" / signing.STATE)
+        state = memory.known(node.folder / "state" / memory.STATE)
         assert state is not None
         newest = state.acknowledged.number
         await _change(server, newest)

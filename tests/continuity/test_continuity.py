@@ -17,7 +17,7 @@ from ccn import continuity, errors, settings
 from ccn.continuity import Cluster, failure, local
 from ccn.core.call import Delta, Reply
 from ccn.core.message import Role
-from ccn.node import scorers
+from ccn.node.character import scorers
 from tests import calling, living
 from tests.calling import Door
 from tests.living import World

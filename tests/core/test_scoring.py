@@ -15,7 +15,7 @@ from ccn.core.character import AXES, SEVEN, SIXTEEN
 from ccn.core.scoring import features, grounds, lexicon, linear, words
 from ccn.core.scoring.lexicons import FOR_AND_AGAINST
 from ccn.core.scoring.scorer import Lexical, Moved, Scorer
-from ccn.node import scorers
+from ccn.node.character import scorers
 
 ALL = ["tier-0/v1", "tier-1/v1"]
 WEIGHTS = resources.files("ccn.core.scoring").joinpath("tier-1-v1.weights")

@@ -14,7 +14,7 @@ from ccn.core.character import AXES
 from ccn.core.scoring import dense
 from ccn.core.scoring.dense import Embedded, Floats
 from ccn.encoder import model as encoder
-from ccn.node import scorers
+from ccn.node.character import scorers
 from scripts.scorer import embedded, judging, tiny
 from scripts.scorer.corpus import MESSAGES, STATEMENTS, Sample
 from tests.heads import untrained

@@ -23,10 +23,10 @@ from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
 from ccn.gateway.streams import Streams
-from ccn.node import living
+from ccn.node import assembly
 from ccn.node.conversations import Conversations
-from ccn.node.forwarding import Forwarding
-from ccn.node.prompting import Prompting
+from ccn.node.instances.forwarding import Forwarding
+from ccn.node.turns.prompts import Prompting
 from ccn.store import characters, conversations, keys, pool, users
 from ccn.store.pool import Pool
 from ccn.store.users import Tier, User
@@ -120,7 +120,7 @@ def bearer(credential: str) -> dict[str, str]:
 
 def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations, Pool, Prompting]:
     """What a node does for conversations, without the tasks of one."""
-    lives = living.assemble(
+    lives = assembly.assemble(
         pool,
         writer,
         model,

@@ -17,7 +17,7 @@ from ccn.core.call import Block, Call, Said, Usage
 from ccn.core.character import Vector, quantise
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
-from ccn.node import recounting
+from ccn.node.views import sent_prompt
 from ccn.store import conversations, spend, vectors
 from ccn.store.pool import Pool
 from tests import living, talking
@@ -171,7 +171,7 @@ async def test_a_prompt_is_recounted_the_same_on_another_node(database: settings
         async with aclosing(first.doors.follow(turn.id)) as told:
             async for _ in told:
                 continue
-        sent = await recounting.recount(second.pool, second.living.prompting, talk)
+        sent = await sent_prompt.recount(second.pool, second.living.prompting, talk)
         assert (sent.turn, sent.call) == (turn.id, first.model.calls[-1])
 
 

@@ -13,8 +13,8 @@ import pytest
 from ccn import settings
 from ccn.core.ids import NodeId
 from ccn.gateway.grpc import cluster, failures
-from ccn.node import operating
-from ccn.node.status import Seat, Status
+from ccn.node.operators import execution
+from ccn.node.views.cluster_status import Seat, Status
 from ccn.pb import cluster_pb2 as pb
 from ccn.store import requests, rounds, terms
 from ccn.store.requests import Body
@@ -146,7 +146,7 @@ async def test_a_round_is_forced_once_however_often_the_same_call_is_made(
         node, caller = here.node, await here.caller(Tier.ADMIN)
         asked = pb.ForceRoundRequest(idempotency_key="k")
         answers = [asyncio.ensure_future(here.cluster.ForceRound(asked, metadata=caller)) for _ in range(2)]
-        while not await operating.once(node.pool, node.writer, {requests.ROUND: leader}):
+        while not await execution.once(node.pool, node.writer, {requests.ROUND: leader}):
             await asyncio.sleep(0.02)
         first, second = await asyncio.gather(*answers)
         assert first == second

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import failures
-from ccn.node import operating
+from ccn.node.operators import execution
 from ccn.pb import instances_pb2 as pb
 from ccn.store import conversations
 from ccn.store.users import Tier
@@ -55,7 +55,7 @@ class Scene:
     async def sealed(self) -> list[dict[str, Any]]:
         """What is in the record of what admins did, once a node has looked; the body has no secrets."""
         node = self.home.node
-        while await operating.once(node.pool, node.writer, operating.handlers(node.pool, node.writer)):
+        while await execution.once(node.pool, node.writer, execution.handlers(node.pool, node.writer)):
             continue
         rows = await node.pool.rows(
             "SELECT asked_by, r.body, convert_from(l.body, 'UTF8') AS leaf FROM operator_requests r"

@@ -17,7 +17,7 @@ from ccn import errors, settings
 from ccn.core.call import Retry
 from ccn.core.character import quantise
 from ccn.core.ids import ConversationId
-from ccn.node.status import Status
+from ccn.node.views.cluster_status import Status
 from ccn.store import vectors
 from ccn.store.users import Tier
 from tests import browser as browsers

@@ -21,7 +21,7 @@ from ccn.claude import client, stand_in
 from ccn.claude.faults import Rule
 from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import failures
-from ccn.node.paying import Paying
+from ccn.node.spending.paid_model import Paying
 from ccn.pb import instances_pb2 as pb
 from ccn.store import conversations, pool, spend
 from tests import calling, living, talking

@@ -13,8 +13,8 @@ from uuid import UUID
 from ccn import errors
 from ccn.gateway.access import Caller
 from ccn.gateway.grpc.clients import Method
-from ccn.node import requesting
-from ccn.node.status import Status
+from ccn.node.operators import submission
+from ccn.node.views.cluster_status import Status
 from ccn.pb import cluster_pb2 as pb
 from ccn.store import requests, rounds
 from ccn.store.pool import Pool
@@ -69,7 +69,7 @@ class Cluster:
     async def _force(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
         key = asked.idempotency_key or secrets.token_hex(16)
         request = uuid.uuid5(_KEYS, f"{caller.user}/{key}")
-        told: Mapping[str, Any] = await requesting.outcome(self._pool, request, requests.ROUND, caller.name)
+        told: Mapping[str, Any] = await submission.outcome(self._pool, request, requests.ROUND, caller.name)
         return pb.ForceRoundAnswer(
             committed=told["committed"],
             height=told["height"],

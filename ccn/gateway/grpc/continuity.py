@@ -9,9 +9,9 @@ from ccn.gateway import access
 from ccn.gateway.access import Caller
 from ccn.gateway.grpc import shown
 from ccn.gateway.grpc.clients import Method
-from ccn.node import health
 from ccn.node.conversations import Conversations
-from ccn.node.lending import Lending
+from ccn.node.external_loop import Lending
+from ccn.node.views import conversation_health
 from ccn.pb import instances_pb2 as pb
 from ccn.store.pool import Pool
 from ccn.store.users import Tier
@@ -57,4 +57,4 @@ class Continuity:
 
     async def _health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
         here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
-        return shown.health(await health.of(self._pool, here))
+        return shown.health(await conversation_health.of(self._pool, here))

@@ -19,7 +19,7 @@ import grpc.aio  # type: ignore[import-untyped]
 from ccn import errors
 from ccn.gateway import limiting
 from ccn.gateway.grpc import failures
-from ccn.node.shares import Shares
+from ccn.node.spending.concurrency import Shares
 
 STREAM_S = 3_600.0
 """The longest that one stream may last; whoever wants more continues with another."""

@@ -8,7 +8,7 @@ from typing import Any
 from ccn.gateway.grpc import cluster, continuity, instances
 from ccn.gateway.grpc.clients import Clients
 from ccn.node.conversations import Conversations
-from ccn.node.lending import Lending
+from ccn.node.external_loop import Lending
 from ccn.store.pool import Pool
 
 

@@ -13,7 +13,7 @@ from ccn.core.character import AXES, RELATIONAL, UNIT
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
 from ccn.core.stream import Kind, Told
-from ccn.node.health import Health
+from ccn.node.views.conversation_health import Health
 from ccn.pb import instances_pb2 as pb
 from ccn.store.conversations import Conversation
 from ccn.store.instances import Instance

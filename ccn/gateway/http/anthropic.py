@@ -32,7 +32,7 @@ from ccn.gateway.http.conversations import Key
 from ccn.gateway.http.stream import EVENT
 from ccn.gateway.http.talk import Talk
 from ccn.gateway.http.talk_schemas import CHARACTER
-from ccn.node.paying import Payer
+from ccn.node.spending.paid_model import Payer
 from ccn.store import characters
 from ccn.store.characters import Character
 

@@ -11,7 +11,7 @@ from ccn.core.character import SIXTEEN, Vector
 from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http.schemas import Model
 from ccn.gateway.http.talk import Talk
-from ccn.node import likeness
+from ccn.node.views import axis_profile
 from ccn.store.conversations import Conversation
 from ccn.store.pool import Pool
 
@@ -57,7 +57,7 @@ def routes() -> APIRouter:
 
 async def of(pool: Pool, conversation: Conversation) -> Axes:
     """All of them, as the database has them now."""
-    found = await likeness.of(pool, conversation)
+    found = await axis_profile.of(pool, conversation)
     columns = zip(SIXTEEN, _scores(found.state), _scores(found.agreed), _scores(found.written), strict=True)
     return Axes(
         axes=tuple(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from ccn import errors
 from ccn.gateway.http import auth, problems, schemas
 from ccn.gateway.http.talk import Talk
-from ccn.node.status import Status
+from ccn.node.views.cluster_status import Status
 
 Tell = Callable[[], Awaitable[Status]]
 

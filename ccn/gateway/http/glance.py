@@ -20,7 +20,7 @@ from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http import glance_schemas as schemas
 from ccn.gateway.http.talk import Talk
-from ccn.node import recounting
+from ccn.node.views import sent_prompt
 from ccn.store import characters, instances, measures, restarts, spend
 from ccn.store.conversations import Conversation
 from ccn.store.pool import Pool
@@ -68,7 +68,7 @@ def routes() -> APIRouter:
     ) -> schemas.Prompt:
         """Exactly what was sent to the model in a turn, built once more from the record."""
         wanted = None if turn_id is None else TurnId(turn_id)
-        sent = await recounting.recount(talking.pool, talking.prompting, conversation.id, wanted)
+        sent = await sent_prompt.recount(talking.pool, talking.prompting, conversation.id, wanted)
         return _prompt(sent.turn, sent.call)
 
     return router

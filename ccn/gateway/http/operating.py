@@ -16,7 +16,8 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.gateway.access import Caller
 from ccn.gateway.http import auth, problems
-from ccn.node import history, requesting
+from ccn.node.operators import submission
+from ccn.node.views import round_history
 from ccn.store import drains
 from ccn.store.pool import Pool
 
@@ -113,7 +114,7 @@ def routes() -> APIRouter:
         named = idempotency_key or uuid4()
         node = None if asked.node is None else NodeId(asked.node)
         by = f"{caller.name} ({asked.by})" if asked.by else caller.name
-        found = await requesting.outcome(pool, named, asked.command, by, body=asked.body, node=node)
+        found = await submission.outcome(pool, named, asked.command, by, body=asked.body, node=node)
         return Outcome(request=named, outcome=dict(found))
 
     @router.get("/requests")
@@ -124,7 +125,7 @@ def routes() -> APIRouter:
         ended: Annotated[bool, Query(description="Also those that have their answer.")] = True,
     ) -> Requests:
         """What operators asked for, changes of accounts among it; the newest first."""
-        found = await requesting.newest(pool, limit, ended=ended)
+        found = await submission.newest(pool, limit, ended=ended)
         return Requests(requests=[Requested.model_validate(each) for each in found])
 
     @router.delete("/requests/{request}")
@@ -137,7 +138,7 @@ def routes() -> APIRouter:
     ) -> Requested:
         """Take a request back that nobody has begun, and seal that. 409 if it is too late."""
         whom = f"{caller.name} ({by})" if by else caller.name
-        return Requested.model_validate(await requesting.take_back(pool, request, whom, reason))
+        return Requested.model_validate(await submission.take_back(pool, request, whom, reason))
 
     @router.get("/rounds")
     async def list_rounds(
@@ -146,7 +147,7 @@ def routes() -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     ) -> Rounds:
         """The newest rounds, committed or failed."""
-        return Rounds(rounds=await history.log(pool, limit))
+        return Rounds(rounds=await round_history.log(pool, limit))
 
     @router.get("/rounds/{height}")
     async def get_round(
@@ -155,12 +156,12 @@ def routes() -> APIRouter:
         height: Annotated[int, Path(ge=1, le=2**53)],
     ) -> dict[str, Any]:
         """One block: who reported, who voted, and what was agreed."""
-        return await history.block(pool, height)
+        return await round_history.block(pool, height)
 
     @router.get("/validators")
     async def list_validators(pool: Annotated[Pool, Depends(_pool)], _: Admin) -> Validators:
         """Every node that ever ran here: whether it votes, its last vote, and what of it is unsealed."""
-        return Validators(nodes=await history.voters(pool))
+        return Validators(nodes=await round_history.voters(pool))
 
     @router.get("/nodes/{node}/load")
     async def get_node_load(pool: Annotated[Pool, Depends(_pool)], _: Admin, node: NodeName) -> Load:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, FastAPI, Request
 from ccn import errors, settings
 from ccn.gateway import readiness
 from ccn.gateway.http import app, problems, server, system
-from ccn.node import gate
+from ccn.node.recovery import database_check
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _LOOK_AGAIN_S = 2.0
@@ -37,7 +37,7 @@ async def hold(chosen: settings.Settings, look: Callable[[], Awaitable[None]], t
         async with asyncio.TaskGroup() as parts:
             parts.create_task(server.serve(made, listening, done, grace_s, chosen.http), name="http")
             parts.create_task(ready.watch(), name="readiness")
-            await gate.first_of(told, mended)
+            await database_check.first_of(told, mended)
             done.set()
             ready.stop()
 

@@ -20,8 +20,8 @@ from ccn.core.call import Call, Piece, Retry
 from ccn.gateway.searching import Searching
 from ccn.gateway.streams import Streams
 from ccn.node.conversations import Conversations
-from ccn.node.paying import Payer
-from ccn.node.prompting import Prompting
+from ccn.node.spending.paid_model import Payer
+from ccn.node.turns.prompts import Prompting
 from ccn.store.pool import Pool
 
 STOPPING = "this node is stopping"

@@ -24,7 +24,7 @@ from ccn.core.ballot import Proposal
 from ccn.core.block import Block
 from ccn.core.ids import NodeId
 from ccn.core.rules import Rules
-from ccn.node import keys, signing
+from ccn.node.signing import memory, signing_key
 from ccn.store import export, ledger, rounds
 from ccn.store.pool import Record
 from tests.cluster.chaos.cluster import Cluster
@@ -93,8 +93,8 @@ class Auditor:
             reports = tuple(await rounds.reports(pool, height))
             proposal = Proposal(shown.header, reports, shown.next_rules)
             sealed = Sealed(proposal, Block(shown.header, shown.leaves, (), shown.next_rules), shown.votes)
-            said = [*audit.wrong(sealed, self._past, keys.check)]
-            if not audit.certified(shown, self._past.rules, keys.check):
+            said = [*audit.wrong(sealed, self._past, signing_key.check)]
+            if not audit.certified(shown, self._past.rules, signing_key.check):
                 said.append("no quorum voted for it")
             bodies = [row["body"] for row in await pool.rows(_RESULTS, height)]
             if hashlib.sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).digest() != shown.header.result:
@@ -120,7 +120,7 @@ class Auditor:
         ):
             return ["its checkpoint is of another tree"]
         keys_of = [checkpoint.cosigner(origin, each.node, each.key) for each in voters.validators]
-        signed = checkpoint.cosigned(note, keys_of, keys.check)
+        signed = checkpoint.cosigned(note, keys_of, signing_key.check)
         return [] if len(signed) == len(note.signatures) else ["a stranger cosigned it"]
 
     async def _rows(self, leaves: Sequence[Record]) -> list[str]:
@@ -191,7 +191,7 @@ class Auditor:
         for node in self._cluster.nodes.values():
             votes = [line for line in _lines(node.log) if line["event"] == "vote written down"]
             file = Path(node.folder.parent, "nodes", node.name, "signer.state")
-            state = signing.known(file)
+            state = memory.known(file)
             assert state is not None
             place = state.voted_height, state.voted_term
             if place < (votes[-1]["height"], votes[-1]["term"]):

@@ -1,0 +1,191 @@
+"""Watching the instances of this node for drift, message by message, against what is usual for the
+character.
+
+The baseline is learnt from messages of the character's healthy instances, from several conversations, since
+one alone has too few topics, and of several people, of each a portion (`portion`). One that is of fewer
+people than speak with the character by now holds no longer. Until another one is learnt there is no alarm:
+the drift from the round's median and from the charter are shown all the same. Separate from `restoring`,
+which acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import structlog
+
+from ccn.core import alarm, character, portion
+from ccn.core.alarm import Baseline, Watch
+from ccn.core.ids import CharacterId, InstanceId, UserId
+from ccn.core.result import SHARED
+from ccn.node.character.scoring import Scored
+from ccn.store import baselines, restorations, vectors
+from ccn.store.baselines import Kind
+from ccn.store.instances import Instance, Status
+from ccn.store.pool import Pool
+from ccn.store.vectors import State
+
+log = structlog.get_logger(__name__)
+
+LEARNT_FROM = 480
+CONVERSATIONS = 4
+"""A baseline of fewer conversations knows too few topics."""
+REPLAYED = 60
+"""Messages that still weigh when an instance is watched anew."""
+_WATCHED = 20_000
+_LOOK_AGAIN = 20
+"""Messages of a character between two looks whether more can be learnt, or who else speaks with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An instance whose messages have left the usual scatter."""
+
+    instance: Instance
+    distance: float | None = None
+    threshold: float | None = None
+    reason: str = "its messages left the usual scatter"
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """A baseline that holds, and of how many people it is."""
+
+    baseline: Baseline
+    owners: int
+    made_at: datetime
+
+
+class Watching:
+    """What one node has seen of its instances since they came here."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        scorer: str,
+        now: Callable[[], datetime],
+        seed: Callable[[], int],
+        raised: Callable[[Alarm], None],
+    ) -> None:
+        self._pool, self._scorer, self._now, self._seed = pool, scorer, now, seed
+        self._raised = raised
+        self._watched: OrderedDict[InstanceId, tuple[Watch, Baseline]] = OrderedDict()
+        self._usual: dict[tuple[CharacterId, str], Usual] = {}
+        self._patience: dict[tuple[CharacterId, str], int] = {}
+
+    async def watch(self, scored: Scored) -> None:
+        """One more message; raises the alarm when they add up to too much."""
+        instance = scored.instance
+        baseline = await self.usual(instance)
+        if baseline is None:
+            return
+        watch, by = self._watched.pop(instance.id, (None, None))
+        if watch is None or by is not baseline:
+            watch = await self._replayed(instance, baseline)  # this message is already among them
+        else:
+            watch = alarm.follow(watch, baseline, baselines.samples([scored.scores])[0])
+        self._watched[instance.id] = watch, baseline
+        while len(self._watched) > _WATCHED:
+            self._watched.popitem(last=False)
+        if alarm.raised(watch, baseline) and instance.status is not Status.QUARANTINED:
+            # One alarm for what has added up so far.
+            self._watched[instance.id] = Watch.fresh(baseline), baseline
+            self._raised(Alarm(instance, alarm.distance(watch, baseline), baseline.threshold))
+
+    def forget(self, instance: InstanceId) -> None:
+        """What it said before counts no longer: it was restored, or cleared."""
+        self._watched.pop(instance, None)
+
+    async def usual(self, instance: Instance) -> Baseline | None:
+        """What is usual for the character under its model; None while too little is known."""
+        which = (instance.character, instance.model)
+        known = self._usual.get(which)
+        if known is not None and known.owners >= SHARED:  # more it never takes
+            return known.baseline
+        if self._patience.get(which, 0) > 0:
+            self._patience[which] -= 1
+            return None if known is None else known.baseline
+        self._patience[which] = _LOOK_AGAIN
+        kept = await self._holding(instance)
+        if kept is None:
+            self._usual.pop(which, None)
+            return None
+        if known is None or known.made_at != kept.made_at:
+            learnt = await asyncio.to_thread(
+                alarm.learn, kept.scores, character.DECIDING, np.random.default_rng(kept.seed)
+            )
+            known = self._usual[which] = Usual(learnt, kept.owners or 1, kept.made_at)
+        return known.baseline
+
+    async def _holding(self, instance: Instance) -> baselines.Baseline | None:
+        """The newest baseline, unless it is of too few people; then another one, if it can be learnt."""
+        kept = await baselines.newest(
+            self._pool, instance.character, Kind.MESSAGES, scorer=self._scorer, model=instance.model
+        )
+        if kept is not None and (kept.owners or 1) >= SHARED:
+            return kept
+        heard = await replies(self._pool, instance.character, self._scorer, instance.model)
+        of_each = [*Counter(who for who, _ in heard).values()]
+        if kept is not None and (kept.owners or 1) >= portion.owners_needed(of_each):
+            return kept
+        return await self._learnt(instance, heard, portion.largest(of_each))
+
+    async def _learnt(
+        self, instance: Instance, heard: Sequence[tuple[UserId, State]], each_gives: int
+    ) -> baselines.Baseline | None:
+        given, taken = Counter[UserId](), list[State]()
+        for who, said in heard:
+            if given[who] < each_gives:
+                given[who] += 1
+                taken.append(said)
+        if len(taken) < alarm.LEAST or len({each.conversation for each in taken}) < CONVERSATIONS:
+            return None
+        learnt = baselines.Baseline(
+            instance.character,
+            Kind.MESSAGES,
+            self._scorer,
+            instance.model,
+            self._now(),
+            instance.plate_version,
+            self._seed(),
+            baselines.samples([each.vector for each in taken]),
+            len(given),
+        )
+        await baselines.keep(self._pool, learnt)
+        log.info(
+            "baseline learnt",
+            character=instance.character,
+            model=instance.model,
+            messages=len(taken),
+            owners=len(given),
+        )
+        return learnt
+
+    async def _replayed(self, instance: Instance, baseline: Baseline) -> Watch:
+        """What its messages since the last thing done about it add up to: it may have come from another
+        node.
+        """
+        done = await restorations.of_instance(self._pool, instance.id)
+        since = max(
+            (each.at for each in done if each.step != restorations.NOTE), default=instance.spawned_at
+        )
+        heard = await vectors.scored(self._pool, instance.conversation, self._scorer, last=REPLAYED)
+        watch = Watch.fresh(baseline)
+        for row in baselines.samples([each.vector for each in heard if each.at >= since]):
+            watch = alarm.follow(watch, baseline, row)
+        return watch
+
+
+async def replies(pool: Pool, of: CharacterId, scorer: str, model: str) -> list[tuple[UserId, State]]:
+    """What a baseline of a character can be learnt from, with whose conversation each reply was in."""
+    found = await vectors.scored_by(pool, of, scorer, model, last=LEARNT_FROM)
+    return [each for each in found if _shows_what_decides(each[1])]
+
+
+def _shows_what_decides(said: State) -> bool:
+    return all(said.vector.millionths[axis] is not None for axis in character.DECIDING)

@@ -1,0 +1,1 @@
+"""Who speaks where: instances that are spawned, hosted, handed over and taken over."""

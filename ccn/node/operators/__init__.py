@@ -1,0 +1,1 @@
+"""What operators ask of a cluster: submitted, claimed by a node, and answered."""

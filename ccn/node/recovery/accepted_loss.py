@@ -1,0 +1,71 @@
+"""When no database has a leaf any more that this node acknowledged: an operator accepts it, for the record.
+
+Separate from the gate, which never lets anything go by itself. Blocks that were signed cannot be accepted
+as lost, because a node that signed another in the place of one would contradict itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.core.signer import NOTHING, Mark
+from ccn.node.signing.memory import Signing
+from ccn.store import pool, requests
+from ccn.store.fence import Fence
+
+if TYPE_CHECKING:
+    from ccn import settings
+    from ccn.store.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The newest leaf that was acknowledged and is lost, and where this node's leaves end now."""
+
+    lost: Mark
+    kept: Mark
+
+
+async def accept(
+    database: settings.Database, node: NodeId, right: Signing, by: str, reason: str
+) -> Accepted:
+    """Go on after the leaves that the database shows. It is asked to be sealed first, with who and why."""
+    state = right.state
+    if state is None or not state.acknowledged.number:
+        raise errors.InputInvalid(f"{node} has noted nothing that it acknowledged")
+    asked = Fence(node)
+    asked.signed = lambda: state.signed
+    async with pool.open(database.model_copy(update={"pool_size": 1}), "loss", asked) as connections:
+        shown, kept = await _shown(connections, node, state.acknowledged.number)
+        if shown == state.acknowledged.hash:
+            raise errors.InputInvalid(
+                f"nothing is lost: the database shows leaf {state.acknowledged.number}"
+            )
+        body = {
+            "node": node,
+            "acknowledged": state.acknowledged.number,
+            "leaf": state.acknowledged.hash.hex(),
+            "kept": kept.number,
+            "reason": reason,
+        }
+        await requests.ask(connections, uuid4(), requests.LOSS, by, body)
+    right.accept_loss(kept)
+    return Accepted(state.acknowledged, kept)
+
+
+async def _shown(connections: Pool, node: NodeId, number: int) -> tuple[bytes | None, Mark]:
+    row = await connections.row(_LEAVES, node, number)
+    if row is None:
+        return None, NOTHING
+    return row["acknowledged"], Mark(row["head"], row["newest"]) if row["head"] else NOTHING
+
+
+_LEAVES = """
+    SELECT s.head, (SELECT hash FROM leaves WHERE node_id = s.node_id AND number = s.head) AS newest,
+           (SELECT hash FROM leaves WHERE node_id = s.node_id AND number = $2) AS acknowledged
+    FROM leaf_sources s WHERE s.node_id = $1
+"""

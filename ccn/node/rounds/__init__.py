@@ -1,0 +1,1 @@
+"""How nodes agree: membership, leadership, one round, and votes."""

@@ -1,0 +1,79 @@
+"""What this node answers its peers at their door, whether or not it has a place in the cluster yet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+import ccn
+from ccn.core import note
+from ccn.core.ballot import Proposal, Vote
+from ccn.core.ids import NodeId
+from ccn.core.readback import Shown
+from ccn.core.refusal import Reason, Refusal
+from ccn.core.report import Report
+from ccn.core.revocation import Presented
+from ccn.core.signed import Signed
+from ccn.node.rounds.membership import Membership
+from ccn.peers.exchange import Ask, Decision, Forwarded, Who
+from ccn.store import rounds
+
+_NOT_YET = Refusal(Reason.TIP, "this node has no place in the chain yet")
+
+Forwards = Callable[[Forwarded], AsyncGenerator[bytes]]
+
+
+class Answering:
+    """The answers of one node."""
+
+    def __init__(self, membership: Membership, forwarded: Forwards) -> None:
+        self._membership = membership
+        self._forwarded = forwarded
+
+    async def admit(self, node: NodeId, shown: Presented | None) -> None:
+        """Refuse whoever takes no part in this cluster, or does not any more."""
+        await self._membership.presence.trust.admit(node, shown)
+
+    async def who(self) -> Who:
+        """Who this node is, and how far its record goes."""
+        identity, voting = self._membership.identity, self._membership.voting
+        height, block = (voting.tip.height, voting.tip.hash) if voting else (0, bytes(32))
+        return Who(identity.node, identity.public, ccn.__version__, height, block)
+
+    async def report(self, ask: Ask) -> Signed[Report] | Refusal:
+        """This node's part of the round."""
+        voting = self._membership.voting
+        if voting is None:
+            return _NOT_YET
+        await self._membership.wish()
+        return await voting.report(ask)
+
+    async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
+        """This node's vote."""
+        voting = self._membership.voting
+        return _NOT_YET if voting is None else await voting.judge(proposed)
+
+    async def decided(self, decision: Decision) -> note.Signature | Refusal:
+        """Read the block back; this node's line under its checkpoint."""
+        voting = self._membership.voting
+        if voting is None:
+            return _NOT_YET
+        tip = await voting.decided()
+        if voting.stopped is not None:
+            return voting.stopped
+        if voting.cosignature is None or tip.hash != decision.block:
+            return Refusal(Reason.TIP, f"this node stands on block {tip.height}, not {decision.height}")
+        return voting.cosignature
+
+    async def blocks(self, first: int, count: int) -> tuple[Sequence[Shown], int]:
+        """Committed blocks, for a node whose database lags behind."""
+        height = await rounds.height(self._membership.pool) or 0
+        wanted = range(max(1, first), min(height, first + count - 1) + 1)
+        shown = [await rounds.shown(self._membership.pool, each) for each in wanted]
+        return [each for each in shown if each is not None], height
+
+    async def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
+        """What only this node can do or tell, because an instance lives here."""
+        async with aclosing(self._forwarded(request)) as frames:
+            async for frame in frames:
+                yield frame

@@ -1,0 +1,88 @@
+"""The rules this node wants to be in force: those that are, the change an operator asked for, or else
+what this version of CCN weighs in a median, where older nodes founded the chain.
+
+Every node looks at the request by itself before it reports, and wants the change only if it finds nothing
+against it. A round in which a quorum wants the same makes it: the leader then says so, or says why not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from ccn import errors
+from ccn.core import change
+from ccn.core.change import Add, Remove, Seen
+from ccn.core.ids import NodeId
+from ccn.core.refusal import Reason, Refusal
+from ccn.core.rules import Rules
+from ccn.node.rounds.voting import Voting
+from ccn.store import drains, nodes, requests, rounds
+from ccn.store.pool import Pool
+from ccn.store.requests import Body, Request
+
+ROUNDS = 4
+"""So many rounds may pass before a change that too few nodes want is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A change that is asked for, and the rules this node wants for it, or what it has against it."""
+
+    request: Request
+    before: Rules
+    following: Rules | Refusal
+
+
+async def look(pool: Pool, voting: Voting, here: Mapping[NodeId, bytes]) -> Wish | None:
+    """The oldest change that is asked for; from here on this node wants it, or else its own rules."""
+    asked = await requests.waiting(pool, requests.VALIDATORS)
+    before = voting.tip.rules
+    following = await _following(pool, asked[0].body, before, here) if asked else before.renewed()
+    voting.wanted = before if isinstance(following, Refusal) else following
+    return Wish(asked[0], before, following) if asked else None
+
+
+async def conclude(pool: Pool, term: int, wish: Wish, voting: Voting, tries: Counter[UUID]) -> Body | None:
+    """After a round of this term: what the operator is told, or None if it needs another round."""
+    tip, following = voting.tip, wish.following
+    if isinstance(following, Refusal):
+        return requests.failed(errors.Conflict(following.detail))
+    if tip.rules != following:
+        tries[wish.request.id] += 1
+        if tries[wish.request.id] < ROUNDS:
+            return None
+        wanted = f"in {ROUNDS} rounds no quorum of {wish.before.quorum} validators wanted this change"
+        return requests.failed(errors.Conflict(wanted))
+    told = {
+        "changed": following != wish.before,
+        "height": tip.height,
+        "validators": [each.node for each in following.validators],
+        "quorum": following.quorum,
+    }
+    match wish.request.body:
+        case {"action": "remove", "node": str(node)}:  # one that voted is out with the block already
+            await nodes.remove(pool, NodeId(node))
+    if told["changed"]:
+        await rounds.record(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
+    return told
+
+
+async def _following(pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId, bytes]) -> Rules | Refusal:
+    match body:
+        case {"action": "add", "node": str(node)}:
+            return change.after(Add(NodeId(node)), rules, Seen(here))
+        case {"action": "remove", "node": str(node)} if rules.key(NodeId(node)) is None:
+            known = {*await requests.nodes(pool), *(await nodes.load(pool)).nodes}
+            if node not in known:
+                only = ", ".join(sorted(known))
+                return Refusal(Reason.RULES, f"no node {node} ever ran here, only {only}")
+            return rules
+        case {"action": "remove", "node": str(node)}:
+            left = await drains.load(pool, NodeId(node))
+            gone = frozenset({NodeId(node)}) if left.draining else frozenset[NodeId]()
+            seen = Seen(here, gone, left.instances, left.unsealed)
+            return change.after(Remove(NodeId(node), lost=body.get("lost") is True), rules, seen)
+    return Refusal(Reason.RULES, "this is no change of the validators")

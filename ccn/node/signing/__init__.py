@@ -1,0 +1,1 @@
+"""The key of a node and what it signed, on its disk."""

@@ -1,0 +1,1 @@
+"""What calls to the model cost: reserved before, settled after, and shared out between users."""

@@ -1,0 +1,258 @@
+"""One turn: taken up, asked of the model, streamed, committed once, and handed on to be scored.
+
+    accepted ──> started ──> the model speaks: to readers at once, kept in batches ──> committed ──> scored
+                    └──> no reply: failed or cancelled, and why            └──> another host: nothing of it
+
+A node that stops in the middle ends nothing: the turn stays as it is, and whoever adopts its instance
+starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Protocol, assert_never
+
+import orjson
+import structlog
+
+from ccn import errors
+from ccn.core.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
+from ccn.core.ids import TurnId, UserId
+from ccn.core.message import Message
+from ccn.core.price import Size
+from ccn.core.stream import Kind
+from ccn.core.turn import Status
+from ccn.node.spending.paid_model import Payer
+from ccn.node.turns.attempt import Speech
+from ccn.node.turns.prefetch import Ask
+from ccn.node.turns.turn_stream import Live
+from ccn.store.instances import Instance
+from ccn.store.pool import Pool
+from ccn.store.turns import Turn
+from ccn.store.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+_DATABASE = (errors.DatabaseUnavailable, errors.DatabaseFull)
+_AGAIN_S = 0.5
+
+
+class Asks(Protocol):
+    """What the model is asked in a turn."""
+
+    async def ask(self, instance: Instance, turn: Turn) -> Ask:
+        """The whole prompt, in its layers, and who pays."""
+
+    def forget(self, turn: TurnId) -> None:
+        """Give back what was made ready for a turn that is not asked about any more."""
+
+
+class Model(Protocol):
+    """Whoever answers, and counts what that costs."""
+
+    def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        """Deltas, a restart whenever they begin anew, and last the whole reply."""
+
+    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+        """Begin to put aside what a call, or one of a size, can cost; who is answered streams with it."""
+
+    def release(self, who: Payer) -> None:
+        """Give that back: the call is not made."""
+
+    def check(self, owner: UserId | None) -> None:
+        """Refuse at once who has just spent what they may."""
+
+    async def is_short(self, who: Payer) -> bool:
+        """Whether it is not sure that a few more calls can be paid for."""
+
+    async def put_aside(self, payers: Iterable[Payer]) -> None:
+        """Wait for what was reserved, or be refused."""
+
+
+class Scoring(Protocol):
+    """Measures what was said, later and elsewhere."""
+
+    def offer(self, instance: Instance, reply: Message) -> None:
+        """Take a committed reply, or drop it if too many wait: nobody waits for a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Why there is no reply."""
+
+    status: Status
+    error: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversing:
+    """What every turn needs."""
+
+    pool: Pool
+    writer: Writer
+    asks: Asks
+    model: Model
+    scoring: Scoring
+    pause_s: float
+    """How long pieces gather before they are written."""
+
+    async def hold(self, instance: Instance, taken: Turn, live: Live, cancelled: asyncio.Event) -> None:
+        """Bring the turn to its end; StaleHost if another node does."""
+        speech = Speech(self.pool, self.writer, taken, live, self.pause_s)
+        try:
+            await self._held(instance, speech, cancelled)
+        finally:
+            self.asks.forget(taken.id)
+
+    async def _held(self, instance: Instance, speech: Speech, cancelled: asyncio.Event) -> None:
+        if cancelled.is_set():
+            await speech.end(Status.CANCELLED, None, "")
+            return
+        async with self._spoken(instance, speech, cancelled) as (outcome, over):
+            match outcome:
+                case Reply() as reply:
+                    await self._commit(instance, speech, reply, over)
+                case Unanswered() as without:
+                    await _end(speech, without)
+                case never:
+                    assert_never(never)
+
+    async def _commit(self, instance: Instance, speech: Speech, reply: Reply, over: asyncio.Event) -> None:
+        try:
+            said = await speech.commit(instance.id, _clean(reply.text), _told(reply), over)
+        except errors.StaleHost:
+            raise
+        except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
+            await _end(speech, Unanswered(Status.FAILED, type(refused).__name__, str(refused)))
+            return
+        log.info("turn committed", turn=str(speech.turn.id), seq=said.seq, stop=reply.stop)
+        self.scoring.offer(instance, said)
+
+    @asynccontextmanager
+    async def _spoken(
+        self, instance: Instance, speech: Speech, cancelled: asyncio.Event
+    ) -> AsyncIterator[tuple[Reply | Unanswered, asyncio.Event]]:
+        """Let the model speak while what it says is kept, until it ends or somebody wants no more.
+
+        What it said is handed out as soon as it is whole; the call is settled when that is over.
+        """
+        over = asyncio.Event()
+        heard: asyncio.Future[Reply | Unanswered] = asyncio.get_running_loop().create_future()
+        starting = asyncio.ensure_future(speech.start())
+        asking = asyncio.ensure_future(self._asked(instance, speech, starting, heard, over))
+        keeping = asyncio.ensure_future(speech.keep())
+        stopping = asyncio.ensure_future(cancelled.wait())
+        working = (starting, asking, keeping, stopping)
+        try:
+            await starting
+            await asyncio.wait((asking, heard, keeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()  # it ends by itself only by an exception
+            if heard.done() or asking.done():
+                outcome = heard.result() if heard.done() else asking.result()
+            else:
+                outcome = Unanswered(Status.CANCELLED)
+                asking.cancel()
+            speech.finish()
+            await keeping
+            yield outcome, over
+        finally:
+            over.set()
+            for task in (starting, keeping, stopping) if heard.done() else working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _asked(
+        self,
+        instance: Instance,
+        speech: Speech,
+        started: asyncio.Future[None],
+        heard: asyncio.Future[Reply | Unanswered],
+        over: asyncio.Event,
+    ) -> Reply | Unanswered:
+        """The reply of the model, or what it failed with; asked again after the database was away."""
+        while True:
+            try:
+                ask = await self.asks.ask(instance, speech.turn)
+                return await self._streamed(ask, speech, started, heard, over)
+            except _DATABASE as failed:
+                log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
+                await asyncio.sleep(_AGAIN_S)
+                if speech.began:
+                    speech.say(Kind.RESTART, "the database did not answer")
+            except (errors.Conflict, errors.ShuttingDown):
+                raise
+            except errors.CCNError as failed:
+                return Unanswered(Status.FAILED, type(failed).__name__, str(failed))
+            except (
+                Exception
+            ) as defect:  # the root of a turn: its reader is told, and it is not tried for ever
+                log.exception("a turn met a defect", turn=str(speech.turn.id))
+                return Unanswered(
+                    Status.FAILED, type(defect).__name__, "a defect; the node's log tells more"
+                )
+
+    async def _streamed(
+        self,
+        ask: Ask,
+        speech: Speech,
+        started: asyncio.Future[None],
+        heard: asyncio.Future[Reply | Unanswered],
+        over: asyncio.Event,
+    ) -> Reply | Unanswered:
+        """What the model says; it is asked while the turn is begun, and heard once that is durable.
+
+        When the turn is over the stream is closed, and so the call settled, for which nobody waits.
+        """
+        async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
+            async for piece in pieces:
+                await asyncio.shield(started)
+                match piece:
+                    case Begun(usage):
+                        speech.begin(usage)
+                    case Delta(text):
+                        speech.say(Kind.DELTA, _clean(text))
+                    case Restart(reason):
+                        speech.say(Kind.RESTART, reason)
+                    case Retry():
+                        speech.wait(piece)
+                    case Reply():
+                        heard.set_result(outcome := _judged(piece))
+                        await over.wait()
+                        return outcome
+                    case never:
+                        assert_never(never)
+        return Unanswered(Status.FAILED, "ReplyEmpty", "the model's stream ended without a reply")
+
+
+async def _end(speech: Speech, without: Unanswered) -> None:
+    log.info("turn without a reply", turn=str(speech.turn.id), status=without.status, error=without.error)
+    told = {"error": without.error, "reason": without.reason}
+    await speech.end(without.status, without.error, orjson.dumps(told).decode() if without.error else "")
+
+
+def _judged(reply: Reply) -> Reply | Unanswered:
+    """Whatever has words is a reply, also a refusal; silence is none."""
+    if _clean(reply.text).strip():
+        return reply
+    declined = reply.stop == "refusal"
+    error = "ReplyDeclined" if declined else "ReplyEmpty"
+    told = (
+        "the model declined to answer"
+        if declined
+        else f"the model said nothing and stopped by {reply.stop}"
+    )
+    return Unanswered(Status.FAILED, error, told)
+
+
+def _clean(text: str) -> str:
+    """Without what PostgreSQL cannot hold."""
+    return text.replace("\x00", "\ufffd")
+
+
+def _told(reply: Reply) -> str:
+    return orjson.dumps({"stop": reply.stop, "model": reply.model, "usage": asdict(reply.usage)}).decode()

@@ -1,0 +1,39 @@
+"""The prompt of a turn as it was sent, built once more from the record.
+
+No prompt is kept: the same plate, anchor and words make the same bytes, today and on another node. Only
+what was redacted since is missing, which is what a redaction is for. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccn import errors
+from ccn.core import prompt
+from ccn.core.call import Call
+from ccn.core.ids import ConversationId, TurnId
+from ccn.node.turns.prompts import Prompting
+from ccn.store import conversations, memories, sent
+from ccn.store.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A turn, and what the model was asked in it."""
+
+    turn: TurnId
+    call: Call
+
+
+async def recount(
+    pool: Pool, prompts: Prompting, conversation: ConversationId, turn: TurnId | None = None
+) -> Sent:
+    """What was sent in this turn, or in the last one of the conversation; NotFound if nothing was."""
+    ground = await sent.ground(pool, conversation, turn)
+    if ground is None:
+        raise errors.NotFound("nothing was sent to the model yet")
+    limits = prompts.limits(ground.model)
+    plate = await prompts.plate(ground.character, ground.anchor.plate)
+    name = await conversations.collaborator(pool, conversation)
+    scene = await memories.scene(pool, conversation, ground.anchor, ground.seq, limits, name)
+    return Sent(ground.turn, prompt.build(plate, ground.anchor, scene, limits))

@@ -1,0 +1,53 @@
+"""A block that the primary shows and no standby has: nobody stands on it until one has it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ccn import errors, settings
+from ccn.embedded import postgres
+from ccn.node.rounds import consensus_round as story
+from ccn.node.rounds.consensus_round import Sealed
+from ccn.store import migrate, rounds
+from tests import databases
+from tests.node.rounds.test_consensus_round import NODES, World, world
+
+__all__ = ["world"]
+
+
+@pytest.fixture
+async def database() -> AsyncIterator[settings.Database]:
+    """On a server of its own, because the setting is the whole server's; patient for a second."""
+    with tempfile.TemporaryDirectory(prefix="ccn-rounds-", dir=databases.place()) as made:
+        Path(made).chmod(0o755)
+        async with postgres.running(Path(made) / "postgres", ephemeral=True, fsync=False) as server:
+            await migrate.apply(server.url)
+            yield settings.Database(url=SecretStr(server.url), statement_timeout_s=1.0)
+
+
+async def _standby(world: World, name: str) -> None:
+    url = world.database.url.get_secret_value()
+    await databases.execute(url, f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+    await databases.execute(url, "SELECT pg_reload_conf()")
+    while await world.pool.value("SHOW synchronous_standby_names") != name:
+        continue
+
+
+async def test_nobody_cosigns_a_block_that_is_on_no_standby(world: World) -> None:
+    leading = await world.lead(NODES[0])
+    assert isinstance(await story.hold(leading), Sealed)
+    await _standby(world, "nobody")
+    with pytest.raises((errors.Unavailable, errors.OutcomeUnknown)):
+        await story.hold(leading)
+    assert await rounds.height(world.pool) == 2  # it stands there, and its leader saw the wait end
+    for node in NODES[:2]:
+        with pytest.raises((errors.Unavailable, errors.OutcomeUnknown)):
+            await world.peers.votings[node].decided()
+        assert world.disks[node].state.height == world.peers.votings[node].tip.height == 1
+    await _standby(world, "")
+    assert {(await world.peers.votings[node].decided()).height for node in NODES} == {2}

@@ -1,0 +1,268 @@
+"""Nobody is a node because etcd says so: real nodes on a real etcd into which somebody else writes too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from aetcd import rpc  # type: ignore[import-untyped]
+from structlog.testing import capture_logs
+
+from ccn import errors, settings
+from ccn.core import revocation
+from ccn.core.ids import NodeId
+from ccn.embedded import etcd as embedded
+from ccn.etcd import client, members
+from ccn.etcd.access import Access
+from ccn.etcd.client import Client
+from ccn.etcd.entry import Entry
+from ccn.gateway.grpc.peer import Server
+from ccn.node.rounds.membership import Membership
+from ccn.node.rounds.peer_answers import Answering
+from ccn.node.rounds.presence import Doors
+from ccn.node.rounds.voting import Identity
+from ccn.node.views import cluster_probes, cluster_status
+from ccn.peers import certificates
+from ccn.peers import client as peers
+from ccn.peers.exchange import Forwarded, Who
+from ccn.peers.identity import Identity as Identified
+from ccn.store import nodes, pool
+from ccn.store.pool import Pool
+from ccn.store.writer import Writer
+from tests.core.conftest import ed25519, pair_of
+from tests.node.rounds.test_consensus_round import Paper
+from tests.peering import INSTANCE, identity_of
+from tests.registering import registration
+
+ONE, TWO = NodeId("node-1"), NodeId("node-2")
+LISTENER = "http://127.0.0.1:6666"
+
+
+@dataclass
+class Party:
+    """Nodes of one cluster as members, and what others find in its etcd and write there."""
+
+    database: settings.Database
+    endpoints: tuple[str, ...]
+    etcd: Client
+    pool: Pool
+
+    @asynccontextmanager
+    async def node(
+        self, name: NodeId, http: str = "", by: str = "", shown: Identified | None = None
+    ) -> AsyncIterator[Membership]:
+        """One node with its door for the others; `by` gives it another key than it should have."""
+        pair, stop = pair_of(by or name), asyncio.Event()
+        async with peers.opened(name, shown) as known, pool.open(self.database, name) as own:
+            member = Membership(
+                Identity(name, pair.public, pair.sign, ed25519),
+                Paper,
+                Writer(self.database, name, lambda: datetime.now(UTC)),
+                own,
+                known,
+                lambda: Access(self.endpoints),
+                5.0,
+                settings.Cluster(size=1, interval_s=0.5),
+                lambda: time.time_ns() // 1_000,
+                look_s=0.1,
+            )
+            door = Server(Answering(member, lambda _: _nothing()), shown)
+            port = door.listen(settings.Peers(port=0))
+            doors = Doors(http or f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", 1_800_000)
+            async with asyncio.TaskGroup() as group:
+                for part in (
+                    door.serve(stop, 0.2),
+                    member.presence.trust.watch(stop),
+                    member.take_part(doors, stop),
+                ):
+                    group.create_task(part)
+                yield member
+                stop.set()
+
+    async def entry(self, name: str) -> Entry:
+        found = await self.etcd.get(members.PREFIX + name)
+        assert found is not None
+        return found
+
+    async def write(self, name: str, value: bytes, lease: int = 0) -> None:
+        """As somebody does who may write to etcd."""
+        found = await self.etcd.get(members.PREFIX + name)
+        modified = found.modified if found else 0
+        await self.etcd.put(members.PREFIX + name, value, lease=lease, if_modified=modified)
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    yield b""
+
+
+@pytest.fixture
+async def party(database: settings.Database) -> AsyncIterator[Party]:
+    async with (
+        embedded.running() as server,
+        client.opened(server.endpoints, deadline_s=10.0) as etcd,
+        pool.open(database, "test") as connections,
+    ):
+        yield Party(database, server.endpoints, etcd, connections)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def stranger(party: Party, name: str) -> bytes:
+    """A registration that somebody made up and signed, for this very cluster."""
+    cluster = (await nodes.load(party.pool)).cluster
+    said = registration(name, 0, by="stranger", http=LISTENER, cluster=cluster)
+    return members.encode(said)
+
+
+def unsigned(name: str) -> bytes:
+    """As every node registered before there were signatures."""
+    told = {"node": name, "http": LISTENER, "grpc": "127.0.0.1:6667", "key": "aa" * 32}
+    return orjson.dumps(told)
+
+
+async def test_what_somebody_made_up_in_etcd_is_no_node_and_no_door(party: Party) -> None:
+    async with party.node(ONE) as one:
+        await until(lambda: one.voting)
+        for name in ("a-node", "z-node"):
+            await party.write(name, unsigned(name))
+            await party.write(f"signed-{name}", await stranger(party, f"signed-{name}"))
+        async with party.node(TWO) as two:  # etcd shows it after all of those
+            await until(lambda: TWO in one.presence.seen and ONE in two.presence.seen and one.peers.peers)
+            for node in (one, two):
+                assert node.presence.seen.keys() == {ONE, TWO}
+                assert set(node.presence.doors()) == {each.http for each in one.presence.seen.values()}
+                assert {seat.node for seat in (await cluster_status.tell(node)).nodes} == {ONE, TWO}
+            assert [each.node for each in one.peers.peers] == [TWO]
+
+
+async def test_nobody_founds_a_chain_because_etcd_shows_them(party: Party) -> None:
+    for name in ("a-node", "node-0"):
+        await party.write(name, unsigned(name))
+        await party.write(f"{name}-signed", await stranger(party, f"{name}-signed"))
+    async with party.node(ONE) as one:
+        await until(lambda: one.voting)
+        assert one.voting
+        assert [each.node for each in one.voting.tip.rules.validators] == [ONE]
+        await cluster_probes.quorum(one)
+
+
+async def test_a_name_that_somebody_takes_in_etcd_comes_back_to_its_node(party: Party) -> None:
+    async with party.node(ONE) as one, party.node(TWO) as two:
+        await until(lambda: TWO in one.presence.seen)
+        before = one.presence.seen[TWO]
+        await party.write(TWO, await stranger(party, TWO))
+        await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].lease != before.lease)
+        assert one.presence.seen[TWO].http == before.http == two.presence.seen[TWO].http
+        assert LISTENER not in one.presence.doors()
+
+
+async def test_the_address_of_an_earlier_life_is_not_shown_again(party: Party) -> None:
+    """Also under a lease of the same number, which etcd gives to whoever asks for it."""
+    async with party.node(ONE) as one:
+        async with party.node(TWO, http=LISTENER):
+            await until(lambda: TWO in one.presence.seen)
+            old = await party.entry(TWO)
+        async with party.node(TWO, http="http://127.0.0.1:7777"):
+            await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].http != LISTENER)
+        await until(lambda: TWO not in one.presence.seen)
+        server = await party.etcd.connected()
+        await server.lease.LeaseGrant(rpc.LeaseGrantRequest(TTL=60, ID=old.lease))
+        await party.write(TWO, old.value, old.lease)
+        async with party.node(NodeId("node-3")):
+            await until(lambda: "node-3" in one.presence.seen)
+            assert TWO not in one.presence.seen
+            assert LISTENER not in one.presence.doors()
+
+
+async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(party: Party) -> None:
+    async with party.node(ONE) as one, party.node(TWO) as two:
+        await until(lambda: TWO in one.presence.seen and one.voting)
+        door = one.presence.seen[TWO].http
+        assert door in one.presence.doors()
+        await nodes.remove(party.pool, TWO)
+        await until(lambda: TWO not in one.presence.seen and TWO not in two.presence.seen)
+        assert one.presence.here() == {ONE}
+        assert door not in one.presence.doors()
+        assert two.presence.here() is None
+        assert one.peers.peers == ()
+        seats = {seat.node: seat for seat in (await cluster_status.tell(one)).nodes}
+        assert (seats[TWO].here, seats[TWO].address) == (True, "")
+        assert one.presence.keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
+
+
+async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: Party) -> None:
+    async with party.node(ONE) as one, party.node(TWO) as two:
+        await until(lambda: TWO in one.presence.seen)
+        with capture_logs() as logs:
+            async with party.node(TWO, by="twin"):
+                await until(lambda: any("with another key" in str(line.get("reason")) for line in logs))
+        assert one.presence.seen[TWO].key == pair_of(TWO).public == two.presence.seen[TWO].key
+
+
+async def test_of_two_processes_with_one_key_the_newer_one_stays(party: Party) -> None:
+    """A folder with keys was copied: each of them would else push the other out, for ever."""
+    async with party.node(ONE) as one, party.node(TWO):
+        await until(lambda: TWO in one.presence.seen)
+        older = one.presence.seen[TWO]
+        with capture_logs() as logs:
+            async with party.node(TWO):
+                await until(lambda: any("with the same key" in str(line.get("reason")) for line in logs))
+                await until(lambda: TWO in one.presence.seen)
+                assert one.presence.seen[TWO].life != older.life
+
+
+async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_in_nowhere(
+    party: Party,
+) -> None:
+    """A certificate of the authority is not enough, whatever name it is for."""
+    now = datetime.now(UTC)
+    authority = certificates.authority(now)
+    one, two, stranger = (identity_of(authority, node) for node in (ONE, TWO, NodeId("node-77")))
+    async with party.node(ONE, shown=one) as first:
+        await until(lambda: first.voting)
+        door = first.presence.seen[ONE].grpc
+
+        async def refused(node: NodeId, shown: Identified, words: str) -> None:
+            async with peers.opened(node, shown) as known:
+                await known.know({ONE: door})
+                asked = Forwarded(node, INSTANCE, "follow", b"{}")
+                for asking in (
+                    known.peer(ONE).hello(30.0),
+                    known.peer(ONE).blocks(1, 30.0),
+                    anext(known.peer(ONE).stay()),
+                    anext(known.peer(ONE).forward(asked, 30.0)),
+                ):
+                    with pytest.raises(errors.PeerRefused, match=words):
+                        await asking
+
+        await refused(
+            NodeId("node-77"), stranger, "node-77 takes no part in this cluster: it never enrolled"
+        )
+        async with party.node(TWO, shown=two) as second:
+            await until(lambda: TWO in first.presence.seen and second.peers.peers)
+            assert isinstance((await second.peers.hello(30.0))[ONE], Who)
+            serial = certificates.describe(two.certificate).serial
+            with capture_logs() as logs:
+                await nodes.revoke(party.pool, None, serial, now, "lost", "ann")
+                await until(lambda: first.presence.trust.known.revoked)
+                told = "this node's certificate was revoked"
+                await until(lambda: told in [line["event"] for line in logs])
+            pairs = revocation.in_pairs(serial)
+            await refused(TWO, two, f"the certificate {pairs} of node-2 was revoked")
+        renewed = identity_of(authority, TWO)
+        async with peers.opened(TWO, renewed) as known:
+            await known.know({ONE: door})
+            assert isinstance((await known.hello(30.0))[ONE], Who)
+            await nodes.remove(party.pool, TWO)
+            await until(lambda: first.presence.trust.key_of(TWO) is None)
+        await refused(TWO, renewed, "node-2 takes no part .*: it was removed")

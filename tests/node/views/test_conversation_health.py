@@ -1,0 +1,71 @@
+"""How the character is in a conversation: of its own what there is, and what all of its instances share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ccn.core.character import AXES, Vector
+from ccn.core.ids import ConversationId
+from ccn.node.rounds import consensus_round as story
+from ccn.node.rounds.consensus_round import Sealed
+from ccn.node.views import conversation_health
+from ccn.node.views.conversation_health import Health
+from ccn.store import conversations, instances, measures, vectors
+from ccn.store.measures import Measure
+from ccn.store.vectors import Score
+from tests import living
+from tests.living import Node
+from tests.node.rounds.test_consensus_round import ADA, NODES, World, world
+
+__all__ = ["world"]  # the fixture of a founded chain, used by name
+
+
+async def borrowed(here: Node) -> ConversationId:
+    """A conversation without an instance."""
+    return (await here.doors.begin(ADA)).id
+
+
+async def state(here: Node, talk: ConversationId, score: int) -> None:
+    alive = await instances.of_conversation(here.pool, talk)
+    who = None if alive is None else alive.id
+    await here.writer.submit(Score(talk, 1, Vector((score,) * len(AXES)), "reading/v1", who))
+
+
+async def of(here: Node, talk: ConversationId) -> Health:
+    return await conversation_health.of(here.pool, await conversations.get(here.pool, talk))
+
+
+async def test_without_any_measure_nothing_is_made_up(world: World) -> None:
+    async with living.World(world.database).node(NODES[1]) as here:
+        found = await of(here, await borrowed(here))
+        assert (found.instance, found.measure, found.character, found.drift) == (None, None, None, None)
+
+
+async def test_a_borrowed_character_drifts_from_what_the_last_round_agreed_on(world: World) -> None:
+    async with living.World(world.database).node(NODES[1]) as here:
+        hosted, talk = await here.begun(), await borrowed(here)
+        await state(here, hosted, 600_000)
+        await state(here, talk, 850_000)
+        assert (await of(here, talk)).drift is None, "no round has been held"
+        world.vectors[NODES[1]] = await vectors.rosters(world.pool, NODES[1], world.genesis)
+        assert isinstance(await story.hold(await world.lead(NODES[0])), Sealed)
+        assert (await of(here, talk)).drift == pytest.approx(0.25)
+        found = await of(here, hosted)
+        assert found.instance is not None
+        assert found.drift == 0.0
+
+
+async def test_what_is_estimated_for_all_of_a_character_counts_where_nothing_was_measured(
+    world: World,
+) -> None:
+    async with living.World(world.database).node(NODES[1]) as here:
+        hosted, talk = await here.begun(), await borrowed(here)
+        at = datetime.now(UTC)
+        await measures.keep(here.pool, [Measure(hosted, at, 1, phi=0.2, ccc=0.9, emergence=0.4)])
+        shared = (await of(here, talk)).measure
+        assert shared is not None
+        assert (shared.conversation, shared.ccc) == (hosted, 0.9)
+        await measures.keep(here.pool, [Measure(talk, at, 1, ccc=0.8)])
+        assert (await of(here, talk)).measure == Measure(talk, at, 1, ccc=0.8)
