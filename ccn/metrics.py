@@ -16,8 +16,8 @@ from typing import Final
 import prometheus_client
 from prometheus_client import exposition
 
-from ccn.core.call import Usage
-from ccn.core.price import DOLLAR
+from ccn.core.calls.call import Usage
+from ccn.core.calls.price import DOLLAR
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 

@@ -26,7 +26,7 @@ from ccn import errors, metrics, settings
 from ccn.claude import client as claude
 from ccn.core import ids
 from ccn.core.ids import NodeId
-from ccn.core.signer import Mark
+from ccn.core.rounds.signer import Mark
 from ccn.etcd import access
 from ccn.gateway import files, readiness, searching
 from ccn.gateway.accounts import Accounts

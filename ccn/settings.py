@@ -40,7 +40,7 @@ from pydantic_settings import (
 )
 
 from ccn import errors, sources
-from ccn.core import price
+from ccn.core.calls import price
 
 
 def _split(given: object) -> object:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccn.core.character import AXES
-from ccn.core.scoring import dense
+from ccn.core.axes import AXES
+from ccn.core.character.scoring import dense
 from ccn.encoder.model import Encoder
 
 

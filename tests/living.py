@@ -17,10 +17,10 @@ from uuid import UUID
 
 from ccn import errors, settings
 from ccn.core import ids, stream
-from ccn.core.call import Begun, Call, Delta, Piece, Reply, Restart, Retry, Usage
+from ccn.core.calls.call import Begun, Call, Delta, Piece, Reply, Restart, Retry, Usage
+from ccn.core.calls.price import Size
 from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId, UserId
-from ccn.core.interview import QUESTIONS
-from ccn.core.price import Size
+from ccn.core.prompts.interview import QUESTIONS
 from ccn.core.stream import Kind, Place, Told
 from ccn.node import assembly
 from ccn.node.assembly import Living

@@ -14,17 +14,18 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ccn import errors, settings
-from ccn.core import block, note, roster
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain import block, roster
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.rules import Parameters, Rules, Validator
+from ccn.core.identity.revocation import Presented
 from ccn.core.ids import CharacterId, InstanceId, NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.revocation import Presented
-from ccn.core.roster import Roster, Row
-from ccn.core.rules import Parameters, Rules, Validator
-from ccn.core.signed import Signed
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Refusal
 from ccn.gateway.grpc.peer import Server
 from ccn.peers import certificates
 from ccn.peers.certificates import Issued

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ccn.core import signed
+from ccn.core.identity.registration import Registration, Shown
 from ccn.core.ids import NodeId
-from ccn.core.registration import Registration, Shown
-from ccn.core.signed import Signed
+from ccn.core.ledger import signed
+from ccn.core.ledger.signed import Signed
 from tests.core.conftest import pair_of
 
 CLUSTER, LIFE = UUID(int=1), UUID(int=2)

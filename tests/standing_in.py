@@ -14,7 +14,7 @@ from ccn import settings
 from ccn.claude import faults, recollection, replies, wire
 from ccn.claude.faults import Faults, Rule
 from ccn.claude.recollection import Prompt
-from ccn.core.call import Call, Delta, Piece, Reply, Usage
+from ccn.core.calls.call import Call, Delta, Piece, Reply, Usage
 from ccn.node.character import scorers
 from ccn.node.spending.paid_model import Payer
 from ccn.store import baselines

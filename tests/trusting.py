@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import jwt
 
 from ccn import settings
-from ccn.core import signed, token_key
+from ccn.core.chain.rules import Parameters, Rules, Validator
+from ccn.core.identity import token_key
+from ccn.core.identity.token_key import TokenKey
 from ccn.core.ids import NodeId
-from ccn.core.rules import Parameters, Rules, Validator
-from ccn.core.token_key import TokenKey
+from ccn.core.ledger import signed
 from ccn.gateway import tokens
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.keyring import Keyring

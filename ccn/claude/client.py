@@ -22,7 +22,7 @@ from ccn.claude import failure, wire
 from ccn.claude.failure import Broken, Kind
 from ccn.claude.meter import Meter
 from ccn.claude.patience import Delays, Tries
-from ccn.core.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
+from ccn.core.calls.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
 
 if TYPE_CHECKING:
     from anthropic._streaming import ServerSentEvent

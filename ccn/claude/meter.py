@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import anthropic
 
 from ccn.claude import wire
-from ccn.core import price, tokens
-from ccn.core.call import Call, Usage
+from ccn.core.calls import price, tokens
+from ccn.core.calls.call import Call, Usage
 
 Permit = Callable[[Usage], Awaitable[None]]
 """Asked before each try with what was used so far; raises to forbid it."""

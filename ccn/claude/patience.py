@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, AttemptManager, RetryCallState
 
 from ccn.claude import failure
 from ccn.claude.failure import Kind
-from ccn.core.call import Retry
+from ccn.core.calls.call import Retry
 
 
 @dataclass(frozen=True, slots=True)

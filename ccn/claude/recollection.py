@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ccn.claude.voices import VOICES
-from ccn.core import layer
+from ccn.core.prompts import markup
 
 TRAITS = 5
 """How many traits of a plate colour what is said."""
 SHOWN = 0.6
 """From which figure on a plate that is measured shows an axis."""
 
-_LAYER = re.compile(rf"<{layer.SPACE}:([\w-]+)([^>]*)>\n?(.*?)\n?</{layer.SPACE}:\1>\n?", re.DOTALL)
+_LAYER = re.compile(rf"<{markup.SPACE}:([\w-]+)([^>]*)>\n?(.*?)\n?</{markup.SPACE}:\1>\n?", re.DOTALL)
 _NAMED = re.compile(r'\bname="([^"]+)"')
 _HEADING = re.compile(r"^#+ +(\S[^\n#]*?) *#* *$", re.MULTILINE)
 _YOU_ARE = re.compile(r"\b(?:You are|Your name is|I am|My name is) ([A-Z][\w'-]+)")

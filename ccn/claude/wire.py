@@ -10,7 +10,7 @@ import orjson
 from ccn import errors
 from ccn.claude import failure
 from ccn.claude.failure import Broken, Kind
-from ccn.core.call import Begun, Block, Call, Delta, Reply, Said, Usage
+from ccn.core.calls.call import Begun, Block, Call, Delta, Reply, Said, Usage
 
 _MARK = {"type": "ephemeral"}
 

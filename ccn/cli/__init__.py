@@ -112,9 +112,9 @@ def _debugging() -> bool:
 
 def _say_as_json(refused: errors.CCNError) -> None:
     """The same for programs: a code that never changes, what happened, and what to do about it."""
-    from ccn.core import codes  # noqa: PLC0415 - start-up must be quick
+    from ccn.core import error_codes  # noqa: PLC0415 - start-up must be quick
 
-    _print_json(codes.code(type(refused).__name__), str(refused).strip(), _advice(refused))
+    _print_json(error_codes.code(type(refused).__name__), str(refused).strip(), _advice(refused))
 
 
 def _print_json(code: str, message: str, advice: str) -> None:

@@ -13,7 +13,7 @@ import typer
 from ccn.cli import drifting, telling
 
 if TYPE_CHECKING:
-    from ccn.core.scoring.scorer import Moved, Scored, Scorer
+    from ccn.core.character.scoring.scorer import Moved, Scored, Scorer
 
 app = typer.Typer(help="The sixteen axes, the scores of a text on them, and drift.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object, for progra
 @app.command()
 def axes(as_json: _Json = False) -> None:
     """The axes with their rubrics and lineage, and the relational axes with their formulas."""
-    from ccn.core import character  # noqa: PLC0415 - start-up must be quick
+    from ccn.core import axes as core_axes  # noqa: PLC0415 - start-up must be quick
 
     if as_json:
         of_text = [
@@ -39,21 +39,21 @@ def axes(as_json: _Json = False) -> None:
                 "validated_offline": axis.validated_offline,
                 "weight": axis.weight,
             }
-            for axis in character.SIXTEEN
+            for axis in core_axes.SIXTEEN
         ]
-        relational = [{"name": each.name, "formula": each.formula} for each in character.SEVEN]
+        relational = [{"name": each.name, "formula": each.formula} for each in core_axes.SEVEN]
         telling.say(json.dumps({"axes": of_text, "relational": relational}, ensure_ascii=False))
         return
     telling.say(
         "Sixteen axes of a text, from 0 (clearly the opposite) over 0.5 (neutral) to 1 (clearly shown)\n"
     )
-    for axis in character.SIXTEEN:
+    for axis in core_axes.SIXTEEN:
         telling.say(f"  {axis.name:<14}{axis.rubric}")
         telling.say(f"  {'':<14}from {axis.lineage}")
         if not axis.validated_offline:
             telling.say(f"  {'':<14}not validated offline: shown and marked, weight 0 in decisions")
     telling.say("\nSeven relational axes, for each conversation\n")
-    for each in character.SEVEN:
+    for each in core_axes.SEVEN:
         telling.say(f"  {each.name:<14}{each.formula}")
 
 
@@ -138,7 +138,7 @@ def _is_file(lines: BinaryIO) -> bool:
 
 
 def _one(scorer: Scorer, text: str, *, as_json: bool) -> None:
-    from ccn.core.scoring import grounds  # noqa: PLC0415
+    from ccn.core.character.scoring import grounds  # noqa: PLC0415
 
     scored, moved = scorer.score(text), _by_name(scorer.explain(text))
     shares = {
@@ -166,8 +166,8 @@ def _picture(
     version: str, scored: Scored, reasons: dict[str, list[Moved]], shares: dict[str, float]
 ) -> None:
     """A bar for each axis from the middle, to the right or left, and the words that moved it."""
-    from ccn.core.character import SIXTEEN  # noqa: PLC0415
-    from ccn.core.scoring import grounds  # noqa: PLC0415
+    from ccn.core.axes import SIXTEEN  # noqa: PLC0415
+    from ccn.core.character.scoring import grounds  # noqa: PLC0415
 
     if all(value is None for value in scored.scores):
         telling.say(
@@ -211,13 +211,13 @@ def _by_name(moved: Iterable[Moved]) -> dict[str, list[Moved]]:
 
 def _reasons(moved: dict[str, list[Moved]]) -> dict[str, list[Moved]]:
     """The few strongest of each axis; words that mean something before all else."""
-    from ccn.core.scoring import grounds  # noqa: PLC0415
+    from ccn.core.character.scoring import grounds  # noqa: PLC0415
 
     return {axis: grounds.telling(found)[:_REASONS] for axis, found in moved.items()}
 
 
 def _by_axis(scored: Scored) -> dict[str, float | None]:
-    from ccn.core.character import AXES  # noqa: PLC0415
+    from ccn.core.axes import AXES  # noqa: PLC0415
 
     return dict(zip(AXES, scored.scores, strict=True))
 

@@ -20,9 +20,9 @@ from ccn.cli import transcript
 from ccn.cli.reach import Doors
 from ccn.cli.session import Event, Session
 from ccn.cli.transcript import Plain, Terminal, Transcript
-from ccn.core import prompt
-from ccn.core.call import Block, Call, Said
+from ccn.core.calls.call import Block, Call, Said
 from ccn.core.message import Role
+from ccn.core.prompts import prompt
 
 HISTORY = 20
 """Messages that are shown when a conversation is continued."""

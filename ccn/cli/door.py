@@ -113,11 +113,11 @@ async def asked(url: str, asking: Asked, key: str) -> AsyncIterator[Answer]:
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> errors.CCNError:
     """The error that an answer tells of, as if it had happened here."""
-    from ccn.core import codes  # noqa: PLC0415 - only when something went wrong
+    from ccn.core import error_codes  # noqa: PLC0415 - only when something went wrong
 
     try:
         told: dict[str, Any] = json.loads(body)
-        kind, said = codes.named(str(told["code"])), str(told.get("detail") or told["title"])
+        kind, said = error_codes.named(str(told["code"])), str(told.get("detail") or told["title"])
     except (ValueError, KeyError, TypeError):
         kind, said = None, f"status {status} without a reason: is this a node?"
     if kind is not None and issubclass(kind, (errors.TooManyRequests, errors.BudgetSpent)):

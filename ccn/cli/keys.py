@@ -109,7 +109,7 @@ app.command("revoked")(revocations.revoked)
 def show(folder: Dir = _DEFAULT, as_json: Json = False) -> None:
     """Print each node's public key, the names in its certificate and when that ends."""
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.core import revocation  # noqa: PLC0415
+    from ccn.core.identity import revocation  # noqa: PLC0415
     from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
     from ccn.peers import certificates  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ from ccn.cli.reach import By, Data, Database, Json, Url
 
 if TYPE_CHECKING:
     from ccn.core.ids import CharacterId
-    from ccn.core.plate import Plate
+    from ccn.core.prompts.plate import Plate
     from ccn.store import characters
     from ccn.store.pool import Pool
 
@@ -197,7 +197,7 @@ async def _whom(pool: Pool, character: str) -> CharacterId:
 
 
 def _read(content: str) -> Plate:
-    from ccn.core import plate, prompt  # noqa: PLC0415
+    from ccn.core.prompts import plate, prompt  # noqa: PLC0415
 
     found = plate.read(content)
     prompt.room(found, prompt.Limits("any"))
@@ -206,7 +206,7 @@ def _read(content: str) -> Plate:
 
 def _content(file: Path) -> str:
     from ccn import errors  # noqa: PLC0415
-    from ccn.core.plate import SIZE_LIMIT  # noqa: PLC0415
+    from ccn.core.prompts.plate import SIZE_LIMIT  # noqa: PLC0415
 
     try:
         with file.open("rb") as opened:
@@ -221,7 +221,7 @@ def _content(file: Path) -> str:
 def _warn(model: str | None) -> None:
     """Of a model without a price, as far as can be told here: a node may know more prices."""
     from ccn import errors, settings  # noqa: PLC0415 - start-up must be quick
-    from ccn.core import price  # noqa: PLC0415
+    from ccn.core.calls import price  # noqa: PLC0415
 
     if model is None:
         return
@@ -233,8 +233,9 @@ def _warn(model: str | None) -> None:
 
 
 def _summary(found: Plate, content: str) -> dict[str, object]:
-    from ccn.core import interview, tokens  # noqa: PLC0415
-    from ccn.core.character import AXES  # noqa: PLC0415
+    from ccn.core.axes import AXES  # noqa: PLC0415
+    from ccn.core.calls import tokens  # noqa: PLC0415
+    from ccn.core.prompts import interview  # noqa: PLC0415
 
     asked = interview.of(found, "them")
     scores = found.baseline.scores() if found.baseline else []

@@ -14,7 +14,7 @@ from typing import Any
 
 from ccn import errors
 from ccn.cli.reach import Doors
-from ccn.core import codes
+from ccn.core import error_codes
 
 _TIMEOUT_S = 40.0
 _NODE = "check the address, which is that of a node's HTTP door"
@@ -70,7 +70,7 @@ def _answered(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) ->
 def _problem(refused: urllib.error.HTTPError) -> errors.CCNError:
     try:
         told = json.load(refused)
-        words, kind = str(told.get("detail") or told["title"]), codes.named(str(told.get("code")))
+        words, kind = str(told.get("detail") or told["title"]), error_codes.named(str(told.get("code")))
     except (OSError, ValueError, LookupError, AttributeError):
         words, kind = f"the node answered {refused.code}", None
     if refused.code in {401, 403}:

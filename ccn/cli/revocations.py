@@ -32,7 +32,7 @@ def revoke(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Let certificates count no more, at every node within two seconds. This cannot be taken back."""
-    from ccn.core import revocation  # noqa: PLC0415 - start-up must be quick
+    from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
     from ccn.store import nodes  # noqa: PLC0415
 
     node, serial = revocation.named(named)
@@ -50,7 +50,7 @@ def revoke(  # noqa: PLR0917 - the options of a command
 
 def revoked(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Everything that was revoked."""
-    from ccn.core import revocation  # noqa: PLC0415 - start-up must be quick
+    from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
     from ccn.store import nodes  # noqa: PLC0415
 
     for each in asking.run(nodes.revoked, reach.database(database_url, data, quiet=as_json)):

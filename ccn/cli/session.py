@@ -18,7 +18,7 @@ from urllib.parse import quote
 from ccn import errors
 from ccn.cli import door
 from ccn.cli.door import Answer, Asked, Broken
-from ccn.core import address
+from ccn.core.identity import address
 
 PATIENCE_S = 60.0
 """How long nothing may come before a chat is given up; an adoption takes a third of it at most."""

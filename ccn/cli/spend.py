@@ -13,7 +13,7 @@ from ccn.cli.reach import Data, Json, Url
 
 if TYPE_CHECKING:
     from ccn import settings
-    from ccn.core.budget import Day
+    from ccn.core.calls.budget import Day
     from ccn.store.pool import Pool
     from ccn.store.spend import Line, Total, Wanted
 
@@ -80,7 +80,7 @@ async def _lines(pool: Pool, today: date, day: date | None, wanted: Wanted) -> l
 
 async def _left(pool: Pool, chosen: settings.Settings, wanted: Wanted, today: date) -> Day:
     """Today's budget: the user's or the character's if one is named, else that of all."""
-    from ccn.core import price  # noqa: PLC0415
+    from ccn.core.calls import price  # noqa: PLC0415
     from ccn.store import spend  # noqa: PLC0415
 
     scope, dollars = spend.CLUSTER, chosen.claude.daily_budget_dollars
@@ -96,7 +96,7 @@ def _today(claude: settings.Claude) -> date:
     from datetime import UTC  # noqa: PLC0415
     from zoneinfo import ZoneInfo  # noqa: PLC0415
 
-    from ccn.core import budget  # noqa: PLC0415
+    from ccn.core.calls import budget  # noqa: PLC0415
 
     return budget.day_of(datetime.now(UTC), ZoneInfo(claude.time_zone))
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from ccn import errors, settings
 from ccn.claude import client
 from ccn.claude.patience import Delays
-from ccn.core.call import Call, Said
+from ccn.core.calls.call import Call, Said
 from ccn.core.message import Role
 
 _WITHIN_S = 10.0

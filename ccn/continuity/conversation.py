@@ -10,7 +10,7 @@ from ccn import errors
 from ccn.continuity import failure, reaching, values
 from ccn.continuity.reaching import Node, Reaching
 from ccn.continuity.values import Health, Prompt
-from ccn.core.call import Delta, Piece, Reply, Restart
+from ccn.core.calls.call import Delta, Piece, Reply, Restart
 from ccn.core.ids import ConversationId
 from ccn.core.message import Message
 from ccn.pb import instances_pb2 as pb

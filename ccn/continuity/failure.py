@@ -11,7 +11,7 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import errors
-from ccn.core import codes
+from ccn.core import error_codes
 
 _Code = grpc.StatusCode
 
@@ -61,12 +61,12 @@ def translated() -> Iterator[None]:
 
 def ended(code: str, detail: str) -> errors.CCNError:
     """Why a turn got no reply."""
-    return (codes.named(code) or errors.ModelRefused)(detail)
+    return (error_codes.named(code) or errors.ModelRefused)(detail)
 
 
 def _error(failed: Any) -> errors.CCNError:
     told = dict(failed.trailing_metadata() or ())
-    kind = codes.named(told.get("ccn-code", "")) or MEANING[failed.code()]
+    kind = error_codes.named(told.get("ccn-code", "")) or MEANING[failed.code()]
     said = failed.details() or failed.code().name.lower().replace("_", " ")
     if issubclass(kind, (errors.TooManyRequests, errors.BudgetSpent)):
         return kind(said, float(told.get("retry-after", 1)))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ccn.core.call import Block, Call, Said, Usage
+from ccn.core.calls.call import Block, Call, Said, Usage
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
 from ccn.pb import instances_pb2 as pb

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ccn import errors
-from ccn.core.scoring import wordpiece
-from ccn.core.scoring.wordpiece import Vocabulary
+from ccn.core.character.scoring import wordpiece
+from ccn.core.character.scoring.wordpiece import Vocabulary
 
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from ccn import errors
-from ccn.core import address
+from ccn.core.identity import address
 from ccn.etcd.endpoint import Tls
 from ccn.etcd.signin import User
 

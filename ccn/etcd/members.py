@@ -2,8 +2,8 @@
 
 Separate from the election because every node registers and at most one leads. What stands here is only
 shown: whoever can write to etcd can show anything, so readers believe a registration for its signature
-alone, which is for `ccn/core/registration.py` to say. Who may vote is written in the log and never read
-from here.
+alone, which is for `ccn/core/identity/registration.py` to say. Who may vote is written in the log and
+never read from here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import orjson
 import structlog
 
 from ccn import errors
+from ccn.core.identity.registration import Registration, Shown
 from ccn.core.ids import NodeId
-from ccn.core.registration import Registration, Shown
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
 from ccn.etcd import changes
 from ccn.etcd.client import Client
 from ccn.etcd.entry import Entry, Refused, Snapshot

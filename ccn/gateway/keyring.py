@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from ccn import errors, settings
-from ccn.core import signed, token_key
-from ccn.core.rules import Rules
-from ccn.core.token_key import TokenKey
+from ccn.core.chain.rules import Rules
+from ccn.core.identity import token_key
+from ccn.core.identity.token_key import TokenKey
+from ccn.core.ledger import signed
 from ccn.gateway import tokens
 from ccn.gateway.tokens import Pair
 from ccn.node.rounds.voting import Identity

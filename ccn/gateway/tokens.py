@@ -13,7 +13,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ccn import errors, settings
-from ccn.core import token_key
+from ccn.core.identity import token_key
 from ccn.core.ids import UserId
 from ccn.store.users import User
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core import message
-from ccn.core.call import Call
+from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.node.character.scoring import Scoring

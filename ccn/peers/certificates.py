@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ccn import errors
-from ccn.core import ids, revocation
+from ccn.core import ids
+from ccn.core.identity import revocation
+from ccn.core.identity.revocation import Presented
 from ccn.core.ids import NodeId
-from ccn.core.revocation import Presented
 from ccn.peers import identity
 from ccn.peers.identity import Identity
 

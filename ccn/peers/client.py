@@ -15,13 +15,13 @@ from typing import TypeVar
 import structlog
 
 from ccn import errors
-from ccn.core import note
-from ccn.core.ballot import Proposal, Vote
+from ccn.core.chain.report import Report
+from ccn.core.identity.revocation import Presented
 from ccn.core.ids import NodeId
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.revocation import Presented
-from ccn.core.signed import Signed
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.refusal import Refusal
 from ccn.peers import wire
 from ccn.peers.exchange import Ask, Decision, Who
 from ccn.peers.identity import Identity

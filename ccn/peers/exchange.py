@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccn.core.ids import InstanceId, NodeId
-from ccn.core.readback import Shown
+from ccn.core.rounds.readback import Shown
 
 
 @dataclass(frozen=True, slots=True)

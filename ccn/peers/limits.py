@@ -6,10 +6,11 @@ more sends something that core would refuse.
 
 from __future__ import annotations
 
-from ccn.core import commitment, merkle, note, owner
-from ccn.core.character import AXES
-from ccn.core.quorum import NODE_LIMIT
-from ccn.core.report import INSTANCE_LIMIT, LEAF_LIMIT
+from ccn.core.axes import AXES
+from ccn.core.chain import owner_pseudonym
+from ccn.core.chain.quorum import NODE_LIMIT
+from ccn.core.chain.report import INSTANCE_LIMIT, LEAF_LIMIT
+from ccn.core.ledger import commitment, merkle, note
 
 NAME = 63
 SIGNATURE = 64
@@ -23,7 +24,7 @@ FRAME = 1 << 20
 
 _FIELD = 8  # tag and length of a field with up to 2 ** 28 bytes
 _SMALL = 1 << 10  # a few numbers, names, hashes and a signature
-_ROW = 16 + 8 + 4 * len(AXES) + owner.BYTES
+_ROW = 16 + 8 + 4 * len(AXES) + owner_pseudonym.BYTES
 _NUMBER = len(str(commitment.INTEGER_LIMIT))
 _HEX = 2 * merkle.HASH_BYTES
 

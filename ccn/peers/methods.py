@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ccn.core import note
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.signed import Signed
+from ccn.core.chain.report import Report
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.refusal import Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import wire
 from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who

@@ -10,16 +10,18 @@ from itertools import pairwise
 from uuid import UUID
 
 from ccn import errors
-from ccn.core import commitment, header, ids, merkle, note
-from ccn.core import rules as rules_
-from ccn.core.ballot import Proposal, Vote
+from ccn.core import ids
+from ccn.core.chain import header
+from ccn.core.chain import rules as rules_
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import CharacterId, InstanceId, NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.report import Report
-from ccn.core.roster import Roster
-from ccn.core.rules import Rules
-from ccn.core.signed import Signed
+from ccn.core.ledger import commitment, merkle, note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import limits
 from ccn.peers.exchange import Ask, Decision, Forwarded, Page, Who

@@ -14,12 +14,12 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import errors
-from ccn.core import note
-from ccn.core.ballot import Vote
+from ccn.core.chain.report import Report
 from ccn.core.ids import NodeId
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.signed import Signed
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Vote
+from ccn.core.rounds.refusal import Refusal
 from ccn.peers import failure, identity, methods
 from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
 from ccn.peers.identity import Identity

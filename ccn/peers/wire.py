@@ -12,12 +12,12 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
 
 from ccn import errors
-from ccn.core import note
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.readback import Shown
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.signed import Signed
+from ccn.core.chain.report import Report
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import limits, parts
 from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import numpy as np
 
-from ccn.core import owner
-from ccn.core.character import UNIT, Vector
+from ccn.core.axes import UNIT, Vector
+from ccn.core.chain import owner_pseudonym
+from ccn.core.chain.roster import Roster
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
-from ccn.core.roster import Roster
 from ccn.store import vectors
 from ccn.store.pool import Pool
 
@@ -83,7 +83,7 @@ async def is_theirs(pool: Pool, height: int, character: CharacterId, who: UserId
     rows = await pool.rows(_OWNERS, height, character)
     if not rows or any(row["owners"] is None for row in rows):
         return False
-    own = owner.number(rows[0]["previous_hash"], character, who or owner.NOBODY)
+    own = owner_pseudonym.number(rows[0]["previous_hash"], character, who or owner_pseudonym.NOBODY)
     return {each for row in rows for each in Roster(character, row["packed"], row["owners"]).numbers()} == {
         own
     }

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ccn.core import anchor
-from ccn.core.anchor import Anchor, Measured
 from ccn.core.ids import ConversationId
+from ccn.core.prompts import anchor
+from ccn.core.prompts.anchor import Anchor, Measured
 from ccn.store import vectors
 from ccn.store.batch import Batch, Write
 from ccn.store.pool import Pool, Record

@@ -14,8 +14,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from ccn.core.character import AXES, UNIT, Vector
-from ccn.core.gaussian import Samples
+from ccn.core.axes import AXES, UNIT, Vector
+from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId
 from ccn.store.pool import Pool, Record
 

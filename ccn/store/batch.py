@@ -21,9 +21,10 @@ from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from ccn import errors
-from ccn.core import commitment, language, message
-from ccn.core.commitment import Fields, Kind, Leaf
+from ccn.core import language, message
 from ccn.core.ids import ConversationId, NodeId, TurnId, UserId
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Fields, Kind, Leaf
 from ccn.core.message import Message, Role, Speaker
 from ccn.store import quotas, spoken
 from ccn.store.pool import Connection, Record

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from ccn import errors
 from ccn.core import ids
-from ccn.core.commitment import Kind
 from ccn.core.ids import CharacterId
+from ccn.core.ledger.commitment import Kind
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
 from ccn.store.writer import Writer

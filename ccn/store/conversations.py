@@ -8,8 +8,8 @@ from datetime import datetime
 
 from ccn import errors
 from ccn.core import message
-from ccn.core.commitment import Kind
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
+from ccn.core.ledger.commitment import Kind
 from ccn.core.message import Message, Role
 from ccn.store.batch import Batch, Repeated, Write, micros
 from ccn.store.pool import Pool, Record

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.evidence import Cosigned, Evidence
 from ccn.core.ids import NodeId
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.evidence import Cosigned, Evidence
 from ccn.store.pool import Pool
 
 SHOWN = 100

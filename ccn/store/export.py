@@ -17,8 +17,8 @@ from typing import BinaryIO
 import orjson
 
 from ccn import errors
-from ccn.core import commitment
-from ccn.core.commitment import Kind
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Kind
 from ccn.store import export_rows
 from ccn.store.export_rows import Fields, Stream, at, read, text
 from ccn.store.pool import Connection, Pool, Record

@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 import orjson
 
 from ccn import errors
-from ccn.core import commitment
-from ccn.core.commitment import Kind
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Kind
 from ccn.store import vectors
 from ccn.store.batch import micros
 from ccn.store.pool import Connection, Record

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.signer import NOTHING, Mark
+from ccn.core.rounds.signer import NOTHING, Mark
 
 if TYPE_CHECKING:
     from ccn.store.pool import Connection

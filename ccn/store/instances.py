@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from ccn import errors
-from ccn.core.commitment import Kind
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
+from ccn.core.ledger.commitment import Kind
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
 from ccn.store.quotas import Quota

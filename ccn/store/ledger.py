@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ccn import errors
-from ccn.core import checkpoint, commitment, note, proof
-from ccn.core.block import Tip
+from ccn.core.chain import checkpoint
+from ccn.core.chain.block import Tip
 from ccn.core.ids import ConversationId, NodeId
+from ccn.core.ledger import commitment, note, proof
 from ccn.store.pool import Pool
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from ccn import errors
-from ccn.core import prompt
-from ccn.core.anchor import MEMORIES_LIMIT, Anchor, Recalled, Source, State
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain.result import SHARED
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
-from ccn.core.prompt import Scene
-from ccn.core.result import SHARED
-from ccn.core.words import QUOTED_FROM, Memory
+from ccn.core.prompts import prompt
+from ccn.core.prompts.anchor import MEMORIES_LIMIT, Anchor, Recalled, Source, State
+from ccn.core.prompts.prompt import Scene
+from ccn.core.prompts.wording import QUOTED_FROM, Memory
 from ccn.store import rounds, vectors
 from ccn.store.pool import Pool, Record
 

@@ -10,9 +10,9 @@ from datetime import datetime
 from uuid import UUID
 
 from ccn import errors
+from ccn.core.identity.registration import Enrolled, Register
+from ccn.core.identity.revocation import Revoked
 from ccn.core.ids import NodeId
-from ccn.core.registration import Enrolled, Register
-from ccn.core.revocation import Revoked
 from ccn.store import requests, users
 from ccn.store.pool import Pool
 

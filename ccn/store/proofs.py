@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccn import errors
-from ccn.core import checkpoint, commitment, proof
-from ccn.core.checkpoint import Checkpoint
+from ccn.core.chain import checkpoint
+from ccn.core.chain.checkpoint import Checkpoint
 from ccn.core.ids import ConversationId
-from ccn.core.signed import Check
+from ccn.core.ledger import commitment, proof
+from ccn.core.ledger.signed import Check
 from ccn.store import ledger, rounds
 from ccn.store.pool import Pool
 

@@ -16,9 +16,9 @@ from datetime import datetime
 from uuid import UUID
 
 from ccn import errors
-from ccn.core import commitment
-from ccn.core.commitment import Kind
 from ccn.core.ids import NodeId
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Kind
 from ccn.store import terms
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record

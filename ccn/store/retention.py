@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ccn import errors
-from ccn.core.commitment import Kind
 from ccn.core.ids import ConversationId
+from ccn.core.ledger.commitment import Kind
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool
 from ccn.store.writer import Writer

@@ -14,16 +14,17 @@ import numpy as np
 import structlog
 
 from ccn import errors
-from ccn.core import block, header, merkle, note, rules
-from ccn.core.ballot import Certificate, Draft, Vote
-from ccn.core.block import Tip
-from ccn.core.header import Header, Span
+from ccn.core.chain import block, header, rules
+from ccn.core.chain.block import Tip
+from ccn.core.chain.header import Header, Span
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import CharacterId, NodeId
-from ccn.core.readback import Shown
-from ccn.core.report import Report
-from ccn.core.roster import Roster
-from ccn.core.rules import Rules
-from ccn.core.signed import Signed
+from ccn.core.ledger import merkle, note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Certificate, Draft, Vote
+from ccn.core.rounds.readback import Shown
 from ccn.store import terms
 from ccn.store.pool import Connection, Pool, Record
 

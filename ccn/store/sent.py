@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ccn.core import anchor
-from ccn.core.anchor import Anchor
 from ccn.core.ids import CharacterId, ConversationId, TurnId
+from ccn.core.prompts import anchor
+from ccn.core.prompts.anchor import Anchor
 from ccn.store.pool import Pool
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ccn import errors
-from ccn.core import commitment, turn
-from ccn.core.character import Vector
-from ccn.core.commitment import Kind
+from ccn.core import turn
+from ccn.core.axes import Vector
 from ccn.core.ids import ConversationId, NodeId, SnapshotId, TurnId
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Kind
 from ccn.store import vectors
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from ccn.core import budget
-from ccn.core.call import Usage
+from ccn.core.calls import budget
+from ccn.core.calls.call import Usage
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.store.pool import Pool, Record
 

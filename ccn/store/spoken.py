@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from ccn.core.commitment import Leaf
 from ccn.core.ids import NodeId
+from ccn.core.ledger.commitment import Leaf
 
 Packed = tuple[str, Sequence[object]]
 """A statement and its parameters."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ccn.core.identity.token_key import TokenKey
 from ccn.core.ids import NodeId
-from ccn.core.signed import Signed
-from ccn.core.token_key import TokenKey
+from ccn.core.ledger.signed import Signed
 from ccn.store import users
 from ccn.store.pool import Pool, Record
 

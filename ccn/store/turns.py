@@ -12,8 +12,8 @@ from datetime import datetime
 
 from ccn import errors
 from ccn.core import message, stream, turn
-from ccn.core.commitment import Kind
 from ccn.core.ids import ConversationId, InstanceId, NodeId, TurnId, UserId
+from ccn.core.ledger.commitment import Kind
 from ccn.core.message import Message, Role
 from ccn.core.stream import Place, Told
 from ccn.core.turn import Status

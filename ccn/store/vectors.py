@@ -8,14 +8,15 @@ from datetime import datetime
 
 import numpy as np
 
-from ccn.core import character, owner, roster
-from ccn.core.block import Tip
-from ccn.core.character import Vector
-from ccn.core.commitment import Kind
+from ccn.core import axes
+from ccn.core.axes import Vector
+from ccn.core.chain import owner_pseudonym, roster
+from ccn.core.chain.block import Tip
+from ccn.core.chain.median import MISSING
+from ccn.core.chain.roster import Roster
+from ccn.core.chain.rules import Weighing
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
-from ccn.core.median import MISSING
-from ccn.core.roster import Roster
-from ccn.core.rules import Weighing
+from ccn.core.ledger.commitment import Kind
 from ccn.store.batch import Batch, Write, micros
 from ccn.store.pool import Pool, Record
 
@@ -106,7 +107,7 @@ async def scored_by(
     One of each person first, then a second of each, and so on, as far as there are: the newest first.
     """
     rows = await pool.rows(_SCORED_BY, character, scorer, model, last)
-    return [(row["owner_id"] or owner.NOBODY, _some_state(row)) for row in rows]
+    return [(row["owner_id"] or owner_pseudonym.NOBODY, _some_state(row)) for row in rows]
 
 
 async def windows(
@@ -163,17 +164,17 @@ def restored(stored: Sequence[float | None] | None) -> Vector | None:
 def _roster(character_id: CharacterId, packed: bytes, tip: Tip) -> Roster:
     rows = np.frombuffer(packed, _SENT)
     scores = rows["scores"]["score"].astype(np.float64)
-    millionths = np.where(scores < 0, MISSING, np.rint(scores * character.UNIT))
+    millionths = np.where(scores < 0, MISSING, np.rint(scores * axes.UNIT))
     owners = None
     if tip.rules.parameters.weighing is Weighing.OWNERS:
-        numbers = owner.numbers(tip.hash, character_id, rows["owner"].tolist())
+        numbers = owner_pseudonym.numbers(tip.hash, character_id, rows["owner"].tolist())
         owners = np.frombuffer(numbers, ">u8").astype(np.uint64)
     return roster.columns(character_id, rows["id"], rows["epoch"], millionths, owners)
 
 
 def _literal(vector: Vector) -> str:
     # An array of arrays would be flattened on the way; PostgreSQL's own spelling of one array is not.
-    return "{" + ",".join("NULL" if v is None else str(v / character.UNIT) for v in vector.millionths) + "}"
+    return "{" + ",".join("NULL" if v is None else str(v / axes.UNIT) for v in vector.millionths) + "}"
 
 
 def _state(row: Record | None) -> State | None:
@@ -186,7 +187,7 @@ def _some_state(row: Record) -> State:
 
 def _vector(stored: Sequence[float | None]) -> Vector:
     # real holds a millionth between 0 and 1 to within a sixteenth of one, so rounding restores it exactly
-    return Vector(tuple(None if v is None else round(v * character.UNIT) for v in stored))
+    return Vector(tuple(None if v is None else round(v * axes.UNIT) for v in stored))
 
 
 _SCORE = """
@@ -319,7 +320,7 @@ _SENT = np.dtype(
         ("epoch", ">i8"),
         ("owner", "V16"),
         ("array", "V20"),
-        ("scores", _SCORE_SENT, (len(character.AXES),)),
+        ("scores", _SCORE_SENT, (len(axes.AXES),)),
     ]
 )
 _OF_MANY = """

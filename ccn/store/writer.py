@@ -22,9 +22,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ccn import errors
-from ccn.core.commitment import Leaf
 from ccn.core.ids import NodeId
-from ccn.core.signer import Mark
+from ccn.core.ledger.commitment import Leaf
+from ccn.core.rounds.signer import Mark
 from ccn.store import failure, standbys
 from ccn.store.batch import Batch, Numbering, Write
 from ccn.store.fence import Fence

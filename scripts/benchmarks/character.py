@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ccn.core.character import AXES, SIXTEEN
-from ccn.core.scoring import linear
-from ccn.core.scoring.scorer import Lexical, Scorer, Trained
+from ccn.core.axes import AXES, SIXTEEN
+from ccn.core.character.scoring import linear
+from ccn.core.character.scoring.scorer import Lexical, Scorer, Trained
 from ccn.node.character import scorers
 from scripts.benchmarks import character_drift, character_embedded, character_fleet
 from scripts.benchmarks.character_drift import Heard
@@ -235,7 +235,7 @@ def _cost(texts: Sequence[str]) -> list[Figure]:
 
 
 def _weights() -> bytes:
-    return resources.files("ccn.core.scoring").joinpath("tier-1-v1.weights").read_bytes()
+    return resources.files("ccn.core.character.scoring").joinpath("tier-1-v1.weights").read_bytes()
 
 
 def _timed(scorer: Scorer, text: str) -> float:

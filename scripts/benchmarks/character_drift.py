@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ccn.core import alarm, character, drift, state
-from ccn.core.alarm import Baseline, Watch
-from ccn.core.character import UNIT, Vector
+from ccn.core import axes
+from ccn.core.axes import UNIT, Vector
+from ccn.core.chain import drift
+from ccn.core.character import alarm, state
+from ccn.core.character.alarm import Baseline, Watch
 from scripts.benchmarks.harness import Figure
 from scripts.scorer.corpus import EVIDENCE, Sample
 
@@ -111,8 +113,8 @@ def _cuts(persona: Persona, draw: np.random.Generator) -> Iterator[tuple[Usual, 
 
 
 def _usual(scores: Floats, draw: np.random.Generator) -> Usual:
-    middle = character.quantise(scores.mean(axis=0).tolist())
-    return Usual(scores, alarm.learn(scores, character.DECIDING, draw), middle)
+    middle = axes.quantise(scores.mean(axis=0).tolist())
+    return Usual(scores, alarm.learn(scores, axes.DECIDING, draw), middle)
 
 
 def _mixed(rest: Floats, off: Floats, share: float, draw: np.random.Generator) -> Floats:
@@ -127,7 +129,7 @@ def _run(usual: Usual, rows: Floats, draw: np.random.Generator) -> Run:
     alarmed, states = [], []
     for at, row in enumerate([*draw.choice(usual.scores, WARM), *rows]):
         watch = alarm.follow(watch, usual.baseline, row)
-        now = state.follow(now, character.quantise(row.tolist()))
+        now = state.follow(now, axes.quantise(row.tolist()))
         alarmed.append(alarm.raised(watch, usual.baseline))
         states.append(now.millionths)
         if at < WARM and alarmed[-1]:

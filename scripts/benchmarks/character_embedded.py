@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ccn.core.character import AXES
-from ccn.core.scoring import dense
-from ccn.core.scoring.dense import Embedded, Encoder, Floats
-from ccn.core.scoring.scorer import Scorer
+from ccn.core.axes import AXES
+from ccn.core.character.scoring import dense
+from ccn.core.character.scoring.dense import Embedded, Encoder, Floats
+from ccn.core.character.scoring.scorer import Scorer
 from ccn.encoder import model as encoder
 from scripts.benchmarks.harness import Figure, percentile
 from scripts.scorer import embedded, tiny

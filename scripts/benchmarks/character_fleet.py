@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ccn import errors
-from ccn.core import confirmation, consistency
-from ccn.core.character import DECIDING
+from ccn.core.axes import DECIDING
+from ccn.core.character import confirmation, consistency
 from ccn.node.character import scorers
 from scripts.benchmarks.character_drift import Heard, Persona, personas
 from scripts.benchmarks.harness import Figure

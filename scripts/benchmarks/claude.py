@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.claude import client, wire
-from ccn.core.call import Block, Call, Delta, Said
+from ccn.core.calls.call import Block, Call, Delta, Said
 from ccn.core.message import Role
 from scripts.benchmarks import harness
 from scripts.benchmarks.harness import Figure

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ccn.core import drift, median
-from ccn.core.character import AXES, UNIT
+from ccn.core.axes import AXES, UNIT
+from ccn.core.chain import drift, median
 from scripts.benchmarks.harness import Figure, Report
 
 Numbers = npt.NDArray[np.int64]

@@ -13,8 +13,9 @@ import numpy as np
 
 from ccn.claude import replies
 from ccn.claude.recollection import Prompt
-from ccn.core import alarm, character, consistency, emergence, gaussian, integration
-from ccn.core.gaussian import Samples
+from ccn.core import axes
+from ccn.core.character import alarm, consistency, emergence, gaussian, integration
+from ccn.core.character.gaussian import Samples
 from ccn.node.character import scorers
 from scripts.benchmarks.harness import Figure, Report, percentile
 
@@ -30,7 +31,7 @@ async def run(rounds: int) -> Report:
     fleet = [_series(consistency.WINDOW, draw) for _ in range(32)]
     parts = [_series(200, draw) for _ in range(16)]
     strangers = scorers.STRANGERS[scorers.DEFAULT]
-    usual = alarm.learn(baseline, character.DECIDING, draw)
+    usual = alarm.learn(baseline, axes.DECIDING, draw)
     watch = alarm.Watch.fresh(usual)
     told: list[tuple[str, Callable[[], object]]] = [
         ("phi, all cuts of 6 variables", lambda: integration.minimum(six)),
@@ -38,7 +39,7 @@ async def run(rounds: int) -> Report:
         ("phi of a window, with its surrogates", lambda: integration.estimate(long, draw)),
         ("CCC of 32 instances", lambda: consistency.estimate(fleet, strangers)),
         ("psi of 16 instances, 200 rounds", lambda: emergence.estimate(long, parts, draw)),
-        ("alarm, a baseline learnt of 480", lambda: alarm.learn(baseline, character.DECIDING, draw)),
+        ("alarm, a baseline learnt of 480", lambda: alarm.learn(baseline, axes.DECIDING, draw)),
     ]
     figures = [_figure(name, _median(work, FEW * rounds // 5)) for name, work in told]
     figures.append(
@@ -57,9 +58,9 @@ def _score(version: str) -> Figure:
 
 
 def _series(count: int, draw: np.random.Generator) -> Samples:
-    rows = np.zeros((count, len(character.AXES)))
+    rows = np.zeros((count, len(axes.AXES)))
     for nth in range(1, count):
-        rows[nth] = 0.4 * rows[nth - 1] + draw.normal(size=len(character.AXES))
+        rows[nth] = 0.4 * rows[nth - 1] + draw.normal(size=len(axes.AXES))
     return np.asarray(0.5 + 0.05 * rows)
 
 

@@ -23,16 +23,16 @@ import uvloop
 
 import ccn
 from ccn import errors, settings
-from ccn.core import note
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.block import Tip
+from ccn.core.chain.block import Tip
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.report import Report
-from ccn.core.roster import Roster
-from ccn.core.signed import Signed
-from ccn.core.signer import SignerState
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason, Refusal
+from ccn.core.rounds.signer import SignerState
 from ccn.gateway.grpc import peer
 from ccn.node.rounds.voting import Identity, Voting
 from ccn.node.signing import memory as signing_memory

@@ -24,15 +24,16 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import settings
-from ccn.core import block, ids
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.block import Tip
+from ccn.core import ids
+from ccn.core.chain import block
+from ccn.core.chain.block import Tip
+from ccn.core.chain.report import Report
+from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.ids import CharacterId, ConversationId, NodeId
+from ccn.core.ledger.signed import Signed
 from ccn.core.message import Role
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.rules import Parameters, Rules, Validator
-from ccn.core.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.refusal import Refusal
 from ccn.node.rounds import consensus_round
 from ccn.node.rounds.consensus_round import Leading, Sealed
 from ccn.node.rounds.poll import Everybody

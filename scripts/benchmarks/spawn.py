@@ -26,10 +26,11 @@ from ccn import settings
 from ccn.claude import wire
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
-from ccn.core import ids, prompt
-from ccn.core.call import Call, Piece, Reply
+from ccn.core import ids
+from ccn.core.calls.call import Call, Piece, Reply
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
+from ccn.core.prompts import prompt
 from ccn.node import assembly
 from ccn.node.assembly import Living
 from ccn.node.instances.forwarding import Forwarding

@@ -26,9 +26,9 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.claude import client, wire
 from ccn.core import ids
-from ccn.core.call import Call, Piece
+from ccn.core.calls.call import Call, Piece
+from ccn.core.calls.price import Size
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
-from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.gateway.grpc import peer as peer_door
 from ccn.node import assembly

@@ -19,14 +19,16 @@ import orjson
 from nacl.signing import SigningKey
 
 from ccn.cli import verify
-from ccn.core import ballot, block, checkpoint, commitment, merkle, note, signed
-from ccn.core.ballot import Draft, Leader, Vote
-from ccn.core.block import Tip
-from ccn.core.commitment import Fields, Kind, Leaf
+from ccn.core.chain import block, checkpoint
+from ccn.core.chain.block import Tip
+from ccn.core.chain.report import Report
+from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.ids import NodeId
-from ccn.core.report import Report
-from ccn.core.rules import Parameters, Rules, Validator
-from ccn.core.signed import Sign
+from ccn.core.ledger import commitment, merkle, note, signed
+from ccn.core.ledger.commitment import Fields, Kind, Leaf
+from ccn.core.ledger.signed import Sign
+from ccn.core.rounds import ballot
+from ccn.core.rounds.ballot import Draft, Leader, Vote
 from ccn.node.signing import signing_key
 from scripts.benchmarks import harness
 

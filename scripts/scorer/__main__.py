@@ -15,7 +15,7 @@ from scripts.scorer import corpus, embedded, training
 from scripts.scorer.corpus import Sample
 
 VERSION = "tier-1/v1"
-WEIGHTS = Path(__file__).parents[2] / "ccn/core/scoring/tier-1-v1.weights"
+WEIGHTS = Path(__file__).parents[2] / "ccn/core/character/scoring/tier-1-v1.weights"
 ABOUT = {
     "messages": "GCAD Persona Steering, produced with persona_vectors by safety-research; Apache-2.0",
     "statements": "anthropics/evals, Perez et al. 2022; CC BY 4.0",

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccn.core import consistency
-from ccn.core.character import AXES, DECIDING
-from ccn.core.scoring import dense, features, words
-from ccn.core.scoring.dense import Encoder
+from ccn.core.axes import AXES, DECIDING
+from ccn.core.character import consistency
+from ccn.core.character.scoring import dense, features, words
+from ccn.core.character.scoring.dense import Encoder
 from scripts.scorer import fit, judging, parts, training
 from scripts.scorer.corpus import EVIDENCE, Sample
 from scripts.scorer.fit import Floats

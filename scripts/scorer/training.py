@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ccn.core.character import AXES
-from ccn.core.scoring import features, lexicon, linear
-from ccn.core.scoring.words import enough, marked, read
+from ccn.core.axes import AXES
+from ccn.core.character.scoring import features, lexicon, linear
+from ccn.core.character.scoring.words import enough, marked, read
 from scripts.scorer import parts
 from scripts.scorer.corpus import EVIDENCE, Sample
 from scripts.scorer.fit import Floats, Integers, Rows, logistic

@@ -14,7 +14,7 @@ from ccn.claude import client, stand_in
 from ccn.claude.client import Client
 from ccn.claude.patience import Delays
 from ccn.claude.stand_in import Running
-from ccn.core.call import Block, Call, Said
+from ccn.core.calls.call import Block, Call, Said
 from ccn.core.message import Role
 
 PLATE = "# Mira\nMira is warm and kind to everybody, curious about the sea, and honest. She asks questions."

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccn import errors, settings
-from ccn.core.price import Price
+from ccn.core.calls.price import Price
 
 OWN = '{"claude-own": {"input": 1, "output": "2.5", "cache_write": 1, "cache_read": 0.1}}'
 

@@ -17,7 +17,7 @@ from ccn.claude.faults import Rule
 from ccn.claude.meter import Meter
 from ccn.claude.patience import Delays
 from ccn.claude.stand_in import Running
-from ccn.core.call import Block, Call, Delta, Piece, Reply, Restart, Retry
+from ccn.core.calls.call import Block, Call, Delta, Piece, Reply, Restart, Retry
 
 if TYPE_CHECKING:
     from tests.claude.conftest import Asking

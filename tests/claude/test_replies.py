@@ -13,13 +13,14 @@ from ccn.claude import faults, judging, recollection, replies, wire
 from ccn.claude.faults import Rule
 from ccn.claude.recollection import Prompt
 from ccn.claude.voices import VOICES
-from ccn.core import interview, plate, prompt, references
-from ccn.core.anchor import Anchor
-from ccn.core.character import AXES
+from ccn.core.axes import AXES
+from ccn.core.character import references
 from ccn.core.ids import ConversationId
 from ccn.core.message import Message, Role
-from ccn.core.prompt import Limits, Scene
-from ccn.core.words import Memory
+from ccn.core.prompts import interview, plate, prompt
+from ccn.core.prompts.anchor import Anchor
+from ccn.core.prompts.prompt import Limits, Scene
+from ccn.core.prompts.wording import Memory
 from ccn.node.character import scorers
 
 HERE, BEFORE = ConversationId(UUID(int=2)), ConversationId(UUID(int=1))

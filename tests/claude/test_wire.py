@@ -11,7 +11,7 @@ import pytest
 from ccn import errors
 from ccn.claude import wire
 from ccn.claude.failure import Broken, Kind
-from ccn.core.call import Block, Call, Delta, Said, Usage
+from ccn.core.calls.call import Block, Call, Delta, Said, Usage
 from ccn.core.message import Role
 
 CALL = Call(

@@ -17,13 +17,14 @@ from pydantic import SecretStr
 
 from ccn import errors, settings
 from ccn.cli import verify
-from ccn.core import block, ids, roster
-from ccn.core.character import Vector
+from ccn.core import ids
+from ccn.core.axes import Vector
+from ccn.core.chain import block, roster
+from ccn.core.chain.quorum import Faults
+from ccn.core.chain.roster import Row
+from ccn.core.chain.rules import Parameters, Rules, Weighing
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, SnapshotId, TurnId
-from ccn.core.quorum import Faults
-from ccn.core.roster import Row
-from ccn.core.rules import Parameters, Rules, Weighing
-from ccn.core.signer import SignerState
+from ccn.core.rounds.signer import SignerState
 from ccn.core.turn import Status
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ccn.core.character import AXES, RELATIONAL
+from ccn.core.axes import AXES, RELATIONAL
 from ccn.encoder import model as encoder
 from ccn.node.character import scorers
 from scripts.scorer import tiny

@@ -13,7 +13,7 @@ import pytest
 from ccn import errors, settings
 from ccn.cli import equipment
 from ccn.cli import keys as command
-from ccn.core import revocation
+from ccn.core.identity import revocation
 from ccn.core.ids import NodeId
 from ccn.node.signing import memory, signing_key
 from ccn.peers import certificates, identity

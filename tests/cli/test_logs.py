@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.claude import client, stand_in
 from ccn.cli import lines, logs
-from ccn.core import call, message
+from ccn.core import message
+from ccn.core.calls import call
 
 SECRET = "hunter2-and-more"
 

@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from ccn import cli, errors, settings
-from ccn.core import interview, plate
 from ccn.core.ids import CharacterId, NodeId
+from ccn.core.prompts import interview, plate
 from ccn.node.operators import execution
 from ccn.node.upkeep import example
 from ccn.store import characters, pool

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ccn.core import checkpoint, commitment, note, proof
+from ccn.core.chain import checkpoint
+from ccn.core.ledger import commitment, note, proof
 from tests import commands
 from tests.cli.conftest import HERE, Copy
 

@@ -11,9 +11,9 @@ import pytest
 
 from ccn import settings
 from ccn.cli import verify
-from ccn.core.anchor import Anchor, Recalled
 from ccn.core.ids import ConversationId, InstanceId, NodeId, SnapshotId, TurnId
 from ccn.core.message import Role
+from ccn.core.prompts.anchor import Anchor, Recalled
 from ccn.node.operators import execution
 from ccn.store import anchors, conversations, export, instances, requests, search, snapshots, turns
 from ccn.store.pool import Pool

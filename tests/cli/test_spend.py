@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 from ccn import settings
-from ccn.core.call import Usage
+from ccn.core.calls.call import Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.store import characters, conversations, pool, spend, users
 from ccn.store.users import Tier

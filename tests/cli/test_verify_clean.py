@@ -13,13 +13,13 @@ import pytest
 
 from ccn import settings
 from ccn.cli import verify
-from ccn.core import roster
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain import roster
+from ccn.core.chain.quorum import Faults
+from ccn.core.chain.roster import Row
+from ccn.core.chain.rules import Weighing
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId
 from ccn.core.message import Role
-from ccn.core.quorum import Faults
-from ccn.core.roster import Row
-from ccn.core.rules import Weighing
 from ccn.core.turn import Status
 from ccn.node.rounds import validator_changes
 from ccn.store import conversations, export, instances, retention, rounds, turns

@@ -21,10 +21,10 @@ import structlog
 from pydantic import SecretStr
 
 from ccn import errors, settings
-from ccn.core.call import Call, Delta, Piece, Reply, Usage
+from ccn.core.calls.call import Call, Delta, Piece, Reply, Usage
+from ccn.core.calls.price import Size
 from ccn.core.ids import ConversationId, NodeId, UserId
-from ccn.core.interview import QUESTIONS
-from ccn.core.price import Size
+from ccn.core.prompts.interview import QUESTIONS
 from ccn.core.stream import Told
 from ccn.node import assembly
 from ccn.node.conversations import Conversations

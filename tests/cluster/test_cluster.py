@@ -18,9 +18,9 @@ import pytest
 from pydantic import SecretStr
 
 from ccn import settings
-from ccn.core import readback
-from ccn.core.block import Tip
+from ccn.core.chain.block import Tip
 from ccn.core.ids import NodeId
+from ccn.core.rounds import readback
 from ccn.node.signing import signing_key
 from ccn.store import pool, rounds
 from tests import commands

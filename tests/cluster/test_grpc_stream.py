@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ccn import continuity, settings
 from ccn.continuity import Conversation
-from ccn.core.call import Delta, Reply, Restart
+from ccn.core.calls.call import Delta, Reply, Restart
 from ccn.core.ids import ConversationId
 from ccn.store import instances, pool
 from tests import calling, living, ports

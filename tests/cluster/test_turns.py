@@ -8,7 +8,7 @@ import pytest
 
 from ccn import settings
 from ccn.claude.faults import Rule
-from ccn.core import prompt
+from ccn.core.prompts import prompt
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
 from ccn.store import instances

@@ -15,7 +15,7 @@ import pytest
 
 from ccn import continuity, errors, settings
 from ccn.continuity import Cluster, failure, local
-from ccn.core.call import Delta, Reply
+from ccn.core.calls.call import Delta, Reply
 from ccn.core.message import Role
 from ccn.node.character import scorers
 from tests import calling, living

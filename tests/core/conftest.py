@@ -13,18 +13,20 @@ import pytest
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from ccn.core import ballot, block, commitment, readback, roster, signed, signer
-from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Vote, Voter
-from ccn.core.block import Tip
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain import block, roster
+from ccn.core.chain.block import Tip
+from ccn.core.chain.quorum import Faults
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.rules import Parameters, Rules, Validator, Weighing
 from ccn.core.ids import CharacterId, InstanceId, NodeId
-from ccn.core.quorum import Faults
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.roster import Roster, Row
-from ccn.core.rules import Parameters, Rules, Validator, Weighing
-from ccn.core.signed import Check, Sign, Signed
-from ccn.core.signer import SignerState
+from ccn.core.ledger import commitment, signed
+from ccn.core.ledger.signed import Check, Sign, Signed
+from ccn.core.rounds import ballot, readback, signer
+from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Vote, Voter
+from ccn.core.rounds.refusal import Refusal
+from ccn.core.rounds.signer import SignerState
 
 
 @dataclass(frozen=True, slots=True)

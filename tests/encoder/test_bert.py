@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from ccn import errors
-from ccn.core.scoring import wordpiece
+from ccn.core.character.scoring import wordpiece
 from ccn.encoder import model as encoder
 from scripts.scorer import bert
 

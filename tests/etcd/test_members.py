@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ccn import errors
+from ccn.core.identity.registration import Registration, Shown
 from ccn.core.ids import NodeId
-from ccn.core.registration import Registration, Shown
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
 from ccn.etcd import client, members, session
 from ccn.etcd.session import Session
 from tests.registering import HTTP, registration, shown

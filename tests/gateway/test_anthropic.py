@@ -15,7 +15,7 @@ import pytest
 from anthropic.types import MessageParam
 
 from ccn import errors
-from ccn.core.call import Begun, Delta, Piece, Reply, Restart, Usage
+from ccn.core.calls.call import Begun, Delta, Piece, Reply, Restart, Usage
 from ccn.core.stream import Kind, Place, Told
 from ccn.gateway.http import anthropic_voice
 from ccn.gateway.http.anthropic_voice import Voice

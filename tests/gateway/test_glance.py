@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 
 from ccn import settings
-from ccn.core import prompt
-from ccn.core.call import Block, Call, Said, Usage
-from ccn.core.character import Vector, quantise
+from ccn.core.axes import Vector, quantise
+from ccn.core.calls.call import Block, Call, Said, Usage
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
+from ccn.core.prompts import prompt
 from ccn.node.views import sent_prompt
 from ccn.store import conversations, spend, vectors
 from ccn.store.pool import Pool

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 )
 
 from ccn import errors, settings
-from ccn.core import codes
+from ccn.core import error_codes
 from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
 from ccn.core.stream import Kind, Place, Told
@@ -405,4 +405,4 @@ def test_every_error_has_a_status_and_the_code_it_has_at_the_other_door(
     kind: type[errors.CCNError],
 ) -> None:
     assert failures.status(kind) in set(Code)
-    assert codes.code(kind.__name__) == problems.code(kind)
+    assert error_codes.code(kind.__name__) == problems.code(kind)

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ccn import errors, settings
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.rules import Rules
 from ccn.gateway import tokens
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.keyring import MARGIN, SIGNS, Keyring

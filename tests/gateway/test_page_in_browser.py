@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors, settings
-from ccn.core.call import Retry
-from ccn.core.character import quantise
+from ccn.core.axes import quantise
+from ccn.core.calls.call import Retry
 from ccn.core.ids import ConversationId
 from ccn.node.views.cluster_status import Status
 from ccn.store import vectors
@@ -23,7 +23,7 @@ from ccn.store.users import Tier
 from tests import browser as browsers
 from tests import paging
 from tests.browser import Browser, Page
-from tests.core.test_address import FOLLOWED, NOT_FOLLOWED
+from tests.core.identity.test_address import FOLLOWED, NOT_FOLLOWED
 from tests.living import PATIENT, QUICK, Model
 from tests.paging import Cluster
 

@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 from ccn import errors, settings
 from ccn.claude import client, stand_in
 from ccn.claude.patience import Delays
-from ccn.core.call import Block, Call, Said
+from ccn.core.calls.call import Block, Call, Said
 from ccn.core.message import Role
 from tests import databases, talking
 from tests.living import founded

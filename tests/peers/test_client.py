@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.refusal import Reason, Refusal
+from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.peers import attention, client
 from ccn.peers.client import Client, Silent
 from ccn.peers.exchange import Who

@@ -12,17 +12,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ccn import errors
-from ccn.core import merkle, note, roster
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.character import UNIT, Vector
+from ccn.core.axes import UNIT, Vector
+from ccn.core.chain import roster
+from ccn.core.chain.quorum import NODE_LIMIT
+from ccn.core.chain.report import INSTANCE_LIMIT, LEAF_LIMIT, Report
+from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.ids import CharacterId, InstanceId, NodeId
-from ccn.core.quorum import NODE_LIMIT
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.report import INSTANCE_LIMIT, LEAF_LIMIT, Report
-from ccn.core.roster import Roster, Row
-from ccn.core.rules import Parameters, Rules, Validator
-from ccn.core.signed import Signed
+from ccn.core.ledger import merkle, note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import limits, wire
 from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ccn import errors
-from ccn.core.anchor import Anchor, Measured, Recalled, Source, State
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
 from ccn.core.ids import ConversationId
 from ccn.core.message import Role
+from ccn.core.prompts.anchor import Anchor, Measured, Recalled, Source, State
 from ccn.store import anchors, instances, vectors
 from ccn.store.anchors import Keep
 from ccn.store.conversations import Append

@@ -10,8 +10,8 @@ import asyncpg
 import numpy as np
 import pytest
 
-from ccn.core import owner
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain import owner_pseudonym
 from ccn.store import baselines, instances, restorations, vectors
 from ccn.store.baselines import Baseline, Kind
 from ccn.store.restorations import Restoration
@@ -102,7 +102,7 @@ async def test_raw_scores_are_kept_beside_the_state_and_read_by_scorer(store: St
     newest = await vectors.newest_by(store.pool, instance.conversation, "tier-0/v1")
     assert newest is not None
     assert newest.seq == 3
-    nobodys = [(owner.NOBODY, each) for each in reversed(found)]
+    nobodys = [(owner_pseudonym.NOBODY, each) for each in reversed(found)]
     assert await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10) == nobodys
     assert await vectors.scored_by(store.pool, ADA, SCORER, "model-2", last=10) == []
 

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors
-from ccn.core.commitment import Kind
 from ccn.core.ids import ConversationId, NodeId
+from ccn.core.ledger.commitment import Kind
 from ccn.core.message import Role
-from ccn.core.signer import Mark
+from ccn.core.rounds.signer import Mark
 from ccn.store import conversations, pool
 from ccn.store.batch import Batch, Write
 from ccn.store.conversations import Append

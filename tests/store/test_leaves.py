@@ -8,10 +8,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ccn.core import commitment
-from ccn.core.character import Vector
-from ccn.core.commitment import Kind
+from ccn.core.axes import Vector
 from ccn.core.ids import NodeId, SnapshotId
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Kind
 from ccn.core.turn import Status
 from ccn.store import conversations, instances, retention, snapshots, turns, vectors
 from ccn.store.batch import micros

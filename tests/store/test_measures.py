@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ccn import errors
-from ccn.core import series
+from ccn.core import series_names
 from ccn.store import measures
 from ccn.store.measures import Measure
 
@@ -77,8 +77,8 @@ async def test_a_cluster_has_one_key_for_the_names_of_series(shared: Store) -> N
     assert len(key) == 32
     assert await measures.series_key(shared.pool) == key
     here, there = await shared.conversation(), await shared.conversation()
-    assert series.name(key, here) != series.name(key, there)
-    assert series.name(bytes(32), here) != series.name(key, here), "an id alone tells nothing"
+    assert series_names.name(key, here) != series_names.name(key, there)
+    assert series_names.name(bytes(32), here) != series_names.name(key, here), "an id alone tells nothing"
     for forbidden in (
         "UPDATE series_key SET secret = sha256('')",
         "DELETE FROM series_key",

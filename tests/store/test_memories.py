@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ccn import errors
-from ccn.core import plate, prompt
-from ccn.core.anchor import Anchor, Measured, Recalled, Source, State
-from ccn.core.character import AXES, Vector
+from ccn.core.axes import AXES, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
+from ccn.core.prompts import plate, prompt
+from ccn.core.prompts.anchor import Anchor, Measured, Recalled, Source, State
 from ccn.store import characters, conversations, memories, vectors
 from ccn.store.anchors import Keep
 from ccn.store.conversations import Append

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from ccn.core.chain.rules import Parameters, Rules, Validator
+from ccn.core.identity.registration import Enrolled
 from ccn.core.ids import NodeId
-from ccn.core.registration import Enrolled
-from ccn.core.rules import Parameters, Rules, Validator
 from ccn.store import nodes
 
 if TYPE_CHECKING:

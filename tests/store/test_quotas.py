@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from ccn import errors
-from ccn.core.anchor import Anchor
 from ccn.core.ids import ConversationId, InstanceId, UserId
+from ccn.core.prompts.anchor import Anchor
 from ccn.store import instances, quotas
 from ccn.store.anchors import Keep
 from ccn.store.births import Birth

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from ccn import errors
-from ccn.core import commitment
 from ccn.core.ids import NodeId
+from ccn.core.ledger import commitment
 from ccn.store import requests, terms
 from ccn.store.requests import Answer
 from ccn.store.writer import Writer

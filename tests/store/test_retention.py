@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ccn import errors
-from ccn.core import commitment
-from ccn.core.anchor import Anchor, Recalled
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
 from ccn.core.ids import TurnId
+from ccn.core.ledger import commitment
 from ccn.core.message import Role
+from ccn.core.prompts.anchor import Anchor, Recalled
 from ccn.core.turn import Status
 from ccn.store import conversations, measures, migrate, retention, search, turns, vectors
 from ccn.store.anchors import Keep

@@ -13,7 +13,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from ccn import errors, settings
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
 from ccn.core.ids import NodeId
 from ccn.store import migrate, pool, retention, roles, standbys, terms, vectors
 from ccn.store.pool import Pool

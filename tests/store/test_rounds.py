@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors, settings
-from ccn.core import ballot, readback
-from ccn.core.ballot import Certificate, Draft
 from ccn.core.ids import NodeId
+from ccn.core.rounds import ballot, readback
+from ccn.core.rounds.ballot import Certificate, Draft
 from ccn.store import pool, rounds, terms
 from ccn.store.pool import Pool
 from tests.core.conftest import Cluster, cluster_of, ed25519, rules_of

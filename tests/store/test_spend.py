@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from ccn import errors
-from ccn.core.call import Usage
+from ccn.core.calls.call import Usage
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.store import pool, spend
 from ccn.store.spend import Reservation, Total

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from ccn import errors
-from ccn.core.call import Usage
+from ccn.core.calls.call import Usage
 from ccn.store import pool, spend
 from ccn.store.spend import Ended
 from ccn.store.till import Till

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccn import errors
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
 from ccn.core.ids import SnapshotId
 from ccn.core.message import Role
 from ccn.core.turn import Status

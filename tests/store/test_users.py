@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 
 from ccn import errors
-from ccn.core import commitment
+from ccn.core.identity.token_key import TokenKey
 from ccn.core.ids import NodeId, UserId
-from ccn.core.signed import Signed
-from ccn.core.token_key import TokenKey
+from ccn.core.ledger import commitment
+from ccn.core.ledger.signed import Signed
 from ccn.store import keys, requests, sessions, token_keys, users
 from ccn.store.keys import New
 from ccn.store.sessions import Refresh, Renewed, Reused, Unknown

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
+from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
 from ccn.store import vectors
 from ccn.store.vectors import Relate, Score
 

@@ -20,9 +20,9 @@ import grpc.aio  # type: ignore[import-untyped]
 import structlog
 
 from ccn import errors
+from ccn.core.identity.revocation import Presented
 from ccn.core.ids import NodeId
-from ccn.core.revocation import Presented
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
 from ccn.peers import failure, identity
 from ccn.peers.methods import Method
 

@@ -15,7 +15,7 @@ import grpc  # type: ignore[import-untyped]
 import structlog
 
 from ccn import errors
-from ccn.core import codes
+from ccn.core import error_codes
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ async def refuse(method: str, failed: Exception, context: Any) -> None:
 
 
 def _trailers(failed: errors.CCNError) -> tuple[tuple[str, str], ...]:
-    told = [(CODE, codes.code(type(failed).__name__))]
+    told = [(CODE, error_codes.code(type(failed).__name__))]
     match failed:
         case errors.TooManyRequests(retry_after_s=wait_s) | errors.BudgetSpent(retry_after_s=float(wait_s)):
             told.append((RETRY_AFTER, str(math.ceil(wait_s))))

@@ -16,14 +16,14 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import errors, settings
-from ccn.core import note
-from ccn.core.ballot import Proposal, Vote
+from ccn.core.chain.report import Report
+from ccn.core.identity.revocation import Presented
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.revocation import Presented
-from ccn.core.signed import Signed
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Refusal
 from ccn.gateway.grpc import calls, doorkeeper
 from ccn.gateway.grpc.calls import Calls
 from ccn.peers import identity, limits, methods, wire

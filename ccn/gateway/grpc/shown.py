@@ -7,9 +7,9 @@ from typing import TypeVar
 from uuid import UUID
 
 from ccn import errors
-from ccn.core import codes, stream
-from ccn.core.call import Call
-from ccn.core.character import AXES, RELATIONAL, UNIT
+from ccn.core import error_codes, stream
+from ccn.core.axes import AXES, RELATIONAL, UNIT
+from ccn.core.calls.call import Call
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
 from ccn.core.stream import Kind, Told
@@ -96,7 +96,7 @@ def event(turn: TurnId, told: Told) -> pb.Event:
             return pb.Event(id=named_by, done=_done(told.data))
         case Kind.ERROR:
             failed = json.loads(told.data or "{}")
-            code = codes.code(failed.get("error", "NodeFailed"))
+            code = error_codes.code(failed.get("error", "NodeFailed"))
             return pb.Event(id=named_by, failed=pb.Failed(code=code, detail=failed.get("reason", "")))
         case Kind.WAITING:
             return pb.Event(id=named_by, waiting=pb.Waiting(**json.loads(told.data)))

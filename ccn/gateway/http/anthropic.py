@@ -17,10 +17,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from ccn import errors
-from ccn.core import layer, prompt, words
-from ccn.core.call import Block, Call, Said
+from ccn.core.calls.call import Block, Call, Said
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.message import Role
+from ccn.core.prompts import markup, prompt, wording
 from ccn.core.stream import Kind
 from ccn.gateway import access
 from ccn.gateway.access import Caller
@@ -154,10 +154,10 @@ async def _call(talking: Talk, asked: schemas.Question, max_tokens: int) -> Call
     plate = await talking.prompting.plate(stored.character, stored.version)
     limits = talking.prompting.limits(talking.prompting.model(plate))
     _last(asked.messages)
-    told = [layer.escaped(each.text) for each in asked.messages]
-    system = [Block(words.plate(plate, stored.version), mark=True)]
+    told = [markup.escaped(each.text) for each in asked.messages]
+    system = [Block(wording.plate(plate, stored.version), mark=True)]
     if asked.system is not None and (added := schemas.plain(asked.system)).strip():
-        system.append(Block(layer.escaped(added)))
+        system.append(Block(markup.escaped(added)))
     prompt.check(plate, "\n".join([*told, *(block.text for block in system[1:])]), limits)
     said = [Said(Role(each.role), text) for each, text in zip(asked.messages, told, strict=True)]
     temperature = getattr(asked, "temperature", None)

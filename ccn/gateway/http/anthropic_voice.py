@@ -14,8 +14,8 @@ from typing import assert_never
 import orjson
 
 from ccn import errors
-from ccn.core import codes
-from ccn.core.call import Begun, Delta, Piece, Reply, Restart, Retry, Usage
+from ccn.core import error_codes
+from ccn.core.calls.call import Begun, Delta, Piece, Reply, Restart, Retry, Usage
 from ccn.core.stream import Kind, Told
 from ccn.gateway.http import anthropic_errors as failures
 from ccn.gateway.http import anthropic_schemas as schemas
@@ -159,7 +159,7 @@ async def _pieces(told: AsyncGenerator[Told]) -> Pieces:
                     raise errors.Conflict("the turn was cancelled")
                 case Kind.ERROR:
                     why = failure(each.data)
-                    raise (codes.named(why["code"]) or errors.ModelUnavailable)(
+                    raise (error_codes.named(why["code"]) or errors.ModelUnavailable)(
                         why["detail"] or why["code"]
                     )
                 case never:

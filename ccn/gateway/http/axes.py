@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from ccn.core.character import SIXTEEN, Vector
+from ccn.core.axes import SIXTEEN, Vector
 from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http.schemas import Model
 from ccn.gateway.http.talk import Talk

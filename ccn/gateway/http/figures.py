@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from ccn.core import series
-from ccn.core.character import AXES
-from ccn.core.price import DOLLAR
+from ccn.core import series_names
+from ccn.core.axes import AXES
+from ccn.core.calls.price import DOLLAR
 from ccn.gateway.http import auth, problems, showing, talk
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.talk import Talk
@@ -51,7 +51,7 @@ def routes() -> APIRouter:
         )
         return schemas.ConversationMetrics(
             session_id=here,
-            series=series.name(key, here),
+            series=series_names.name(key, here),
             latest=showing.metrics(last),
             hourly=tuple(map(showing.metrics, hourly)),
             character={} if state is None else dict(zip(AXES, state.vector.scores(), strict=True)),

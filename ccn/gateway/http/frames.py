@@ -26,7 +26,7 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ccn import errors
-from ccn.core import codes, message, stream
+from ccn.core import error_codes, message, stream
 from ccn.core.ids import TurnId
 from ccn.core.stream import Place, Told
 from ccn.gateway.http import problems
@@ -114,7 +114,7 @@ def error(refused: errors.CCNError) -> str:
     """Why a frame had no effect."""
     defect = problems.status(type(refused)) == HTTPStatus.INTERNAL_SERVER_ERROR
     told: dict[str, object] = {
-        "code": codes.code(type(refused).__name__),
+        "code": error_codes.code(type(refused).__name__),
         "detail": "this is a defect of the server; its log tells more" if defect else str(refused),
     }
     if isinstance(refused, errors.TooManyRequests):

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Query
 
-from ccn.core import budget
-from ccn.core.call import Call
+from ccn.core.calls import budget
+from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http import glance_schemas as schemas

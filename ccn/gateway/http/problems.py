@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from ccn import errors
-from ccn.core import codes
+from ccn.core import error_codes
 from ccn.gateway.http import schemas
 
 _log = structlog.get_logger()
@@ -109,7 +109,7 @@ def status(error: type[errors.CCNError]) -> int:
 
 def code(error: type[errors.CCNError]) -> str:
     """`TurnRunning` is `turn_running`."""
-    return codes.code(error.__name__)
+    return error_codes.code(error.__name__)
 
 
 def answer(error: errors.CCNError) -> Response:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ccn import errors
-from ccn.core import codes
+from ccn.core import error_codes
 from ccn.gateway.http import problems
 
 _STYLE = """
@@ -164,7 +164,7 @@ def _answers(operation: Document) -> Iterator[tuple[str, str]]:
 def _problems() -> Iterator[str]:
     """Every code that a door can answer with, from the tree of errors."""
     rows = (
-        (f"{problems.status(kind)} {codes.code(kind.__name__)}", (kind.__doc__ or "").strip())
+        (f"{problems.status(kind)} {error_codes.code(kind.__name__)}", (kind.__doc__ or "").strip())
         for kind in _below(errors.CCNError)
         if problems.status(kind) != problems.STATUS[errors.CCNError]
     )

@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ccn.core import codes
+from ccn.core import error_codes
 from ccn.gateway.http import paging
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.schemas import Model
@@ -72,7 +72,7 @@ def turn(found: Turn) -> schemas.Turn:
         reply_seq=found.reply_seq,
         attempt=found.attempt,
         accepted_at=found.accepted_at,
-        code=codes.code(found.error or ""),
+        code=error_codes.code(found.error or ""),
     )
 
 

@@ -27,7 +27,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ccn import errors
-from ccn.core import codes, stream
+from ccn.core import error_codes, stream
 from ccn.core import turn as states
 from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Place, Told
@@ -227,7 +227,7 @@ def resume(reason: str) -> bytes:
 
 def refused(why: errors.CCNError) -> bytes:
     """The last event of a stream that its reader may read no further; the turn goes on."""
-    told = {"code": codes.code(type(why).__name__), "detail": str(why)}
+    told = {"code": error_codes.code(type(why).__name__), "detail": str(why)}
     return b"event: error\ndata: %b\n\n" % orjson.dumps(told)
 
 
@@ -238,7 +238,7 @@ def failure(told: str) -> Mapping[str, str]:
     except orjson.JSONDecodeError:
         known = {"error": told}  # of a turn whose stream is kept no longer, the kind is what is left
     return {
-        "code": codes.code(str(known.get("error") or "unknown")),
+        "code": error_codes.code(str(known.get("error") or "unknown")),
         "detail": known.get("reason", ""),
     }
 

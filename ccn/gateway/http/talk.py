@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
-from ccn.core.call import Call, Piece, Retry
+from ccn.core.calls.call import Call, Piece, Retry
 from ccn.gateway.searching import Searching
 from ccn.gateway.streams import Streams
 from ccn.node.conversations import Conversations

@@ -19,10 +19,11 @@ from datetime import datetime
 import numpy as np
 import structlog
 
-from ccn.core import alarm, character, portion
-from ccn.core.alarm import Baseline, Watch
+from ccn.core import axes
+from ccn.core.chain.result import SHARED
+from ccn.core.character import alarm, portion
+from ccn.core.character.alarm import Baseline, Watch
 from ccn.core.ids import CharacterId, InstanceId, UserId
-from ccn.core.result import SHARED
 from ccn.node.character.scoring import Scored
 from ccn.store import baselines, restorations, vectors
 from ccn.store.baselines import Kind
@@ -117,7 +118,7 @@ class Watching:
             return None
         if known is None or known.made_at != kept.made_at:
             learnt = await asyncio.to_thread(
-                alarm.learn, kept.scores, character.DECIDING, np.random.default_rng(kept.seed)
+                alarm.learn, kept.scores, axes.DECIDING, np.random.default_rng(kept.seed)
             )
             known = self._usual[which] = Usual(learnt, kept.owners or 1, kept.made_at)
         return known.baseline
@@ -188,4 +189,4 @@ async def replies(pool: Pool, of: CharacterId, scorer: str, model: str) -> list[
 
 
 def _shows_what_decides(said: State) -> bool:
-    return all(said.vector.millionths[axis] is not None for axis in character.DECIDING)
+    return all(said.vector.millionths[axis] is not None for axis in axes.DECIDING)

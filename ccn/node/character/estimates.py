@@ -25,9 +25,10 @@ import numpy as np
 import structlog
 
 from ccn import errors, metrics
-from ccn.core import character, consistency, emergence, integration, references, series
-from ccn.core.character import RELATIONAL, UNIT, Vector
-from ccn.core.gaussian import Samples
+from ccn.core import axes, series_names
+from ccn.core.axes import RELATIONAL, UNIT, Vector
+from ccn.core.character import consistency, emergence, integration, references
+from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.node.character.scoring import Scored
 from ccn.node.instances.hosting import Hosting
@@ -100,7 +101,7 @@ class Measuring:
         """Measure what is due, keep it and show it."""
         hosted = await instances.alive(self._pool, host=self._hosting.node)
         key = self._series_key = self._series_key or await measures.series_key(self._pool)
-        metrics.measured_only({series.name(key, each.conversation) for each in hosted})
+        metrics.measured_only({series_names.name(key, each.conversation) for each in hosted})
         self._show_drift(hosted)
         here = {each.conversation: each for each in hosted}
         due = [self._waiting.popitem(last=False) for _ in range(min(AT_ONCE, len(self._waiting)))]
@@ -111,7 +112,7 @@ class Measuring:
         await measures.keep(self._pool, made)
         for each in made:
             metrics.measured(
-                series.name(key, each.conversation),
+                series_names.name(key, each.conversation),
                 {"phi": each.phi, "ccc": each.ccc, "trust": each.trust, "emergence": each.emergence},
             )
         return made
@@ -167,7 +168,7 @@ class Measuring:
     async def _consistency(self, windows: Sequence[Samples]) -> float | None:
         if self._strangers is None:
             return None
-        decide = [each[:, list(character.DECIDING)] for each in windows]
+        decide = [each[:, list(axes.DECIDING)] for each in windows]
         estimate = await asyncio.to_thread(consistency.estimate, decide, self._strangers)
         return None if estimate is None else estimate.score
 
@@ -178,7 +179,7 @@ class Measuring:
         moments = [each.at for each in rounds]
         parts = await agreed.alive_since(self._pool, name, moments[0], PARTS)
         states = await agreed.states_at(self._pool, parts, moments)
-        unknown = Vector((None,) * len(character.AXES))
+        unknown = Vector((None,) * len(axes.AXES))
         of_parts = [_deciding([state or unknown for state in each]) for each in states.values()]
         consensus = _deciding([each.median for each in rounds])
         return await asyncio.to_thread(_psi, consensus, of_parts, rounds[-1].height)
@@ -186,7 +187,7 @@ class Measuring:
 
 def _deciding(scored: Sequence[Vector]) -> Samples:
     """One row each, of the axes that were validated: what has no ground truth measures nothing."""
-    return baselines.samples(scored)[:, list(character.DECIDING)]
+    return baselines.samples(scored)[:, list(axes.DECIDING)]
 
 
 def _phi(scores: Samples, seed: int) -> float | None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ccn.claude.meter import Meter
-from ccn.core.call import Call
-from ccn.core.scoring import judge
-from ccn.core.scoring.scorer import Scored
+from ccn.core.calls.call import Call
+from ccn.core.character.scoring import judge
+from ccn.core.character.scoring.scorer import Scored
 
 
 class Model(Protocol):

@@ -16,7 +16,7 @@ from datetime import datetime
 import structlog
 
 from ccn import errors
-from ccn.core.character import UNIT
+from ccn.core.axes import UNIT
 from ccn.core.ids import ConversationId, NodeId
 from ccn.node.character.drift_watch import Alarm
 from ccn.node.character.restoration import WINDOW

@@ -16,14 +16,16 @@ import numpy as np
 import structlog
 
 from ccn import errors
-from ccn.core import character, confirmation, prompt
-from ccn.core.anchor import Anchor
-from ccn.core.call import Call, Reply
-from ccn.core.confirmation import Baseline, Verdict
-from ccn.core.gaussian import Samples
+from ccn.core import axes
+from ccn.core.calls.call import Call, Reply
+from ccn.core.character import confirmation
+from ccn.core.character.confirmation import Baseline, Verdict
+from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId
 from ccn.core.message import Message, Role
-from ccn.core.prompt import Scene
+from ccn.core.prompts import prompt
+from ccn.core.prompts.anchor import Anchor
+from ccn.core.prompts.prompt import Scene
 from ccn.node.character.scoring import Scorer
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.execution import Model
@@ -78,9 +80,9 @@ class Probing:
             )
             if kept is None or kept.plate_version != instance.plate_version:
                 kept = await self._asked(instance)
-            answers = kept.scores.reshape(len(confirmation.PROBES), -1, len(character.AXES))
+            answers = kept.scores.reshape(len(confirmation.PROBES), -1, len(axes.AXES))
             self._known[which] = await asyncio.to_thread(
-                confirmation.learn, answers, character.DECIDING, np.random.default_rng(kept.seed)
+                confirmation.learn, answers, axes.DECIDING, np.random.default_rng(kept.seed)
             )
             while len(self._known) > _PLATES_KEPT:
                 del self._known[next(iter(self._known))]

@@ -17,11 +17,12 @@ from datetime import datetime, timedelta
 import structlog
 
 from ccn import errors, metrics
-from ccn.core import anchor, ladder
-from ccn.core.anchor import Measured
-from ccn.core.confirmation import Verdict
+from ccn.core.character import ladder
+from ccn.core.character.confirmation import Verdict
+from ccn.core.character.ladder import Step
 from ccn.core.ids import InstanceId
-from ccn.core.ladder import Step
+from ccn.core.prompts import anchor
+from ccn.core.prompts.anchor import Measured
 from ccn.node.character.drift_watch import Alarm
 from ccn.node.character.probes import Probing
 from ccn.node.instances.hosting import Hosting

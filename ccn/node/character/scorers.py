@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 
 from ccn import errors
-from ccn.core import character
-from ccn.core.character import Vector
-from ccn.core.scoring import dense, linear
-from ccn.core.scoring.scorer import Lexical, Scorer, Trained
+from ccn.core import axes
+from ccn.core.axes import Vector
+from ccn.core.character.scoring import dense, linear
+from ccn.core.character.scoring.scorer import Lexical, Scorer, Trained
 from ccn.encoder import model as encoder
 
 DEFAULT = "tier-1/v1"
@@ -67,7 +67,7 @@ class Measure:
 
     def score(self, text: str) -> Vector:
         """The scores on the grid of millionths; all None where the text is too short to tell."""
-        return character.quantise(self.scorer.score(text).scores)
+        return axes.quantise(self.scorer.score(text).scores)
 
 
 def measure(name: str = DEFAULT, model: Path | None = None, heads: Path | None = None) -> Measure:
@@ -86,7 +86,7 @@ def strangers(scorer: object) -> float | None:
 def _trained(version: str) -> Trained:
     """The committed weights; a file that differs is refused."""
     name = version.replace("/", "-") + ".weights"
-    weights = linear.parse(resources.files("ccn.core.scoring").joinpath(name).read_bytes())
+    weights = linear.parse(resources.files("ccn.core.character.scoring").joinpath(name).read_bytes())
     if (weights.version, weights.sha256) != (version, HASHES[version]):
         raise errors.ScorerUnusable(f"{name} does not hold the weights of {version}: install CCN again")
     return Trained(weights)

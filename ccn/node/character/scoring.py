@@ -18,11 +18,11 @@ from typing import Protocol
 import structlog
 
 from ccn import errors, metrics
-from ccn.core import relation, state
-from ccn.core.character import AXES, Vector
+from ccn.core.axes import AXES, Vector
+from ccn.core.character import relation, state
+from ccn.core.character.relation import Exchange
 from ccn.core.ids import ConversationId, InstanceId
 from ccn.core.message import Message, Role
-from ccn.core.relation import Exchange
 from ccn.store import conversations, restorations, turns, vectors
 from ccn.store.instances import Instance
 from ccn.store.pool import Pool

@@ -21,10 +21,10 @@ from uuid import UUID
 import structlog
 
 from ccn import errors, metrics
-from ccn.core import interview
-from ccn.core.call import Reply
+from ccn.core.calls.call import Reply
 from ccn.core.ids import InstanceId
-from ccn.core.interview import Interview, Outcome
+from ccn.core.prompts import interview
+from ccn.core.prompts.interview import Interview, Outcome
 from ccn.node.instances.hosting import Hosting
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.execution import Model

@@ -15,8 +15,8 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
-from ccn.core import plate as plates
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
+from ccn.core.prompts import plate as plates
 from ccn.node.character.restoration import Restoring
 from ccn.store import characters, drains, requests, retention, rounds
 from ccn.store.pool import Pool

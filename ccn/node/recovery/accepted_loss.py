@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.signer import NOTHING, Mark
+from ccn.core.rounds.signer import NOTHING, Mark
 from ccn.node.signing.memory import Signing
 from ccn.store import pool, requests
 from ccn.store.fence import Fence

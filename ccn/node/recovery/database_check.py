@@ -18,8 +18,8 @@ import structlog
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.signed import Check
-from ccn.core.signer import Mark, SignerState
+from ccn.core.ledger.signed import Check
+from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.rounds import voting
 from ccn.node.signing import memory
 from ccn.node.signing.memory import Signing

@@ -15,14 +15,14 @@ from typing import Protocol, TypeVar, assert_never
 import structlog
 
 from ccn import errors
-from ccn.core import ballot
-from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Short, Vote
-from ccn.core.block import Tip
+from ccn.core.chain.block import Tip
+from ccn.core.chain.report import Report
 from ccn.core.ids import NodeId
-from ccn.core.intake import Refused
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds import ballot
+from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Short, Vote
+from ccn.core.rounds.intake import Refused
+from ccn.core.rounds.refusal import Refusal
 from ccn.node.rounds.voting import Identity, Voting
 from ccn.peers.exchange import Ask
 from ccn.store import rounds

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import structlog
 
 from ccn import errors
-from ccn.core import evidence
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.evidence import Cosigned
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.rules import Rules
-from ccn.core.signed import Check, Signed
+from ccn.core.ledger.signed import Check, Signed
+from ccn.core.rounds import evidence
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.evidence import Cosigned
 from ccn.store import evidence as kept
 from ccn.store.pool import Pool
 

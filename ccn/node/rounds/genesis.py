@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from ccn.core import block
-from ccn.core.block import Tip
+from ccn.core.chain import block
+from ccn.core.chain.block import Tip
+from ccn.core.chain.rules import Parameters, Rules, Validator
+from ccn.core.identity.registration import Registration
 from ccn.core.ids import NodeId
-from ccn.core.registration import Registration
-from ccn.core.rules import Parameters, Rules, Validator
 from ccn.store import rounds, terms
 from ccn.store.pool import Pool
 

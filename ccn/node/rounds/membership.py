@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ccn import errors
-from ccn.core import quorum
-from ccn.core.block import Tip
-from ccn.core.roster import Roster
-from ccn.core.rules import Parameters, Rules
-from ccn.core.signer import SignerState
+from ccn.core.chain import quorum
+from ccn.core.chain.block import Tip
+from ccn.core.chain.roster import Roster
+from ccn.core.chain.rules import Parameters, Rules
+from ccn.core.rounds.signer import SignerState
 from ccn.etcd import client, election, session
 from ccn.etcd.access import Access
 from ccn.etcd.session import Session

@@ -6,14 +6,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import ccn
-from ccn.core import note
-from ccn.core.ballot import Proposal, Vote
+from ccn.core.chain.report import Report
+from ccn.core.identity.revocation import Presented
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.report import Report
-from ccn.core.revocation import Presented
-from ccn.core.signed import Signed
+from ccn.core.ledger import note
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.node.rounds.membership import Membership
 from ccn.peers.exchange import Ask, Decision, Forwarded, Who
 from ccn.store import rounds

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.block import Tip
+from ccn.core.chain.block import Tip
+from ccn.core.chain.report import Report
 from ccn.core.ids import NodeId
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.refusal import Refusal
 from ccn.node.rounds.voting import Voting
 from ccn.peers.client import Answers, Client, Silent
 from ccn.peers.exchange import Ask, Decision

@@ -17,10 +17,10 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
-from ccn.core import signed
+from ccn.core.identity.registration import Registration, Shown
 from ccn.core.ids import NodeId
-from ccn.core.registration import Registration, Shown
-from ccn.core.signed import Signed
+from ccn.core.ledger import signed
+from ccn.core.ledger.signed import Signed
 from ccn.etcd import client, members
 from ccn.etcd.election import Leader
 from ccn.etcd.session import Session

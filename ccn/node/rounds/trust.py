@@ -15,12 +15,12 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
-from ccn.core import registration, revocation
+from ccn.core.chain.rules import Rules
+from ccn.core.identity import registration, revocation
+from ccn.core.identity.registration import Register, Registration, Shown
+from ccn.core.identity.revocation import Presented
 from ccn.core.ids import NodeId
-from ccn.core.registration import Register, Registration, Shown
-from ccn.core.revocation import Presented
-from ccn.core.rules import Rules
-from ccn.core.signed import Check
+from ccn.core.ledger.signed import Check
 from ccn.store import nodes
 from ccn.store.pool import Pool
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ccn import errors
-from ccn.core import change
-from ccn.core.change import Add, Remove, Seen
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.rules import Rules
+from ccn.core.rounds import validator_change
+from ccn.core.rounds.refusal import Reason, Refusal
+from ccn.core.rounds.validator_change import Add, Remove, Seen
 from ccn.node.rounds.voting import Voting
 from ccn.store import drains, nodes, requests, rounds
 from ccn.store.pool import Pool
@@ -73,7 +73,7 @@ async def conclude(pool: Pool, term: int, wish: Wish, voting: Voting, tries: Cou
 async def _following(pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId, bytes]) -> Rules | Refusal:
     match body:
         case {"action": "add", "node": str(node)}:
-            return change.after(Add(NodeId(node)), rules, Seen(here))
+            return validator_change.after(Add(NodeId(node)), rules, Seen(here))
         case {"action": "remove", "node": str(node)} if rules.key(NodeId(node)) is None:
             known = {*await requests.nodes(pool), *(await nodes.load(pool)).nodes}
             if node not in known:
@@ -84,5 +84,5 @@ async def _following(pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId,
             left = await drains.load(pool, NodeId(node))
             gone = frozenset({NodeId(node)}) if left.draining else frozenset[NodeId]()
             seen = Seen(here, gone, left.instances, left.unsealed)
-            return change.after(Remove(NodeId(node), lost=body.get("lost") is True), rules, seen)
+            return validator_change.after(Remove(NodeId(node), lost=body.get("lost") is True), rules, seen)
     return Refusal(Reason.RULES, "this is no change of the validators")

@@ -15,18 +15,20 @@ from typing import Protocol
 import structlog
 
 from ccn import errors
-from ccn.core import ballot, checkpoint, evidence, merkle, note, readback, signed, signer
-from ccn.core.ballot import Proposal, Vote, Voter
-from ccn.core.block import Tip
-from ccn.core.header import Header
+from ccn.core.chain import checkpoint
+from ccn.core.chain.block import Tip
+from ccn.core.chain.header import Header
+from ccn.core.chain.report import LEAF_LIMIT, Report
+from ccn.core.chain.roster import Roster
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.report import LEAF_LIMIT, Report
-from ccn.core.roster import Roster
-from ccn.core.rules import Rules
-from ccn.core.signed import Check, Sign, Signed
-from ccn.core.signer import Mark, SignerState
+from ccn.core.ledger import merkle, note, signed
+from ccn.core.ledger.signed import Check, Sign, Signed
+from ccn.core.rounds import ballot, evidence, readback, signer
+from ccn.core.rounds.ballot import Proposal, Vote, Voter
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason, Refusal
+from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.rounds.contradictions import Hearing
 from ccn.peers.exchange import Ask
 from ccn.store import ledger, rounds, terms

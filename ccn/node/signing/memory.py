@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccn import errors
-from ccn.core import signer
-from ccn.core.signer import Mark, SignerState
+from ccn.core.rounds import signer
+from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.signing import signing_key, two_slot_file
 from ccn.node.signing.durable_files import Sync
 from ccn.node.signing.signing_key import Key

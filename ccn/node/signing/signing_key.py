@@ -16,7 +16,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from ccn import errors
-from ccn.core.signed import Sign
+from ccn.core.ledger.signed import Sign
 from ccn.node.signing import durable_files
 from ccn.node.signing.durable_files import Sync
 

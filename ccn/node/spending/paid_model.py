@@ -26,10 +26,10 @@ import structlog
 from ccn import errors, settings
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
-from ccn.core import budget, price
-from ccn.core.call import Call, Piece, Reply, Retry, Usage
+from ccn.core.calls import budget, price
+from ccn.core.calls.call import Call, Piece, Reply, Retry, Usage
+from ccn.core.calls.price import Size
 from ccn.core.ids import CharacterId, ConversationId, UserId
-from ccn.core.price import Size
 from ccn.node.spending.concurrency import Place, Shares
 from ccn.node.spending.reservation import Purse
 from ccn.store import spend

@@ -11,9 +11,9 @@ import structlog
 
 from ccn import errors, metrics
 from ccn.claude.client import Client
-from ccn.core import price
-from ccn.core.call import Call, Usage
-from ccn.core.price import Price, Size
+from ccn.core.calls import price
+from ccn.core.calls.call import Call, Usage
+from ccn.core.calls.price import Price, Size
 from ccn.store.spend import Ended, Reservation
 from ccn.store.till import Till
 

@@ -19,7 +19,7 @@ import structlog
 
 from ccn import errors
 from ccn.core import turn as states
-from ccn.core.call import Retry, Usage
+from ccn.core.calls.call import Retry, Usage
 from ccn.core.ids import InstanceId
 from ccn.core.message import Message
 from ccn.core.stream import Kind, Told

@@ -19,10 +19,10 @@ import orjson
 import structlog
 
 from ccn import errors
-from ccn.core.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
+from ccn.core.calls.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
+from ccn.core.calls.price import Size
 from ccn.core.ids import TurnId, UserId
 from ccn.core.message import Message
-from ccn.core.price import Size
 from ccn.core.stream import Kind
 from ccn.core.turn import Status
 from ccn.node.spending.paid_model import Payer

@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ccn import errors
-from ccn.core import price, tokens
-from ccn.core.call import Call
+from ccn.core.calls import price, tokens
+from ccn.core.calls.call import Call
+from ccn.core.calls.price import Size
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
-from ccn.core.price import Size
-from ccn.core.prompt import Scene
+from ccn.core.prompts.prompt import Scene
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.prompts import Prompting
 from ccn.store.instances import Instance

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ccn import errors
-from ccn.core import interview, plate, prompt
-from ccn.core.anchor import Anchor, Measured
-from ccn.core.call import Call
+from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, UserId
-from ccn.core.interview import Interview
 from ccn.core.message import Message, Role
-from ccn.core.plate import Plate
-from ccn.core.prompt import Limits, Scene
+from ccn.core.prompts import interview, plate, prompt
+from ccn.core.prompts.anchor import Anchor, Measured
+from ccn.core.prompts.interview import Interview
+from ccn.core.prompts.plate import Plate
+from ccn.core.prompts.prompt import Limits, Scene
 from ccn.store import anchors, characters, conversations, memories
 from ccn.store.anchors import Keep
 from ccn.store.conversations import Begin

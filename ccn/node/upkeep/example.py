@@ -12,8 +12,8 @@ from importlib import resources
 import structlog
 
 from ccn import errors
-from ccn.core import plate as plates
 from ccn.core.ids import CharacterId
+from ccn.core.prompts import plate as plates
 from ccn.store import characters
 from ccn.store.characters import Plate
 from ccn.store.pool import Pool

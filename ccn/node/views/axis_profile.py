@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccn.core import plate, references, result
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain import result
+from ccn.core.character import references
+from ccn.core.prompts import plate
 from ccn.store import agreed, characters, rounds, vectors
 from ccn.store.conversations import Conversation
 from ccn.store.pool import Pool

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccn.core import drift
-from ccn.core.character import UNIT
+from ccn.core.axes import UNIT
+from ccn.core.chain import drift
+from ccn.core.chain.median import MISSING
 from ccn.core.ids import CharacterId
-from ccn.core.median import MISSING
 from ccn.store import agreed, instances, measures, vectors
 from ccn.store.conversations import Conversation
 from ccn.store.instances import Instance

@@ -14,11 +14,12 @@ from datetime import datetime
 
 import numpy as np
 
-from ccn.core import alarm, character, confirmation, portion, references
-from ccn.core.alarm import Watch
-from ccn.core.character import AXES, UNIT
+from ccn.core import axes
+from ccn.core.axes import AXES, UNIT
+from ccn.core.chain.result import SHARED
+from ccn.core.character import alarm, confirmation, portion, references
+from ccn.core.character.alarm import Watch
 from ccn.core.ids import CharacterId, InstanceId
-from ccn.core.result import SHARED
 from ccn.node.character import drift_watch
 from ccn.store import baselines, characters, instances, restorations, rounds, vectors
 from ccn.store.baselines import Baseline, Kind
@@ -144,9 +145,9 @@ def _void(
 def _threshold(kept: Baseline) -> float:
     draw = np.random.default_rng(kept.seed)
     if kept.kind is Kind.MESSAGES:
-        return alarm.learn(kept.scores, character.DECIDING, draw).threshold
+        return alarm.learn(kept.scores, axes.DECIDING, draw).threshold
     answers = kept.scores.reshape(len(confirmation.PROBES), -1, len(AXES))
-    return confirmation.learn(answers, character.DECIDING, draw).threshold
+    return confirmation.learn(answers, axes.DECIDING, draw).threshold
 
 
 def _levels(
@@ -155,7 +156,7 @@ def _levels(
     """T squared after each message, begun anew as the watch was: at an alarm, and after a step."""
     if messages is None:
         return {}, None
-    usual = alarm.learn(messages.scores, character.DECIDING, np.random.default_rng(messages.seed))
+    usual = alarm.learn(messages.scores, axes.DECIDING, np.random.default_rng(messages.seed))
     steps = sorted(each.at for each in done if each.step != NOTE)
     watch, levels, before = Watch.fresh(usual), dict[int, float](), None
     for state, row in zip(heard, baselines.samples([each.vector for each in heard]), strict=True):

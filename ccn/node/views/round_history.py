@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ccn import errors
-from ccn.core.character import AXES, UNIT
+from ccn.core.axes import AXES, UNIT
 from ccn.store import agreed, drains, ledger, rounds
 from ccn.store.agreed import Concluded, Measured
 from ccn.store.pool import Pool

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccn import errors
-from ccn.core import prompt
-from ccn.core.call import Call
+from ccn.core.calls.call import Call
 from ccn.core.ids import ConversationId, TurnId
+from ccn.core.prompts import prompt
 from ccn.node.turns.prompts import Prompting
 from ccn.store import conversations, memories, sent
 from ccn.store.pool import Pool

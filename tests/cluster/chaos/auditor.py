@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from ccn.cli import verify
-from ccn.core import block, checkpoint
-from ccn.core.ballot import Proposal
-from ccn.core.block import Block
+from ccn.core.chain import block, checkpoint
+from ccn.core.chain.block import Block
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.rules import Rules
+from ccn.core.rounds.ballot import Proposal
 from ccn.node.signing import memory, signing_key
 from ccn.store import export, ledger, rounds
 from ccn.store.pool import Record

@@ -33,7 +33,7 @@ from typing import TextIO, cast
 from ccn import errors, service, settings
 from ccn.cli import logs
 from ccn.core import ids
-from ccn.core.character import AXES, UNIT, Vector
+from ccn.core.axes import AXES, UNIT, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.core.message import Role
 from ccn.service import Parts

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.block import Block
-from ccn.core.header import Header
+from ccn.core.chain.block import Block
+from ccn.core.chain.header import Header
+from ccn.core.chain.quorum import Faults
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Row
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import InstanceId, NodeId
-from ccn.core.quorum import Faults
-from ccn.core.readback import Shown
-from ccn.core.report import Report
-from ccn.core.roster import Row
-from ccn.core.rules import Rules
-from ccn.core.signed import Check, Signed
+from ccn.core.ledger.signed import Check, Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
 
 
 @lru_cache(maxsize=4096)

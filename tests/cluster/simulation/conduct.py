@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ccn.core import ballot, readback, signer
-from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Short, Vote, Voter
-from ccn.core.block import Tip
-from ccn.core.header import Header
+from ccn.core.chain.block import Tip
+from ccn.core.chain.header import Header
+from ccn.core.chain.report import Report
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.rules import Rules
-from ccn.core.signed import Check, Signed
-from ccn.core.signer import SignerState
+from ccn.core.ledger.signed import Check, Signed
+from ccn.core.rounds import ballot, readback, signer
+from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Short, Vote, Voter
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Refusal
+from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation.machine import Disk
 
 Propose = Callable[[Sequence[Signed[Report]], Leader, int, Check], Draft | Short]

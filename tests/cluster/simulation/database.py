@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
+from ccn.core.rounds.readback import Shown
 from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.conduct import Conduct
 from tests.cluster.simulation.invariants import Witness

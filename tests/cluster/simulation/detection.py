@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from ccn.core import evidence
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.evidence import Cosigned
 from ccn.core.ids import NodeId
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds import evidence
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.evidence import Cosigned
 from tests.cluster.simulation.invariants import Invariant
 
 if TYPE_CHECKING:

@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ccn.core import checkpoint, proof
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.block import Tip
-from ccn.core.checkpoint import Checkpoint
-from ccn.core.header import Header
+from ccn.core.chain import checkpoint
+from ccn.core.chain.block import Tip
+from ccn.core.chain.checkpoint import Checkpoint
+from ccn.core.chain.header import Header
+from ccn.core.chain.report import Report
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.note import Note, Signature
-from ccn.core.readback import Shown
-from ccn.core.report import Report
-from ccn.core.rules import Rules
-from ccn.core.signed import Check, Signed
+from ccn.core.ledger import proof
+from ccn.core.ledger.note import Note, Signature
+from ccn.core.ledger.signed import Check, Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.readback import Shown
 from tests.cluster.simulation import audit
 from tests.cluster.simulation.audit import Past, Sealed, block_hash
 

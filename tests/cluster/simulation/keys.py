@@ -12,7 +12,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from ccn.core.ids import NodeId
-from ccn.core.signed import Check, Sign
+from ccn.core.ledger.signed import Check, Sign
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ccn import errors
-from ccn.core import signed
-from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Vote
-from ccn.core.refusal import Refusal
-from ccn.core.signed import Signed
+from ccn.core.ledger import signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Vote
+from ccn.core.rounds.refusal import Refusal
 from tests.cluster.simulation import scenario
 from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.loop import MS, SECOND

@@ -12,16 +12,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ccn import errors
-from ccn.core import ballot, block, signed
-from ccn.core import roster as roster_
-from ccn.core.ballot import Certificate, Draft, Proposal, Vote
-from ccn.core.block import Block
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain import block
+from ccn.core.chain import roster as roster_
+from ccn.core.chain.block import Block
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster, Row
 from ccn.core.ids import CharacterId, NodeId
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.roster import Roster, Row
-from ccn.core.signed import Signed
+from ccn.core.ledger import signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds import ballot
+from ccn.core.rounds.ballot import Certificate, Draft, Proposal, Vote
+from ccn.core.rounds.refusal import Refusal
 from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.leading import Validator
 from tests.cluster.simulation.loop import MS

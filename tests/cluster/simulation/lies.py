@@ -12,7 +12,7 @@ from enum import StrEnum
 from random import Random
 
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
+from ccn.core.rounds.readback import Shown
 from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.conduct import Conduct
 from tests.cluster.simulation.database import Database, Status

@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccn.core import ballot, block, readback, result, signer
-from ccn.core.ballot import Certificate, Draft, Leader, Proposal, Short, Vote, Voter
-from ccn.core.block import Tip
-from ccn.core.header import Header
+from ccn.core.chain import block, result
+from ccn.core.chain.block import Tip
+from ccn.core.chain.header import Header
+from ccn.core.chain.report import Report
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.report import Report
-from ccn.core.rules import Rules
-from ccn.core.signed import Check, Signed
-from ccn.core.signer import SignerState
+from ccn.core.ledger.signed import Check, Signed
+from ccn.core.rounds import ballot, readback, signer
+from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Short, Vote, Voter
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason, Refusal
+from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation.conduct import Conduct, Confirm, Judge
 from tests.cluster.simulation.invariants import Invariant
 from tests.cluster.simulation.machine import Disk

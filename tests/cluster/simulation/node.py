@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ccn import errors
-from ccn.core import roster, signed
-from ccn.core.ballot import Proposal, Vote, Voter
-from ccn.core.character import Vector
+from ccn.core.axes import Vector
+from ccn.core.chain import roster
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster, Row
 from ccn.core.ids import CharacterId, InstanceId, NodeId
-from ccn.core.refusal import Refusal
-from ccn.core.report import Report
-from ccn.core.roster import Roster, Row
-from ccn.core.signed import Signed
-from ccn.core.signer import SignerState
+from ccn.core.ledger import signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote, Voter
+from ccn.core.rounds.refusal import Refusal
+from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation import scenario
 from tests.cluster.simulation.audit import block_hash
 from tests.cluster.simulation.reading import Reader

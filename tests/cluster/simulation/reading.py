@@ -11,11 +11,12 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ccn import errors
-from ccn.core import commitment, signer
 from ccn.core.ids import NodeId
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.signer import SignerState
+from ccn.core.ledger import commitment
+from ccn.core.rounds import signer
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason, Refusal
+from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation.database import Status
 from tests.cluster.simulation.loop import MS
 from tests.cluster.simulation.machine import Machine

@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-from ccn.core.quorum import Faults
+from ccn.core.chain.quorum import Faults
 from tests.cluster.simulation.lies import Lie
 from tests.cluster.simulation.loop import MS, SECOND
 from tests.cluster.simulation.network import SERVICE

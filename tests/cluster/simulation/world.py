@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ccn.core import block, checkpoint, evidence
-from ccn.core.block import Tip
-from ccn.core.evidence import Cosigned
+from ccn.core.chain import block, checkpoint
+from ccn.core.chain.block import Tip
+from ccn.core.chain.rules import Parameters, Rules
+from ccn.core.chain.rules import Validator as Listed
 from ccn.core.ids import NodeId
-from ccn.core.intake import Refused
-from ccn.core.readback import Shown
-from ccn.core.refusal import Reason
-from ccn.core.rules import Parameters, Rules
-from ccn.core.rules import Validator as Listed
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds import evidence
+from ccn.core.rounds.evidence import Cosigned
+from ccn.core.rounds.intake import Refused
+from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.refusal import Reason
 from tests.cluster.simulation import detection, scenario
 from tests.cluster.simulation.conduct import Conduct
 from tests.cluster.simulation.etcd import Etcd

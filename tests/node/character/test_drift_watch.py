@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ccn import settings
-from ccn.core.alarm import Baseline
-from ccn.core.character import AXES, UNIT, Vector
+from ccn.core.axes import AXES, UNIT, Vector
+from ccn.core.character.alarm import Baseline
 from ccn.core.ids import UserId
 from ccn.node.character.drift_watch import CONVERSATIONS, Alarm, Watching
 from ccn.node.character.scoring import Scored

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ccn import metrics
-from ccn.core import confirmation, consistency, emergence, integration
-from ccn.core import series as series_names
-from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
+from ccn.core import series_names
+from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
+from ccn.core.character import confirmation, consistency, emergence, integration
 from ccn.node.character.drift_watch import Alarm
 from ccn.node.character.estimates import Measuring
 from ccn.node.character.outlier_alarms import SETTLED, Heeding

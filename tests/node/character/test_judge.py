@@ -13,8 +13,8 @@ from ccn.claude import client, stand_in
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
 from ccn.claude.voices import VOICES
-from ccn.core.character import AXES
-from ccn.core.scoring import judge
+from ccn.core.axes import AXES
+from ccn.core.character.scoring import judge
 from ccn.node.character import judge as character_judge
 
 

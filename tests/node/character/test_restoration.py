@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from ccn import errors, settings
-from ccn.core import interview, relation
-from ccn.core.anchor import Anchor
-from ccn.core.call import Call, Delta, Piece, Reply, Usage
-from ccn.core.character import AXES, RELATIONAL, UNIT, Vector
+from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
+from ccn.core.calls.call import Call, Delta, Piece, Reply, Usage
+from ccn.core.character import relation
 from ccn.core.ids import ConversationId, NodeId
+from ccn.core.prompts import interview
+from ccn.core.prompts.anchor import Anchor
 from ccn.node.character.drift_watch import CONVERSATIONS, Alarm
 from ccn.node.operators import execution
 from ccn.node.spending.paid_model import Payer

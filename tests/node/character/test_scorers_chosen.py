@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ccn import errors, service, settings
-from ccn.core.rules import Parameters
+from ccn.core.chain.rules import Parameters
 from ccn.encoder import model as encoder
 from ccn.node.character import scorers
 from scripts.scorer import tiny

@@ -10,13 +10,13 @@ from uuid import UUID
 import pytest
 
 from ccn import settings
-from ccn.core import block
-from ccn.core.block import Tip
-from ccn.core.call import Call, Piece
-from ccn.core.character import AXES, Vector
+from ccn.core.axes import AXES, Vector
+from ccn.core.calls.call import Call, Piece
+from ccn.core.chain import block
+from ccn.core.chain.block import Tip
+from ccn.core.chain.roster import Roster
 from ccn.core.ids import ConversationId
-from ccn.core.roster import Roster
-from ccn.core.signer import SignerState
+from ccn.core.rounds.signer import SignerState
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Leading, Sealed
 from ccn.node.rounds.voting import Identity, Voting

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ccn import settings
-from ccn.core.call import Call, Piece
+from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, InstanceId, NodeId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from ccn import errors, settings
-from ccn.core.call import Call, Piece
+from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, UserId
 from ccn.node.conversations import Started
 from ccn.node.spending.paid_model import Payer

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from ccn import errors, metrics, settings
-from ccn.core import prompt
 from ccn.core.ids import CharacterId
-from ccn.core.interview import QUESTIONS
+from ccn.core.prompts import prompt
+from ccn.core.prompts.interview import QUESTIONS
 from ccn.store import instances
 from ccn.store.instances import Status
 from tests import living

@@ -13,8 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
-from ccn.core import block, commitment
+from ccn.core.chain import block
 from ccn.core.ids import CharacterId, NodeId, UserId
+from ccn.core.ledger import commitment
 from ccn.node.operators import execution, submission
 from ccn.node.operators.execution import PLATE
 from ccn.store import characters, drains, pool, requests, rounds, terms, users

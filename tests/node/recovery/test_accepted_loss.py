@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccn import errors
-from ccn.core.signer import Mark, SignerState
+from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.recovery import accepted_loss, database_check
 from ccn.node.signing import memory
 from ccn.node.signing.memory import Signing

@@ -13,18 +13,20 @@ from uuid import UUID
 import pytest
 
 from ccn import errors, settings
-from ccn.core import block, checkpoint, ids, owner, proof, roster
-from ccn.core.ballot import Proposal, Vote
-from ccn.core.block import Tip
-from ccn.core.character import Vector
+from ccn.core import ids
+from ccn.core.axes import Vector
+from ccn.core.chain import block, checkpoint, owner_pseudonym, roster
+from ccn.core.chain.block import Tip
+from ccn.core.chain.report import Report
+from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.rules import Weighing
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
+from ccn.core.ledger import proof
+from ccn.core.ledger.signed import Signed
 from ccn.core.message import Role
-from ccn.core.refusal import Reason, Refusal
-from ccn.core.report import Report
-from ccn.core.roster import Roster, Row
-from ccn.core.rules import Weighing
-from ccn.core.signed import Signed
-from ccn.core.signer import SignerState
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.refusal import Reason, Refusal
+from ccn.core.rounds.signer import SignerState
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds import voting
 from ccn.node.rounds.consensus_round import Failed, Leading, Sealed
@@ -56,8 +58,8 @@ def nobodys(found: Roster, tip: Tip) -> Roster:
     """What a node reports of instances of which the test does not say whose they are."""
     if found.owners or tip.rules.parameters.weighing is Weighing.INSTANCES:
         return found
-    number = owner.number(tip.hash, found.character, owner.NOBODY)
-    return replace(found, owners=number.to_bytes(owner.BYTES, "big") * len(found))
+    number = owner_pseudonym.number(tip.hash, found.character, owner_pseudonym.NOBODY)
+    return replace(found, owners=number.to_bytes(owner_pseudonym.BYTES, "big") * len(found))
 
 
 @dataclass

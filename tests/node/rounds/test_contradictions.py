@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from ccn.core import ballot, block, checkpoint, note, signed
-from ccn.core.ballot import Draft, Leader, Vote
-from ccn.core.refusal import Reason
-from ccn.core.signed import Signed
+from ccn.core.chain import block, checkpoint
+from ccn.core.ledger import note, signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds import ballot
+from ccn.core.rounds.ballot import Draft, Leader, Vote
+from ccn.core.rounds.refusal import Reason
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds import contradictions
 from ccn.node.rounds.consensus_round import Sealed

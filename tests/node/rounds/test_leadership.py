@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from ccn import errors, settings
-from ccn.core.ballot import Proposal, Vote
+from ccn.core.chain.rules import Parameters
+from ccn.core.identity.registration import Registration
 from ccn.core.ids import NodeId
-from ccn.core.refusal import Refusal
-from ccn.core.registration import Registration
-from ccn.core.rules import Parameters
-from ccn.core.signed import Signed
+from ccn.core.ledger.signed import Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.refusal import Refusal
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members, session
 from ccn.node.rounds import genesis, leadership

@@ -15,7 +15,7 @@ from aetcd import rpc  # type: ignore[import-untyped]
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
-from ccn.core import revocation
+from ccn.core.identity import revocation
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members

@@ -14,7 +14,7 @@ import pytest
 from ccn import settings
 from ccn.cli import verify
 from ccn.core.ids import NodeId
-from ccn.core.signer import SignerState
+from ccn.core.rounds.signer import SignerState
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds import validator_changes
 from ccn.node.rounds.consensus_round import Failed, Sealed

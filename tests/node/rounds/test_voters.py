@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from ccn import settings
-from ccn.core.signer import SignerState
+from ccn.core.rounds.signer import SignerState
 from ccn.etcd.access import Access
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed

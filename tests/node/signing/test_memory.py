@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ccn import errors
-from ccn.core.signer import Mark, SignerState
+from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.signing import durable_files, signing_key, two_slot_file
 from ccn.node.signing import memory as signing_memory
 
@@ -26,7 +26,7 @@ NEWEST = Mark(9, b"l" * 32)
 SAVING = """
 import sys
 from pathlib import Path
-from ccn.core.signer import SignerState
+from ccn.core.rounds.signer import SignerState
 from ccn.node.signing import memory as signing
 
 def block(number): return number.to_bytes(32, "big")

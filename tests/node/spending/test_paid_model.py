@@ -19,8 +19,9 @@ from ccn import errors, metrics, settings
 from ccn.claude import client, stand_in
 from ccn.claude.faults import Faults, Rule
 from ccn.claude.patience import Delays
-from ccn.core import ids, price
-from ccn.core.call import Block, Call, Reply, Restart, Said, Usage
+from ccn.core import ids
+from ccn.core.calls import price
+from ccn.core.calls.call import Block, Call, Reply, Restart, Said, Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.core.message import Role
 from ccn.node.spending.paid_model import Payer, Paying

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from ccn import errors, settings
-from ccn.core.call import Call, Piece
+from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from ccn import errors, settings
 from ccn.claude import client, stand_in
-from ccn.core import price
-from ccn.core.call import Call, Piece
+from ccn.core.calls import price
+from ccn.core.calls.call import Call, Piece
+from ccn.core.calls.price import Size
 from ccn.core.ids import ConversationId, TurnId
-from ccn.core.price import Size
 from ccn.core.turn import Status
 from ccn.node.spending.paid_model import Payer, Paying
 from ccn.node.spending.reservation import Purse

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.claude import client, stand_in, wire
-from ccn.core.call import Call
+from ccn.core.calls.call import Call
 from ccn.core.stream import Kind
 from ccn.node.character import scorers
 from ccn.node.spending.paid_model import Paying

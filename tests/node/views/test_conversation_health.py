@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ccn.core.character import AXES, Vector
+from ccn.core.axes import AXES, Vector
 from ccn.core.ids import ConversationId
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed

@@ -155,7 +155,7 @@ async function isTheNodes(answer) {
   return !OF_THE_MODEL.includes(code);
 }
 
-/** Whether what was meant for one door may be sent to another, as ccn/core/address.py has it: over TLS to any door
+/** Whether what was meant for one door may be sent to another, as ccn/core/identity/address.py has it: over TLS to any door
  * that is reached by TLS, in the clear to the same host or within this machine. */
 export function mayFollow(pointed, learnt) {
   if (!URL.canParse(learnt)) return false;

@@ -1,0 +1,1 @@
+"""What one call to a model is, and what it costs."""

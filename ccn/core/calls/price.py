@@ -1,0 +1,102 @@
+"""What tokens cost, in whole millionths of a dollar, so that sums are exact and equal everywhere.
+
+A price is per million tokens, which is what providers publish. A cost is rounded up once, at its end:
+whoever adds up costs never finds less than was charged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ccn import errors
+from ccn.core.calls import tokens
+from ccn.core.calls.call import Call, Usage
+
+DOLLAR = 1_000_000
+"""Microdollars in a dollar, and tokens in the million that a price is for."""
+
+_DATED = re.compile(r"-\d{8}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Microdollars per million tokens; a prompt of more than `long_above` makes all of them dearer."""
+
+    input: int
+    output: int
+    cache_write: int
+    cache_read: int
+    long_above: int | None = None
+    long_percent: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What bounds the cost of a call: its model, and tokens of its prompt and its reply at most."""
+
+    model: str
+    prompt: int
+    reply: int
+
+
+def cost(price: Price, usage: Usage) -> int:
+    """Microdollars for a call, rounded up."""
+    amount = (
+        usage.input * price.input
+        + usage.output * price.output
+        + usage.cache_write * price.cache_write
+        + usage.cache_read * price.cache_read
+    )
+    prompt = usage.input + usage.cache_write + usage.cache_read
+    return _up(amount * _percent(price, prompt), 100 * DOLLAR)
+
+
+def bound(price: Price, prompt: int, most: int) -> int:
+    """Microdollars that a call with so many tokens of prompt and `most` of output can cost at most."""
+    dearest = max(price.input, price.cache_write, price.cache_read)
+    return _up((prompt * dearest + most * price.output) * _percent(price, prompt), 100 * DOLLAR)
+
+
+def prompt(call: Call) -> int:
+    """Tokens of a call's prompt, rather too many than too few.
+
+    One estimate of all the parts is no less than the sum of theirs: a line break between two is a token,
+    which is more than rounding up once saves.
+    """
+    parts = [*(block.text for block in call.system), *(said.text for said in call.messages)]
+    return tokens.estimate("\n".join(parts)) + tokens.PER_BLOCK * len(parts)
+
+
+def size(call: Call) -> Size:
+    """How large a call is."""
+    return Size(call.model, prompt(call), call.max_tokens)
+
+
+def of(prices: Mapping[str, Price], model: str) -> Price:
+    """The price of a model; a dated name costs what its undated one does."""
+    found = prices.get(model) or prices.get(_DATED.sub("", model))
+    if found is None:
+        raise errors.ModelRefused(f"CCN_CLAUDE_PRICES has no price for {model}, so it is not asked")
+    return found
+
+
+def exact(dollars: Decimal) -> int:
+    """Whole microdollars; what is finer than one is left out."""
+    return int(dollars * DOLLAR)
+
+
+def shown(microdollars: int) -> str:
+    """For people: with as many places as tell it from nothing."""
+    places = 2 if microdollars >= DOLLAR // 100 else 6
+    return f"${microdollars / DOLLAR:.{places}f}"
+
+
+def _percent(price: Price, prompt: int) -> int:
+    return price.long_percent if price.long_above is not None and prompt > price.long_above else 100
+
+
+def _up(amount: int, unit: int) -> int:
+    return -(-amount // unit)

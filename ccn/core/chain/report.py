@@ -1,0 +1,84 @@
+"""A report: what one node brings to a round. Its instances as they are, and the leaves it waits to seal.
+
+A node numbers its leaves from 1 without gaps, so it reports the first number and the hashes from there on.
+A report is bound to one round by height, term and previous block; signed, it cannot be used in another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.chain.roster import Roster
+from ccn.core.ids import NodeId
+from ccn.core.ledger import merkle, signed
+
+LEAF_LIMIT = 10_000
+"""Leaves in one block, and so in one report."""
+
+INSTANCE_LIMIT = 10_000
+"""Instances of one node, of all characters together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One node's part of a round; `wants` is the hash of the rules it would like to be in force."""
+
+    node: NodeId
+    height: int
+    term: int
+    previous: bytes
+    rosters: tuple[Roster, ...]
+    first: int
+    leaves: bytes
+    wants: bytes
+    _message: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is too large or could be written in two ways."""
+        ids.name(self.node, "node")
+        if self.height < 1 or self.term < 0 or self.first < 1:
+            raise errors.InputInvalid(f"a report of {self.node} has impossible numbers")
+        if not len(self.previous) == len(self.wants) == merkle.HASH_BYTES:
+            raise errors.InputInvalid(f"a hash in the report of {self.node} has another length")
+        if len(self.leaves) % merkle.HASH_BYTES or self.count > LEAF_LIMIT:
+            raise errors.InputInvalid(f"{self.node} reports more than {LEAF_LIMIT} leaves, or half a one")
+        characters = [roster.character for roster in self.rosters]
+        if characters != sorted(set(characters)) or sum(map(len, self.rosters)) > INSTANCE_LIMIT:
+            raise errors.InputInvalid(
+                f"{self.node} reports a character twice, or more than {INSTANCE_LIMIT} instances"
+            )
+        object.__setattr__(self, "_message", self._written())
+
+    @property
+    def count(self) -> int:
+        """How many leaves it brings."""
+        return len(self.leaves) // merkle.HASH_BYTES
+
+    def message(self) -> bytes:
+        """What is signed: rosters and leaves stand in it as their hashes."""
+        return self._message
+
+    def _written(self) -> bytes:
+        return signed.message(
+            "report",
+            {
+                "count": self.count,
+                "first": self.first,
+                "height": self.height,
+                "leaves": hashlib.sha256(self.leaves).hexdigest(),
+                "node": self.node,
+                "previous": self.previous.hex(),
+                "rosters": list(map(_named, self.rosters)),
+                "term": self.term,
+                "wants": self.wants.hex(),
+            },
+        )
+
+
+def _named(roster: Roster) -> tuple[str, ...]:
+    """A roster as it stands in what is signed."""
+    rows = (roster.character, roster.hash().hex())
+    return (*rows, roster.owners_hash().hex()) if roster.owners else rows

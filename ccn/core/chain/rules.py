@@ -1,0 +1,201 @@
+"""The rules in force: who votes, and what their votes mean. Both are part of the record.
+
+The list of validators is never derived from who is alive: a partition would shrink it until each half
+agreed with itself. Genesis names the first list; a later one is in force from the block after the one that
+names it, which a quorum of the old list has signed. Parameters change the same way, because the drift
+tolerance, the smoothing of the vectors and the scorer only mean something together. What is weighed in a
+median is a parameter too: clusters founded by the first version weighed instances, and change to owners by
+a block as soon as all of their nodes know how.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import lru_cache
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.axes import UNIT
+from ccn.core.chain import quorum
+from ccn.core.chain.quorum import Faults
+from ccn.core.ids import NodeId
+from ccn.core.ledger import commitment
+
+_KEY_BYTES = 32
+_DAY_MS = 86_400_000
+_NAME_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Validator:
+    """A node that votes, and the Ed25519 key it votes with."""
+
+    node: NodeId
+    key: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse names and keys that cannot be."""
+        ids.name(self.node, "node")
+        if len(self.key) != _KEY_BYTES:
+            raise errors.InputInvalid(f"the key of {self.node} has {len(self.key)} bytes, not {_KEY_BYTES}")
+
+
+class Weighing(StrEnum):
+    """What weighs the same in a median."""
+
+    INSTANCES = "instances"
+    """Every instance; under the byzantine fault model every node. Whoever has most instances owns it."""
+    OWNERS = "owners"
+    """Everybody who speaks with the character; under the byzantine fault model no node weighs more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What every node of a cluster must agree on besides its members; scores are in millionths."""
+
+    scorer: str
+    faults: Faults = Faults.CRASH
+    tolerance: int = 100_000
+    smoothing: int = 100_000
+    interval_ms: int = 10_000
+    limit_ms: int = 5_000
+    clock_ms: int = 2_000
+    weighing: Weighing = Weighing.OWNERS
+
+    def __post_init__(self) -> None:
+        """Refuse values with which no round could be held."""
+        if not 0 < len(self.scorer) <= _NAME_LIMIT:
+            raise errors.InputInvalid(f"the scorer has a name of 1 to {_NAME_LIMIT} characters")
+        if not 0 <= self.tolerance <= UNIT or not 0 < self.smoothing <= UNIT:
+            raise errors.InputInvalid("tolerance and smoothing lie between 0 and a million millionths")
+        if not all(0 < ms <= _DAY_MS for ms in (self.interval_ms, self.limit_ms, self.clock_ms)):
+            raise errors.InputInvalid("interval, limit and clock tolerance lie between 1 ms and a day")
+
+    def body(self) -> bytes:
+        """The one way to write them; those of the first version do not say what is weighed."""
+        fields: commitment.Fields = {
+            "clock_ms": self.clock_ms,
+            "faults": self.faults.value,
+            "interval_ms": self.interval_ms,
+            "kind": "parameters",
+            "limit_ms": self.limit_ms,
+            "scorer": self.scorer,
+            "smoothing": self.smoothing,
+            "tolerance": self.tolerance,
+            "v": 1,
+        }
+        if self.weighing is not Weighing.INSTANCES:
+            fields = {**fields, "v": 2, "weighing": self.weighing.value}
+        return commitment.canonical(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The validators in the order of their names, and the parameters."""
+
+    validators: tuple[Validator, ...]
+    parameters: Parameters
+    _bodies: tuple[bytes, bytes] = field(init=False, repr=False, compare=False)
+    _hashes: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a list without order, with doubles, or too short for its fault model."""
+        nodes = [validator.node for validator in self.validators]
+        if nodes != sorted(set(nodes)):
+            raise errors.InputInvalid(
+                "the validators are not listed once each, in the order of their names"
+            )
+        if len({validator.key for validator in self.validators}) != len(nodes):
+            raise errors.InputInvalid("two validators have the same key")
+        quorum.needed(self.parameters.faults, len(nodes))
+        listed = [(validator.node, validator.key.hex()) for validator in self.validators]
+        body = commitment.canonical({"kind": "validators", "v": 1, "validators": listed})
+        bodies = body, self.parameters.body()  # every statement of a round is checked against them
+        first, second = (hashlib.sha256(each).digest() for each in bodies)
+        object.__setattr__(self, "_bodies", bodies)
+        object.__setattr__(self, "_hashes", (first, second, hashlib.sha256(first + second).digest()))
+
+    @property
+    def quorum(self) -> int:
+        """How many validators must agree."""
+        return quorum.needed(self.parameters.faults, len(self.validators))
+
+    @property
+    def liars(self) -> int:
+        """How many validators may lie about what they report."""
+        lying = self.parameters.faults is Faults.BYZANTINE
+        return quorum.tolerated(Faults.BYZANTINE, len(self.validators)) if lying else 0
+
+    def renewed(self) -> Rules:
+        """The same with what this version of CCN weighs."""
+        return replace(self, parameters=replace(self.parameters, weighing=Weighing.OWNERS))
+
+    def key(self, node: NodeId) -> bytes | None:
+        """The key of a validator, None for whoever is none."""
+        return next((validator.key for validator in self.validators if validator.node == node), None)
+
+    def validators_body(self) -> bytes:
+        """The one way to write the list."""
+        return self._bodies[0]
+
+    def parameters_body(self) -> bytes:
+        """The one way to write the parameters."""
+        return self._bodies[1]
+
+    def validators_hash(self) -> bytes:
+        """The list as a block names it."""
+        return self._hashes[0]
+
+    def parameters_hash(self) -> bytes:
+        """The parameters as a block names them."""
+        return self._hashes[1]
+
+    def hash(self) -> bytes:
+        """Both at once, as a report names the rules its node wants."""
+        return self._hashes[2]
+
+
+@lru_cache(maxsize=16)  # the same few stand in every proposal and beside every block
+def parse(validators: bytes, parameters: bytes) -> Rules:
+    """The rules from their two bodies, as the record keeps them; anything else is refused."""
+    try:
+        read = Rules(_validators(validators), _parameters(parameters))
+    except ValueError as refused:
+        raise errors.InputInvalid(f"these are not the rules of a cluster: {refused}") from None
+    if (read.validators_body(), read.parameters_body()) != (validators, parameters):
+        raise errors.InputInvalid("these are not the rules of a cluster")
+    return read
+
+
+def _validators(body: bytes) -> tuple[Validator, ...]:
+    match commitment.parse(body):
+        case {"validators": [*listed]}:
+            return tuple(map(_validator, listed))
+    raise errors.InputInvalid("this is not a list of validators")
+
+
+def _validator(entry: object) -> Validator:
+    match entry:
+        case [str(node), str(key)]:
+            return Validator(NodeId(node), bytes.fromhex(key))
+    raise errors.InputInvalid(f"{entry!r} is not a validator")
+
+
+def _parameters(body: bytes) -> Parameters:
+    match commitment.parse(body):
+        case {
+            "clock_ms": int(clock_ms),
+            "faults": str(faults),
+            "interval_ms": int(interval_ms),
+            "limit_ms": int(limit_ms),
+            "scorer": str(scorer),
+            "smoothing": int(smoothing),
+            "tolerance": int(tolerance),
+            **others,
+        }:
+            weighing = Weighing(str(others.get("weighing", Weighing.INSTANCES.value)))
+            limits = tolerance, smoothing, interval_ms, limit_ms, clock_ms
+            return Parameters(scorer, Faults(faults), *limits, weighing)
+    raise errors.InputInvalid("these are not the parameters of a cluster")

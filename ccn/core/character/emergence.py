@@ -1,0 +1,81 @@
+"""Psi: whether the consensus predicts itself better than its instances, one by one, predict it. An
+estimate.
+
+Psi = I(V; V') - sum over j of I(Xj; V'), for the consensus V and the instances Xj (Rosas, Mediano et al.
+2020). Above zero is a sufficient sign that the whole carries something that no single instance does.
+Agreement lowers it: instances that copy each other each predict the consensus alone and are counted each,
+so a healthy fleet of one character may well lie below zero, and whoever shows the figure says so.
+
+Sixteen axes of a window are too many for a Gaussian estimate, so all series are projected on the direction
+in which the consensus moves most. Separate from `integration`, which looks at one instance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccn.core.character import gaussian
+from ccn.core.character.gaussian import Samples
+
+LEAST = 100
+"""Observations below which nothing is said."""
+SURROGATES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Psi of a window, and the mean of what chance alone gives."""
+
+    psi: float
+    by_chance: float
+
+    @property
+    def score(self) -> float:
+        """In the range from 0 to 1 for dashboards, one half where psi equals chance: the logistic of it."""
+        return 1 / (1 + math.exp(-max(-50.0, min(50.0, self.psi - self.by_chance))))
+
+
+def estimate(consensus: Samples, instances: list[Samples], draw: np.random.Generator) -> Estimate | None:
+    """Psi of series that share their moments, one row a round; None where it is not estimable.
+
+    `draw` shifts the surrogates: the instances against the consensus, each by its own number of rounds.
+    """
+    known = ~np.isnan(consensus).any(axis=1)
+    for series in instances:
+        known &= ~np.isnan(series).any(axis=1)
+    if len(instances) < 2 or known.sum() < LEAST or not consensus[known].var(axis=0).any():
+        return None
+    direction = _direction(consensus[known])
+    whole = consensus[known] @ direction
+    parts = [series[known] @ direction for series in instances]
+    return Estimate(
+        psi(whole, parts), float(np.mean([_by_chance(whole, parts, draw) for _ in range(SURROGATES)]))
+    )
+
+
+def psi(whole: Samples, parts: list[Samples]) -> float:
+    """Psi in nats of one macroscopic and several microscopic series, each a single variable."""
+    return _told(whole, whole) - sum(_told(part, whole) for part in parts)
+
+
+def _told(source: Samples, target: Samples) -> float:
+    """What the past of one series says about the present of another, in nats."""
+    pair = np.column_stack([source[:-1], target[1:]])
+    if not pair.var(axis=0).all():
+        return 0.0
+    return gaussian.information(gaussian.shrunk(gaussian.standard(pair)), [0], [1])
+
+
+def _by_chance(whole: Samples, parts: list[Samples], draw: np.random.Generator) -> float:
+    moved = [np.roll(part, int(draw.integers(1, len(part)))) for part in parts]
+    return psi(np.roll(whole, int(draw.integers(1, len(whole)))), moved)
+
+
+def _direction(consensus: Samples) -> Samples:
+    """The first principal component, with its largest entry positive so that it has one sign."""
+    _, vectors = np.linalg.eigh(gaussian.shrunk(consensus))
+    first = vectors[:, -1]
+    return np.asarray(first * np.sign(first[np.argmax(np.abs(first))]))

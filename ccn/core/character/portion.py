@@ -1,0 +1,34 @@
+"""Whose words say what is usual of a character: of several people, each no more than a portion.
+
+A baseline is learnt from replies, and whoever it was learnt from is never found unusual. So one person's
+replies make it only where nobody else talks with the character. Of two, each gives half; of three or more
+nobody gives more than a third. Who has said next to nothing does not count as somebody else yet: one
+greeting would leave a laptop without a baseline.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+
+from ccn.core.chain.result import SHARED
+
+QUIET = 20
+"""Replies that all others together must have before they count."""
+
+
+def owners_needed(replies: Sequence[int]) -> int:
+    """How many people a baseline has to be of; `replies` says how many there are of each."""
+    alone = sum(replies) - max(replies, default=0) < QUIET
+    return 1 if alone else min(SHARED, sum(count > 0 for count in replies))
+
+
+def largest(replies: Sequence[int]) -> int:
+    """How many replies may be taken of each person, so that nobody gives more than their portion."""
+    needed = owners_needed(replies)
+
+    def too_many(each: int) -> bool:
+        """True from some number on: what is taken in all grows ever more slowly."""
+        return each * needed > sum(min(each, count) for count in replies)
+
+    return bisect.bisect_left(range(1, max(replies, default=0) + 1), True, key=too_many)

@@ -1,0 +1,45 @@
+"""The three references of an instance: the round's median, its own past, and the plate's charter.
+
+The median follows when everybody drifts together, say after a model upgrade; an instance's own past follows
+slowly; the charter, which is how the plate alone makes the character answer, does not move at all. So each
+shows what the others hide. All three are root mean square differences over shared axes, as drift is; these
+are shown to people and decide nothing, so floats will do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ccn.core.character.gaussian import Samples
+
+Row = npt.NDArray[np.float64]
+
+RECENT = 20
+"""Messages that are the present, where an instance is compared with its past."""
+LEAST = 10
+"""Messages below which neither is estimable."""
+
+
+def distance(here: Row, there: Row) -> float | None:
+    """How far apart two vectors are; None if they share no axis."""
+    shared = ~np.isnan(here) & ~np.isnan(there)
+    if not shared.any():
+        return None
+    return float(np.sqrt(((here - there)[shared] ** 2).mean()))
+
+
+def from_its_past(scores: Samples) -> float | None:
+    """How far the last messages of an instance are from all before; None while there are too few."""
+    recent = min(RECENT, len(scores) // 2)
+    if recent < LEAST:
+        return None
+    return distance(mean(scores[-recent:]), mean(scores[:-recent]))
+
+
+def mean(scores: Samples) -> Row:
+    """Each axis over the rows that show it; NaN where none does."""
+    shown = ~np.isnan(scores)
+    counts = shown.sum(axis=0)
+    total = np.where(shown, scores, 0).sum(axis=0)
+    return np.asarray(np.where(counts > 0, total / np.maximum(counts, 1), np.nan))

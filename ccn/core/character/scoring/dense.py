@@ -1,0 +1,173 @@
+"""Tier 2: linear heads over the embedding that a sentence encoder makes of a text, per axis one for
+statements and one for messages: as in tier 1, a sentence about oneself is other evidence than an answer.
+
+The encoder is somebody else's and is handed in as something that embeds; the heads were trained for that
+very one, which they name by the hash of its files. Both hashes are in the scorer's version, so what was
+measured by another encoder or other heads is never compared with this. As in tier 1, a score is a logistic
+of how far a sum lies from the middle of a reference corpus, statements and messages each by their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ccn import errors
+from ccn.core.axes import AXES
+from ccn.core.character.scoring import features, words
+from ccn.core.character.scoring.scorer import SHOWN, Moved, Scored, nothing, strongest
+
+MAGIC = b"ccn heads by kind\n"
+TIER = "tier-2"
+Floats = npt.NDArray[np.float64]
+
+_FAR = 30.0
+_PARTS = 24  # of a text that are left out in turn to explain it: each costs an embedding
+_LABEL = 32
+
+
+class Encoder(Protocol):
+    """What makes embeddings."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the files that it is made of."""
+        ...
+
+    def embed(self, text: str) -> Floats:
+        """A vector of norm one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What training left behind."""
+
+    sha256: str
+    encoder: str
+    """The hash of the one they were trained for."""
+    weights: Floats  # of statements, of messages: a row for each dimension, a column for each axis
+    middle: Floats  # median of the sums over the reference corpus: of statements, of messages
+    spread: Floats  # their median absolute deviations, as standard deviations
+    strangers: float  # De of `core.consistency`, for these heads
+    about: Mapping[str, object]
+
+    @property
+    def version(self) -> str:
+        """The name of the scorer: this encoder, these heads."""
+        return f"{TIER}/{self.encoder[:SHOWN]}+{self.sha256[:SHOWN]}"
+
+
+class Embedded:
+    """The scorer."""
+
+    def __init__(self, heads: Heads, encoder: Encoder) -> None:
+        if encoder.sha256 != heads.encoder:
+            raise errors.ScorerUnusable(
+                f"these heads were trained for the model {heads.encoder[:SHOWN]}, and this one is"
+                f" {encoder.sha256[:SHOWN]}: train them again with scripts/train-scorer --tier 2"
+            )
+        width = len(encoder.embed("how wide is this"))
+        if width != heads.weights.shape[1]:
+            raise errors.ScorerUnusable(
+                f"these heads are for embeddings of {heads.weights.shape[1]} dimensions, not {width}"
+            )
+        self._heads, self._encoder = heads, encoder
+        self.version, self.strangers = heads.version, heads.strangers
+
+    def score(self, text: str) -> Scored:
+        """All axes, or none where there are too few words."""
+        read = words.read(text)
+        if not words.enough(read):
+            return nothing(text)
+        distances = self._distances(read).clip(-_FAR, _FAR)
+        return Scored(tuple(1 / (1 + math.exp(-far)) for far in distances), {})
+
+    def explain(self, text: str) -> list[Moved]:
+        """How far each sentence, or word of a single one, moved the axes: what they were without it."""
+        read = words.read(text)
+        if not words.enough(read):
+            return []
+        whole, kind = self._distances(read), features.is_statement(read)
+        moved = []
+        for first, last in itertools.islice(_parts(read), _PARTS):
+            rest = [*read[:first], *read[last:]]
+            if not rest:
+                continue
+            by = whole - self._distances(rest, statement=kind)
+            said = " ".join(read[first:last])
+            label = said if len(said) <= _LABEL else said[: _LABEL - 1] + "…"
+            moved += [Moved(axis, label, float(each)) for axis, each in zip(AXES, by, strict=True)]
+        return strongest(moved)
+
+    def _distances(self, read: Sequence[str], *, statement: bool | None = None) -> Floats:
+        """How far from the middle, in spreads, by axis."""
+        kind = 0 if (features.is_statement(read) if statement is None else statement) else 1
+        heads = self._heads
+        sums = self._encoder.embed(prose(read)) @ heads.weights[kind]
+        return np.asarray((sums - heads.middle[kind]) / heads.spread[kind])
+
+
+def prose(read: Sequence[str]) -> str:
+    """What the encoder is given of a text: the same words as all tiers read."""
+    return " ".join(read)
+
+
+def parse(content: bytes) -> Heads:
+    """The heads in a file; whatever else it is, is refused."""
+    try:
+        magic, header, body = content[: len(MAGIC)], *content[len(MAGIC) :].split(b"\n", 1)
+        told = json.loads(header)
+        if magic != MAGIC or tuple(told["axes"]) != AXES:
+            raise ValueError("made for another scorer")
+        weights = np.frombuffer(body, dtype="<f4").reshape(2, int(told["width"]), len(AXES))
+        middle, spread = (
+            np.array(told[name], dtype=np.float64).reshape(2, -1) for name in ("middle", "spread")
+        )
+        if not (np.isfinite(weights).all() and np.isfinite(middle).all() and (spread > 0).all()):
+            raise ValueError("numbers that are none")
+        sha256 = hashlib.sha256(content).hexdigest()
+        encoder, strangers = str(told["encoder"]), float(told["strangers"])
+        return Heads(sha256, encoder, weights.astype(np.float64), middle, spread, strangers, told["about"])
+    except (ValueError, KeyError, TypeError) as broken:
+        raise errors.InputInvalid(f"this is no file of scorer heads: {broken}") from broken
+
+
+def dump(
+    *,
+    encoder: str,
+    weights: Floats,
+    middle: Floats,
+    spread: Floats,
+    strangers: float,
+    about: Mapping[str, object],
+) -> bytes:
+    """The one way to write heads."""
+    told = {
+        "about": about,
+        "axes": list(AXES),
+        "encoder": encoder,
+        "middle": middle.tolist(),
+        "spread": spread.tolist(),
+        "strangers": strangers,
+        "width": weights.shape[1],
+    }
+    header = json.dumps(told, sort_keys=True, ensure_ascii=False).encode()
+    return MAGIC + header + b"\n" + weights.astype("<f4").tobytes()
+
+
+def _parts(read: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where each sentence begins and ends; if there is but one, each of its words."""
+    ends = [at + 1 for at, word in enumerate(read) if word[0] in ".!?…"]
+    bounds = sorted({0, *ends, len(read)})
+    if len(bounds) > 2:
+        return itertools.pairwise(bounds)
+    return ((at, at + 1) for at, word in enumerate(read) if word[0].isalnum())

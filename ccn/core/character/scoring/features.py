@@ -1,0 +1,97 @@
+"""What tier 1 sees of a text: which words, pairs and beginnings of words occur, as places in one table.
+
+Only whether something occurs counts, not how often, so every sum over the table is a sum of integers and
+the same on every machine. A feature has two places: one for all texts, one for texts of its kind, because
+"I never lie" said of oneself and inside a page of advice are different evidence. Length is no feature:
+it separates many traits in training data and means nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ccn.core.character.scoring.words import NEGATED, marked
+
+TABLE = 1 << 15
+"""Places that the features share."""
+
+Places = npt.NDArray[np.int64]
+
+_ONE_STATEMENT = 40  # words
+_BEGINNING = 5  # letters
+_KINDS = (0x2AAA, 0x5555)  # turn the second place of a feature into that of a kind of text
+_ENDS = frozenset(".!?…")
+_BARE = frozenset(
+    (".", ",", "~.", "~,")
+)  # whether somebody ends a lone sentence with a full stop says nothing
+
+
+def places(words: Sequence[str]) -> Places:
+    """The distinct places that a text's features have in the table, in ascending order."""
+    kind = _KINDS[is_statement(words)]
+    hashed = np.fromiter(map(zlib.crc32, map(str.encode, keys(words))), dtype=np.int64)
+    return np.unique(np.concatenate([hashed % TABLE, (hashed >> 16 ^ kind) % TABLE]))
+
+
+def keys(words: Sequence[str]) -> Iterable[str]:
+    """The features of a text by name: words, pairs of neighbours, beginnings of long words, and surface."""
+    said = marked(words)
+    found = dict.fromkeys(word for word in said if word not in _BARE)
+    pairs = itertools.pairwise(said)
+    found.update(dict.fromkeys(f"{first} {then}" for first, then in pairs if "." not in (first, then)))
+    found.update(dict.fromkeys(_beginning(word) for word in said if len(word) > _BEGINNING + 1))
+    found.update(dict.fromkeys(_surface(words)))
+    return found
+
+
+def places_of(key: str, words: Sequence[str]) -> tuple[int, int]:
+    """Where a feature of this text lies."""
+    return _places(key, _KINDS[is_statement(words)])
+
+
+def is_statement(words: Sequence[str]) -> bool:
+    """Whether a text is one short sentence rather than a message of several."""
+    return (
+        len(words) <= 2 * _ONE_STATEMENT
+        and sum(word[0].isalpha() for word in words) <= _ONE_STATEMENT
+        and sum(word[0] in _ENDS for word in words) <= 1
+    )
+
+
+def _places(key: str, kind: int) -> tuple[int, int]:
+    hashed = zlib.crc32(key.encode())
+    return hashed % TABLE, (hashed >> 16 ^ kind) % TABLE
+
+
+def _beginning(word: str) -> str:
+    return word[: _BEGINNING + (word[0] == NEGATED)] + "*"
+
+
+def _surface(words: Sequence[str]) -> list[str]:
+    """How densely a text is marked, in a few steps; that a mark is missing is no evidence."""
+    counted = dict.fromkeys(_MARKS, 0)
+    for word in words:
+        if not word[0].isalpha():
+            for name, marks in _MARKS.items():
+                counted[name] += word[0] in marks
+    length = max(len(words), 1)
+    return [f"<{name} {_step(1000 * count // length)}>" for name, count in counted.items() if count]
+
+
+_MARKS = {
+    "exclaims": "!",
+    "asks": "?",
+    "lists": "*#",
+    "quotes": '"“”',
+    "counts": "0123456789",
+    "pauses": "…—",
+}
+
+
+def _step(per_mille: int) -> int:
+    return next((step for step, bound in enumerate((1, 5, 12, 25, 50)) if per_mille < bound), 5)

@@ -1,0 +1,129 @@
+"""The interface of all tiers: a text in; sixteen scores, and why any of them is missing, out.
+
+`Lexical` (tier 0) needs nothing, `Trained` (tier 1) needs the weights it is given; tier 2 is in `dense`.
+All say on request which words and features moved which axis.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ccn.core.axes import AXES
+from ccn.core.character.scoring import features, lexicon, linear, words
+from ccn.core.character.scoring.linear import Weights
+
+SHOWN = 12
+"""Digits of a hash that are enough in the name of a scorer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores from 0 to 1 in the order of the axes; None, and in `unobserved` why, where there is none."""
+
+    scores: tuple[float | None, ...]
+    unobserved: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One feature of a text, and how far it moved an axis: in spreads of the reference corpus, or, of tier
+    0, its share.
+    """
+
+    axis: str
+    feature: str
+    by: float
+
+
+class Scorer(Protocol):
+    """What every tier can do."""
+
+    @property
+    def version(self) -> str:
+        """Its name in records, with the hash of its numbers if it has any."""
+        ...
+
+    def score(self, text: str) -> Scored:
+        """The scores of a text."""
+        ...
+
+    def explain(self, text: str) -> list[Moved]:
+        """What moved them, the strongest first."""
+        ...
+
+
+class Lexical:
+    """Tier 0: hand-written lexicons."""
+
+    version = "tier-0/v1"
+
+    def score(self, text: str) -> Scored:
+        """An axis of which no word occurs is not observed."""
+        read = words.read(text)
+        if not words.enough(read):
+            return nothing(text)
+        scores = tuple(lexicon.scores(words.marked(read)))
+        missing = [axis for axis, score in zip(AXES, scores, strict=True) if score is None]
+        return Scored(scores, dict.fromkeys(missing, "none of its words occurs"))
+
+    def explain(self, text: str) -> list[Moved]:
+        """The words found."""
+        read = words.read(text)
+        if not words.enough(read):
+            return []
+        found = Counter((hit.axis, hit.words, hit.sign) for hit in lexicon.hits(words.marked(read)))
+        of_axis = Counter(hit.axis for hit in lexicon.hits(words.marked(read)))
+        return strongest(
+            Moved(AXES[at], said, sign * count / (of_axis[at] + lexicon.DOUBT))
+            for (at, said, sign), count in found.items()
+        )
+
+
+class Trained:
+    """Tier 1: trained weights over the features of a text."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self.version = f"{weights.version}+{weights.sha256[:SHOWN]}"
+
+    def score(self, text: str) -> Scored:
+        """All axes, or none where there are too few words."""
+        read = words.read(text)
+        if not words.enough(read):
+            return nothing(text)
+        return Scored(tuple(linear.scores(self._weights, read)), {})
+
+    def explain(self, text: str) -> list[Moved]:
+        """The share of every word, pair, beginning and surface mark; those in one place share it."""
+        read = words.read(text)
+        if not words.enough(read):
+            return []
+        weights, kind = self._weights, int(not features.is_statement(read))
+        keyed = {key: set(features.places_of(key, read)) for key in features.keys(read)}
+        sharing = Counter(place for places in keyed.values() for place in places)
+        scale = weights.unit / (len(sharing) ** 0.5 * weights.spread[kind])
+        moved = []
+        for key, places in keyed.items():
+            shares = sum(weights.table[place] / sharing[place] for place in places) * scale
+            moved += [Moved(axis, key, float(by)) for axis, by in zip(AXES, shares, strict=True) if by]
+        if kind == 0:
+            marked = words.marked(read)
+            by_axis = np.array(lexicon.raw(marked)) * weights.lexicon / weights.spread[kind]
+            moved += [Moved(a, "<lexicon>", float(by)) for a, by in zip(AXES, by_axis, strict=True) if by]
+        return strongest(moved)
+
+
+def strongest(moved: Iterable[Moved]) -> list[Moved]:
+    """The same in the order in which people want to see them."""
+    return sorted(moved, key=lambda each: (-abs(each.by), each.axis, each.feature))
+
+
+def nothing(text: str) -> Scored:
+    """What is said of a text in which there is nothing to measure, and why."""
+    why = "only code" if len(text.split()) >= words.FEWEST else f"fewer than {words.FEWEST} words"
+    return Scored((None,) * len(AXES), dict.fromkeys(AXES, why))

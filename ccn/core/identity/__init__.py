@@ -1,0 +1,1 @@
+"""What a node says of itself, signed, and when others believe it."""

@@ -1,0 +1,128 @@
+"""What a node says of itself in etcd, signed, and when another one believes it.
+
+etcd is trusted with liveness only: whoever can write there can show anything, also what a node itself
+showed earlier. So a registration is signed with the key that the node votes with; it names the cluster, the
+lease it stands under and the life of the node. A life is a name that nobody can guess, drawn by the
+database each time that a node enrols, and only the newest counts: an old address cannot be shown again.
+
+Which key is a node's is for the chain to say, if the node votes, and else for the register in the database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.chain.rules import Rules
+from ccn.core.identity.revocation import Revoked
+from ccn.core.ids import NodeId
+from ccn.core.ledger import commitment, signed
+from ccn.core.ledger.signed import Check, Signed
+
+ADDRESS_LIMIT = 300
+_KEY_BYTES = 32
+_HTTP = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+")
+_GRPC = re.compile(r"[A-Za-z0-9._-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A node in one session with etcd: where its doors are, its Ed25519 key, and since when it runs."""
+
+    cluster: UUID
+    node: NodeId
+    key: bytes
+    http: str
+    grpc: str
+    life: UUID
+    lease: int
+    since_us: int
+    """When its process began, by its own clock."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no node says."""
+        ids.name(self.node, "node")
+        if len(self.key) != _KEY_BYTES:
+            raise errors.InputInvalid(f"an Ed25519 public key has {_KEY_BYTES} bytes")
+        if not 0 <= self.since_us <= commitment.INTEGER_LIMIT or not 0 <= self.lease < 1 << 63:
+            raise errors.InputInvalid("a time or a lease is out of range")
+        if max(len(self.http), len(self.grpc)) > ADDRESS_LIMIT:
+            raise errors.InputInvalid(f"an address has at most {ADDRESS_LIMIT} characters")
+        if not _HTTP.fullmatch(self.http) or not _GRPC.fullmatch(self.grpc):
+            raise errors.InputInvalid("the doors of a node are at http://host:port and host:port")
+
+    def message(self) -> bytes:
+        """What is signed."""
+        return signed.message(
+            "registration",
+            {
+                "cluster": str(self.cluster),
+                "grpc": self.grpc,
+                "http": self.http,
+                "key": self.key.hex(),
+                "lease": f"{self.lease:016x}",
+                "life": str(self.life),
+                "node": self.node,
+                "since": self.since_us,
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A registration as it stands in etcd: under whose name, guarded by which lease, and what it claims."""
+
+    name: str
+    lease: int
+    said: Signed[Registration]
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A node in the register: the key and the life that count, and whether an operator removed it."""
+
+    key: bytes
+    life: UUID
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """The nodes that enrolled in the database of a cluster, and certificates that count no more."""
+
+    cluster: UUID
+    nodes: Mapping[NodeId, Enrolled] = field(default_factory=dict)
+    revoked: frozenset[Revoked] = frozenset()
+
+
+def doubt(shown: Shown, register: Register, check: Check) -> str:
+    """Why this is not what a node of the register says now; empty if it is."""
+    said = shown.said.statement
+    enrolled = register.nodes.get(said.node)
+    if enrolled is None:
+        return "no such node has enrolled in the database"
+    reasons = {
+        "it stands under another name": shown.name == said.node,
+        "it stands under another lease": shown.lease == said.lease,
+        "it is of another cluster": said.cluster == register.cluster,
+        "the node enrolled with another key": said.key == enrolled.key,
+        "it is not of the node's present life": said.life == enrolled.life,
+    }
+    found = next((reason for reason, holds in reasons.items() if not holds), "")
+    return found or ("" if shown.said.by(enrolled.key, check) else "its signature is false")
+
+
+def key_of(node: NodeId, register: Register, rules: Rules | None) -> bytes | None:
+    """The key under which a node takes part now, None for whoever may not.
+
+    The chain says so for those that vote, whatever the database shows; before the founding nobody votes.
+    """
+    voting = rules.key(node) if rules is not None else None
+    enrolled = register.nodes.get(node)
+    if voting is not None or enrolled is None or enrolled.removed:
+        return voting
+    return enrolled.key

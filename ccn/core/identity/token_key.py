@@ -1,0 +1,66 @@
+"""A key that a node signs access tokens with, in that node's own words.
+
+It is not the key the node votes with. That one is for life, lies on a disk and says what is in the record;
+this one lasts a day, never leaves its process and signs what names and settings fill in. Either can be lost
+or ended without the other. What ties them is this statement, which the voting key signs: whoever knows the
+validators can tell whose a key is, and nobody else can add one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.chain.rules import Rules
+from ccn.core.ids import NodeId
+from ccn.core.ledger import signed
+from ccn.core.ledger.signed import Check, Signed
+
+_KEY_BYTES = 32
+_NAME_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A public key, whose it is, and the seconds between which what it signed may count."""
+
+    node: NodeId
+    public: bytes
+    since_s: int
+    until_s: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no node would say."""
+        ids.name(self.node, "node")
+        if len(self.public) != _KEY_BYTES or not 0 <= self.since_s < self.until_s:
+            raise errors.InputInvalid(f"this is no key for the tokens of {self.node}")
+
+    @property
+    def name(self) -> str:
+        """What tokens call it: made from the key, so that it names no other."""
+        return name(self.public)
+
+    def message(self) -> bytes:
+        """What the node signs with the key it votes with."""
+        return signed.message(
+            "token-key",
+            {
+                "key": self.public.hex(),
+                "node": self.node,
+                "since_s": self.since_s,
+                "until_s": self.until_s,
+            },
+        )
+
+
+def name(public: bytes) -> str:
+    """The name of a public key."""
+    return hashlib.sha256(public).hexdigest()[:_NAME_DIGITS]
+
+
+def vouched(said: Signed[TokenKey], rules: Rules, check: Check) -> bool:
+    """Whether a validator says that this key is its own."""
+    key = rules.key(said.statement.node)
+    return key is not None and said.by(key, check)

@@ -1,0 +1,1 @@
+"""Hashes, trees and signed notes: what makes a record provable."""

@@ -1,0 +1,58 @@
+"""What a node says under its name: a statement, the bytes that stand for it, and the signature over them.
+
+Keys live at the edge. Here signing is a function from bytes to a signature, and checking a function of key,
+message and signature; both arrive as arguments. The first line of a message says what kind of statement it
+is, so that a signature under one kind never counts for another, nor for a cosignature of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from ccn.core.ids import NodeId
+from ccn.core.ledger import commitment
+
+Sign = Callable[[bytes], bytes]
+"""Message to Ed25519 signature."""
+
+Check = Callable[[bytes, bytes, bytes], bool]
+"""Whether this key (first) made this signature (last) of this message; False for bytes of any length."""
+
+
+class Statement(Protocol):
+    """Anything a node can sign."""
+
+    @property
+    def node(self) -> NodeId:
+        """Who says it."""
+
+    def message(self) -> bytes:
+        """The bytes that are signed: they fix everything the statement says."""
+
+
+S = TypeVar("S", bound=Statement)
+S_co = TypeVar("S_co", bound=Statement, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Generic[S_co]):
+    """A statement and what is claimed to be its signature."""
+
+    statement: S_co
+    signature: bytes
+
+    def by(self, key: bytes, check: Check) -> bool:
+        """Whether the owner of this key said it."""
+        return check(key, self.statement.message(), self.signature)
+
+
+def sign(statement: S, sign: Sign) -> Signed[S]:
+    """Say it under this node's name. Whatever must be remembered first is on disk by now."""
+    return Signed(statement, sign(statement.message()))
+
+
+def message(kind: str, fields: commitment.Fields) -> bytes:
+    """The signed bytes of one kind of statement."""
+    return f"ccn/{kind}/v1\n".encode() + commitment.canonical(fields)

@@ -1,0 +1,1 @@
+"""Plates and prompts: what a model is told, layer by layer."""

@@ -1,0 +1,159 @@
+"""What a prompt holds fast from turn to turn, although the world behind it moves.
+
+A provider caches a prompt up to the first byte that changed. So the states that are shown, the
+conversations that are remembered and the place where history begins in full are decided now and then and
+kept; between two decisions every node builds the same bytes. A state that has moved is shown beside the
+message of that turn and stays there: nothing above it changes.
+
+An anchor holds numbers and places, never words: those are read from the messages each time. What was
+redacted is therefore gone from the next prompt, and nothing here has to be found and taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from ccn.core.axes import UNIT, Vector
+from ccn.core.ids import ConversationId
+
+NEUTRAL = UNIT // 2
+MOVED = UNIT // 10
+"""How far an axis has to move to be shown anew."""
+LEAPT = UNIT // 4
+"""How far, to be shown at once."""
+SETTLED = 20
+"""How many messages a shown state stays at least, unless an axis leaps: the state averages ten replies."""
+STATES_LIMIT = 12
+MEMORIES_LIMIT = 20
+
+
+def refreshed(anchor: Anchor, now: Measured, this: int, *, ordered: bool = False) -> Anchor:
+    """The anchor with the state of now beside the message `this`; the very same while that is not worth it.
+
+    `ordered` is for an instance that is brought back to character: its state is shown with a reminder of
+    the plate, which counts until the next state is shown.
+    """
+    newest = anchor.states[-1]
+    moved = max(_distance(newest.character, now.character), _distance(newest.relational, now.relational))
+    if not ordered and moved < (MOVED if this - newest.seq >= SETTLED else LEAPT):
+        return anchor
+    state = _shown(newest, now, this, reminder=ordered)
+    before = anchor.states if len(anchor.states) < STATES_LIMIT else ()
+    return replace(anchor, version=anchor.version + 1, states=(*before, state))
+
+
+def compacted(anchor: Anchor, now: Measured, this: int, kept_from: int, *, ordered: bool = False) -> Anchor:
+    """The anchor with a history that begins later; all that follows is new, so the state is too."""
+    newest = anchor.states[-1]
+    state = _shown(newest, now, this, reminder=ordered or newest.reminder)
+    return replace(anchor, version=anchor.version + 1, kept_from=kept_from, states=(state,))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The character's and the relation's state as they are now."""
+
+    character: Vector | None = None
+    relational: Vector | None = None
+
+
+class Source(StrEnum):
+    """Where the character's part of a state is from; the relation's is always from this conversation."""
+
+    HERE = "here"
+    EARLIER = "earlier"
+    """An earlier conversation with the same person."""
+    AGREED = "agreed"
+    """A round, in which the instances of several people counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state as it was shown, from a message on."""
+
+    seq: int = 0
+    character: Vector | None = None
+    relational: Vector | None = None
+    reminder: bool = False
+    source: Source = Source.HERE
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """An earlier conversation as it was remembered: up to which message, so that it never grows."""
+
+    conversation: ConversationId
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What one conversation's prompt holds fast; its next version replaces it."""
+
+    plate: int
+    states: tuple[State, ...] = (State(),)
+    """The first stands above the history, each other beside the user's first message from its place on."""
+    memories: tuple[Recalled, ...] = ()
+    kept_from: int = 1
+    """The first message that stands in the history in full; what is older is quoted."""
+    version: int = 1
+
+    def shown(self) -> dict[str, object]:
+        """States and memories, as the database keeps them."""
+        return {
+            "states": [
+                [s.seq, _listed(s.character), _listed(s.relational), s.reminder] for s in self.states
+            ],
+            "sources": [s.source for s in self.states],
+            "memories": [[str(each.conversation), each.upto] for each in self.memories],
+        }
+
+
+def read(plate: int, kept_from: int, version: int, shown: Mapping[str, Any]) -> Anchor:
+    """The anchor that the database keeps."""
+    return Anchor(
+        plate,
+        _states(shown),
+        tuple(Recalled(ConversationId(UUID(each)), upto) for each, upto in shown["memories"]),
+        kept_from,
+        version,
+    )
+
+
+def _states(shown: Mapping[str, Any]) -> tuple[State, ...]:
+    kept = [(seq, _vector(c), _vector(r), reminder) for seq, c, r, reminder in shown["states"]]
+    if "sources" in shown:
+        return tuple(
+            State(*state, Source(said)) for state, said in zip(kept, shown["sources"], strict=True)
+        )
+    # Before sources were kept, a conversation began with the state of whichever one was newest, also of a
+    # stranger's: that is not shown any more. What came later is its own.
+    return tuple(State(seq, c if seq else None, r, reminder) for seq, c, r, reminder in kept)
+
+
+def _shown(newest: State, now: Measured, this: int, *, reminder: bool) -> State:
+    """What is not known now is what was known last."""
+    source = newest.source if now.character is None else Source.HERE
+    character, relational = now.character or newest.character, now.relational or newest.relational
+    return State(this, character, relational, reminder, source)
+
+
+def _listed(vector: Vector | None) -> list[int | None] | None:
+    return None if vector is None else list(vector.millionths)
+
+
+def _vector(stored: list[int | None] | None) -> Vector | None:
+    return None if stored is None else Vector(tuple(stored))
+
+
+def _distance(shown: Vector | None, now: Vector | None) -> int:
+    """The largest difference of an axis: what was not shown was neutral, what is not known did not move."""
+    if now is None:
+        return 0
+    before = (None,) * len(now.millionths) if shown is None else shown.millionths
+    pairs = zip(before, now.millionths, strict=True)
+    return max((abs((NEUTRAL if a is None else a) - b) for a, b in pairs if b is not None), default=0)

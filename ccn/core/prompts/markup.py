@@ -1,0 +1,67 @@
+"""What separates the layers of a prompt, and why nothing that somebody says can end one.
+
+A layer stands between `<ccn:plate>` and `</ccn:plate>`. Whatever people say is shown without its `<` where
+that begins such a mark, also if the mark is spaced out, made of letters that look like its own, or strewn
+with characters nobody sees. Other markup stays as it is, and so does every other text in any script: people
+talk about HTML.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ccn.core.prompts import lookalike
+
+SPACE = "ccn"
+"""The name space of the layers."""
+
+_BEGINS = "<＜﹤‹˂ᐸ❮❬⟨〈〈⧼≮\U0001d236\U000e003c"
+_MARK = f"{SPACE}:"
+# Of most markup its first letter tells that it is none of ours, without a look at each character.
+_BEGIN = re.compile(rf"[{_BEGINS}](?![\s/\\]*[\x21-\x2e0-B@D-\[\]-bd-~])")
+_QUOTED = "&lt;"
+
+
+def wrapped(name: str, text: str, /, **attributes: object) -> str:
+    """A layer of this name around a text, which is escaped already or ours."""
+    told = "".join(f' {key}="{attribute(value)}"' for key, value in attributes.items())
+    return f"<{SPACE}:{name}{told}>\n{text}\n</{SPACE}:{name}>"
+
+
+def escaped(said: str) -> str:
+    """What somebody said, unable to open or close a layer; anything else in it stays as it was."""
+    if not _suspect(said):
+        return said
+    return _BEGIN.sub(
+        lambda begun: _QUOTED if lookalike.spells(said, _MARK, begun.end()) else begun[0], said
+    )
+
+
+def opens(text: str) -> bool:
+    """Whether a text has a mark in it that would be escaped."""
+    return _suspect(text) and any(
+        lookalike.spells(text, _MARK, begun.end()) for begun in _BEGIN.finditer(text)
+    )
+
+
+def attribute(value: object) -> str:
+    """Something inside the mark of a layer, where quotes count as well."""
+    text = " ".join(str(value).split())
+    text = text.replace("&", "&amp;").replace("<", _QUOTED).replace(">", "&gt;").replace('"', "&quot;")
+    return escaped(text)
+
+
+def quoted(said: str, at_most: int) -> str:
+    """The beginning of what somebody said, on one line."""
+    return escaped(shortened(said, at_most))
+
+
+def shortened(said: str, at_most: int) -> str:
+    """The same, not escaped yet."""
+    line = " ".join(said[: 4 * at_most].split())
+    return line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
+
+
+def _suspect(text: str) -> bool:
+    """Looked for first, because it takes a thousandth of the time."""
+    return "<" in text or (not text.isascii() and any(begin in text for begin in _BEGINS))

@@ -1,0 +1,211 @@
+"""What the model is asked, in layers from the one that never changes to the one that always does.
+
+    rules and plate   as long as the plate has this version             marked
+    state             the character's and the relation's, as it began   marked
+    memories          of earlier conversations with the same person     marked
+    earlier           quotes of this conversation, before `kept_from`
+    history           this conversation, word for word                  its last message is marked
+    this message      with the state, if that has moved; both stay in the history as they are
+
+A mark asks the provider to keep everything above it in its cache; four are all there are. Whoever asks
+turn by turn reads the anchor of the conversation and the scene it names, lets `settled` decide whether the
+anchor has to move, keeps the moved one and reads its scene again, and then lets `build` make the call:
+
+    settled(plate, anchor, scene, measured, limits) -> Anchor
+    build(plate, anchor, scene, limits) -> Call
+
+The same values make the same bytes on every node and after every restart. When a budget is reached, the
+oldest half of the history turns into quotes at once, so that the bytes then stay for long; the plate is
+never touched. A turn's reply stands behind its own message, also if others were sent meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ccn import errors
+from ccn.core.calls import tokens
+from ccn.core.calls.call import Block, Call, Said
+from ccn.core.message import Message, Role
+from ccn.core.prompts import anchor as anchors
+from ccn.core.prompts import markup, wording
+from ccn.core.prompts.anchor import Anchor, Measured
+from ccn.core.prompts.plate import Plate
+from ccn.core.prompts.wording import Memory
+
+HISTORY_LIMIT = 1_000
+"""Messages in full at most, whatever their length."""
+_STATE_TOKENS = 2_000
+"""For the state above the history and one beside the message."""
+_ROOM_TOKENS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a call may cost: settings of the cluster, the same on every node."""
+
+    model: str
+    max_tokens: int = 4_096
+    """Tokens of the reply."""
+    budget: int = 100_000
+    """Estimated tokens of the whole prompt."""
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the anchor names, as it is read today, and the message to answer.
+
+    `said` holds this conversation: the quoted messages before `kept_from`, everything from there up to
+    `this`, and replies to those; more does no harm.
+    """
+
+    this: int
+    said: tuple[Message, ...]
+    memories: tuple[Memory, ...] = ()
+    collaborator: str = ""
+
+
+def build(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> Call:
+    """The call for one turn. The anchor is one that `settled` gave back."""
+    earlier, history, this = _told(anchor, scene)
+    check(plate, wording.shown(this), limits)
+    system = [
+        Block(wording.plate(plate, anchor.plate), mark=True),
+        Block(wording.state(plate, anchor.states[0], scene.collaborator), mark=True),
+    ]
+    if remembered := wording.memories(scene.memories, limits.budget // 8):
+        system.append(Block(remembered, mark=True))
+    if quoted := wording.earlier(earlier, limits.budget // 8):
+        system.append(Block(quoted))
+    texts = _texts(plate, anchor, [*history, this])
+    said = [*_history(history, texts), Said(Role.USER, texts[-1])]
+    return Call(limits.model, tuple(system), tuple(said), limits.max_tokens, limits.temperature)
+
+
+def instead(call: Call, asked: str, other: str) -> Call:
+    """The same call with another message to answer than the one that was asked: all above it stays."""
+    *before, last = call.messages
+    beside = last.text.removesuffix(markup.escaped(asked))
+    return replace(call, messages=(*before, replace(last, text=beside + markup.escaped(other))))
+
+
+def settled(
+    plate: Plate, anchor: Anchor, scene: Scene, now: Measured, limits: Limits, *, ordered: bool = False
+) -> Anchor:
+    """The very same anchor while it serves; otherwise its next version, to be kept before it is used.
+
+    `ordered` is for an instance that is being brought back to character.
+    """
+    kept_from = _kept_from(plate, anchor, scene, limits)
+    if kept_from != anchor.kept_from:
+        return anchors.compacted(anchor, now, scene.this, kept_from, ordered=ordered)
+    return anchors.refreshed(anchor, now, scene.this, ordered=ordered)
+
+
+@lru_cache(maxsize=64)
+def room(plate: Plate, limits: Limits) -> int:
+    """Tokens for history and message together, however much the other layers take of their shares."""
+    own = tokens.estimate(wording.plate(plate, 1)) + _STATE_TOKENS
+    left = limits.budget - own - 2 * (limits.budget // 8)
+    if left < _ROOM_TOKENS:
+        raise errors.PlateInvalid(
+            f"the plate takes about {own} of a prompt's {limits.budget} tokens and leaves no room to talk"
+        )
+    return left
+
+
+def check(plate: Plate, content: str, limits: Limits) -> None:
+    """Refuse a message that no prompt has room for: before it is accepted, because then it is answered."""
+    needed, allowed = tokens.estimate(markup.escaped(content)), room(plate, limits)
+    if needed > allowed:
+        raise errors.MessageTooLong(
+            f"the message takes about {needed} tokens of {allowed} there is room for"
+        )
+
+
+def quoted_places(kept_from: int) -> tuple[int, ...]:
+    """Which of the messages before a place are quoted: the first, the last, and some between."""
+    last = kept_from - 1
+    if last <= wording.EARLIER_LIMIT:
+        return tuple(range(1, kept_from))
+    ends = {*range(1, 5), *range(last - 7, last + 1)}
+    between = wording.EARLIER_LIMIT - len(ends)
+    span = last - 12
+    return tuple(sorted(ends | {5 + span * nth // between for nth in range(between)}))
+
+
+def show(call: Call) -> str:
+    """The call for people to read: every word that is sent, in order, and where the marks are."""
+    head = f"model {call.model} · at most {call.max_tokens} tokens"
+    if call.temperature is not None:
+        head += f" · temperature {call.temperature:g}"
+    parts = [("system", block.text, block.mark) for block in call.system]
+    parts += [(said.role.value, said.text, said.mark) for said in call.messages]
+    return "\n".join([head, *(f"\n[{who}{' · mark' * mark}]\n{text}" for who, text, mark in parts)]) + "\n"
+
+
+def _history(history: Sequence[Message], texts: Sequence[str]) -> list[Said]:
+    said = [Said(message.role, text) for message, text in zip(history, texts, strict=False)]
+    if said:
+        said[-1] = replace(said[-1], mark=True)
+    if said and said[0].role is Role.ASSISTANT:
+        said.insert(0, Said(Role.USER, wording.OPENING))  # a conversation has to begin with the user
+    return said
+
+
+def _texts(plate: Plate, anchor: Anchor, said: Sequence[Message]) -> list[str]:
+    """Messages as they stand in the prompt, with each state that is shown beside one of the user's."""
+    beside = dict[int, str]()
+    for state in anchor.states[1:]:
+        users = (each.seq for each in said if each.role is Role.USER and each.seq >= state.seq)
+        if (seq := next(users, None)) is not None:
+            beside[seq] = beside.get(seq, "") + wording.beside(plate, state)
+    return [beside.get(each.seq, "") + wording.shown(each) for each in said]
+
+
+def _told(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Message], Message]:
+    """Quoted, in full, and to be answered."""
+    places = set(quoted_places(anchor.kept_from))
+    earlier = sorted((each for each in scene.said if each.seq in places), key=lambda each: each.seq)
+    full = in_turn([message for message in scene.said if message.seq >= anchor.kept_from])
+    for place, message in enumerate(full):
+        if message.seq == scene.this and message.role is Role.USER and message.content is not None:
+            return earlier, full[:place], message
+    raise errors.InputInvalid(f"message {scene.this} cannot be answered: it was redacted, or is not there")
+
+
+def in_turn(said: Sequence[Message]) -> list[Message]:
+    """Each reply behind the message it answers; one whose message is not among them is left out."""
+    replies = {each.turn: each for each in said if each.role is Role.ASSISTANT and each.turn is not None}
+    ordered = list[Message]()
+    for message in sorted(said, key=lambda each: each.seq):
+        if message.role is Role.ASSISTANT and message.turn is not None:
+            continue
+        ordered.append(message)
+        if message.turn is not None and message.turn in replies:
+            ordered.append(replies[message.turn])
+    return ordered
+
+
+def _kept_from(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> int:
+    """Where the history has to begin: where it does, or in its younger half if there is no room."""
+    _, history, this = _told(anchor, scene)
+    left = room(plate, limits) - tokens.estimate(wording.shown(this))
+    shown = _texts(plate, anchor, [*history, this])[:-1]
+    if len(history) <= HISTORY_LIMIT and sum(map(tokens.at_most, shown)) <= left:
+        return anchor.kept_from
+    needed = [tokens.estimate(text) for text in shown]
+    if len(history) <= HISTORY_LIMIT and sum(needed) <= left:
+        return anchor.kept_from
+    kept, begin = 0, this.seq
+    most = HISTORY_LIMIT // 2
+    for nth, (message, cost) in enumerate(reversed(list(zip(history, needed, strict=True)))):
+        kept += cost
+        if kept > left // 2 or nth >= most:
+            break
+        if message.role is Role.USER:
+            begin = message.seq
+    return begin

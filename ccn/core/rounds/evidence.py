@@ -1,0 +1,116 @@
+"""Evidence: two signed statements that no honest node makes, kept because they prove who lied.
+
+An honest node asks for one block in a height and term, votes for one, and cosigns the checkpoint of one
+block a height. Two signatures over two blocks convict their owner before anybody who knows its key, without
+trusting whoever shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ccn import errors
+from ccn.core.chain.checkpoint import Checkpoint
+from ccn.core.chain.header import Header
+from ccn.core.chain.rules import Rules
+from ccn.core.ids import NodeId
+from ccn.core.ledger import commitment, merkle, note
+from ccn.core.ledger.signed import Check, Signed
+from ccn.core.rounds.ballot import Proposal, Vote
+
+_TIME_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """A node's cosignature with all that ties it to a height: the block, and the tree up to its header."""
+
+    node: NodeId
+    origin: str
+    header: Header
+    tree: merkle.Tree
+    at_s: int
+
+    def message(self) -> bytes:
+        """What the node signed: the checkpoint, and when it saw it."""
+        return note.timed(self.head().text(), self.at_s)
+
+    def head(self) -> Checkpoint:
+        """The checkpoint after the block, whose header is the last leaf."""
+        whole = self.tree.extend([self.header.hash()])
+        return Checkpoint(self.origin, whole.size, whole.root())
+
+    def fits(self) -> bool:
+        """Whether the tree is the one that the header names."""
+        return (self.tree.size, self.tree.root()) == (self.header.size, self.header.root)
+
+
+S = TypeVar("S", Proposal, Vote, Cosigned)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence(Generic[S]):
+    """One node, one height and term, two blocks."""
+
+    node: NodeId
+    height: int
+    term: int
+    first: Signed[S]
+    second: Signed[S]
+
+    @property
+    def kind(self) -> str:
+        """What the node did twice."""
+        return type(self.first.statement).__name__.lower()
+
+    def body(self) -> bytes:
+        """All of it, as it is kept: whoever has the node's key can check it again."""
+        shown: dict[str, str | int] = {
+            "height": self.height, "kind": self.kind, "node": self.node, "term": self.term, "v": 1
+        }  # fmt: skip
+        for name, said in (("first", self.first), ("second", self.second)):
+            shown |= {
+                f"{name}_message": said.statement.message().hex(),
+                f"{name}_signature": said.signature.hex(),
+            }
+            if isinstance(said.statement, Cosigned):
+                shown[f"{name}_header"] = said.statement.header.body().hex()
+                shown[f"{name}_tree"] = said.statement.tree.to_bytes().hex()
+        return commitment.canonical(shown)
+
+
+def contradiction(one: Signed[S], other: Signed[S], rules: Rules, check: Check) -> Evidence[S] | None:
+    """The evidence that two statements make together, or None if an honest node may have made both."""
+    node, height, term, block = named(one.statement)
+    if (node, height, term) != named(other.statement)[:3] or block == named(other.statement)[3]:
+        return None
+    key = rules.key(node)
+    if key is None or not all(_said(each, key, check) for each in (one, other)):
+        return None
+    return Evidence(node, height, term, one, other)
+
+
+def named(statement: Proposal | Vote | Cosigned) -> tuple[NodeId, int, int, bytes]:
+    """Who says something of which height and term, and of which block; a cosignature is of no term."""
+    match statement:
+        case Proposal(header):
+            return statement.node, header.height, header.term, header.hash()
+        case Vote(node, height, term, block):
+            return node, height, term, block
+        case Cosigned(node, header=header):
+            return node, header.height, 0, header.hash()
+
+
+def cosigned(line: note.Signature, origin: str, header: Header, tree: merkle.Tree) -> Signed[Cosigned]:
+    """A line below the checkpoint after a block, as what it says; nothing about it was checked."""
+    node, at_s = line.name.removeprefix(f"{origin}/"), int.from_bytes(line.data[:_TIME_BYTES], "big")
+    return Signed(Cosigned(NodeId(node), origin, header, tree, at_s), line.data[_TIME_BYTES:])
+
+
+def _said(one: Signed[S], key: bytes, check: Check) -> bool:
+    try:
+        fits = not isinstance(one.statement, Cosigned) or one.statement.fits()
+        return fits and one.by(key, check)
+    except errors.InputInvalid:  # a tree or an origin that cannot be
+        return False

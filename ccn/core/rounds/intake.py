@@ -1,0 +1,71 @@
+"""Which reports a round takes: the ones that hold by themselves.
+
+A leader leaves out what does not hold, so that one broken node cannot stop the rounds; a voter refuses a
+proposal that contains it. Each report is judged by itself: what one node says never costs another its
+report, or a single liar who names everybody's instances could silence all. What becomes of an instance that
+two nodes name is in `result`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ccn.core.chain import roster
+from ccn.core.chain.block import Tip
+from ccn.core.chain.report import Report
+from ccn.core.chain.rules import Rules, Weighing
+from ccn.core.ids import NodeId
+from ccn.core.ledger.signed import Check, Signed
+from ccn.core.rounds.refusal import Reason, Refusal
+
+Refused = tuple[tuple[NodeId, Refusal], ...]
+
+
+def sift(
+    reports: Sequence[Signed[Report]], tip: Tip, term: int, check: Check
+) -> tuple[tuple[Signed[Report], ...], Refused]:
+    """The reports that hold, one a node and by the nodes' names, and why the others do not."""
+    refused = list[tuple[NodeId, Refusal]]()
+    held = dict[NodeId, Signed[Report]]()
+    for report in reports:
+        node, objection = report.statement.node, examine(report, tip, term, check)
+        if objection is not None:
+            refused.append((node, objection))
+        else:
+            held.setdefault(node, report)
+    return tuple(held[node] for node in sorted(held)), tuple(refused)
+
+
+def examine(report: Signed[Report], tip: Tip, term: int, check: Check) -> Refusal | None:
+    """What is wrong with one report by itself."""
+    said = report.statement
+    key, last = tip.rules.key(said.node), tip.last(said.node)
+    if key is None:
+        return Refusal(Reason.STRANGER, f"{said.node} is not a validator")
+    if (said.height, said.previous, said.term) != (tip.height + 1, tip.hash, term):
+        return Refusal(Reason.ROUND, f"{said.node} reports for height {said.height}, term {said.term}")
+    if said.first != last + 1:
+        return Refusal(Reason.LEAVES, f"{said.node} goes on with leaf {said.first}, but {last} is sealed")
+    if not report.by(key, check):
+        return Refusal(Reason.SIGNATURE, f"the report of {said.node} is not signed by it")
+    return _instances(said, tip.rules)
+
+
+def _instances(said: Report, rules: Rules) -> Refusal | None:
+    if len(said.rosters) > 1 and roster.disputed(said.rosters).any():
+        return Refusal(Reason.INSTANCE, f"{said.node} names an instance twice")
+    owned = rules.parameters.weighing is Weighing.OWNERS
+    if any(bool(named.owners) is not owned for named in said.rosters if len(named)):
+        told = "does not say" if owned else "says"
+        return Refusal(Reason.INSTANCE, f"{said.node} {told} whose its instances are")
+    return None
+
+
+def elected(reports: Sequence[Report], rules: Rules, wanted: Rules) -> Rules:
+    """The rules for the next block: the wanted ones if a quorum wants just those, or else the present.
+
+    Other parameters need all who report: a node that is too old to know them could not go on.
+    """
+    ayes = sum(report.wants == wanted.hash() for report in reports)
+    all_of_them = len(reports) if wanted.parameters != rules.parameters else 0
+    return wanted if ayes >= max(rules.quorum, all_of_them) else rules
