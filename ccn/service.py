@@ -65,10 +65,10 @@ from ccn.peers import client as peers
 from ccn.peers import identity
 from ccn.peers.identity import Identity as PeerIdentity
 from ccn.peers.showing import Showing
-from ccn.store import migrate, pool
-from ccn.store.fence import Fence
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import migrate, pool
+from ccn.store.connection.fence import Fence
+from ccn.store.connection.pool import Pool
+from ccn.store.writing.writer import Writer
 
 _log = structlog.get_logger()
 

@@ -21,9 +21,9 @@ from ccn.gateway.passwords import Passwords
 from ccn.gateway.streams import Streams
 from ccn.node.external_loop import Lending
 from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
-from ccn.store import keys, users
-from ccn.store.pool import Pool
-from ccn.store.users import Tier, User
+from ccn.store.accounts import api_keys, users
+from ccn.store.accounts.users import Tier, User
+from ccn.store.connection.pool import Pool
 from tests import living, trusting
 from tests.living import Node
 
@@ -45,7 +45,7 @@ async def api_key(pool: Pool, tier: Tier = Tier.USER, owner: User | None = None)
     """A key of a user, who is made for it."""
     key, owner = credentials.api_key(), owner or await user(pool, tier)
     made = credentials.new_id(), owner.id, "test", credentials.prefix(key), credentials.digest(key), tier
-    await keys.issue(pool, keys.New(*made))
+    await api_keys.issue(pool, api_keys.New(*made))
     return key
 
 

@@ -18,7 +18,7 @@ import structlog
 
 from ccn import settings
 from ccn.embedded import postgres, scratch
-from ccn.store import migrate
+from ccn.store.connection import migrate
 from tests import browser, databases, redis_server, timescale
 
 # Everything here talks to this machine alone. Each HTTP client would first read the certificates of all

@@ -30,9 +30,10 @@ from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import Payer
 from ccn.peers.client import Client
 from ccn.peers.exchange import Forwarded
-from ccn.store import characters, conversations, pool, turns
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, turns
+from ccn.store.writing.writer import Writer
 
 ADA = CharacterId("ada")
 PLATE = "# Ada\nKeeps her word."

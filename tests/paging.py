@@ -21,8 +21,8 @@ from ccn.gateway.passwords import Passwords
 from ccn.gateway.searching import Searching
 from ccn.gateway.streams import Streams
 from ccn.node.views.cluster_status import Round, Seat, Status
-from ccn.store import users
-from ccn.store.users import Tier
+from ccn.store.accounts import users
+from ccn.store.accounts.users import Tier
 from tests import trusting
 from tests.living import PATIENT, Model, Node, World, founded
 

@@ -17,9 +17,9 @@ from ccn.claude.recollection import Prompt
 from ccn.core.calls.call import Call, Delta, Piece, Reply, Usage
 from ccn.node.character import scorers
 from ccn.node.spending.paid_model import Payer
-from ccn.store import baselines
-from ccn.store.baselines import Baseline, Kind
-from ccn.store.pool import Pool
+from ccn.store.character import baselines
+from ccn.store.character.baselines import Baseline, Kind
+from ccn.store.connection.pool import Pool
 from tests.living import ADA, PLATE, Model
 
 SCORER = scorers.measure()

@@ -19,8 +19,8 @@ from ccn.gateway.http.talk import Leaving, Talk
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.streams import Streams
-from ccn.store import keys, users
-from ccn.store.users import Tier
+from ccn.store.accounts import api_keys, users
+from ccn.store.accounts.users import Tier
 from tests import trusting
 from tests.living import Node
 
@@ -96,10 +96,10 @@ async def key(node: Node, tier: Tier = Tier.USER, name: str = "") -> str:
     owner = UserId(credentials.new_id())
     await users.add(node.pool, owner, name or f"user {owner.hex[-12:]}", tier, HASH)
     made = credentials.api_key()
-    new = keys.New(
+    new = api_keys.New(
         credentials.new_id(), owner, "test", credentials.prefix(made), credentials.digest(made), tier
     )
-    await keys.issue(node.pool, new)
+    await api_keys.issue(node.pool, new)
     return made
 
 

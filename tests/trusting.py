@@ -24,8 +24,8 @@ from ccn.gateway.passwords import Passwords
 from ccn.gateway.tokens import Pair
 from ccn.node.rounds.voting import Identity
 from ccn.node.signing import signing_key
-from ccn.store import token_keys
-from ccn.store.pool import Pool
+from ccn.store.accounts import token_keys
+from ccn.store.connection.pool import Pool
 
 ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
 

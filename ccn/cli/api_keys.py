@@ -12,9 +12,9 @@ from ccn.cli.reach import By, Data, Json, Url
 
 if TYPE_CHECKING:
     from ccn.core.ids import UserId
-    from ccn.store.keys import Key
-    from ccn.store.pool import Pool
-    from ccn.store.users import Tier
+    from ccn.store.accounts.api_keys import Key
+    from ccn.store.accounts.users import Tier
+    from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="API keys, for services.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def issue(
     """Make a key, and print it this once."""
 
     async def issued(pool: Pool) -> str:
-        from ccn.store import users  # noqa: PLC0415 - start-up must be quick
+        from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
 
         owner = await users.get(pool, user)
         may = user_commands.tier_of(tier) if tier else owner.tier
@@ -62,11 +62,11 @@ def listed(
     """All keys, by the prefix that is left of them."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from ccn.store import keys  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts import api_keys  # noqa: PLC0415 - start-up must be quick
 
     now = datetime.now(UTC)
     at = reach.database(database_url, data, quiet=as_json)
-    for key in asking.run(lambda pool: keys.every(pool, user), at):
+    for key in asking.run(lambda pool: api_keys.every(pool, user), at):
         state = _state(key, good=key.stands(now))
         telling.say(
             user_commands.as_line(_fields(key) | {"state": state})
@@ -86,10 +86,10 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
-    from ccn.store import keys  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts import api_keys as stored_keys  # noqa: PLC0415 - start-up must be quick
 
     at = reach.database(database_url, data, quiet=as_json)
-    ended = asking.run(lambda pool: keys.revoke(pool, key, by), at)
+    ended = asking.run(lambda pool: stored_keys.revoke(pool, key, by), at)
     told = {"prefix": ended.prefix, "user": ended.user_name}
     telling.say(user_commands.as_line(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
 
@@ -114,7 +114,7 @@ def rotate(  # noqa: PLR0917 - options
     from ccn import settings  # noqa: PLC0415
     from ccn.core.ids import NodeId  # noqa: PLC0415
     from ccn.gateway.keyring import MARGIN  # noqa: PLC0415
-    from ccn.store import token_keys  # noqa: PLC0415
+    from ccn.store.accounts import token_keys  # noqa: PLC0415
 
     lasts = timedelta(minutes=settings.load().accounts.access_minutes) + MARGIN
     grace = timedelta(0) if now else lasts
@@ -138,12 +138,14 @@ async def make(  # noqa: PLR0917 - what a key is
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - start-up must be quick
 
     from ccn.gateway import credentials  # noqa: PLC0415
-    from ccn.store import keys  # noqa: PLC0415
+    from ccn.store.accounts import api_keys as stored_keys  # noqa: PLC0415
 
     made = credentials.api_key()
     until = datetime.now(UTC) + timedelta(days=days) if days else None
     shown, digest = credentials.prefix(made), credentials.digest(made)
-    await keys.issue(pool, keys.New(credentials.new_id(), user, name, shown, digest, tier, until), by)
+    await stored_keys.issue(
+        pool, stored_keys.New(credentials.new_id(), user, name, shown, digest, tier, until), by
+    )
     return made
 
 

@@ -15,7 +15,7 @@ from ccn.cli import telling
 from ccn.cli.reach import Database, Doors
 
 if TYPE_CHECKING:
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def run(work: Callable[[Pool], Awaitable[T]], at: Database) -> T:
 async def connected(at: Database) -> AsyncIterator[Pool]:
     """The cluster's database, with all else that the settings say about databases."""
     from ccn import settings  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import pool  # noqa: PLC0415
+    from ccn.store.connection import pool  # noqa: PLC0415
 
     known = settings.load().database.model_dump() | {"url": at.url, "pool_size": 2}
     async with pool.open(settings.Database.model_validate(known), "ccn command") as connections:
@@ -90,7 +90,7 @@ async def asked(
 
     from ccn.core.ids import NodeId  # noqa: PLC0415
     from ccn.node.operators import submission  # noqa: PLC0415
-    from ccn.store import requests  # noqa: PLC0415
+    from ccn.store.operators import requests  # noqa: PLC0415
 
     request, named = uuid.uuid4(), NodeId(node) if node else None
     await requests.ask(pool, request, command, by, body, node=named)
@@ -104,7 +104,8 @@ async def asked(
 
 
 async def _whom(pool: Pool, command: str, node: str | None) -> str:
-    from ccn.store import requests, terms  # noqa: PLC0415
+    from ccn.store.operators import requests  # noqa: PLC0415
+    from ccn.store.rounds import terms  # noqa: PLC0415
 
     if node is not None:
         return f"{node} is to answer"

@@ -38,7 +38,7 @@ from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres, supervision
 from ccn.embedded.etcd import Etcd
 from ccn.embedded.postgres import Postgres
-from ccn.store import migrate, roles
+from ccn.store.connection import migrate, roles
 
 DEFAULT_PORT = up.DEFAULT_PORT
 OFFLINE = "talking to the stand-in, not to Claude: set CCN_CLAUDE_API_KEY to change that"

@@ -11,8 +11,8 @@ from ccn.cli import asking, reach, telling
 from ccn.cli.reach import By, Data, Doors, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
-    from ccn.store.drains import Load
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
+    from ccn.store.operators.drains import Load
 
 _LOOK_S = 0.25
 
@@ -57,7 +57,7 @@ async def _drain(
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
     from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.store import drains  # noqa: PLC0415
+    from ccn.store.operators import drains  # noqa: PLC0415
 
     outcome = await asking.asked(pool, "drain", {"undo": undo}, by, node=node, quiet=quiet)
     if undo:
@@ -81,7 +81,7 @@ def _drained_elsewhere(
     import time  # noqa: PLC0415 - start-up must be quick
 
     from ccn.cli import remote  # noqa: PLC0415
-    from ccn.store.drains import Load  # noqa: PLC0415
+    from ccn.store.operators.drains import Load  # noqa: PLC0415
 
     outcome = asking.ask("drain", {"undo": undo}, by, at, node=node, quiet=quiet)
     if undo:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ccn.node.views.drift_review import Kept, Review
-    from ccn.store.instances import Instance
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
+    from ccn.store.conversations.instances import Instance
 
 _BARS = "▁▂▃▄▅▆▇█"
 _UNKNOWN = "not estimable"
@@ -84,7 +84,7 @@ def release(  # noqa: PLR0917 - the options of a command
 async def _baselines(pool: Pool, named: str) -> list[Kept]:
     from ccn.core.ids import CharacterId  # noqa: PLC0415 - start-up must be quick
     from ccn.node.views import drift_review  # noqa: PLC0415
-    from ccn.store import characters  # noqa: PLC0415
+    from ccn.store.conversations import characters  # noqa: PLC0415
 
     scorer = await _scorer(pool)
     wanted = [CharacterId(named)] if named else [each.id for each in await characters.every(pool)]
@@ -107,9 +107,9 @@ async def _scorer(pool: Pool) -> str:
     """The scorer that the nodes agreed on, or before the founding the one of the settings."""
     from ccn import settings  # noqa: PLC0415
     from ccn.node.character import scorers  # noqa: PLC0415
-    from ccn.store import rounds  # noqa: PLC0415
+    from ccn.store.rounds import blocks  # noqa: PLC0415
 
-    if tip := await rounds.tip(pool):
+    if tip := await blocks.tip(pool):
         return tip.rules.parameters.scorer
     chosen = settings.load()
     return scorers.load(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads).version
@@ -118,7 +118,7 @@ async def _scorer(pool: Pool) -> str:
 async def _found(pool: Pool, named: str) -> Instance:
     from ccn import errors  # noqa: PLC0415
     from ccn.core.ids import ConversationId, InstanceId  # noqa: PLC0415
-    from ccn.store import instances  # noqa: PLC0415
+    from ccn.store.conversations import instances  # noqa: PLC0415
 
     wanted = _id(named)
     spoken = await instances.of_conversation(pool, ConversationId(wanted))

@@ -16,9 +16,11 @@ from ccn.cli.place import AdminAt
 from ccn.core.ids import UserId
 from ccn.embedded import folder
 from ccn.gateway import credentials, passwords
-from ccn.store import keys, pool, users
-from ccn.store.pool import Pool
-from ccn.store.users import User
+from ccn.store.accounts import api_keys as stored_keys
+from ccn.store.accounts import users
+from ccn.store.accounts.users import User
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
 
 NAME = "admin"
 _PURPOSE = "ccn up"
@@ -46,7 +48,7 @@ async def _found_or_made(connections: Pool) -> tuple[User | None, str]:
 async def _key(connections: Pool, admin: User, kept: Path) -> str:
     """The key in the file while it stands, else a new one: whoever starts the cluster may have one."""
     key = await asyncio.to_thread(_read, kept)
-    found = await keys.find(connections, credentials.digest(key))
+    found = await stored_keys.find(connections, credentials.digest(key))
     if found is not None and found.user == admin.id and found.stands(datetime.now(UTC)):
         return key
     key = await api_keys.make(connections, admin.id, _PURPOSE, admin.tier, by=_PURPOSE)

@@ -10,7 +10,7 @@ from ccn.cli import moments, reach, telling
 from ccn.cli.reach import Data, Json, Url
 
 if TYPE_CHECKING:
-    from ccn.store.migrate import Plan
+    from ccn.store.connection.migrate import Plan
 
 
 def migrate(
@@ -30,7 +30,7 @@ def migrate(
     """Bring the database to the schema of this version, as the role that owns it."""
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
-    from ccn.store import migrate as migrations  # noqa: PLC0415
+    from ccn.store.connection import migrate as migrations  # noqa: PLC0415
 
     url = reach.owner(database_url, data, quiet=as_json).url
     if grants and plan:
@@ -51,7 +51,7 @@ def migrate(
 def _print_grants(url: str) -> None:
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
-    from ccn.store import roles  # noqa: PLC0415
+    from ccn.store.connection import roles  # noqa: PLC0415
 
     for statement in asyncio.run(roles.planned(url)):
         telling.say(f"{statement};")
@@ -60,7 +60,7 @@ def _print_grants(url: str) -> None:
 def _grant(url: str) -> None:
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
-    from ccn.store import roles  # noqa: PLC0415
+    from ccn.store.connection import roles  # noqa: PLC0415
 
     asyncio.run(roles.grant(url))
     telling.say("ccn_node and ccn_auditor have what nodes and auditors need", err=True)

@@ -20,8 +20,8 @@ from ccn.cli.reach import By, Data, Database, Json, Url
 if TYPE_CHECKING:
     from ccn.core.ids import CharacterId
     from ccn.core.prompts.plate import Plate
-    from ccn.store import characters
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
+    from ccn.store.conversations import characters
 
 app = typer.Typer(help="Plates: what a character is.", no_args_is_help=True)
 
@@ -73,7 +73,7 @@ def import_(
 @app.command("list")
 def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """All characters and the newest version of each one's plate."""
-    from ccn.store import characters  # noqa: PLC0415
+    from ccn.store.conversations import characters  # noqa: PLC0415
 
     for each in asking.run(characters.every, reach.database(database_url, data, quiet=as_json)):
         if as_json:
@@ -174,7 +174,7 @@ async def _named(pool: Pool, place: Path | tuple[str, int | None]) -> tuple[str,
 
 
 async def _stored(pool: Pool, character: str, version: int | None) -> characters.Plate:
-    from ccn.store import characters  # noqa: PLC0415
+    from ccn.store.conversations import characters  # noqa: PLC0415
 
     return await characters.plate(pool, await _whom(pool, character), version)
 
@@ -183,7 +183,7 @@ async def _whom(pool: Pool, character: str) -> CharacterId:
     """The character that is named, or the only one there is."""
     from ccn import errors  # noqa: PLC0415
     from ccn.core.ids import CharacterId  # noqa: PLC0415
-    from ccn.store import characters  # noqa: PLC0415
+    from ccn.store.conversations import characters  # noqa: PLC0415
 
     if character:
         return CharacterId(character)

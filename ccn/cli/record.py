@@ -14,8 +14,8 @@ from ccn.cli import asking, reach, telling
 from ccn.cli.reach import Data, Database, Json, Url
 
 if TYPE_CHECKING:
-    from ccn.store.export import Written
-    from ccn.store.proofs import Final, Proved
+    from ccn.store.rounds.export import Written
+    from ccn.store.rounds.proofs import Final, Proved
 
 app = typer.Typer(
     help="Hand the record to somebody who trusts neither CCN nor its database.", no_args_is_help=True
@@ -159,7 +159,7 @@ _ELSEWHERE = (
 
 
 def _scrubbed(at: Database, *, quiet: bool) -> dict[str, object]:
-    from ccn.store import scrub as scrubbing  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.upkeep import scrub as scrubbing  # noqa: PLC0415 - start-up must be quick
 
     def told(what: str) -> None:
         if not quiet:
@@ -192,7 +192,7 @@ def _tell_of_recollections(told: dict[str, Any], *, done: bool) -> None:
 
 async def _export(file: Path, at: Database) -> Written:
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import export as exports  # noqa: PLC0415
+    from ccn.store.rounds import export as exports  # noqa: PLC0415
 
     beside = file.with_name(f".{file.name}.part")
     try:
@@ -209,7 +209,7 @@ async def _export(file: Path, at: Database) -> Written:
 
 async def _checkpoint(at: Database) -> Final:
     from ccn.node.signing import signing_key  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import proofs  # noqa: PLC0415
+    from ccn.store.rounds import proofs  # noqa: PLC0415
 
     async with asking.connected(at) as pool:
         return await proofs.final(pool, signing_key.check)
@@ -218,7 +218,7 @@ async def _checkpoint(at: Database) -> Final:
 async def _prove(conversation: UUID, seq: int, at: Database) -> Proved:
     from ccn.core.ids import ConversationId  # noqa: PLC0415
     from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
-    from ccn.store import proofs  # noqa: PLC0415
+    from ccn.store.rounds import proofs  # noqa: PLC0415
 
     async with asking.connected(at) as pool:
         return await proofs.prove(pool, ConversationId(conversation), seq, key_file.check)

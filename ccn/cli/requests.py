@@ -13,7 +13,7 @@ from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Doors, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="What operators asked the cluster for.", no_args_is_help=True)
 

@@ -33,12 +33,12 @@ def revoke(  # noqa: PLR0917 - the options of a command
 ) -> None:
     """Let certificates count no more, at every node within two seconds. This cannot be taken back."""
     from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import nodes  # noqa: PLC0415
+    from ccn.store.accounts import node_register  # noqa: PLC0415
 
     node, serial = revocation.named(named)
     at = datetime.now(UTC)
     where = reach.database(database_url, data, quiet=as_json)
-    asking.run(lambda pool: nodes.revoke(pool, node, serial, at, reason, by), where)
+    asking.run(lambda pool: node_register.revoke(pool, node, serial, at, reason, by), where)
     # Certificates tell seconds only: what is made from the next one on is not meant.
     time.sleep(1 - at.microsecond / 1_000_000)
     if as_json:
@@ -51,9 +51,11 @@ def revoke(  # noqa: PLR0917 - the options of a command
 def revoked(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Everything that was revoked."""
     from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import nodes  # noqa: PLC0415
+    from ccn.store.accounts import node_register as accounts_node_register  # noqa: PLC0415
 
-    for each in asking.run(nodes.revoked, reach.database(database_url, data, quiet=as_json)):
+    for each in asking.run(
+        accounts_node_register.revoked, reach.database(database_url, data, quiet=as_json)
+    ):
         serial = None if each.serial is None else revocation.in_pairs(each.serial)
         if as_json:
             telling.say(json.dumps({"node": each.node, "serial": serial, "at": each.at.isoformat()}))

@@ -11,7 +11,7 @@ from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="Rounds of the consensus.", no_args_is_help=True)
 

@@ -14,8 +14,8 @@ from ccn.cli.reach import Data, Json, Url
 if TYPE_CHECKING:
     from ccn import settings
     from ccn.core.calls.budget import Day
-    from ccn.store.pool import Pool
-    from ccn.store.spend import Line, Total, Wanted
+    from ccn.store.connection.pool import Pool
+    from ccn.store.spending.spend import Line, Total, Wanted
 
 DAYS = 30
 """How far back the overview looks."""
@@ -58,8 +58,8 @@ async def _wanted(
     pool: Pool, character: str, user: str, conversation: UUID | None, *, each: bool, by_user: bool
 ) -> Wanted:
     from ccn.core.ids import CharacterId, ConversationId  # noqa: PLC0415
-    from ccn.store import users  # noqa: PLC0415
-    from ccn.store.spend import Wanted  # noqa: PLC0415
+    from ccn.store.accounts import users  # noqa: PLC0415
+    from ccn.store.spending.spend import Wanted  # noqa: PLC0415
 
     return Wanted(
         CharacterId(character) if character else None,
@@ -71,7 +71,7 @@ async def _wanted(
 
 
 async def _lines(pool: Pool, today: date, day: date | None, wanted: Wanted) -> list[Line]:
-    from ccn.store import spend  # noqa: PLC0415
+    from ccn.store.spending import spend  # noqa: PLC0415
 
     overview = today - timedelta(days=DAYS - 1)
     first = day or (_EPOCH if wanted.conversation is not None else overview)
@@ -81,7 +81,7 @@ async def _lines(pool: Pool, today: date, day: date | None, wanted: Wanted) -> l
 async def _left(pool: Pool, chosen: settings.Settings, wanted: Wanted, today: date) -> Day:
     """Today's budget: the user's or the character's if one is named, else that of all."""
     from ccn.core.calls import price  # noqa: PLC0415
-    from ccn.store import spend  # noqa: PLC0415
+    from ccn.store.spending import spend  # noqa: PLC0415
 
     scope, dollars = spend.CLUSTER, chosen.claude.daily_budget_dollars
     if wanted.owner is not None:

@@ -14,8 +14,8 @@ from ccn.cli import asking, moments, reach, telling
 from ccn.cli.reach import By, Data, Json, Url
 
 if TYPE_CHECKING:
-    from ccn.store.pool import Pool
-    from ccn.store.users import Tier, User
+    from ccn.store.accounts.users import Tier, User
+    from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="Users: who may come in.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def add(
     """Let somebody in."""
     from ccn.core.ids import UserId  # noqa: PLC0415
     from ccn.gateway import credentials, passwords  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import users  # noqa: PLC0415
+    from ccn.store.accounts import users  # noqa: PLC0415
 
     password, wanted = _password(password_stdin), tier_of(tier)
     kept = passwords.hashed(password)
@@ -54,7 +54,7 @@ def add(
 @app.command("list")
 def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Everybody who may come in, or might."""
-    from ccn.store import users  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
 
     for user in asking.run(users.every, reach.database(database_url, data, quiet=as_json)):
         telling.say(as_line(_fields(user)) if as_json else _line(user))
@@ -65,7 +65,7 @@ def disable(
     name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
 ) -> None:
     """Let a user in no more: tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
-    from ccn.store import users  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
 
     at = reach.database(database_url, data, quiet=as_json)
     _tell_once(asking.run(lambda pool: users.disable(pool, name, by), at), "", as_json=as_json)
@@ -76,7 +76,7 @@ def enable(
     name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
 ) -> None:
     """Let a user in again, with the password and API keys it had."""
-    from ccn.store import users  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
 
     at = reach.database(database_url, data, quiet=as_json)
     _tell_once(asking.run(lambda pool: users.enable(pool, name, by), at), "", as_json=as_json)
@@ -93,7 +93,7 @@ def password(  # noqa: PLR0917 - the options of a command
 ) -> None:
     """Give a user another password; whoever signed in with the old one is signed out."""
     from ccn.gateway import passwords  # noqa: PLC0415 - start-up must be quick
-    from ccn.store import users  # noqa: PLC0415
+    from ccn.store.accounts import users  # noqa: PLC0415
 
     new = _password(password_stdin)
     kept = passwords.hashed(new)
@@ -104,7 +104,7 @@ def password(  # noqa: PLR0917 - the options of a command
 
 def tier_of(text: str) -> Tier:
     """A tier by its name."""
-    from ccn.store.users import Tier  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts.users import Tier  # noqa: PLC0415 - start-up must be quick
 
     if text not in list(Tier):
         raise errors.InputInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")

@@ -12,7 +12,7 @@ from ccn.cli import asking, reach, telling
 from ccn.cli.reach import By, Data, Endpoint, Json, KeyFile, Url
 
 if TYPE_CHECKING:
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="The nodes that vote; one comes or goes at a time.", no_args_is_help=True)
 

@@ -15,11 +15,12 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core.ids import ConversationId, UserId
-from ccn.store import conversations, requests
-from ccn.store.conversations import Conversation
-from ccn.store.grounds import Ground
-from ccn.store.pool import Pool
-from ccn.store.users import Tier
+from ccn.store.accounts.credential_checks import Ground
+from ccn.store.accounts.users import Tier
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.operators import requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from ccn.gateway.access import Caller
 from ccn.gateway.keyring import Keyring
 from ccn.gateway.passwords import Passwords
 from ccn.gateway.tokens import Claims, Pair
-from ccn.store import keys, sessions, users
-from ccn.store.grounds import ApiKey, SignIn
-from ccn.store.pool import Pool
-from ccn.store.sessions import Refresh, Renewed, Reused, Unknown
-from ccn.store.users import User
+from ccn.store.accounts import api_keys, sign_ins, users
+from ccn.store.accounts.credential_checks import ApiKey, SignIn
+from ccn.store.accounts.sign_ins import Refresh, Renewed, Reused, Unknown
+from ccn.store.accounts.users import User
+from ccn.store.connection.pool import Pool
 
 _log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Accounts:
         refresh, family = credentials.refresh_token(), credentials.new_id()
         lasts = timedelta(days=self._chosen.refresh_days)
         user = found.user
-        await sessions.begin(
+        await sign_ins.begin(
             self._pool,
             Refresh(credentials.digest(refresh), family, user.id, user.generation, self._now() + lasts),
         )
@@ -86,7 +86,7 @@ class Accounts:
         pair = await self._keyring.signing()  # first, so that no token is spent for nothing
         following = credentials.refresh_token()
         spent, kept = credentials.digest(refresh_token), credentials.digest(following)
-        match await sessions.renew(self._pool, spent, kept, timedelta(days=self._chosen.refresh_days)):
+        match await sign_ins.renew(self._pool, spent, kept, timedelta(days=self._chosen.refresh_days)):
             case Renewed(user, family):
                 return self._grant(user, family, following, pair)
             case Reused(family):
@@ -100,7 +100,7 @@ class Accounts:
         if token.startswith(credentials.API_KEY):
             raise errors.TokenUnsupported("an API key is ended by `ccn key revoke`")
         if token.startswith(credentials.REFRESH):
-            ended = await sessions.end(self._pool, credentials.digest(token))
+            ended = await sign_ins.end(self._pool, credentials.digest(token))
         else:
             ended = await self._end_by_access(token)
         if ended is not None:
@@ -123,14 +123,14 @@ class Accounts:
             family = (await self._claims(token)).family
         except errors.Unauthenticated:
             return None
-        await sessions.end_family(self._pool, family)
+        await sign_ins.end_family(self._pool, family)
         return family
 
     async def _claims(self, token: str) -> Claims:
         return tokens.read(token, await self._keyring.public(tokens.key_named(token)), self._chosen)
 
     async def _by_key(self, digest: bytes) -> tuple[Caller, float]:
-        key, now = await keys.find(self._pool, digest), self._now()
+        key, now = await api_keys.find(self._pool, digest), self._now()
         if key is None or not key.stands(now):
             raise errors.CredentialInvalid("the API key does not count")
         left_s = (key.expires_at - now).total_seconds() if key.expires_at else float("inf")

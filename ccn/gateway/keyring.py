@@ -21,9 +21,9 @@ from ccn.core.ledger import signed
 from ccn.gateway import tokens
 from ccn.gateway.tokens import Pair
 from ccn.node.rounds.voting import Identity
-from ccn.store import token_keys
-from ccn.store.pool import Pool
-from ccn.store.token_keys import Published
+from ccn.store.accounts import token_keys
+from ccn.store.accounts.token_keys import Published
+from ccn.store.connection.pool import Pool
 
 SIGNS = timedelta(days=1)
 """How long a key signs."""

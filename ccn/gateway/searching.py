@@ -14,10 +14,11 @@ from ccn import errors, settings
 from ccn.core.ids import ConversationId
 from ccn.gateway.access import Caller
 from ccn.node.spending.concurrency import Shares
-from ccn.store import pool, search
-from ccn.store.fence import Fence
-from ccn.store.pool import Pool
-from ccn.store.search import Hits
+from ccn.store.connection import pool
+from ccn.store.connection.fence import Fence
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import search
+from ccn.store.conversations.search import Hits
 
 _WAIT_S = 1.0
 _AT_ONCE = "of your searches are under way at this node (CCN_LIMITS_SEARCHES_AT_ONCE): wait for one of them"

@@ -18,9 +18,9 @@ from ccn import errors, settings
 from ccn.gateway import limiting
 from ccn.gateway.access import Caller
 from ccn.node.spending.concurrency import Place, Shares
-from ccn.store import grounds
-from ccn.store.grounds import Ground
-from ccn.store.pool import Pool
+from ccn.store.accounts import credential_checks
+from ccn.store.accounts.credential_checks import Ground
+from ccn.store.connection.pool import Pool
 
 _log = structlog.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class Streams:
     async def look(self) -> None:
         """End those that may not go on."""
         try:
-            fallen = await grounds.fallen(self._pool, self._open.keys())
+            fallen = await credential_checks.fallen(self._pool, self._open.keys())
         except errors.CCNError as failed:
             # They go on: they were let in, and nobody says otherwise.
             _log.warning("open streams could not be looked at", reason=type(failed).__name__)

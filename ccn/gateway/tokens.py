@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ccn import errors, settings
 from ccn.core.identity import token_key
 from ccn.core.ids import UserId
-from ccn.store.users import User
+from ccn.store.accounts.users import User
 
 ALGORITHM = "EdDSA"
 _TYPE = "at+jwt"  # RFC 9068: what was signed for another purpose is no access token

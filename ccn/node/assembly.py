@@ -33,10 +33,10 @@ from ccn.node.instances.spawning import Spawning
 from ccn.node.turns.execution import Conversing, Model
 from ccn.node.turns.prefetch import Foreseeing
 from ccn.node.turns.prompts import Prompting
-from ccn.store import conversations
-from ccn.store.pool import Pool
-from ccn.store.quotas import Quota
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations
+from ccn.store.writing.quotas import Quota
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 

@@ -29,12 +29,12 @@ from ccn.node.instances.forwarding import Body
 from ccn.node.instances.placement import Placing
 from ccn.node.turns.prefetch import Foreseeing
 from ccn.node.turns.turn_stream import Batches, Streams
-from ccn.store import characters, conversations, instances, turns
-from ccn.store.conversations import Begin, Close, Conversation
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.turns import Accept, Turn
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, instances, turns
+from ccn.store.conversations.conversations import Begin, Close, Conversation
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.turns import Accept, Turn
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings

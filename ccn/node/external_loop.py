@@ -21,10 +21,10 @@ from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.node.character.scoring import Scoring
 from ccn.node.turns.prompts import Prompting
-from ccn.store import characters, conversations, instances, turns
-from ccn.store.conversations import Append, Conversation
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, instances, turns
+from ccn.store.conversations.conversations import Append, Conversation
+from ccn.store.writing.writer import Writer
 
 A = TypeVar("A")
 

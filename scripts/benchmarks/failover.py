@@ -19,8 +19,9 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from ccn import settings
-from ccn.store import pool, terms
-from ccn.store.pool import Pool
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import terms
 from scripts.benchmarks import harness
 from scripts.benchmarks.harness import Figure
 

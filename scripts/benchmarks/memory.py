@@ -25,9 +25,10 @@ from ccn import settings
 from ccn.cli import first
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
 from ccn.gateway import credentials
-from ccn.store import conversations, instances, pool
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations, instances
+from ccn.store.writing.writer import Writer
 from scripts.benchmarks import harness, serving, store_server
 from scripts.benchmarks.harness import Figure
 

@@ -25,8 +25,9 @@ from ccn import settings
 from ccn.cli import api_keys
 from ccn.core.ids import UserId
 from ccn.gateway import credentials
-from ccn.store import pool, users
-from ccn.store.users import Tier
+from ccn.store.accounts import users
+from ccn.store.accounts.users import Tier
+from ccn.store.connection import pool
 from scripts.benchmarks import harness, serving, store_server
 from scripts.benchmarks.harness import Figure
 

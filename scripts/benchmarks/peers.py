@@ -24,9 +24,10 @@ from ccn import settings
 from ccn.core import ids, turn
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.core.message import Role
-from ccn.store import characters, conversations, pool, search, turns
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, search, turns
+from ccn.store.writing.writer import Writer
 from scripts.benchmarks import harness, store_server
 from scripts.benchmarks.harness import Contender, Figure, Medians
 from scripts.benchmarks.peer_contenders import said

@@ -38,8 +38,10 @@ from ccn.node.rounds.voting import Identity, Voting
 from ccn.node.signing import memory as signing_memory
 from ccn.node.signing import signing_key
 from ccn.peers.exchange import Ask, Decision, Forwarded, Who
-from ccn.store import pool, rounds, vectors
-from ccn.store.pool import Pool
+from ccn.store.character import vectors
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import blocks as stored_blocks
 
 BARE = "/bare/Echo"
 MESSAGES = (("grpc.max_receive_message_length", 64 << 20), ("grpc.so_reuseport", 0))
@@ -52,7 +54,7 @@ async def standing(
     """One node's part in rounds, as a node sets it up."""
     with signing_memory.opened(folder) as right:
         async with pool.open(database, node) as connections:
-            genesis = await rounds.tip(connections, 0)
+            genesis = await stored_blocks.tip(connections, 0)
             if genesis is None:
                 raise errors.NotFound("the chain was not founded")
             memory = right.memory(SignerState(0, genesis.hash))

@@ -41,10 +41,12 @@ from ccn.node.rounds.voting import Identity, Voting
 from ccn.node.signing import memory, signing_key
 from ccn.peers import client, wire
 from ccn.peers.exchange import Ask
-from ccn.store import characters, conversations, pool, terms
-from ccn.store import rounds as record
-from ccn.store.conversations import Append
-from ccn.store.pool import Pool
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations
+from ccn.store.conversations.conversations import Append
+from ccn.store.rounds import blocks as record
+from ccn.store.rounds import terms
 from scripts.benchmarks import harness, round_nodes, store_server
 from scripts.benchmarks.harness import Figure, Medians
 from scripts.benchmarks.store_server import Server

@@ -35,7 +35,8 @@ from ccn.node import assembly
 from ccn.node.assembly import Living
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import Paying
-from ccn.store import anchors, characters, memories, pool
+from ccn.store.connection import pool
+from ccn.store.conversations import anchors, characters, prompt_sources
 from scripts.benchmarks import corpus, harness, store_server
 from scripts.benchmarks.corpus import Corpus
 from scripts.benchmarks.harness import Figure
@@ -108,7 +109,7 @@ class _Floor:
         anchor = await anchors.latest(lives.pool, here)
         assert anchor is not None
         plate, limits = await lives.prompting.plate(ADA, 1), prompt.Limits("any")
-        recalled = await memories.recalled(lives.pool, anchor.memories)
+        recalled = await prompt_sources.recalled(lives.pool, anchor.memories)
         asked = Message(ConversationId(here), 1, Role.USER, "Who are you?", begun.conversation.created_at)
         scene = prompt.Scene(1, (asked,), recalled, "ann")
         return cls(connection, lambda: prompt.build(plate, anchor, scene, limits))

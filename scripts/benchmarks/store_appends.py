@@ -23,11 +23,12 @@ from ccn import settings
 from ccn.core import ids
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.message import Message, Role, account
-from ccn.store import characters, conversations, pool, search
-from ccn.store.batch import Batch, Head
-from ccn.store.conversations import Append
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, search
+from ccn.store.conversations.conversations import Append
+from ccn.store.writing.batch import Batch, Head
+from ccn.store.writing.writer import Writer
 from scripts.benchmarks import harness, store_server
 from scripts.benchmarks.harness import Figure, Medians
 from scripts.benchmarks.store_server import Server

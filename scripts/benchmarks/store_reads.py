@@ -16,8 +16,11 @@ import asyncpg
 
 from ccn import settings
 from ccn.core.ids import ConversationId
-from ccn.store import conversations, pool, snapshots, vectors
-from ccn.store.pool import Pool
+from ccn.store.character import vectors
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations
+from ccn.store.upkeep import snapshots
 from scripts.benchmarks import corpus, harness, store_server
 from scripts.benchmarks.corpus import Corpus
 from scripts.benchmarks.harness import Figure, Medians

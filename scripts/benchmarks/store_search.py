@@ -15,7 +15,8 @@ import asyncpg
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.store import pool, search
+from ccn.store.connection import pool
+from ccn.store.conversations import search
 from scripts.benchmarks import corpus, harness, store_server
 from scripts.benchmarks.corpus import Corpus
 from scripts.benchmarks.harness import Figure, Medians, percentile

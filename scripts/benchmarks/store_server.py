@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.core.ids import InstanceId, NodeId, UserId
 from ccn.embedded import postgres
-from ccn.store import migrate
-from ccn.store.writer import Writer
+from ccn.store.connection import migrate
+from ccn.store.writing.writer import Writer
 
 ANN = UserId(UUID(int=1))
 WREN = InstanceId(UUID(int=2))

@@ -38,8 +38,9 @@ from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import Payer, Paying
 from ccn.peers import client as peers
 from ccn.peers.exchange import Forwarded
-from ccn.store import characters, instances, pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.conversations import characters, instances
+from ccn.store.writing.writer import Writer
 from scripts.benchmarks import harness, store_server
 from scripts.benchmarks.harness import Figure
 

@@ -28,21 +28,14 @@ from ccn.core.rounds.signer import SignerState
 from ccn.core.turn import Status
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed
-from ccn.store import (
-    characters,
-    conversations,
-    export,
-    instances,
-    pool,
-    requests,
-    rounds,
-    snapshots,
-    terms,
-    turns,
-    vectors,
-)
-from ccn.store.retention import Redact
-from ccn.store.writer import Writer
+from ccn.store.character import vectors
+from ccn.store.connection import pool
+from ccn.store.conversations import characters, conversations, instances, turns
+from ccn.store.operators import requests
+from ccn.store.rounds import blocks, export, terms
+from ccn.store.upkeep import snapshots
+from ccn.store.upkeep.retention import Redact
+from ccn.store.writing.writer import Writer
 from tests.core.conftest import rules_of
 from tests.node.rounds.test_consensus_round import Neighbours, Paper, World
 from tests.speaking import ANN
@@ -84,7 +77,7 @@ async def founded(
             HERE,
         )
         made.peers.votings = {node: made.voter(node, genesis) for node in nodes}
-        await rounds.found(connections, await terms.take_over(connections, nodes[0], 2), genesis)
+        await blocks.found(connections, await terms.take_over(connections, nodes[0], 2), genesis)
         yield made
 
 

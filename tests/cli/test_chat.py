@@ -16,8 +16,8 @@ import pytest_asyncio
 from ccn import errors, settings
 from ccn.cli.session import Session
 from ccn.core.ids import CharacterId
-from ccn.store import characters
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.conversations import characters
 from tests import commands, living, talking
 from tests.living import Model, Node
 from tests.talking import Door

@@ -17,7 +17,9 @@ from ccn.core.identity import revocation
 from ccn.core.ids import NodeId
 from ccn.node.signing import memory, signing_key
 from ccn.peers import certificates, identity
-from ccn.store import nodes, pool, requests
+from ccn.store.accounts import node_register
+from ccn.store.connection import pool
+from ccn.store.operators import requests
 from tests import commands, peering
 from tests.peering import ASK, ONE, TWO, Node
 
@@ -188,12 +190,12 @@ async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
         assert revoke("node-1").stdout == "revoked every certificate of node-1 until now\n"
         ccn_keys(folder, "renew")
         new = (folder / "node-1/node.pem").read_bytes()
-        register = await nodes.load(connections)
+        register = await node_register.load(connections)
         assert not revocation.counts(ONE, certificates.presented(old), register.revoked)
         assert revocation.counts(ONE, certificates.presented(new), register.revoked)
         number = json.loads(ccn_keys(folder, "show", "--json").stdout)["serial"]
         assert revoke(number).returncode == 0
-        register = await nodes.load(connections)
+        register = await node_register.load(connections)
         assert not revocation.counts(ONE, certificates.presented(new), register.revoked)
         (asked, _) = await requests.waiting(connections, requests.ACCOUNT)
         assert asked.body["action"] == "revoke certificate"

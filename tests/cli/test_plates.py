@@ -21,9 +21,10 @@ from ccn.core.ids import CharacterId, NodeId
 from ccn.core.prompts import interview, plate
 from ccn.node.operators import execution
 from ccn.node.upkeep import example
-from ccn.store import characters, pool
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters
+from ccn.store.writing.writer import Writer
 
 WREN = plate.read(example.example())
 MIRA = "+++\nname = 'Míra Vale'\n+++\n# Mira\nKeeps her word.\n"
@@ -207,7 +208,11 @@ def test_plates_are_imported_for_operators_and_by_nobody_else() -> None:
         }
         if names & {"import_plate", "_Import"} or "INTO plates" in file.read_text(encoding="utf-8"):
             callers.add(str(file.relative_to(package)))
-    assert callers == {"store/characters.py", "node/operators/execution.py", "node/upkeep/example.py"}
+    assert callers == {
+        "store/conversations/characters.py",
+        "node/operators/execution.py",
+        "node/upkeep/example.py",
+    }
 
 
 _VERSION = (

@@ -15,9 +15,12 @@ from ccn.core.ids import ConversationId, InstanceId, NodeId, SnapshotId, TurnId
 from ccn.core.message import Role
 from ccn.core.prompts.anchor import Anchor, Recalled
 from ccn.node.operators import execution
-from ccn.store import anchors, conversations, export, instances, requests, search, snapshots, turns
-from ccn.store.pool import Pool
-from ccn.store.requests import Body
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import anchors, conversations, instances, search, turns
+from ccn.store.operators import requests
+from ccn.store.operators.requests import Body
+from ccn.store.rounds import export
+from ccn.store.upkeep import snapshots
 from tests.cli.conftest import ADA, founded, new_id, seal
 from tests.node.rounds.test_consensus_round import World
 from tests.speaking import ANN

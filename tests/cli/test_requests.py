@@ -19,8 +19,9 @@ import pytest
 
 from ccn import settings
 from ccn.cli.nursery import Forked
-from ccn.store import pool, requests
-from ccn.store.pool import Pool
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import requests
 from tests import commands
 
 

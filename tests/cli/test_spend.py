@@ -9,8 +9,11 @@ from uuid import UUID, uuid4
 from ccn import settings
 from ccn.core.calls.call import Usage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
-from ccn.store import characters, conversations, pool, spend, users
-from ccn.store.users import Tier
+from ccn.store.accounts import users
+from ccn.store.accounts.users import Tier
+from ccn.store.connection import pool
+from ccn.store.conversations import characters, conversations
+from ccn.store.spending import spend
 from tests import commands
 from tests.cli.conftest import writing
 

@@ -14,8 +14,9 @@ from ccn.cli import first
 from ccn.cli.place import AdminAt, ClusterAt
 from ccn.gateway.access import Caller
 from ccn.gateway.passwords import Passwords
-from ccn.store import keys, pool, users
-from ccn.store.users import Tier
+from ccn.store.accounts import api_keys, users
+from ccn.store.accounts.users import Tier
+from ccn.store.connection import pool
 from tests import commands, trusting
 
 
@@ -148,8 +149,8 @@ async def test_the_first_start_makes_an_admin_and_later_ones_know_its_key(
     async with pool.open(database, "test") as connections:
         (user,) = await users.every(connections)
         assert (user.name, user.tier) == ("admin", Tier.ADMIN)
-        (key,) = await keys.every(connections)
-        await keys.revoke(connections, key.prefix)
+        (key,) = await api_keys.every(connections)
+        await api_keys.revoke(connections, key.prefix)
         another = await first.admin(url, kept)
         assert another is not None
         assert another.api_key not in {"", made.api_key}

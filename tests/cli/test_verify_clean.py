@@ -22,8 +22,10 @@ from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId
 from ccn.core.message import Role
 from ccn.core.turn import Status
 from ccn.node.rounds import validator_changes
-from ccn.store import conversations, export, instances, retention, rounds, turns
-from ccn.store.conversations import Append
+from ccn.store.conversations import conversations, instances, turns
+from ccn.store.conversations.conversations import Append
+from ccn.store.rounds import blocks, export
+from ccn.store.upkeep import retention
 from tests.cli.conftest import HERE, founded, live, new_id, seal
 from tests.speaking import ANN, WREN
 
@@ -82,7 +84,7 @@ async def test_an_instance_that_two_nodes_name_is_no_contradiction(
             world.vectors[node] = [roster.pack(CharacterId("ada"), named)]
         await seal(world, names[0])
         assert (await verdict(world)).findings.contradictions == []
-        (agreed,) = await rounds.results(world.pool, 1)
+        (agreed,) = await blocks.results(world.pool, 1)
     assert json.loads(agreed)["disputed"] == [2 * n + 1 for n in range(nodes)]
 
 
@@ -101,7 +103,7 @@ async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_o
         for _ in range(2):
             await seal(world, names[0])
         found = await verdict(world)
-        agreed = [json.loads((await rounds.results(world.pool, at))[0]) for at in (1, 2, 3)]
+        agreed = [json.loads((await blocks.results(world.pool, at))[0]) for at in (1, 2, 3)]
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
     by_then, now = ("node", "owner and node") if faults is Faults.BYZANTINE else ("instance", "owner")
     assert [(each["weights"], each.get("owners")) for each in agreed] == [

@@ -30,8 +30,8 @@ from ccn.node import assembly
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import Payer
-from ccn.store import pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.writing.writer import Writer
 from tests.living import PASSES, new_id, text
 from tests.speaking import ANN
 

@@ -22,7 +22,8 @@ from ccn.core.chain.block import Tip
 from ccn.core.ids import NodeId
 from ccn.core.rounds import readback
 from ccn.node.signing import signing_key
-from ccn.store import pool, rounds
+from ccn.store.connection import pool
+from ccn.store.rounds import blocks
 from tests import commands
 from tests.cluster.test_up import Up, eventually, reachable_folder, started, surroundings
 
@@ -176,13 +177,13 @@ async def test_the_chain_holds_from_its_founding_to_its_tip(local: Local) -> Non
     """Run last: after all that died, every block still follows from the one before and from its votes."""
     database = settings.Database(url=SecretStr(local.told["database_url"]))
     async with pool.open(database, "auditor") as connections:
-        tip = await rounds.tip(connections, 0)
-        height = await rounds.height(connections)
+        tip = await blocks.tip(connections, 0)
+        height = await blocks.height(connections)
         assert tip is not None
         assert height is not None
         assert height > 10
         for each in range(1, height + 1):
-            shown = await rounds.shown(connections, each)
+            shown = await blocks.shown(connections, each)
             assert shown is not None
             confirmed = readback.confirm(shown, tip, NodeId("auditor"), {}, signing_key.check)
             assert isinstance(confirmed, Tip), confirmed

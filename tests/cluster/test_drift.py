@@ -15,8 +15,10 @@ from ccn.claude.faults import Faults, Rule
 from ccn.core.ids import ConversationId, InstanceId
 from ccn.node.views import drift_review
 from ccn.node.views.drift_review import Review
-from ccn.store import instances, restorations, rounds
-from ccn.store.instances import Instance, Status
+from ccn.store.character import restorations
+from ccn.store.conversations import instances
+from ccn.store.conversations.instances import Instance, Status
+from ccn.store.rounds import blocks
 from tests import standing_in
 from tests.cluster import three
 from tests.cluster.three import NAMES
@@ -95,9 +97,9 @@ async def all_drift(desk: Node, faults: Faults, fleet: Sequence[ConversationId])
     faults.clear()
     faults.add(Rule(drift=100, until=REMINDED))
     await talked(desk, fleet, DRIFTED)
-    height = await rounds.height(desk.pool) or 0
+    height = await blocks.height(desk.pool) or 0
     async with asyncio.timeout(90):
-        while (await rounds.height(desk.pool) or 0) < height + 2:
+        while (await blocks.height(desk.pool) or 0) < height + 2:
             await asyncio.sleep(0.1)
     touched = [talk for talk in fleet if STEPS & set(await steps(desk, talk))]
     assert len(touched) <= (len(fleet) - 1) // 3, "an operator has to look, not a script"

@@ -16,7 +16,8 @@ from ccn import continuity, settings
 from ccn.continuity import Conversation
 from ccn.core.calls.call import Delta, Reply, Restart
 from ccn.core.ids import ConversationId
-from ccn.store import instances, pool
+from ccn.store.connection import pool
+from ccn.store.conversations import instances
 from tests import calling, living, ports
 from tests.cluster.speaker import WORDS, reply_to
 

@@ -11,8 +11,8 @@ from ccn.claude.faults import Rule
 from ccn.core.prompts import prompt
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
-from ccn.store import instances
-from ccn.store.turns import Turn
+from ccn.store.conversations import instances
+from ccn.store.conversations.turns import Turn
 from tests import living
 from tests.cluster import three
 from tests.cluster.three import NAMES

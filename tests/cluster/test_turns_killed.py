@@ -26,8 +26,9 @@ import pytest
 from ccn import settings
 from ccn.core.ids import TurnId
 from ccn.core.stream import START, Told
-from ccn.store import pool, turns
-from ccn.store.pool import Pool
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import turns
 from tests import living
 from tests.cluster.speaker import QUICK, reply_to
 

@@ -21,8 +21,8 @@ from ccn.core.ids import NodeId
 from ccn.embedded import etcd
 from ccn.etcd import client, members
 from ccn.peers import client as peers
-from ccn.store import drains
-from ccn.store import nodes as register
+from ccn.store.accounts import node_register as register
+from ccn.store.operators import drains
 from tests import commands, living
 from tests.living import Node, World
 

@@ -27,10 +27,12 @@ from ccn.node import assembly
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.turns.prompts import Prompting
-from ccn.store import characters, conversations, keys, pool, users
-from ccn.store.pool import Pool
-from ccn.store.users import Tier, User
-from ccn.store.writer import Writer
+from ccn.store.accounts import api_keys, users
+from ccn.store.accounts.users import Tier, User
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations
+from ccn.store.writing.writer import Writer
 from tests import databases, talking, trusting
 from tests.living import Model, founded
 
@@ -92,7 +94,7 @@ class Door:
 
     async def key(self, owner: User, tier: Tier | None = None, **changes: object) -> str:
         key = credentials.api_key()
-        new = keys.New(
+        new = api_keys.New(
             credentials.new_id(),
             owner.id,
             "test",
@@ -101,7 +103,7 @@ class Door:
             tier or owner.tier,
             **changes,  # type: ignore[arg-type]
         )
-        await keys.issue(self.pool, new)
+        await api_keys.issue(self.pool, new)
         return key
 
     async def signed_in(self, owner: User) -> dict[str, str]:

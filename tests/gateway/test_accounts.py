@@ -17,8 +17,8 @@ from ccn.core.ids import ConversationId, UserId
 from ccn.gateway import access, credentials, passwords, tokens
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.passwords import Passwords
-from ccn.store import keys, users
-from ccn.store.users import Tier
+from ccn.store.accounts import api_keys, users
+from ccn.store.accounts.users import Tier
 from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
 from tests.trusting import Forger, said
 
@@ -142,7 +142,7 @@ async def test_what_ends_stops_working_within_the_time_that_is_stated(door: Door
         await door.accounts.caller(each)
     await users.disable(door.pool, banned.name)
     await users.set_password(door.pool, changed.name, passwords.hashed("another password"))
-    await keys.revoke(door.pool, credentials.prefix(key))
+    await api_keys.revoke(door.pool, credentials.prefix(key))
     door.clock.forward(RECHECK_S + 0.01)
     for each in shown:
         with pytest.raises(errors.CredentialInvalid):

@@ -19,8 +19,8 @@ from ccn.core.calls.call import Begun, Delta, Piece, Reply, Restart, Usage
 from ccn.core.stream import Kind, Place, Told
 from ccn.gateway.http import anthropic_voice
 from ccn.gateway.http.anthropic_voice import Voice
-from ccn.store import spend
-from ccn.store.spend import Reservation
+from ccn.store.spending import spend
+from ccn.store.spending.spend import Reservation
 from tests import talking
 from tests.living import ADA
 from tests.talking import Door

@@ -17,8 +17,8 @@ from ccn.gateway import readiness, tokens
 from ccn.gateway.access import Caller
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
-from ccn.store.conversations import Conversation
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.conversations.conversations import Conversation
 from tests.gateway.conftest import PASSWORD, PLENTY, Clock, Door, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

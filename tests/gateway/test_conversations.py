@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from ccn import errors
-from ccn.store import requests, terms
-from ccn.store.requests import Answer
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.operators import requests
+from ccn.store.operators.requests import Answer
+from ccn.store.rounds import terms
 from tests import talking
 from tests.talking import Door, events
 

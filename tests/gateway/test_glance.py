@@ -18,8 +18,10 @@ from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
 from ccn.core.prompts import prompt
 from ccn.node.views import sent_prompt
-from ccn.store import conversations, spend, vectors
-from ccn.store.pool import Pool
+from ccn.store.character import vectors
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations
+from ccn.store.spending import spend
 from tests import living, talking
 from tests.living import Node
 from tests.speaking import ANN

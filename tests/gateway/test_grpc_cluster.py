@@ -16,9 +16,10 @@ from ccn.gateway.grpc import cluster, failures
 from ccn.node.operators import execution
 from ccn.node.views.cluster_status import Seat, Status
 from ccn.pb import cluster_pb2 as pb
-from ccn.store import requests, rounds, terms
-from ccn.store.requests import Body
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.operators import requests
+from ccn.store.operators.requests import Body
+from ccn.store.rounds import blocks, terms
 from tests import calling, living
 from tests.calling import Door
 
@@ -49,7 +50,7 @@ async def refused(call: Any) -> tuple[Any, str]:
 
 
 async def fail_a_round(here: Door, term: int, height: int) -> None:
-    await rounds.fail(here.node.pool, term, "no quorum", {"height": height})
+    await blocks.fail(here.node.pool, term, "no quorum", {"height": height})
 
 
 async def test_anybody_may_ask_how_the_cluster_is(database: settings.Database) -> None:
@@ -74,7 +75,7 @@ async def test_rounds_are_told_once_each_and_from_where_one_was(database: settin
         every = aiter(here.cluster.WatchRounds(pb.WatchRoundsRequest(after=0), metadata=caller))
         first = await anext(every)
         assert (first.index, first.height, first.committed, first.reason) == (1, 1, False, "no quorum")
-        await rounds.record(here.node.pool, term, "validators", {"height": 1})
+        await blocks.record(here.node.pool, term, "validators", {"height": 1})
         height = 1
         while not reading.done():  # the first watcher may begin as late as it likes
             height += 1

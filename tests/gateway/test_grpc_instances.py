@@ -29,7 +29,7 @@ from ccn.gateway.grpc import failures, instances, server, shown
 from ccn.gateway.http import problems
 from ccn.pb import instances_pb2 as pb
 from ccn.peers import certificates
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
 from tests import calling, living
 from tests.calling import Door
 

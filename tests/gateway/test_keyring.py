@@ -15,8 +15,8 @@ from ccn.core.ids import NodeId
 from ccn.gateway import tokens
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.keyring import MARGIN, SIGNS, Keyring
-from ccn.store import token_keys
-from ccn.store.users import Tier
+from ccn.store.accounts import token_keys
+from ccn.store.accounts.users import Tier
 from tests import trusting
 from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
 from tests.trusting import ONE, THREE, TWO, Forger, said

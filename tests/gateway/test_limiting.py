@@ -23,7 +23,7 @@ from ccn.core.ids import UserId
 from ccn.gateway import limiting, windows
 from ccn.gateway.access import ANYBODY, Caller
 from ccn.gateway.limiting import Limiter
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
 from tests.redis_server import Redis
 
 WAIT_S = 60.0

@@ -21,7 +21,8 @@ from ccn.claude.faults import Rule
 from ccn.core.ids import ConversationId, UserId
 from ccn.gateway.grpc import failures
 from ccn.pb import instances_pb2 as pb
-from ccn.store import conversations, spend
+from ccn.store.conversations import conversations
+from ccn.store.spending import spend
 from tests import calling, living, talking
 from tests.gateway.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
 from tests.living import PATIENT

@@ -26,10 +26,11 @@ from ccn.gateway.grpc import failures
 from ccn.gateway.http.frames import Close
 from ccn.gateway.streams import Streams
 from ccn.pb import cluster_pb2
-from ccn.store import keys, terms, users
-from ccn.store.grounds import ApiKey, SignIn
-from ccn.store.pool import Pool
-from ccn.store.users import Tier, User
+from ccn.store.accounts import api_keys, users
+from ccn.store.accounts.credential_checks import ApiKey, SignIn
+from ccn.store.accounts.users import Tier, User
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import terms
 from tests import calling, databases, talking
 from tests.living import Model, Node, founded
 from tests.talking import events
@@ -132,7 +133,7 @@ async def renamed(doors: Doors, user: User, _: str) -> None:
 
 
 async def revoked(doors: Doors, _: User, credential: str) -> None:
-    await keys.revoke(doors.node.pool, credentials.prefix(credential))
+    await api_keys.revoke(doors.node.pool, credentials.prefix(credential))
 
 
 End = Callable[[Doors, User, str], Awaitable[None]]

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from ccn.core.ids import NodeId
-from ccn.store import requests
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.operators import requests
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Door

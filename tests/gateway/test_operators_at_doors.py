@@ -20,8 +20,8 @@ from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import failures
 from ccn.node.operators import execution
 from ccn.pb import instances_pb2 as pb
-from ccn.store import conversations
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.conversations import conversations
 from tests import calling, talking
 from tests.calling import Door as Rpc
 from tests.gateway.test_hostile import OWN, READS, for_users

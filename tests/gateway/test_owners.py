@@ -11,9 +11,9 @@ from ccn import errors
 from ccn.core.ids import ConversationId
 from ccn.gateway import access, credentials
 from ccn.gateway.access import ANYBODY, Caller, Owners
-from ccn.store import conversations
-from ccn.store.pool import Pool
-from ccn.store.users import Tier, User
+from ccn.store.accounts.users import Tier, User
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations
 from tests.gateway.conftest import Door, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -18,8 +18,8 @@ from ccn.core.axes import quantise
 from ccn.core.calls.call import Retry
 from ccn.core.ids import ConversationId
 from ccn.node.views.cluster_status import Status
-from ccn.store import vectors
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.character import vectors
 from tests import browser as browsers
 from tests import paging
 from tests.browser import Browser, Page

@@ -23,7 +23,9 @@ from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import failures
 from ccn.node.spending.paid_model import Paying
 from ccn.pb import instances_pb2 as pb
-from ccn.store import conversations, pool, spend
+from ccn.store.connection import pool
+from ccn.store.conversations import conversations
+from ccn.store.spending import spend
 from tests import calling, living, talking
 from tests.living import Model
 from tests.speaking import ANN

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ccn.store import requests, terms
-from ccn.store.requests import Answer
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.operators import requests
+from ccn.store.operators.requests import Answer
+from ccn.store.rounds import terms
 from tests import databases, talking
 from tests.living import Node, founded
 

@@ -13,7 +13,7 @@ from ccn.core.message import Message, Role
 from ccn.gateway import credentials
 from ccn.gateway.http import showing
 from ccn.gateway.http import talk_schemas as schemas
-from ccn.store.conversations import Page
+from ccn.store.conversations.conversations import Page
 
 HERE = ConversationId(credentials.new_id())
 AT = datetime(2026, 11, 20, 8, 30, 1, tzinfo=UTC)

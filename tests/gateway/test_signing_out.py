@@ -16,8 +16,8 @@ from ccn.gateway.http import app, auth
 from ccn.gateway.http.frames import Close
 from ccn.gateway.limiting import Limiter
 from ccn.pb import instances_pb2 as pb
-from ccn.store import users
-from ccn.store.users import Tier
+from ccn.store.accounts import users
+from ccn.store.accounts.users import Tier
 from tests import calling, talking
 from tests.gateway.conftest import PASSWORD, PLENTY, RECHECK_S, Door, bearer, kept_password
 

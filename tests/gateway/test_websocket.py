@@ -18,8 +18,8 @@ from ccn import settings
 from ccn.core.ids import ConversationId
 from ccn.gateway.http import websocket
 from ccn.gateway.http.frames import Close
-from ccn.store import measures
-from ccn.store.measures import Measure
+from ccn.store.character import measures
+from ccn.store.character.measures import Measure
 from tests import databases, talking
 from tests.living import Model, founded
 from tests.talking import Door

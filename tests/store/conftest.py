@@ -22,12 +22,13 @@ from ccn import settings
 from ccn.core import ids
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId, UserId
 from ccn.core.message import Message, Role
-from ccn.store import characters, conversations, instances, pool, turns
-from ccn.store.characters import Plate
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.turns import Turn
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, instances, turns
+from ccn.store.conversations.characters import Plate
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.turns import Turn
+from ccn.store.writing.writer import Writer
 from tests import databases
 from tests.speaking import ANN
 

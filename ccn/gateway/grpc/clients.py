@@ -24,7 +24,7 @@ from ccn.gateway.grpc import failures
 from ccn.gateway.grpc.patience import STREAM_S, address
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.streams import Open, Streams
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
 
 CALL_S = 60.0
 """The longest that a single answer may take."""

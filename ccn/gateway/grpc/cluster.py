@@ -16,10 +16,11 @@ from ccn.gateway.grpc.clients import Method
 from ccn.node.operators import submission
 from ccn.node.views.cluster_status import Status
 from ccn.pb import cluster_pb2 as pb
-from ccn.store import requests, rounds
-from ccn.store.pool import Pool
-from ccn.store.rounds import Entry
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import requests
+from ccn.store.rounds import blocks
+from ccn.store.rounds.blocks import Entry
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Cluster"]
 LOOK_S = 0.5
@@ -55,10 +56,10 @@ class Cluster:
         if asked.HasField("after"):
             last = asked.after
         else:
-            newest = await rounds.log(self._pool, command=requests.ROUND, limit=1)
+            newest = await blocks.log(self._pool, command=requests.ROUND, limit=1)
             last = newest[0].index if newest else 0
         while not self._stop.is_set():
-            for entry in await rounds.log_after(self._pool, last, command=requests.ROUND, limit=_PAGE):
+            for entry in await blocks.log_after(self._pool, last, command=requests.ROUND, limit=_PAGE):
                 last = entry.index
                 yield _round(entry)
             with suppress(TimeoutError):

@@ -13,8 +13,8 @@ from ccn.node.conversations import Conversations
 from ccn.node.external_loop import Lending
 from ccn.node.views import conversation_health
 from ccn.pb import instances_pb2 as pb
-from ccn.store.pool import Pool
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.connection.pool import Pool
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
 

@@ -16,11 +16,11 @@ from ccn.gateway.grpc import shown
 from ccn.gateway.grpc.clients import Method
 from ccn.node.conversations import Conversations
 from ccn.pb import instances_pb2 as pb
-from ccn.store import conversations, instances, turns
-from ccn.store.conversations import Conversation
-from ccn.store.pool import Pool
-from ccn.store.turns import Turn
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations, instances, turns
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.turns import Turn
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Instances"]
 PAGE = 100

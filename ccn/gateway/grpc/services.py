@@ -9,7 +9,7 @@ from ccn.gateway.grpc import cluster, continuity, instances
 from ccn.gateway.grpc.clients import Clients
 from ccn.node.conversations import Conversations
 from ccn.node.external_loop import Lending
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
 
 
 def assemble(

@@ -15,10 +15,10 @@ from ccn.core.message import Message, Role
 from ccn.core.stream import Kind, Told
 from ccn.node.views.conversation_health import Health
 from ccn.pb import instances_pb2 as pb
-from ccn.store.conversations import Conversation
-from ccn.store.instances import Instance
-from ccn.store.turns import Turn
-from ccn.store.vectors import State
+from ccn.store.character.vectors import State
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.turns import Turn
 
 T = TypeVar("T")
 

@@ -16,9 +16,10 @@ from ccn.gateway.http import auth, paging, problems, showing, talk
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.conversations import Key
 from ccn.gateway.http.talk import Talk
-from ccn.store import instances, requests
-from ccn.store.pool import Pool
-from ccn.store.requests import Body
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances
+from ccn.store.operators import requests
+from ccn.store.operators.requests import Body
 
 Admin = Annotated[Caller, Depends(auth.admin)]
 Talking = Annotated[Talk, Depends(talk.of)]

@@ -33,8 +33,8 @@ from ccn.gateway.http.stream import EVENT
 from ccn.gateway.http.talk import Talk
 from ccn.gateway.http.talk_schemas import CHARACTER
 from ccn.node.spending.paid_model import Payer
-from ccn.store import characters
-from ccn.store.characters import Character
+from ccn.store.conversations import characters
+from ccn.store.conversations.characters import Character
 
 NEW = "new"
 

@@ -31,9 +31,9 @@ from ccn.gateway import access, limiting
 from ccn.gateway.access import ANYBODY, Caller, Owners
 from ccn.gateway.accounts import Accounts
 from ccn.gateway.limiting import Limiter, Verdict
-from ccn.store.conversations import Conversation
-from ccn.store.pool import Pool
-from ccn.store.users import Tier
+from ccn.store.accounts.users import Tier
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations.conversations import Conversation
 
 OPEN = frozenset(
     {"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready", "/static/{version}/{name}"}

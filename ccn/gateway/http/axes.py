@@ -12,8 +12,8 @@ from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http.schemas import Model
 from ccn.gateway.http.talk import Talk
 from ccn.node.views import axis_profile
-from ccn.store.conversations import Conversation
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations.conversations import Conversation
 
 
 class Axis(Model):

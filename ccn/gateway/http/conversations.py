@@ -24,9 +24,9 @@ from ccn.gateway.http import glance as glances
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.talk import Talk
 from ccn.gateway.streams import Open
-from ccn.store import characters, conversations, search, standing
-from ccn.store.conversations import Conversation
-from ccn.store.turns import Turn
+from ccn.store.conversations import characters, conversations, search, summaries
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.turns import Turn
 
 Key = Annotated[
     str | None,
@@ -178,7 +178,7 @@ def _reading(router: APIRouter) -> None:
     @router.get("/conversation/{session_id:uuid}", response_model=schemas.State)
     async def get_conversation(here: Named, talking: Talking) -> Response:
         """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
-        found = await standing.of_conversation(talking.pool, here)
+        found = await summaries.of_conversation(talking.pool, here)
         return showing.ready(showing.encoded(showing.state(found)))
 
     @router.get("/conversation/{session_id:uuid}/messages", response_model=schemas.Messages)

@@ -16,8 +16,10 @@ from ccn.core.calls.price import DOLLAR
 from ccn.gateway.http import auth, problems, showing, talk
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.talk import Talk
-from ccn.store import measures, overview, spend, vectors
-from ccn.store.conversations import Conversation
+from ccn.store.character import measures, vectors
+from ccn.store.conversations import totals
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.spending import spend
 
 FRESH_S = 2.0
 """Aggregates are counted once in so long, whoever asks how often: everybody may."""
@@ -77,7 +79,7 @@ class _Latest:
             return self._found
         async with self._lock:
             if clock() > self._until:
-                told = asdict(await overview.taken(talking.pool))
+                told = asdict(await totals.taken(talking.pool))
                 shown = schemas.Realtime(measured_conversations=told.pop("measured"), **told)
                 self._found = showing.encoded(shown)
                 self._until = clock() + FRESH_S

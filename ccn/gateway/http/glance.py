@@ -21,10 +21,12 @@ from ccn.gateway.http import auth, problems, talk
 from ccn.gateway.http import glance_schemas as schemas
 from ccn.gateway.http.talk import Talk
 from ccn.node.views import sent_prompt
-from ccn.store import characters, instances, measures, restarts, spend
-from ccn.store.conversations import Conversation
-from ccn.store.pool import Pool
-from ccn.store.spend import Total
+from ccn.store.character import measures
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, instances, restarts
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.spending import spend
+from ccn.store.spending.spend import Total
 
 if TYPE_CHECKING:
     from ccn import settings

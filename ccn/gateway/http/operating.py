@@ -18,8 +18,8 @@ from ccn.gateway.access import Caller
 from ccn.gateway.http import auth, problems
 from ccn.node.operators import submission
 from ccn.node.views import round_history
-from ccn.store import drains
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import drains
 
 Admin = Annotated[Caller, Depends(auth.admin)]
 NodeName = Annotated[str, Path(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]

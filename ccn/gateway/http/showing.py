@@ -14,12 +14,12 @@ from ccn.gateway.http import paging
 from ccn.gateway.http import talk_schemas as schemas
 from ccn.gateway.http.schemas import Model
 from ccn.node.conversations import Started
-from ccn.store.conversations import Conversation, Page
-from ccn.store.instances import Instance
-from ccn.store.measures import Measure
-from ccn.store.search import Hit
-from ccn.store.standing import Standing
-from ccn.store.turns import Turn
+from ccn.store.character.measures import Measure
+from ccn.store.conversations.conversations import Conversation, Page
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.search import Hit
+from ccn.store.conversations.summaries import Standing
+from ccn.store.conversations.turns import Turn
 
 _SECURE = {"http": "ws", "https": "wss"}
 

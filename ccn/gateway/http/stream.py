@@ -33,7 +33,7 @@ from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Place, Told
 from ccn.gateway.http.talk import STOPPING, Leaving
 from ccn.gateway.streams import Open
-from ccn.store.turns import Turn
+from ccn.store.conversations.turns import Turn
 
 PING_S = 15.0
 """How long a stream is silent before it says that it is still there: proxies wait half a minute."""

@@ -22,7 +22,7 @@ from ccn.gateway.streams import Streams
 from ccn.node.conversations import Conversations
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.prompts import Prompting
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
 
 STOPPING = "this node is stopping"
 

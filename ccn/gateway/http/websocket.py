@@ -34,10 +34,11 @@ from ccn.gateway.http.frames import Cancel, Close, Resume, Say
 from ccn.gateway.http.stream import told_whole
 from ccn.gateway.http.talk import STOPPING, Talk
 from ccn.gateway.streams import Open
-from ccn.store import conversations, measures
-from ccn.store.conversations import Conversation
-from ccn.store.measures import Measure
-from ccn.store.turns import Turn
+from ccn.store.character import measures
+from ccn.store.character.measures import Measure
+from ccn.store.conversations import conversations
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.turns import Turn
 
 log = structlog.get_logger(__name__)
 

@@ -25,11 +25,11 @@ from ccn.core.character import alarm, portion
 from ccn.core.character.alarm import Baseline, Watch
 from ccn.core.ids import CharacterId, InstanceId, UserId
 from ccn.node.character.scoring import Scored
-from ccn.store import baselines, restorations, vectors
-from ccn.store.baselines import Kind
-from ccn.store.instances import Instance, Status
-from ccn.store.pool import Pool
-from ccn.store.vectors import State
+from ccn.store.character import baselines, restorations, vectors
+from ccn.store.character.baselines import Kind
+from ccn.store.character.vectors import State
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations.instances import Instance, Status
 
 log = structlog.get_logger(__name__)
 

@@ -32,11 +32,13 @@ from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.node.character.scoring import Scored
 from ccn.node.instances.hosting import Hosting
-from ccn.store import agreed, baselines, instances, measures, vectors
-from ccn.store.baselines import Kind
-from ccn.store.instances import Instance
-from ccn.store.measures import Measure
-from ccn.store.pool import Pool
+from ccn.store.character import baselines, measures, vectors
+from ccn.store.character.baselines import Kind
+from ccn.store.character.measures import Measure
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances
+from ccn.store.conversations.instances import Instance
+from ccn.store.rounds import agreements
 
 log = structlog.get_logger(__name__)
 
@@ -173,12 +175,12 @@ class Measuring:
         return None if estimate is None else estimate.score
 
     async def _emergence(self, name: CharacterId) -> float | None:
-        rounds = await agreed.medians(self._pool, name, last=ROUNDS)
+        rounds = await agreements.medians(self._pool, name, last=ROUNDS)
         if len(rounds) < emergence.LEAST:
             return None
         moments = [each.at for each in rounds]
-        parts = await agreed.alive_since(self._pool, name, moments[0], PARTS)
-        states = await agreed.states_at(self._pool, parts, moments)
+        parts = await agreements.alive_since(self._pool, name, moments[0], PARTS)
+        states = await agreements.states_at(self._pool, parts, moments)
         unknown = Vector((None,) * len(axes.AXES))
         of_parts = [_deciding([state or unknown for state in each]) for each in states.values()]
         consensus = _deciding([each.median for each in rounds])

@@ -20,10 +20,12 @@ from ccn.core.axes import UNIT
 from ccn.core.ids import ConversationId, NodeId
 from ccn.node.character.drift_watch import Alarm
 from ccn.node.character.restoration import WINDOW
-from ccn.store import agreed, instances, restorations, rounds, vectors
-from ccn.store.agreed import Outlier
-from ccn.store.instances import Instance, Status
-from ccn.store.pool import Pool
+from ccn.store.character import restorations, vectors
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances
+from ccn.store.conversations.instances import Instance, Status
+from ccn.store.rounds import agreements, blocks
+from ccn.store.rounds.agreements import Outlier
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +61,7 @@ class Heeding:
 
     async def look(self) -> None:
         """Raise an alarm for each outlier of the last block that lives here and was not alarmed lately."""
-        self.height, found = await agreed.last_outliers(self.pool, self.height)
+        self.height, found = await agreements.last_outliers(self.pool, self.height)
         if not found:
             return
         since = self.now() - WINDOW
@@ -77,7 +79,7 @@ class Heeding:
         if instance.conversation in self._alarmed or any(each.at > since for each in done):
             return
         self._alarmed[instance.conversation] = self.now()
-        tip = await rounds.tip(self.pool)
+        tip = await blocks.tip(self.pool)
         tolerance = tip.rules.parameters.tolerance / UNIT if tip else None
         reason = f"beyond the tolerance in round {outlier.height}"
         self.raised(Alarm(instance, outlier.drift, tolerance, reason))

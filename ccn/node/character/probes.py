@@ -30,10 +30,10 @@ from ccn.node.character.scoring import Scorer
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.execution import Model
 from ccn.node.turns.prompts import Prompting
-from ccn.store import baselines
-from ccn.store.baselines import Kind
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
+from ccn.store.character import baselines
+from ccn.store.character.baselines import Kind
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations.instances import Instance
 
 log = structlog.get_logger(__name__)
 

@@ -27,12 +27,13 @@ from ccn.node.character.drift_watch import Alarm
 from ccn.node.character.probes import Probing
 from ccn.node.instances.hosting import Hosting
 from ccn.node.instances.spawning import Spawning
-from ccn.store import anchors, conversations, instances, restorations, vectors
-from ccn.store.anchors import Keep
-from ccn.store.instances import Change, Instance, Status
-from ccn.store.pool import Pool
-from ccn.store.restorations import CLEARED, NOTE, RELEASED, Restoration
-from ccn.store.writer import Writer
+from ccn.store.character import restorations, vectors
+from ccn.store.character.restorations import CLEARED, NOTE, RELEASED, Restoration
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import anchors, conversations, instances
+from ccn.store.conversations.anchors import Keep
+from ccn.store.conversations.instances import Change, Instance, Status
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 

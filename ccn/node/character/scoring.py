@@ -23,11 +23,12 @@ from ccn.core.character import relation, state
 from ccn.core.character.relation import Exchange
 from ccn.core.ids import ConversationId, InstanceId
 from ccn.core.message import Message, Role
-from ccn.store import conversations, restorations, turns, vectors
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.vectors import Relate, Score
-from ccn.store.writer import Writer
+from ccn.store.character import restorations, vectors
+from ccn.store.character.vectors import Relate, Score
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations, turns
+from ccn.store.conversations.instances import Instance
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 

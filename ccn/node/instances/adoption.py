@@ -24,10 +24,11 @@ from ccn import errors
 from ccn.core import rendezvous
 from ccn.core.ids import ConversationId, InstanceId, NodeId
 from ccn.node.instances.hosting import Hosting
-from ccn.store import drains, instances, turns
-from ccn.store.instances import Adopt, Change, Instance, Patience, Status
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances, turns
+from ccn.store.conversations.instances import Adopt, Change, Instance, Patience, Status
+from ccn.store.operators import drains
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings

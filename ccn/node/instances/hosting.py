@@ -21,11 +21,11 @@ from ccn import errors, metrics
 from ccn.core import turn as states
 from ccn.core.ids import ConversationId, InstanceId, TurnId, UserId
 from ccn.node.turns.turn_stream import Live
-from ccn.store import instances, turns
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.turns import Turn
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances, turns
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.turns import Turn
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings

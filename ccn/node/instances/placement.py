@@ -27,11 +27,11 @@ from ccn.node.instances.spawning import Spawning
 from ccn.node.spending.concurrency import Shares
 from ccn.node.turns.attempt import Speech
 from ccn.node.turns.turn_stream import Live
-from ccn.store import conversations, instances, turns
-from ccn.store.conversations import Begin, Conversation
-from ccn.store.instances import Change, Instance
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations, instances, turns
+from ccn.store.conversations.conversations import Begin, Conversation
+from ccn.store.conversations.instances import Change, Instance
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings

@@ -22,11 +22,12 @@ from ccn.core.ids import ConversationId, UserId
 from ccn.node.instances.adoption import Adoption
 from ccn.node.instances.forwarding import Body, Forwarding
 from ccn.node.instances.hosting import Hosted, Hosting
-from ccn.store import instances, quotas, turns
-from ccn.store.instances import Change, Instance, Status
-from ccn.store.pool import Pool
-from ccn.store.quotas import Quota
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances, turns
+from ccn.store.conversations.instances import Change, Instance, Status
+from ccn.store.writing import quotas
+from ccn.store.writing.quotas import Quota
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -30,14 +30,14 @@ from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.execution import Model
 from ccn.node.turns.prefetch import Ask
 from ccn.node.turns.prompts import Opening, Prompting
-from ccn.store import characters
-from ccn.store.anchors import Keep
-from ccn.store.births import Birth
-from ccn.store.conversations import Begin, Conversation
-from ccn.store.instances import Change, Instance, Spawn, Status
-from ccn.store.pool import Pool
-from ccn.store.quotas import Quota
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters
+from ccn.store.conversations.anchors import Keep
+from ccn.store.conversations.births import Birth
+from ccn.store.conversations.conversations import Begin, Conversation
+from ccn.store.conversations.instances import Change, Instance, Spawn, Status
+from ccn.store.writing.quotas import Quota
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 

@@ -18,11 +18,14 @@ from ccn import errors
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.core.prompts import plate as plates
 from ccn.node.character.restoration import Restoring
-from ccn.store import characters, drains, requests, retention, rounds
-from ccn.store.pool import Pool
-from ccn.store.requests import Answer, Body, Request
-from ccn.store.retention import Redact
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters
+from ccn.store.operators import drains, requests
+from ccn.store.operators.requests import Answer, Body, Request
+from ccn.store.rounds import blocks
+from ccn.store.upkeep import retention
+from ccn.store.upkeep.retention import Redact
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +130,7 @@ def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
         if body.get("undo") is True:
             await drains.end(pool, writer.node)
         else:
-            tip = await rounds.tip(pool)
+            tip = await blocks.tip(pool)
             voting = [each.node for each in tip.rules.validators] if tip else []
             await drains.begin(pool, writer.node, by, voting)
         return {"node": writer.node, "draining": body.get("undo") is not True}

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.store import requests
-from ccn.store.pool import Pool
-from ccn.store.requests import Body, Standing
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import requests
+from ccn.store.operators.requests import Body, Standing
 
 PATIENCE_S = 30.0
 SEALED_WITHIN_S = 5.0

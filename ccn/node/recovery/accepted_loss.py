@@ -14,12 +14,13 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import NOTHING, Mark
 from ccn.node.signing.memory import Signing
-from ccn.store import pool, requests
-from ccn.store.fence import Fence
+from ccn.store.connection import pool
+from ccn.store.connection.fence import Fence
+from ccn.store.operators import requests
 
 if TYPE_CHECKING:
     from ccn import settings
-    from ccn.store.pool import Pool
+    from ccn.store.connection.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.rounds import voting
 from ccn.node.signing import memory
 from ccn.node.signing.memory import Signing
-from ccn.store import pool, rounds
-from ccn.store.fence import ADVICE, Fence
+from ccn.store.connection import pool
+from ccn.store.connection.fence import ADVICE, Fence
+from ccn.store.rounds import blocks
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -75,7 +76,7 @@ async def look(database: settings.Database, asked: Fence, state: SignerState | N
             raise errors.RecordLost(f"the database is empty, and this node signed in another. {ADVICE}")
         async with connections.transaction() as connection:
             await asked.check(connection)
-        genesis = await rounds.tip(connections, 0)
+        genesis = await blocks.tip(connections, 0)
         if state is not None and genesis is not None:
             await voting.standing(connections, state, genesis, check)
 

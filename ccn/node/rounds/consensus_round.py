@@ -25,8 +25,8 @@ from ccn.core.rounds.intake import Refused
 from ccn.core.rounds.refusal import Refusal
 from ccn.node.rounds.voting import Identity, Voting
 from ccn.peers.exchange import Ask
-from ccn.store import rounds
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import blocks
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ async def hold(leading: Leading) -> Sealed | Failed:
         case Failed(height, reason, refused):
             log.warning("round failed", height=height, term=leading.term, reason=reason)
             data = {"height": height, "refused": dict(refused)}
-            await rounds.fail(leading.pool, leading.term, reason, data)
+            await blocks.fail(leading.pool, leading.term, reason, data)
             return outcome
         case never:
             assert_never(never)
@@ -168,9 +168,9 @@ async def _seal(leading: Leading, tip: Tip, agreed: Agreed, within_s: float) -> 
 async def _commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
     """Commit once. If the answer is lost, the chain itself tells what became of it."""
     try:
-        return await rounds.commit(pool, tip, draft, certificate)
+        return await blocks.commit(pool, tip, draft, certificate)
     except (errors.Unavailable, errors.OutcomeUnknown):
-        shown = await rounds.tip(pool)
+        shown = await blocks.tip(pool)
         if shown is None or shown.hash != draft.block.header.hash():
             raise
         return shown
@@ -178,7 +178,7 @@ async def _commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) 
 
 async def _project(pool: Pool, draft: Draft) -> None:
     try:
-        await rounds.project(pool, draft)
+        await blocks.project(pool, draft)
     except (errors.Unavailable, errors.OutcomeUnknown, errors.StaleTerm) as failed:
         log.info("drifts are shown after the next round", reason=str(failed))
 

@@ -19,8 +19,8 @@ from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds import evidence
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.evidence import Cosigned
-from ccn.store import evidence as kept
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import evidence as kept
 
 log = structlog.get_logger(__name__)
 

@@ -19,8 +19,8 @@ from ccn.core.chain.block import Tip
 from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.identity.registration import Registration
 from ccn.core.ids import NodeId
-from ccn.store import rounds, terms
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import blocks, terms
 
 log = structlog.get_logger(__name__)
 
@@ -31,14 +31,14 @@ async def found(
     pool: Pool, node: NodeId, members: Sequence[Registration], origin: str, parameters: Parameters
 ) -> Tip:
     """Found the chain with these members, in a term of one's own; if it is founded, that chain."""
-    known = await rounds.tip(pool, 0)
+    known = await blocks.tip(pool, 0)
     if known is not None:
         return known
     origin = origin or f"ccn.local/{secrets.token_hex(8)}"
     validators = sorted(Validator(member.node, member.key) for member in members)
     genesis = block.genesis(origin, Rules(tuple(validators), parameters))
     term = await terms.take_over(pool, node, 1.0)
-    await rounds.found(pool, term, genesis)
+    await blocks.found(pool, term, genesis)
     log.info("chain founded", origin=origin, validators=[each.node for each in validators])
     return genesis
 
@@ -46,7 +46,7 @@ async def found(
 async def founded(pool: Pool) -> Tip:
     """Wait until the chain is founded, and begin from there."""
     while True:
-        genesis = await rounds.tip(pool, 0)
+        genesis = await blocks.tip(pool, 0)
         if genesis is not None:
             return genesis
         await asyncio.sleep(_LOOK_S)

@@ -24,10 +24,11 @@ from ccn.node.rounds import consensus_round, validator_changes
 from ccn.node.rounds.consensus_round import Failed, Leading, Peers, Sealed
 from ccn.node.rounds.validator_changes import Wish
 from ccn.node.rounds.voting import Identity, Voting
-from ccn.store import drains, requests, terms
-from ccn.store.pool import Pool
-from ccn.store.requests import Answer, Body, Request
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import drains, requests
+from ccn.store.operators.requests import Answer, Body, Request
+from ccn.store.rounds import terms
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 

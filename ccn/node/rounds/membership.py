@@ -42,9 +42,11 @@ from ccn.node.rounds.trust import Trust
 from ccn.node.rounds.validator_changes import Wish
 from ccn.node.rounds.voting import Disk, Identity, Voting
 from ccn.peers.client import Client
-from ccn.store import drains, rounds, vectors
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.character import vectors
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import drains
+from ccn.store.rounds import blocks
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -117,7 +119,7 @@ class Membership:
 
         Asked without etcd, too: what a node signed last and the database are enough to go on from there.
         """
-        if self.voting is None and (genesis := await rounds.tip(self.pool, 0)) is not None:
+        if self.voting is None and (genesis := await blocks.tip(self.pool, 0)) is not None:
             try:
                 await self._stand_up(genesis)
             except (errors.Conflict, errors.RecordLost) as strange:
@@ -153,7 +155,7 @@ class Membership:
 
     async def _chain(self, held: Session) -> Tip:
         """The founding of the chain: known, or made by whoever is elected first, or waited for."""
-        known = await rounds.tip(self.pool, 0)
+        known = await blocks.tip(self.pool, 0)
         if known is not None:
             return known
         waiting = asyncio.create_task(rounds_genesis.founded(self.pool))

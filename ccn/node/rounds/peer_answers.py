@@ -16,7 +16,7 @@ from ccn.core.rounds.readback import Shown
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.node.rounds.membership import Membership
 from ccn.peers.exchange import Ask, Decision, Forwarded, Who
-from ccn.store import rounds
+from ccn.store.rounds import blocks as stored_blocks
 
 _NOT_YET = Refusal(Reason.TIP, "this node has no place in the chain yet")
 
@@ -67,9 +67,9 @@ class Answering:
 
     async def blocks(self, first: int, count: int) -> tuple[Sequence[Shown], int]:
         """Committed blocks, for a node whose database lags behind."""
-        height = await rounds.height(self._membership.pool) or 0
+        height = await stored_blocks.height(self._membership.pool) or 0
         wanted = range(max(1, first), min(height, first + count - 1) + 1)
-        shown = [await rounds.shown(self._membership.pool, each) for each in wanted]
+        shown = [await stored_blocks.shown(self._membership.pool, each) for each in wanted]
         return [each for each in shown if each is not None], height
 
     async def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:

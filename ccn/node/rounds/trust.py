@@ -21,8 +21,8 @@ from ccn.core.identity.registration import Register, Registration, Shown
 from ccn.core.identity.revocation import Presented
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check
-from ccn.store import nodes
-from ccn.store.pool import Pool
+from ccn.store.accounts import node_register
+from ccn.store.connection.pool import Pool
 
 LOOK_S = 2.0
 """How often the register is read: who was removed is let in nowhere after this."""
@@ -64,7 +64,7 @@ class Trust:
             if self._looked_at > asked:
                 return
             await asyncio.sleep(self._looked_at + AT_MOST_S - asked)
-            began, read = clock(), await nodes.load(self._pool)
+            began, read = clock(), await node_register.load(self._pool)
             self._looked_at = began
             if read != self.register:
                 self.register = read
@@ -78,7 +78,7 @@ class Trust:
 
     async def enrol(self, node: NodeId, key: bytes) -> UUID:
         """Begin a life of this node."""
-        life = await nodes.enrol(self._pool, node, key)
+        life = await node_register.enrol(self._pool, node, key)
         await self.look()
         return life
 

@@ -19,9 +19,11 @@ from ccn.core.rounds import validator_change
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.validator_change import Add, Remove, Seen
 from ccn.node.rounds.voting import Voting
-from ccn.store import drains, nodes, requests, rounds
-from ccn.store.pool import Pool
-from ccn.store.requests import Body, Request
+from ccn.store.accounts import node_register
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import drains, requests
+from ccn.store.operators.requests import Body, Request
+from ccn.store.rounds import blocks
 
 ROUNDS = 4
 """So many rounds may pass before a change that too few nodes want is given up."""
@@ -64,9 +66,9 @@ async def conclude(pool: Pool, term: int, wish: Wish, voting: Voting, tries: Cou
     }
     match wish.request.body:
         case {"action": "remove", "node": str(node)}:  # one that voted is out with the block already
-            await nodes.remove(pool, NodeId(node))
+            await node_register.remove(pool, NodeId(node))
     if told["changed"]:
-        await rounds.record(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
+        await blocks.record(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
     return told
 
 
@@ -75,7 +77,7 @@ async def _following(pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId,
         case {"action": "add", "node": str(node)}:
             return validator_change.after(Add(NodeId(node)), rules, Seen(here))
         case {"action": "remove", "node": str(node)} if rules.key(NodeId(node)) is None:
-            known = {*await requests.nodes(pool), *(await nodes.load(pool)).nodes}
+            known = {*await requests.nodes(pool), *(await node_register.load(pool)).nodes}
             if node not in known:
                 only = ", ".join(sorted(known))
                 return Refusal(Reason.RULES, f"no node {node} ever ran here, only {only}")

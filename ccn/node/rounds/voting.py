@@ -31,10 +31,10 @@ from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.rounds.contradictions import Hearing
 from ccn.peers.exchange import Ask
-from ccn.store import ledger, rounds, terms
-from ccn.store.fence import ADVICE
-from ccn.store.pool import Pool
-from ccn.store.rounds import Standing
+from ccn.store.connection.fence import ADVICE
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import blocks, ledger, terms
+from ccn.store.rounds.blocks import Standing
 
 log = structlog.get_logger(__name__)
 
@@ -178,12 +178,12 @@ class Voting:
 
         A block that is cosigned is never let go again, so it must not be gone with the primary.
         """
-        standing = await rounds.standing(self._pool, self.tip.height)
+        standing = await blocks.standing(self._pool, self.tip.height)
         await self._still_there(standing)
         if standing.standbys and self.tip.height < standing.height:
             await self._pool.confirm()
         while self.stopped is None and self.tip.height < standing.height:
-            shown = await rounds.shown(self._pool, self.tip.height + 1)
+            shown = await blocks.shown(self._pool, self.tip.height + 1)
             if shown is None:
                 return standing
             identity = self._identity
@@ -255,7 +255,7 @@ class Voting:
 
     async def _find_out(self, lines: Sequence[note.Signature]) -> None:
         """Another block where this node's tip was: who voted for it or cosigned it, and both blocks?"""
-        other, below = await rounds.shown(self._pool, self.tip.height), self._below
+        other, below = await blocks.shown(self._pool, self.tip.height), self._below
         if other is not None and below is not None and other.header.previous == below.hash:
             await self.hearing.hear(other.votes, below.rules)
             await self._hear(lines, other.header, below.tree.extend(other.leaves))
@@ -294,8 +294,8 @@ async def standing(pool: Pool, state: SignerState, genesis: Tip, check: Check) -
         if genesis.hash != state.block:
             raise errors.RecordLost(f"the database is of another cluster than this node is of. {ADVICE}")
         return genesis
-    below = genesis if state.height == 1 else await rounds.tip(pool, state.height - 1)
-    shown = await rounds.shown(pool, state.height)
+    below = genesis if state.height == 1 else await blocks.tip(pool, state.height - 1)
+    shown = await blocks.shown(pool, state.height)
     if below is None or shown is None or shown.header.hash() != state.block:
         raise errors.RecordLost(
             f"the database does not show block {state.height}, which this node signed: it was put back to "

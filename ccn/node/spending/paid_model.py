@@ -32,11 +32,11 @@ from ccn.core.calls.price import Size
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.node.spending.concurrency import Place, Shares
 from ccn.node.spending.reservation import Purse
-from ccn.store import spend
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.spend import Reservation
-from ccn.store.till import Till
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations.instances import Instance
+from ccn.store.spending import spend
+from ccn.store.spending.reservation_batch import Till
+from ccn.store.spending.spend import Reservation
 
 log = structlog.get_logger(__name__)
 

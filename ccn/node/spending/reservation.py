@@ -14,8 +14,8 @@ from ccn.claude.client import Client
 from ccn.core.calls import price
 from ccn.core.calls.call import Call, Usage
 from ccn.core.calls.price import Price, Size
-from ccn.store.spend import Ended, Reservation
-from ccn.store.till import Till
+from ccn.store.spending.reservation_batch import Till
+from ccn.store.spending.spend import Ended, Reservation
 
 log = structlog.get_logger(__name__)
 

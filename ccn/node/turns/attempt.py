@@ -25,11 +25,11 @@ from ccn.core.message import Message
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
 from ccn.node.turns.turn_stream import Live
-from ccn.store import conversations, turns
-from ccn.store.batch import Confirm, Write
-from ccn.store.pool import Pool
-from ccn.store.turns import Commit, Emit, End, Event, Start, Turn
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations, turns
+from ccn.store.conversations.turns import Commit, Emit, End, Event, Start, Turn
+from ccn.store.writing.batch import Confirm, Write
+from ccn.store.writing.writer import Writer
 
 A = TypeVar("A")
 

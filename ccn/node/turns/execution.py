@@ -29,10 +29,10 @@ from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.attempt import Speech
 from ccn.node.turns.prefetch import Ask
 from ccn.node.turns.turn_stream import Live
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.turns import Turn
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.turns import Turn
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 

@@ -26,8 +26,8 @@ from ccn.core.message import Message, Role
 from ccn.core.prompts.prompt import Scene
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.prompts import Prompting
-from ccn.store.instances import Instance
-from ccn.store.turns import Turn
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.turns import Turn
 
 LIMIT = 256
 """Turns that are foreseen at once; the oldest is forgotten."""

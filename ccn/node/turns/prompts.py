@@ -22,13 +22,13 @@ from ccn.core.prompts.anchor import Anchor, Measured
 from ccn.core.prompts.interview import Interview
 from ccn.core.prompts.plate import Plate
 from ccn.core.prompts.prompt import Limits, Scene
-from ccn.store import anchors, characters, conversations, memories
-from ccn.store.anchors import Keep
-from ccn.store.conversations import Begin
-from ccn.store.instances import Instance
-from ccn.store.memories import Beginning
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import anchors, characters, conversations, prompt_sources
+from ccn.store.conversations.anchors import Keep
+from ccn.store.conversations.conversations import Begin
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.prompt_sources import Beginning
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -116,7 +116,7 @@ class Prompting:
                 if isinstance(other, errors.StaleHost) or tries == 1:
                     raise
                 return await self._after(speaker, seq, tries - 1)
-            scene = await memories.scene(self._pool, here, fresh, seq, limits, name)
+            scene = await prompt_sources.scene(self._pool, here, fresh, seq, limits, name)
             read = replace(read, anchor=fresh, scene=scene)
         return self._built(speaker, read)
 
@@ -138,12 +138,12 @@ class Prompting:
         (anchor, measured), found, scene = await asyncio.gather(
             anchors.standing(pool, here),
             self.plate(speaker.character, speaker.plate_version),
-            _nothing() if known is None else memories.scene(pool, here, known, seq, limits, name),
+            _nothing() if known is None else prompt_sources.scene(pool, here, known, seq, limits, name),
         )
         if anchor is None:
             anchor = (await self.opened(speaker)).anchor
         if scene is None or anchor != known:
-            scene = await memories.scene(pool, here, anchor, seq, limits, name)
+            scene = await prompt_sources.scene(pool, here, anchor, seq, limits, name)
         _remember(self._anchors, here, anchor)
         return Read(found, anchor, scene, measured)
 
@@ -157,7 +157,7 @@ class Prompting:
         return Opening(found, anchor, interview.of(found, new.collaborator), scene, at)
 
     async def _new(self, here: ConversationId, character: CharacterId, owner: UserId | None) -> Beginning:
-        new = await memories.beginning(self._pool, character, owner, besides=here)
+        new = await prompt_sources.beginning(self._pool, character, owner, besides=here)
         _remember(self._names, here, new.collaborator)
         return new
 
@@ -175,7 +175,7 @@ class Prompting:
             version = fresh.version + (fresh is anchor)
             fresh = replace(fresh, plate=speaker.plate_version, version=version)
         limits, last = self.limits(speaker.model), here.head_seq + 1
-        reading = memories.scene(self._pool, here.id, fresh, last, limits, name)
+        reading = prompt_sources.scene(self._pool, here.id, fresh, last, limits, name)
         if fresh is anchor:
             scene = await reading
         else:  # what it names is there already

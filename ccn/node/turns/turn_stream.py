@@ -19,7 +19,7 @@ from ccn.core import stream, turn
 from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Place, Told
 from ccn.core.turn import Status
-from ccn.store.turns import Turn
+from ccn.store.conversations.turns import Turn
 
 BATCH_LIMIT = 500
 """Pieces that a reader is handed at once."""

@@ -21,9 +21,12 @@ import structlog
 from ccn import errors
 from ccn.core import ids
 from ccn.core.ids import SnapshotId
-from ccn.store import measures, retention, search, snapshots, spend
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.character import measures
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import search
+from ccn.store.spending import spend
+from ccn.store.upkeep import retention, snapshots
+from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings

@@ -14,10 +14,10 @@ import structlog
 from ccn import errors
 from ccn.core.ids import CharacterId
 from ccn.core.prompts import plate as plates
-from ccn.store import characters
-from ccn.store.characters import Plate
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters
+from ccn.store.conversations.characters import Plate
+from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 

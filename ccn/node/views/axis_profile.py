@@ -17,9 +17,11 @@ from ccn.core.axes import Vector
 from ccn.core.chain import result
 from ccn.core.character import references
 from ccn.core.prompts import plate
-from ccn.store import agreed, characters, rounds, vectors
-from ccn.store.conversations import Conversation
-from ccn.store.pool import Pool
+from ccn.store.character import vectors
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.rounds import agreements, blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,12 @@ async def _agreed(pool: Pool, conversation: Conversation) -> tuple[int | None, V
 
     One that is of few people tells how the character was with a stranger; of oneself alone it may.
     """
-    height, named = await rounds.height(pool), conversation.character
-    for line in await rounds.results(pool, height or 0):
+    height, named = await blocks.height(pool), conversation.character
+    for line in await blocks.results(pool, height or 0):
         said = json.loads(line)
         if said["character"] == named and (
             said.get("owners", 0) >= result.SHARED
-            or await agreed.is_theirs(pool, height or 0, named, conversation.owner)
+            or await agreements.is_theirs(pool, height or 0, named, conversation.owner)
         ):
             return height, Vector(tuple(said["median"]))
     return height, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ccn import errors
 from ccn.node.rounds.membership import Membership
-from ccn.store import terms
+from ccn.store.rounds import terms
 
 
 async def leadership(membership: Membership) -> None:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from ccn.core.ids import NodeId
 from ccn.node.rounds.membership import Membership
-from ccn.store import drains, evidence, ledger, rounds, terms
+from ccn.store.operators import drains
+from ccn.store.rounds import blocks, evidence, ledger, terms
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,7 +73,7 @@ async def tell(membership: Membership) -> Status:
     """Ask the database, and remember who was seen."""
     pool, voting = membership.pool, membership.voting
     term = await terms.current(pool)
-    log = await rounds.log(pool, command="round", limit=1)
+    log = await blocks.log(pool, command="round", limit=1)
     rules = voting.tip.rules if voting else None
     validators = {each.node for each in rules.validators} if rules else set()
     here, drained = {**membership.presence.outside, **membership.presence.seen}, await drains.draining(pool)
@@ -91,7 +92,7 @@ async def tell(membership: Membership) -> Status:
         ),
         leader=term.leader,
         term=term.number,
-        height=await rounds.height(pool),
+        height=await blocks.height(pool),
         last_round=_round(log[0]) if log else None,
         quorum=rules.quorum if rules else None,
         unsealed=await ledger.waiting(pool),
@@ -109,7 +110,7 @@ def _moment(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
 
 
-def _round(entry: rounds.Entry) -> Round:
+def _round(entry: blocks.Entry) -> Round:
     height = entry.data.get("height")
     reason = entry.data.get("reason", "")
     return Round(height if isinstance(height, int) else None, entry.committed, str(reason), entry.at)

@@ -11,12 +11,14 @@ from ccn.core.axes import UNIT
 from ccn.core.chain import drift
 from ccn.core.chain.median import MISSING
 from ccn.core.ids import CharacterId
-from ccn.store import agreed, instances, measures, vectors
-from ccn.store.conversations import Conversation
-from ccn.store.instances import Instance
-from ccn.store.measures import Measure
-from ccn.store.pool import Pool
-from ccn.store.vectors import State
+from ccn.store.character import measures, vectors
+from ccn.store.character.measures import Measure
+from ccn.store.character.vectors import State
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances
+from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.instances import Instance
+from ccn.store.rounds import agreements
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ async def of(pool: Pool, conversation: Conversation) -> Health:
 
 async def _from_agreement(pool: Pool, character: CharacterId, state: State) -> float | None:
     """How far a state is from what the cluster agreed on last, for one that no round counted itself."""
-    newest = await agreed.medians(pool, character, last=1)
+    newest = await agreements.medians(pool, character, last=1)
     if not newest:
         return None
     row = np.array([[MISSING if v is None else v for v in state.vector.millionths]], dtype=np.int32)

@@ -21,12 +21,14 @@ from ccn.core.character import alarm, confirmation, portion, references
 from ccn.core.character.alarm import Watch
 from ccn.core.ids import CharacterId, InstanceId
 from ccn.node.character import drift_watch
-from ccn.store import baselines, characters, instances, restorations, rounds, vectors
-from ccn.store.baselines import Baseline, Kind
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.restorations import NOTE, Restoration
-from ccn.store.vectors import State
+from ccn.store.character import baselines, restorations, vectors
+from ccn.store.character.baselines import Baseline, Kind
+from ccn.store.character.restorations import NOTE, Restoration
+from ccn.store.character.vectors import State
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, instances
+from ccn.store.conversations.instances import Instance
+from ccn.store.rounds import blocks
 
 SERIES = 60
 """Messages of the series that people see."""
@@ -85,7 +87,7 @@ async def review(pool: Pool, named: InstanceId, scorer: str) -> Review:
     """One instance, as far as its conversation's messages tell."""
     instance = await instances.get(pool, named)
     tip, heard, states, done, kept = await asyncio.gather(
-        rounds.tip(pool),
+        blocks.tip(pool),
         vectors.scored(pool, instance.conversation, scorer, last=2 * SERIES),
         vectors.window(pool, instance.conversation, last=SERIES),
         restorations.of_conversation(pool, named),

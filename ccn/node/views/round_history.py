@@ -10,24 +10,25 @@ from typing import Any
 
 from ccn import errors
 from ccn.core.axes import AXES, UNIT
-from ccn.store import agreed, drains, ledger, rounds
-from ccn.store.agreed import Concluded, Measured
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import drains
+from ccn.store.rounds import agreements, blocks, ledger
+from ccn.store.rounds.agreements import Concluded, Measured
 
 
 async def log(pool: Pool, limit: int) -> list[dict[str, object]]:
     """The newest rounds, committed or failed."""
     return [
         {"at": e.at.isoformat(), "term": e.term, "committed": e.committed, **e.data}
-        for e in await rounds.log(pool, command="round", limit=limit)
+        for e in await blocks.log(pool, command="round", limit=limit)
     ]
 
 
 async def block(pool: Pool, height: int) -> dict[str, Any]:
     """One block: who reported, who voted, and what was agreed."""
-    shown = await rounds.shown(pool, height)
+    shown = await blocks.shown(pool, height)
     if shown is None:
-        newest = await rounds.height(pool)
+        newest = await blocks.height(pool)
         none = "the chain is not founded yet" if newest is None else f"the newest is {newest}"
         raise errors.NotFound(f"there is no block {height}: {none}")
     header = shown.header
@@ -41,21 +42,21 @@ async def block(pool: Pool, height: int) -> dict[str, Any]:
         "leaves": header.count,
         "tree size": header.size + 1,
         "spans": [f"{span.node} {span.first}..{span.last}" for span in header.spans],
-        "reports": [report.statement.node for report in await rounds.reports(pool, height)],
+        "reports": [report.statement.node for report in await blocks.reports(pool, height)],
         "votes": [vote.statement.node for vote in shown.votes],
-        "results": [_result(each) for each in await agreed.concluded(pool, height)],
+        "results": [_result(each) for each in await agreements.concluded(pool, height)],
     }
 
 
 async def voters(pool: Pool) -> list[dict[str, Any]]:
     """Every node that ever ran here: whether it votes, what it last voted for, and what waits of it."""
-    tip = await rounds.tip(pool)
+    tip = await blocks.tip(pool)
     if tip is None:
         raise errors.NotFound("the chain is not founded yet: too few nodes have come")
     drained, waiting, voted = (
         await drains.draining(pool),
         await ledger.waiting_by_node(pool),
-        await rounds.last_votes(pool),
+        await blocks.last_votes(pool),
     )
     names = sorted(waiting.keys() | {each.node for each in tip.rules.validators})
     return [

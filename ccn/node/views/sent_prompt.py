@@ -13,8 +13,8 @@ from ccn.core.calls.call import Call
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.prompts import prompt
 from ccn.node.turns.prompts import Prompting
-from ccn.store import conversations, memories, sent
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import conversations, prompt_sources, sent_prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ async def recount(
     pool: Pool, prompts: Prompting, conversation: ConversationId, turn: TurnId | None = None
 ) -> Sent:
     """What was sent in this turn, or in the last one of the conversation; NotFound if nothing was."""
-    ground = await sent.ground(pool, conversation, turn)
+    ground = await sent_prompts.ground(pool, conversation, turn)
     if ground is None:
         raise errors.NotFound("nothing was sent to the model yet")
     limits = prompts.limits(ground.model)
     plate = await prompts.plate(ground.character, ground.anchor.plate)
     name = await conversations.collaborator(pool, conversation)
-    scene = await memories.scene(pool, conversation, ground.anchor, ground.seq, limits, name)
+    scene = await prompt_sources.scene(pool, conversation, ground.anchor, ground.seq, limits, name)
     return Sent(ground.turn, prompt.build(plate, ground.anchor, scene, limits))

@@ -25,8 +25,9 @@ from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
 from ccn.core.rounds.ballot import Proposal
 from ccn.node.signing import memory, signing_key
-from ccn.store import export, ledger, rounds
-from ccn.store.pool import Record
+from ccn.store.connection.pool import Record
+from ccn.store.rounds import blocks as stored_blocks
+from ccn.store.rounds import export, ledger
 from tests.cluster.chaos.cluster import Cluster
 from tests.cluster.chaos.party import DEADLINE_S, until
 from tests.cluster.simulation import audit
@@ -80,7 +81,7 @@ class Auditor:
         """Each block decided again, on top of the one before it."""
         pool, wrong = self._cluster.pool, list[str]()
         if self._past is None:
-            founded = await rounds.tip(pool, 0)
+            founded = await stored_blocks.tip(pool, 0)
             assert founded is not None
             genesis = block.genesis(founded.origin, founded.rules)
             self._past = Past(0, genesis.hash, 0, 0, (), {}, genesis.rules)
@@ -88,9 +89,9 @@ class Auditor:
         if heights != list(range(self._past.height + 1, self._past.height + 1 + len(heights))):
             wrong.append(f"the heights are {heights}")
         for height in heights:
-            shown = await rounds.shown(pool, height)
+            shown = await stored_blocks.shown(pool, height)
             assert shown is not None
-            reports = tuple(await rounds.reports(pool, height))
+            reports = tuple(await stored_blocks.reports(pool, height))
             proposal = Proposal(shown.header, reports, shown.next_rules)
             sealed = Sealed(proposal, Block(shown.header, shown.leaves, (), shown.next_rules), shown.votes)
             said = [*audit.wrong(sealed, self._past, signing_key.check)]

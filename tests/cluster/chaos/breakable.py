@@ -37,12 +37,12 @@ from ccn.core.axes import AXES, UNIT, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.core.message import Role
 from ccn.service import Parts
-from ccn.store import characters, conversations, instances
-from ccn.store.conversations import Append
-from ccn.store.instances import Instance
-from ccn.store.pool import Pool
-from ccn.store.vectors import Score
-from ccn.store.writer import Writer
+from ccn.store.character.vectors import Score
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, instances
+from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.instances import Instance
+from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
 
 PAUSE_S = 0.2

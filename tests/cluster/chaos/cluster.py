@@ -20,8 +20,9 @@ from ccn.cli import equipment, nodes, ports
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres
 from ccn.embedded.supervision import Backoff
-from ccn.store import migrate, pool, terms
-from ccn.store.pool import Pool
+from ccn.store.connection import migrate, pool
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import terms
 from tests import ports as held_ports
 from tests.cluster.chaos.network import HOST, Network, Way
 from tests.cluster.chaos.party import DEADLINE_S, Coordination, Node, Nursery, Service, until

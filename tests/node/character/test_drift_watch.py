@@ -16,10 +16,11 @@ from ccn.core.ids import UserId
 from ccn.node.character.drift_watch import CONVERSATIONS, Alarm, Watching
 from ccn.node.character.scoring import Scored
 from ccn.node.views import drift_review
-from ccn.store import baselines, instances
-from ccn.store.baselines import Kind
-from ccn.store.instances import Instance
-from ccn.store.vectors import Score
+from ccn.store.character import baselines
+from ccn.store.character.baselines import Kind
+from ccn.store.character.vectors import Score
+from ccn.store.conversations import instances
+from ccn.store.conversations.instances import Instance
 from tests import calling, living
 from tests.living import ADA, Node
 

@@ -20,10 +20,12 @@ from ccn.node.character.outlier_alarms import SETTLED, Heeding
 from ccn.node.character.scoring import Scored
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed
-from ccn.store import agreed, baselines, instances, measures, restorations, vectors
-from ccn.store.instances import Instance
-from ccn.store.measures import Measure
-from ccn.store.vectors import Relate, Score
+from ccn.store.character import baselines, measures, restorations, vectors
+from ccn.store.character.measures import Measure
+from ccn.store.character.vectors import Relate, Score
+from ccn.store.conversations import instances
+from ccn.store.conversations.instances import Instance
+from ccn.store.rounds import agreements
 from tests import living
 from tests.living import Node
 from tests.node.rounds.test_consensus_round import ADA, NODES, World, world
@@ -144,7 +146,7 @@ async def test_emergence_needs_a_hundred_rounds(world: World, here: Node, measur
     found = (await measured(measuring, fleet[0]))[0].emergence
     assert found is not None
     assert 0 < found < 1
-    medians = await agreed.medians(here.pool, ADA, last=500)
+    medians = await agreements.medians(here.pool, ADA, last=500)
     assert [each.height for each in medians] == list(range(1, emergence.LEAST + 2))
 
 

@@ -22,13 +22,14 @@ from ccn.node.character.drift_watch import CONVERSATIONS, Alarm
 from ccn.node.operators import execution
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.prompts import Prompting
-from ccn.store import anchors, baselines, instances, restorations, vectors
-from ccn.store.anchors import Keep
-from ccn.store.baselines import Baseline, Kind
-from ccn.store.batch import Write
-from ccn.store.instances import Instance, Status
-from ccn.store.restorations import Restoration
-from ccn.store.writer import Writer
+from ccn.store.character import baselines, restorations, vectors
+from ccn.store.character.baselines import Baseline, Kind
+from ccn.store.character.restorations import Restoration
+from ccn.store.conversations import anchors, instances
+from ccn.store.conversations.anchors import Keep
+from ccn.store.conversations.instances import Instance, Status
+from ccn.store.writing.batch import Write
+from ccn.store.writing.writer import Writer
 from tests import living
 from tests.living import ADA, Model, Node
 from tests.speaking import ANN

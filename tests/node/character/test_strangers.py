@@ -23,7 +23,9 @@ from ccn.node.rounds.voting import Identity, Voting
 from ccn.node.spending.paid_model import Payer
 from ccn.node.views import axis_profile, round_history
 from ccn.pb import instances_pb2 as pb
-from ccn.store import conversations, instances, rounds, terms, vectors
+from ccn.store.character import vectors
+from ccn.store.conversations import conversations, instances
+from ccn.store.rounds import blocks, terms
 from tests import calling, living
 from tests.calling import Door
 from tests.core.conftest import ed25519, pair_of, rules_of
@@ -170,9 +172,9 @@ async def test_what_was_agreed_is_shown_where_it_is_ones_own_or_several_peoples(
 async def _round(node: Node) -> None:
     """What the node's cluster of one agrees on."""
     identity = Identity(node.id, pair_of(node.id).public, pair_of(node.id).sign, ed25519)
-    tip = await rounds.tip(node.pool) or GENESIS
+    tip = await blocks.tip(node.pool) or GENESIS
     term = await terms.take_over(node.pool, node.id, 2)
-    await rounds.found(node.pool, term, GENESIS)
+    await blocks.found(node.pool, term, GENESIS)
 
     async def rosters(tip: Tip) -> Sequence[Roster]:
         return await vectors.rosters(node.pool, node.id, tip)

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from ccn import cli, settings
 from ccn.core.ids import ConversationId
-from ccn.store import instances, restorations, vectors
+from ccn.store.character import restorations, vectors
+from ccn.store.conversations import instances
 from tests import living, standing_in
 from tests.living import Node
 from tests.speaking import ANN

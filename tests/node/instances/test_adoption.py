@@ -17,8 +17,9 @@ from ccn.core.ids import ConversationId, InstanceId, NodeId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
 from ccn.node.spending.paid_model import Payer
-from ccn.store import drains, instances
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import instances
+from ccn.store.operators import drains
 from tests import living
 from tests.living import PATIENT, QUICK, Model, Node, World, text
 from tests.speaking import ANN

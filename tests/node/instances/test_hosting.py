@@ -13,13 +13,13 @@ from ccn.core.stream import Kind
 from ccn.core.turn import Status
 from ccn.node.instances.hosting import Hosted, Hosting, Queued
 from ccn.node.turns.turn_stream import Live
-from ccn.store.instances import Instance
-from ccn.store.instances import Status as Running
-from ccn.store.turns import Turn
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.instances import Status as Running
+from ccn.store.conversations.turns import Turn
 
 if TYPE_CHECKING:
-    from ccn.store.pool import Pool
-    from ccn.store.writer import Writer
+    from ccn.store.connection.pool import Pool
+    from ccn.store.writing.writer import Writer
 
 TALK = ConversationId(UUID(int=1))
 HOSTED = Instance(

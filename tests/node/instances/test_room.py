@@ -13,8 +13,8 @@ from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, UserId
 from ccn.node.conversations import Started
 from ccn.node.spending.paid_model import Payer
-from ccn.store import conversations, instances
-from ccn.store.instances import Change, Status
+from ccn.store.conversations import conversations, instances
+from ccn.store.conversations.instances import Change, Status
 from tests import living
 from tests.living import Model, Node, World
 from tests.speaking import ANN

@@ -11,8 +11,8 @@ from ccn import errors, metrics, settings
 from ccn.core.ids import CharacterId
 from ccn.core.prompts import prompt
 from ccn.core.prompts.interview import QUESTIONS
-from ccn.store import instances
-from ccn.store.instances import Status
+from ccn.store.conversations import instances
+from ccn.store.conversations.instances import Status
 from tests import living
 from tests.living import Model, Node, World
 from tests.speaking import ANN

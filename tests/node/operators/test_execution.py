@@ -18,11 +18,15 @@ from ccn.core.ids import CharacterId, NodeId, UserId
 from ccn.core.ledger import commitment
 from ccn.node.operators import execution, submission
 from ccn.node.operators.execution import PLATE
-from ccn.store import characters, drains, pool, requests, rounds, terms, users
-from ccn.store.pool import Pool
-from ccn.store.requests import Body
-from ccn.store.users import Tier
-from ccn.store.writer import Writer
+from ccn.store.accounts import users
+from ccn.store.accounts.users import Tier
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters
+from ccn.store.operators import drains, requests
+from ccn.store.operators.requests import Body
+from ccn.store.rounds import blocks, terms
+from ccn.store.writing.writer import Writer
 from tests.core.conftest import rules_of
 
 CLAIM_S = 0.3
@@ -83,7 +87,7 @@ async def test_the_last_node_that_could_lead_is_not_drained(node: Node) -> None:
             await asyncio.sleep(0.01)
     here = NodeId("node-1")
     term = await terms.take_over(node.pool, here, 2)
-    await rounds.found(node.pool, term, block.genesis("ccn.example/test", rules_of([here])))
+    await blocks.found(node.pool, term, block.genesis("ccn.example/test", rules_of([here])))
     request = await node.ask(execution.DRAIN, node=here)
     assert await execution.once(node.pool, node.writer, known, anybodys=False)
     assert (await node.answer(request))["error"] == "Conflict"

@@ -12,7 +12,7 @@ from ccn.core.rounds.signer import Mark, SignerState
 from ccn.node.recovery import accepted_loss, database_check
 from ccn.node.signing import memory
 from ccn.node.signing.memory import Signing
-from ccn.store import requests
+from ccn.store.operators import requests
 from tests.core.conftest import ed25519
 from tests.node.rounds.test_consensus_round import NODES, World, world
 

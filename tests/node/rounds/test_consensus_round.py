@@ -33,10 +33,13 @@ from ccn.node.rounds.consensus_round import Failed, Leading, Sealed
 from ccn.node.rounds.voting import Identity, Voting
 from ccn.node.views import round_history
 from ccn.peers.exchange import Ask
-from ccn.store import characters, conversations, instances, ledger, pool, rounds, terms, vectors
-from ccn.store.conversations import Append
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.character import vectors
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, instances
+from ccn.store.conversations.conversations import Append
+from ccn.store.rounds import blocks, ledger, terms
+from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519, pair_of, rules_of
 from tests.speaking import ANN
 
@@ -161,7 +164,7 @@ async def world(database: settings.Database) -> AsyncIterator[World]:
         made = World(database, connections, writer, genesis, Neighbours({}), disks, vectors, here)
         made.peers.votings = {node: made.voter(node, genesis) for node in NODES}
         first = await terms.take_over(connections, NODES[0], 2)
-        await rounds.found(connections, first, genesis)
+        await blocks.found(connections, first, genesis)
         yield made
         writer.stop()
 
@@ -234,7 +237,7 @@ async def test_without_a_quorum_the_round_fails_and_the_next_one_seals_the_backl
     outcome = await story.hold(await world.lead(NODES[0]))
     assert isinstance(outcome, Failed)
     assert outcome.reason == "1 reports hold, 2 are needed"
-    entry = (await rounds.log(world.pool, limit=1))[0]
+    entry = (await blocks.log(world.pool, limit=1))[0]
     assert (entry.committed, entry.data["reason"]) == (False, outcome.reason)
     await world.say("two")
     world.peers.away = set()
@@ -249,7 +252,7 @@ async def test_an_overtaken_leader_commits_nothing(world: World) -> None:
     with pytest.raises(errors.StaleTerm):
         await story.hold(old)
     assert isinstance(await story.hold(new), Sealed)
-    assert await rounds.height(world.pool) == 1
+    assert await blocks.height(world.pool) == 1
 
 
 async def test_a_restarted_leader_does_not_propose_a_second_block_in_its_term(world: World) -> None:

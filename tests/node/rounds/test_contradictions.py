@@ -16,7 +16,7 @@ from ccn.node.rounds import contradictions
 from ccn.node.rounds.consensus_round import Sealed
 from ccn.node.rounds.contradictions import Hearing
 from ccn.peers.exchange import Ask
-from ccn.store import evidence, rounds
+from ccn.store.rounds import blocks, evidence
 from tests.core.conftest import ed25519, pair_of
 from tests.node.rounds.test_consensus_round import NODES, World, world
 
@@ -27,7 +27,7 @@ LIARS = NODES[1:]
 
 async def forge(world: World) -> None:
     """The database shows another block 1, for which two nodes voted, and which they cosigned."""
-    reports = [each.statement for each in await rounds.reports(world.pool, 1)]
+    reports = [each.statement for each in await blocks.reports(world.pool, 1)]
     now_us = world.now_us() + 7
     other = block.seal(
         world.genesis,

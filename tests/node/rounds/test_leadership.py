@@ -21,7 +21,9 @@ from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members, session
 from ccn.node.rounds import genesis, leadership
 from ccn.node.rounds.leadership import Candidate
-from ccn.store import drains, pool, requests, rounds, terms
+from ccn.store.connection import pool
+from ccn.store.operators import drains, requests
+from ccn.store.rounds import blocks, terms
 from tests.cluster.chaos.network import Network
 from tests.node.rounds.test_consensus_round import NODES, Neighbours, World, world
 from tests.registering import registration
@@ -53,7 +55,7 @@ def candidate(world: World, node: NodeId) -> Candidate:
 
 async def height_reaches(world: World, wanted: int) -> None:
     async with asyncio.timeout(60):
-        while (await rounds.height(world.pool) or 0) < wanted:
+        while (await blocks.height(world.pool) or 0) < wanted:
             await asyncio.sleep(0.01)
 
 

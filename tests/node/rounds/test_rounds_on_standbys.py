@@ -13,7 +13,8 @@ from ccn import errors, settings
 from ccn.embedded import postgres
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed
-from ccn.store import migrate, rounds
+from ccn.store.connection import migrate
+from ccn.store.rounds import blocks
 from tests import databases
 from tests.node.rounds.test_consensus_round import NODES, World, world
 
@@ -44,7 +45,7 @@ async def test_nobody_cosigns_a_block_that_is_on_no_standby(world: World) -> Non
     await _standby(world, "nobody")
     with pytest.raises((errors.Unavailable, errors.OutcomeUnknown)):
         await story.hold(leading)
-    assert await rounds.height(world.pool) == 2  # it stands there, and its leader saw the wait end
+    assert await blocks.height(world.pool) == 2  # it stands there, and its leader saw the wait end
     for node in NODES[:2]:
         with pytest.raises((errors.Unavailable, errors.OutcomeUnknown)):
             await world.peers.votings[node].decided()

@@ -32,9 +32,10 @@ from ccn.peers import certificates
 from ccn.peers import client as peers
 from ccn.peers.exchange import Forwarded, Who
 from ccn.peers.identity import Identity as Identified
-from ccn.store import nodes, pool
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.accounts import node_register
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519, pair_of
 from tests.node.rounds.test_consensus_round import Paper
 from tests.peering import INSTANCE, identity_of
@@ -119,7 +120,7 @@ async def until(holds: Callable[[], object]) -> None:
 
 async def stranger(party: Party, name: str) -> bytes:
     """A registration that somebody made up and signed, for this very cluster."""
-    cluster = (await nodes.load(party.pool)).cluster
+    cluster = (await node_register.load(party.pool)).cluster
     said = registration(name, 0, by="stranger", http=LISTENER, cluster=cluster)
     return members.encode(said)
 
@@ -189,7 +190,7 @@ async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(pa
         await until(lambda: TWO in one.presence.seen and one.voting)
         door = one.presence.seen[TWO].http
         assert door in one.presence.doors()
-        await nodes.remove(party.pool, TWO)
+        await node_register.remove(party.pool, TWO)
         await until(lambda: TWO not in one.presence.seen and TWO not in two.presence.seen)
         assert one.presence.here() == {ONE}
         assert door not in one.presence.doors()
@@ -253,7 +254,7 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
             assert isinstance((await second.peers.hello(30.0))[ONE], Who)
             serial = certificates.describe(two.certificate).serial
             with capture_logs() as logs:
-                await nodes.revoke(party.pool, None, serial, now, "lost", "ann")
+                await node_register.revoke(party.pool, None, serial, now, "lost", "ann")
                 await until(lambda: first.presence.trust.known.revoked)
                 told = "this node's certificate was revoked"
                 await until(lambda: told in [line["event"] for line in logs])
@@ -263,6 +264,6 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
         async with peers.opened(TWO, renewed) as known:
             await known.know({ONE: door})
             assert isinstance((await known.hello(30.0))[ONE], Who)
-            await nodes.remove(party.pool, TWO)
+            await node_register.remove(party.pool, TWO)
             await until(lambda: first.presence.trust.key_of(TWO) is None)
         await refused(TWO, renewed, "node-2 takes no part .*: it was removed")

@@ -18,8 +18,10 @@ from ccn.core.rounds.signer import SignerState
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds import validator_changes
 from ccn.node.rounds.consensus_round import Failed, Sealed
-from ccn.store import drains, export, nodes, requests, rounds
-from ccn.store.requests import Answer, Body
+from ccn.store.accounts import node_register
+from ccn.store.operators import drains, requests
+from ccn.store.operators.requests import Answer, Body
+from ccn.store.rounds import blocks, export
 from tests.core.conftest import pair_of
 from tests.node.rounds.test_consensus_round import NODES, Paper, World, world
 
@@ -85,7 +87,7 @@ async def test_a_fourth_node_votes_from_the_block_after_the_one_that_names_it(cl
     told = await cluster.change(NODES[0], "add", FOUR)
     assert told == {"changed": True, "height": 1, "validators": [*NODES, FOUR], "quorum": 3}
     assert (await cluster.round(NODES[1], Counter())).refused == {}
-    shown = await rounds.shown(cluster.world.pool, 2)
+    shown = await blocks.shown(cluster.world.pool, 2)
     assert shown is not None
     assert {vote.statement.node for vote in shown.votes} == {*NODES, FOUR}
     outcome = await cluster.round(FOUR, Counter())
@@ -111,16 +113,16 @@ async def test_a_node_that_was_removed_decides_nothing_any_more(cluster: Cluster
     cluster.world.peers.away = {FOUR, NODES[1]}
     assert isinstance(await cluster.round(NODES[0], Counter()), Failed)
     assert (await cluster.verdict()).findings.contradictions == []
-    known = (await nodes.load(cluster.world.pool)).nodes
+    known = (await node_register.load(cluster.world.pool)).nodes
     assert {node: each.removed for node, each in known.items()} == {NODES[2]: True}
 
 
 async def test_a_node_that_does_not_vote_is_removed_too(cluster: Cluster) -> None:
-    await nodes.enrol(cluster.world.pool, FOUR, pair_of(FOUR).public)
+    await node_register.enrol(cluster.world.pool, FOUR, pair_of(FOUR).public)
     assert (await cluster.change(NODES[0], "remove", FOUR))["changed"] is False
-    assert (await nodes.load(cluster.world.pool)).nodes[FOUR].removed
+    assert (await node_register.load(cluster.world.pool)).nodes[FOUR].removed
     assert (await cluster.change(NODES[0], "add", FOUR))["changed"] is True
-    assert not (await nodes.load(cluster.world.pool)).nodes[FOUR].removed
+    assert not (await node_register.load(cluster.world.pool)).nodes[FOUR].removed
 
 
 async def ran(cluster: Cluster, node: NodeId) -> None:
@@ -135,7 +137,7 @@ async def test_a_leader_alone_brings_in_nobody(cluster: Cluster) -> None:
     told = await cluster.change(NODES[0], "add", FOUR)
     assert told["error"] == "Conflict"
     assert "in 4 rounds no quorum of 2 validators wanted this change" in str(told["message"])
-    tip = await rounds.tip(cluster.world.pool)
+    tip = await blocks.tip(cluster.world.pool)
     assert tip is not None
     assert (tip.height, tip.rules) == (validator_changes.ROUNDS, cluster.world.genesis.rules)
 

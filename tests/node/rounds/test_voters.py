@@ -14,9 +14,9 @@ from ccn.node.rounds.consensus_round import Sealed
 from ccn.node.rounds.membership import Membership
 from ccn.node.rounds.voting import Identity
 from ccn.peers.client import Client
-from ccn.store import pool
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.writing.writer import Writer
 from tests.node.rounds.test_consensus_round import NODES, Paper, World, world
 from tests.trusting import identity
 

@@ -26,10 +26,12 @@ from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.core.message import Role
 from ccn.node.spending.paid_model import Payer, Paying
 from ccn.node.upkeep import errands
-from ccn.store import characters, conversations, pool, spend
-from ccn.store.pool import Pool
-from ccn.store.spend import Total
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations
+from ccn.store.spending import spend
+from ccn.store.spending.spend import Total
+from ccn.store.writing.writer import Writer
 
 ADA = CharacterId("ada")
 CALL = Call("claude-sonnet-5-5", (Block("# Ada\nAda is kind."),), (Said(Role.USER, "About tides?"),), 300)

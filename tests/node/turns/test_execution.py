@@ -15,8 +15,9 @@ from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status
 from ccn.node.spending.paid_model import Payer
-from ccn.store import retention, turns
-from ccn.store.pool import Pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import turns
+from ccn.store.upkeep import retention
 from tests import living
 from tests.living import Model, Node, numbers, text
 from tests.speaking import ANN

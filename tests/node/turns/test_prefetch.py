@@ -22,10 +22,12 @@ from ccn.core.turn import Status
 from ccn.node.spending.paid_model import Payer, Paying
 from ccn.node.spending.reservation import Purse
 from ccn.node.turns import prefetch
-from ccn.store import conversations, pool, spend
-from ccn.store.conversations import Close
-from ccn.store.instances import Instance
-from ccn.store.turns import Accept
+from ccn.store.connection import pool
+from ccn.store.conversations import conversations
+from ccn.store.conversations.conversations import Close
+from ccn.store.conversations.instances import Instance
+from ccn.store.conversations.turns import Accept
+from ccn.store.spending import spend
 from tests import living
 from tests.living import Model, Node
 from tests.speaking import ANN

@@ -20,7 +20,9 @@ from ccn.core.stream import Kind
 from ccn.node.character import scorers
 from ccn.node.spending.paid_model import Paying
 from ccn.node.views import sent_prompt
-from ccn.store import instances, pool, spend
+from ccn.store.connection import pool
+from ccn.store.conversations import instances
+from ccn.store.spending import spend
 from tests import living
 from tests.living import PATIENT, Model, Node
 from tests.speaking import ANN

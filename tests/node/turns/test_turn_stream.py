@@ -16,7 +16,7 @@ from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import START, Kind, Place, Told
 from ccn.core.turn import Status
 from ccn.node.turns.turn_stream import BATCH_LIMIT, Batches, Live, Streams
-from ccn.store.turns import Turn
+from ccn.store.conversations.turns import Turn
 from tests.living import text
 
 TURN = TurnId(UUID(int=1))

@@ -14,10 +14,12 @@ from ccn.core import ids
 from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.core.message import Role
 from ccn.node.upkeep import errands
-from ccn.store import characters, conversations, pool, search, snapshots
-from ccn.store.conversations import Append
-from ccn.store.pool import Pool
-from ccn.store.writer import Writer
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, conversations, search
+from ccn.store.conversations.conversations import Append
+from ccn.store.upkeep import snapshots
+from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
 
 House = tuple[Pool, Writer, ConversationId]

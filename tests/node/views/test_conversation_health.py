@@ -12,9 +12,10 @@ from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed
 from ccn.node.views import conversation_health
 from ccn.node.views.conversation_health import Health
-from ccn.store import conversations, instances, measures, vectors
-from ccn.store.measures import Measure
-from ccn.store.vectors import Score
+from ccn.store.character import measures, vectors
+from ccn.store.character.measures import Measure
+from ccn.store.character.vectors import Score
+from ccn.store.conversations import conversations, instances
 from tests import living
 from tests.living import Node
 from tests.node.rounds.test_consensus_round import ADA, NODES, World, world

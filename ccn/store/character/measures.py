@@ -1,0 +1,103 @@
+"""Metrics of conversations over time, and their hourly means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.store.connection.pool import Pool, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What was measured after a message; None where a measure was not estimable."""
+
+    conversation: ConversationId
+    at: datetime
+    seq: int
+    phi: float | None = None
+    ccc: float | None = None
+    trust: float | None = None
+    emergence: float | None = None
+    drift: float | None = None
+
+
+async def keep(pool: Pool, measures: Sequence[Measure]) -> None:
+    """Keep measurements; one that is there already stays as it is."""
+    columns = zip(
+        *[(m.conversation, m.at, m.seq, m.phi, m.ccc, m.trust, m.emergence, m.drift) for m in measures],
+        strict=True,
+    )
+    if measures:
+        await pool.rows(_KEEP, *columns)
+
+
+async def latest(pool: Pool, conversation: ConversationId) -> Measure | None:
+    """The newest measurement of a conversation."""
+    found = await window(pool, conversation, last=1)
+    return found[0] if found else None
+
+
+async def of_character(pool: Pool, character: CharacterId) -> Measure | None:
+    """The newest of a character's latest conversations: some of it is estimated for all of them at once."""
+    row = await pool.row(_OF_CHARACTER, character)
+    return None if row is None else _measure(row)
+
+
+async def window(pool: Pool, conversation: ConversationId, *, last: int) -> list[Measure]:
+    """The last so many, oldest first."""
+    return [_measure(row) for row in reversed(await pool.rows(_WINDOW, conversation, last))]
+
+
+async def hourly(pool: Pool, conversation: ConversationId, since: datetime) -> list[Measure]:
+    """Hourly means since a moment; `seq` counts the samples of each."""
+    return [_measure(row) for row in await pool.rows(_HOURLY, conversation, since)]
+
+
+async def series_key(pool: Pool) -> bytes:
+    """What names the series of conversations in metrics; drawn with the schema, and never another."""
+    return bytes(await pool.value("SELECT secret FROM series_key"))
+
+
+async def roll_up(pool: Pool, upto: datetime) -> int:
+    """Bring the hourly means up to a moment; how many were written."""
+    return int(await pool.value("SELECT ccn_refresh_rollups($1)", upto))
+
+
+def _measure(row: Record) -> Measure:
+    return Measure(
+        row["conversation_id"],
+        row["ts"],
+        row["seq"],
+        row["phi"],
+        row["ccc"],
+        row["trust"],
+        row["emergence"],
+        row["drift"],
+    )
+
+
+_KEEP = """
+    INSERT INTO consciousness_metrics (conversation_id, ts, seq, phi, ccc, trust, emergence, drift)
+    SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::float8[], $5::float8[],
+                         $6::float8[], $7::float8[], $8::float8[])
+    ON CONFLICT DO NOTHING
+"""
+_WINDOW = """
+    SELECT conversation_id, ts, seq, phi, ccc, trust, emergence, drift FROM consciousness_metrics
+    WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT $2
+"""
+_OF_CHARACTER = """
+    SELECT m.* FROM (
+        SELECT id FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT 20
+    ) AS young CROSS JOIN LATERAL (
+        SELECT conversation_id, ts, seq, phi, ccc, trust, emergence, drift FROM consciousness_metrics
+        WHERE conversation_id = young.id ORDER BY ts DESC, seq DESC LIMIT 1
+    ) AS m ORDER BY m.ts DESC LIMIT 1
+"""
+_HOURLY = """
+    SELECT conversation_id, bucket AS ts, samples AS seq, phi, ccc, trust, emergence, drift
+    FROM consciousness_metrics_hourly WHERE conversation_id = $1 AND bucket >= $2 ORDER BY bucket
+"""

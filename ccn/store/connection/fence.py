@@ -1,0 +1,102 @@
+"""What the database has to show this node: the block it signed last and the newest leaf it acknowledged.
+
+A database that was put back to an earlier moment, or a standby that took over without the last commits,
+looks like any other. So each new connection is asked before anything is read or written through it, and
+readiness asks now and then through one that is open. After one wrong answer nothing passes any more: who
+went on from there would number its leaves a second time, and answer for what is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ccn import errors
+from ccn.core.ids import NodeId
+from ccn.core.rounds.signer import NOTHING, Mark
+
+if TYPE_CHECKING:
+    from ccn.store.connection.pool import Connection
+
+ADVICE = (
+    "This node serves nobody and writes nothing until the database shows it again. Put back the database "
+    "that has it: the server that was the primary before, a standby that is further, or the newest backup "
+    "with all of its log. ccn/docs/recovery.md says more"
+)
+
+
+class Fence:
+    """One node's memory, held against each database it is shown."""
+
+    def __init__(self, node: NodeId) -> None:
+        self._node = node
+        self.broken = asyncio.Event()
+        """Set once anything was missing."""
+        self.signed: Callable[[], Mark | None] = _nothing
+        """The block that this node cosigned last; None while it has signed nothing."""
+        self.acknowledged: Mark | None = None
+        """The newest leaf of this node that somebody was told to be durable."""
+        self.lost: errors.RecordLost | None = None
+        """What was missing, once anything was."""
+
+    def acknowledge(self, newest: Mark | None) -> None:
+        """From now on the database must show this leaf. Numbers only rise."""
+        if newest is not None and newest.number > (self.acknowledged or NOTHING).number:
+            self.acknowledged = newest
+
+    async def check(self, connection: Connection) -> None:
+        """Raise `RecordLost` unless the database behind this connection shows what it must."""
+        self.stand()
+        block, leaf = self.signed(), self.acknowledged
+        if block is None and leaf is None:
+            return
+        (row,) = await connection.fetch(
+            _SHOWN, block.number if block else None, self._node, leaf.number if leaf else None
+        )
+        lost = _missing(self._node, block, row["block"], leaf, row["leaf"])
+        if lost is None:
+            return
+        if row["standby"]:
+            raise errors.DatabaseUnavailable("a standby that is behind: wait, or name the primary")
+        self.lose(lost)
+        raise lost
+
+    def lose(self, lost: errors.RecordLost) -> None:
+        """From now on nothing passes."""
+        self.lost = self.lost or lost
+        self.broken.set()
+
+    def stand(self) -> None:
+        """Raise what was missing, once anything was."""
+        if self.lost is not None:  # a new one: raised again and again, it would gather every way it went
+            raise type(self.lost)(str(self.lost))
+
+
+def _missing(
+    node: NodeId, block: Mark | None, shown_block: bytes | None, leaf: Mark | None, shown_leaf: bytes | None
+) -> errors.RecordLost | None:
+    if block is not None and shown_block != block.hash:
+        shows = "does not show" if shown_block is None else "shows another block in the place of"
+        return errors.RecordLost(
+            f"the database {shows} block {block.number}, which {node} signed: it was put back to an "
+            f"earlier moment, or is another one. {ADVICE}"
+        )
+    if leaf is not None and shown_leaf != leaf.hash:
+        shows = "does not show" if shown_leaf is None else "shows another leaf in the place of"
+        return errors.AcknowledgedLost(
+            f"the database {shows} leaf {leaf.number}, which {node} acknowledged: what people were told to "
+            f"be durable is gone from it. {ADVICE}"
+        )
+    return None
+
+
+def _nothing() -> None:
+    return None
+
+
+_SHOWN = """
+    SELECT (SELECT hash FROM verification_chain WHERE height = $1) AS block,
+           (SELECT hash FROM leaves WHERE node_id = $2 AND number = $3) AS leaf,
+           pg_is_in_recovery() AS standby
+"""

@@ -1,0 +1,190 @@
+"""Bring a database to the schema of this version: numbered files, in order, under one lock, recorded.
+
+All pending files run in one transaction, so that a node that dies half-way leaves the schema as it was and
+three nodes that start at once queue up behind the lock, the later two finding nothing left to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import asyncpg
+
+from ccn import errors
+from ccn.store.connection import failure
+from ccn.store.connection.pool import Connection
+
+_LOCK = 0x63636E0001
+_LOCK_WAIT_S = 120
+_CONNECT_WAIT_S = 10
+_OLDEST_SERVER = 16
+_RECORDS = """
+    CREATE TABLE IF NOT EXISTS schema_migrations (
+        number     integer PRIMARY KEY,
+        name       text NOT NULL,
+        checksum   text NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of `schema/`."""
+
+    number: int
+    name: str
+    sql: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One file that a database has seen."""
+
+    number: int
+    name: str
+    checksum: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a database has, and what it would get."""
+
+    applied: tuple[Applied, ...]
+    pending: tuple[Migration, ...]
+
+
+async def apply(url: str) -> Plan:
+    """Run what is pending and return what that was; refuse a database this version does not understand.
+
+    Where nothing is pending nothing is written: a node may do no more than that with the schema.
+    """
+    async with failure.translated(), connected(url) as connection:
+        wanted = await _plan(connection)
+        if not wanted.pending:
+            return wanted
+        try:
+            async with connection.transaction():
+                return await _migrated(connection)
+        except asyncpg.InsufficientPrivilegeError as refused:
+            raise errors.SchemaRefused(
+                f"{len(wanted.pending)} schema files are to run, and this role may not: run `ccn migrate` "
+                "as the role that owns the schema (CCN_DATABASE_OWNER_URL)"
+            ) from refused
+
+
+async def plan(url: str) -> Plan:
+    """What `apply` would do, without doing any of it."""
+    async with failure.translated(), connected(url) as connection:
+        return await _plan(connection)
+
+
+async def alone(connection: Connection) -> None:
+    """Wait until nobody else changes the schema, or who may do what in it, and keep it so to the commit."""
+    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+
+
+async def _migrated(connection: Connection) -> Plan:
+    await alone(connection)
+    await connection.execute(_RECORDS)
+    pending = _compare(await _applied(connection))
+    for migration in pending.pending:
+        await _run(connection, migration)
+    await connection.execute("SELECT ccn_grant()")
+    return pending
+
+
+async def _plan(connection: Connection) -> Plan:
+    recorded = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
+    return _compare(await _applied(connection) if recorded else ())
+
+
+@cache
+def files() -> tuple[Migration, ...]:
+    """The migrations that came with this version, checked to be numbered 1, 2, 3…"""
+    found = sorted((f for f in _folder().iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    read = tuple(_read(file) for file in found)
+    if not read or [m.number for m in read] != list(range(1, len(read) + 1)):
+        raise errors.SchemaRefused(f"schema files must be numbered without gaps: {[m.name for m in read]}")
+    return read
+
+
+def _folder() -> Traversable:
+    inside = resources.files("ccn") / "schema"  # a built wheel carries the files inside the package
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "schema"
+
+
+def _read(file: Traversable) -> Migration:
+    sql = file.read_text(encoding="utf-8").replace("\r\n", "\n")
+    number, _, name = file.name.removesuffix(".sql").partition("_")
+    return Migration(int(number), name, sql, hashlib.sha256(sql.encode()).hexdigest())
+
+
+def _compare(applied: tuple[Applied, ...]) -> Plan:
+    known = files()
+    for have, want in zip(applied, known, strict=False):
+        if have.checksum != want.checksum:
+            raise errors.SchemaRefused(
+                f"schema file {want.number:04}_{want.name} was edited after it ran here on "
+                f"{have.at:%Y-%m-%d}; "
+                "restore it and put the change into a new file"
+            )
+    if len(applied) > len(known):
+        raise errors.SchemaRefused(
+            f"the database is at schema {applied[-1].number:04}_{applied[-1].name}, this CCN knows up to "
+            f"{known[-1].number:04}_{known[-1].name}: run the newer CCN that migrated it"
+        )
+    return Plan(applied, known[len(applied) :])
+
+
+async def _run(connection: Connection, migration: Migration) -> None:
+    try:
+        await connection.execute(migration.sql)
+    except asyncpg.PostgresError as refused:
+        raise errors.SchemaRefused(
+            f"schema {migration.number:04}_{migration.name} failed: {failure.words(refused)}"
+        ) from refused
+    await connection.execute(
+        "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
+        migration.number,
+        migration.name,
+        migration.checksum,
+    )
+
+
+async def _applied(connection: Connection) -> tuple[Applied, ...]:
+    rows = await connection.fetch(
+        "SELECT number, name, checksum, applied_at FROM schema_migrations ORDER BY number"
+    )
+    return tuple(Applied(row["number"], row["name"], row["checksum"], row["applied_at"]) for row in rows)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    """A connection to a server and a database that a schema can be in."""
+    connection = await asyncpg.connect(url, timeout=_CONNECT_WAIT_S, statement_cache_size=0)
+    try:
+        version = connection.get_server_version()
+        if version.major < _OLDEST_SERVER:
+            raise errors.SchemaRefused(
+                f"PostgreSQL {version.major} is too old: CCN needs {_OLDEST_SERVER} or newer"
+            )
+        encoding = await connection.fetchval("SHOW server_encoding")
+        if encoding != "UTF8":
+            raise errors.SchemaRefused(
+                f"the database is encoded in {encoding}: create it with ENCODING 'UTF8'"
+            )
+        yield connection
+    finally:
+        await connection.close(timeout=_CONNECT_WAIT_S)

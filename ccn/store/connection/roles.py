@@ -1,0 +1,62 @@
+"""The database's roles: who owns the schema, what nodes may do in it, and what an auditor reads.
+
+    the owner     makes and migrates the schema; a taken owner can do anything to it
+    ccn_node      adds and changes rows as nodes do, under every trigger; owns nothing
+    ccn_auditor   reads the record, and nothing that people said
+
+The roles are the server's. What each of them gets in a database is told by the database itself
+(`ccn_grants()` in `schema/`), so that it changes together with the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from ccn import errors
+from ccn.store.connection import failure, migrate
+from ccn.store.connection.pool import Connection
+
+NODE, AUDITOR = "ccn_node", "ccn_auditor"
+ROLES = (NODE, AUDITOR)
+
+
+async def planned(url: str) -> list[str]:
+    """What `grant` would run."""
+    async with failure.translated(), migrate.connected(url) as connection:
+        there = await _there(connection)
+        made = [f"CREATE ROLE {role} NOLOGIN" for role in ROLES if role not in there]
+        return made + [row["statement"] for row in await connection.fetch(_GRANTS, list(ROLES))]
+
+
+async def grant(url: str, passwords: Mapping[str, str] | None = None) -> None:
+    """Make the roles that are missing, and give each what it needs here; with a password it may log in."""
+    async with failure.translated(), migrate.connected(url) as connection, connection.transaction():
+        await migrate.alone(connection)
+        there = await _there(connection)
+        for role in ROLES:
+            if role not in there:
+                await _make(connection, role)
+        for role, password in (passwords or {}).items():
+            await connection.execute(await connection.fetchval(_LETS_IN, role, password))
+        await connection.execute("SELECT ccn_grant()")
+
+
+async def _there(connection: Connection) -> set[str]:
+    rows = await connection.fetch(_THERE, list(ROLES))
+    return {row["rolname"] for row in rows}
+
+
+async def _make(connection: Connection, role: str) -> None:
+    try:
+        await connection.execute(f"CREATE ROLE {role} NOLOGIN")
+    except asyncpg.InsufficientPrivilegeError as refused:
+        raise errors.SchemaRefused(
+            f"this role may not make others: have a superuser run CREATE ROLE {role}, then run this again"
+        ) from refused
+
+
+_THERE = "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[])"
+_LETS_IN = "SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
+_GRANTS = "SELECT statement FROM ccn_grants() WHERE grantee = ANY ($1::text[]) ORDER BY step, statement"

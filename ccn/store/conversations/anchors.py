@@ -1,0 +1,75 @@
+"""Anchors: what the prompts of a conversation hold fast, version by version, for whoever hosts it next.
+
+Only numbers and places, never words, so a redaction finds nothing to take out here. Set under the host's
+epoch; a trigger in `schema/` compares it once more inside the transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccn.core.ids import ConversationId
+from ccn.core.prompts import anchor
+from ccn.core.prompts.anchor import Anchor, Measured
+from ccn.store.character import vectors
+from ccn.store.connection.pool import Pool, Record
+from ccn.store.writing.batch import Batch, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Write[Anchor]):
+    """The next version of a conversation's anchor, refused if another host set one first."""
+
+    conversation: ConversationId
+    anchor: Anchor
+    epoch: int = 0
+
+    def concerns(self) -> ConversationId | None:
+        """Its head carries the epoch."""
+        return self.conversation
+
+    def prepare(self, batch: Batch) -> Anchor:
+        """One row, without a leaf: everything it leads to has one."""
+        batch.head(self.conversation, self.epoch)
+        kept = self.anchor
+        where = (self.conversation, kept.version, kept.plate, kept.kept_from)
+        batch.add(_KEEP, *where, kept.shown(), self.epoch, batch.now)
+        return kept
+
+
+async def latest(pool: Pool, conversation: ConversationId) -> Anchor | None:
+    """The anchor that the next prompt is built on; None before the first."""
+    row = await pool.row(_LATEST, conversation)
+    return None if row is None else _anchor(row)
+
+
+async def standing(pool: Pool, conversation: ConversationId) -> tuple[Anchor | None, Measured]:
+    """The same, and how the conversation measures now: what decides whether the anchor has to move."""
+    row = await pool.row(_STANDING, conversation)
+    assert row is not None, "it has one row, whatever is there"
+    measured = Measured(vectors.restored(row["character"]), vectors.restored(row["relational"]))
+    return (None if row["version"] is None else _anchor(row)), measured
+
+
+def _anchor(row: Record) -> Anchor:
+    return anchor.read(row["plate_version"], row["kept_from"], row["version"], row["shown"])
+
+
+_KEEP = """
+    INSERT INTO prompt_anchors
+        (conversation_id, version, plate_version, kept_from, shown, host_epoch, kept_at)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::jsonb[], $6::bigint[],
+                         $7::timestamptz[])
+"""
+_LATEST = """
+    SELECT version, plate_version, kept_from, shown FROM prompt_anchors
+    WHERE conversation_id = $1 ORDER BY version DESC LIMIT 1
+"""
+_STANDING = f"""
+    SELECT a.version, a.plate_version, a.kept_from, a.shown,
+           (SELECT vector FROM character_evolution
+            WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1) AS character,
+           (SELECT vector FROM relational_evolution
+            WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1) AS relational
+    FROM (VALUES (1)) AS always LEFT JOIN ({_LATEST}) AS a ON true
+"""  # noqa: S608 - constants joined

@@ -1,0 +1,34 @@
+"""A conversation that begins together with whoever speaks in it: all of it, or nothing.
+
+One write and not three, because three are judged one by one: of an instance for which there was no room,
+the conversation would stay behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccn.core.ids import ConversationId
+from ccn.store.conversations.anchors import Keep
+from ccn.store.conversations.conversations import Begin, Conversation
+from ccn.store.conversations.instances import Instance, Spawn
+from ccn.store.writing.batch import Batch, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Birth(Write[tuple[Conversation, Instance]]):
+    """A conversation, its first instance, and what their prompts hold fast."""
+
+    begin: Begin
+    spawn: Spawn
+    keep: Keep
+
+    def begins(self) -> ConversationId | None:
+        """The conversation."""
+        return self.begin.id
+
+    def prepare(self, batch: Batch) -> tuple[Conversation, Instance]:
+        """One after the other; nothing refuses the later ones once the conversation has begun."""
+        begun, born = self.begin.prepare(batch), self.spawn.prepare(batch)
+        self.keep.prepare(batch)
+        return begun, born

@@ -1,0 +1,133 @@
+"""Characters and the versions of their plates. Only an operator imports one; nobody edits one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn import errors
+from ccn.core import ids
+from ccn.core.ids import CharacterId
+from ccn.core.ledger.commitment import Kind
+from ccn.store.connection.pool import Pool, Record
+from ccn.store.writing.batch import Batch, Write, micros
+from ccn.store.writing.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """One version of a character's specification."""
+
+    character: CharacterId
+    version: int
+    hash: bytes
+    content: str
+    imported_by: str
+    imported_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """A character and the newest version of its plate."""
+
+    id: CharacterId
+    name: str
+    version: int
+    imported_by: str
+    imported_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Import(Write[Plate]):
+    character: CharacterId
+    name: str
+    version: int
+    content: str
+    by: str
+
+    def prepare(self, batch: Batch) -> Plate:
+        digest = hashlib.sha256(self.content.encode()).digest()
+        leaf = batch.leaf(
+            Kind.PLATE,
+            {
+                "at": micros(batch.now),
+                "by": self.by,
+                "character": self.character,
+                "hash": digest.hex(),
+                "version": self.version,
+            },
+        )
+        batch.add(_ADD_CHARACTER, self.character, self.name)
+        where = (self.by, batch.now, batch.node, leaf.number)
+        batch.add(_ADD_PLATE, self.character, self.version, digest, self.content, *where)
+        return Plate(self.character, self.version, digest, self.content, self.by, batch.now)
+
+
+async def import_plate(  # noqa: PLR0917 - six plain things make a plate
+    pool: Pool, writer: Writer, character: CharacterId, name: str, content: str, by: str
+) -> Plate:
+    """The plate as the character's newest version; the same content again is the version it already has."""
+    ids.name(character, "character")
+    if not content.strip() or "\x00" in content:
+        raise errors.InputInvalid("a plate is text, and not empty")
+    known = await plates(pool, character)
+    digest = hashlib.sha256(content.encode()).digest()
+    for plate in known:
+        if plate.hash == digest:
+            return plate
+    return await writer.submit(_Import(character, name, len(known) + 1, content, by))
+
+
+async def every(pool: Pool) -> list[Character]:
+    """All characters, by their ids."""
+    return [Character(*row) for row in await pool.rows(_EVERY)]
+
+
+async def plates(pool: Pool, character: CharacterId) -> list[Plate]:
+    """All versions of a character's plate, oldest first."""
+    return [_plate(row) for row in await pool.rows(_PLATES, character)]
+
+
+async def plate(pool: Pool, character: CharacterId, version: int | None = None) -> Plate:
+    """One version, or the newest; NotFound if there is none."""
+    row = await pool.row(_PLATE, character, version)
+    if row is None:
+        which = f"character {character}" if version is None else f"version {version} of {character}"
+        raise errors.NotFound(f"there is no {which}")
+    return _plate(row)
+
+
+def _plate(row: Record) -> Plate:
+    return Plate(
+        row["character_id"],
+        row["version"],
+        row["hash"],
+        row["content"],
+        row["imported_by"],
+        row["imported_at"],
+    )
+
+
+_ADD_CHARACTER = """
+    INSERT INTO characters (id, name) SELECT * FROM unnest($1::text[], $2::text[])
+    ON CONFLICT (id) DO NOTHING
+"""
+_ADD_PLATE = """
+    INSERT INTO plates
+        (character_id, version, hash, content, imported_by, imported_at, leaf_node, leaf_number)
+    SELECT * FROM unnest($1::text[], $2::int[], $3::bytea[], $4::text[], $5::text[], $6::timestamptz[],
+                         $7::text[], $8::bigint[])
+"""
+_EVERY = """
+    SELECT DISTINCT ON (c.id) c.id, c.name, p.version, p.imported_by, p.imported_at
+    FROM characters c JOIN plates p ON p.character_id = c.id ORDER BY c.id, p.version DESC
+"""
+_PLATES = """
+    SELECT character_id, version, hash, content, imported_by, imported_at FROM plates
+    WHERE character_id = $1 ORDER BY version
+"""
+_PLATE = """
+    SELECT character_id, version, hash, content, imported_by, imported_at FROM plates
+    WHERE character_id = $1 AND ($2::int IS NULL OR version = $2) ORDER BY version DESC LIMIT 1
+"""

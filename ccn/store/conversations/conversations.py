@@ -1,0 +1,288 @@
+"""Conversations and what was said in them: begin, append, close, and read page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ccn import errors
+from ccn.core import message
+from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
+from ccn.core.ledger.commitment import Kind
+from ccn.core.message import Message, Role
+from ccn.store.connection.pool import Pool, Record
+from ccn.store.writing.batch import Batch, Repeated, Write, micros
+from ccn.store.writing.quotas import Quota
+
+PAGE_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation as it stands."""
+
+    id: ConversationId
+    character: CharacterId
+    owner: UserId | None
+    title: str
+    open: bool
+    created_at: datetime
+    head_seq: int = 0
+    epoch: int = 0
+    plate_version: int | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages in order, and the `before` of the page that precedes it; None when nothing does."""
+
+    messages: tuple[Message, ...]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Append(Write[Message]):
+    """Have somebody say something. The answer has the place the message got.
+
+    `epoch` is the host's, 0 for a conversation nobody hosts. A second append under the same idempotency key
+    answers with the first message, provided that it says the same.
+    """
+
+    conversation: ConversationId
+    role: Role
+    content: str
+    speaker: UserId
+    epoch: int = 0
+    language: str | None = None
+    idempotency_key: str | None = None
+
+    def concerns(self) -> ConversationId | None:
+        """Its own conversation."""
+        return self.conversation
+
+    def repeats(self) -> Repeated | None:
+        """A message of the same conversation."""
+        key = self.idempotency_key
+        return None if key is None else Repeated(_SAID_EARLIER, self.conversation, key)
+
+    def prepare(self, batch: Batch) -> Message:
+        """Follow the head, unless the key was used before."""
+        key, by = self.idempotency_key, message.account(self.speaker)
+        place = (self.conversation, self.role, self.content, by, self.epoch)
+        if key is None:
+            return batch.say(*place, language=self.language)
+        match batch.earlier(self):
+            case None:
+                said = batch.say(*place, language=self.language, idempotency_key=key)
+                batch.remember(self, said)
+                return said
+            case Message() as said:
+                return self._same(said)
+            case Record() as row:
+                return self._same(_message(row))
+            case other:
+                raise TypeError(f"a message's key found {type(other).__name__}")
+
+    def _same(self, said: Message) -> Message:
+        if said.role is not self.role or said.content not in (self.content, None):
+            raise errors.IdempotencyConflict("the idempotency key was used for another message")
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Begin(Write[Conversation]):
+    """Open a conversation with a character."""
+
+    id: ConversationId
+    character: CharacterId
+    owner: UserId | None = None
+    plate_version: int | None = None
+    title: str = ""
+    quota: Quota | None = None
+
+    def begins(self) -> ConversationId | None:
+        """What else travels with it may be about it already."""
+        return self.id
+
+    def prepare(self, batch: Batch) -> Conversation:
+        """One row and its leaf."""
+        begun = Conversation(
+            self.id,
+            self.character,
+            self.owner,
+            self.title,
+            True,
+            batch.now,
+            plate_version=self.plate_version,
+        )
+        batch.allow(self.owner, self.quota)
+        _seal(batch, begun, batch.now)
+        batch.add(_BEGIN, self.id, self.character, self.owner, self.plate_version, self.title, batch.now)
+        batch.begin(self.id, self.character)
+        return begun
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Write[None]):
+    """Nothing more is said in a conversation; closing a closed one changes nothing."""
+
+    conversation: Conversation
+
+    def concerns(self) -> ConversationId | None:
+        """Its head is closed for whatever this writer remembers of it."""
+        return self.conversation.id
+
+    def prepare(self, batch: Batch) -> None:
+        """The next version, unless somebody changed the conversation since it was read."""
+        if not self.conversation.open:
+            return
+        closed = replace(self.conversation, open=False, version=self.conversation.version + 1)
+        _seal(batch, closed, batch.now)
+        if (head := batch.heads.get(closed.id)) is not None:
+            batch.heads[closed.id] = head._replace(open=False)
+        batch.add(_CLOSE, closed.id, closed.version, batch.now, every_row=True)
+
+
+async def get(pool: Pool, conversation: ConversationId) -> Conversation:
+    """One conversation, or NotFound."""
+    row = await pool.row(_GET, conversation)
+    if row is None:
+        raise errors.NotFound("there is no such conversation")
+    return _conversation(row)
+
+
+async def of_owner(
+    pool: Pool, owner: UserId, *, before: ConversationId | None = None, limit: int = 50
+) -> list[Conversation]:
+    """The newest conversations of one user; `before` is the last id of the page one has."""
+    return [_conversation(row) for row in await pool.rows(_OF_OWNER, owner, before, min(limit, PAGE_LIMIT))]
+
+
+async def openings(
+    pool: Pool, named: Sequence[ConversationId], length: int = 80
+) -> Mapping[ConversationId, str]:
+    """How each of these began, in the words said first; nothing of what was redacted or has not begun."""
+    rows = await pool.rows(_OPENINGS, list(named), length)
+    return {ConversationId(row["conversation_id"]): row["opening"] for row in rows}
+
+
+async def latest(pool: Pool, character: CharacterId, *, limit: int = 20) -> list[Conversation]:
+    """The newest conversations with a character, for the memory of a new one."""
+    return [_conversation(row) for row in await pool.rows(_LATEST, character, min(limit, PAGE_LIMIT))]
+
+
+async def collaborator(pool: Pool, conversation: ConversationId) -> str:
+    """The name of whoever owns a conversation; empty if nobody does."""
+    return await pool.value(_COLLABORATOR, conversation) or ""
+
+
+async def count(pool: Pool) -> int:
+    """How many there are in the record."""
+    return int(await pool.value("SELECT count(*) FROM conversations"))
+
+
+async def history(
+    pool: Pool, conversation: ConversationId, *, before: int | None = None, limit: int = 50
+) -> Page:
+    """The last `limit` messages, or the last before a place: what a reader sees who scrolls upwards."""
+    if not 0 < limit <= PAGE_LIMIT:
+        raise errors.InputInvalid(f"a page has 1 to {PAGE_LIMIT} messages, not {limit}")
+    rows = await pool.rows(_HISTORY, conversation, before, limit)
+    messages = tuple(_message(row) for row in reversed(rows))
+    return Page(messages, messages[0].seq if messages and messages[0].seq > 1 else None)
+
+
+async def after(pool: Pool, conversation: ConversationId, seq: int, *, limit: int = 50) -> list[Message]:
+    """What was said after a place, in order: for a reader who follows along."""
+    return [_message(row) for row in await pool.rows(_AFTER, conversation, seq, min(limit, PAGE_LIMIT))]
+
+
+def _seal(batch: Batch, conversation: Conversation, at: datetime) -> None:
+    batch.leaf(
+        Kind.CONVERSATION,
+        {
+            "at": micros(at),
+            "character": conversation.character,
+            "conversation": str(conversation.id),
+            "owner": str(conversation.owner) if conversation.owner else None,
+            "plate": conversation.plate_version,
+            "status": "open" if conversation.open else "closed",
+            "version": conversation.version,
+        },
+    )
+
+
+def _conversation(row: Record) -> Conversation:
+    return Conversation(
+        row["id"],
+        row["character_id"],
+        row["owner_id"],
+        row["title"],
+        row["status"] == "open",
+        row["created_at"],
+        row["head_seq"],
+        row["host_epoch"],
+        row["plate_version"],
+        row["version"],
+    )
+
+
+def _message(row: Record) -> Message:
+    turn: TurnId | None = row["turn_id"]
+    return Message(
+        row["conversation_id"], row["seq"], Role(row["role"]), row["content"], row["created_at"], turn
+    )
+
+
+_BEGIN = """
+    INSERT INTO conversations (id, character_id, owner_id, plate_version, title, created_at, changed_at)
+    SELECT id, character_id, owner_id, plate_version, title, at, at
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[])
+        AS new (id, character_id, owner_id, plate_version, title, at)
+"""
+_CLOSE = """
+    UPDATE conversations c SET status = 'closed', version = to_close.version, changed_at = to_close.at
+    FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS to_close (id, version, at)
+    WHERE c.id = to_close.id AND c.version = to_close.version - 1 AND c.status = 'open'
+"""
+_COLUMNS = (
+    "id, character_id, owner_id, title, status, created_at, head_seq, host_epoch, plate_version, version"
+)
+_GET = f"SELECT {_COLUMNS} FROM conversations WHERE id = $1"  # noqa: S608 - constants joined, here and below
+_OF_OWNER = f"""
+    SELECT {_COLUMNS} FROM conversations
+    WHERE owner_id = $1
+      AND ($2::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM conversations WHERE id = $2))
+    ORDER BY created_at DESC, id DESC LIMIT $3
+"""  # noqa: S608
+_OPENINGS = """
+    SELECT conversation_id, regexp_replace(left(content, $2), '\\s+', ' ', 'g') AS opening FROM messages
+    WHERE conversation_id = ANY ($1::uuid[]) AND seq = 1 AND content IS NOT NULL
+"""
+_LATEST = f"""
+    SELECT {_COLUMNS} FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2
+"""  # noqa: S608
+_COLLABORATOR = """
+    SELECT u.name FROM conversations c JOIN users u ON u.id = c.owner_id WHERE c.id = $1
+"""
+_HISTORY = """
+    SELECT conversation_id, seq, role, content, created_at, turn_id FROM messages
+    WHERE conversation_id = $1 AND seq < coalesce($2, 9223372036854775807) ORDER BY seq DESC LIMIT $3
+"""
+_AFTER = """
+    SELECT conversation_id, seq, role, content, created_at, turn_id FROM messages
+    WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+_SAID_EARLIER = """
+    SELECT m.conversation_id, k.idempotency_key, m.seq, m.role, m.content, m.created_at, m.turn_id
+    FROM unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages
+            WHERE conversation_id = k.conversation_id AND idempotency_key IS NOT NULL
+              AND idempotency_key = ANY (
+                ARRAY[k.idempotency_key, ccn_hidden_key(k.conversation_id, k.idempotency_key)])
+            LIMIT 1
+        ) AS m
+"""

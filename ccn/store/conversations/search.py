@@ -1,0 +1,327 @@
+"""Finding again what was said: full text search in every language the corpus has, ranked and highlighted.
+
+Documents are made just after a message was acknowledged (`index`, called again and again by every node).
+A search reads what has no document yet directly, so that nobody waits to find what they just said.
+
+A search does not read the more, the more there is to find: of a word that is everywhere the newest matches
+are ranked, at least `ENOUGH` of them. It looks among the newest documents first, and guesses from what is
+there how far back it has to go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn import errors
+from ccn.core import language
+from ccn.core.ids import ConversationId, NodeId, UserId
+from ccn.core.message import Role
+from ccn.store.connection.pool import Connection, Pool, Record
+
+HITS_LIMIT = 100
+QUERY_LIMIT = 1_000
+ENOUGH = 500
+_FIRST_LOOK = 10_000
+_FEW = 100
+"""Conversations of which all documents are looked at, because that costs less than guessing."""
+_BATCH = 500
+_LESS = "ask for rarer words, in one conversation, or for fewer hits"
+_LEXEMES = re.compile(r"'((?:[^']|'')+)'")
+_MARKS = re.compile("[\x02\x03]")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that was found. `excerpt` alternates plain text and matches, beginning with plain text."""
+
+    conversation: ConversationId
+    seq: int
+    role: Role
+    at: datetime
+    rank: float
+    excerpt: tuple[str, ...]
+
+
+class Hits(list[Hit]):
+    """The best hits first. Unless `complete`, older matches may be there that were not ranked."""
+
+    def __init__(self, hits: Sequence[Hit] = (), *, complete: bool = True) -> None:
+        super().__init__(hits)
+        self.complete = complete
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query in the words of each language, and the conversations it is about (None: all).
+
+    `either` matches what has any of its words.
+    """
+
+    queries: dict[str, str]
+    either: dict[str, str]
+    conversations: list[ConversationId] | None
+    newest: int
+    limit: int
+
+    @property
+    def any(self) -> str:
+        """What matches in one language or another: the index is asked once for all of them."""
+        return " | ".join(f"({each})" for each in dict.fromkeys(self.queries.values()))
+
+    @property
+    def sides(self) -> tuple[list[str], list[str]]:
+        """Languages and queries, side by side."""
+        return list(self.queries), list(self.queries.values())
+
+    @property
+    def parts(self) -> tuple[list[str], list[str], list[str]]:
+        """Languages, what matches a part of a message, and how words in it begin, side by side."""
+        either = list(self.either.values())
+        return list(self.either), either, [_beginnings(each) for each in either]
+
+
+async def search(
+    pool: Pool,
+    query: str,
+    *,
+    owner: UserId | None = None,
+    conversation: ConversationId | None = None,
+    languages: Sequence[str] | None = None,
+    limit: int = 20,
+    within_s: float = 30.0,
+) -> Hits:
+    """The best hits first, of the newest matches where there are very many; TookTooLong after `within_s`.
+
+    The query may hold "phrases", `or`, and -words that must not occur.
+    """
+    if not 0 < limit <= HITS_LIMIT:
+        raise errors.InputInvalid(f"a search gives 1 to {HITS_LIMIT} hits, not {limit}")
+    if len(query) > QUERY_LIMIT or "\x00" in query:
+        raise errors.InputInvalid(f"a query is text of at most {QUERY_LIMIT} characters")
+    if unknown := set(languages or ()) - set(language.LANGUAGES):
+        raise errors.InputInvalid(f"not a language search knows: {', '.join(sorted(unknown))}")
+    try:
+        async with asyncio.timeout(within_s), pool.transaction() as connection:
+            await connection.execute(_PLAN_EACH)
+            # The server has an end of its own, for when it does not hear that ours has come.
+            await connection.execute(f"SET LOCAL statement_timeout = {int(within_s * 1000) + 500}")
+            scope = await connection.fetchrow(_SCOPE, owner, conversation)
+            assert scope is not None
+            return await _found(connection, query, scope, languages or (), limit)
+    except TimeoutError:
+        raise errors.TookTooLong(f"the search took longer than {within_s:g} s; {_LESS}") from None
+
+
+async def _found(
+    connection: Connection, query: str, scope: Record, languages: Sequence[str], limit: int
+) -> Hits:
+    # What has no document is read first: what gets one meanwhile is then found twice rather than never.
+    fresh = await _fresh(connection, scope["conversations"])
+    spoken = {*scope["languages"], *fresh[2]} or {language.SIMPLE, language.detect(query)}
+    queries = await connection.fetch(_QUERIES, query, sorted(set(languages) or spoken))
+    if not queries:
+        return Hits()
+    asked = _Asked(
+        {row["language"]: row["query"] for row in queries},
+        {row["language"]: row["either"] for row in queries},
+        scope["conversations"],
+        scope["newest"],
+        limit,
+    )
+    read = await connection.fetch(_READ, *fresh, *asked.sides, limit)
+    indexed, complete = await _newest_enough(connection, asked)
+    hits = await connection.fetch(_SHOW, *_best([*read, *indexed], limit), *asked.parts)
+    return Hits([_hit(row) for row in hits], complete=complete)
+
+
+async def _newest_enough(connection: Connection, asked: _Asked) -> tuple[list[Record], bool]:
+    """The best of the newest matches, and whether these are all matches."""
+    few = asked.conversations is not None and len(asked.conversations) <= _FEW
+    look = asked.newest if few else _FIRST_LOOK
+    while True:
+        since = max(0, asked.newest - look)
+        where = (asked.any, since, asked.conversations, *asked.sides)
+        ranked = await connection.fetch(_RANK, *where, asked.limit)
+        found = ranked[0]["matches"] if ranked else 0
+        if found >= ENOUGH or not since:
+            return ranked, not since
+        look *= 2 * ENOUGH // max(1, found)
+
+
+async def _fresh(
+    connection: Connection, conversations: list[ConversationId] | None
+) -> tuple[list[ConversationId], list[int], list[str]]:
+    """Where messages without a document are, and the language each of them will have one in."""
+    rows = await connection.fetch(_FRESH, conversations)
+    spoken = [row["language"] or language.detect(row["content"]) for row in rows]
+    return [row["conversation_id"] for row in rows], [row["seq"] for row in rows], spoken
+
+
+def _best(rows: Sequence[Record], limit: int) -> list[list[object]]:
+    """The best of both, each once, turned on its side."""
+    once = {(row["conversation_id"], row["seq"]): row for row in rows}.values()
+    ranked = sorted(once, key=lambda row: (row["rank"], row["conversation_id"], row["seq"]), reverse=True)
+    columns = ("conversation_id", "seq", "language", "query", "rank")
+    return [[row[column] for row in ranked[:limit]] for column in columns]
+
+
+def _beginnings(either: str) -> str:
+    """A regular expression for how the words of a query begin; in a text they end in many ways."""
+    words = [each.replace("''", "'") for each in _LEXEMES.findall(either)]
+    return rf"\m({'|'.join(re.escape(word[: max(3, len(word) - 2)]) for word in words)})"
+
+
+def _hit(row: Record) -> Hit:
+    return Hit(
+        row["conversation_id"],
+        row["seq"],
+        Role(row["role"]),
+        row["created_at"],
+        row["rank"],
+        tuple(_MARKS.split(row["excerpt"].replace("\x1f", ""))),
+    )
+
+
+async def index(pool: Pool) -> int:
+    """Make documents of messages that have none yet, a batch a node; how many it made."""
+    return sum([await _index(pool, row["node_id"]) for row in await pool.rows(_BEHIND)])
+
+
+async def _index(pool: Pool, node: NodeId) -> int:
+    async with pool.transaction() as connection:
+        progress = await connection.fetchrow(_PROGRESS, node)
+        if progress is None:
+            return 0  # another node is at it
+        messages = await connection.fetch(_NEXT, node, progress["upto"], progress["head"], _BATCH)
+        made = await _document(connection, [dict(row) for row in messages])
+        upto = messages[-1]["leaf_number"] if len(messages) == _BATCH else progress["head"]
+        await connection.execute("UPDATE document_progress SET upto = $2 WHERE node_id = $1", node, upto)
+        return made
+
+
+async def _document(connection: Connection, messages: list[dict[str, object]]) -> int:
+    spoken = [m["language"] or language.detect(str(m["content"])) for m in messages]
+    places = [m["conversation_id"] for m in messages], [m["seq"] for m in messages]
+    await connection.execute(_DOCUMENT, *places, spoken)
+    await connection.execute(_SPEAK, sorted({str(each) for each in spoken}))
+    return len(messages)
+
+
+_BEHIND = """
+    SELECT s.node_id FROM leaf_sources s LEFT JOIN document_progress p USING (node_id)
+    WHERE s.head > coalesce(p.upto, 0)
+"""
+# The head is read before the messages: whatever it counts is visible to the statement after it.
+_PROGRESS = """
+    WITH born AS (
+        INSERT INTO document_progress VALUES ($1, 0) ON CONFLICT DO NOTHING RETURNING node_id, upto
+    ), held AS (SELECT node_id, upto FROM document_progress WHERE node_id = $1 FOR UPDATE SKIP LOCKED)
+    SELECT upto, head FROM (SELECT * FROM born UNION ALL SELECT * FROM held) AS p
+        JOIN leaf_sources USING (node_id)
+"""
+_NEXT = """
+    SELECT conversation_id, seq, leaf_number, language, content FROM messages
+    WHERE leaf_node = $1 AND leaf_number > $2 AND leaf_number <= $3 AND content IS NOT NULL
+    ORDER BY leaf_number LIMIT $4
+"""
+_DOCUMENT = """
+    INSERT INTO message_documents (conversation_id, seq, language, document)
+    SELECT m.conversation_id, m.seq, new.language, ccn_document(new.language, m.content)
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS new (conversation_id, seq, language)
+        JOIN messages m USING (conversation_id, seq)
+    WHERE m.content IS NOT NULL
+    ON CONFLICT DO NOTHING
+"""
+_SPEAK = "INSERT INTO document_languages SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+# The best way to a rare word and to a common one differ, so no plan is kept from one search for the next.
+_PLAN_EACH = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '32MB'"
+_SCOPE = """
+    SELECT ARRAY(SELECT language FROM document_languages) AS languages,
+           coalesce((SELECT max(number) FROM message_documents), 0) AS newest,
+           CASE WHEN coalesce($1::uuid, $2::uuid) IS NOT NULL THEN ARRAY(
+               SELECT id FROM conversations
+               WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::uuid IS NULL OR id = $2)
+           ) END AS conversations
+"""
+_FRESH = """
+    SELECT m.conversation_id, m.seq, m.language, CASE WHEN m.language IS NULL THEN m.content END AS content
+    FROM leaf_sources s LEFT JOIN document_progress p USING (node_id) CROSS JOIN LATERAL (
+        SELECT conversation_id, seq, language, left(content, 2000) AS content FROM messages
+        WHERE leaf_node = s.node_id AND leaf_number > coalesce(p.upto, 0) AND content IS NOT NULL
+        ORDER BY leaf_number DESC LIMIT 1000
+    ) m
+    WHERE s.head > coalesce(p.upto, 0) AND ($1::uuid[] IS NULL OR m.conversation_id = ANY ($1))
+"""
+_QUERIES = """
+    SELECT language, query::text, regexp_replace(querytree(query), ' (&|<[-0-9]+>) ', ' | ', 'g') AS either
+    FROM (
+        SELECT language, websearch_to_tsquery(language::regconfig, ccn_words($1)) AS query
+        FROM unnest($2::text[]) AS language
+    ) AS each WHERE numnode(query) > 0
+"""
+_READ = """
+    SELECT f.conversation_id, f.seq, f.language, a.query,
+           ts_rank_cd(d.document, a.query::tsquery, 1) AS rank
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS f (conversation_id, seq, language)
+        JOIN unnest($4::text[], $5::text[]) AS a (language, query) USING (language)
+        JOIN messages m USING (conversation_id, seq)
+        CROSS JOIN LATERAL (SELECT ccn_document(f.language, m.content) AS document OFFSET 0) d
+    WHERE d.document @@ a.query::tsquery
+    ORDER BY rank DESC, f.conversation_id DESC, f.seq DESC LIMIT $6
+"""
+_RANK = """
+    WITH matching AS MATERIALIZED (
+        SELECT conversation_id, seq, language, document FROM message_documents
+        WHERE document @@ $1::text::tsquery AND number > $2
+          AND ($3::uuid[] IS NULL OR conversation_id = ANY ($3))
+    ), asked AS MATERIALIZED (
+        SELECT language, query, query::tsquery AS words
+        FROM unnest($4::text[], $5::text[]) AS a (language, query)
+    )
+    SELECT m.conversation_id, m.seq, m.language, a.query, ts_rank_cd(m.document, a.words, 1) AS rank,
+           count(*) OVER () AS matches
+    FROM matching m JOIN asked a USING (language) WHERE m.document @@ a.words
+    ORDER BY rank DESC, m.conversation_id DESC, m.seq DESC LIMIT $6
+"""
+# A highlight takes the longer the more matches there are, and far more than in proportion. So it looks at a
+# whole message only if that is short; else at a part with a match, of the query or of a word of it: where
+# such a word seems to begin, or else the first.
+_SHOW = """
+    SELECT b.conversation_id, b.seq, m.role, m.created_at, b.rank,
+           ts_headline(b.language::regconfig, part.words, part.query::tsquery,
+                       E'StartSel=\\x02, StopSel=\\x03, MaxFragments=2, MaxWords=30, MinWords=12')
+               AS excerpt
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::real[])
+            WITH ORDINALITY AS b (conversation_id, seq, language, query, rank, place)
+        JOIN unnest($6::text[], $7::text[], $8::text[]) AS e (language, either, beginnings) USING (language)
+        JOIN messages m USING (conversation_id, seq)
+        CROSS JOIN LATERAL (
+            SELECT translate(left(ccn_words(left(m.content, 200000)), 200000), E'\\x02\\x03', '  ') AS words
+            OFFSET 0
+        ) whole
+        CROSS JOIN LATERAL (
+            SELECT whole.words, b.query WHERE length(whole.words) <= 10000
+            UNION ALL (
+                SELECT cut.words, CASE WHEN document @@ b.query::tsquery THEN b.query ELSE e.either END
+                FROM (
+                    SELECT greatest(1, regexp_instr(lower(whole.words), e.beginnings) - 500) AS start
+                    UNION ALL SELECT generate_series(1, length(whole.words), 9000)
+                ) place CROSS JOIN LATERAL (
+                    SELECT regexp_replace(  -- half a word is another word
+                        substr(whole.words, start, 10000),
+                        CASE WHEN start = 1 THEN '^' ELSE '^[[:alnum:]]+' END, '') AS words
+                    OFFSET 0
+                ) cut CROSS JOIN LATERAL (
+                    SELECT to_tsvector(b.language::regconfig, cut.words) AS document OFFSET 0
+                ) parsed
+                WHERE document @@ e.either::tsquery LIMIT 1
+            )
+            UNION ALL SELECT left(whole.words, 10000), b.query LIMIT 1
+        ) part
+    WHERE m.content IS NOT NULL
+    ORDER BY b.place
+"""

@@ -1,0 +1,51 @@
+"""The cluster in figures: aggregates over everybody, from which nothing about anybody can be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn.store.connection.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Counts, and means over conversations in which an instance is alive; None where none is measured."""
+
+    at: datetime
+    conversations: int
+    active_instances: int
+    quarantined_instances: int
+    messages_last_hour: int
+    measured: int
+    ccc: float | None
+    phi: float | None
+    trust: float | None
+    emergence: float | None
+    drift: float | None
+    max_drift: float | None
+
+
+async def taken(pool: Pool) -> Overview:
+    """All of them now, in one statement."""
+    row = await pool.row(_TAKEN)
+    assert row is not None, "aggregates over nothing are a row too"
+    return Overview(*row)
+
+
+_TAKEN = """
+    WITH alive AS MATERIALIZED (
+        SELECT i.status, i.drift AS from_others, m.*
+        FROM instance_registry i LEFT JOIN LATERAL (
+            SELECT ccc, phi, trust, emergence FROM consciousness_metrics
+            WHERE conversation_id = i.conversation_id ORDER BY ts DESC, seq DESC LIMIT 1
+        ) m ON true
+        WHERE i.ended_at IS NULL
+    )
+    SELECT clock_timestamp(), (SELECT count(*) FROM conversations), count(*),
+           count(*) FILTER (WHERE status = 'quarantined'),
+           (SELECT count(*) FROM messages WHERE created_at > clock_timestamp() - interval '1 hour'),
+           count(*) FILTER (WHERE num_nonnulls(ccc, phi, trust, emergence) > 0),
+           avg(ccc), avg(phi), avg(trust), avg(emergence), avg(from_others), max(from_others)
+    FROM alive
+"""

@@ -1,0 +1,315 @@
+"""Turns: an accepted message, the stream of its reply, and exactly one committed end.
+
+A host writes under its epoch, which every statement here compares in the row it changes; adoption moves the
+epoch in the same rows. So a host that was replaced is refused by the database, inside the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ccn import errors
+from ccn.core import message, stream, turn
+from ccn.core.ids import ConversationId, InstanceId, NodeId, TurnId, UserId
+from ccn.core.ledger.commitment import Kind
+from ccn.core.message import Message, Role
+from ccn.core.stream import Place, Told
+from ccn.core.turn import Status
+from ccn.store.connection.pool import Pool, Record
+from ccn.store.writing.batch import Batch, Repeated, Step, Write, micros
+
+EVENTS_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn as it stands."""
+
+    id: TurnId
+    conversation: ConversationId
+    status: Status
+    user_seq: int
+    reply_seq: int | None
+    attempt: int
+    epoch: int
+    event_head: int
+    accepted_at: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One piece of what a client sees of a turn, numbered from 1."""
+
+    number: int
+    kind: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(Write[Turn]):
+    """Take a user's message and promise a reply. The same key and content again: the same turn.
+
+    `begun` is for a host that has nothing else to answer: it starts the first attempt at once. `unused`
+    says that nobody can know the key, so nobody has to look for an earlier turn.
+    """
+
+    id: TurnId
+    conversation: ConversationId
+    content: str
+    speaker: UserId
+    epoch: int = 0
+    language: str | None = None
+    idempotency_key: str | None = None
+    begun: bool = False
+    unused: bool = False
+
+    def concerns(self) -> ConversationId | None:
+        """Its own conversation."""
+        return self.conversation
+
+    def repeats(self) -> Repeated | None:
+        """A turn of the same conversation."""
+        key = self.idempotency_key
+        return None if key is None or self.unused else Repeated(_ACCEPTED_EARLIER, self.conversation, key)
+
+    def prepare(self, batch: Batch) -> Turn:
+        """The message and the turn, together or not at all."""
+        match batch.earlier(self):
+            case None:
+                by = message.account(self.speaker)
+                place = (self.conversation, Role.USER, self.content, by, self.epoch)
+                said = batch.say(*place, language=self.language, turn=self.id)
+                key, at = self.idempotency_key, said.at
+                where = (self.id, self.conversation, key, said.seq, self.epoch)
+                batch.step(Step.ACCEPT, *where, at, self.begun)
+                status, attempt = (Status.RUNNING, 1) if self.begun else (Status.ACCEPTED, 0)
+                new = Turn(self.id, self.conversation, status, said.seq, None, attempt, self.epoch, 0, at)
+                batch.remember(self, (new, self.content))
+                return new
+            case (Turn() as made, str() as asked):
+                return self._same(made, asked)
+            case Record() as row:
+                return self._same(_turn(row), row["content"])
+            case other:
+                raise TypeError(f"a turn's key found {type(other).__name__}")
+
+    def _same(self, made: Turn, asked: str | None) -> Turn:
+        if asked not in {self.content, None}:  # None: it was redacted since, and nobody knows any more
+            raise errors.IdempotencyConflict("the idempotency key was used for another message")
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Write[None]):
+    """Begin an attempt at the reply: the first one, or another on the node that adopted it."""
+
+    turn: Turn
+    epoch: int
+
+    def prepare(self, batch: Batch) -> None:
+        """One more attempt, under this epoch."""
+        turn.move(self.turn.status, Status.RUNNING)
+        batch.step(Step.START, self.turn.id, self.epoch, batch.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Emit(Write[None]):
+    """Keep what was just streamed, in pieces that follow the last one kept."""
+
+    turn: TurnId
+    epoch: int
+    events: Sequence[Event]
+
+    def prepare(self, batch: Batch) -> None:
+        """The database refuses a gap, and an epoch that is over."""
+        for event in self.events:
+            batch.step(Step.TELL, self.turn, event.number, event.kind, event.data, self.epoch, batch.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(Write[Message]):
+    """The one reply, its last events, and the end of the turn, in one transaction."""
+
+    turn: Turn
+    epoch: int
+    content: str
+    speaker: InstanceId
+    events: Sequence[Event] = ()
+    language: str | None = None
+
+    def concerns(self) -> ConversationId | None:
+        """The reply follows its head."""
+        return self.turn.conversation
+
+    def prepare(self, batch: Batch) -> Message:
+        """Refused if the turn has ended or runs under another epoch."""
+        turn.move(self.turn.status, Status.COMMITTED)
+        by = message.instance(self.speaker)
+        place = (self.turn.conversation, Role.ASSISTANT, self.content, by, self.epoch)
+        said = batch.say(*place, language=self.language, turn=self.turn.id)
+        Emit(self.turn.id, self.epoch, self.events).prepare(batch)
+        _end(batch, self.turn, self.epoch, Status.COMMITTED, reply_seq=said.seq)
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class End(Write[None]):
+    """A turn that gets no reply: why it failed, or that it was cancelled."""
+
+    turn: Turn
+    epoch: int
+    status: Status
+    error: str | None = None
+    events: Sequence[Event] = ()
+
+    def prepare(self, batch: Batch) -> None:
+        """The reason names what went wrong, never what was said."""
+        turn.move(self.turn.status, self.status)
+        if self.status not in (Status.FAILED, Status.CANCELLED):
+            raise errors.TransitionRefused(
+                f"without a reply a turn is failed or cancelled, not {self.status}"
+            )
+        if (self.status is Status.FAILED) != (self.error is not None):
+            raise errors.InputInvalid("a failed turn has a reason, and no other has one")
+        Emit(self.turn.id, self.epoch, self.events).prepare(batch)
+        _end(batch, self.turn, self.epoch, self.status, error=self.error)
+
+
+async def get(pool: Pool, turn_id: TurnId) -> Turn:
+    """One turn, or NotFound."""
+    row = await pool.row(_GET, turn_id)
+    if row is None:
+        raise errors.NotFound("there is no such turn")
+    return _turn(row)
+
+
+async def accepted(pool: Pool, conversation: ConversationId, idempotency_key: str) -> Turn | None:
+    """The turn that was accepted under a key."""
+    row = await pool.row(_ACCEPTED_EARLIER, [conversation], [idempotency_key])
+    return None if row is None else _turn(row)
+
+
+async def unfinished(pool: Pool, conversation: ConversationId) -> list[Turn]:
+    """What was accepted and has no end yet, in the order of the messages: the queue, and what to adopt."""
+    return [_turn(row) for row in await pool.rows(_UNFINISHED, conversation)]
+
+
+async def outcomes(pool: Pool, conversation: ConversationId, *, last: int) -> list[bool]:
+    """Of the last turns that ended, in order, whether the promised reply came; not of cancelled ones."""
+    return [row["kept"] for row in reversed(await pool.rows(_OUTCOMES, conversation, last))]
+
+
+async def events(pool: Pool, turn_id: TurnId, *, after: int = 0, limit: int = EVENTS_LIMIT) -> list[Event]:
+    """What a client has not seen yet, in order."""
+    rows = await pool.rows(_EVENTS, turn_id, after, min(limit, EVENTS_LIMIT))
+    return [Event(row["number"], row["kind"], row["data"]) for row in rows]
+
+
+async def told(pool: Pool, turn_id: TurnId, after: Place, *, limit: int = EVENTS_LIMIT) -> list[Told]:
+    """What follows a place, over all hosts the turn had."""
+    rows = await pool.rows(_TOLD, turn_id, after.epoch, after.number, min(limit, EVENTS_LIMIT))
+    return [
+        Told(Place(row["host_epoch"], row["number"]), stream.Kind(row["kind"]), row["data"]) for row in rows
+    ]
+
+
+async def overlooked(pool: Pool, host: NodeId, known: Collection[TurnId]) -> list[Turn]:
+    """Unfinished turns of this node's instances that it does not know of: accepted by another node."""
+    return [_turn(row) for row in await pool.rows(_OVERLOOKED, host, list(known))]
+
+
+async def orphaned(pool: Pool, older_s: float) -> list[Turn]:
+    """Unfinished turns of conversations that have had no instance for so long: accepted while one ended."""
+    return [_turn(row) for row in await pool.rows(_ORPHANED, older_s)]
+
+
+def _end(
+    batch: Batch,
+    ended: Turn,
+    epoch: int,
+    status: Status,
+    *,
+    reply_seq: int | None = None,
+    error: str | None = None,
+) -> None:
+    leaf = batch.leaf(
+        Kind.TURN,
+        {
+            "at": micros(batch.now),
+            "conversation": str(ended.conversation),
+            "epoch": epoch,
+            "error": error,
+            "reply": reply_seq,
+            "status": status.value,
+            "turn": str(ended.id),
+            "user": ended.user_seq,
+        },
+    )
+    values = (ended.id, epoch, status.value, reply_seq, error, batch.now, batch.node, leaf.number)
+    batch.step(Step.END, *values)
+
+
+def _turn(row: Record) -> Turn:
+    return Turn(
+        row["id"],
+        row["conversation_id"],
+        Status(row["status"]),
+        row["user_seq"],
+        row["reply_seq"],
+        row["attempt"],
+        row["host_epoch"],
+        row["event_head"],
+        row["accepted_at"],
+        row["error"],
+    )
+
+
+_COLUMNS = (
+    "id, conversation_id, status, user_seq, reply_seq, attempt, host_epoch, event_head, accepted_at, error"
+)
+_GET = f"SELECT {_COLUMNS} FROM turns WHERE id = $1"  # noqa: S608 - constants joined, here and below
+_UNFINISHED = f"""
+    SELECT {_COLUMNS} FROM turns WHERE conversation_id = $1 AND status IN ('accepted', 'running')
+    ORDER BY user_seq
+"""  # noqa: S608
+_OUTCOMES = """
+    SELECT status = 'committed' AS kept FROM turns
+    WHERE conversation_id = $1 AND status IN ('committed', 'failed') ORDER BY user_seq DESC LIMIT $2
+"""
+_EVENTS = """
+    SELECT number, kind, data FROM turn_events WHERE turn_id = $1 AND number > $2 ORDER BY number LIMIT $3
+"""
+_TOLD = """
+    SELECT number, kind, data, host_epoch FROM turn_events
+    WHERE turn_id = $1 AND (host_epoch, number) > ($2::bigint, $3::bigint) ORDER BY number LIMIT $4
+"""
+_OF_TURN = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
+_OVERLOOKED = f"""
+    SELECT {_OF_TURN} FROM turns t JOIN instance_registry i
+        ON i.conversation_id = t.conversation_id AND i.ended_at IS NULL AND i.host = $1
+    WHERE t.status IN ('accepted', 'running') AND t.id <> ALL ($2::uuid[]) AND i.status <> 'spawning'
+    ORDER BY t.accepted_at, t.user_seq LIMIT 1000
+"""  # noqa: S608
+_ORPHANED = f"""
+    SELECT {_OF_TURN} FROM turns t
+    WHERE t.status IN ('accepted', 'running')
+      AND t.accepted_at < clock_timestamp() - make_interval(secs => $1)
+      AND NOT EXISTS (SELECT FROM instance_registry i
+                      WHERE i.conversation_id = t.conversation_id AND i.ended_at IS NULL)
+    ORDER BY t.accepted_at, t.user_seq LIMIT 1000
+"""  # noqa: S608
+_ACCEPTED_EARLIER = """
+    SELECT t.id, t.conversation_id, t.status, t.user_seq, t.reply_seq, t.attempt, t.host_epoch,
+           t.event_head, t.accepted_at, t.error, k.idempotency_key, m.content
+    FROM unnest($1::uuid[], $2::text[]) AS k (conversation_id, idempotency_key)
+        CROSS JOIN LATERAL (
+            SELECT * FROM turns
+            WHERE conversation_id = k.conversation_id AND idempotency_key = ANY (
+                ARRAY[k.idempotency_key, ccn_hidden_key(k.conversation_id, k.idempotency_key)])
+            LIMIT 1
+        ) AS t
+        JOIN messages m ON m.conversation_id = t.conversation_id AND m.seq = t.user_seq
+"""

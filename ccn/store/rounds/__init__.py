@@ -1,0 +1,1 @@
+"""Blocks and their proofs, terms, evidence, and the export of the whole record."""

@@ -1,0 +1,288 @@
+"""The record in one file that an outsider can check: `ccn-verify FILE` needs neither CCN nor its database.
+
+The file is JSON lines, described in `ccn/docs/record.md`, key by key: a record has one spelling, and
+`ccn-verify` refuses every other. So the order of the lines is that of the database's keys, the order of the
+keys in a line is the one they are put together in here, and bytes that were hashed stand as the canonical
+object they spell. Bytes that spell none, which no node writes, stand as a base64 string: they are shown
+rather than hidden, and judged by who reads them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import orjson
+
+from ccn import errors
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Kind
+from ccn.store.connection.pool import Connection, Pool, Record
+from ccn.store.rounds import export_rows
+from ccn.store.rounds.export_rows import Fields, Stream, at, read, text
+
+VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an export holds."""
+
+    lines: int
+    blocks: int
+    leaves: int
+    waiting: int
+
+
+async def export(pool: Pool, file: BinaryIO, told: Callable[[int], None] = lambda _: None) -> Written:
+    """Write the record as it is at one moment; `told` hears of every block that is written."""
+    async with pool.transaction() as connection:
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await connection.execute("SET LOCAL timezone = 'UTC'")
+        out = _Lines(file)
+        blocks = leaves = waiting = 0
+        async for line in _blocks(connection, told):
+            out.write(line)
+            blocks += "block" in line
+            leaves += "leaf" in line
+        async for line in _after(connection):
+            out.write(line)
+            waiting += "waiting" in line
+        out.write({"end": {"lines": out.count}})
+    return Written(out.count, blocks, leaves, waiting)
+
+
+class _Lines:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def write(self, line: Fields) -> None:
+        self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self.count += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """All that belongs to blocks, each along the others."""
+
+    spans: Stream[int]
+    reports: Stream[int]
+    rosters: Stream[int]
+    votes: Stream[int]
+    results: Stream[int]
+    checkpoints: Stream[int]
+
+
+async def _blocks(connection: Connection, told: Callable[[int], None]) -> AsyncIterator[Fields]:
+    origin = await connection.fetchval("SELECT origin FROM cluster_origin")
+    along = _Streams(*(Stream(read(connection, sql, 50), export_rows.height) for sql in _ALONG))
+    leaves = _leaves(connection)
+    leaf = await anext(leaves, None)
+    founded = False
+    async for row in read(connection, export_rows.BLOCKS, 50):
+        if row["height"] == 0:
+            yield _founding(origin or "", row)
+            founded = True
+            continue
+        if not founded:
+            break
+        yield await _block(row, along)
+        for roster in await along.rosters.of(row["height"]):
+            yield {"roster": _roster(roster)}
+        while leaf is not None and leaf[0] <= row["height"]:
+            yield leaf[1]
+            leaf = await anext(leaves, None)
+        for shown in await along.checkpoints.of(row["tree_size"]):
+            yield {"checkpoint": _checkpoint(shown)}
+        told(row["height"])
+    if not founded:
+        raise errors.NotFound("this database has no record yet: its chain was never founded")
+
+
+def _founding(origin: str, row: Record) -> Fields:
+    return {
+        "record": "ccn",
+        "version": VERSION,
+        "origin": origin,
+        "validators": _shown(row["validators"] or b""),
+        "parameters": _shown(row["parameters"] or b""),
+        "row": _row(row),
+    }
+
+
+async def _block(row: Record, along: _Streams) -> Fields:
+    height = row["height"]
+    line: Fields = {
+        "block": _shown(row["header"]),
+        "row": _row(row) | {"spans": [_span(span) for span in await along.spans.of(height)]},
+        "reports": [_report(report) for report in await along.reports.of(height)],
+        "votes": [_vote(vote) for vote in await along.votes.of(height)],
+        "results": [[r["character_id"], _shown(r["body"])] for r in await along.results.of(height)],
+    }
+    if row["validators"] is not None:
+        line["rules"] = {"validators": _shown(row["validators"]), "parameters": _shown(row["parameters"])}
+    return line
+
+
+def _row(row: Record) -> Fields:
+    previous, tree = row["previous_hash"], row["tree"]
+    return {
+        "height": row["height"],
+        "hash": row["hash"].hex(),
+        "previous": None if previous is None else previous.hex(),
+        "term": row["term"],
+        "at": at(row["sealed_at"]),
+        "size": row["tree_size"],
+        "root": row["root"].hex(),
+        "tree": None if tree is None else tree.hex(),
+        **({"header": row["header"].hex()} if row["height"] == 0 else {}),
+    }
+
+
+def _span(row: Record) -> list[object]:
+    return [row["node_id"], row["first"], row["last"], row["tree_start"]]
+
+
+def _report(row: Record) -> Fields:
+    return {
+        "node": row["node_id"],
+        "first": row["first"],
+        "count": row["count"],
+        "leaves": row["leaves"].hex(),
+        "wants": row["wants"].hex(),
+        "signature": row["signature"].hex(),
+    }
+
+
+def _roster(row: Record) -> Fields:
+    packed = base64.b64encode(row["packed"]).decode()
+    shown: Fields = {"node": row["node_id"], "character": row["character_id"], "packed": packed}
+    return shown if row["owners"] is None else shown | {"owners": base64.b64encode(row["owners"]).decode()}
+
+
+def _vote(row: Record) -> Fields:
+    return {
+        "node": row["node_id"],
+        "height": row["height"],
+        "term": row["term"],
+        "hash": row["hash"].hex(),
+        "signature": row["signature"].hex(),
+    }
+
+
+def _checkpoint(row: Record) -> Fields:
+    return {
+        "size": row["tree_size"],
+        "note": row["note"].decode(errors="replace"),
+        "cosignatures": [
+            [signer.decode(errors="replace"), line.decode(errors="replace")]
+            for signer, line in row["cosignatures"]
+        ],
+    }
+
+
+async def _leaves(connection: Connection) -> AsyncIterator[tuple[int, Fields]]:
+    """Every sealed leaf with its block's height, and the rows that name it."""
+    along = [(table, table.stream(connection)) for table in export_rows.TABLES]
+    async for row in read(connection, export_rows.LEAVES):
+        key = export_rows.place(row)
+        named = [(table, found) for table, rows in along for found in await rows.of(key)]
+        yield key[0], _leaf(row, named)
+
+
+def _leaf(row: Record, named: list[tuple[export_rows.Table, Record]]) -> Fields:
+    body = _shown(row["body"])
+    line: Fields = {"leaf": body}
+    said = body if isinstance(body, dict) else {}
+    place = [row["leaf_node"], row["leaf_number"], row["kind"]]
+    if place != [said.get("node"), said.get("number"), said.get("kind")]:
+        line["as"] = place
+    if row["hash"] != commitment.leaf_hash(row["body"]):
+        line["hash"] = row["hash"].hex()
+    beside: Fields = {}
+    for table, found in named:
+        for name, value in table.shown(found).items():
+            beside.setdefault(name, _shown(value) if isinstance(value, bytes) else value)
+    line |= {name: beside[name] for name in _BESIDE if name in beside}
+    rows = [{"table": table.name, **table.fields(found)} for table, found in named]
+    if not _same(said, [table.name for table, _ in named], rows):
+        line["rows"] = rows
+    return line
+
+
+def _same(said: Fields, tables: list[str], rows: list[Fields]) -> bool:
+    """Whether the rows say what the leaf says, so that they need not be repeated."""
+    kind = said.get("kind")
+    own = next((table.name for table in export_rows.TABLES if table.kind.value == kind), None)
+    if own is None or (kind == Kind.REDACTION.value and "series" in said):
+        return not rows
+    return tables == [own] and all(said.get(k) == value for k, value in rows[0].items() if k != "table")
+
+
+async def _after(connection: Connection) -> AsyncIterator[Fields]:
+    """What belongs to the record and to no block."""
+    async for row in read(connection, export_rows.WAITING):
+        yield {"waiting": [row["node_id"], row["number"], _shown(row["body"])]}
+    async for row in read(connection, export_rows.VERSIONS):
+        yield {"conversation": _version(row)}
+    async for row in read(connection, export_rows.CONVERSATIONS):
+        more = {"plate": row["plate_version"], "head": row["head_seq"]}
+        yield {"standing": _standing("conversation", row) | more}
+    async for row in read(connection, export_rows.INSTANCES):
+        yield {"standing": _standing("instance", row) | {"host": row["host"], "epoch": row["epoch"]}}
+    for table in export_rows.TABLES:
+        async for row in table.strays(connection):
+            if row["leaf_number"] is not None or _over(table, row):
+                yield {"stray": {"table": table.name, **table.fields(row)}}
+    async for row in read(connection, export_rows.LOOSE):
+        yield {"stray": dict(row)}
+
+
+def _over(table: export_rows.Table, row: Record) -> bool:
+    """A turn has a leaf once it has ended, a request once it is answered, all else from the beginning."""
+    match table.kind:
+        case Kind.TURN:
+            return row["ended_at"] is not None
+        case Kind.OPERATOR:
+            return row["answered_at"] is not None
+    return True
+
+
+def _version(row: Record) -> Fields:
+    return {
+        "conversation": text(row["conversation_id"]),
+        "version": row["version"],
+        "at": at(row["changed_at"]),
+        "plate": row["plate_version"],
+        "status": row["status"],
+        "character": row["character_id"],
+        "owner": text(row["owner_id"]),
+    }
+
+
+def _standing(what: str, row: Record) -> Fields:
+    return {what: text(row["id"]), "version": row["version"], "status": row["status"]}
+
+
+def _shown(body: bytes) -> Fields | str:
+    """The object that these bytes spell, or the bytes."""
+    try:
+        return commitment.parse(body)
+    except errors.InputInvalid:
+        return base64.b64encode(body).decode()
+
+
+_BESIDE = ("content", "salt", "state", "asked", "answer")
+"""What is shown beside a leaf, in the order it is written in."""
+
+_ALONG = (
+    export_rows.SPANS,
+    export_rows.REPORTS,
+    export_rows.ROSTERS,
+    export_rows.VOTES,
+    export_rows.RESULTS,
+    export_rows.CHECKPOINTS,
+)

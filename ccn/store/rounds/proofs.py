@@ -1,0 +1,81 @@
+"""Proofs for an outsider: the newest final checkpoint, and that a message stands under it.
+
+Nothing is handed out that was not checked here first, against what the database showed for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccn import errors
+from ccn.core.chain import checkpoint
+from ccn.core.chain.checkpoint import Checkpoint
+from ccn.core.ids import ConversationId
+from ccn.core.ledger import commitment, proof
+from ccn.core.ledger.signed import Check
+from ccn.store.connection.pool import Pool
+from ccn.store.rounds import blocks, ledger
+
+_TRIED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A checkpoint with the cosignatures of a quorum."""
+
+    height: int
+    head: Checkpoint
+    note: str
+
+    @property
+    def size(self) -> int:
+        """How many leaves it covers."""
+        return self.head.size
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A leaf, its place, and the hashes that lead from it to the root of a checkpoint."""
+
+    body: bytes
+    leaf: bytes
+    index: int
+    path: tuple[bytes, ...]
+    final: Final
+
+
+async def final(pool: Pool, check: Check) -> Final:
+    """The newest checkpoint that a quorum of its block's validators cosigned."""
+    for row in await pool.rows(_NEWEST, _TRIED):
+        decided = await blocks.tip(pool, row["height"] - 1)
+        head = await ledger.head(pool, row["tree_size"])
+        if decided is not None and head is not None and checkpoint.final(head, decided.rules, check):
+            return Final(row["height"], checkpoint.parse(head.text), head.to_bytes().decode())
+    raise errors.NotFound("no checkpoint has the cosignatures of a quorum yet")
+
+
+async def prove(pool: Pool, conversation: ConversationId, seq: int, check: Check) -> Proved:
+    """The proof that a message is in the record; NotFound until a final block has sealed it."""
+    node, number = await ledger.leaf_of(pool, conversation, seq)
+    place = await ledger.sealed_at(pool, node, number)
+    newest = await final(pool, check)
+    if place >= newest.size:
+        raise errors.NotFound(f"message {seq} is sealed, but its block is not final yet")
+    body: bytes | None = await pool.value(_BODY, node, number)
+    if body is None:
+        raise errors.StoreBroken(f"leaf {number} of {node} is gone")
+    path = await ledger.inclusion(pool, place, newest.size)
+    leaf = commitment.leaf_hash(body)
+    said = commitment.parse(body)
+    if (said.get("conversation"), said.get("seq")) != (str(conversation), seq):
+        raise errors.StoreBroken(f"leaf {number} of {node} is about another message")
+    if not proof.included(leaf, place, newest.size, path, newest.head.root):
+        raise errors.StoreBroken("what the database shows does not make the tree that was cosigned")
+    return Proved(body, leaf, place, tuple(path), newest)
+
+
+_NEWEST = """
+    SELECT c.tree_size, b.height FROM checkpoints c JOIN verification_chain b USING (tree_size)
+    WHERE b.height > 0 ORDER BY c.tree_size DESC LIMIT $1
+"""
+_BODY = "SELECT body FROM leaves WHERE node_id = $1 AND number = $2"

@@ -1,0 +1,242 @@
+"""What calls may cost and did cost: reserved before, settled after, added up in three ways.
+
+Each function is one statement and so one transaction; the triggers in `schema/` keep the sums and refuse
+what does not fit, under the lock of the day's row. Two nodes at the last cent queue up there; the calls of
+one node go there together, by way of its `Till`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from ccn.core.calls import budget
+from ccn.core.calls.call import Usage
+from ccn.core.ids import CharacterId, ConversationId, UserId
+from ccn.store.connection.pool import Pool, Record
+
+HELD_FOR = timedelta(hours=4)
+"""Longer than any call takes with all its tries: what is still held then belongs to nobody."""
+KEPT_FOR = timedelta(days=7)
+
+LINES_LIMIT = 1_000
+"""Lines that are listed at most, of the newest days."""
+
+CLUSTER = "cluster"
+"""The scope of everything; a character's is made by `of`, a user's by `of_user`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a call wants held for it; limits in microdollars, None where there are none."""
+
+    id: UUID
+    day: date
+    at: datetime
+    character: CharacterId
+    conversation: ConversationId | None
+    model: str
+    cluster_limit: int | None = None
+    character_limit: int | None = None
+    owner: UserId | None = None
+    """For whom it is made; None if for nobody."""
+    owner_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of a reservation: what the call used and cost, or that it was never made."""
+
+    id: UUID
+    usage: Usage
+    cost: int
+    made: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What calls added up to."""
+
+    calls: int
+    usage: Usage
+    microdollars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one character used on one day: in one conversation or all of them, for one user or all."""
+
+    day: date
+    character: CharacterId
+    conversation: ConversationId | None
+    total: Total
+    user: str | None = None
+    """By name; None in sums of all users, and for what was nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which usage is listed, and what has a line of its own besides each day and character."""
+
+    character: CharacterId | None = None
+    conversation: ConversationId | None = None
+    owner: UserId | None = None
+    by_conversation: bool = False
+    by_user: bool = False
+
+
+async def change(
+    pool: Pool, ended: Sequence[Ended], wanted: Sequence[tuple[Reservation, int]]
+) -> Collection[UUID]:
+    """Count and free what has ended, and hold what is wanted: all of it, or none if it does not fit.
+
+    The answer names the reservations that ended by this: each ends once.
+    """
+    used = [each.usage for each in ended]
+    rows = await pool.rows(
+        _CHANGE,
+        [each.id for each in ended],
+        ["settled" if each.made else "released" for each in ended],
+        [each.input for each in used],
+        [each.output for each in used],
+        [each.cache_read for each in used],
+        [each.cache_write for each in used],
+        [each.cost for each in ended],
+        [each.id for each, _ in wanted],
+        [each.day for each, _ in wanted],
+        [each.character for each, _ in wanted],
+        [each.conversation for each, _ in wanted],
+        [each.model for each, _ in wanted],
+        [amount for _, amount in wanted],
+        [each.cluster_limit for each, _ in wanted],
+        [each.character_limit for each, _ in wanted],
+        [each.at for each, _ in wanted],
+        [each.owner for each, _ in wanted],
+        [each.owner_limit for each, _ in wanted],
+    )
+    return {row["id"] for row in rows}
+
+
+async def hold(pool: Pool, wanted: Reservation, amount: int) -> None:
+    """Hold this amount for a call, or as much for one that held less; refused when it does not fit."""
+    await change(pool, [], [(wanted, amount)])
+
+
+async def settle(pool: Pool, reservation: UUID, usage: Usage, cost: int) -> bool:
+    """Count what a call used and free the rest; whether there was something to settle."""
+    return bool(await change(pool, [Ended(reservation, usage, cost)], []))
+
+
+async def release(pool: Pool, reservation: UUID) -> bool:
+    """Free all of it: the call was never made."""
+    return bool(await change(pool, [Ended(reservation, Usage(), 0, made=False)], []))
+
+
+async def expire(pool: Pool, now: datetime) -> int:
+    """Count what has been held for too long as spent: whoever held it does not come back."""
+    return len(await pool.rows(_EXPIRE, now - HELD_FOR))
+
+
+async def forget(pool: Pool, now: datetime) -> int:
+    """Drop old reservations that are over; what they added up to stays."""
+    return len(await pool.rows(_FORGET, now - KEPT_FOR))
+
+
+async def standing(pool: Pool, day: date, scope: str = CLUSTER, limit: int | None = None) -> budget.Day:
+    """What a day's budget stands at."""
+    row = await pool.row("SELECT spent, held FROM spend_days WHERE day = $1 AND scope = $2", day, scope)
+    return budget.Day(limit) if row is None else budget.Day(limit, row["spent"], row["held"])
+
+
+async def standings(pool: Pool, day: date, limits: Mapping[str, int]) -> list[budget.Day]:
+    """The same for several scopes, with the limit of each."""
+    rows = await pool.rows(_STANDINGS, day, list(limits))
+    known = {row["scope"]: (row["spent"], row["held"]) for row in rows}
+    return [budget.Day(limit, *known.get(scope, (0, 0))) for scope, limit in limits.items()]
+
+
+def of(character: CharacterId) -> str:
+    """The scope of a character."""
+    return f"character:{character}"
+
+
+def of_user(owner: UserId) -> str:
+    """The scope of a user."""
+    return f"user:{owner}"
+
+
+async def of_conversation(pool: Pool, conversation: ConversationId) -> Total:
+    """All that a conversation ever used."""
+    return _total(await pool.row(f"{_TOTAL} WHERE conversation_id = $1", conversation))
+
+
+async def of_character(pool: Pool, character: CharacterId, first: date, last: date) -> Total:
+    """All that a character used on these days."""
+    sql = f"{_TOTAL} WHERE character_id = $1 AND day BETWEEN $2 AND $3"
+    return _total(await pool.row(sql, character, first, last))
+
+
+async def by_day(pool: Pool, first: date, last: date) -> Mapping[date, Total]:
+    """All that was used on each of these days, without those on which nothing was."""
+    rows = await pool.rows(_BY_DAY, first, last)
+    return {row["day"]: _total(row) for row in rows}
+
+
+async def of_owner(pool: Pool, owner: UserId | None, day: date) -> Total:
+    """All that was used for one user on a day, within conversations and without; nobody used nothing."""
+    return _total(await pool.row(_OF_OWNER, owner, day))
+
+
+async def lines(pool: Pool, first: date, last: date, wanted: Wanted) -> list[Line]:
+    """What was used, newest first; if it is split further, the dearest of a day first, up to a limit."""
+    which = (wanted.character, wanted.conversation, wanted.owner)
+    rows = await pool.rows(_LINES, first, last, *which, wanted.by_conversation, wanted.by_user, LINES_LIMIT)
+    return [_line(row) for row in rows]
+
+
+def _line(row: Record) -> Line:
+    return Line(row["day"], row["character_id"], row["conversation_id"], _total(row), row["name"])
+
+
+def _total(row: Record | None) -> Total:
+    if row is None:
+        return Total(0, Usage(), 0)
+    usage = Usage(row["input"], row["output"], row["cache_read"], row["cache_write"])
+    return Total(row["calls"], usage, row["cost"])
+
+
+_STANDINGS = "SELECT scope, spent, held FROM spend_days WHERE day = $1 AND scope = ANY ($2::text[])"
+_CHANGE = f"SELECT ccn_till({', '.join(f'${nth}' for nth in range(1, 19))}) AS id"
+# Rows that somebody is settling just now are left to them.
+_EXPIRE = """
+    UPDATE spend_reservations SET status = 'expired'
+    WHERE id IN (SELECT id FROM spend_reservations WHERE status = 'held' AND held_at < $1
+                 ORDER BY day, id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+    RETURNING 1
+"""
+_FORGET = "DELETE FROM spend_reservations WHERE status <> 'held' AND held_at < $1 RETURNING 1"
+_SUMS = """
+    coalesce(sum(calls), 0)::bigint AS calls,
+    coalesce(sum(input_tokens), 0)::bigint AS input, coalesce(sum(output_tokens), 0)::bigint AS output,
+    coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read,
+    coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write,
+    coalesce(sum(cost_microdollars), 0)::bigint AS cost
+"""
+_TOTAL = f"SELECT {_SUMS} FROM usage"  # noqa: S608 - a constant, as below
+_BY_DAY = f"SELECT day, {_SUMS} FROM usage WHERE day BETWEEN $1 AND $2 GROUP BY day ORDER BY day"  # noqa: S608
+_OF_OWNER = f"{_TOTAL} WHERE owner_id = $1 AND day = $2"
+_LINES = f"""
+    SELECT day, character_id, conversation_id, name, calls, input, output, cache_read, cache_write, cost
+    FROM (
+        SELECT day, character_id, CASE WHEN $6 THEN conversation_id END AS conversation_id,
+               CASE WHEN $7 THEN owner_id END AS owner_id, {_SUMS}
+        FROM usage
+        WHERE day BETWEEN $1 AND $2 AND character_id = coalesce($3::text, character_id)
+          AND ($4::uuid IS NULL OR conversation_id = $4) AND ($5::uuid IS NULL OR owner_id = $5)
+        GROUP BY 1, 2, 3, 4
+    ) AS line LEFT JOIN users u ON u.id = line.owner_id
+    ORDER BY day DESC, CASE WHEN $6 OR $7 THEN cost END DESC, character_id, conversation_id
+    LIMIT CASE WHEN $6 OR $7 THEN $8::bigint END
+"""  # noqa: S608

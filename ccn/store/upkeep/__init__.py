@@ -1,0 +1,1 @@
+"""What is thrown away, summed up or wiped, and when."""

@@ -1,0 +1,1 @@
+"""The one writer of a node: writes of many, committed together."""

@@ -1,0 +1,359 @@
+"""One transaction's worth of writes: what they need to know, what they decide, what goes to the database.
+
+A write says which conversation it is about, gets that conversation's head, and then decides without
+waiting: it raises to be refused alone, or adds rows and answers. Rows of one kind travel as one statement.
+Leaves and messages, which nearly every write has, share a single statement, with all that happens to turns,
+so that a lone append and each step of a turn cost one round trip and no explicit transaction.
+
+What is made for every message is made of tuples here: a frozen dataclass takes seven times as long to make,
+and a message alone made five of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
+
+from ccn import errors
+from ccn.core import language, message
+from ccn.core.ids import ConversationId, NodeId, TurnId, UserId
+from ccn.core.ledger import commitment
+from ccn.core.ledger.commitment import Fields, Kind, Leaf
+from ccn.core.message import Message, Role, Speaker
+from ccn.store.connection.pool import Connection, Record
+from ccn.store.writing import message_rows, quotas
+from ccn.store.writing.message_rows import Packed
+from ccn.store.writing.quotas import Quota
+
+Answer_co = TypeVar("Answer_co", covariant=True)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_HEADS_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An idempotency key, and the statement that finds its use: $1 conversations, $2 keys, side by side."""
+
+    sql: str
+    conversation: ConversationId
+    key: str
+
+
+class Head(NamedTuple):
+    """Where a conversation stands: what the next message must follow."""
+
+    seq: int
+    at: datetime
+    epoch: int
+    open: bool
+    character: str
+    version: int
+    text: str
+    """The conversation's id as every one of its leaves spells it."""
+
+
+class Write(ABC, Generic[Answer_co]):
+    """Something to be made durable together with others. Subclasses are frozen dataclasses."""
+
+    def concerns(self) -> ConversationId | None:
+        """The conversation whose head this write has to know."""
+        return None
+
+    def begins(self) -> ConversationId | None:
+        """The conversation that this write begins: nobody need look for its head."""
+        return None
+
+    def repeats(self) -> Repeated | None:
+        """Where to look for what an earlier write under the same idempotency key made."""
+        return None
+
+    @abstractmethod
+    def prepare(self, batch: Batch) -> Answer_co:
+        """Decide; raise before anything is added, or add rows and answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm(Write[None]):
+    """Nothing new: durable, where the server has standbys on those too, is what can be read already."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Like somebody who is answered with what is there."""
+        batch.repeats = True
+
+
+class Numbering:
+    """What the writer remembers from one transaction to the next, and forgets when one is refused."""
+
+    def __init__(self, node: NodeId, leaf: int) -> None:
+        self.node = node
+        self.leaf = leaf
+        self.heads: dict[ConversationId, Head] = {}
+
+    def forget(self) -> None:
+        """Somebody else wrote: read the heads again."""
+        self.heads.clear()
+
+    def advance(self, batch: Batch) -> None:
+        """The batch is durable: the next one follows it."""
+        self.leaf = batch.last_leaf
+        self.heads.update(batch.heads)
+        for conversation in [*islice(self.heads, max(0, len(self.heads) - _HEADS_KEPT))]:
+            del self.heads[conversation]
+
+
+@dataclass(slots=True)
+class Statement:
+    """Rows for one statement, which takes an array a column; whether it must touch as many rows."""
+
+    sql: str
+    every_row: bool = False
+    values: list[tuple[object, ...]] = field(default_factory=list)
+
+    def columns(self) -> list[Sequence[object]]:
+        """The rows turned on their side."""
+        return message_rows.columns(self.values, len(self.values[0]))
+
+
+class Step(Enum):
+    """What can happen to a turn, in the order in which one statement makes it so, and its columns there."""
+
+    ACCEPT = 7
+    START = 3
+    TELL = 6
+    END = 8
+
+    @property
+    def width(self) -> int:
+        """How many columns."""
+        return int(self.value)
+
+
+class Batch:
+    """Collects what one transaction will do, on top of the one that is `after` while that is under way."""
+
+    def __init__(self, numbering: Numbering, now: datetime, after: Batch | None = None) -> None:
+        self.now = now
+        self._now_us = micros(now)
+        self.node = numbering.node
+        self.heads: dict[ConversationId, Head] = {}
+        self.leaves: list[Leaf] = []
+        self.messages: list[message_rows.Row] = []
+        self.statements: dict[str, Statement] = {}
+        self.steps: dict[Step, list[tuple[object, ...]]] = {}
+        self.quotas: dict[UserId, Quota] = {}
+        self._packed: Packed | None = None
+        self.remembered = after is not None
+        """Whether something was decided on that the database has not confirmed just now."""
+        self._known = (after.heads if after else {}, numbering.heads)
+        self._first_leaf = after.last_leaf if after else numbering.leaf
+        self._found: dict[Repeated, object] = dict(after.answered) if after else {}
+        self.answered: dict[Repeated, object] = {}
+        self.repeats = False
+        """Whether somebody is answered with what an earlier transaction made."""
+        self.looked_up_at = 0
+        """When that was looked up, as the writer's line counts."""
+        self._heads_wanted: set[ConversationId] = set()
+        self._lookups: dict[str, list[Repeated]] = {}
+
+    @property
+    def last_leaf(self) -> int:
+        """The number of the newest leaf, in this batch or before it."""
+        return self._first_leaf + len(self.leaves)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing for the database to do."""
+        return not (self.leaves or self.messages or self.steps or self.statements)
+
+    async def run(self, connection: Connection) -> None:
+        """Make it durable: alone if it is one statement, otherwise inside one transaction."""
+        packed = self._packed or self.pack()
+        if packed is not None and not self.statements:
+            await connection.execute(packed[0], *packed[1])
+            return
+        if len(self.statements) == 1 and packed is None:
+            (alone,) = self.statements.values()
+            if not alone.every_row:
+                await connection.execute(alone.sql, *alone.columns())
+                return
+        async with connection.transaction():
+            if self.quotas:
+                await quotas.set_and_lock(connection, self.quotas)
+            if packed is not None:
+                await connection.execute(packed[0], *packed[1])
+            for statement in self.statements.values():
+                touched = await connection.execute(statement.sql, *statement.columns())
+                if statement.every_row and _count(touched) != len(statement.values):
+                    raise errors.Conflict("a row was changed by somebody else meanwhile")
+
+    def pack(self) -> Packed | None:
+        """Leaves, messages and turns as they will travel: nothing is added to them any more."""
+        leaves, head = self.leaves, self._first_leaf
+        if self.steps:
+            rows = [
+                (self.messages, message_rows.WIDTH),
+                *((self.steps.get(step, []), step.width) for step in Step),
+            ]
+            columns = (column for these, width in rows for column in message_rows.columns(these, width))
+            values = (self.node, head, message_rows.kinds(leaves), message_rows.bodies(leaves), *columns)
+            self._packed = (_TURNS, values)
+        else:
+            self._packed = message_rows.statement(self.node, head, self.now, leaves, self.messages)
+        return self._packed
+
+    async def landed(self, connection: Connection) -> bool:
+        """Whether a try whose end was not seen is in the ledger: its last leaf, body and all."""
+        last = self.leaves[-1]
+        body = await connection.fetchval(
+            "SELECT body FROM leaves WHERE node_id = $1 AND number = $2", last.node, last.number
+        )
+        return bool(body == last.body)
+
+    def recall(self, writes: Iterable[Write[object]]) -> bool:
+        """Collect what the writes need to know; whether memory has it all."""
+        begun: set[ConversationId] = set()
+        for write in writes:
+            begins = write.begins()
+            if begins is not None:
+                begun.add(begins)
+            conversation = write.concerns()
+            if conversation is not None and conversation not in self.heads and conversation not in begun:
+                self._recall_head(conversation)
+            repeated = write.repeats()
+            if repeated is not None:
+                self._lookups.setdefault(repeated.sql, []).append(repeated)
+        return not (self._heads_wanted or self._lookups)
+
+    def _recall_head(self, conversation: ConversationId) -> None:
+        for heads in self._known:
+            head = heads.get(conversation)
+            if head is not None:
+                self.heads[conversation] = head
+                self.remembered = True
+                return
+        self._heads_wanted.add(conversation)
+
+    async def look_up(self, connection: Connection) -> None:
+        """Read the heads that memory does not have, and whatever repeated keys made earlier."""
+        if self._heads_wanted:
+            for row in await connection.fetch(_HEADS, list(self._heads_wanted)):
+                self.heads[row["id"]] = _head(row)
+        for sql, keys in self._lookups.items():
+            for row in await connection.fetch(sql, [k.conversation for k in keys], [k.key for k in keys]):
+                key = Repeated(sql, row["conversation_id"], row["idempotency_key"])
+                self._found.setdefault(key, row)
+
+    def begin(self, conversation: ConversationId, character: str) -> None:
+        """The head of a conversation in which nothing was said, as the database will have it."""
+        self.heads[conversation] = Head(0, _EPOCH, 0, True, character, 1, str(conversation))
+
+    def allow(self, owner: UserId | None, quota: Quota | None) -> None:
+        """Something is begun for this user, who may have so much: nobody else begins anything meanwhile."""
+        if owner is not None and quota is not None:
+            self.quotas[owner] = quota
+
+    def head(self, conversation: ConversationId, epoch: int) -> Head:
+        """The head to write after, for a host that holds `epoch` (0: a conversation nobody hosts)."""
+        head = self.heads.get(conversation)
+        if head is None:
+            raise errors.NotFound("there is no such conversation")
+        if not head.open:
+            raise errors.Conflict("the conversation is closed")
+        if head.epoch != epoch:
+            raise errors.StaleHost(f"the conversation is hosted under epoch {head.epoch}, not {epoch}")
+        return head
+
+    def earlier(self, write: Write[object]) -> object | None:
+        """What a write under the same key made: a row of its lookup, or an answer of this batch."""
+        repeated = write.repeats()
+        found = None if repeated is None else self._found.get(repeated)
+        self.repeats = self.repeats or found is not None
+        return found
+
+    def remember(self, write: Write[object], answer: object) -> None:
+        """A second write under the same key in this batch gets the same answer."""
+        repeated = write.repeats()
+        if repeated is not None:
+            self._found[repeated] = self.answered[repeated] = answer
+
+    def leaf(self, kind: Kind, fields: Fields) -> Leaf:
+        """Number and hash one protected row."""
+        leaf = commitment.leaf(self.node, self.last_leaf + 1, kind, fields)
+        self.leaves.append(leaf)
+        return leaf
+
+    def say(
+        self,
+        conversation: ConversationId,
+        role: Role,
+        content: str,
+        speaker: Speaker,
+        epoch: int,
+        *,
+        language: str | None = None,
+        turn: TurnId | None = None,
+        idempotency_key: str | None = None,
+    ) -> Message:
+        """Add one message after the head of its conversation, with its leaf."""
+        message.check(content)
+        if language is not None:
+            _check_language(language)
+        head = self.head(conversation, epoch)
+        at, at_us = self.now, self._now_us
+        if head.at > at:
+            at, at_us = head.at, micros(head.at)
+        seq, number = head.seq + 1, self.last_leaf + 1
+        salt = secrets.token_bytes(commitment.SALT_BYTES)
+        committed = commitment.content(salt, content)
+        leaf = commitment.spoken(
+            self.node, number, at_us, committed, head.text, epoch, role, seq, speaker, turn
+        )
+        self.leaves.append(leaf)
+        said = (conversation, seq, role, content, salt, speaker, language, at, turn, epoch)
+        self.messages.append((*said, idempotency_key, number))
+        self.heads[conversation] = Head(seq, at, epoch, head.open, head.character, head.version, head.text)
+        return Message(conversation, seq, role, content, at, turn)
+
+    def add(self, sql: str, *values: object, every_row: bool = False) -> None:
+        """Add a row for `sql`, which takes an array a value; with `every_row` it must touch one each."""
+        statement = self.statements.setdefault(sql, Statement(sql, every_row))
+        statement.values.append(values)
+
+    def step(self, step: Step, *values: object) -> None:
+        """Add a row to what happens to turns; it is refused unless that can happen to its turn."""
+        self.steps.setdefault(step, []).append(values)
+
+
+def micros(at: datetime) -> int:
+    """Whole microseconds since 1970: how a moment is written where it is hashed."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def _check_language(name: str) -> None:
+    if name not in language.LANGUAGES:
+        raise errors.InputInvalid(f"{name!r} is not one of {', '.join(language.LANGUAGES)}")
+
+
+def _head(row: Record) -> Head:
+    at = row["head_at"]
+    place = (row["head_seq"], at or _EPOCH, row["host_epoch"], row["open"])
+    return Head(*place, row["character_id"], row["version"], str(row["id"]))
+
+
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])
+
+
+_HEADS = """
+    SELECT id, head_seq, nullif(head_at, '-infinity') AS head_at, host_epoch, status = 'open' AS open,
+           character_id, version
+    FROM conversations WHERE id = ANY ($1::uuid[])
+"""
+_TURNS = f"SELECT ccn_turns({', '.join(f'${nth}' for nth in range(1, 41))})"

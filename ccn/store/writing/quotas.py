@@ -1,0 +1,51 @@
+"""How much each user may have at once, and has: open conversations, and instances that are alive.
+
+The triggers in `schema/` refuse what would be too many, under the lock of the user's row. A batch takes the
+locks of all users it is about before it does anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ccn.core.ids import UserId
+from ccn.store.connection.pool import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """So many at once."""
+
+    conversations: int
+    instances: int
+
+
+async def of_owner(pool: Pool, owner: UserId) -> Quota:
+    """What a user has now; there may be more in a moment, which the triggers see."""
+    row = await pool.row(_OF_OWNER, owner)
+    assert row is not None, "counts are always there"
+    return Quota(row["conversations"], row["instances"])
+
+
+async def set_and_lock(connection: Connection, allowed: Mapping[UserId, Quota]) -> None:
+    """Say what these users may have, and let nobody else begin anything for them in this transaction."""
+    most = allowed.values()
+    await connection.execute(
+        _SET, list(allowed), [each.conversations for each in most], [each.instances for each in most]
+    )
+
+
+_OF_OWNER = """
+    SELECT (SELECT count(*) FROM conversations WHERE owner_id = $1 AND status = 'open') AS conversations,
+           (SELECT count(*) FROM instance_registry WHERE owner_id = $1 AND ended_at IS NULL) AS instances
+"""
+# A row that says the same already is not written again; it is locked all the same.
+_SET = """
+    INSERT INTO quotas AS q (owner_id, conversations, instances)
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS new (owner_id, conversations, instances)
+    ORDER BY owner_id
+    ON CONFLICT (owner_id) DO UPDATE
+    SET conversations = EXCLUDED.conversations, instances = EXCLUDED.instances
+    WHERE (q.conversations, q.instances) IS DISTINCT FROM (EXCLUDED.conversations, EXCLUDED.instances)
+"""
