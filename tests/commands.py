@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from ccn import settings
-from ccn.cli import nursery
-from ccn.cli.nursery import Forked, Nursery
+from ccn.cli.cluster import fork_server
+from ccn.cli.cluster.fork_server import Forked, Nursery
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -85,7 +85,7 @@ def _nursery() -> Nursery:
     with theirs:
         environ = settings.environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
         process = subprocess.Popen(
-            nursery.PROGRAM, stdin=theirs.fileno(), env=environ, start_new_session=True
+            fork_server.PROGRAM, stdin=theirs.fileno(), env=environ, start_new_session=True
         )
 
     def end() -> None:

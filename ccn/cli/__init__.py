@@ -13,26 +13,21 @@ from typer.exceptions import TyperException
 
 import ccn
 from ccn import errors
-from ccn.cli import (
+from ccn.cli.commands import (
     api_keys,
     character,
     chat,
-    drain,
-    keys,
     migrate,
-    node,
     plates,
     record,
-    requests,
-    rounds,
     settings,
     spend,
     status,
-    telling,
     up,
     users,
-    validators,
 )
+from ccn.cli.commands.cluster import drain, node, node_keys, requests, rounds, validators
+from ccn.cli.output import printing
 
 _SELF_EXPLAINING = (
     errors.CCNError,
@@ -55,7 +50,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("chat")(chat.chat)
 app.add_typer(node.app, name="node")
-app.add_typer(keys.app, name="keys")
+app.add_typer(node_keys.app, name="keys")
 app.add_typer(users.app, name="user")
 app.add_typer(api_keys.app, name="key")
 app.command("status")(status.status)
@@ -90,7 +85,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        telling.say(f"ccn {ccn.__version__}")
+        printing.say(f"ccn {ccn.__version__}")
         raise typer.Exit
 
 
@@ -121,7 +116,7 @@ def _print_json(code: str, message: str, advice: str) -> None:
     import json  # noqa: PLC0415 - start-up must be quick
 
     told = {"code": code, "message": message, "advice": advice}
-    telling.say(json.dumps({"error": told}, ensure_ascii=False), err=True)
+    printing.say(json.dumps({"error": told}, ensure_ascii=False), err=True)
 
 
 def _advice(refused: errors.CCNError) -> str:
@@ -134,6 +129,6 @@ def _say(refused: errors.CCNError) -> None:
     happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
     advice = _advice(refused)
     line = f"{happened.rstrip('.')}. {advice}" if advice else happened
-    typer.secho(f"error: {telling.printable(line)}", fg=typer.colors.RED, err=True)
+    typer.secho(f"error: {printing.printable(line)}", fg=typer.colors.RED, err=True)
     for each in more:
-        telling.say(each, err=True)
+        printing.say(each, err=True)

@@ -22,7 +22,7 @@ from urllib.request import urlopen
 import psutil  # type: ignore[import-untyped]
 
 from ccn import settings
-from ccn.cli import first
+from ccn.cli.cluster import first_admin
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
 from ccn.gateway import credentials
 from ccn.store.connection import pool
@@ -57,7 +57,7 @@ async def run() -> harness.Report:
         bare = held(await stack.enter_async_context(_bare()))
         node = await stack.enter_async_context(serving.node(database, model))
         with tempfile.TemporaryDirectory() as folder:
-            admin = await first.admin(database.url.get_secret_value(), Path(folder, "key"))
+            admin = await first_admin.admin(database.url.get_secret_value(), Path(folder, "key"))
         assert admin is not None
         await serving.begun(node.port, admin.api_key)
         await asyncio.sleep(_STILL_S)

@@ -22,9 +22,8 @@ from typing import Any
 import httpx
 
 from ccn import settings
-from ccn.cli import api_keys
 from ccn.core.ids import UserId
-from ccn.gateway import credentials
+from ccn.gateway import api_keys, credentials
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool

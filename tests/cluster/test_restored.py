@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from ccn import settings
-from ccn.cli.nursery import Forked
+from ccn.cli.cluster.fork_server import Forked
 from ccn.embedded import etcd
 from ccn.etcd import client, members
 from ccn.node.signing import memory

@@ -16,7 +16,7 @@ from pathlib import Path
 from ccn import settings
 from ccn.claude import stand_in
 from ccn.claude.faults import Faults, Rule
-from ccn.cli.nursery import Forked
+from ccn.cli.cluster.fork_server import Forked
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd
 from ccn.etcd import client, members

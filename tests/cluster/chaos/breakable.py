@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from ccn import errors, service, settings
-from ccn.cli import logs
+from ccn.cli.output import logs
 from ccn.core import ids
 from ccn.core.axes import AXES, UNIT, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ccn import errors, settings
-from ccn.cli import equipment, nodes, ports
+from ccn.cli.cluster import node_credentials, nodes, ports
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, postgres
 from ccn.embedded.supervision import Backoff
@@ -200,7 +200,7 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
         network = Network(lambda: [(node.name, node.pid) for node in members])
         to_etcd = int(coordination.endpoints[0].rpartition(":")[2])
         names = [NodeId(f"node-{number}") for number in range(1, count + 1)]
-        given = equipment.prepare(folder / "nodes", names, [HOST], datetime.now(UTC))
+        given = node_credentials.prepare(folder / "nodes", names, [HOST], datetime.now(UTC))
         for name in names:
             port = stack.enter_context(held_ports.held())
             front = await stack.enter_async_context(network.door(name, port))

@@ -1,0 +1,59 @@
+"""The first admin of a local cluster, and the API key that is kept for commands on this machine.
+
+The password is returned by the start that made it and kept nowhere. The key lies in the data folder (0600),
+beside the password of the database, which can do more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ccn import settings
+from ccn.cli.cluster.data_folder import AdminAt
+from ccn.core.ids import UserId
+from ccn.embedded import folder
+from ccn.gateway import api_keys, credentials, passwords
+from ccn.store.accounts import api_keys as stored_keys
+from ccn.store.accounts import users
+from ccn.store.accounts.users import User
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+
+NAME = "admin"
+_PURPOSE = "ccn up"
+
+
+async def admin(database_url: str, kept: Path) -> AdminAt | None:
+    """Who may operate the cluster; None where an operator has disabled or renamed that account."""
+    async with pool.open(settings.Database.at(database_url), "ccn up") as connections:
+        found, password = await _found_or_made(connections)
+        if found is None or found.disabled_at is not None:
+            return None
+        return AdminAt(found.name, await _key(connections, found, kept), password)
+
+
+async def _found_or_made(connections: Pool) -> tuple[User | None, str]:
+    """The admin, and its password if it was made just now."""
+    if (login := await users.login(connections, NAME)) is not None:
+        return login.user, ""
+    password = passwords.generated()
+    hashed = await asyncio.to_thread(passwords.hashed, password)
+    made = await users.add_first(connections, UserId(credentials.new_id()), NAME, hashed, _PURPOSE)
+    return made, password
+
+
+async def _key(connections: Pool, admin: User, kept: Path) -> str:
+    """The key in the file while it stands, else a new one: whoever starts the cluster may have one."""
+    key = await asyncio.to_thread(_read, kept)
+    found = await stored_keys.find(connections, credentials.digest(key))
+    if found is not None and found.user == admin.id and found.stands(datetime.now(UTC)):
+        return key
+    key = await api_keys.make(connections, admin.id, _PURPOSE, admin.tier, by=_PURPOSE)
+    await asyncio.to_thread(folder.replace, kept, key + "\n", 0o600)
+    return key
+
+
+def _read(kept: Path) -> str:
+    return kept.read_text().strip() if kept.exists() else ""

@@ -1,0 +1,252 @@
+"""A process that has imported what nodes are made of, and forks a copy of itself for each that is to start.
+
+Importing its libraries is most of a node's start: three nodes do it three times, and one that died does it
+again while its cluster waits. A forked node begins at once, and shares the memory that libraries take. The
+nursery does nothing else: it opens no file and no connection, so there is nothing that two nodes could
+share and should not.
+
+It is the parent of what it forks. It dies with whoever opened it, and the kernel ends its children with it,
+as `ccn.embedded.child` has it. That takes Linux: elsewhere, and whenever the nursery cannot be had, each
+program is started on its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO, NoReturn
+
+from ccn import settings
+from ccn.embedded import child
+from ccn.embedded.child import Child
+
+Streams = tuple[int, int, int]
+
+PROGRAM = (sys.executable, "-P", "-c", "from ccn.cli.cluster import fork_server; fork_server.main()")
+_IMPORT_TIMEOUT_S = 60.0
+_FORK_TIMEOUT_S = 30.0
+_STOP_S = 2.0
+_ASK_LIMIT = 1 << 20
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+
+
+class Nursery:
+    """Starts `ccn` with any arguments."""
+
+    def __init__(self, process: Child | None, line: socket.socket | None) -> None:
+        self._process, self._line = process, line
+        self._imported = False
+
+    async def ready(self) -> None:
+        """Wait until it has imported everything, so that no start has to."""
+        if self._line is None:
+            return
+        self._line.setblocking(False)
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_IMPORT_TIMEOUT_S):
+                self._imported = bool(await asyncio.get_running_loop().sock_recv(self._line, 64))
+        if not self._imported:
+            self._give_up()
+
+    def start(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
+        """One without input, whose output is to be read as `lines`; top and pstree show its name."""
+        output, write = os.pipe()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        try:
+            forked = self.fork(name, arguments, env, Path.cwd(), (nothing, write, write))
+        finally:
+            os.close(write)
+            os.close(nothing)
+        if forked is None:
+            os.close(output)
+            return child.start([sys.executable, "-P", "-m", "ccn", *arguments], env=env)
+        forked.stdout = os.fdopen(output, "rb", buffering=0)
+        return Child(forked)
+
+    def fork(
+        self, name: str, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, streams: Streams
+    ) -> Forked | None:
+        """One with these standard streams; None if there is no nursery, or none any more."""
+        if self._line is None:
+            return None
+        asked = json.dumps([name, list(arguments), dict(env), str(cwd)]).encode()
+        told, tell = os.pipe()
+        try:
+            if not self._imported:
+                self._line.settimeout(_IMPORT_TIMEOUT_S)
+                self._imported = bool(self._line.recv(64))
+            self._line.settimeout(_FORK_TIMEOUT_S)
+            socket.send_fds(self._line, [asked], [*streams, tell])
+            born = self._line.recv(64)
+        except OSError:
+            born = b""
+        finally:
+            os.close(tell)
+        if born:
+            return Forked(int(born), told)
+        os.close(told)
+        self._give_up()
+        return None
+
+    def _give_up(self) -> None:
+        """Do without it. One that answers too late is ended, and with it whatever it forked meanwhile."""
+        self._line = None
+        if self._process is not None:
+            self._process.send(signal.SIGKILL)
+
+
+class Forked:
+    """What the nursery forked, with as much of `subprocess.Popen` as a `Child` needs."""
+
+    def __init__(self, pid: int, told: int) -> None:
+        self.pid, self._told = pid, told
+        self.returncode: int | None = None
+        self.stdout: IO[bytes] | None = None
+        os.set_blocking(told, False)
+
+    def poll(self) -> int | None:
+        """How it ended, which the nursery tells; as the nursery itself did, if that ended first."""
+        if self.returncode is None:
+            with suppress(BlockingIOError):
+                self.returncode = int(os.read(self._told, 64) or -signal.SIGKILL)
+                os.close(self._told)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Block until it has ended."""
+        if self.poll() is None:
+            told = select.poll()
+            told.register(self._told, select.POLLIN)
+            told.poll(None if timeout is None else timeout * 1000)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired("ccn", timeout or 0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it now."""
+        self.send_signal(signal.SIGKILL)
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Nursery]:
+    """A nursery that has begun to import; what it forked is to have ended when the block ends."""
+    if sys.platform != "linux":
+        yield Nursery(None, None)
+        return
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            # Read when gRPC is imported: there is nothing of it yet to look after when the nursery forks.
+            environ = settings.environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
+            process = child.start(PROGRAM, stdin=theirs.fileno(), output=Path(os.devnull), env=environ)
+        try:
+            yield Nursery(process, ours)
+        finally:
+            await process.stop((signal.SIGTERM, _STOP_S))
+
+
+def main() -> None:
+    """Be the nursery until nobody is left to ask; in what it forks, be `ccn` with the given arguments."""
+    gc.disable()  # it would look through a growing heap of which all is kept, for a seventh of the time
+    from ccn import cli, service  # noqa: F401, PLC0415 - the point: imported here, and in no child any more
+    from ccn.cli.output import logs  # noqa: F401, PLC0415
+
+    gc.collect()
+    gc.freeze()  # a collection in a child would touch, and so copy, every page
+    gc.enable()
+    asks = socket.socket(fileno=os.dup(0))
+    asks.send(b"ready")
+    arguments = _nurse(asks)
+    if arguments is not None:
+        sys.argv = ["ccn", *arguments]
+        try:
+            cli.main()
+        except SystemExit as left:
+            _leave(left.code)
+        _leave(0)
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """End here: Python would take apart, and so copy, every page that is shared, which takes a while."""
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else bool(code))
+
+
+def _nurse(asks: socket.socket) -> list[str] | None:
+    """Fork for each message, and tell of each end; in a child, its arguments."""
+    itself, running = os.getpid(), dict[int, int]()
+    ends, wakes = socket.socketpair()
+    for each in (ends, wakes):
+        each.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        ready, _, _ = select.select((asks, ends), (), ())
+        if ends in ready:
+            ends.recv(4096)
+            _bury(running)
+            continue
+        message, streams, _, _ = socket.recv_fds(asks, _ASK_LIMIT, 4)
+        if not message:
+            return None
+        if not (pid := os.fork()):
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in (asks, ends, wakes):
+                each.close()
+            return _born(message, streams, running.values(), itself)
+        *given, running[pid] = streams
+        for fd in given:
+            os.close(fd)
+        asks.send(str(pid).encode())
+
+
+def _born(message: bytes, streams: Sequence[int], others: Iterable[int], parent: int) -> list[str]:
+    """Become a process of its own, in a session of its own, tied to the nursery's life."""
+    name, arguments, environ, cwd = json.loads(message)
+    os.setsid()
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above, and nobody will send the signal
+        os._exit(1)
+    for number, fd in enumerate(streams[:3]):
+        os.dup2(fd, number)
+    for fd in (*streams, *others):
+        os.close(fd)
+    os.environ.clear()  # noqa: TID251 - not read: what is to be read is put there
+    os.environ.update(environ)  # noqa: TID251
+    os.chdir(cwd)
+    return list(arguments)
+
+
+def _bury(running: dict[int, int]) -> None:
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            pid, status = ended
+            tell = running.pop(pid)
+            with suppress(BrokenPipeError):  # nobody wants to know any more
+                os.write(tell, str(os.waitstatus_to_exitcode(status)).encode())
+            os.close(tell)

@@ -1,0 +1,177 @@
+"""The nodes of a local cluster: processes that start together, are kept running, and stop together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from ccn import errors, settings
+from ccn.cli.cluster import ports
+from ccn.cli.cluster.fork_server import Nursery
+from ccn.cli.cluster.journal import Journal
+from ccn.embedded import child, supervision
+
+_READY_DEADLINE_S = 60.0
+_ANSWER_TIMEOUT_S = 3.0
+_POLL_S = 0.05
+_ANSWER_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What one node is given: a name, two ports, and its settings as an environment."""
+
+    id: str
+    doors: ports.Doors
+    environ: dict[str, str] = field(repr=False)
+
+
+@dataclass(slots=True)
+class Running:
+    """The nodes that run; `pids` follows restarts."""
+
+    pids: dict[str, int] = field(default_factory=dict)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    ready: dict[str, asyncio.Event] = field(default_factory=dict)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hurry(self) -> None:
+        """Give no node any more time: whoever stops one and is cancelled again kills it."""
+        for task in self.tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def kept(
+    nodes: Sequence[Node],
+    nursery: Nursery,
+    patience_s: float,
+    journal: Journal,
+    on_restart: Callable[[], object],
+) -> AsyncIterator[Running]:
+    """Start all nodes, wait until each is ready, and keep them running until the block ends.
+
+    A node that cannot start is an error, with its last words; one that dies later is started again.
+    """
+    running = Running(ready={node.id: asyncio.Event() for node in nodes})
+    try:
+        async with asyncio.TaskGroup() as group:
+            running.tasks = [
+                group.create_task(
+                    _keep(node, nursery, running, patience_s, journal, on_restart),
+                    name=f"keep {node.id}",
+                )
+                for node in nodes
+            ]
+            for ready in running.ready.values():
+                await ready.wait()
+            yield running
+            running.done.set()
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _keep(  # noqa: PLR0917 - as `kept`, for one of them
+    node: Node,
+    nursery: Nursery,
+    running: Running,
+    patience_s: float,
+    journal: Journal,
+    on_restart: Callable[[], object],
+) -> None:
+    ready = running.ready[node.id]
+
+    def happened(event: supervision.Event) -> None:
+        match event:
+            case supervision.Started(pid=pid):
+                running.pids[node.id] = pid
+                if ready.is_set():
+                    journal.note(node.id, "info", f"back again, pid {pid}")
+                    on_restart()
+            case supervision.Exited(wanted=False) if ready.is_set():
+                journal.note(node.id, "error", f"died after {event.lived_s:.1f} s: {event.reason}")
+            case supervision.Restarting():
+                journal.note(node.id, "warning", f"starts again in {event.delay_s:.1f} s")
+
+    try:
+        async with supervision.kept(
+            node.id,
+            lambda: nursery.start(node.id, ["node", "run"], node.environ),
+            ready=lambda process: _ready(node, process),
+            stop=((signal.SIGTERM, patience_s),),
+            on_event=happened,
+            on_line=lambda line: journal.line(node.id, line),
+        ):
+            ready.set()
+            await running.done.wait()
+    except errors.EmbeddedFailed as failed:
+        raise errors.EmbeddedFailed(f"{failed}\n{journal.last(node.id)}") from failed
+
+
+async def _ready(node: Node, process: child.Child) -> None:
+    """Wait until this very process says that it is ready."""
+    reason = "it did not answer"
+    try:
+        async with asyncio.timeout(_READY_DEADLINE_S):
+            while process.code is None:
+                if not (reason := await _missing(node.doors.http, process.pid)):
+                    return
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise errors.EmbeddedFailed(
+            f"{node.id} was not ready after {_READY_DEADLINE_S:.0f} s ({reason}); its last lines:"
+        ) from None
+    raise errors.EmbeddedFailed(
+        f"{node.id} ended while starting ({child.described(process.code)}); its last lines:"
+    )
+
+
+async def _missing(port: int, pid: int) -> str:
+    """What the process `pid` still needs in order to serve on `port`; empty if nothing."""
+    try:
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            told = json.loads(await _asked(port))
+    except (OSError, TimeoutError, ValueError):
+        return "it does not answer"
+    if not isinstance(told, dict) or told.get("pid") != pid:
+        return f"somebody else answers on port {port}"
+    match told["checks"]:
+        case [{"name": "record", "passes": False, "reason": str(reason)}]:  # alone: its doors stay shut
+            raise errors.EmbeddedFailed(reason)
+    return ", ".join(
+        f"{check['name']}: {check['reason']}" for check in told["checks"] if not check["passes"]
+    )
+
+
+async def _asked(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(ports.HOST, port)
+    try:
+        writer.write(b"GET /ready HTTP/1.0\r\n\r\n")
+        await reader.readexactly(_ANSWER_LIMIT)
+    except asyncio.IncompleteReadError as whole:  # the server closed the connection after its answer
+        return whole.partial.partition(b"\r\n\r\n")[2]
+    else:
+        return b""
+    finally:
+        writer.close()
+
+
+def environment(node_id: str, doors: ports.Doors, given: Mapping[str, str]) -> dict[str, str]:
+    """The settings of one node, over those that the user set for all."""
+    return settings.environment(
+        {
+            "CCN_NODE_ID": node_id,
+            "CCN_HTTP_HOST": ports.HOST,
+            "CCN_HTTP_PORT": str(doors.http),
+            "CCN_GRPC_HOST": ports.HOST,
+            "CCN_GRPC_PORT": str(doors.grpc),
+            "CCN_PEERS_HOST": ports.HOST,
+            "CCN_PEERS_PORT": "0",
+            "CCN_LOG_FORMAT": "json",
+            **given,
+        }
+    )

@@ -1,0 +1,95 @@
+"""The ports of a local cluster: chosen once, and held for as long as it runs.
+
+Held by sockets that are bound and do not listen. On Linux a node with SO_REUSEADDR can then listen there,
+again after each restart, while nobody gets the port by chance in between. Two such sockets may have one
+port, so clusters that start at once are kept apart by a name that goes with the port.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from ccn import errors
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 7700
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The two ports of one node."""
+
+    http: int
+    grpc: int
+
+    @property
+    def url(self) -> str:
+        """Of HTTP."""
+        return f"http://{HOST}:{self.http}"
+
+    @property
+    def target(self) -> str:
+        """Of gRPC."""
+        return f"{HOST}:{self.grpc}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The doors of all nodes, and what the user should know about the choice."""
+
+    doors: tuple[Doors, ...]
+    notice: str = ""
+
+
+@contextmanager
+def held(nodes: int, wanted: int | None, default: int) -> Iterator[Held]:
+    """Ports in a row from `wanted` on; free ones if that is 0; from `default` on, if it can be, if None."""
+    with ExitStack() as sockets:
+        if wanted == 0:
+            yield Held(_bind(sockets, nodes, 0))
+        elif wanted is not None:
+            yield Held(_bind(sockets, nodes, wanted))
+        else:
+            yield _default(sockets, nodes, default)
+
+
+def _default(sockets: ExitStack, nodes: int, default: int) -> Held:
+    try:
+        with ExitStack() as attempt:
+            doors = _bind(attempt, nodes, default)
+            sockets.push(attempt.pop_all())
+            return Held(doors)
+    except errors.PortTaken as taken:
+        notice = f"{str(taken).split(';')[0]}; taking free ports instead"
+        return Held(_bind(sockets, nodes, 0), notice)
+
+
+def _bind(sockets: ExitStack, nodes: int, first: int) -> tuple[Doors, ...]:
+    ports = [_take(sockets, first and first + offset) for offset in range(2 * nodes)]
+    return tuple(Doors(http, grpc) for http, grpc in zip(ports[::2], ports[1::2], strict=True))
+
+
+def _take(sockets: ExitStack, port: int) -> int:
+    held = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((HOST, port))
+        _claim(sockets, held.getsockname()[1])
+    except OSError as refused:
+        why = "is in use" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused.strerror})"
+        raise errors.PortTaken(
+            f"port {port} {why}; stop what listens there, or choose another --port (0 takes free ones)"
+        ) from refused
+    return int(held.getsockname()[1])
+
+
+def _claim(sockets: ExitStack, port: int) -> None:
+    """A name without a file, which one process at a time can have and which goes with it."""
+    if sys.platform == "linux":
+        claim = sockets.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        claim.bind(f"\0ccn {HOST}:{port}")

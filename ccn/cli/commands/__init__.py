@@ -1,0 +1,1 @@
+"""The commands of `ccn`, one module for each group."""

@@ -1,0 +1,153 @@
+"""`ccn key …`: API keys for services, and the keys that sign access tokens. (`ccn keys` is about nodes.)"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccn.cli.commands import users as user_commands
+from ccn.cli.output import printing, timestamps
+from ccn.cli.reach import ask, target
+from ccn.cli.reach.target import By, Data, Json, Url
+
+if TYPE_CHECKING:
+    from ccn.store.accounts.api_keys import Key
+    from ccn.store.connection.pool import Pool
+
+app = typer.Typer(help="API keys, for services.", no_args_is_help=True)
+
+
+@app.command()
+def issue(
+    user: Annotated[str, typer.Argument(help="Whose key it is.", show_default=False)],
+    *,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "api",
+    tier: Annotated[
+        str, typer.Option(help="What it may do; at most what its user may, which is the default.")
+    ] = "",
+    days: Annotated[int | None, typer.Option(min=1, max=3_650, help="Days until it ends.")] = None,
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key, and print it this once."""
+
+    async def issued(pool: Pool) -> str:
+        from ccn.gateway import api_keys  # noqa: PLC0415 - start-up must be quick
+        from ccn.store.accounts import users  # noqa: PLC0415
+
+        owner = await users.get(pool, user)
+        may = user_commands.tier_of(tier) if tier else owner.tier
+        lesser = users.lesser(may, owner.tier)
+        return await api_keys.make(pool, owner.id, name, lesser, days, by)
+
+    from ccn.gateway import credentials  # noqa: PLC0415
+
+    made = ask.run(issued, target.database(database_url, data, quiet=as_json))
+    if as_json:
+        printing.say(user_commands.as_line({"api_key": made, "prefix": credentials.prefix(made)}))
+    else:
+        printing.say(made)
+        printing.say(f"It is shown this once; revoke it as {credentials.prefix(made)}.", err=True)
+
+
+@app.command("list")
+def listed(
+    user: Annotated[str | None, typer.Option(help="Only this user's.", show_default=False)] = None,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """All keys, by the prefix that is left of them."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from ccn.store.accounts import api_keys  # noqa: PLC0415 - start-up must be quick
+
+    now = datetime.now(UTC)
+    at = target.database(database_url, data, quiet=as_json)
+    for key in ask.run(lambda pool: api_keys.every(pool, user), at):
+        state = _state(key, good=key.stands(now))
+        printing.say(
+            user_commands.as_line(_fields(key) | {"state": state})
+            if as_json
+            else printing.printable(
+                f"{key.prefix:<13} {key.user_name:<20} {key.tier.value:<7} {state:<26} {key.name}"
+            )
+        )
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its prefix or id.", show_default=False)],
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
+    from ccn.store.accounts import api_keys as stored_keys  # noqa: PLC0415 - start-up must be quick
+
+    at = target.database(database_url, data, quiet=as_json)
+    ended = ask.run(lambda pool: stored_keys.revoke(pool, key, by), at)
+    told = {"prefix": ended.prefix, "user": ended.user_name}
+    printing.say(user_commands.as_line(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
+
+
+@app.command()
+def rotate(  # noqa: PLR0917 - options
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Accept nothing the old keys signed: everybody renews or signs in."),
+    ] = False,
+    node: Annotated[
+        str, typer.Option(help="Only the keys of this node, for example one that was broken into.")
+    ] = "",
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Let nodes sign access tokens with new keys; what the old ones signed counts until it has expired."""
+    from datetime import timedelta  # noqa: PLC0415 - start-up must be quick
+
+    from ccn import settings  # noqa: PLC0415
+    from ccn.core.ids import NodeId  # noqa: PLC0415
+    from ccn.gateway.keyring import MARGIN  # noqa: PLC0415
+    from ccn.store.accounts import token_keys  # noqa: PLC0415
+
+    lasts = timedelta(minutes=settings.load().accounts.access_minutes) + MARGIN
+    grace = timedelta(0) if now else lasts
+    whose = NodeId(node) if node else None
+    at = target.database(database_url, data, quiet=as_json)
+    ended = ask.run(lambda pool: token_keys.end(pool, grace, whose, by), at)
+    if as_json:
+        told = [{"key": name, "node": owner} for name, owner in ended]
+        printing.say(user_commands.as_line({"ended": told}))
+        return
+    for name, owner in ended:
+        printing.say(f"key {name} of {owner} signs no more")
+    if not ended:
+        printing.say("no key was signing; nodes make theirs when somebody signs in")
+
+
+def _state(key: Key, *, good: bool) -> str:
+    if key.revoked_at:
+        return f"revoked {timestamps.shown(key.revoked_at)}"
+    if good:
+        return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "good"
+    return "its user is disabled" if key.user_disabled else "expired"
+
+
+def _fields(key: Key) -> dict[str, object]:
+    return {
+        "id": str(key.id),
+        "prefix": key.prefix,
+        "user": key.user_name,
+        "name": key.name,
+        "tier": key.tier.value,
+        "created_at": key.created_at.isoformat(),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+    }

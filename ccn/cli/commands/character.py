@@ -1,0 +1,235 @@
+"""`ccn character …`: what a character is measured by, and what any text scores."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from ccn.cli.commands import drift
+from ccn.cli.output import printing
+
+if TYPE_CHECKING:
+    from ccn.core.character.scoring.scorer import Moved, Scored, Scorer
+
+app = typer.Typer(help="The sixteen axes, the scores of a text on them, and drift.", no_args_is_help=True)
+
+_BAR = 20
+_LOW = 0.35
+_REASONS = 4
+_LINE_LIMIT = 16 * 1024 * 1024
+
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+
+
+@app.command()
+def axes(as_json: _Json = False) -> None:
+    """The axes with their rubrics and lineage, and the relational axes with their formulas."""
+    from ccn.core import axes as core_axes  # noqa: PLC0415 - start-up must be quick
+
+    if as_json:
+        of_text = [
+            {
+                "name": axis.name,
+                "rubric": axis.rubric,
+                "lineage": axis.lineage,
+                "validated_offline": axis.validated_offline,
+                "weight": axis.weight,
+            }
+            for axis in core_axes.SIXTEEN
+        ]
+        relational = [{"name": each.name, "formula": each.formula} for each in core_axes.SEVEN]
+        printing.say(json.dumps({"axes": of_text, "relational": relational}, ensure_ascii=False))
+        return
+    printing.say(
+        "Sixteen axes of a text, from 0 (clearly the opposite) over 0.5 (neutral) to 1 (clearly shown)\n"
+    )
+    for axis in core_axes.SIXTEEN:
+        printing.say(f"  {axis.name:<14}{axis.rubric}")
+        printing.say(f"  {'':<14}from {axis.lineage}")
+        if not axis.validated_offline:
+            printing.say(f"  {'':<14}not validated offline: shown and marked, weight 0 in decisions")
+    printing.say("\nSeven relational axes, for each conversation\n")
+    for each in core_axes.SEVEN:
+        printing.say(f"  {each.name:<14}{each.formula}")
+
+
+@app.command()
+def score(  # noqa: PLR0917 - its options
+    file: Annotated[Path, typer.Argument(help="A text, or - for what comes in.", allow_dash=True)],
+    scorer: Annotated[
+        str, typer.Option(help="Which scorer: tier-1/v1, tier-0/v1 or tier-2.", show_default="tier-1/v1")
+    ] = "",
+    tier: Annotated[
+        int | None, typer.Option(help="The same by its number.", min=0, max=3, show_default=False)
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="For tier 2, the folder of a model; else CCN_SCORING_MODEL.", show_default=False),
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(help="What was trained for it; else tier-2.heads beside it.", show_default=False),
+    ] = None,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help='Lines {"text": …} in, lines {"scores": {…}} out.')
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Score a text, and say which words moved which axis. An estimate of style, not of anybody's mind."""
+    from ccn import errors  # noqa: PLC0415 - start-up must be quick
+
+    chosen = _chosen(scorer, tier, model, heads)
+    try:
+        opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+    except OSError as refused:
+        raise errors.InputInvalid(f"{file} cannot be read: {refused.strerror}") from refused
+    with opened:
+        if jsonl:
+            _stream(chosen, opened)
+        else:
+            _one(chosen, _decoded(opened.read(_LINE_LIMIT), str(file)), as_json=as_json)
+
+
+def _chosen(scorer: str, tier: int | None, model: Path | None, heads: Path | None) -> Scorer:
+    """By name or number; tier 2 from the options, or else from the settings."""
+    from ccn import errors, settings  # noqa: PLC0415
+    from ccn.node.character import scorers  # noqa: PLC0415
+
+    if scorer and tier is not None:
+        raise errors.InputInvalid("--scorer and --tier name the same thing; give one of them")
+    if tier == 3:
+        raise errors.InputInvalid("tier 3 is Claude as judge, which a node asks; no command does")
+    name = scorer or (scorers.DEFAULT if tier is None else f"tier-{tier}")
+    if name.startswith("tier-2") and model is None:
+        found = settings.load().scoring
+        model, heads = found.model, heads or found.heads
+    return scorers.load(name, model, heads)
+
+
+def _stream(scorer: Scorer, lines: BinaryIO) -> None:
+    """One line out for each line in, as they come; a line that is none ends it, by its number."""
+    from ccn import errors  # noqa: PLC0415
+
+    out = sys.stdout
+    number = 0
+    while line := lines.readline(_LINE_LIMIT):
+        number += 1
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)["text"]
+            if not isinstance(text, str):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            out.flush()
+            raise errors.InputInvalid(f'line {number} is no JSON object with a string "text"') from None
+        out.write(json.dumps({"scores": _by_axis(scorer.score(text))}) + "\n")
+        if number % 100 == 0 or not _is_file(lines):
+            out.flush()
+    out.flush()
+
+
+def _is_file(lines: BinaryIO) -> bool:
+    return lines.seekable()
+
+
+def _one(scorer: Scorer, text: str, *, as_json: bool) -> None:
+    from ccn.core.character.scoring import grounds  # noqa: PLC0415
+
+    scored, moved = scorer.score(text), _by_name(scorer.explain(text))
+    shares = {
+        axis: grounds.share(moved.get(axis, []), value)
+        for axis, value in _by_axis(scored).items()
+        if value is not None
+    }
+    if as_json:
+        told = {
+            "scorer": scorer.version,
+            "scores": _by_axis(scored),
+            "evidence": {axis: round(each, 3) for axis, each in shares.items()},
+            "unobserved": scored.unobserved,
+            "moved": {
+                axis: [{"feature": each.feature, "by": round(each.by, 3)} for each in reasons]
+                for axis, reasons in _reasons(moved).items()
+            },
+        }
+        printing.say(json.dumps(told, ensure_ascii=False))
+        return
+    _picture(scorer.version, scored, _reasons(moved), shares)
+
+
+def _picture(
+    version: str, scored: Scored, reasons: dict[str, list[Moved]], shares: dict[str, float]
+) -> None:
+    """A bar for each axis from the middle, to the right or left, and the words that moved it."""
+    from ccn.core.axes import SIXTEEN  # noqa: PLC0415
+    from ccn.core.character.scoring import grounds  # noqa: PLC0415
+
+    if all(value is None for value in scored.scores):
+        printing.say(
+            f"{version}: nothing can be observed, {' and '.join(sorted(set(scored.unobserved.values())))}"
+        )
+        return
+    printing.say(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline")
+    printing.say("a word in place of a number: it rests mostly on punctuation and words of every text\n")
+    for axis, value in zip(SIXTEEN, scored.scores, strict=True):
+        name = axis.name + ("" if axis.validated_offline else " *")
+        if value is None:
+            printing.say(f"  {name:<15}  –    {'':<{_BAR + 1}}  {scored.unobserved[axis.name]}")
+            continue
+        why = "  ".join(
+            f"{'+' if each.by > 0 else '−'}{printing.printable(each.feature)}"
+            for each in reasons.get(axis.name, [])
+        )
+        told = f"{value:4.2f}" if shares[axis.name] >= grounds.LITTLE else f"{_band(value):<4}"
+        printing.say(f"  {name:<15} {told}  {_bar(value)}  {why}".rstrip())
+
+
+def _band(value: float) -> str:
+    """What can be said with little evidence."""
+    return "low" if value < _LOW else "mid" if value < 1 - _LOW else "high"
+
+
+def _bar(value: float) -> str:
+    half = _BAR // 2
+    filled = round(abs(value - 0.5) * _BAR)
+    left = ("█" * filled).rjust(half) if value < 0.5 else " " * half
+    right = ("█" * filled).ljust(half) if value >= 0.5 else " " * half
+    return f"{left}│{right}"
+
+
+def _by_name(moved: Iterable[Moved]) -> dict[str, list[Moved]]:
+    found: dict[str, list[Moved]] = {}
+    for each in moved:
+        found.setdefault(each.axis, []).append(each)
+    return found
+
+
+def _reasons(moved: dict[str, list[Moved]]) -> dict[str, list[Moved]]:
+    """The few strongest of each axis; words that mean something before all else."""
+    from ccn.core.character.scoring import grounds  # noqa: PLC0415
+
+    return {axis: grounds.telling(found)[:_REASONS] for axis, found in moved.items()}
+
+
+def _by_axis(scored: Scored) -> dict[str, float | None]:
+    from ccn.core.axes import AXES  # noqa: PLC0415
+
+    return dict(zip(AXES, scored.scores, strict=True))
+
+
+def _decoded(content: bytes, name: str) -> str:
+    from ccn import errors  # noqa: PLC0415
+
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise errors.InputInvalid(f"{name} is no UTF-8 text") from None
+
+
+drift.register(app)

@@ -1,0 +1,251 @@
+"""`ccn character baseline | drift | release`: what is usual, who left it, and what was done about it.
+
+Separate from `character`, which scores texts without any cluster: these ask the cluster's database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ccn.cli.output import printing, timestamps
+from ccn.cli.reach import ask, target
+from ccn.cli.reach.target import By, Data, Json, Url
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ccn.node.views.drift_review import Kept, Review
+    from ccn.store.connection.pool import Pool
+    from ccn.store.conversations.instances import Instance
+
+_BARS = "▁▂▃▄▅▆▇█"
+_UNKNOWN = "not estimable"
+
+_Instance = Annotated[
+    str,
+    typer.Argument(help="The id of an instance, or of the conversation it speaks in.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Put these beside the other commands about characters."""
+    app.command("baseline")(baseline)
+    app.command("drift")(drift)
+    app.command("release")(release)
+
+
+def baseline(
+    character: Annotated[
+        str, typer.Argument(help="Which character; all of them if left out.", show_default=False)
+    ] = "",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """What is usual for a character, by scorer and model; which baselines are void, and why."""
+    at = target.database(database_url, data, quiet=as_json)
+    found = ask.run(lambda pool: _baselines(pool, character), at)
+    if not found and not as_json:
+        printing.say("no baselines yet: one is learnt from 240 scored replies of at least 4 conversations,")
+        printing.say("with several people if several talk with the character (ccn/docs/fairness.md)")
+    for each in found:
+        printing.say(json.dumps(_shown(each)) if as_json else _line(each))
+
+
+def drift(
+    instance: _Instance,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """How far an instance is from the round's median, its own past and the charter, and what was done."""
+    at = target.database(database_url, data, quiet=as_json)
+    found = ask.run(lambda pool: _review(pool, instance), at)
+    printing.say(json.dumps(_told(found)) if as_json else _picture(found))
+
+
+def release(  # noqa: PLR0917 - the options of a command
+    instance: _Instance,
+    reason: Annotated[str, typer.Option("--reason", help="Why it may speak again; kept in the record.")],
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Let an instance speak again that was quarantined."""
+    at = target.database(database_url, data, quiet=as_json)
+    told = ask.run(lambda pool: _release(pool, instance, reason, by, quiet=as_json), at)
+    printing.say(json.dumps(told) if as_json else f"{told['instance']} speaks again, on {told['node']}")
+
+
+async def _baselines(pool: Pool, named: str) -> list[Kept]:
+    from ccn.core.ids import CharacterId  # noqa: PLC0415 - start-up must be quick
+    from ccn.node.views import drift_review  # noqa: PLC0415
+    from ccn.store.conversations import characters  # noqa: PLC0415
+
+    scorer = await _scorer(pool)
+    wanted = [CharacterId(named)] if named else [each.id for each in await characters.every(pool)]
+    return [kept for each in wanted for kept in await drift_review.baselines_of(pool, each, scorer)]
+
+
+async def _review(pool: Pool, named: str) -> Review:
+    from ccn.node.views import drift_review as views_drift_review  # noqa: PLC0415
+
+    return await views_drift_review.review(pool, (await _found(pool, named)).id, await _scorer(pool))
+
+
+async def _release(pool: Pool, named: str, reason: str, by: str, *, quiet: bool) -> dict[str, Any]:
+    found = await _found(pool, named)
+    body = {"instance": str(found.id), "reason": reason}
+    return await ask.asked(pool, "release", body, by, node=found.host, quiet=quiet)
+
+
+async def _scorer(pool: Pool) -> str:
+    """The scorer that the nodes agreed on, or before the founding the one of the settings."""
+    from ccn import settings  # noqa: PLC0415
+    from ccn.node.character import scorers  # noqa: PLC0415
+    from ccn.store.rounds import blocks  # noqa: PLC0415
+
+    if tip := await blocks.tip(pool):
+        return tip.rules.parameters.scorer
+    chosen = settings.load()
+    return scorers.load(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads).version
+
+
+async def _found(pool: Pool, named: str) -> Instance:
+    from ccn import errors  # noqa: PLC0415
+    from ccn.core.ids import ConversationId, InstanceId  # noqa: PLC0415
+    from ccn.store.conversations import instances  # noqa: PLC0415
+
+    wanted = _id(named)
+    spoken = await instances.of_conversation(pool, ConversationId(wanted))
+    try:
+        return spoken or await instances.get(pool, InstanceId(wanted))
+    except errors.NotFound:
+        raise errors.NotFound(
+            f"there is no instance {named}, and no conversation in which one lives"
+        ) from None
+
+
+def _id(named: str) -> UUID:
+    from uuid import UUID  # noqa: PLC0415
+
+    from ccn import errors  # noqa: PLC0415
+
+    try:
+        return UUID(named)
+    except ValueError:
+        raise errors.InputInvalid(f"{named!r} is not an id of an instance or a conversation") from None
+
+
+def _shown(kept: Kept) -> dict[str, object]:
+    each = kept.baseline
+    return {
+        "character": each.character,
+        "kind": each.kind.value,
+        "scorer": each.scorer,
+        "model": each.model,
+        "made_at": each.made_at.isoformat(),
+        "plate_version": each.plate_version,
+        "messages": len(each.scores),
+        "owners": each.owners,
+        "threshold": kept.threshold,
+        "void": kept.void,
+    }
+
+
+def _line(kept: Kept) -> str:
+    each = kept.baseline
+    holds = f"void: {kept.void}" if kept.void else f"holds, T² up to {kept.threshold:.1f} is usual"
+    return (
+        f"{each.character:<12} {each.kind.value:<9} {len(each.scores):>5} texts  {each.scorer:<22} "
+        f"{each.model:<24} {timestamps.shown(each.made_at)}  {printing.printable(holds)}"
+    )
+
+
+def _told(found: Review) -> dict[str, object]:
+    here = found.instance
+    return {
+        "instance": str(here.id),
+        "conversation": str(here.conversation),
+        "character": here.character,
+        "node": here.host,
+        "status": here.status.value,
+        "model": here.model,
+        "scorer": found.scorer,
+        "tolerance": found.tolerance,
+        "from_median": found.from_median,
+        "from_own_past": found.from_past,
+        "from_charter": found.from_charter,
+        "usual_from_charter": found.usual_from_charter,
+        "alarm_level": found.level,
+        "threshold": found.threshold,
+        "series": [
+            {"seq": p.seq, "at": p.at.isoformat(), "alarm_level": p.level, "from_charter": p.from_charter}
+            for p in found.series
+        ],
+        "done": [
+            {
+                "at": each.at.isoformat(),
+                "instance": str(each.instance),
+                "step": each.step,
+                "reason": each.reason,
+                "by": each.by,
+                "distance": each.distance,
+                "threshold": each.threshold,
+            }
+            for each in found.done
+        ],
+    }
+
+
+def _picture(found: Review) -> str:
+    here, threshold = found.instance, found.threshold
+    beside_threshold = (
+        f"above {threshold:.1f} it is alarmed" if threshold is not None else "no baseline yet"
+    )
+    levels, away = [p.level for p in found.series], [p.from_charter for p in found.series]
+    said = [
+        f"{here.id} of {here.character}, {here.status.value} on {here.host}, {here.model}",
+        f"{found.scorer}, statistical: distances between estimates of how it speaks\n",
+        _reference("from the round's median", found.from_median, "tolerance", found.tolerance),
+        _reference("from its own past", found.from_past),
+        _reference("from the charter", found.from_charter, "usual", found.usual_from_charter),
+        f"  {'alarm level T²':<24} {_number(found.level, 1):>13}   {beside_threshold}\n",
+        _chart("T²", levels, threshold),
+        _chart("from the charter", away, None),
+        "",
+        "what was done:" if found.done else "nothing was done about it",
+    ]
+    for each in found.done:
+        figures = f"{_number(each.distance, 2)} of {_number(each.threshold, 2)}" if each.distance else ""
+        why = printing.printable(f"{each.reason} ({each.by})")
+        said.append(f"  {timestamps.shown(each.at)}  {each.step:<13} {figures:<16} {why}")
+    return "\n".join(line for line in said if line is not None)
+
+
+def _reference(name: str, value: float | None, beside: str = "", other: float | None = None) -> str:
+    also = f"   {beside} {other:.3f}" if other is not None else ""
+    return f"  {name:<24} {_number(value, 3):>13}{also}"
+
+
+def _number(value: float | None, places: int) -> str:
+    return _UNKNOWN if value is None else f"{value:.{places}f}"
+
+
+def _chart(name: str, series: Sequence[float | None], threshold: float | None) -> str | None:
+    """A bar for each message, and below it a mark where it is beyond the threshold."""
+    known = [each for each in series if each is not None]
+    if not known:
+        return None
+    top = max(*known, threshold or 0.0, 1e-9)
+    bars = "".join(" " if each is None else _BARS[round(each / top * (len(_BARS) - 1))] for each in series)
+    line = f"  {name:<18} {bars}  0 to {top:.2f}, the last {len(series)} replies"
+    if threshold is None or max(known) <= threshold:
+        return line
+    beyond = "".join("^" if each is not None and each > threshold else " " for each in series)
+    return f"{line}\n  {'':<18} {beyond.rstrip()}"

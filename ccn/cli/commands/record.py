@@ -1,0 +1,231 @@
+"""`ccn record …`: what an outsider gets: the file, the newest checkpoint, the proof of a message."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from ccn.cli.output import printing
+from ccn.cli.reach import ask, target
+from ccn.cli.reach.target import Data, Database, Json, Url
+
+if TYPE_CHECKING:
+    from ccn.store.rounds.export import Written
+    from ccn.store.rounds.proofs import Final, Proved
+
+app = typer.Typer(
+    help="Hand the record to somebody who trusts neither CCN nor its database.", no_args_is_help=True
+)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write; `ccn-verify FILE` checks it.")],
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Write the whole record into a file that `ccn-verify` checks anywhere."""
+    if file.is_dir():
+        from ccn import errors  # noqa: PLC0415 - start-up must be quick
+
+        raise errors.InputInvalid(f"{file} is a folder: name a file in it")
+    at = target.database(database_url, data, quiet=as_json)
+    written = asyncio.run(_export(file, at))
+    if as_json:
+        told = {"blocks": written.blocks, "leaves": written.leaves, "waiting": written.waiting}
+        _print({"file": str(file), **told})
+        return
+    printing.say(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
+    if written.waiting:
+        printing.say(f"not sealed yet, but by the next round: {written.waiting}", err=True)
+
+
+@app.command()
+def checkpoint(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+    """Print the newest final checkpoint. Keep it: no record without it is this one."""
+    found = asyncio.run(_checkpoint(target.database(database_url, data, quiet=as_json)))
+    if as_json:
+        _print({"height": found.height, "size": found.size, "note": found.note})
+    else:
+        printing.say(found.note, nl=False)
+
+
+@app.command()
+def prove(
+    conversation: Annotated[UUID, typer.Argument(help="The conversation.")],
+    seq: Annotated[int, typer.Argument(min=1, help="The number of the message in it.")],
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that a message is in the record under a final checkpoint; checked before it is printed."""
+    proved = asyncio.run(_prove(conversation, seq, target.database(database_url, data, quiet=as_json)))
+    path = [base64.b64encode(each).decode() for each in proved.path]
+    if as_json:
+        _print(
+            {
+                "conversation": str(conversation),
+                "seq": seq,
+                "leaf": proved.body.decode(),
+                "hash": proved.leaf.hex(),
+                "index": proved.index,
+                "size": proved.final.size,
+                "path": path,
+                "checkpoint": proved.final.note,
+            }
+        )
+        return
+    printing.say(f"message {seq} of {conversation}")
+    printing.say(f"  is leaf {proved.index} of {proved.final.size}, hash {proved.leaf.hex()}")
+    printing.say(f"  leaf: {proved.body.decode()}")
+    printing.say(f"  path to the root, from the leaf up ({len(path)} hashes, RFC 6962):")
+    for each in path:
+        printing.say(f"    {each}")
+    printing.say(f"  checkpoint of block {proved.final.height}, which a quorum cosigned:\n")
+    printing.say(proved.final.note, nl=False)
+
+
+@app.command()
+def redact(  # noqa: PLR0917 - the options of a command
+    conversation: Annotated[UUID, typer.Argument(help="The conversation.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the record.")],
+    by: Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")],
+    first: Annotated[int, typer.Option(min=1, help="The first message.")] = 1,
+    last: Annotated[int | None, typer.Option(min=1, help="The last one; by default the newest.")] = None,
+    with_recollections: Annotated[
+        bool,
+        typer.Option(
+            "--with-recollections",
+            help="And all that was said in later conversations whose prompts held these words.",
+        ),
+    ] = False,
+    scrubbing: Annotated[
+        bool, typer.Option("--scrub", help="Then do what `ccn record scrub` does; see its help.")
+    ] = False,
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Take the content of messages out, for ever. The record says by whom and why, and still verifies.
+
+    With it go the title, streams, search index and request keys of those messages. In the files of the
+    database it may stay until `ccn record scrub`; in backups and on replicas until those are replaced.
+    """
+    body: dict[str, object] = {"conversation": str(conversation), "first": first, "reason": reason}
+    if last is not None:
+        body["last"] = last
+    if with_recollections:
+        body["with_recollections"] = True
+    at = target.database(database_url, data, quiet=as_json)
+    owner = target.owner(database_url, data, quiet=True) if scrubbing else None
+    told = ask.ask("redact", body, by, at, quiet=as_json)
+    if not as_json:
+        printing.say(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
+        _tell_of_recollections(told, done=with_recollections)
+    if owner is not None:
+        told |= _scrubbed(owner, quiet=as_json)
+    if as_json:
+        _print(told)
+    elif owner is None:
+        printing.say(
+            f"The words may still lie in files of the database until `ccn record scrub`. {_ELSEWHERE}"
+        )
+
+
+@app.command()
+def scrub(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+    """Have the database's files let go of what was redacted. It rewrites tables: choose a quiet hour.
+
+    messages, message_documents, turn_events, turns and conversations are written anew (VACUUM FULL), each
+    locked against reading and writing meanwhile. It takes about as long as copying them, and as much room.
+    Nodes wait, and answer 503 to what waits too long. Then the planner's statistics are renewed, and the
+    write-ahead log is switched until no segment is left that was written before. It takes the role that
+    owns the schema, and a superuser for all of it.
+    """
+    done = _scrubbed(target.owner(database_url, data, quiet=as_json), quiet=as_json)
+    if as_json:
+        _print(done)
+
+
+_ELSEWHERE = (
+    "Backups, archived write-ahead log and replicas hold them too: take a new backup and delete the older "
+    "ones, or wait until they expire; on a replica run CHECKPOINT once it has caught up, or build it anew."
+)
+
+
+def _scrubbed(at: Database, *, quiet: bool) -> dict[str, object]:
+    from ccn.store.upkeep import scrub as scrubbing  # noqa: PLC0415 - start-up must be quick
+
+    def told(what: str) -> None:
+        if not quiet:
+            printing.say(what, err=True)
+
+    done = asyncio.run(scrubbing.scrub(at.url, told))
+    if not quiet:
+        for left in done.left:
+            printing.say(f"left as it is: {left}")
+        printing.say(f"{', '.join(done.tables)} were written anew. {_ELSEWHERE}")
+    return {"scrubbed": list(done.tables), "left": list(done.left)}
+
+
+def _tell_of_recollections(told: dict[str, Any], *, done: bool) -> None:
+    """Later conversations that had the words in their prompts, so that replies there may quote them."""
+    if later := told.get("recollected"):
+        advice = (
+            "; all that was said there is redacted too"
+            if done
+            else ": --with-recollections redacts them too"
+        )
+        printing.say(f"prompts of {len(later)} later conversations held these words{advice}")
+        for each in later:
+            printing.say(f"  {each}")
+    if further := told.get("further"):
+        printing.say(f"prompts of {len(further)} more held words of those, which are left as they are")
+        for each in further:
+            printing.say(f"  {each}")
+
+
+async def _export(file: Path, at: Database) -> Written:
+    from ccn import errors  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.rounds import export as exports  # noqa: PLC0415
+
+    beside = file.with_name(f".{file.name}.part")
+    try:
+        with beside.open("wb") as opened:
+            async with ask.connected(at) as pool:
+                written = await exports.export(pool, opened)
+        beside.replace(file)  # so that what bears the name is whole
+    except OSError as refused:
+        raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused
+    finally:
+        beside.unlink(missing_ok=True)
+    return written
+
+
+async def _checkpoint(at: Database) -> Final:
+    from ccn.node.signing import signing_key  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.rounds import proofs  # noqa: PLC0415
+
+    async with ask.connected(at) as pool:
+        return await proofs.final(pool, signing_key.check)
+
+
+async def _prove(conversation: UUID, seq: int, at: Database) -> Proved:
+    from ccn.core.ids import ConversationId  # noqa: PLC0415
+    from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
+    from ccn.store.rounds import proofs  # noqa: PLC0415
+
+    async with ask.connected(at) as pool:
+        return await proofs.prove(pool, ConversationId(conversation), seq, key_file.check)
+
+
+def _print(shown: dict[str, object]) -> None:
+    import json  # noqa: PLC0415
+
+    printing.say(json.dumps(shown, ensure_ascii=False))

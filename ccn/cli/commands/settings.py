@@ -1,0 +1,63 @@
+"""`ccn settings`: what is set, to what, by whom, and what it means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccn.cli.output import printing
+
+if TYPE_CHECKING:
+    from ccn.settings import Reading
+
+
+def settings(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
+) -> None:
+    """Print the effective settings, where each came from and what it means; secrets are masked."""
+    from ccn import settings as source  # noqa: PLC0415 - start-up must be quick
+
+    reading = source.here()
+    if as_json:
+        _print_json(reading)
+    else:
+        _print_page(reading)
+    for name in reading.ignored:
+        typer.secho(f"warning: {name} is no setting and has no effect", fg=typer.colors.YELLOW, err=True)
+
+
+def _print_json(reading: Reading) -> None:
+    import json  # noqa: PLC0415
+
+    from ccn import settings as source  # noqa: PLC0415
+
+    rows = {
+        f"{group}.{field}": {
+            "value": reading.shown(group, field),
+            "origin": reading.origin(group, field),
+            "variable": source.variable(group, field),
+            "meaning": source.sentence(group, field),
+        }
+        for group, field in source.fields()
+    }
+    printing.say(json.dumps(rows, ensure_ascii=False))
+
+
+def _print_page(reading: Reading) -> None:
+    from itertools import groupby  # noqa: PLC0415
+
+    from ccn import settings as source  # noqa: PLC0415
+
+    width = max(len(source.variable(*field)) for field in source.fields())
+    for group, fields in groupby(source.fields(), key=lambda field: field[0]):
+        typer.echo(f"{typer.style(f'[{group}]', bold=True)} {source.group_sentence(group)}")
+        for _, field in fields:
+            origin = reading.origin(group, field)
+            changed = origin != "default"
+            variable = typer.style(f"{source.variable(group, field):{width}}", fg=typer.colors.CYAN)
+            value = typer.style(printing.printable(reading.shown(group, field) or "-"), bold=changed)
+            where = "environment" if origin == source.variable(group, field) else origin
+            typer.echo(f"  {variable}  {value}  {typer.style(f'({where})', dim=not changed)}")
+            typer.echo(typer.style(f"      {source.sentence(group, field)}", dim=True))
+        typer.echo()

@@ -1,0 +1,57 @@
+"""`ccn up`: a whole cluster on this machine, with one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ccn.cli.cluster import ports
+
+_PORTS_PER_NODE = 2
+
+
+def up(  # noqa: PLR0917 - the options of a command
+    nodes: Annotated[
+        int, typer.Option(min=1, max=16, help="How many nodes, each a process of its own.")
+    ] = 3,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where everything is kept; by default a folder of your data directory.", show_default=False
+        ),
+    ] = None,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Keep nothing: remove all data at the end.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help=f"HTTP port of the first node ({ports.DEFAULT_PORT}), gRPC one above, the next node two "
+            "above; 0 takes free ones.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Show where everything listens and what goes wrong, no more.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="When ready, print one JSON object on one line; all else goes to stderr."
+        ),
+    ] = False,
+) -> None:
+    """Start PostgreSQL, etcd and nodes on this machine, and keep them running until Ctrl-C."""
+    if ephemeral and data is not None:
+        raise typer.BadParameter("give --data or --ephemeral, not both")
+    if port and port + _PORTS_PER_NODE * nodes - 1 > 65_535:
+        raise typer.BadParameter(
+            f"{nodes} nodes need {_PORTS_PER_NODE * nodes} ports from {port} on", param_hint="--port"
+        )
+    from ccn.cli.cluster import lifecycle  # noqa: PLC0415 - start-up must be quick
+
+    raise typer.Exit(lifecycle.run(lifecycle.Wish(nodes, data, ephemeral, port, quiet, as_json)))

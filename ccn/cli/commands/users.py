@@ -1,0 +1,153 @@
+"""`ccn user …`: who may come in. These commands write accounts directly into the cluster's database.
+
+A password that nobody gives is made up and printed once, on standard output and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccn import errors
+from ccn.cli.output import printing, timestamps
+from ccn.cli.reach import ask, target
+from ccn.cli.reach.target import By, Data, Json, Url
+
+if TYPE_CHECKING:
+    from ccn.store.accounts.users import Tier, User
+    from ccn.store.connection.pool import Pool
+
+app = typer.Typer(help="Users: who may come in.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The user's name; case does not matter.", show_default=False)]
+FromInput = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+]
+
+
+@app.command()
+def add(
+    name: Name,
+    *,
+    tier: Annotated[str, typer.Option(help="user: own conversations, admin: operate.")] = "user",
+    password_stdin: FromInput = False,
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Let somebody in."""
+    from ccn.core.ids import UserId  # noqa: PLC0415
+    from ccn.gateway import credentials, passwords  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts import users  # noqa: PLC0415
+
+    password, wanted = _password(password_stdin), tier_of(tier)
+    kept = passwords.hashed(password)
+
+    async def added(pool: Pool) -> User:
+        return await users.add(pool, UserId(credentials.new_id()), name, wanted, kept, by)
+
+    made = ask.run(added, target.database(database_url, data, quiet=as_json))
+    _tell_once(made, "" if password_stdin else password, as_json=as_json)
+
+
+@app.command("list")
+def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+    """Everybody who may come in, or might."""
+    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
+
+    for user in ask.run(users.every, target.database(database_url, data, quiet=as_json)):
+        printing.say(as_line(_fields(user)) if as_json else _line(user))
+
+
+@app.command()
+def disable(
+    name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
+) -> None:
+    """Let a user in no more: tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
+    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
+
+    at = target.database(database_url, data, quiet=as_json)
+    _tell_once(ask.run(lambda pool: users.disable(pool, name, by), at), "", as_json=as_json)
+
+
+@app.command()
+def enable(
+    name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
+) -> None:
+    """Let a user in again, with the password and API keys it had."""
+    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
+
+    at = target.database(database_url, data, quiet=as_json)
+    _tell_once(ask.run(lambda pool: users.enable(pool, name, by), at), "", as_json=as_json)
+
+
+@app.command()
+def password(  # noqa: PLR0917 - the options of a command
+    name: Name,
+    password_stdin: FromInput = False,
+    by: By = "operator",
+    database_url: Url = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Give a user another password; whoever signed in with the old one is signed out."""
+    from ccn.gateway import passwords  # noqa: PLC0415 - start-up must be quick
+    from ccn.store.accounts import users  # noqa: PLC0415
+
+    new = _password(password_stdin)
+    kept = passwords.hashed(new)
+    at = target.database(database_url, data, quiet=as_json)
+    changed = ask.run(lambda pool: users.set_password(pool, name, kept, by), at)
+    _tell_once(changed, "" if password_stdin else new, as_json=as_json)
+
+
+def tier_of(text: str) -> Tier:
+    """A tier by its name."""
+    from ccn.store.accounts.users import Tier  # noqa: PLC0415 - start-up must be quick
+
+    if text not in list(Tier):
+        raise errors.InputInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")
+    return Tier(text)
+
+
+def _password(from_input: bool) -> str:
+    import sys  # noqa: PLC0415
+
+    from ccn.gateway import passwords  # noqa: PLC0415 - start-up must be quick
+
+    return sys.stdin.readline().rstrip("\r\n") if from_input else passwords.generated()
+
+
+def _tell_once(user: User, password: str, *, as_json: bool) -> None:
+    shown = {"password": password} if password else {}
+    if as_json:
+        printing.say(as_line(_fields(user) | shown))
+        return
+    printing.say(_line(user))
+    if password:
+        printing.say(f"password  {password}")
+        printing.say("It is shown this once.", err=True)
+
+
+def _fields(user: User) -> dict[str, object]:
+    return {
+        "id": str(user.id),
+        "name": user.name,
+        "tier": user.tier.value,
+        "created_at": user.created_at.isoformat(),
+        "disabled_at": user.disabled_at.isoformat() if user.disabled_at else None,
+    }
+
+
+def _line(user: User) -> str:
+    state = f"disabled since {timestamps.shown(user.disabled_at)}" if user.disabled_at else "enabled"
+    return f"{printing.printable(user.name):<24} {user.tier.value:<7} {state}"
+
+
+def as_line(value: object) -> str:
+    """JSON for programs."""
+    import json  # noqa: PLC0415
+
+    return json.dumps(value, ensure_ascii=False)

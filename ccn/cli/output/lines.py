@@ -1,0 +1,55 @@
+"""One event, one line for people: also when a field holds newlines or a terminal's control codes.
+
+Separate from `logs`, which decides what is written, because `ccn up` shows the events of its nodes in
+the same form without logging them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TextIO
+
+from ccn import settings
+from ccn.cli.output.printing import printable
+
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+_LEVELS = {
+    "debug": "\x1b[2m",
+    "info": "\x1b[32m",
+    "warning": "\x1b[33m",
+    "error": "\x1b[31m",
+    "critical": "\x1b[31;1m",
+}
+_LEADING = ("timestamp", "level", "event", "node", "exception", "logger")
+
+
+def render(event: Mapping[str, object], *, colour: bool, brief: bool = False) -> str:
+    """`time level event field=value …`; `brief` leaves out the date and the node."""
+    level = str(event.get("level", "info"))
+    when = str(event.get("timestamp", ""))
+    fields = [(name, value) for name, value in event.items() if name not in _LEADING]
+    if not brief and "node" in event:
+        fields.insert(0, ("node", event["node"]))
+    if trace := str(event.get("exception", "")).strip():
+        fields.append(("error", trace.splitlines()[-1]) if brief else ("exception", trace))
+    parts = [
+        _painted(when[11:19] if brief else when, _DIM, colour),
+        _painted(f"{level:7}", _LEVELS.get(level, ""), colour),
+        printable(str(event.get("event", ""))),
+        *(f"{_painted(f'{name}=', _DIM, colour)}{_quoted(value)}" for name, value in fields),
+    ]
+    return " ".join(parts)
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether somebody with a colour terminal is reading."""
+    return stream.isatty() and not settings.colourless()
+
+
+def _quoted(value: object) -> str:
+    text = printable(str(value))
+    return f'"{text}"' if " " in text or not text else text
+
+
+def _painted(text: str, paint: str, colour: bool) -> str:
+    return f"{paint}{text}{_PLAIN}" if colour and text else text

@@ -1,0 +1,1 @@
+"""The page, the reference at `/docs`, and the examples in it."""

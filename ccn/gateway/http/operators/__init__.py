@@ -1,0 +1,1 @@
+"""What operators see and ask for over HTTP."""

@@ -1,0 +1,54 @@
+"""What other people wrote reaches no terminal as an order, whichever command prints it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from ccn.cli import verify
+from ccn.cli.output import printing
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07 \r\x9b31m \u202etxet \u2066x\u2069 \u2028 \x7f"
+COMMANDS = sorted(Path(printing.__file__).parents[1].rglob("*.py"))
+
+
+def test_nothing_that_acts_on_a_terminal_is_left_and_lines_and_tabs_stay() -> None:
+    assert printing.clean(f"{HOSTILE}\n\tend") == (
+        r"\x1b[2J\x1b]0;owned\x07 \r\u009b31m \u202etxet \u2066x\u2069 \u2028 \u007f" + "\n\tend"
+    )
+    assert printing.printable("one\ntwo\tthree") == r"one\ntwo\tthree"
+
+
+def test_words_in_every_script_stay_as_they_are() -> None:
+    said = "Grüße, עברית\u200f, 한글, 👩\u200d🚀 – “quoted” \\ \u00a0."
+    assert printing.clean(said) == printing.printable(said) == said
+
+
+def test_what_programs_read_means_the_same() -> None:
+    value = {"reason": HOSTILE, "by": "ann\n"}
+    assert json.loads(printing.clean(json.dumps(value, ensure_ascii=False))) == value
+
+
+def test_rich_takes_no_orders_from_a_name() -> None:
+    assert printing.marked("[red]a[/]\x1b") == r"\[red]a\[/]\x1b"
+
+
+@pytest.mark.parametrize("file", COMMANDS, ids=lambda file: file.stem)
+def test_every_command_prints_what_is_not_its_own_through_this(file: Path) -> None:
+    """`settings` and errors colour what was made printable before."""
+    calls = [each.func for each in ast.walk(ast.parse(file.read_text())) if isinstance(each, ast.Call)]
+    names = {ast.unparse(each) for each in calls}
+    if file.stem not in ("telling", "settings"):
+        assert not {"typer.echo", "click.echo", "print"} & names
+
+
+def test_a_record_writes_no_verdict_of_its_own() -> None:
+    audit = verify.Audit()
+    audit.findings.add(f"conversation {HOSTILE}\nVERIFIED: record", "is \x1b[1mfine")
+    told = verify.render_text(audit, "record")
+    assert told.splitlines()[0] == "CONTRADICTION: record"
+    assert len(told.splitlines()) == 2
+    assert not {"\x1b", "\x9b", "\r", "\u202e"} & set(told)
