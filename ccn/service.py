@@ -28,23 +28,23 @@ from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import Mark
 from ccn.etcd import access
-from ccn.gateway import files, readiness, searching
-from ccn.gateway.accounts import Accounts
+from ccn.gateway import file_limit, readiness, search_places
+from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.accounts.keyring import Keyring, Voters
+from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.grpc import peer as peer_door
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.grpc import services as grpc_services
-from ccn.gateway.grpc.clients import Clients
+from ccn.gateway.grpc.client_calls import Clients
 from ccn.gateway.http import app as http_app
 from ccn.gateway.http import auth as http_auth
-from ccn.gateway.http import entrance
+from ccn.gateway.http import closed_door as http_shut
+from ccn.gateway.http import connection_limit
 from ccn.gateway.http import server as http_server
-from ccn.gateway.http import shut as http_shut
-from ccn.gateway.http.talk import Leaving, Talk
-from ccn.gateway.keyring import Keyring, Voters
+from ccn.gateway.http.conversations.context import Leaving, Talk
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.passwords import Passwords
-from ccn.gateway.searching import Searching
-from ccn.gateway.streams import Streams
+from ccn.gateway.open_streams import Streams
+from ccn.gateway.search_places import Searching
 from ccn.node import assembly
 from ccn.node.assembly import Living
 from ccn.node.character import scorers
@@ -94,7 +94,7 @@ async def _run(chosen: settings.Settings, beside: Beside) -> None:
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
     node = NodeId(chosen.node.id)
-    files.reserve(chosen)
+    file_limit.reserve(chosen)
     metrics.built(node, ccn.__version__)
     chosen = await asyncio.to_thread(_with_its_scorer, chosen)
     acknowledged: Mark | None = None
@@ -141,7 +141,7 @@ async def _live(
                 async with (
                     _membership(chosen, database, writer, right) as membership,
                     claude.opened(chosen.claude) as client,
-                    searching.opened(chosen.database, chosen.limits, writer.node, fence) as found,
+                    search_places.opened(chosen.database, chosen.limits, writer.node, fence) as found,
                 ):
                     model = Paying(client, database, chosen.claude, _now, chosen.limits)
                     lives = _instances(chosen, database, writer, membership, model)
@@ -243,7 +243,7 @@ async def _serve(  # noqa: PLR0917 - the things that the doors and their parts s
                 tell=tell,
                 stop=stop,
             ),
-            entrance.proxies(chosen.http),
+            connection_limit.proxies(chosen.http),
         )
         grpc_port = rpc.listen(chosen.grpc)
         leaving = Leaving(stop, max(0.2, grace_s - _HAND_OVER_S))

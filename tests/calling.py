@@ -13,12 +13,13 @@ import grpc  # type: ignore[import-untyped]
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.gateway import credentials, passwords, readiness
+from ccn.gateway import readiness
+from ccn.gateway.accounts import credentials, passwords
+from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.grpc import cluster, server, services
-from ccn.gateway.grpc.clients import Clients
+from ccn.gateway.grpc.client_calls import Clients
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.passwords import Passwords
-from ccn.gateway.streams import Streams
+from ccn.gateway.open_streams import Streams
 from ccn.node.external_loop import Lending
 from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store.accounts import api_keys, users

@@ -13,13 +13,14 @@ from fastapi import FastAPI
 
 from ccn import errors, settings
 from ccn.core.ids import NodeId, UserId
-from ccn.gateway import credentials, passwords, readiness
+from ccn.gateway import readiness
+from ccn.gateway.accounts import credentials, passwords
+from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.http import app, auth, server
-from ccn.gateway.http.talk import Leaving, Talk
+from ccn.gateway.http.conversations.context import Leaving, Talk
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.passwords import Passwords
-from ccn.gateway.searching import Searching
-from ccn.gateway.streams import Streams
+from ccn.gateway.open_streams import Streams
+from ccn.gateway.search_places import Searching
 from ccn.node.views.cluster_status import Round, Seat, Status
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier

@@ -13,12 +13,13 @@ import httpx
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.gateway import credentials, passwords, readiness, searching
+from ccn.gateway import readiness, search_places
+from ccn.gateway.accounts import credentials, passwords
+from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.http import app, auth, server
-from ccn.gateway.http.talk import Leaving, Talk
+from ccn.gateway.http.conversations.context import Leaving, Talk
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.passwords import Passwords
-from ccn.gateway.streams import Streams
+from ccn.gateway.open_streams import Streams
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from tests import trusting
@@ -64,7 +65,7 @@ async def door(
     leaving = Leaving(stop, within_s)
     http = (chosen or settings.Http()).model_copy(update={"port": 0})
     asked = node.world.database.model_copy(update=database)
-    async with searching.opened(asked, limits, node.id) as found:
+    async with search_places.opened(asked, limits, node.id) as found:
         talking = Talk(
             node.doors,
             node.pool,

@@ -17,11 +17,11 @@ from ccn.core.identity import token_key
 from ccn.core.identity.token_key import TokenKey
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
-from ccn.gateway import tokens
-from ccn.gateway.accounts import Accounts
-from ccn.gateway.keyring import Keyring
-from ccn.gateway.passwords import Passwords
-from ccn.gateway.tokens import Pair
+from ccn.gateway.accounts import tokens
+from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.accounts.keyring import Keyring
+from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.accounts.tokens import Pair
 from ccn.node.rounds.voting import Identity
 from ccn.node.signing import signing_key
 from ccn.store.accounts import token_keys

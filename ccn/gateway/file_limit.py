@@ -11,7 +11,7 @@ import resource
 
 from ccn import errors, settings
 from ccn.gateway.grpc import peer
-from ccn.gateway.http import entrance
+from ccn.gateway.http import connection_limit
 
 _REST = 256
 """What connections to etcd, Redis, the model and the other nodes, logs and keys take at most."""
@@ -31,7 +31,7 @@ def reserve(chosen: settings.Settings) -> None:
 
 def needed(chosen: settings.Settings) -> int:
     """All that may be open at once."""
-    http = chosen.http.connection_limit + entrance.silent_limit(chosen.http)
+    http = chosen.http.connection_limit + connection_limit.silent_limit(chosen.http)
     database = chosen.database.pool_size + chosen.database.search_pool_size
     return http + chosen.grpc.connection_limit + peer.CONNECTIONS + database + _REST
 

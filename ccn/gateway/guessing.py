@@ -18,7 +18,7 @@ from ipaddress import ip_network
 from limits import RateLimitItem, RateLimitItemPerSecond
 
 from ccn import errors, settings
-from ccn.gateway.windows import KEYS
+from ccn.gateway.request_windows import KEYS
 
 HOUR_S = 3_600
 _KNOWN_S = 30 * 86_400.0

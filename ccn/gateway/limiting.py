@@ -22,10 +22,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ccn import errors, metrics, settings
-from ccn.gateway import windows
-from ccn.gateway.access import Caller
+from ccn.gateway import request_windows
+from ccn.gateway.accounts.access import Caller
 from ccn.gateway.guessing import Guesses
-from ccn.gateway.windows import Window
+from ccn.gateway.request_windows import Window
 
 _log = structlog.get_logger()
 
@@ -71,9 +71,9 @@ class Limiter:
         self._clock = clock
         self._patience_s = chosen.redis_timeout_s / 2  # once for a connection, once for the answer
         self._slots = asyncio.Semaphore(_CONNECTIONS)
-        self._here = windows.Here(clock)
+        self._here = request_windows.Here(clock)
         self._redis = _connections(chosen)
-        self._shared = windows.There(self._redis) if self._redis else None
+        self._shared = request_windows.There(self._redis) if self._redis else None
         self._reachable = False
         self._lost = asyncio.Event()
         self.guesses = Guesses(chosen, self._full, clock)

@@ -16,7 +16,7 @@ import structlog
 
 from ccn import errors, settings
 from ccn.gateway import limiting
-from ccn.gateway.access import Caller
+from ccn.gateway.accounts.access import Caller
 from ccn.node.spending.concurrency import Place, Shares
 from ccn.store.accounts import credential_checks
 from ccn.store.accounts.credential_checks import Ground

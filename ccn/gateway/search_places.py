@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 from ccn import errors, settings
 from ccn.core.ids import ConversationId
-from ccn.gateway.access import Caller
+from ccn.gateway.accounts.access import Caller
 from ccn.node.spending.concurrency import Shares
 from ccn.store.connection import pool
 from ccn.store.connection.fence import Fence

@@ -24,7 +24,7 @@ import psutil  # type: ignore[import-untyped]
 from ccn import settings
 from ccn.cli.cluster import first_admin
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId
-from ccn.gateway import credentials
+from ccn.gateway.accounts import credentials
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations, instances

@@ -23,7 +23,7 @@ import httpx
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.gateway import api_keys, credentials
+from ccn.gateway.accounts import api_keys, credentials
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool

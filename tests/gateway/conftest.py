@@ -15,14 +15,15 @@ from fastapi import FastAPI
 
 from ccn import settings
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
-from ccn.gateway import credentials, passwords, readiness
-from ccn.gateway.accounts import Accounts
+from ccn.gateway import readiness
+from ccn.gateway.accounts import credentials, passwords
+from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.http import app, auth
-from ccn.gateway.http.talk import Leaving, Talk
+from ccn.gateway.http.conversations.context import Leaving, Talk
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.passwords import Passwords
-from ccn.gateway.searching import Searching
-from ccn.gateway.streams import Streams
+from ccn.gateway.open_streams import Streams
+from ccn.gateway.search_places import Searching
 from ccn.node import assembly
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding

@@ -27,9 +27,11 @@ from fastapi.routing import iter_route_contexts
 from starlette.responses import StreamingResponse
 
 from ccn import settings
-from ccn.gateway import readiness, tokens
-from ccn.gateway.access import Caller
-from ccn.gateway.http import app, auth, conversations, patience, server, websocket
+from ccn.gateway import readiness
+from ccn.gateway.accounts import tokens
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.http import app, auth, server, slow_clients
+from ccn.gateway.http.conversations import routes, websocket
 from ccn.gateway.limiting import Limiter
 from tests.gateway.conftest import PASSWORD, Door, bearer
 
@@ -39,7 +41,7 @@ LIMIT = settings.Http().body_limit
 OWN = {"session_id"}  # what a user may name in a path; everything else there is for admins
 CHARACTER = {"model_id"}  # characters are nobody's
 OWN_TURN = {"session_id", "turn_id"}  # a turn is found in its conversation only
-OWN_TURNS = {conversations.turn_to_read, conversations.turn_to_cancel}
+OWN_TURNS = {routes.turn_to_read, routes.turn_to_cancel}
 READS: set[object] = {auth.read, auth.named}
 ACTS: set[object] = {auth.own, auth.end, auth.cancel}
 
@@ -391,8 +393,8 @@ async def test_a_slow_answer_is_not_taken_for_a_slow_client() -> None:
     "sent",
     [
         b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X-Many: 1\r\n" * 20_000 + b"\r\n",
-        b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * (patience.HEAD_LIMIT * 2) + b"\r\n\r\n",
-        b"GET /" + b"x" * (patience.HEAD_LIMIT * 2),
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * (slow_clients.HEAD_LIMIT * 2) + b"\r\n\r\n",
+        b"GET /" + b"x" * (slow_clients.HEAD_LIMIT * 2),
         b"POST /token HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
         b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabc",

@@ -46,6 +46,11 @@ VIOLATIONS = {
     "core reads top to bottom": ("core/ledger/borrowed.py", "from ccn.core.chain import block"),
     "store reads top to bottom": ("store/writing/borrowed.py", "from ccn.store.character import vectors"),
     "cli reads top to bottom": ("cli/output/borrowed.py", "from ccn.cli.reach import target"),
+    "gateway reads top to bottom": ("gateway/readiness.py", "from ccn.gateway import limiting"),
+    "The HTTP door reads top to bottom": (
+        "gateway/http/docs/borrowed.py",
+        "from ccn.gateway.http.conversations import routes",
+    ),
     "What only developers install stays out of ccn": ("embedded/borrowed.py", "import psutil"),
 }
 

@@ -14,7 +14,7 @@ from ccn import settings
 from ccn.cli.cluster.data_folder import AdminAt
 from ccn.core.ids import UserId
 from ccn.embedded import folder
-from ccn.gateway import api_keys, credentials, passwords
+from ccn.gateway.accounts import api_keys, credentials, passwords
 from ccn.store.accounts import api_keys as stored_keys
 from ccn.store.accounts import users
 from ccn.store.accounts.users import User

@@ -35,7 +35,7 @@ def issue(
     """Make a key, and print it this once."""
 
     async def issued(pool: Pool) -> str:
-        from ccn.gateway import api_keys  # noqa: PLC0415 - start-up must be quick
+        from ccn.gateway.accounts import api_keys  # noqa: PLC0415 - start-up must be quick
         from ccn.store.accounts import users  # noqa: PLC0415
 
         owner = await users.get(pool, user)
@@ -43,7 +43,7 @@ def issue(
         lesser = users.lesser(may, owner.tier)
         return await api_keys.make(pool, owner.id, name, lesser, days, by)
 
-    from ccn.gateway import credentials  # noqa: PLC0415
+    from ccn.gateway.accounts import credentials  # noqa: PLC0415
 
     made = ask.run(issued, target.database(database_url, data, quiet=as_json))
     if as_json:
@@ -114,7 +114,7 @@ def rotate(  # noqa: PLR0917 - options
 
     from ccn import settings  # noqa: PLC0415
     from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.gateway.keyring import MARGIN  # noqa: PLC0415
+    from ccn.gateway.accounts.keyring import MARGIN  # noqa: PLC0415
     from ccn.store.accounts import token_keys  # noqa: PLC0415
 
     lasts = timedelta(minutes=settings.load().accounts.access_minutes) + MARGIN

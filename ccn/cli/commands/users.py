@@ -39,7 +39,7 @@ def add(
 ) -> None:
     """Let somebody in."""
     from ccn.core.ids import UserId  # noqa: PLC0415
-    from ccn.gateway import credentials, passwords  # noqa: PLC0415 - start-up must be quick
+    from ccn.gateway.accounts import credentials, passwords  # noqa: PLC0415 - start-up must be quick
     from ccn.store.accounts import users  # noqa: PLC0415
 
     password, wanted = _password(password_stdin), tier_of(tier)
@@ -93,7 +93,7 @@ def password(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Give a user another password; whoever signed in with the old one is signed out."""
-    from ccn.gateway import passwords  # noqa: PLC0415 - start-up must be quick
+    from ccn.gateway.accounts import passwords  # noqa: PLC0415 - start-up must be quick
     from ccn.store.accounts import users  # noqa: PLC0415
 
     new = _password(password_stdin)
@@ -115,7 +115,7 @@ def tier_of(text: str) -> Tier:
 def _password(from_input: bool) -> str:
     import sys  # noqa: PLC0415
 
-    from ccn.gateway import passwords  # noqa: PLC0415 - start-up must be quick
+    from ccn.gateway.accounts import passwords  # noqa: PLC0415 - start-up must be quick
 
     return sys.stdin.readline().rstrip("\r\n") if from_input else passwords.generated()
 

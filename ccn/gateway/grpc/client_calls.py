@@ -17,13 +17,14 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 
 from ccn import errors
-from ccn.gateway import access, limiting
-from ccn.gateway.access import ANYBODY, Caller
-from ccn.gateway.accounts import Accounts
-from ccn.gateway.grpc import failures
-from ccn.gateway.grpc.patience import STREAM_S, address
+from ccn.gateway import limiting
+from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import ANYBODY, Caller
+from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.grpc import statuses
+from ccn.gateway.grpc.slow_callers import STREAM_S, address
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.streams import Open, Streams
+from ccn.gateway.open_streams import Open, Streams
 from ccn.store.accounts.users import Tier
 
 CALL_S = 60.0
@@ -64,7 +65,7 @@ class Clients:
                     answer: Any = method.answer(caller, asked)
                     return await answer
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await failures.refuse(described.full_name, failed, context)
+                await statuses.refuse(described.full_name, failed, context)
                 raise
 
         return grpc.unary_unary_rpc_method_handler(handle, *_coded(described))
@@ -78,7 +79,7 @@ class Clients:
                         opened.ended.add_done_callback(partial(_end, limit))
                         await _write(method.answer(caller, asked), opened, context)
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await failures.refuse(described.full_name, failed, context)
+                await statuses.refuse(described.full_name, failed, context)
                 raise
 
         return grpc.unary_stream_rpc_method_handler(handle, *_coded(described))

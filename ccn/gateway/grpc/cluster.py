@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from ccn import errors
-from ccn.gateway.access import Caller
-from ccn.gateway.grpc.clients import Method
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.grpc.client_calls import Method
 from ccn.node.operators import submission
 from ccn.node.views.cluster_status import Status
 from ccn.pb import cluster_pb2 as pb

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ccn.core.ids import CharacterId
-from ccn.gateway import access
-from ccn.gateway.access import Caller
-from ccn.gateway.grpc import shown
-from ccn.gateway.grpc.clients import Method
+from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.grpc import messages
+from ccn.gateway.grpc.client_calls import Method
 from ccn.node.conversations import Conversations
 from ccn.node.external_loop import Lending
 from ccn.node.views import conversation_health
@@ -37,24 +37,24 @@ class Continuity:
     async def _begin(self, caller: Caller, asked: pb.BeginRequest) -> pb.BeginAnswer:
         character, key = CharacterId(asked.character), asked.idempotency_key or None
         begun = await self._talk.begin(character, caller.user, asked.title, key)
-        return pb.BeginAnswer(conversation=shown.conversation(begun))
+        return pb.BeginAnswer(conversation=messages.conversation(begun))
 
     async def _prompt(self, caller: Caller, asked: pb.PromptRequest) -> pb.PromptAnswer:
-        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
-        return shown.prompt(await self._lending.prompt(here.id))
+        here = await access.look_into(self._pool, caller, messages.named(asked.conversation))
+        return messages.prompt(await self._lending.prompt(here.id))
 
     async def _record(self, caller: Caller, asked: pb.RecordRequest) -> pb.RecordAnswer:
-        here = await access.own(self._pool, caller, shown.named(asked.conversation))
+        here = await access.own(self._pool, caller, messages.named(asked.conversation))
         said = await self._lending.record(
             here.id,
-            shown.role(asked.role),
+            messages.role(asked.role),
             asked.content,
             access.speaker(caller),
             idempotency_key=asked.idempotency_key or None,
             language=asked.language or None,
         )
-        return pb.RecordAnswer(message=shown.message(said))
+        return pb.RecordAnswer(message=messages.message(said))
 
     async def _health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
-        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
-        return shown.health(await conversation_health.of(self._pool, here))
+        here = await access.look_into(self._pool, caller, messages.named(asked.conversation))
+        return messages.health(await conversation_health.of(self._pool, here))

@@ -10,10 +10,10 @@ from ccn.core import stream
 from ccn.core.ids import CharacterId, InstanceId, TurnId
 from ccn.core.message import Message
 from ccn.core.stream import Kind, Place
-from ccn.gateway import access
-from ccn.gateway.access import Caller
-from ccn.gateway.grpc import shown
-from ccn.gateway.grpc.clients import Method
+from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.grpc import messages as grpc_messages
+from ccn.gateway.grpc.client_calls import Method
 from ccn.node.conversations import Conversations
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
@@ -54,11 +54,12 @@ class Instances:
         character, key = CharacterId(asked.character), asked.idempotency_key or None
         started = await self._talk.start(character, caller.user, asked.title, key)
         return pb.SpawnAnswer(
-            conversation=shown.conversation(started.conversation), instance=shown.instance(started.instance)
+            conversation=grpc_messages.conversation(started.conversation),
+            instance=grpc_messages.instance(started.instance),
         )
 
     async def _converse(self, caller: Caller, asked: pb.ConverseRequest) -> AsyncGenerator[pb.Event]:
-        here = await access.own(self._pool, caller, shown.named(asked.conversation))
+        here = await access.own(self._pool, caller, grpc_messages.named(asked.conversation))
         turn = await self._talk.say(
             here.id,
             asked.content,
@@ -67,42 +68,43 @@ class Instances:
             refuse=asked.refuse_if_busy,
             language=asked.language or None,
         )
-        yield shown.accepted(turn)
+        yield grpc_messages.accepted(turn)
         async with aclosing(self._told(turn.id, stream.START)) as events:
             async for event in events:
                 yield event
 
     async def _follow(self, caller: Caller, asked: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
         turn, place = stream.resumed(asked.after)
-        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
+        here = await access.look_into(self._pool, caller, grpc_messages.named(asked.conversation))
         await self._turn_of(here, turn)
         async with aclosing(self._told(turn, place)) as events:
             async for event in events:
                 yield event
 
     async def _cancel(self, caller: Caller, asked: pb.CancelRequest) -> pb.CancelAnswer:
-        here = await access.operate(self._pool, caller, shown.named(asked.conversation), "cancel")
-        turn = await self._turn_of(here, TurnId(shown.uuid(asked.turn, "turn")))
+        here = await access.operate(self._pool, caller, grpc_messages.named(asked.conversation), "cancel")
+        turn = await self._turn_of(here, TurnId(grpc_messages.uuid(asked.turn, "turn")))
         return pb.CancelAnswer(status=(await self._talk.cancel(turn.id)).status)
 
     async def _list(self, caller: Caller, asked: pb.ListRequest) -> pb.ListAnswer:
         size = min(asked.page_size or PAGE, PAGE_LIMIT)
-        after = InstanceId(shown.uuid(asked.page_token, "page token")) if asked.page_token else None
+        after = InstanceId(grpc_messages.uuid(asked.page_token, "page token")) if asked.page_token else None
         owner = None if caller.tier is Tier.ADMIN else caller.user
         found = await instances.page(self._pool, owner, after, size)
         more = str(found[-1].id) if len(found) == size else ""
-        return pb.ListAnswer(instances=map(shown.instance, found), next_page_token=more)
+        return pb.ListAnswer(instances=map(grpc_messages.instance, found), next_page_token=more)
 
     async def _get(self, caller: Caller, asked: pb.GetRequest) -> pb.GetAnswer:
-        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
+        here = await access.look_into(self._pool, caller, grpc_messages.named(asked.conversation))
         found = await instances.of_conversation(self._pool, here.id)
         return pb.GetAnswer(
-            conversation=shown.conversation(here), instance=shown.instance(found) if found else None
+            conversation=grpc_messages.conversation(here),
+            instance=grpc_messages.instance(found) if found else None,
         )
 
     async def _terminate(self, caller: Caller, asked: pb.TerminateRequest) -> pb.TerminateAnswer:
         deed, why = "end" if asked.close else "terminate", asked.reason
-        here = await access.operate(self._pool, caller, shown.named(asked.conversation), deed, why)
+        here = await access.operate(self._pool, caller, grpc_messages.named(asked.conversation), deed, why)
         if asked.close:
             await self._talk.end(here.id, why or _UNTOLD)
         else:
@@ -110,17 +112,17 @@ class Instances:
         return pb.TerminateAnswer()
 
     async def _history(self, caller: Caller, asked: pb.HistoryRequest) -> pb.HistoryAnswer:
-        here = await access.look_into(self._pool, caller, shown.named(asked.conversation))
+        here = await access.look_into(self._pool, caller, grpc_messages.named(asked.conversation))
         limit = min(asked.limit or _HISTORY, PAGE_LIMIT)
         page = await conversations.history(self._pool, here.id, before=asked.before or None, limit=limit)
         messages = _fitting(page.messages)
         before = messages[0].seq if messages and messages[0].seq > 1 else 0
-        return pb.HistoryAnswer(messages=map(shown.message, messages), before=before)
+        return pb.HistoryAnswer(messages=map(grpc_messages.message, messages), before=before)
 
     async def _told(self, turn: TurnId, after: Place) -> AsyncGenerator[pb.Event]:
         async with aclosing(self._talk.follow(turn, after, also=(Kind.WAITING,))) as pieces:
             async for told in pieces:
-                yield shown.event(turn, told)
+                yield grpc_messages.event(turn, told)
 
     async def _turn_of(self, here: Conversation, turn: TurnId) -> Turn:
         """A turn of this conversation; one of any other looks like none at all."""

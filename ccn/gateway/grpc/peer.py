@@ -24,8 +24,8 @@ from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.readback import Shown
 from ccn.core.rounds.refusal import Refusal
-from ccn.gateway.grpc import calls, doorkeeper
-from ccn.gateway.grpc.calls import Calls
+from ccn.gateway.grpc import connection_limit, peer_calls
+from ccn.gateway.grpc.peer_calls import Calls
 from ccn.peers import identity, limits, methods, wire
 from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
 from ccn.peers.identity import Identity
@@ -74,7 +74,9 @@ class Voting(Protocol):
 class Server:
     """The peer door of one node."""
 
-    def __init__(self, voting: Voting, shown: Identity | None, *, look_s: float = calls.LOOK_S) -> None:
+    def __init__(
+        self, voting: Voting, shown: Identity | None, *, look_s: float = peer_calls.LOOK_S
+    ) -> None:
         self._shown, self._look_s = shown, look_s
         self._showing = shown
         self._stopping = asyncio.Event()
@@ -107,7 +109,7 @@ class Server:
         await self._server.start()
         looking = asyncio.create_task(self._calls.look_again(self._look_s), name="calls of peers")
         keeping = asyncio.create_task(
-            doorkeeper.keep("peers", self._port, _OF_ONE), name="peers doorkeeper"
+            connection_limit.keep("peers", self._port, _OF_ONE), name="peers doorkeeper"
         )
         try:
             await stop.wait()

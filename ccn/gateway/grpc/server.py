@@ -13,8 +13,8 @@ from grpc_health.v1._async import HealthServicer  # type: ignore[import-untyped]
 
 from ccn import errors, settings
 from ccn.gateway import readiness
-from ccn.gateway.grpc import doorkeeper, reflection
-from ccn.gateway.grpc.patience import STREAM_S, Patience
+from ccn.gateway.grpc import connection_limit, reflection
+from ccn.gateway.grpc.slow_callers import STREAM_S, Patience
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -56,7 +56,7 @@ class Server:
         """Take the port; which one matters when the setting is 0."""
         self._server = self._made(door)
         port = self._add(door)
-        self._keep = partial(doorkeeper.keep, "grpc", port, door.address_limit, self._proxies)
+        self._keep = partial(connection_limit.keep, "grpc", port, door.address_limit, self._proxies)
         return port
 
     def _made(self, door: settings.Grpc) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ccn.gateway.grpc import cluster, continuity, instances
-from ccn.gateway.grpc.clients import Clients
+from ccn.gateway.grpc.client_calls import Clients
 from ccn.node.conversations import Conversations
 from ccn.node.external_loop import Lending
 from ccn.store.connection.pool import Pool

@@ -18,7 +18,7 @@ import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import errors
 from ccn.gateway import limiting
-from ccn.gateway.grpc import failures
+from ccn.gateway.grpc import statuses
 from ccn.node.spending.concurrency import Shares
 
 STREAM_S = 3_600.0
@@ -86,7 +86,7 @@ class Patience(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                     async with asyncio.timeout(STREAM_S):
                         await answer(messages, context)
             except (errors.TooManyStreams, TimeoutError) as ended:
-                await failures.refuse(method, ended, context)
+                await statuses.refuse(method, ended, context)
 
         return handle
 

@@ -15,28 +15,20 @@ from starlette.types import ASGIApp
 import ccn
 from ccn import settings
 from ccn.gateway import readiness
-from ccn.gateway.http import (
-    admin,
-    anthropic,
-    anthropic_errors,
-    auth,
+from ccn.gateway.http import auth, guard, head_requests, problems, request_metrics, sign_in, system
+from ccn.gateway.http.anthropic import api_errors, routes
+from ccn.gateway.http.conversations import (
     axes,
-    cluster,
-    conversations,
+    context,
     figures,
     glance,
-    guard,
-    heads,
-    measured,
-    operating,
-    page,
-    problems,
-    samples,
-    system,
-    talk,
-    tokens,
     websocket,
 )
+from ccn.gateway.http.conversations import (
+    routes as conversations_routes,
+)
+from ccn.gateway.http.docs import examples, page
+from ccn.gateway.http.operators import instances, requests, status
 from ccn.gateway.limiting import Limiter
 
 DESCRIPTION = (
@@ -92,15 +84,15 @@ _SILENT: TelemetryConfig = {
 exports them to where a variable of the environment says. We choose what is traced."""
 
 _SAME = (
-    conversations.routes(),
+    conversations_routes.routes(),
     glance.routes(),
     axes.routes(),
     figures.routes(),
-    anthropic.routes(),
+    routes.routes(),
     websocket.routes(),
-    tokens.routes(),
-    operating.routes(),
-    admin.routes(),
+    sign_in.routes(),
+    requests.routes(),
+    instances.routes(),
 )
 """Routes that find their node in the application they are asked through. Making them takes longer than most
 else in a node's start, so it is done once in a process, and before nodes are forked."""
@@ -109,11 +101,11 @@ else in a node's start, so it is done once in a process, and before nodes are fo
 def create(
     node: str,
     ready: readiness.Readiness,
-    tell: cluster.Tell | None = None,
+    tell: status.Tell | None = None,
     desk: auth.Desk | None = None,
     chosen: settings.Http | None = None,
     *,
-    talking: talk.Talk | None = None,
+    talking: context.Talk | None = None,
     doors: page.Doors | None = None,
 ) -> FastAPI:
     """The application of one node. Without a desk nobody can sign in, and each address is counted alone.
@@ -124,21 +116,21 @@ def create(
     http = chosen or settings.Http()
     app = bare(http)
     problems.install(app)
-    anthropic_errors.install(app)
+    api_errors.install(app)
     auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
-    talk.install(app, talking)
+    context.install(app, talking)
     _answer(
         app,
         system.routes(app, node, ready),
         page.routes(node, doors or tuple),
         *_SAME,
-        cluster.routes(tell),
+        status.routes(tell),
     )
     origins = page.Origins(http.cors_origins, doors or tuple)
     websocket.install(app, origins)
     if http.cors_origins or doors is not None:
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
-    app.add_middleware(measured.Measured)
+    app.add_middleware(request_metrics.Measured)
     return app
 
 
@@ -178,10 +170,10 @@ class _Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """The guard stands around everything, the answer to a defect included."""
-        return heads.Heads(guard.Guard(super().build_middleware_stack(), self._chosen))
+        return head_requests.Heads(guard.Guard(super().build_middleware_stack(), self._chosen))
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
         if self._document is None:
-            self._document = samples.describe(auth.describe(problems.describe(super().openapi())))
+            self._document = examples.describe(auth.describe(problems.describe(super().openapi())))
         return self._document

@@ -27,9 +27,10 @@ from starlette.requests import HTTPConnection
 
 from ccn import errors
 from ccn.core.ids import ConversationId
-from ccn.gateway import access, limiting
-from ccn.gateway.access import ANYBODY, Caller, Owners
-from ccn.gateway.accounts import Accounts
+from ccn.gateway import limiting
+from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import ANYBODY, Caller, Owners
+from ccn.gateway.accounts.accounts import Accounts
 from ccn.gateway.limiting import Limiter, Verdict
 from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool

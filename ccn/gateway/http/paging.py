@@ -9,8 +9,8 @@ from uuid import UUID
 from fastapi import Query
 
 from ccn import errors
-from ccn.gateway.http.talk_schemas import PAGE_LIMIT
 
+PAGE_LIMIT = 200
 Cursor = Annotated[
     str | None,
     Query(

@@ -13,8 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from ccn import errors, settings
-from ccn.gateway.http import entrance, patience
-from ccn.gateway.http.entrance import Entrance, Forwarded
+from ccn.gateway.http import connection_limit, slow_clients
+from ccn.gateway.http.connection_limit import Entrance, Forwarded
 
 _UNREAD_MS = 60_000  # how long what we sent may stay unread
 
@@ -28,7 +28,7 @@ def listen(http: settings.Http) -> socket.socket:
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who stops reading is cut off
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         listening.bind((http.host, http.port))
-        listening.listen(entrance.BACKLOG)
+        listening.listen(connection_limit.BACKLOG)
     except OSError as refused:
         listening.close()
         why = "is in use" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused.strerror})"
@@ -50,7 +50,7 @@ async def serve(
     uvicorn would cut WebSockets off at once, so it is told only when streams are `quiet`.
     """
     http = chosen or settings.Http()
-    requests, sockets = patience.protocols(Entrance(http), http.head_s)
+    requests, sockets = slow_clients.protocols(Entrance(http), http.head_s)
     server = _Server(
         uvicorn.Config(
             Forwarded(app, http) if http.trusted_proxies else app,
@@ -66,7 +66,7 @@ async def serve(
             server_header=False,
             proxy_headers=bool(http.trusted_proxies),  # else a client chooses the address it is counted by
             forwarded_allow_ips=list(http.trusted_proxies),
-            backlog=entrance.BACKLOG,
+            backlog=connection_limit.BACKLOG,
             timeout_graceful_shutdown=max(1, int(grace_s)),
         )
     )

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from ccn import errors
 from ccn.gateway import guessing, limiting
-from ccn.gateway.access import ANYBODY, Caller
-from ccn.gateway.accounts import Grant
+from ccn.gateway.accounts.access import ANYBODY, Caller
+from ccn.gateway.accounts.accounts import Grant
 from ccn.gateway.http import auth, problems, schemas
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}

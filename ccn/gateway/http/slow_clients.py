@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from ccn.gateway.http import entrance, problems
-from ccn.gateway.http.entrance import Entrance, Visitor
+from ccn.gateway.http import connection_limit, problems
+from ccn.gateway.http.connection_limit import Entrance, Visitor
 
 HEAD_LIMIT = 65_536
 _TOO_LONG = f"the head of a request has at most {HEAD_LIMIT} bytes"
@@ -80,7 +80,7 @@ def protocols(
                 self._answer(problems.said(431, _TOO_LONG))
             elif (refused := door.ask(self._visitor)) is not None:
                 self._last = True
-                if self.url.partition(b"?")[0] not in entrance.ALWAYS:
+                if self.url.partition(b"?")[0] not in connection_limit.ALWAYS:
                     self._answer(problems.answer(refused))
             super().on_headers_complete()
             if self._last:

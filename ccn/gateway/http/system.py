@@ -13,8 +13,9 @@ from fastapi.responses import Response
 import ccn
 from ccn import metrics
 from ccn.gateway import readiness
-from ccn.gateway.http import problems, reference, schemas
-from ccn.gateway.http.kept import Fresh, Kept
+from ccn.gateway.http import problems, schemas
+from ccn.gateway.http.cached_bodies import Fresh, Kept
+from ccn.gateway.http.docs import reference
 
 _NO_SCRIPTS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",

@@ -12,8 +12,8 @@ import pytest
 from ccn import errors, settings
 from ccn.cli.cluster import first_admin
 from ccn.cli.cluster.data_folder import AdminAt, ClusterAt
-from ccn.gateway.access import Caller
-from ccn.gateway.passwords import Passwords
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.accounts.passwords import Passwords
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool

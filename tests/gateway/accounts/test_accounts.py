@@ -14,9 +14,9 @@ import pytest
 
 from ccn import errors, settings
 from ccn.core.ids import ConversationId, UserId
-from ccn.gateway import access, credentials, passwords, tokens
-from ccn.gateway.access import ANYBODY, Caller
-from ccn.gateway.passwords import Passwords
+from ccn.gateway.accounts import access, credentials, passwords, tokens
+from ccn.gateway.accounts.access import ANYBODY, Caller
+from ccn.gateway.accounts.passwords import Passwords
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door

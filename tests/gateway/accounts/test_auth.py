@@ -13,8 +13,9 @@ import pytest
 from fastapi import Depends
 
 from ccn import settings
-from ccn.gateway import readiness, tokens
-from ccn.gateway.access import Caller
+from ccn.gateway import readiness
+from ccn.gateway.accounts import tokens
+from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
 from ccn.store.accounts.users import Tier

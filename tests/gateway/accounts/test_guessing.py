@@ -7,7 +7,8 @@ import pytest
 import structlog
 
 from ccn import errors, settings
-from ccn.gateway import common, guessing, passwords, readiness
+from ccn.gateway import guessing, readiness
+from ccn.gateway.accounts import common_passwords, passwords
 from ccn.gateway.guessing import HOUR_S
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
@@ -115,4 +116,4 @@ def test_what_anybody_tries_first_is_no_password(password: str) -> None:
 
 @pytest.mark.parametrize("password", [PASSWORD, "8392017465x", "tin lantern otter"])
 def test_what_has_to_be_guessed_is_one(password: str) -> None:
-    assert not common.is_common(password)
+    assert not common_passwords.is_common(password)

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ccn import errors, settings
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.gateway import tokens
-from ccn.gateway.accounts import Accounts
-from ccn.gateway.keyring import MARGIN, SIGNS, Keyring
+from ccn.gateway.accounts import tokens
+from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.accounts.keyring import MARGIN, SIGNS, Keyring
 from ccn.store.accounts import token_keys
 from ccn.store.accounts.users import Tier
 from tests import trusting

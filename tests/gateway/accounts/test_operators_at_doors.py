@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from ccn.core.ids import ConversationId
-from ccn.gateway.grpc import failures
+from ccn.gateway.grpc import statuses
 from ccn.node.operators import execution
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
@@ -96,7 +96,7 @@ async def refused(call: Any) -> str:
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await (call.read() if hasattr(call, "read") else call)
     assert failed.value.code() is CODE
-    return str(dict(failed.value.trailing_metadata())[failures.CODE])
+    return str(dict(failed.value.trailing_metadata())[statuses.CODE])
 
 
 async def test_no_admin_speaks_in_the_conversation_of_somebody_else_at_any_door(scene: Scene) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from ccn import errors
 from ccn.core.ids import ConversationId
-from ccn.gateway import access, credentials
-from ccn.gateway.access import ANYBODY, Caller, Owners
+from ccn.gateway.accounts import access, credentials
+from ccn.gateway.accounts.access import ANYBODY, Caller, Owners
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations

@@ -11,9 +11,10 @@ from websockets.asyncio.client import connect
 
 from ccn import errors, settings
 from ccn.core.ids import UserId
-from ccn.gateway import credentials, readiness
+from ccn.gateway import readiness
+from ccn.gateway.accounts import credentials
 from ccn.gateway.http import app, auth
-from ccn.gateway.http.frames import Close
+from ccn.gateway.http.conversations.frames import Close
 from ccn.gateway.limiting import Limiter
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts import users

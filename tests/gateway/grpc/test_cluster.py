@@ -12,7 +12,7 @@ import pytest
 
 from ccn import settings
 from ccn.core.ids import NodeId
-from ccn.gateway.grpc import cluster, failures
+from ccn.gateway.grpc import cluster, statuses
 from ccn.node.operators import execution
 from ccn.node.views.cluster_status import Seat, Status
 from ccn.pb import cluster_pb2 as pb
@@ -46,7 +46,7 @@ async def door(
 async def refused(call: Any) -> tuple[Any, str]:
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await anext(aiter(call)) if hasattr(call, "__aiter__") else await call
-    return failed.value.code(), dict(failed.value.trailing_metadata())[failures.CODE]
+    return failed.value.code(), dict(failed.value.trailing_metadata())[statuses.CODE]
 
 
 async def fail_a_round(here: Door, term: int, height: int) -> None:

@@ -25,7 +25,7 @@ from ccn.core.message import Message, Role
 from ccn.core.stream import Kind, Place, Told
 from ccn.core.turn import ended
 from ccn.gateway import readiness
-from ccn.gateway.grpc import failures, instances, server, shown
+from ccn.gateway.grpc import instances, messages, server, statuses
 from ccn.gateway.http import problems
 from ccn.pb import instances_pb2 as pb
 from ccn.peers import certificates
@@ -51,7 +51,7 @@ async def refused(call: Any) -> tuple[Any, str]:
     """The status and the code with which a call ends."""
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await everything(call) if hasattr(call, "__aiter__") else await call
-    return failed.value.code(), dict(failed.value.trailing_metadata())[failures.CODE]
+    return failed.value.code(), dict(failed.value.trailing_metadata())[statuses.CODE]
 
 
 async def everything(call: Any) -> list[pb.Event]:
@@ -99,7 +99,7 @@ async def test_one_spawns_converses_and_reads_what_was_said(database: settings.D
 def test_that_the_model_is_asked_again_is_told_at_a_place_to_go_on_after() -> None:
     turn = TurnId(uuid4())
     why = '{"number":2,"most":5,"pause_s":4.0,"reason":"network"}'
-    told = shown.event(turn, Told(Place(1, 0), Kind.WAITING, why))
+    told = messages.event(turn, Told(Place(1, 0), Kind.WAITING, why))
     assert (told.id, told.WhichOneof("what")) == (f"{turn}:1-0", "waiting")
     assert (told.waiting.number, told.waiting.most, told.waiting.reason) == (2, 5, "network")
 
@@ -309,7 +309,7 @@ async def test_who_asks_too_often_is_told_how_long_to_wait(database: settings.Da
         assert left == ["1", "0"]
         call = here.instances.List(pb.ListRequest(), metadata=caller)
         assert await refused(call) == (Code.RESOURCE_EXHAUSTED, "too_many_requests")
-        assert int(dict(await call.trailing_metadata())[failures.RETRY_AFTER]) > 0
+        assert int(dict(await call.trailing_metadata())[statuses.RETRY_AFTER]) > 0
         another = await here.caller()
         await here.instances.List(pb.ListRequest(), metadata=another)
 
@@ -404,5 +404,5 @@ def every(kind: type[errors.CCNError] = errors.CCNError) -> list[type[errors.CCN
 def test_every_error_has_a_status_and_the_code_it_has_at_the_other_door(
     kind: type[errors.CCNError],
 ) -> None:
-    assert failures.status(kind) in set(Code)
+    assert statuses.status(kind) in set(Code)
     assert error_codes.code(kind.__name__) == problems.code(kind)

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.http import app
-from ccn.gateway.http.kept import Fresh
+from ccn.gateway.http.cached_bodies import Fresh
 from tests.gateway.test_hostile import bare, served
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ccn import errors, settings
 from ccn.gateway import readiness
-from ccn.gateway.http import shut
+from ccn.gateway.http import closed_door
 
 REASON = "the database does not show block 7, which node-7 signed"
 
@@ -21,7 +21,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         raise errors.RecordLost(REASON)
 
     ready = readiness.Readiness({"record": record})
-    app = shut.create("node-7", ready, settings.Http())
+    app = closed_door.create("node-7", ready, settings.Http())
     async with (
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as opened,
         asyncio.TaskGroup() as tasks,

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.grpc import server
-from ccn.gateway.grpc.patience import Patience
+from ccn.gateway.grpc.slow_callers import Patience
 
 Code = grpc.StatusCode
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -180,7 +180,7 @@ async def test_nothing_is_kept_of_services_that_there_are_not() -> None:
 FEW_FILES = """
 import resource
 from ccn import errors, settings
-from ccn.gateway import files
+from ccn.gateway import file_limit as files
 
 needed = files.needed(settings.Settings())
 for hard in (needed, 1024):

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from ccn import settings
-from ccn.gateway.http import entrance, patience
+from ccn.gateway.http import connection_limit, slow_clients
 from tests.gateway.test_hostile import bare, served
 
 Address = tuple[str, int]
@@ -152,7 +152,8 @@ async def test_places_are_given_back_whatever_connections_were() -> None:
 async def test_silent_connections_take_nobody_s_place_and_the_longest_silent_give_way() -> None:
     async with served(bare(SMALL), SMALL) as at, AsyncExitStack() as held:
         wires = [
-            await held.enter_async_context(connected(at)) for _ in range(entrance.silent_limit(SMALL) + 2)
+            await held.enter_async_context(connected(at))
+            for _ in range(connection_limit.silent_limit(SMALL) + 2)
         ]
         first = await held.enter_async_context(connected(at, HALF))
         assert (await asked(at, "/docs"))[0] == 200
@@ -176,11 +177,11 @@ async def test_a_proxy_has_no_limit_and_those_behind_it_have_theirs() -> None:
         may_end.set()
 
 
-@pytest.mark.parametrize("length", [patience.HEAD_LIMIT - 200, patience.HEAD_LIMIT + 100])
+@pytest.mark.parametrize("length", [slow_clients.HEAD_LIMIT - 200, slow_clients.HEAD_LIMIT + 100])
 async def test_a_head_has_its_limit_also_when_it_comes_at_once(length: int) -> None:
     async with served(bare(SMALL), SMALL) as at:
         status, body = await asked(at, "/health", "127.0.0.1", "X-Long: " + "x" * length)
-        if length < patience.HEAD_LIMIT:
+        if length < slow_clients.HEAD_LIMIT:
             assert status == 200
         else:
             assert (status, json.loads(body)["detail"]) == (

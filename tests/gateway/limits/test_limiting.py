@@ -20,8 +20,8 @@ from redis.asyncio import Redis as Client
 
 from ccn import errors, metrics, settings
 from ccn.core.ids import UserId
-from ccn.gateway import limiting, windows
-from ccn.gateway.access import ANYBODY, Caller
+from ccn.gateway import limiting, request_windows
+from ccn.gateway.accounts.access import ANYBODY, Caller
 from ccn.gateway.limiting import Limiter
 from ccn.store.accounts.users import Tier
 from tests.redis_server import Redis
@@ -113,7 +113,7 @@ async def test_a_refusal_says_how_long_to_wait_and_that_is_enough() -> None:
 
 
 async def test_a_flood_of_addresses_fills_no_memory_and_is_quick() -> None:
-    storage, one = windows.Here(time.time, keys=100), RateLimitItemPerSecond(1, 60)
+    storage, one = request_windows.Here(time.time, keys=100), RateLimitItemPerSecond(1, 60)
     for number in range(1_000):
         assert storage.hit(one, f"{number}").allowed
     assert len(storage.hits) == 100

@@ -19,12 +19,12 @@ from websockets.asyncio.client import connect
 from ccn import settings
 from ccn.claude.faults import Rule
 from ccn.core.ids import ConversationId, UserId
-from ccn.gateway.grpc import failures
+from ccn.gateway.grpc import statuses
 from ccn.pb import instances_pb2 as pb
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
 from tests import calling, living, talking
-from tests.gateway.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
+from tests.gateway.limits.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
 from tests.living import PATIENT
 
 LIMITS = settings.Limits(requests=40, conversations=5, instances=3, calls_at_once=2, spawns_at_once=1)
@@ -57,7 +57,7 @@ class Somebody:
         try:
             return [event async for event in call] if hasattr(call, "__aiter__") else await call
         except grpc.aio.AioRpcError as refused:
-            self.refused[dict(refused.trailing_metadata())[failures.CODE]] += 1
+            self.refused[dict(refused.trailing_metadata())[statuses.CODE]] += 1
             return None
 
     async def starts(self) -> str:

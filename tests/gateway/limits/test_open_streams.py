@@ -20,11 +20,11 @@ from websockets.exceptions import ConnectionClosed
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.gateway import credentials, passwords
-from ccn.gateway.access import Caller
-from ccn.gateway.grpc import failures
-from ccn.gateway.http.frames import Close
-from ccn.gateway.streams import Streams
+from ccn.gateway.accounts import credentials, passwords
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.grpc import statuses
+from ccn.gateway.http.conversations.frames import Close
+from ccn.gateway.open_streams import Streams
 from ccn.pb import cluster_pb2
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.credential_checks import ApiKey, SignIn
@@ -163,7 +163,7 @@ async def test_streams_end_at_every_door_when_what_they_were_let_in_on_does(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await anext(aiter(watching))
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        assert dict(refused.value.trailing_metadata())[failures.CODE] == "credential_invalid"
+        assert dict(refused.value.trailing_metadata())[statuses.CODE] == "credential_invalid"
         await others.send(json.dumps({"type": "nonsense"}))
         assert json.loads(await others.recv())["code"] == "input_invalid"
 

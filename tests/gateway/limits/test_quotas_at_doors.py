@@ -20,7 +20,7 @@ from ccn import settings
 from ccn.claude import client, stand_in
 from ccn.claude.faults import Rule
 from ccn.core.ids import ConversationId
-from ccn.gateway.grpc import failures
+from ccn.gateway.grpc import statuses
 from ccn.node.spending.paid_model import Paying
 from ccn.pb import instances_pb2 as pb
 from ccn.store.connection import pool
@@ -43,7 +43,7 @@ async def refused(call: Any) -> tuple[str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call
     assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    return dict(failed.value.trailing_metadata())[failures.CODE], failed.value.details()
+    return dict(failed.value.trailing_metadata())[statuses.CODE], failed.value.details()
 
 
 async def test_every_door_says_which_limit_is_reached_and_what_helps(database: settings.Database) -> None:

@@ -17,9 +17,9 @@ from ccn import errors
 from ccn.core import error_codes
 from ccn.core.calls.call import Begun, Delta, Piece, Reply, Restart, Retry, Usage
 from ccn.core.stream import Kind, Told
-from ccn.gateway.http import anthropic_errors as failures
-from ccn.gateway.http import anthropic_schemas as schemas
-from ccn.gateway.http.stream import Stream, failure
+from ccn.gateway.http.anthropic import api_errors as failures
+from ccn.gateway.http.anthropic import schemas
+from ccn.gateway.http.conversations.sse import Stream, failure
 
 Pieces = AsyncGenerator[Piece]
 

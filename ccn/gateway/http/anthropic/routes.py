@@ -22,16 +22,18 @@ from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.message import Role
 from ccn.core.prompts import markup, prompt, wording
 from ccn.core.stream import Kind
-from ccn.gateway import access
-from ccn.gateway.access import Caller
-from ccn.gateway.http import anthropic_errors, anthropic_voice, auth, problems, talk
-from ccn.gateway.http import anthropic_schemas as schemas
-from ccn.gateway.http.anthropic_errors import CONVERSATION
-from ccn.gateway.http.anthropic_voice import Voice
-from ccn.gateway.http.conversations import Key
-from ccn.gateway.http.stream import EVENT
-from ccn.gateway.http.talk import Talk
-from ccn.gateway.http.talk_schemas import CHARACTER
+from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.http import auth, problems
+from ccn.gateway.http.anthropic import api_errors, schemas
+from ccn.gateway.http.anthropic import events as anthropic_events
+from ccn.gateway.http.anthropic.api_errors import CONVERSATION
+from ccn.gateway.http.anthropic.events import Voice
+from ccn.gateway.http.conversations import context
+from ccn.gateway.http.conversations.context import Talk
+from ccn.gateway.http.conversations.routes import Key
+from ccn.gateway.http.conversations.schemas import CHARACTER
+from ccn.gateway.http.conversations.sse import EVENT
 from ccn.node.spending.paid_model import Payer
 from ccn.store.conversations import characters
 from ccn.store.conversations.characters import Character
@@ -39,7 +41,7 @@ from ccn.store.conversations.characters import Character
 NEW = "new"
 
 User = Annotated[Caller, Depends(auth.user)]
-Talking = Annotated[Talk, Depends(talk.of)]
+Talking = Annotated[Talk, Depends(context.of)]
 Named = Annotated[
     str | None,
     Header(alias=CONVERSATION, max_length=40, description="A conversation to go on with, or `new`."),
@@ -55,7 +57,7 @@ def routes() -> APIRouter:
     router = problems.router(
         prefix="/v1",
         tags=["anthropic"],
-        route_class=anthropic_errors.Route,
+        route_class=api_errors.Route,
         responses=problems.responses(schemas.ApiError),
     )
 
@@ -70,7 +72,7 @@ def routes() -> APIRouter:
         key: Key = None,
     ) -> schemas.Answer | Response:
         """Have a character answer, as JSON or as events."""
-        headers = {"request-id": anthropic_errors.named()}
+        headers = {"request-id": api_errors.named()}
         with talking.streams.beginning(caller) if asked.stream else nullcontext() as opened:
             if named is None:
                 call = await _call(talking, asked, asked.max_tokens)
@@ -80,12 +82,12 @@ def routes() -> APIRouter:
                 here = await _conversation(talking, caller, asked, named, key)
                 said, by = _last(asked.messages), access.speaker(caller)
                 turn = await talking.conversations.say(here, said, by, idempotency_key=key)
-                pieces = anthropic_voice.of_turn(talking.conversations.follow(turn.id, also=(Kind.BEGUN,)))
+                pieces = anthropic_events.of_turn(talking.conversations.follow(turn.id, also=(Kind.BEGUN,)))
                 voice = Voice(f"msg_{turn.id.hex}", asked.model)
                 headers |= {CONVERSATION: str(here)}
             if opened is not None:
-                events = voice.events(await anthropic_voice.begun(pieces))
-                return anthropic_voice.Speech(events, talking.leaving, opened, headers)
+                events = voice.events(await anthropic_events.begun(pieces))
+                return anthropic_events.Speech(events, talking.leaving, opened, headers)
         response.headers.update(headers)
         return await voice.whole(pieces)
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from ccn.core import message
+from ccn.gateway.http.conversations.schemas import SOMETHING, Text
 from ccn.gateway.http.schemas import Model
-from ccn.gateway.http.talk_schemas import SOMETHING, Text
 
 
 class _Asked(BaseModel):

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from ccn.core.axes import SIXTEEN, Vector
-from ccn.gateway.http import auth, problems, talk
+from ccn.gateway.http import auth, problems
+from ccn.gateway.http.conversations import context
+from ccn.gateway.http.conversations.context import Talk
 from ccn.gateway.http.schemas import Model
-from ccn.gateway.http.talk import Talk
 from ccn.node.views import axis_profile
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations.conversations import Conversation
@@ -47,7 +48,7 @@ def routes() -> APIRouter:
     @router.get("/axes")
     async def get_axes(
         conversation: Annotated[Conversation, Depends(auth.read)],
-        talking: Annotated[Talk, Depends(talk.of)],
+        talking: Annotated[Talk, Depends(context.of)],
     ) -> Axes:
         """Where the character stands here, what its instances agree on, and what its plate asks for."""
         return await of(talking.pool, conversation)

@@ -17,8 +17,8 @@ from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
 from ccn.core.calls.call import Call, Piece, Retry
-from ccn.gateway.searching import Searching
-from ccn.gateway.streams import Streams
+from ccn.gateway.open_streams import Streams
+from ccn.gateway.search_places import Searching
 from ccn.node.conversations import Conversations
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.prompts import Prompting

@@ -13,9 +13,9 @@ from fastapi.responses import Response
 from ccn.core import series_names
 from ccn.core.axes import AXES
 from ccn.core.calls.price import DOLLAR
-from ccn.gateway.http import auth, problems, showing, talk
-from ccn.gateway.http import talk_schemas as schemas
-from ccn.gateway.http.talk import Talk
+from ccn.gateway.http import auth, problems
+from ccn.gateway.http.conversations import context, presenters, schemas
+from ccn.gateway.http.conversations.context import Talk
 from ccn.store.character import measures, vectors
 from ccn.store.conversations import totals
 from ccn.store.conversations.conversations import Conversation
@@ -33,12 +33,12 @@ def routes() -> APIRouter:
     @router.get("/realtime", dependencies=[Depends(auth.anybody)], response_model=schemas.Realtime)
     async def get_realtime_metrics(request: Request) -> Response:
         """The cluster in figures, at most two seconds old: counts and means, nothing about anybody."""
-        return showing.ready(await latest.taken(await talk.of(request)))
+        return presenters.ready(await latest.taken(await context.of(request)))
 
     @router.get("/conversation/{session_id:uuid}")
     async def get_conversation_metrics(
         conversation: Annotated[Conversation, Depends(auth.read)],
-        talking: Annotated[Talk, Depends(talk.of)],
+        talking: Annotated[Talk, Depends(context.of)],
         hours: Annotated[int, Query(ge=1, le=24 * 90, description="How far back the means go.")] = 24,
     ) -> schemas.ConversationMetrics:
         """How a conversation measures: last, hour by hour, axis by axis, and what it has cost."""
@@ -54,8 +54,8 @@ def routes() -> APIRouter:
         return schemas.ConversationMetrics(
             session_id=here,
             series=series_names.name(key, here),
-            latest=showing.metrics(last),
-            hourly=tuple(map(showing.metrics, hourly)),
+            latest=presenters.metrics(last),
+            hourly=tuple(map(presenters.metrics, hourly)),
             character={} if state is None else dict(zip(AXES, state.vector.scores(), strict=True)),
             spent=schemas.Spent(
                 calls=spent.calls, dollars=spent.microdollars / DOLLAR, **asdict(spent.usage)
@@ -81,6 +81,6 @@ class _Latest:
             if clock() > self._until:
                 told = asdict(await totals.taken(talking.pool))
                 shown = schemas.Realtime(measured_conversations=told.pop("measured"), **told)
-                self._found = showing.encoded(shown)
+                self._found = presenters.encoded(shown)
                 self._until = clock() + FRESH_S
             return self._found

@@ -30,8 +30,8 @@ from ccn.core import error_codes, message, stream
 from ccn.core.ids import TurnId
 from ccn.core.stream import Place, Told
 from ccn.gateway.http import problems
+from ccn.gateway.http.conversations.sse import failure
 from ccn.gateway.http.schemas import Model
-from ccn.gateway.http.stream import failure
 
 
 class Close(IntEnum):

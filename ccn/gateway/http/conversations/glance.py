@@ -17,9 +17,10 @@ from fastapi import APIRouter, Depends, Query
 from ccn.core.calls import budget
 from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, TurnId
-from ccn.gateway.http import auth, problems, talk
-from ccn.gateway.http import glance_schemas as schemas
-from ccn.gateway.http.talk import Talk
+from ccn.gateway.http import auth, problems
+from ccn.gateway.http.conversations import context
+from ccn.gateway.http.conversations import glance_schemas as schemas
+from ccn.gateway.http.conversations.context import Talk
 from ccn.node.views import sent_prompt
 from ccn.store.character import measures
 from ccn.store.connection.pool import Pool
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 Read = Annotated[Conversation, Depends(auth.read)]
 Named = Annotated[ConversationId, Depends(auth.named)]
-Talking = Annotated[Talk, Depends(talk.of)]
+Talking = Annotated[Talk, Depends(context.of)]
 
 
 def routes() -> APIRouter:

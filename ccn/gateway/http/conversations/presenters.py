@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from ccn.core import error_codes
 from ccn.gateway.http import paging
-from ccn.gateway.http import talk_schemas as schemas
+from ccn.gateway.http.conversations import schemas
 from ccn.gateway.http.schemas import Model
 from ccn.node.conversations import Started
 from ccn.store.character.measures import Measure

@@ -17,13 +17,13 @@ from fastapi.responses import Response
 from ccn import errors
 from ccn.core import stream as streams
 from ccn.core.ids import CharacterId, ConversationId, TurnId
-from ccn.gateway import access
-from ccn.gateway.access import Caller
-from ccn.gateway.http import auth, axes, paging, problems, showing, stream, talk
-from ccn.gateway.http import glance as glances
-from ccn.gateway.http import talk_schemas as schemas
-from ccn.gateway.http.talk import Talk
-from ccn.gateway.streams import Open
+from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.http import auth, paging, problems
+from ccn.gateway.http.conversations import axes, context, presenters, schemas, sse
+from ccn.gateway.http.conversations import glance as glances
+from ccn.gateway.http.conversations.context import Talk
+from ccn.gateway.open_streams import Open
 from ccn.store.conversations import characters, conversations, search, summaries
 from ccn.store.conversations.conversations import Conversation
 from ccn.store.conversations.turns import Turn
@@ -52,7 +52,7 @@ Own = Annotated[Conversation, Depends(auth.own)]
 Read = Annotated[Conversation, Depends(auth.read)]
 Named = Annotated[ConversationId, Depends(auth.named)]
 User = Annotated[Caller, Depends(auth.user)]
-Talking = Annotated[Talk, Depends(talk.of)]
+Talking = Annotated[Talk, Depends(context.of)]
 
 
 TurnName = Annotated[UUID, Path(description="As the event `accepted` named it.")]
@@ -95,14 +95,14 @@ def _speaking(router: APIRouter) -> None:
         started = await talking.conversations.start(
             CharacterId(wish.character), caller.user, wish.title, key
         )
-        told = showing.started(request, started)
+        told = presenters.started(request, started)
         response.headers["Location"] = f"/api/v1/conversation/{told.session_id}"
         return told
 
     @router.post(
         "/conversation/{session_id:uuid}/messages",
         response_class=Response,
-        responses={200: stream.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
+        responses={200: sse.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
     )
     async def say(
         *,
@@ -141,7 +141,7 @@ def _speaking(router: APIRouter) -> None:
     @router.get(
         "/conversation/{session_id:uuid}/turns/{turn_id:uuid}/events",
         response_class=Response,
-        responses={200: stream.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
+        responses={200: sse.DOCUMENTED, 204: {"description": "Nothing follows the last event."}},
     )
     async def follow_turn(
         *,
@@ -159,12 +159,12 @@ def _speaking(router: APIRouter) -> None:
     @router.get("/conversation/{session_id:uuid}/turns/{turn_id:uuid}")
     async def get_turn(turn: Annotated[Turn, Depends(turn_to_read)]) -> schemas.Turn:
         """How a turn stands."""
-        return showing.turn(turn)
+        return presenters.turn(turn)
 
     @router.post("/conversation/{session_id:uuid}/turns/{turn_id:uuid}/cancel")
     async def cancel_turn(turn: Annotated[Turn, Depends(turn_to_cancel)], talking: Talking) -> schemas.Turn:
         """End a turn without a reply; one that has ended stays as it is."""
-        return showing.turn(await talking.conversations.cancel(turn.id))
+        return presenters.turn(await talking.conversations.cancel(turn.id))
 
     @router.delete("/conversation/{session_id:uuid}", status_code=204)
     async def end_conversation(
@@ -179,7 +179,7 @@ def _reading(router: APIRouter) -> None:
     async def get_conversation(here: Named, talking: Talking) -> Response:
         """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
         found = await summaries.of_conversation(talking.pool, here)
-        return showing.ready(showing.encoded(showing.state(found)))
+        return presenters.ready(presenters.encoded(presenters.state(found)))
 
     @router.get("/conversation/{session_id:uuid}/messages", response_model=schemas.Messages)
     async def list_messages(
@@ -191,7 +191,7 @@ def _reading(router: APIRouter) -> None:
         """The newest messages in the order in which they were said; `next` leads to those before them."""
         before = paging.place(cursor)
         page = await conversations.history(talking.pool, here, before=before, limit=limit)
-        return showing.ready(showing.messages(page))
+        return presenters.ready(presenters.messages(page))
 
     @router.get("/conversations")
     async def list_conversations(
@@ -206,7 +206,7 @@ def _reading(router: APIRouter) -> None:
         found = await conversations.of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
         began = await conversations.openings(talking.pool, [each.id for each in found[:limit]])
         return schemas.Conversations(
-            conversations=tuple(showing.entry(each, began.get(each.id, "")) for each in found[:limit]),
+            conversations=tuple(presenters.entry(each, began.get(each.id, "")) for each in found[:limit]),
             next=paging.after(found[limit - 1].id) if len(found) > limit else None,
         )
 
@@ -229,7 +229,7 @@ def _reading(router: APIRouter) -> None:
         """Search everything one has said and been told."""
         within = None if session_id is None else ConversationId(session_id)
         hits = await talking.searching.search(caller, q, within, limit)
-        return schemas.Search(found=tuple(map(showing.hit, hits)), complete=hits.complete)
+        return schemas.Search(found=tuple(map(presenters.hit, hits)), complete=hits.complete)
 
     @router.get("/characters")
     async def list_characters(caller: User, talking: Talking) -> schemas.Characters:
@@ -259,12 +259,12 @@ def _told(
     last: str | None,
     glance: bool,
 ) -> Response:
-    place = stream.after(turn.id, last)
-    if stream.told_whole(turn, place):
+    place = sse.after(turn.id, last)
+    if sse.told_whole(turn, place):
         opened.close()
         return Response(status_code=204)
     told = talking.conversations.follow(turn.id, place, also=(streams.Kind.WAITING,))
-    first = b"" if last else stream.accepted(turn)
+    first = b"" if last else sse.accepted(turn)
 
     async def more() -> Mapping[str, object]:
         seen, measured = await asyncio.gather(
@@ -272,4 +272,4 @@ def _told(
         )
         return {"glance": seen.model_dump(mode="json"), "axes": measured.model_dump(mode="json")}
 
-    return stream.events(turn.id, told, talking.leaving, opened, first=first, more=more if glance else None)
+    return sse.events(turn.id, told, talking.leaving, opened, first=first, more=more if glance else None)

@@ -12,7 +12,6 @@ from ccn.core import message
 from ccn.gateway.http.schemas import Model
 
 CHARACTER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-PAGE_LIMIT = 200
 
 
 def _no_nul(text: str) -> str:

@@ -31,8 +31,8 @@ from ccn.core import error_codes, stream
 from ccn.core import turn as states
 from ccn.core.ids import TurnId
 from ccn.core.stream import Kind, Place, Told
-from ccn.gateway.http.talk import STOPPING, Leaving
-from ccn.gateway.streams import Open
+from ccn.gateway.http.conversations.context import STOPPING, Leaving
+from ccn.gateway.open_streams import Open
 from ccn.store.conversations.turns import Turn
 
 PING_S = 15.0

@@ -27,13 +27,14 @@ from ccn import errors, metrics
 from ccn.core import stream
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import START, Kind, Place, Told
-from ccn.gateway import access
-from ccn.gateway.access import Caller
-from ccn.gateway.http import auth, frames, problems, talk
-from ccn.gateway.http.frames import Cancel, Close, Resume, Say
-from ccn.gateway.http.stream import told_whole
-from ccn.gateway.http.talk import STOPPING, Talk
-from ccn.gateway.streams import Open
+from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.http import auth, problems
+from ccn.gateway.http.conversations import context, frames
+from ccn.gateway.http.conversations.context import STOPPING, Talk
+from ccn.gateway.http.conversations.frames import Cancel, Close, Resume, Say
+from ccn.gateway.http.conversations.sse import told_whole
+from ccn.gateway.open_streams import Open
 from ccn.store.character import measures
 from ccn.store.character.measures import Measure
 from ccn.store.conversations import conversations
@@ -92,7 +93,7 @@ def routes() -> APIRouter:
         try:
             if isinstance(caller, errors.CCNError):
                 raise caller
-            talking = await talk.of(socket)
+            talking = await context.of(socket)
             here = await access.look_into(talking.pool, caller, _named(session_id))
             opened = talking.streams.open(caller)
         except errors.CCNError as refused:

@@ -20,8 +20,8 @@ from fastapi.responses import Response
 
 import ccn
 from ccn import errors
-from ccn.gateway.http import kept, problems, schemas
-from ccn.gateway.http.kept import Kept
+from ccn.gateway.http import cached_bodies, problems, schemas
+from ccn.gateway.http.cached_bodies import Kept
 
 Doors = Callable[[], Iterable[str]]
 """Where the HTTP doors of the cluster are, as far as this node knows now."""
@@ -67,7 +67,7 @@ class Assets:
 @cache
 def assets() -> Assets:
     """Read them; the program does not change while it runs."""
-    folder = resources.files(__package__) / "static"
+    folder = resources.files("ccn.gateway.http") / "static"
     files = {each.name: each.read_bytes() for each in sorted(folder.iterdir(), key=lambda each: each.name)}
     digest = hashlib.sha256()
     for name, content in files.items():
@@ -107,7 +107,7 @@ def routes(node: str, doors: Doors) -> APIRouter:
         if name not in files or name == "index.html":
             raise errors.NotFound("the page has no such file")
         # During an upgrade the page may come from another node than its files; these must not stay then.
-        how_long = _FOR_EVER if version == assets().version else kept.ASK_AGAIN
+        how_long = _FOR_EVER if version == assets().version else cached_bodies.ASK_AGAIN
         return files[name].answer(if_none_match, how_long)
 
     return router

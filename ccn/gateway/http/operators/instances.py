@@ -11,18 +11,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 
 from ccn.core.ids import InstanceId
-from ccn.gateway.access import Caller
-from ccn.gateway.http import auth, paging, problems, showing, talk
-from ccn.gateway.http import talk_schemas as schemas
-from ccn.gateway.http.conversations import Key
-from ccn.gateway.http.talk import Talk
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.http import auth, paging, problems
+from ccn.gateway.http.conversations import context, presenters, schemas
+from ccn.gateway.http.conversations.context import Talk
+from ccn.gateway.http.conversations.routes import Key
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
 from ccn.store.operators import requests
 from ccn.store.operators.requests import Body
 
 Admin = Annotated[Caller, Depends(auth.admin)]
-Talking = Annotated[Talk, Depends(talk.of)]
+Talking = Annotated[Talk, Depends(context.of)]
 
 _KEYS = UUID("5d0c0c58-9b6e-4a35-9a0e-3c1c2f0c7b52")
 """The name space of requests that were made under an idempotency key."""
@@ -42,7 +42,7 @@ def routes() -> APIRouter:
         after = None if (named := paging.name(cursor)) is None else InstanceId(named)
         found = await instances.page(talking.pool, None, after, limit + 1)
         return schemas.Instances(
-            instances=tuple(map(showing.hosted, found[:limit])),
+            instances=tuple(map(presenters.hosted, found[:limit])),
             next=paging.after(found[limit - 1].id) if len(found) > limit else None,
         )
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.gateway.access import Caller
+from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, problems
 from ccn.node.operators import submission
 from ccn.node.views import round_history

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 
 from ccn import errors
 from ccn.gateway.http import auth, problems, schemas
-from ccn.gateway.http.talk import Talk
+from ccn.gateway.http.conversations.context import Talk
 from ccn.node.views.cluster_status import Status
 
 Tell = Callable[[], Awaitable[Status]]

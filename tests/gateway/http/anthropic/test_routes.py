@@ -17,8 +17,8 @@ from anthropic.types import MessageParam
 from ccn import errors
 from ccn.core.calls.call import Begun, Delta, Piece, Reply, Restart, Usage
 from ccn.core.stream import Kind, Place, Told
-from ccn.gateway.http import anthropic_voice
-from ccn.gateway.http.anthropic_voice import Voice
+from ccn.gateway.http.anthropic import events as anthropic_events
+from ccn.gateway.http.anthropic.events import Voice
 from ccn.store.spending import spend
 from ccn.store.spending.spend import Reservation
 from tests import talking
@@ -253,7 +253,7 @@ async def test_what_the_prompt_took_is_awaited_and_what_a_dead_host_said_left_ou
         yield Told(Place(2, 3), Kind.DELTA, "I am.")
         yield Told(Place(2, 4), Kind.DONE, '{"usage":{"input":7,"output":3},"stop":"end_turn"}')
 
-    pieces = [piece async for piece in anthropic_voice.of_turn(told())]
+    pieces = [piece async for piece in anthropic_events.of_turn(told())]
     assert pieces[:2] == [Begun(Usage(7, 1, cache_write=2)), Delta("I am.")]
     assert pieces[2:] == [Reply("I am.", "end_turn", Usage(7, 3), "")]
 
@@ -346,7 +346,7 @@ def told(chunks: list[bytes]) -> tuple[str, str]:
 async def test_what_was_shown_once_stays_or_the_stream_fails(
     pieces: list[Piece], wanted: tuple[str, str]
 ) -> None:
-    async def spoken() -> anthropic_voice.Pieces:
+    async def spoken() -> anthropic_events.Pieces:
         for piece in pieces:
             yield piece
         yield Reply("One two", "end_turn", Usage(), "m")

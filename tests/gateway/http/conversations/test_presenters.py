@@ -10,9 +10,8 @@ from asyncpg.pgproto import pgproto
 
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
-from ccn.gateway import credentials
-from ccn.gateway.http import showing
-from ccn.gateway.http import talk_schemas as schemas
+from ccn.gateway.accounts import credentials
+from ccn.gateway.http.conversations import presenters, schemas
 from ccn.store.conversations.conversations import Page
 
 HERE = ConversationId(credentials.new_id())
@@ -40,4 +39,4 @@ def test_a_page_of_messages_is_what_its_model_would_print(page: Page) -> None:
         ),
         next=None if page.before is None else f"p{page.before}",
     )
-    assert orjson.loads(showing.messages(page)) == orjson.loads(model.model_dump_json())
+    assert orjson.loads(presenters.messages(page)) == orjson.loads(model.model_dump_json())

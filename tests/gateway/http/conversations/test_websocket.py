@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from ccn import settings
 from ccn.core.ids import ConversationId
-from ccn.gateway.http import websocket
-from ccn.gateway.http.frames import Close
+from ccn.gateway.http.conversations import websocket
+from ccn.gateway.http.conversations.frames import Close
 from ccn.store.character import measures
 from ccn.store.character.measures import Measure
 from tests import databases, talking

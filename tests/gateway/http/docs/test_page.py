@@ -12,7 +12,8 @@ from fastapi import FastAPI
 
 from ccn import settings
 from ccn.gateway import readiness
-from ccn.gateway.http import app, auth, page
+from ccn.gateway.http import app, auth
+from ccn.gateway.http.docs import page
 from ccn.gateway.limiting import Limiter
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from ccn import settings
 from ccn.gateway import readiness
-from ccn.gateway.http import app, page, server
+from ccn.gateway.http import app, server
+from ccn.gateway.http.docs import page
 from tests import browser as browsers
 from tests.browser import Browser, Page
 

@@ -18,7 +18,7 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from ccn import errors
-from ccn.gateway import common
+from ccn.gateway.accounts import common_passwords
 
 _T = TypeVar("_T")
 
@@ -33,7 +33,7 @@ def hashed(password: str) -> str:
     """What is kept of a password; blocks for some 50 ms."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise errors.InputInvalid(f"a password has {SHORTEST} to {LONGEST} characters")
-    if common.is_common(password):
+    if common_passwords.is_common(password):
         raise errors.InputInvalid("that password is among the first that anybody tries: take several words")
     return _hashing.hash(password.encode("utf-8", "surrogatepass"))
 

@@ -16,11 +16,12 @@ from uuid import UUID
 import structlog
 
 from ccn import errors, metrics, settings
-from ccn.gateway import credentials, guessing, tokens
-from ccn.gateway.access import Caller
-from ccn.gateway.keyring import Keyring
-from ccn.gateway.passwords import Passwords
-from ccn.gateway.tokens import Claims, Pair
+from ccn.gateway import guessing
+from ccn.gateway.accounts import credentials, tokens
+from ccn.gateway.accounts.access import Caller
+from ccn.gateway.accounts.keyring import Keyring
+from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.accounts.tokens import Claims, Pair
 from ccn.store.accounts import api_keys, sign_ins, users
 from ccn.store.accounts.credential_checks import ApiKey, SignIn
 from ccn.store.accounts.sign_ins import Refresh, Renewed, Reused, Unknown

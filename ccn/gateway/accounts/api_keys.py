@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from ccn.core.ids import UserId
-from ccn.gateway import credentials
+from ccn.gateway.accounts import credentials
 from ccn.store.accounts import api_keys
 from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool

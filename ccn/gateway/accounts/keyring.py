@@ -18,8 +18,8 @@ from ccn.core.chain.rules import Rules
 from ccn.core.identity import token_key
 from ccn.core.identity.token_key import TokenKey
 from ccn.core.ledger import signed
-from ccn.gateway import tokens
-from ccn.gateway.tokens import Pair
+from ccn.gateway.accounts import tokens
+from ccn.gateway.accounts.tokens import Pair
 from ccn.node.rounds.voting import Identity
 from ccn.store.accounts import token_keys
 from ccn.store.accounts.token_keys import Published

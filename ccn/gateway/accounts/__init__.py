@@ -1,0 +1,1 @@
+"""Who calls: accounts, passwords, tokens and API keys, and what each may do."""
