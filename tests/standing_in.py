@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ccn import settings
-from ccn.claude import faults, recollection, replies, wire
-from ccn.claude.faults import Faults, Rule
-from ccn.claude.recollection import Prompt
+from ccn.claude import wire
+from ccn.claude.stand_in import faults, prompt_reading, replies
+from ccn.claude.stand_in.faults import Faults, Rule
+from ccn.claude.stand_in.prompt_reading import Prompt
 from ccn.core.calls.call import Call, Delta, Piece, Reply, Usage
 from ccn.node.character import scorers
 from ccn.node.spending.paid_model import Payer
@@ -44,10 +45,10 @@ class StandIn(Model):
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         request = wire.asked(call)
-        whole = recollection.whole(request)
+        whole = prompt_reading.whole(request)
         drifted = faults.drifts(self.faults.take(whole), request, whole)
         await asyncio.sleep(0)
-        text = replies.reply(recollection.read(request), drifted=drifted)
+        text = replies.reply(prompt_reading.read(request), drifted=drifted)
         yield Delta(text)
         yield Reply(text, "end_turn", Usage(10, 5), call.model)
 

@@ -21,7 +21,7 @@ from ccn import errors
 from ccn.claude import failure, wire
 from ccn.claude.failure import Broken, Kind
 from ccn.claude.meter import Meter
-from ccn.claude.patience import Delays, Tries
+from ccn.claude.retries import Delays, Tries
 from ccn.core.calls.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
 
 if TYPE_CHECKING:

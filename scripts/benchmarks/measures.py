@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ccn.claude import replies
-from ccn.claude.recollection import Prompt
+from ccn.claude.stand_in import replies
+from ccn.claude.stand_in.prompt_reading import Prompt
 from ccn.core import axes
 from ccn.core.character import alarm, consistency, emergence, gaussian, integration
 from ccn.core.character.gaussian import Samples

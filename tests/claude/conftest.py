@@ -10,10 +10,11 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from ccn import settings
-from ccn.claude import client, stand_in
+from ccn.claude import client
 from ccn.claude.client import Client
-from ccn.claude.patience import Delays
-from ccn.claude.stand_in import Running
+from ccn.claude.retries import Delays
+from ccn.claude.stand_in import server
+from ccn.claude.stand_in.server import Running
 from ccn.core.calls.call import Block, Call, Said
 from ccn.core.message import Role
 
@@ -33,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def standing_in() -> AsyncIterator[Running]:
     """The stand-in."""
-    async with stand_in.running() as here:
+    async with server.running() as here:
         yield here
 
 

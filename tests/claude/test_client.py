@@ -13,10 +13,10 @@ import pytest
 from ccn import errors, settings
 from ccn.claude import client
 from ccn.claude.client import Client
-from ccn.claude.faults import Rule
 from ccn.claude.meter import Meter
-from ccn.claude.patience import Delays
-from ccn.claude.stand_in import Running
+from ccn.claude.retries import Delays
+from ccn.claude.stand_in.faults import Rule
+from ccn.claude.stand_in.server import Running
 from ccn.core.calls.call import Block, Call, Delta, Piece, Reply, Restart, Retry
 
 if TYPE_CHECKING:

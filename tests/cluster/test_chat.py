@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ccn.claude import stand_in
-from ccn.claude.faults import Faults, Rule
+from ccn.claude.stand_in import server
+from ccn.claude.stand_in.faults import Faults, Rule
 from tests.cluster.test_up import Up, reachable_folder, started, surroundings
 from tests.terminal import Typing, terminal
 
@@ -60,7 +60,7 @@ async def test_a_chat_outlives_the_node_it_talks_to_and_goes_on_the_next_day() -
     with reachable_folder() as folder:
         chat = surroundings(folder) | {"TERM": "xterm-256color"}
         data = ("--data", str(folder / "data"))
-        async with stand_in.running() as model:
+        async with server.running() as model:
             environ = {"CCN_CLAUDE_BASE_URL": model.url}
             async with day(folder, environ) as told, terminal(chat, *data) as typing:
                 session, reply = await _the_host_is_killed(told, typing, model.faults)

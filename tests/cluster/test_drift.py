@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ccn import errors, settings
-from ccn.claude.faults import Faults, Rule
+from ccn.claude.stand_in.faults import Faults, Rule
 from ccn.core.ids import ConversationId, InstanceId
 from ccn.node.views import drift_review
 from ccn.node.views.drift_review import Review

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ccn import settings
-from ccn.claude.faults import Rule
+from ccn.claude.stand_in.faults import Rule
 from ccn.core.prompts import prompt
 from ccn.core.stream import Kind, Told
 from ccn.core.turn import Status

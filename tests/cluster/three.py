@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccn import settings
-from ccn.claude import stand_in
-from ccn.claude.faults import Faults, Rule
+from ccn.claude.stand_in import server
+from ccn.claude.stand_in.faults import Faults, Rule
 from ccn.cli.cluster.fork_server import Forked
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd
@@ -95,7 +95,7 @@ async def running(
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn three ")))
         coordination = await stack.enter_async_context(etcd.running())
-        model = await stack.enter_async_context(stand_in.running(rule=rule or Rule()))
+        model = await stack.enter_async_context(server.running(rule=rule or Rule()))
         nodes = Processes(
             folder,
             {

@@ -20,8 +20,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from websockets.asyncio.client import connect
 
 from ccn import errors, settings
-from ccn.claude import client, stand_in
-from ccn.claude.patience import Delays
+from ccn.claude import client
+from ccn.claude.retries import Delays
+from ccn.claude.stand_in import server
 from ccn.core.calls.call import Block, Call, Said
 from ccn.core.message import Role
 from tests import databases, talking
@@ -141,7 +142,7 @@ async def test_calls_to_the_model_tell_nobody(installed: Installed) -> None:
         model="claude-sonnet-5-5",
         max_tokens=100,
     )
-    async with stand_in.running() as api:
+    async with server.running() as api:
         chosen = settings.Claude.model_validate({"base_url": api.url, "api_key": "any"})
         async with client.opened(chosen, Delays((), (), ())) as model:
             assert await model.count(asked) > 0

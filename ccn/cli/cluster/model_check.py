@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from ccn import errors, settings
 from ccn.claude import client
-from ccn.claude.patience import Delays
+from ccn.claude.retries import Delays
 from ccn.core.calls.call import Call, Said
 from ccn.core.message import Role
 

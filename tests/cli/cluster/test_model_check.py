@@ -7,7 +7,7 @@ import asyncio
 from pydantic import SecretStr
 
 from ccn import settings
-from ccn.claude import stand_in
+from ccn.claude.stand_in import server
 from ccn.cli.cluster import model_check
 
 
@@ -16,7 +16,7 @@ def chosen(url: str, **others: object) -> settings.Claude:
 
 
 async def test_a_model_that_answers_one_that_is_unknown_and_none_at_all_are_told_apart() -> None:
-    async with stand_in.running() as api:
+    async with server.running() as api:
         assert await model_check.answer(chosen(api.url)) == (
             f"talking to claude-sonnet-5-5 at {api.url}, which answers"
         )
@@ -36,7 +36,7 @@ async def test_it_is_said_beside_what_else_goes_on_and_not_waited_for() -> None:
         said.append(text)
         heard.set()
 
-    async with stand_in.running() as api:
+    async with server.running() as api:
         async with model_check.beside(chosen(api.url), say):
             assert not said
             await heard.wait()

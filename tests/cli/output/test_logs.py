@@ -16,7 +16,8 @@ import structlog
 from pydantic import SecretStr
 
 from ccn import settings
-from ccn.claude import client, stand_in
+from ccn.claude import client
+from ccn.claude.stand_in import server
 from ccn.cli.output import lines, logs
 from ccn.core import message
 from ccn.core.calls import call
@@ -188,7 +189,7 @@ def test_a_brief_line_shows_only_the_last_words_of_a_traceback() -> None:
 async def test_what_is_said_to_the_model_reaches_no_log_even_when_debugging() -> None:
     stream = io.StringIO()
     logs.configure(settings.Log(level="debug"), stream=stream)
-    async with stand_in.running() as api:
+    async with server.running() as api:
         claude = settings.Claude(base_url=api.url, api_key=SecretStr("sk-ant-quiet"))
         async with client.opened(claude) as model:
             said = call.Said(message.Role.USER, "the lighthouse keeper's secret")

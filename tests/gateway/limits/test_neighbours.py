@@ -17,7 +17,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from ccn import settings
-from ccn.claude.faults import Rule
+from ccn.claude.stand_in.faults import Rule
 from ccn.core.ids import ConversationId, UserId
 from ccn.gateway.grpc import statuses
 from ccn.pb import instances_pb2 as pb

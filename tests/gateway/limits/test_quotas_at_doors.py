@@ -17,8 +17,9 @@ from pydantic import SecretStr
 from websockets.asyncio.client import connect
 
 from ccn import settings
-from ccn.claude import client, stand_in
-from ccn.claude.faults import Rule
+from ccn.claude import client
+from ccn.claude.stand_in import server
+from ccn.claude.stand_in.faults import Rule
 from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import statuses
 from ccn.node.spending.paid_model import Paying
@@ -108,7 +109,7 @@ async def paying(
 ) -> AsyncIterator[talking.Door]:
     """A door behind which calls are paid for; the stand-in answers them."""
     world = await living.founded(database)
-    async with stand_in.running() as here:
+    async with server.running() as here:
         here.faults.add(rule or Rule())
         claude = settings.Claude(base_url=here.url, api_key=SecretStr("any"))
         async with client.opened(claude) as asks, pool.open(database, "purse") as purse:

@@ -9,10 +9,11 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from ccn import settings
-from ccn.claude import client, stand_in
+from ccn.claude import client
 from ccn.claude.client import Client
 from ccn.claude.meter import Meter
-from ccn.claude.voices import VOICES
+from ccn.claude.stand_in import server
+from ccn.claude.stand_in.voices import VOICES
 from ccn.core.axes import AXES
 from ccn.core.character.scoring import judge
 from ccn.node.character import judge as character_judge
@@ -20,7 +21,7 @@ from ccn.node.character import judge as character_judge
 
 @pytest_asyncio.fixture
 async def model() -> AsyncIterator[Client]:
-    async with stand_in.running() as here:
+    async with server.running() as here:
         told = settings.Claude.model_validate({"base_url": here.url, "api_key": SecretStr("any")})
         async with client.opened(told) as opened:
             yield opened

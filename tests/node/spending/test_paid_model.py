@@ -16,9 +16,10 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from ccn import errors, metrics, settings
-from ccn.claude import client, stand_in
-from ccn.claude.faults import Faults, Rule
-from ccn.claude.patience import Delays
+from ccn.claude import client
+from ccn.claude.retries import Delays
+from ccn.claude.stand_in import server
+from ccn.claude.stand_in.faults import Faults, Rule
 from ccn.core import ids
 from ccn.core.calls import price
 from ccn.core.calls.call import Block, Call, Reply, Restart, Said, Usage
@@ -80,7 +81,7 @@ async def shop(database: settings.Database) -> AsyncIterator[Shop]:
     writer = Writer(database, NodeId("node-1"), lambda: datetime(2026, 1, 5, 12, tzinfo=UTC))
     async with (
         pool.open(database, "test") as connections,
-        stand_in.running() as api,
+        server.running() as api,
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(writer.run())

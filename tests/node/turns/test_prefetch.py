@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from ccn import errors, settings
-from ccn.claude import client, stand_in
+from ccn.claude import client
+from ccn.claude.stand_in import server
 from ccn.core.calls import price
 from ccn.core.calls.call import Call, Piece
 from ccn.core.calls.price import Size
@@ -181,7 +182,7 @@ async def test_a_turn_that_is_cancelled_before_it_is_asked_gives_back(here: Node
 async def paid(database: settings.Database) -> AsyncIterator[Node]:
     """A node whose model is the stand-in, and is paid."""
     world = await living.founded(database)
-    async with stand_in.running() as api:
+    async with server.running() as api:
         claude = settings.Claude(base_url=api.url, api_key=SecretStr("any"))
         async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
             model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC), settings.Limits()))

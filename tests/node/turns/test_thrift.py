@@ -14,7 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from ccn import settings
-from ccn.claude import client, stand_in, wire
+from ccn.claude import client, wire
+from ccn.claude.stand_in import server
 from ccn.core.calls.call import Call
 from ccn.core.stream import Kind
 from ccn.node.character import scorers
@@ -36,7 +37,7 @@ TOPICS = ("harbours", "bread", "the winter sky", "old maps", "a quarrel with my 
 async def paying(database: settings.Database) -> AsyncIterator[Node]:
     """A node whose model is the stand-in, scored and paid for like Claude."""
     world = await living.founded(database, WREN)
-    async with stand_in.running() as here:
+    async with server.running() as here:
         claude = settings.Claude(base_url=here.url, api_key=SecretStr("any"))
         async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
             model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC), settings.Limits()))

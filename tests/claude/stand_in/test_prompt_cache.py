@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ccn.claude.prefixes import Counted, Prefixes, total
+from ccn.claude.stand_in.prompt_cache import Counted, Prefixes, total
 
 LONG = "kind words " * 500
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import orjson
 
-from ccn.claude import checking, events
-from ccn.claude.checking import Refused
-from ccn.claude.events import Told
-from ccn.claude.faults import Rule
+from ccn.claude.stand_in import checking, events
+from ccn.claude.stand_in.checking import Refused
+from ccn.claude.stand_in.events import Told
+from ccn.claude.stand_in.faults import Rule
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

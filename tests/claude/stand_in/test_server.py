@@ -17,9 +17,9 @@ import pytest
 import pytest_asyncio
 from anthropic.types import MessageParam, TextBlock, ToolUseBlock
 
-from ccn.claude import stand_in
-from ccn.claude.faults import STATUSES, Rule
-from ccn.claude.stand_in import Running
+from ccn.claude.stand_in import server
+from ccn.claude.stand_in.faults import STATUSES, Rule
+from ccn.claude.stand_in.server import Running
 
 MODEL = "claude-sonnet-5-5"
 HELLO: list[MessageParam] = [{"role": "user", "content": "Tell me about lighthouses."}]
@@ -51,7 +51,7 @@ async def test_a_stand_in_leaves_the_loggers_of_its_process_as_they_were() -> No
     logger = logging.getLogger("uvicorn.error")
     before = logger.level
     logger.setLevel(logging.WARNING)
-    async with stand_in.running():
+    async with server.running():
         assert logger.level == logging.CRITICAL
     assert logger.level == logging.WARNING
     logger.setLevel(before)
@@ -114,7 +114,7 @@ async def test_the_events_come_in_the_order_of_the_api(wire: httpx2.AsyncClient)
 
 async def test_it_speaks_at_a_pace_but_answers_an_interview_at_once() -> None:
     async with (
-        stand_in.running(words_s=0.001) as api,
+        server.running(words_s=0.001) as api,
         httpx2.AsyncClient(base_url=api.url, headers=HEADERS) as wire,
     ):
         who: list[MessageParam] = [{"role": "user", "content": "Who are you?"}]
@@ -275,7 +275,7 @@ def _system(text: str) -> list[dict[str, object]]:
 async def test_a_prefix_is_cached_for_five_minutes_from_its_last_use() -> None:
     now = 0.0
     async with (
-        stand_in.running(now=lambda: now) as api,
+        server.running(now=lambda: now) as api,
         httpx2.AsyncClient(base_url=api.url, headers=HEADERS) as wire,
     ):
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ccn.claude.prefixes import Counted
+from ccn.claude.stand_in.prompt_cache import Counted
 
 
 @dataclass(frozen=True, slots=True)

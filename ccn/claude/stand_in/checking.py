@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from ccn.claude import prefixes
-from ccn.claude.faults import STATUSES
+from ccn.claude.stand_in import prompt_cache
+from ccn.claude.stand_in.faults import STATUSES
 
 BODY_LIMIT = 32 * 1024 * 1024
 MAX_TOKENS = 128_000
@@ -49,8 +49,8 @@ def request(body: bytes, models: Mapping[str, object], *, counting: bool = False
         raise Refused(404, f"model: {told['model']}")
     _messages(told["messages"])
     _texts(told.get("system", []), "system")
-    if prefixes.marks(told) > prefixes.MARKS:
-        raise Refused(400, f"a maximum of {prefixes.MARKS} blocks with cache_control may be provided")
+    if prompt_cache.marks(told) > prompt_cache.MARKS:
+        raise Refused(400, f"a maximum of {prompt_cache.MARKS} blocks with cache_control may be provided")
     return told
 
 

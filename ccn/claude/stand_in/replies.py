@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ccn.claude.recollection import Prompt, words
-from ccn.claude.voices import VOICES
+from ccn.claude.stand_in.prompt_reading import Prompt, words
+from ccn.claude.stand_in.voices import VOICES
 
 
 def reply(prompt: Prompt, *, drifted: bool = False, stranger: bool = False) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ccn.claude.voices import VOICES
+from ccn.claude.stand_in.voices import VOICES
 from ccn.core.prompts import markup
 
 TRAITS = 5

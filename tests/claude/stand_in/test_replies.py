@@ -9,10 +9,11 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from ccn.claude import faults, judging, recollection, replies, wire
-from ccn.claude.faults import Rule
-from ccn.claude.recollection import Prompt
-from ccn.claude.voices import VOICES
+from ccn.claude import wire
+from ccn.claude.stand_in import faults, prompt_reading, replies, structured
+from ccn.claude.stand_in.faults import Rule
+from ccn.claude.stand_in.prompt_reading import Prompt
+from ccn.claude.stand_in.voices import VOICES
 from ccn.core.axes import AXES
 from ccn.core.character import references
 from ccn.core.ids import ConversationId
@@ -46,7 +47,7 @@ def asked(question: str, *, text: str, collaborator: str = "", memories: bool = 
     found = plate.read(text)
     begun = Anchor(plate=1)
     call = prompt.build(found, begun, scene, Limits("claude-sonnet-5-5"))
-    return recollection.read(wire.asked(call))
+    return prompt_reading.read(wire.asked(call))
 
 
 @pytest.mark.parametrize("text", [*(file.read_text() for file in PLATES), MIRA])
@@ -108,7 +109,7 @@ def test_a_plate_is_heard_in_what_is_said_and_its_opposite_in_drift() -> None:
     for drifted, low, high in ((False, 0.8, 1.0), (True, 0.0, 0.2)):
         for axis in ("warmth", "curiosity"):
             texts = [replies.reply(heard(topic), drifted=drifted) for topic in TOPICS]
-            scores = [score for text in texts if (score := judging.score(axis, text)) is not None]
+            scores = [score for text in texts if (score := structured.score(axis, text)) is not None]
             assert len(scores) > 10
             assert low <= sum(scores) / len(scores) <= high
 
@@ -164,5 +165,5 @@ def test_every_axis_has_a_voice_at_both_poles() -> None:
         for pole, texts in (("high", voice.high), ("low", voice.low)):
             assert len(texts) >= 3, (axis, pole)
             for text in texts:
-                score = judging.score(axis, text.format(topic="lighthouses"))
+                score = structured.score(axis, text.format(topic="lighthouses"))
                 assert score == (1.0 if pole == "high" else 0.0), text

@@ -28,12 +28,20 @@ import uvicorn
 import uvloop
 
 from ccn import settings
-from ccn.claude import checking, events, faults, judging, prefixes, recollection, replies
-from ccn.claude.checking import Refused
-from ccn.claude.events import Told
-from ccn.claude.exchange import Exchange, Receive, Send
-from ccn.claude.faults import STATUSES, Faults, Rule
-from ccn.claude.prefixes import Prefixes
+from ccn.claude.stand_in import (
+    checking,
+    events,
+    faults,
+    prompt_cache,
+    prompt_reading,
+    replies,
+    structured,
+)
+from ccn.claude.stand_in.checking import Refused
+from ccn.claude.stand_in.events import Told
+from ccn.claude.stand_in.exchange import Exchange, Receive, Send
+from ccn.claude.stand_in.faults import STATUSES, Faults, Rule
+from ccn.claude.stand_in.prompt_cache import Prefixes
 
 _PARENT_S = 0.5
 
@@ -69,7 +77,7 @@ class StandIn:
                 await self._messages(exchange)
             case "POST", "/v1/messages/count_tokens":
                 asked = checking.request(await exchange.body(), self._models, counting=True)
-                await exchange.answer(200, {"input_tokens": prefixes.total(asked)})
+                await exchange.answer(200, {"input_tokens": prompt_cache.total(asked)})
             case "GET", "/v1/models":
                 data = list(self._models.values())
                 ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
@@ -89,7 +97,7 @@ class StandIn:
 
     async def _messages(self, exchange: Exchange) -> None:
         request = checking.request(await exchange.body(), self._models)
-        prompt, whole = recollection.read(request), recollection.whole(request)
+        prompt, whole = prompt_reading.read(request), prompt_reading.whole(request)
         header = exchange.headers.get(b"x-stand-in")
         rule = _rule(header) if header else self.faults.take(whole)
         await asyncio.sleep(rule.wait_s)
@@ -103,10 +111,10 @@ class StandIn:
             await asyncio.sleep(rule.pause_s * len(told.parts))
             await exchange.answer(200, told.message())
 
-    def _told(self, request: dict[str, Any], prompt: recollection.Prompt, rule: Rule, whole: str) -> Told:
+    def _told(self, request: dict[str, Any], prompt: prompt_reading.Prompt, rule: Rule, whole: str) -> Told:
         schema, tool = _wanted(request)
         if schema is not None:
-            said = orjson.dumps(judging.fill(schema, prompt.asked)).decode()
+            said = orjson.dumps(structured.fill(schema, prompt.asked)).decode()
             parts = [said[at : at + 20] for at in range(0, len(said), 20)]
         else:
             drifted = faults.drifts(rule, request, whole)
@@ -118,7 +126,7 @@ class StandIn:
             parts,
             "tool_use" if tool and stop == "end_turn" else stop,
             self._prefixes.count(request),
-            max(1, prefixes.tokens("".join(parts))),
+            max(1, prompt_cache.tokens("".join(parts))),
             tool,
         )
 
@@ -241,7 +249,3 @@ async def _until_told(asked: argparse.Namespace) -> None:
         while not stop.is_set() and os.getppid() == parent:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _PARENT_S)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from ccn.claude.voices import VOICES
+from ccn.claude.stand_in.voices import VOICES
 
 Schema = Mapping[str, Any]
 DEPTH = 16
