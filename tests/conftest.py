@@ -17,7 +17,8 @@ import pytest_asyncio
 import structlog
 
 from ccn import settings
-from ccn.embedded import postgres, scratch
+from ccn.embedded import scratch
+from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
 from tests import browser, databases, redis_server, timescale
 
@@ -116,7 +117,7 @@ async def plain_server() -> AsyncIterator[str]:
     """
     with scratch.folder("test-server", databases.place()) as folder:
         folder.chmod(0o755)
-        async with postgres.running(folder / "postgres", ephemeral=True, fsync=False) as embedded:
+        async with service.running(folder / "postgres", ephemeral=True, fsync=False) as embedded:
             yield await _with_template(embedded.url, "plain")
 
 

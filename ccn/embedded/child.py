@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from ccn import errors
-from ccn.embedded.nobody import Account
+from ccn.embedded.unprivileged_user import Account
 
 Step = tuple[signal.Signals, float]
 LINE_LIMIT = 8_192

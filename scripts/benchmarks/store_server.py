@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.core.ids import InstanceId, NodeId, UserId
-from ccn.embedded import postgres
+from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
 from ccn.store.writing.writer import Writer
 
@@ -50,7 +50,7 @@ async def running() -> AsyncIterator[Server]:
     """Start it in a folder that goes away; as root it serves as another user, who must reach it."""
     with tempfile.TemporaryDirectory(prefix="ccn-bench-") as folder:
         await asyncio.to_thread(Path(folder).chmod, 0o755)
-        async with postgres.running(Path(folder, "postgres"), ephemeral=True, fsync=True) as embedded:
+        async with service.running(Path(folder, "postgres"), ephemeral=True, fsync=True) as embedded:
             yield Server(embedded.url)
 
 

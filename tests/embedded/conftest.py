@@ -24,7 +24,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from ccn.embedded import binaries, copies, nobody
+from ccn.embedded import binaries, unprivileged_user
+from ccn.embedded.postgres import copies
 
 STARTER = Path(__file__).with_name("starter.py")
 # PostgreSQL wants its user to have a name.
@@ -67,7 +68,7 @@ def ordinary() -> dict[str, object]:
     """What makes a starter an ordinary user, with programs that such a user can reach."""
     if os.geteuid() != 0:
         return {}
-    found = copies.reachable(binaries.postgres(None), nobody.account())
+    found = copies.reachable(binaries.postgres(None), unprivileged_user.account())
     return {"uid": ORDINARY_UID, "bin": str(found.bin)}
 
 
@@ -249,7 +250,7 @@ def _remove(made: Path) -> None:
     """The folder, and the one that it may point to."""
     for pointer in made.rglob("moved"):
         moved = Path(pointer.read_text().strip())
-        assert moved.parent == nobody.SHARED / "data"
+        assert moved.parent == unprivileged_user.SHARED / "data"
         shutil.rmtree(moved, ignore_errors=True)
     for each in (made, *(path for path in made.rglob("*") if path.is_dir() and not path.is_symlink())):
         each.chmod(0o700)

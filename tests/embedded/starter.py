@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ccn import errors
-from ccn.embedded import child, etcd, postgres, supervision
+from ccn.embedded import child, etcd, supervision
+from ccn.embedded.postgres import service
 
 
 async def main(wish: dict[str, Any]) -> None:
@@ -42,7 +43,7 @@ def _service(wish: dict[str, Any]) -> Any:
     match wish["service"]:
         case "postgres":
             data = Path(wish["data"])
-            return postgres.running(data, bin=given, ephemeral=wish.get("ephemeral", False))
+            return service.running(data, bin=given, ephemeral=wish.get("ephemeral", False))
         case "etcd":
             return etcd.running(bin=given)
         case "child":

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccn import errors
-from ccn.embedded import child, nobody
+from ccn.embedded import child, unprivileged_user
 
 NOWHERE = Path(os.devnull)
 # Says when it is ready, and survives what is polite.
@@ -126,7 +126,7 @@ async def test_several_may_wait_for_the_same_child() -> None:
 
 
 async def test_it_runs_as_the_account_it_is_given() -> None:
-    account = nobody.account()
+    account = unprivileged_user.account()
     running = child.start(["id", "-u"], account=account, cwd=Path("/"))
     assert await said(running) == [str(account.uid if account else os.geteuid())]
     assert await running.wait() == 0
@@ -149,7 +149,9 @@ async def test_the_kernel_will_send_the_death_signal_even_after_a_change_of_acco
     asks = "import ctypes; n = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(n)); print(n.value)"
     python = os.path.realpath(sys.executable)
     account = (
-        nobody.account() if as_account and nobody.reaches(nobody.account(), Path(python).parent) else None
+        unprivileged_user.account()
+        if as_account and unprivileged_user.reaches(unprivileged_user.account(), Path(python).parent)
+        else None
     )
     running = child.start(
         [python, "-I", "-c", asks], death_signal=signal.SIGINT, account=account, cwd=Path("/")

@@ -34,9 +34,10 @@ from ccn.cli.cluster import (
 from ccn.cli.output import lines
 from ccn.cli.output.screen import Screen
 from ccn.core.ids import NodeId
-from ccn.embedded import etcd, postgres, supervision
+from ccn.embedded import etcd, supervision
 from ccn.embedded.etcd import Etcd
-from ccn.embedded.postgres import Postgres
+from ccn.embedded.postgres import service
+from ccn.embedded.postgres.service import Postgres
 from ccn.store.connection import migrate, roles
 
 OFFLINE = "talking to the stand-in, not to Claude: set CCN_CLAUDE_API_KEY to change that"
@@ -183,7 +184,7 @@ class Cluster:
     ) -> AsyncIterator[tuple[Postgres, Etcd]]:
         chosen, data, report = self._chosen, where.data / "postgres", self._reporting(said)
         async with (
-            postgres.running(
+            service.running(
                 data, bin=chosen.pg.bin, ephemeral=self._wish.ephemeral, on_event=report
             ) as database,
             etcd.running(bin=chosen.etcd.bin, on_event=report) as coordination,

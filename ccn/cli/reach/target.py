@@ -173,9 +173,9 @@ def _owners(url: str, running: dict[str, Any]) -> str:
     """The database of the cluster that runs here as its owner, whose password lies beside the data."""
     from urllib.parse import urlsplit  # noqa: PLC0415 - start-up must be quick
 
-    from ccn.embedded import postgres  # noqa: PLC0415
+    from ccn.embedded.postgres import service  # noqa: PLC0415
 
-    return postgres.owner_url(Path(str(running["data"])) / "postgres", urlsplit(url).port or 0)
+    return service.owner_url(Path(str(running["data"])) / "postgres", urlsplit(url).port or 0)
 
 
 def _here(running: dict[str, Any]) -> str:

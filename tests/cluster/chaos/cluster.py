@@ -18,7 +18,8 @@ from pathlib import Path
 from ccn import errors, settings
 from ccn.cli.cluster import node_credentials, nodes, ports
 from ccn.core.ids import NodeId
-from ccn.embedded import etcd, postgres
+from ccn.embedded import etcd
+from ccn.embedded.postgres import service
 from ccn.embedded.supervision import Backoff
 from ccn.store.connection import migrate, pool
 from ccn.store.connection.pool import Pool
@@ -192,7 +193,7 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
         stack.callback(nursery.close)
         # A killed server leaves what it wrote to the kernel: nothing here depends on fsync.
         database = await stack.enter_async_context(
-            postgres.running(folder / "postgres", fsync=False, backoff=_AT_ONCE)
+            service.running(folder / "postgres", fsync=False, backoff=_AT_ONCE)
         )
         coordination = await stack.enter_async_context(etcd.running(backoff=_AT_ONCE))
         await migrate.apply(database.url)

@@ -19,7 +19,7 @@ from typing import TypeVar
 import psutil  # type: ignore[import-untyped]
 
 from ccn.embedded.etcd import Etcd
-from ccn.embedded.postgres import Postgres
+from ccn.embedded.postgres.service import Postgres
 from tests.cluster.chaos import breakable
 
 DEADLINE_S = 90.0

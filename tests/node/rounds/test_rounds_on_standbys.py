@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from ccn import errors, settings
-from ccn.embedded import postgres
+from ccn.embedded.postgres import service
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import Sealed
 from ccn.store.connection import migrate
@@ -26,7 +26,7 @@ async def database() -> AsyncIterator[settings.Database]:
     """On a server of its own, because the setting is the whole server's; patient for a second."""
     with tempfile.TemporaryDirectory(prefix="ccn-rounds-", dir=databases.place()) as made:
         Path(made).chmod(0o755)
-        async with postgres.running(Path(made) / "postgres", ephemeral=True, fsync=False) as server:
+        async with service.running(Path(made) / "postgres", ephemeral=True, fsync=False) as server:
             await migrate.apply(server.url)
             yield settings.Database(url=SecretStr(server.url), statement_timeout_s=1.0)
 

@@ -24,7 +24,8 @@ from pydantic import SecretStr
 from ccn import errors, settings
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.message import Message, Role
-from ccn.embedded import binaries, postgres
+from ccn.embedded import binaries
+from ccn.embedded.postgres import service
 from ccn.store.connection import migrate, pool
 from ccn.store.conversations.conversations import Append, Begin
 from ccn.store.writing.batch import Confirm
@@ -71,7 +72,7 @@ class Primary:
 async def server() -> AsyncIterator[Primary]:
     with tempfile.TemporaryDirectory(prefix="ccn-standbys-", dir=databases.place()) as made:
         Path(made).chmod(0o755)
-        async with postgres.running(Path(made) / "postgres", ephemeral=True, fsync=False) as running:
+        async with service.running(Path(made) / "postgres", ephemeral=True, fsync=False) as running:
             await migrate.apply(running.url)
             direct = await asyncpg.connect(running.url)
             await direct.execute("INSERT INTO characters (id, name) VALUES ('ada', 'Ada')")

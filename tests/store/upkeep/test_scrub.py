@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from ccn import errors, settings
 from ccn.core.ids import ConversationId, TurnId
-from ccn.embedded import postgres
+from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
 from ccn.store.conversations import conversations, search, turns
 from ccn.store.upkeep import retention, scrub
@@ -48,7 +48,7 @@ class Kept:
 async def kept() -> AsyncIterator[Kept]:
     with tempfile.TemporaryDirectory(prefix="ccn-scrub-", dir=databases.place()) as made:
         Path(made).chmod(0o755)
-        async with postgres.running(Path(made) / "postgres", ephemeral=True, fsync=False) as server:
+        async with service.running(Path(made) / "postgres", ephemeral=True, fsync=False) as server:
             await migrate.apply(server.url)
             async with keeping(settings.Database(url=SecretStr(server.url))) as store:
                 data = str(await store.pool.value("SHOW data_directory"))

@@ -32,13 +32,13 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.core import ids
 from ccn.core.ids import CharacterId, ConversationId, NodeId
-from ccn.embedded import postgres
+from ccn.embedded.postgres import service
 from ccn.store.connection import migrate, pool
 from ccn.store.conversations import conversations
 from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
-    from ccn.embedded.postgres import Postgres
+    from ccn.embedded.postgres.service import Postgres
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
@@ -168,7 +168,7 @@ async def test_no_acknowledged_message_is_ever_lost(
     tally, began = Tally(), time.monotonic()
     where: list[ConversationId] = []
     for phase in range(PHASES):
-        async with postgres.running(folder, fsync=True) as server:
+        async with service.running(folder, fsync=True) as server:
             where = where or await _prepared(server.url)
             number = 0
             while number < TRIALS:

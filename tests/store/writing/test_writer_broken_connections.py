@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from ccn import errors, settings
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.core.message import Message, Role
-from ccn.embedded import postgres
+from ccn.embedded.postgres import service
 from ccn.store.connection import migrate, pool
 from ccn.store.conversations import conversations, turns
 from ccn.store.conversations.conversations import Append, Begin
@@ -266,12 +266,12 @@ async def test_backends_terminated_again_and_again_double_and_lose_nothing(
 async def test_a_server_that_restarts_under_load_is_waited_for(start_writer: Start) -> None:
     with tempfile.TemporaryDirectory(prefix="ccn-restart-") as made:
         Path(made).chmod(0o755)
-        async with postgres.running(Path(made), ephemeral=True, fsync=False) as server:
+        async with service.running(Path(made), ephemeral=True, fsync=False) as server:
             await migrate.apply(server.url)
             await _talk_through_a_restart(server, start_writer)
 
 
-async def _talk_through_a_restart(server: postgres.Postgres, start_writer: Start) -> None:
+async def _talk_through_a_restart(server: service.Postgres, start_writer: Start) -> None:
     database = settings.Database(url=SecretStr(server.url))
     async with pool.open(database, "test") as connections:
         await connections.rows("INSERT INTO characters (id, name) VALUES ('ada', 'Ada')")

@@ -15,22 +15,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ccn import errors
-from ccn.embedded import binaries, folder, nobody, scratch
+from ccn.embedded import binaries, folder, scratch, unprivileged_user
 from ccn.embedded.binaries import Installation
-from ccn.embedded.nobody import Account
+from ccn.embedded.unprivileged_user import Account
 
 _PARTS = ("bin", "lib", "share")
 _NEEDLESS = ("*.a", "pgxs", "pkgconfig", "include", "__pycache__")
 
 
-def reachable(found: Installation, account: Account | None, below: Path = nobody.SHARED) -> Installation:
+def reachable(
+    found: Installation, account: Account | None, below: Path = unprivileged_user.SHARED
+) -> Installation:
     """`found` itself where `account` can run it; else a copy below `below`, made once per content."""
     if account is None:
         return found
-    if nobody.reaches(account, found.bin) and (found.bin / "postgres").stat().st_mode & stat.S_IXOTH:
+    if (
+        unprivileged_user.reaches(account, found.bin)
+        and (found.bin / "postgres").stat().st_mode & stat.S_IXOTH
+    ):
         return found
     trees = dict(_trees(found))
-    place = nobody.shared_folder("programs", below) / f"postgresql-{found.version}-{_digest(trees)}"
+    place = (
+        unprivileged_user.shared_folder("programs", below) / f"postgresql-{found.version}-{_digest(trees)}"
+    )
     if not place.exists():
         _copy(trees, place)
     _refuse_unless_roots(place)

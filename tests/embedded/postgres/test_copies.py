@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from ccn import errors
-from ccn.embedded import binaries, copies, nobody, postgres
+from ccn.embedded import binaries, unprivileged_user
 from ccn.embedded.binaries import Installation
+from ccn.embedded.postgres import copies, service
 
 ROOT = os.geteuid() == 0
 
@@ -36,8 +37,8 @@ def hidden(place: Path) -> Installation:
 
 def test_programs_that_can_be_reached_are_used_where_they_are(place: Path) -> None:
     found = binaries.postgres(None)
-    if nobody.reaches(nobody.account(), found.bin):
-        assert copies.reachable(found, nobody.account(), place) == found
+    if unprivileged_user.reaches(unprivileged_user.account(), found.bin):
+        assert copies.reachable(found, unprivileged_user.account(), place) == found
     assert copies.reachable(found, None, place) == found
     assert list(place.iterdir()) == []
 
@@ -46,22 +47,22 @@ async def test_hidden_programs_serve_data_nevertheless(
     place: Path, hidden: Installation, ask: Callable[[str, str], str]
 ) -> None:
     below = place / "shared"
-    reached = copies.reachable(hidden, nobody.account(), below)
+    reached = copies.reachable(hidden, unprivileged_user.account(), below)
     assert (reached.bin == hidden.bin) is not ROOT
     assert reached.version == hidden.version
-    async with postgres.running(place / "data", bin=reached.bin, fsync=False) as running:
+    async with service.running(place / "data", bin=reached.bin, fsync=False) as running:
         # A stemmer is a library and a list of words: libraries and share/ came along.
         assert ask(running.url, "SELECT to_tsvector('german', 'die Äpfel')") == "'apfel':2"
 
 
 def test_the_copy_is_made_once_and_is_roots(place: Path, hidden: Installation) -> None:
     below = place / "shared"
-    first = copies.reachable(hidden, nobody.account(), below)
+    first = copies.reachable(hidden, unprivileged_user.account(), below)
     if not ROOT:
         assert first == hidden
         return
     made = {path: path.stat() for path in below.rglob("*") if not path.is_symlink()}
-    assert copies.reachable(hidden, nobody.account(), below) == first
+    assert copies.reachable(hidden, unprivileged_user.account(), below) == first
     assert {path: path.stat().st_ino for path in made} == {
         path: path.stat().st_ino for path in below.rglob("*")
     }
@@ -69,11 +70,11 @@ def test_the_copy_is_made_once_and_is_roots(place: Path, hidden: Installation) -
         assert (info.st_uid, info.st_mode & 0o022) == (0, 0), path
         assert info.st_mode & stat.S_IROTH, path
     assert len(list((below / "programs").iterdir())) == 1
-    assert nobody.reaches(nobody.account(), first.bin)
+    assert unprivileged_user.reaches(unprivileged_user.account(), first.bin)
 
 
 def test_other_content_gets_another_copy(place: Path, hidden: Installation) -> None:
-    account = nobody.account()
+    account = unprivileged_user.account()
     first = copies.reachable(hidden, account, place / "shared")
     with (hidden.bin / "psql").open("ab") as changed:
         changed.write(b"more")
@@ -84,7 +85,7 @@ def test_other_content_gets_another_copy(place: Path, hidden: Installation) -> N
 def test_a_copy_that_was_killed_half_way_does_not_count(place: Path, hidden: Installation) -> None:
     half = place / "shared" / "programs" / "ccn-copy-half"
     half.mkdir(parents=True)
-    reached = copies.reachable(hidden, nobody.account(), place / "shared")
+    reached = copies.reachable(hidden, unprivileged_user.account(), place / "shared")
     assert half not in reached.bin.parents
     assert (reached.bin / "postgres").is_file()
     assert half.exists() is not ROOT
@@ -96,33 +97,33 @@ def test_a_folder_that_others_can_write_is_not_trusted(place: Path, mode: int) -
     shared.mkdir()
     shared.chmod(mode)
     with pytest.raises(errors.DataDirectoryUnusable, match="chown root"):
-        nobody.shared_folder("programs", shared / "ccn")
+        unprivileged_user.shared_folder("programs", shared / "ccn")
 
 
 def test_a_folder_that_another_user_made_first_is_not_trusted(ordinary_place: Path) -> None:
     ordinary_place.chmod(0o755)
     with pytest.raises(errors.DataDirectoryUnusable, match="can be changed by others than root"):
-        nobody.shared_folder("programs", ordinary_place)
+        unprivileged_user.shared_folder("programs", ordinary_place)
 
 
 def test_a_place_that_cannot_be_made_is_named(place: Path) -> None:
     (place / "file").write_text("")
     with pytest.raises(errors.DataDirectoryUnusable):
-        nobody.shared_folder("programs", place / "file")
+        unprivileged_user.shared_folder("programs", place / "file")
 
 
 @pytest.mark.parametrize(
     ("mode", "reached"), [(0o711, True), (0o755, True), (0o700, False), (0o744, False)]
 )
 def test_who_can_go_where_is_told_by_owner_group_and_mode(place: Path, mode: int, reached: bool) -> None:
-    stranger = nobody.Account("stranger", 54_321, 54_321)
+    stranger = unprivileged_user.Account("stranger", 54_321, 54_321)
     place.chmod(0o755)
     folder = place / "between" / "data"
     folder.mkdir(parents=True)
     folder.parent.chmod(mode)
-    assert nobody.reaches(stranger, folder) is reached
-    assert nobody.reaches(None, folder)
-    assert nobody.reaches(nobody.Account("me", os.geteuid(), 54_321), folder)
+    assert unprivileged_user.reaches(stranger, folder) is reached
+    assert unprivileged_user.reaches(None, folder)
+    assert unprivileged_user.reaches(unprivileged_user.Account("me", os.geteuid(), 54_321), folder)
 
 
 @pytest.mark.parametrize(
@@ -135,4 +136,4 @@ def test_who_can_go_where_is_told_by_owner_group_and_mode(place: Path, mode: int
     ],
 )
 def test_a_container_may_know_no_account_but_root(ranges: str, known: bool) -> None:
-    assert nobody.mapped(65_534, ranges) is known
+    assert unprivileged_user.mapped(65_534, ranges) is known

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ccn.embedded import folder
-from ccn.embedded.layout import Layout
+from ccn.embedded.postgres.layout import Layout
 
 PATH_LIMIT = 100
 _LONGEST_NAME = ".s.PGSQL.65535.lock"

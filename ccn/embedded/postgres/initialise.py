@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccn import errors
-from ccn.embedded import child, failures, folder, postmaster
+from ccn.embedded import child, failures, folder
 from ccn.embedded.binaries import Installation
-from ccn.embedded.layout import Layout
+from ccn.embedded.postgres import postmaster
+from ccn.embedded.postgres.layout import Layout
 
 NEEDED = 160 * 1024**2
 # Iterations make guessing dear where people choose passwords. Nobody guesses ours, 24 random bytes, and

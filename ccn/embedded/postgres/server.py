@@ -14,10 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccn.embedded import child, failures, folder, ports, postmaster
+from ccn.embedded import child, failures, folder, ports
 from ccn.embedded.binaries import Installation
 from ccn.embedded.child import Child
-from ccn.embedded.layout import Layout
+from ccn.embedded.postgres import postmaster
+from ccn.embedded.postgres.layout import Layout
 
 # Fast shutdown first: it disconnects everybody and writes a checkpoint. Then immediate: recovery at the
 # next start.

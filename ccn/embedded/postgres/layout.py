@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccn import errors
-from ccn.embedded import folder, nobody, scratch
-from ccn.embedded.nobody import Account
+from ccn.embedded import folder, scratch, unprivileged_user
+from ccn.embedded.unprivileged_user import Account
 
 _LOCK_ATTEMPTS = 8
 _HOLDER_TIMEOUT_S = 0.5
@@ -102,7 +102,7 @@ class Layout:
 def held(data: Path, *, ephemeral: bool = False) -> Iterator[Layout]:
     """Hold `data` alone, made if missing, until the block ends; the kernel lets go if this process dies."""
     data = data.absolute()
-    account = nobody.account()
+    account = unprivileged_user.account()
     with _locked(data, 0o711 if account else 0o700), _home(data, account, ephemeral=ephemeral) as home:
         yield Layout(data, home, account)
 
@@ -171,16 +171,16 @@ def _home(data: Path, account: Account | None, *, ephemeral: bool) -> Iterator[P
     """Where the server's own files lie: `data`, or a folder that `account` can reach."""
     with folder.usable(data):
         home = _moved_to(data / "moved")
-        reached = home is not None or nobody.reaches(account, data)
+        reached = home is not None or unprivileged_user.reaches(account, data)
     if reached:
         yield home or data
     elif ephemeral:
-        with scratch.folder("postgres", nobody.shared_folder("data")) as made:
+        with scratch.folder("postgres", unprivileged_user.shared_folder("data")) as made:
             made.chmod(0o711)
             yield made
     else:
         with folder.usable(data):
-            made = Path(tempfile.mkdtemp(prefix="postgres-", dir=nobody.shared_folder("data")))
+            made = Path(tempfile.mkdtemp(prefix="postgres-", dir=unprivileged_user.shared_folder("data")))
             made.chmod(0o711)
             folder.replace(made / "belongs-to", f"{data}\n", 0o644)
             folder.replace(data / "moved", f"{made}\n", 0o644)

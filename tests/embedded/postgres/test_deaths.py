@@ -16,7 +16,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from ccn import errors
-from ccn.embedded import nobody, postgres, postmaster
+from ccn.embedded import unprivileged_user
+from ccn.embedded.postgres import postmaster, service
 from ccn.embedded.supervision import Event, Started
 from tests.embedded.conftest import named
 
@@ -74,7 +75,7 @@ async def test_a_killed_server_comes_back_on_the_same_port_with_its_data(
     data: Path, ask: Ask, until: Callable[..., Any]
 ) -> None:
     events: list[Event] = []
-    async with postgres.running(data, on_event=events.append) as running:
+    async with service.running(data, on_event=events.append) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         first = running.pid
         os.kill(first, signal.SIGKILL)
@@ -88,7 +89,7 @@ async def test_when_one_of_its_processes_is_killed_the_server_starts_anew(
     data: Path, ask: Ask, until: Callable[..., Any]
 ) -> None:
     events: list[Event] = []
-    async with postgres.running(data, on_event=events.append) as running:
+    async with service.running(data, on_event=events.append) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         named("walwriter", psutil.Process(running.pid).children).kill()
         await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
@@ -150,9 +151,9 @@ def test_of_two_that_start_at_once_one_wins_and_the_other_names_it(
 
 
 async def test_the_same_process_may_not_start_twice_either(data: Path) -> None:
-    async with postgres.running(data, fsync=False):
+    async with service.running(data, fsync=False):
         with pytest.raises(errors.AlreadyRunning, match=f"pid {os.getpid()}"):
-            async with postgres.running(data, fsync=False):
+            async with service.running(data, fsync=False):
                 pytest.fail("it runs already")
 
 
@@ -195,18 +196,18 @@ def _serves(process: psutil.Process, place: Path) -> bool:
 
 
 async def _entered(data: Path) -> None:
-    async with postgres.running(data):
+    async with service.running(data):
         await asyncio.sleep(600)
 
 
 async def test_a_pid_file_that_names_a_living_stranger_is_not_believed(data: Path) -> None:
-    account = nobody.account()
+    account = unprivileged_user.account()
     # The same user, so that PostgreSQL itself would take it for the server.
     stranger = subprocess.Popen(["sleep", "600"], user=account.uid if account else None)
     try:
         pid_file = data / "pgdata" / "postmaster.pid"
         pid_file.write_text(f"{stranger.pid}\n{pid_file.parent}\n1\n5432\n\n127.0.0.1\n  1 2\nready   \n")
-        async with postgres.running(data, fsync=False) as running:
+        async with service.running(data, fsync=False) as running:
             assert running.pid != stranger.pid
         assert stranger.poll() is None
     finally:
@@ -217,19 +218,19 @@ async def test_a_pid_file_that_names_a_living_stranger_is_not_believed(data: Pat
 async def test_another_postgresql_with_the_pid_of_the_file_is_a_stranger_too(
     place: Path, data: Path
 ) -> None:
-    async with postgres.running(place / "two", fsync=False) as other:
+    async with service.running(place / "two", fsync=False) as other:
         pgdata = data / "pgdata"
         (pgdata / "postmaster.pid").write_text(f"{other.pid}\n{pgdata}\n")
         assert postmaster.serves(other.pid, place / "two" / "pgdata")
         assert not postmaster.serves(other.pid, pgdata)
-        async with postgres.running(data, fsync=False) as running:
+        async with service.running(data, fsync=False) as running:
             assert running.pid != other.pid
 
 
 @pytest.mark.parametrize("content", ["", "nonsense\n"])
 async def test_a_pid_file_that_a_crash_left_unreadable_is_removed(data: Path, content: str) -> None:
     (data / "pgdata" / "postmaster.pid").write_text(content)
-    async with postgres.running(data, fsync=False):
+    async with service.running(data, fsync=False):
         pass
 
 

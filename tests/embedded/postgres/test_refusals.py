@@ -14,7 +14,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from ccn import errors
-from ccn.embedded import binaries, folder, layout, nobody, postgres
+from ccn.embedded import binaries, folder, unprivileged_user
+from ccn.embedded.postgres import layout, service
 
 Ask = Callable[[str, str], str]
 Start = Callable[..., Any]
@@ -29,15 +30,15 @@ async def refused(data: Path, kind: type[errors.EmbeddedFailed], **options: Any)
 
 
 async def _entered(data: Path, **options: Any) -> None:
-    async with postgres.running(data, fsync=False, **options):
+    async with service.running(data, fsync=False, **options):
         pytest.fail("it must not start")
 
 
 async def test_data_of_another_major_version_are_served_by_its_own_programs(place: Path, ask: Ask) -> None:
     older = binaries.postgres(None, 16)
-    async with postgres.running(place / "data", bin=older.bin, fsync=False) as running:
+    async with service.running(place / "data", bin=older.bin, fsync=False) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
-    async with postgres.running(place / "data", fsync=False) as running:
+    async with service.running(place / "data", fsync=False) as running:
         assert running.version.startswith("16.")
         assert ask(running.url, "SELECT answer FROM kept") == "42"
     words = await refused(place / "data", errors.DataDirectoryUnusable, bin=binaries.postgres(None, 18).bin)
@@ -45,7 +46,7 @@ async def test_data_of_another_major_version_are_served_by_its_own_programs(plac
     assert "is PostgreSQL 18." in words
     assert "CCN_PG_BIN" in words
     assert "--data" in words
-    async with postgres.running(place / "data", fsync=False) as running:
+    async with service.running(place / "data", fsync=False) as running:
         assert ask(running.url, "SELECT answer FROM kept") == "42"
 
 
@@ -60,7 +61,7 @@ async def test_a_folder_that_something_else_fills_is_left_alone(place: Path) -> 
     foreign = place / "data" / "pgdata"
     foreign.mkdir(parents=True)
     (foreign / "thesis.txt").write_text("years of work")
-    if account := nobody.account():
+    if account := unprivileged_user.account():
         os.chown(foreign, account.uid, account.gid)
     words = await refused(place / "data", errors.DataDirectoryUnusable)
     assert "not a PostgreSQL data directory" in words
@@ -229,32 +230,32 @@ def private(place: Path) -> Path:
 
 async def test_in_a_private_home_it_works_and_its_place_is_written_down(private: Path, ask: Ask) -> None:
     data = private / ".local" / "share" / "ccn"
-    async with postgres.running(data, fsync=False) as running:
+    async with service.running(data, fsync=False) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         assert running.data == data
-    if nobody.account() is None:
+    if unprivileged_user.account() is None:
         assert (data / "pgdata").is_dir()
     else:
         home = Path((data / "moved").read_text().strip())
-        assert home.parent == nobody.SHARED / "data"
+        assert home.parent == unprivileged_user.SHARED / "data"
         assert (home / "belongs-to").read_text().strip() == str(data)
         assert not (data / "pgdata").exists()
     assert private.stat().st_mode & 0o777 == 0o700
-    async with postgres.running(data, fsync=False) as running:
+    async with service.running(data, fsync=False) as running:
         assert ask(running.url, "SELECT answer FROM kept") == "42"
 
 
 async def test_in_a_private_home_an_ephemeral_run_leaves_nothing(private: Path) -> None:
-    shared = nobody.SHARED / "data"
+    shared = unprivileged_user.SHARED / "data"
     before = set(shared.iterdir()) if shared.is_dir() else set()
-    async with postgres.running(private / "data", ephemeral=True, fsync=False):
+    async with service.running(private / "data", ephemeral=True, fsync=False):
         pass
     assert list(private.iterdir()) == []
     assert (set(shared.iterdir()) if shared.is_dir() else set()) <= before
 
 
 async def test_data_that_were_moved_and_are_gone_are_not_made_anew(place: Path) -> None:
-    gone = nobody.SHARED / "data" / "no-such-folder"
+    gone = unprivileged_user.SHARED / "data" / "no-such-folder"
     (place / "moved").write_text(f"{gone}\n")
     words = await refused(place, errors.DataDirectoryUnusable)
     assert f"the data lie in {gone}, which is gone" in words

@@ -18,21 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccn import errors
-from ccn.embedded import (
-    binaries,
-    copies,
-    folder,
-    initialise,
-    layout,
-    ports,
-    postmaster,
-    sockets,
-    supervision,
-)
-from ccn.embedded import ephemeral as mayfly
+from ccn.embedded import binaries, folder, ports, supervision
 from ccn.embedded.binaries import Installation
-from ccn.embedded.layout import Layout
-from ccn.embedded.server import POLL_S, STOP, Server
+from ccn.embedded.postgres import copies, initialise, layout, postmaster, sockets
+from ccn.embedded.postgres import ephemeral as mayfly
+from ccn.embedded.postgres.layout import Layout
+from ccn.embedded.postgres.server import POLL_S, STOP, Server
 from ccn.embedded.supervision import USUAL, Backoff, Event, Kept
 
 ROOM = 32 * 1024**2

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from ccn import errors
 from ccn.embedded import folder
-from ccn.embedded.layout import Layout
+from ccn.embedded.postgres.layout import Layout
 
 _LOGS = ("server.log", "server.log.1", "initdb.log")
 _MADE = (*_LOGS, "password", "node.password", "ccn.conf", "moved", "ephemeral", "lock")
