@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ccn import errors, settings, sources
+from ccn import errors, settings
+from ccn.settings import sources
 
 
 @pytest.fixture(autouse=True)

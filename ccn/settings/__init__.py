@@ -39,8 +39,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ccn import errors, sources
+from ccn import errors
 from ccn.core.calls import price
+from ccn.settings import sources
 
 
 def _split(given: object) -> object:
