@@ -15,9 +15,9 @@ from types import ModuleType
 import pytest
 
 from ccn.cli import verify
-from tests.cli import mutations
 from tests.cli.conftest import Copy
-from tests.cli.test_verify_forgeries import RECORDS
+from tests.cli.verify import mutations
+from tests.cli.verify.test_forgeries import RECORDS
 
 MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "200"))
 
