@@ -1,22 +1,31 @@
-"""`ccn-verify FILE`: checks an exported record without CCN and its database, trusting neither.
+"""`ccn-verify FILE` checks an exported record without CCN and its database, and trusts neither.
 
 This one file needs Python 3.11 and nothing else, so it can be copied, read and run by itself. It imports
-nothing of CCN on purpose: what is checked here was written twice, from the design, and not shared. The file
-format is described in `ccn/docs/record.md`. With PyNaCl installed signatures are checked faster.
+nothing of CCN on purpose: every rule is written here a second time, from the page that describes the file.
+That page is `ccn/docs/record.md`; docstrings quote the sentence of it that a function checks. With PyNaCl
+installed signatures are checked faster.
 
     0  verified        10  verified, but the newest blocks have too few cosignatures
     20  incomplete: the file ends early        30  contradiction, with the row it is about
     40  this is not an export, or not one that can be read
 
-A record has one spelling. A key that stands twice, a key nobody knows, another way to write a value or
-another order of lines is nothing that an export writes, so it ends the reading with 40 and says the line:
-whatever is shown under exit code 0 is what was sealed.
+A record has one spelling. A key that stands twice, an unknown key, another way to write a value and another
+order of lines are nothing that an export writes: reading stops there with exit code 40, and the line is
+named. So whatever a file shows under exit code 0 is what was sealed.
 
-What it proves: everything in the record is what the nodes named in its founding sealed, and nothing of it
-was changed, taken out, added or put elsewhere. What it cannot know by itself: that the founding is the
-right one (compare it, or pass `--founding`), and that the record was not cut back to an older one (pass
-`--checkpoint`, a note kept from an earlier visit). A file that is whole must show everything that was
-sealed: what is missing from it is a contradiction.
+What exit code 0 proves: everything in the record was sealed by the nodes that its founding names, and
+nothing of it was changed, removed, added or moved. What is missing from a whole file is a contradiction.
+What it cannot prove: that the founding is the right one (compare it, or pass `--founding`), and that the
+record was not cut back to an older one (pass `--checkpoint`, a note kept from an earlier visit).
+
+How the file is laid out:
+
+    verify      reads a record line by line
+    Audit       hands each line to those who judge it     LineOrder   the order in which lines stand
+    Chain       founding, blocks and checkpoints          Story       conversations, turns and instances
+    Findings    what was found, and the verdict
+    below them  what a line and a leaf may look like; hashes and trees; blocks; the result of a round;
+                checkpoints; Ed25519; what is printed; and last what is only for speed
 """
 
 from __future__ import annotations
@@ -45,7 +54,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from uuid import UUID
 
-try:  # only for speed: the same check is at the end of this file
+try:  # only for speed: this file can check signatures itself
     from nacl.bindings import crypto_sign_open
     from nacl.exceptions import BadSignatureError
 except ImportError:
@@ -63,14 +72,14 @@ VERDICTS = {
 }
 VERSIONS = (1, 2)
 LINE_LIMIT = 64 * 1024 * 1024
-KEPT = 1_000
+FINDING_LIMIT = 1_000
 INTEGERS = 2**53 - 1
-UNIT = 1_000_000
-MISSING = -1
+UNIT = 1_000_000  # a score of 1
+MISSING = -1  # a score that could not be observed
 AXES = 16
 BLOCK_LIMIT = 10_000
 VALIDATOR_LIMIT = 64
-_ROW = struct.Struct(">16sq16i")
+_ROSTER_ROW = struct.Struct(">16sq16i")  # instance, epoch, scores
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -97,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read_kept_checkpoint(path: str) -> CheckpointHead:
-    """The head of a checkpoint from an earlier visit."""
+    """Read a checkpoint from an earlier visit."""
     try:
         return parse_note(Path(path).read_text())
     except (OSError, UnicodeDecodeError, RecordError) as refused:
@@ -105,6 +114,7 @@ def _read_kept_checkpoint(path: str) -> CheckpointHead:
 
 
 def _explain(refused: Exception) -> str:
+    """Say why a file was refused, to people who do not know Python."""
     match refused:
         case OSError():
             return f"it cannot be read: {refused.strerror}"
@@ -114,19 +124,19 @@ def _explain(refused: Exception) -> str:
 
 
 def run() -> None:
-    """The console script."""
+    """Run the console script."""
     sys.exit(main())
 
 
 class RecordError(Exception):
-    """Something in the record cannot be; the message says what."""
+    """Something in the record is impossible; the message says what."""
 
 
 CAUSE, OF_A_ROW, OF_A_BLOCK = -1, 0, 1  # the ranks of findings: what explains others comes first
 
 
 class Finding(NamedTuple):
-    """One contradiction: which row or block, and what about it."""
+    """One contradiction: the row or block, and what is wrong with it."""
 
     rank: int
     where: str
@@ -139,7 +149,11 @@ def verify(
     known: Sequence[CheckpointHead] = (),
     workers: int | None = 0,
 ) -> Audit:
-    """Read a whole record; so many other processes look at its lines first, or as many as help."""
+    """Read a whole record and judge it.
+
+    `founding` is the hash that the record must have, `known` are checkpoints from earlier visits. `workers`
+    is how many other processes help, None for as many as are useful.
+    """
     audit = Audit(founding, known)
     try:
         read_record(audit, record, workers)
@@ -147,13 +161,14 @@ def verify(
     except RecordError as refused:
         audit.findings.invalid = f"line {audit.number}: {refused}"
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
-        # A line of another shape than an export has. What the database shows is judged where it is read.
+        # The line has another shape than an export gives it. Lines of the right shape never come here:
+        # whatever they say is judged by the rules, and none of these errors is a verdict on it.
         audit.findings.invalid = f"line {audit.number} is no line of an export"
     return audit
 
 
 def read_lines(audit: Audit, record: BinaryIO, _workers: int | None = None) -> None:
-    """Judge each line of a record by itself, in their order."""
+    """Judge each line of a record by itself, in order."""
     while line := record.readline(LINE_LIMIT + 1):
         audit.read_line(line)
 
@@ -162,15 +177,14 @@ read_record: Callable[[Audit, BinaryIO, int | None], None] = read_lines
 
 
 class Audit:
-    """A record while it is read: each line is handed to those who judge it."""
+    """Reads a record: hands each line to those who judge it."""
 
     def __init__(self, founding: str | None = None, known: Sequence[CheckpointHead] = ()) -> None:
         self.findings = Findings()
         self.story = Story(self.findings)
         self.chain = Chain(self.findings, self.story, founding, {head.size: head for head in known})
+        self.order = LineOrder(self.chain)
         self.number = 0
-        self.position: Position = ()
-        self.ended = False
 
     @property
     def code(self) -> int:
@@ -187,7 +201,10 @@ class Audit:
             return
         shown = parse_line(line[:-1].decode())
         kind = next(iter(shown))
-        self._check_order(kind, shown)
+        self.order.check(kind, shown, self.number)
+        self._hand_on(kind, shown)
+
+    def _hand_on(self, kind: str, shown: dict[str, Any]) -> None:
         match kind:
             case "record":
                 self.chain.read_founding(shown)
@@ -196,59 +213,25 @@ class Audit:
             case "roster":
                 self.chain.read_roster(shown["roster"])
             case "leaf":
-                self._read_leaf(shown)
+                leaf = leaf_from_line(shown, self.chain.shown)
+                if self.chain.place_leaf(leaf):
+                    self.findings.count("leaves")
+                    self.story.judge_leaf(leaf)
             case "checkpoint":
                 self.chain.read_checkpoint(shown["checkpoint"])
             case "waiting":
-                self._read_waiting(*shown["waiting"])
+                node, number, body = shown["waiting"]
+                self.findings.count("waiting")
+                self.chain.note_waiting(node, number)
+                self.story.judge_leaf(AuditedLeaf(body, {}, (node, number)))
             case "conversation":
                 self.story.read_version(shown["conversation"])
             case "standing":
                 self.story.read_standing(shown["standing"])
             case "stray":
                 self.story.read_stray(shown["stray"])
-            case _:
-                self._read_end(shown["end"]["lines"])
-
-    def _check_order(self, kind: str, line: dict[str, Any]) -> None:
-        """Refuse a line that stands in another place than an export puts it.
-
-        Lines: "Within each kind lines ascend, and none has the place of another"
-        """
-        first = self.number == 1
-        if self.ended:
-            raise RecordError("something follows the end")
-        if first != (kind == "record"):
-            raise RecordError(
-                "this is not the first line of an export" if first else "this is a second first line"
-            )
-        # The block before is judged first: whether one is missing can depend on it.
-        if kind not in {"roster", "leaf"}:
-            self.chain.conclude_block()
-        position = position_of(kind, line, self.chain.shown, self.number)
-        if _begins_anew(kind, position, self.position):
-            self.chain.miss_block()
-            position = (self.chain.shown, *position[1:])
-        if position:
-            if not self.position < position:
-                raise RecordError("it stands twice, or below a line that follows it")
-            self.position = position
-
-    def _read_leaf(self, line: dict[str, Any]) -> None:
-        leaf = leaf_from_line(line, self.chain.shown)
-        if self.chain.place_leaf(leaf):
-            self.findings.count("leaves")
-            self.story.judge_leaf(leaf)
-
-    def _read_waiting(self, node: str, number: int, body: Any) -> None:
-        self.findings.count("waiting")
-        self.chain.note_waiting(node, number)
-        self.story.judge_leaf(AuditedLeaf(body, {}, (node, number)))
-
-    def _read_end(self, lines: int) -> None:
-        self.ended = True
-        if lines != self.number - 1:
-            self.findings.cut = f"{self.number - 1} of {lines} lines are here"
+            case "end" if shown["end"]["lines"] != self.number - 1:
+                self.findings.cut = f"{self.number - 1} of {shown['end']['lines']} lines are here"
 
     def finish(self) -> None:
         """Judge what only the whole record can show, after its last line."""
@@ -256,7 +239,7 @@ class Audit:
             raise RecordError("there is no record in it")
         if self.chain.version == 1 and (self.story.names_speakers or self.chain.names_owners):
             raise RecordError("it calls itself version 1, which names neither speakers nor owners")
-        if not self.ended:
+        if not self.order.ended:
             self.findings.cut = self.findings.cut or "it has no end"
             return
         self.findings.final = self.chain.is_final
@@ -264,19 +247,55 @@ class Audit:
         self.story.finish()
 
 
+class LineOrder:
+    """The order in which the lines of a record stand, so that nothing can be shown twice."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.last: Position = ()
+        self.ended = False
+
+    def check(self, kind: str, line: dict[str, Any], number: int) -> None:
+        """Refuse a line that stands in another place than an export puts it.
+
+        Lines: "Within each kind lines ascend, and none has the place of another"
+        """
+        if self.ended:
+            raise RecordError("something follows the end")
+        if (number == 1) != (kind == "record"):
+            raise RecordError(
+                "this is not the first line of an export" if number == 1 else "this is a second first line"
+            )
+        # Conclude the block before the order is judged: the position depends on the height that it has.
+        if kind not in {"roster", "leaf"}:
+            self.chain.conclude_block()
+        position = position_of(kind, line, self.chain.shown, number)
+        if _begins_anew(kind, position, self.last):
+            self.chain.miss_block()
+            position = (self.chain.shown, *position[1:])
+        if position:
+            if not self.last < position:
+                raise RecordError("it stands twice, or below a line that follows it")
+            self.last = position
+        self.ended = kind == "end"
+
+
 Position = tuple[Any, ...]
-# The parts of a block in their order, and then of what stands below all blocks.
+# The lines of a block in their order, then those that stand below all blocks.
 _HEADER, _ROSTER, _LEAF, _CHECKPOINT, _WAITING, _VERSION, _CONVERSATION, _INSTANCE, _STRAY, _END = range(10)
 
 
 def _begins_anew(kind: str, position: Position, last: Position) -> bool:
-    """Whether a line can only be one of the next block, whose own line is missing."""
+    """Whether a line can only belong to the next block, whose first line is missing."""
     of_a_block = kind in {"roster", "leaf", "checkpoint"}
     return of_a_block and position[:1] == last[:1] and position[1] < last[1]
 
 
 def position_of(kind: str, line: dict[str, Any], height: int, number: int) -> Position:
-    """Where a line stands in the order of lines; nowhere if it is a leaf that says no place."""
+    """Tell where a line stands: at the height of its block or below all blocks, by its kind, by its key.
+
+    Empty for a leaf that does not name its place: it is judged by what its block seals.
+    """
     shown = line[kind]
     part: Position
     match kind:
@@ -319,7 +338,7 @@ class Findings:
 
     @property
     def code(self) -> int:
-        """The verdict, the worst first."""
+        """The verdict: the worst of all that was found."""
         if self.invalid:
             return INVALID
         if self.contradictions:
@@ -334,10 +353,10 @@ class Findings:
         return sorted(self.contradictions, key=lambda finding: finding.rank)
 
     def add(self, where: object, what: str, rank: int = OF_A_ROW) -> None:
-        """Write a contradiction down. All are counted; only the first KEPT are kept."""
+        """Write a contradiction down. All are counted; only the first FINDING_LIMIT are listed."""
         finding = Finding(rank, str(where), what)
         self.total += 1
-        if len(self.contradictions) < KEPT:
+        if len(self.contradictions) < FINDING_LIMIT:
             self.contradictions.append(finding)
 
     def count(self, what: str, by: int = 1) -> None:
@@ -350,11 +369,14 @@ class Findings:
 
 @dataclass(slots=True)
 class Chain:
-    """The blocks up to the line that is being read, and what the next one must follow.
+    """The blocks that were read so far, and what the next one must follow.
 
-    A block is judged when all its lines have been read. `unbroken` is whether no header is missing or
-    unreadable so far, `grown` whether the tree of the log is known. Where they are not, what depends on
-    them is not judged any more: it would only repeat what was found.
+    A block is judged after all its lines were read. `unbroken` says that no header was missing or
+    unreadable so far, `grown` that the tree of the log is known. Once one of them is False, whatever
+    depends on it is not judged any more: it could only repeat what was found.
+
+    `rules` decide the next block, `deciding` decided the last one. `shown` is the height of the last block
+    that has a line, `height` of the last one that was judged.
     """
 
     findings: Findings
@@ -388,7 +410,7 @@ class Chain:
 
     @property
     def is_final(self) -> bool:
-        """Whether the newest checkpoint has a quorum of cosignatures.
+        """Whether the checkpoint of the last block has a quorum of cosignatures.
 
         Rule 8: "The record is *final* up to the last block whose checkpoint has a quorum of them."
         """
@@ -414,7 +436,7 @@ class Chain:
             self.findings.add("the founding (block 0)", wrong_one, CAUSE)
 
     def read_block(self, line: dict[str, Any]) -> None:
-        """Read the first line of a block. What it seals stands on the lines below it."""
+        """Read the first line of a block. The leaves that it seals stand on the lines below it."""
         _check_lists(line)
         height = line["row"]["height"]
         if height != self.shown + 1:
@@ -431,7 +453,7 @@ class Chain:
         self.findings.count("blocks")
 
     def miss_block(self) -> None:
-        """Conclude a block because a line is here that only the next one can have, whose header is not."""
+        """Note that the first line of a block is missing, while others of its lines are here."""
         self.conclude_block()
         self.shown += 1
         missing = "is missing: lines are here that can only be its own"
@@ -439,7 +461,7 @@ class Chain:
         self.unbroken = False
 
     def read_roster(self, shown: dict[str, Any]) -> None:
-        """Read whom a node hosts of one character."""
+        """Read which instances of one character a node reports."""
         if self.block is None:
             if self.unbroken:
                 self.findings.add(f"a roster of {shown['node'][:80]}", "belongs to no block")
@@ -450,7 +472,7 @@ class Chain:
         self.block.rosters.setdefault(shown["node"], []).append(roster)
 
     def place_leaf(self, leaf: AuditedLeaf) -> bool:
-        """Put a leaf where its block seals it; False if the block seals no such leaf, or has it already.
+        """Put a leaf where its block seals it. False if the block seals no such leaf, or has it already.
 
         Rule 9: "Exactly those that the spans name."
         """
@@ -465,11 +487,11 @@ class Chain:
         return True
 
     def note_waiting(self, node: str, number: int) -> None:
-        """Note a leaf that no block has sealed: its number goes on from those that are sealed."""
+        """Note a leaf that no block has sealed. Its number must go on from the last one sealed."""
         self.waiting.setdefault(node, GaplessNumbers()).add(number - self.sealed.get(node, 0))
 
     def conclude_block(self) -> None:
-        """Judge a block, all of whose lines have been read; the next one must follow it all the same."""
+        """Judge the block whose lines were read, and let the next one follow it, right or wrong."""
         block, self.block = self.block, None
         if block is None:
             return
@@ -477,6 +499,8 @@ class Chain:
             self.findings.add(where, "was sealed and is missing")
         if not self.unbroken or self.rules is None:
             return
+        # The order matters: a block is checked against the state that the one before it left, its tree
+        # grows after that, and a checkpoint that was brought is compared with the tree that it grew to.
         for what in self._check_block(block, self.rules):
             self.findings.add(block.where, what, OF_A_BLOCK)
         self._follow(block, self.rules)
@@ -485,6 +509,7 @@ class Chain:
         self._take_rules(block)
 
     def _check_block(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
+        """Check everything about a block but the tree that its leaves make."""
         yield from self._check_link(block.header)
         yield from _check_rules_in_force(block.header, rules)
         yield from _check_row(block)
@@ -497,8 +522,8 @@ class Chain:
     def _check_link(self, header: dict[str, Any]) -> Iterator[str]:
         """Check that a block follows the one before.
 
-        Rule 2: "Heights go up by one. `previous` is the hash of the block before"
-        Rule 2: "Terms never go down, times go up."
+        Rule 2: "Heights go up by one. `previous` is the hash of the block before, which is the leaf hash of
+        its header. Terms never go down, times go up."
         """
         if (header["height"], header["previous"]) != (self.height + 1, self.hash.hex()):
             yield f"does not follow block {self.height}: what comes between them is missing or was changed"
@@ -506,7 +531,10 @@ class Chain:
             yield "its term or its time went back"
 
     def _check_reports(self, block: AuditedBlock, rules: VotingRules) -> Iterator[str]:
-        """Check the reports, and compute again everything that comes out of them."""
+        """Check the reports, and compute again everything that follows from them.
+
+        Rule 3: "At least a quorum."
+        """
         reports = block.line["reports"]
         if len(reports) < rules.quorum:
             yield f"has reports of {len(reports)} nodes; {rules.quorum} are needed"
@@ -521,7 +549,7 @@ class Chain:
             except RecordError as wrong:
                 yield f"{wrong}"
         if len(statements) != len(reports):
-            return  # what comes out of them is that of other reports
+            return  # nothing can follow from a report that nobody signed
         yield from _check_spans(block, reports, statements)
         yield from _check_rules_wanted(block, rules, reports)
         yield from _check_results(block, rules, reports)
@@ -533,6 +561,7 @@ class Chain:
                     yield claim.wrong
 
     def _follow(self, block: AuditedBlock, rules: VotingRules) -> None:
+        """Let the next block follow this one."""
         header = block.header
         self.hash = sha256(b"\0" + block.body)
         self.height, self.term, self.time_us = header["height"], header["term"], header["time_us"]
@@ -544,7 +573,8 @@ class Chain:
         """Append the leaves of a block and then its header to the tree.
 
         Rule 4: "The tree with these leaves, node after node, has the `size` and `root` of the header; then
-        the header itself is appended. `size`, `root` and `tree` of the row are those after it"
+        the header itself is appended. `size`, `root` and `tree` of the row are those after it; `tree` is
+        the size (8 bytes, big-endian) and the roots of its perfect parts, the largest first."
         """
         header, row = block.header, block.line["row"]
         if self.grown:
@@ -565,22 +595,23 @@ class Chain:
             self.findings.add(block.where, wrong, OF_A_BLOCK)
 
     def _compare_brought(self, block: AuditedBlock) -> None:
+        """Compare the tree with a checkpoint of this size from an earlier visit."""
         head = self.brought.pop(self.size, None)
         if head is not None and self.grown and head != (self.origin, self.size, tree_root(self.peaks)):
             wrong = "contradicts the checkpoint you brought: another tree of this size"
             self.findings.add(block.where, wrong, OF_A_BLOCK)
 
     def _take_rules(self, block: AuditedBlock) -> None:
-        """Let the rules that a block changes decide the next one."""
+        """Let the next block be decided by the rules to which this one changes."""
         try:
             self.rules = parse_new_rules(block) or self.rules
         except RecordError:
             self.unbroken = False  # the reason was found when the block was checked
 
     def read_checkpoint(self, shown: dict[str, Any]) -> None:
-        """Read a note with its cosignatures, below the block that it is about.
+        """Read a checkpoint with its cosignatures, which stands below its block.
 
-        Rule 8: "**Checkpoints** are about a block's end: its size and root."
+        Rule 8: "Checkpoints are about a block's end: its size and root."
         """
         if any(not a < b for a, b in pairwise(signer for signer, _ in shown["cosignatures"])):
             raise RecordError("its cosignatures are not in order, or one stands twice")
@@ -609,8 +640,9 @@ class Chain:
     def _check_cosignatures(
         self, shown: list[list[str]], head: CheckpointHead, rules: VotingRules
     ) -> set[str]:
-        """Check the cosignatures of validators, and return whose are good.
+        """Return the validators whose cosignatures are good.
 
+        Rule 8: "The name of a node is `ORIGIN/NODE`."
         Rule 8: "Other signers are not checked."
         """
         validators = {f"{self.origin}/{node}": (node, key) for node, key in rules.keys.items()}
@@ -632,7 +664,7 @@ class Chain:
         return cosigners
 
     def finish(self) -> None:
-        """Judge what stands after the last block: checkpoints from earlier visits, and leaves that wait."""
+        """Judge what is left after the last block: checkpoints from earlier visits, and waiting leaves."""
         for head in self.brought.values():
             if head.size or head.origin != self.origin:
                 what = f"you brought it, and no block ends there (the record ends at {self.size})"
@@ -645,7 +677,10 @@ class Chain:
 
 @dataclass(slots=True)
 class AuditedBlock:
-    """A block while its lines are being read."""
+    """A block while its lines are being read.
+
+    `spans` says for each node the first and last number that it seals, and where these begin in `leaves`.
+    """
 
     line: dict[str, Any]
     header: dict[str, Any]
@@ -655,7 +690,7 @@ class AuditedBlock:
     rosters: dict[str, list[AuditedRoster]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make room for the leaves that it seals: those of a node begin at the third number of its span."""
+        """Make room for the leaves that it seals."""
         for node, first, last in self.header["spans"]:
             self.spans[node] = (first, last, len(self.leaves))
             self.leaves += [None] * (last - first + 1)
@@ -666,7 +701,7 @@ class AuditedBlock:
         return f"block {self.header['height']}"
 
     def find_slot(self, node: Any, number: Any) -> int | None:
-        """Where a leaf stands among those that it seals."""
+        """Where a leaf stands in `leaves`; None if the block does not seal it."""
         first, last, start = self.spans.get(node, (1, 0, 0))
         return start + number - first if type(number) is int and first <= number <= last else None
 
@@ -681,7 +716,7 @@ class AuditedBlock:
 
 
 class AuditedRoster(NamedTuple):
-    """Whom one node names for a character, and whose they are."""
+    """The instances of a character that one node reports, and their owners."""
 
     character: str
     packed: bytes
@@ -689,13 +724,13 @@ class AuditedRoster(NamedTuple):
 
     @property
     def named(self) -> list[str]:
-        """As it stands in a report."""
+        """How a report names it."""
         rows = [self.character, sha256(self.packed).hex()]
         return [*rows, sha256(self.owners).hex()] if self.owners else rows
 
 
 class OwnerClaim(NamedTuple):
-    """What a roster says of one instance: whose it is, under a pseudonym of this round."""
+    """What a roster says of one instance: its owner, under a pseudonym of this round."""
 
     where: str
     node: str
@@ -705,7 +740,7 @@ class OwnerClaim(NamedTuple):
     character: bytes
 
     def is_of(self, owner: str | None) -> bool:
-        """Whether this owner has that pseudonym.
+        """Whether the pseudonym is this owner's.
 
         roster: "They are the first 8 bytes of the hash of `ccn/owner/v1`, a line feed, the hash of the
         block before, the owner's id (16 bytes, all 0 for none) and the character."
@@ -719,7 +754,7 @@ class OwnerClaim(NamedTuple):
 
     @property
     def wrong(self) -> str:
-        """What is found if it is not true."""
+        """The finding if the claim is false."""
         return f"the roster of {self.node} gives instance {self.instance} to somebody else than its owner"
 
 
@@ -734,32 +769,41 @@ class VotingRules:
 
     @property
     def byzantine(self) -> bool:
-        """Whether liars are expected."""
+        """Whether nodes may lie, and not only crash."""
         return bool(self.parameters["faults"] == "byzantine")
 
     @property
     def owned(self) -> bool:
-        """Whether owners weigh the same in a median; by the first rules instances did, or nodes."""
+        """Whether a median weighs owners alike. By the first rules it weighed instances, or nodes."""
         return bool(self.parameters.get("weighing") == "owners")
 
     @property
     def liars(self) -> int:
-        """How many nodes may lie."""
+        """How many nodes may lie.
+
+        Rule 6: "f = ⌊(n − 1)/3⌋"
+        """
         return (len(self.keys) - 1) // 3 if self.byzantine else 0
 
     @property
     def quorum(self) -> int:
-        """How many must agree."""
+        """How many nodes must agree.
+
+        Rule 3: "A quorum is ⌊n/2⌋ + 1 of n validators, with byzantine faults ⌊2n/3⌋ + 1."
+        """
         n = len(self.keys)
         return 2 * n // 3 + 1 if self.byzantine else n // 2 + 1
 
     def hash(self) -> bytes:
-        """As a report names them."""
+        """How a report names them.
+
+        Rule 3: "the hash of the two hashes of the rules the node would like, joined"
+        """
         return sha256(self.validators_hash + self.parameters_hash)
 
 
 class CheckpointHead(NamedTuple):
-    """What a checkpoint says."""
+    """What a checkpoint says: the size and the root of a log's tree."""
 
     origin: str
     size: int
@@ -771,10 +815,10 @@ class CheckpointHead(NamedTuple):
 
 @dataclass(slots=True)
 class Story:
-    """What the leaves tell, each by the rules of its kind and at the end all of them together.
+    """What the leaves say: each is judged by the rules of its kind, and at the end all of them together.
 
-    A leaf that no block has sealed yet proves nothing, so nothing is checked or counted of it. It is taken
-    in all the same: what is sealed must not look torn where only a block is still to come.
+    A leaf that no block has sealed yet proves nothing and can contradict nothing. It is taken in all the
+    same, so that what is sealed does not look incomplete where only a block is still to come.
     """
 
     findings: Findings
@@ -789,7 +833,7 @@ class Story:
     vectors_gone: list[tuple[int, str]] = field(default_factory=list)
 
     def judge_leaf(self, leaf: AuditedLeaf) -> None:
-        """Judge a leaf and what is shown beside it."""
+        """Judge a leaf and everything that is shown beside it."""
         body, line = leaf.body, leaf.line
         if "hash" in line:
             self.findings.add(leaf, f"its hash was {line['hash'][:16]}…, and is {leaf.hash.hex()[:16]}…")
@@ -840,7 +884,7 @@ class Story:
                 raise RecordError("its content or its salt is missing")
 
     def _take_into_turn(self, leaf: AuditedLeaf) -> None:
-        """A turn has one message of each role, all in its conversation."""
+        """Take a message into its turn, which has one of each role, all in one conversation."""
         body = leaf.body
         turn_id, role = body["turn"], body["role"]
         if turn_id is None:
@@ -852,10 +896,10 @@ class Story:
             turn.messages[role] = body["seq"]
 
     def _check_speaker(self, body: dict[str, Any]) -> None:
-        """Check who said a message.
+        """Check that whoever is named as the speaker can have said a message.
 
         Rule 10: "In version 2 the speaker of a message is an instance exactly if its role is `assistant`
-        and it belongs to a turn"
+        and it belongs to a turn; that instance is one of the conversation."
         Rule 10: "Whatever else has the role `assistant`, in either version, was recorded by an account
         through a loop of its own: no instance said it."
         """
@@ -871,7 +915,7 @@ class Story:
             self.speakers.add((body["conversation"], body["speaker"]))
 
     def judge_turn(self, leaf: AuditedLeaf) -> None:
-        """Judge the end of a turn.
+        """Judge the end of a turn. What it says of messages is compared when all of them were read.
 
         Rule 11: "A turn ends once, and has its reply where it says so."
         """
@@ -898,7 +942,7 @@ class Story:
             instance.newest = (body["version"], (body["host"], body["epoch"], body["status"]))
 
     def judge_plate(self, leaf: AuditedLeaf) -> None:
-        """Judge a version of a plate, whose content is always here.
+        """Judge a version of a plate, whose content is always shown.
 
         Rule 9: "A plate and a snapshot have their hashes."
         """
@@ -911,7 +955,7 @@ class Story:
             raise RecordError("the plate is not the one that was imported")
 
     def judge_snapshot(self, leaf: AuditedLeaf) -> None:
-        """Judge a snapshot, whose state is always here.
+        """Judge a snapshot, whose state is always shown.
 
         Rule 9: "A plate and a snapshot have their hashes."
         """
@@ -925,7 +969,7 @@ class Story:
             raise RecordError("the snapshot is of another conversation or moment")
 
     def judge_redaction(self, leaf: AuditedLeaf) -> None:
-        """Note what may be missing: messages of a conversation, or all of a series before a time."""
+        """Note what may be missing: contents of messages, or all of a series before a time."""
         body = leaf.body
         self.findings.count("redactions")
         if "series" not in body:
@@ -934,7 +978,7 @@ class Story:
             self.forgotten_before = max(self.forgotten_before, body["before"])
 
     def judge_request(self, leaf: AuditedLeaf) -> None:
-        """Judge an operator's request. What was asked and what came of it are always here.
+        """Judge an operator's request. What was asked and what came of it are always shown.
 
         Rule 9: "`body` and `outcome` of a request are the hashes of `asked` and `answer` with sorted keys."
         """
@@ -959,7 +1003,10 @@ class Story:
             conversation.values[body["version"]] = _version_values(body)
 
     def judge_vector(self, leaf: AuditedLeaf) -> None:
-        """Judge scores: whole numbers from 0 to a million, or null."""
+        """Judge the scores of a message.
+
+        Bodies of leaves: "`vector`: sixteen scores or nulls"
+        """
         if not leaf.sealed:
             return
         vector = leaf.body["vector"]
@@ -968,7 +1015,11 @@ class Story:
             raise RecordError("this is not a vector")
 
     def _check_rows(self, leaf: AuditedLeaf, rows: list[dict[str, Any]]) -> None:
-        """Check the rows that name a leaf. They are shown only where they are not exactly its own."""
+        """Judge the rows that name a leaf.
+
+        leaf: "the rows that name this leaf, where they are not exactly the one that says the same; empty
+        where there is none"
+        """
         body = leaf.body
         table = TABLES.get(body["kind"], "")
         own = [row for row in rows if row["table"] == table]
@@ -992,22 +1043,22 @@ class Story:
                 self.findings.add(leaf, f"repeats the row in {table}, which says the same")
 
     def get_conversation(self, conversation_id: str) -> AuditedConversation:
-        """What is known of a conversation."""
+        """Return what is known of a conversation."""
         conversation = self.conversations.get(conversation_id)
         if conversation is None:
             conversation = self.conversations[conversation_id] = AuditedConversation()
         return conversation
 
     def get_turn(self, turn_id: str, conversation_id: str) -> AuditedTurn:
-        """What is known of a turn; a new one is of this conversation."""
+        """Return what is known of a turn. One that is new belongs to this conversation."""
         return self.turns.setdefault(turn_id, AuditedTurn(conversation_id))
 
     def get_instance(self, instance_id: str, conversation_id: str) -> AuditedInstance:
-        """What is known of an instance; a new one is of this conversation."""
+        """Return what is known of an instance. One that is new belongs to this conversation."""
         return self.instances.setdefault(instance_id, AuditedInstance(conversation_id))
 
     def compare_owner(self, claim: OwnerClaim) -> bool | None:
-        """Whether an instance is whose a roster says; None where nothing sealed tells.
+        """Whether an instance has the owner that a roster claims; None where no leaf tells.
 
         Rule 6: "An instance of which a life is in the record has the owner that its conversation has."
         """
@@ -1022,7 +1073,8 @@ class Story:
     def read_version(self, row: dict[str, Any]) -> None:
         """Read the row of a version of a conversation.
 
-        Rule 11: "Every version of a conversation has its row"
+        Rule 11: "Every version of a conversation has its row, and every conversation and instance stands as
+        its newest version says."
         """
         where = f"conversation {row['conversation']} version {row['version']}"
         conversation = self.conversations.get(row["conversation"])
@@ -1034,7 +1086,7 @@ class Story:
         conversation.rows.add(row["version"])
 
     def read_standing(self, row: dict[str, Any]) -> None:
-        """Read what a table shows as the present.
+        """Read how a conversation or an instance stands now.
 
         Rule 11: "every conversation and instance stands as its newest version says."
         """
@@ -1093,9 +1145,10 @@ class Story:
                 self.findings.add(where, "its vector is gone and nothing says why")
 
     def _check_conversation(self, where: str, conversation: AuditedConversation) -> None:
-        """Check that a conversation has all its messages and versions.
+        """Check that a conversation has all its messages, all its versions and their rows.
 
-        Rule 11: "Messages of a conversation are numbered from 1 without gaps"
+        Rule 11: "Messages of a conversation are numbered from 1 without gaps; versions of conversations,
+        instances and plates too."
         """
         messages, versions = conversation.messages, conversation.versions
         if messages.ahead:
@@ -1144,12 +1197,18 @@ class Story:
             self.findings.add(where, f"is {status}; its reply is {shown}, not {reply}")
 
     def _check_versions(self, where: str, versions: GaplessNumbers) -> None:
-        """Rule 11: "versions of conversations, instances and plates too." """
+        """Check that no version of an instance or a plate is missing.
+
+        Rule 11: "versions of conversations, instances and plates too."
+        """
         if versions.ahead:
             self.findings.add(where, f"version {versions.upto + 1} is missing")
 
     def _check_speaking_instances(self) -> None:
-        """Rule 10: "that instance is one of the conversation." """
+        """Check that the instances that speak in a conversation are its own.
+
+        Rule 10: "that instance is one of the conversation."
+        """
         for conversation_id, speaker in sorted(self.speakers):
             instance = self.instances.get(speaker.removeprefix("instance:"), AuditedInstance())
             if instance.conversation != conversation_id:
@@ -1187,7 +1246,10 @@ TABLES = {
 
 
 class GaplessNumbers:
-    """Numbers from 1 that must all come, once each, in any order."""
+    """Numbers from 1 that must all come, once each, in any order.
+
+    All up to `upto` have come, and of those beyond it the ones in `ahead`.
+    """
 
     __slots__ = ("ahead", "upto")
 
@@ -1209,20 +1271,25 @@ class GaplessNumbers:
         return True
 
     def within(self, ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
-        """Those of them that lie in one of the ascending ranges, however far a range goes."""
+        """Those of them that lie in one of the ascending ranges."""
+        # A record can claim ranges of any length: count only through numbers that have come.
         for first, last in ranges:
             yield from range(max(first, 1), min(last, self.upto) + 1)
         yield from (number for number in sorted(self.ahead) if covers(ranges, number))
 
     @property
     def last(self) -> int:
-        """The highest."""
+        """The highest number."""
         return max(self.ahead, default=self.upto)
 
 
 @dataclass(slots=True)
 class AuditedConversation:
-    """What must fit together about one conversation, by the numbers of its messages and versions."""
+    """What is known of one conversation.
+
+    Of messages, by their numbers: which have a leaf, show no content, wait, were redacted. Of versions:
+    which have a leaf, what these say, which have a row. And whether it is shown how it stands now.
+    """
 
     messages: GaplessNumbers = field(default_factory=GaplessNumbers)
     silent: set[int] = field(default_factory=set)
@@ -1236,7 +1303,7 @@ class AuditedConversation:
 
 @dataclass(slots=True)
 class AuditedTurn:
-    """What must fit together about one turn: its messages by role, and its end."""
+    """What is known of one turn: the numbers of its messages by role; its status, message and reply."""
 
     conversation: str
     messages: dict[str, int] = field(default_factory=dict)
@@ -1245,7 +1312,7 @@ class AuditedTurn:
 
 @dataclass(slots=True)
 class AuditedInstance:
-    """What must fit together about one instance: its versions, and what the newest says."""
+    """What is known of one instance: its versions, and what the newest says of host, epoch and status."""
 
     conversation: str = ""
     versions: GaplessNumbers = field(default_factory=GaplessNumbers)
@@ -1254,7 +1321,7 @@ class AuditedInstance:
 
 
 class AuditedLeaf(NamedTuple):
-    """A leaf: its body, the line it stands on, its node and number, the block that seals it, its hash."""
+    """A leaf: its body, its line, its node and number, and if it is sealed the height and its hash."""
 
     body: Any
     line: Mapping[str, Any]
@@ -1265,7 +1332,7 @@ class AuditedLeaf(NamedTuple):
 
     @property
     def own_name(self) -> str:
-        """What the body itself says it is."""
+        """What the body says of itself."""
         body = self.body if type(self.body) is dict else {}
         return f"leaf {body.get('number')} of {body.get('node')}, {body.get('kind')}"
 
@@ -1289,7 +1356,7 @@ class AuditedLeaf(NamedTuple):
 
 
 def place_of_leaf(line: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The node and the number of a leaf: those in its table, where they are not those of its body."""
+    """Tell the node and the number of a leaf: those of its body, unless its table says others."""
     if "as" in line:
         return line["as"][0], line["as"][1]
     body = line["leaf"]
@@ -1297,7 +1364,7 @@ def place_of_leaf(line: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def leaf_from_line(line: Mapping[str, Any], height: int) -> AuditedLeaf:
-    """The leaf on a line, which is of the block of this height.
+    """Read the leaf on a line, which belongs to the block of this height.
 
     What must hold: "A leaf's hash is that of 0x00 and its canonical bytes, as in RFC 6962."
     """
@@ -1332,17 +1399,21 @@ def check_shown(leaf: AuditedLeaf) -> None:
 # -- what a line may look like -----------------------------------------------------------------------------
 
 Form = Any
-"""An object by its keys in their order, any list as [form], one of this length as a tuple, or a rule."""
+"""What a value looks like: a dict is an object with these keys in this order, a list one of any length, a
+tuple a list of this length, and a function says yes or no."""
 
 
 class Maybe(NamedTuple):
-    """What may be left out of an object."""
+    """The form of a value that may be left out of an object."""
 
     form: Form
 
 
 def parse_line(spelled: str) -> dict[str, Any]:
-    """The object on a line, or RecordError: a line is spelled in one way, and has the keys of its kind."""
+    """Read the object on a line, which has one spelling and the keys of its kind.
+
+    One spelling: "a verifier refuses (exit code 40, with the line) whatever is written otherwise."
+    """
     line = _decode(spelled)
     if type(line) is not dict:
         raise RecordError("this is no object")
@@ -1356,7 +1427,10 @@ def parse_line(spelled: str) -> dict[str, Any]:
 
 
 def _explain_spelling(spelled: str, canonical: str) -> str:
-    """Why these are not the characters that an export writes."""
+    """Say in what a line differs from its one spelling.
+
+    One spelling: "No key twice in an object"
+    """
     doubled: list[str] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -1375,27 +1449,31 @@ def _explain_spelling(spelled: str, canonical: str) -> str:
 
 
 def check_form(value: Any, form: Form, name: str) -> None:
-    """Refuse a value that does not have this form; `name` is its key, for the reader."""
+    """Refuse a value that does not have this form; `name` is its key, for the message."""
     if isinstance(form, dict):
         _check_object(value, form, name)
     elif isinstance(form, list):
         if type(value) is not list:
             raise RecordError(f"its {name} is no list")
-        for each in value:
-            check_form(each, form[0], name)
+        for item in value:
+            check_form(item, form[0], name)
     elif isinstance(form, tuple):
         if type(value) is not list or len(value) != len(form):
             raise RecordError(f"its {name} is no list of {len(form)}")
-        for each, wanted in zip(value, form, strict=True):
-            check_form(each, wanted, name)
+        for item, wanted in zip(value, form, strict=True):
+            check_form(item, wanted, name)
     elif not form(value):
         raise RecordError(f"its {name} is nothing that an export writes there")
 
 
 def _check_object(value: Any, form: dict[str, Form], name: str) -> None:
+    """Refuse an object with other keys, or with these in another order.
+
+    One spelling: "Keys stand in the order in which this page lists them."
+    """
     if type(value) is not dict:
         raise RecordError(f"its {name} is no object")
-    wanted = [key for key, each in form.items() if key in value or type(each) is not Maybe]
+    wanted = [key for key, inner in form.items() if key in value or type(inner) is not Maybe]
     if list(value) != wanted:
         strange = [key for key in value if key not in form]
         missing = [key for key in wanted if key not in value]
@@ -1405,8 +1483,8 @@ def _check_object(value: Any, form: dict[str, Form], name: str) -> None:
             f"its {name} has no {missing[0]}" if missing else f"the keys of its {name} are not in order"
         )
     for key in wanted:
-        each = form[key]
-        check_form(value[key], each.form if type(each) is Maybe else each, key)
+        inner = form[key]
+        check_form(value[key], inner.form if type(inner) is Maybe else inner, key)
 
 
 def _is_text(value: Any) -> bool:
@@ -1414,16 +1492,20 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """What a column of the database can hold."""
+    """Whether a column of the database can hold it.
+
+    One spelling: "Numbers are whole, without sign but `-`, without leading zeros, from −2⁶³ to 2⁶³ − 1"
+    """
     return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _is_hex(value: Any) -> bool:
+    """Whether it is a string of bytes, two lower-case digits each."""
     return type(value) is str and _HEX_PAIRS.fullmatch(value) is not None
 
 
 def _is_base64(value: Any) -> bool:
-    """The one spelling of these bytes."""
+    """Whether it is the one spelling of some bytes."""
     try:
         return type(value) is str and base64.b64encode(base64.b64decode(value)).decode() == value
     except ValueError:
@@ -1431,17 +1513,24 @@ def _is_base64(value: Any) -> bool:
 
 
 def _is_owners(value: Any) -> bool:
-    """Those of one instance at least."""
+    """Whether it names the owner of one instance at least."""
     return _is_base64(value) and value != ""
 
 
 def _is_hashed(value: Any) -> bool:
-    """Canonical bytes as the object they spell, its keys sorted; other bytes in base64."""
+    """Whether it is an object with sorted keys, or in base64 bytes that spell none.
+
+    One spelling: "In hashed objects they are sorted by their code points."
+    """
     return list(value) == sorted(value) if type(value) is dict else _is_base64(value)
 
 
 def _is_document(value: Any) -> bool:
-    """What PostgreSQL keeps as jsonb: in each object short keys first. What no node keeps is in base64."""
+    """Whether it is an object as PostgreSQL keeps it, or in base64 bytes that spell none.
+
+    One spelling: "In documents, at every depth, the key with fewer bytes of UTF-8 stands first, and of two
+    with as many bytes the one whose bytes are lower"
+    """
     return _is_nested(value) if type(value) is dict else _is_base64(value)
 
 
@@ -1457,7 +1546,7 @@ def _order_of_jsonb(key: str) -> tuple[int, bytes]:
 
 
 def _is_table_row(value: Any) -> bool:
-    """A row of any table: its name, then its columns, sorted."""
+    """Whether it is a row of any table: the name of the table, then the columns, sorted."""
     if type(value) is not dict or not _is_text(value.get("table")):
         return False
     columns = [key for key in value if key != "table"]
@@ -1538,44 +1627,57 @@ FORMS: dict[str, Form] = {
 # -- what a leaf may look like -----------------------------------------------------------------------------
 
 Types = tuple[type, ...]
-_I: Types = (int,)
-_S: Types = (str,)
-_L: Types = (list,)
-_MAYBE_I: Types = (int, type(None))
-_MAYBE_S: Types = (str, type(None))
-_COMMON: dict[str, Types] = {"kind": _S, "node": _S, "number": _I, "v": _I}
-_MESSAGE = _COMMON | {
-    "at": _I, "content": _S, "conversation": _S, "epoch": _I, "role": _S, "seq": _I, "turn": _MAYBE_S,
+_INT: Types = (int,)
+_STR: Types = (str,)
+_LIST: Types = (list,)
+_INT_OR_NULL: Types = (int, type(None))
+_STR_OR_NULL: Types = (str, type(None))
+_COMMON: dict[str, Types] = {"kind": _STR, "node": _STR, "number": _INT, "v": _INT}
+_BEFORE_SPEAKERS = _COMMON | {
+    "at": _INT, "content": _STR, "conversation": _STR, "epoch": _INT, "role": _STR, "seq": _INT,
+    "turn": _STR_OR_NULL,
 }  # fmt: skip
 SHAPES: dict[str, dict[str, Types]] = {
-    "message": _MESSAGE | {"speaker": _S},
-    "turn": _COMMON
-    | {"at": _I, "conversation": _S, "epoch": _I, "error": _MAYBE_S, "reply": _MAYBE_I, "status": _S}
-    | {"turn": _S, "user": _I},
-    "instance": _COMMON
-    | {"at": _I, "conversation": _S, "epoch": _I, "host": _S, "instance": _S, "model": _S, "plate": _I}
-    | {"reason": _S, "status": _S, "version": _I},
-    "plate": _COMMON | {"at": _I, "by": _S, "character": _S, "hash": _S, "version": _I},
-    "snapshot": _COMMON | {"at": _I, "conversation": _S, "hash": _S, "head": _I, "snapshot": _S},
-    "conversation": _COMMON
-    | {"at": _I, "character": _S, "conversation": _S, "owner": _MAYBE_S, "plate": _MAYBE_I, "status": _S}
-    | {"version": _I},
-    "vector": _COMMON
-    | {"at": _I, "conversation": _S, "instance": _MAYBE_S, "scorer": _S, "seq": _I, "vector": _L},
-    "redaction": _COMMON
-    | {"at": _I, "by": _S, "conversation": _S, "first": _I, "last": _I, "reason": _S},
-    "operator": _COMMON
-    | {"asked": _I, "at": _I, "body": _S, "by": _S, "command": _S, "error": _MAYBE_S, "for": _MAYBE_S}
-    | {"outcome": _S, "request": _S},
+    "message": _BEFORE_SPEAKERS | {"speaker": _STR},
+    "turn": _COMMON | {
+        "at": _INT, "conversation": _STR, "epoch": _INT, "error": _STR_OR_NULL, "reply": _INT_OR_NULL,
+        "status": _STR, "turn": _STR, "user": _INT,
+    },
+    "instance": _COMMON | {
+        "at": _INT, "conversation": _STR, "epoch": _INT, "host": _STR, "instance": _STR, "model": _STR,
+        "plate": _INT, "reason": _STR, "status": _STR, "version": _INT,
+    },
+    "plate": _COMMON | {"at": _INT, "by": _STR, "character": _STR, "hash": _STR, "version": _INT},
+    "snapshot": _COMMON | {
+        "at": _INT, "conversation": _STR, "hash": _STR, "head": _INT, "snapshot": _STR,
+    },
+    "conversation": _COMMON | {
+        "at": _INT, "character": _STR, "conversation": _STR, "owner": _STR_OR_NULL, "plate": _INT_OR_NULL,
+        "status": _STR, "version": _INT,
+    },
+    "vector": _COMMON | {
+        "at": _INT, "conversation": _STR, "instance": _STR_OR_NULL, "scorer": _STR, "seq": _INT,
+        "vector": _LIST,
+    },
+    "redaction": _COMMON | {
+        "at": _INT, "by": _STR, "conversation": _STR, "first": _INT, "last": _INT, "reason": _STR,
+    },
+    "operator": _COMMON | {
+        "asked": _INT, "at": _INT, "body": _STR, "by": _STR, "command": _STR, "error": _STR_OR_NULL,
+        "for": _STR_OR_NULL, "outcome": _STR, "request": _STR,
+    },
 }  # fmt: skip
-_BEFORE_SPEAKERS = _MESSAGE
-_FORGOTTEN = _COMMON | {"at": _I, "before": _I, "by": _S, "series": _S}
+_FORGOTTEN_SERIES = _COMMON | {"at": _INT, "before": _INT, "by": _STR, "series": _STR}
 _SPEAKER = re.compile(r"(?:account|instance):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POSITIVE = ("seq", "version", "first", "number")
 
 
 def check_body(body: Any) -> None:
-    """Refuse the body of a leaf that is not canonical, or not what its kind looks like."""
+    """Refuse the body of a leaf that is not canonical, or does not look like one of its kind.
+
+    Bodies of leaves: "Every body has `kind`, `node` (who sealed it), `number` (from 1, without gaps for
+    each node) and `v`, and by its kind"
+    """
     if type(body) is not dict:
         raise RecordError("its body is not canonical JSON")
     kind, version = body.get("kind"), 2 if body.get("kind") == "message" else 1
@@ -1583,7 +1685,7 @@ def check_body(body: Any) -> None:
     if kind == "message" and body.get("v") == 1:
         shape, version = _BEFORE_SPEAKERS, 1
     elif kind == "redaction" and "series" in body:
-        shape = _FORGOTTEN
+        shape = _FORGOTTEN_SERIES
     if shape is None:
         encode_canonical(body)
         if kind != "validators":
@@ -1593,8 +1695,7 @@ def check_body(body: Any) -> None:
         raise RecordError(f"its body does not have the fields of a {kind}")
     for key, types in shape.items():
         value = body[key]
-        of = type(value)
-        if of not in types or (of is int and not -INTEGERS <= value <= INTEGERS):
+        if type(value) not in types or (type(value) is int and not -INTEGERS <= value <= INTEGERS):
             raise RecordError(f"its {key} is not what a {kind} has")
     if body["v"] != version or any(body.get(key, 1) < 1 for key in _POSITIVE):
         raise RecordError(f"its numbers are not those of a {kind}")
@@ -1605,30 +1706,18 @@ def check_body(body: Any) -> None:
 
 
 def _version_values(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a version of a conversation says, in its leaf and in its row alike."""
     return row["at"], row["plate"], row["status"], row["character"], row["owner"]
 
 
 def _name_row(row: Mapping[str, Any]) -> str:
-    shown = (
-        f"{key} {row[key]}"
-        for key in (
-            "conversation",
-            "seq",
-            "turn",
-            "instance",
-            "version",
-            "character",
-            "height",
-            "node",
-            "leaf",
-        )
-        if row.get(key) is not None
-    )
-    return ", ".join(shown) or f"{row['table']}"
+    """The name of a row in a finding."""
+    keys = ("conversation", "seq", "turn", "instance", "version", "character", "height", "node", "leaf")
+    return ", ".join(f"{key} {row[key]}" for key in keys if row.get(key) is not None) or f"{row['table']}"
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same numbers in ranges that do not touch, ascending."""
+    """Join ranges that touch or overlap, and put them in ascending order."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if joined and first <= joined[-1][1] + 1:
@@ -1652,16 +1741,20 @@ _encode = json.JSONEncoder(
 
 
 def _spell_sorted(value: Any) -> bytes:
+    """Spell a value with sorted keys, whatever is in it."""
     return _encode(value).encode("utf-8", "surrogatepass")
 
 
 def sha256(data: bytes) -> bytes:
-    """The one hash everything rests on."""
+    """Hash bytes.
+
+    What must hold: "Hashes are SHA-256."
+    """
     return hashlib.sha256(data).digest()
 
 
 def encode_canonical(fields: Any) -> bytes:
-    """The one way to write an object of strings and integers (RFC 8785 on these values)."""
+    """Spell an object of strings and integers in the one canonical way (RFC 8785 on these values)."""
     if type(fields) is not dict or not all(key.isascii() and _is_plain(v) for key, v in fields.items()):
         raise RecordError("these are not canonical bytes")
     try:
@@ -1671,16 +1764,21 @@ def encode_canonical(fields: Any) -> bytes:
 
 
 def _is_plain(value: Any) -> bool:
-    of = type(value)
-    if of is str or value is None:
-        return True
-    if of is int:
+    """Whether it can stand in a hashed object.
+
+    One spelling: "an object whose values are texts, numbers, `null`, and lists of these (of lists)"
+    """
+    if type(value) is int:
         return bool(-INTEGERS <= value <= INTEGERS)
-    return of is list and all(map(_is_plain, value))
+    return type(value) is str or value is None or (type(value) is list and all(map(_is_plain, value)))
 
 
 def encode_statement(kind: str, fields: dict[str, Any]) -> bytes:
-    """What a node signs."""
+    """Spell what a node signs.
+
+    Rule 1: "A *statement* of a kind is the line `ccn/KIND/v1` with its line feed, followed by the canonical
+    bytes of its fields."
+    """
     return f"ccn/{kind}/v1\n".encode() + encode_canonical(fields)
 
 
@@ -1693,10 +1791,10 @@ _spell = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=F
 
 
 def extend_tree(leaves: Sequence[bytes], size: int, peaks: list[bytes]) -> tuple[int, list[bytes]]:
-    """The RFC 6962 tree with these leaf hashes appended, as its size and the roots of its perfect parts."""
+    """Append leaf hashes to an RFC 6962 tree, given as its size and the roots of its perfect parts."""
     hasher, at = hashlib.sha256, 0
     while at < len(leaves):
-        # The largest perfect part that may stand here and is all there is hashed level by level.
+        # The largest perfect part that may begin here and has all its leaves is hashed level by level.
         room = 1 << (len(leaves) - at).bit_length() - 1
         part = min(size & -size, room) if size else room
         level = leaves[at : at + part]
@@ -1715,7 +1813,7 @@ def extend_tree(leaves: Sequence[bytes], size: int, peaks: list[bytes]) -> tuple
 
 
 def tree_root(peaks: Sequence[bytes]) -> bytes:
-    """The root above the perfect parts."""
+    """Hash the roots of the perfect parts together, from the smallest to the largest."""
     if not peaks:
         return sha256(b"")
     *larger, hashed = peaks
@@ -1732,7 +1830,10 @@ _HEADER_NUMBERS = ("before_size", "height", "size", "term", "time_us", "v")
 
 
 def parse_header(body: Any) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of a header and its fields."""
+    """Read a header: its canonical bytes and its fields.
+
+    block: "`spans` (a list of `[node, first, last]`, ascending by node, at most 10 000 leaves together)"
+    """
     if type(body) is not dict:
         raise RecordError("its header is not canonical JSON")
     raw = encode_canonical(body)
@@ -1758,7 +1859,12 @@ def parse_header(body: Any) -> tuple[bytes, dict[str, Any]]:
 
 
 def parse_rules(validators: Any, parameters: Any) -> VotingRules:
-    """The rules from their two bodies."""
+    """Read who votes, and how, from the two bodies.
+
+    record: "a list of `[node, key]` with the Ed25519 key in hex, ascending by node, no key twice, 1 to 64
+    of them (from 4 if faults are byzantine)"
+    record: "`weighing`: where `v` is 2, `owners`; where it is 1 there is none, and instances are weighed"
+    """
     listed, limits = encode_canonical(validators), encode_canonical(parameters)
     if validators.keys() != {"kind", "v", "validators"} or type(validators["validators"]) is not list:
         raise RecordError("these are no validators")
@@ -1787,13 +1893,16 @@ def parse_rules(validators: Any, parameters: Any) -> VotingRules:
 
 
 def parse_new_rules(block: AuditedBlock) -> VotingRules | None:
-    """The rules to which a block changes, if it does."""
+    """Read the rules to which a block changes; None if it changes none.
+
+    block: "only where the block changes them: `validators` and `parameters` that decide the next block"
+    """
     shown = block.line.get("rules")
     return None if shown is None else parse_rules(shown["validators"], shown["parameters"])
 
 
 def genesis_hash(origin: str, rules: VotingRules) -> bytes:
-    """The hash that the first block follows.
+    """Compute the hash that the first block follows.
 
     Rule 1: "The genesis hash is that of the statement `genesis` with `origin`, `parameters` and
     `validators`, the latter two being the hashes of their canonical bytes."
@@ -1821,7 +1930,12 @@ def _check_founding_row(row: dict[str, Any], genesis: bytes) -> None:
 
 
 def _check_lists(line: dict[str, Any]) -> None:
-    """Refuse a block in which something stands twice."""
+    """Refuse a block whose reports, votes or results are not in order, or stand twice.
+
+    block: "one for each node that reported, ascending by node"
+    block: "ascending by node and term"
+    block: "`[character, hashed]`, ascending by character"
+    """
     for name, keys in (
         ("reports", [(report["node"],) for report in line["reports"]]),
         ("votes", [(vote["node"], vote["term"]) for vote in line["votes"]]),
@@ -1892,7 +2006,14 @@ def _check_votes(block: AuditedBlock, rules: VotingRules, findings: Findings) ->
 
 
 def check_report(report: dict[str, Any], block: AuditedBlock, rules: VotingRules, last: int) -> bytes:
-    """What a node signed as its report, checked."""
+    """Check a report, and return the statement that its node signed.
+
+    Rule 3: "Each is signed by a validator: the statement `report` with `count`, `first`, `height`, `leaves`
+    (the hash of the leaf hashes that it reports, joined), `node`, `previous`, `rosters` (a list of
+    character, hash of `packed`, and hash of `owners` where there are any), `term`, `wants` (the hash of the
+    two hashes of the rules the node would like, joined). `first` follows the last leaf sealed of that
+    node."
+    """
     node, header = report["node"], block.header
     key = rules.keys.get(node)
     if key is None:
@@ -1930,7 +2051,11 @@ def check_report(report: dict[str, Any], block: AuditedBlock, rules: VotingRules
 
 
 def share_leaves(reports: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    """What a block must seal of what was reported: equal shares, and what one leaves goes to others."""
+    """Share a block among the leaves that were reported: what a node leaves of its share goes to others.
+
+    Rule 4: "Of the reports, in ascending order of `count` and node, each gets an equal share of what is
+    left of 10 000 leaves; `spans` says what each got."
+    """
     granted: dict[str, int] = {}
     waiting = sorted((report["count"], report["node"]) for report in reports)
     for taken, (count, node) in enumerate(waiting):
@@ -1963,7 +2088,7 @@ def _check_rules_wanted(
 ) -> Iterator[str]:
     """Check that a block changes the rules only to those that enough nodes want.
 
-    Rule 7: "**Rules** change only to what a quorum of the reports wanted, and `next_validators`,
+    Rule 7: "Rules change only to what a quorum of the reports wanted, and `next_validators`,
     `next_parameters` are theirs."
     """
     try:
@@ -1989,7 +2114,7 @@ def _describe_spans(header: dict[str, Any]) -> str:
 
 
 class ReportedInstance(NamedTuple):
-    """One row of a roster."""
+    """One row of a roster: an instance, the epoch of its host, its scores, and a pseudonym of its owner."""
 
     id: bytes
     epoch: int
@@ -2000,7 +2125,11 @@ class ReportedInstance(NamedTuple):
 def _check_results(
     block: AuditedBlock, rules: VotingRules, reports: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
-    """Compute the results again from the rosters."""
+    """Compute the results again from the rosters.
+
+    Rule 6: "`result` in the header is the hash of `ccn/result/v1`, a line feed, and the bodies, joined by
+    line feeds."
+    """
     parts: dict[str, list[list[ReportedInstance]]] = {}
     claims: dict[bytes, int] = {}
     for report in reports:
@@ -2029,12 +2158,12 @@ def _check_results(
 
 
 def _read_claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
-    """Whose its reports say that the instances are."""
+    """Read from the rosters of a block who owns each instance."""
     previous = bytes.fromhex(block.header["previous"])
     for node, rosters in block.rosters.items():
         for listed in rosters:
             character = listed.character.encode("utf-8", "surrogatepass")
-            ids = (row[0] for row in _ROW.iter_unpack(listed.packed[: 11 * len(listed.owners)]))
+            ids = (row[0] for row in _ROSTER_ROW.iter_unpack(listed.packed[: 11 * len(listed.owners)]))
             for at, instance in enumerate(ids):
                 pseudonym = listed.owners[8 * at : 8 * at + 8]
                 instance_id = str(UUID(bytes=instance))
@@ -2042,16 +2171,22 @@ def _read_claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
 
 
 def unpack_roster(listed: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
-    """The instances of a roster."""
+    """Read the instances of a roster.
+
+    roster: "`packed` has one row of 88 bytes for each instance, ascending by id: the id (16 bytes), the
+    epoch of its host (8, signed), sixteen scores (4 each, signed, 0 to 1 000 000, or −1 for one that could
+    not be observed); big-endian. `owners` is there exactly if the rules in force weigh owners and there is
+    a row: 8 bytes for each row, in the same order."
+    """
     packed, owners = listed.packed, listed.owners
-    if len(packed) % _ROW.size:
+    if len(packed) % _ROSTER_ROW.size:
         raise RecordError("a row is cut off")
-    count = len(packed) // _ROW.size
+    count = len(packed) // _ROSTER_ROW.size
     if len(owners) != (8 * count if rules.owned else 0):
         raise RecordError(f"{count} instances have {len(owners)} bytes of owners")
     rows = [
         ReportedInstance(found[0], found[1], found[2:], owners[8 * at : 8 * at + 8])
-        for at, found in enumerate(_ROW.iter_unpack(packed))
+        for at, found in enumerate(_ROSTER_ROW.iter_unpack(packed))
     ]
     if any(a.id >= b.id for a, b in pairwise(rows)):
         raise RecordError("its rows are not in ascending order")
@@ -2066,7 +2201,15 @@ def compute_result(
     claims: Mapping[bytes, int],
     rules: VotingRules,
 ) -> bytes:
-    """Median, drift and outliers of one character; `claims` says how many rows name an instance."""
+    """Compute median, drift and outliers of one character; `claims` says how many rows name an instance.
+
+    Rule 6: "Outliers are the places of those whose drift is above the tolerance; disputed are those that
+    two nodes report, which are no outliers and, with crash faults, do not count. Places count along the
+    reports by node, then along the roster. The body has `character`, `disputed`, `drift`, `kind`
+    (`result`), `median`, `outliers`, `owners` (how many counted, on that axis of those with a median that
+    has fewest), `v` (2), `weights` (`owner`, or `owner and node`); where instances are weighed no `owners`,
+    `v` 1 and `instance` or `node`."
+    """
     rows = [(node, row) for node, listed in enumerate(parts) for row in listed]
     disputed = {place for place, (_, row) in enumerate(rows) if claims[row.id] > 1}
     counted = [row for place, row in enumerate(rows) if rules.byzantine or place not in disputed]
@@ -2096,7 +2239,14 @@ def compute_result(
 
 
 def _compute_median(column: list[tuple[int, int, bytes]], rules: VotingRules) -> int | None:
-    """The median of an axis: values with the node and the owner of each, ascending."""
+    """Compute the median of an axis from its values in ascending order, with the node and owner of each.
+
+    Rule 6: "For each character with instances: per axis the smallest score that at least half of the weight
+    lies at or below, counting instances that have one. Each owner weighs 1, in equal parts for its
+    instances."
+    Rule 6: "By parameters that weigh instances an instance weighs 1, with byzantine faults each node 1, in
+    equal parts for its instances."
+    """
     shown = [row for row in column if row[0] != MISSING]
     if not shown:
         return None
@@ -2111,10 +2261,14 @@ def _compute_median(column: list[tuple[int, int, bytes]], rules: VotingRules) ->
 
 
 def _compute_bounded_median(values: list[int], cells: list[tuple[int, bytes]], liars: int) -> int:
-    """The median in which no owner and no node weighs more than one, held within what no liars can make.
+    """Compute a median in which no owner and no node weighs more than 1, within bounds that no liars move.
 
-    The rows of an owner on a node weigh together one part of so many as there are owners on the node, or
-    nodes with rows of the owner. For the bounds each node weighs one, and each of its owners the same.
+    Rule 6: "With byzantine faults the instances of one owner on one node weigh together one part of so many
+    as there are owners on that node, or nodes with that owner, whichever is more, in equal parts; and with
+    f = ⌊(n − 1)/3⌋ the median is no lower than the smallest score that more than f, and no higher than the
+    smallest that all but f nodes lie at or below, where each node weighs 1, in equal parts for its owners
+    and those in equal parts for their instances there. If no more than 2f nodes have such instances, it is
+    the median by these weights alone."
     """
     rows = _count_each(cells)
     on, of = _count_each([node for node, _ in rows]), _count_each([owner for _, owner in rows])
@@ -2128,13 +2282,13 @@ def _compute_bounded_median(values: list[int], cells: list[tuple[int, bytes]], l
 
 def _count_each(things: Iterable[Any]) -> dict[Any, int]:
     counts: dict[Any, int] = {}
-    for each in things:
-        counts[each] = counts.get(each, 0) + 1
+    for thing in things:
+        counts[thing] = counts.get(thing, 0) + 1
     return counts
 
 
 class WeightedValues:
-    """Values in ascending order, each of which weighs one part of so many."""
+    """Values in ascending order; each weighs one part of so many, in whole numbers of a common part."""
 
     def __init__(self, values: list[int], parts: list[int]) -> None:
         self.values, self.whole = values, math.lcm(*set(parts))
@@ -2151,7 +2305,11 @@ class WeightedValues:
 
 
 def _compute_drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:
-    """The root mean square difference over the axes both show, rounded up."""
+    """Compute how far an instance is from the median.
+
+    Rule 6: "Drift is the root mean square distance to it over the axes that both have, rounded up; a
+    million if there are none."
+    """
     apart = [(v - m) ** 2 for v, m in zip(vector, middle, strict=True) if v != MISSING and m is not None]
     if not apart:
         return UNIT
@@ -2164,12 +2322,16 @@ def _compute_drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:
 
 
 def head_text(head: CheckpointHead) -> bytes:
-    """The three lines that are signed."""
+    """Spell the three lines that are signed.
+
+    checkpoint, waiting, conversation, standing, stray, end: "`note` is `ORIGIN\\nSIZE\\nROOT\\n` with the
+    root in base64"
+    """
     return f"{head.origin}\n{head.size}\n{base64.b64encode(head.root).decode()}\n".encode()
 
 
 def parse_note(note: str) -> CheckpointHead:
-    """What the text of a checkpoint says, whatever stands below its empty line."""
+    """Read the text of a checkpoint, whatever stands below its empty line."""
     lines = note.partition("\n\n")[0].rstrip("\n").split("\n")
     try:
         head = CheckpointHead(lines[0], int(lines[1]), base64.b64decode(lines[2], validate=True))
@@ -2189,7 +2351,11 @@ class CosignatureLine(NamedTuple):
 
 
 def parse_cosignature(line: str) -> CosignatureLine:
-    """Read a line below a note."""
+    """Read a line below a note.
+
+    checkpoint, waiting, conversation, standing, stray, end: "a line is `— NAME BASE64\\n` (C2SP
+    tlog-checkpoint and tlog-cosignature)"
+    """
     parts = line.rstrip("\n").split(" ")
     try:
         dash, name, blob = parts
@@ -2236,7 +2402,7 @@ def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def check_signature_quickly(key: bytes, message: bytes, signature: bytes) -> bool:
-    """With PyNaCl."""
+    """Check a signature with PyNaCl."""
     try:
         crypto_sign_open(signature + message, key)
     except BadSignatureError:
@@ -2245,7 +2411,7 @@ def check_signature_quickly(key: bytes, message: bytes, signature: bytes) -> boo
 
 
 def check_signature_slowly(key: bytes, message: bytes, signature: bytes) -> bool:
-    """The same without a library."""
+    """Check a signature without a library."""
     public, scalar = _decode_point(key), int.from_bytes(signature[32:], "little")
     if public is None or scalar >= _Q:
         return False
@@ -2256,6 +2422,7 @@ def check_signature_slowly(key: bytes, message: bytes, signature: bytes) -> bool
 
 
 def _decode_point(data: bytes) -> Point | None:
+    """Read a point of the curve; None if these bytes are none."""
     number = int.from_bytes(data, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
     if y >= _P:
@@ -2279,7 +2446,7 @@ def _add_points(p: Point, q: Point) -> Point:
 
 
 def _multiply_and_add(m: int, p: Point, n: int, q: Point) -> Point:
-    """m·p + n·q, both at once."""
+    """Compute m·p + n·q, both at once."""
     both, total = _add_points(p, q), (0, 1, 1, 0)
     for bit in range(max(m.bit_length(), n.bit_length()) - 1, -1, -1):
         total = _add_points(total, total)
@@ -2310,7 +2477,7 @@ check_signature: Callable[[bytes, bytes, bytes], bool] = (
 
 
 def render_text(audit: Audit, name: str) -> str:
-    """The verdict, what was verified, and the first things that are wrong."""
+    """Tell people the verdict, what was verified, and the first things that are wrong."""
     lines = [f"{VERDICTS[audit.code].upper()}: {name}"]
     if audit.findings.invalid:
         return f"{lines[0]}\n  {_escape_controls(audit.findings.invalid)}\n"
@@ -2326,11 +2493,12 @@ def render_text(audit: Audit, name: str) -> str:
 
 
 def _escape_controls(told: str) -> str:
-    """On one line, without anything that acts on a terminal: names in a record are other people's words."""
+    """Escape what could break a line or act on a terminal: names in a record are other people's words."""
     return _ACTS.sub(lambda found: ascii(found[0])[1:-1], told)
 
 
 def _describe_proof(audit: Audit) -> list[str]:
+    """Say what is in the record, who vouches for it, and what it does not prove."""
     counts, rules = audit.findings.counts, audit.chain.deciding or audit.chain.rules
     told = ", ".join(_say_count(counts[what], what) for what in COUNTED if counts.get(what))
     lines = [
@@ -2361,7 +2529,7 @@ def _describe_proof(audit: Audit) -> list[str]:
 
 
 def _say_count(number: int, what: str) -> str:
-    """Words for so many of something."""
+    """Say how many there are of something."""
     one = {"leaves": "leaf", "replies": "reply"}.get(what, what.removesuffix("s"))
     return f"{number} {one if number == 1 else what}"
 
@@ -2371,7 +2539,7 @@ COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance ver
 
 
 def render_json(audit: Audit) -> str:
-    """The same for programs."""
+    """Tell programs the same, and all findings."""
     found = audit.findings.ordered
     return (
         json.dumps(
@@ -2419,8 +2587,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 # Everything from here to the last two lines of the file is only for speed and may be deleted: the verdicts,
 # the findings and the counts stay the same, and a record of a million messages takes much longer.
 #
-# Most lines of a large record are messages. They are taken together where their numbers go on without a gap
-# and nothing is to be said about any of them; all other lines are judged one by one, as above.
+# Most lines of a large record are messages. Those that follow each other are taken together as long as
+# their numbers go on and none of them breaks a rule. All other lines are judged one by one, as above. So
+# are all lines of a chunk with anything odd in it: only then it is said what is wrong.
 
 CHUNK = 1 << 17  # what is made of so much stays in a core's cache
 PARALLEL = 16 << 20
@@ -2432,7 +2601,7 @@ _LINE = re.compile(rb".+\n?|\n")
 
 def read_quickly(audit: Audit, record: BinaryIO, workers: int | None = None) -> None:
     """Judge the lines of a record as `read_lines` does, many messages at a time."""
-    if workers != 0:  # and what is in memory has no size to ask for
+    if workers != 0:  # a stream in memory has no file whose size could be asked for
         workers = count_workers(os.fstat(record.fileno()).st_size, workers)
     for seen, again in _look_at_chunks(record, workers):
         lines: list[bytes] = []
@@ -2446,14 +2615,14 @@ def read_quickly(audit: Audit, record: BinaryIO, workers: int | None = None) -> 
 
 
 def _take_run(audit: Audit, run: MessageRun) -> bool:
-    """Take in many messages at once; nothing happens if there is anything to say about one of them."""
+    """Take in many messages at once. False, and nothing has changed, if they must be judged one by one."""
     block, story, node, count = audit.chain.block, audit.story, run.node.decode(), len(run.hashes)
     slots = None if block is None else _find_free_slots(block, node, run)
     position = (audit.chain.shown, _LEAF, node, run.first)
-    if block is None or slots is None or not audit.position < position or not _goes_on(story, run):
+    if block is None or slots is None or not audit.order.last < position or not _goes_on(story, run):
         return False
     block.leaves[slots] = run.hashes
-    audit.position = (*position[:-1], run.first + count - 1)
+    audit.order.last = (*position[:-1], run.first + count - 1)
     audit.number += count
     for name, (_, last) in run.ranges.items():
         story.get_conversation(name.decode()).messages.upto = last
@@ -2500,7 +2669,7 @@ def _goes_on(story: Story, run: MessageRun) -> bool:
 
 
 def count_workers(size: int, wanted: int | None = None) -> int:
-    """How many processes help with a file: none with a small one, or where there is one core."""
+    """Decide how many processes help with a file: none with a small one, or where there is one core."""
     if wanted is not None:
         return wanted if size else 0  # what comes through a pipe has no size, and no parts to share
     cores = min(WORKERS, os.cpu_count() or 1)
@@ -2508,7 +2677,7 @@ def count_workers(size: int, wanted: int | None = None) -> int:
 
 
 def _look_at_chunks(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
-    """What was seen in each chunk of lines, in their order, and how to have the chunk itself again."""
+    """Look at the lines, chunk by chunk in their order; yields a way to read each chunk again, too."""
     if workers:
         yield from _look_with_workers(record, workers)
         return
@@ -2517,7 +2686,7 @@ def _look_at_chunks(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenL
 
 
 def _read_chunks(record: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, about so many bytes of them at a time; only the last may lack its end."""
+    """Read whole lines, about CHUNK bytes of them at a time. Only the last line may lack its end."""
     begun: list[bytes] = []
     while block := record.read(CHUNK):
         end = block.rfind(b"\n") + 1
@@ -2532,44 +2701,45 @@ def _read_chunks(record: BinaryIO) -> Iterator[bytes]:
 
 
 def _look_with_workers(record: BinaryIO, workers: int) -> Iterator[tuple[list[SeenLine], ReadAgain]]:
-    """The same from other processes, which take turns with the parts of the file and read them themselves.
+    """Have other processes look at the lines. They take turns with the parts of the file.
 
-    What they tell waits in pipes, and who is too far ahead waits too, so memory stays bounded.
+    What they send waits in pipes, and a process that is too far ahead waits as well, so memory is bounded.
     """
     linux, context = sys.platform == "linux", multiprocessing.get_context
     start = context("fork") if linux else context("spawn")
     parts = -(-os.fstat(record.fileno()).st_size // CHUNK)
-    told: list[Connection] = []
-    running: list[BaseProcess] = []
+    pipes: list[Connection] = []
+    processes: list[BaseProcess] = []
     try:
-        for number in range(workers):
+        for worker in range(workers):
             ours, theirs = start.Pipe(duplex=False)
-            mine = range(number, parts, workers)
-            running.append(
-                start.Process(target=_work_on_parts, args=(record.name, mine, theirs), daemon=True)
-            )
-            running[-1].start()
+            numbers = range(worker, parts, workers)
+            process = start.Process(target=_work_on_parts, args=(record.name, numbers, theirs), daemon=True)
+            process.start()
+            processes.append(process)
+            # Close our copy of the other end: else a process that dies would leave its pipe open for ever.
             theirs.close()
-            told.append(ours)
+            pipes.append(ours)
         for number in range(parts):
-            seen: list[SeenLine] = told[number % workers].recv()
+            seen: list[SeenLine] = pipes[number % workers].recv()
             yield seen, lambda number=number: read_part(record, number)  # type: ignore[misc]
     except EOFError:
         raise OSError("a process that looked at its lines has ended; try --processes 0") from None
     finally:
-        for process in running:
-            process.terminate()
-            process.join()
+        for helper in processes:
+            helper.terminate()
+            helper.join()
 
 
-def _work_on_parts(name: str, numbers: Iterable[int], tell: Connection) -> None:
+def _work_on_parts(name: str, numbers: Iterable[int], pipe: Connection) -> None:
+    """Look at some parts of a file, in another process."""
     with Path(name).open("rb") as record:
         for number in numbers:
-            tell.send(look_at_lines(read_part(record, number)))
+            pipe.send(look_at_lines(read_part(record, number)))
 
 
 def read_part(record: BinaryIO, number: int, size: int = CHUNK) -> bytes:
-    """The lines that begin in one of the parts of a file; the last of them is whole, wherever it ends."""
+    """Read the lines that begin in one of the parts of a file. The last is read whole, wherever it ends."""
     begin, end = number * size, (number + 1) * size
     record.seek(max(0, begin - 1))
     if begin:
