@@ -88,20 +88,20 @@ _ACTS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify the file that the arguments name; the exit code is the verdict."""
-    asked = _parse_arguments(arguments)
+    options = _parse_arguments(arguments)
     try:
-        known = [_read_kept_checkpoint(path) for path in asked.checkpoint]
-        founding = asked.founding and asked.founding.strip().lower()
+        known = [_read_kept_checkpoint(path) for path in options.checkpoint]
+        founding = options.founding and options.founding.strip().lower()
         if founding is not None and re.fullmatch("[0-9a-f]{64}", founding) is None:
             raise RecordError("--founding: this is no hash, which has 64 digits from 0 to f")
-        with Path(asked.file).open("rb") as record:
-            audit = verify(record, founding, known, asked.processes)
+        with Path(options.file).open("rb") as record:
+            audit = verify(record, founding, known, options.processes)
     except (OSError, RecordError) as refused:
         audit = Audit()
         audit.findings.invalid = _explain(refused)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a hostile name must not end in a traceback
-    sys.stdout.write(render_json(audit) if asked.json else render_text(audit, asked.file))
+    sys.stdout.write(render_json(audit) if options.json else render_text(audit, options.file))
     return audit.code
 
 
@@ -199,39 +199,39 @@ class Audit:
         if not line.endswith(b"\n"):
             self.findings.cut = f"line {self.number} is cut off"
             return
-        shown = parse_line(line[:-1].decode())
-        kind = next(iter(shown))
-        self.order.check(kind, shown, self.number)
-        self._hand_on(kind, shown)
+        parsed = parse_line(line[:-1].decode())
+        kind = next(iter(parsed))
+        self.order.check(kind, parsed, self.number)
+        self._hand_on(kind, parsed)
 
-    def _hand_on(self, kind: str, shown: dict[str, Any]) -> None:
+    def _hand_on(self, kind: str, line: dict[str, Any]) -> None:
         match kind:
             case "record":
-                self.chain.read_founding(shown)
+                self.chain.read_founding(line)
             case "block":
-                self.chain.read_block(shown)
+                self.chain.read_block(line)
             case "roster":
-                self.chain.read_roster(shown["roster"])
+                self.chain.read_roster(line["roster"])
             case "leaf":
-                leaf = leaf_from_line(shown, self.chain.shown)
+                leaf = leaf_from_line(line, self.chain.shown)
                 if self.chain.place_leaf(leaf):
                     self.findings.count("leaves")
                     self.story.judge_leaf(leaf)
             case "checkpoint":
-                self.chain.read_checkpoint(shown["checkpoint"])
+                self.chain.read_checkpoint(line["checkpoint"])
             case "waiting":
-                node, number, body = shown["waiting"]
+                node, number, body = line["waiting"]
                 self.findings.count("waiting")
                 self.chain.note_waiting(node, number)
                 self.story.judge_leaf(AuditedLeaf(body, {}, (node, number)))
             case "conversation":
-                self.story.read_version(shown["conversation"])
+                self.story.read_version(line["conversation"])
             case "standing":
-                self.story.read_standing(shown["standing"])
+                self.story.read_standing(line["standing"])
             case "stray":
-                self.story.read_stray(shown["stray"])
-            case "end" if shown["end"]["lines"] != self.number - 1:
-                self.findings.cut = f"{self.number - 1} of {shown['end']['lines']} lines are here"
+                self.story.read_stray(line["stray"])
+            case "end" if line["end"]["lines"] != self.number - 1:
+                self.findings.cut = f"{self.number - 1} of {line['end']['lines']} lines are here"
 
     def finish(self) -> None:
         """Judge what only the whole record can show, after its last line."""
@@ -296,7 +296,7 @@ def position_of(kind: str, line: dict[str, Any], height: int, number: int) -> Po
 
     Empty for a leaf that does not name its place: it is judged by what its block seals.
     """
-    shown = line[kind]
+    value = line[kind]
     part: Position
     match kind:
         case "record":
@@ -304,22 +304,22 @@ def position_of(kind: str, line: dict[str, Any], height: int, number: int) -> Po
         case "block":
             part, height = (_HEADER,), line["row"]["height"]
         case "roster":
-            part = (_ROSTER, shown["node"], shown["character"])
+            part = (_ROSTER, value["node"], value["character"])
         case "leaf":
             node, leaf = place_of_leaf(line)
             if type(node) is not str or type(leaf) is not int:
                 return ()
             part = (_LEAF, node, leaf)
         case "checkpoint":
-            part = (_CHECKPOINT, shown["size"])
+            part = (_CHECKPOINT, value["size"])
         case "waiting":
-            part = (_WAITING, shown[0], shown[1])
+            part = (_WAITING, value[0], value[1])
         case "conversation":
-            part = (_VERSION, shown["conversation"], shown["version"])
-        case "standing" if "instance" in shown:
-            part = (_INSTANCE, shown["instance"])
+            part = (_VERSION, value["conversation"], value["version"])
+        case "standing" if "instance" in value:
+            part = (_INSTANCE, value["instance"])
         case "standing":
-            part = (_CONVERSATION, shown["conversation"])
+            part = (_CONVERSATION, value["conversation"])
         case _:
             part = (_STRAY if kind == "stray" else _END, number)
     return (height if part[0] <= _CHECKPOINT else math.inf, *part)
@@ -460,16 +460,16 @@ class Chain:
         self.findings.add(f"block {self.shown}", missing, CAUSE)
         self.unbroken = False
 
-    def read_roster(self, shown: dict[str, Any]) -> None:
+    def read_roster(self, roster: dict[str, Any]) -> None:
         """Read which instances of one character a node reports."""
         if self.block is None:
             if self.unbroken:
-                self.findings.add(f"a roster of {shown['node'][:80]}", "belongs to no block")
+                self.findings.add(f"a roster of {roster['node'][:80]}", "belongs to no block")
             return
-        self.names_owners |= "owners" in shown
-        packed, owners = base64.b64decode(shown["packed"]), base64.b64decode(shown.get("owners", ""))
-        roster = AuditedRoster(shown["character"], packed, owners)
-        self.block.rosters.setdefault(shown["node"], []).append(roster)
+        self.names_owners |= "owners" in roster
+        packed, owners = base64.b64decode(roster["packed"]), base64.b64decode(roster.get("owners", ""))
+        audited = AuditedRoster(roster["character"], packed, owners)
+        self.block.rosters.setdefault(roster["node"], []).append(audited)
 
     def place_leaf(self, leaf: AuditedLeaf) -> bool:
         """Put a leaf where its block seals it. False if the block seals no such leaf, or has it already.
@@ -564,7 +564,9 @@ class Chain:
         """Let the next block follow this one."""
         header = block.header
         self.hash = sha256(b"\0" + block.body)
-        self.height, self.term, self.time_us = header["height"], header["term"], header["time_us"]
+        self.height = header["height"]
+        self.term = header["term"]
+        self.time_us = header["time_us"]
         for node, _, last in header["spans"]:
             self.sealed[node] = last
         self.deciding = rules
@@ -608,19 +610,19 @@ class Chain:
         except RecordError:
             self.unbroken = False  # the reason was found when the block was checked
 
-    def read_checkpoint(self, shown: dict[str, Any]) -> None:
+    def read_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Read a checkpoint with its cosignatures, which stands below its block.
 
         Rule 8: "Checkpoints are about a block's end: its size and root."
         """
-        if any(not a < b for a, b in pairwise(signer for signer, _ in shown["cosignatures"])):
+        if any(not a < b for a, b in pairwise(signer for signer, _ in checkpoint["cosignatures"])):
             raise RecordError("its cosignatures are not in order, or one stands twice")
-        where = f"checkpoint {shown['size']}"
+        where = f"checkpoint {checkpoint['size']}"
         try:
-            head = parse_note(shown["note"] + "\n")
-            if (head.origin, head.size) != (self.origin, shown["size"]):
+            head = parse_note(checkpoint["note"] + "\n")
+            if (head.origin, head.size) != (self.origin, checkpoint["size"]):
                 raise RecordError("is about another log or size")
-            if head_text(head) != shown["note"].encode():
+            if head_text(head) != checkpoint["note"].encode():
                 raise RecordError("says more than a checkpoint does")
         except RecordError as wrong:
             self.findings.add(where, f"{wrong}", OF_A_BLOCK)
@@ -631,14 +633,14 @@ class Chain:
             self.findings.add(where, "there is no block that ends there", OF_A_BLOCK)
         elif self.grown and head.root != tree_root(self.peaks):
             self.findings.add(where, "its root is not the one the leaves make", OF_A_BLOCK)
-        cosigners = self._check_cosignatures(shown["cosignatures"], head, self.deciding)
+        cosigners = self._check_cosignatures(checkpoint["cosignatures"], head, self.deciding)
         if len(cosigners) >= self.deciding.quorum:
             self.final_size, self.final_height = self.size, self.height
             self.cosigners = sorted(cosigners)
         self.findings.count("checkpoints")
 
     def _check_cosignatures(
-        self, shown: list[list[str]], head: CheckpointHead, rules: VotingRules
+        self, lines: list[list[str]], head: CheckpointHead, rules: VotingRules
     ) -> set[str]:
         """Return the validators whose cosignatures are good.
 
@@ -647,7 +649,7 @@ class Chain:
         """
         validators = {f"{self.origin}/{node}": (node, key) for node, key in rules.keys.items()}
         cosigners = set()
-        for signer, line in shown:
+        for signer, line in lines:
             try:
                 cosignature = parse_cosignature(line)
                 if cosignature.name != signer:
@@ -986,8 +988,8 @@ class Story:
             return
         body, line = leaf.body, leaf.line
         self.findings.count("operator requests")
-        shown = {"body": line.get("asked"), "outcome": line.get("answer")}
-        for key, value in shown.items():
+        documents = {"body": line.get("asked"), "outcome": line.get("answer")}
+        for key, value in documents.items():
             if type(value) is not dict or sha256(_spell_sorted(value)).hex() != body[key]:
                 raise RecordError(f"its {key} is not the one that was sealed")
         if line["answer"].get("error") != body["error"]:
@@ -1193,8 +1195,8 @@ class Story:
         if turn.messages.get("user") != user:
             self.findings.add(where, f"answers message {user}, which is not its own")
         if turn.messages.get("assistant") != reply:
-            shown = turn.messages.get("assistant")
-            self.findings.add(where, f"is {status}; its reply is {shown}, not {reply}")
+            message = turn.messages.get("assistant")
+            self.findings.add(where, f"is {status}; its reply is {message}, not {reply}")
 
     def _check_versions(self, where: str, versions: GaplessNumbers) -> None:
         """Check that no version of an instance or a plate is missing.
@@ -1348,8 +1350,8 @@ class AuditedLeaf(NamedTuple):
             if kind == what:
                 return f"conversation {body.get('conversation')} {what} {body.get(key)} ({leaf})"
         if kind in {"instance", "plate"}:
-            of = body.get("instance", body.get("character"))
-            return f"{kind} {of} version {body.get('version')} ({leaf})"
+            whose = body.get("instance", body.get("character"))
+            return f"{kind} {whose} version {body.get('version')} ({leaf})"
         if kind == "operator":
             return f"request {body.get('request')}, {body.get('command')} ({leaf})"
         return f"{body.get('kind', 'a row')} {body.get('conversation', '')} ({leaf})".replace("  ", " ")
@@ -1433,14 +1435,14 @@ def _explain_spelling(spelled: str, canonical: str) -> str:
     """
     doubled: list[str] = []
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+    def note_doubled(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        unique = dict(pairs)
+        if len(unique) < len(pairs):
             times = _count_each(name for name, _ in pairs)
             doubled.extend(name for name, _ in pairs if times[name] > 1)
-        return found
+        return unique
 
-    json.loads(spelled, object_pairs_hook=once)
+    json.loads(spelled, object_pairs_hook=note_doubled)
     if doubled:
         return f"the key {doubled[0][:40]!r} stands twice in one object"
     pairs = enumerate(zip(spelled, canonical, strict=False))
@@ -1865,7 +1867,8 @@ def parse_rules(validators: Any, parameters: Any) -> VotingRules:
     of them (from 4 if faults are byzantine)"
     record: "`weighing`: where `v` is 2, `owners`; where it is 1 there is none, and instances are weighed"
     """
-    listed, limits = encode_canonical(validators), encode_canonical(parameters)
+    validators_body = encode_canonical(validators)
+    parameters_body = encode_canonical(parameters)
     if validators.keys() != {"kind", "v", "validators"} or type(validators["validators"]) is not list:
         raise RecordError("these are no validators")
     names: list[str] = []
@@ -1889,7 +1892,7 @@ def parse_rules(validators: Any, parameters: Any) -> VotingRules:
     least = 4 if parameters["faults"] == "byzantine" else 1
     if not least <= len(names) <= VALIDATOR_LIMIT:
         raise RecordError(f"{len(names)} validators are too few or too many")
-    return VotingRules(keys, parameters, sha256(listed), sha256(limits))
+    return VotingRules(keys, parameters, sha256(validators_body), sha256(parameters_body))
 
 
 def parse_new_rules(block: AuditedBlock) -> VotingRules | None:
@@ -1897,8 +1900,8 @@ def parse_new_rules(block: AuditedBlock) -> VotingRules | None:
 
     block: "only where the block changes them: `validators` and `parameters` that decide the next block"
     """
-    shown = block.line.get("rules")
-    return None if shown is None else parse_rules(shown["validators"], shown["parameters"])
+    bodies = block.line.get("rules")
+    return None if bodies is None else parse_rules(bodies["validators"], bodies["parameters"])
 
 
 def genesis_hash(origin: str, rules: VotingRules) -> bytes:
@@ -1987,16 +1990,18 @@ def _check_votes(block: AuditedBlock, rules: VotingRules, findings: Findings) ->
     Rule 5: "At least a quorum; each is a validator's signature of the statement `vote` with `block` (the
     hash), `height`, `node` and `term`."
     """
-    header, block_hash, ayes = block.header, sha256(b"\0" + block.body).hex(), set()
+    header = block.header
+    block_hash = sha256(b"\0" + block.body).hex()
+    ayes = set()
     for vote in block.line["votes"]:
         node = vote["node"]
         aye = {"block": block_hash, "height": header["height"], "node": node, "term": header["term"]}
-        shown = {"block": vote["hash"], "height": vote["height"], "node": node, "term": vote["term"]}
+        claimed = {"block": vote["hash"], "height": vote["height"], "node": node, "term": vote["term"]}
         key = rules.keys.get(node)
         signature = bytes.fromhex(vote["signature"])
         if key is None:
             yield f"has a vote of {node[:80]}, which is no validator"
-        elif aye != shown or not is_signed(key, encode_statement("vote", aye), signature):
+        elif aye != claimed or not is_signed(key, encode_statement("vote", aye), signature):
             yield f"the vote of {node} is not one for this block"
         else:
             ayes.add(node)
@@ -2019,7 +2024,7 @@ def check_report(report: dict[str, Any], block: AuditedBlock, rules: VotingRules
     if key is None:
         raise RecordError(f"has a report of {node[:80]}, which is no validator")
     rosters = block.rosters.get(node, [])
-    if [listed.character for listed in rosters] != sorted({listed.character for listed in rosters}):
+    if [roster.character for roster in rosters] != sorted({roster.character for roster in rosters}):
         raise RecordError(f"{node} reports a character twice")
     message = encode_statement(
         "report",
@@ -2030,7 +2035,7 @@ def check_report(report: dict[str, Any], block: AuditedBlock, rules: VotingRules
             "leaves": report["leaves"],
             "node": node,
             "previous": header["previous"],
-            "rosters": [listed.named for listed in rosters],
+            "rosters": [roster.named for roster in rosters],
             "term": header["term"],
             "wants": report["wants"],
         },
@@ -2101,8 +2106,8 @@ def _check_rules_wanted(
         if wanted < rules.quorum or following.hash() == rules.hash():
             yield f"changes the rules, but only {wanted} of {rules.quorum} nodes wanted these"
     following = following or rules
-    named = block.header["next_validators"], block.header["next_parameters"]
-    if named != (following.validators_hash.hex(), following.parameters_hash.hex()):
+    next_rules = block.header["next_validators"], block.header["next_parameters"]
+    if next_rules != (following.validators_hash.hex(), following.parameters_hash.hex()):
         yield "these are not the rules that its header names for the next block"
 
 
@@ -2134,26 +2139,26 @@ def _check_results(
     claims: dict[bytes, int] = {}
     for report in reports:
         own: set[bytes] = set()
-        for listed in block.rosters.get(report["node"], []):
+        for roster in block.rosters.get(report["node"], []):
             try:
-                rows = unpack_roster(listed, rules)
+                rows = unpack_roster(roster, rules)
             except RecordError as wrong:
-                yield f"the roster of {report['node']} for {listed.character[:80]}: {wrong}"
+                yield f"the roster of {report['node']} for {roster.character[:80]}: {wrong}"
                 return
             for row in rows:
                 claims[row.id] = claims.get(row.id, 0) + 1
             if not own.isdisjoint(ids := {row.id for row in rows}):
                 yield f"has a report of {report['node']} that names an instance twice"
             own |= ids
-            parts.setdefault(listed.character, []).append(rows)
-    names = [character for character, listed in sorted(parts.items()) if any(listed)]
+            parts.setdefault(roster.character, []).append(rows)
+    names = [character for character, rosters in sorted(parts.items()) if any(rosters)]
     bodies = [compute_result(character, parts[character], claims, rules) for character in names]
     if sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).hex() != block.header["result"]:
         yield "the result in its header is not what its reports make it"
-    made = dict(zip(names, bodies, strict=True))
+    results = dict(zip(names, bodies, strict=True))
     shown = [(name, _spell_sorted(body)) for name, body in block.line["results"]]
-    if shown != list(made.items()):
-        other = [name for name, body in shown if made.get(name) != body]
+    if shown != list(results.items()):
+        other = [name for name, body in shown if results.get(name) != body]
         yield f"the result shown for {', '.join(other) or 'a character'} is not what its reports make it"
 
 
@@ -2161,16 +2166,16 @@ def _read_claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
     """Read from the rosters of a block who owns each instance."""
     previous = bytes.fromhex(block.header["previous"])
     for node, rosters in block.rosters.items():
-        for listed in rosters:
-            character = listed.character.encode("utf-8", "surrogatepass")
-            ids = (row[0] for row in _ROSTER_ROW.iter_unpack(listed.packed[: 11 * len(listed.owners)]))
+        for roster in rosters:
+            character = roster.character.encode("utf-8", "surrogatepass")
+            ids = (row[0] for row in _ROSTER_ROW.iter_unpack(roster.packed[: 11 * len(roster.owners)]))
             for at, instance in enumerate(ids):
-                pseudonym = listed.owners[8 * at : 8 * at + 8]
+                pseudonym = roster.owners[8 * at : 8 * at + 8]
                 instance_id = str(UUID(bytes=instance))
                 yield OwnerClaim(block.where, node, instance_id, pseudonym, previous, character)
 
 
-def unpack_roster(listed: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
+def unpack_roster(roster: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
     """Read the instances of a roster.
 
     roster: "`packed` has one row of 88 bytes for each instance, ascending by id: the id (16 bytes), the
@@ -2178,15 +2183,15 @@ def unpack_roster(listed: AuditedRoster, rules: VotingRules) -> list[ReportedIns
     not be observed); big-endian. `owners` is there exactly if the rules in force weigh owners and there is
     a row: 8 bytes for each row, in the same order."
     """
-    packed, owners = listed.packed, listed.owners
+    packed, owners = roster.packed, roster.owners
     if len(packed) % _ROSTER_ROW.size:
         raise RecordError("a row is cut off")
     count = len(packed) // _ROSTER_ROW.size
     if len(owners) != (8 * count if rules.owned else 0):
         raise RecordError(f"{count} instances have {len(owners)} bytes of owners")
     rows = [
-        ReportedInstance(found[0], found[1], found[2:], owners[8 * at : 8 * at + 8])
-        for at, found in enumerate(_ROSTER_ROW.iter_unpack(packed))
+        ReportedInstance(instance, epoch, tuple(scores), owners[8 * at : 8 * at + 8])
+        for at, (instance, epoch, *scores) in enumerate(_ROSTER_ROW.iter_unpack(packed))
     ]
     if any(a.id >= b.id for a, b in pairwise(rows)):
         raise RecordError("its rows are not in ascending order")
@@ -2210,7 +2215,7 @@ def compute_result(
     has fewest), `v` (2), `weights` (`owner`, or `owner and node`); where instances are weighed no `owners`,
     `v` 1 and `instance` or `node`."
     """
-    rows = [(node, row) for node, listed in enumerate(parts) for row in listed]
+    rows = [(node, row) for node, part in enumerate(parts) for row in part]
     disputed = {place for place, (_, row) in enumerate(rows) if claims[row.id] > 1}
     counted = [row for place, row in enumerate(rows) if rules.byzantine or place not in disputed]
     middle = [
@@ -2232,8 +2237,10 @@ def compute_result(
         "weights": "node" if rules.byzantine else "instance",
     }
     if rules.owned:
-        of_axes = [{row.owner for _, row in counted if row.vector[axis] != MISSING} for axis in range(AXES)]
-        body |= {"owners": min((len(each) for each in of_axes if each), default=0), "v": 2}
+        owners_by_axis = [
+            {row.owner for _, row in counted if row.vector[axis] != MISSING} for axis in range(AXES)
+        ]
+        body |= {"owners": min((len(owners) for owners in owners_by_axis if owners), default=0), "v": 2}
         body["weights"] = "owner and node" if rules.byzantine else "owner"
     return _spell_sorted(body)
 
@@ -2247,15 +2254,15 @@ def _compute_median(column: list[tuple[int, int, bytes]], rules: VotingRules) ->
     Rule 6: "By parameters that weigh instances an instance weighs 1, with byzantine faults each node 1, in
     equal parts for its instances."
     """
-    shown = [row for row in column if row[0] != MISSING]
-    if not shown:
+    scored = [row for row in column if row[0] != MISSING]
+    if not scored:
         return None
-    values = [value for value, _, _ in shown]
+    values = [value for value, _, _ in scored]
     if rules.owned and rules.byzantine:
-        return _compute_bounded_median(values, [(node, owner) for _, node, owner in shown], rules.liars)
+        return _compute_bounded_median(values, [(node, owner) for _, node, owner in scored], rules.liars)
     if not rules.owned and not rules.byzantine:
         return values[(len(values) - 1) // 2]
-    groups = [owner if rules.owned else node for _, node, owner in shown]
+    groups = [owner if rules.owned else node for _, node, owner in scored]
     counts = _count_each(groups)
     return WeightedValues(values, [counts[group] for group in groups]).median
 
@@ -2271,12 +2278,15 @@ def _compute_bounded_median(values: list[int], cells: list[tuple[int, bytes]], l
     the median by these weights alone."
     """
     rows = _count_each(cells)
-    on, of = _count_each([node for node, _ in rows]), _count_each([owner for _, owner in rows])
-    even = WeightedValues(values, [on[cell[0]] * rows[cell] for cell in cells])
-    if len(on) <= 2 * liars:
+    owners_on = _count_each(node for node, _ in rows)
+    nodes_of = _count_each(owner for _, owner in rows)
+    even = WeightedValues(values, [owners_on[cell[0]] * rows[cell] for cell in cells])
+    if len(owners_on) <= 2 * liars:
         return even.median
-    fair = WeightedValues(values, [max(on[cell[0]], of[cell[1]]) * rows[cell] for cell in cells])
-    least, most = even.first(liars * even.whole + 1), even.first((len(on) - liars) * even.whole)
+    fair = WeightedValues(
+        values, [max(owners_on[cell[0]], nodes_of[cell[1]]) * rows[cell] for cell in cells]
+    )
+    least, most = even.first(liars * even.whole + 1), even.first((len(owners_on) - liars) * even.whole)
     return min(max(fair.median, least), most)
 
 
@@ -2310,10 +2320,10 @@ def _compute_drift(vector: Sequence[int], middle: Sequence[int | None]) -> int:
     Rule 6: "Drift is the root mean square distance to it over the axes that both have, rounded up; a
     million if there are none."
     """
-    apart = [(v - m) ** 2 for v, m in zip(vector, middle, strict=True) if v != MISSING and m is not None]
-    if not apart:
+    squares = [(v - m) ** 2 for v, m in zip(vector, middle, strict=True) if v != MISSING and m is not None]
+    if not squares:
         return UNIT
-    mean = -(-sum(apart) // len(apart))
+    mean = -(-sum(squares) // len(squares))
     floor = math.isqrt(mean)
     return floor + (floor * floor < mean)
 
@@ -2483,27 +2493,27 @@ def render_text(audit: Audit, name: str) -> str:
         return f"{lines[0]}\n  {_escape_controls(audit.findings.invalid)}\n"
     if audit.findings.cut:
         lines.append(f"  the file is incomplete: {audit.findings.cut}")
-    found = audit.findings.ordered
-    lines += [f"  {_escape_controls(where)}: {_escape_controls(what)}" for _, where, what in found[:10]]
+    findings = audit.findings.ordered
+    lines += [f"  {_escape_controls(where)}: {_escape_controls(what)}" for _, where, what in findings[:10]]
     if audit.findings.total > 10:
         lines.append(f"  and {audit.findings.total - 10} more (--json lists them)")
-    if not found:
+    if not findings:
         lines += _describe_proof(audit)
     return "\n".join(lines) + "\n"
 
 
-def _escape_controls(told: str) -> str:
+def _escape_controls(text: str) -> str:
     """Escape what could break a line or act on a terminal: names in a record are other people's words."""
-    return _ACTS.sub(lambda found: ascii(found[0])[1:-1], told)
+    return _ACTS.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def _describe_proof(audit: Audit) -> list[str]:
     """Say what is in the record, who vouches for it, and what it does not prove."""
     counts, rules = audit.findings.counts, audit.chain.deciding or audit.chain.rules
-    told = ", ".join(_say_count(counts[what], what) for what in COUNTED if counts.get(what))
+    contents = ", ".join(_say_count(counts[what], what) for what in COUNTED if counts.get(what))
     lines = [
         f"  {audit.chain.origin}, founded as {audit.chain.genesis.hex()}",
-        f"  {_say_count(audit.chain.height, 'blocks')}, tree of {audit.chain.size}: {told}",
+        f"  {_say_count(audit.chain.height, 'blocks')}, tree of {audit.chain.size}: {contents}",
     ]
     if rules is not None:
         faults, voting = rules.parameters["faults"], _say_count(len(rules.keys), "validators")
@@ -2540,7 +2550,6 @@ COUNTED = ("leaves", "messages", "disclosed", "redacted", "turns", "instance ver
 
 def render_json(audit: Audit) -> str:
     """Tell programs the same, and all findings."""
-    found = audit.findings.ordered
     return (
         json.dumps(
             {
@@ -2555,7 +2564,7 @@ def render_json(audit: Audit) -> str:
                 "counts": audit.findings.counts,
                 "reason": audit.findings.invalid or audit.findings.cut,
                 "found": audit.findings.total,
-                "findings": [{"where": where, "what": what} for _, where, what in found],
+                "findings": [{"where": where, "what": what} for _, where, what in audit.findings.ordered],
             }
         )
         + "\n"
@@ -2603,20 +2612,21 @@ def read_quickly(audit: Audit, record: BinaryIO, workers: int | None = None) -> 
     """Judge the lines of a record as `read_lines` does, many messages at a time."""
     if workers != 0:  # a stream in memory has no file whose size could be asked for
         workers = count_workers(os.fstat(record.fileno()).st_size, workers)
-    for seen, again in _look_at_chunks(record, workers):
+    for seen, read_again in _look_at_chunks(record, workers):
         lines: list[bytes] = []
-        for each in seen:
-            if isinstance(each, bytes):
-                audit.read_line(each)
-            elif not _take_run(audit, each):
-                lines = lines or _LINE.findall(again())
-                for line in lines[each.line : each.line + len(each.hashes)]:
+        for item in seen:
+            if isinstance(item, bytes):
+                audit.read_line(item)
+            elif not _take_run(audit, item):
+                lines = lines or _LINE.findall(read_again())
+                for line in lines[item.line : item.line + len(item.hashes)]:
                     audit.read_line(line)
 
 
 def _take_run(audit: Audit, run: MessageRun) -> bool:
     """Take in many messages at once. False, and nothing has changed, if they must be judged one by one."""
-    block, story, node, count = audit.chain.block, audit.story, run.node.decode(), len(run.hashes)
+    block, story = audit.chain.block, audit.story
+    node, count = run.node.decode(), len(run.hashes)
     slots = None if block is None else _find_free_slots(block, node, run)
     position = (audit.chain.shown, _LEAF, node, run.first)
     if block is None or slots is None or not audit.order.last < position or not _goes_on(story, run):
@@ -2859,7 +2869,8 @@ def _find_runs(hashes: list[bytes], fields: Fields) -> list[SeenLine]:
 
 def _hash_messages(chunk: bytes, fields: Fields) -> list[bytes] | None:
     """The leaf hashes of the messages; None if one is odd, or shows another text than the one sealed."""
-    bodies, texts, quoting = fields["body"], fields["text"], fields["quoting"]
+    bodies = fields["body"]
+    texts, quoting = fields["text"], fields["quoting"]
     spelled = b"".join(bodies + texts + quoting)
     if any(code in spelled for code in _CONTROL) or (b"\\" in spelled and b"\\" in b"".join(bodies)):
         return None
