@@ -44,13 +44,9 @@ async def verdict(world: World) -> verify.Audit:
 async def test_a_record_with_everything_in_it_verifies(copy: Copy) -> None:
     found = await copy.verdict()
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
-    assert (
-        found.chain.height,
-        found.chain.size,
-        found.findings.counts["redacted"],
-        found.findings.counts["waiting"],
-    ) == (4, 26, 2, 1)
-    assert found.chain.cosigners == ["node-1", "node-2", "node-3"]
+    chain, counts = found.chain, found.findings.counts
+    assert (chain.height, chain.size, counts["redacted"], counts["waiting"]) == (4, 26, 2, 1)
+    assert chain.cosigners == ["node-1", "node-2", "node-3"]
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -157,11 +153,8 @@ async def test_words_of_the_character_that_no_instance_said_are_told_apart(
         await world.writer.submit(Append(HERE, Role.ASSISTANT, "I went on.", ANN))
         await seal(world, NodeId("node-1"))
         found = await verdict(world)
-    assert (found.code, found.findings.counts["messages"], found.findings.counts["recorded"]) == (
-        verify.VERIFIED,
-        2,
-        1,
-    )
+    counts = found.findings.counts
+    assert (found.code, counts["messages"], counts["recorded"]) == (verify.VERIFIED, 2, 1)
     assert "1 reply was recorded by an account; no instance said it" in verify.render_text(found, "x")
 
 

@@ -5,7 +5,6 @@ All of it is done to a record that is kept as a file, so no database is needed.
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import os
@@ -19,16 +18,15 @@ import pytest
 
 from ccn.cli import verify
 from tests.cli.verify import mutations
-from tests.cli.verify.test_old_records import WITH_SPEAKERS, WRITTEN_FIRST
+from tests.cli.verify.records import RECORDS, join
 
-LINES = gzip.decompress(WRITTEN_FIRST.read_bytes()).splitlines()
-RECORDS = LINES, gzip.decompress(WITH_SPEAKERS.read_bytes()).splitlines()
+LINES = RECORDS[0]
 KINDS = ("record", "block", "roster", "leaf", "checkpoint", "waiting", "conversation", "standing", "end")
 MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "200"))
 
 
 def judged(lines: list[bytes]) -> verify.Audit:
-    return verify.verify(io.BytesIO(b"\n".join(lines) + b"\n"))
+    return verify.verify(io.BytesIO(join(lines)))
 
 
 def line_of(begins: bytes, holds: bytes = b"") -> int:

@@ -17,7 +17,7 @@ import pytest
 from ccn.cli import verify
 from tests.cli.conftest import Copy
 from tests.cli.verify import mutations
-from tests.cli.verify.test_forgeries import RECORDS
+from tests.cli.verify.records import RECORDS, join
 
 MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "200"))
 
@@ -48,14 +48,14 @@ def judge_with(verifier: ModuleType, record: bytes) -> tuple[str, object]:
 def test_the_file_without_what_is_only_for_speed_is_a_whole_verifier(plain: ModuleType) -> None:
     assert not hasattr(plain, "look_at_lines")
     for lines in RECORDS:
-        said, _ = judge_with(plain, b"\n".join(lines) + b"\n")
+        said, _ = judge_with(plain, join(lines))
         assert said.startswith("VERIFIED: record\n")
 
 
 @pytest.mark.timeout(900)
 def test_both_say_the_same_of_every_mutation(plain: ModuleType) -> None:
     for seed in range(MUTATIONS):
-        changed = b"\n".join(mutations.mutation(RECORDS[seed % 2], seed)) + b"\n"
+        changed = join(mutations.mutation(RECORDS[seed % 2], seed))
         assert judge_with(verify, changed) == judge_with(plain, changed), seed
 
 
@@ -82,7 +82,7 @@ async def test_both_say_the_same_of_messages_that_do_not_follow_each_other(
 
 
 def test_both_say_the_same_of_a_file_that_ends_anywhere(plain: ModuleType) -> None:
-    record = b"\n".join(RECORDS[1]) + b"\n"
+    record = join(RECORDS[1])
     for end in range(0, len(record), 997):
         assert judge_with(verify, record[:end]) == judge_with(plain, record[:end])
 
