@@ -2168,8 +2168,10 @@ def _read_claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
     for node, rosters in block.rosters.items():
         for roster in rosters:
             character = roster.character.encode("utf-8", "surrogatepass")
-            ids = (row[0] for row in _ROSTER_ROW.iter_unpack(roster.packed[: 11 * len(roster.owners)]))
-            for at, instance in enumerate(ids):
+            # Half a row or half a pseudonym was found before; here they are left out.
+            count = min(len(roster.packed) // _ROSTER_ROW.size, len(roster.owners) // 8)
+            rows = _ROSTER_ROW.iter_unpack(roster.packed[: count * _ROSTER_ROW.size])
+            for at, (instance, *_) in enumerate(rows):
                 pseudonym = roster.owners[8 * at : 8 * at + 8]
                 instance_id = str(UUID(bytes=instance))
                 yield OwnerClaim(block.where, node, instance_id, pseudonym, previous, character)
