@@ -17,6 +17,8 @@ import pytest
 from ccn.cli import verify
 from tests.cli.conftest import Copy
 from tests.cli.verify import mutations
+from tests.cli.verify.lies_in_blocks import BLOCKS, HEADERS, ROSTERS, RULES
+from tests.cli.verify.lies_in_leaves import STORIES
 from tests.cli.verify.records import RECORDS, join
 
 MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "200"))
@@ -57,6 +59,11 @@ def test_both_say_the_same_of_every_mutation(plain: ModuleType) -> None:
     for seed in range(MUTATIONS):
         changed = join(mutations.mutation(RECORDS[seed % 2], seed))
         assert judge_with(verify, changed) == judge_with(plain, changed), seed
+
+
+def test_both_say_the_same_of_every_lie(plain: ModuleType) -> None:
+    for name, (record, _) in (STORIES | BLOCKS | HEADERS | ROSTERS | RULES).items():
+        assert judge_with(verify, record) == judge_with(plain, record), name
 
 
 @pytest.mark.asyncio(loop_scope="module")
