@@ -67,7 +67,7 @@ class Forger:
         }
         self.parameters: dict[str, Any] = {
             "clock_ms": 2000, "faults": "crash", "interval_ms": 60_000, "kind": "parameters",
-            "limit_ms": 5000, "scorer": "tier-1/v1", "smoothing": 0, "tolerance": 100_000, "v": 1,
+            "limit_ms": 5000, "scorer": "tier-1/v1", "smoothing": 1, "tolerance": 100_000, "v": 1,
         }  # fmt: skip
         if weighing is not None:
             self.parameters |= {"v": 2, "weighing": weighing}
