@@ -2420,9 +2420,16 @@ def check_signature_quickly(key: bytes, message: bytes, signature: bytes) -> boo
 
 
 def check_signature_slowly(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Check a signature without a library."""
-    public, scalar = _decode_point(key), int.from_bytes(signature[32:], "little")
-    if public is None or scalar >= _Q:
+    """Check a signature without a library.
+
+    Like libsodium, on which PyNaCl rests, it takes no points of small order: a signature by such a key fits
+    any message. The verdict must not depend on what is installed.
+    """
+    public, commitment = _decode_point(key), _decode_point(signature[:32])
+    scalar = int.from_bytes(signature[32:], "little")
+    if public is None or commitment is None or scalar >= _Q:
+        return False
+    if _has_small_order(public) or _has_small_order(commitment):
         return False
     challenge = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % _Q
     x, y, z, t = public
@@ -2445,6 +2452,13 @@ def _decode_point(data: bytes) -> Point | None:
     if x & 1 != sign:
         x = _P - x
     return x, y, 1, x * y % _P
+
+
+def _has_small_order(p: Point) -> bool:
+    """Whether eight times the point is the neutral one."""
+    for _ in range(3):
+        p = _add_points(p, p)
+    return p[0] == 0 and p[1] == p[2]
 
 
 def _add_points(p: Point, q: Point) -> Point:

@@ -274,6 +274,40 @@ async def test_signatures_are_checked_the_same_with_and_without_a_library() -> N
     assert not verify.check_signature_slowly(public, message, good[:32] + late.to_bytes(32, "little"))
 
 
+SMALL_ORDER = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+]
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+async def test_a_key_with_which_a_signature_fits_many_messages_signs_none(point: str) -> None:
+    base = verify._encode_point(verify._BASE)
+    for number in range(16):  # a point of order 8 fits every eighth message or so
+        message, signature = bytes([number]), base + (1).to_bytes(32, "little")
+        assert not verify.check_signature_slowly(bytes.fromhex(point), message, signature)
+        assert not verify.check_signature_quickly(bytes.fromhex(point), message, signature)
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+async def test_a_signature_that_begins_with_a_point_of_small_order_is_none(point: str) -> None:
+    key, first = SigningKey(bytes(32)), bytes.fromhex(point)
+    public = bytes(key.verify_key)
+    secret = int.from_bytes(hashlib.sha512(bytes(32)).digest()[:32], "little")
+    secret = secret & ((1 << 254) - 8) | 1 << 254
+    challenge = int.from_bytes(hashlib.sha512(first + public + b"x").digest(), "little")
+    scalar = challenge * secret % (2**252 + 27742317777372353535851937790883648493)
+    signature = first + scalar.to_bytes(32, "little")
+    assert not verify.check_signature_slowly(public, b"x", signature)
+    assert not verify.check_signature_quickly(public, b"x", signature)
+
+
 async def test_one_file_copied_elsewhere_needs_nothing_but_python(copy: Copy, tmp_path: Path) -> None:
     alone = tmp_path / "a folder"
     alone.mkdir()
