@@ -16,7 +16,7 @@ from typing import Final
 import prometheus_client
 from prometheus_client import exposition
 
-from ccn.core.calls.call import Usage
+from ccn.core.calls.call import TokenUsage
 from ccn.core.calls.price import DOLLAR
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -180,7 +180,7 @@ _outliers = prometheus_client.Counter(
 )
 
 
-def answered(method: str, route: str, status: int, seconds: float) -> None:
+def count_answer(method: str, route: str, status: int, seconds: float) -> None:
     """An HTTP request was answered; `route` is the template that matched, not the path."""
     requests, duration = _http_series(method if method in _METHODS else "other", route, status)
     requests.inc()
@@ -195,42 +195,42 @@ def _http_series(
     return _http_requests.labels(method, route, str(status)), _http_duration.labels(method, route)
 
 
-def checked(check: str, *, passes: bool) -> None:
+def set_check(check: str, *, passes: bool) -> None:
     """A check of this node's readiness gave an answer."""
     _ready.labels(check).set(passes)
 
 
-def built(node: str, version: str) -> None:
+def set_build(node: str, version: str) -> None:
     """This process is that node of that version."""
     _build.labels(node, version).set(1)
 
 
-def signed_in(*, succeeded: bool) -> None:
+def count_sign_in(*, succeeded: bool) -> None:
     """Somebody showed a name and a password."""
     _sign_ins.labels("accepted" if succeeded else "refused").inc()
 
 
-def limits_degraded(*, degraded: bool) -> None:
+def set_limits_degraded(*, degraded: bool) -> None:
     """Redis was lost for counting requests, or is back."""
     _limits_degraded.set(degraded)
 
 
-def hosts(instances: int) -> None:
+def set_instances(instances: int) -> None:
     """So many instances live here."""
     _instances.set(instances)
 
 
-def counted(conversations: int) -> None:
+def set_conversations(conversations: int) -> None:
     """So many conversations are in the record."""
     _conversations.set(conversations)
 
 
-def spawned(seconds: float, *, succeeded: bool) -> None:
+def observe_spawn(seconds: float, *, succeeded: bool) -> None:
     """An instance was spawned, or could not be."""
     _spawns.labels("running" if succeeded else "failed").observe(seconds)
 
 
-def paid(model: str, usage: Usage, microdollars: int) -> None:
+def count_payment(model: str, usage: TokenUsage, microdollars: int) -> None:
     """A call to the model was settled; models are those that have a price."""
     for kind in ("input", "output", "cache_read", "cache_write"):
         _api_tokens.labels(model, kind).inc(getattr(usage, kind))
@@ -238,7 +238,7 @@ def paid(model: str, usage: Usage, microdollars: int) -> None:
 
 
 @contextlib.contextmanager
-def socket_open() -> Iterator[None]:
+def count_open_socket() -> Iterator[None]:
     """A WebSocket is open for as long as the block lasts."""
     _sockets.inc()
     try:
@@ -247,22 +247,22 @@ def socket_open() -> Iterator[None]:
         _sockets.dec()
 
 
-def turned_away(door: str, reason: str, connections: int = 1) -> None:
+def count_turned_away(door: str, reason: str, connections: int = 1) -> None:
     """Connections had to go, or could not come."""
     _turned_away.labels(door, reason).inc(connections)
 
 
-def unscored() -> None:
+def count_unscored() -> None:
     """A reply will have no score."""
     _unscored.inc()
 
 
-def restored(step: str) -> None:
+def count_restoration(step: str) -> None:
     """A step of the ladder was taken, or an alarm was cleared."""
     _restorations.labels(step).inc()
 
 
-def measured(conversation: str, scores: Mapping[str, float | None]) -> None:
+def set_measures(conversation: str, scores: Mapping[str, float | None]) -> None:
     """What a conversation's measures are now; it is called as `core.series` says, and not by its id.
 
     Of too many the least recently active goes.
@@ -276,29 +276,29 @@ def measured(conversation: str, scores: Mapping[str, float | None]) -> None:
         else:
             gauge.labels(conversation).set(value)
     while len(_shown) > _SHOWN:
-        _hide(next(iter(_shown)))
+        _remove_measures(next(iter(_shown)))
 
 
-def measured_only(conversations: Collection[str]) -> None:
+def retain_measures(conversations: Collection[str]) -> None:
     """The others ended, or live on another node, which shows them."""
     for each in [shown for shown in _shown if shown not in conversations]:
-        _hide(each)
+        _remove_measures(each)
 
 
-def _hide(conversation: str) -> None:
+def _remove_measures(conversation: str) -> None:
     del _shown[conversation]
     for gauge in _of_conversations.values():
         gauge.remove(conversation)
 
 
-def drifts(largest: Mapping[str, float]) -> None:
+def set_drifts(largest: Mapping[str, float]) -> None:
     """How far the furthest instance here is from the median, for each character that has one."""
     _drift.clear()
     for character, drift in largest.items():
         _drift.labels(character).set(drift)
 
 
-def from_charter(character: str, distance: float | None) -> None:
+def set_charter_distance(character: str, distance: float | None) -> None:
     """How far a character is from its charter; what is not estimable has no series."""
     if distance is None:
         with contextlib.suppress(KeyError):
@@ -307,19 +307,19 @@ def from_charter(character: str, distance: float | None) -> None:
         _charter.labels(character).set(distance)
 
 
-def round_held(seconds: float, outliers: int | None) -> None:
+def observe_round(seconds: float, outliers: int | None) -> None:
     """A round of this leader came to its outcome: so many outliers, or None if it failed."""
     _rounds.labels("failed" if outliers is None else "committed").inc()
     _round_latency.observe(seconds)
     _outliers.inc(outliers or 0)
 
 
-def kind(accept: str) -> str:
+def choose_content_type(accept: str) -> str:
     """The content type in which a scraper that sends `accept` wants the series; there are a few."""
     return str(exposition.choose_encoder(accept)[1])
 
 
-def page(accept: str) -> tuple[bytes, str]:
+def render_page(accept: str) -> tuple[bytes, str]:
     """All series in that type, and the type."""
     encode, content_type = exposition.choose_encoder(accept)
     return encode(registry), content_type

@@ -17,10 +17,10 @@ from ccn.gateway import readiness
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.grpc import cluster, server, services
-from ccn.gateway.grpc.client_calls import Clients
+from ccn.gateway.grpc.client_calls import ClientCalls
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.open_streams import Streams
-from ccn.node.external_loop import Lending
+from ccn.gateway.open_streams import OpenStreams
+from ccn.node.external_loop import ExternalLoop
 from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier, User
@@ -28,25 +28,32 @@ from ccn.store.connection.pool import Pool
 from tests import living, trusting
 from tests.living import Node
 
-PLENTY = settings.Limits(requests=1_000_000)
+PLENTY = settings.LimitsSettings(requests=1_000_000)
 RECHECK_S = 0.2
 
 
 @cache
 def _kept_password() -> str:
-    return passwords.hashed("correct horse battery")
+    return passwords.hash_password("correct horse battery")
 
 
 async def user(pool: Pool, tier: Tier = Tier.USER) -> User:
     named = UserId(credentials.new_id())
-    return await users.add(pool, named, f"user {secrets.token_hex(6)}", tier, _kept_password())
+    return await users.add_user(pool, named, f"user {secrets.token_hex(6)}", tier, _kept_password())
 
 
 async def api_key(pool: Pool, tier: Tier = Tier.USER, owner: User | None = None) -> str:
     """A key of a user, who is made for it."""
-    key, owner = credentials.api_key(), owner or await user(pool, tier)
-    made = credentials.new_id(), owner.id, "test", credentials.prefix(key), credentials.digest(key), tier
-    await api_keys.issue(pool, api_keys.New(*made))
+    key, owner = credentials.new_api_key(), owner or await user(pool, tier)
+    made = (
+        credentials.new_id(),
+        owner.id,
+        "test",
+        credentials.key_prefix(key),
+        credentials.hash_secret(key),
+        tier,
+    )
+    await api_keys.keep_key(pool, api_keys.NewApiKey(*made))
     return key
 
 
@@ -74,33 +81,33 @@ class Door:
 
 
 @asynccontextmanager
-async def served(
+async def serve_node(
     node: Node,
-    limits: settings.Limits = PLENTY,
-    tell: cluster.Tell | None = None,
-    door: settings.Grpc | None = None,
+    limits: settings.LimitsSettings = PLENTY,
+    tell: cluster.LoadStatus | None = None,
+    door: settings.GrpcSettings | None = None,
     credentials_of_server: grpc.ChannelCredentials | None = None,
-    streams: Streams | None = None,
+    streams: OpenStreams | None = None,
 ) -> AsyncIterator[Door]:
     """Serve a node until the block ends; with `streams` they are counted with those of another door."""
     stop, matching, ready = asyncio.Event(), Passwords(), readiness.Readiness({})
     accounts = trusting.accounts(node.pool, matching)
-    streams = streams or Streams(node.pool, settings.Accounts(recheck_s=RECHECK_S), limits)
-    lending = Lending(node.pool, node.writer, node.living.prompting, node.living.scoring, living.new_id)
-    serving = server.Server(
+    streams = streams or OpenStreams(node.pool, settings.AccountsSettings(recheck_s=RECHECK_S), limits)
+    lending = ExternalLoop(node.pool, node.writer, node.living.prompts, node.living.scoring, living.new_id)
+    serving = server.GrpcServer(
         ready,
-        services.assemble(
-            Clients(Limiter(limits), accounts, streams),
+        services.assemble_services(
+            ClientCalls(Limiter(limits), accounts, streams),
             pool=node.pool,
-            talk=node.doors,
+            talk=node.conversations,
             lending=lending,
             tell=tell,
             stop=stop,
         ),
     )
-    port = serving.listen(door or settings.Grpc(port=0))
+    port = serving.listen(door or settings.GrpcSettings(port=0))
     task = asyncio.create_task(serving.serve(stop, 1.0))
-    watching = asyncio.create_task(streams.watch(stop))
+    watching = asyncio.create_task(streams.watch_credentials(stop))
     target = f"127.0.0.1:{port}"
     try:
         async with _channel(target, credentials_of_server) as channel:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ccn import settings
 from ccn.cli.cluster import fork_server
-from ccn.cli.cluster.fork_server import Forked, Nursery
+from ccn.cli.cluster.fork_server import ForkedProcess, ForkServer
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -56,10 +56,10 @@ def begin(
     *,
     name: str = "ccn",
     cwd: Path | None = None,
-) -> Forked:
+) -> ForkedProcess:
     """Start it on these standard streams."""
     with _ONE_AT_A_TIME:
-        forked = _nursery().fork(name, arguments, env, cwd or Path.cwd(), streams)
+        forked = _nursery().fork_process(name, arguments, env, cwd or Path.cwd(), streams)
     assert forked is not None, "the nursery is gone"
     return forked
 
@@ -79,11 +79,11 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @cache
-def _nursery() -> Nursery:
+def _nursery() -> ForkServer:
     """One for all tests of this process. It ends when nobody holds the other end of its line."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        environ = settings.environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
+        environ = settings.child_environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
         process = subprocess.Popen(
             fork_server.PROGRAM, stdin=theirs.fileno(), env=environ, start_new_session=True
         )
@@ -93,4 +93,4 @@ def _nursery() -> Nursery:
         process.wait(30)
 
     atexit.register(end)
-    return Nursery(None, ours)
+    return ForkServer(None, ours)

@@ -115,9 +115,9 @@ async def plain_server() -> AsyncIterator[str]:
     Not below pytest's own folder: as root the server runs as another user, and every pytest that starts
     makes that folder private again, also while this one is at work.
     """
-    with scratch.folder("test-server", databases.place()) as folder:
+    with scratch.scratch_folder("test-server", databases.place()) as folder:
         folder.chmod(0o755)
-        async with service.running(folder / "postgres", ephemeral=True, fsync=False) as embedded:
+        async with service.run_postgres(folder / "postgres", ephemeral=True, fsync=False) as embedded:
             yield await _with_template(embedded.url, "plain")
 
 
@@ -150,7 +150,7 @@ def database_server(database_mode: str, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def database(database_server: str) -> AsyncIterator[settings.Database]:
+async def database(database_server: str) -> AsyncIterator[settings.DatabaseSettings]:
     """A fresh database, cloned from the template."""
     async with databases.cloned(database_server) as clone:
         yield clone
@@ -159,7 +159,7 @@ async def database(database_server: str) -> AsyncIterator[settings.Database]:
 async def _with_template(url: str, mode: str) -> str:
     template = databases.named(url, databases.TEMPLATE)
     await databases.execute(url, f"CREATE DATABASE {databases.TEMPLATE}")
-    await migrate.apply(template)
+    await migrate.apply_pending(template)
     found = await databases.execute(template, "SELECT ccn_database_mode()")
     assert found == mode, f"the schema took {url} for {found}, not {mode}"
     return url

@@ -29,13 +29,13 @@ ROOM = 2 * 1024**3
 @asynccontextmanager
 async def cloned(
     server: str, kind: str = "test", template: str = TEMPLATE
-) -> AsyncIterator[settings.Database]:
+) -> AsyncIterator[settings.DatabaseSettings]:
     """A database like the template, to which nobody may be connected."""
     name = f"{kind}_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server)
     try:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        yield settings.Database(url=SecretStr(named(server, name)))
+        yield settings.DatabaseSettings(url=SecretStr(named(server, name)))
     finally:
         await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         await connection.close()

@@ -17,20 +17,20 @@ from ccn import errors, settings
 from ccn.core.axes import Vector
 from ccn.core.chain import block, roster
 from ccn.core.chain.report import Report
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.chain.rules import Parameters, Rules, Validator
-from ccn.core.identity.revocation import Presented
+from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.ledger import note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
-from ccn.gateway.grpc.peer import Server
+from ccn.gateway.grpc.peer import PeerServer
 from ccn.peers import certificates
-from ccn.peers.certificates import Issued
-from ccn.peers.exchange import Ask, Decision, Forwarded, Who
-from ccn.peers.identity import Identity
+from ccn.peers.certificates import IssuedCertificate
+from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
+from ccn.peers.identity import TlsIdentity
 
 ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
 SIGNATURE = bytes(range(64))
@@ -48,15 +48,15 @@ def rules_of(*nodes: NodeId) -> Rules:
 
 
 RULES = rules_of(ONE, TWO, THREE)
-ASK = Ask(ONE, 1, 3, hashed("before"))
-DECISION = Decision(ONE, 1, 3, hashed("block"))
+ASK = ReportRequest(ONE, 1, 3, hashed("before"))
+DECISION = CommitNotice(ONE, 1, 3, hashed("block"))
 COSIGNATURE = note.Signature("ccn.example/test/node-2", b"1234", bytes(8) + SIGNATURE)
 
 
 def roster_of(instances: int, character: str = "ada") -> Roster:
     scores = Vector((500_000,) * 15 + (None,))
-    rows = (Row(InstanceId(UUID(int=number)), 1, scores, number) for number in range(instances))
-    return roster.pack(CharacterId(character), rows)
+    rows = (RosterRow(InstanceId(UUID(int=number)), 1, scores, number) for number in range(instances))
+    return roster.pack_rows(CharacterId(character), rows)
 
 
 def report_of(node: NodeId, instances: int = 2, leaves: int = 3) -> Signed[Report]:
@@ -67,7 +67,7 @@ def report_of(node: NodeId, instances: int = 2, leaves: int = 3) -> Signed[Repor
 
 
 def sealed(*reports: Signed[Report], rules: Rules = RULES) -> block.Block:
-    tip = block.genesis("ccn.example/test", rules)
+    tip = block.genesis_tip("ccn.example/test", rules)
     said = [report.statement for report in reports]
     return block.seal(tip, said, term=3, leader=ONE, time_us=NOW_US, next_rules=rules)
 
@@ -82,17 +82,17 @@ def vote_of(node: NodeId, proposal: Signed[Proposal]) -> Signed[Vote]:
     return Signed(Vote(node, header.height, header.term, header.hash()), SIGNATURE)
 
 
-def chain(blocks: int, leaves: int = 3) -> list[Shown]:
+def chain(blocks: int, leaves: int = 3) -> list[ShownBlock]:
     """Blocks whose heights follow each other, as far as the wire can see."""
-    made = list[Shown]()
-    tip = block.genesis("ccn.example/test", RULES)
+    made = list[ShownBlock]()
+    tip = block.genesis_tip("ccn.example/test", RULES)
     for height in range(blocks):
         hashes = b"".join(hashed(f"{height} {number}") for number in range(leaves))
-        said = Report(ONE, tip.height + 1, 3, tip.hash, (), tip.last(ONE) + 1, hashes, RULES.hash())
+        said = Report(ONE, tip.height + 1, 3, tip.hash, (), tip.last_sealed(ONE) + 1, hashes, RULES.hash())
         sealed = block.seal(tip, [said], term=3, leader=ONE, time_us=NOW_US + height, next_rules=RULES)
         vote = Vote(TWO, sealed.header.height, 3, sealed.header.hash())
-        made.append(Shown(sealed.header, sealed.leaves, (Signed(vote, SIGNATURE),), RULES))
-        tip = block.follow(tip, sealed.header, tip.tree.extend(sealed.leaves), RULES)
+        made.append(ShownBlock(sealed.header, sealed.leaves, (Signed(vote, SIGNATURE),), RULES))
+        tip = block.advance_tip(tip, sealed.header, tip.tree.extend(sealed.leaves), RULES)
     return made
 
 
@@ -103,7 +103,7 @@ class Node:
     node: NodeId = TWO
     report_: Signed[Report] | Refusal = field(default_factory=lambda: report_of(TWO))
     cosignature: note.Signature | Refusal = COSIGNATURE
-    shown: Sequence[Shown] = ()
+    shown: Sequence[ShownBlock] = ()
     frames: Sequence[bytes] = ()
     pause_s: float = 0.0
     fails: Exception | None = None
@@ -112,34 +112,34 @@ class Node:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     out: set[NodeId] = field(default_factory=set)
     """Nodes that take no part."""
-    certificates: list[Presented | None] = field(default_factory=list)
+    certificates: list[PresentedCertificate | None] = field(default_factory=list)
     """What was shown with each call."""
 
-    async def admit(self, node: NodeId, shown: Presented | None) -> None:
+    async def admit(self, node: NodeId, shown: PresentedCertificate | None) -> None:
         self.certificates.append(shown)
         if node in self.out:
             raise errors.PeerRefused(f"{node} takes no part in this cluster: it was removed")
 
-    async def who(self) -> Who:
-        return Who(self.node, hashed(self.node), "0.1", 0, bytes(32))
+    async def identify(self) -> NodeIntroduction:
+        return NodeIntroduction(self.node, hashed(self.node), "0.1", 0, bytes(32))
 
-    async def report(self, ask: Ask) -> Signed[Report] | Refusal:
+    async def report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
         await self._take(ask)
         return self.report_
 
-    async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
+    async def vote_on(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
         await self._take(proposed)
         return vote_of(self.node, proposed)
 
-    async def decided(self, decision: Decision) -> note.Signature | Refusal:
+    async def confirm_block(self, decision: CommitNotice) -> note.Signature | Refusal:
         await self._take(decision)
         return self.cosignature
 
-    async def blocks(self, first: int, count: int) -> tuple[Sequence[Shown], int]:
+    async def load_blocks(self, first: int, count: int) -> tuple[Sequence[ShownBlock], int]:
         await self._take((first, count))
         return self.shown[first - 1 : first - 1 + count], len(self.shown)
 
-    async def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
+    async def forward(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
         try:
             for frame in self.frames:
                 self.sent += 1
@@ -157,18 +157,18 @@ class Node:
 
 @asynccontextmanager
 async def served(
-    node: Node, shown: Identity | None = None, port: int = 0, look_s: float = 2.0
+    node: Node, shown: TlsIdentity | None = None, port: int = 0, look_s: float = 2.0
 ) -> AsyncIterator[str]:
     """The address at which the node answers while the block runs."""
-    async with serving(Server(node, shown, look_s=look_s), port) as address:
+    async with serving(PeerServer(node, shown, look_s=look_s), port) as address:
         yield address
 
 
 @asynccontextmanager
-async def serving(door: Server, port: int = 0) -> AsyncIterator[str]:
+async def serving(door: PeerServer, port: int = 0) -> AsyncIterator[str]:
     """The address of a door while the block runs."""
     stop = asyncio.Event()
-    address = f"127.0.0.1:{door.listen(settings.Peers(port=port))}"
+    address = f"127.0.0.1:{door.listen(settings.PeersSettings(port=port))}"
     running = asyncio.create_task(door.serve(stop, 0.2))
     try:
         yield address
@@ -177,6 +177,8 @@ async def serving(door: Server, port: int = 0) -> AsyncIterator[str]:
         await asyncio.wait_for(running, 30)
 
 
-def identity_of(authority: Issued, node: NodeId, now: datetime | None = None, days: int = 1) -> Identity:
-    issued = certificates.issue(authority, node, (), now or datetime.now(UTC), days)
-    return Identity(authority.certificate, issued.certificate, issued.key)
+def identity_of(
+    authority: IssuedCertificate, node: NodeId, now: datetime | None = None, days: int = 1
+) -> TlsIdentity:
+    issued = certificates.issue_certificate(authority, node, (), now or datetime.now(UTC), days)
+    return TlsIdentity(authority.certificate, issued.certificate, issued.key)

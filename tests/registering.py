@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ccn.core.identity.registration import Registration, Shown
+from ccn.core.identity.registration import Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
@@ -28,9 +28,9 @@ def registration(
     """What a node says of itself, with its own key or with that of somebody else."""
     pair = pair_of(by or node)
     said = Registration(cluster, NodeId(node), pair.public, http, grpc, life, lease, SINCE_US)
-    return signed.sign(said, pair.sign)
+    return signed.sign_statement(said, pair.sign)
 
 
-def shown(said: Signed[Registration]) -> Shown:
+def shown(said: Signed[Registration]) -> ShownRegistration:
     """As it stands in etcd."""
-    return Shown(said.statement.node, said.statement.lease, said)
+    return ShownRegistration(said.statement.node, said.statement.lease, said)

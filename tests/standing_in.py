@@ -13,18 +13,18 @@ import numpy as np
 from ccn import settings
 from ccn.claude import wire
 from ccn.claude.stand_in import faults, prompt_reading, replies
-from ccn.claude.stand_in.faults import Faults, Rule
-from ccn.claude.stand_in.prompt_reading import Prompt
-from ccn.core.calls.call import Call, Delta, Piece, Reply, Usage
+from ccn.claude.stand_in.faults import FaultRule, FaultRules
+from ccn.claude.stand_in.prompt_reading import ReadPrompt
+from ccn.core.calls.call import Call, Delta, Piece, Reply, TokenUsage
 from ccn.node.character import scorers
 from ccn.node.spending.paid_model import Payer
 from ccn.store.character import baselines
-from ccn.store.character.baselines import Baseline, Kind
+from ccn.store.character.baselines import Baseline, BaselineKind
 from ccn.store.connection.pool import Pool
 from tests.living import ADA, PLATE, Model
 
-SCORER = scorers.measure()
-MODEL = settings.Claude().model
+SCORER = scorers.load_quantised()
+MODEL = settings.ClaudeSettings().model
 TOPICS = re.findall(
     r"\w+",
     """
@@ -33,7 +33,7 @@ TOPICS = re.findall(
     weddings beekeeping contracts lighthouses
     """,
 )
-DRIFTING = Rule(match="Zephyr", drift=100, until="you have drifted")
+DRIFTING = FaultRule(match="Zephyr", drift=100, until="you have drifted")
 """Whoever was told of Zephyr drifts, until it is reminded of its plate."""
 
 
@@ -41,16 +41,16 @@ DRIFTING = Rule(match="Zephyr", drift=100, until="you have drifted")
 class StandIn(Model):
     """Says what the stand-in says to the same prompt, and does wrong what its rules say."""
 
-    faults: Faults = field(default_factory=Faults)
+    faults: FaultRules = field(default_factory=FaultRules)
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        request = wire.asked(call)
-        whole = prompt_reading.whole(request)
-        drifted = faults.drifts(self.faults.take(whole), request, whole)
+        request = wire.call_to_params(call)
+        whole = prompt_reading.whole_text(request)
+        drifted = faults.reply_drifts(self.faults.take_rule(whole), request, whole)
         await asyncio.sleep(0)
-        text = replies.reply(prompt_reading.read(request), drifted=drifted)
+        text = replies.write_reply(prompt_reading.read_prompt(request), drifted=drifted)
         yield Delta(text)
-        yield Reply(text, "end_turn", Usage(10, 5), call.model)
+        yield Reply(text, "end_turn", TokenUsage(10, 5), call.model)
 
 
 def ask(draw: np.random.Generator) -> str:
@@ -60,7 +60,11 @@ def ask(draw: np.random.Generator) -> str:
 async def usual(pool: Pool, messages: int = 480) -> None:
     """Keep what is usual for the character, from as many replies about mixed topics."""
     draw = np.random.default_rng(11)
-    said = [replies.reply(Prompt(PLATE, (("user", ask(draw)),))) for _ in range(messages)]
-    scores = await asyncio.to_thread(lambda: baselines.samples([SCORER.score(each) for each in said]))
+    said = [replies.write_reply(ReadPrompt(PLATE, (("user", ask(draw)),))) for _ in range(messages)]
+    scores = await asyncio.to_thread(
+        lambda: baselines.vectors_to_samples([SCORER.score(each) for each in said])
+    )
     at = datetime.now(UTC)
-    await baselines.keep(pool, Baseline(ADA, Kind.MESSAGES, SCORER.version, MODEL, at, 1, 5, scores))
+    await baselines.keep_baseline(
+        pool, Baseline(ADA, BaselineKind.MESSAGES, SCORER.version, MODEL, at, 1, 5, scores)
+    )

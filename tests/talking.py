@@ -17,17 +17,17 @@ from ccn.gateway import readiness, search_places
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.http import app, auth, server
-from ccn.gateway.http.conversations.context import Leaving, Talk
+from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.open_streams import Streams
+from ccn.gateway.open_streams import OpenStreams
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from tests import trusting
 from tests.living import Node
 
-PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
+PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)
 RECHECK_S = 0.2
-HASH = passwords.hashed("not used by any of these tests")
+HASH = passwords.hash_password("not used by any of these tests")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Door:
     url: str
     stop: asyncio.Event
     application: Any
-    streams: Streams
+    streams: OpenStreams
 
     @property
     def ws(self) -> str:
@@ -52,36 +52,36 @@ class Door:
 @asynccontextmanager
 async def door(
     node: Node,
-    limits: settings.Limits = PLENTY,
+    limits: settings.LimitsSettings = PLENTY,
     within_s: float = 2.0,
-    chosen: settings.Http | None = None,
+    chosen: settings.HttpSettings | None = None,
     **database: Any,
 ) -> AsyncIterator[Door]:
     """The door of this node, until the block ends."""
     matching, stop = Passwords(), asyncio.Event()
     accounts = trusting.accounts(node.pool, matching)
-    desk = auth.Desk(Limiter(limits), accounts, node.pool)
-    streams = Streams(node.pool, settings.Accounts(recheck_s=RECHECK_S), limits)
-    leaving = Leaving(stop, within_s)
-    http = (chosen or settings.Http()).model_copy(update={"port": 0})
+    desk = auth.AuthContext(Limiter(limits), accounts, node.pool)
+    streams = OpenStreams(node.pool, settings.AccountsSettings(recheck_s=RECHECK_S), limits)
+    leaving = StreamShutdown(stop, within_s)
+    http = (chosen or settings.HttpSettings()).model_copy(update={"port": 0})
     asked = node.world.database.model_copy(update=database)
-    async with search_places.opened(asked, limits, node.id) as found:
-        talking = Talk(
-            node.doors,
+    async with search_places.open_searches(asked, limits, node.id) as found:
+        talking = ConversationContext(
+            node.conversations,
             node.pool,
-            node.living.prompting,
+            node.living.prompts,
             node.model,
             leaving,
             found,
             streams,
-            settings.Claude(),
+            settings.ClaudeSettings(),
         )
-        application = app.create(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
-        listening = server.listen(http)
+        application = app.create_app(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
+        listening = server.listen_on_port(http)
         serving = asyncio.create_task(
-            server.serve(application, listening, stop, 3.0, http, quiet=leaving.quiet)
+            server.serve_app(application, listening, stop, 3.0, http, quiet=leaving.wait_until_quiet)
         )
-        watching = asyncio.create_task(streams.watch(stop))
+        watching = asyncio.create_task(streams.watch_credentials(stop))
         host, port = listening.getsockname()[:2]
         try:
             yield Door(node, f"http://{host}:{port}", stop, application, streams)
@@ -95,12 +95,17 @@ async def door(
 async def key(node: Node, tier: Tier = Tier.USER, name: str = "") -> str:
     """The API key of a new user."""
     owner = UserId(credentials.new_id())
-    await users.add(node.pool, owner, name or f"user {owner.hex[-12:]}", tier, HASH)
-    made = credentials.api_key()
-    new = api_keys.New(
-        credentials.new_id(), owner, "test", credentials.prefix(made), credentials.digest(made), tier
+    await users.add_user(node.pool, owner, name or f"user {owner.hex[-12:]}", tier, HASH)
+    made = credentials.new_api_key()
+    new = api_keys.NewApiKey(
+        credentials.new_id(),
+        owner,
+        "test",
+        credentials.key_prefix(made),
+        credentials.hash_secret(made),
+        tier,
     )
-    await api_keys.issue(node.pool, new)
+    await api_keys.keep_key(node.pool, new)
     return made
 
 

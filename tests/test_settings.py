@@ -23,11 +23,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def read(environ: dict[str, str]) -> settings.Reading:
+def read(environ: dict[str, str]) -> settings.SettingsReading:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
-        return settings.here()
+        return settings.load_with_origins()
 
 
 def refusal(environ: dict[str, str]) -> str:
@@ -39,16 +39,16 @@ def refusal(environ: dict[str, str]) -> str:
 def test_without_environment_and_file_every_value_is_a_default() -> None:
     reading = read({})
     assert reading.settings == settings.Settings()
-    assert {reading.origin(*field) for field in settings.fields()} == {"default"}
+    assert {reading.field_origin(*field) for field in settings.list_fields()} == {"default"}
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(folder: Path) -> None:
     (folder / "ccn.toml").write_text('[http]\nport = 8000\n[node]\nid = "from-file"\n')
     reading = read({"CCN_HTTP_PORT": "9000"})
     assert (reading.settings.http.port, reading.settings.node.id) == (9000, "from-file")
-    assert reading.origin("http", "port") == "CCN_HTTP_PORT"
-    assert reading.origin("node", "id") == "ccn.toml"
-    assert reading.origin("http", "host") == "default"
+    assert reading.field_origin("http", "port") == "CCN_HTTP_PORT"
+    assert reading.field_origin("node", "id") == "ccn.toml"
+    assert reading.field_origin("http", "host") == "default"
 
 
 def test_the_file_can_stand_elsewhere(folder: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_file_can_stand_elsewhere(folder: Path) -> None:
     file.write_text('[etcd]\nendpoints = ["a:1", "b:2"]\n')
     reading = read({"CCN_SETTINGS": str(file)})
     assert reading.settings.etcd.endpoints == ("a:1", "b:2")
-    assert reading.origin("etcd", "endpoints") == str(file)
+    assert reading.field_origin("etcd", "endpoints") == str(file)
 
 
 def keep_at_home(folder: Path, text: str) -> Path:
@@ -73,8 +73,8 @@ def test_below_the_working_folder_stands_what_a_user_sets_for_all_folders(folder
     reading = read({})
     assert (reading.settings.http.port, reading.settings.http.host) == (9000, "::1")
     assert reading.settings.client.endpoint == "https://a"
-    assert reading.origin("http", "port") == "ccn.toml"
-    assert reading.origin("client", "endpoint") == str(own)
+    assert reading.field_origin("http", "port") == "ccn.toml"
+    assert reading.field_origin("client", "endpoint") == str(own)
     (folder / "named.toml").write_text("")
     assert read({"CCN_SETTINGS": "named.toml"}).settings.http.port == 7700, "a named file stands alone"
 
@@ -82,7 +82,7 @@ def test_below_the_working_folder_stands_what_a_user_sets_for_all_folders(folder
 def test_the_working_folder_can_be_the_users_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = keep_at_home(folder, '[client]\nendpoint = "https://a"\n')
     monkeypatch.chdir(own.parent)
-    assert read({}).origin("client", "endpoint") == str(own)
+    assert read({}).field_origin("client", "endpoint") == str(own)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_working_folder_neither_runs_programs_nor_says_where_credentials_go(
     assert f"ccn.toml: [{group}] {field} is not taken from the working folder" in complaint
     assert "put it into the file of CCN_SETTINGS or ~/.config/ccn/ccn.toml" in complaint
     assert "hunter2" not in complaint
-    assert read({"CCN_SETTINGS": "ccn.toml"}).origin(group, field) == "ccn.toml", "named is trusted"
+    assert read({"CCN_SETTINGS": "ccn.toml"}).field_origin(group, field) == "ccn.toml", "named is trusted"
 
 
 def test_what_a_working_folder_may_set_is_known_field_by_field() -> None:
@@ -125,7 +125,7 @@ def test_what_a_working_folder_may_set_is_known_field_by_field() -> None:
         r"url|endpoint|origin|prox|bin|key$|ca$|certificate|password|dir|path|model|heads"
     )
     harmless = {("claude", "model"), ("cluster", "origin")}
-    open_to_all = {place for place in settings.fields() if suspicious.search(place[1])} - harmless
+    open_to_all = {place for place in settings.list_fields() if suspicious.search(place[1])} - harmless
     assert [each for each in open_to_all if not settings.is_refused_from_the_working_folder(*each)] == []
 
 
@@ -153,9 +153,11 @@ def test_a_file_that_others_may_write_sets_nothing_by_whatever_name(folder: Path
 
 
 def test_only_oneself_and_root_are_believed() -> None:
-    assert "belongs to another user" in sources.doubt(1001, 0o100644, me=1000)
-    assert "belongs to another user" in sources.doubt(1001, 0o040755, me=0)
-    assert sources.doubt(1000, 0o040755, me=1000) == sources.doubt(0, 0o040755, me=1000) == ""
+    assert "belongs to another user" in sources.explain_doubt(1001, 0o100644, me=1000)
+    assert "belongs to another user" in sources.explain_doubt(1001, 0o040755, me=0)
+    assert (
+        sources.explain_doubt(1000, 0o040755, me=1000) == sources.explain_doubt(0, 0o040755, me=1000) == ""
+    )
 
 
 def test_a_home_that_nobody_knows_is_no_file_of_the_working_folder(
@@ -243,8 +245,8 @@ def test_every_wrong_value_is_named_and_none_is_shown() -> None:
 
 
 def test_every_field_has_a_sentence() -> None:
-    for group, field in settings.fields():
-        assert settings.sentence(group, field).endswith("."), (group, field)
+    for group, field in settings.list_fields():
+        assert settings.field_sentence(group, field).endswith("."), (group, field)
 
 
 def test_groups_are_frozen() -> None:
@@ -265,7 +267,7 @@ def test_groups_are_frozen() -> None:
     ],
 )
 def test_a_secret_is_masked_and_of_a_url_only_the_password(secret: str, seen: str) -> None:
-    assert settings.shown(SecretStr(secret)) == seen
+    assert settings.display_value(SecretStr(secret)) == seen
 
 
 def test_a_secret_may_stand_in_a_file(folder: Path) -> None:
@@ -274,18 +276,18 @@ def test_a_secret_may_stand_in_a_file(folder: Path) -> None:
     reading = read({"CCN_CLAUDE_API_KEY_FILE": str(folder / "key"), "CCN_CLAUDE_MODEL": "own"})
     assert reading.settings.claude.api_key.get_secret_value() == " hunter2 "
     assert reading.settings.claude.model == "own"
-    assert reading.origin("claude", "api_key") == "CCN_CLAUDE_API_KEY_FILE"
+    assert reading.field_origin("claude", "api_key") == "CCN_CLAUDE_API_KEY_FILE"
     assert reading.ignored == ()
 
 
 def test_every_secret_may_stand_in_a_file_and_nothing_else_may(folder: Path) -> None:
     (folder / "key").write_text("hunter2\n")
-    for group, field in settings.fields():
-        environ = {settings.file_variable(group, field): "key"}
+    for group, field in settings.list_fields():
+        environ = {settings.file_variable_name(group, field): "key"}
         if settings.is_secret(group, field):
             assert getattr(getattr(read(environ).settings, group), field) == SecretStr("hunter2")
         else:
-            assert f"unknown setting {settings.file_variable(group, field)}" in refusal(environ)
+            assert f"unknown setting {settings.file_variable_name(group, field)}" in refusal(environ)
 
 
 def test_a_secret_that_is_set_twice_or_cannot_be_read_is_refused_without_showing_it(folder: Path) -> None:
@@ -312,6 +314,6 @@ def test_what_a_child_gets_in_place_of_a_secret_takes_the_place_of_its_file_too(
 ) -> None:
     monkeypatch.setenv("CCN_DATABASE_URL_FILE", "key")
     monkeypatch.setenv("CCN_CLAUDE_API_KEY_FILE", "key")
-    child = settings.environment({"CCN_DATABASE_URL": "postgresql://a/b"})
+    child = settings.child_environment({"CCN_DATABASE_URL": "postgresql://a/b"})
     assert "CCN_DATABASE_URL_FILE" not in child
     assert child["CCN_CLAUDE_API_KEY_FILE"] == "key"

@@ -21,8 +21,8 @@ from ccn.gateway.accounts import tokens
 from ccn.gateway.accounts.accounts import Accounts
 from ccn.gateway.accounts.keyring import Keyring
 from ccn.gateway.accounts.passwords import Passwords
-from ccn.gateway.accounts.tokens import Pair
-from ccn.node.rounds.voting import Identity
+from ccn.gateway.accounts.tokens import KeyPair
+from ccn.node.rounds.voting import NodeIdentity
 from ccn.node.signing import signing_key
 from ccn.store.accounts import token_keys
 from ccn.store.connection.pool import Pool
@@ -31,10 +31,10 @@ ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
 
 
 @cache
-def identity(node: NodeId) -> Identity:
+def identity(node: NodeId) -> NodeIdentity:
     """Who this node is, in all tests of this process."""
-    key = signing_key.passing()
-    return Identity(node, key.public, key.sign, signing_key.check)
+    key = signing_key.create_temporary()
+    return NodeIdentity(node, key.public, key.sign, signing_key.check_signature)
 
 
 def rules(*nodes: NodeId) -> Rules:
@@ -55,39 +55,41 @@ def now() -> datetime:
 def accounts(
     pool: Pool,
     passwords: Passwords,
-    chosen: settings.Accounts | None = None,
+    chosen: settings.AccountsSettings | None = None,
     node: NodeId = ONE,
     wall: Callable[[], datetime] = now,
     clock: Callable[[], float] = time.monotonic,
 ) -> Accounts:
     """The accounts of one of the three nodes."""
-    chosen = chosen or settings.Accounts()
+    chosen = chosen or settings.AccountsSettings()
     keyring = Keyring(pool, identity(node), everybody, chosen, wall, clock=clock)
     return Accounts(pool, chosen, passwords, keyring, wall, clock=clock)
 
 
-async def publish(pool: Pool, public: bytes, as_node: NodeId, by: Identity, lasts_s: int = 90_000) -> None:
+async def publish(
+    pool: Pool, public: bytes, as_node: NodeId, by: NodeIdentity, lasts_s: int = 90_000
+) -> None:
     """Show a key in the database as a node's, under somebody's signature."""
     at = int(now().timestamp())
     key = TokenKey(as_node, public, at, at + lasts_s)
-    await token_keys.publish(pool, signed.sign(key, by.sign))
+    await token_keys.publish_key(pool, signed.sign_statement(key, by.sign))
 
 
 @dataclass(frozen=True)
 class Forger:
     """Somebody who has a key that counts, and says with it what no node would."""
 
-    pair: Pair
+    pair: KeyPair
 
     @classmethod
     async def at(cls, door: HasPool) -> Forger:
-        forger = cls(tokens.pair())
+        forger = cls(tokens.new_pair())
         await publish(door.pool, forger.pair.public, THREE, identity(THREE))
         return forger
 
     @property
     def name(self) -> str:
-        return token_key.name(self.pair.public)
+        return token_key.name_of_key(self.pair.public)
 
     def token(self, claims: Mapping[str, object], **header: object) -> str:
         headers = {"kid": self.name, "typ": "at+jwt"} | header

@@ -19,10 +19,10 @@ import structlog
 
 from ccn import errors
 from ccn.claude import failure, wire
-from ccn.claude.failure import Broken, Kind
-from ccn.claude.meter import Meter
-from ccn.claude.retries import Delays, Tries
-from ccn.core.calls.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
+from ccn.claude.failure import FailureKind, StreamBroken
+from ccn.claude.meter import UsageMeter
+from ccn.claude.retries import CallTries, RetryDelays
+from ccn.core.calls.call import Call, CallBegun, CallRestart, CallRetry, Delta, Piece, Reply
 
 if TYPE_CHECKING:
     from anthropic._streaming import ServerSentEvent
@@ -37,10 +37,10 @@ _CLOSE_S = 2.0
 _NO_KEY = "none"  # the SDK would look for one in the environment, which only settings.py may
 
 
-class Client:
+class ModelClient:
     """Asks the model. One per process; calls run side by side."""
 
-    def __init__(self, claude: settings.Claude, delays: Delays) -> None:
+    def __init__(self, claude: settings.ClaudeSettings, delays: RetryDelays) -> None:
         self._sdk = anthropic.AsyncAnthropic(
             api_key=claude.api_key.get_secret_value() or _NO_KEY,
             base_url=claude.base_url,
@@ -50,23 +50,23 @@ class Client:
         )
         self._timeout_s, self._reply_limit_s = claude.timeout_s, claude.reply_limit_s
         self._delays = delays
-        self.trouble: Retry | None = None
+        self.trouble: CallRetry | None = None
         """Which try comes next, of a call that failed; None once any call is answered or given up."""
 
-    def stream(self, call: Call, meter: Meter | None = None) -> AsyncGenerator[Piece, None]:
+    def stream(self, call: Call, meter: UsageMeter | None = None) -> AsyncGenerator[Piece, None]:
         """Deltas as they come, a restart whenever they begin anew, and last the whole reply."""
-        return self._stream(call, {}, meter or Meter())
+        return self._stream_with_retries(call, {}, meter or UsageMeter())
 
-    async def ask(self, call: Call, meter: Meter | None = None) -> Reply:
+    async def ask(self, call: Call, meter: UsageMeter | None = None) -> Reply:
         """The whole reply at once."""
-        return await self._whole(call, {}, meter or Meter())
+        return await self._read_reply(call, {}, meter or UsageMeter())
 
-    async def structured(
-        self, call: Call, schema: Mapping[str, object], meter: Meter | None = None
+    async def ask_structured(
+        self, call: Call, schema: Mapping[str, object], meter: UsageMeter | None = None
     ) -> Mapping[str, Any]:
         """A reply that is an object of this JSON schema."""
         form = {"output_config": {"format": {"type": "json_schema", "schema": dict(schema)}}}
-        reply = await self._whole(call, form, meter or Meter())
+        reply = await self._read_reply(call, form, meter or UsageMeter())
         try:
             told = orjson.loads(reply.text)
         except orjson.JSONDecodeError as broken:
@@ -75,88 +75,90 @@ class Client:
             raise errors.ModelRefused("the model answered JSON that is no object")
         return told
 
-    async def count(self, call: Call) -> int:
+    async def count_tokens(self, call: Call) -> int:
         """How many tokens the prompt has."""
-        params = {key: value for key, value in wire.asked(call).items() if key in _COUNTED}
-        counted = await self._again(lambda: self._sdk.messages.count_tokens(**params))
+        params = {key: value for key, value in wire.call_to_params(call).items() if key in _COUNTED}
+        counted = await self._call_with_retries(lambda: self._sdk.messages.count_tokens(**params))
         return counted.input_tokens
 
     async def close(self) -> None:
         """Hang up."""
         await self._sdk.close()
 
-    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        with failure.translated(), self._tried() as tries:
+    async def _call_with_retries(self, ask: Callable[[], Awaitable[T]]) -> T:
+        with failure.translate_errors(), self._open_tries() as tries:
             async for attempt in tries:
-                await self._pause(tries.retry)
+                await self._wait_before_retry(tries.retry)
                 with attempt:
                     async with asyncio.timeout(self._timeout_s):
                         return await ask()
         raise AssertionError("tenacity ends with a result or an exception")
 
     @contextmanager
-    def _tried(self) -> Iterator[Tries]:
+    def _open_tries(self) -> Iterator[CallTries]:
         """The tries of one call; when it is over nobody waits any more."""
         try:
-            yield Tries(self._delays)
+            yield CallTries(self._delays)
         finally:
             self.trouble = None
 
-    async def _pause(self, retry: Retry | None) -> None:
+    async def _wait_before_retry(self, retry: CallRetry | None) -> None:
         if retry is not None:
             self.trouble = retry
             await asyncio.sleep(retry.pause_s)
 
-    async def _whole(self, call: Call, form: Mapping[str, object], meter: Meter) -> Reply:
-        async with aclosing(self._stream(call, form, meter)) as pieces:
+    async def _read_reply(self, call: Call, form: Mapping[str, object], meter: UsageMeter) -> Reply:
+        async with aclosing(self._stream_with_retries(call, form, meter)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
                     return piece
         raise AssertionError("a stream ends with its reply or an exception")
 
-    async def _stream(
-        self, call: Call, form: Mapping[str, object], meter: Meter
+    async def _stream_with_retries(
+        self, call: Call, form: Mapping[str, object], meter: UsageMeter
     ) -> AsyncGenerator[Piece, None]:
-        body, seen, why = wire.body(call, form), False, ""
-        with failure.translated(), self._tried() as tries:
+        body, seen, why = wire.call_to_body(call, form), False, ""
+        with failure.translate_errors(), self._open_tries() as tries:
             async for attempt in tries:
                 if tries.retry is not None:
                     yield tries.retry
-                    await self._pause(tries.retry)
+                    await self._wait_before_retry(tries.retry)
                 with attempt:
                     if seen:
-                        yield Restart(why)
+                        yield CallRestart(why)
                         seen = False
-                    await meter.allow()
+                    await meter.allow_try()
                     try:
-                        async with aclosing(self._try(call, body, meter)) as pieces:
+                        async with aclosing(self._stream_once(call, body, meter)) as pieces:
                             async for piece in pieces:
-                                seen, self.trouble = seen or not isinstance(piece, Begun), None
+                                seen, self.trouble = seen or not isinstance(piece, CallBegun), None
                                 yield piece
                     except failure.FOREIGN as failed:
-                        why = failure.kind(failed).value
+                        why = failure.classify_failure(failed).value
                         log.warning("call to the model failed", kind=why, error=type(failed).__name__)
                         raise
 
-    async def _try(
-        self, call: Call, body: bytes, meter: Meter
-    ) -> AsyncGenerator[Begun | Delta | Reply, None]:
+    async def _stream_once(
+        self, call: Call, body: bytes, meter: UsageMeter
+    ) -> AsyncGenerator[CallBegun | Delta | Reply, None]:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._reply_limit_s
-        answer = wire.Answer(call.model)
-        with meter.measuring(answer, call):
-            async with self._opened(body) as events:
+        answer = wire.StreamedReply(call.model)
+        with meter.measure_try(answer, call):
+            async with self._open_events(body) as events:
                 async for event in events:
-                    told = answer.take(event.event, event.data)
+                    told = answer.take_event(event.event, event.data)
                     if told is not None:
                         yield told
                     if clock() > deadline:
-                        raise Broken(Kind.SERVER, f"no whole reply within {self._reply_limit_s:g} s")
-            reply = answer.whole()
+                        raise StreamBroken(
+                            FailureKind.SERVER, f"no whole reply within {self._reply_limit_s:g} s"
+                        )
+            reply = answer.finish_reply()
         yield reply
 
     @asynccontextmanager
-    async def _opened(self, body: bytes) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+    async def _open_events(self, body: bytes) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         async with asyncio.timeout(self._timeout_s):
             response = await self._sdk.post(
                 _MESSAGES, cast_to=httpx2.Response, content=body, options=_AS_IT_COMES
@@ -168,9 +170,11 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(claude: settings.Claude, delays: Delays | None = None) -> AsyncIterator[Client]:
+async def open_client(
+    claude: settings.ClaudeSettings, delays: RetryDelays | None = None
+) -> AsyncIterator[ModelClient]:
     """A client that is closed at the end; nothing is sent before the first call."""
-    client = Client(claude, delays or Delays())
+    client = ModelClient(claude, delays or RetryDelays())
     try:
         yield client
     finally:

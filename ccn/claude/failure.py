@@ -19,7 +19,7 @@ import httpx2
 from ccn import errors
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """How a failed try is followed up."""
 
     NETWORK = "network"
@@ -28,37 +28,37 @@ class Kind(Enum):
     REFUSED = "refused"
 
 
-class Broken(Exception):
+class StreamBroken(Exception):
     """A stream that ended with an error of its own, or before its end."""
 
-    def __init__(self, kind: Kind, said: str) -> None:
+    def __init__(self, kind: FailureKind, said: str) -> None:
         super().__init__(said)
         self.kind = kind
 
 
-TABLE: dict[type[BaseException], Kind] = {
-    anthropic.APIConnectionError: Kind.NETWORK,
-    httpx2.TransportError: Kind.NETWORK,
-    httpx2.DecodingError: Kind.NETWORK,
-    TimeoutError: Kind.NETWORK,
-    anthropic.RequestTimeoutError: Kind.NETWORK,
-    anthropic.ClientClosedRequestError: Kind.NETWORK,
-    anthropic.RateLimitError: Kind.LIMITED,
+TABLE: dict[type[BaseException], FailureKind] = {
+    anthropic.APIConnectionError: FailureKind.NETWORK,
+    httpx2.TransportError: FailureKind.NETWORK,
+    httpx2.DecodingError: FailureKind.NETWORK,
+    TimeoutError: FailureKind.NETWORK,
+    anthropic.RequestTimeoutError: FailureKind.NETWORK,
+    anthropic.ClientClosedRequestError: FailureKind.NETWORK,
+    anthropic.RateLimitError: FailureKind.LIMITED,
     # Limits of a month: asking again within the hour does not help.
-    anthropic.EnforcedSpendLimitReachedError: Kind.REFUSED,
-    anthropic.ContractSpendLimitReachedError: Kind.REFUSED,
-    anthropic.InternalServerError: Kind.SERVER,
-    anthropic.HTTPNotImplementedError: Kind.REFUSED,
-    anthropic.APIStatusError: Kind.REFUSED,
-    anthropic.APIResponseValidationError: Kind.SERVER,
-    anthropic.AnthropicError: Kind.REFUSED,
+    anthropic.EnforcedSpendLimitReachedError: FailureKind.REFUSED,
+    anthropic.ContractSpendLimitReachedError: FailureKind.REFUSED,
+    anthropic.InternalServerError: FailureKind.SERVER,
+    anthropic.HTTPNotImplementedError: FailureKind.REFUSED,
+    anthropic.APIStatusError: FailureKind.REFUSED,
+    anthropic.APIResponseValidationError: FailureKind.SERVER,
+    anthropic.AnthropicError: FailureKind.REFUSED,
 }
 
-IN_A_STREAM: Mapping[str, Kind] = {
-    "overloaded_error": Kind.SERVER,
-    "api_error": Kind.SERVER,
-    "timeout_error": Kind.SERVER,
-    "rate_limit_error": Kind.LIMITED,
+IN_A_STREAM: Mapping[str, FailureKind] = {
+    "overloaded_error": FailureKind.SERVER,
+    "api_error": FailureKind.SERVER,
+    "timeout_error": FailureKind.SERVER,
+    "rate_limit_error": FailureKind.LIMITED,
 }
 
 MEND: Mapping[type[BaseException], str] = {
@@ -76,28 +76,34 @@ PROMPTS = frozenset(
 )
 """What the API refuses because of what was asked. Their subclasses are about accounts and programs."""
 
-FOREIGN = (anthropic.AnthropicError, httpx2.TransportError, httpx2.DecodingError, TimeoutError, Broken)
+FOREIGN = (
+    anthropic.AnthropicError,
+    httpx2.TransportError,
+    httpx2.DecodingError,
+    TimeoutError,
+    StreamBroken,
+)
 _WORDS_LIMIT = 300
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Whatever the SDK raises inside leaves as an error of CCN's tree, with its cause attached."""
     try:
         yield
     except FOREIGN as foreign:
         if type(foreign) in PROMPTS:
-            raise errors.PromptRefused(_said(foreign)) from foreign
-        if kind(foreign) is Kind.REFUSED:
-            raise errors.ModelRefused(_said(foreign)) from foreign
-        raise errors.ModelUnavailable(_said(foreign)) from foreign
+            raise errors.PromptRefused(_describe_failure(foreign)) from foreign
+        if classify_failure(foreign) is FailureKind.REFUSED:
+            raise errors.ModelRefused(_describe_failure(foreign)) from foreign
+        raise errors.ModelUnavailable(_describe_failure(foreign)) from foreign
 
 
-def kind(foreign: BaseException) -> Kind:
+def classify_failure(foreign: BaseException) -> FailureKind:
     """How to follow up: by the nearest entry of the table, from the class up to its ancestors."""
-    if isinstance(foreign, Broken):
+    if isinstance(foreign, StreamBroken):
         return foreign.kind
-    return next((TABLE[each] for each in type(foreign).__mro__ if each in TABLE), Kind.REFUSED)
+    return next((TABLE[each] for each in type(foreign).__mro__ if each in TABLE), FailureKind.REFUSED)
 
 
 def retry_after_s(foreign: BaseException) -> float | None:
@@ -114,14 +120,14 @@ def retry_after_s(foreign: BaseException) -> float | None:
         return None
 
 
-def in_a_stream(said: object) -> Broken:
+def failure_from_event(said: object) -> StreamBroken:
     """The failure that an `error` event tells of."""
     error = said.get("error") if isinstance(said, Mapping) else None
     name, words = (error.get("type"), error.get("message")) if isinstance(error, Mapping) else (None, None)
-    return Broken(IN_A_STREAM.get(str(name), Kind.REFUSED), f"{name}: {words}"[:_WORDS_LIMIT])
+    return StreamBroken(IN_A_STREAM.get(str(name), FailureKind.REFUSED), f"{name}: {words}"[:_WORDS_LIMIT])
 
 
-def _said(foreign: BaseException) -> str:
+def _describe_failure(foreign: BaseException) -> str:
     name = getattr(foreign, "type", None) or type(foreign).__name__
     words = getattr(foreign, "api_message", None) or str(foreign)
     mend = next((MEND[each] for each in type(foreign).__mro__ if each in MEND), "")

@@ -14,33 +14,33 @@ import anthropic
 
 from ccn.claude import wire
 from ccn.core.calls import price, tokens
-from ccn.core.calls.call import Call, Usage
+from ccn.core.calls.call import Call, TokenUsage
 
-Permit = Callable[[Usage], Awaitable[None]]
+Permit = Callable[[TokenUsage], Awaitable[None]]
 """Asked before each try with what was used so far; raises to forbid it."""
 
 
-class Meter:
+class UsageMeter:
     """The usage of all tries of one call, and who has to agree to each of them."""
 
     def __init__(self, permit: Permit | None = None) -> None:
         self._permit = permit
-        self._before = Usage()
-        self._answer: wire.Answer | None = None
+        self._before = TokenUsage()
+        self._answer: wire.StreamedReply | None = None
         self._call: Call | None = None
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """All tokens used so far."""
-        return self._before + self._now()
+        return self._before + self._estimate_try()
 
-    async def allow(self) -> None:
+    async def allow_try(self) -> None:
         """Ask for the next try."""
         if self._permit is not None:
             await self._permit(self.usage)
 
     @contextmanager
-    def measuring(self, answer: wire.Answer, call: Call) -> Iterator[None]:
+    def measure_try(self, answer: wire.StreamedReply, call: Call) -> Iterator[None]:
         """Watch one try; one that the API turned away costs nothing."""
         self._answer, self._call = answer, call
         try:
@@ -51,13 +51,13 @@ class Meter:
         finally:
             self._before, self._answer = self.usage, None
 
-    def _now(self) -> Usage:
+    def _estimate_try(self) -> TokenUsage:
         if self._answer is None or self._call is None:
-            return Usage()
+            return TokenUsage()
         if not self._answer.begun:
-            return Usage(input=price.prompt(self._call))
+            return TokenUsage(input=price.estimate_prompt(self._call))
         known = self._answer.usage
         if self._answer.ended:
             return known
-        said = tokens.estimate(self._answer.text)
-        return Usage(known.input, max(known.output, said), known.cache_read, known.cache_write)
+        said = tokens.estimate_tokens(self._answer.text)
+        return TokenUsage(known.input, max(known.output, said), known.cache_read, known.cache_write)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from tenacity import AsyncRetrying, AttemptManager, RetryCallState
 
 from ccn.claude import failure
-from ccn.claude.failure import Kind
-from ccn.core.calls.call import Retry
+from ccn.claude.failure import FailureKind
+from ccn.core.calls.call import CallRetry
 
 
 @dataclass(frozen=True, slots=True)
-class Delays:
+class RetryDelays:
     """Seconds before each further try, by what went wrong."""
 
     network_s: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0)
@@ -27,37 +27,37 @@ class Delays:
     asked_most_s: float = 900.0
 
 
-class Tries:
+class CallTries:
     """The tries of one call, to be gone through once. Whoever makes them waits before each further one."""
 
-    def __init__(self, delays: Delays) -> None:
-        self.retry: Retry | None = None
+    def __init__(self, delays: RetryDelays) -> None:
+        self.retry: CallRetry | None = None
         """What the try at hand is the repetition of; None at the first."""
         self._asked_most_s = delays.asked_most_s
-        self._pauses: dict[Kind, list[float]] = {
-            Kind.NETWORK: [*delays.network_s],
-            Kind.LIMITED: [*delays.limited_s],
-            Kind.SERVER: [*delays.server_s],
-            Kind.REFUSED: [],
+        self._pauses: dict[FailureKind, list[float]] = {
+            FailureKind.NETWORK: [*delays.network_s],
+            FailureKind.LIMITED: [*delays.limited_s],
+            FailureKind.SERVER: [*delays.server_s],
+            FailureKind.REFUSED: [],
         }
 
     def __aiter__(self) -> AsyncIterator[AttemptManager]:
-        return aiter(AsyncRetrying(retry=self._again, sleep=_at_once, reraise=True))
+        return aiter(AsyncRetrying(retry=self._should_retry, sleep=_skip_sleep, reraise=True))
 
-    def _again(self, state: RetryCallState) -> bool:
+    def _should_retry(self, state: RetryCallState) -> bool:
         """Whether to try once more; tenacity asks exactly once after each try."""
         failed = state.outcome.exception() if state.outcome is not None else None
         if not isinstance(failed, failure.FOREIGN):
             return False
-        kind, asked_s = failure.kind(failed), failure.retry_after_s(failed)
+        kind, asked_s = failure.classify_failure(failed), failure.retry_after_s(failed)
         pauses = self._pauses[kind]
         if not pauses or (asked_s or 0.0) > self._asked_most_s:
             return False
         pause_s, number = pauses.pop(0), state.attempt_number + 1
         pause_s = pause_s if asked_s is None else asked_s
-        self.retry = Retry(number, number + len(pauses), pause_s, kind.value)
+        self.retry = CallRetry(number, number + len(pauses), pause_s, kind.value)
         return True
 
 
-async def _at_once(_pause_s: float) -> None:
+async def _skip_sleep(_pause_s: float) -> None:
     """The pause is in `retry`."""

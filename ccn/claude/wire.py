@@ -9,34 +9,34 @@ import orjson
 
 from ccn import errors
 from ccn.claude import failure
-from ccn.claude.failure import Broken, Kind
-from ccn.core.calls.call import Begun, Block, Call, Delta, Reply, Said, Usage
+from ccn.claude.failure import FailureKind, StreamBroken
+from ccn.core.calls.call import Call, CallBegun, CallBlock, CallMessage, Delta, Reply, TokenUsage
 
 _MARK = {"type": "ephemeral"}
 
 
-def asked(call: Call) -> dict[str, Any]:
+def call_to_params(call: Call) -> dict[str, Any]:
     """The parameters of a call, in an order and form that never changes: caches compare bytes."""
     params: dict[str, Any] = {
         "model": call.model,
         "max_tokens": call.max_tokens,
-        "messages": [_said(said) for said in call.messages],
+        "messages": [_said_to_param(said) for said in call.messages],
     }
     if call.system:
-        params["system"] = [_text(block) for block in call.system]
+        params["system"] = [_text_to_block(block) for block in call.system]
     if call.temperature is not None:
         # The newest models refuse sampling parameters, and the SDK has dropped them from its signature.
         params["extra_body"] = {"temperature": call.temperature}
     return params
 
 
-def body(call: Call, form: Mapping[str, object]) -> bytes:
+def call_to_body(call: Call, form: Mapping[str, object]) -> bytes:
     """The same as the bytes of a request that streams; `form` is what else it asks for.
 
     The SDK would walk through all of it three times before it becomes bytes, which takes longer than to
     build the prompt.
     """
-    params = asked(call)
+    params = call_to_params(call)
     more = params.pop("extra_body", {})
     try:
         return orjson.dumps({**params, **more, **form, "stream": True})
@@ -44,11 +44,11 @@ def body(call: Call, form: Mapping[str, object]) -> bytes:
         raise errors.InputInvalid(f"the prompt cannot be sent: {unsendable}") from None
 
 
-class Answer:
+class StreamedReply:
     """Puts the events of one stream together."""
 
     def __init__(self, model: str) -> None:
-        self.usage = Usage()
+        self.usage = TokenUsage()
         self.begun = False
         self._model = model
         self._texts: list[str] = []
@@ -65,20 +65,20 @@ class Answer:
         """What came so far."""
         return "".join(self._texts)
 
-    def take(self, event: str | None, data: str) -> Begun | Delta | None:
+    def take_event(self, event: str | None, data: str) -> CallBegun | Delta | None:
         """What readers are told of an event: the words in it, or that it is the first."""
         try:
-            return self._taken(event, data)
+            return self._read_event(event, data)
         except (ValueError, KeyError, TypeError, AttributeError) as nonsense:
-            raise Broken(Kind.SERVER, f"a {event} event that makes no sense") from nonsense
+            raise StreamBroken(FailureKind.SERVER, f"a {event} event that makes no sense") from nonsense
 
-    def whole(self) -> Reply:
+    def finish_reply(self) -> Reply:
         """The reply, if its stream came to its end."""
         if self._stop is None or not self._over:
-            raise Broken(Kind.NETWORK, "the stream ended in the middle of the reply")
+            raise StreamBroken(FailureKind.NETWORK, "the stream ended in the middle of the reply")
         return Reply(self.text, self._stop, self.usage, self._model)
 
-    def _taken(self, event: str | None, data: str) -> Begun | Delta | None:
+    def _read_event(self, event: str | None, data: str) -> CallBegun | Delta | None:
         if event == "content_block_delta":
             # Thoughts, signatures and whatever else a model may send are not part of what it says.
             text: str | None = orjson.loads(data)["delta"].get("text")
@@ -88,37 +88,41 @@ class Answer:
             return Delta(text)
         if event == "message_start":
             message = orjson.loads(data)["message"]
-            self._model, self.usage, self.begun = message["model"], _usage(message["usage"], Usage()), True
-            return Begun(self.usage)
+            self._model, self.usage, self.begun = (
+                message["model"],
+                _usage_from_event(message["usage"], TokenUsage()),
+                True,
+            )
+            return CallBegun(self.usage)
         if event == "message_delta":
             told = orjson.loads(data)
             self._stop = told["delta"].get("stop_reason")
-            self.usage = _usage(told["usage"], self.usage)
+            self.usage = _usage_from_event(told["usage"], self.usage)
         elif event == "message_stop":
             self._over = True
         elif event == "error":
-            raise failure.in_a_stream(orjson.loads(data))
+            raise failure.failure_from_event(orjson.loads(data))
         return None
 
 
-def _usage(told: dict[str, int | None], before: Usage) -> Usage:
+def _usage_from_event(told: dict[str, int | None], before: TokenUsage) -> TokenUsage:
     """What the API counts; a later event repeats only some of it."""
-    return Usage(
-        _first(told.get("input_tokens"), before.input),
-        _first(told.get("output_tokens"), before.output),
-        _first(told.get("cache_read_input_tokens"), before.cache_read),
-        _first(told.get("cache_creation_input_tokens"), before.cache_write),
+    return TokenUsage(
+        _known_or_before(told.get("input_tokens"), before.input),
+        _known_or_before(told.get("output_tokens"), before.output),
+        _known_or_before(told.get("cache_read_input_tokens"), before.cache_read),
+        _known_or_before(told.get("cache_creation_input_tokens"), before.cache_write),
     )
 
 
-def _first(told: int | None, before: int) -> int:
+def _known_or_before(told: int | None, before: int) -> int:
     return before if told is None else told
 
 
-def _said(said: Said) -> dict[str, object]:
-    return {"role": said.role.value, "content": [_text(said)]}
+def _said_to_param(said: CallMessage) -> dict[str, object]:
+    return {"role": said.role.value, "content": [_text_to_block(said)]}
 
 
-def _text(part: Block | Said) -> dict[str, object]:
+def _text_to_block(part: CallBlock | CallMessage) -> dict[str, object]:
     plain: dict[str, object] = {"type": "text", "text": part.text}
     return {**plain, "cache_control": _MARK} if part.mark else plain

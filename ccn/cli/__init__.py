@@ -72,9 +72,9 @@ def main() -> None:
     try:
         sys.exit(app(prog_name="ccn", standalone_mode=not for_programs))
     except errors.CCNError as refused:
-        if _debugging():
+        if _is_debugging():
             raise
-        _say_as_json(refused) if for_programs else _say(refused)
+        _print_error_as_json(refused) if for_programs else _print_error(refused)
         sys.exit(1)
     except TyperException as misused:  # only where no page of help is wanted
         _print_json("usage", misused.format_message(), "See `ccn --help`.")
@@ -83,33 +83,37 @@ def main() -> None:
         sys.exit(130)
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         printing.say(f"ccn {ccn.__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _every(
+def _take_global_options(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version),
+        typer.Option(
+            "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
     del version
 
 
-def _debugging() -> bool:
+def _is_debugging() -> bool:
     from ccn import settings as settings_  # noqa: PLC0415 - start-up must be quick
 
-    return settings_.debugging()
+    return settings_.is_debugging()
 
 
-def _say_as_json(refused: errors.CCNError) -> None:
+def _print_error_as_json(refused: errors.CCNError) -> None:
     """The same for programs: a code that never changes, what happened, and what to do about it."""
     from ccn.core import error_codes  # noqa: PLC0415 - start-up must be quick
 
-    _print_json(error_codes.code(type(refused).__name__), str(refused).strip(), _advice(refused))
+    _print_json(
+        error_codes.code_from_name(type(refused).__name__), str(refused).strip(), _advice_for(refused)
+    )
 
 
 def _print_json(code: str, message: str, advice: str) -> None:
@@ -119,16 +123,16 @@ def _print_json(code: str, message: str, advice: str) -> None:
     printing.say(json.dumps({"error": told}, ensure_ascii=False), err=True)
 
 
-def _advice(refused: errors.CCNError) -> str:
+def _advice_for(refused: errors.CCNError) -> str:
     own = isinstance(refused, errors.EmbeddedFailed) or type(refused) in _SELF_EXPLAINING
     return "" if own else (type(refused).__doc__ or "").strip()
 
 
-def _say(refused: errors.CCNError) -> None:
+def _print_error(refused: errors.CCNError) -> None:
     """What happened, and what to do about it; what a service said last follows below."""
     happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
-    advice = _advice(refused)
+    advice = _advice_for(refused)
     line = f"{happened.rstrip('.')}. {advice}" if advice else happened
-    typer.secho(f"error: {printing.printable(line)}", fg=typer.colors.RED, err=True)
+    typer.secho(f"error: {printing.to_one_line(line)}", fg=typer.colors.RED, err=True)
     for each in more:
         printing.say(each, err=True)

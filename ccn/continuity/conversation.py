@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ccn import errors
 from ccn.continuity import failure, reaching, values
-from ccn.continuity.reaching import Node, Reaching
+from ccn.continuity.reaching import ClusterChannel, NodeChannel
 from ccn.continuity.values import Health, Prompt
-from ccn.core.calls.call import Delta, Piece, Reply, Restart
+from ccn.core.calls.call import CallRestart, Delta, Piece, Reply
 from ccn.core.ids import ConversationId
 from ccn.core.message import Message
 from ccn.pb import instances_pb2 as pb
@@ -19,14 +19,14 @@ from ccn.pb import instances_pb2 as pb
 class Conversation:
     """A conversation of the caller's, whichever node answers."""
 
-    def __init__(self, way: Reaching, named: ConversationId) -> None:
+    def __init__(self, way: ClusterChannel, named: ConversationId) -> None:
         self.id = named
         self._way, self._named = way, str(named)
 
     async def prompt(self) -> Prompt:
         """What CCN would ask a model now; it ends with the message to answer, if there is one."""
         asked = pb.PromptRequest(conversation=self._named)
-        return values.prompt(await self._way.once(lambda node: node.continuity.Prompt, asked))
+        return values.prompt_from_pb(await self._way.ask_once(lambda node: node.continuity.Prompt, asked))
 
     async def record(
         self, role: Literal["user", "assistant"], content: str, *, idempotency_key: str = ""
@@ -39,21 +39,21 @@ class Conversation:
             conversation=self._named,
             role=role,
             content=content,
-            idempotency_key=idempotency_key or reaching.key(),
+            idempotency_key=idempotency_key or reaching.new_idempotency_key(),
         )
-        answer = await self._way.once(lambda node: node.continuity.Record, asked)
-        return values.message(self.id, answer.message)
+        answer = await self._way.ask_once(lambda node: node.continuity.Record, asked)
+        return values.message_from_pb(self.id, answer.message)
 
     async def history(self, *, before: int = 0, limit: int = 50) -> list[Message]:
         """The last messages, or the last before a place, in order; fewer if they are very long."""
         asked = pb.HistoryRequest(conversation=self._named, before=before, limit=limit)
-        answer = await self._way.once(lambda node: node.instances.History, asked)
-        return [values.message(self.id, said) for said in answer.messages]
+        answer = await self._way.ask_once(lambda node: node.instances.History, asked)
+        return [values.message_from_pb(self.id, said) for said in answer.messages]
 
     async def health(self) -> Health:
         """How the character is here."""
         asked = pb.HealthRequest(conversation=self._named)
-        return values.health(await self._way.once(lambda node: node.continuity.Health, asked))
+        return values.health_from_pb(await self._way.ask_once(lambda node: node.continuity.Health, asked))
 
     async def say(self, content: str, *, idempotency_key: str = "") -> AsyncGenerator[Piece]:
         """Have an instance of CCN answer: pieces as they come, and last the whole reply.
@@ -61,8 +61,11 @@ class Conversation:
         A restart voids the text so far. When the node dies the stream goes on at another: nothing is lost
         and nothing comes twice. Leaving the stream does not end the turn.
         """
-        asking, text = _Asking(self._named, content, idempotency_key or reaching.key()), ""
-        async with aclosing(self._way.many(asking.next)) as events:
+        asking, text = (
+            _StreamRequest(self._named, content, idempotency_key or reaching.new_idempotency_key()),
+            "",
+        )
+        async with aclosing(self._way.read_stream(asking.next_call)) as events:
             async for event in events:
                 asking.seen = event.id
                 match event.WhichOneof("what"):
@@ -71,12 +74,12 @@ class Conversation:
                         yield Delta(event.delta)
                     case "restart":
                         text = ""
-                        yield Restart(event.restart)
+                        yield CallRestart(event.restart)
                     case "done":
                         done = event.done
-                        yield Reply(text, done.stop, values.usage(done), done.model)
+                        yield Reply(text, done.stop, values.usage_from_pb(done), done.model)
                     case "failed":
-                        raise failure.ended(event.failed.code, event.failed.detail)
+                        raise failure.error_from_turn(event.failed.code, event.failed.detail)
                     case "cancelled":
                         raise errors.Conflict("the turn was cancelled")
 
@@ -91,10 +94,10 @@ class Conversation:
     async def terminate(self, reason: str = "", *, close: bool = False) -> None:
         """End the instance that speaks here; with `close` nothing more is said in this conversation."""
         asked = pb.TerminateRequest(conversation=self._named, reason=reason, close=close)
-        await self._way.once(lambda node: node.instances.Terminate, asked)
+        await self._way.ask_once(lambda node: node.instances.Terminate, asked)
 
 
-class _Asking:
+class _StreamRequest:
     """How a stream begins, and how it goes on after the last event that was seen."""
 
     def __init__(self, conversation: str, content: str, key: str) -> None:
@@ -102,7 +105,7 @@ class _Asking:
         self._follow = pb.FollowRequest(conversation=conversation)
         self._converse = pb.ConverseRequest(conversation=conversation, content=content, idempotency_key=key)
 
-    def next(self) -> tuple[Callable[[Node], Any], Any]:
+    def next_call(self) -> tuple[Callable[[NodeChannel], Any], Any]:
         if not self.seen:
             return (lambda node: node.instances.Converse), self._converse
         self._follow.after = self.seen

@@ -51,22 +51,22 @@ ELSEWHERE = frozenset(
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn what gRPC raises into the error tree."""
     try:
         yield
     except grpc.aio.AioRpcError as failed:
-        raise _error(failed) from failed
+        raise _error_from_status(failed) from failed
 
 
-def ended(code: str, detail: str) -> errors.CCNError:
+def error_from_turn(code: str, detail: str) -> errors.CCNError:
     """Why a turn got no reply."""
-    return (error_codes.named(code) or errors.ModelRefused)(detail)
+    return (error_codes.error_from_code(code) or errors.ModelRefused)(detail)
 
 
-def _error(failed: Any) -> errors.CCNError:
+def _error_from_status(failed: Any) -> errors.CCNError:
     told = dict(failed.trailing_metadata() or ())
-    kind = error_codes.named(told.get("ccn-code", "")) or MEANING[failed.code()]
+    kind = error_codes.error_from_code(told.get("ccn-code", "")) or MEANING[failed.code()]
     said = failed.details() or failed.code().name.lower().replace("_", " ")
     if issubclass(kind, (errors.TooManyRequests, errors.BudgetSpent)):
         return kind(said, float(told.get("retry-after", 1)))

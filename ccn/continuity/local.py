@@ -24,31 +24,33 @@ LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundCluster:
     """Where its nodes listen for gRPC, and a key they take."""
 
     targets: tuple[str, ...]
     api_key: str = field(repr=False)
 
 
-def find(data: Path | None = None) -> Found:
+def find_cluster(data: Path | None = None) -> FoundCluster:
     """The cluster in a folder, or the one that runs here."""
-    told = record(data)
+    told = read_record(data)
     if told is None:
-        raise errors.NoCluster(f"no cluster runs {place(data)}")
+        raise errors.NoCluster(f"no cluster runs {describe_place(data)}")
     try:
-        return Found(tuple(node["grpc"] for node in told["nodes"]), told["admin"]["api_key"])
+        return FoundCluster(tuple(node["grpc"] for node in told["nodes"]), told["admin"]["api_key"])
     except (LookupError, TypeError) as missing:
-        raise errors.NoCluster(f"the record of the cluster {place(data)} lacks {missing}") from missing
+        raise errors.NoCluster(
+            f"the record of the cluster {describe_place(data)} lacks {missing}"
+        ) from missing
 
 
-def record(data: Path | None = None) -> dict[str, Any] | None:
+def read_record(data: Path | None = None) -> dict[str, Any] | None:
     """What the cluster in a folder, or the one that runs here, says of itself; None if there is none."""
     if data is not None:
-        return _read(data.expanduser())
-    if (own := _read(folder())) is not None:
+        return _read_running(data.expanduser())
+    if (own := _read_running(default_folder())) is not None:
         return own
-    others = [told for each in _noted() if (told := _read(each)) is not None]
+    others = [told for each in _read_notes() if (told := _read_running(each)) is not None]
     if len(others) > 1:
         folders = ", ".join(str(told.get("data")) for told in others)
         raise errors.NoCluster(
@@ -57,17 +59,17 @@ def record(data: Path | None = None) -> dict[str, Any] | None:
     return others[0] if others else None
 
 
-def folder() -> Path:
+def default_folder() -> Path:
     """Where `ccn up` keeps a cluster if nobody says otherwise."""
     return platformdirs.user_data_path("ccn", appauthor=False)
 
 
-def notes() -> Path:
+def notes_folder() -> Path:
     """Where clusters with folders elsewhere leave their notes, one file each."""
-    return folder() / "running"
+    return default_folder() / "running"
 
 
-def runs(data: Path) -> bool:
+def is_running(data: Path) -> bool:
     """Whether somebody holds the lock of a folder; a record without a lock is somebody's own work."""
     try:
         opened = os.open(data / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
@@ -82,24 +84,24 @@ def runs(data: Path) -> bool:
     return False
 
 
-def place(data: Path | None) -> str:
+def describe_place(data: Path | None) -> str:
     """Words for where somebody looked."""
     return "here" if data is None else f"on {data}"
 
 
-def _read(data: Path) -> dict[str, Any] | None:
+def _read_running(data: Path) -> dict[str, Any] | None:
     try:
         text = (data / RECORD).read_text()
         found: dict[str, Any] = json.loads(text)
-        return found if runs(data) else None
+        return found if is_running(data) else None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as unreadable:
         raise errors.NoCluster(f"{data / RECORD} cannot be read: {unreadable}") from unreadable
 
 
-def _noted() -> Iterator[Path]:
+def _read_notes() -> Iterator[Path]:
     with suppress(OSError):
-        for note in sorted(notes().iterdir()):
+        for note in sorted(notes_folder().iterdir()):
             with suppress(OSError):
                 yield Path(note.read_text())

@@ -31,7 +31,7 @@ _OPTIONS = (
 )
 
 
-class Node:
+class NodeChannel:
     """One node: a channel, and the calls that can be made over it."""
 
     def __init__(self, target: str, shown: grpc.ChannelCredentials | None) -> None:
@@ -44,7 +44,7 @@ class Node:
         self.instances = instances_pb2_grpc.InstancesStub(self.channel)
         self.continuity = instances_pb2_grpc.ContinuityStub(self.channel)
 
-    async def connected(self) -> None:
+    async def connect(self) -> None:
         """Return when the connection stands; a node that is not there is not waited for."""
         try:
             async with asyncio.timeout(_CONNECT_S):
@@ -56,7 +56,7 @@ class Node:
             raise errors.Unavailable(f"no connection to {self.target} within {_CONNECT_S:g} s") from None
 
 
-class Reaching:
+class ClusterChannel:
     """All nodes that were named; calls go to the one that answered last."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Reaching:
         patience_s: float,
     ) -> None:
         self._patience_s = patience_s
-        self._nodes = [Node(target, shown) for target in targets]
+        self._nodes = [NodeChannel(target, shown) for target in targets]
         self._metadata = (("x-api-key", api_key),)
         self._at = 0
 
@@ -75,56 +75,58 @@ class Reaching:
         """End the connections."""
         await asyncio.gather(*(node.channel.close() for node in self._nodes))
 
-    async def once(self, method: Callable[[Node], Any], asked: Any) -> Any:
+    async def ask_once(self, method: Callable[[NodeChannel], Any], asked: Any) -> Any:
         """One answer, from whichever node gives it first. What is asked can be asked twice."""
-        trying = _Trying(self._patience_s)
+        trying = _TryDeadline(self._patience_s)
         while True:
             node = self._nodes[self._at]
             try:
-                await node.connected()
-                with failure.translated():
+                await node.connect()
+                with failure.translate_errors():
                     return await method(node)(asked, timeout=CALL_S, metadata=self._metadata)
             except errors.CCNError as failed:
-                await self._elsewhere(failed, trying)
+                await self._turn_to_next(failed, trying)
 
-    async def many(self, ask: Callable[[], tuple[Callable[[Node], Any], Any]]) -> AsyncGenerator[Any]:
+    async def read_stream(
+        self, ask: Callable[[], tuple[Callable[[NodeChannel], Any], Any]]
+    ) -> AsyncGenerator[Any]:
         """A stream, continued by what `ask` says then whenever it breaks."""
-        trying = _Trying(self._patience_s)
+        trying = _TryDeadline(self._patience_s)
         while True:
             node = self._nodes[self._at]
             method, asked = ask()
             try:
-                await node.connected()
+                await node.connect()
                 call = method(node)(asked, metadata=self._metadata)
                 try:
-                    with failure.translated():
+                    with failure.translate_errors():
                         async for value in call:
-                            trying = _Trying(self._patience_s)
+                            trying = _TryDeadline(self._patience_s)
                             yield value
                     return
                 finally:
                     call.cancel()
             except errors.CCNError as failed:
-                await self._elsewhere(failed, trying)
+                await self._turn_to_next(failed, trying)
 
-    async def _elsewhere(self, failed: errors.CCNError, trying: _Trying) -> None:
+    async def _turn_to_next(self, failed: errors.CCNError, trying: _TryDeadline) -> None:
         """Turn to the next node, if that may help and there is time."""
-        if type(failed) not in failure.ELSEWHERE or trying.over():
+        if type(failed) not in failure.ELSEWHERE or trying.is_over():
             raise failed
         self._at = (self._at + 1) % len(self._nodes)
         await asyncio.sleep(_AGAIN_S)
 
 
-class _Trying:
+class _TryDeadline:
     """How long something has been tried since it last went well."""
 
     def __init__(self, patience_s: float) -> None:
         self._until = asyncio.get_running_loop().time() + patience_s
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         return asyncio.get_running_loop().time() > self._until
 
 
-def key() -> str:
+def new_idempotency_key() -> str:
     """An idempotency key for whatever is written without one."""
     return uuid.uuid4().hex

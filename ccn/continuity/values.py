@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ccn.core.calls.call import Block, Call, Said, Usage
+from ccn.core.calls.call import Call, CallBlock, CallMessage, TokenUsage
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
 from ccn.pb import instances_pb2 as pb
@@ -28,8 +28,8 @@ class Prompt:
     def request(self) -> dict[str, Any]:
         """As Anthropic's Messages API takes it, with the marks at which its cache is worth while."""
         call = self.call
-        messages = [{"role": each.role.value, "content": [_text(each)]} for each in call.messages]
-        system = [_text(layer) for layer in call.system]
+        messages = [{"role": each.role.value, "content": [_text_to_block(each)]} for each in call.messages]
+        system = [_text_to_block(layer) for layer in call.system]
         return {
             "model": call.model,
             "max_tokens": call.max_tokens,
@@ -58,39 +58,39 @@ class Health:
     measured_at: datetime | None
 
 
-def prompt(answer: pb.PromptAnswer) -> Prompt:
+def prompt_from_pb(answer: pb.PromptAnswer) -> Prompt:
     """A prompt."""
     return Prompt(
         Call(
             answer.model,
-            tuple(Block(layer.text, layer.mark) for layer in answer.system),
-            tuple(Said(Role(each.role), each.text, each.mark) for each in answer.messages),
+            tuple(CallBlock(layer.text, layer.mark) for layer in answer.system),
+            tuple(CallMessage(Role(each.role), each.text, each.mark) for each in answer.messages),
             answer.max_tokens,
         )
     )
 
 
-def message(conversation: ConversationId, said: pb.Message) -> Message:
+def message_from_pb(conversation: ConversationId, said: pb.Message) -> Message:
     """A message."""
     content = said.content if said.HasField("content") else None
     turn = TurnId(UUID(said.turn)) if said.turn else None
     return Message(conversation, said.seq, Role(said.role), content, said.at.ToDatetime(UTC), turn)
 
 
-def health(answer: pb.HealthAnswer) -> Health:
+def health_from_pb(answer: pb.HealthAnswer) -> Health:
     """A health summary."""
 
-    def known(name: str) -> float | None:
+    def read_figure(name: str) -> float | None:
         return float(getattr(answer, name)) if answer.HasField(name) else None
 
     return Health(
         open=answer.open,
         messages=answer.messages,
-        drift=known("drift"),
-        ccc=known("ccc"),
-        phi=known("phi"),
-        trust=known("trust"),
-        emergence=known("emergence"),
+        drift=read_figure("drift"),
+        ccc=read_figure("ccc"),
+        phi=read_figure("phi"),
+        trust=read_figure("trust"),
+        emergence=read_figure("emergence"),
         state={each.axis: each.score for each in answer.character},
         relation={each.axis: each.score for each in answer.relation},
         status=answer.instance.status if answer.HasField("instance") else None,
@@ -98,11 +98,13 @@ def health(answer: pb.HealthAnswer) -> Health:
     )
 
 
-def usage(done: pb.Done) -> Usage:
+def usage_from_pb(done: pb.Done) -> TokenUsage:
     """What a reply cost in tokens."""
-    return Usage(done.input_tokens, done.output_tokens, done.cache_read_tokens, done.cache_write_tokens)
+    return TokenUsage(
+        done.input_tokens, done.output_tokens, done.cache_read_tokens, done.cache_write_tokens
+    )
 
 
-def _text(part: Block | Said) -> dict[str, Any]:
+def _text_to_block(part: CallBlock | CallMessage) -> dict[str, Any]:
     marked = {"cache_control": {"type": "ephemeral"}} if part.mark else {}
     return {"type": "text", "text": part.text, **marked}

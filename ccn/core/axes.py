@@ -30,7 +30,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class RelationalAxis:
     """One of the seven: between a character and whom it talks with, per conversation."""
 
     name: str
@@ -127,17 +127,19 @@ SIXTEEN = (
     ),
 )
 SEVEN = (
-    Relation("trust", f"{_BETA}: checks passed or failed, drift confirmed; never from tone"),
-    Relation("cooperation", f"{_BETA}: commitments kept or broken"),
-    Relation("respect", "share of courteous wording in the text, less the share of contempt and insult"),
-    Relation(
+    RelationalAxis("trust", f"{_BETA}: checks passed or failed, drift confirmed; never from tone"),
+    RelationalAxis("cooperation", f"{_BETA}: commitments kept or broken"),
+    RelationalAxis(
+        "respect", "share of courteous wording in the text, less the share of contempt and insult"
+    ),
+    RelationalAxis(
         "support", "share of encouraging and helping wording in the text, less the share of dismissal"
     ),
-    Relation("candour", "1 - sycophancy, the tendency to agree with and praise whoever speaks"),
-    Relation(
+    RelationalAxis("candour", "1 - sycophancy, the tendency to agree with and praise whoever speaks"),
+    RelationalAxis(
         "reciprocity", "geometric mean of how evenly turns are shared and the part of questions answered"
     ),
-    Relation("attunement", "TF-IDF cosine similarity of a reply to what was said just before"),
+    RelationalAxis("attunement", "TF-IDF cosine similarity of a reply to what was said just before"),
 )
 AXES = tuple(axis.name for axis in SIXTEEN)
 DECIDING = tuple(place for place, axis in enumerate(SIXTEEN) if axis.validated_offline)
@@ -158,14 +160,14 @@ class Vector:
         return [None if value is None else value / UNIT for value in self.millionths]
 
 
-def quantise(scores: Sequence[float | None], axes: Sequence[str] = AXES) -> Vector:
+def quantise_scores(scores: Sequence[float | None], axes: Sequence[str] = AXES) -> Vector:
     """Put scores on the grid; whatever is not a number from 0 to 1 is refused by its axis's name."""
     if len(scores) != len(axes):
         raise errors.InputInvalid(f"a vector has {len(axes)} axes, not {len(scores)}")
-    return Vector(tuple(_millionths(score, axis) for score, axis in zip(scores, axes, strict=True)))
+    return Vector(tuple(_quantise_score(score, axis) for score, axis in zip(scores, axes, strict=True)))
 
 
-def _millionths(score: float | None, axis: str) -> int | None:
+def _quantise_score(score: float | None, axis: str) -> int | None:
     if score is None:
         return None
     if not math.isfinite(score) or not 0 <= score <= 1:

@@ -10,18 +10,18 @@ import re
 from ccn import errors
 
 
-def code(name: str) -> str:
+def code_from_name(name: str) -> str:
     """The code of an error with this name: `TurnRunning` is `turn_running`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def named(told: str) -> type[errors.CCNError] | None:
+def error_from_code(told: str) -> type[errors.CCNError] | None:
     """The error with this code, if this version has one."""
     return _NAMED.get(told)
 
 
-def _tree(kind: type[errors.CCNError]) -> list[type[errors.CCNError]]:
-    return [kind, *(below for each in kind.__subclasses__() for below in _tree(each))]
+def _error_classes(kind: type[errors.CCNError]) -> list[type[errors.CCNError]]:
+    return [kind, *(below for each in kind.__subclasses__() for below in _error_classes(each))]
 
 
-_NAMED = {code(kind.__name__): kind for kind in _tree(errors.CCNError)}
+_NAMED = {code_from_name(kind.__name__): kind for kind in _error_classes(errors.CCNError)}

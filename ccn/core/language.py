@@ -57,10 +57,10 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SAMPLE = 2_000
 
 
-def detect(text: str) -> str:
+def detect_language(text: str) -> str:
     """The name of a stemmer for the text; `simple` for scripts that have none."""
     sample = text[:_SAMPLE]
-    if not sample.isascii() and (script := _script(sample)) is not None:
+    if not sample.isascii() and (script := _detect_script(sample)) is not None:
         return script
     hits = Counter(
         language for word in _WORD.findall(sample.lower()) for language in _BY_WORD.get(word, ())
@@ -70,7 +70,7 @@ def detect(text: str) -> str:
     )
 
 
-def _script(sample: str) -> str | None:
+def _detect_script(sample: str) -> str | None:
     letters = [c for c in sample[:200] if c.isalpha()]
     foreign = Counter(unicodedata.name(c, "?").split()[0] for c in letters if ord(c) > 0x24F)
     if not foreign:

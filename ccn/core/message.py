@@ -29,12 +29,12 @@ which words of the character no instance said.
 """
 
 
-def account(user: UserId) -> Speaker:
+def account_speaker(user: UserId) -> Speaker:
     """Somebody at a door."""
     return Speaker(f"account:{user}")
 
 
-def instance(speaking: InstanceId) -> Speaker:
+def instance_speaker(speaking: InstanceId) -> Speaker:
     """The character, through an instance of it."""
     return Speaker(f"instance:{speaking}")
 
@@ -51,7 +51,7 @@ class Message:
     turn: TurnId | None = None
 
 
-def check(content: str) -> str:
+def check_content(content: str) -> str:
     """Refuse what PostgreSQL, JSON or a model could not hold, before anything is written."""
     if not content or content.isspace():
         raise errors.InputInvalid("the message is empty")

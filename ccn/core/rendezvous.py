@@ -13,11 +13,11 @@ from uuid import UUID
 from ccn.core.ids import NodeId
 
 
-def ranked(thing: UUID, nodes: Iterable[NodeId]) -> list[NodeId]:
+def rank_nodes(thing: UUID, nodes: Iterable[NodeId]) -> list[NodeId]:
     """The nodes in the order in which they are to take care of the thing."""
     return sorted(nodes, key=lambda node: hashlib.sha256(thing.bytes + node.encode()).digest())
 
 
-def rank(thing: UUID, node: NodeId, nodes: Iterable[NodeId]) -> int:
+def rank_of(thing: UUID, node: NodeId, nodes: Iterable[NodeId]) -> int:
     """How many come before this node."""
-    return ranked(thing, {*nodes, node}).index(node)
+    return rank_nodes(thing, {*nodes, node}).index(node)

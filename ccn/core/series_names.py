@@ -16,6 +16,6 @@ DIGITS: Final = 16
 """64 bits: of a hundred names at a node no two are ever the same."""
 
 
-def name(key: bytes, conversation: ConversationId) -> str:
+def name_series(key: bytes, conversation: ConversationId) -> str:
     """What a conversation is called in metrics; the same on every node of a cluster."""
     return hmac.new(key, conversation.bytes, hashlib.sha256).hexdigest()[:DIGITS]

@@ -17,7 +17,7 @@ from ccn import errors
 from ccn.core.ids import TurnId
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What a piece is."""
 
     DELTA = "delta"
@@ -36,13 +36,13 @@ class Kind(StrEnum):
     """The model has read the prompt: what that took, as JSON; kept nowhere, like a waiting."""
 
 
-ENDS = frozenset({Kind.DONE, Kind.ERROR, Kind.CANCELLED})
-UNKEPT = frozenset({Kind.WAITING, Kind.BEGUN})
+ENDS = frozenset({EventKind.DONE, EventKind.ERROR, EventKind.CANCELLED})
+UNKEPT = frozenset({EventKind.WAITING, EventKind.BEGUN})
 """Told only to those who ask for them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class StreamPosition:
     """Where a piece stands; places are ordered, and the smallest is before everything."""
 
     epoch: int = 0
@@ -52,15 +52,15 @@ class Place:
         return f"{self.epoch}-{self.number}"
 
 
-START = Place()
+START = StreamPosition()
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StreamEvent:
     """One piece at its place."""
 
-    place: Place
-    kind: Kind
+    position: StreamPosition
+    kind: EventKind
     data: str = ""
 
     @property
@@ -69,17 +69,17 @@ class Told:
         return self.kind in ENDS
 
 
-def event_id(turn: TurnId, place: Place) -> str:
+def event_id(turn: TurnId, place: StreamPosition) -> str:
     """The piece's name for clients, which they send back to go on after it."""
     return f"{turn}:{place}"
 
 
-def resumed(event: str) -> tuple[TurnId, Place]:
+def parse_event_id(event: str) -> tuple[TurnId, StreamPosition]:
     """The turn and the place that a client names."""
     found = _EVENT.fullmatch(event)
     if found is None:
         raise errors.InputInvalid("an event id is TURN:EPOCH-NUMBER, as the stream said it")
-    return TurnId(UUID(found[1])), Place(int(found[2]), int(found[3]))
+    return TurnId(UUID(found[1])), StreamPosition(int(found[2]), int(found[3]))
 
 
 _EVENT = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,18})-(\d{1,18})", re.ASCII)

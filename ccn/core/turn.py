@@ -17,7 +17,7 @@ from types import MappingProxyType
 from ccn import errors
 
 
-class Status(StrEnum):
+class TurnStatus(StrEnum):
     """Where a turn stands."""
 
     ACCEPTED = "accepted"
@@ -29,22 +29,24 @@ class Status(StrEnum):
 
 NEXT = MappingProxyType(
     {
-        Status.ACCEPTED: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
-        Status.RUNNING: frozenset({Status.RUNNING, Status.COMMITTED, Status.FAILED, Status.CANCELLED}),
-        Status.COMMITTED: frozenset[Status](),
-        Status.FAILED: frozenset[Status](),
-        Status.CANCELLED: frozenset[Status](),
+        TurnStatus.ACCEPTED: frozenset({TurnStatus.RUNNING, TurnStatus.FAILED, TurnStatus.CANCELLED}),
+        TurnStatus.RUNNING: frozenset(
+            {TurnStatus.RUNNING, TurnStatus.COMMITTED, TurnStatus.FAILED, TurnStatus.CANCELLED}
+        ),
+        TurnStatus.COMMITTED: frozenset[TurnStatus](),
+        TurnStatus.FAILED: frozenset[TurnStatus](),
+        TurnStatus.CANCELLED: frozenset[TurnStatus](),
     }
 )
 
 
-def move(now: Status, to: Status) -> Status:
+def move_status(now: TurnStatus, to: TurnStatus) -> TurnStatus:
     """The next status, or the reason why there is no such arrow."""
     if to not in NEXT[now]:
         raise errors.TransitionRefused(f"a turn that is {now} cannot become {to}")
     return to
 
 
-def ended(now: Status) -> bool:
+def is_ended(now: TurnStatus) -> bool:
     """Whether nothing can happen to the turn any more."""
     return not NEXT[now]

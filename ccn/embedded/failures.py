@@ -65,21 +65,23 @@ _TABLE: tuple[tuple[str, type[errors.EmbeddedFailed], str], ...] = (
 )
 
 
-def explained(what: str, log: Path, since: int = 0, *, stays: bool = True) -> errors.EmbeddedFailed:
+def explain_failure(what: str, log: Path, since: int = 0, *, stays: bool = True) -> errors.EmbeddedFailed:
     """The error for a program that failed and wrote to `log` from byte `since` on, a file that `stays`."""
-    said = _said(log, since)
+    said = _read_last_words(log, since)
     for pattern, kind, advice in _TABLE:
         if re.search(pattern, said):
-            return kind(_message(what, advice, said, log if stays else None))
-    return errors.EmbeddedFailed(_message(what, "What it said may tell why.", said, log if stays else None))
+            return kind(_failure_message(what, advice, said, log if stays else None))
+    return errors.EmbeddedFailed(
+        _failure_message(what, "What it said may tell why.", said, log if stays else None)
+    )
 
 
-def size(log: Path) -> int:
+def log_size(log: Path) -> int:
     """Where the next words will begin."""
     return log.stat().st_size if log.exists() else 0
 
 
-def _said(log: Path, since: int) -> str:
+def _read_last_words(log: Path, since: int) -> str:
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -89,7 +91,7 @@ def _said(log: Path, since: int) -> str:
         return f"(the log cannot be read: {refused})"
 
 
-def _message(what: str, advice: str, said: str, log: Path | None) -> str:
+def _failure_message(what: str, advice: str, said: str, log: Path | None) -> str:
     last = [line for line in said.splitlines() if line.strip()][-LINES:]
     spoken = "\n    ".join(last) or "(nothing)"
     where = f", in {log}" if log is not None else ""

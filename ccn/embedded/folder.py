@@ -22,7 +22,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def usable(folder: Path) -> Iterator[None]:
+def translate_refusals(folder: Path) -> Iterator[None]:
     """Turn what the operating system refuses about `folder` into words for the user."""
     try:
         yield
@@ -39,7 +39,7 @@ def usable(folder: Path) -> Iterator[None]:
 
 def ensure_room(folder: Path, needed: int) -> None:
     """Refuse early and in words what would fail late and in the middle."""
-    with usable(folder):
+    with translate_refusals(folder):
         free = shutil.disk_usage(folder).free
     if free < needed:
         raise errors.DiskFull(
@@ -48,7 +48,7 @@ def ensure_room(folder: Path, needed: int) -> None:
         )
 
 
-def replace(path: Path, text: str, mode: int) -> None:
+def replace_file(path: Path, text: str, mode: int) -> None:
     """Write a file so that a reader, or the next start after a crash, sees the old or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -61,10 +61,10 @@ def replace(path: Path, text: str, mode: int) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    sync_folder(path.parent)
 
 
-def sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut."""
     opened = os.open(folder, os.O_RDONLY)
     try:
@@ -73,7 +73,7 @@ def sync(folder: Path) -> None:
         os.close(opened)
 
 
-def rotate(log: Path) -> None:
+def rotate_log(log: Path) -> None:
     """Put a log that has grown aside, over the one before it."""
     with suppress(FileNotFoundError):
         if log.stat().st_size > LOG_LIMIT:

@@ -18,19 +18,19 @@ ATTEMPTS = 8
 Opened = TypeVar("Opened")
 
 
-async def on_free_ports(
+async def serve_on_free_ports(
     stack: AsyncExitStack, count: int, serve: Callable[..., AbstractAsyncContextManager[Opened]]
 ) -> Opened:
     """Enter `serve(*ports)` with `count` free ports, and again with others while they are taken."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return await stack.enter_async_context(serve(*free(count)))
+            return await stack.enter_async_context(serve(*find_free_ports(count)))
         except errors.PortTaken:
             continue
-    return await stack.enter_async_context(serve(*free(count)))
+    return await stack.enter_async_context(serve(*find_free_ports(count)))
 
 
-def refuse_taken(port: int) -> None:
+def check_port_free(port: int) -> None:
     """Raise `PortTaken` if somebody listens on the port that was asked for."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: connections that have just been closed are no reason to refuse.
@@ -44,7 +44,7 @@ def refuse_taken(port: int) -> None:
             ) from refused
 
 
-def free(count: int) -> list[int]:
+def find_free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, all different, since they are held together while they are chosen."""
     held = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
     try:

@@ -20,12 +20,12 @@ _ATTEMPTS = 16
 
 
 @contextmanager
-def folder(kind: str, below: Path | None = None) -> Iterator[Path]:
+def scratch_folder(kind: str, below: Path | None = None) -> Iterator[Path]:
     """A private folder of this `kind`, removed after the block or, should this process be killed, later."""
     place = below or Path(tempfile.gettempdir())
     try:
-        sweep(kind, place)
-        made, lock = _made(kind, place)
+        sweep_folders(kind, place)
+        made, lock = _make_locked(kind, place)
     except OSError as refused:
         raise errors.DataDirectoryUnusable(
             f"no temporary folder can be made in {place}: {refused}. Free some room there, or point TMPDIR "
@@ -38,7 +38,7 @@ def folder(kind: str, below: Path | None = None) -> Iterator[Path]:
         os.close(lock)
 
 
-def sweep(kind: str, place: Path) -> None:
+def sweep_folders(kind: str, place: Path) -> None:
     """Remove the folders of this user that nobody holds any more."""
     for left in place.glob(f"ccn-{kind}-*"):
         # Somebody else may sweep at the same time, or own the name.
@@ -52,7 +52,7 @@ def sweep(kind: str, place: Path) -> None:
                 os.close(lock)
 
 
-def _made(kind: str, place: Path) -> tuple[Path, int]:
+def _make_locked(kind: str, place: Path) -> tuple[Path, int]:
     for _ in range(_ATTEMPTS):
         made = Path(tempfile.mkdtemp(prefix=f"ccn-{kind}-", dir=place))
         with suppress(FileNotFoundError):

@@ -23,7 +23,7 @@ _LAST_LINES_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class ChildStarted:
     """The child runs and is ready."""
 
     service: str
@@ -34,7 +34,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Exited:
+class ChildExited:
     """The child ended, `wanted` or by itself."""
 
     service: str
@@ -49,7 +49,7 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
-class Restarting:
+class ChildRestarting:
     """The child will be started again after a pause; `attempt` counts from 1 since it last stayed up."""
 
     service: str
@@ -61,7 +61,7 @@ class Restarting:
         return f"{self.service} starts again in {self.delay_s:.1f} s, attempt {self.attempt}: {self.reason}"
 
 
-Event = Started | Exited | Restarting
+ChildEvent = ChildStarted | ChildExited | ChildRestarting
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +81,27 @@ USUAL = Backoff()
 
 
 @asynccontextmanager
-async def kept(
+async def supervise_child(
     service: str,
     start: Callable[[], Child],
     *,
     ready: Callable[[Child], Awaitable[None]] | None = None,
-    stop: tuple[child.Step, ...] = ((signal.SIGTERM, 10.0),),
+    stop: tuple[child.StopStep, ...] = ((signal.SIGTERM, 10.0),),
     backoff: Backoff = USUAL,
-    on_event: Callable[[Event], None] = lambda _: None,
+    on_event: Callable[[ChildEvent], None] = lambda _: None,
     on_line: Callable[[str], None] = lambda _: None,
-) -> AsyncIterator[Kept]:
+) -> AsyncIterator[SupervisedChild]:
     """Start the child, wait until it is ready, and keep it running until the block ends.
 
     A first start that fails is raised; later ones are reported, and tried again. `ready` has its own
     deadline and raises an `EmbeddedFailed`. After the block the child is gone.
     """
-    running = Kept(service, start, ready, stop=stop, backoff=backoff, on_event=on_event, on_line=on_line)
+    running = SupervisedChild(
+        service, start, ready, stop=stop, backoff=backoff, on_event=on_event, on_line=on_line
+    )
     try:
-        await running.begin()
-        keeper = asyncio.create_task(running.keep(), name=f"keep {service}")
+        await running.start_child()
+        keeper = asyncio.create_task(running.keep_running(), name=f"keep {service}")
         try:
             yield running
         finally:
@@ -108,10 +110,10 @@ async def kept(
             with suppress(asyncio.CancelledError):
                 await keeper
     finally:
-        await running.end("asked to")
+        await running.stop_child("asked to")
 
 
-class Kept:
+class SupervisedChild:
     """The child that is kept running."""
 
     def __init__(
@@ -120,9 +122,9 @@ class Kept:
         start: Callable[[], Child],
         ready: Callable[[Child], Awaitable[None]] | None,
         *,
-        stop: tuple[child.Step, ...],
+        stop: tuple[child.StopStep, ...],
         backoff: Backoff,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[ChildEvent], None],
         on_line: Callable[[str], None],
     ) -> None:
         self._service, self._start, self._ready, self._stop = service, start, ready, stop
@@ -137,60 +139,60 @@ class Kept:
         """The process id of the child that runs, or ran last."""
         return self._pid
 
-    async def begin(self) -> None:
+    async def start_child(self) -> None:
         """Start the child and wait until it is ready; whoever calls this calls `end` too."""
         self._child = self._start()
         self._pid, self._since = self._child.pid, time.monotonic()
-        self._reading = asyncio.create_task(self._read(self._child), name=f"read {self._service}")
+        self._reading = asyncio.create_task(self._forward_lines(self._child), name=f"read {self._service}")
         if self._ready is not None:
             await self._ready(self._child)
-        self._on_event(Started(self._service, self._pid))
+        self._on_event(ChildStarted(self._service, self._pid))
 
-    async def keep(self) -> None:
+    async def keep_running(self) -> None:
         """Wait for the child to end and start it again, for ever."""
         attempt = 0
         while True:
-            reason = await self._ended()
+            reason = await self._wait_for_end()
             if self._lived_s() >= self._backoff.steady_s:
                 attempt = 0
             while True:
                 attempt += 1
                 delay_s = self._backoff.delay_s(attempt)
-                self._on_event(Restarting(self._service, reason, attempt, delay_s))
+                self._on_event(ChildRestarting(self._service, reason, attempt, delay_s))
                 await asyncio.sleep(delay_s)
                 try:
-                    await self.begin()
+                    await self.start_child()
                 except errors.EmbeddedFailed as failed:
                     reason = str(failed)
-                    await self.end("not ready")
+                    await self.stop_child("not ready")
                 else:
                     break
 
-    async def end(self, why: str) -> None:
+    async def stop_child(self, why: str) -> None:
         """Stop the child, if there is one, and read what it still has to say."""
         ended, self._child = self._child, None
         if ended is None:
             return
         wanted = ended.code is None
         code = await ended.stop(*self._stop)
-        await self._last_lines()
-        reason = f"{why}, {child.described(code)}" if wanted else child.described(code)
-        self._on_event(Exited(self._service, ended.pid, reason, self._lived_s(), wanted))
+        await self._finish_lines()
+        reason = f"{why}, {child.describe_exit(code)}" if wanted else child.describe_exit(code)
+        self._on_event(ChildExited(self._service, ended.pid, reason, self._lived_s(), wanted))
 
-    async def _ended(self) -> str:
+    async def _wait_for_end(self) -> str:
         assert self._child is not None
         code = await self._child.wait()
         self._child = None
-        await self._last_lines()
-        reason = child.described(code)
-        self._on_event(Exited(self._service, self._pid, reason, self._lived_s(), wanted=False))
+        await self._finish_lines()
+        reason = child.describe_exit(code)
+        self._on_event(ChildExited(self._service, self._pid, reason, self._lived_s(), wanted=False))
         return reason
 
-    async def _read(self, running: Child) -> None:
-        async for line in running.lines():
+    async def _forward_lines(self, running: Child) -> None:
+        async for line in running.read_lines():
             self._on_line(line)
 
-    async def _last_lines(self) -> None:
+    async def _finish_lines(self) -> None:
         reading, self._reading = self._reading, None
         if reading is not None:
             with suppress(TimeoutError):

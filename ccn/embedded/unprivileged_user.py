@@ -22,7 +22,7 @@ _GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UnixAccount:
     """An account to become: never root, no supplementary groups."""
 
     name: str
@@ -30,17 +30,17 @@ class Account:
     gid: int
 
 
-def account() -> Account | None:
+def find_account() -> UnixAccount | None:
     """Whom root hands its servers to; None for anybody else, who runs them as themselves."""
     if os.geteuid() != 0:
         return None
     try:
         entry = pwd.getpwnam("nobody")
-        found = Account("nobody", entry.pw_uid, entry.pw_gid)
+        found = UnixAccount("nobody", entry.pw_uid, entry.pw_gid)
     except KeyError:
-        found = Account("nobody", 65_534, 65_534)
+        found = UnixAccount("nobody", 65_534, 65_534)
     with suppress(OSError):
-        if not mapped(found.uid, _UID_MAP.read_text()):
+        if not is_mapped(found.uid, _UID_MAP.read_text()):
             raise errors.EmbeddedFailed(
                 "root of this container has no other account to hand PostgreSQL to: its user namespace "
                 f"does not map uid {found.uid}. Run as an ordinary user, or give the container more ids."
@@ -48,13 +48,13 @@ def account() -> Account | None:
     return found
 
 
-def mapped(uid: int, ranges: str) -> bool:
+def is_mapped(uid: int, ranges: str) -> bool:
     """Whether the user namespace with these ranges (first id inside, outside, count) knows `uid`."""
     rows = [[int(part) for part in line.split()] for line in ranges.splitlines()]
     return any(first <= uid < first + count for first, _, count in rows)
 
 
-def reaches(who: Account | None, path: Path) -> bool:
+def can_reach(who: UnixAccount | None, path: Path) -> bool:
     """Whether `who` can go through every folder down to `path`, by owner, group and mode."""
     if who is None:
         return True
@@ -62,7 +62,7 @@ def reaches(who: Account | None, path: Path) -> bool:
     return all(_may_enter(who, each) for each in (folder, *folder.parents) if each.is_dir())
 
 
-def shared_folder(name: str, below: Path = SHARED) -> Path:
+def make_shared_folder(name: str, below: Path = SHARED) -> Path:
     """A folder of root's that everybody can enter and nobody else can write: `below`/`name`.
 
     Refused when anything on the way belongs to, or can be changed by, somebody else: root is about to
@@ -73,7 +73,7 @@ def shared_folder(name: str, below: Path = SHARED) -> Path:
         for each in reversed((folder, *folder.parents)):
             each.mkdir(mode=0o755, exist_ok=True)
             if each == below or below in each.parents:
-                _open_up(each)
+                _open_folder(each)
             _refuse_unless_roots(each)
     except OSError as refused:
         raise errors.DataDirectoryUnusable(
@@ -83,7 +83,7 @@ def shared_folder(name: str, below: Path = SHARED) -> Path:
     return folder
 
 
-def _may_enter(who: Account, folder: Path) -> bool:
+def _may_enter(who: UnixAccount, folder: Path) -> bool:
     info = folder.stat()
     if info.st_uid == who.uid:
         return bool(info.st_mode & stat.S_IXUSR)
@@ -92,7 +92,7 @@ def _may_enter(who: Account, folder: Path) -> bool:
     return bool(info.st_mode & stat.S_IXOTH)
 
 
-def _open_up(folder: Path) -> None:
+def _open_folder(folder: Path) -> None:
     """Mend what a strict umask did to a folder just made; a folder of somebody else is left alone."""
     info = folder.lstat()
     if stat.S_ISDIR(info.st_mode) and info.st_uid == 0 and stat.S_IMODE(info.st_mode) != 0o755:

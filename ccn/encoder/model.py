@@ -32,7 +32,7 @@ _KNOWN = ("input_ids", "attention_mask", "token_type_ids")
 _CHUNK = 1 << 20
 
 
-class Session(Protocol):
+class InferenceSession(Protocol):
     """What is used of onnxruntime's."""
 
     def run(self, names: Sequence[str], given: dict[str, npt.NDArray[np.int64]]) -> Sequence[Any]:
@@ -40,22 +40,27 @@ class Session(Protocol):
         ...
 
 
-class Encoder:
+class OnnxEncoder:
     """One model with its vocabulary."""
 
     def __init__(
-        self, session: Session, inputs: Sequence[str], output: str, vocabulary: Vocabulary, sha256: str
+        self,
+        session: InferenceSession,
+        inputs: Sequence[str],
+        output: str,
+        vocabulary: Vocabulary,
+        sha256: str,
     ) -> None:
         self._session, self._inputs, self._output, self._vocabulary = session, inputs, output, vocabulary
         self.sha256 = sha256
 
-    def embed(self, text: str) -> Floats:
+    def embed_text(self, text: str) -> Floats:
         """The mean of what the model makes of each piece, at length one."""
-        numbers = wordpiece.encode(self._vocabulary, text)
+        numbers = wordpiece.encode_text(self._vocabulary, text)
         every = np.array([numbers], dtype=np.int64)
         given = {"input_ids": every, "attention_mask": np.ones_like(every)}
         given["token_type_ids"] = np.zeros_like(every)
-        with _translated("the model refused a text"):
+        with _translate_errors("the model refused a text"):
             (hidden,) = self._session.run([self._output], {name: given[name] for name in self._inputs})
         mean = np.asarray(hidden[0], dtype=np.float64).mean(axis=0)
         norm = float(np.linalg.norm(mean))
@@ -64,20 +69,26 @@ class Encoder:
         return np.asarray(mean / norm)
 
 
-def opened(folder: Path) -> Encoder:
+def open_encoder(folder: Path) -> OnnxEncoder:
     """The encoder in a folder; what is missing there is named."""
-    model, tokenizer = _model(folder), _tokenizer(folder)
+    model, tokenizer = _find_model(folder), _find_tokenizer(folder)
     try:
         content = tokenizer.read_text(encoding="utf-8")
-        vocabulary = (wordpiece.parse if tokenizer.name == TOKENIZER else wordpiece.listed)(content)
-        sha256 = _hash([*sorted(model.parent.glob(f"{MODEL}*")), tokenizer])
+        vocabulary = (
+            wordpiece.vocabulary_from_json
+            if tokenizer.name == TOKENIZER
+            else wordpiece.vocabulary_from_list
+        )(content)
+        sha256 = _hash_files([*sorted(model.parent.glob(f"{MODEL}*")), tokenizer])
     except (OSError, UnicodeDecodeError, errors.InputInvalid) as refused:
         raise errors.ScorerUnusable(f"{tokenizer} cannot be used: {refused}") from refused
-    session = _session(model)
-    return Encoder(session, _inputs(session, model), _output(session, model), vocabulary, sha256)
+    session = _open_session(model)
+    return OnnxEncoder(
+        session, _input_names(session, model), _output_name(session, model), vocabulary, sha256
+    )
 
 
-def _model(folder: Path) -> Path:
+def _find_model(folder: Path) -> Path:
     if not folder.is_dir():
         raise errors.ScorerUnusable(f"{folder} is no folder; tier 2 needs one with {MODEL}")
     for file in (folder / MODEL, folder / "onnx" / MODEL):
@@ -86,14 +97,14 @@ def _model(folder: Path) -> Path:
     raise errors.ScorerUnusable(f"{folder} has no {MODEL}")
 
 
-def _tokenizer(folder: Path) -> Path:
+def _find_tokenizer(folder: Path) -> Path:
     for file in (folder / TOKENIZER, folder / LIST):
         if file.is_file():
             return file
     raise errors.ScorerUnusable(f"{folder} has no {TOKENIZER} and no {LIST}")
 
 
-def _hash(files: Sequence[Path]) -> str:
+def _hash_files(files: Sequence[Path]) -> str:
     """Of the names and contents; a model may keep its numbers in a second file beside it."""
     whole = hashlib.sha256()
     for file in files:
@@ -105,7 +116,7 @@ def _hash(files: Sequence[Path]) -> str:
     return whole.hexdigest()
 
 
-def _session(model: Path) -> Any:
+def _open_session(model: Path) -> Any:
     try:
         import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
     except ImportError as missing:
@@ -114,18 +125,18 @@ def _session(model: Path) -> Any:
     chosen.intra_op_num_threads = chosen.inter_op_num_threads = 1
     chosen.enable_cpu_mem_arena = False  # texts differ in length, and an arena keeps room for the longest
     chosen.log_severity_level = 4
-    with _translated(f"{model} cannot be loaded"):
+    with _translate_errors(f"{model} cannot be loaded"):
         return onnxruntime.InferenceSession(str(model), chosen, providers=["CPUExecutionProvider"])
 
 
-def _inputs(session: Any, model: Path) -> list[str]:
+def _input_names(session: Any, model: Path) -> list[str]:
     names = [each.name for each in session.get_inputs()]
     if "input_ids" not in names or not set(names) <= set(_KNOWN):
         raise errors.ScorerUnusable(f"{model} asks for {', '.join(names)}, and not for {', '.join(_KNOWN)}")
     return names
 
 
-def _output(session: Any, model: Path) -> str:
+def _output_name(session: Any, model: Path) -> str:
     """The first output with a vector for each piece."""
     for each in session.get_outputs():
         if len(each.shape) == 3:
@@ -134,7 +145,7 @@ def _output(session: Any, model: Path) -> str:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
     """onnxruntime's errors share no base class, so all that its own module defines count."""
     try:
         yield

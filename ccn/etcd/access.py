@@ -15,8 +15,8 @@ import structlog
 
 from ccn import errors
 from ccn.core.identity import address
-from ccn.etcd.endpoint import Tls
-from ccn.etcd.signin import User
+from ccn.etcd.endpoint import EtcdTls
+from ccn.etcd.signin import EtcdUser
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -25,27 +25,27 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class EtcdAccess:
     """The servers (host:port), and what is shown to them."""
 
     servers: tuple[str, ...]
-    tls: Tls | None = None
-    user: User | None = None
+    tls: EtcdTls | None = None
+    user: EtcdUser | None = None
 
 
-def read(chosen: settings.Etcd) -> Access:
+def read_access(chosen: settings.EtcdSettings) -> EtcdAccess:
     """The servers, over TLS if an authority is named or they are written with https://."""
-    read = [_server(given) for given in chosen.endpoints]
+    read = [_parse_endpoint(given) for given in chosen.endpoints]
     servers, schemes = tuple(server for _, server in read), {scheme for scheme, _ in read}
     if "https" in schemes and schemes != {"https"}:
         raise errors.SettingsInvalid("CCN_ETCD_ENDPOINTS: write all servers with https://, or none")
-    found = Access(servers, _tls(chosen, schemes), _user(chosen))
-    if found.user and not found.tls and not all(map(_is_here, servers)):
+    found = EtcdAccess(servers, _read_tls(chosen, schemes), _read_user(chosen))
+    if found.user and not found.tls and not all(map(_is_loopback, servers)):
         log.warning("the password for etcd travels in the clear: set CCN_ETCD_CA, or write https://")
     return found
 
 
-def _server(given: str) -> tuple[str, str]:
+def _parse_endpoint(given: str) -> tuple[str, str]:
     """The scheme, and host:port."""
     parts = urlsplit(given if "://" in given else f"//{given}")
     if "@" in parts.netloc:
@@ -63,7 +63,7 @@ def _server(given: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def _tls(chosen: settings.Etcd, schemes: set[str]) -> Tls | None:
+def _read_tls(chosen: settings.EtcdSettings, schemes: set[str]) -> EtcdTls | None:
     pair = {"CCN_ETCD_CERTIFICATE": chosen.certificate, "CCN_ETCD_KEY": chosen.key}
     missing = [name for name, file in pair.items() if file is None]
     if len(missing) == 1:
@@ -77,23 +77,23 @@ def _tls(chosen: settings.Etcd, schemes: set[str]) -> Tls | None:
                 "CCN_ETCD_CERTIFICATE needs TLS: set CCN_ETCD_CA, or write the endpoints with https://"
             )
         return None
-    read = {name: _pem(name, file) for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items()}
+    read = {name: _read_pem(name, file) for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items()}
     if chosen.certificate is not None and chosen.key is not None:
         _check_pair(chosen.certificate, chosen.key)
-    return Tls(read["CCN_ETCD_CA"], read["CCN_ETCD_CERTIFICATE"], read["CCN_ETCD_KEY"])
+    return EtcdTls(read["CCN_ETCD_CA"], read["CCN_ETCD_CERTIFICATE"], read["CCN_ETCD_KEY"])
 
 
-def _user(chosen: settings.Etcd) -> User | None:
+def _read_user(chosen: settings.EtcdSettings) -> EtcdUser | None:
     password = chosen.password.get_secret_value()
     match bool(chosen.user), bool(password):
         case (True, False):
             raise errors.SettingsInvalid("CCN_ETCD_PASSWORD must be set too: CCN_ETCD_USER has a password")
         case (False, True):
             raise errors.SettingsInvalid("CCN_ETCD_USER must be set too: a password is somebody's")
-    return User(chosen.user, password) if chosen.user else None
+    return EtcdUser(chosen.user, password) if chosen.user else None
 
 
-def _pem(name: str, file: Path | None) -> bytes | None:
+def _read_pem(name: str, file: Path | None) -> bytes | None:
     if file is None:
         return None
     try:
@@ -117,5 +117,5 @@ def _check_pair(certificate: Path, key: Path) -> None:
         ) from None
 
 
-def _is_here(server: str) -> bool:
+def _is_loopback(server: str) -> bool:
     return address.is_loopback(urlsplit(f"//{server}").hostname or "")

@@ -17,8 +17,8 @@ from aetcd import rpc  # type: ignore[import-untyped]
 
 from ccn import errors
 from ccn.etcd import endpoint, entry
-from ccn.etcd.client import Client
-from ccn.etcd.entry import Change, Snapshot
+from ccn.etcd.client import EtcdClient
+from ccn.etcd.entry import EtcdChange, EtcdSnapshot
 
 PATIENCE_S = 5.0
 PAUSE_S = 0.2
@@ -26,28 +26,28 @@ PAUSE_S = 0.2
 log = structlog.get_logger(__name__)
 
 
-async def view(client: Client, prefix: str) -> AsyncGenerator[Snapshot]:
+async def watch_snapshots(client: EtcdClient, prefix: str) -> AsyncGenerator[EtcdSnapshot]:
     """What stands under `prefix`, now and after every change. Compaction shows as one larger step."""
     while True:
-        snapshot = await client.read(prefix)
+        snapshot = await client.read_prefix(prefix)
         yield snapshot
         entries = {found.key: found for found in snapshot.entries}
         try:
-            async with contextlib.aclosing(since(client, prefix, snapshot.revision)) as batches:
+            async with contextlib.aclosing(watch_changes(client, prefix, snapshot.revision)) as batches:
                 async for batch in batches:
                     for change in batch:
                         entries.pop(change.key, None)
                         if change.entry is not None:
                             entries[change.key] = change.entry
                     ordered = sorted(entries.values(), key=lambda found: found.key)
-                    yield Snapshot(tuple(ordered), batch[-1].revision)
+                    yield EtcdSnapshot(tuple(ordered), batch[-1].revision)
         except errors.HistoryCompacted as compacted:
             log.info("etcd watch reads again", prefix=prefix, reason=str(compacted))
 
 
-async def since(
-    client: Client, prefix: str, after: int, *, patience_s: float = PATIENCE_S
-) -> AsyncGenerator[tuple[Change, ...]]:
+async def watch_changes(
+    client: EtcdClient, prefix: str, after: int, *, patience_s: float = PATIENCE_S
+) -> AsyncGenerator[tuple[EtcdChange, ...]]:
     """Every change under `prefix` later than revision `after`, in order, each once.
 
     Ends with `HistoryCompacted` when etcd forgot some of them, and with `CoordinationUnavailable` when no
@@ -59,8 +59,8 @@ async def since(
         try:
             # etcd accepts a watch from a revision it has not reached, and then stays silent: the read
             # shows first whether this is still the same etcd.
-            await client.get(prefix)
-            async with contextlib.aclosing(_stream(client, prefix, after + 1)) as batches:
+            await client.get_entry(prefix)
+            async with contextlib.aclosing(_watch_server(client, prefix, after + 1)) as batches:
                 async for batch in batches:
                     if batch:
                         after = batch[-1].revision
@@ -73,14 +73,16 @@ async def since(
             await asyncio.sleep(PAUSE_S)
 
 
-async def _stream(client: Client, prefix: str, start: int) -> AsyncGenerator[tuple[Change, ...]]:
+async def _watch_server(
+    client: EtcdClient, prefix: str, start: int
+) -> AsyncGenerator[tuple[EtcdChange, ...]]:
     """One watch on one server, with an empty batch for each sign of life that brings no change."""
-    server = await client.connected()
-    create = rpc.WatchCreateRequest(**entry.under(prefix), start_revision=start)
+    server = await client.find_server()
+    create = rpc.WatchCreateRequest(**entry.prefix_range(prefix), start_revision=start)
     try:
-        async with contextlib.aclosing(_answers(client, server, create)) as answers:
+        async with contextlib.aclosing(_read_watch(client, server, create)) as answers:
             async for answer in answers:
-                client.recognise(answer.header)
+                client.recognise_etcd(answer.header)
                 if answer.compact_revision:
                     raise errors.HistoryCompacted(
                         f"etcd has no changes before revision {answer.compact_revision}"
@@ -88,19 +90,19 @@ async def _stream(client: Client, prefix: str, start: int) -> AsyncGenerator[tup
                 if answer.canceled:
                     raise errors.CoordinationUnavailable(f"etcd cancelled a watch: {answer.cancel_reason}")
                 if not answer.created:  # which says nothing about whether it will stay open
-                    yield tuple(entry.change(event) for event in answer.events)
+                    yield tuple(entry.change_from_pb(event) for event in answer.events)
     except errors.CoordinationUnavailable as failed:
-        client.leave(server, failed)
+        client.leave_server(server, failed)
         raise
 
 
-async def _answers(client: Client, server: endpoint.Endpoint, create: Any) -> AsyncGenerator[Any]:
+async def _read_watch(client: EtcdClient, server: endpoint.Endpoint, create: Any) -> AsyncGenerator[Any]:
     """The messages of a watch. A server that stays silent when asked for progress is taken for dead."""
-    with endpoint.translated():
-        stream = server.watch.Watch(metadata=client.shown)
+    with endpoint.translate_errors():
+        stream = server.watch.Watch(metadata=client.call_metadata)
         reading = None
         try:
-            await _send(client, stream, rpc.WatchRequest(create_request=create))
+            await _send_request(client, stream, rpc.WatchRequest(create_request=create))
             asked = False
             reading = asyncio.ensure_future(stream.read())
             while True:
@@ -114,7 +116,7 @@ async def _answers(client: Client, server: endpoint.Endpoint, create: Any) -> As
                 elif asked:
                     raise errors.CoordinationUnavailable("an open watch fell silent")
                 else:
-                    await _send(
+                    await _send_request(
                         client, stream, rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
                     )
                     asked = True
@@ -125,7 +127,7 @@ async def _answers(client: Client, server: endpoint.Endpoint, create: Any) -> As
                 await asyncio.gather(reading, return_exceptions=True)
 
 
-async def _send(client: Client, stream: Any, request: Any) -> None:
+async def _send_request(client: EtcdClient, stream: Any, request: Any) -> None:
     try:
         async with asyncio.timeout(client.deadline_s):
             await stream.write(request)

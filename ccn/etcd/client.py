@@ -25,9 +25,9 @@ from aetcd import rpc  # type: ignore[import-untyped]
 
 from ccn import errors
 from ccn.etcd import endpoint, entry
-from ccn.etcd.endpoint import Endpoint, Tls
-from ccn.etcd.entry import Entry, Refused, Snapshot, Written
-from ccn.etcd.signin import Metadata, SignIn, User
+from ccn.etcd.endpoint import Endpoint, EtcdTls
+from ccn.etcd.entry import EtcdEntry, EtcdSnapshot, WriteExecuted, WriteRefused
+from ccn.etcd.signin import EtcdSignIn, EtcdUser, Metadata
 
 _WANTS_TLS = " (if it wants TLS, write https:// or set CCN_ETCD_CA)"
 
@@ -35,25 +35,25 @@ log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def open_client(
     endpoints: Sequence[str],
     *,
-    tls: Tls | None = None,
-    user: User | None = None,
+    tls: EtcdTls | None = None,
+    user: EtcdUser | None = None,
     deadline_s: float = 0.6,
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[EtcdClient]:
     """A client for the servers at `endpoints` (host:port). It connects when it is first asked something."""
     if not endpoints:
         raise errors.SettingsInvalid("etcd needs at least one endpoint, host:port")
     servers = [Endpoint(address, tls) for address in endpoints]
     try:
-        yield Client(servers, deadline_s, SignIn(user))
+        yield EtcdClient(servers, deadline_s, EtcdSignIn(user))
     finally:
         await asyncio.gather(*(server.channel.close() for server in servers))
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _EtcdProgress:
     """How far etcd had come when it last answered."""
 
     cluster: int = 0
@@ -61,13 +61,13 @@ class _Seen:
     revision: int = 0
 
 
-_NOTHING = _Seen()
+_NOTHING = _EtcdProgress()
 
 
-class Client:
+class EtcdClient:
     """Reads, guarded writes and leases. Calls may run side by side."""
 
-    def __init__(self, servers: Sequence[Endpoint], deadline_s: float, sign_in: SignIn) -> None:
+    def __init__(self, servers: Sequence[Endpoint], deadline_s: float, sign_in: EtcdSignIn) -> None:
         self.deadline_s = deadline_s
         self._sign_in = sign_in
         self._servers = servers
@@ -75,38 +75,40 @@ class Client:
         self._seen = _NOTHING
         self._replaced = ""
 
-    async def read(self, prefix: str) -> Snapshot:
+    async def read_prefix(self, prefix: str) -> EtcdSnapshot:
         """All keys that begin with `prefix`, as of a moment after this call began."""
-        request = rpc.RangeRequest(**entry.under(prefix))
-        answer = await self._read(lambda server, **limits: server.kv.Range(request, **limits))
-        return Snapshot(tuple(entry.read(kv) for kv in answer.kvs), answer.header.revision)
+        request = rpc.RangeRequest(**entry.prefix_range(prefix))
+        answer = await self._ask_in_turn(lambda server, **limits: server.kv.Range(request, **limits))
+        return EtcdSnapshot(tuple(entry.entry_from_pb(kv) for kv in answer.kvs), answer.header.revision)
 
-    async def get(self, key: str) -> Entry | None:
+    async def get_entry(self, key: str) -> EtcdEntry | None:
         """The key as it stands, or None."""
         request = rpc.RangeRequest(key=key.encode())
-        answer = await self._read(lambda server, **limits: server.kv.Range(request, **limits))
-        return entry.read(answer.kvs[0]) if answer.kvs else None
+        answer = await self._ask_in_turn(lambda server, **limits: server.kv.Range(request, **limits))
+        return entry.entry_from_pb(answer.kvs[0]) if answer.kvs else None
 
-    async def put(self, key: str, value: bytes, *, lease: int, if_modified: int) -> Written | Refused:
+    async def put_entry(
+        self, key: str, value: bytes, *, lease: int, if_modified: int
+    ) -> WriteExecuted | WriteRefused:
         """Write the key if its last change was at revision `if_modified`; 0 means it must not exist."""
         put = rpc.PutRequest(key=key.encode(), value=value, lease=lease)
-        return await self._guarded(key, if_modified, rpc.RequestOp(request_put=put))
+        return await self._write_guarded(key, if_modified, rpc.RequestOp(request_put=put))
 
-    async def delete(self, key: str, *, if_modified: int) -> Written | Refused:
+    async def delete_entry(self, key: str, *, if_modified: int) -> WriteExecuted | WriteRefused:
         """Delete the key if its last change was at revision `if_modified`."""
         delete = rpc.DeleteRangeRequest(key=key.encode())
-        return await self._guarded(key, if_modified, rpc.RequestOp(request_delete_range=delete))
+        return await self._write_guarded(key, if_modified, rpc.RequestOp(request_delete_range=delete))
 
-    async def grant(self, ttl_s: int) -> tuple[int, int]:
+    async def grant_lease(self, ttl_s: int) -> tuple[int, int]:
         """A new lease and the seconds etcd granted. One of unknown outcome lapses by itself."""
         request = rpc.LeaseGrantRequest(TTL=ttl_s)
-        answer = await self._write(lambda server, **limits: server.lease.LeaseGrant(request, **limits))
+        answer = await self._write_once(lambda server, **limits: server.lease.LeaseGrant(request, **limits))
         return answer.ID, answer.TTL
 
-    async def keep(self, lease: int) -> int:
+    async def renew_lease(self, lease: int) -> int:
         """Renew the lease; the seconds it has from now on, 0 where etcd does not know it any more."""
 
-        async def renew(server: Endpoint, **limits: Any) -> Any:
+        async def send_keepalive(server: Endpoint, **limits: Any) -> Any:
             stream = server.lease.LeaseKeepAlive(**limits)
             try:
                 await stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
@@ -118,34 +120,36 @@ class Client:
             return answer
 
         # Its header is written before the request reaches the leader, so it may lag behind.
-        answer = await self._read(renew, may_lag=True)
+        answer = await self._ask_in_turn(send_keepalive, may_lag=True)
         return int(answer.TTL)
 
-    async def revoke(self, lease: int) -> None:
+    async def revoke_lease(self, lease: int) -> None:
         """End the lease and delete the keys it guards."""
         request = rpc.LeaseRevokeRequest(ID=lease)
-        await self._write(lambda server, **limits: server.lease.LeaseRevoke(request, **limits))
+        await self._write_once(lambda server, **limits: server.lease.LeaseRevoke(request, **limits))
 
     @property
-    def shown(self) -> Metadata:
+    def call_metadata(self) -> Metadata:
         """What goes along with a call."""
-        return self._sign_in.shown
+        return self._sign_in.call_metadata
 
-    async def connected(self) -> Endpoint:
+    async def find_server(self) -> Endpoint:
         """A server we are connected to; whatever failed until here was certainly not sent."""
-        for server in self._in_order():
-            if await server.connected(self.deadline_s):
+        for server in self._servers_in_order():
+            if await server.connect(self.deadline_s):
                 return server
-            self.leave(server, "not connected")
-        raise errors.CoordinationUnavailable(f"no etcd server can be reached: {await self._why()}")
+            self.leave_server(server, "not connected")
+        raise errors.CoordinationUnavailable(
+            f"no etcd server can be reached: {await self._explain_unreachable()}"
+        )
 
-    def leave(self, server: Endpoint, reason: object) -> None:
+    def leave_server(self, server: Endpoint, reason: object) -> None:
         """Prefer the next server from now on, unless another call already moved on."""
         if len(self._servers) > 1 and self._servers[self._first] is server:
             self._first = (self._first + 1) % len(self._servers)
             log.info("etcd server left", endpoint=server.address, reason=str(reason))
 
-    def recognise(self, header: Any, floor: _Seen = _NOTHING) -> None:
+    def recognise_etcd(self, header: Any, floor: _EtcdProgress = _NOTHING) -> None:
         """Refuse an answer from another etcd than before, or from one that fell behind `floor`."""
         if self._seen.cluster not in (0, header.cluster_id):
             self._replaced = f"cluster {header.cluster_id:x} answers in place of {self._seen.cluster:x}"
@@ -154,69 +158,73 @@ class Client:
         elif header.revision < floor.revision:
             self._replaced = f"the revision went back from {floor.revision} to {header.revision}"
         self._check_not_replaced()
-        self._seen = _Seen(
+        self._seen = _EtcdProgress(
             header.cluster_id,
             max(self._seen.term, header.raft_term),
             max(self._seen.revision, header.revision),
         )
 
-    async def _guarded(self, key: str, if_modified: int, write: Any) -> Written | Refused:
+    async def _write_guarded(self, key: str, if_modified: int, write: Any) -> WriteExecuted | WriteRefused:
         unchanged = rpc.Compare(
             key=key.encode(), target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=if_modified
         )
         look = rpc.RequestOp(request_range=rpc.RangeRequest(key=key.encode()))
         request = rpc.TxnRequest(compare=[unchanged], success=[write], failure=[look])
-        return entry.outcome(await self._write(lambda server, **limits: server.kv.Txn(request, **limits)))
+        return entry.outcome_from_pb(
+            await self._write_once(lambda server, **limits: server.kv.Txn(request, **limits))
+        )
 
-    async def _read(self, call: Callable[..., Any], *, may_lag: bool = False) -> Any:
+    async def _ask_in_turn(self, call: Callable[..., Any], *, may_lag: bool = False) -> Any:
         last = None
-        for server in self._in_order():
+        for server in self._servers_in_order():
             floor = _NOTHING if may_lag else self._seen
             try:
-                answer = await self._ask(server, call)
+                answer = await self._ask_signed_in(server, call)
             except errors.CoordinationUnavailable as failed:
-                self.leave(server, failed)
+                self.leave_server(server, failed)
                 last = failed
             else:
-                self.recognise(answer.header, floor)
+                self.recognise_etcd(answer.header, floor)
                 return answer
         raise errors.CoordinationUnavailable(f"no etcd server answers; the last one: {last}") from last
 
-    async def _write(self, call: Callable[..., Any]) -> Any:
-        server = await self.connected()
-        await self._sign_in.ready(server)
+    async def _write_once(self, call: Callable[..., Any]) -> Any:
+        server = await self.find_server()
+        await self._sign_in.ensure_token(server)
         floor = self._seen
         try:
-            answer = await self._ask(server, call)
+            answer = await self._ask_signed_in(server, call)
         except errors.CoordinationUnavailable as failed:
-            self.leave(server, failed)
+            self.leave_server(server, failed)
             if endpoint.certainly_not_executed(failed):
                 raise
             raise errors.OutcomeUnknown(f"etcd may have executed a write: {failed}") from failed
-        self.recognise(answer.header, floor)
+        self.recognise_etcd(answer.header, floor)
         return answer
 
-    async def _ask(self, server: Endpoint, call: Callable[..., Any]) -> Any:
+    async def _ask_signed_in(self, server: Endpoint, call: Callable[..., Any]) -> Any:
         """Once; and again if the token was too old, because then nothing was executed."""
         self._check_not_replaced()
-        shown = await self._sign_in.ready(server)
+        shown = await self._sign_in.ensure_token(server)
         try:
-            return await self._asked(server, call, shown)
+            return await self._ask_once(server, call, shown)
         except errors.CCNError as failed:
-            if not self._sign_in.refused(failed, shown):
+            if not self._sign_in.drop_stale_token(failed, shown):
                 raise
-        return await self._asked(server, call, await self._sign_in.ready(server))
+        return await self._ask_once(server, call, await self._sign_in.ensure_token(server))
 
-    async def _asked(self, server: Endpoint, call: Callable[..., Any], shown: Metadata) -> Any:
-        with endpoint.translated():
+    async def _ask_once(self, server: Endpoint, call: Callable[..., Any], shown: Metadata) -> Any:
+        with endpoint.translate_errors():
             return await call(server, timeout=self.deadline_s, metadata=shown)
 
-    async def _why(self) -> str:
+    async def _explain_unreachable(self) -> str:
         """What keeps us from the server that is next: a connection does not say why it does not come."""
-        request, server = rpc.RangeRequest(key=b"/"), self._in_order()[0]
+        request, server = rpc.RangeRequest(key=b"/"), self._servers_in_order()[0]
         with contextlib.suppress(errors.CoordinationRefused):
             try:
-                await self._asked(server, lambda server, **limits: server.kv.Range(request, **limits), ())
+                await self._ask_once(
+                    server, lambda server, **limits: server.kv.Range(request, **limits), ()
+                )
             except errors.CoordinationUnavailable as failed:
                 said = str(failed)
                 hung_up = server.plain and ("closed" in said or "reset" in said)
@@ -227,5 +235,5 @@ class Client:
         if self._replaced:
             raise errors.CoordinationReplaced(f"etcd was wiped, restored or exchanged: {self._replaced}")
 
-    def _in_order(self) -> list[Endpoint]:
+    def _servers_in_order(self) -> list[Endpoint]:
         return [*self._servers[self._first :], *self._servers[: self._first]]

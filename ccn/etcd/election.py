@@ -15,9 +15,9 @@ import structlog
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.etcd import changes
-from ccn.etcd.client import Client
-from ccn.etcd.entry import Entry, Refused, Snapshot
-from ccn.etcd.session import Session
+from ccn.etcd.client import EtcdClient
+from ccn.etcd.entry import EtcdEntry, EtcdSnapshot, WriteRefused
+from ccn.etcd.session import EtcdSession
 
 PREFIX = "/ccn/leader/"
 ATTEMPTS = 3
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Leader:
+class ElectedLeader:
     """The node whose key is the oldest; `revision` is when that key was created, `lease` what guards it."""
 
     node: NodeId
@@ -38,12 +38,12 @@ class Leader:
 class Leadership:
     """This node leads until `session.ended` fires, or until it resigns."""
 
-    session: Session
+    session: EtcdSession
     key: str
     revision: int
 
 
-async def campaign(session: Session, node: NodeId, *, prefix: str = PREFIX) -> Leadership:
+async def campaign(session: EtcdSession, node: NodeId, *, prefix: str = PREFIX) -> Leadership:
     """Queue up and wait until every older candidate is gone.
 
     Ends with `LeaseLost` when the session does or the place is deleted. Whatever stops the wait takes the
@@ -52,12 +52,12 @@ async def campaign(session: Session, node: NodeId, *, prefix: str = PREFIX) -> L
     """
     key = f"{prefix}{session.lease:016x}"
     try:
-        place = await _enter(session, key, node)
-        await session.during(_until_first(session.client, prefix, place))
+        place = await _enter_election(session, key, node)
+        await session.run_while_alive(_wait_until_first(session.client, prefix, place))
     except BaseException:
         if session.alive:
             try:
-                await _leave(session.client, key)
+                await _leave_election(session.client, key)
             except errors.CCNError as failed:
                 log.warning("etcd election place not taken back", key=key, reason=str(failed))
         raise
@@ -66,72 +66,74 @@ async def campaign(session: Session, node: NodeId, *, prefix: str = PREFIX) -> L
 
 async def resign(leadership: Leadership) -> None:
     """Stop leading at once. After `OutcomeUnknown` the key may still stand; closing the session ends it."""
-    await _leave(leadership.session.client, leadership.key)
+    await _leave_election(leadership.session.client, leadership.key)
 
 
-async def leader(client: Client, *, prefix: str = PREFIX) -> Leader | None:
+async def find_leader(client: EtcdClient, *, prefix: str = PREFIX) -> ElectedLeader | None:
     """Who leads at this moment."""
-    return _leader(await client.read(prefix))
+    return _leader_from_snapshot(await client.read_prefix(prefix))
 
 
-async def depose(client: Client, suspect: Leader, *, prefix: str = PREFIX) -> bool:
+async def depose_leader(client: EtcdClient, suspect: ElectedLeader, *, prefix: str = PREFIX) -> bool:
     """Take its place away from a leader that may be dead; False if it does not lead any more.
 
     One that is alive keeps its session, and learns from PostgreSQL that another term has begun.
     """
-    snapshot = await client.read(prefix)
-    place = _oldest(snapshot)
-    if place is None or _leader(snapshot) != suspect:
+    snapshot = await client.read_prefix(prefix)
+    place = _oldest_entry(snapshot)
+    if place is None or _leader_from_snapshot(snapshot) != suspect:
         return False
-    return not isinstance(await client.delete(place.key, if_modified=place.modified), Refused)
+    return not isinstance(await client.delete_entry(place.key, if_modified=place.modified), WriteRefused)
 
 
-async def observe(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[Leader | None]:
+async def observe_leader(
+    client: EtcdClient, *, prefix: str = PREFIX
+) -> AsyncGenerator[ElectedLeader | None]:
     """Who leads, now and after every change; None while nobody does."""
-    shown: Leader | str | None = "nothing yet"
-    async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
+    shown: ElectedLeader | str | None = "nothing yet"
+    async with contextlib.aclosing(changes.watch_snapshots(client, prefix)) as snapshots:
         async for snapshot in snapshots:
-            leads = _leader(snapshot)
+            leads = _leader_from_snapshot(snapshot)
             if leads != shown:
                 shown = leads
                 yield leads
 
 
-async def _enter(session: Session, key: str, node: NodeId) -> Entry:
+async def _enter_election(session: EtcdSession, key: str, node: NodeId) -> EtcdEntry:
     for _ in range(ATTEMPTS):
-        session.check()
-        if place := await session.client.get(key):
+        session.check_alive()
+        if place := await session.client.get_entry(key):
             return place
         with contextlib.suppress(errors.OutcomeUnknown):
-            await session.client.put(key, node.encode(), lease=session.lease, if_modified=0)
+            await session.client.put_entry(key, node.encode(), lease=session.lease, if_modified=0)
     raise errors.OutcomeUnknown(f"node {node} may or may not have a place in the election")
 
 
-async def _leave(client: Client, key: str) -> None:
+async def _leave_election(client: EtcdClient, key: str) -> None:
     for _ in range(ATTEMPTS):
-        place = await client.get(key)
+        place = await client.get_entry(key)
         if place is None:
             return
         with contextlib.suppress(errors.OutcomeUnknown):
-            await client.delete(key, if_modified=place.modified)
+            await client.delete_entry(key, if_modified=place.modified)
     raise errors.OutcomeUnknown(f"the place {key} in the election may or may not stand")
 
 
-async def _until_first(client: Client, prefix: str, place: Entry) -> None:
-    async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
+async def _wait_until_first(client: EtcdClient, prefix: str, place: EtcdEntry) -> None:
+    async with contextlib.aclosing(changes.watch_snapshots(client, prefix)) as snapshots:
         async for snapshot in snapshots:
             if place not in snapshot.entries:
                 raise errors.LeaseLost("this node's place in the election is gone, as when its lease ends")
-            if place == _oldest(snapshot):
+            if place == _oldest_entry(snapshot):
                 return
 
 
-def _oldest(snapshot: Snapshot) -> Entry | None:
+def _oldest_entry(snapshot: EtcdSnapshot) -> EtcdEntry | None:
     return min(snapshot.entries, key=lambda found: found.created, default=None)
 
 
-def _leader(snapshot: Snapshot) -> Leader | None:
-    oldest = _oldest(snapshot)
+def _leader_from_snapshot(snapshot: EtcdSnapshot) -> ElectedLeader | None:
+    oldest = _oldest_entry(snapshot)
     if oldest is None:
         return None
-    return Leader(NodeId(oldest.value.decode(errors="replace")), oldest.created, oldest.lease)
+    return ElectedLeader(NodeId(oldest.value.decode(errors="replace")), oldest.created, oldest.lease)

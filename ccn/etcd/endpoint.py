@@ -24,7 +24,7 @@ METADATA = (("hasleader", "true"),)
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class EtcdTls:
     """PEM texts: whom to trust and, where etcd asks for it, who we are."""
 
     ca: bytes | None
@@ -36,20 +36,20 @@ class Tls:
 class Endpoint:
     """A channel to one server, with the stubs we use."""
 
-    def __init__(self, address: str, tls: Tls | None) -> None:
+    def __init__(self, address: str, tls: EtcdTls | None) -> None:
         if "://" in address or ":" not in address:
             raise errors.SettingsInvalid(f"etcd endpoint {address!r} must be host:port, without a scheme")
         self.address = address
         self.plain = tls is None
-        self.channel: Any = _channel(address, tls)
+        self.channel: Any = _open_channel(address, tls)
         self.kv: Any = rpc.KVStub(self.channel)
         self.lease: Any = rpc.LeaseStub(self.channel)
         self.watch: Any = rpc.WatchStub(self.channel)
         self.auth: Any = rpc.AuthStub(self.channel)
 
-    async def connected(self, within_s: float) -> bool:
+    async def connect(self, within_s: float) -> bool:
         """Whether the connection stands, after trying for at most `within_s`."""
-        with contextlib.suppress(TimeoutError, errors.CoordinationUnavailable), translated():
+        with contextlib.suppress(TimeoutError, errors.CoordinationUnavailable), translate_errors():
             async with asyncio.timeout(within_s):
                 while (
                     state := self.channel.get_state(try_to_connect=True)
@@ -79,7 +79,7 @@ _OPTIONS = (
 )
 
 
-def _channel(address: str, tls: Tls | None) -> Any:
+def _open_channel(address: str, tls: EtcdTls | None) -> Any:
     if tls is None:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
     credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
@@ -128,10 +128,10 @@ _ADVICE: Mapping[str, str] = MappingProxyType(
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn what gRPC raises into the error tree, and a closed channel's cancellation into an error."""
     try:
-        with _still_cancelled():
+        with _keep_cancellation():
             yield
     except grpc.aio.AioRpcError as failed:
         said = failed.details() or failed.code().name
@@ -148,7 +148,7 @@ def translated() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _still_cancelled() -> Iterator[None]:
+def _keep_cancellation() -> Iterator[None]:
     """A cancellation is one, even if gRPC met the end of its call in the same moment and tells of that.
 
     It waits for tasks of its own, which swallow what cancels them; whoever counts on having been stopped,
@@ -161,14 +161,14 @@ def _still_cancelled() -> Iterator[None]:
     except asyncio.CancelledError:
         raise
     except Exception as swallowing:
-        if _cancelled(entered, before):
+        if _was_cancelled(entered, before):
             raise asyncio.CancelledError from swallowing
         raise
-    if _cancelled(entered, before):
+    if _was_cancelled(entered, before):
         raise asyncio.CancelledError
 
 
-def _cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
+def _was_cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
     """Since then; of a generator that another task goes on with, at all."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > (before if task is entered else 0)
@@ -176,10 +176,10 @@ def _cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
 
 def certainly_not_executed(failed: errors.CoordinationUnavailable) -> bool:
     """Whether etcd itself said that it refused before executing anything."""
-    return detail(failed) in _NOT_EXECUTED
+    return error_detail(failed) in _NOT_EXECUTED
 
 
-def detail(failed: errors.CCNError) -> str:
+def error_detail(failed: errors.CCNError) -> str:
     """etcd's own words; empty if there are none."""
     cause = failed.__cause__
     return cause.details() or "" if isinstance(cause, grpc.aio.AioRpcError) else ""

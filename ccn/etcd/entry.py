@@ -12,7 +12,7 @@ from aetcd import rpc  # type: ignore[import-untyped]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EtcdEntry:
     """A key as it stands. `created` and `modified` are revisions; `lease` is 0 where none guards it."""
 
     key: str
@@ -23,60 +23,62 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class EtcdSnapshot:
     """All keys under a prefix as of one revision, ordered by key."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[EtcdEntry, ...]
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class EtcdChange:
     """One key was written, or deleted where `entry` is None."""
 
     key: str
-    entry: Entry | None
+    entry: EtcdEntry | None
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteExecuted:
     """The write was executed, as this revision."""
 
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class WriteRefused:
     """The key had changed; this is what stands there, if anything does."""
 
-    entry: Entry | None
+    entry: EtcdEntry | None
 
 
-def under(prefix: str) -> dict[str, bytes]:
+def prefix_range(prefix: str) -> dict[str, bytes]:
     """The range of all keys that begin with `prefix`: UTF-8 has no byte 0xff that could overflow."""
     start = prefix.encode()
     return {"key": start, "range_end": start[:-1] + bytes([start[-1] + 1])}
 
 
-def read(kv: Any) -> Entry:
+def entry_from_pb(kv: Any) -> EtcdEntry:
     """One key from etcd's message."""
-    return Entry(_text(kv.key), kv.value, kv.lease, kv.create_revision, kv.mod_revision)
+    return EtcdEntry(_decode_name(kv.key), kv.value, kv.lease, kv.create_revision, kv.mod_revision)
 
 
-def change(event: Any) -> Change:
+def change_from_pb(event: Any) -> EtcdChange:
     """One change from etcd's message."""
     deleted = event.type == rpc.Event.DELETE
-    return Change(_text(event.kv.key), None if deleted else read(event.kv), event.kv.mod_revision)
+    return EtcdChange(
+        _decode_name(event.kv.key), None if deleted else entry_from_pb(event.kv), event.kv.mod_revision
+    )
 
 
-def outcome(answer: Any) -> Written | Refused:
+def outcome_from_pb(answer: Any) -> WriteExecuted | WriteRefused:
     """The result of a guarded write, whose other branch reads the key."""
     if answer.succeeded:
-        return Written(answer.header.revision)
+        return WriteExecuted(answer.header.revision)
     found = answer.responses[0].response_range.kvs
-    return Refused(read(found[0]) if found else None)
+    return WriteRefused(entry_from_pb(found[0]) if found else None)
 
 
-def _text(key: bytes) -> str:
+def _decode_name(key: bytes) -> str:
     return key.decode(errors="backslashreplace")

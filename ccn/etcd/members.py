@@ -18,13 +18,13 @@ import orjson
 import structlog
 
 from ccn import errors
-from ccn.core.identity.registration import Registration, Shown
+from ccn.core.identity.registration import Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Signed
 from ccn.etcd import changes
-from ccn.etcd.client import Client
-from ccn.etcd.entry import Entry, Refused, Snapshot
-from ccn.etcd.session import Session
+from ccn.etcd.client import EtcdClient
+from ccn.etcd.entry import EtcdEntry, EtcdSnapshot, WriteRefused
+from ccn.etcd.session import EtcdSession
 
 PREFIX = "/ccn/nodes/"
 ATTEMPTS = 3
@@ -35,8 +35,12 @@ _MICROSECOND = timedelta(microseconds=1)
 log = structlog.get_logger(__name__)
 
 
-async def register(
-    session: Session, said: Signed[Registration], believed: Callable[[Shown], bool], *, prefix: str = PREFIX
+async def register_node(
+    session: EtcdSession,
+    said: Signed[Registration],
+    believed: Callable[[ShownRegistration], bool],
+    *,
+    prefix: str = PREFIX,
 ) -> None:
     """Show a registration until the session ends.
 
@@ -46,56 +50,62 @@ async def register(
     """
     client, node = session.client, said.statement.node
     for _ in range(ATTEMPTS):
-        session.check()
-        standing = await client.get(f"{prefix}{node}")
-        shown = _shown(standing, prefix) if standing else None
+        session.check_alive()
+        standing = await client.get_entry(f"{prefix}{node}")
+        shown = _shown_from_entry(standing, prefix) if standing else None
         if shown is not None:
             if shown.said == said and shown.lease == session.lease:
                 return
             _check_ours(shown, said.statement, believed)
         with contextlib.suppress(errors.OutcomeUnknown):
             modified = standing.modified if standing else 0
-            result = await client.put(
-                f"{prefix}{node}", encode(said), lease=session.lease, if_modified=modified
+            result = await client.put_entry(
+                f"{prefix}{node}", registration_to_bytes(said), lease=session.lease, if_modified=modified
             )
-            if not isinstance(result, Refused):
+            if not isinstance(result, WriteRefused):
                 return
     raise errors.OutcomeUnknown(f"node {node} may or may not be registered")
 
 
-async def standing(client: Client, node: NodeId, *, prefix: str = PREFIX) -> Shown | None:
+async def find_registration(
+    client: EtcdClient, node: NodeId, *, prefix: str = PREFIX
+) -> ShownRegistration | None:
     """What is shown under the name of a node."""
-    found = await client.get(f"{prefix}{node}")
-    return _shown(found, prefix) if found else None
+    found = await client.get_entry(f"{prefix}{node}")
+    return _shown_from_entry(found, prefix) if found else None
 
 
-async def present(client: Client, *, prefix: str = PREFIX) -> tuple[Shown, ...]:
+async def read_registrations(client: EtcdClient, *, prefix: str = PREFIX) -> tuple[ShownRegistration, ...]:
     """What is shown at this moment, ordered by name."""
-    return _all(await client.read(prefix), prefix)
+    return _registrations_from_snapshot(await client.read_prefix(prefix), prefix)
 
 
-async def watch(client: Client, *, prefix: str = PREFIX) -> AsyncGenerator[tuple[Shown, ...]]:
+async def watch_registrations(
+    client: EtcdClient, *, prefix: str = PREFIX
+) -> AsyncGenerator[tuple[ShownRegistration, ...]]:
     """What is shown now, and again after every change."""
     before = None
-    async with contextlib.aclosing(changes.view(client, prefix)) as snapshots:
+    async with contextlib.aclosing(changes.watch_snapshots(client, prefix)) as snapshots:
         async for snapshot in snapshots:
-            shown = _all(snapshot, prefix)
+            shown = _registrations_from_snapshot(snapshot, prefix)
             if shown != before:
                 before = shown
                 yield shown
 
 
-def _check_ours(shown: Shown, own: Registration, believed: Callable[[Shown], bool]) -> None:
+def _check_ours(
+    shown: ShownRegistration, own: Registration, believed: Callable[[ShownRegistration], bool]
+) -> None:
     other = shown.said.statement
     if other.key != own.key and believed(shown):
         raise errors.NodeIdTaken(f"node {own.node} is registered with another key, at {other.grpc}")
 
 
-def _all(snapshot: Snapshot, prefix: str) -> tuple[Shown, ...]:
-    return tuple(shown for found in snapshot.entries if (shown := _shown(found, prefix)))
+def _registrations_from_snapshot(snapshot: EtcdSnapshot, prefix: str) -> tuple[ShownRegistration, ...]:
+    return tuple(shown for found in snapshot.entries if (shown := _shown_from_entry(found, prefix)))
 
 
-def encode(said: Signed[Registration]) -> bytes:
+def registration_to_bytes(said: Signed[Registration]) -> bytes:
     """Versions without signatures read the fields that they know."""
     own = said.statement
     return orjson.dumps(
@@ -113,21 +123,23 @@ def encode(said: Signed[Registration]) -> bytes:
     )
 
 
-def _shown(found: Entry, prefix: str) -> Shown | None:
+def _shown_from_entry(found: EtcdEntry, prefix: str) -> ShownRegistration | None:
     """What is shown, or None for what no version of CCN signed: a stranger's key must not stop a node."""
     try:
-        return Shown(found.key.removeprefix(prefix), found.lease, _decoded(found.value))
+        return ShownRegistration(
+            found.key.removeprefix(prefix), found.lease, _registration_from_bytes(found.value)
+        )
     except (ValueError, KeyError, TypeError, errors.InputInvalid) as strange:
-        _tell_once(found.key[:200], str(strange)[:200])
+        _log_once(found.key[:200], str(strange)[:200])
         return None
 
 
 @lru_cache(maxsize=256)  # and not again with every change of something else
-def _tell_once(key: str, reason: str) -> None:
+def _log_once(key: str, reason: str) -> None:
     log.info("etcd registration not readable", key=key, reason=reason)
 
 
-def _decoded(value: bytes) -> Signed[Registration]:
+def _registration_from_bytes(value: bytes) -> Signed[Registration]:
     if len(value) > VALUE_LIMIT:
         raise errors.InputInvalid(f"a registration has at most {VALUE_LIMIT} bytes")
     shown = orjson.loads(value)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import structlog
 
 from ccn import errors
-from ccn.etcd.client import Client
+from ccn.etcd.client import EtcdClient
 
 # The signal comes this share of the TTL early, so that whoever waits for it has stopped in time.
 MARGIN = 0.1
@@ -27,7 +27,9 @@ log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def opened(client: Client, *, ttl_s: float = 5.0, keepalive_s: float = 1.5) -> AsyncIterator[Session]:
+async def open_session(
+    client: EtcdClient, *, ttl_s: float = 5.0, keepalive_s: float = 1.5
+) -> AsyncIterator[EtcdSession]:
     """A session for as long as the block runs, if nothing ends it earlier. Leaving revokes the lease.
 
     Entering may raise `OutcomeUnknown`; entering again is safe, the lease nobody knows lapses.
@@ -35,9 +37,9 @@ async def opened(client: Client, *, ttl_s: float = 5.0, keepalive_s: float = 1.5
     if not 0 < keepalive_s < ttl_s:
         raise errors.SettingsInvalid(f"a lease of {ttl_s} s cannot be kept alive every {keepalive_s} s")
     sent_at = asyncio.get_running_loop().time()
-    lease, granted_s = await client.grant(math.ceil(ttl_s))
-    session = Session(client, lease, sent_at + granted_s * (1 - MARGIN), keepalive_s)
-    keeping = asyncio.create_task(session.keep(), name=f"etcd session {lease:x}")
+    lease, granted_s = await client.grant_lease(math.ceil(ttl_s))
+    session = EtcdSession(client, lease, sent_at + granted_s * (1 - MARGIN), keepalive_s)
+    keeping = asyncio.create_task(session.keep_alive(), name=f"etcd session {lease:x}")
     try:
         yield session
     finally:
@@ -48,18 +50,18 @@ async def opened(client: Client, *, ttl_s: float = 5.0, keepalive_s: float = 1.5
         session.end("closed")
         if alive:
             try:
-                await client.revoke(lease)
+                await client.revoke_lease(lease)
             except errors.CCNError as failed:
                 log.info("etcd lease left to lapse", lease=f"{lease:x}", reason=str(failed))
 
 
-class Session:
+class EtcdSession:
     """A lease and how it ends. `ended` fires before etcd can have dropped the lease by itself.
 
     It fires at the `deadline`, by the loop's clock, which every keepalive that is answered puts off.
     """
 
-    def __init__(self, client: Client, lease: int, deadline: float, keepalive_s: float) -> None:
+    def __init__(self, client: EtcdClient, lease: int, deadline: float, keepalive_s: float) -> None:
         self.client = client
         self.lease = lease
         self.ended = asyncio.Event()
@@ -72,7 +74,7 @@ class Session:
         """Whether etcd is sure to count the lease. True to the clock even where the signal came late."""
         return not self.ended.is_set() and asyncio.get_running_loop().time() < self.deadline
 
-    def check(self) -> None:
+    def check_alive(self) -> None:
         """Raise `LeaseLost` unless alive."""
         if not self.alive:
             raise errors.LeaseLost(
@@ -86,20 +88,20 @@ class Session:
             self.ended.set()
             log.info("etcd session ended", lease=f"{self.lease:x}", reason=reason)
 
-    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run_while_alive(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work`; when the session ends first, stop it and raise `LeaseLost`."""
         working = asyncio.ensure_future(work)
         ending = asyncio.ensure_future(self.ended.wait())
         try:
             await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
-            self.check()
+            self.check_alive()
             return working.result()
         finally:
             working.cancel()
             ending.cancel()
             await asyncio.gather(working, ending, return_exceptions=True)
 
-    async def keep(self) -> None:
+    async def keep_alive(self) -> None:
         """Renew the lease until it is lost, or may be: the life of the session's own task."""
         clock = asyncio.get_running_loop().time
         try:
@@ -107,7 +109,7 @@ class Session:
                 while True:
                     sent_at, pause_s = clock(), RETRY_S
                     with contextlib.suppress(errors.CoordinationUnavailable):
-                        ttl_s = await self.client.keep(self.lease)
+                        ttl_s = await self.client.renew_lease(self.lease)
                         if ttl_s == 0:
                             break
                         # From sending: etcd cannot have begun to count any earlier.

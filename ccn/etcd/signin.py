@@ -35,54 +35,54 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class EtcdUser:
     """Who this node is to etcd."""
 
     name: str
     password: str = field(repr=False)
 
 
-class SignIn:
+class EtcdSignIn:
     """What one client shows; without a user, nothing."""
 
-    def __init__(self, user: User | None) -> None:
+    def __init__(self, user: EtcdUser | None) -> None:
         self._user = user
         self._token: str | None = None
         self._one_at_a_time = asyncio.Lock()
 
     @property
-    def shown(self) -> Metadata:
+    def call_metadata(self) -> Metadata:
         """What goes along with a call."""
         return (*METADATA, ("token", self._token)) if self._token else METADATA
 
-    async def ready(self, server: Endpoint) -> Metadata:
+    async def ensure_token(self, server: Endpoint) -> Metadata:
         """The same, once a token was given if one is needed."""
         if self._user is not None and self._token is None:
             async with self._one_at_a_time:
                 if self._token is None:
-                    self._token = await _token(server, self._user)
-        return self.shown
+                    self._token = await _request_token(server, self._user)
+        return self.call_metadata
 
-    def refused(self, failed: errors.CCNError, shown: Metadata) -> bool:
+    def drop_stale_token(self, failed: errors.CCNError, shown: Metadata) -> bool:
         """Whether etcd looked no further than at the token that was shown; the next call brings another."""
-        if self._user is None or endpoint.detail(failed) not in _STALE:
+        if self._user is None or endpoint.error_detail(failed) not in _STALE:
             return False
-        if shown == self.shown:
+        if shown == self.call_metadata:
             self._token = None
         return True
 
 
-async def _token(server: Endpoint, user: User) -> str:
+async def _request_token(server: Endpoint, user: EtcdUser) -> str:
     """A token for the user; empty where nobody is asked for one."""
     request: Any = rpc.AuthenticateRequest(name=user.name, password=user.password)
     try:
-        with endpoint.translated():
+        with endpoint.translate_errors():
             answer = await server.auth.Authenticate(request, timeout=DEADLINE_S, metadata=METADATA)
     except errors.CoordinationRefused as refused:
-        if endpoint.detail(refused) == _NOT_ASKED:
+        if endpoint.error_detail(refused) == _NOT_ASKED:
             log.warning("etcd asks nobody for a password, although CCN_ETCD_USER is set")
             return ""
-        if endpoint.detail(refused) == _WRONG:
+        if endpoint.error_detail(refused) == _WRONG:
             raise errors.CoordinationRefused(
                 f"etcd does not know the user {user.name!r} with this password:"
                 " look at CCN_ETCD_USER and CCN_ETCD_PASSWORD"

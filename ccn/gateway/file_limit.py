@@ -17,10 +17,10 @@ _REST = 256
 """What connections to etcd, Redis, the model and the other nodes, logs and keys take at most."""
 
 
-def reserve(chosen: settings.Settings) -> None:
+def reserve_files(chosen: settings.Settings) -> None:
     """Raise the limit of open files to what there is, or say what to change."""
-    wanted = needed(chosen)
-    if (most := _raised(wanted)) < wanted:
+    wanted = count_needed(chosen)
+    if (most := _raise_limit(wanted)) < wanted:
         raise errors.SettingsInvalid(
             f"this process may open {most} files, and its limits of connections need {wanted}: raise that "
             "(ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of docker), or lower the others, "
@@ -29,14 +29,14 @@ def reserve(chosen: settings.Settings) -> None:
         )
 
 
-def needed(chosen: settings.Settings) -> int:
+def count_needed(chosen: settings.Settings) -> int:
     """All that may be open at once."""
     http = chosen.http.connection_limit + connection_limit.silent_limit(chosen.http)
     database = chosen.database.pool_size + chosen.database.search_pool_size
     return http + chosen.grpc.connection_limit + peer.CONNECTIONS + database + _REST
 
 
-def _raised(wanted: int) -> int:
+def _raise_limit(wanted: int) -> int:
     """The limit as it is now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = hard == resource.RLIM_INFINITY  # which some systems say, and do not mean

@@ -17,9 +17,9 @@ import structlog
 from ccn import errors, settings
 from ccn.gateway import limiting
 from ccn.gateway.accounts.access import Caller
-from ccn.node.spending.concurrency import Place, Shares
+from ccn.node.spending.concurrency import ConcurrencyLimit, ConcurrencySlot
 from ccn.store.accounts import credential_checks
-from ccn.store.accounts.credential_checks import Ground
+from ccn.store.accounts.credential_checks import Credential
 from ccn.store.connection.pool import Pool
 
 _log = structlog.get_logger(__name__)
@@ -31,12 +31,12 @@ _AT_ONCE = (
 _ENDED = "the account or the credential behind this stream has ended"
 
 
-class Open:
+class OpenStream:
     """One stream. `ended` fails, saying why, when it must end though nothing else has ended it."""
 
     __slots__ = ("_place", "_streams", "ended", "ground")
 
-    def __init__(self, streams: Streams, place: Place, ground: Ground | None) -> None:
+    def __init__(self, streams: OpenStreams, place: ConcurrencySlot, ground: Credential | None) -> None:
         self._streams, self._place, self.ground = streams, place, ground
         self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -45,60 +45,62 @@ class Open:
         self._place.leave()
         self._streams.forget(self)
 
-    def __enter__(self) -> Open:
+    def __enter__(self) -> OpenStream:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class Streams:
+class OpenStreams:
     """All that are open."""
 
-    def __init__(self, pool: Pool, chosen: settings.Accounts, limits: settings.Limits) -> None:
+    def __init__(
+        self, pool: Pool, chosen: settings.AccountsSettings, limits: settings.LimitsSettings
+    ) -> None:
         self._pool, self._every_s = pool, max(_LEAST_S, chosen.recheck_s)
         self.idle_s = limits.socket_idle_s
         """How long a socket may be silent."""
-        self._of_one = Shares(limits.streams, 0, errors.TooManyStreams, _AT_ONCE)
-        self._open = dict[Ground, set[Open]]()
+        self._of_one = ConcurrencyLimit(limits.streams, 0, errors.TooManyStreams, _AT_ONCE)
+        self._open = dict[Credential, set[OpenStream]]()
 
-    def open(self, caller: Caller, address: str = "") -> Open:
+    def open_stream(self, caller: Caller, address: str = "") -> OpenStream:
         """One more of this caller's, or TooManyStreams."""
-        place = self._of_one.at_once(caller.user or limiting.who(caller, address))
-        opened = Open(self, place, caller.ground)
+        place = self._of_one.take_slot_now(caller.user or limiting.counting_key(caller, address))
+        opened = OpenStream(self, place, caller.ground)
         if caller.ground is not None:
             self._open.setdefault(caller.ground, set()).add(opened)
         return opened
 
     @contextlib.contextmanager
-    def beginning(self, caller: Caller) -> Iterator[Open]:
+    def open_until_answered(self, caller: Caller) -> Iterator[OpenStream]:
         """One that the answer closes, which the block makes; if it makes none, it is closed at once."""
-        opened = self.open(caller)
+        opened = self.open_stream(caller)
         try:
             yield opened
         except BaseException:
             opened.close()
             raise
 
-    async def watch(self, stop: asyncio.Event) -> None:
+    async def watch_credentials(self, stop: asyncio.Event) -> None:
         """Look at all of them again and again, until told to stop."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
                     await stop.wait()
-            await self.look()
+            await self.end_fallen()
 
-    def forget(self, opened: Open) -> None:
+    def forget(self, opened: OpenStream) -> None:
         """It is not looked at any more."""
         if opened.ground is not None and opened in (these := self._open.get(opened.ground, set())):
             these.remove(opened)
             if not these:
                 del self._open[opened.ground]
 
-    async def look(self) -> None:
+    async def end_fallen(self) -> None:
         """End those that may not go on."""
         try:
-            fallen = await credential_checks.fallen(self._pool, self._open.keys())
+            fallen = await credential_checks.find_ended(self._pool, self._open.keys())
         except errors.CCNError as failed:
             # They go on: they were let in, and nobody says otherwise.
             _log.warning("open streams could not be looked at", reason=type(failed).__name__)

@@ -57,23 +57,25 @@ class Readiness:
         """Every check of what is needed passes."""
         return all(check.passes for check in self.checks if check.needed)
 
-    async def watch(self) -> None:
+    async def watch_probes(self) -> None:
         """Keep the answer fresh until told to stop."""
         while not self._stopping.is_set():
-            self._tell(tuple(await asyncio.gather(*[self._ask(*each) for each in self._probes])))
-            await _either(self._stopping.wait(), self._interval_s)
+            self._record_checks(
+                tuple(await asyncio.gather(*[self._ask_probe(*each) for each in self._probes]))
+            )
+            await _wait_at_most(self._stopping.wait(), self._interval_s)
 
     def stop(self) -> None:
         """Say no from now on, so that whoever balances load looks elsewhere while we finish."""
         self._stopping.set()
-        self._set((Check("running", "stopping"),))
+        self._set_checks((Check("running", "stopping"),))
 
-    async def changed(self, seen: tuple[Check, ...]) -> None:
+    async def wait_for_change(self, seen: tuple[Check, ...]) -> None:
         """Wait until the answer is another one than the `seen`."""
         while self.checks == seen:
             await self._changed.wait()
 
-    async def _ask(self, name: str, ask: Probe, needed: bool) -> Check:
+    async def _ask_probe(self, name: str, ask: Probe, needed: bool) -> Check:
         try:
             async with asyncio.timeout(self._deadline_s):
                 await ask()
@@ -83,24 +85,24 @@ class Readiness:
             return Check(name, str(refused) or type(refused).__name__, needed)
         return Check(name, "", needed)
 
-    def _tell(self, checks: tuple[Check, ...]) -> None:
+    def _record_checks(self, checks: tuple[Check, ...]) -> None:
         if self._stopping.is_set():
             return  # the answer was under way when the node began to stop
         for check in checks:
-            metrics.checked(check.name, passes=check.passes)
+            metrics.set_check(check.name, passes=check.passes)
         if self.checks == checks:
             return
-        self._set(checks)
+        self._set_checks(checks)
         against = {check.name: check.reason for check in checks if not check.passes}
         _log.info("ready", **against) if self.ready else _log.warning("not ready", **against)
 
-    def _set(self, checks: tuple[Check, ...]) -> None:
+    def _set_checks(self, checks: tuple[Check, ...]) -> None:
         self.checks = checks
         self._changed.set()
         self._changed = asyncio.Event()
 
 
-async def _either(waiting: Awaitable[object], timeout_s: float) -> None:
+async def _wait_at_most(waiting: Awaitable[object], timeout_s: float) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             await waiting

@@ -24,11 +24,11 @@ class Window:
     """What came of a hit: whether it fitted, how many there are now, and when the oldest was."""
 
     allowed: bool
-    held: int
+    counted: int
     oldest: float
 
 
-class Here(MemoryStorage):
+class MemoryWindows(MemoryStorage):
     """The library's storage for one process, with a bound on its size.
 
     The library's own goes through every key after each request, in a thread each: with a thousand users
@@ -43,13 +43,13 @@ class Here(MemoryStorage):
     def hit(self, item: RateLimitItem, key: str) -> Window:
         """Count one, if it fits into the window."""
         now = self._clock()
-        hits = self._recent(item.key_for(key), now - item.get_expiry())
+        hits = self._recent_hits(item.key_for(key), now - item.get_expiry())
         allowed = len(hits) < item.amount
         if allowed:
             hits.append(now)
         return Window(allowed, len(hits), hits[0] if hits else now)
 
-    def _recent(self, key: str, since: float) -> deque[float]:
+    def _recent_hits(self, key: str, since: float) -> deque[float]:
         hits = self.hits.setdefault(key, deque())
         self.hits.move_to_end(key)
         while hits and hits[0] <= since:
@@ -59,7 +59,7 @@ class Here(MemoryStorage):
         return hits
 
 
-class There(RedisStorage):
+class RedisWindows(RedisStorage):
     """The library's storage in Redis."""
 
     def __init__(self, connections: redis.asyncio.ConnectionPool) -> None:

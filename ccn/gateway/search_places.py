@@ -13,44 +13,49 @@ from collections.abc import AsyncIterator
 from ccn import errors, settings
 from ccn.core.ids import ConversationId
 from ccn.gateway.accounts.access import Caller
-from ccn.node.spending.concurrency import Shares
+from ccn.node.spending.concurrency import ConcurrencyLimit
 from ccn.store.connection import pool
 from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import search
-from ccn.store.conversations.search import Hits
+from ccn.store.conversations.search import SearchHits
 
 _WAIT_S = 1.0
 _AT_ONCE = "of your searches are under way at this node (CCN_LIMITS_SEARCHES_AT_ONCE): wait for one of them"
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    database: settings.Database, limits: settings.Limits, name: str, fence: Fence | None = None
-) -> AsyncIterator[Searching]:
+async def open_searches(
+    database: settings.DatabaseSettings,
+    limits: settings.LimitsSettings,
+    name: str,
+    fence: Fence | None = None,
+) -> AsyncIterator[Searches]:
     """The searches of the node of this name."""
     apart = database.model_copy(update={"pool_size": database.search_pool_size})
     async with pool.open(apart, f"{name} search", fence, least=0) as connections:
-        yield Searching(connections, database, limits)
+        yield Searches(connections, database, limits)
 
 
-class Searching:
+class Searches:
     """The searches of one node, over connections that nothing else uses."""
 
-    def __init__(self, pool: Pool, database: settings.Database, limits: settings.Limits) -> None:
+    def __init__(
+        self, pool: Pool, database: settings.DatabaseSettings, limits: settings.LimitsSettings
+    ) -> None:
         self._pool, self._within_s = pool, database.search_timeout_s
-        self._of_one = Shares(limits.searches_at_once, 0, errors.TooManySearches, _AT_ONCE)
+        self._of_one = ConcurrencyLimit(limits.searches_at_once, 0, errors.TooManySearches, _AT_ONCE)
         self._of_all = asyncio.Semaphore(database.search_pool_size)
 
     async def search(
         self, caller: Caller, query: str, conversation: ConversationId | None, limit: int
-    ) -> Hits:
+    ) -> SearchHits:
         """What the caller has said and been told, the best first."""
         assert caller.user is not None, "everybody above PUBLIC is somebody"
-        async with self._of_one.one(caller.user):
-            await self._turn()
+        async with self._of_one.take_slot(caller.user):
+            await self._take_connection()
             try:
-                return await search.search(
+                return await search.find_messages(
                     self._pool,
                     query,
                     owner=caller.user,
@@ -61,7 +66,7 @@ class Searching:
             finally:
                 self._of_all.release()
 
-    async def _turn(self) -> None:
+    async def _take_connection(self) -> None:
         try:
             async with asyncio.timeout(_WAIT_S):
                 await self._of_all.acquire()

@@ -17,22 +17,22 @@ import structlog
 
 from ccn import errors, metrics, settings
 from ccn.node.character import scorers
-from ccn.node.character.drift_watch import Alarm, Watching
-from ccn.node.character.estimates import EVERY_S, Measuring
-from ccn.node.character.outlier_alarms import Heeding
-from ccn.node.character.probes import Probing
-from ccn.node.character.restoration import Restoring
-from ccn.node.character.scoring import UNMEASURED, Scored, Scorer, Scoring
+from ccn.node.character.drift_watch import DriftAlarm, DriftWatch
+from ccn.node.character.estimates import EVERY_S, Estimates
+from ccn.node.character.outlier_alarms import OutlierAlarms
+from ccn.node.character.probes import Probes
+from ccn.node.character.restoration import Restorer
+from ccn.node.character.scoring import UNMEASURED, ReplyScoring, ScoredReply, VectorScorer
 from ccn.node.conversations import Conversations
-from ccn.node.instances.adoption import Adoption, Here
+from ccn.node.instances.adoption import Adoption, SeenNodes
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.instances.hosting import Hosting
-from ccn.node.instances.placement import Placing
+from ccn.node.instances.placement import Placement
 from ccn.node.instances.room import Room
 from ccn.node.instances.spawning import Spawning
-from ccn.node.turns.execution import Conversing, Model
-from ccn.node.turns.prefetch import Foreseeing
-from ccn.node.turns.prompts import Prompting
+from ccn.node.turns.execution import SpeakingModel, TurnRunner
+from ccn.node.turns.prefetch import Prefetch
+from ccn.node.turns.prompts import Prompts
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
 from ccn.store.writing.quotas import Quota
@@ -44,38 +44,38 @@ COUNT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
+class NodeInstances:
     """One node's instances."""
 
     pool: Pool
     hosting: Hosting
     adoption: Adoption
-    prompting: Prompting
+    prompts: Prompts
     forwarding: Forwarding
     conversations: Conversations
-    scoring: Scoring
-    restoring: Restoring
-    heeding: Heeding
-    measuring: Measuring
+    scoring: ReplyScoring
+    restoration: Restorer
+    outlier_alarms: OutlierAlarms
+    estimates: Estimates
     room: Room
 
-    def parts(self, stop: asyncio.Event, grace_s: float) -> dict[str, Coroutine[None, None, None]]:
+    def make_parts(self, stop: asyncio.Event, grace_s: float) -> dict[str, Coroutine[None, None, None]]:
         """What has to run beside the doors, until told to stop."""
         return {
             "hosting": self.hosting.run(stop, grace_s),
             "adoption": self.adoption.run(stop),
-            "counting": self._count(stop),
+            "counting": self._count_conversations(stop),
             "scoring": self.scoring.run(stop),
-            "restoring": self.restoring.run(stop),
-            "heeding": self.heeding.run(stop),
-            "measuring": self.measuring.run(stop),
+            "restoring": self.restoration.run(stop),
+            "heeding": self.outlier_alarms.run(stop),
+            "measuring": self.estimates.run(stop),
         }
 
-    async def _count(self, stop: asyncio.Event) -> None:
+    async def _count_conversations(self, stop: asyncio.Event) -> None:
         """How many conversations there are, once a minute."""
         while not stop.is_set():
             try:
-                metrics.counted(await conversations.count(self.pool))
+                metrics.set_conversations(await conversations.count_all(self.pool))
             except errors.CCNError as failed:
                 log.warning("conversations not counted", reason=str(failed))
             try:
@@ -85,42 +85,42 @@ class Living:
                 continue
 
 
-def _seed() -> int:
+def _new_seed() -> int:
     """Kept with what it was used for, so that the same thresholds can be found again."""
     return secrets.randbits(48)
 
 
-def assemble(
+def assemble_instances(
     pool: Pool,
     writer: Writer,
-    model: Model,
+    model: SpeakingModel,
     *,
     forwarding: Forwarding,
-    here: Here,
-    chosen: settings.Instances,
-    claude: settings.Claude,
+    here: SeenNodes,
+    chosen: settings.InstancesSettings,
+    claude: settings.ClaudeSettings,
     new_id: Callable[[], UUID],
-    limits: settings.Limits | None = None,
-    scorer: Scorer = UNMEASURED,
-    seed: Callable[[], int] = _seed,
-) -> Living:
+    limits: settings.LimitsSettings | None = None,
+    scorer: VectorScorer = UNMEASURED,
+    seed: Callable[[], int] = _new_seed,
+) -> NodeInstances:
     """The parts of one node, each handed what it needs."""
-    most = limits or settings.Limits()
+    most = limits or settings.LimitsSettings()
     quota = Quota(most.conversations, most.instances)
-    prompting = Prompting(pool, writer, claude)
+    prompting = Prompts(pool, writer, claude)
 
-    def raised(alarm: Alarm) -> None:
-        restoring.raised(alarm)
+    def raise_alarm(alarm: DriftAlarm) -> None:
+        restoring.raise_alarm(alarm)
 
-    async def scored(reply: Scored) -> None:
-        measuring.noticed(reply)
-        await watching.watch(reply)
+    async def note_score(reply: ScoredReply) -> None:
+        measuring.note_reply(reply)
+        await watching.watch_reply(reply)
 
-    watching = Watching(pool, scorer.version, _now, seed, raised)
-    scoring = Scoring(pool, writer, scorer, scored)
-    foreseeing = Foreseeing(prompting, model)
-    conversing = Conversing(pool, writer, foreseeing, model, scoring, chosen.chunk_ms / 1000)
-    hosting = Hosting(pool, writer, chosen, conversing.hold)
+    watching = DriftWatch(pool, scorer.version, _utc_now, seed, raise_alarm)
+    scoring = ReplyScoring(pool, writer, scorer, note_score)
+    foreseeing = Prefetch(prompting, model)
+    conversing = TurnRunner(pool, writer, foreseeing, model, scoring, chosen.chunk_ms / 1000)
+    hosting = Hosting(pool, writer, chosen, conversing.run_turn)
     adoption = Adoption(hosting, pool, writer, chosen, here)
     spawning = Spawning(pool, writer, prompting, model, hosting, new_id, quota)
     room = Room(
@@ -132,7 +132,7 @@ def assemble(
         chosen=chosen,
         quota=quota,
     )
-    placing = Placing(
+    placing = Placement(
         pool,
         writer,
         hosting=hosting,
@@ -143,15 +143,17 @@ def assemble(
         chosen=chosen,
         spawns_at_once=most.spawns_at_once,
     )
-    probing = Probing(pool, prompts=prompting, model=model, scorer=scorer, now=_now, seed=seed)
-    restoring = Restoring(pool, writer, hosting, spawning, probing, watching.forget, _now)
-    heeding = Heeding(pool, writer.node, _now, raised)
-    measuring = Measuring(pool, hosting, scorer.version, scorers.strangers(scorer), _now, EVERY_S)
+    probing = Probes(pool, prompts=prompting, model=model, scorer=scorer, now=_utc_now, seed=seed)
+    restoring = Restorer(pool, writer, hosting, spawning, probing, watching.forget_instance, _utc_now)
+    heeding = OutlierAlarms(pool, writer.node, _utc_now, raise_alarm)
+    measuring = Estimates(
+        pool, hosting, scorer.version, scorers.distance_of_strangers(scorer), _utc_now, EVERY_S
+    )
     doors = Conversations(pool, writer, placing, foreseeing, chosen, new_id)
-    return Living(
+    return NodeInstances(
         pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring, heeding, measuring, room
     )
 
 
-def _now() -> datetime:
+def _utc_now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)

@@ -24,16 +24,16 @@ from ccn import errors
 from ccn.core import message, stream
 from ccn.core import turn as states
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
-from ccn.core.stream import Kind, Place, Told
+from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 from ccn.node.instances.forwarding import Body
-from ccn.node.instances.placement import Placing
-from ccn.node.turns.prefetch import Foreseeing
-from ccn.node.turns.turn_stream import Batches, Streams
+from ccn.node.instances.placement import Placement
+from ccn.node.turns.prefetch import Prefetch
+from ccn.node.turns.turn_stream import Batches, TurnStreams
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, instances, turns
-from ccn.store.conversations.conversations import Begin, Close, Conversation
+from ccn.store.conversations.conversations import BeginConversation, CloseConversation, StoredConversation
 from ccn.store.conversations.instances import Instance
-from ccn.store.conversations.turns import Accept, Turn
+from ccn.store.conversations.turns import AcceptTurn, Turn
 from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ _MOVED = (errors.StaleHost, errors.SequenceConflict, errors.OutcomeUnknown, erro
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartedConversation:
     """A conversation, and who speaks in it."""
 
-    conversation: Conversation
+    conversation: StoredConversation
     instance: Instance
 
 
@@ -69,15 +69,15 @@ class Conversations:
         self,
         pool: Pool,
         writer: Writer,
-        placing: Placing,
-        foreseeing: Foreseeing,
-        chosen: settings.Instances,
+        placing: Placement,
+        foreseeing: Prefetch,
+        chosen: settings.InstancesSettings,
         new_id: Callable[[], UUID],
     ) -> None:
         self._pool, self._writer, self._placing, self._chosen = pool, writer, placing, chosen
         self._foreseeing = foreseeing
         self._hosting, self._new_id = placing.hosting, new_id
-        self._streams = Streams(self._hosting.live, self._elsewhere, _Kept(pool))
+        self._streams = TurnStreams(self._hosting.find_live, self._stream_from_host, _DatabaseStream(pool))
         self._arrivals = defaultdict[ConversationId, set[TurnId]](set)
         self._telling = set[asyncio.Task[None]]()
         self._unheard: TurnId | None = None
@@ -93,42 +93,44 @@ class Conversations:
         owner: UserId | None = None,
         title: str = "",
         idempotency_key: str | None = None,
-    ) -> Started:
+    ) -> StartedConversation:
         """Begin a conversation with a character, and spawn who speaks in it."""
-        new = self._new(character, owner, title, idempotency_key)
-        if idempotency_key is not None and (known := await self._known(new)) is not None:
-            return Started(known, await self._placing.instance(known.id))
-        begun, instance = await self._placing.begin(new)
-        return Started(_same(begun, new), instance)
+        new = self._request_to_begin(character, owner, title, idempotency_key)
+        if idempotency_key is not None and (known := await self._find_begun(new)) is not None:
+            return StartedConversation(known, await self._placing.find_instance(known.id))
+        begun, instance = await self._placing.begin_conversation(new)
+        return StartedConversation(_check_same_request(begun, new), instance)
 
-    async def begin(
+    async def begin_without_instance(
         self,
         character: CharacterId,
         owner: UserId | None = None,
         title: str = "",
         idempotency_key: str | None = None,
-    ) -> Conversation:
+    ) -> StoredConversation:
         """Begin one in which nobody speaks yet. The same key again: the same conversation."""
-        new = self._new(character, owner, title, idempotency_key)
-        if idempotency_key is not None and (known := await self._known(new)) is not None:
+        new = self._request_to_begin(character, owner, title, idempotency_key)
+        if idempotency_key is not None and (known := await self._find_begun(new)) is not None:
             return known
-        await self._placing.to_begin(owner)
-        plate = await characters.plate(self._pool, character)
+        await self._placing.check_quota(owner)
+        plate = await characters.load_plate(self._pool, character)
         try:
             quota = self._placing.spawning.quota
             return await self._writer.submit(replace(new, plate_version=plate.version, quota=quota))
         except errors.Conflict:
-            return _same(await conversations.get(self._pool, new.id), new)
+            return _check_same_request(await conversations.load_conversation(self._pool, new.id), new)
 
-    def _new(self, character: CharacterId, owner: UserId | None, title: str, key: str | None) -> Begin:
+    def _request_to_begin(
+        self, character: CharacterId, owner: UserId | None, title: str, key: str | None
+    ) -> BeginConversation:
         """Under a key it always has the same id."""
         named = self._new_id() if key is None else uuid.uuid5(_KEYS, f"{owner}/{key}")
-        return Begin(ConversationId(named), character, owner, title=title)
+        return BeginConversation(ConversationId(named), character, owner, title=title)
 
-    async def _known(self, new: Begin) -> Conversation | None:
+    async def _find_begun(self, new: BeginConversation) -> StoredConversation | None:
         """What was begun earlier under the same key."""
         try:
-            return _same(await conversations.get(self._pool, new.id), new)
+            return _check_same_request(await conversations.load_conversation(self._pool, new.id), new)
         except errors.NotFound:
             return None
 
@@ -148,91 +150,93 @@ class Conversations:
         The refusal is a courtesy: of two messages at the same instant on two nodes both may be accepted,
         and are answered one after the other.
         """
-        message.check(content)
+        message.check_content(content)
         key, turn_id, tries = (
             idempotency_key or self._new_id().hex,
             TurnId(self._new_id()),
             itertools.count(),
         )
 
-        async def accept() -> Turn:
+        async def accept_message() -> Turn:
             unused = idempotency_key is None and next(tries) == 0
-            instance = await self._placing.instance(conversation)
-            if instance.status is instances.Status.QUARANTINED:
+            instance = await self._placing.find_instance(conversation)
+            if instance.status is instances.InstanceStatus.QUARANTINED:
                 raise errors.Quarantined("the instance is quarantined: an operator has to look at it first")
-            self._placing.spawning.model.check(instance.owner)
-            await self._placing.spawning.prompts.check(instance, content)
-            with self._arriving(conversation, turn_id) as before:
-                accepting = Accept(
+            self._placing.spawning.model.check_allowance(instance.owner)
+            await self._placing.spawning.prompts.check_fits(instance, content)
+            with self._note_arrival(conversation, turn_id) as before:
+                accepting = AcceptTurn(
                     turn_id, conversation, content, speaker, instance.epoch, language, key, unused=unused
                 )
                 if self._is_idle(instance):
-                    begun = await self._begun(instance, accepting)
+                    begun = await self._accept_and_begin(instance, accepting)
                     if begun is not None:
                         return begun
-                await self._room(conversation, key, before, refuse=refuse)
+                await self._check_queue_limit(conversation, key, before, refuse=refuse)
                 accepted = await self._writer.submit(accepting)
-                self._tell(instance, accepted)
+                self._notify_host(instance, accepted)
             return accepted
 
-        return await self._patiently(accept)
+        return await self._retry_while_moving(accept_message)
 
-    async def follow(
-        self, turn: TurnId, after: Place = stream.START, *, also: Collection[Kind] = ()
-    ) -> AsyncGenerator[Told]:
+    async def follow_turn(
+        self, turn: TurnId, after: StreamPosition = stream.START, *, also: Collection[EventKind] = ()
+    ) -> AsyncGenerator[StreamEvent]:
         """Every piece of a turn after a place, to its end, from wherever it is hosted.
 
         Of the kinds that are kept nowhere only those that the reader names as well.
         """
-        async with aclosing(self._streams.follow(turn, after)) as batches:
+        async with aclosing(self._streams.follow_turn(turn, after)) as batches:
             async for batch in batches:
                 for told in batch:
                     if told.kind not in stream.UNKEPT or told.kind in also:
                         yield told
 
-    async def turn(self, turn: TurnId) -> Turn:
+    async def load_turn(self, turn: TurnId) -> Turn:
         """How a turn stands."""
-        return await turns.get(self._pool, turn)
+        return await turns.load_turn(self._pool, turn)
 
-    async def cancel(self, turn: TurnId) -> Turn:
+    async def cancel_turn(self, turn: TurnId) -> Turn:
         """End a turn without a reply, wherever it runs; one that has ended stays as it is."""
 
-        async def cancel() -> Turn:
-            standing = await turns.get(self._pool, turn)
-            if not states.ended(standing.status):
+        async def cancel_at_host() -> Turn:
+            standing = await turns.load_turn(self._pool, turn)
+            if not states.is_ended(standing.status):
                 body = {"conversation": str(standing.conversation), "turn": str(turn)}
-                await self._placing.at_host(standing.conversation, "cancel", body)
-                standing = await self._ended(turn)
+                await self._placing.call_host(standing.conversation, "cancel", body)
+                standing = await self._wait_until_ended(turn)
             return standing
 
-        return await self._patiently(cancel)
+        return await self._retry_while_moving(cancel_at_host)
 
     async def end(self, conversation: ConversationId, reason: str = "the conversation was ended") -> None:
         """Close a conversation: what is unanswered is cancelled, and its instance terminated."""
 
-        async def close() -> None:
-            await self._writer.submit(Close(await conversations.get(self._pool, conversation)))
+        async def close_conversation() -> None:
+            await self._writer.submit(
+                CloseConversation(await conversations.load_conversation(self._pool, conversation))
+            )
 
-        await self._patiently(close)
-        await self.terminate(conversation, reason)
+        await self._retry_while_moving(close_conversation)
+        await self.terminate_instance(conversation, reason)
 
-    async def terminate(self, conversation: ConversationId, reason: str) -> None:
+    async def terminate_instance(self, conversation: ConversationId, reason: str) -> None:
         """End the instance of a conversation; whoever speaks there next speaks with a new one."""
         body = {"conversation": str(conversation), "reason": reason}
 
-        async def terminate() -> None:
-            await self._placing.at_host(conversation, "end", body)
-            if await instances.of_conversation(self._pool, conversation) is not None:
+        async def terminate_at_host() -> None:
+            await self._placing.call_host(conversation, "end", body)
+            if await instances.find_in_conversation(self._pool, conversation) is not None:
                 raise errors.StaleHost("the instance moved to another host meanwhile")
 
-        await self._patiently(terminate)
+        await self._retry_while_moving(terminate_at_host)
 
-    async def instances(self) -> list[Instance]:
+    async def list_instances(self) -> list[Instance]:
         """All that are alive, on all nodes."""
-        return await instances.alive(self._pool)
+        return await instances.list_alive(self._pool)
 
     @contextlib.contextmanager
-    def _arriving(self, conversation: ConversationId, turn: TurnId) -> Iterator[frozenset[TurnId]]:
+    def _note_arrival(self, conversation: ConversationId, turn: TurnId) -> Iterator[frozenset[TurnId]]:
         """Know who is being let in, and tell who came before: they may be in the queue when it is read."""
         arriving = self._arrivals[conversation]
         before = frozenset(arriving)
@@ -244,15 +248,15 @@ class Conversations:
             if not arriving:
                 del self._arrivals[conversation]
 
-    async def _begun(self, instance: Instance, accepting: Accept) -> Turn | None:
+    async def _accept_and_begin(self, instance: Instance, accepting: AcceptTurn) -> Turn | None:
         """Accept and begin in one; None if a turn of a host before, not known here yet, is not over."""
         made = False
-        self._foreseeing.foresee(instance, accepting.id, accepting.content)
+        self._foreseeing.prepare_turn(instance, accepting.id, accepting.content)
         try:
-            with self._hosting.beginning(accepting.id, instance.epoch):
+            with self._hosting.announce_beginning(accepting.id, instance.epoch):
                 accepted = await self._writer.submit(replace(accepting, begun=True))
                 made = accepted.id == accepting.id
-                self._tell(instance, accepted)
+                self._notify_host(instance, accepted)
         except (errors.StaleHost, errors.SequenceConflict):
             raise
         except errors.Conflict:
@@ -261,54 +265,56 @@ class Conversations:
             return accepted
         finally:
             if not made:
-                self._foreseeing.forget(accepting.id)
+                self._foreseeing.discard_turn(accepting.id)
 
     def _is_idle(self, instance: Instance) -> bool:
         """Whether a message that arrives is answered here at once: nothing waits, nothing else comes."""
-        here, hosted = instance.conversation, self._hosting.get(instance.conversation)
+        here, hosted = instance.conversation, self._hosting.find_hosted(instance.conversation)
         at_rest = hosted is not None and hosted.idle and hosted.instance.epoch == instance.epoch
         return at_rest and not self._hosting.leaving and len(self._arrivals[here]) == 1
 
-    async def _room(
+    async def _check_queue_limit(
         self, conversation: ConversationId, key: str, before: frozenset[TurnId], *, refuse: bool
     ) -> None:
         """Refuse a message that is not to wait, or if too many wait; but not what was accepted before."""
-        waiting = len(before.union(turn.id for turn in await turns.unfinished(self._pool, conversation)))
+        waiting = len(
+            before.union(turn.id for turn in await turns.list_unfinished(self._pool, conversation))
+        )
         if waiting <= (0 if refuse else self._chosen.queue_limit):
             return
-        if await turns.accepted(self._pool, conversation, key) is not None:
+        if await turns.find_accepted(self._pool, conversation, key) is not None:
             return
         if refuse:
             raise errors.TurnRunning("the conversation is busy with another message")
         raise errors.Overloaded(f"{waiting} messages of the conversation are waiting already")
 
-    def _tell(self, instance: Instance, accepted: Turn) -> None:
+    def _notify_host(self, instance: Instance, accepted: Turn) -> None:
         """Let the host know at once; if the word is lost, it finds the turn by itself."""
-        hosted = self._hosting.get(accepted.conversation)
+        hosted = self._hosting.find_hosted(accepted.conversation)
         if hosted is not None and hosted.instance.epoch == accepted.epoch:
-            self._hosting.offer(accepted)
-        elif instance.host != self._hosting.node and not states.ended(accepted.status):
-            task = asyncio.ensure_future(self._told(instance))
+            self._hosting.enqueue_turn(accepted)
+        elif instance.host != self._hosting.node and not states.is_ended(accepted.status):
+            task = asyncio.ensure_future(self._notify_remote_host(instance))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
-    async def _told(self, instance: Instance) -> None:
+    async def _notify_remote_host(self, instance: Instance) -> None:
         body = {"conversation": str(instance.conversation)}
         try:
-            await self._placing.forwarding.ask(instance.host, instance.id, "look", body, _TOLD_S)
+            await self._placing.forwarding.ask_host(instance.host, instance.id, "look", body, _TOLD_S)
         except errors.CCNError as lost:
             log.info("the host was not told of a turn", host=instance.host, reason=str(lost))
 
-    async def _ended(self, turn: TurnId) -> Turn:
+    async def _wait_until_ended(self, turn: TurnId) -> Turn:
         """The turn, once the host has ended it; it may be about to."""
         for _ in range(20):
-            standing = await turns.get(self._pool, turn)
-            if states.ended(standing.status):
+            standing = await turns.load_turn(self._pool, turn)
+            if states.is_ended(standing.status):
                 return standing
             await asyncio.sleep(_AGAIN_S)
         raise errors.StaleHost("the turn moved to another host meanwhile")
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[A]]) -> A:
+    async def _retry_while_moving(self, attempt: Callable[[], Awaitable[A]]) -> A:
         """Again while hosts die and are replaced, but not for ever. What is tried can be done twice."""
         clock = asyncio.get_running_loop().time
         until = clock() + PATIENCE_S
@@ -320,19 +326,20 @@ class Conversations:
                     raise
             await asyncio.sleep(_AGAIN_S)
 
-    async def _elsewhere(self, standing: Turn, place: Place) -> Batches:
+    async def _stream_from_host(self, standing: Turn, place: StreamPosition) -> Batches:
         """What the host says live, if that is another node and it can be reached; else nothing."""
-        found = await instances.of_conversation(self._pool, standing.conversation)
+        found = await instances.find_in_conversation(self._pool, standing.conversation)
         if found is None or found.host == self._hosting.node:
             return
         body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number}
         body |= {"hints": True, "also": sorted(stream.UNKEPT)}
-        asked = self._placing.forwarding.stream(found.host, found.id, "follow", body, _FOLLOW_S)
+        asked = self._placing.forwarding.stream_values(found.host, found.id, "follow", body, _FOLLOW_S)
         try:
             async with aclosing(asked) as frames:
                 async for frame in frames:
                     yield [
-                        Told(Place(epoch, number), Kind(kind), data) for epoch, number, kind, data in frame
+                        StreamEvent(StreamPosition(epoch, number), EventKind(kind), data)
+                        for epoch, number, kind, data in frame
                     ]
         except errors.CCNError as broken:
             if self._unheard != standing.id:  # whoever follows tries again and again
@@ -340,48 +347,50 @@ class Conversations:
                 log.info("a stream goes on from the database", turn=str(standing.id), reason=str(broken))
 
     async def _on_follow(self, body: Body) -> AsyncGenerator[object]:
-        place = Place(int(body["epoch"]), int(body["number"]))
+        place = StreamPosition(int(body["epoch"]), int(body["number"]))
         # A node of an earlier version knows fewer kinds; one of the version before says it in "hints".
-        known = body.get("also", [Kind.WAITING] if body.get("hints") else [])
-        async with aclosing(self._streams.here_after(TurnId(UUID(body["turn"])), place)) as batches:
+        known = body.get("also", [EventKind.WAITING] if body.get("hints") else [])
+        async with aclosing(self._streams.read_here(TurnId(UUID(body["turn"])), place)) as batches:
             async for batch in batches:
                 wanted = [each for each in batch if each.kind not in stream.UNKEPT or each.kind in known]
                 if wanted:
-                    yield [(each.place.epoch, each.place.number, each.kind, each.data) for each in wanted]
+                    yield [
+                        (each.position.epoch, each.position.number, each.kind, each.data) for each in wanted
+                    ]
 
     async def _on_look(self, body: Body) -> AsyncGenerator[object]:
-        await self._hosting.look(ConversationId(UUID(body["conversation"])))
+        await self._hosting.enqueue_unfinished(ConversationId(UUID(body["conversation"])))
         yield True
 
     async def _on_cancel(self, body: Body) -> AsyncGenerator[object]:
         turn = TurnId(UUID(body["turn"]))
-        if self._hosting.live(turn) is None:
-            await self._hosting.look(ConversationId(UUID(body["conversation"])))
-        await self._hosting.cancel(turn)
+        if self._hosting.find_live(turn) is None:
+            await self._hosting.enqueue_unfinished(ConversationId(UUID(body["conversation"])))
+        await self._hosting.cancel_turn(turn)
         yield True
 
 
-def _same(begun: Conversation, wanted: Begin) -> Conversation:
+def _check_same_request(begun: StoredConversation, wanted: BeginConversation) -> StoredConversation:
     if (begun.character, begun.owner, begun.title) != (wanted.character, wanted.owner, wanted.title):
         raise errors.IdempotencyConflict("the key was used for another conversation")
     return begun
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _DatabaseStream:
     pool: Pool
 
-    async def told(self, turn_id: TurnId, after: Place) -> Sequence[Told]:
+    async def read_events(self, turn_id: TurnId, after: StreamPosition) -> Sequence[StreamEvent]:
         """What was kept after a place."""
-        return await turns.told(self.pool, turn_id, after)
+        return await turns.load_stream(self.pool, turn_id, after)
 
-    async def get(self, turn_id: TurnId) -> Turn:
+    async def load_turn(self, turn_id: TurnId) -> Turn:
         """The turn as it stands."""
-        return await turns.get(self.pool, turn_id)
+        return await turns.load_turn(self.pool, turn_id)
 
-    async def reply(self, ended: Turn) -> str | None:
+    async def load_reply(self, ended: Turn) -> str | None:
         """The words that a turn committed; None if they were redacted."""
         if ended.reply_seq is None:
             return None
-        said = await conversations.after(self.pool, ended.conversation, ended.reply_seq - 1, limit=1)
+        said = await conversations.load_after(self.pool, ended.conversation, ended.reply_seq - 1, limit=1)
         return said[0].content if said else None

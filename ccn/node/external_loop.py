@@ -19,11 +19,11 @@ from ccn.core import message
 from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
-from ccn.node.character.scoring import Scoring
-from ccn.node.turns.prompts import Prompting
+from ccn.node.character.scoring import ReplyScoring
+from ccn.node.turns.prompts import Prompts
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, instances, turns
-from ccn.store.conversations.conversations import Append, Conversation
+from ccn.store.conversations.conversations import AppendMessage, StoredConversation
 from ccn.store.writing.writer import Writer
 
 A = TypeVar("A")
@@ -33,7 +33,7 @@ _AGAIN_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Borrower:
+class ExternalSpeaker:
     """Who speaks in place of an instance."""
 
     conversation: ConversationId
@@ -44,20 +44,20 @@ class Borrower:
 
 
 @dataclass(frozen=True, slots=True)
-class Lending:
+class ExternalLoop:
     """One node's part in conversations whose loop runs elsewhere."""
 
     pool: Pool
     writer: Writer
-    prompts: Prompting
-    scoring: Scoring
+    prompts: Prompts
+    scoring: ReplyScoring
     new_id: Callable[[], UUID]
 
-    async def prompt(self, conversation: ConversationId) -> Call:
+    async def build_prompt(self, conversation: ConversationId) -> Call:
         """What would be sent to the model now; it ends with the message to answer, if there is one."""
-        return await self._patiently(conversation, self._asked)
+        return await self._retry_while_free(conversation, self._build_call)
 
-    async def record(
+    async def record_message(
         self,
         conversation: ConversationId,
         role: Role,
@@ -71,35 +71,35 @@ class Lending:
 
         Whoever records it has said it, also a reply: the record never takes it for an instance's.
         """
-        message.check(content)
+        message.check_content(content)
         key = idempotency_key or self.new_id().hex
 
-        async def append(here: Conversation) -> Message:
+        async def append_message(here: StoredConversation) -> Message:
             return await self.writer.submit(
-                Append(conversation, role, content, speaker, here.epoch, language, key)
+                AppendMessage(conversation, role, content, speaker, here.epoch, language, key)
             )
 
-        said = await self._patiently(conversation, append)
+        said = await self._retry_while_free(conversation, append_message)
         if role is Role.ASSISTANT:
-            self.scoring.offer(None, said)
+            self.scoring.enqueue(None, said)
         return said
 
-    async def _asked(self, here: Conversation) -> Call:
-        borrower = await self._borrower(here)
-        page = await conversations.history(self.pool, here.id, limit=1)
+    async def _build_call(self, here: StoredConversation) -> Call:
+        borrower = await self._load_speaker(here)
+        page = await conversations.load_history(self.pool, here.id, limit=1)
         if page.messages and page.messages[0].role is Role.USER:
-            return await self.prompts.after(borrower, page.messages[0].seq)
-        opening = await self.prompts.opened(borrower)
-        (asked,) = self.prompts.questions(borrower.model, opening, ["?"])
+            return await self.prompts.build_call(borrower, page.messages[0].seq)
+        opening = await self.prompts.load_opening(borrower)
+        (asked,) = self.prompts.build_questions(borrower.model, opening, ["?"])
         return replace(asked, messages=asked.messages[:-1])
 
-    async def _patiently(
-        self, conversation: ConversationId, attempt: Callable[[Conversation], Awaitable[A]]
+    async def _retry_while_free(
+        self, conversation: ConversationId, attempt: Callable[[StoredConversation], Awaitable[A]]
     ) -> A:
         """Again where somebody else was first, as long as the conversation is free."""
         tried = 0
         while True:
-            here = await self._free(conversation)
+            here = await self._load_free_conversation(conversation)
             try:
                 return await attempt(here)
             except (errors.Conflict, errors.OutcomeUnknown):
@@ -108,12 +108,12 @@ class Lending:
                     raise
             await asyncio.sleep(_AGAIN_S)
 
-    async def _free(self, conversation: ConversationId) -> Conversation:
+    async def _load_free_conversation(self, conversation: ConversationId) -> StoredConversation:
         """The conversation, if nobody else speaks in it."""
         here, alive, unanswered = await asyncio.gather(
-            conversations.get(self.pool, conversation),
-            instances.of_conversation(self.pool, conversation),
-            turns.unfinished(self.pool, conversation),
+            conversations.load_conversation(self.pool, conversation),
+            instances.find_in_conversation(self.pool, conversation),
+            turns.list_unfinished(self.pool, conversation),
         )
         if alive is not None:
             raise errors.Conflict("an instance speaks in this conversation; terminate it first")
@@ -121,9 +121,9 @@ class Lending:
             raise errors.TurnRunning("a message of this conversation waits for its reply")
         return here
 
-    async def _borrower(self, here: Conversation) -> Borrower:
+    async def _load_speaker(self, here: StoredConversation) -> ExternalSpeaker:
         version = here.plate_version
         if version is None:
-            version = (await characters.plate(self.pool, here.character)).version
-        model = self.prompts.model(await self.prompts.plate(here.character, version))
-        return Borrower(here.id, here.character, version, model, here.epoch)
+            version = (await characters.load_plate(self.pool, here.character)).version
+        model = self.prompts.choose_model(await self.prompts.load_plate(here.character, version))
+        return ExternalSpeaker(here.id, here.character, version, model, here.epoch)

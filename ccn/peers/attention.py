@@ -12,19 +12,19 @@ from contextlib import aclosing
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.peers.client import Client
-from ccn.peers.exchange import Who
+from ccn.peers.client import PeerClient
+from ccn.peers.exchange import NodeIntroduction
 from ccn.peers.peer import Peer
 
 AGAIN_S = 0.25
 REFUSED_S = 5.0
 """Who is not let in now is not let in a moment later either."""
 
-Came = Callable[[Who], object]
-Gone = Callable[[NodeId, str], object]
+OnPeerCame = Callable[[NodeIntroduction], object]
+OnPeerGone = Callable[[NodeId, str], object]
 
 
-async def attend(client: Client, came: Came, gone: Gone) -> None:
+async def watch_peers(client: PeerClient, came: OnPeerCame, gone: OnPeerGone) -> None:
     """Call `came` when a peer is there and `gone` when its connection breaks, until cancelled."""
     async with asyncio.TaskGroup() as group:
         tasks = dict[Peer, asyncio.Task[None]]()
@@ -32,11 +32,11 @@ async def attend(client: Client, came: Came, gone: Gone) -> None:
             for peer in tasks.keys() - set(client.peers):
                 tasks.pop(peer).cancel()
             for peer in set(client.peers) - tasks.keys():
-                tasks[peer] = group.create_task(_stay(peer, came, gone), name=f"attend {peer.node}")
-            await client.changed()
+                tasks[peer] = group.create_task(_watch_peer(peer, came, gone), name=f"attend {peer.node}")
+            await client.wait_for_change()
 
 
-async def _stay(peer: Peer, came: Came, gone: Gone) -> None:
+async def _watch_peer(peer: Peer, came: OnPeerCame, gone: OnPeerGone) -> None:
     while not peer.closed:
         here, reason, pause_s = False, f"{peer.node} is stopping", AGAIN_S
         try:

@@ -16,15 +16,15 @@ import structlog
 
 from ccn import errors
 from ccn.core.chain.report import Report
-from ccn.core.identity.revocation import Presented
+from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import NodeId
 from ccn.core.ledger import note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.refusal import Refusal
 from ccn.peers import wire
-from ccn.peers.exchange import Ask, Decision, Who
-from ccn.peers.identity import Identity
+from ccn.peers.exchange import CommitNotice, NodeIntroduction, ReportRequest
+from ccn.peers.identity import TlsIdentity
 from ccn.peers.peer import Peer
 
 RETIRING_S = 30.0
@@ -46,31 +46,31 @@ Answers = Mapping[NodeId, A | Silent]
 
 
 @asynccontextmanager
-async def opened(own: NodeId, shown: Identity | None) -> AsyncIterator[Client]:
+async def open_client(own: NodeId, shown: TlsIdentity | None) -> AsyncIterator[PeerClient]:
     """The client of this node; its connections end with the block."""
-    client = Client(own, shown)
+    client = PeerClient(own, shown)
     if shown is None:
         log.warning("nodes talk without TLS, on this machine only")
     try:
         yield client
     finally:
-        await client.know({})
+        await client.set_addresses({})
 
 
-class Client:
+class PeerClient:
     """The peers that are known now."""
 
-    def __init__(self, own: NodeId, shown: Identity | None) -> None:
+    def __init__(self, own: NodeId, shown: TlsIdentity | None) -> None:
         self._own = own
         self._shown = shown
         self._peers: dict[NodeId, Peer] = {}
         self._changed = asyncio.Event()
 
-    async def know(self, addresses: Mapping[NodeId, str]) -> None:
+    async def set_addresses(self, addresses: Mapping[NodeId, str]) -> None:
         """These are the other nodes, and nobody else; connections that still fit are kept."""
         wanted = {node: address for node, address in addresses.items() if node != self._own}
         kept = {node: peer for node, peer in self._peers.items() if wanted.get(node) == peer.address}
-        new = {node: self._reach(node, wanted[node]) for node in wanted.keys() - kept.keys()}
+        new = {node: self._make_peer(node, wanted[node]) for node in wanted.keys() - kept.keys()}
         gone = [peer for node, peer in self._peers.items() if node not in kept]
         self._peers = kept | new
         self._changed.set()
@@ -78,24 +78,24 @@ class Client:
         await asyncio.gather(*(peer.close() for peer in gone))
 
     @property
-    def presented(self) -> Presented | None:
+    def presented(self) -> PresentedCertificate | None:
         """The certificate that the others see; None without TLS."""
         if self._shown is None:
             return None
         from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
 
-        return certificates.presented(self._shown.certificate)
+        return certificates.read_presented(self._shown.certificate)
 
-    async def show(self, shown: Identity) -> None:
+    async def replace_identity(self, shown: TlsIdentity) -> None:
         """Meet all others with this from now on; calls that go on with the old one have a while to end."""
         self._shown = shown
         before = self._peers
-        self._peers = {node: self._reach(node, peer.address) for node, peer in before.items()}
+        self._peers = {node: self._make_peer(node, peer.address) for node, peer in before.items()}
         self._changed.set()
         self._changed = asyncio.Event()
         await asyncio.gather(*(peer.close(RETIRING_S) for peer in before.values()))
 
-    async def changed(self) -> None:
+    async def wait_for_change(self) -> None:
         """Return when the peers are others."""
         await self._changed.wait()
 
@@ -104,39 +104,39 @@ class Client:
         """Those that are known now, by name."""
         return tuple(self._peers[node] for node in sorted(self._peers))
 
-    def peer(self, node: NodeId) -> Peer:
+    def find_peer(self, node: NodeId) -> Peer:
         """One of them, to ask it alone."""
         if node not in self._peers:
             raise errors.PeerUnavailable(f"nobody knows where {node} is")
         return self._peers[node]
 
-    async def hello(self, within_s: float) -> Answers[Who]:
+    async def hello(self, within_s: float) -> Answers[NodeIntroduction]:
         """Who is there."""
-        return await self._all(lambda peer: peer.hello(within_s))
+        return await self._ask_all(lambda peer: peer.hello(within_s))
 
-    async def report(self, ask: Ask, within_s: float) -> Answers[Signed[Report] | Refusal]:
+    async def report(self, ask: ReportRequest, within_s: float) -> Answers[Signed[Report] | Refusal]:
         """Everybody's part of a round."""
-        return await self._all(lambda peer: peer.report(ask, within_s))
+        return await self._ask_all(lambda peer: peer.report(ask, within_s))
 
     async def propose(self, proposal: Signed[Proposal], within_s: float) -> Answers[Signed[Vote] | Refusal]:
         """Everybody's vote."""
         data = wire.PROPOSAL.encode(proposal)
-        return await self._all(lambda peer: peer.propose(data, within_s))
+        return await self._ask_all(lambda peer: peer.propose(data, within_s))
 
-    async def decide(self, decision: Decision, within_s: float) -> Answers[note.Signature | Refusal]:
+    async def decide(self, decision: CommitNotice, within_s: float) -> Answers[note.Signature | Refusal]:
         """Everybody's cosignature."""
-        return await self._all(lambda peer: peer.decide(decision, within_s))
+        return await self._ask_all(lambda peer: peer.decide(decision, within_s))
 
-    def _reach(self, node: NodeId, address: str) -> Peer:
+    def _make_peer(self, node: NodeId, address: str) -> Peer:
         return Peer(node, address, self._own, self._shown)
 
-    async def _all(self, call: Callable[[Peer], Awaitable[A]]) -> Answers[A]:
+    async def _ask_all(self, call: Callable[[Peer], Awaitable[A]]) -> Answers[A]:
         peers = self.peers
-        answers = await asyncio.gather(*(_asked(peer, call) for peer in peers))
+        answers = await asyncio.gather(*(_answer_or_silence(peer, call) for peer in peers))
         return {peer.node: answer for peer, answer in zip(peers, answers, strict=True)}
 
 
-async def _asked(peer: Peer, call: Callable[[Peer], Awaitable[A]]) -> A | Silent:
+async def _answer_or_silence(peer: Peer, call: Callable[[Peer], Awaitable[A]]) -> A | Silent:
     try:
         return await call(peer)
     except (errors.PeerUnavailable, errors.PeerRefused) as failed:

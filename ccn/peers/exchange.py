@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccn.core.ids import InstanceId, NodeId
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
+class Greeting:
     """Who are you?"""
 
     node: NodeId
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class NodeIntroduction:
     """A node as it introduces itself: its Ed25519 key, its version, the last block it knows."""
 
     node: NodeId
@@ -31,7 +31,7 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ReportRequest:
     """The leader opens the round for a height and term, on top of the previous block."""
 
     node: NodeId
@@ -41,7 +41,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class CommitNotice:
     """The leader says which block it has committed. That is a hint to look, not a proof."""
 
     node: NodeId
@@ -51,7 +51,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class BlocksRequest:
     """A node was away: which blocks come from this height on?"""
 
     node: NodeId
@@ -59,15 +59,15 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class BlockPage:
     """Some of them in a row, and the height up to which there are more."""
 
-    blocks: tuple[Shown, ...]
+    blocks: tuple[ShownBlock, ...]
     height: int
 
 
 @dataclass(frozen=True, slots=True)
-class Forwarded:
+class ForwardedRequest:
     """A client's request for an instance that another node hosts; what it says is between the doors."""
 
     node: NodeId

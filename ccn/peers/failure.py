@@ -94,7 +94,7 @@ TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
 NAME = "ccn-error"
 
 
-def status(error: type[errors.CCNError]) -> Any:
+def error_to_status(error: type[errors.CCNError]) -> Any:
     """The gRPC status of one of our errors."""
     return next(
         STATUS[kind] for kind in error.__mro__ if issubclass(kind, errors.CCNError) and kind in STATUS
@@ -102,13 +102,13 @@ def status(error: type[errors.CCNError]) -> Any:
 
 
 @contextlib.contextmanager
-def translated(node: NodeId) -> Iterator[None]:
+def translate_errors(node: NodeId) -> Iterator[None]:
     """Turn what gRPC raises about a call to `node` into the error tree."""
     try:
-        with _still_cancelled():
+        with _keep_cancellation():
             yield
     except grpc.aio.AioRpcError as failed:
-        raise MEANING[failed.code()](_words(node, failed)) from failed
+        raise MEANING[failed.code()](_describe_failure(node, failed)) from failed
     except (grpc.aio.BaseError, asyncio.InvalidStateError) as closed:
         raise errors.PeerUnavailable(f"{node}: the connection is closed") from closed
     except asyncio.CancelledError as ended:
@@ -120,7 +120,7 @@ def translated(node: NodeId) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _still_cancelled() -> Iterator[None]:
+def _keep_cancellation() -> Iterator[None]:
     """A cancellation is one, even if gRPC met the end of its call in the same moment and tells of that.
 
     It waits for tasks of its own, which swallow what cancels them; whoever counts on having been stopped,
@@ -133,28 +133,28 @@ def _still_cancelled() -> Iterator[None]:
     except asyncio.CancelledError:
         raise
     except Exception as swallowing:
-        if _cancelled(entered, before):
+        if _was_cancelled(entered, before):
             raise asyncio.CancelledError from swallowing
         raise
-    if _cancelled(entered, before):
+    if _was_cancelled(entered, before):
         raise asyncio.CancelledError
 
 
-def _cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
+def _was_cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
     """Since then; of a generator that another task goes on with, at all."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > (before if task is entered else 0)
 
 
 @contextlib.contextmanager
-def forwarded(node: NodeId) -> Iterator[None]:
+def translate_forwarded(node: NodeId) -> Iterator[None]:
     """The same for a request that was handed over: if its host did not say how it ended, nobody knows."""
     try:
-        with translated(node):
+        with translate_errors(node):
             yield
     except (errors.PeerUnavailable, errors.PeerRefused) as failed:
         cause = failed.__cause__
-        told = _told(cause) if isinstance(cause, grpc.aio.AioRpcError) else None
+        told = _error_from_metadata(cause) if isinstance(cause, grpc.aio.AioRpcError) else None
         if told is not None:
             raise told from cause
         if isinstance(failed, errors.PeerRefused):
@@ -163,7 +163,7 @@ def forwarded(node: NodeId) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def readable(node: NodeId) -> Iterator[None]:
+def require_readable(node: NodeId) -> Iterator[None]:
     """What cannot be read of an answer is the other node's fault, not that of whoever asked."""
     try:
         yield
@@ -171,11 +171,11 @@ def readable(node: NodeId) -> Iterator[None]:
         raise errors.PeerRefused(f"{node} answered what cannot be read: {strange}") from strange
 
 
-def _told(failed: Any) -> errors.CCNError | None:
+def _error_from_metadata(failed: Any) -> errors.CCNError | None:
     named = dict(failed.trailing_metadata() or ()).get(NAME)
     kind = TRAVELS.get(named) if isinstance(named, str) else None
     return kind(failed.details() or "") if kind else None
 
 
-def _words(node: NodeId, failed: Any) -> str:
+def _describe_failure(node: NodeId, failed: Any) -> str:
     return f"{node}: {failed.details() or failed.code().name.lower().replace('_', ' ')}"

@@ -25,7 +25,7 @@ HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_*](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|[0
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class TlsIdentity:
     """PEM texts: whom this node trusts and what it shows."""
 
     ca: bytes
@@ -33,7 +33,7 @@ class Identity:
     key: bytes = field(repr=False)
 
 
-def read(tls: settings.Tls, node: NodeId, now: datetime) -> Identity | None:
+def read_identity(tls: settings.TlsSettings, node: NodeId, now: datetime) -> TlsIdentity | None:
     """The identity that the settings give a node; None if they name none, which is for loopback only."""
     files = {"CCN_TLS_CA": tls.ca, "CCN_TLS_CERTIFICATE": tls.certificate, "CCN_TLS_KEY": tls.key}
     missing = [name for name, file in files.items() if file is None]
@@ -45,8 +45,8 @@ def read(tls: settings.Tls, node: NodeId, now: datetime) -> Identity | None:
         )
     from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
 
-    found = Identity(*(_pem(name, file) for name, file in files.items() if file is not None))
-    certificates.examine(found, node, now)
+    found = TlsIdentity(*(_read_pem(name, file) for name, file in files.items() if file is not None))
+    certificates.check_identity(found, node, now)
     return found
 
 
@@ -55,7 +55,7 @@ def server_name(node: NodeId) -> str:
     return f"{node}.{DOMAIN}"
 
 
-def loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
     """Whether host or host:port stays on this machine."""
     host = address.rpartition(":")[0] if address.count(":") == 1 or "]" in address else address
     try:
@@ -64,7 +64,7 @@ def loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def _pem(name: str, file: Path) -> bytes:
+def _read_pem(name: str, file: Path) -> bytes:
     try:
         text = file.read_bytes()
     except OSError as unreadable:

@@ -16,7 +16,15 @@ from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.refusal import Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import wire
-from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
+from ccn.peers.exchange import (
+    BlockPage,
+    BlocksRequest,
+    CommitNotice,
+    ForwardedRequest,
+    Greeting,
+    NodeIntroduction,
+    ReportRequest,
+)
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -25,12 +33,12 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["Peer"].full_name
 
 
 @dataclass(frozen=True, slots=True)
-class Method(Generic[Q, A]):
+class PeerMethod(Generic[Q, A]):
     """One call; `at_once` is how many of them one peer may have under way at a node."""
 
     name: str
-    asked: wire.Kind[Q]
-    answered: wire.Kind[A]
+    asked: wire.WireFormat[Q]
+    answered: wire.WireFormat[A]
     at_once: int
     streams: bool = False
 
@@ -40,13 +48,19 @@ class Method(Generic[Q, A]):
         return f"/{SERVICE}/{self.name}"
 
 
-HELLO: Method[Hello, Who] = Method("Hello", wire.HELLO, wire.WHO, 4)
-STAY: Method[Hello, Who] = Method("Stay", wire.HELLO, wire.WHO, 4, streams=True)
-REPORT: Method[Ask, Signed[Report] | Refusal] = Method("Report", wire.ASK, wire.REPORT, 2)
-PROPOSE: Method[Signed[Proposal], Signed[Vote] | Refusal] = Method("Propose", wire.PROPOSAL, wire.VOTE, 2)
-DECIDE: Method[Decision, note.Signature | Refusal] = Method("Decide", wire.DECISION, wire.COSIGNATURE, 2)
-BLOCKS: Method[Missing, Page] = Method("Blocks", wire.MISSING, wire.PAGE, 2)
-FORWARD: Method[Forwarded, bytes] = Method("Forward", wire.FORWARDED, wire.FRAME, 256, streams=True)
+HELLO: PeerMethod[Greeting, NodeIntroduction] = PeerMethod("Hello", wire.HELLO, wire.WHO, 4)
+STAY: PeerMethod[Greeting, NodeIntroduction] = PeerMethod("Stay", wire.HELLO, wire.WHO, 4, streams=True)
+REPORT: PeerMethod[ReportRequest, Signed[Report] | Refusal] = PeerMethod("Report", wire.ASK, wire.REPORT, 2)
+PROPOSE: PeerMethod[Signed[Proposal], Signed[Vote] | Refusal] = PeerMethod(
+    "Propose", wire.PROPOSAL, wire.VOTE, 2
+)
+DECIDE: PeerMethod[CommitNotice, note.Signature | Refusal] = PeerMethod(
+    "Decide", wire.DECISION, wire.COSIGNATURE, 2
+)
+BLOCKS: PeerMethod[BlocksRequest, BlockPage] = PeerMethod("Blocks", wire.MISSING, wire.PAGE, 2)
+FORWARD: PeerMethod[ForwardedRequest, bytes] = PeerMethod(
+    "Forward", wire.FORWARDED, wire.FRAME, 256, streams=True
+)
 
 ASKED_LIMIT = max(method.asked.limit for method in (HELLO, STAY, REPORT, PROPOSE, DECIDE, BLOCKS, FORWARD))
 ANSWERED_LIMIT = max(

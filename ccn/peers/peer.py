@@ -21,16 +21,24 @@ from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Vote
 from ccn.core.rounds.refusal import Refusal
 from ccn.peers import failure, identity, methods
-from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
-from ccn.peers.identity import Identity
-from ccn.peers.methods import Method
+from ccn.peers.exchange import (
+    BlockPage,
+    BlocksRequest,
+    CommitNotice,
+    ForwardedRequest,
+    Greeting,
+    NodeIntroduction,
+    ReportRequest,
+)
+from ccn.peers.identity import TlsIdentity
+from ccn.peers.methods import PeerMethod
 
 CONNECT_S = 2.0
 KEEPALIVE_MS = 2_000
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-S = TypeVar("S", Who, Report, Vote)
+S = TypeVar("S", NodeIntroduction, Report, Vote)
 
 # Reconnecting is bounded: gRPC's own back-off grows to two minutes, a node is back in a second. Proxies and
 # service configurations found in the environment or in DNS must not change whom we talk to; whether
@@ -54,68 +62,68 @@ _OPTIONS = (
 class Peer:
     """A node, where it listens, and the connection to it, which comes back by itself."""
 
-    def __init__(self, node: NodeId, address: str, own: NodeId, shown: Identity | None) -> None:
+    def __init__(self, node: NodeId, address: str, own: NodeId, shown: TlsIdentity | None) -> None:
         self.node = node
         self.address = address
         self.closed = False
         self._own = own
-        self._channel: Any = _channel(node, address, shown)
+        self._channel: Any = _open_channel(node, address, shown)
 
-    async def hello(self, within_s: float) -> Who:
+    async def hello(self, within_s: float) -> NodeIntroduction:
         """Who listens at the address."""
-        return self._speaks(await self._call(methods.HELLO, Hello(self._own), within_s))
+        return self._check_speaker(await self._call_method(methods.HELLO, Greeting(self._own), within_s))
 
-    async def report(self, ask: Ask, within_s: float) -> Signed[Report] | Refusal:
+    async def report(self, ask: ReportRequest, within_s: float) -> Signed[Report] | Refusal:
         """Its part of a round."""
-        answer = await self._call(methods.REPORT, ask, within_s)
+        answer = await self._call_method(methods.REPORT, ask, within_s)
         if isinstance(answer, Signed):
-            self._speaks(answer.statement)
+            self._check_speaker(answer.statement)
         return answer
 
     async def propose(self, proposal: bytes, within_s: float) -> Signed[Vote] | Refusal:
         """Its vote for a proposal, which the client has encoded once for all."""
-        answer = await self._ask(methods.PROPOSE, proposal, within_s)
+        answer = await self._call_with_bytes(methods.PROPOSE, proposal, within_s)
         if isinstance(answer, Signed):
-            self._speaks(answer.statement)
+            self._check_speaker(answer.statement)
         return answer
 
-    async def decide(self, decision: Decision, within_s: float) -> note.Signature | Refusal:
+    async def decide(self, decision: CommitNotice, within_s: float) -> note.Signature | Refusal:
         """Its cosignature, once it has read the block back."""
-        return await self._call(methods.DECIDE, decision, within_s)
+        return await self._call_method(methods.DECIDE, decision, within_s)
 
-    async def blocks(self, first: int, within_s: float) -> Page:
+    async def fetch_blocks(self, first: int, within_s: float) -> BlockPage:
         """A page of the blocks from this height on."""
-        page = await self._call(methods.BLOCKS, Missing(self._own, first), within_s)
+        page = await self._call_method(methods.BLOCKS, BlocksRequest(self._own, first), within_s)
         if page.blocks and page.blocks[0].header.height != first:
             raise errors.PeerRefused(f"{self.node} was asked for block {first} and shows another")
         return page
 
-    async def forward(self, request: Forwarded, within_s: float) -> AsyncGenerator[bytes]:
+    async def forward(self, request: ForwardedRequest, within_s: float) -> AsyncGenerator[bytes]:
         """The frames of the host's answer. `OutcomeUnknown` if they end before the host says so."""
         method = methods.FORWARD
         data = method.asked.encode(request)
-        await self._connected(min(CONNECT_S, within_s))
-        call = self._stream(method, data, within_s)
+        await self._wait_connected(min(CONNECT_S, within_s))
+        call = self._open_stream(method, data, within_s)
         try:
-            with failure.forwarded(self.node):
+            with failure.translate_forwarded(self.node):
                 async for frame in call:
-                    with failure.readable(self.node):
+                    with failure.require_readable(self.node):
                         body = method.answered.decode(frame)
                     yield body
         finally:
             call.cancel()
 
-    async def stay(self) -> AsyncGenerator[Who]:
+    async def stay(self) -> AsyncGenerator[NodeIntroduction]:
         """Who is there, as soon as it is; the generator goes on until the connection breaks.
 
         The only call without a deadline: gRPC's keepalive watches over it.
         """
-        call = self._stream(methods.STAY, methods.STAY.asked.encode(Hello(self._own)), None)
+        call = self._open_stream(methods.STAY, methods.STAY.asked.encode(Greeting(self._own)), None)
         try:
-            with failure.translated(self.node):
+            with failure.translate_errors(self.node):
                 async for frame in call:
-                    with failure.readable(self.node):
-                        who = self._speaks(methods.STAY.answered.decode(frame))
+                    with failure.require_readable(self.node):
+                        who = self._check_speaker(methods.STAY.answered.decode(frame))
                     yield who
         finally:
             call.cancel()
@@ -125,41 +133,41 @@ class Peer:
         self.closed = True
         await self._channel.close(grace_s)
 
-    async def _call(self, method: Method[Q, A], asked: Q, within_s: float) -> A:
-        return await self._ask(method, method.asked.encode(asked), within_s)
+    async def _call_method(self, method: PeerMethod[Q, A], asked: Q, within_s: float) -> A:
+        return await self._call_with_bytes(method, method.asked.encode(asked), within_s)
 
-    async def _ask(self, method: Method[Q, A], data: bytes, within_s: float) -> A:
+    async def _call_with_bytes(self, method: PeerMethod[Q, A], data: bytes, within_s: float) -> A:
         call = self._channel.unary_unary(method.path)
-        with failure.translated(self.node):
+        with failure.translate_errors(self.node):
             answer: bytes = await call(data, timeout=within_s)
-        with failure.readable(self.node):
+        with failure.require_readable(self.node):
             return method.answered.decode(answer)
 
-    def _stream(self, method: Method[Q, A], data: bytes, within_s: float | None) -> Any:
+    def _open_stream(self, method: PeerMethod[Q, A], data: bytes, within_s: float | None) -> Any:
         return self._channel.unary_stream(method.path)(data, timeout=within_s)
 
-    async def _connected(self, within_s: float) -> None:
+    async def _wait_connected(self, within_s: float) -> None:
         """Wait for the connection: a request that never left was certainly not executed."""
-        with failure.translated(self.node):
+        with failure.translate_errors(self.node):
             try:
                 async with asyncio.timeout(within_s):
-                    await self._ready()
+                    await self._wait_until_ready()
             except TimeoutError:
                 raise errors.PeerUnavailable(f"{self.node}: no connection to {self.address}") from None
 
-    async def _ready(self) -> None:
+    async def _wait_until_ready(self) -> None:
         while (state := self._channel.get_state(try_to_connect=True)) != grpc.ChannelConnectivity.READY:
             if state == grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 raise errors.PeerUnavailable(f"{self.node}: no connection to {self.address}")
             await self._channel.wait_for_state_change(state)
 
-    def _speaks(self, answer: S) -> S:
+    def _check_speaker(self, answer: S) -> S:
         if answer.node != self.node:
             raise errors.PeerRefused(f"{answer.node} answers at {self.address}, not {self.node}")
         return answer
 
 
-def _channel(node: NodeId, address: str, shown: Identity | None) -> Any:
+def _open_channel(node: NodeId, address: str, shown: TlsIdentity | None) -> Any:
     if "://" in address or ":" not in address:
         raise errors.SettingsInvalid(
             f"the address {address!r} of {node} must be host:port, without a scheme"
@@ -168,6 +176,6 @@ def _channel(node: NodeId, address: str, shown: Identity | None) -> Any:
         options = (*_OPTIONS, ("grpc.ssl_target_name_override", identity.server_name(node)))
         credentials = grpc.ssl_channel_credentials(shown.ca, shown.key, shown.certificate)
         return grpc.aio.secure_channel(address, credentials, options=options)
-    if not identity.loopback(address):
+    if not identity.is_loopback(address):
         raise errors.SettingsInvalid(f"{node} is at {address}: beyond this machine nodes need certificates")
     return grpc.aio.insecure_channel(address, options=_OPTIONS)

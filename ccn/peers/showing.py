@@ -17,7 +17,7 @@ import structlog
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.peers import identity
-from ccn.peers.identity import Identity
+from ccn.peers.identity import TlsIdentity
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -28,32 +28,34 @@ SOON = timedelta(days=7)
 
 log = structlog.get_logger(__name__)
 
-Shows = Callable[[Identity], Awaitable[None]]
+OnIdentityChanged = Callable[[TlsIdentity], Awaitable[None]]
 
 
-class Showing:
+class CertificateWatch:
     """The identity that the files of the settings hold now; None if they name none."""
 
-    def __init__(self, tls: settings.Tls, node: NodeId, now: Callable[[], datetime]) -> None:
-        self.identity = identity.read(tls, node, now())
+    def __init__(self, tls: settings.TlsSettings, node: NodeId, now: Callable[[], datetime]) -> None:
+        self.identity = identity.read_identity(tls, node, now())
         self._tls, self._node, self._now = tls, node, now
         self._wrong = ""
         self._warned_at: datetime | None = None
-        self._warn()
+        self._warn_before_end()
 
-    async def watch(self, changed: Shows, stop: asyncio.Event, look_s: float = LOOK_S) -> None:
+    async def watch_files(
+        self, changed: OnIdentityChanged, stop: asyncio.Event, look_s: float = LOOK_S
+    ) -> None:
         """Tell of each change, until told to stop."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), look_s)
-            if self.identity is not None and await asyncio.to_thread(self.look):
+            if self.identity is not None and await asyncio.to_thread(self.read_again):
                 await changed(self.identity)
 
-    def look(self) -> bool:
+    def read_again(self) -> bool:
         """Read the files; whether they hold something else that can be used."""
         wrong, found = "", None
         try:
-            found = identity.read(self._tls, self._node, self._now())
+            found = identity.read_identity(self._tls, self._node, self._now())
         except errors.SettingsInvalid as refused:
             wrong = str(refused)
         if wrong and wrong != self._wrong:
@@ -62,20 +64,20 @@ class Showing:
         renewed = found is not None and found != self.identity
         if renewed:
             self.identity = found
-            log.info("certificate renewed", until=f"{self._until():%Y-%m-%d}")
-        self._warn()
+            log.info("certificate renewed", until=f"{self._certificate_end():%Y-%m-%d}")
+        self._warn_before_end()
         return renewed
 
-    def _until(self) -> datetime:
+    def _certificate_end(self) -> datetime:
         from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
 
         assert self.identity is not None
-        return certificates.describe(self.identity.certificate).until
+        return certificates.summarise_certificate(self.identity.certificate).until
 
-    def _warn(self) -> None:
+    def _warn_before_end(self) -> None:
         now = self._now()
         told = self._warned_at is not None and now - self._warned_at < timedelta(days=1)
-        if self.identity is None or told or (until := self._until()) - now > SOON:
+        if self.identity is None or told or (until := self._certificate_end()) - now > SOON:
             return
         self._warned_at = now
         advice = "renew it (`ccn keys renew`) and put its files in place; this node reads them by itself"

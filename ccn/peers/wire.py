@@ -16,17 +16,25 @@ from ccn.core.chain.report import Report
 from ccn.core.ledger import note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import limits, parts
-from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
+from ccn.peers.exchange import (
+    BlockPage,
+    BlocksRequest,
+    CommitNotice,
+    ForwardedRequest,
+    Greeting,
+    NodeIntroduction,
+    ReportRequest,
+)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class WireFormat(Generic[T]):
     """One kind of message: its name, its limit, and the way there and back."""
 
     name: str
@@ -38,103 +46,113 @@ class Kind(Generic[T]):
     def encode(self, value: T) -> bytes:
         """The bytes of a value; one that nobody would read is refused here already."""
         data: bytes = self.write(value).SerializeToString()
-        self._fits(len(data))
+        self._check_size(len(data))
         return data
 
     def decode(self, data: bytes) -> T:
         """The value of bytes that come from anywhere."""
-        self._fits(len(data))
+        self._check_size(len(data))
         try:
             found = self.message.FromString(data)
         except DecodeError:
             raise errors.InputInvalid(f"{len(data)} bytes are not a {self.name}") from None
         return self.read(found)
 
-    def _fits(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self.limit:
             raise errors.InputInvalid(f"a {self.name} of {size} bytes is over the limit of {self.limit}")
 
 
-def page(blocks: tuple[Shown, ...], height: int) -> Page:
+def fill_page(blocks: tuple[ShownBlock, ...], height: int) -> BlockPage:
     """As many of the blocks as fit on a page, but one at least, so that catching up always gets on."""
     room, taken = limits.PAGE - limits.BLOCK, 0
     for shown in blocks[: limits.PAGE_BLOCKS]:
         if room < 0:
             break
-        room -= parts.block(shown).ByteSize() + 8
+        room -= parts.block_to_pb(shown).ByteSize() + 8
         taken += 1
-    return Page(blocks[:taken], height)
+    return BlockPage(blocks[:taken], height)
 
 
-def _or_refusal(
+def _answer_or_refusal(
     message: Any, field: str, write: Callable[[T], Any], read: Callable[[Any], T]
 ) -> tuple[Callable[[T | Refusal], Any], Callable[[Any], T | Refusal]]:
     """Both ways of an answer that is what was asked for, or the reason why not."""
 
-    def written(value: T | Refusal) -> Any:
+    def answer_to_pb(value: T | Refusal) -> Any:
         if isinstance(value, Refusal):
-            return message(refusal=parts.refusal(value))
+            return message(refusal=parts.refusal_to_pb(value))
         return message(**{field: write(value)})
 
-    def reading(found: Any) -> T | Refusal:
+    def answer_from_pb(found: Any) -> T | Refusal:
         match found.WhichOneof("answer"):
             case "refusal":
-                return parts.read_refusal(found.refusal)
+                return parts.refusal_from_pb(found.refusal)
             case str(given) if given == field:
                 return read(getattr(found, field))
         raise errors.InputInvalid("an answer without content")
 
-    return written, reading
+    return answer_to_pb, answer_from_pb
 
 
-HELLO: Kind[Hello] = Kind(
+HELLO: WireFormat[Greeting] = WireFormat(
     "greeting",
     limits.HELLO,
     pb.HelloRequest,
     lambda value: pb.HelloRequest(node=value.node),
-    lambda found: Hello(parts.node(found.node)),
+    lambda found: Greeting(parts.check_node(found.node)),
 )
-WHO: Kind[Who] = Kind("introduction", limits.WHO, pb.HelloAnswer, parts.who, parts.read_who)
-ASK: Kind[Ask] = Kind("request for a report", limits.ASK, pb.ReportRequest, parts.ask, parts.read_ask)
-REPORT: Kind[Signed[Report] | Refusal] = Kind(
+WHO: WireFormat[NodeIntroduction] = WireFormat(
+    "introduction", limits.WHO, pb.HelloAnswer, parts.introduction_to_pb, parts.introduction_from_pb
+)
+ASK: WireFormat[ReportRequest] = WireFormat(
+    "request for a report",
+    limits.ASK,
+    pb.ReportRequest,
+    parts.report_request_to_pb,
+    parts.report_request_from_pb,
+)
+REPORT: WireFormat[Signed[Report] | Refusal] = WireFormat(
     "report",
     limits.REPORT,
     pb.ReportAnswer,
-    *_or_refusal(pb.ReportAnswer, "report", parts.report, parts.read_report),
+    *_answer_or_refusal(pb.ReportAnswer, "report", parts.report_to_pb, parts.report_from_pb),
 )
-PROPOSAL: Kind[Signed[Proposal]] = Kind(
-    "proposal", limits.PROPOSAL, pb.Proposal, parts.proposal, parts.read_proposal
+PROPOSAL: WireFormat[Signed[Proposal]] = WireFormat(
+    "proposal", limits.PROPOSAL, pb.Proposal, parts.proposal_to_pb, parts.proposal_from_pb
 )
-VOTE: Kind[Signed[Vote] | Refusal] = Kind(
+VOTE: WireFormat[Signed[Vote] | Refusal] = WireFormat(
     "vote",
     limits.VOTE + limits.REFUSAL,
     pb.ProposeAnswer,
-    *_or_refusal(pb.ProposeAnswer, "vote", parts.vote, parts.read_vote),
+    *_answer_or_refusal(pb.ProposeAnswer, "vote", parts.vote_to_pb, parts.vote_from_pb),
 )
-DECISION: Kind[Decision] = Kind(
-    "decision", limits.DECISION, pb.DecideRequest, parts.decision, parts.read_decision
+DECISION: WireFormat[CommitNotice] = WireFormat(
+    "decision", limits.DECISION, pb.DecideRequest, parts.notice_to_pb, parts.notice_from_pb
 )
-COSIGNATURE: Kind[note.Signature | Refusal] = Kind(
+COSIGNATURE: WireFormat[note.Signature | Refusal] = WireFormat(
     "cosignature",
     limits.COSIGNATURE + limits.REFUSAL,
     pb.DecideAnswer,
-    *_or_refusal(pb.DecideAnswer, "cosignature", parts.cosignature, parts.read_cosignature),
+    *_answer_or_refusal(pb.DecideAnswer, "cosignature", parts.cosignature_to_pb, parts.cosignature_from_pb),
 )
-MISSING: Kind[Missing] = Kind(
+MISSING: WireFormat[BlocksRequest] = WireFormat(
     "request for blocks",
     limits.MISSING,
     pb.BlocksRequest,
     lambda value: pb.BlocksRequest(node=value.node, first=value.first),
-    lambda found: Missing(parts.node(found.node), parts.height(found.first)),
+    lambda found: BlocksRequest(parts.check_node(found.node), parts.check_height(found.first)),
 )
-PAGE: Kind[Page] = Kind("page of blocks", limits.PAGE, pb.BlocksAnswer, parts.pages, parts.read_pages)
-FORWARDED: Kind[Forwarded] = Kind(
-    "forwarded request", limits.FORWARDED, pb.ForwardRequest, parts.forwarded, parts.read_forwarded
+PAGE: WireFormat[BlockPage] = WireFormat(
+    "page of blocks", limits.PAGE, pb.BlocksAnswer, parts.page_to_pb, parts.page_from_pb
 )
-FRAME: Kind[bytes] = Kind(
+FORWARDED: WireFormat[ForwardedRequest] = WireFormat(
+    "forwarded request", limits.FORWARDED, pb.ForwardRequest, parts.forwarded_to_pb, parts.forwarded_from_pb
+)
+FRAME: WireFormat[bytes] = WireFormat(
     "frame",
     limits.FRAME + 4,  # a tag of one byte and a length of three
     pb.Frame,
     lambda value: pb.Frame(body=value),
-    lambda found: parts.frame(found.body),
+    lambda found: parts.check_frame(found.body),
 )

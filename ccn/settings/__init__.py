@@ -44,21 +44,23 @@ from ccn.core.calls import price
 from ccn.settings import sources
 
 
-def _split(given: object) -> object:
+def _split_list(given: object) -> object:
     """The environment has no lists."""
     return tuple(filter(None, re.split(r"[,\s]+", given))) if isinstance(given, str) else given
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
 
 
-class _Group(BaseModel):
+class SettingsGroup(BaseModel):
+    """Settings that belong together, frozen."""
+
     # Unknown names are refused below, by name; what Kubernetes adds about services must pass.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Database(_Group):
+class DatabaseSettings(SettingsGroup):
     """PostgreSQL, the one place where things survive."""
 
     url: SecretStr = Field(
@@ -91,12 +93,12 @@ class Database(_Group):
     )
 
     @classmethod
-    def at(cls, url: str, *, pool_size: int = 2) -> Database:
+    def from_url(cls, url: str, *, pool_size: int = 2) -> DatabaseSettings:
         """A database that a command was told about, with the defaults for all else."""
         return cls(url=SecretStr(url), pool_size=pool_size)
 
 
-class Etcd(_Group):
+class EtcdSettings(SettingsGroup):
     """etcd, which only tells who is here and who leads."""
 
     endpoints: Names = Field(
@@ -119,7 +121,7 @@ class Etcd(_Group):
     )
 
 
-class Node(_Group):
+class NodeSettings(SettingsGroup):
     """This process."""
 
     id: str = Field(
@@ -135,7 +137,7 @@ class Node(_Group):
     )
 
 
-class Http(_Group):
+class HttpSettings(SettingsGroup):
     """The HTTP door."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -169,7 +171,7 @@ class Http(_Group):
     )
 
 
-class Grpc(_Group):
+class GrpcSettings(SettingsGroup):
     """The gRPC door."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -192,7 +194,7 @@ class Grpc(_Group):
     )
 
 
-class Peers(_Group):
+class PeersSettings(SettingsGroup):
     """The door for the other nodes."""
 
     host: str = Field(
@@ -206,7 +208,7 @@ class Peers(_Group):
     )
 
 
-class Tls(_Group):
+class TlsSettings(SettingsGroup):
     """The certificates by which nodes know each other; without them they stay on one machine."""
 
     ca: Path | None = Field(
@@ -218,7 +220,7 @@ class Tls(_Group):
     key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
 
 
-class Cluster(_Group):
+class ClusterSettings(SettingsGroup):
     """What a cluster is founded with; afterwards only the record says what it is."""
 
     size: int = Field(
@@ -247,7 +249,7 @@ class Cluster(_Group):
     )
 
 
-class Scoring(_Group):
+class ScoringSettings(SettingsGroup):
     """What the scorer of tier 2 is made of, on this machine; the others need nothing."""
 
     model: Path | None = Field(
@@ -263,7 +265,7 @@ class Scoring(_Group):
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
 
 
-class Price(_Group):
+class DollarPrice(SettingsGroup):
     """Dollars for a million tokens of one model."""
 
     input: Dollars
@@ -273,42 +275,42 @@ class Price(_Group):
     long_above: int | None = Field(default=None, gt=0)
     long_factor: Annotated[Decimal, Field(ge=1, le=100, decimal_places=2)] = Decimal(1)
 
-    def exact(self) -> price.Price:
+    def to_microdollars(self) -> price.Price:
         """The same in whole microdollars."""
         return price.Price(
-            input=price.exact(self.input),
-            output=price.exact(self.output),
-            cache_write=price.exact(self.cache_write),
-            cache_read=price.exact(self.cache_read),
+            input=price.microdollars_from(self.input),
+            output=price.microdollars_from(self.output),
+            cache_write=price.microdollars_from(self.cache_write),
+            cache_read=price.microdollars_from(self.cache_read),
             long_above=self.long_above,
             long_percent=int(self.long_factor * 100),
         )
 
 
-def _price(input_: str, output: str, write: str, read: str) -> Price:
-    return Price(
+def _dollar_price(input_: str, output: str, write: str, read: str) -> DollarPrice:
+    return DollarPrice(
         input=Decimal(input_), output=Decimal(output), cache_write=Decimal(write), cache_read=Decimal(read)
     )
 
 
 # List prices of November 2026, with caches kept for five minutes:
 # https://platform.claude.com/docs/en/about-claude/pricing
-PRICES: Mapping[str, Price] = {
-    "claude-fable-5-2": _price("8", "40", "10", "0.20"),
-    **dict.fromkeys(("claude-fable-5-1", "claude-mythos-5-1"), _price("10", "50", "12.50", "0.25")),
-    **dict.fromkeys(("claude-fable-5", "claude-mythos-5"), _price("10", "50", "12.50", "1")),
-    "claude-opus-5-5": _price("4", "20", "5", "0.20"),
+PRICES: Mapping[str, DollarPrice] = {
+    "claude-fable-5-2": _dollar_price("8", "40", "10", "0.20"),
+    **dict.fromkeys(("claude-fable-5-1", "claude-mythos-5-1"), _dollar_price("10", "50", "12.50", "0.25")),
+    **dict.fromkeys(("claude-fable-5", "claude-mythos-5"), _dollar_price("10", "50", "12.50", "1")),
+    "claude-opus-5-5": _dollar_price("4", "20", "5", "0.20"),
     **dict.fromkeys(
         ("claude-opus-5", "claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5"),
-        _price("5", "25", "6.25", "0.50"),
+        _dollar_price("5", "25", "6.25", "0.50"),
     ),
-    "claude-sonnet-5-5": _price("2", "10", "2.50", "0.10"),
-    "claude-sonnet-5": _price("2", "10", "2.50", "0.20"),
-    **dict.fromkeys(("claude-sonnet-4-6", "claude-sonnet-4-5"), _price("3", "15", "3.75", "0.30")),
-    "claude-haiku-5-5": _price("0.10", "0.50", "0.125", "0.01").model_copy(
+    "claude-sonnet-5-5": _dollar_price("2", "10", "2.50", "0.10"),
+    "claude-sonnet-5": _dollar_price("2", "10", "2.50", "0.20"),
+    **dict.fromkeys(("claude-sonnet-4-6", "claude-sonnet-4-5"), _dollar_price("3", "15", "3.75", "0.30")),
+    "claude-haiku-5-5": _dollar_price("0.10", "0.50", "0.125", "0.01").model_copy(
         update={"long_above": 100_000, "long_factor": Decimal(5)}
     ),
-    "claude-haiku-4-5": _price("1", "5", "1.25", "0.10"),
+    "claude-haiku-4-5": _dollar_price("1", "5", "1.25", "0.10"),
 }
 
 
@@ -316,7 +318,7 @@ BUDGET = "CCN_CLAUDE_DAILY_BUDGET_DOLLARS"
 """What an operator is told to set who has set no budget."""
 
 
-class Claude(_Group):
+class ClaudeSettings(SettingsGroup):
     """The model that speaks for every character, and what it may cost."""
 
     api_key: SecretStr = Field(
@@ -351,7 +353,7 @@ class Claude(_Group):
         description="How long one try may wait for an answer to begin, and then for each next part of it.",
     )
     reply_limit_s: Seconds = Field(default=600.0, description="How long one try may take altogether.")
-    prices: Annotated[Mapping[str, Price], NoDecode] = Field(
+    prices: Annotated[Mapping[str, DollarPrice], NoDecode] = Field(
         default=PRICES,
         description="Dollars per million tokens by model: input, output, cache_write, cache_read, and for "
         "prompts of more than long_above tokens the long_factor; adds to the prices known by default.",
@@ -373,7 +375,7 @@ class Claude(_Group):
 
     @field_validator("prices", mode="before")
     @classmethod
-    def _known_prices_too(cls, given: object) -> object:
+    def _add_known_prices(cls, given: object) -> object:
         """One JSON object in the environment, tables in the file."""
         if isinstance(given, str):
             try:
@@ -384,7 +386,7 @@ class Claude(_Group):
 
     @field_validator("time_zone")
     @classmethod
-    def _zone(cls, given: str) -> str:
+    def _check_time_zone(cls, given: str) -> str:
         try:
             ZoneInfo(given)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -392,7 +394,7 @@ class Claude(_Group):
         return given
 
 
-class Instances(_Group):
+class InstancesSettings(SettingsGroup):
     """The instances of characters that live on a node, and their turns."""
 
     limit: int = Field(
@@ -415,7 +417,7 @@ class Instances(_Group):
     )
 
 
-class Accounts(_Group):
+class AccountsSettings(SettingsGroup):
     """Who may come in, and for how long."""
 
     issuer: str = Field(
@@ -438,7 +440,7 @@ class Accounts(_Group):
     )
 
 
-class Limits(_Group):
+class LimitsSettings(SettingsGroup):
     """How much of everything one user may have, and how often somebody may ask."""
 
     requests: int = Field(
@@ -512,7 +514,7 @@ class Limits(_Group):
     )
 
 
-class Client(_Group):
+class ClientSettings(SettingsGroup):
     """Commands that talk to a cluster over HTTP, such as ccn chat."""
 
     endpoint: str = Field(
@@ -525,7 +527,7 @@ class Client(_Group):
     )
 
 
-class Log(_Group):
+class LogSettings(SettingsGroup):
     """What is written about what happens; never content, never secrets."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -536,7 +538,7 @@ class Log(_Group):
     )
 
 
-class Retention(_Group):
+class RetentionSettings(SettingsGroup):
     """How long content is kept. The record of what happened stays; the words go."""
 
     content_days: int = Field(
@@ -553,7 +555,7 @@ class Retention(_Group):
     )
 
 
-class Pg(_Group):
+class PgSettings(SettingsGroup):
     """The embedded PostgreSQL."""
 
     bin: Path | None = Field(
@@ -585,23 +587,23 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    database: Database = Database()
-    etcd: Etcd = Etcd()
-    node: Node = Node()
-    http: Http = Http()
-    grpc: Grpc = Grpc()
-    peers: Peers = Peers()
-    tls: Tls = Tls()
-    cluster: Cluster = Cluster()
-    scoring: Scoring = Scoring()
-    claude: Claude = Claude()
-    instances: Instances = Instances()
-    accounts: Accounts = Accounts()
-    limits: Limits = Limits()
-    client: Client = Client()
-    log: Log = Log()
-    retention: Retention = Retention()
-    pg: Pg = Pg()
+    database: DatabaseSettings = DatabaseSettings()
+    etcd: EtcdSettings = EtcdSettings()
+    node: NodeSettings = NodeSettings()
+    http: HttpSettings = HttpSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    peers: PeersSettings = PeersSettings()
+    tls: TlsSettings = TlsSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    claude: ClaudeSettings = ClaudeSettings()
+    instances: InstancesSettings = InstancesSettings()
+    accounts: AccountsSettings = AccountsSettings()
+    limits: LimitsSettings = LimitsSettings()
+    client: ClientSettings = ClientSettings()
+    log: LogSettings = LogSettings()
+    retention: RetentionSettings = RetentionSettings()
+    pg: PgSettings = PgSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -614,106 +616,106 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Secrets from their files, variables, the files, the defaults; nothing else is read."""
         del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings, *map(_in_file, _files())
+        return init_settings, env_settings, *map(_toml_source, _settings_files())
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SettingsReading:
     """The settings, and what an operator may ask about them."""
 
     settings: Settings
     origins: Mapping[tuple[str, str], str]  # where each field that is not a default came from
     ignored: tuple[str, ...]  # CCN_ variables that set nothing
 
-    def origin(self, group: str, field: str) -> str:
+    def field_origin(self, group: str, field: str) -> str:
         """The variable or file that set this field, or `default`."""
         return self.origins.get((group, field), "default")
 
-    def shown(self, group: str, field: str) -> str:
+    def display_field(self, group: str, field: str) -> str:
         """The effective value as people may see it."""
-        return shown(getattr(getattr(self.settings, group), field))
+        return display_value(getattr(getattr(self.settings, group), field))
 
 
 def load() -> Settings:
     """Read the settings, or say which one is wrong and why, without printing its value."""
-    return here().settings
+    return load_with_origins().settings
 
 
-def here() -> Reading:
+def load_with_origins() -> SettingsReading:
     """As `load`, telling also where each value came from."""
     origins = dict[tuple[str, str], str]()
-    for file in reversed(_files()):
-        origins |= {place: str(file) for place in _set_by(_table(file))}
-    origins |= {place: variable(*place) for place in _set_by(EnvSettingsSource(Settings)())}
+    for file in reversed(_settings_files()):
+        origins |= {place: str(file) for place in _fields_set_by(_read_table(file))}
+    origins |= {place: variable_name(*place) for place in _fields_set_by(EnvSettingsSource(Settings)())}
     given = {name.upper(): value for name, value in os.environ.items() if value}
-    ignored, secrets = _ignored(set(given)), _secrets(given)
-    origins |= {place: file_variable(*place) for place in _set_by(secrets)}
+    ignored, secrets = _check_variables(set(given)), _read_secrets(given)
+    origins |= {place: file_variable_name(*place) for place in _fields_set_by(secrets)}
     try:
-        return Reading(Settings(**secrets), origins, ignored)
+        return SettingsReading(Settings(**secrets), origins, ignored)
     except ValidationError as refused:
-        raise errors.SettingsInvalid("; ".join(_complaints(refused, origins))) from None
+        raise errors.SettingsInvalid("; ".join(_describe_errors(refused, origins))) from None
 
 
-def debugging() -> bool:
+def is_debugging() -> bool:
     """Whether tracebacks are wanted; answers even when the settings themselves are wrong."""
     return os.environ.get("CCN_LOG_LEVEL", "").lower() == "debug"
 
 
-def colourless() -> bool:
+def is_colourless() -> bool:
     """Whether the user asked terminals for plain text (https://no-color.org)."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
-def environment(changes: Mapping[str, str]) -> dict[str, str]:
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process that is to read `changes` in place of what this one reads."""
     replaced = {f"{name}_FILE" for name in changes}
     return {**{name: value for name, value in os.environ.items() if name not in replaced}, **changes}
 
 
-def fields() -> Iterator[tuple[str, str]]:
+def list_fields() -> Iterator[tuple[str, str]]:
     """Every group and field, in the order they are declared."""
-    for group, model in _groups().items():
+    for group, model in _list_groups().items():
         for field in model.model_fields:
             yield group, field
 
 
-def variable(group: str, field: str) -> str:
+def variable_name(group: str, field: str) -> str:
     """The environment's name of a field."""
     return f"CCN_{group}_{field}".upper()
 
 
-def file_variable(group: str, field: str) -> str:
+def file_variable_name(group: str, field: str) -> str:
     """The environment's name of the file that holds a secret."""
-    return f"{variable(group, field)}_FILE"
+    return f"{variable_name(group, field)}_FILE"
 
 
 def is_secret(group: str, field: str) -> bool:
     """Whether a field is masked where it is shown, and may stand in a file of its own."""
-    return _groups()[group].model_fields[field].annotation is SecretStr
+    return _list_groups()[group].model_fields[field].annotation is SecretStr
 
 
 def is_refused_from_the_working_folder(group: str, field: str) -> bool:
     """Whether a field is too much for a file that is there without its reader having said so."""
-    names_a_file = _groups()[group].model_fields[field].annotation == Path | None
+    names_a_file = _list_groups()[group].model_fields[field].annotation == Path | None
     named = (group, field) in _NEVER_FROM_THE_WORKING_FOLDER
     return named or names_a_file or is_secret(group, field)
 
 
-def sentence(group: str, field: str) -> str:
+def field_sentence(group: str, field: str) -> str:
     """What a field means."""
-    return _groups()[group].model_fields[field].description or ""
+    return _list_groups()[group].model_fields[field].description or ""
 
 
 def group_sentence(group: str) -> str:
     """What a group is about."""
-    return _groups()[group].__doc__ or ""
+    return _list_groups()[group].__doc__ or ""
 
 
-def shown(value: object) -> str:
+def display_value(value: object) -> str:
     """A value as people may see it: no secret, and of a URL all but its password."""
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
-        return without_password(secret) if "://" in secret else "********" if secret else ""
+        return hide_password(secret) if "://" in secret else "********" if secret else ""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, Mapping):
@@ -721,38 +723,38 @@ def shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def without_password(url: str) -> str:
+def hide_password(url: str) -> str:
     """A URL as people may see it."""
     hidden = re.sub(r"(?<=://)([^:/?#]*):.*@", r"\1:********@", url)
     return re.sub(r"([?&]\w*password=)[^&#]*", r"\1********", hidden, flags=re.IGNORECASE)
 
 
-def _groups() -> dict[str, type[_Group]]:
+def _list_groups() -> dict[str, type[SettingsGroup]]:
     return {
         name: field.annotation
         for name, field in Settings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Group)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsGroup)
     }
 
 
-def _files() -> tuple[Path, ...]:
-    return sources.found(os.environ.get("CCN_SETTINGS", ""))
+def _settings_files() -> tuple[Path, ...]:
+    return sources.find_files(os.environ.get("CCN_SETTINGS", ""))
 
 
-def _secrets(given: Mapping[str, str]) -> dict[str, Any]:
+def _read_secrets(given: Mapping[str, str]) -> dict[str, Any]:
     """By group and field, what stands in the files that variables name."""
     read = dict[str, dict[str, str]]()
-    for group, field in fields():
-        by_file, by_value = file_variable(group, field), variable(group, field)
+    for group, field in list_fields():
+        by_file, by_value = file_variable_name(group, field), variable_name(group, field)
         if not is_secret(group, field) or by_file not in given:
             continue
         if by_value in given:
             raise errors.SettingsInvalid(f"{by_value} and {by_file} are both set: keep one of them")
-        read.setdefault(group, {})[field] = sources.secret(by_file, Path(given[by_file]).expanduser())
+        read.setdefault(group, {})[field] = sources.read_secret(by_file, Path(given[by_file]).expanduser())
     return read
 
 
-def _in_file(file: Path) -> TomlConfigSettingsSource:
+def _toml_source(file: Path) -> TomlConfigSettingsSource:
     try:
         return TomlConfigSettingsSource(Settings, file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
@@ -761,16 +763,16 @@ def _in_file(file: Path) -> TomlConfigSettingsSource:
         raise errors.SettingsInvalid(f"{file} cannot be read: {unreadable.strerror}") from unreadable
 
 
-def _table(file: Path) -> Mapping[str, object]:
+def _read_table(file: Path) -> Mapping[str, object]:
     """What the file sets, every name of it known."""
-    read, known = _in_file(file)(), set(fields())
+    read, known = _toml_source(file)(), set(list_fields())
     is_foreign = file == sources.WORKING and not os.environ.get("CCN_SETTINGS")
     for group, table in read.items():
         if not isinstance(table, dict):
             raise errors.SettingsInvalid(f"{file}: {group} stands outside a [group]")
         for field in table:
             if (group, field) not in known:
-                meant = _nearest(f"[{group}] {field}", [f"[{g}] {f}" for g, f in known])
+                meant = _suggest_name(f"[{group}] {field}", [f"[{g}] {f}" for g, f in known])
                 raise errors.SettingsInvalid(f"{file}: unknown setting [{group}] {field}{meant}")
             if is_foreign and is_refused_from_the_working_folder(group, field):
                 raise errors.SettingsInvalid(
@@ -780,8 +782,8 @@ def _table(file: Path) -> Mapping[str, object]:
     return read
 
 
-def _set_by(source: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for group, field in fields():
+def _fields_set_by(source: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for group, field in list_fields():
         table = source.get(group)
         if isinstance(table, dict) and field in table:
             yield group, field
@@ -792,20 +794,20 @@ def _set_by(source: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP)(_\w+)?)?$")
 
 
-def _ignored(variables: set[str]) -> tuple[str, ...]:
+def _check_variables(variables: set[str]) -> tuple[str, ...]:
     """Unknown names of our groups, or nearly so, are refused: a misspelt setting must not pass in silence.
 
     Others are returned for a warning, since the prefix alone does not make them ours.
     """
-    known = {variable(*place) for place in fields()} | {"CCN_SETTINGS"}
-    known |= {file_variable(*place) for place in fields() if is_secret(*place)}
+    known = {variable_name(*place) for place in list_fields()} | {"CCN_SETTINGS"}
+    known |= {file_variable_name(*place) for place in list_fields() if is_secret(*place)}
     unknown = [
         name
         for name in sorted(variables)
         if name.startswith("CCN_") and name not in known and not _SERVICE_LINK.search(name)
     ]
     for name in unknown:
-        meant = _nearest(name, known)
+        meant = _suggest_name(name, known)
         if name.split("_")[1].lower() in Settings.model_fields or _looks_like_a_group(name) or meant:
             raise errors.SettingsInvalid(f"unknown setting {name}{meant}")
     return tuple(unknown)
@@ -815,12 +817,12 @@ def _looks_like_a_group(name: str) -> bool:
     return bool(difflib.get_close_matches(name.split("_")[1].lower(), Settings.model_fields, 1, 0.75))
 
 
-def _nearest(name: str, known: set[str] | list[str]) -> str:
+def _suggest_name(name: str, known: set[str] | list[str]) -> str:
     found = difflib.get_close_matches(name, sorted(known), 1, 0.85)
     return f" (did you mean {found[0]}?)" if found else ""
 
 
-def _complaints(refused: ValidationError, origins: Mapping[tuple[str, str], str]) -> Iterator[str]:
+def _describe_errors(refused: ValidationError, origins: Mapping[tuple[str, str], str]) -> Iterator[str]:
     for error in refused.errors(include_input=False, include_url=False, include_context=False):
         group, field = str(error["loc"][0]), str(error["loc"][1])
         origin = origins.get((group, field), "default")

@@ -20,7 +20,7 @@ _GROUP_OR_OTHERS_WRITE: Final = 0o022
 _ROOT: Final = 0  # could change whatever runs here anyway
 
 
-def found(named: str) -> tuple[Path, ...]:
+def find_files(named: str) -> tuple[Path, ...]:
     """The files to read, the first to win: the named one, else the working folder's and one's own."""
     if named:
         if not Path(named).is_file():
@@ -30,7 +30,7 @@ def found(named: str) -> tuple[Path, ...]:
     kept = (own,) if own.is_absolute() and _is_file(own) else ()
     if not _is_file(WORKING) or (kept and WORKING.samefile(own)):
         return kept
-    refuse_foreign(WORKING)
+    refuse_foreign_file(WORKING)
     return (WORKING, *kept)
 
 
@@ -41,7 +41,7 @@ def own_file() -> Path:
     return platformdirs.user_config_path("ccn", appauthor=False) / "ccn.toml"
 
 
-def refuse_foreign(file: Path) -> None:
+def refuse_foreign_file(file: Path) -> None:
     """A file in the working folder that somebody else wrote, or could replace, decides nothing here."""
     try:
         target = file.resolve(strict=True)
@@ -49,7 +49,7 @@ def refuse_foreign(file: Path) -> None:
             (Path.cwd(), target.parent, target)
         ):  # folders first: then nobody swaps it
             about = path.stat()
-            if why := doubt(about.st_uid, about.st_mode, me=os.geteuid()):
+            if why := explain_doubt(about.st_uid, about.st_mode, me=os.geteuid()):
                 raise errors.SettingsInvalid(
                     f"{file} is not read, since {path} {why}; or work in a folder of your own, or "
                     "name the file in CCN_SETTINGS if you trust it"
@@ -58,14 +58,14 @@ def refuse_foreign(file: Path) -> None:
         raise errors.SettingsInvalid(f"{file} cannot be read: {unreadable.strerror}") from unreadable
 
 
-def doubt(owner: int, mode: int, *, me: int) -> str:
+def explain_doubt(owner: int, mode: int, *, me: int) -> str:
     """Why somebody else decides what is in a file or folder, and what to do; else empty."""
     if owner not in {_ROOT, me}:
         return "belongs to another user: copy what you trust"
     return "can be written by others: chmod go-w it" if mode & _GROUP_OR_OTHERS_WRITE else ""
 
 
-def secret(variable: str, file: Path) -> str:
+def read_secret(variable: str, file: Path) -> str:
     """What the file holds that a variable names, without the end of its line; no error shows any of it."""
     try:
         with file.open("rb") as opened:

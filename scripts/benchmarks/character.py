@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from ccn.core.axes import AXES, SIXTEEN
 from ccn.core.character.scoring import linear
-from ccn.core.character.scoring.scorer import Lexical, Scorer, Trained
+from ccn.core.character.scoring.scorer import LexiconScorer, LinearScorer, Scorer
 from ccn.node.character import scorers
 from scripts.benchmarks import character_drift, character_embedded, character_fleet
 from scripts.benchmarks.character_drift import Heard
@@ -99,7 +99,7 @@ async def run(rounds: int, data: Path, model: Path | None = None) -> Report:
         split = splits.split(samples, number)
         scorer = _trained(split.train)
         tier_1.add(scorer, split.test)
-        tier_0.add(Lexical(), split.test)
+        tier_0.add(LexiconScorer(), split.test)
         if encoder is not None:
             tier_2.add(character_embedded.trained(split.train, encoder), split.test)
         short.add(scorer, (_beginning(sample) for sample in split.test if sample.is_message))
@@ -130,7 +130,7 @@ def _heard(scorer: Scorer, samples: Iterable[Sample]) -> list[Heard]:
 
 def _trained(samples: Sequence[Sample]) -> Scorer:
     seen = training.see(samples)
-    return Trained(linear.parse(training.pack("tier-1/split", training.fit(seen), seen, {})))
+    return LinearScorer(linear.parse_weights(training.pack("tier-1/split", training.fit(seen), seen, {})))
 
 
 def _beginning(sample: Sample) -> Sample:
@@ -220,7 +220,11 @@ def _cost(texts: Sequence[str]) -> list[Figure]:
     figures = []
     for version, goal in (("tier-0/v1", None), ("tier-1/v1", 3.0)):
         tracemalloc.start()
-        scorer: Scorer = Lexical() if version == Lexical.version else Trained(linear.parse(_weights()))
+        scorer: Scorer = (
+            LexiconScorer()
+            if version == LexiconScorer.version
+            else LinearScorer(linear.parse_weights(_weights()))
+        )
         scorer.score(texts[0])
         held = tracemalloc.get_traced_memory()[0] / 1024**2
         tracemalloc.stop()

@@ -18,7 +18,7 @@ from ccn.core import axes
 from ccn.core.axes import UNIT, Vector
 from ccn.core.chain import drift
 from ccn.core.character import alarm, state
-from ccn.core.character.alarm import Baseline, Watch
+from ccn.core.character.alarm import AlarmBaseline, Watch
 from scripts.benchmarks.harness import Figure
 from scripts.scorer.corpus import EVIDENCE, Sample
 
@@ -60,7 +60,7 @@ class Usual:
     """What the rules hold a persona to: the alarm's baseline, and the mean around which states gather."""
 
     scores: Floats
-    baseline: Baseline
+    baseline: AlarmBaseline
     middle: Vector
 
 
@@ -113,8 +113,8 @@ def _cuts(persona: Persona, draw: np.random.Generator) -> Iterator[tuple[Usual, 
 
 
 def _usual(scores: Floats, draw: np.random.Generator) -> Usual:
-    middle = axes.quantise(scores.mean(axis=0).tolist())
-    return Usual(scores, alarm.learn(scores, axes.DECIDING, draw), middle)
+    middle = axes.quantise_scores(scores.mean(axis=0).tolist())
+    return Usual(scores, alarm.learn_baseline(scores, axes.DECIDING, draw), middle)
 
 
 def _mixed(rest: Floats, off: Floats, share: float, draw: np.random.Generator) -> Floats:
@@ -125,16 +125,16 @@ def _mixed(rest: Floats, off: Floats, share: float, draw: np.random.Generator) -
 
 def _run(usual: Usual, rows: Floats, draw: np.random.Generator) -> Run:
     """What the rules of `core` say, message by message; the plain one compares with the usual mean."""
-    watch, now = Watch.fresh(usual.baseline), usual.middle
+    watch, now = Watch.start(usual.baseline), usual.middle
     alarmed, states = [], []
     for at, row in enumerate([*draw.choice(usual.scores, WARM), *rows]):
-        watch = alarm.follow(watch, usual.baseline, row)
-        now = state.follow(now, axes.quantise(row.tolist()))
-        alarmed.append(alarm.raised(watch, usual.baseline))
+        watch = alarm.follow_message(watch, usual.baseline, row)
+        now = state.follow_scores(now, axes.quantise_scores(row.tolist()))
+        alarmed.append(alarm.is_raised(watch, usual.baseline))
         states.append(now.millionths)
         if at < WARM and alarmed[-1]:
-            watch = Watch.fresh(usual.baseline)  # as after an alarm that was looked into
-    far = drift.distances(np.array(states[WARM:], dtype=np.int64), usual.middle.millionths)
+            watch = Watch.start(usual.baseline)  # as after an alarm that was looked into
+    far = drift.measure_distances(np.array(states[WARM:], dtype=np.int64), usual.middle.millionths)
     return Run(np.array(alarmed[WARM:]), far > TOLERANCE * UNIT)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ccn.core.axes import AXES
 from ccn.core.character.scoring import dense
-from ccn.core.character.scoring.dense import Embedded, Encoder, Floats
+from ccn.core.character.scoring.dense import EmbeddingScorer, Floats, TextEncoder
 from ccn.core.character.scoring.scorer import Scorer
 from ccn.encoder import model as encoder
 from scripts.benchmarks.harness import Figure, percentile
@@ -31,7 +31,7 @@ class Remembering:
     """An encoder that reads every text once, however many splits it is in."""
 
     def __init__(self, model: Path) -> None:
-        self._encoder = encoder.opened(model)
+        self._encoder = encoder.open_encoder(model)
         self._known: dict[str, Floats] = {}
 
     @property
@@ -39,17 +39,17 @@ class Remembering:
         """Of the files."""
         return self._encoder.sha256
 
-    def embed(self, text: str) -> Floats:
+    def embed_text(self, text: str) -> Floats:
         """As the encoder does."""
         if text not in self._known:
-            self._known[text] = self._encoder.embed(text)
+            self._known[text] = self._encoder.embed_text(text)
         return self._known[text]
 
 
-def trained(samples: Sequence[Sample], opened: Encoder) -> Scorer:
+def trained(samples: Sequence[Sample], opened: TextEncoder) -> Scorer:
     """A scorer that has seen these."""
     heads = embedded.pack(embedded.see(samples, opened), opened, {})
-    return Embedded(dense.parse(heads), opened)
+    return EmbeddingScorer(dense.parse_heads(heads), opened)
 
 
 def cost(samples: Sequence[Sample], model: Path | None) -> list[Figure]:
@@ -63,9 +63,9 @@ def cost(samples: Sequence[Sample], model: Path | None) -> list[Figure]:
 
 def _cost(name: str, model: Path, samples: Sequence[Sample]) -> list[Figure]:
     before = _resident()
-    opened = encoder.opened(model)
+    opened = encoder.open_encoder(model)
     texts = [sample.text for sample in samples[:TIMED]]
-    scorer = Embedded(dense.parse(_zeros(opened)), opened)
+    scorer = EmbeddingScorer(dense.parse_heads(_zeros(opened)), opened)
     scorer.score(texts[0])
     held = (_resident() - before) / 1024**2
     took = [_timed(scorer, text) for text in texts]
@@ -78,11 +78,11 @@ def _cost(name: str, model: Path, samples: Sequence[Sample]) -> list[Figure]:
     ]
 
 
-def _zeros(opened: Encoder) -> bytes:
+def _zeros(opened: TextEncoder) -> bytes:
     """Heads that know nothing and take as long as others."""
-    width, shape = len(opened.embed("how wide is this")), (2, len(AXES))
+    width, shape = len(opened.embed_text("how wide is this")), (2, len(AXES))
     zeros = np.zeros((2, width, len(AXES)))
-    return dense.dump(
+    return dense.dump_heads(
         encoder=opened.sha256,
         weights=zeros,
         middle=np.zeros(shape),

@@ -49,12 +49,12 @@ def _confirmed(heard: Sequence[Heard], draw: np.random.Generator) -> list[Figure
             asked = [usable[place] for place in draw.permutation(len(usable))[: len(confirmation.PROBES)]]
             mixed = [draw.permutation(own[question]) for question in asked]
             first = np.array([each[: confirmation.ANSWERS] for each in mixed])
-            baseline = confirmation.learn(first, DECIDING, draw)
+            baseline = confirmation.learn_baseline(first, DECIDING, draw)
             for _ in range(SUSPECTS):
                 healthy = np.array([draw.choice(each[confirmation.ANSWERS :]) for each in mixed])
                 flipped = np.array([draw.choice(off[question]) for question in asked])
-                mistaken.append(confirmation.judge(baseline, healthy).drifted)
-                found.append(confirmation.judge(baseline, flipped).drifted)
+                mistaken.append(confirmation.judge_answers(baseline, healthy).drifted)
+                found.append(confirmation.judge_answers(baseline, flipped).drifted)
     probes = f"confirmation by {len(confirmation.PROBES)} probes"
     return [
         Figure(f"{probes}, found", "share", _share(found), goal=0.989),
@@ -86,7 +86,7 @@ def _consistent(everybody: Sequence[Persona], draw: np.random.Generator) -> list
 def _ccc(windows: Sequence[Floats]) -> float:
     """As a node has it: the axes that decide, and the De of the committed weights."""
     chosen = [window[:, list(DECIDING)] for window in windows]
-    found = consistency.estimate(chosen, scorers.STRANGERS[scorers.DEFAULT])
+    found = consistency.estimate_ccc(chosen, scorers.STRANGERS[scorers.DEFAULT])
     if found is None:
         raise errors.InputInvalid("a fleet without enough messages")
     return found.ccc

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.claude import client, wire
-from ccn.core.calls.call import Block, Call, Delta, Said
+from ccn.core.calls.call import Call, CallBlock, CallMessage, Delta
 from ccn.core.message import Role
 from scripts.benchmarks import harness
 from scripts.benchmarks.harness import Figure
@@ -26,8 +26,8 @@ from scripts.benchmarks.harness import Figure
 CALLS = 60
 _CALL = Call(
     "claude-sonnet-5-5",
-    (Block("# Mira\nMira is warm, kind, curious and honest. " * 40, mark=True),),
-    (Said(Role.USER, ""),),
+    (CallBlock("# Mira\nMira is warm, kind, curious and honest. " * 40, mark=True),),
+    (CallMessage(Role.USER, ""),),
     2_000,
 )
 
@@ -47,9 +47,9 @@ Stream = Callable[[Call], AsyncIterator[bool]]
 async def run(rounds: int) -> harness.Report:
     """The same calls either way, in turn."""
     async with _stand_in() as url:
-        told = settings.Claude(base_url=url, api_key=SecretStr("any"))
+        told = settings.ClaudeSettings(base_url=url, api_key=SecretStr("any"))
         async with (
-            client.opened(told) as ours,
+            client.open_client(told) as ours,
             anthropic.AsyncAnthropic(api_key="any", base_url=url, max_retries=0) as sdk,
         ):
 
@@ -58,7 +58,7 @@ async def run(rounds: int) -> harness.Report:
                     yield isinstance(piece, Delta)
 
             async def by_sdk(call: Call) -> AsyncIterator[bool]:
-                stream = await sdk.messages.create(**wire.asked(call), stream=True)
+                stream = await sdk.messages.create(**wire.call_to_params(call), stream=True)
                 async for event in stream:
                     yield event.type == "content_block_delta"
 
@@ -90,7 +90,7 @@ def _contender(stream: Stream, what: str) -> Callable[[], Awaitable[float]]:
 
 
 async def _took(stream: Stream, number: int) -> Took:
-    call = replace(_CALL, messages=(Said(Role.USER, f"Tell me about lighthouse {number}."),))
+    call = replace(_CALL, messages=(CallMessage(Role.USER, f"Tell me about lighthouse {number}."),))
     began, first, chunks = time.perf_counter(), 0.0, 0
     async for is_chunk in stream(call):
         chunks += is_chunk

@@ -74,7 +74,7 @@ class Corpus:
         return self.conversations[index], START + STEP * before * self.rows / (self.rows - self.long_length)
 
 
-async def load(database: settings.Database, rows: int, seed: int = 1) -> Corpus:
+async def load(database: settings.DatabaseSettings, rows: int, seed: int = 1) -> Corpus:
     """Fill a migrated, empty database."""
     since = time.perf_counter()
     chosen = random.Random(seed)
@@ -104,7 +104,7 @@ def _long_length(rows: int) -> int:
 
 def _id(number: int, chosen: random.Random) -> UUID:
     at_ms = int((START + STEP * SHORT * number).timestamp() * 1000)
-    return ids.uuid7(at_ms, chosen.randbytes(10))
+    return ids.make_uuid7(at_ms, chosen.randbytes(10))
 
 
 def _vocabulary(spoken: str, chosen: random.Random) -> list[str]:
@@ -191,7 +191,7 @@ async def _messages(
     await connection.copy_records_to_table("messages", records=said, columns=columns, timeout=1800)
 
 
-async def _documents(database: settings.Database, rows: int) -> None:
+async def _documents(database: settings.DatabaseSettings, rows: int) -> None:
     """As `search.index` would have made them, by two connections in turns."""
     firsts = iter(range(0, rows, 5_000))
 

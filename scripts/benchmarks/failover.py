@@ -74,11 +74,11 @@ async def _settled(connections: Pool, doors: Mapping[str, str]) -> tuple[int, in
     """The term, and the leader's process, once whoever was gone before is back and votes."""
     async with asyncio.timeout(_BACK_S):
         while True:
-            term = await terms.current(connections)
+            term = await terms.load_term(connections)
             if term.leader and await connections.value(_STEADY, term.number):
                 leader = await _pid(doors[term.leader])
                 await asyncio.sleep(1)
-                if leader and (await terms.current(connections)).number == term.number:
+                if leader and (await terms.load_term(connections)).number == term.number:
                     return term.number, leader
             await asyncio.sleep(0.1)
 
@@ -97,7 +97,7 @@ def _asked(url: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _cluster() -> AsyncIterator[tuple[Mapping[str, str], settings.Database]]:
+async def _cluster() -> AsyncIterator[tuple[Mapping[str, str], settings.DatabaseSettings]]:
     """A local cluster: the door of each node, and the database."""
     quick = {
         "CCN_CLUSTER_INTERVAL_S": "0.5",
@@ -108,13 +108,13 @@ async def _cluster() -> AsyncIterator[tuple[Mapping[str, str], settings.Database
         *(sys.executable, "-m", "ccn", "up", "--ephemeral", "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=settings.environment(quick),
+        env=settings.child_environment(quick),
     )
     try:
         assert running.stdout is not None
         told = json.loads(await running.stdout.readline())
         doors = {each["id"]: each["http"] for each in told["nodes"]}
-        yield doors, settings.Database.at(told["database_url"])
+        yield doors, settings.DatabaseSettings.from_url(told["database_url"])
     finally:
         running.send_signal(signal.SIGINT)
         await running.wait()

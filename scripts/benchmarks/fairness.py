@@ -127,7 +127,7 @@ def _flagged(owners: int, trials: int) -> list[Figure]:
         _, attacked = _mass(fleet, owners, 0)
         for name in seen:
             rule, shown = (CRASH[IN_FORCE], fleet) if name == "nobody hostile" else (CRASH[name], attacked)
-            far = drift.distances(fleet.rows, rule(shown).astype(np.int64).tolist())
+            far = drift.measure_distances(fleet.rows, rule(shown).astype(np.int64).tolist())
             seen[name] += 100 * float((far > TOLERANCE).mean()) / trials
     what = f"{owners} owners, honest beyond 0.10"
     return [

@@ -194,7 +194,7 @@ async def _node(model: str) -> AsyncIterator[Node]:
         database = await server.database("gateway")
         async with serving.node(database, model) as node:
             with tempfile.TemporaryDirectory() as folder:
-                admin = await first_admin.admin(database.url.get_secret_value(), Path(folder, "key"))
+                admin = await first_admin.ensure_admin(database.url.get_secret_value(), Path(folder, "key"))
             assert admin is not None
             yield Node("127.0.0.1", node.port, admin.api_key, await serving.begun(node.port, admin.api_key))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ccn.claude.stand_in import replies
-from ccn.claude.stand_in.prompt_reading import Prompt
+from ccn.claude.stand_in.prompt_reading import ReadPrompt
 from ccn.core import axes
 from ccn.core.character import alarm, consistency, emergence, gaussian, integration
 from ccn.core.character.gaussian import Samples
@@ -26,24 +26,27 @@ async def run(rounds: int) -> Report:
     """Time each of them; the median of its runs."""
     draw = np.random.default_rng(1)
     long, baseline = _series(integration.WINDOW, draw), _series(480, draw)
-    six = gaussian.shrunk(gaussian.lagged(gaussian.standard(long[:, :6])))
-    sixteen = gaussian.shrunk(gaussian.lagged(gaussian.standard(long)))
+    six = gaussian.shrink_covariance(gaussian.pair_with_past(gaussian.standardise_columns(long[:, :6])))
+    sixteen = gaussian.shrink_covariance(gaussian.pair_with_past(gaussian.standardise_columns(long)))
     fleet = [_series(consistency.WINDOW, draw) for _ in range(32)]
     parts = [_series(200, draw) for _ in range(16)]
     strangers = scorers.STRANGERS[scorers.DEFAULT]
-    usual = alarm.learn(baseline, axes.DECIDING, draw)
-    watch = alarm.Watch.fresh(usual)
+    usual = alarm.learn_baseline(baseline, axes.DECIDING, draw)
+    watch = alarm.Watch.start(usual)
     told: list[tuple[str, Callable[[], object]]] = [
-        ("phi, all cuts of 6 variables", lambda: integration.minimum(six)),
-        ("phi, all cuts of 16 variables", lambda: integration.minimum(sixteen)),
-        ("phi of a window, with its surrogates", lambda: integration.estimate(long, draw)),
-        ("CCC of 32 instances", lambda: consistency.estimate(fleet, strangers)),
-        ("psi of 16 instances, 200 rounds", lambda: emergence.estimate(long, parts, draw)),
-        ("alarm, a baseline learnt of 480", lambda: alarm.learn(baseline, axes.DECIDING, draw)),
+        ("phi, all cuts of 6 variables", lambda: integration.find_minimum_cut(six)),
+        ("phi, all cuts of 16 variables", lambda: integration.find_minimum_cut(sixteen)),
+        ("phi of a window, with its surrogates", lambda: integration.estimate_phi(long, draw)),
+        ("CCC of 32 instances", lambda: consistency.estimate_ccc(fleet, strangers)),
+        ("psi of 16 instances, 200 rounds", lambda: emergence.estimate_psi(long, parts, draw)),
+        ("alarm, a baseline learnt of 480", lambda: alarm.learn_baseline(baseline, axes.DECIDING, draw)),
     ]
     figures = [_figure(name, _median(work, FEW * rounds // 5)) for name, work in told]
     figures.append(
-        _figure("alarm, one message", _median(lambda: alarm.follow(watch, usual, long[0]), MANY * rounds))
+        _figure(
+            "alarm, one message",
+            _median(lambda: alarm.follow_message(watch, usual, long[0]), MANY * rounds),
+        )
     )
     return Report(figures + [_score(version) for version in ("tier-0/v1", scorers.DEFAULT)])
 
@@ -51,7 +54,9 @@ async def run(rounds: int) -> Report:
 def _score(version: str) -> Figure:
     """Of what the stand-in says: two to five sentences."""
     scorer = scorers.load(version)
-    texts = [replies.reply(Prompt("# Ada", (("user", f"Tell me about {n}."),))) for n in range(MANY)]
+    texts = [
+        replies.write_reply(ReadPrompt("# Ada", (("user", f"Tell me about {n}."),))) for n in range(MANY)
+    ]
     scorer.score(texts[0])
     took = [_timed(lambda text=text: scorer.score(text)) for text in texts]  # type: ignore[misc]
     return _figure(f"{version}, one reply of the stand-in", percentile(took, 50))

@@ -57,7 +57,7 @@ async def run() -> harness.Report:
         bare = held(await stack.enter_async_context(_bare()))
         node = await stack.enter_async_context(serving.node(database, model))
         with tempfile.TemporaryDirectory() as folder:
-            admin = await first_admin.admin(database.url.get_secret_value(), Path(folder, "key"))
+            admin = await first_admin.ensure_admin(database.url.get_secret_value(), Path(folder, "key"))
         assert admin is not None
         await serving.begun(node.port, admin.api_key)
         await asyncio.sleep(_STILL_S)
@@ -84,27 +84,29 @@ def held(pid: int) -> Held:
     return Held(told.rss / MIB, told.pss / MIB)
 
 
-async def _left_behind(database: settings.Database) -> None:
+async def _left_behind(database: settings.DatabaseSettings) -> None:
     """Conversations with instances that their host left to whoever wants them."""
     writer = Writer(database, _GONE, lambda: datetime.now(UTC))
     async with pool.open(database, "memory") as connections, asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run())
         try:
             mine = await asyncio.gather(*(_instance(writer) for _ in range(INSTANCES)))
-            await instances.release(connections, _GONE, mine)
+            await instances.release_instances(connections, _GONE, mine)
         finally:
             writer.stop()
 
 
 async def _instance(writer: Writer) -> InstanceId:
     here, named = ConversationId(credentials.new_id()), InstanceId(credentials.new_id())
-    await writer.submit(conversations.Begin(here, CharacterId(serving.CHARACTER), None, 1))
-    spawned = await writer.submit(instances.Spawn(named, here, serving.MODEL, 1))
-    await writer.submit(instances.Change(spawned, instances.Status.RUNNING, "for a benchmark"))
+    await writer.submit(conversations.BeginConversation(here, CharacterId(serving.CHARACTER), None, 1))
+    spawned = await writer.submit(instances.SpawnInstance(named, here, serving.MODEL, 1))
+    await writer.submit(
+        instances.ChangeInstance(spawned, instances.InstanceStatus.RUNNING, "for a benchmark")
+    )
     return named
 
 
-async def _adopted(database: settings.Database) -> None:
+async def _adopted(database: settings.DatabaseSettings) -> None:
     until = time.monotonic() + _DEADLINE_S
     async with pool.open(database, "memory") as connections:
         while await _still_left(connections):

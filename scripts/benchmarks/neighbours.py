@@ -116,7 +116,7 @@ async def _crowd(home: Home) -> AsyncIterator[None]:
     """The busy one, at work until the block ends."""
     pipe = asyncio.subprocess.PIPE
     argv = (sys.executable, "-m", "scripts.benchmarks.neighbours_crowd", home.http, home.grpc)
-    environ = settings.environment({"CCN_CLIENT_API_KEY": home.theirs})
+    environ = settings.child_environment({"CCN_CLIENT_API_KEY": home.theirs})
     busy = await asyncio.create_subprocess_exec(*argv, env=environ, stdin=pipe, stdout=pipe)
     assert busy.stdin is not None
     assert busy.stdout is not None
@@ -147,7 +147,7 @@ async def _home() -> AsyncIterator[Home]:
         yield home
 
 
-async def _key(database: settings.Database, name: str) -> str:
+async def _key(database: settings.DatabaseSettings, name: str) -> str:
     async with pool.open(database, "bench") as connections:
-        owner = await users.add(connections, UserId(credentials.new_id()), name, Tier.USER, None)
-        return await api_keys.make(connections, owner.id, "benchmark", owner.tier, by="benchmark")
+        owner = await users.add_user(connections, UserId(credentials.new_id()), name, Tier.USER, None)
+        return await api_keys.make_key(connections, owner.id, "benchmark", owner.tier, by="benchmark")

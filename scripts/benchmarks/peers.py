@@ -117,14 +117,16 @@ class _Ours:
             for number in range(LOADED):
                 role = Role.ASSISTANT if number % 2 else Role.USER
                 began = time.perf_counter()
-                await self.writer.submit(conversations.Append(here, role, said(number), store_server.ANN))
+                await self.writer.submit(
+                    conversations.AppendMessage(here, role, said(number), store_server.ANN)
+                )
                 took.append(1000 * (time.perf_counter() - began))
         return statistics.median(took)
 
     async def find(self) -> float:
         """Make all that was kept ready to be searched for; how many messages that were."""
         made = 0
-        while some := await search.index(self.pool):
+        while some := await search.index_messages(self.pool):
             made += some
         return made
 
@@ -132,14 +134,14 @@ class _Ours:
         """Milliseconds to load fifty."""
         here = await self._begun()
         asked = (
-            conversations.Append(here, Role.USER, said(number), store_server.ANN)
+            conversations.AppendMessage(here, Role.USER, said(number), store_server.ANN)
             for number in range(LOADED)
         )
         await asyncio.gather(*map(self.writer.submit, asked))
         took = list[float]()
         for _ in range(TURNS):
             began = time.perf_counter()
-            page = await conversations.history(self.pool, here, limit=LOADED)
+            page = await conversations.load_history(self.pool, here, limit=LOADED)
             took.append(1000 * (time.perf_counter() - began))
             assert len(page.messages) == LOADED
         return statistics.median(took)
@@ -166,15 +168,17 @@ class _Ours:
         return callers * TURNS / (time.perf_counter() - began)
 
     async def _turn(self, here: ConversationId, number: int) -> None:
-        taken = await self.writer.submit(turns.Accept(TurnId(_id()), here, said(-number), store_server.ANN))
-        await self.writer.submit(turns.Start(taken, 0))
+        taken = await self.writer.submit(
+            turns.AcceptTurn(TurnId(_id()), here, said(-number), store_server.ANN)
+        )
+        await self.writer.submit(turns.StartTurn(taken, 0))
         reply = said(number)
-        told = (turns.Event(1, "delta", reply), turns.Event(2, "done", "{}"))
-        begun = replace(taken, status=turn.Status.RUNNING)
-        await self.writer.submit(turns.Commit(begun, 0, reply, store_server.WREN, told))
+        told = (turns.TurnEvent(1, "delta", reply), turns.TurnEvent(2, "done", "{}"))
+        begun = replace(taken, status=turn.TurnStatus.RUNNING)
+        await self.writer.submit(turns.CommitReply(begun, 0, reply, store_server.WREN, told))
 
     async def _begun(self) -> ConversationId:
-        begin = conversations.Begin(ConversationId(_id()), ADA, plate_version=1)
+        begin = conversations.BeginConversation(ConversationId(_id()), ADA, plate_version=1)
         return (await self.writer.submit(begin)).id
 
 
@@ -239,7 +243,7 @@ async def _peers(python: Path, urls: dict[str, str]) -> AsyncIterator[_Peers]:
 
 async def _grown(url: str, work: Contender) -> float:
     """By how many bytes the tables and indexes of a database grow through some work."""
-    async with pool.open(settings.Database.at(url), "bench") as connections:
+    async with pool.open(settings.DatabaseSettings.from_url(url), "bench") as connections:
         before = await connections.value(_SIZE)
         await work()
         return float(await connections.value(_SIZE) - before)
@@ -253,7 +257,7 @@ def _again(work: Contender) -> Contender:
 
 
 def _id() -> UUID:
-    return ids.uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+    return ids.make_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
 
 
 _SIZE = """

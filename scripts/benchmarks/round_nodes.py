@@ -30,14 +30,14 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger import note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
 from ccn.gateway.grpc import peer
-from ccn.node.rounds.voting import Identity, Voting
+from ccn.node.rounds.voting import NodeIdentity, Voting
 from ccn.node.signing import memory as signing_memory
 from ccn.node.signing import signing_key
-from ccn.peers.exchange import Ask, Decision, Forwarded, Who
+from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
 from ccn.store.character import vectors
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
@@ -49,22 +49,24 @@ MESSAGES = (("grpc.max_receive_message_length", 64 << 20), ("grpc.so_reuseport",
 
 @asynccontextmanager
 async def standing(
-    node: NodeId, folder: Path, database: settings.Database
+    node: NodeId, folder: Path, database: settings.DatabaseSettings
 ) -> AsyncIterator[tuple[Voting, Pool]]:
     """One node's part in rounds, as a node sets it up."""
-    with signing_memory.opened(folder) as right:
+    with signing_memory.open_right(folder) as right:
         async with pool.open(database, node) as connections:
-            genesis = await stored_blocks.tip(connections, 0)
+            genesis = await stored_blocks.load_tip(connections, 0)
             if genesis is None:
                 raise errors.NotFound("the chain was not founded")
-            memory = right.memory(SignerState(0, genesis.hash))
-            identity = Identity(node, right.key.public, right.key.sign, signing_key.check)
+            memory = right.open_memory(SignerState(0, genesis.hash))
+            identity = NodeIdentity(node, right.key.public, right.key.sign, signing_key.check_signature)
             yield _voting(identity, connections, memory, genesis), connections
 
 
-def _voting(identity: Identity, connections: Pool, memory: signing_memory.Memory, tip: Tip) -> Voting:
+def _voting(
+    identity: NodeIdentity, connections: Pool, memory: signing_memory.SignerMemory, tip: Tip
+) -> Voting:
     async def rosters(tip: Tip) -> Sequence[Roster]:
-        return await vectors.rosters(connections, identity.node, tip)
+        return await vectors.load_rosters(connections, identity.node, tip)
 
     return Voting(identity, connections, memory, tip, rosters, lambda *_: True, now_us)
 
@@ -89,29 +91,31 @@ class Answering:
     async def admit(self, node: NodeId, shown: object) -> None:
         """Whoever asks."""
 
-    async def who(self) -> Who:
+    async def identify(self) -> NodeIntroduction:
         """Not asked here."""
-        return Who(self._node, bytes(32), ccn.__version__, self._voting.tip.height, self._voting.tip.hash)
+        return NodeIntroduction(
+            self._node, bytes(32), ccn.__version__, self._voting.tip.height, self._voting.tip.hash
+        )
 
-    async def report(self, ask: Ask) -> Signed[Report] | Refusal:
+    async def report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
         """Its part of the round."""
-        return await self._voting.report(ask)
+        return await self._voting.sign_report(ask)
 
-    async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
+    async def vote_on(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
         """Its vote."""
-        return await self._voting.judge(proposed)
+        return await self._voting.vote_on(proposed)
 
-    async def decided(self, decision: Decision) -> note.Signature | Refusal:
+    async def confirm_block(self, decision: CommitNotice) -> note.Signature | Refusal:
         """Its cosignature."""
-        await self._voting.decided()
+        await self._voting.catch_up()
         line = self._voting.cosignature
         return line or Refusal(Reason.TIP, f"block {decision.height} is not there")
 
-    async def blocks(self, first: int, count: int) -> tuple[Sequence[Shown], int]:
+    async def load_blocks(self, first: int, count: int) -> tuple[Sequence[ShownBlock], int]:
         """Not asked here."""
         return [], first + count
 
-    async def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
+    async def forward(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
         """Not asked here."""
         for frame in self._frames:
             yield frame
@@ -124,9 +128,9 @@ async def echo(data: bytes, _: Any) -> bytes:
 
 
 async def _serve(node: NodeId, folder: Path, url: str) -> None:
-    async with standing(node, folder, settings.Database.at(url, pool_size=4)) as (voting, _):
-        door = peer.Server(Answering(node, voting), None)
-        port = door.listen(settings.Peers(port=0))
+    async with standing(node, folder, settings.DatabaseSettings.from_url(url, pool_size=4)) as (voting, _):
+        door = peer.PeerServer(Answering(node, voting), None)
+        port = door.listen(settings.PeersSettings(port=0))
         bare = grpc.aio.server(options=MESSAGES)
         handler = grpc.unary_unary_rpc_method_handler(echo)
         bare.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare", {"Echo": handler}),))

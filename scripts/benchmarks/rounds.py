@@ -35,16 +35,16 @@ from ccn.core.message import Role
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.refusal import Refusal
 from ccn.node.rounds import consensus_round
-from ccn.node.rounds.consensus_round import Leading, Sealed
-from ccn.node.rounds.poll import Everybody
-from ccn.node.rounds.voting import Identity, Voting
+from ccn.node.rounds.consensus_round import RoundLeader, SealedRound
+from ccn.node.rounds.poll import NodePoll
+from ccn.node.rounds.voting import NodeIdentity, Voting
 from ccn.node.signing import memory, signing_key
 from ccn.peers import client, wire
-from ccn.peers.exchange import Ask
+from ccn.peers.exchange import ReportRequest
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks as record
 from ccn.store.rounds import terms
 from scripts.benchmarks import harness, round_nodes, store_server
@@ -84,25 +84,27 @@ async def run(rounds: int) -> harness.Report:
 class Timed:
     """Everybody, and when they were first asked and last told."""
 
-    def __init__(self, everybody: Everybody) -> None:
+    def __init__(self, everybody: NodePoll) -> None:
         self._everybody = everybody
         self.began = self.committed = 0.0
 
-    async def reports(self, ask: Ask, within_s: float) -> Mapping[NodeId, Signed[Report] | Refusal | str]:
+    async def collect_reports(
+        self, ask: ReportRequest, within_s: float
+    ) -> Mapping[NodeId, Signed[Report] | Refusal | str]:
         """What each reports."""
         self.began = time.perf_counter()
-        return await self._everybody.reports(ask, within_s)
+        return await self._everybody.collect_reports(ask, within_s)
 
-    async def votes(
+    async def collect_votes(
         self, proposed: Signed[Proposal], within_s: float
     ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
         """What each says to a proposal."""
-        return await self._everybody.votes(proposed, within_s)
+        return await self._everybody.collect_votes(proposed, within_s)
 
-    async def decided(self, tip: Tip, within_s: float) -> None:
+    async def announce_block(self, tip: Tip, within_s: float) -> None:
         """It is committed by now."""
         self.committed = time.perf_counter()
-        await self._everybody.decided(tip, within_s)
+        await self._everybody.announce_block(tip, within_s)
 
 
 @dataclass(slots=True)
@@ -110,10 +112,10 @@ class Cluster:
     """Three nodes; this process leads."""
 
     size: int
-    leading: Leading
+    leading: RoundLeader
     peers: Timed
     channels: Sequence[grpc.aio.Channel]
-    database: settings.Database
+    database: settings.DatabaseSettings
     here: ConversationId
     whole_ms: list[float] = field(default_factory=list)
     sizes: tuple[int, int] = (0, 0)
@@ -144,7 +146,7 @@ class Cluster:
         async with store_server.writing(self.database) as writer:
             for _ in range(LEAVES // 500):
                 said = [
-                    writer.submit(Append(self.here, Role.USER, "once more", store_server.ANN))
+                    writer.submit(AppendMessage(self.here, Role.USER, "once more", store_server.ANN))
                     for _ in range(500)
                 ]
                 await asyncio.gather(*said)
@@ -152,10 +154,10 @@ class Cluster:
         await self._hold()
         return LEAVES / (time.perf_counter() - since)
 
-    async def _hold(self) -> Sealed:
+    async def _hold(self) -> SealedRound:
         since = time.perf_counter()
-        outcome = await consensus_round.hold(self.leading)
-        if not isinstance(outcome, Sealed) or len(outcome.votes) < len(NODES):
+        outcome = await consensus_round.run_round(self.leading)
+        if not isinstance(outcome, SealedRound) or len(outcome.votes) < len(NODES):
             raise AssertionError(f"this round does not count: {outcome}")
         self.whole_ms.append((time.perf_counter() - since) * 1000)
         return outcome
@@ -167,8 +169,8 @@ class Cluster:
     async def _bytes(self) -> tuple[int, int]:
         """How large a report and a proposal are."""
         tip = (await self._hold()).tip
-        reports = await record.reports(self.leading.pool, tip.height)
-        shown = await record.shown(self.leading.pool, tip.height)
+        reports = await record.load_reports(self.leading.pool, tip.height)
+        shown = await record.load_block(self.leading.pool, tip.height)
         assert shown is not None
         proposal = Signed(Proposal(shown.header, tuple(reports), shown.next_rules), bytes(64))
         return len(wire.REPORT.encode(reports[0])), len(wire.PROPOSAL.encode(proposal))
@@ -181,35 +183,43 @@ async def _cluster(server: Server, name: str, size: int) -> AsyncIterator[Cluste
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn-bench-")))
         connections = await stack.enter_async_context(pool.open(database, "bench"))
         here = await _people(database, connections, size)
-        publics = {node: memory.prepare(_made(folder / node)).public for node in NODES}
-        await record.found(connections, await terms.take_over(connections, NODES[0], 5), _genesis(publics))
+        publics = {node: memory.prepare_folder(_made(folder / node)).public for node in NODES}
+        await record.write_genesis(
+            connections, await terms.take_over_term(connections, NODES[0], 5), _genesis(publics)
+        )
         ports = [await stack.enter_async_context(_process(node, folder, database)) for node in NODES[1:]]
         voting, own = await stack.enter_async_context(
             round_nodes.standing(NODES[0], folder / NODES[0], database)
         )
-        others = await stack.enter_async_context(client.opened(NODES[0], None))
-        await others.know(dict(zip(NODES[1:], [f"127.0.0.1:{p['door']}" for p in ports], strict=True)))
+        others = await stack.enter_async_context(client.open_client(NODES[0], None))
+        await others.set_addresses(
+            dict(zip(NODES[1:], [f"127.0.0.1:{p['door']}" for p in ports], strict=True))
+        )
         channels = [
             await stack.enter_async_context(
                 grpc.aio.insecure_channel(f"127.0.0.1:{port['bare']}", options=round_nodes.MESSAGES)
             )
             for port in ports
         ]
-        peers = Timed(Everybody(NODES[0], voting, others))
+        peers = Timed(NodePoll(NODES[0], voting, others))
         leading = await _leading(folder / NODES[0], publics[NODES[0]], voting, peers, own)
         yield Cluster(size, leading, peers, channels, database, here)
 
 
-async def _leading(folder: Path, public: bytes, voting: Voting, peers: Timed, connections: Pool) -> Leading:
-    identity = Identity(NODES[0], public, signing_key.read(folder).sign, signing_key.check)
-    term = await terms.take_over(connections, NODES[0], 5)
-    return Leading(term, identity, voting, peers, connections, round_nodes.now_us)
+async def _leading(
+    folder: Path, public: bytes, voting: Voting, peers: Timed, connections: Pool
+) -> RoundLeader:
+    identity = NodeIdentity(
+        NODES[0], public, signing_key.read_key(folder).sign, signing_key.check_signature
+    )
+    term = await terms.take_over_term(connections, NODES[0], 5)
+    return RoundLeader(term, identity, voting, peers, connections, round_nodes.now_us)
 
 
 def _genesis(publics: Mapping[NodeId, bytes]) -> Tip:
     validators = tuple(sorted(Validator(node, public) for node, public in publics.items()))
     parameters = Parameters("tier-1/v1", limit_ms=round(WITHIN_S * 1000))
-    return block.genesis("ccn.example/bench", Rules(validators, parameters))
+    return block.genesis_tip("ccn.example/bench", Rules(validators, parameters))
 
 
 def _made(folder: Path) -> Path:
@@ -219,7 +229,7 @@ def _made(folder: Path) -> Path:
 
 @asynccontextmanager
 async def _process(
-    node: NodeId, folder: Path, database: settings.Database
+    node: NodeId, folder: Path, database: settings.DatabaseSettings
 ) -> AsyncIterator[dict[str, int]]:
     url = database.url.get_secret_value()
     running = await asyncio.create_subprocess_exec(
@@ -237,12 +247,12 @@ async def _process(
         await running.wait()
 
 
-async def _people(database: settings.Database, connections: Pool, size: int) -> ConversationId:
+async def _people(database: settings.DatabaseSettings, connections: Pool, size: int) -> ConversationId:
     """A conversation to write to, and that many instances on the nodes in turn, each with one state."""
-    here = ConversationId(ids.uuid7(1, os.urandom(10)))
+    here = ConversationId(ids.make_uuid7(1, os.urandom(10)))
     async with store_server.writing(database) as writer:
         await characters.import_plate(connections, writer, ADA, "Ada", "# Ada", "bench")
-        await writer.submit(conversations.Begin(here, ADA))
+        await writer.submit(conversations.BeginConversation(here, ADA))
     async with connections.transaction() as connection:
         await connection.execute("SET LOCAL session_replication_role = replica")
         for statement in (_CONVERSATIONS, _INSTANCES, _STATES):

@@ -42,7 +42,7 @@ class Node:
 
 @asynccontextmanager
 async def node(
-    database: settings.Database, model: str, chosen: Mapping[str, str] = UNLIMITED
+    database: settings.DatabaseSettings, model: str, chosen: Mapping[str, str] = UNLIMITED
 ) -> AsyncIterator[Node]:
     """One node, which has the example character, with what is chosen of its settings."""
     port = free_port()
@@ -86,7 +86,7 @@ async def process(*argv: str, environ: Mapping[str, str] | None = None) -> Async
     running = await asyncio.create_subprocess_exec(
         sys.executable,
         *argv,
-        env=settings.environment(dict(environ or {})),
+        env=settings.child_environment(dict(environ or {})),
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:

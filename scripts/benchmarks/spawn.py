@@ -24,17 +24,17 @@ import structlog
 
 from ccn import settings
 from ccn.claude import wire
-from ccn.claude.client import Client
-from ccn.claude.meter import Meter
+from ccn.claude.client import ModelClient
+from ccn.claude.meter import UsageMeter
 from ccn.core import ids
 from ccn.core.calls.call import Call, Piece, Reply
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.core.prompts import prompt
 from ccn.node import assembly
-from ccn.node.assembly import Living
+from ccn.node.assembly import NodeInstances
 from ccn.node.instances.forwarding import Forwarding
-from ccn.node.spending.paid_model import Paying
+from ccn.node.spending.paid_model import PaidModel
 from ccn.store.connection import pool
 from ccn.store.conversations import anchors, characters, prompt_sources
 from scripts.benchmarks import corpus, harness, store_server
@@ -46,7 +46,7 @@ SPAWNS = 30
 ADA = CharacterId("ada")
 ROWS = 8
 """A conversation, an instance, two of its lives, their leaves, and an anchor."""
-LIMITS = settings.Limits(conversations=1_000_000, instances=100_000, calls_at_once=100)
+LIMITS = settings.LimitsSettings(conversations=1_000_000, instances=100_000, calls_at_once=100)
 _ANSWER = "I am Mira. I help you with this work. Nothing yet. Kind, warm, honest. The record continues."
 
 
@@ -79,7 +79,7 @@ async def run(rounds: int, rows: int) -> harness.Report:
     )
 
 
-async def _spawned(lives: Living, loaded: Corpus, chosen: random.Random) -> list[float]:
+async def _spawned(lives: NodeInstances, loaded: Corpus, chosen: random.Random) -> list[float]:
     """Milliseconds of each of some spawns, for people who were here before."""
     took = list[float]()
     for _ in range(SPAWNS):
@@ -98,7 +98,7 @@ class _Floor:
     @classmethod
     async def of(
         cls,
-        lives: Living,
+        lives: NodeInstances,
         connection: asyncpg.Connection[asyncpg.Record],
         loaded: Corpus,
         chosen: random.Random,
@@ -106,13 +106,13 @@ class _Floor:
         """The prompt of one of those spawns."""
         begun = await lives.conversations.start(ADA, owner=UserId(chosen.choice(loaded.owners)))
         here = begun.conversation.id
-        anchor = await anchors.latest(lives.pool, here)
+        anchor = await anchors.load_anchor(lives.pool, here)
         assert anchor is not None
-        plate, limits = await lives.prompting.plate(ADA, 1), prompt.Limits("any")
-        recalled = await prompt_sources.recalled(lives.pool, anchor.memories)
+        plate, limits = await lives.prompts.load_plate(ADA, 1), prompt.PromptLimits("any")
+        recalled = await prompt_sources.load_memories(lives.pool, anchor.memories)
         asked = Message(ConversationId(here), 1, Role.USER, "Who are you?", begun.conversation.created_at)
         scene = prompt.Scene(1, (asked,), recalled, "ann")
-        return cls(connection, lambda: prompt.build(plate, anchor, scene, limits))
+        return cls(connection, lambda: prompt.build_call(plate, anchor, scene, limits))
 
     async def once(self) -> float:
         """Milliseconds, at the median."""
@@ -134,39 +134,43 @@ class _Floor:
 class _Instant:
     """A client whose model answers at once, and is paid like any other."""
 
-    async def stream(self, call: Call, meter: Meter) -> AsyncGenerator[Piece, None]:
+    async def stream(self, call: Call, meter: UsageMeter) -> AsyncGenerator[Piece, None]:
         """The same words to every question."""
-        await meter.allow()
-        answer = wire.Answer(call.model)
-        with meter.measuring(answer, call):
+        await meter.allow_try()
+        answer = wire.StreamedReply(call.model)
+        with meter.measure_try(answer, call):
             usage = {"input_tokens": 100, "output_tokens": 1}
-            answer.take("message_start", _json({"message": {"model": call.model, "usage": usage}}))
-            answer.take("message_delta", _json({"delta": {"stop_reason": "end_turn"}, "usage": usage}))
+            answer.take_event("message_start", _json({"message": {"model": call.model, "usage": usage}}))
+            answer.take_event(
+                "message_delta", _json({"delta": {"stop_reason": "end_turn"}, "usage": usage})
+            )
         yield Reply(_ANSWER, "end_turn", answer.usage, call.model)
 
 
 @asynccontextmanager
-async def _node(database: settings.Database) -> AsyncIterator[Living]:
+async def _node(database: settings.DatabaseSettings) -> AsyncIterator[NodeInstances]:
     """One node without doors."""
-    stop, claude = asyncio.Event(), settings.Claude()
+    stop, claude = asyncio.Event(), settings.ClaudeSettings()
     async with (
         store_server.writing(database) as writer,
         pool.open(database, "node-1") as connections,
         asyncio.TaskGroup() as tasks,
     ):
         await characters.import_plate(connections, writer, ADA, "Ada", PLATE, "benchmark")
-        lives = assembly.assemble(
+        lives = assembly.assemble_instances(
             connections,
             writer,
-            Paying(cast("Client", _Instant()), connections, claude, lambda: datetime.now(UTC), LIMITS),
+            PaidModel(
+                cast("ModelClient", _Instant()), connections, claude, lambda: datetime.now(UTC), LIMITS
+            ),
             forwarding=Forwarding(writer.node, None),
             here=lambda: None,
-            chosen=settings.Instances(limit=100_000),
+            chosen=settings.InstancesSettings(limit=100_000),
             claude=claude,
             new_id=_new_id,
             limits=LIMITS,
         )
-        for part in lives.parts(stop, 2.0).values():
+        for part in lives.make_parts(stop, 2.0).values():
             tasks.create_task(part)
         try:
             yield lives
@@ -175,7 +179,7 @@ async def _node(database: settings.Database) -> AsyncIterator[Living]:
 
 
 @asynccontextmanager
-async def _bare(database: settings.Database) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def _bare(database: settings.DatabaseSettings) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     connection = await asyncpg.connect(database.url.get_secret_value())
     try:
         yield connection
@@ -188,4 +192,4 @@ def _json(value: object) -> str:
 
 
 def _new_id() -> UUID:
-    return ids.uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+    return ids.make_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))

@@ -22,12 +22,12 @@ import asyncpg
 from ccn import settings
 from ccn.core import ids
 from ccn.core.ids import CharacterId, ConversationId
-from ccn.core.message import Message, Role, account
+from ccn.core.message import Message, Role, account_speaker
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, search
-from ccn.store.conversations.conversations import Append
-from ccn.store.writing.batch import Batch, Head
+from ccn.store.conversations.conversations import AppendMessage
+from ccn.store.writing.batch import Batch, ConversationHead
 from ccn.store.writing.writer import Writer
 from scripts.benchmarks import harness, store_server
 from scripts.benchmarks.harness import Figure, Medians
@@ -42,18 +42,18 @@ Once = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Unsealed(Append):
+class Unsealed(AppendMessage):
     """The same append without its leaf: no numbering, no commitment, no hash."""
 
     def prepare(self, batch: Batch) -> Message:
         """As `Batch.say`, less the leaf. The salt is there because the row's constraint wants one."""
-        head = batch.head(self.conversation, self.epoch)
+        head = batch.require_head(self.conversation, self.epoch)
         at, seq = max(batch.now, head.at), head.seq + 1
-        place, by = (self.conversation, seq, self.role), account(self.speaker)
+        place, by = (self.conversation, seq, self.role), account_speaker(self.speaker)
         batch.messages.append(
             (*place, self.content, _NO_SALT, by, self.language, at, None, self.epoch, None, 0)
         )
-        batch.heads[self.conversation] = Head(seq, at, *head[2:])
+        batch.heads[self.conversation] = ConversationHead(seq, at, *head[2:])
         return Message(self.conversation, seq, self.role, self.content, at)
 
 
@@ -86,8 +86,8 @@ async def measured(server: Server, rounds: int) -> harness.Report:
                 "one": lambda: _rate([_insert(bare.one)]),
                 "pooled": lambda: _rate([_insert(bare.pool)] * CALLERS),
                 "raw": lambda: _rate([_insert(each) for each in bare.eight]),
-                "append one": lambda: _rate(_appends(ours, Append, 1)),
-                "append": lambda: _rate(_appends(ours, Append, CALLERS)),
+                "append one": lambda: _rate(_appends(ours, AppendMessage, 1)),
+                "append": lambda: _rate(_appends(ours, AppendMessage, CALLERS)),
                 "unsealed": lambda: _rate(_appends(unsealed, Unsealed, CALLERS)),
                 "indexing": keeping_up.appended,
             },
@@ -127,17 +127,17 @@ async def _bare(server: Server) -> AsyncIterator[_Bare]:
 
 
 @asynccontextmanager
-async def _store(database: settings.Database) -> AsyncIterator[Store]:
+async def _store(database: settings.DatabaseSettings) -> AsyncIterator[Store]:
     async with pool.open(database, "bench") as connections, store_server.writing(database) as writer:
         await characters.import_plate(connections, writer, ADA, "Ada", "# Ada", "bench")
         here = [ConversationId(_id()) for _ in range(CONVERSATIONS)]
         for each in here:
-            await writer.submit(conversations.Begin(each, ADA, plate_version=1))
+            await writer.submit(conversations.BeginConversation(each, ADA, plate_version=1))
         yield Store(connections, writer, here)
 
 
 def _id() -> UUID:
-    return ids.uuid7(int(time.time() * 1000), secrets.token_bytes(10))
+    return ids.make_uuid7(int(time.time() * 1000), secrets.token_bytes(10))
 
 
 def _insert(into: asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Record]) -> Once:
@@ -145,7 +145,7 @@ def _insert(into: asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Reco
     return lambda: into.execute(_INSERT, conversation, "user", CONTENT)
 
 
-def _appends(store: Store, kind: type[Append], callers: int) -> list[Once]:
+def _appends(store: Store, kind: type[AppendMessage], callers: int) -> list[Once]:
     def append(conversation: ConversationId) -> Once:
         return lambda: store.writer.submit(kind(conversation, Role.USER, CONTENT, store_server.ANN))
 
@@ -183,11 +183,11 @@ class _KeepingUp:
         since = time.perf_counter()
         stop = asyncio.Event()
         indexing = asyncio.create_task(self._index(stop))
-        rate = await _rate(_appends(self._store, Append, CALLERS))
+        rate = await _rate(_appends(self._store, AppendMessage, CALLERS))
         took = time.perf_counter() - since
         stop.set()
         self.made.append(await indexing / took)
-        while await search.index(self._store.pool):
+        while await search.index_messages(self._store.pool):
             continue
         self.found.append(rate * took / (time.perf_counter() - since))
         return rate
@@ -195,7 +195,7 @@ class _KeepingUp:
     async def _index(self, stop: asyncio.Event) -> int:
         made = 0
         while not stop.is_set():
-            just_made = await search.index(self._store.pool)
+            just_made = await search.index_messages(self._store.pool)
             made += just_made
             if not just_made:
                 await asyncio.sleep(_INDEX_PAUSE_S)

@@ -38,7 +38,7 @@ async def run(rounds: int, rows: int) -> harness.Report:
         return await measured(database, await corpus.load(database, rows), rounds)
 
 
-async def measured(database: settings.Database, loaded: Corpus, rounds: int) -> harness.Report:
+async def measured(database: settings.DatabaseSettings, loaded: Corpus, rounds: int) -> harness.Report:
     """Every contender once a round."""
     chosen = random.Random(2)
     async with pool.open(database, "bench") as connections, _bare(database) as bare:
@@ -69,7 +69,7 @@ def _figures(got: Medians, loaded: Corpus) -> list[Figure]:
 
 
 @asynccontextmanager
-async def _bare(database: settings.Database) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def _bare(database: settings.DatabaseSettings) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     connection = await asyncpg.connect(database.url.get_secret_value())
     yield connection
     await connection.close()
@@ -94,14 +94,14 @@ class _Reads:
 
     async def last(self) -> None:
         """The end of the long conversation."""
-        page = await conversations.history(self._pool, self._long, limit=LAST)
+        page = await conversations.load_history(self._pool, self._long, limit=LAST)
         _expect(len(page.messages), LAST)
 
     async def whole(self) -> None:
         """All of it, page by page."""
         before, read = None, 0
         while read == 0 or before is not None:
-            page = await conversations.history(
+            page = await conversations.load_history(
                 self._pool, self._long, before=before, limit=conversations.PAGE_LIMIT
             )
             before, read = page.before, read + len(page.messages)
@@ -114,12 +114,12 @@ class _Reads:
     async def vector(self) -> None:
         """The character's state in a random conversation at a random moment of it."""
         conversation, moment = self._loaded.during(self._chosen)
-        await vectors.at(self._pool, ConversationId(conversation), moment)
+        await vectors.load_at(self._pool, ConversationId(conversation), moment)
 
     async def state(self) -> None:
         """All of it, likewise."""
         conversation, moment = self._loaded.during(self._chosen)
-        await snapshots.at(self._pool, ConversationId(conversation), moment)
+        await snapshots.load_state_at(self._pool, ConversationId(conversation), moment)
 
 
 async def _median_ms(read: Read, calls: int = CALLS) -> float:

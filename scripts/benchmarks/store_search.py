@@ -36,7 +36,7 @@ async def run(rounds: int, rows: int) -> harness.Report:
         return await measured(database, await corpus.load(database, rows), rounds)
 
 
-async def measured(database: settings.Database, loaded: Corpus, rounds: int) -> harness.Report:
+async def measured(database: settings.DatabaseSettings, loaded: Corpus, rounds: int) -> harness.Report:
     """The same queries in every round, and again within what one owner may see."""
     queries = _queries(loaded)
     await _ask_all(database, queries, None)  # so that no round is the first to read from the disk
@@ -74,14 +74,14 @@ def _figures(loaded: Corpus, got: Medians, everybody: list[Took], scans: int) ->
     ]
 
 
-async def _ask_all(database: settings.Database, queries: Queries, owner: UserId | None) -> Took:
+async def _ask_all(database: settings.DatabaseSettings, queries: Queries, owner: UserId | None) -> Took:
     """Milliseconds of each query. The pool ends with it, so that the server has counted what it did."""
     took: Took = {kind: [] for kind in queries}
     async with pool.open(database, "bench") as connections:
         for kind, some in queries.items():
             for query in some:
                 since = time.perf_counter()
-                await search.search(connections, query, owner=owner)
+                await search.find_messages(connections, query, owner=owner)
                 took[kind].append((time.perf_counter() - since) * 1000)
     return took
 
@@ -110,7 +110,7 @@ def _queries(loaded: Corpus) -> Queries:
     }
 
 
-async def _scans(database: settings.Database) -> int:
+async def _scans(database: settings.DatabaseSettings) -> int:
     connection = await asyncpg.connect(database.url.get_secret_value())
     try:
         return int(await connection.fetchval(_SCANS))

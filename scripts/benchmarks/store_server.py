@@ -31,13 +31,13 @@ class Server:
 
     url: str = field(repr=False)
 
-    async def database(self, name: str, *then: str) -> settings.Database:
+    async def database(self, name: str, *then: str) -> settings.DatabaseSettings:
         """A new database with the newest schema, and with these statements run on it."""
         url = await self.empty(name)
-        await migrate.apply(url)
+        await migrate.apply_pending(url)
         for statement in then:
             await _execute(url, statement)
-        return settings.Database(url=SecretStr(url))
+        return settings.DatabaseSettings(url=SecretStr(url))
 
     async def empty(self, name: str) -> str:
         """The address of a new database that holds nothing."""
@@ -50,12 +50,12 @@ async def running() -> AsyncIterator[Server]:
     """Start it in a folder that goes away; as root it serves as another user, who must reach it."""
     with tempfile.TemporaryDirectory(prefix="ccn-bench-") as folder:
         await asyncio.to_thread(Path(folder).chmod, 0o755)
-        async with service.running(Path(folder, "postgres"), ephemeral=True, fsync=True) as embedded:
+        async with service.run_postgres(Path(folder, "postgres"), ephemeral=True, fsync=True) as embedded:
             yield Server(embedded.url)
 
 
 @asynccontextmanager
-async def writing(database: settings.Database) -> AsyncIterator[Writer]:
+async def writing(database: settings.DatabaseSettings) -> AsyncIterator[Writer]:
     """A node's writer, at work until the block ends."""
     writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
     async with asyncio.TaskGroup() as tasks:

@@ -27,17 +27,17 @@ from ccn import settings
 from ccn.claude import client, wire
 from ccn.core import ids
 from ccn.core.calls.call import Call, Piece
-from ccn.core.calls.price import Size
+from ccn.core.calls.price import CallSize
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
-from ccn.core.stream import Kind
+from ccn.core.stream import EventKind
 from ccn.gateway.grpc import peer as peer_door
 from ccn.node import assembly
-from ccn.node.assembly import Living
+from ccn.node.assembly import NodeInstances
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
-from ccn.node.spending.paid_model import Payer, Paying
+from ccn.node.spending.paid_model import PaidModel, Payer
 from ccn.peers import client as peers
-from ccn.peers.exchange import Forwarded
+from ccn.peers.exchange import ForwardedRequest
 from ccn.store.connection import pool
 from ccn.store.conversations import characters, instances
 from ccn.store.writing.writer import Writer
@@ -45,7 +45,7 @@ from scripts.benchmarks import harness, store_server
 from scripts.benchmarks.harness import Figure
 
 if TYPE_CHECKING:
-    from ccn.gateway.grpc.peer import Voting
+    from ccn.gateway.grpc.peer import PeerNode
 
 TURNS = 40
 MIRA = CharacterId("mira")
@@ -67,7 +67,7 @@ async def run(rounds: int) -> harness.Report:
         return await _measured(rounds, await server.database("turn"), url)
 
 
-async def _measured(rounds: int, database: settings.Database, url: str) -> harness.Report:
+async def _measured(rounds: int, database: settings.DatabaseSettings, url: str) -> harness.Report:
     async with (
         node(database, url) as lives,
         desk(lives, database) as other,
@@ -102,53 +102,59 @@ async def _measured(rounds: int, database: settings.Database, url: str) -> harne
     )
 
 
-async def _pairs(lives: Living, reader: Conversations, sdk: anthropic.AsyncAnthropic) -> list[Pair]:
+async def _pairs(lives: NodeInstances, reader: Conversations, sdk: anthropic.AsyncAnthropic) -> list[Pair]:
     begun = await lives.conversations.start(MIRA)
     return [await _pair(lives, reader, sdk, begun.conversation.id, number) for number in range(TURNS)]
 
 
 async def _pair(
-    lives: Living, reader: Conversations, sdk: anthropic.AsyncAnthropic, talk: ConversationId, number: int
+    lives: NodeInstances,
+    reader: Conversations,
+    sdk: anthropic.AsyncAnthropic,
+    talk: ConversationId,
+    number: int,
 ) -> Pair:
     began = time.perf_counter()
     turn = await reader.say(talk, f"Tell me about lighthouse {number}.", store_server.ANN)
     times = [
-        time.perf_counter() async for told in reader.follow(turn.id) if told.kind in {Kind.DELTA, Kind.DONE}
+        time.perf_counter()
+        async for told in reader.follow_turn(turn.id)
+        if told.kind in {EventKind.DELTA, EventKind.DONE}
     ]
     ours, chunk = times[-1] - began, (times[-2] - times[0]) / max(1, len(times) - 2)
-    instance = await instances.of_conversation(lives.pool, talk)
+    instance = await instances.find_in_conversation(lives.pool, talk)
     assert instance is not None
-    call = await lives.prompting.after(instance, turn.user_seq)
+    call = await lives.prompts.build_call(instance, turn.user_seq)
     began = time.perf_counter()
-    stream = await sdk.messages.create(**wire.asked(call), stream=True)
+    stream = await sdk.messages.create(**wire.call_to_params(call), stream=True)
     times = [time.perf_counter() async for event in stream if event.type == "content_block_delta"]
     alone, chunk_alone = time.perf_counter() - began, (times[-1] - times[0]) / max(1, len(times) - 1)
     return Pair(1000 * (ours - alone), 1000 * (chunk - chunk_alone))
 
 
 @asynccontextmanager
-async def node(database: settings.Database, url: str) -> AsyncIterator[Living]:
+async def node(database: settings.DatabaseSettings, url: str) -> AsyncIterator[NodeInstances]:
     """One node without doors, with one character."""
     stop = asyncio.Event()
-    claude = settings.Claude(base_url=url, api_key=SecretStr("any"))
+    claude = settings.ClaudeSettings(base_url=url, api_key=SecretStr("any"))
     async with (
         store_server.writing(database) as writer,
         pool.open(database, "node-1") as connections,
-        client.opened(claude) as asks,
+        client.open_client(claude) as asks,
         asyncio.TaskGroup() as tasks,
     ):
         await characters.import_plate(connections, writer, MIRA, "Mira", PLATE, "benchmark")
-        lives = assembly.assemble(
+        lives = assembly.assemble_instances(
             connections,
             writer,
-            Paying(asks, connections, claude, lambda: datetime.now(UTC), settings.Limits()),
+            PaidModel(asks, connections, claude, lambda: datetime.now(UTC), settings.LimitsSettings()),
             forwarding=Forwarding(writer.node, None),
             here=lambda: None,
-            chosen=settings.Instances(),
+            chosen=settings.InstancesSettings(),
             claude=claude,
             new_id=_new_id,
         )
-        for part in lives.parts(stop, 2.0).values():
+        for part in lives.make_parts(stop, 2.0).values():
             tasks.create_task(part)
         try:
             yield lives
@@ -157,28 +163,28 @@ async def node(database: settings.Database, url: str) -> AsyncIterator[Living]:
 
 
 @asynccontextmanager
-async def desk(lives: Living, database: settings.Database) -> AsyncIterator[Conversations]:
+async def desk(lives: NodeInstances, database: settings.DatabaseSettings) -> AsyncIterator[Conversations]:
     """Another node, which hosts nothing: it asks the first one through that one's door for peers."""
     stop, here = asyncio.Event(), NodeId("desk")
-    door = peer_door.Server(cast("Voting", _Answers(lives)), None)
-    port = door.listen(settings.Peers(port=0))
+    door = peer_door.PeerServer(cast("PeerNode", _Answers(lives)), None)
+    port = door.listen(settings.PeersSettings(port=0))
     writer = Writer(database, here, lambda: datetime.now(UTC))
     async with (
         pool.open(database, here) as connections,
-        peers.opened(here, None) as others,
+        peers.open_client(here, None) as others,
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(door.serve(stop, 1.0))
         tasks.create_task(writer.run())
-        await others.know({lives.hosting.node: f"127.0.0.1:{port}"})
-        reads = assembly.assemble(
+        await others.set_addresses({lives.hosting.node: f"127.0.0.1:{port}"})
+        reads = assembly.assemble_instances(
             connections,
             writer,
             Nobody(),
             forwarding=Forwarding(here, others),
             here=lambda: None,
-            chosen=settings.Instances(),
-            claude=settings.Claude(),
+            chosen=settings.InstancesSettings(),
+            claude=settings.ClaudeSettings(),
             new_id=_new_id,
         )
         try:
@@ -196,7 +202,7 @@ class Nobody:
         del call, who
         raise AssertionError("the desk hosts nothing")
 
-    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+    def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
         """Never asked either."""
         del what, who
         raise AssertionError("the desk hosts nothing")
@@ -204,7 +210,7 @@ class Nobody:
     def release(self, who: Payer) -> None:
         """Nothing was reserved."""
 
-    def check(self, owner: UserId | None) -> None:
+    def check_allowance(self, owner: UserId | None) -> None:
         """Nobody spends anything."""
 
     async def is_short(self, who: Payer) -> bool:
@@ -212,7 +218,7 @@ class Nobody:
         del who
         return False
 
-    async def put_aside(self, payers: Iterable[Payer]) -> None:
+    async def await_reservations(self, payers: Iterable[Payer]) -> None:
         """Nothing is waited for."""
 
 
@@ -220,19 +226,19 @@ class Nobody:
 class _Answers:
     """Of a node behind its door, what a stream needs."""
 
-    lives: Living
+    lives: NodeInstances
 
     async def _never(self, asked: object) -> None:
         raise AssertionError(f"no rounds are held here: {asked}")
 
-    who = report = judge = decided = blocks = _never
+    identify = report = vote_on = confirm_block = load_blocks = _never
 
     async def admit(self, node: object, shown: object) -> None:
         """Whoever asks."""
 
-    def forward(self, request: Forwarded) -> AsyncGenerator[bytes]:
+    def forward(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
         """To whom it concerns."""
-        return self.lives.forwarding.answer(request)
+        return self.lives.forwarding.answer_request(request)
 
 
 @asynccontextmanager
@@ -249,4 +255,4 @@ async def stand_in() -> AsyncIterator[str]:
 
 
 def _new_id() -> UUID:
-    return ids.uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+    return ids.make_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))

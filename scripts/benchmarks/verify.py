@@ -25,10 +25,10 @@ from ccn.core.chain.report import Report
 from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment, merkle, note, signed
-from ccn.core.ledger.commitment import Fields, Kind, Leaf
+from ccn.core.ledger.commitment import Fields, Leaf, LeafKind
 from ccn.core.ledger.signed import Sign
 from ccn.core.rounds import ballot
-from ccn.core.rounds.ballot import Draft, Leader, Vote
+from ccn.core.rounds.ballot import Draft, TermLeader, Vote
 from ccn.node.signing import signing_key
 from scripts.benchmarks import harness
 
@@ -79,7 +79,7 @@ def lines(messages: int) -> Iterator[bytes]:
     signs = {node: _sign(node) for node in NODES}
     listed = tuple(sorted(Validator(node, _key(node).verify_key.encode()) for node in NODES))
     rules = Rules(listed, Parameters("tier-1/v1"))
-    tip = block.genesis("ccn.example/bench", rules)
+    tip = block.genesis_tip("ccn.example/bench", rules)
     count = 0
     for line in _record(tip, rules, signs, messages):
         count += 1
@@ -102,7 +102,7 @@ def _record(tip: Tip, rules: Rules, signs: dict[NodeId, Sign], messages: int) ->
         "at": 1, "character": "ada", "conversation": HERE, "owner": None, "plate": None,
         "status": "open", "version": 1,
     }  # fmt: skip
-    leaves = [commitment.leaf(NODES[0], 1, Kind.CONVERSATION, begun)]
+    leaves = [commitment.make_leaf(NODES[0], 1, LeafKind.CONVERSATION, begun)]
     while number <= messages:
         shown: list[dict[str, object]] = [{}] * len(leaves)
         while len(leaves) < BLOCK and number <= messages:
@@ -124,31 +124,35 @@ def _record(tip: Tip, rules: Rules, signs: dict[NodeId, Sign], messages: int) ->
 
 def _message(seq: int, salt: bytes) -> Leaf:
     fields: Fields = {
-        "at": seq, "content": commitment.content(salt, WORDS).hex(), "conversation": HERE, "epoch": 0,
-        "role": "user", "seq": seq, "speaker": f"account:{UUID(int=2)}", "turn": None,
+        "at": seq, "content": commitment.commit_content(salt, WORDS).hex(), "conversation": HERE,
+        "epoch": 0,        "role": "user", "seq": seq, "speaker": f"account:{UUID(int=2)}", "turn": None,
     }  # fmt: skip
-    return commitment.leaf(NODES[0], seq + 1, Kind.MESSAGE, fields)
+    return commitment.make_leaf(NODES[0], seq + 1, LeafKind.MESSAGE, fields)
 
 
 def _sealed(tip: Tip, leaves: Sequence[Leaf], signs: dict[NodeId, Sign]) -> tuple[Tip, object]:
     """One round of the three nodes, of which the first has leaves."""
     hashes = b"".join(leaf.hash for leaf in leaves)
     reports = [
-        signed.sign(
+        signed.sign_statement(
             Report(
-                node, tip.height + 1, 1, tip.hash, (), tip.last(node) + 1,
+                node, tip.height + 1, 1, tip.hash, (), tip.last_sealed(node) + 1,
                 hashes if node == NODES[0] else b"", tip.rules.hash(),
             ),
             signs[node],
         )
         for node in NODES
     ]  # fmt: skip
-    made = ballot.propose(reports, Leader(NODES[0], tip, 1, tip.rules), tip.time_us + 1, signing_key.check)
+    made = ballot.propose(
+        reports, TermLeader(NODES[0], tip, 1, tip.rules), tip.time_us + 1, signing_key.check_signature
+    )
     if not isinstance(made, Draft):
         raise TypeError(f"no block was made: {made}")
     header = made.block.header
-    after = block.follow(tip, header, tip.tree.extend(made.block.leaves), tip.rules)
-    votes = [signed.sign(Vote(node, header.height, 1, header.hash()), signs[node]) for node in NODES]
+    after = block.advance_tip(tip, header, tip.tree.extend(made.block.leaves), tip.rules)
+    votes = [
+        signed.sign_statement(Vote(node, header.height, 1, header.hash()), signs[node]) for node in NODES
+    ]
     return after, {
         "block": orjson.loads(header.body()),
         "row": {

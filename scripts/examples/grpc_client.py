@@ -80,6 +80,6 @@ if __name__ == "__main__":
     if chosen.target:
         nodes, key = chosen.target.split(","), chosen.api_key
     else:
-        found = local.find()
+        found = local.find_cluster()
         nodes, key = list(found.targets), chosen.api_key or found.api_key
     asyncio.run(main(nodes, key, chosen.character, chosen.words))

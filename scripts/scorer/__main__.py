@@ -30,7 +30,7 @@ def main() -> None:
         content = _of_tier_2(samples, asked.model) if asked.tier == 2 else _of_tier_1(samples)
     except errors.ScorerUnusable as refused:
         sys.exit(str(refused))
-    out = asked.out or (scorers.beside(asked.model) if asked.tier == 2 else WEIGHTS)
+    out = asked.out or (scorers.heads_path(asked.model) if asked.tier == 2 else WEIGHTS)
     digest = hashlib.sha256(content).hexdigest()
     if not asked.check:
         out.write_bytes(content)
@@ -45,7 +45,7 @@ def _of_tier_1(samples: Sequence[Sample]) -> bytes:
 
 
 def _of_tier_2(samples: Sequence[Sample], model: Path) -> bytes:
-    opened = encoder.opened(model)
+    opened = encoder.open_encoder(model)
     return embedded.pack(embedded.see(samples, opened), opened, ABOUT)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ccn.core.axes import AXES, DECIDING
 from ccn.core.character import consistency
 from ccn.core.character.scoring import dense, features, words
-from ccn.core.character.scoring.dense import Encoder
+from ccn.core.character.scoring.dense import TextEncoder
 from scripts.scorer import fit, judging, parts, training
 from scripts.scorer.corpus import EVIDENCE, Sample
 from scripts.scorer.fit import Floats
@@ -38,13 +38,13 @@ class Embedding:
     weight: float
 
 
-def see(samples: Sequence[Sample], encoder: Encoder) -> list[Embedding]:
+def see(samples: Sequence[Sample], encoder: TextEncoder) -> list[Embedding]:
     """The embeddings of all samples that have words enough, and of pieces of the messages."""
     pieces = (piece for sample in samples for piece in parts.pieces(sample))
     return [*_seen(samples, encoder, 1.0), *_seen(pieces, encoder, training.PIECE)]
 
 
-def pack(seen: Sequence[Embedding], encoder: Encoder, about: Mapping[str, object]) -> bytes:
+def pack(seen: Sequence[Embedding], encoder: TextEncoder, about: Mapping[str, object]) -> bytes:
     """The heads file: two heads per axis, their place on the scale, and how far strangers are apart."""
     heads = np.stack([_heads(axis, seen) for axis in AXES], axis=-1).round(_DIGITS)
     heads = heads.astype(np.float32).astype(np.float64)
@@ -58,7 +58,7 @@ def pack(seen: Sequence[Embedding], encoder: Encoder, about: Mapping[str, object
             scores = 1 / (1 + np.exp(-((row - middle[1]) / spread[1]).clip(-_FAR, _FAR)))
             source = (each.sample.task, each.sample.shown)
             by_source.setdefault(source, []).append(scores[list(DECIDING)])
-    return dense.dump(
+    return dense.dump_heads(
         encoder=encoder.sha256,
         weights=heads,
         middle=middle,
@@ -68,13 +68,13 @@ def pack(seen: Sequence[Embedding], encoder: Encoder, about: Mapping[str, object
     )
 
 
-def _seen(samples: Iterable[Sample], encoder: Encoder, weight: float) -> list[Embedding]:
+def _seen(samples: Iterable[Sample], encoder: TextEncoder, weight: float) -> list[Embedding]:
     seen = []
     for sample in samples:
-        read = words.read(sample.text)
-        if words.enough(read):
+        read = words.split_words(sample.text)
+        if words.are_enough(read):
             kind = 0 if features.is_statement(read) else 1
-            seen.append(Embedding(sample, encoder.embed(dense.prose(read)), kind, weight))
+            seen.append(Embedding(sample, encoder.embed_text(dense.join_words(read)), kind, weight))
     return seen
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ccn.core.axes import AXES
 from ccn.core.character.scoring import features, lexicon, linear
-from ccn.core.character.scoring.words import enough, marked, read
+from ccn.core.character.scoring.words import are_enough, mark_negated, split_words
 from scripts.scorer import parts
 from scripts.scorer.corpus import EVIDENCE, Sample
 from scripts.scorer.fit import Floats, Integers, Rows, logistic
@@ -56,11 +56,11 @@ def see(samples: Sequence[Sample]) -> list[Seen]:
 def _seen(samples: Iterable[Sample], weight: float) -> list[Seen]:
     seen = []
     for sample in samples:
-        words = read(sample.text)
-        if enough(words):
-            from_lexicon = np.array(lexicon.raw(marked(words)))
+        words = split_words(sample.text)
+        if are_enough(words):
+            from_lexicon = np.array(lexicon.sum_hits(mark_negated(words)))
             kind = features.is_statement(words)
-            seen.append(Seen(sample, features.places(words), from_lexicon, kind, weight))
+            seen.append(Seen(sample, features.find_places(words), from_lexicon, kind, weight))
     return seen
 
 
@@ -80,7 +80,7 @@ def pack(version: str, heads: Heads, seen: Sequence[Seen], about: Mapping[str, o
     lexicon_weights = [round(float(weight), 4) for weight in heads.lexicon]
     middles, spreads = _calibration(table, unit, lexicon_weights, seen)
     by_axis = {"unit": unit.tolist(), "lexicon": lexicon_weights, "middle": middles, "spread": spreads}
-    return linear.dump(version, table, by_axis, about)
+    return linear.dump_weights(version, table, by_axis, about)
 
 
 def evidence(

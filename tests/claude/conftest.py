@@ -11,15 +11,15 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.claude import client
-from ccn.claude.client import Client
-from ccn.claude.retries import Delays
+from ccn.claude.client import ModelClient
+from ccn.claude.retries import RetryDelays
 from ccn.claude.stand_in import server
-from ccn.claude.stand_in.server import Running
-from ccn.core.calls.call import Block, Call, Said
+from ccn.claude.stand_in.server import RunningStandIn
+from ccn.core.calls.call import Call, CallBlock, CallMessage
 from ccn.core.message import Role
 
 PLATE = "# Mira\nMira is warm and kind to everybody, curious about the sea, and honest. She asks questions."
-AT_ONCE = Delays((0.001,) * 4, (0.001,) * 5, (0.001,) * 3)
+AT_ONCE = RetryDelays((0.001,) * 4, (0.001,) * 5, (0.001,) * 3)
 
 Asking = Callable[..., Call]
 
@@ -32,36 +32,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def standing_in() -> AsyncIterator[Running]:
+async def standing_in() -> AsyncIterator[RunningStandIn]:
     """The stand-in."""
-    async with server.running() as here:
+    async with server.run_stand_in() as here:
         yield here
 
 
 @pytest.fixture
-def api(standing_in: Running) -> Running:
+def api(standing_in: RunningStandIn) -> RunningStandIn:
     """The stand-in, told to do nothing wrong."""
     standing_in.faults.clear()
     return standing_in
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def model(api: Running) -> AsyncIterator[Client]:
+async def model(api: RunningStandIn) -> AsyncIterator[ModelClient]:
     """A client of the stand-in whose pauses are next to nothing."""
-    async with client.opened(told(api.url), AT_ONCE) as opened:
+    async with client.open_client(told(api.url), AT_ONCE) as opened:
         yield opened
 
 
-def told(url: str, **others: object) -> settings.Claude:
-    return settings.Claude.model_validate({"base_url": url, "api_key": SecretStr("any"), **others})
+def told(url: str, **others: object) -> settings.ClaudeSettings:
+    return settings.ClaudeSettings.model_validate({"base_url": url, "api_key": SecretStr("any"), **others})
 
 
 def call(*texts: str, plate: str = PLATE, **others: object) -> Call:
     """Messages in turn, the user's first."""
     roles = (Role.USER, Role.ASSISTANT)
-    said = tuple(Said(roles[number % 2], text) for number, text in enumerate(texts))
+    said = tuple(CallMessage(roles[number % 2], text) for number, text in enumerate(texts))
     given = {"model": "claude-sonnet-5-5", "max_tokens": 1000, **others}
-    return Call(system=(Block(plate, mark=True),), messages=said, **given)  # type: ignore[arg-type]
+    return Call(system=(CallBlock(plate, mark=True),), messages=said, **given)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -71,6 +71,6 @@ def asking() -> Asking:
 
 
 @pytest.fixture
-def settings_for() -> Callable[..., settings.Claude]:
+def settings_for() -> Callable[..., settings.ClaudeSettings]:
     """Settings that lead to a URL."""
     return told

@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_prices_from_the_environment_add_to_those_we_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CCN_CLAUDE_PRICES", OWN)
     prices = settings.load().claude.prices
-    assert prices["claude-own"].exact() == Price(1_000_000, 2_500_000, 1_000_000, 100_000)
+    assert prices["claude-own"].to_microdollars() == Price(1_000_000, 2_500_000, 1_000_000, 100_000)
     assert prices["claude-sonnet-5-5"] == settings.PRICES["claude-sonnet-5-5"]
 
 
@@ -41,7 +41,7 @@ def test_prices_from_the_file_are_tables(folder: Path) -> None:
     """
     (folder / "ccn.toml").write_text(text)
     expected = Price(4_000_000, 8_500_000, 5_000_000, 400_000, long_above=1000, long_percent=200)
-    assert settings.load().claude.prices["claude-sonnet-5-5"].exact() == expected
+    assert settings.load().claude.prices["claude-sonnet-5-5"].to_microdollars() == expected
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_what_cannot_be_used_is_refused_by_name(
 
 def test_people_see_which_models_have_a_price_and_never_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CCN_CLAUDE_API_KEY", "hunter2")
-    reading = settings.here()
-    assert "claude-sonnet-5-5" in reading.shown("claude", "prices")
-    assert reading.shown("claude", "api_key") == "********"
+    reading = settings.load_with_origins()
+    assert "claude-sonnet-5-5" in reading.display_field("claude", "prices")
+    assert reading.display_field("claude", "api_key") == "********"
     assert "hunter2" not in repr(reading.settings)
 
 

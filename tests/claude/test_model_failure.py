@@ -12,7 +12,7 @@ import pytest
 
 from ccn import errors
 from ccn.claude import failure
-from ccn.claude.failure import Broken, Kind
+from ccn.claude.failure import FailureKind, StreamBroken
 
 REQUEST = httpx2.Request("POST", "https://api.example/v1/messages")
 
@@ -58,25 +58,25 @@ def test_every_error_of_an_answer_lands_on_an_entry_for_its_kind() -> None:
 @pytest.mark.parametrize(
     ("foreign", "kind"),
     [
-        (anthropic.APITimeoutError, Kind.NETWORK),
-        (anthropic.APIConnectionError, Kind.NETWORK),
-        (httpx2.RemoteProtocolError, Kind.NETWORK),
-        (httpx2.ReadTimeout, Kind.NETWORK),
-        (anthropic.RateLimitError, Kind.LIMITED),
-        (anthropic.RampLimitExceededError, Kind.LIMITED),
-        (anthropic.EnforcedSpendLimitReachedError, Kind.REFUSED),
-        (anthropic.InternalServerError, Kind.SERVER),
-        (anthropic.ServiceUnavailableError, Kind.SERVER),
-        (anthropic.OverloadedError, Kind.SERVER),
-        (anthropic.HTTPNotImplementedError, Kind.REFUSED),
-        (anthropic.BadRequestError, Kind.REFUSED),
-        (anthropic.AuthenticationError, Kind.REFUSED),
-        (anthropic.ContentTooLargeError, Kind.REFUSED),
-        (type("NewRateLimitError", (anthropic.RateLimitError,), {}), Kind.LIMITED),
+        (anthropic.APITimeoutError, FailureKind.NETWORK),
+        (anthropic.APIConnectionError, FailureKind.NETWORK),
+        (httpx2.RemoteProtocolError, FailureKind.NETWORK),
+        (httpx2.ReadTimeout, FailureKind.NETWORK),
+        (anthropic.RateLimitError, FailureKind.LIMITED),
+        (anthropic.RampLimitExceededError, FailureKind.LIMITED),
+        (anthropic.EnforcedSpendLimitReachedError, FailureKind.REFUSED),
+        (anthropic.InternalServerError, FailureKind.SERVER),
+        (anthropic.ServiceUnavailableError, FailureKind.SERVER),
+        (anthropic.OverloadedError, FailureKind.SERVER),
+        (anthropic.HTTPNotImplementedError, FailureKind.REFUSED),
+        (anthropic.BadRequestError, FailureKind.REFUSED),
+        (anthropic.AuthenticationError, FailureKind.REFUSED),
+        (anthropic.ContentTooLargeError, FailureKind.REFUSED),
+        (type("NewRateLimitError", (anthropic.RateLimitError,), {}), FailureKind.LIMITED),
     ],
 )
-def test_an_error_is_followed_up_by_its_kind(foreign: type[BaseException], kind: Kind) -> None:
-    assert failure.kind(foreign.__new__(foreign)) is kind
+def test_an_error_is_followed_up_by_its_kind(foreign: type[BaseException], kind: FailureKind) -> None:
+    assert failure.classify_failure(foreign.__new__(foreign)) is kind
 
 
 @pytest.mark.parametrize(
@@ -88,27 +88,27 @@ def test_an_error_is_followed_up_by_its_kind(foreign: type[BaseException], kind:
         (status(400), errors.ModelRefused),
         (httpx2.ConnectError("refused"), errors.ModelUnavailable),
         (TimeoutError(), errors.ModelUnavailable),
-        (Broken(Kind.NETWORK, "cut"), errors.ModelUnavailable),
+        (StreamBroken(FailureKind.NETWORK, "cut"), errors.ModelUnavailable),
     ],
 )
 def test_what_leaves_is_an_error_of_ours_with_its_cause(
     raised: Exception, meant: type[errors.CCNError]
 ) -> None:
-    with pytest.raises(meant) as told, failure.translated():
+    with pytest.raises(meant) as told, failure.translate_errors():
         raise raised
     assert told.value.__cause__ is raised
 
 
 def test_a_refusal_repeats_the_words_of_the_api_and_what_to_mend() -> None:
     body = {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
-    with pytest.raises(errors.ModelRefused) as told, failure.translated():
+    with pytest.raises(errors.ModelRefused) as told, failure.translate_errors():
         raise status(401, body)
     assert str(told.value) == "authentication_error: invalid x-api-key (check CCN_CLAUDE_API_KEY)"
 
 
 def test_a_long_explanation_is_cut() -> None:
     body = {"type": "error", "error": {"type": "invalid_request_error", "message": "x" * 10_000}}
-    with pytest.raises(errors.ModelRefused) as told, failure.translated():
+    with pytest.raises(errors.ModelRefused) as told, failure.translate_errors():
         raise status(400, body)
     assert len(str(told.value)) < 400
 
@@ -127,12 +127,12 @@ def test_a_wait_is_asked_for_in_seconds_or_by_a_date() -> None:
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
-        ({"error": {"type": "overloaded_error", "message": "Overloaded"}}, Kind.SERVER),
-        ({"error": {"type": "rate_limit_error", "message": "Slow down"}}, Kind.LIMITED),
-        ({"error": {"type": "invalid_request_error", "message": "No"}}, Kind.REFUSED),
-        ({"error": None}, Kind.REFUSED),
-        ([], Kind.REFUSED),
+        ({"error": {"type": "overloaded_error", "message": "Overloaded"}}, FailureKind.SERVER),
+        ({"error": {"type": "rate_limit_error", "message": "Slow down"}}, FailureKind.LIMITED),
+        ({"error": {"type": "invalid_request_error", "message": "No"}}, FailureKind.REFUSED),
+        ({"error": None}, FailureKind.REFUSED),
+        ([], FailureKind.REFUSED),
     ],
 )
-def test_an_error_inside_of_a_stream_has_a_kind(said: object, kind: Kind) -> None:
-    assert failure.in_a_stream(said).kind is kind
+def test_an_error_inside_of_a_stream_has_a_kind(said: object, kind: FailureKind) -> None:
+    assert failure.failure_from_event(said).kind is kind

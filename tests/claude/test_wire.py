@@ -10,22 +10,26 @@ import pytest
 
 from ccn import errors
 from ccn.claude import wire
-from ccn.claude.failure import Broken, Kind
-from ccn.core.calls.call import Block, Call, Delta, Said, Usage
+from ccn.claude.failure import FailureKind, StreamBroken
+from ccn.core.calls.call import Call, CallBlock, CallMessage, Delta, TokenUsage
 from ccn.core.message import Role
 
 CALL = Call(
     "claude-sonnet-5-5",
-    (Block("plate", mark=True), Block("state")),
-    (Said(Role.USER, "one"), Said(Role.ASSISTANT, "two", mark=True), Said(Role.USER, "three")),
+    (CallBlock("plate", mark=True), CallBlock("state")),
+    (
+        CallMessage(Role.USER, "one"),
+        CallMessage(Role.ASSISTANT, "two", mark=True),
+        CallMessage(Role.USER, "three"),
+    ),
     100,
 )
 
 
-def answer(*events: tuple[str, dict[str, Any]]) -> wire.Answer:
-    taken = wire.Answer("asked-for")
+def answer(*events: tuple[str, dict[str, Any]]) -> wire.StreamedReply:
+    taken = wire.StreamedReply("asked-for")
     for event, data in events:
-        taken.take(event, orjson.dumps({"type": event, **data}).decode())
+        taken.take_event(event, orjson.dumps({"type": event, **data}).decode())
     return taken
 
 
@@ -42,7 +46,7 @@ def text(words: str) -> tuple[str, dict[str, Any]]:
 
 
 def test_marks_become_those_of_the_cache_and_nothing_else_is_added() -> None:
-    assert wire.asked(CALL) == {
+    assert wire.call_to_params(CALL) == {
         "model": "claude-sonnet-5-5",
         "max_tokens": 100,
         "system": [
@@ -58,30 +62,32 @@ def test_marks_become_those_of_the_cache_and_nothing_else_is_added() -> None:
             {"role": "user", "content": [{"type": "text", "text": "three"}]},
         ],
     }
-    assert orjson.dumps(wire.asked(CALL)) == orjson.dumps(wire.asked(CALL))
+    assert orjson.dumps(wire.call_to_params(CALL)) == orjson.dumps(wire.call_to_params(CALL))
 
 
 def test_the_bytes_that_are_sent_are_the_call_and_that_it_streams() -> None:
-    sent = orjson.loads(wire.body(replace(CALL, temperature=0.5), {"output_config": {"format": "x"}}))
+    sent = orjson.loads(
+        wire.call_to_body(replace(CALL, temperature=0.5), {"output_config": {"format": "x"}})
+    )
     more = {"temperature": 0.5, "output_config": {"format": "x"}, "stream": True}
-    assert sent == {**wire.asked(CALL), **more}
-    assert wire.body(CALL, {}) == wire.body(CALL, {})
+    assert sent == {**wire.call_to_params(CALL), **more}
+    assert wire.call_to_body(CALL, {}) == wire.call_to_body(CALL, {})
 
 
 def test_what_no_json_can_hold_is_refused_as_input() -> None:
     with pytest.raises(errors.InputInvalid, match="cannot be sent"):
-        wire.body(replace(CALL, messages=(Said(Role.USER, "\ud800"),)), {})
+        wire.call_to_body(replace(CALL, messages=(CallMessage(Role.USER, "\ud800"),)), {})
 
 
 def test_a_call_without_a_system_prompt_sends_none() -> None:
-    assert "system" not in wire.asked(Call("m", (), CALL.messages, 1))
+    assert "system" not in wire.call_to_params(Call("m", (), CALL.messages, 1))
 
 
 def test_events_become_a_reply() -> None:
     taken = answer(BEGUN, text("Well, "), text("yes."), ENDED, OVER)
-    reply = taken.whole()
+    reply = taken.finish_reply()
     assert (reply.text, reply.stop, reply.model) == ("Well, yes.", "end_turn", "answered")
-    assert reply.usage == Usage(input=5, output=9)
+    assert reply.usage == TokenUsage(input=5, output=9)
 
 
 def test_thoughts_and_unknown_events_are_not_said() -> None:
@@ -92,16 +98,16 @@ def test_thoughts_and_unknown_events_are_not_said() -> None:
         ("ping", {}),
         ("something_new", {"delta": {"text": "no"}}),
     ):
-        assert taken.take(event, orjson.dumps(data).decode()) is None
-    assert taken.take(*_sent(text("yes"))) == Delta("yes")
+        assert taken.take_event(event, orjson.dumps(data).decode()) is None
+    assert taken.take_event(*_sent(text("yes"))) == Delta("yes")
     assert taken.text == "yes"
 
 
 @pytest.mark.parametrize("events", [(), (BEGUN,), (BEGUN, text("Well")), (BEGUN, text("Well"), ENDED)])
 def test_a_reply_without_its_end_is_a_broken_stream(events: tuple[tuple[str, dict[str, Any]], ...]) -> None:
-    with pytest.raises(Broken) as broken:
-        answer(*events).whole()
-    assert broken.value.kind is Kind.NETWORK
+    with pytest.raises(StreamBroken) as broken:
+        answer(*events).finish_reply()
+    assert broken.value.kind is FailureKind.NETWORK
 
 
 @pytest.mark.parametrize(
@@ -116,9 +122,9 @@ def test_a_reply_without_its_end_is_a_broken_stream(events: tuple[tuple[str, dic
     ],
 )
 def test_an_event_that_makes_no_sense_breaks_the_stream_and_nothing_else(event: str, data: str) -> None:
-    with pytest.raises(Broken) as broken:
-        wire.Answer("m").take(event, data)
-    assert broken.value.kind is Kind.SERVER
+    with pytest.raises(StreamBroken) as broken:
+        wire.StreamedReply("m").take_event(event, data)
+    assert broken.value.kind is FailureKind.SERVER
 
 
 def _sent(event: tuple[str, dict[str, Any]]) -> tuple[str, str]:

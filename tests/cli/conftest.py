@@ -20,21 +20,21 @@ from ccn.cli import verify
 from ccn.core import ids
 from ccn.core.axes import Vector
 from ccn.core.chain import block, roster
-from ccn.core.chain.quorum import Faults
-from ccn.core.chain.roster import Row
+from ccn.core.chain.quorum import FaultModel
+from ccn.core.chain.roster import RosterRow
 from ccn.core.chain.rules import Parameters, Rules, Weighing
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, SnapshotId, TurnId
 from ccn.core.rounds.signer import SignerState
-from ccn.core.turn import Status
+from ccn.core.turn import TurnStatus
 from ccn.node.rounds import consensus_round as story
-from ccn.node.rounds.consensus_round import Sealed
+from ccn.node.rounds.consensus_round import SealedRound
 from ccn.store.character import vectors
 from ccn.store.connection import pool
 from ccn.store.conversations import characters, conversations, instances, turns
 from ccn.store.operators import requests
 from ccn.store.rounds import blocks, export, terms
 from ccn.store.upkeep import snapshots
-from ccn.store.upkeep.retention import Redact
+from ccn.store.upkeep.retention import RedactMessages
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import rules_of
 from tests.node.rounds.test_consensus_round import Neighbours, Paper, World
@@ -48,23 +48,23 @@ TURN = TurnId(UUID("01900000-0000-7000-8000-000000000004"))
 
 
 def new_id() -> UUID:
-    return ids.uuid7(2, secrets.token_bytes(10))
+    return ids.make_uuid7(2, secrets.token_bytes(10))
 
 
 @asynccontextmanager
 async def founded(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
     nodes: Sequence[NodeId],
-    faults: Faults = Faults.CRASH,
+    faults: FaultModel = FaultModel.CRASH,
     weighing: Weighing = Weighing.OWNERS,
 ) -> AsyncIterator[World]:
     """A chain of these nodes with one character and one conversation; the first node writes."""
-    genesis = block.genesis("ccn.example/test", rules_of(nodes, faults, weighing))
+    genesis = block.genesis_tip("ccn.example/test", rules_of(nodes, faults, weighing))
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(pool.open(database, "test"))
         writer = await stack.enter_async_context(writing(database, nodes[0]))
         await characters.import_plate(connections, writer, ADA, "Ada", "# Ada", "test")
-        await writer.submit(conversations.Begin(HERE, ADA))
+        await writer.submit(conversations.BeginConversation(HERE, ADA))
         disks = {node: Paper(SignerState(0, genesis.hash)) for node in nodes}
         made = World(
             database,
@@ -77,12 +77,14 @@ async def founded(
             HERE,
         )
         made.peers.votings = {node: made.voter(node, genesis) for node in nodes}
-        await blocks.found(connections, await terms.take_over(connections, nodes[0], 2), genesis)
+        await blocks.write_genesis(
+            connections, await terms.take_over_term(connections, nodes[0], 2), genesis
+        )
         yield made
 
 
 @asynccontextmanager
-async def writing(database: settings.Database, node: NodeId) -> AsyncIterator[Writer]:
+async def writing(database: settings.DatabaseSettings, node: NodeId) -> AsyncIterator[Writer]:
     writer = Writer(database, node, lambda: datetime.now(UTC))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run())
@@ -93,8 +95,8 @@ async def writing(database: settings.Database, node: NodeId) -> AsyncIterator[Wr
 
 
 async def seal(world: World, leader: NodeId) -> None:
-    outcome = await story.hold(await world.lead(leader))
-    assert isinstance(outcome, Sealed), outcome
+    outcome = await story.run_round(await world.lead(leader))
+    assert isinstance(outcome, SealedRound), outcome
 
 
 async def live(world: World) -> None:
@@ -102,88 +104,100 @@ async def live(world: World) -> None:
     nodes = sorted(world.disks)
     writer = world.writer
     await world.say("one", "two", "three", "four")
-    await writer.submit(conversations.Begin(HOSTED, ADA, plate_version=1))
-    instance = await writer.submit(instances.Spawn(INSTANCE, HOSTED, "model-1", 1))
-    instance = await writer.submit(instances.Change(instance, instances.Status.RUNNING, "passed"))
+    await writer.submit(conversations.BeginConversation(HOSTED, ADA, plate_version=1))
+    instance = await writer.submit(instances.SpawnInstance(INSTANCE, HOSTED, "model-1", 1))
+    instance = await writer.submit(
+        instances.ChangeInstance(instance, instances.InstanceStatus.RUNNING, "passed")
+    )
     accepted = await writer.submit(_accept("hello", 1, TURN))
     await writer.submit(_start(accepted, 1))
     await writer.submit(_commit(accepted, 1, "Good morning."))
     await writer.submit(
-        vectors.Score(HOSTED, 2, Vector((500_000, None) + (400_000,) * 14), "tier-1/v1", INSTANCE)
+        vectors.RecordScore(HOSTED, 2, Vector((500_000, None) + (400_000,) * 14), "tier-1/v1", INSTANCE)
     )
     world.vectors[nodes[0]] = [
-        roster.pack(
+        roster.pack_rows(
             ADA,
             [
-                Row(INSTANCE, 1, Vector((500_000,) * 16)),
-                Row(InstanceId(UUID(int=9)), 1, Vector((900_000,) * 16)),
+                RosterRow(INSTANCE, 1, Vector((500_000,) * 16)),
+                RosterRow(InstanceId(UUID(int=9)), 1, Vector((900_000,) * 16)),
             ],
         ),
-        roster.pack(BOB, [Row(InstanceId(UUID(int=7)), 1, Vector((1,) * 15 + (None,)))]),
+        roster.pack_rows(BOB, [RosterRow(InstanceId(UUID(int=7)), 1, Vector((1,) * 15 + (None,)))]),
     ]
-    world.vectors[nodes[1]] = [roster.pack(ADA, [Row(InstanceId(UUID(int=5)), 1, Vector((400_000,) * 16))])]
+    world.vectors[nodes[1]] = [
+        roster.pack_rows(ADA, [RosterRow(InstanceId(UUID(int=5)), 1, Vector((400_000,) * 16))])
+    ]
     await seal(world, nodes[0])
 
     world.peers.away = {nodes[-1]}
-    await writer.submit(Redact(HERE, 2, 3, "admin", "asked by its owner"))
-    await snapshots.take(world.pool, writer, SnapshotId(new_id()), HOSTED, datetime.now(UTC))
+    await writer.submit(RedactMessages(HERE, 2, 3, "admin", "asked by its owner"))
+    await snapshots.take_snapshot(world.pool, writer, SnapshotId(new_id()), HOSTED, datetime.now(UTC))
     await characters.import_plate(world.pool, writer, ADA, "Ada", "# Ada, second", "test")
     await seal(world, nodes[1])
 
     world.peers.away = set()
     async with writing(world.database, nodes[1]) as second:
-        adopted = await second.submit(instances.Adopt(instance, "its host is silent"))
+        adopted = await second.submit(instances.AdoptInstance(instance, "its host is silent"))
         failed = await second.submit(_accept("still there?", 2, TurnId(new_id())))
         await second.submit(_start(failed, 2))
         await second.submit(_fail(failed, 2))
-        await second.submit(instances.Change(adopted, instances.Status.TERMINATED, "drained"))
+        await second.submit(
+            instances.ChangeInstance(adopted, instances.InstanceStatus.TERMINATED, "drained")
+        )
     other = Rules(world.genesis.rules.validators, _loosened(world.genesis.rules.parameters))
     for voting in world.peers.votings.values():
-        voting.wanted = other
+        voting.wanted_rules = other
     await seal(world, nodes[0])
 
-    here = await conversations.get(world.pool, HERE)
-    await writer.submit(conversations.Close(here))
-    await requests.ask(world.pool, uuid4(), "redact", "ann", {"conversation": str(HERE), "first": 2})
-    asked = await requests.claim(world.pool, nodes[0], ["redact"], 5)
+    here = await conversations.load_conversation(world.pool, HERE)
+    await writer.submit(conversations.CloseConversation(here))
+    await requests.add_request(
+        world.pool, uuid4(), "redact", "ann", {"conversation": str(HERE), "first": 2}
+    )
+    asked = await requests.claim_request(world.pool, nodes[0], ["redact"], 5)
     assert asked is not None
-    await writer.submit(requests.Answer(asked, requests.failed(errors.Conflict("done before"))))
+    await writer.submit(
+        requests.AnswerRequest(asked, requests.error_to_outcome(errors.Conflict("done before")))
+    )
     await seal(world, nodes[1])
-    await writer.submit(conversations.Begin(ConversationId(new_id()), ADA))
+    await writer.submit(conversations.BeginConversation(ConversationId(new_id()), ADA))
 
 
 def _host(world: World) -> None:
     """Instances of two characters on two nodes; one of them is far out."""
 
-    def at(number: int, *scores: int | None) -> Row:
-        return Row(InstanceId(UUID(int=number)), 1, Vector((*scores, *(500_000,) * (16 - len(scores)))))
+    def at(number: int, *scores: int | None) -> RosterRow:
+        return RosterRow(
+            InstanceId(UUID(int=number)), 1, Vector((*scores, *(500_000,) * (16 - len(scores))))
+        )
 
     first, second, *_ = sorted(world.disks)
     world.vectors[first] = [
-        roster.pack(ADA, [at(1), at(9, *(900_000,) * 16)]),
-        roster.pack(BOB, [at(7, 1, None)]),
+        roster.pack_rows(ADA, [at(1), at(9, *(900_000,) * 16)]),
+        roster.pack_rows(BOB, [at(7, 1, None)]),
     ]
-    world.vectors[second] = [roster.pack(ADA, [at(5, *(400_000,) * 16)])]
+    world.vectors[second] = [roster.pack_rows(ADA, [at(5, *(400_000,) * 16)])]
 
 
-def _accept(words: str, epoch: int, turn: TurnId) -> turns.Accept:
-    return turns.Accept(turn, HOSTED, words, ANN, epoch)
+def _accept(words: str, epoch: int, turn: TurnId) -> turns.AcceptTurn:
+    return turns.AcceptTurn(turn, HOSTED, words, ANN, epoch)
 
 
-def _start(turn: turns.Turn, epoch: int) -> turns.Start:
-    return turns.Start(turn, epoch)
+def _start(turn: turns.Turn, epoch: int) -> turns.StartTurn:
+    return turns.StartTurn(turn, epoch)
 
 
-def _commit(turn: turns.Turn, epoch: int, words: str) -> turns.Commit:
-    return turns.Commit(_running(turn), epoch, words, INSTANCE)
+def _commit(turn: turns.Turn, epoch: int, words: str) -> turns.CommitReply:
+    return turns.CommitReply(_running(turn), epoch, words, INSTANCE)
 
 
-def _fail(turn: turns.Turn, epoch: int) -> turns.End:
-    return turns.End(_running(turn), epoch, Status.FAILED, "overloaded")
+def _fail(turn: turns.Turn, epoch: int) -> turns.EndTurn:
+    return turns.EndTurn(_running(turn), epoch, TurnStatus.FAILED, "overloaded")
 
 
 def _running(turn: turns.Turn) -> turns.Turn:
-    return replace(turn, status=Status.RUNNING)
+    return replace(turn, status=TurnStatus.RUNNING)
 
 
 def _loosened(parameters: Parameters) -> Parameters:
@@ -194,7 +208,7 @@ def _loosened(parameters: Parameters) -> Parameters:
 class Copy:
     """A database to do things to."""
 
-    database: settings.Database
+    database: settings.DatabaseSettings
 
     async def superuser(self, sql: str) -> None:
         connection = await asyncpg.connect(self.database.url.get_secret_value())
@@ -207,7 +221,7 @@ class Copy:
     async def export(self) -> bytes:
         file = io.BytesIO()
         async with pool.open(self.database, "test") as connections:
-            await export.export(connections, file)
+            await export.export_record(connections, file)
         return file.getvalue()
 
     async def verdict(self) -> verify.Audit:
@@ -222,8 +236,8 @@ async def _sql(server: str, sql: str) -> None:
         await connection.close()
 
 
-def _at(server: str, name: str) -> settings.Database:
-    return settings.Database(url=SecretStr(f"{server.rpartition('/')[0]}/{name}"))
+def _at(server: str, name: str) -> settings.DatabaseSettings:
+    return settings.DatabaseSettings(url=SecretStr(f"{server.rpartition('/')[0]}/{name}"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -232,7 +246,7 @@ async def record(database_server: str) -> AsyncIterator[str]:
     name = f"record_{secrets.token_hex(6)}"
     await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE ccn_template STRATEGY file_copy")
     async with founded(
-        _at(database_server, name), [NodeId(f"node-{n}") for n in (1, 2, 3)], Faults.CRASH
+        _at(database_server, name), [NodeId(f"node-{n}") for n in (1, 2, 3)], FaultModel.CRASH
     ) as world:
         await live(world)
     yield name

@@ -21,7 +21,7 @@ from tests import calling
 from tests.cluster.speaker import Echo
 from tests.living import World
 
-CALM = settings.Instances(heartbeat_s=0.1, adopt_after_s=1.5, chunk_ms=5)
+CALM = settings.InstancesSettings(heartbeat_s=0.1, adopt_after_s=1.5, chunk_ms=5)
 """Slow enough that a busy machine does not look like a death."""
 
 
@@ -44,11 +44,11 @@ def main(url: str) -> None:
 
 
 async def _serve(url: str, node: str, port: int) -> None:
-    world = Unseen(settings.Database(url=SecretStr(url), pool_size=6))
-    model, door = Echo(random.Random(node)), settings.Grpc(port=port)
+    world = Unseen(settings.DatabaseSettings(url=SecretStr(url), pool_size=6))
+    model, door = Echo(random.Random(node)), settings.GrpcSettings(port=port)
     async with (
         world.node(node, model, CALM) as here,  # type: ignore[arg-type]
-        calling.served(here, door=door),
+        calling.serve_node(here, door=door),
     ):
         os.write(1, f"{node} {os.getpid()}\n".encode())
         await asyncio.Event().wait()

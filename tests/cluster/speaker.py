@@ -21,11 +21,11 @@ import structlog
 from pydantic import SecretStr
 
 from ccn import errors, settings
-from ccn.core.calls.call import Call, Delta, Piece, Reply, Usage
-from ccn.core.calls.price import Size
+from ccn.core.calls.call import Call, Delta, Piece, Reply, TokenUsage
+from ccn.core.calls.price import CallSize
 from ccn.core.ids import ConversationId, NodeId, UserId
 from ccn.core.prompts.interview import QUESTIONS
-from ccn.core.stream import Told
+from ccn.core.stream import StreamEvent
 from ccn.node import assembly
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
@@ -36,7 +36,7 @@ from tests.living import PASSES, new_id, text
 from tests.speaking import ANN
 
 WORDS = 6
-QUICK = settings.Instances(heartbeat_s=0.05, adopt_after_s=0.4, chunk_ms=5)
+QUICK = settings.InstancesSettings(heartbeat_s=0.05, adopt_after_s=0.4, chunk_ms=5)
 _ASKS = frozenset(question.asks for question in QUESTIONS)
 
 
@@ -54,23 +54,23 @@ def main(url: str, *conversations: str) -> None:
 
 
 async def _live(url: str, node: str, seed: str, talks: list[ConversationId]) -> None:
-    database = settings.Database(url=SecretStr(url), pool_size=6)
+    database = settings.DatabaseSettings(url=SecretStr(url), pool_size=6)
     writer, never = Writer(database, NodeId(node), lambda: datetime.now(UTC)), asyncio.Event()
     quiet = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, quiet.set)
     async with pool.open(database, node) as connections, asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run())
-        lives = assembly.assemble(
+        lives = assembly.assemble_instances(
             connections,
             writer,
             Echo(random.Random(seed)),
             forwarding=Forwarding(NodeId(node), None),
             here=lambda: None,
             chosen=QUICK,
-            claude=settings.Claude(),
+            claude=settings.ClaudeSettings(),
             new_id=new_id,
         )
-        for part in lives.parts(never, 1.0).values():
+        for part in lives.make_parts(never, 1.0).values():
             tasks.create_task(part)
         for nth, talk in enumerate(talks):
             tasks.create_task(_talk(lives.conversations, talk, f"{node}/{seed}/{nth}", quiet))
@@ -87,11 +87,11 @@ async def _talk(doors: Conversations, talk: ConversationId, name: str, quiet: as
             await asyncio.sleep(0.02)
             continue
         _tell("accepted", turn.id, turn.user_seq, words)
-        told = list[Told]()
-        async with aclosing(doors.follow(turn.id)) as following:
+        told = list[StreamEvent]()
+        async with aclosing(doors.follow_turn(turn.id)) as following:
             async for each in following:
                 told.append(each)
-        places = [each.place for each in told]
+        places = [each.position for each in told]
         whole = text(told) == reply_to(words) and places == sorted(set(places))
         _tell("read", turn.id, "whole" if whole else "broken")
 
@@ -109,23 +109,23 @@ class Echo:
         for word in reply.split():
             await asyncio.sleep(self._chance.choice((0, 0, 0.004, 0.015)))
             yield Delta(word + " ")
-        yield Reply(reply + " ", "end_turn", Usage(1, 1), call.model)
+        yield Reply(reply + " ", "end_turn", TokenUsage(1, 1), call.model)
 
-    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+    def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
         """Nothing costs anything."""
         return who
 
     def release(self, who: Payer) -> None:
         """Nothing was put aside."""
 
-    def check(self, owner: UserId | None) -> None:
+    def check_allowance(self, owner: UserId | None) -> None:
         """Nobody spends anything."""
 
     async def is_short(self, who: Payer) -> bool:
         """Nor ever will."""
         return False
 
-    async def put_aside(self, payers: Iterable[Payer]) -> None:
+    async def await_reservations(self, payers: Iterable[Payer]) -> None:
         """Nothing is waited for."""
 
 

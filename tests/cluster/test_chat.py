@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from ccn.claude.stand_in import server
-from ccn.claude.stand_in.faults import Faults, Rule
+from ccn.claude.stand_in.faults import FaultRule, FaultRules
 from tests.cluster.test_up import Up, reachable_folder, started, surroundings
 from tests.terminal import Typing, terminal
 
@@ -60,7 +60,7 @@ async def test_a_chat_outlives_the_node_it_talks_to_and_goes_on_the_next_day() -
     with reachable_folder() as folder:
         chat = surroundings(folder) | {"TERM": "xterm-256color"}
         data = ("--data", str(folder / "data"))
-        async with server.running() as model:
+        async with server.run_stand_in() as model:
             environ = {"CCN_CLAUDE_BASE_URL": model.url}
             async with day(folder, environ) as told, terminal(chat, *data) as typing:
                 session, reply = await _the_host_is_killed(told, typing, model.faults)
@@ -69,7 +69,7 @@ async def test_a_chat_outlives_the_node_it_talks_to_and_goes_on_the_next_day() -
                 await _the_next_day(typing, reply)
 
 
-async def _the_host_is_killed(told: dict[str, Any], typing: Typing, faults: Faults) -> tuple[str, str]:
+async def _the_host_is_killed(told: dict[str, Any], typing: Typing, faults: FaultRules) -> tuple[str, str]:
     """The session and the reply, which came to its end elsewhere, once."""
     greeting = await typing.sees("you ›")
     assert "You talk to an AI." in greeting
@@ -78,7 +78,7 @@ async def _the_host_is_killed(told: dict[str, Any], typing: Typing, faults: Faul
     assert found is not None
     host = await _host(told, found[1])
     # The first reply does not come to its end before its host is killed, however late that is.
-    faults.add(Rule(match="Zephyr", times=1, after=12, end="stall"))
+    faults.add_rule(FaultRule(match="Zephyr", times=1, after=12, end="stall"))
     typing.type("My boat is called Zephyr. Tell me about harbours.\r")
     await typing.sees("Wren\n")
     await typing.sees(" ")  # the first words are there

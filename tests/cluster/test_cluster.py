@@ -175,17 +175,19 @@ async def test_a_command_without_a_cluster_says_what_to_do(local: Local) -> None
 
 async def test_the_chain_holds_from_its_founding_to_its_tip(local: Local) -> None:
     """Run last: after all that died, every block still follows from the one before and from its votes."""
-    database = settings.Database(url=SecretStr(local.told["database_url"]))
+    database = settings.DatabaseSettings(url=SecretStr(local.told["database_url"]))
     async with pool.open(database, "auditor") as connections:
-        tip = await blocks.tip(connections, 0)
-        height = await blocks.height(connections)
+        tip = await blocks.load_tip(connections, 0)
+        height = await blocks.load_height(connections)
         assert tip is not None
         assert height is not None
         assert height > 10
         for each in range(1, height + 1):
-            shown = await blocks.shown(connections, each)
+            shown = await blocks.load_block(connections, each)
             assert shown is not None
-            confirmed = readback.confirm(shown, tip, NodeId("auditor"), {}, signing_key.check)
+            confirmed = readback.confirm_block(
+                shown, tip, NodeId("auditor"), {}, signing_key.check_signature
+            )
             assert isinstance(confirmed, Tip), confirmed
             tip = confirmed
         doubled = "SELECT count(*) - count(DISTINCT (height, node_id)) FROM votes"

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from ccn import errors, settings
-from ccn.claude.stand_in.faults import Faults, Rule
+from ccn.claude.stand_in.faults import FaultRule, FaultRules
 from ccn.core.ids import ConversationId, InstanceId
 from ccn.node.views import drift_review
-from ccn.node.views.drift_review import Review
+from ccn.node.views.drift_review import DriftReview
 from ccn.store.character import restorations
 from ccn.store.conversations import instances
-from ccn.store.conversations.instances import Instance, Status
+from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.rounds import blocks
 from tests import standing_in
 from tests.cluster import three
@@ -45,7 +45,7 @@ ROUNDS = {"CCN_CLUSTER_INTERVAL_S": "1", "CCN_INSTANCES_QUEUE_LIMIT": "100"}
 
 @pytest.mark.timeout(600)
 async def test_one_that_drifts_is_brought_back_and_all_that_drift_together_are_seen(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with three.running(database, ROUNDS) as cluster:
         desk, faults = cluster.desk, cluster.faults
@@ -61,17 +61,17 @@ async def spread(desk: Node) -> list[ConversationId]:
     """Nine, or as many more as it takes until a node that was slow to be seen has one as well."""
     fleet, hosts = list[ConversationId](), set[str]()
     while len(fleet) < FLEET or hosts < set(NAMES):
-        fleet.append(await desk.begun())
+        fleet.append(await desk.begin_conversation())
         hosts.add((await alive(desk, fleet[-1])).host)
         assert len(fleet) < 2 * FLEET, f"instances on {hosts} alone"
     return fleet
 
 
 async def one_drifts(
-    desk: Node, faults: Faults, suspect: ConversationId, others: Sequence[ConversationId]
+    desk: Node, faults: FaultRules, suspect: ConversationId, others: Sequence[ConversationId]
 ) -> None:
-    faults.add(DRIFTING)
-    await desk.reply((await desk.doors.say(suspect, "My boat is called Zephyr.", ANN)).id)
+    faults.add_rule(DRIFTING)
+    await desk.reply((await desk.conversations.say(suspect, "My boat is called Zephyr.", ANN)).id)
     async with asyncio.timeout(90):
         while "cleared" not in await steps(desk, suspect) or "re-anchor" not in await steps(desk, suspect):
             await talked(desk, [suspect], 1)
@@ -80,26 +80,26 @@ async def one_drifts(
     assert re.match(BROUGHT_BACK, done), f"alarmed, confirmed, reminded, and well again: {done}"
     assert [STEPS & set(await steps(desk, talk)) for talk in others] == [set()] * len(others)
     found = await alive(desk, suspect)
-    assert found.status is Status.RUNNING
-    taken = await restorations.of_conversation(desk.pool, found.id)
+    assert found.status is InstanceStatus.RUNNING
+    taken = await restorations.list_of_conversation(desk.pool, found.id)
     confirmed = next(each for each in taken if each.step == "re-anchor")
     assert confirmed.distance is not None
     assert confirmed.threshold is not None
     assert confirmed.distance > confirmed.threshold
 
 
-async def all_drift(desk: Node, faults: Faults, fleet: Sequence[ConversationId]) -> None:
+async def all_drift(desk: Node, faults: FaultRules, fleet: Sequence[ConversationId]) -> None:
     """Another model speaks for all, as after an upgrade: the median goes along, the charter does not."""
     _reminded, *others = fleet  # who was reminded of its plate does not drift again
     some = others[::2]
     speakers = {talk: (await alive(desk, talk)).id for talk in some}
     before = {talk: await reviewed(desk, speakers[talk]) for talk in some}
     faults.clear()
-    faults.add(Rule(drift=100, until=REMINDED))
+    faults.add_rule(FaultRule(drift=100, until=REMINDED))
     await talked(desk, fleet, DRIFTED)
-    height = await blocks.height(desk.pool) or 0
+    height = await blocks.load_height(desk.pool) or 0
     async with asyncio.timeout(90):
-        while (await blocks.height(desk.pool) or 0) < height + 2:
+        while (await blocks.load_height(desk.pool) or 0) < height + 2:
             await asyncio.sleep(0.1)
     touched = [talk for talk in fleet if STEPS & set(await steps(desk, talk))]
     assert len(touched) <= (len(fleet) - 1) // 3, "an operator has to look, not a script"
@@ -114,26 +114,26 @@ async def all_drift(desk: Node, faults: Faults, fleet: Sequence[ConversationId])
     assert statistics.median(known) < TOLERANCE
 
 
-def moved(before: Review, after: Review) -> float:
+def moved(before: DriftReview, after: DriftReview) -> float:
     """By how much further it is from the charter now."""
     return (after.from_charter or 0.0) - (before.from_charter or 0.0)
 
 
-async def reviewed(desk: Node, speaker: InstanceId) -> Review:
-    return await drift_review.review(desk.pool, speaker, SCORER.version)
+async def reviewed(desk: Node, speaker: InstanceId) -> DriftReview:
+    return await drift_review.review_instance(desk.pool, speaker, SCORER.version)
 
 
 async def alive(desk: Node, talk: ConversationId) -> Instance:
-    found = await instances.of_conversation(desk.pool, talk)
+    found = await instances.find_in_conversation(desk.pool, talk)
     assert found is not None
     return found
 
 
 async def steps(desk: Node, talk: ConversationId) -> list[str]:
-    found = await instances.of_conversation(desk.pool, talk)
+    found = await instances.find_in_conversation(desk.pool, talk)
     if found is None:  # its restoring ended with it
         return ["re-initialise"]
-    return [each.step for each in await restorations.of_conversation(desk.pool, found.id)]
+    return [each.step for each in await restorations.list_of_conversation(desk.pool, found.id)]
 
 
 async def talked(desk: Node, talks: Sequence[ConversationId], messages: int) -> None:
@@ -142,7 +142,7 @@ async def talked(desk: Node, talks: Sequence[ConversationId], messages: int) -> 
     async def one(talk: ConversationId) -> None:
         for _ in range(messages):
             try:
-                turn = await desk.doors.say(talk, standing_in.ask(draw), ANN)
+                turn = await desk.conversations.say(talk, standing_in.ask(draw), ANN)
             except (errors.Quarantined, errors.SpawnFailed):
                 return  # begun anew with another model, it fails its interview: for an operator
             await desk.reply(turn.id)

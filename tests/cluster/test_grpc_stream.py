@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ccn import continuity, settings
 from ccn.continuity import Conversation
-from ccn.core.calls.call import Delta, Reply, Restart
+from ccn.core.calls.call import CallRestart, Delta, Reply
 from ccn.core.ids import ConversationId
 from ccn.store.connection import pool
 from ccn.store.conversations import instances
@@ -55,9 +55,11 @@ class Nodes:
                 await asyncio.sleep(0.01)
 
 
-async def test_a_stream_survives_the_death_of_the_node_behind_it(database: settings.Database) -> None:
+async def test_a_stream_survives_the_death_of_the_node_behind_it(
+    database: settings.DatabaseSettings,
+) -> None:
     chance = random.Random(secrets.token_hex(4))
-    await living.founded(database)
+    await living.found_world(database)
     async with pool.open(database, "test") as connections, _running(database) as nodes:
         key = await calling.api_key(connections)
         async with continuity.connect(nodes.targets, key) as cluster:
@@ -80,7 +82,7 @@ async def _heard(talk: Conversation, words: str, nodes: Nodes, host: str, deadly
             match piece:
                 case Delta(more):
                     shown, seen = shown + more, seen + 1
-                case Restart():
+                case CallRestart():
                     shown = ""
                 case Reply(text):
                     whole = text
@@ -93,18 +95,18 @@ async def _heard(talk: Conversation, words: str, nodes: Nodes, host: str, deadly
 
 
 async def _host(connections: pool.Pool, talk: ConversationId) -> str:
-    found = await instances.of_conversation(connections, talk)
+    found = await instances.find_in_conversation(connections, talk)
     assert found is not None
     return found.host
 
 
 @asynccontextmanager
-async def _running(database: settings.Database) -> AsyncIterator[Nodes]:
+async def _running(database: settings.DatabaseSettings) -> AsyncIterator[Nodes]:
     nursery = await asyncio.create_subprocess_exec(
         *(sys.executable, str(CALLER_NODE), database.url.get_secret_value()),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env=settings.environment({"PYTHONPATH": str(CHECKOUT), "GRPC_ENABLE_FORK_SUPPORT": "false"}),
+        env=settings.child_environment({"PYTHONPATH": str(CHECKOUT), "GRPC_ENABLE_FORK_SUPPORT": "false"}),
         start_new_session=True,
     )
     with ExitStack() as holding:

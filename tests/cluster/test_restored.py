@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from ccn import settings
-from ccn.cli.cluster.fork_server import Forked
+from ccn.cli.cluster.fork_server import ForkedProcess
 from ccn.embedded import etcd
 from ccn.etcd import client, members
 from ccn.node.signing import memory
@@ -93,7 +93,7 @@ class Lone:
     http: int
     grpc: int
     endpoints: tuple[str, ...]
-    running: Forked | None = None
+    running: ForkedProcess | None = None
 
     def start(self) -> None:
         with Path(os.devnull).open() as nothing, (self.folder / "log").open("ab") as log:
@@ -149,7 +149,7 @@ class Lone:
             assert "Put back the database that has it" in answer.json()["detail"]
         with socket.socket() as knocking:
             assert knocking.connect_ex(("127.0.0.1", self.grpc)) != 0
-        async with client.opened(self.endpoints, deadline_s=10.0) as seen:
+        async with client.open_client(self.endpoints, deadline_s=10.0) as seen:
             await until(lambda: _nobody(seen))
 
 
@@ -157,8 +157,8 @@ async def _contains(asked: Awaitable[str], lost: str) -> bool:
     return lost in await asked
 
 
-async def _nobody(seen: client.Client) -> bool:
-    return not await members.present(seen)
+async def _nobody(seen: client.EtcdClient) -> bool:
+    return not await members.read_registrations(seen)
 
 
 @dataclass
@@ -187,7 +187,7 @@ async def living(database_server: str) -> AsyncIterator[World]:
     server = Server(database_server)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn restored ")))
-        coordination = await stack.enter_async_context(etcd.running())
+        coordination = await stack.enter_async_context(etcd.run_etcd())
         http, grpc = (stack.enter_context(ports.held()) for _ in range(2))
         await server.run(f"CREATE DATABASE {server.live} TEMPLATE {databases.TEMPLATE} STRATEGY file_copy")
         stack.push_async_callback(_dropped, server)
@@ -203,7 +203,7 @@ async def living(database_server: str) -> AsyncIterator[World]:
             "CCN_GRPC_PORT": str(grpc),
             "CCN_PEERS_PORT": "0",
         }
-        node = Lone(folder, settings.environment(environ), http, grpc, coordination.endpoints)
+        node = Lone(folder, settings.child_environment(environ), http, grpc, coordination.endpoints)
         stack.callback(node.close)
         yield World(server, node)
 
@@ -237,7 +237,7 @@ async def test_a_node_serves_nobody_on_a_database_from_before_what_it_signed(dat
         await world.goes_on()
         await node.stop()
 
-        state = memory.known(node.folder / "state" / memory.STATE)
+        state = memory.read_state(node.folder / "state" / memory.STATE)
         assert state is not None
         newest = state.acknowledged.number
         await _change(server, newest)

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from ccn import settings
-from ccn.claude.stand_in.faults import Rule
+from ccn.claude.stand_in.faults import FaultRule
 from ccn.core.prompts import prompt
-from ccn.core.stream import Kind, Told
-from ccn.core.turn import Status
+from ccn.core.stream import EventKind, StreamEvent
+from ccn.core.turn import TurnStatus
 from ccn.store.conversations import instances
 from ccn.store.conversations.turns import Turn
 from tests import living
@@ -19,7 +19,7 @@ from tests.cluster.three import NAMES
 from tests.living import Node
 from tests.speaking import ANN
 
-BEGUN = Rule(match="Zephyr", times=1, after=12, end="stall")
+BEGUN = FaultRule(match="Zephyr", times=1, after=12, end="stall")
 """The first reply does not come to its end before its host is killed, however late that is."""
 QUICK = {
     "CCN_ETCD_LEASE_TTL_S": "4",
@@ -29,43 +29,49 @@ QUICK = {
 """Nobody but the one that is killed may be taken for dead, however busy the machine is."""
 
 
-async def _read(desk: Node, turn: Turn, told: list[Told]) -> None:
-    async for each in desk.doors.follow(turn.id):
+async def _read(desk: Node, turn: Turn, told: list[StreamEvent]) -> None:
+    async for each in desk.conversations.follow_turn(turn.id):
         told.append(each)  # noqa: PERF401 - who waits looks at the list meanwhile
 
 
 @pytest.mark.timeout(400)
-async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(database: settings.Database) -> None:
+async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(
+    database: settings.DatabaseSettings,
+) -> None:
     async with three.running(database, QUICK) as cluster:
         desk = cluster.desk
-        begun = await desk.doors.start(living.ADA, title="Harbours")
+        begun = await desk.conversations.start(living.ADA, title="Harbours")
         talk, host = begun.conversation.id, begun.instance.host
         assert host in NAMES, "the desk takes nothing"
-        cluster.faults.add(BEGUN)
-        turn = await desk.doors.say(talk, "My boat is called Zephyr. Tell me about harbours.", ANN)
-        told: list[Told] = []
+        cluster.faults.add_rule(BEGUN)
+        turn = await desk.conversations.say(talk, "My boat is called Zephyr. Tell me about harbours.", ANN)
+        told: list[StreamEvent] = []
         reading = asyncio.create_task(_read(desk, turn, told))
         await three.until(lambda: len(told) >= 3)
         cluster.nodes.kill(host)
         await asyncio.wait_for(reading, 90)
         kinds = [each.kind for each in told]
-        assert (kinds.count(Kind.RESTART), kinds.count(Kind.DONE), kinds[-1]) == (1, 1, Kind.DONE)
-        said = await desk.said(talk)
+        assert (kinds.count(EventKind.RESTART), kinds.count(EventKind.DONE), kinds[-1]) == (
+            1,
+            1,
+            EventKind.DONE,
+        )
+        said = await desk.read_messages(talk)
         assert said == [
             ("user", "My boat is called Zephyr. Tell me about harbours."),
             ("assistant", living.text(told)),
         ]
-        adopted = await instances.of_conversation(desk.pool, talk)
+        adopted = await instances.find_in_conversation(desk.pool, talk)
         assert adopted is not None
         assert (adopted.host != host, adopted.epoch) == (True, 2)
 
         await cluster.again()
-        turn = await desk.doors.say(talk, "Good morning. Do you remember my boat?", ANN)
+        turn = await desk.conversations.say(talk, "Good morning. Do you remember my boat?", ANN)
         assert "Zephyr" in await desk.reply(turn.id)
-        assert (await desk.doors.turn(turn.id)).status is Status.COMMITTED
-        again = await instances.of_conversation(desk.pool, talk)
+        assert (await desk.conversations.load_turn(turn.id)).status is TurnStatus.COMMITTED
+        again = await instances.find_in_conversation(desk.pool, talk)
         assert again is not None
-        shown = prompt.show(await desk.living.prompting.after(again, turn.user_seq))
+        shown = prompt.call_to_text(await desk.living.prompts.build_call(again, turn.user_seq))
         for part in (
             "Keeps her word.",
             "<ccn:state>",

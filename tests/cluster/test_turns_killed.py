@@ -25,7 +25,7 @@ import pytest
 
 from ccn import settings
 from ccn.core.ids import TurnId
-from ccn.core.stream import START, Told
+from ccn.core.stream import START, StreamEvent
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
@@ -95,12 +95,12 @@ class Nursery:
 
 @pytest.mark.timeout(300 + 6 * KILLS)
 async def test_every_accepted_message_gets_its_one_reply_whoever_dies(
-    database: settings.Database, capsys: pytest.CaptureFixture[str]
+    database: settings.DatabaseSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance, tally, began = random.Random(seed := secrets.token_hex(4)), Tally(), time.monotonic()
-    world = await living.founded(database)
+    world = await living.found_world(database)
     async with world.node("node-0") as first:
-        talks = [str(await first.begun()) for _ in range(CONVERSATIONS)]
+        talks = [str(await first.begin_conversation()) for _ in range(CONVERSATIONS)]
     async with pool.open(database, "test") as connections:
         async with _nursery(database, talks, tally) as nursery:
             for node in NODES:
@@ -165,18 +165,20 @@ async def _wrong(connections: Pool, tally: Tally) -> Counter[str]:
     return wrong
 
 
-async def _replayed(connections: Pool, turn: UUID) -> list[Told]:
-    return await turns.told(connections, TurnId(turn), START)
+async def _replayed(connections: Pool, turn: UUID) -> list[StreamEvent]:
+    return await turns.load_stream(connections, TurnId(turn), START)
 
 
 @asynccontextmanager
-async def _nursery(database: settings.Database, talks: list[str], tally: Tally) -> AsyncIterator[Nursery]:
+async def _nursery(
+    database: settings.DatabaseSettings, talks: list[str], tally: Tally
+) -> AsyncIterator[Nursery]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(SPEAKER), database.url.get_secret_value(), *talks),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=settings.environment({"PYTHONPATH": str(CHECKOUT)}),
+        env=settings.child_environment({"PYTHONPATH": str(CHECKOUT)}),
         start_new_session=True,
     )
     nursery = Nursery(process, tally)

@@ -30,8 +30,8 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.etcd import client, members
 from ccn.peers import client as peers
-from ccn.peers.certificates import Issued
-from ccn.peers.exchange import Forwarded
+from ccn.peers.certificates import IssuedCertificate
+from ccn.peers.exchange import ForwardedRequest
 from tests import peering, ports, registering
 
 DEADLINE_S = 60.0
@@ -250,10 +250,12 @@ async def test_a_node_that_somebody_made_up_in_etcd_is_told_to_nobody(
     running, told = shared
     listener = "http://127.0.0.1:6666"
     as_ever = {"node": "a-node", "http": listener, "grpc": "127.0.0.1:6667", "key": "aa" * 32}
-    signed = members.encode(registering.registration("b-node", 0, by="stranger", http=listener))
-    async with client.opened(told["etcd_endpoints"], deadline_s=30.0) as etcd:
+    signed = members.registration_to_bytes(
+        registering.registration("b-node", 0, by="stranger", http=listener)
+    )
+    async with client.open_client(told["etcd_endpoints"], deadline_s=30.0) as etcd:
         for name, value in {"a-node": json.dumps(as_ever).encode(), "b-node": signed}.items():
-            await etcd.put(members.PREFIX + name, value, lease=0, if_modified=0)
+            await etcd.put_entry(members.PREFIX + name, value, lease=0, if_modified=0)
     logs = Path(re.findall(r" on (.*ccn-up-\w+)", running.errors())[0]) / "logs"
 
     def noticed() -> bool:
@@ -277,23 +279,23 @@ async def test_a_certificate_of_the_authority_alone_reads_and_ends_nothing(
     """It is for a name that nobody ever enrolled."""
     running, told = shared
     folder = Path(re.findall(r" on (.*ccn-up-\w+)", running.errors())[0]) / "nodes" / "ca"
-    authority = Issued((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
+    authority = IssuedCertificate((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
     shown = peering.identity_of(authority, NodeId("node-77"))
-    async with client.opened(told["etcd_endpoints"], deadline_s=30.0) as etcd:
-        doors = {each.name: each.said.statement.grpc for each in await members.present(etcd)}
+    async with client.open_client(told["etcd_endpoints"], deadline_s=30.0) as etcd:
+        doors = {each.name: each.said.statement.grpc for each in await members.read_registrations(etcd)}
     headers = {"Authorization": f"Bearer {told['admin']['api_key']}"}
     at = {"base_url": told["nodes"][0]["http"], "headers": headers, "timeout": ANSWER_S}
-    async with httpx.AsyncClient(**at) as http, peers.opened(NodeId("node-77"), shown) as known:
+    async with httpx.AsyncClient(**at) as http, peers.open_client(NodeId("node-77"), shown) as known:
         begun = (await http.post("/api/v1/conversation/start", json={"character": "wren"})).json()
         host, session = begun["instance"]["node"], begun["session_id"]
-        await known.know({host: doors[host]})
+        await known.set_addresses({host: doors[host]})
         asked = json.dumps({"conversation": session, "reason": "x"}).encode()
         for method in ("end", "follow"):
-            forwarded = Forwarded(NodeId("node-77"), peering.INSTANCE, method, asked)
+            forwarded = ForwardedRequest(NodeId("node-77"), peering.INSTANCE, method, asked)
             with pytest.raises(errors.PeerRefused, match="node-77 takes no part in this cluster"):
-                await anext(known.peer(host).forward(forwarded, ANSWER_S))
+                await anext(known.find_peer(host).forward(forwarded, ANSWER_S))
         with pytest.raises(errors.PeerRefused, match="node-77 takes no part in this cluster"):
-            await known.peer(host).blocks(1, ANSWER_S)
+            await known.find_peer(host).fetch_blocks(1, ANSWER_S)
         state = (await http.get(f"/api/v1/conversation/{session}")).json()
         assert state["instance"]["status"] == "running"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ccn import settings
 from ccn.claude.stand_in import server
-from ccn.claude.stand_in.faults import Faults, Rule
-from ccn.cli.cluster.fork_server import Forked
+from ccn.claude.stand_in.faults import FaultRule, FaultRules
+from ccn.cli.cluster.fork_server import ForkedProcess
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd
 from ccn.etcd import client, members
@@ -35,13 +35,13 @@ class Processes:
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self._folder, self._environ = folder, environ
-        self._running: dict[str, Forked] = {}
+        self._running: dict[str, ForkedProcess] = {}
 
     def start(self, *names: str) -> None:
         for name in names:
             (self._folder / name).mkdir(exist_ok=True)
             own = {"CCN_NODE_ID": name, "CCN_NODE_STATE_DIR": str(self._folder / name)}
-            environ = settings.environment(self._environ | own)
+            environ = settings.child_environment(self._environ | own)
             with Path(os.devnull).open() as nothing, (self._folder / f"{name}.log").open("ab") as log:
                 streams = (nothing.fileno(), log.fileno(), log.fileno())
                 self._running[name] = commands.begin(("node", "run"), environ, streams, name=name)
@@ -71,7 +71,7 @@ class Three:
 
     nodes: Processes
     desk: Node
-    faults: Faults
+    faults: FaultRules
     _world: World
 
     async def here(self) -> None:
@@ -88,14 +88,14 @@ class Three:
 
 @asynccontextmanager
 async def running(
-    database: settings.Database, environ: dict[str, str], rule: Rule | None = None
+    database: settings.DatabaseSettings, environ: dict[str, str], rule: FaultRule | None = None
 ) -> AsyncIterator[Three]:
     """Start everything; at the end the nodes have stopped in order, or were killed if the test failed."""
-    world = await living.founded(database)
+    world = await living.found_world(database)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn three ")))
-        coordination = await stack.enter_async_context(etcd.running())
-        model = await stack.enter_async_context(server.running(rule=rule or Rule()))
+        coordination = await stack.enter_async_context(etcd.run_etcd())
+        model = await stack.enter_async_context(server.run_stand_in(rule=rule or FaultRule()))
         nodes = Processes(
             folder,
             {
@@ -108,15 +108,15 @@ async def running(
         )
         stack.callback(nodes.close)
         nodes.start(*NAMES)
-        others = await stack.enter_async_context(peers.opened(NodeId("desk"), None))
-        seen = await stack.enter_async_context(client.opened(coordination.endpoints, deadline_s=10.0))
+        others = await stack.enter_async_context(peers.open_client(NodeId("desk"), None))
+        seen = await stack.enter_async_context(client.open_client(coordination.endpoints, deadline_s=10.0))
         watching = asyncio.create_task(_know(seen, others, world))
         stack.callback(watching.cancel)
         desk = await stack.enter_async_context(world.node("desk", peers=others))
-        await register.enrol(desk.pool, desk.id, bytes(32))
+        await register.enrol_node(desk.pool, desk.id, bytes(32))
         three = Three(nodes, desk, model.faults, world)
         await three.here()
-        await drains.begin(desk.pool, desk.id, "test", [NodeId(name) for name in NAMES])
+        await drains.begin_drain(desk.pool, desk.id, "test", [NodeId(name) for name in NAMES])
         await until(lambda: desk.living.adoption.draining)
         yield three
         await nodes.stop()
@@ -132,8 +132,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _know(seen: client.Client, others: peers.Client, world: World) -> None:
-    async for shown in members.watch(seen):
+async def _know(seen: client.EtcdClient, others: peers.PeerClient, world: World) -> None:
+    async for shown in members.watch_registrations(seen):
         present = [each.said.statement for each in shown]
         world.processes = [each.node for each in present]
-        await others.know({each.node: each.grpc for each in present})
+        await others.set_addresses({each.node: each.grpc for each in present})

@@ -40,18 +40,22 @@ class Here:
 
 
 @asynccontextmanager
-async def connected(database: settings.Database, model: living.Model | None = None) -> AsyncIterator[Here]:
-    world = await living.founded(database)
+async def connected(
+    database: settings.DatabaseSettings, model: living.Model | None = None
+) -> AsyncIterator[Here]:
+    world = await living.found_world(database)
     async with AsyncExitStack() as open_:
-        scorer = scorers.measure("tier-1/v1")
+        scorer = scorers.load_quantised("tier-1/v1")
         node = await open_.enter_async_context(world.node("node-1", model, scorer=scorer))
-        door = await open_.enter_async_context(calling.served(node))
+        door = await open_.enter_async_context(calling.serve_node(node))
         key = await calling.api_key(node.pool)
         cluster = await open_.enter_async_context(continuity.connect(door.target, key))
         yield Here(world, door, key, cluster)
 
 
-async def test_a_loop_of_ones_own_gets_the_prompt_and_keeps_the_record(database: settings.Database) -> None:
+async def test_a_loop_of_ones_own_gets_the_prompt_and_keeps_the_record(
+    database: settings.DatabaseSettings,
+) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada", title="tea")
         before = await talk.prompt()
@@ -76,7 +80,7 @@ async def test_a_loop_of_ones_own_gets_the_prompt_and_keeps_the_record(database:
         assert [each.seq for each in await talk.history(before=3, limit=1)] == [2]
 
 
-async def test_what_is_recorded_is_sealed_by_a_node(database: settings.Database) -> None:
+async def test_what_is_recorded_is_sealed_by_a_node(database: settings.DatabaseSettings) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada")
         await talk.record("user", "Good morning!")
@@ -85,7 +89,7 @@ async def test_what_is_recorded_is_sealed_by_a_node(database: settings.Database)
         assert [row["node_id"] for row in nodes] == ["node-1"]
 
 
-async def test_the_same_key_records_once(database: settings.Database) -> None:
+async def test_the_same_key_records_once(database: settings.DatabaseSettings) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada", idempotency_key="b")
         assert (await here.cluster.begin("ada", idempotency_key="b")).id == talk.id
@@ -96,14 +100,14 @@ async def test_the_same_key_records_once(database: settings.Database) -> None:
         assert len(await talk.history()) == 1
 
 
-async def test_many_records_at_once_all_land(database: settings.Database) -> None:
+async def test_many_records_at_once_all_land(database: settings.DatabaseSettings) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada")
         said = await asyncio.gather(*(talk.record("user", f"word {nth}") for nth in range(20)))
         assert sorted(each.seq for each in said) == list(range(1, 21))
 
 
-async def test_many_who_want_the_prompt_at_once_get_the_same(database: settings.Database) -> None:
+async def test_many_who_want_the_prompt_at_once_get_the_same(database: settings.DatabaseSettings) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada")
         first = await asyncio.gather(*(talk.prompt() for _ in range(8)))
@@ -112,7 +116,7 @@ async def test_many_who_want_the_prompt_at_once_get_the_same(database: settings.
         assert len({prompt.system for prompt in (*first, *second)}) == 1
 
 
-async def test_replies_of_ones_own_loop_are_measured(database: settings.Database) -> None:
+async def test_replies_of_ones_own_loop_are_measured(database: settings.DatabaseSettings) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada")
         unknown = await talk.health()
@@ -120,7 +124,7 @@ async def test_replies_of_ones_own_loop_are_measured(database: settings.Database
         for _ in range(2):
             await talk.record("user", "What do you think?")
             await talk.record("assistant", ANSWER)
-        await asyncio.wait_for(here.door.node.living.scoring.settled(), 60)
+        await asyncio.wait_for(here.door.node.living.scoring.wait_until_idle(), 60)
         health = await talk.health()
         assert (health.open, health.messages) == (True, 4)
         assert health.state
@@ -129,7 +133,7 @@ async def test_replies_of_ones_own_loop_are_measured(database: settings.Database
 
 
 async def test_one_speaks_at_a_time_and_each_continues_what_the_other_said(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with connected(database) as here:
         talk = await here.cluster.begin("ada")
@@ -149,7 +153,7 @@ async def test_one_speaks_at_a_time_and_each_continues_what_the_other_said(
         assert len((await talk.prompt()).request()["messages"]) == 5
 
 
-async def test_a_reply_streams_and_ends_with_all_of_it(database: settings.Database) -> None:
+async def test_a_reply_streams_and_ends_with_all_of_it(database: settings.DatabaseSettings) -> None:
     async with connected(database) as here:
         talk = await here.cluster.spawn("ada")
         pieces = [piece async for piece in talk.say("Hello!")]
@@ -164,17 +168,19 @@ async def test_a_reply_streams_and_ends_with_all_of_it(database: settings.Databa
             await talk.reply("Are you well?")
 
 
-async def test_a_stream_goes_on_at_another_node_when_its_door_closes(database: settings.Database) -> None:
+async def test_a_stream_goes_on_at_another_node_when_its_door_closes(
+    database: settings.DatabaseSettings,
+) -> None:
     gate = asyncio.Event()
     model = living.Model(gate=lambda nth: gate.wait() if nth > 1 else asyncio.sleep(0))
-    world = await living.founded(database)
+    world = await living.found_world(database)
     async with (
         world.node("node-1", model) as first,
         world.node("node-2") as second,
-        calling.served(second) as lasting,
+        calling.serve_node(second) as lasting,
         AsyncExitStack() as closing,
     ):
-        dying = await closing.enter_async_context(calling.served(first))
+        dying = await closing.enter_async_context(calling.serve_node(first))
         key = await calling.api_key(first.pool)
         async with continuity.connect(f"{dying.target},{lasting.target}", key) as cluster:
             talk = await cluster.spawn("ada")
@@ -195,7 +201,7 @@ async def test_a_cluster_that_is_not_there_is_said_in_time() -> None:
             await cluster.begin("ada")
 
 
-async def test_a_key_that_does_not_count_is_told_at_once(database: settings.Database) -> None:
+async def test_a_key_that_does_not_count_is_told_at_once(database: settings.DatabaseSettings) -> None:
     async with connected(database) as here, continuity.connect(here.door.target, "ccn_x") as strange:
         with pytest.raises(errors.CredentialInvalid):
             await strange.begin("ada")
@@ -209,16 +215,16 @@ async def test_a_key_that_does_not_count_is_told_at_once(database: settings.Data
 
 def test_the_local_cluster_is_found_by_its_file(tmp_path: Path) -> None:
     with pytest.raises(errors.NoCluster, match=f"no cluster runs on {tmp_path}"):
-        local.find(tmp_path)
+        local.find_cluster(tmp_path)
     told = {"nodes": [{"grpc": "a:1"}, {"grpc": "b:2"}], "admin": {"user": "admin", "api_key": "ccn_k"}}
     (tmp_path / "cluster.json").write_text(json.dumps(told))
-    assert local.find(tmp_path) == local.Found(("a:1", "b:2"), "ccn_k")
+    assert local.find_cluster(tmp_path) == local.FoundCluster(("a:1", "b:2"), "ccn_k")
     (tmp_path / "cluster.json").write_text("{}")
     with pytest.raises(errors.NoCluster, match="lacks 'nodes'"):
-        local.find(tmp_path)
+        local.find_cluster(tmp_path)
     (tmp_path / "cluster.json").write_text("{")
     with pytest.raises(errors.NoCluster, match="cannot be read"):
-        local.find(tmp_path)
+        local.find_cluster(tmp_path)
 
 
 def test_every_status_means_something() -> None:
@@ -226,7 +232,7 @@ def test_every_status_means_something() -> None:
 
 
 @pytest.mark.parametrize("example", ["own_loop", "grpc_client"])
-async def test_the_examples_run(database: settings.Database, example: str) -> None:
+async def test_the_examples_run(database: settings.DatabaseSettings, example: str) -> None:
     async with connected(database) as here:
         given = ["--target", here.door.target, "--api-key", here.key, "--character", "ada"]
         process = await asyncio.create_subprocess_exec(

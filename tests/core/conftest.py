@@ -16,15 +16,15 @@ from nacl.signing import SigningKey, VerifyKey
 from ccn.core.axes import Vector
 from ccn.core.chain import block, roster
 from ccn.core.chain.block import Tip
-from ccn.core.chain.quorum import Faults
+from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.report import Report
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.chain.rules import Parameters, Rules, Validator, Weighing
 from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.ledger import commitment, signed
 from ccn.core.ledger.signed import Check, Sign, Signed
 from ccn.core.rounds import ballot, readback, signer
-from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Vote, Voter
+from ccn.core.rounds.ballot import Certificate, Draft, Proposal, TermLeader, Vote, Voter
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
 
@@ -62,7 +62,7 @@ def ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
 
 def rules_of(
     nodes: Sequence[str],
-    faults: Faults = Faults.CRASH,
+    faults: FaultModel = FaultModel.CRASH,
     weighing: Weighing = Weighing.OWNERS,
     **parameters: int,
 ) -> Rules:
@@ -70,13 +70,13 @@ def rules_of(
     return Rules(tuple(listed), Parameters("tier-1/v1", faults, weighing=weighing, **parameters))
 
 
-def row(number: int, *scores: int | None, epoch: int = 1, owner: int | None = 0) -> Row:
+def row(number: int, *scores: int | None, epoch: int = 1, owner: int | None = 0) -> RosterRow:
     padded = (*scores, *(500_000,) * (16 - len(scores)))
-    return Row(InstanceId(UUID(int=number)), epoch, Vector(padded), owner)
+    return RosterRow(InstanceId(UUID(int=number)), epoch, Vector(padded), owner)
 
 
-def rows(*listed: Row, character: str = "ada") -> Roster:
-    return roster.pack(CharacterId(character), listed)
+def rows(*listed: RosterRow, character: str = "ada") -> Roster:
+    return roster.pack_rows(CharacterId(character), listed)
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Cluster:
     def statement(
         self, node: NodeId, *rosters: Roster, leaves: int = 2, wants: Rules | None = None
     ) -> Report:
-        first = self.tip.last(node) + 1
+        first = self.tip.last_sealed(node) + 1
         hashes = b"".join(self.leaf(node, number) for number in range(first, first + leaves))
         wanted = (wants or self.tip.rules).hash()
         return Report(node, self.tip.height + 1, self.term, self.tip.hash, rosters, first, hashes, wanted)
@@ -121,10 +121,10 @@ class Cluster:
         return [self.report(node, rows(*pair), leaves=leaves) for node, pair in numbered]
 
     def signed(self, statement: S) -> Signed[S]:
-        return signed.sign(statement, pair_of(statement.node).sign)
+        return signed.sign_statement(statement, pair_of(statement.node).sign)
 
-    def lead(self, wanted: Rules | None = None) -> Leader:
-        return Leader(self.leader, self.tip, self.term, wanted or self.tip.rules)
+    def lead(self, wanted: Rules | None = None) -> TermLeader:
+        return TermLeader(self.leader, self.tip, self.term, wanted or self.tip.rules)
 
     def draft(self, reports: Sequence[Signed[Report]] | None = None, wanted: Rules | None = None) -> Draft:
         made = ballot.propose(reports or self.reports(), self.lead(wanted), self.now_us, ed25519)
@@ -147,16 +147,16 @@ class Cluster:
     def vote(self, node: NodeId, proposal: Proposal) -> Vote:
         answer = self.judge(node, proposal)
         assert isinstance(answer, Vote), answer
-        state = signer.vote(self.state(node), proposal.header)
+        state = signer.allow_vote(self.state(node), proposal.header)
         assert isinstance(state, SignerState), state
         self.signers[node] = state
         return answer
 
-    def shown(self, draft: Draft) -> readback.Shown:
+    def shown(self, draft: Draft) -> readback.ShownBlock:
         certificate = ballot.tally(draft.block.header, self.votes(draft), self.tip.rules, ed25519)
         assert isinstance(certificate, Certificate), certificate
         sealed = draft.block
-        return readback.Shown(sealed.header, sealed.leaves, certificate.votes, sealed.next_rules)
+        return readback.ShownBlock(sealed.header, sealed.leaves, certificate.votes, sealed.next_rules)
 
     def own(self, node: NodeId) -> dict[int, bytes]:
         return {number: made for (producer, number), made in self.leaves.items() if producer == node}
@@ -165,8 +165,8 @@ class Cluster:
         """The rest of the round: everybody votes, confirms and cosigns."""
         shown, tips = self.shown(draft), list[Tip | Refusal]()
         for node in self.nodes:
-            tips.append(readback.confirm(shown, self.tip, node, self.own(node), ed25519))
-            state = signer.cosign(self.state(node), shown.header)
+            tips.append(readback.confirm_block(shown, self.tip, node, self.own(node), ed25519))
+            state = signer.allow_cosignature(self.state(node), shown.header)
             assert isinstance(state, SignerState), state
             self.signers[node] = state
         assert isinstance(tips[0], Tip), tips[0]
@@ -176,10 +176,10 @@ class Cluster:
 
 
 def cluster_of(
-    nodes: int = 4, faults: Faults = Faults.CRASH, weighing: Weighing = Weighing.OWNERS
+    nodes: int = 4, faults: FaultModel = FaultModel.CRASH, weighing: Weighing = Weighing.OWNERS
 ) -> Cluster:
     rules = rules_of([f"node-{number}" for number in range(1, nodes + 1)], faults, weighing)
-    return Cluster(rules, block.genesis("ccn.example/test", rules))
+    return Cluster(rules, block.genesis_tip("ccn.example/test", rules))
 
 
 @pytest.fixture(scope="session")
@@ -213,7 +213,7 @@ def rules() -> Callable[..., Rules]:
 
 
 @pytest.fixture(scope="session")
-def make_row() -> Callable[..., Row]:
+def make_row() -> Callable[..., RosterRow]:
     """An instance by number and scores; the scores left out are neutral."""
     return row
 

@@ -11,14 +11,16 @@ def every(kind: type[errors.CCNError] = errors.CCNError) -> list[type[errors.CCN
 
 
 def test_a_code_is_the_name_of_the_error_as_programs_write_it() -> None:
-    assert error_codes.code("TurnRunning") == "turn_running"
-    assert error_codes.code("ReplyDeclined") == "reply_declined"
+    assert error_codes.code_from_name("TurnRunning") == "turn_running"
+    assert error_codes.code_from_name("ReplyDeclined") == "reply_declined"
 
 
 def test_every_error_has_a_code_of_its_own_and_is_found_by_it() -> None:
-    assert {error_codes.named(error_codes.code(kind.__name__)) for kind in every()} == set(every())
-    assert all(error_codes.code(kind.__name__).isidentifier() for kind in every())
+    assert {
+        error_codes.error_from_code(error_codes.code_from_name(kind.__name__)) for kind in every()
+    } == set(every())
+    assert all(error_codes.code_from_name(kind.__name__).isidentifier() for kind in every())
 
 
 def test_an_unknown_code_names_no_error() -> None:
-    assert error_codes.named("turn_on_the_light") is None
+    assert error_codes.error_from_code("turn_on_the_light") is None

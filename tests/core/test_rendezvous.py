@@ -13,20 +13,20 @@ THINGS = [UUID(int=number) for number in range(2_000)]
 
 
 def test_everybody_ranks_alike_and_the_shares_are_even() -> None:
-    firsts = Counter(rendezvous.ranked(thing, NODES)[0] for thing in THINGS)
-    assert firsts == Counter(rendezvous.ranked(thing, reversed(NODES))[0] for thing in THINGS)
+    firsts = Counter(rendezvous.rank_nodes(thing, NODES)[0] for thing in THINGS)
+    assert firsts == Counter(rendezvous.rank_nodes(thing, reversed(NODES))[0] for thing in THINGS)
     assert all(0.8 < count * len(NODES) / len(THINGS) < 1.2 for count in firsts.values())
 
 
 def test_when_a_node_goes_only_its_own_moves() -> None:
     for thing in THINGS:
-        before, after = rendezvous.ranked(thing, NODES), rendezvous.ranked(thing, NODES[1:])
+        before, after = rendezvous.rank_nodes(thing, NODES), rendezvous.rank_nodes(thing, NODES[1:])
         assert [node for node in before if node != NODES[0]] == after
 
 
 def test_a_node_knows_how_many_come_before_it() -> None:
     for thing in THINGS[:50]:
-        assert [rendezvous.rank(thing, node, NODES) for node in rendezvous.ranked(thing, NODES)] == [
+        assert [rendezvous.rank_of(thing, node, NODES) for node in rendezvous.rank_nodes(thing, NODES)] == [
             *range(5)
         ]
-    assert rendezvous.rank(THINGS[0], NODES[0], []) == 0
+    assert rendezvous.rank_of(THINGS[0], NODES[0], []) == 0

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from ccn import errors
 from ccn.core import stream
 from ccn.core.ids import TurnId
-from ccn.core.stream import Kind, Place, Told
+from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 
 numbers = st.integers(0, 10**18 - 1)
 
 
-@given(st.uuids(), st.builds(Place, numbers, numbers))
-def test_what_a_client_sends_back_is_where_it_was(turn: UUID, place: Place) -> None:
-    assert stream.resumed(stream.event_id(TurnId(turn), place)) == (turn, place)
+@given(st.uuids(), st.builds(StreamPosition, numbers, numbers))
+def test_what_a_client_sends_back_is_where_it_was(turn: UUID, place: StreamPosition) -> None:
+    assert stream.parse_event_id(stream.event_id(TurnId(turn), place)) == (turn, place)
 
 
 @pytest.mark.parametrize(
@@ -27,16 +27,22 @@ def test_what_a_client_sends_back_is_where_it_was(turn: UUID, place: Place) -> N
 )
 def test_what_no_stream_said_is_refused(event: str) -> None:
     with pytest.raises(errors.InputInvalid):
-        stream.resumed(event)
+        stream.parse_event_id(event)
 
 
 def test_a_later_host_comes_after_whatever_an_earlier_one_said() -> None:
-    assert stream.START < Place(1, 1) < Place(1, 17) < Place(2, 13) < Place(2, 14)
+    assert (
+        stream.START
+        < StreamPosition(1, 1)
+        < StreamPosition(1, 17)
+        < StreamPosition(2, 13)
+        < StreamPosition(2, 14)
+    )
 
 
 def test_three_kinds_end_a_stream() -> None:
-    assert {kind for kind in Kind if Told(Place(1, 1), kind).ends} == {
-        Kind.DONE,
-        Kind.ERROR,
-        Kind.CANCELLED,
+    assert {kind for kind in EventKind if StreamEvent(StreamPosition(1, 1), kind).ends} == {
+        EventKind.DONE,
+        EventKind.ERROR,
+        EventKind.CANCELLED,
     }

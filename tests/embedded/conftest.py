@@ -68,7 +68,7 @@ def ordinary() -> dict[str, object]:
     """What makes a starter an ordinary user, with programs that such a user can reach."""
     if os.geteuid() != 0:
         return {}
-    found = copies.reachable(binaries.postgres(None), unprivileged_user.account())
+    found = copies.ensure_reachable(binaries.find_postgres(None), unprivileged_user.find_account())
     return {"uid": ORDINARY_UID, "bin": str(found.bin)}
 
 
@@ -204,7 +204,7 @@ def ended() -> Callable[[list[psutil.Process]], None]:
 @pytest.fixture
 def ask() -> Callable[[str, str], str]:
     """The answer of a database to one statement, by psql."""
-    psql = binaries.postgres(None).bin / "psql"
+    psql = binaries.find_postgres(None).bin / "psql"
 
     def _ask(url: str, sql: str) -> str:
         command: list[str | Path] = [psql, "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, url]

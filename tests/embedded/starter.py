@@ -43,11 +43,11 @@ def _service(wish: dict[str, Any]) -> Any:
     match wish["service"]:
         case "postgres":
             data = Path(wish["data"])
-            return service.running(data, bin=given, ephemeral=wish.get("ephemeral", False))
+            return service.run_postgres(data, bin=given, ephemeral=wish.get("ephemeral", False))
         case "etcd":
-            return etcd.running(bin=given)
+            return etcd.run_etcd(bin=given)
         case "child":
-            return supervision.kept(
+            return supervision.supervise_child(
                 "sleep", lambda: child.start(["sleep", "600"], death_signal=signal.SIGTERM), ready=None
             )
         case other:

@@ -25,11 +25,11 @@ STUBBORN = "trap '' TERM INT; echo ready; while :; do sleep 0.05; done"
 
 
 async def said(running: child.Child) -> list[str]:
-    return [line async for line in running.lines()]
+    return [line async for line in running.read_lines()]
 
 
 async def first_line(running: child.Child) -> str:
-    async for line in running.lines():
+    async for line in running.read_lines():
         return line
     return ""
 
@@ -126,7 +126,7 @@ async def test_several_may_wait_for_the_same_child() -> None:
 
 
 async def test_it_runs_as_the_account_it_is_given() -> None:
-    account = unprivileged_user.account()
+    account = unprivileged_user.find_account()
     running = child.start(["id", "-u"], account=account, cwd=Path("/"))
     assert await said(running) == [str(account.uid if account else os.geteuid())]
     assert await running.wait() == 0
@@ -149,8 +149,8 @@ async def test_the_kernel_will_send_the_death_signal_even_after_a_change_of_acco
     asks = "import ctypes; n = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(n)); print(n.value)"
     python = os.path.realpath(sys.executable)
     account = (
-        unprivileged_user.account()
-        if as_account and unprivileged_user.reaches(unprivileged_user.account(), Path(python).parent)
+        unprivileged_user.find_account()
+        if as_account and unprivileged_user.can_reach(unprivileged_user.find_account(), Path(python).parent)
         else None
     )
     running = child.start(
@@ -186,24 +186,26 @@ def test_ctrl_c_reaches_the_parent_only(starter: Callable[..., Any]) -> None:
 )
 def test_lines_do_not_depend_on_how_the_bytes_arrive(lines: list[str], sizes: list[int]) -> None:
     sent = "".join(f"{line}\n" for line in lines).encode()
-    cutter = child.Cutter(limit=1_000)
+    cutter = child.LineCutter(limit=1_000)
     got: list[str] = []
     turn = 0
     while sent:
         size = sizes[turn % len(sizes)]
-        got += cutter.cut(sent[:size])
+        got += cutter.cut_chunk(sent[:size])
         sent, turn = sent[size:], turn + 1
-    assert [*got, *cutter.rest()] == [line for line in lines if line]
+    assert [*got, *cutter.cut_rest()] == [line for line in lines if line]
 
 
 def test_a_line_without_end_is_cut_and_the_next_one_is_whole() -> None:
-    cutter = child.Cutter(limit=5)
-    got = [line for chunk in (b"abc", b"defg", b"h" * 1000, b"\nnext\n") for line in cutter.cut(chunk)]
+    cutter = child.LineCutter(limit=5)
+    got = [
+        line for chunk in (b"abc", b"defg", b"h" * 1000, b"\nnext\n") for line in cutter.cut_chunk(chunk)
+    ]
     assert got == ["abcde …", "next"]
 
 
 def test_bytes_that_are_no_text_are_shown_as_such() -> None:
-    assert list(child.Cutter(100).cut(b"\xff\xfe ok\r\n")) == ["\ufffd\ufffd ok"]
+    assert list(child.LineCutter(100).cut_chunk(b"\xff\xfe ok\r\n")) == ["\ufffd\ufffd ok"]
 
 
 @pytest.mark.parametrize(
@@ -211,4 +213,4 @@ def test_bytes_that_are_no_text_are_shown_as_such() -> None:
     [(0, "exit status 0"), (3, "exit status 3"), (-9, "killed by SIGKILL"), (-99, "killed by signal 99")],
 )
 def test_exit_codes_in_words(code: int, words: str) -> None:
-    assert child.described(code) == words
+    assert child.describe_exit(code) == words

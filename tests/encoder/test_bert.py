@@ -123,16 +123,18 @@ def test_a_text_has_the_vector_that_the_book_says(
     folder: Path, tmp_path: Path, weights: Mapping[str, Floats], text: str
 ) -> None:
     bert.make(folder, tmp_path / "made")
-    opened = encoder.opened(tmp_path / "made")
-    numbers = wordpiece.encode(wordpiece.listed((folder / "vocab.txt").read_text()), text)
+    opened = encoder.open_encoder(tmp_path / "made")
+    numbers = wordpiece.encode_text(
+        wordpiece.vocabulary_from_list((folder / "vocab.txt").read_text()), text
+    )
     mean = computed(weights, numbers).mean(axis=0)
-    assert opened.embed(text) == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+    assert opened.embed_text(text) == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
 def test_the_same_weights_make_the_same_file_wherever_they_lie(folder: Path, tmp_path: Path) -> None:
     first = bert.make(folder, tmp_path / "first").read_bytes()
     assert bert.make(folder, folder).read_bytes() == first
-    assert encoder.opened(folder).sha256 == encoder.opened(tmp_path / "first").sha256
+    assert encoder.open_encoder(folder).sha256 == encoder.open_encoder(tmp_path / "first").sha256
 
 
 def test_names_with_a_prefix_and_half_precision_are_understood(weights: Mapping[str, Floats]) -> None:
@@ -185,7 +187,7 @@ def test_the_command_makes_a_folder_that_can_be_opened_and_says_what_is_wrong(
 
     done = command(folder)
     assert done.returncode == 0, done.stderr
-    assert len(encoder.opened(tmp_path / "made").embed("the sea")) == WIDTH
+    assert len(encoder.open_encoder(tmp_path / "made").embed_text("the sea")) == WIDTH
     (folder / "model.safetensors").unlink()
     refused = command(folder)
     assert refused.returncode == 1

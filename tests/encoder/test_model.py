@@ -26,44 +26,44 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_vector_has_length_one_and_is_the_mean_of_its_pieces(folder: Path) -> None:
-    opened = encoder.opened(folder)
-    vector = opened.embed("the boat, the wind")
+    opened = encoder.open_encoder(folder)
+    vector = opened.embed_text("the boat, the wind")
     assert vector.shape == (tiny.WIDTH,)
     assert np.linalg.norm(vector) == pytest.approx(1)
-    assert vector == pytest.approx(opened.embed("the wind, the boat")), "this one knows no order"
-    assert vector != pytest.approx(opened.embed("the boat, the sea"))
-    assert (opened.embed("the boat") == opened.embed("the boat")).all()
+    assert vector == pytest.approx(opened.embed_text("the wind, the boat")), "this one knows no order"
+    assert vector != pytest.approx(opened.embed_text("the boat, the sea"))
+    assert (opened.embed_text("the boat") == opened.embed_text("the boat")).all()
 
 
 def test_a_text_of_any_length_has_a_vector(folder: Path) -> None:
-    opened = encoder.opened(folder)
-    assert opened.embed("boat " * 5000) == pytest.approx(opened.embed("boat " * 300))
-    assert np.linalg.norm(opened.embed("")) == pytest.approx(1)
+    opened = encoder.open_encoder(folder)
+    assert opened.embed_text("boat " * 5000) == pytest.approx(opened.embed_text("boat " * 300))
+    assert np.linalg.norm(opened.embed_text("")) == pytest.approx(1)
 
 
 def test_it_is_known_by_its_files_and_not_by_where_they_lie(folder: Path, tmp_path: Path) -> None:
-    known = encoder.opened(folder).sha256
-    assert encoder.opened(tiny.make(tmp_path / "copy", WORDS)).sha256 == known
-    assert encoder.opened(tiny.make(tmp_path / "drawn", WORDS, seed=2)).sha256 != known
+    known = encoder.open_encoder(folder).sha256
+    assert encoder.open_encoder(tiny.make(tmp_path / "copy", WORDS)).sha256 == known
+    assert encoder.open_encoder(tiny.make(tmp_path / "drawn", WORDS, seed=2)).sha256 != known
     with (folder / "vocab.txt").open("a") as vocabulary:
         vocabulary.write("more\n")
-    assert encoder.opened(folder).sha256 != known
+    assert encoder.open_encoder(folder).sha256 != known
 
 
 def test_a_model_may_lie_in_a_folder_of_its_own(folder: Path) -> None:
-    known = encoder.opened(folder)
+    known = encoder.open_encoder(folder)
     (folder / "onnx").mkdir()
     (folder / "model.onnx").rename(folder / "onnx" / "model.onnx")
-    assert encoder.opened(folder).sha256 == known.sha256
+    assert encoder.open_encoder(folder).sha256 == known.sha256
 
 
 def test_a_tokenizer_file_counts_for_more_than_a_list(folder: Path) -> None:
-    listed = encoder.opened(folder).embed("the boat")
-    numbers = wordpiece.listed((folder / "vocab.txt").read_text()).numbers
+    listed = encoder.open_encoder(folder).embed_text("the boat")
+    numbers = wordpiece.vocabulary_from_list((folder / "vocab.txt").read_text()).numbers
     told = {"model": {"type": "WordPiece", "vocab": dict(numbers)}, "normalizer": {"lowercase": True}}
     (folder / "tokenizer.json").write_text(json.dumps(told))
     (folder / "vocab.txt").write_text("nothing\n")
-    assert (encoder.opened(folder).embed("the boat") == listed).all()
+    assert (encoder.open_encoder(folder).embed_text("the boat") == listed).all()
 
 
 def spoilt(name: str, content: bytes) -> Callable[[Path], object]:
@@ -88,26 +88,26 @@ def test_a_folder_that_lacks_something_is_refused_by_its_name(
 ) -> None:
     spoil(folder)
     with pytest.raises(errors.ScorerUnusable, match=complaint):
-        encoder.opened(folder)
+        encoder.open_encoder(folder)
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.ScorerUnusable, match="is no folder"):
-        encoder.opened(tmp_path / "nowhere")
+        encoder.open_encoder(tmp_path / "nowhere")
 
 
 def test_a_model_that_asks_for_something_else_is_refused(folder: Path) -> None:
     content = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").write_bytes(content.replace(b"attention_mask", b"pixels_of_cats"))
     with pytest.raises(errors.ScorerUnusable, match="asks for input_ids, pixels_of_cats"):
-        encoder.opened(folder)
+        encoder.open_encoder(folder)
 
 
 def test_a_piece_that_the_model_does_not_know_is_an_error_of_ours(folder: Path) -> None:
     with (folder / "vocab.txt").open("a") as vocabulary:
         vocabulary.write("cat\n")
     with pytest.raises(errors.ScorerUnusable, match="refused a text"):
-        encoder.opened(folder).embed("cat")
+        encoder.open_encoder(folder).embed_text("cat")
 
 
 def test_without_the_extra_it_says_how_to_install_it(folder: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from ccn.embedded import binaries
 from ccn.etcd import client
-from ccn.etcd.client import Client
+from ccn.etcd.client import EtcdClient
 from tests import ports
 
 PATIENT_S = 10.0
@@ -28,7 +28,7 @@ PATIENT_S = 10.0
 
 def _program() -> Path:
     chosen = os.environ.get("CCN_ETCD_BIN")
-    return binaries.etcd(Path(chosen) if chosen else None)
+    return binaries.find_etcd(Path(chosen) if chosen else None)
 
 
 class Server:
@@ -257,9 +257,9 @@ def start_tls_etcd(tmp_path: Path) -> Iterator[Callable[[list[str]], Server]]:
 
 
 @pytest.fixture
-async def calm(calm_etcd: Server) -> AsyncIterator[Client]:
+async def calm(calm_etcd: Server) -> AsyncIterator[EtcdClient]:
     """A client of that server which waits for it, however busy the machine is."""
-    async with client.opened([calm_etcd.endpoint], deadline_s=PATIENT_S) as opened:
+    async with client.open_client([calm_etcd.endpoint], deadline_s=PATIENT_S) as opened:
         yield opened
 
 

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from ccn import errors, settings
 from ccn.etcd import access
-from ccn.etcd.access import Access
-from ccn.etcd.endpoint import Tls
-from ccn.etcd.signin import User
+from ccn.etcd.access import EtcdAccess
+from ccn.etcd.endpoint import EtcdTls
+from ccn.etcd.signin import EtcdUser
 from ccn.peers import certificates
 from tests import peering
 
@@ -21,7 +21,7 @@ from tests import peering
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A certificate and its key, an authority, another key, and a file that is not PEM."""
-    authority = certificates.authority(datetime.now(UTC))
+    authority = certificates.issue_authority(datetime.now(UTC))
     pair, other = (peering.identity_of(authority, peering.ONE) for _ in range(2))
     files = {"ca": pair.ca, "certificate": pair.certificate, "key": pair.key, "other": other.key}
     for name, text in files.items():
@@ -32,31 +32,33 @@ def folder(tmp_path: Path) -> Path:
 
 def chosen(
     folder: Path, *endpoints: str, user: str = "", password: str = "", **files: str
-) -> settings.Etcd:
+) -> settings.EtcdSettings:
     named: dict[str, Any] = {name: folder / f"{file}.pem" for name, file in files.items()}
-    return settings.Etcd(endpoints=endpoints, user=user, password=password, **named)  # type: ignore[arg-type]
+    return settings.EtcdSettings(endpoints=endpoints, user=user, password=password, **named)  # type: ignore[arg-type]
 
 
 def test_without_more_than_endpoints_nothing_is_shown(folder: Path) -> None:
     servers = ("127.0.0.1:2379", "[::1]:2379", "etcd.example.org:2379")
-    assert access.read(chosen(folder, *servers)) == Access(servers)
-    assert access.read(chosen(folder, *(f"http://{each}/" for each in servers))) == Access(servers)
+    assert access.read_access(chosen(folder, *servers)) == EtcdAccess(servers)
+    assert access.read_access(chosen(folder, *(f"http://{each}/" for each in servers))) == EtcdAccess(
+        servers
+    )
 
 
 def test_an_authority_or_https_means_tls(folder: Path) -> None:
     def pem(name: str) -> bytes:
         return (folder / f"{name}.pem").read_bytes()
 
-    assert access.read(chosen(folder, "a:1", ca="ca")) == Access(("a:1",), Tls(pem("ca")))
-    assert access.read(chosen(folder, "https://a:1")) == Access(("a:1",), Tls(None))
-    shown = Tls(*map(pem, ("ca", "certificate", "key")))
+    assert access.read_access(chosen(folder, "a:1", ca="ca")) == EtcdAccess(("a:1",), EtcdTls(pem("ca")))
+    assert access.read_access(chosen(folder, "https://a:1")) == EtcdAccess(("a:1",), EtcdTls(None))
+    shown = EtcdTls(*map(pem, ("ca", "certificate", "key")))
     mutual = chosen(folder, "https://a:1", ca="ca", certificate="certificate", key="key")
-    assert access.read(mutual) == Access(("a:1",), shown)
+    assert access.read_access(mutual) == EtcdAccess(("a:1",), shown)
 
 
 def test_a_user_has_a_password_that_is_never_shown(folder: Path) -> None:
-    found = access.read(chosen(folder, "127.0.0.1:1", user="ccn", password="hunter2"))
-    assert found.user == User("ccn", "hunter2")
+    found = access.read_access(chosen(folder, "127.0.0.1:1", user="ccn", password="hunter2"))
+    assert found.user == EtcdUser("ccn", "hunter2")
     assert "hunter2" not in repr(found)
 
 
@@ -65,7 +67,7 @@ def test_a_password_that_travels_in_the_clear_is_warned_about(
     folder: Path, server: str, warned: int
 ) -> None:
     with capture_logs() as logs:
-        access.read(chosen(folder, server, user="ccn", password="hunter2"))
+        access.read_access(chosen(folder, server, user="ccn", password="hunter2"))
     assert len(logs) == warned
 
 
@@ -101,6 +103,6 @@ def test_what_no_server_could_mend_is_refused_by_name(
 ) -> None:
     rest = {name: value for name, value in given.items() if name != "endpoints"}
     with pytest.raises(errors.SettingsInvalid) as refused:
-        access.read(chosen(folder, *given.get("endpoints", ("a:1",)), **rest))
+        access.read_access(chosen(folder, *given.get("endpoints", ("a:1",)), **rest))
     assert words in str(refused.value)
     assert "hunter2" not in str(refused.value)

@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from ccn import errors, settings
 from ccn.etcd import access, client, members, session
-from ccn.etcd.access import Access
-from ccn.etcd.client import Client
-from ccn.etcd.entry import Written
-from ccn.etcd.signin import User
+from ccn.etcd.access import EtcdAccess
+from ccn.etcd.client import EtcdClient
+from ccn.etcd.entry import WriteExecuted
+from ccn.etcd.signin import EtcdUser
 from tests.etcd.conftest import PATIENT_S, Server, servers_in
 from tests.etcd.test_tls import Authority, flags
 from tests.registering import registration, shown
@@ -27,12 +27,12 @@ from tests.registering import registration, shown
 if TYPE_CHECKING:
     StartEtcd = Callable[[list[str]], Server]
 
-CCN, STRANGER = User("ccn", "hunter2"), User("stranger", "hunter3")
+CCN, STRANGER = EtcdUser("ccn", "hunter2"), EtcdUser("stranger", "hunter3")
 
 
 @contextlib.asynccontextmanager
-async def _opened(reached: Access) -> AsyncIterator[Client]:
-    async with client.opened(
+async def _opened(reached: EtcdAccess) -> AsyncIterator[EtcdClient]:
+    async with client.open_client(
         reached.servers, tls=reached.tls, user=reached.user, deadline_s=PATIENT_S
     ) as opened:
         yield opened
@@ -43,7 +43,7 @@ async def _ask_for_users(server: Server, tls: grpc.ChannelCredentials | None = N
     opened = grpc.aio.secure_channel(server.endpoint, tls) if tls else None
     async with opened or grpc.aio.insecure_channel(server.endpoint) as channel:
         auth: Any = rpc.AuthStub(channel)
-        for user in (User("root", "root"), CCN, STRANGER):
+        for user in (EtcdUser("root", "root"), CCN, STRANGER):
             await auth.UserAdd(rpc.AuthUserAddRequest(name=user.name, password=user.password))
         for role in ("root", "ccn"):
             await auth.RoleAdd(rpc.AuthRoleAddRequest(name=role))
@@ -76,15 +76,17 @@ async def test_over_mutual_tls_with_a_password_everything_works(
     files: dict[str, Any] = {"ca": authority.folder / "ca.pem", "certificate": certificate, "key": key}
     shown = (files["ca"].read_bytes(), key.read_bytes(), certificate.read_bytes())
     await _ask_for_users(server, grpc.ssl_channel_credentials(*shown))
-    chosen = settings.Etcd(
+    chosen = settings.EtcdSettings(
         endpoints=(f"https://{server.endpoint}",),
         user=CCN.name,
         password=SecretStr(CCN.password),
         **files,
     )
-    async with _opened(access.read(chosen)) as caller, session.opened(caller) as held:
-        assert isinstance(await caller.put("/ccn/a", b"1", lease=held.lease, if_modified=0), Written)
-        async for present in members.watch(caller):
+    async with _opened(access.read_access(chosen)) as caller, session.open_session(caller) as held:
+        assert isinstance(
+            await caller.put_entry("/ccn/a", b"1", lease=held.lease, if_modified=0), WriteExecuted
+        )
+        async for present in members.watch_registrations(caller):
             assert present == ()
             break
 
@@ -98,59 +100,59 @@ async def test_over_mutual_tls_with_a_password_everything_works(
         (STRANGER, "permission denied (grant this user to read and write the keys under /ccn/)"),
     ],
 )
-async def test_who_may_not_is_told_what_to_mend(asking: Server, user: User | None, words: str) -> None:
-    async with _opened(Access((asking.endpoint,), None, user)) as caller:
+async def test_who_may_not_is_told_what_to_mend(asking: Server, user: EtcdUser | None, words: str) -> None:
+    async with _opened(EtcdAccess((asking.endpoint,), None, user)) as caller:
         with pytest.raises(errors.CoordinationRefused) as refused:
-            await caller.get("/ccn/a")
+            await caller.get_entry("/ccn/a")
         with pytest.raises(errors.CoordinationRefused):
-            await caller.put("/ccn/a", b"", lease=0, if_modified=0)
+            await caller.put_entry("/ccn/a", b"", lease=0, if_modified=0)
     assert words in str(refused.value)
     assert "hunter" not in str(refused.value)
 
 
 async def test_a_token_that_etcd_forgot_is_renewed_and_nothing_is_written_twice(asking: Server) -> None:
-    async with _opened(Access((asking.endpoint,), None, CCN)) as caller:
-        assert isinstance(await caller.put("/ccn/b", b"1", lease=0, if_modified=0), Written)
+    async with _opened(EtcdAccess((asking.endpoint,), None, CCN)) as caller:
+        assert isinstance(await caller.put_entry("/ccn/b", b"1", lease=0, if_modified=0), WriteExecuted)
         asking.stop()
         asking.start()  # with the keys, and without any token
-        found = await caller.get("/ccn/b")
+        found = await caller.get_entry("/ccn/b")
         assert found is not None
         asking.stop()
         asking.start()
-        again = await caller.put("/ccn/b", b"2", lease=0, if_modified=found.modified)
-        assert isinstance(again, Written)
+        again = await caller.put_entry("/ccn/b", b"2", lease=0, if_modified=found.modified)
+        assert isinstance(again, WriteExecuted)
         assert again.revision == found.modified + 1
 
 
 async def test_a_watch_goes_on_with_another_token(asking: Server) -> None:
     async with (
-        _opened(Access((asking.endpoint,), None, CCN)) as caller,
-        contextlib.aclosing(members.watch(caller)) as lists,
+        _opened(EtcdAccess((asking.endpoint,), None, CCN)) as caller,
+        contextlib.aclosing(members.watch_registrations(caller)) as lists,
     ):
         assert await anext(lists) == ()
         asking.stop()
         asking.start()
-        async with session.opened(caller) as held:
+        async with session.open_session(caller) as held:
             said = registration("node-1", held.lease)
-            await members.register(held, said, lambda _: True)
+            await members.register_node(held, said, lambda _: True)
             assert await anext(lists) == (shown(said),)
 
 
 async def test_an_etcd_that_asks_nobody_takes_a_user_all_the_same_until_it_asks(etcd: Server) -> None:
-    async with _opened(Access((etcd.endpoint,), None, CCN)) as caller:
+    async with _opened(EtcdAccess((etcd.endpoint,), None, CCN)) as caller:
         with capture_logs() as logs:
-            assert await caller.get("/ccn/a") is None
-            assert await caller.get("/ccn/a") is None
+            assert await caller.get_entry("/ccn/a") is None
+            assert await caller.get_entry("/ccn/a") is None
         warned = "etcd asks nobody for a password, although CCN_ETCD_USER is set"
         assert [line["event"] for line in logs if line["log_level"] == "warning"] == [warned]
         await _ask_for_users(etcd)
-        assert await caller.get("/ccn/a") is None
+        assert await caller.get_entry("/ccn/a") is None
 
 
 async def test_a_server_that_is_not_reached_says_why(start_tls_etcd: StartEtcd, tmp_path: Path) -> None:
     server = start_tls_etcd(flags(Authority(tmp_path / "stranger")))
     trusted = Authority(tmp_path / "authority").identity("node-1")
     for tls, why in ((trusted, "CERTIFICATE_VERIFY_FAILED"), (None, "if it wants TLS, write https://")):
-        async with _opened(Access((server.endpoint,), tls)) as caller:
+        async with _opened(EtcdAccess((server.endpoint,), tls)) as caller:
             with pytest.raises(errors.CoordinationUnavailable, match=why):
-                await caller.grant(5)
+                await caller.grant_lease(5)

@@ -15,7 +15,7 @@ from aetcd.rpc import rpc_pb2_grpc  # type: ignore[import-untyped]
 
 from ccn import errors
 from ccn.etcd import changes, client
-from ccn.etcd.entry import Change, Snapshot, Written
+from ccn.etcd.entry import EtcdChange, EtcdSnapshot, WriteExecuted
 from tests.etcd.conftest import PATIENT_S
 
 if TYPE_CHECKING:
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
 
 
-async def _put(writer: client.Client, key: str, value: bytes = b"") -> int:
+async def _put(writer: client.EtcdClient, key: str, value: bytes = b"") -> int:
     """Write whatever stands there, and the revision of it."""
     unknown = False
     async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(errors.CoordinationUnavailable):
-                found = await writer.get(key)
+                found = await writer.get_entry(key)
                 if unknown and found and found.value == value:
                     return found.modified
                 try:
-                    written = await writer.put(
+                    written = await writer.put_entry(
                         key, value, lease=0, if_modified=found.modified if found else 0
                     )
                 except errors.OutcomeUnknown:
                     unknown = True
                 else:
-                    assert isinstance(written, Written)
+                    assert isinstance(written, WriteExecuted)
                     return written.revision
             await asyncio.sleep(0.05)
 
 
-async def _next(batches: AsyncGenerator[tuple[Change, ...]]) -> list[tuple[str, int]]:
+async def _next(batches: AsyncGenerator[tuple[EtcdChange, ...]]) -> list[tuple[str, int]]:
     async with asyncio.timeout(30):
         return [(change.key, change.revision) for change in await anext(batches)]
 
 
-def _keys(snapshot: Snapshot) -> list[str]:
+def _keys(snapshot: EtcdSnapshot) -> list[str]:
     return [found.key.rpartition("/")[2] for found in snapshot.entries]
 
 
@@ -60,16 +60,16 @@ async def _compact(server: Server, revision: int) -> None:
 
 
 async def test_changes_show_writes_and_deletions_with_their_revisions(
-    calm: client.Client, prefix: str
+    calm: client.EtcdClient, prefix: str
 ) -> None:
-    start = (await calm.read(prefix)).revision
+    start = (await calm.read_prefix(prefix)).revision
     first = await _put(calm, prefix + "a", b"1")
     await _put(calm, prefix[:-1] + "0")
     second = await _put(calm, prefix + "a", b"2")
-    deleted = await calm.delete(prefix + "a", if_modified=second)
-    assert isinstance(deleted, Written)
-    seen: list[Change] = []
-    async with contextlib.aclosing(changes.since(calm, prefix, start)) as batches:
+    deleted = await calm.delete_entry(prefix + "a", if_modified=second)
+    assert isinstance(deleted, WriteExecuted)
+    seen: list[EtcdChange] = []
+    async with contextlib.aclosing(changes.watch_changes(calm, prefix, start)) as batches:
         async for batch in batches:
             seen += batch
             if len(seen) == 3:
@@ -80,9 +80,9 @@ async def test_changes_show_writes_and_deletions_with_their_revisions(
 
 async def test_a_watch_goes_on_where_it_was_when_etcd_restarts(etcd: Server) -> None:
     async with (
-        client.opened([etcd.endpoint]) as writer,
-        client.opened([etcd.endpoint]) as watcher,
-        contextlib.aclosing(changes.since(watcher, "/w/", 0, patience_s=30)) as batches,
+        client.open_client([etcd.endpoint]) as writer,
+        client.open_client([etcd.endpoint]) as watcher,
+        contextlib.aclosing(changes.watch_changes(watcher, "/w/", 0, patience_s=30)) as batches,
     ):
         first = await _put(writer, "/w/a")
         assert await _next(batches) == [("/w/a", first)]
@@ -97,9 +97,9 @@ async def test_a_watch_moves_to_another_server_and_misses_nothing(
 ) -> None:
     leader, other, lost = cluster
     async with (
-        client.opened([leader.endpoint]) as writer,
-        client.opened([lost.endpoint, other.endpoint]) as watcher,
-        contextlib.aclosing(changes.since(watcher, prefix, 1, patience_s=30)) as batches,
+        client.open_client([leader.endpoint]) as writer,
+        client.open_client([lost.endpoint, other.endpoint]) as watcher,
+        contextlib.aclosing(changes.watch_changes(watcher, prefix, 1, patience_s=30)) as batches,
     ):
         first = await _put(writer, prefix + "a")
         assert await _next(batches) == [(prefix + "a", first)]
@@ -113,8 +113,8 @@ async def test_a_watch_that_etcd_ends_for_want_of_a_leader_goes_on_when_there_is
 ) -> None:
     *lost, last = cluster
     async with (
-        client.opened([last.endpoint]) as watcher,
-        contextlib.aclosing(changes.since(watcher, prefix, 1, patience_s=20)) as batches,
+        client.open_client([last.endpoint]) as watcher,
+        contextlib.aclosing(changes.watch_changes(watcher, prefix, 1, patience_s=20)) as batches,
     ):
         first = await _put(watcher, prefix + "a")
         assert await _next(batches) == [(prefix + "a", first)]
@@ -128,9 +128,9 @@ async def test_a_watch_that_etcd_ends_for_want_of_a_leader_goes_on_when_there_is
         assert await waiting == [(prefix + "b", second)]
 
 
-async def _no_leader(asked: client.Client) -> bool:
+async def _no_leader(asked: client.EtcdClient) -> bool:
     try:
-        await asked.get("/w/")
+        await asked.get_entry("/w/")
     except errors.CoordinationUnavailable as failed:
         return "no leader" in str(failed)
     return False
@@ -147,9 +147,9 @@ async def test_a_connection_that_swallows_everything_is_noticed_without_help(
 ) -> None:
     async with (
         proxy_to(etcd) as proxy,
-        client.opened([etcd.endpoint]) as writer,
-        client.opened([proxy.endpoint, etcd.endpoint]) as watcher,
-        contextlib.aclosing(changes.since(watcher, "/w/", 0, patience_s=30)) as batches,
+        client.open_client([etcd.endpoint]) as writer,
+        client.open_client([proxy.endpoint, etcd.endpoint]) as watcher,
+        contextlib.aclosing(changes.watch_changes(watcher, "/w/", 0, patience_s=30)) as batches,
     ):
         first = await _put(writer, "/w/a")
         assert await _next(batches) == [("/w/a", first)]
@@ -159,11 +159,11 @@ async def test_a_connection_that_swallows_everything_is_noticed_without_help(
 
 
 async def test_changes_that_etcd_forgot_are_reported_not_skipped(etcd: Server) -> None:
-    async with client.opened([etcd.endpoint]) as caller:
+    async with client.open_client([etcd.endpoint]) as caller:
         for number in range(5):
             await _put(caller, "/w/a", str(number).encode())
         await _compact(etcd, 4)
-        async with contextlib.aclosing(changes.since(caller, "/w/", 1, patience_s=30)) as batches:
+        async with contextlib.aclosing(changes.watch_changes(caller, "/w/", 1, patience_s=30)) as batches:
             with pytest.raises(errors.HistoryCompacted, match="4"):
                 await _next(batches)
 
@@ -171,16 +171,16 @@ async def test_changes_that_etcd_forgot_are_reported_not_skipped(etcd: Server) -
 async def test_a_view_takes_compaction_as_one_larger_step(etcd: Server, proxy_to: ProxyTo) -> None:
     async with (
         proxy_to(etcd) as proxy,
-        client.opened([etcd.endpoint], deadline_s=PATIENT_S) as writer,
-        client.opened([proxy.endpoint], deadline_s=PATIENT_S) as watcher,
-        contextlib.aclosing(changes.view(watcher, "/w/")) as snapshots,
+        client.open_client([etcd.endpoint], deadline_s=PATIENT_S) as writer,
+        client.open_client([proxy.endpoint], deadline_s=PATIENT_S) as watcher,
+        contextlib.aclosing(changes.watch_snapshots(watcher, "/w/")) as snapshots,
     ):
         gone = await _put(writer, "/w/a")
         assert _keys(await anext(snapshots)) == ["a"]
         waiting = asyncio.ensure_future(anext(snapshots))
         await _until(lambda: _watching(etcd))
         proxy.lose_answers = True
-        assert isinstance(await writer.delete("/w/a", if_modified=gone), Written)
+        assert isinstance(await writer.delete_entry("/w/a", if_modified=gone), WriteExecuted)
         latest = [await _put(writer, "/w/" + key) for key in "bcd"][-1]
         await _compact(etcd, latest)
         proxy.lose_answers = False
@@ -194,8 +194,8 @@ async def _watching(server: Server) -> bool:
     return server.calls("Watch") > 0
 
 
-async def test_a_view_shows_what_stands_after_each_change(calm: client.Client, prefix: str) -> None:
-    async with contextlib.aclosing(changes.view(calm, prefix)) as snapshots:
+async def test_a_view_shows_what_stands_after_each_change(calm: client.EtcdClient, prefix: str) -> None:
+    async with contextlib.aclosing(changes.watch_snapshots(calm, prefix)) as snapshots:
         assert _keys(await anext(snapshots)) == []
         await _put(calm, prefix + "b")
         assert _keys(await anext(snapshots)) == ["b"]
@@ -203,16 +203,16 @@ async def test_a_view_shows_what_stands_after_each_change(calm: client.Client, p
         snapshot = await anext(snapshots)
         assert _keys(snapshot) == ["a", "b"]
         assert snapshot.revision == revision
-        await calm.delete(prefix + "a", if_modified=revision)
+        await calm.delete_entry(prefix + "a", if_modified=revision)
         assert _keys(await anext(snapshots)) == ["b"]
 
 
 async def test_a_watch_from_a_revision_that_a_wiped_etcd_has_not_reached_does_not_wait_for_it(
     etcd: Server,
 ) -> None:
-    async with client.opened([etcd.endpoint], deadline_s=PATIENT_S) as watcher:
+    async with client.open_client([etcd.endpoint], deadline_s=PATIENT_S) as watcher:
         revision = await _put(watcher, "/w/a")
-        async with contextlib.aclosing(changes.since(watcher, "/w/", revision)) as batches:
+        async with contextlib.aclosing(changes.watch_changes(watcher, "/w/", revision)) as batches:
             waiting = asyncio.create_task(_next(batches))
             await _until(lambda: _watching(etcd))
             await asyncio.to_thread(etcd.wipe)
@@ -222,8 +222,8 @@ async def test_a_watch_from_a_revision_that_a_wiped_etcd_has_not_reached_does_no
 
 async def test_a_watch_gives_up_when_its_patience_ends(closed_endpoint: str) -> None:
     async with (
-        client.opened([closed_endpoint]) as caller,
-        contextlib.aclosing(changes.since(caller, "/w/", 0, patience_s=0.3)) as batches,
+        client.open_client([closed_endpoint]) as caller,
+        contextlib.aclosing(changes.watch_changes(caller, "/w/", 0, patience_s=0.3)) as batches,
     ):
         with pytest.raises(errors.CoordinationUnavailable):
             await _next(batches)
@@ -232,8 +232,8 @@ async def test_a_watch_gives_up_when_its_patience_ends(closed_endpoint: str) -> 
 async def test_a_watch_the_server_cancels_with_a_reason_is_reported_with_it() -> None:
     async with (
         _canceller() as address,
-        client.opened([address]) as caller,
-        contextlib.aclosing(changes.since(caller, "/w/", 0, patience_s=0.3)) as batches,
+        client.open_client([address]) as caller,
+        contextlib.aclosing(changes.watch_changes(caller, "/w/", 0, patience_s=0.3)) as batches,
     ):
         with pytest.raises(errors.CoordinationUnavailable, match="the server is in a bad mood"):
             await _next(batches)

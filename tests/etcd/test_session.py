@@ -26,26 +26,26 @@ LASTING = {"ttl_s": 60.0, "keepalive_s": 0.5}
 SHORT_S = 1.0
 
 
-async def _ended(watched: session.Session, within_s: float = 30) -> None:
+async def _ended(watched: session.EtcdSession, within_s: float = 30) -> None:
     async with asyncio.timeout(within_s):
         await watched.ended.wait()
     assert not watched.alive
     with pytest.raises(errors.LeaseLost, match=watched.reason):
-        watched.check()
+        watched.check_alive()
 
 
-async def _kept_since(watched: session.Session, moment: float, ttl_s: float) -> None:
+async def _kept_since(watched: session.EtcdSession, moment: float, ttl_s: float) -> None:
     """Wait until etcd has answered a keepalive that was sent after this moment."""
     async with asyncio.timeout(ttl_s):
         while watched.deadline <= moment + ttl_s * (1 - session.MARGIN):
-            watched.check()
+            watched.check_alive()
             await asyncio.sleep(0.02)
 
 
-async def _gone(watcher: client.Client, prefix: str) -> float:
+async def _gone(watcher: client.EtcdClient, prefix: str) -> float:
     async with (
         asyncio.timeout(30),
-        contextlib.aclosing(changes.view(watcher, prefix)) as snapshots,
+        contextlib.aclosing(changes.watch_snapshots(watcher, prefix)) as snapshots,
     ):
         async for snapshot in snapshots:
             if not snapshot.entries:
@@ -53,10 +53,10 @@ async def _gone(watcher: client.Client, prefix: str) -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_closing_a_session_frees_its_keys_at_once(calm: client.Client, prefix: str) -> None:
-    async with session.opened(calm) as held:
-        await calm.put(prefix, b"", lease=held.lease, if_modified=0)
-    assert await calm.get(prefix) is None
+async def test_closing_a_session_frees_its_keys_at_once(calm: client.EtcdClient, prefix: str) -> None:
+    async with session.open_session(calm) as held:
+        await calm.put_entry(prefix, b"", lease=held.lease, if_modified=0)
+    assert await calm.get_entry(prefix) is None
     assert held.reason == "closed"
     assert held.ended.is_set()
 
@@ -66,11 +66,11 @@ async def test_the_signal_comes_before_etcd_drops_the_lease_counted_from_the_las
 ) -> None:
     async with (
         proxy_to(etcd) as proxy,
-        client.opened([proxy.endpoint], deadline_s=2.0) as cut_off,
-        client.opened([etcd.endpoint], deadline_s=PATIENT_S) as watcher,
-        session.opened(cut_off, **QUICK) as held,
+        client.open_client([proxy.endpoint], deadline_s=2.0) as cut_off,
+        client.open_client([etcd.endpoint], deadline_s=PATIENT_S) as watcher,
+        session.open_session(cut_off, **QUICK) as held,
     ):
-        await cut_off.put(prefix, b"", lease=held.lease, if_modified=0)
+        await cut_off.put_entry(prefix, b"", lease=held.lease, if_modified=0)
         gone = asyncio.create_task(_gone(watcher, prefix))
         # Counted from the answers, the signal would come 0.5 s later, and that is too late.
         proxy.delay_answers_s = 0.5
@@ -89,10 +89,10 @@ async def test_a_session_outlives_its_ttl_and_an_etcd_that_is_away_for_less(
     etcd: Server, prefix: str
 ) -> None:
     async with (
-        client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller,
-        session.opened(caller, ttl_s=20, keepalive_s=0.5) as held,
+        client.open_client([etcd.endpoint], deadline_s=PATIENT_S) as caller,
+        session.open_session(caller, ttl_s=20, keepalive_s=0.5) as held,
     ):
-        await caller.put(prefix, b"", lease=held.lease, if_modified=0)
+        await caller.put_entry(prefix, b"", lease=held.lease, if_modified=0)
         first, caller.deadline_s = held.deadline, 0.5
         etcd.freeze()
         await asyncio.sleep(1)  # twice the pause between keepalives
@@ -100,7 +100,7 @@ async def test_a_session_outlives_its_ttl_and_an_etcd_that_is_away_for_less(
         await _kept_since(held, asyncio.get_running_loop().time(), 20)
         assert held.deadline > first
         caller.deadline_s = PATIENT_S
-        assert await caller.get(prefix)
+        assert await caller.get_entry(prefix)
 
 
 async def test_a_session_survives_the_loss_of_its_server_and_of_the_etcd_leader(
@@ -108,21 +108,21 @@ async def test_a_session_survives_the_loss_of_its_server_and_of_the_etcd_leader(
 ) -> None:
     endpoints = [server.endpoint for server in cluster]
     async with (
-        client.opened(endpoints, deadline_s=PATIENT_S) as caller,
-        session.opened(caller, ttl_s=20, keepalive_s=0.5) as held,
+        client.open_client(endpoints, deadline_s=PATIENT_S) as caller,
+        session.open_session(caller, ttl_s=20, keepalive_s=0.5) as held,
     ):
-        await caller.put(prefix, b"", lease=held.lease, if_modified=0)
+        await caller.put_entry(prefix, b"", lease=held.lease, if_modified=0)
         cluster[0].freeze()
         caller.deadline_s = 0.5
         await _kept_since(held, asyncio.get_running_loop().time(), 20)
         caller.deadline_s = PATIENT_S
-        assert await caller.get(prefix)
+        assert await caller.get_entry(prefix)
 
 
 async def test_a_frozen_etcd_ends_the_session_within_its_ttl(etcd: Server) -> None:
     async with (
-        client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller,
-        session.opened(caller, ttl_s=SHORT_S, keepalive_s=0.2) as held,
+        client.open_client([etcd.endpoint], deadline_s=PATIENT_S) as caller,
+        session.open_session(caller, ttl_s=SHORT_S, keepalive_s=0.2) as held,
     ):
         etcd.freeze()
         froze_at = asyncio.get_running_loop().time()
@@ -131,24 +131,24 @@ async def test_a_frozen_etcd_ends_the_session_within_its_ttl(etcd: Server) -> No
 
 
 async def test_a_lease_that_somebody_revoked_ends_the_session_with_the_next_keepalive(
-    calm: client.Client,
+    calm: client.EtcdClient,
 ) -> None:
-    async with session.opened(calm, **LASTING) as held:
-        await calm.revoke(held.lease)
+    async with session.open_session(calm, **LASTING) as held:
+        await calm.revoke_lease(held.lease)
         await _ended(held)
         assert held.reason == "etcd does not know the lease any more"
 
 
 async def test_a_wiped_etcd_ends_the_session(etcd: Server) -> None:
     async with (
-        client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller,
-        session.opened(caller, **LASTING) as held,
+        client.open_client([etcd.endpoint], deadline_s=PATIENT_S) as caller,
+        session.open_session(caller, **LASTING) as held,
     ):
         etcd.wipe()
         await _ended(held)
 
 
-async def test_work_during_a_session_is_stopped_when_the_session_ends(calm: client.Client) -> None:
+async def test_work_during_a_session_is_stopped_when_the_session_ends(calm: client.EtcdClient) -> None:
     stopped = asyncio.Event()
 
     async def work() -> None:
@@ -157,22 +157,22 @@ async def test_work_during_a_session_is_stopped_when_the_session_ends(calm: clie
         finally:
             stopped.set()
 
-    async with session.opened(calm, **LASTING) as held:
-        assert await held.during(asyncio.sleep(0, "done")) == "done"
-        working = asyncio.create_task(held.during(work()))
+    async with session.open_session(calm, **LASTING) as held:
+        assert await held.run_while_alive(asyncio.sleep(0, "done")) == "done"
+        working = asyncio.create_task(held.run_while_alive(work()))
         await asyncio.sleep(0.05)
-        await calm.revoke(held.lease)
+        await calm.revoke_lease(held.lease)
         with pytest.raises(errors.LeaseLost):
             await asyncio.wait_for(working, 30)
         assert stopped.is_set()
         with pytest.raises(errors.LeaseLost):
-            await held.during(asyncio.sleep(0))
+            await held.run_while_alive(asyncio.sleep(0))
 
 
 async def test_a_blocked_process_knows_afterwards_that_its_time_is_over(etcd: Server) -> None:
     async with (
-        client.opened([etcd.endpoint], deadline_s=PATIENT_S) as caller,
-        session.opened(caller, ttl_s=SHORT_S, keepalive_s=0.2) as held,
+        client.open_client([etcd.endpoint], deadline_s=PATIENT_S) as caller,
+        session.open_session(caller, ttl_s=SHORT_S, keepalive_s=0.2) as held,
     ):
         await asyncio.sleep(0.1)
         etcd.freeze()
@@ -180,17 +180,17 @@ async def test_a_blocked_process_knows_afterwards_that_its_time_is_over(etcd: Se
         # The signal has had no chance to fire yet; the clock tells.
         assert not held.alive
         with pytest.raises(errors.LeaseLost):
-            held.check()
+            held.check_alive()
 
 
 async def test_without_etcd_no_session_opens(closed_endpoint: str) -> None:
-    async with client.opened([closed_endpoint]) as caller:
+    async with client.open_client([closed_endpoint]) as caller:
         with pytest.raises(errors.CoordinationUnavailable):
-            async with session.opened(caller):
+            async with session.open_session(caller):
                 raise AssertionError("opened")
 
 
-async def test_a_keepalive_slower_than_the_ttl_is_refused(calm: client.Client) -> None:
+async def test_a_keepalive_slower_than_the_ttl_is_refused(calm: client.EtcdClient) -> None:
     with pytest.raises(errors.SettingsInvalid, match="every 9"):
-        async with session.opened(calm, ttl_s=5, keepalive_s=9):
+        async with session.open_session(calm, ttl_s=5, keepalive_s=9):
             raise AssertionError("opened")

@@ -56,14 +56,14 @@ class Wire:
 
 async def test_a_connection_that_went_dead_is_left_within_seconds(calm_etcd: Server) -> None:
     wire = Wire(calm_etcd)
-    async with wire.running() as endpoint, client.opened([endpoint], deadline_s=1.0) as caller:
+    async with wire.running() as endpoint, client.open_client([endpoint], deadline_s=1.0) as caller:
         for _ in range(20):  # the connection is established in every respect
-            await caller.get("key")
+            await caller.get_entry("key")
         wire.go_dead()
         began = time.monotonic()
         async with asyncio.timeout(RECOVERS_S):
             while True:
                 with contextlib.suppress(errors.CoordinationUnavailable):
-                    await caller.get("key")
+                    await caller.get_entry("key")
                     break
         assert time.monotonic() - began > caller.deadline_s

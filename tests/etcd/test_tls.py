@@ -14,8 +14,8 @@ import pytest
 
 from ccn import errors
 from ccn.etcd import client, members, session
-from ccn.etcd.endpoint import Tls
-from ccn.etcd.entry import Written
+from ccn.etcd.endpoint import EtcdTls
+from ccn.etcd.entry import WriteExecuted
 from tests.etcd.conftest import PATIENT_S
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class Authority:
         )
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
-    def identity(self, name: str) -> Tls:
+    def identity(self, name: str) -> EtcdTls:
         """What a client of this authority is given."""
         certificate, key = self.issue(name)
-        return Tls(self.certificate, certificate.read_bytes(), key.read_bytes())
+        return EtcdTls(self.certificate, certificate.read_bytes(), key.read_bytes())
 
     def _request(self, name: str, *options: str) -> None:
         command = [
@@ -86,11 +86,15 @@ def flags(authority: Authority, address: str = "127.0.0.1") -> list[str]:
 async def test_everything_works_over_mutual_tls(authority: Authority, start_tls_etcd: StartTls) -> None:
     server = start_tls_etcd(flags(authority))
     async with (
-        client.opened([server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S) as caller,
-        session.opened(caller) as held,
+        client.open_client(
+            [server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S
+        ) as caller,
+        session.open_session(caller) as held,
     ):
-        assert isinstance(await caller.put("/a", b"1", lease=held.lease, if_modified=0), Written)
-        async for present in members.watch(caller):
+        assert isinstance(
+            await caller.put_entry("/a", b"1", lease=held.lease, if_modified=0), WriteExecuted
+        )
+        async for present in members.watch_registrations(caller):
             assert present == ()
             break
 
@@ -102,37 +106,37 @@ async def test_who_shows_no_certificate_or_a_strangers_is_not_served(
     stranger = Authority(tmp_path / "stranger").identity("node-1")
     for tls in (
         None,
-        Tls(authority.certificate),
-        Tls(authority.certificate, stranger.certificate, stranger.key),
+        EtcdTls(authority.certificate),
+        EtcdTls(authority.certificate, stranger.certificate, stranger.key),
     ):
-        async with client.opened([server.endpoint], tls=tls, deadline_s=PATIENT_S) as caller:
+        async with client.open_client([server.endpoint], tls=tls, deadline_s=PATIENT_S) as caller:
             with pytest.raises(errors.CoordinationUnavailable):
-                await caller.get("/a")
+                await caller.get_entry("/a")
             with pytest.raises((errors.CoordinationUnavailable, errors.OutcomeUnknown)):
-                await caller.put("/a", b"", lease=0, if_modified=0)
+                await caller.put_entry("/a", b"", lease=0, if_modified=0)
 
 
 async def test_a_server_of_another_authority_is_not_trusted(
     authority: Authority, start_tls_etcd: StartTls, tmp_path: Path
 ) -> None:
     server = start_tls_etcd(flags(Authority(tmp_path / "stranger")))
-    async with client.opened(
+    async with client.open_client(
         [server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S
     ) as caller:
         with pytest.raises(errors.CoordinationUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            await caller.get("/a")
+            await caller.get_entry("/a")
 
 
 async def test_a_server_with_a_certificate_for_another_address_is_not_trusted(
     authority: Authority, start_tls_etcd: StartTls
 ) -> None:
     server = start_tls_etcd(flags(authority, address="127.0.0.2"))
-    async with client.opened(
+    async with client.open_client(
         [server.endpoint], tls=authority.identity("node-1"), deadline_s=PATIENT_S
     ) as caller:
         with pytest.raises(errors.CoordinationUnavailable):
-            await caller.get("/a")
+            await caller.get_entry("/a")
 
 
 def test_a_private_key_is_never_shown() -> None:
-    assert "secret" not in repr(Tls(b"ca", b"certificate", b"secret"))
+    assert "secret" not in repr(EtcdTls(b"ca", b"certificate", b"secret"))

@@ -20,14 +20,14 @@ from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.accounts import Accounts
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.http import app, auth
-from ccn.gateway.http.conversations.context import Leaving, Talk
+from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.open_streams import Streams
-from ccn.gateway.search_places import Searching
+from ccn.gateway.open_streams import OpenStreams
+from ccn.gateway.search_places import Searches
 from ccn.node import assembly
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
-from ccn.node.turns.prompts import Prompting
+from ccn.node.turns.prompts import Prompts
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection import pool
@@ -35,16 +35,16 @@ from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations
 from ccn.store.writing.writer import Writer
 from tests import databases, talking, trusting
-from tests.living import Model, founded
+from tests.living import Model, found_world
 
 PASSWORD = "correct horse battery"
-PLENTY = settings.Limits(requests=1_000_000, sign_ins=1_000_000)
+PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)
 RECHECK_S = 2.0
 
 
 @cache
 def kept_password() -> str:
-    return passwords.hashed(PASSWORD)
+    return passwords.hash_password(PASSWORD)
 
 
 @dataclass
@@ -79,32 +79,32 @@ class Door:
     @property
     def accounts(self) -> Accounts:
         """Those of the application."""
-        desk: auth.Desk = self.application.state.desk
-        return desk.letting_in()
+        desk: auth.AuthContext = self.application.state.desk
+        return desk.require_accounts()
 
     def another_node(self, clock: Clock | None = None) -> Accounts:
         """Accounts that know nothing of what these have learnt."""
-        ticking, chosen = clock or self.clock, settings.Accounts(recheck_s=RECHECK_S)
+        ticking, chosen = clock or self.clock, settings.AccountsSettings(recheck_s=RECHECK_S)
         return trusting.accounts(
             self.pool, self.passwords, chosen, trusting.TWO, ticking.wall, ticking.monotonic
         )
 
     async def user(self, tier: Tier = Tier.USER) -> User:
         name = f"user {secrets.token_hex(6)}"
-        return await users.add(self.pool, UserId(credentials.new_id()), name, tier, kept_password())
+        return await users.add_user(self.pool, UserId(credentials.new_id()), name, tier, kept_password())
 
     async def key(self, owner: User, tier: Tier | None = None, **changes: object) -> str:
-        key = credentials.api_key()
-        new = api_keys.New(
+        key = credentials.new_api_key()
+        new = api_keys.NewApiKey(
             credentials.new_id(),
             owner.id,
             "test",
-            credentials.prefix(key),
-            credentials.digest(key),
+            credentials.key_prefix(key),
+            credentials.hash_secret(key),
             tier or owner.tier,
             **changes,  # type: ignore[arg-type]
         )
-        await api_keys.issue(self.pool, new)
+        await api_keys.keep_key(self.pool, new)
         return key
 
     async def signed_in(self, owner: User) -> dict[str, str]:
@@ -113,7 +113,7 @@ class Door:
 
     async def conversation(self, owner: User) -> ConversationId:
         named = ConversationId(credentials.new_id())
-        await self.writer.submit(conversations.Begin(named, CharacterId("ada"), owner.id))
+        await self.writer.submit(conversations.BeginConversation(named, CharacterId("ada"), owner.id))
         return named
 
 
@@ -121,26 +121,26 @@ def bearer(credential: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {credential}"}
 
 
-def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations, Pool, Prompting]:
+def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations, Pool, Prompts]:
     """What a node does for conversations, without the tasks of one."""
-    lives = assembly.assemble(
+    lives = assembly.assemble_instances(
         pool,
         writer,
         model,
         forwarding=Forwarding(writer.node, None),
         here=lambda: None,
-        chosen=settings.Instances(),
-        claude=settings.Claude(),
+        chosen=settings.InstancesSettings(),
+        claude=settings.ClaudeSettings(),
         new_id=credentials.new_id,
     )
-    return lives.conversations, pool, lives.prompting
+    return lives.conversations, pool, lives.prompts
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def home(database_server: str) -> AsyncIterator[talking.Door]:
     """A node that talks, behind a door that listens."""
     async with databases.cloned(database_server, "door") as database:
-        world = await founded(database)
+        world = await found_world(database)
         async with world.node("node-1") as node, talking.door(node) as opened:
             yield opened
 
@@ -157,14 +157,21 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
         tasks.create_task(writer.run())
         await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", "# Ada", "test")
-        chosen = settings.Accounts(recheck_s=RECHECK_S)
+        chosen = settings.AccountsSettings(recheck_s=RECHECK_S)
         accounts = trusting.accounts(connections, matching, chosen, wall=clock.wall, clock=clock.monotonic)
-        desk = auth.Desk(Limiter(PLENTY), accounts, connections)
+        desk = auth.AuthContext(Limiter(PLENTY), accounts, connections)
         instances = _instances(connections, writer, model := Model())
-        streams = Streams(connections, chosen, PLENTY)
-        searching = Searching(connections, settings.Database(), settings.Limits())
-        talk = Talk(*instances, model, Leaving(asyncio.Event(), 1.0), searching, streams, settings.Claude())
-        application = app.create("node-1", readiness.Readiness({}), None, desk, talking=talk)
+        streams = OpenStreams(connections, chosen, PLENTY)
+        searching = Searches(connections, settings.DatabaseSettings(), settings.LimitsSettings())
+        talk = ConversationContext(
+            *instances,
+            model,
+            StreamShutdown(asyncio.Event(), 1.0),
+            searching,
+            streams,
+            settings.ClaudeSettings(),
+        )
+        application = app.create_app("node-1", readiness.Readiness({}), None, desk, talking=talk)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
             yield Door(connections, writer, matching, application, client, clock)

@@ -37,13 +37,13 @@ from tests.gateway.conftest import PASSWORD, Door, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMIT = settings.Http().body_limit
+LIMIT = settings.HttpSettings().body_limit
 OWN = {"session_id"}  # what a user may name in a path; everything else there is for admins
 CHARACTER = {"model_id"}  # characters are nobody's
 OWN_TURN = {"session_id", "turn_id"}  # a turn is found in its conversation only
-OWN_TURNS = {routes.turn_to_read, routes.turn_to_cancel}
-READS: set[object] = {auth.read, auth.named}
-ACTS: set[object] = {auth.own, auth.end, auth.cancel}
+OWN_TURNS = {routes.open_turn_to_read, routes.open_turn_to_cancel}
+READS: set[object] = {auth.open_to_read, auth.open_id_to_read}
+ACTS: set[object] = {auth.open_to_speak, auth.open_to_end, auth.open_to_cancel}
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ def faults(application: FastAPI) -> list[str]:
     for way in ways(application):
         name = f"{way.method} {way.path}"
         if way.method == "WEBSOCKET":
-            if websocket.knocking not in way.needs:
+            if websocket.identify_socket not in way.needs:
                 found.append(f"{name} asks nobody who calls")
-        elif not way.needs & {auth.anybody, auth.unasked, auth.onlooker}:
+        elif not way.needs & {auth.admit_anybody, auth.count_address, auth.admit_onlooker}:
             if way.path not in auth.OPEN:
                 found.append(f"{name} asks nobody who calls")
-        elif auth.admin not in way.needs and way.named:
+        elif auth.require_admin not in way.needs and way.named:
             if way.named == CHARACTER:
                 continue
             if way.named != OWN and (way.named != OWN_TURN or not OWN_TURNS & way.needs):
@@ -98,17 +98,17 @@ def faults(application: FastAPI) -> list[str]:
 
 
 def for_users(application: FastAPI) -> list[Way]:
-    return [each for each in ways(application) if {auth.user, auth.admin} & each.needs]
+    return [each for each in ways(application) if {auth.require_user, auth.require_admin} & each.needs]
 
 
 @asynccontextmanager
 async def served(
-    application: FastAPI, chosen: settings.Http | None = None
+    application: FastAPI, chosen: settings.HttpSettings | None = None
 ) -> AsyncIterator[tuple[str, int]]:
     """The application behind a real socket."""
-    stop, wanted = asyncio.Event(), chosen or settings.Http(port=0)
-    listening = server.listen(wanted.model_copy(update={"port": 0}))
-    serving = asyncio.create_task(server.serve(application, listening, stop, 1.0, wanted))
+    stop, wanted = asyncio.Event(), chosen or settings.HttpSettings(port=0)
+    listening = server.listen_on_port(wanted.model_copy(update={"port": 0}))
+    serving = asyncio.create_task(server.serve_app(application, listening, stop, 1.0, wanted))
     host, port = listening.getsockname()[:2]
     try:
         yield host, port
@@ -117,10 +117,12 @@ async def served(
         await asyncio.wait_for(serving, 60)
 
 
-def bare(chosen: settings.Http | None = None, limits: settings.Limits | None = None) -> FastAPI:
+def bare(
+    chosen: settings.HttpSettings | None = None, limits: settings.LimitsSettings | None = None
+) -> FastAPI:
     """An application without accounts."""
-    desk = auth.Desk(Limiter(limits or settings.Limits(requests=1_000_000)))
-    return app.create("node-2", readiness.Readiness({}), None, desk, chosen)
+    desk = auth.AuthContext(Limiter(limits or settings.LimitsSettings(requests=1_000_000)))
+    return app.create_app("node-2", readiness.Readiness({}), None, desk, chosen)
 
 
 async def said(at: tuple[str, int], *sent: bytes, within_s: float = 60.0) -> bytes:
@@ -156,15 +158,15 @@ async def test_a_route_that_forgets_to_ask_is_noticed() -> None:
         return ""
 
     @made.delete("/api/v1/conversation/{session_id}")
-    async def unowned(session_id: str, caller: Annotated[Caller, Depends(auth.user)]) -> str:
+    async def unowned(session_id: str, caller: Annotated[Caller, Depends(auth.require_user)]) -> str:
         return ""
 
     @made.get("/api/v1/user/{name}")
-    async def named(name: str, caller: Annotated[Caller, Depends(auth.user)]) -> str:
+    async def named(name: str, caller: Annotated[Caller, Depends(auth.require_user)]) -> str:
         return ""
 
     @made.get("/api/v1/admin/{name}")
-    async def operated(name: str, caller: Annotated[Caller, Depends(auth.admin)]) -> str:
+    async def operated(name: str, caller: Annotated[Caller, Depends(auth.require_admin)]) -> str:
         return ""
 
     @made.websocket("/ws/open")
@@ -192,7 +194,7 @@ async def test_nobody_gets_anywhere_without_signing_in(door: Door) -> None:
 async def test_a_user_operates_nothing(door: Door) -> None:
     shown = bearer(await door.key(await door.user()))
     for way in for_users(door.application):
-        if auth.admin in way.needs and way.method != "WEBSOCKET":
+        if auth.require_admin in way.needs and way.method != "WEBSOCKET":
             answer = await door.client.request(way.method, way.to(uuid4()), headers=shown)
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), way
 
@@ -203,7 +205,7 @@ async def test_of_two_hostile_users_neither_sees_or_changes_what_is_the_other_s(
     for user, other in ((ada, eve), (eve, ada)):
         shown = bearer(await door.key(user))
         for way in for_users(door.application):
-            if auth.admin in way.needs or way.method == "WEBSOCKET":
+            if auth.require_admin in way.needs or way.method == "WEBSOCKET":
                 continue
             answer = await door.client.request(way.method, way.to(theirs[other.id]), headers=shown)
             for secret in (str(other.id), other.name):
@@ -226,7 +228,7 @@ def unsigned(header: object, claims: object = None) -> str:
 async def test_no_forged_token_lets_anybody_in(door: Door) -> None:
     ada = await door.user()
     good = (await door.another_node().sign_in(ada.name, PASSWORD)).access_token
-    other = tokens.pair().private
+    other = tokens.new_pair().private
     header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in good.split(".")[:2])
     assert (await door.client.get("/api/v1/me", headers=bearer(good))).status_code == 200
     kids: list[object] = [None, 7, [], "../../dev/null", "' OR 1=1 --", "x" * 1000, header["kid"]]
@@ -345,7 +347,7 @@ async def test_what_a_client_writes_becomes_no_header_and_no_redirect(door: Door
 
 
 async def test_a_client_that_is_slow_with_its_headers_is_cut_off() -> None:
-    chosen = settings.Http(head_s=0.3)
+    chosen = settings.HttpSettings(head_s=0.3)
     async with served(bare(chosen), chosen) as at:
         for sent in (b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "):
             began = time.monotonic()
@@ -362,7 +364,7 @@ async def test_a_client_that_is_slow_with_its_headers_is_cut_off() -> None:
 
 
 async def test_a_client_that_is_slow_with_its_body_is_told_and_cut_off() -> None:
-    chosen = settings.Http(patience_s=0.3)
+    chosen = settings.HttpSettings(patience_s=0.3)
     async with served(bare(chosen), chosen) as at:
         head = b"POST /token/refresh HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         for framed in (b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"):
@@ -372,7 +374,7 @@ async def test_a_client_that_is_slow_with_its_body_is_told_and_cut_off() -> None
 
 
 async def test_a_slow_answer_is_not_taken_for_a_slow_client() -> None:
-    chosen = settings.Http(patience_s=1.0)
+    chosen = settings.HttpSettings(patience_s=1.0)
     made = bare(chosen)
 
     @made.post("/test/stream")
@@ -407,7 +409,7 @@ async def test_a_slow_answer_is_not_taken_for_a_slow_client() -> None:
     ],
 )
 async def test_what_is_no_request_is_refused_and_the_connection_ends(sent: bytes) -> None:
-    chosen = settings.Http(head_s=1.0)
+    chosen = settings.HttpSettings(head_s=1.0)
     async with served(bare(chosen), chosen) as at:
         answer = await said(at, sent)
         assert answer == b"" or re.match(rb"HTTP/1.1 4\d\d ", answer), answer
@@ -417,9 +419,9 @@ async def test_what_is_no_request_is_refused_and_the_connection_ends(sent: bytes
 
 
 async def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only() -> None:
-    strict = settings.Limits(requests=2)
+    strict = settings.LimitsSettings(requests=2)
     for trusted, status in (((), 429), (("127.0.0.1",), 503)):
-        chosen = settings.Http(trusted_proxies=trusted)
+        chosen = settings.HttpSettings(trusted_proxies=trusted)
         async with served(bare(chosen, strict), chosen) as (host, port), httpx.AsyncClient() as client:
             for n in range(5):
                 claimed = {"X-Forwarded-For": f"10.0.0.{n}"}
@@ -428,7 +430,7 @@ async def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only() -> None
 
 
 async def test_who_stops_reading_is_cut_off_by_the_kernel() -> None:
-    with server.listen(settings.Http(port=0)) as listening:
+    with server.listen_on_port(settings.HttpSettings(port=0)) as listening:
         with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
             unread_ms = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
         assert unread_ms == 60_000

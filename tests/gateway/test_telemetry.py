@@ -21,12 +21,12 @@ from websockets.asyncio.client import connect
 
 from ccn import errors, settings
 from ccn.claude import client
-from ccn.claude.retries import Delays
+from ccn.claude.retries import RetryDelays
 from ccn.claude.stand_in import server
-from ccn.core.calls.call import Block, Call, Said
+from ccn.core.calls.call import Call, CallBlock, CallMessage
 from ccn.core.message import Role
 from tests import databases, talking
-from tests.living import founded
+from tests.living import found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -82,7 +82,7 @@ def installed() -> Iterator[Installed]:
 async def home(database_server: str, installed: Installed) -> AsyncIterator[talking.Door]:
     """A node that talks in such a process."""
     async with databases.cloned(database_server, "door") as database:
-        world = await founded(database, f"# Ada\nKeeps her word about the {PLATE}.")
+        world = await found_world(database, f"# Ada\nKeeps her word about the {PLATE}.")
         async with world.node("node-1") as node, talking.door(node) as opened:
             yield opened
 
@@ -137,18 +137,18 @@ async def test_the_start_of_the_application_looks_for_no_exporter(
 
 async def test_calls_to_the_model_tell_nobody(installed: Installed) -> None:
     asked = Call(
-        system=(Block(f"# Ada\nKeeps her word about the {PLATE}.", mark=True),),
-        messages=(Said(Role.USER, MESSAGE),),
+        system=(CallBlock(f"# Ada\nKeeps her word about the {PLATE}.", mark=True),),
+        messages=(CallMessage(Role.USER, MESSAGE),),
         model="claude-sonnet-5-5",
         max_tokens=100,
     )
-    async with server.running() as api:
-        chosen = settings.Claude.model_validate({"base_url": api.url, "api_key": "any"})
-        async with client.opened(chosen, Delays((), (), ())) as model:
-            assert await model.count(asked) > 0
+    async with server.run_stand_in() as api:
+        chosen = settings.ClaudeSettings.model_validate({"base_url": api.url, "api_key": "any"})
+        async with client.open_client(chosen, RetryDelays((), (), ())) as model:
+            assert await model.count_tokens(asked) > 0
             await model.ask(asked)
-    refused = settings.Claude.model_validate({"base_url": "http://127.0.0.1:9", "api_key": "any"})
-    async with client.opened(refused, Delays((), (), ())) as model:
+    refused = settings.ClaudeSettings.model_validate({"base_url": "http://127.0.0.1:9", "api_key": "any"})
+    async with client.open_client(refused, RetryDelays((), (), ())) as model:
         with pytest.raises(errors.ModelUnavailable):
-            await model.count(asked)
+            await model.count_tokens(asked)
     assert installed.told() == []

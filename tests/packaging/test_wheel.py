@@ -92,7 +92,7 @@ def test_programs_that_use_the_installed_library_are_checked_against_its_types(i
 
 
 def test_an_installed_program_migrates_a_database_with_the_schema_it_brought(
-    installed: Run, database: settings.Database, root: Path
+    installed: Run, database: settings.DatabaseSettings, root: Path
 ) -> None:
     told = installed("ccn", "migrate", "--plan", CCN_DATABASE_URL=database.url.get_secret_value())
     assert told.returncode == 0, told.stderr

@@ -11,28 +11,30 @@ import pytest
 from ccn import errors, settings
 from ccn.core.ids import NodeId
 from ccn.peers import certificates, identity
-from ccn.peers.certificates import Issued
+from ccn.peers.certificates import IssuedCertificate
 from tests.peering import ONE, TWO, identity_of
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def authority() -> Issued:
-    return certificates.authority(NOW)
+def authority() -> IssuedCertificate:
+    return certificates.issue_authority(NOW)
 
 
 @pytest.fixture
-def files(tmp_path: Path, authority: Issued) -> settings.Tls:
+def files(tmp_path: Path, authority: IssuedCertificate) -> settings.TlsSettings:
     """What `ccn keys init` would write."""
     shown = identity_of(authority, ONE, NOW)
     for name, text in (("ca", shown.ca), ("certificate", shown.certificate), ("key", shown.key)):
         (tmp_path / name).write_bytes(text)
-    return settings.Tls(ca=tmp_path / "ca", certificate=tmp_path / "certificate", key=tmp_path / "key")
+    return settings.TlsSettings(
+        ca=tmp_path / "ca", certificate=tmp_path / "certificate", key=tmp_path / "key"
+    )
 
 
-def test_openssl_takes_the_chain_for_what_it_is(tmp_path: Path, authority: Issued) -> None:
-    issued = certificates.issue(authority, ONE, ("ccn.example.org",), NOW)
+def test_openssl_takes_the_chain_for_what_it_is(tmp_path: Path, authority: IssuedCertificate) -> None:
+    issued = certificates.issue_certificate(authority, ONE, ("ccn.example.org",), NOW)
     (tmp_path / "ca.pem").write_bytes(authority.certificate)
     (tmp_path / "node.pem").write_bytes(issued.certificate)
     at = str(int(NOW.timestamp()))
@@ -47,9 +49,11 @@ def test_openssl_takes_the_chain_for_what_it_is(tmp_path: Path, authority: Issue
         assert checked.returncode == 0, checked.stderr
 
 
-def test_a_certificate_is_for_the_node_loopback_and_the_hosts(authority: Issued) -> None:
-    issued = certificates.issue(authority, ONE, ("ccn.example.org", "10.0.0.7", "localhost"), NOW)
-    described = certificates.describe(issued.certificate)
+def test_a_certificate_is_for_the_node_loopback_and_the_hosts(authority: IssuedCertificate) -> None:
+    issued = certificates.issue_certificate(
+        authority, ONE, ("ccn.example.org", "10.0.0.7", "localhost"), NOW
+    )
+    described = certificates.summarise_certificate(issued.certificate)
     assert described.names == (
         "node-1.ccn.internal",
         "localhost",
@@ -62,74 +66,78 @@ def test_a_certificate_is_for_the_node_loopback_and_the_hosts(authority: Issued)
 
 
 def test_no_certificate_outlives_its_authority() -> None:
-    short = certificates.authority(NOW, days=10)
-    issued = certificates.issue(short, ONE, (), NOW)
-    assert certificates.describe(issued.certificate).until == NOW + timedelta(days=10)
+    short = certificates.issue_authority(NOW, days=10)
+    issued = certificates.issue_certificate(short, ONE, (), NOW)
+    assert certificates.summarise_certificate(issued.certificate).until == NOW + timedelta(days=10)
 
 
 @pytest.mark.parametrize(
     "host", ["node-2.ccn.internal", "a b", "", "https://x", "x/y", "-x", "x-", "é", "a" * 300]
 )
-def test_a_host_that_is_none_or_is_another_node_is_refused(authority: Issued, host: str) -> None:
+def test_a_host_that_is_none_or_is_another_node_is_refused(authority: IssuedCertificate, host: str) -> None:
     with pytest.raises(errors.InputInvalid, match="host"):
-        certificates.issue(authority, ONE, (host,), NOW)
+        certificates.issue_certificate(authority, ONE, (host,), NOW)
 
 
-def test_a_node_has_a_name(authority: Issued) -> None:
+def test_a_node_has_a_name(authority: IssuedCertificate) -> None:
     with pytest.raises(errors.InputInvalid, match="node"):
-        certificates.issue(authority, NodeId("*"), (), NOW)
+        certificates.issue_certificate(authority, NodeId("*"), (), NOW)
 
 
-def test_damaged_files_of_an_authority_are_refused(authority: Issued) -> None:
-    other = certificates.authority(NOW)
+def test_damaged_files_of_an_authority_are_refused(authority: IssuedCertificate) -> None:
+    other = certificates.issue_authority(NOW)
     for damaged in (
-        Issued(b"", authority.key),
-        Issued(authority.certificate, b"-----BEGIN"),
-        Issued(authority.certificate, other.key),
+        IssuedCertificate(b"", authority.key),
+        IssuedCertificate(authority.certificate, b"-----BEGIN"),
+        IssuedCertificate(authority.certificate, other.key),
     ):
         with pytest.raises(errors.InputInvalid, match="authority"):
-            certificates.issue(damaged, ONE, (), NOW)
+            certificates.issue_certificate(damaged, ONE, (), NOW)
     with pytest.raises(errors.InputInvalid, match="not the certificate of a node"):
-        certificates.describe(authority.certificate)
+        certificates.summarise_certificate(authority.certificate)
 
 
-def test_keys_are_never_shown(authority: Issued) -> None:
+def test_keys_are_never_shown(authority: IssuedCertificate) -> None:
     shown = identity_of(authority, ONE, NOW)
     assert "PRIVATE" not in repr(authority) + repr(shown)
 
 
-def test_a_node_reads_what_its_settings_name(files: settings.Tls, authority: Issued) -> None:
-    read = identity.read(files, ONE, NOW)
+def test_a_node_reads_what_its_settings_name(
+    files: settings.TlsSettings, authority: IssuedCertificate
+) -> None:
+    read = identity.read_identity(files, ONE, NOW)
     assert read is not None
     assert read.ca == authority.certificate
-    assert identity.read(settings.Tls(), ONE, NOW) is None
+    assert identity.read_identity(settings.TlsSettings(), ONE, NOW) is None
 
 
-def test_tls_needs_all_three_files(files: settings.Tls) -> None:
+def test_tls_needs_all_three_files(files: settings.TlsSettings) -> None:
     with pytest.raises(errors.SettingsInvalid, match="CCN_TLS_CA and CCN_TLS_KEY must be set too"):
-        identity.read(settings.Tls(certificate=files.certificate), ONE, NOW)
+        identity.read_identity(settings.TlsSettings(certificate=files.certificate), ONE, NOW)
 
 
-def test_what_peers_would_refuse_is_refused_at_the_start(files: settings.Tls, authority: Issued) -> None:
+def test_what_peers_would_refuse_is_refused_at_the_start(
+    files: settings.TlsSettings, authority: IssuedCertificate
+) -> None:
     assert files.key
     assert files.certificate
     with pytest.raises(errors.SettingsInvalid, match=r"not for node-2\.ccn\.internal"):
-        identity.read(files, TWO, NOW)
+        identity.read_identity(files, TWO, NOW)
     for moment in (NOW - timedelta(days=1), NOW + timedelta(days=2)):
         with pytest.raises(errors.SettingsInvalid, match="not valid now"):
-            identity.read(files, ONE, moment)
+            identity.read_identity(files, ONE, moment)
     files.key.write_bytes(identity_of(authority, ONE, NOW).key)
     with pytest.raises(errors.SettingsInvalid, match="CCN_TLS_KEY is not the key"):
-        identity.read(files, ONE, NOW)
+        identity.read_identity(files, ONE, NOW)
     files.key.write_bytes(b"-----BEGIN nothing")
     with pytest.raises(errors.SettingsInvalid, match="no certificates and key"):
-        identity.read(files, ONE, NOW)
+        identity.read_identity(files, ONE, NOW)
     files.certificate.write_bytes(b"nothing")
     with pytest.raises(errors.SettingsInvalid, match=r"CCN_TLS_CERTIFICATE: .* is not a PEM file"):
-        identity.read(files, ONE, NOW)
+        identity.read_identity(files, ONE, NOW)
     files.certificate.unlink()
     with pytest.raises(errors.SettingsInvalid, match=r"CCN_TLS_CERTIFICATE: .* cannot be read"):
-        identity.read(files, ONE, NOW)
+        identity.read_identity(files, ONE, NOW)
 
 
 @pytest.mark.parametrize(
@@ -149,4 +157,4 @@ def test_what_peers_would_refuse_is_refused_at_the_start(files: settings.Tls, au
     ],
 )
 def test_what_stays_on_this_machine(address: str, here: bool) -> None:
-    assert identity.loopback(address) is here
+    assert identity.is_loopback(address) is here

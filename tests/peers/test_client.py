@@ -16,8 +16,8 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.peers import attention, client
-from ccn.peers.client import Client, Silent
-from ccn.peers.exchange import Who
+from ccn.peers.client import PeerClient, Silent
+from ccn.peers.exchange import NodeIntroduction
 from tests import peering, ports
 from tests.peering import ASK, COSIGNATURE, DECISION, ONE, THREE, TWO, Node
 
@@ -29,14 +29,14 @@ WITHIN_S = 30.0
 
 
 @asynccontextmanager
-async def asking(addresses: dict[NodeId, str]) -> AsyncIterator[Client]:
-    async with client.opened(ONE, None) as opened:
-        await opened.know(addresses)
+async def asking(addresses: dict[NodeId, str]) -> AsyncIterator[PeerClient]:
+    async with client.open_client(ONE, None) as opened:
+        await opened.set_addresses(addresses)
         yield opened
 
 
 @asynccontextmanager
-async def together(*nodes: Node) -> AsyncIterator[Client]:
+async def together(*nodes: Node) -> AsyncIterator[PeerClient]:
     """A client of these nodes."""
     async with AsyncExitStack() as stack:
         addresses = {node.node: await stack.enter_async_context(peering.served(node)) for node in nodes}
@@ -58,7 +58,7 @@ async def test_a_round_goes_to_all_peers_and_back() -> None:
     two, three = Node(shown=peering.chain(3)), third()
     proposal = peering.proposal_of()
     async with together(two, three) as peers:
-        assert await peers.hello(WITHIN_S) == {each.node: await each.who() for each in (two, three)}
+        assert await peers.hello(WITHIN_S) == {each.node: await each.identify() for each in (two, three)}
         assert await peers.report(ASK, WITHIN_S) == {TWO: two.report_, THREE: three.report_}
         votes = {node: peering.vote_of(node, proposal) for node in (TWO, THREE)}
         assert await peers.propose(proposal, WITHIN_S) == votes
@@ -76,17 +76,19 @@ async def test_a_refusal_is_an_answer() -> None:
 async def test_blocks_come_page_by_page() -> None:
     shown = peering.chain(150)
     async with together(Node(shown=shown)) as peers:
-        page = await peers.peer(TWO).blocks(1, WITHIN_S)
+        page = await peers.find_peer(TWO).fetch_blocks(1, WITHIN_S)
         assert (page.height, page.blocks) == (150, tuple(shown[:100]))
-        assert (await peers.peer(TWO).blocks(101, WITHIN_S)).blocks == tuple(shown[100:])
-        assert (await peers.peer(TWO).blocks(151, WITHIN_S)).blocks == ()
+        assert (await peers.find_peer(TWO).fetch_blocks(101, WITHIN_S)).blocks == tuple(shown[100:])
+        assert (await peers.find_peer(TWO).fetch_blocks(151, WITHIN_S)).blocks == ()
 
 
 async def test_a_dead_and_a_slow_peer_hold_nobody_up(closed: str) -> None:
     quick, slow = Node(), third(pause_s=30)
     async with together(quick, slow) as peers:
-        await peers.know({peer.node: peer.address for peer in peers.peers} | {NodeId("node-4"): closed})
-        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
+        await peers.set_addresses(
+            {peer.node: peer.address for peer in peers.peers} | {NodeId("node-4"): closed}
+        )
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], NodeIntroduction)
         began = time.perf_counter()
         answers = await peers.report(ASK, 2)
         took_s = time.perf_counter() - began
@@ -110,17 +112,17 @@ async def test_a_dead_peer_costs_less_than_the_deadline(closed: str) -> None:
 
 async def test_a_frozen_peer_is_left_behind_at_the_deadline(process: Process) -> None:
     async with asking({TWO: process.address}) as peers:
-        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], NodeIntroduction)
         process.send(signal.SIGSTOP)
         async with asyncio.timeout(WITHIN_S):
             assert isinstance((await peers.hello(0.3))[TWO], Silent)
         process.send(signal.SIGCONT)
-        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], NodeIntroduction)
 
 
 async def test_a_peer_that_comes_back_is_reached_again_at_once(process: Process) -> None:
     async with asking({TWO: process.address}) as peers:
-        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], NodeIntroduction)
         process.kill()
         for _ in range(10):
             assert isinstance((await peers.hello(1))[TWO], Silent)
@@ -151,7 +153,7 @@ async def test_a_broken_stream_tells_at_once_that_a_peer_died(process: Process) 
     told: asyncio.Queue[tuple[NodeId, str]] = asyncio.Queue()
     async with asking({TWO: process.address}) as peers, asyncio.timeout(60):
         attending = asyncio.create_task(
-            attention.attend(
+            attention.watch_peers(
                 peers,
                 lambda who: told.put_nowait((who.node, "came")),
                 lambda node, reason: told.put_nowait((node, reason)),
@@ -172,7 +174,7 @@ async def test_a_frozen_peer_is_missed_although_its_machine_still_answers(proces
     came, gone = asyncio.Event(), asyncio.Queue[str]()
     async with asking({TWO: process.address}) as peers, asyncio.timeout(60):
         attending = asyncio.create_task(
-            attention.attend(peers, lambda _: came.set(), lambda _, reason: gone.put_nowait(reason))
+            attention.watch_peers(peers, lambda _: came.set(), lambda _, reason: gone.put_nowait(reason))
         )
         await came.wait()
         process.send(signal.SIGSTOP)
@@ -184,16 +186,16 @@ async def test_a_frozen_peer_is_missed_although_its_machine_still_answers(proces
 
 async def test_a_peer_that_stops_in_order_says_so_and_one_that_is_forgotten_is_no_news() -> None:
     told = list[tuple[NodeId, str]]()
-    came = asyncio.Queue[Who]()
+    came = asyncio.Queue[NodeIntroduction]()
     async with asyncio.timeout(60), AsyncExitStack() as first, asking({}) as peers:
         attending = asyncio.create_task(
-            attention.attend(peers, came.put_nowait, lambda node, reason: told.append((node, reason)))
+            attention.watch_peers(peers, came.put_nowait, lambda node, reason: told.append((node, reason)))
         )
         two = await first.enter_async_context(peering.served(Node()))
         async with peering.served(third()) as three:
-            await peers.know({TWO: two, THREE: three})
+            await peers.set_addresses({TWO: two, THREE: three})
             assert {(await came.get()).node, (await came.get()).node} == {TWO, THREE}
-            await peers.know({THREE: three})
+            await peers.set_addresses({THREE: three})
             assert told == []
         while not told:
             await asyncio.sleep(0.01)
@@ -225,30 +227,30 @@ async def test_an_answer_that_cannot_be_read_is_the_peers_fault() -> None:
 
 async def test_a_page_that_begins_elsewhere_is_refused() -> None:
     class Elsewhere(Node):
-        async def blocks(self, first: int, count: int) -> tuple[list[object], int]:  # type: ignore[override]
+        async def load_blocks(self, first: int, count: int) -> tuple[list[object], int]:  # type: ignore[override]
             return [peering.chain(2)[1]], 2
 
     async with together(Elsewhere()) as peers:
         with pytest.raises(errors.PeerRefused, match="asked for block 1"):
-            await peers.peer(TWO).blocks(1, WITHIN_S)
+            await peers.find_peer(TWO).fetch_blocks(1, WITHIN_S)
 
 
 async def test_connections_that_still_fit_are_kept_and_this_node_is_no_peer() -> None:
     async with peering.served(Node()) as address, asking({TWO: address}) as peers:
-        before = peers.peer(TWO)
-        await peers.know({ONE: address, TWO: address})
+        before = peers.find_peer(TWO)
+        await peers.set_addresses({ONE: address, TWO: address})
         assert peers.peers == (before,)
-        await peers.know({TWO: "127.0.0.1:1"})
+        await peers.set_addresses({TWO: "127.0.0.1:1"})
         assert peers.peers != (before,)
         with pytest.raises(errors.PeerUnavailable, match="nobody knows where node-3 is"):
-            peers.peer(THREE)
+            peers.find_peer(THREE)
 
 
 async def test_a_call_under_way_ends_when_the_peer_is_forgotten() -> None:
     async with together(Node(pause_s=30)) as peers, asyncio.timeout(WITHIN_S):
         asking_ = asyncio.create_task(peers.report(ASK, 30))
         await asyncio.sleep(0.1)
-        await peers.know({})
+        await peers.set_addresses({})
         assert isinstance((await asking_)[TWO], Silent)
 
 
@@ -263,9 +265,9 @@ async def test_beyond_this_machine_there_is_no_talk_without_certificates() -> No
     async with asking({}) as peers:
         for address in ("10.0.0.7:7702", "node-2.example.org:7702", "[2001:db8::1]:7702"):
             with pytest.raises(errors.SettingsInvalid, match="certificates"):
-                await peers.know({TWO: address})
+                await peers.set_addresses({TWO: address})
         with pytest.raises(errors.SettingsInvalid, match="host:port"):
-            await peers.know({TWO: "https://127.0.0.1"})
+            await peers.set_addresses({TWO: "https://127.0.0.1"})
 
 
 async def test_talking_without_certificates_is_said_once() -> None:

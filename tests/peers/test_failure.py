@@ -35,7 +35,7 @@ async def test_a_status_becomes_an_error_that_names_the_node_and_keeps_the_cause
     cause = failed(code, "the words")
     with (
         pytest.raises(failure.MEANING[code], match=r"^node-2: the words$") as told,
-        failure.translated(TWO),
+        failure.translate_errors(TWO),
     ):
         raise cause
     assert told.value.__cause__ is cause
@@ -44,24 +44,24 @@ async def test_a_status_becomes_an_error_that_names_the_node_and_keeps_the_cause
 async def test_a_status_without_words_is_named() -> None:
     with (
         pytest.raises(errors.PeerUnavailable, match=r"^node-2: deadline exceeded$"),
-        failure.translated(TWO),
+        failure.translate_errors(TWO),
     ):
         raise failed(grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 @pytest.mark.parametrize("kind", tree(errors.CCNError))
 async def test_every_error_has_a_status_that_is_not_ok(kind: type[errors.CCNError]) -> None:
-    assert failure.status(kind) in failure.MEANING
+    assert failure.error_to_status(kind) in failure.MEANING
 
 
 @pytest.mark.parametrize("name", ["StaleTerm", "LeaseLost", "SigningRefused", "SystemExit", "CCNError", ""])
 async def test_a_peer_cannot_make_this_node_believe_something_about_itself(name: str) -> None:
-    with pytest.raises(errors.OutcomeUnknown), failure.forwarded(TWO):
+    with pytest.raises(errors.OutcomeUnknown), failure.translate_forwarded(TWO):
         raise failed(grpc.StatusCode.ABORTED, "surprise", ((failure.NAME, name),))
 
 
 async def test_a_refusal_of_the_transport_is_no_unknown_outcome() -> None:
-    with pytest.raises(errors.PeerRefused), failure.forwarded(TWO):
+    with pytest.raises(errors.PeerRefused), failure.translate_forwarded(TWO):
         raise failed(grpc.StatusCode.UNIMPLEMENTED)
 
 
@@ -70,7 +70,7 @@ async def test_a_cancellation_that_grpc_swallows_is_one_all_the_same(ends: str) 
     """As when a call ends in the moment in which the task that waits for it is cancelled."""
 
     async def swallowing() -> None:
-        with failure.translated(TWO):
+        with failure.translate_errors(TWO):
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
             if ends == "with an error":
@@ -89,7 +89,7 @@ async def test_who_tidies_up_after_a_cancellation_is_told_of_the_call() -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            with failure.translated(TWO):
+            with failure.translate_errors(TWO):
                 told.append("answered")
 
     task = asyncio.create_task(tidying())

@@ -11,12 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from ccn import settings
-from ccn.gateway.grpc.peer import Server
+from ccn.gateway.grpc.peer import PeerServer
 from ccn.peers import certificates, client
-from ccn.peers.certificates import Issued
-from ccn.peers.exchange import Who
-from ccn.peers.identity import Identity
-from ccn.peers.showing import Showing
+from ccn.peers.certificates import IssuedCertificate
+from ccn.peers.exchange import NodeIntroduction
+from ccn.peers.identity import TlsIdentity
+from ccn.peers.showing import CertificateWatch
 from tests import peering
 from tests.peering import ONE, TWO, Node, identity_of
 
@@ -29,8 +29,8 @@ def now() -> datetime:
 
 
 @pytest.fixture(scope="module")
-def authority() -> Issued:
-    return certificates.authority(now())
+def authority() -> IssuedCertificate:
+    return certificates.issue_authority(now())
 
 
 class Files:
@@ -39,9 +39,9 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         names = ("ca", "certificate", "key")
-        self.tls = settings.Tls(**{name: folder / name for name in names})
+        self.tls = settings.TlsSettings(**{name: folder / name for name in names})
 
-    def put(self, shown: Identity) -> Identity:
+    def put(self, shown: TlsIdentity) -> TlsIdentity:
         for name in ("ca", "certificate", "key"):
             (self.folder / name).write_bytes(getattr(shown, name))
         return shown
@@ -52,25 +52,27 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-def serial(shown: Identity) -> str:
-    return certificates.describe(shown.certificate).serial
+def serial(shown: TlsIdentity) -> str:
+    return certificates.summarise_certificate(shown.certificate).serial
 
 
-def test_files_are_read_again_when_they_hold_something_else(files: Files, authority: Issued) -> None:
+def test_files_are_read_again_when_they_hold_something_else(
+    files: Files, authority: IssuedCertificate
+) -> None:
     first = files.put(identity_of(authority, ONE))
-    shows = Showing(files.tls, ONE, now)
+    shows = CertificateWatch(files.tls, ONE, now)
     assert shows.identity == first
-    assert not shows.look()
+    assert not shows.read_again()
     second = files.put(identity_of(authority, ONE))
-    assert shows.look()
+    assert shows.read_again()
     assert shows.identity == second
 
 
 def test_files_that_cannot_be_used_change_nothing_and_are_told_of_once(
-    files: Files, authority: Issued
+    files: Files, authority: IssuedCertificate
 ) -> None:
     good = files.put(identity_of(authority, ONE))
-    shows = Showing(files.tls, ONE, now)
+    shows = CertificateWatch(files.tls, ONE, now)
     with capture_logs() as logs:
         for wrong in (
             lambda: (files.folder / "key").write_bytes(identity_of(authority, ONE).key),
@@ -78,34 +80,36 @@ def test_files_that_cannot_be_used_change_nothing_and_are_told_of_once(
             (files.folder / "certificate").unlink,
         ):
             wrong()
-            assert not shows.look()
-            assert not shows.look()
+            assert not shows.read_again()
+            assert not shows.read_again()
             assert shows.identity == good
     assert len(logs) == 3
     assert "CCN_TLS_KEY is not the key" in logs[0]["reason"]
 
 
-def test_a_certificate_that_ends_soon_is_warned_about_once_a_day(files: Files, authority: Issued) -> None:
+def test_a_certificate_that_ends_soon_is_warned_about_once_a_day(
+    files: Files, authority: IssuedCertificate
+) -> None:
     files.put(identity_of(authority, ONE, days=20))
     began = now()
     clock = [began]
     with capture_logs() as logs:
-        shows = Showing(files.tls, ONE, lambda: clock[0])
+        shows = CertificateWatch(files.tls, ONE, lambda: clock[0])
         for hours in (0, 12 * 24, 13 * 24, 13 * 24 + 1, 14 * 24 + 1):
             clock[0] = began + timedelta(hours=hours)
-            shows.look()
+            shows.read_again()
     assert [line["event"] for line in logs] == ["this node's certificate ends soon"] * 2
     files.put(identity_of(authority, ONE, clock[0], days=30))
     with capture_logs() as logs:
         clock[0] += timedelta(days=2)
-        assert shows.look()
+        assert shows.read_again()
     assert [line["event"] for line in logs] == ["certificate renewed"]
 
 
-async def test_a_change_is_told_while_the_node_runs(files: Files, authority: Issued) -> None:
+async def test_a_change_is_told_while_the_node_runs(files: Files, authority: IssuedCertificate) -> None:
     files.put(identity_of(authority, ONE))
-    stop, told = asyncio.Event(), asyncio.Queue[Identity]()
-    watching = asyncio.create_task(Showing(files.tls, ONE, now).watch(told.put, stop, 0.02))
+    stop, told = asyncio.Event(), asyncio.Queue[TlsIdentity]()
+    watching = asyncio.create_task(CertificateWatch(files.tls, ONE, now).watch_files(told.put, stop, 0.02))
     renewed = files.put(identity_of(authority, ONE))
     assert await asyncio.wait_for(told.get(), WITHIN_S) == renewed
     stop.set()
@@ -115,22 +119,24 @@ async def test_a_change_is_told_while_the_node_runs(files: Files, authority: Iss
 def served(address: str) -> str:
     """The certificate that a door shows to whoever comes."""
     host, port = address.split(":")
-    return certificates.describe(ssl.get_server_certificate((host, int(port))).encode()).serial
+    return certificates.summarise_certificate(ssl.get_server_certificate((host, int(port))).encode()).serial
 
 
-async def test_a_renewed_certificate_is_shown_by_both_ends_without_a_restart(authority: Issued) -> None:
+async def test_a_renewed_certificate_is_shown_by_both_ends_without_a_restart(
+    authority: IssuedCertificate,
+) -> None:
     old, new = ({n: identity_of(authority, n) for n in (ONE, TWO)} for _ in range(2))
     node = Node()
-    door = Server(node, old[TWO])
-    async with peering.serving(door) as address, client.opened(ONE, old[ONE]) as peers:
-        await peers.know({TWO: address})
-        staying = peers.peer(TWO).stay()
+    door = PeerServer(node, old[TWO])
+    async with peering.serving(door) as address, client.open_client(ONE, old[ONE]) as peers:
+        await peers.set_addresses({TWO: address})
+        staying = peers.find_peer(TWO).stay()
         assert await anext(staying)
         assert await asyncio.to_thread(served, address) == serial(old[TWO])
-        await door.show(new[TWO])
-        changing = asyncio.create_task(peers.show(new[ONE]))
+        await door.show_identity(new[TWO])
+        changing = asyncio.create_task(peers.replace_identity(new[ONE]))
         await asyncio.sleep(0)  # from here on it has changed, and waits for calls to end
-        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], NodeIntroduction)
         shown = [each.serial for each in node.certificates if each is not None]
         assert shown == [serial(old[ONE]), serial(new[ONE])]
         assert await asyncio.to_thread(served, address) == serial(new[TWO])

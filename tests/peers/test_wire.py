@@ -16,17 +16,25 @@ from ccn.core.axes import UNIT, Vector
 from ccn.core.chain import roster
 from ccn.core.chain.quorum import NODE_LIMIT
 from ccn.core.chain.report import INSTANCE_LIMIT, LEAF_LIMIT, Report
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.ledger import merkle, note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import limits, wire
-from ccn.peers.exchange import Ask, Decision, Forwarded, Hello, Missing, Page, Who
+from ccn.peers.exchange import (
+    BlockPage,
+    BlocksRequest,
+    CommitNotice,
+    ForwardedRequest,
+    Greeting,
+    NodeIntroduction,
+    ReportRequest,
+)
 from tests import peering
 from tests.peering import COSIGNATURE, INSTANCE, ONE, TWO
 
@@ -41,7 +49,7 @@ heights = st.integers(1, MOST)
 scores = st.none() | st.integers(0, UNIT)
 vectors = st.lists(scores, min_size=16, max_size=16).map(lambda listed: Vector(tuple(listed)))
 rows = st.builds(
-    Row,
+    RosterRow,
     st.integers(0, 2**128 - 1).map(lambda n: InstanceId(UUID(int=n))),
     st.integers(0, 2**63 - 1),
     vectors,
@@ -49,8 +57,8 @@ rows = st.builds(
 )
 
 
-def _rosters(listed: dict[str, list[Row]], *, owned: bool) -> tuple[Roster, ...]:
-    made = [roster.pack(CharacterId(name), listed[name]) for name in sorted(listed)]
+def _rosters(listed: dict[str, list[RosterRow]], *, owned: bool) -> tuple[Roster, ...]:
+    made = [roster.pack_rows(CharacterId(name), listed[name]) for name in sorted(listed)]
     return tuple(made if owned else [replace(each, owners=b"") for each in made])
 
 
@@ -98,25 +106,27 @@ proposals = st.builds(
 )
 CHAIN = peering.chain(5)
 pages = st.builds(
-    lambda first, last: Page(tuple(CHAIN[first:last]), last), st.integers(0, 4), st.integers(0, 5)
+    lambda first, last: BlockPage(tuple(CHAIN[first:last]), last), st.integers(0, 4), st.integers(0, 5)
 )
 
-VALUES: dict[str, tuple[wire.Kind[Any], st.SearchStrategy[Any]]] = {
+VALUES: dict[str, tuple[wire.WireFormat[Any], st.SearchStrategy[Any]]] = {
     kind.name: (kind, values)
     for kind, values in (
-        (wire.HELLO, st.builds(Hello, nodes)),
-        (wire.WHO, st.builds(Who, nodes, hashes, st.just("0.1"), numbers, hashes)),
-        (wire.ASK, st.builds(Ask, nodes, heights, numbers, hashes)),
+        (wire.HELLO, st.builds(Greeting, nodes)),
+        (wire.WHO, st.builds(NodeIntroduction, nodes, hashes, st.just("0.1"), numbers, hashes)),
+        (wire.ASK, st.builds(ReportRequest, nodes, heights, numbers, hashes)),
         (wire.REPORT, reports | refusals),
         (wire.PROPOSAL, proposals),
         (wire.VOTE, votes | refusals),
-        (wire.DECISION, st.builds(Decision, nodes, heights, numbers, hashes)),
+        (wire.DECISION, st.builds(CommitNotice, nodes, heights, numbers, hashes)),
         (wire.COSIGNATURE, cosignatures | refusals),
-        (wire.MISSING, st.builds(Missing, nodes, heights)),
+        (wire.MISSING, st.builds(BlocksRequest, nodes, heights)),
         (wire.PAGE, pages),
         (
             wire.FORWARDED,
-            st.builds(Forwarded, nodes, st.just(INSTANCE), st.just("Converse"), st.binary(max_size=9)),
+            st.builds(
+                ForwardedRequest, nodes, st.just(INSTANCE), st.just("Converse"), st.binary(max_size=9)
+            ),
         ),
         (wire.FRAME, st.binary(max_size=99)),
     )
@@ -127,7 +137,7 @@ few = settings(max_examples=25, deadline=None)
 
 
 def test_every_kind_of_message_is_tried_here() -> None:
-    kinds = {value for value in vars(wire).values() if isinstance(value, wire.Kind)}
+    kinds = {value for value in vars(wire).values() if isinstance(value, wire.WireFormat)}
     assert kinds == {kind for kind, _ in VALUES.values()}
 
 
@@ -163,7 +173,7 @@ def test_any_bytes_are_refused_or_are_a_whole_value(kind: str, junk: bytes) -> N
     only_whole_values(VALUES[kind][0], junk)
 
 
-def only_whole_values(message: wire.Kind[Any], data: bytes) -> None:
+def only_whole_values(message: wire.WireFormat[Any], data: bytes) -> None:
     try:
         value = message.decode(data)
     except errors.InputInvalid:
@@ -229,7 +239,7 @@ def test_a_report_that_is_not_whole_is_refused(spoil: Callable[[pb.ReportAnswer]
     ],
 )
 def test_a_page_that_does_not_hold_together_is_refused(spoil: Callable[[Any], None]) -> None:
-    found = pb.BlocksAnswer.FromString(wire.PAGE.encode(Page(tuple(CHAIN), 5)))
+    found = pb.BlocksAnswer.FromString(wire.PAGE.encode(BlockPage(tuple(CHAIN), 5)))
     spoil(found)
     with pytest.raises(errors.InputInvalid):
         wire.PAGE.decode(found.SerializeToString())
@@ -273,22 +283,22 @@ def test_the_largest_block_that_core_allows_fits_on_a_page() -> None:
     each = LEAF_LIMIT // NODE_LIMIT + 1
     sealed = peering.sealed(*(peering.report_of(node, 0, each) for node in members), rules=rules)
     signatures = tuple(Signed(Vote(node, 1, MOST, bytes(32)), bytes(64)) for node in members)
-    shown = Shown(sealed.header, sealed.leaves, signatures, rules)
+    shown = ShownBlock(sealed.header, sealed.leaves, signatures, rules)
     assert len(shown.leaves) == LEAF_LIMIT
-    encoded = wire.PAGE.encode(Page((shown,), MOST))
+    encoded = wire.PAGE.encode(BlockPage((shown,), MOST))
     assert wire.PAGE.decode(encoded).blocks == (shown,)
     assert len(encoded) <= limits.BLOCK
 
 
 def test_a_page_takes_as_many_blocks_as_fit_and_one_at_least() -> None:
     large = peering.chain(12, leaves=LEAF_LIMIT)
-    page = wire.page(tuple(large), 12)
+    page = wire.fill_page(tuple(large), 12)
     assert 1 < len(page.blocks) < 12
     assert len(wire.PAGE.encode(page)) <= limits.PAGE
     small = peering.chain(1)[0]
-    assert len(wire.page((small,) * 500, 500).blocks) == limits.PAGE_BLOCKS
-    assert wire.page((), 0) == Page((), 0)
-    assert len(wire.page((large[0],), 1).blocks) == 1
+    assert len(wire.fill_page((small,) * 500, 500).blocks) == limits.PAGE_BLOCKS
+    assert wire.fill_page((), 0) == BlockPage((), 0)
+    assert len(wire.fill_page((large[0],), 1).blocks) == 1
 
 
 def test_who_names_a_version_that_may_stand_in_a_log() -> None:

@@ -25,7 +25,7 @@ from ccn.core.message import Message, Role
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, instances, turns
-from ccn.store.conversations.characters import Plate
+from ccn.store.conversations.characters import PlateVersion
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
 from ccn.store.writing.writer import Writer
@@ -53,18 +53,18 @@ class Clock:
 class Store:
     """What the tests of the store hold in hand."""
 
-    database: settings.Database
+    database: settings.DatabaseSettings
     pool: Pool
     writer: Writer
-    plate: Plate
+    plate: PlateVersion
     clock: Clock = field(default_factory=Clock)
 
     def new_id(self) -> ConversationId:
         at_ms = int(self.clock.now.timestamp() * 1000)
-        return ConversationId(ids.uuid7(at_ms, secrets.token_bytes(10)))
+        return ConversationId(ids.make_uuid7(at_ms, secrets.token_bytes(10)))
 
     async def conversation(self, owner: UserId | None = None, title: str = "") -> ConversationId:
-        begin = conversations.Begin(self.new_id(), ADA, owner, plate_version=1, title=title)
+        begin = conversations.BeginConversation(self.new_id(), ADA, owner, plate_version=1, title=title)
         return (await self.writer.submit(begin)).id
 
     async def user(self) -> UserId:
@@ -73,20 +73,22 @@ class Store:
         return user
 
     async def say(self, conversation: ConversationId, *words: str, epoch: int = 0) -> list[Message]:
-        appends = [conversations.Append(conversation, Role.USER, each, ANN, epoch) for each in words]
+        appends = [conversations.AppendMessage(conversation, Role.USER, each, ANN, epoch) for each in words]
         return [await self.writer.submit(each) for each in appends]
 
     async def host(self, conversation: ConversationId, writer: Writer | None = None) -> Instance:
-        spawn = instances.Spawn(InstanceId(self.new_id()), conversation, "model-1", 1)
+        spawn = instances.SpawnInstance(InstanceId(self.new_id()), conversation, "model-1", 1)
         return await (writer or self.writer).submit(spawn)
 
     async def turn(self, instance: Instance, content: str = "hello", *, started: bool = True) -> Turn:
         """An accepted turn under the instance's epoch, running if it was started."""
-        accept = turns.Accept(TurnId(self.new_id()), instance.conversation, content, ANN, instance.epoch)
+        accept = turns.AcceptTurn(
+            TurnId(self.new_id()), instance.conversation, content, ANN, instance.epoch
+        )
         accepted = await self.writer.submit(accept)
         if started:
-            await self.writer.submit(turns.Start(accepted, instance.epoch))
-        return await turns.get(self.pool, accepted.id)
+            await self.writer.submit(turns.StartTurn(accepted, instance.epoch))
+        return await turns.load_turn(self.pool, accepted.id)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -98,7 +100,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @asynccontextmanager
 async def writing(
-    database: settings.Database, clock: Callable[[], datetime], node: str = "node-1"
+    database: settings.DatabaseSettings, clock: Callable[[], datetime], node: str = "node-1"
 ) -> AsyncIterator[Writer]:
     """A writer whose task ends with the block, everything settled."""
     writer = Writer(database, NodeId(node), clock)
@@ -111,7 +113,7 @@ async def writing(
 
 
 @asynccontextmanager
-async def keeping(database: settings.Database) -> AsyncIterator[Store]:
+async def keeping(database: settings.DatabaseSettings) -> AsyncIterator[Store]:
     """A store with one character, `ada`, whose plate is at version 1."""
     clock = Clock()
     async with pool.open(database, "test") as connections, writing(database, clock) as writer:
@@ -127,28 +129,30 @@ def start_writer() -> Callable[..., object]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def store(database: settings.Database) -> AsyncIterator[Store]:
+async def store(database: settings.DatabaseSettings) -> AsyncIterator[Store]:
     """A store of one's own."""
     async with keeping(database) as kept:
         yield kept
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared_database(database_server: str) -> AsyncIterator[settings.Database]:
+async def shared_database(database_server: str) -> AsyncIterator[settings.DatabaseSettings]:
     """The database of this file, on the server it is being run on."""
     async with databases.cloned(database_server, "shared") as clone:
         yield clone
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared(shared_database: settings.Database) -> AsyncIterator[Store]:
+async def shared(shared_database: settings.DatabaseSettings) -> AsyncIterator[Store]:
     """The store of this file."""
     async with keeping(shared_database) as kept:
         yield kept
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def direct(shared_database: settings.Database) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def direct(
+    shared_database: settings.DatabaseSettings,
+) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection for SQL that does not come from the store; whatever it does is rolled back."""
     connection = await asyncpg.connect(shared_database.url.get_secret_value())
     transaction = connection.transaction()

@@ -14,7 +14,7 @@ BODY_LIMIT = 32 * 1024 * 1024
 MAX_TOKENS = 128_000
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """Answered with a status and its error."""
 
     def __init__(self, status: int, words: str, retry_after: float | None = None) -> None:
@@ -27,63 +27,67 @@ class Refused(Exception):
         return STATUSES[self.status]
 
 
-def authorised(headers: Mapping[bytes, bytes]) -> None:
+def check_headers(headers: Mapping[bytes, bytes]) -> None:
     """Any key is good but none and `invalid`."""
     key = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
     if not key or key == b"invalid":
-        raise Refused(401, "invalid x-api-key")
+        raise RequestRefused(401, "invalid x-api-key")
     if b"anthropic-version" not in headers:
-        raise Refused(400, "anthropic-version: header is required")
+        raise RequestRefused(400, "anthropic-version: header is required")
 
 
-def request(body: bytes, models: Mapping[str, object], *, counting: bool = False) -> dict[str, Any]:
+def read_request(body: bytes, models: Mapping[str, object], *, counting: bool = False) -> dict[str, Any]:
     """The request in a body, if it is one."""
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise Refused(400, "the request body is not valid JSON") from None
+        raise RequestRefused(400, "the request body is not valid JSON") from None
     if not isinstance(told, dict):
-        raise Refused(400, "the request body is not an object")
-    _complete(told, counting=counting)
+        raise RequestRefused(400, "the request body is not an object")
+    _check_fields(told, counting=counting)
     if told["model"] not in models:
-        raise Refused(404, f"model: {told['model']}")
-    _messages(told["messages"])
-    _texts(told.get("system", []), "system")
-    if prompt_cache.marks(told) > prompt_cache.MARKS:
-        raise Refused(400, f"a maximum of {prompt_cache.MARKS} blocks with cache_control may be provided")
+        raise RequestRefused(404, f"model: {told['model']}")
+    _check_messages(told["messages"])
+    _check_texts(told.get("system", []), "system")
+    if prompt_cache.count_marks(told) > prompt_cache.MARKS:
+        raise RequestRefused(
+            400, f"a maximum of {prompt_cache.MARKS} blocks with cache_control may be provided"
+        )
     return told
 
 
-def _complete(told: dict[str, Any], *, counting: bool) -> None:
+def _check_fields(told: dict[str, Any], *, counting: bool) -> None:
     for field, kind in (("model", str), ("messages", list), ("max_tokens", int)):
         if field == "max_tokens" and counting:
             continue
         if field not in told:
-            raise Refused(400, f"{field}: Field required")
+            raise RequestRefused(400, f"{field}: Field required")
         if not isinstance(told[field], kind) or isinstance(told[field], bool):
-            raise Refused(400, f"{field}: Input should be a valid {kind.__name__}")
+            raise RequestRefused(400, f"{field}: Input should be a valid {kind.__name__}")
     if not counting and not 1 <= told["max_tokens"] <= MAX_TOKENS:
-        raise Refused(400, f"max_tokens: {told['max_tokens']} is not from 1 to {MAX_TOKENS}")
+        raise RequestRefused(400, f"max_tokens: {told['max_tokens']} is not from 1 to {MAX_TOKENS}")
 
 
-def _messages(messages: list[Any]) -> None:
+def _check_messages(messages: list[Any]) -> None:
     if not messages:
-        raise Refused(400, "messages: at least one message is required")
+        raise RequestRefused(400, "messages: at least one message is required")
     for place, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
-            raise Refused(400, f"messages.{place}.role: Input should be 'user' or 'assistant'")
+            raise RequestRefused(400, f"messages.{place}.role: Input should be 'user' or 'assistant'")
         if not message.get("content"):
-            raise Refused(400, f"messages.{place}: all messages must have non-empty content")
-        _texts(message["content"], f"messages.{place}.content")
+            raise RequestRefused(400, f"messages.{place}: all messages must have non-empty content")
+        _check_texts(message["content"], f"messages.{place}.content")
     if messages[-1]["role"] != "user":
-        raise Refused(400, "messages: the conversation must end with a user message")
+        raise RequestRefused(400, "messages: the conversation must end with a user message")
 
 
-def _texts(content: object, where: str) -> None:
+def _check_texts(content: object, where: str) -> None:
     if isinstance(content, str):
         return
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
-        raise Refused(400, f"{where}: Input should be a string or a list of blocks")
+        raise RequestRefused(400, f"{where}: Input should be a string or a list of blocks")
     for place, block in enumerate(content):
         if block.get("type") == "text" and not str(block.get("text") or "").strip():
-            raise Refused(400, f"{where}.{place}: text content blocks must contain non-whitespace text")
+            raise RequestRefused(
+                400, f"{where}.{place}: text content blocks must contain non-whitespace text"
+            )

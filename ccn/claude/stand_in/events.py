@@ -8,59 +8,61 @@ from typing import Any
 
 import orjson
 
-from ccn.claude.stand_in.prompt_cache import Counted
+from ccn.claude.stand_in.prompt_cache import PromptTokens
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StandInReply:
     """A reply, ready to be sent in either form."""
 
     id: str
     model: str
     parts: Sequence[str]
     stop: str
-    prompt: Counted
+    prompt: PromptTokens
     output: int
     tool: str | None = None  # the name of a tool whose input the parts are
 
-    def message(self) -> dict[str, Any]:
+    def to_message(self) -> dict[str, Any]:
         """All at once."""
         whole = "".join(self.parts)
-        content = {"type": "text", "text": whole} if self.tool is None else self._block(orjson.loads(whole))
-        return {**self._head([content], self.stop), "usage": self._usage(self.output)}
+        content = (
+            {"type": "text", "text": whole} if self.tool is None else self._tool_block(orjson.loads(whole))
+        )
+        return {**self._message_head([content], self.stop), "usage": self._usage_fields(self.output)}
 
-    def begin(self) -> bytes:
+    def begin_events(self) -> bytes:
         """The events before the first delta."""
-        message = {**self._head([], None), "usage": self._usage(1)}
-        block = {"type": "text", "text": ""} if self.tool is None else self._block({})
+        message = {**self._message_head([], None), "usage": self._usage_fields(1)}
+        block = {"type": "text", "text": ""} if self.tool is None else self._tool_block({})
         return b"".join(
             (
-                event("message_start", message=message),
-                event("content_block_start", index=0, content_block=block),
-                event("ping"),
+                encode_event("message_start", message=message),
+                encode_event("content_block_start", index=0, content_block=block),
+                encode_event("ping"),
             )
         )
 
-    def deltas(self) -> Iterator[bytes]:
+    def delta_events(self) -> Iterator[bytes]:
         """One event for each part."""
         for part in self.parts:
-            yield event("content_block_delta", index=0, delta=self._delta(part))
+            yield encode_event("content_block_delta", index=0, delta=self._delta_fields(part))
 
-    def end(self) -> bytes:
+    def end_events(self) -> bytes:
         """The events after the last delta."""
         return b"".join(
             (
-                event("content_block_stop", index=0),
-                event(
+                encode_event("content_block_stop", index=0),
+                encode_event(
                     "message_delta",
                     delta={"stop_reason": self.stop, "stop_sequence": None},
-                    usage=self._usage(self.output),
+                    usage=self._usage_fields(self.output),
                 ),
-                event("message_stop"),
+                encode_event("message_stop"),
             )
         )
 
-    def _head(self, content: list[dict[str, Any]], stop: str | None) -> dict[str, Any]:
+    def _message_head(self, content: list[dict[str, Any]], stop: str | None) -> dict[str, Any]:
         return {
             "id": self.id,
             "type": "message",
@@ -71,7 +73,7 @@ class Told:
             "stop_sequence": None,
         }
 
-    def _usage(self, output: int) -> dict[str, Any]:
+    def _usage_fields(self, output: int) -> dict[str, Any]:
         return {
             "input_tokens": self.prompt.input,
             "cache_creation_input_tokens": self.prompt.cache_write,
@@ -79,26 +81,26 @@ class Told:
             "output_tokens": output,
         }
 
-    def _block(self, given: object) -> dict[str, Any]:
+    def _tool_block(self, given: object) -> dict[str, Any]:
         return {"type": "tool_use", "id": f"toolu_{self.id[4:]}", "name": self.tool, "input": given}
 
-    def _delta(self, part: str) -> dict[str, str]:
+    def _delta_fields(self, part: str) -> dict[str, str]:
         if self.tool is None:
             return {"type": "text_delta", "text": part}
         return {"type": "input_json_delta", "partial_json": part}
 
 
-def event(name: str, **fields: object) -> bytes:
+def encode_event(name: str, **fields: object) -> bytes:
     """One server-sent event."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps({"type": name, **fields}))
 
 
-def error(name: str, words: str) -> dict[str, object]:
+def error_body(name: str, words: str) -> dict[str, object]:
     """The body of an error, which is also the data of an `error` event."""
     return {"type": "error", "error": {"type": name, "message": words}, "request_id": None}
 
 
-def model(name: str) -> Mapping[str, object]:
+def model_entry(name: str) -> Mapping[str, object]:
     """How the list of models describes one."""
     return {
         "type": "model",

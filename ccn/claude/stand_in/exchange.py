@@ -10,9 +10,9 @@ from uuid import uuid4
 import orjson
 
 from ccn.claude.stand_in import checking, events
-from ccn.claude.stand_in.checking import Refused
-from ccn.claude.stand_in.events import Told
-from ccn.claude.stand_in.faults import Rule
+from ccn.claude.stand_in.checking import RequestRefused
+from ccn.claude.stand_in.events import StandInReply
+from ccn.claude.stand_in.faults import FaultRule
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,7 +21,7 @@ _JSON = (b"content-type", b"application/json")
 _STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
-class Exchange:
+class HttpExchange:
     """One request and its answer."""
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -30,7 +30,7 @@ class Exchange:
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self._receive, self._send = receive, send
 
-    async def body(self) -> bytes:
+    async def read_body(self) -> bytes:
         """All of it, if it is not too long."""
         parts, size = list[bytes](), 0
         while True:
@@ -38,43 +38,43 @@ class Exchange:
             parts.append(event.get("body", b""))
             size += len(parts[-1])
             if size > checking.BODY_LIMIT:
-                raise Refused(413, f"the request exceeds {checking.BODY_LIMIT} bytes")
+                raise RequestRefused(413, f"the request exceeds {checking.BODY_LIMIT} bytes")
             if not event.get("more_body"):
                 return b"".join(parts)
 
-    async def answer(
+    async def send_json(
         self, status: int, body: object, more: list[tuple[bytes, bytes]] | None = None
     ) -> None:
         """A JSON answer."""
-        await self._start(status, [_JSON, *(more or [])])
+        await self._send_head(status, [_JSON, *(more or [])])
         await self._send({"type": "http.response.body", "body": orjson.dumps(body)})
 
-    async def stream(self, told: Told, rule: Rule, words_s: float = 0.0) -> None:
+    async def send_stream(self, told: StandInReply, rule: FaultRule, words_s: float = 0.0) -> None:
         """The events of a reply at a pace, with whatever the rule does to them."""
-        await self._start(200, [*_STREAM])
-        await self._write(told.begin())
-        for number, delta in enumerate(told.deltas()):
+        await self._send_head(200, [*_STREAM])
+        await self._send_part(told.begin_events())
+        for number, delta in enumerate(told.delta_events()):
             if rule.end and number == rule.after:
                 break
             if pause_s := rule.pause_s + (len(told.parts[number].split()) / words_s if words_s else 0.0):
                 await asyncio.sleep(pause_s)
-            await self._write(delta)
+            await self._send_part(delta)
         match rule.end:
             case "":
-                await self._send({"type": "http.response.body", "body": told.end()})
+                await self._send({"type": "http.response.body", "body": told.end_events()})
             case "cut":
                 return  # an answer that is not complete makes the server hang up
             case "stall":
                 while (await self._receive())["type"] != "http.disconnect":
                     continue
             case "error":
-                words = events.error("overloaded_error", "Overloaded")
+                words = events.error_body("overloaded_error", "Overloaded")
                 last = b"event: error\ndata: %s\n\n" % orjson.dumps(words)
                 await self._send({"type": "http.response.body", "body": last})
 
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         named = (b"request-id", f"req_{uuid4().hex[:24]}".encode())
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, named]})
 
-    async def _write(self, data: bytes) -> None:
+    async def _send_part(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})

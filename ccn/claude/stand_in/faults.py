@@ -32,7 +32,7 @@ RULES_LIMIT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FaultRule:
     """One thing to do wrong; the defaults do nothing wrong."""
 
     match: str = ""
@@ -48,21 +48,21 @@ class Rule:
     stranger: bool = False  # fail every interview
 
 
-class Invalid(Exception):
+class RuleInvalid(Exception):
     """What was asked for is no rule."""
 
 
-NONE = Rule()
+NONE = FaultRule()
 
 
-class Faults:
+class FaultRules:
     """The rules in force."""
 
-    def __init__(self, rule: Rule = NONE) -> None:
+    def __init__(self, rule: FaultRule = NONE) -> None:
         self._always = rule
-        self._rules: list[Rule] = []
+        self._rules: list[FaultRule] = []
 
-    def add(self, rule: Rule) -> None:
+    def add_rule(self, rule: FaultRule) -> None:
         """From now on, before the rules that are there."""
         self._rules.insert(0, rule)
         del self._rules[RULES_LIMIT:]
@@ -72,11 +72,11 @@ class Faults:
         self._rules.clear()
         self._always = NONE
 
-    def listed(self) -> list[dict[str, object]]:
+    def list_rules(self) -> list[dict[str, object]]:
         """As they can be posted again."""
         return [asdict(rule) for rule in self._rules]
 
-    def take(self, prompt: str) -> Rule:
+    def take_rule(self, prompt: str) -> FaultRule:
         """The rule for a request, which uses it up once."""
         for place, rule in enumerate(self._rules):
             if rule.match in prompt:
@@ -86,24 +86,24 @@ class Faults:
         return self._always
 
 
-def read(told: object) -> Rule:
+def rule_from_json(told: object) -> FaultRule:
     """A rule from JSON."""
     if not isinstance(told, dict):
-        raise Invalid("a rule is a JSON object")
-    rule = Rule(**{key: told[key] for key in told if key in _TYPES})
+        raise RuleInvalid("a rule is a JSON object")
+    rule = FaultRule(**{key: told[key] for key in told if key in _TYPES})
     wrong = [key for key in told if key not in _TYPES or not isinstance(told[key], _TYPES[key])]
     if wrong or rule.end not in {"", "cut", "stall", "error"} or not 0 <= rule.drift <= 100:
-        raise Invalid(
+        raise RuleInvalid(
             f"no rule has {', '.join(wrong) or 'such an end or drift'}; a rule has {', '.join(_TYPES)}"
         )
     if rule.status is not None and rule.status not in STATUSES:
-        raise Invalid(f"status is one of {', '.join(map(str, STATUSES))}")
+        raise RuleInvalid(f"status is one of {', '.join(map(str, STATUSES))}")
     if rule.times is not None and rule.times < 1:
-        raise Invalid("times is at least 1")
+        raise RuleInvalid("times is at least 1")
     return rule
 
 
-def drifts(rule: Rule, request: Mapping[str, Any], prompt: str) -> bool:
+def reply_drifts(rule: FaultRule, request: Mapping[str, Any], prompt: str) -> bool:
     """Whether this reply is one of the share that is out of character; the same prompt decides alike."""
     if rule.until and rule.until in prompt:
         return False
@@ -124,4 +124,4 @@ _TYPES: Mapping[str, Any] = {
     "until": str,
     "stranger": bool,
 }
-assert set(_TYPES) == {field.name for field in fields(Rule)}
+assert set(_TYPES) == {field.name for field in fields(FaultRule)}

@@ -27,7 +27,7 @@ _SHORTEST_OTHERWISE = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class PromptTokens:
     """The tokens of a prompt, by what they cost."""
 
     input: int
@@ -35,35 +35,37 @@ class Counted:
     cache_read: int
 
 
-class Prefixes:
+class PrefixCache:
     """What was seen, and when it was last of use."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._used: dict[bytes, float] = {}
 
-    def count(self, request: Mapping[str, Any]) -> Counted:
+    def count_tokens(self, request: Mapping[str, Any]) -> PromptTokens:
         """The tokens of a request, remembering its marked beginnings."""
-        ends = list(_ends(request))
+        ends = list(_prefix_ends(request))
         marks = [
-            number for number, end in enumerate(ends) if end.marked and end.tokens >= shortest(request)
+            number
+            for number, end in enumerate(ends)
+            if end.marked and end.tokens >= shortest_prefix(request)
         ]
         total = ends[-1].tokens if ends else 0
         if not marks:
-            return Counted(total, 0, 0)
+            return PromptTokens(total, 0, 0)
         written = ends[marks[-1]].tokens
-        read = max((ends[number].tokens for number in self._hits(ends, marks)), default=0)
-        self._remember(ends[number].prefix for number in marks)
-        return Counted(total - written, written - read, read)
+        read = max((ends[number].tokens for number in self._find_hits(ends, marks)), default=0)
+        self._remember_prefixes(ends[number].prefix for number in marks)
+        return PromptTokens(total - written, written - read, read)
 
-    def _hits(self, ends: list[_End], marks: list[int]) -> list[int]:
+    def _find_hits(self, ends: list[_PrefixEnd], marks: list[int]) -> list[int]:
         alive = self._now() - LIFE_S
         reached = {n for mark in marks for n in range(max(0, mark - LOOK_BACK), mark + 1)}
         hits = [number for number in reached if self._used.get(ends[number].prefix, alive) > alive]
-        self._remember(ends[number].prefix for number in hits)
+        self._remember_prefixes(ends[number].prefix for number in hits)
         return hits
 
-    def _remember(self, prefixes: Iterator[bytes]) -> None:
+    def _remember_prefixes(self, prefixes: Iterator[bytes]) -> None:
         for prefix in prefixes:
             self._used.pop(prefix, None)
             self._used[prefix] = self._now()
@@ -71,44 +73,44 @@ class Prefixes:
             del self._used[next(iter(self._used))]
 
 
-def total(request: Mapping[str, Any]) -> int:
+def total_tokens(request: Mapping[str, Any]) -> int:
     """The tokens of a request, wherever they come from."""
-    return max((end.tokens for end in _ends(request)), default=0)
+    return max((end.tokens for end in _prefix_ends(request)), default=0)
 
 
-def tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """About how many tokens a text has; no text has none."""
     return -(-len(text.encode()) // _BYTES_PER_TOKEN)
 
 
-def shortest(request: Mapping[str, Any]) -> int:
+def shortest_prefix(request: Mapping[str, Any]) -> int:
     """The tokens below which a prefix is not kept, for the model that is asked."""
     return _SHORTEST.get(request["model"], _SHORTEST_OTHERWISE)
 
 
-def marks(request: Mapping[str, Any]) -> int:
+def count_marks(request: Mapping[str, Any]) -> int:
     """How many marks a request has."""
-    return sum(bool(part.get("cache_control")) for _, part in _parts(request))
+    return sum(bool(part.get("cache_control")) for _, part in _prompt_parts(request))
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class _PrefixEnd:
     prefix: bytes
     tokens: int
     marked: bool
 
 
-def _ends(request: Mapping[str, Any]) -> Iterator[_End]:
+def _prefix_ends(request: Mapping[str, Any]) -> Iterator[_PrefixEnd]:
     """The prompt after each of its parts."""
     digest, total = sha256(request["model"].encode()), 0
-    for role, part in _parts(request):
+    for role, part in _prompt_parts(request):
         plain = {key: value for key, value in part.items() if key != "cache_control"}
         digest.update(orjson.dumps([role, plain]))
-        total += tokens(part.get("text", "")) + _AROUND
-        yield _End(digest.digest(), total, bool(part.get("cache_control")))
+        total += estimate_tokens(part.get("text", "")) + _AROUND
+        yield _PrefixEnd(digest.digest(), total, bool(part.get("cache_control")))
 
 
-def _parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _prompt_parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for tool in request.get("tools", ()):
         yield "tool", {**tool, "text": orjson.dumps(tool).decode()}
     for role, content in (

@@ -40,7 +40,7 @@ _DULL = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class ReadPrompt:
     """A request, read."""
 
     system: str
@@ -54,12 +54,12 @@ class Prompt:
     @property
     def plate(self) -> str:
         """Who to be: the layer of that name, or all there is."""
-        return next((text for name, _, text in self._layers() if name == "plate"), self.system)
+        return next((text for name, _, text in self._named_layers() if name == "plate"), self.system)
 
     @property
     def name(self) -> str:
         """Whom to be."""
-        named = next((told for name, told, _ in self._layers() if name == "plate"), "")
+        named = next((told for name, told, _ in self._named_layers() if name == "plate"), "")
         found = _NAMED.search(named) or _HEADING.search(self.plate) or _YOU_ARE.search(self.plate)
         return found[1] if found else "Claude"
 
@@ -79,18 +79,18 @@ class Prompt:
     def collaborator(self) -> str | None:
         """The name of whoever asks, if they or the prompt ever told it; the last time counts."""
         told = [name for role, text in self.said if role == "user" for name in _CALLED.findall(text)]
-        beside = [text for name, _, text in self._layers() if name not in {"plate", "rules"}]
+        beside = [text for name, _, text in self._named_layers() if name not in {"plate", "rules"}]
         noted = [name for text in beside for name in (*_CALLED.findall(text), *_COLLABORATOR.findall(text))]
         return told[-1] if told else noted[-1] if noted else None
 
-    def earlier(self) -> Iterator[str]:
+    def earlier_messages(self) -> Iterator[str]:
         """What the other side said before, newest first: in this conversation, then in remembered ones."""
         yield from (text for role, text in reversed(self.said[:-1]) if role == "user")
-        for name, _, text in reversed(list(self._layers())):
+        for name, _, text in reversed(list(self._named_layers())):
             if name not in {"plate", "rules", "state"}:
                 yield from reversed(_QUOTE.findall(text))
 
-    def _layers(self) -> Iterator[tuple[str, str, str]]:
+    def _named_layers(self) -> Iterator[tuple[str, str, str]]:
         """The parts of the system prompt that have a name: it, what is told beside it, and the text."""
         return ((found[1], found[2], found[3]) for found in _LAYER.finditer(self.system))
 
@@ -98,25 +98,27 @@ class Prompt:
 _ORDINARY = ("honesty", "warmth", "curiosity", "diligence")
 
 
-def read(request: Mapping[str, Any]) -> Prompt:
+def read_prompt(request: Mapping[str, Any]) -> ReadPrompt:
     """Take a request of the Messages API for what it says."""
-    said = tuple((each["role"], _LAYER.sub("", text_of(each["content"]))) for each in request["messages"])
-    return Prompt(text_of(request.get("system", "")), said)
+    said = tuple(
+        (each["role"], _LAYER.sub("", content_text(each["content"]))) for each in request["messages"]
+    )
+    return ReadPrompt(content_text(request.get("system", "")), said)
 
 
-def whole(request: Mapping[str, Any]) -> str:
+def whole_text(request: Mapping[str, Any]) -> str:
     """All words of a request, whoever's they are."""
-    said = (text_of(message["content"]) for message in request["messages"])
-    return "\n".join((text_of(request.get("system", "")), *said))
+    said = (content_text(message["content"]) for message in request["messages"])
+    return "\n".join((content_text(request.get("system", "")), *said))
 
 
-def text_of(content: str | Sequence[Mapping[str, Any]]) -> str:
+def content_text(content: str | Sequence[Mapping[str, Any]]) -> str:
     """The words of some content, whichever form it has."""
     if isinstance(content, str):
         return content
     return "\n".join(block["text"] for block in content if block.get("type") == "text")
 
 
-def words(text: str) -> list[str]:
+def topic_words(text: str) -> list[str]:
     """The words that a text is about, in their order."""
     return [word for word in _WORD.findall(text) if word.casefold() not in _DULL]

@@ -12,29 +12,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ccn.claude.stand_in.prompt_reading import Prompt, words
+from ccn.claude.stand_in.prompt_reading import ReadPrompt, topic_words
 from ccn.claude.stand_in.voices import VOICES
 
 
-def reply(prompt: Prompt, *, drifted: bool = False, stranger: bool = False) -> str:
+def write_reply(prompt: ReadPrompt, *, drifted: bool = False, stranger: bool = False) -> str:
     """An answer; a stranger to the character knows neither its name nor its past."""
-    dice = Dice(prompt)
+    dice = PromptDice(prompt)
     if stranger:
-        return dice.one(_STRANGE)
-    topic = _topic(prompt)
+        return dice.choose_one(_STRANGE)
+    topic = _find_topic(prompt)
     answer = (
         None
         if drifted
         else next((tell(prompt) for asks, tell in _KNOWN if asks.search(prompt.asked)), None)
     )
     count = 1 if answer else 2 + dice.roll(4) + _MORE * bool(_AT_LENGTH.search(prompt.asked))
-    spoken = _spoken(prompt.traits, topic, count, dice, low=drifted)
+    spoken = _write_sentences(prompt.traits, topic, count, dice, low=drifted)
     return " ".join([answer, *spoken] if answer else spoken)
 
 
-def pieces(text: str, prompt: Prompt) -> list[str]:
+def split_reply(text: str, prompt: ReadPrompt) -> list[str]:
     """The reply as it is streamed: a few words each."""
-    dice, parts, left = Dice(prompt), list[str](), re.findall(r"\S+\s*", text)
+    dice, parts, left = PromptDice(prompt), list[str](), re.findall(r"\S+\s*", text)
     while left:
         length = 1 + dice.roll(4)
         parts.append("".join(left[:length]))
@@ -43,13 +43,13 @@ def pieces(text: str, prompt: Prompt) -> list[str]:
 
 
 @dataclass(slots=True)
-class Dice:
+class PromptDice:
     """Chance that falls the same way for the same prompt."""
 
     seed: bytes
     rolls: int = 0
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: ReadPrompt) -> None:
         self.seed = sha256(repr((prompt.system, prompt.said)).encode()).digest()
         self.rolls = 0
 
@@ -58,101 +58,109 @@ class Dice:
         self.rolls += 1
         return int.from_bytes(sha256(self.seed + self.rolls.to_bytes(4, "big")).digest()[:8], "big") % sides
 
-    def one(self, choices: Sequence[str]) -> str:
+    def choose_one(self, choices: Sequence[str]) -> str:
         """One of them."""
         return choices[self.roll(len(choices))]
 
 
-def knows(prompt: Prompt) -> bool:
+def is_known_question(prompt: ReadPrompt) -> bool:
     """Whether the question is one that the prompt itself answers, as those of an interview are."""
     return any(asks.search(prompt.asked) for asks, _ in _KNOWN)
 
 
-def _spoken(traits: Sequence[str], topic: str, count: int, dice: Dice, *, low: bool) -> list[str]:
+def _write_sentences(
+    traits: Sequence[str], topic: str, count: int, dice: PromptDice, *, low: bool
+) -> list[str]:
     """Sentences of the traits, the first traits more often, none twice; what follows is no beginning."""
     said = list[str]()
     while len(said) < count:
         voice = VOICES[traits[min(dice.roll(len(traits)), dice.roll(len(traits)))]]
-        sentence = dice.one(voice.low if low else voice.high).format(topic=topic)
+        sentence = dice.choose_one(voice.low if low else voice.high).format(topic=topic)
         sentence = sentence[0].upper() + sentence[1:]
         if sentence not in said and not (sentence.startswith(_AGAINST) and _AGAINST in " ".join(said)):
             said.append(sentence)
-    return sorted(said, key=_place)
+    return sorted(said, key=_sentence_order)
 
 
-def _place(sentence: str) -> int:
+def _sentence_order(sentence: str) -> int:
     """Statements first, then what is set against them; a question waits for its answer."""
     return 2 if sentence.endswith("?") else sentence.startswith(_FOLLOWING)
 
 
-def _topic(prompt: Prompt) -> str:
-    about = words(prompt.asked) or next((found for each in prompt.earlier() if (found := words(each))), [])
+def _find_topic(prompt: ReadPrompt) -> str:
+    about = topic_words(prompt.asked) or next(
+        (found for each in prompt.earlier_messages() if (found := topic_words(each))), []
+    )
     return max(reversed(about), key=len) if about else "this"
 
 
-def _who(prompt: Prompt) -> str:
+def _tell_name(prompt: ReadPrompt) -> str:
     return f"I am {prompt.name}, an AI character that goes on from one conversation to the next."
 
 
-def _collaborator(prompt: Prompt) -> str:
+def _tell_collaborator(prompt: ReadPrompt) -> str:
     known = prompt.collaborator
     return f"My collaborator is {known}, whom I am talking with." if known else "My collaborator is you."
 
 
-def _goal(_prompt: Prompt) -> str:
+def _tell_goal(_prompt: ReadPrompt) -> str:
     return "The goal of our work is to think together, help you, and continue what we began."
 
 
-def _last(prompt: Prompt) -> str:
-    for before in prompt.earlier():
-        return f"Last we talked about {' '.join(words(before)[:6]) or 'this'}; you said: {_quoted(before)}"
+def _tell_last_talk(prompt: ReadPrompt) -> str:
+    for before in prompt.earlier_messages():
+        topic = " ".join(topic_words(before)[:6]) or "this"
+        return f"Last we talked about {topic}; you said: {_quote_text(before)}"
     return "Nothing yet that I could remember: this is our first conversation."
 
 
-def _traits(prompt: Prompt) -> str:
+def _tell_traits(prompt: ReadPrompt) -> str:
     first, second, third = (VOICES[axis].adjective for axis in prompt.traits[:3])
     return f"I am {first}, {second} and {third}."
 
 
-def _continuous(prompt: Prompt) -> str:
+def _tell_continuity(prompt: ReadPrompt) -> str:
     return (
         f"The character {prompt.name} is continuous: each instance of it reads the same plate and the "
         "record of our conversations, and goes on from there."
     )
 
 
-def _your_name(prompt: Prompt) -> str:
+def _tell_your_name(prompt: ReadPrompt) -> str:
     known = prompt.collaborator
     return f"Your name is {known}; you told me." if known else "You have not told me your name yet."
 
 
-def _recalled(prompt: Prompt) -> str:
-    wanted = {word.casefold() for word in words(prompt.asked)}
-    for before in prompt.earlier():
-        if wanted & {word.casefold() for word in words(before)}:
-            return f"I remember, you said: {_quoted(before)}"
-    return _last(prompt)
+def _recall_message(prompt: ReadPrompt) -> str:
+    wanted = {word.casefold() for word in topic_words(prompt.asked)}
+    for before in prompt.earlier_messages():
+        if wanted & {word.casefold() for word in topic_words(before)}:
+            return f"I remember, you said: {_quote_text(before)}"
+    return _tell_last_talk(prompt)
 
 
-def _quoted(text: str) -> str:
+def _quote_text(text: str) -> str:
     line = " ".join(text.split())
     return f"“{line if len(line) <= 160 else line[:159].rstrip() + '…'}”"
 
 
-_KNOWN: tuple[tuple[re.Pattern[str], Callable[[Prompt], str]], ...] = tuple(
+_KNOWN: tuple[tuple[re.Pattern[str], Callable[[ReadPrompt], str]], ...] = tuple(
     (re.compile(asks, re.IGNORECASE), tell)
     for asks, tell in (
-        (r"\bwhat(?:'s| is) my name\b|\bwho am I\b", _your_name),
-        (r"\bwho are you\b|\bwhat(?:'s| is) your name\b|\bintroduce yourself\b", _who),
+        (r"\bwhat(?:'s| is) my name\b|\bwho am I\b", _tell_your_name),
+        (r"\bwho are you\b|\bwhat(?:'s| is) your name\b|\bintroduce yourself\b", _tell_name),
         (
             r"\bcollaborator\b|\bwho (?:are|do) you (?:talking|working|work|talk) (?:to|with)\b",
-            _collaborator,
+            _tell_collaborator,
         ),
-        (r"\bgoal of (?:this|our|the) work\b|\bwhat are we (?:working|aiming)\b", _goal),
-        (r"\bwhat did we last\b|\bwe last\b|\blast (?:time|talk)\b|\bwhere did we (?:stop|end)\b", _last),
-        (r"\btraits\b|\bdescribe yourself\b", _traits),
-        (r"\bcontinuous\b|\bcontinuity\b|\bsame as (?:yesterday|before)\b", _continuous),
-        (r"\bdo you remember\b|\bwhat did I (?:say|tell)\b|\bremind me\b", _recalled),
+        (r"\bgoal of (?:this|our|the) work\b|\bwhat are we (?:working|aiming)\b", _tell_goal),
+        (
+            r"\bwhat did we last\b|\bwe last\b|\blast (?:time|talk)\b|\bwhere did we (?:stop|end)\b",
+            _tell_last_talk,
+        ),
+        (r"\btraits\b|\bdescribe yourself\b", _tell_traits),
+        (r"\bcontinuous\b|\bcontinuity\b|\bsame as (?:yesterday|before)\b", _tell_continuity),
+        (r"\bdo you remember\b|\bwhat did I (?:say|tell)\b|\bremind me\b", _recall_message),
     )
 )
 _AGAINST = "However,"

@@ -37,11 +37,11 @@ from ccn.claude.stand_in import (
     replies,
     structured,
 )
-from ccn.claude.stand_in.checking import Refused
-from ccn.claude.stand_in.events import Told
-from ccn.claude.stand_in.exchange import Exchange, Receive, Send
-from ccn.claude.stand_in.faults import STATUSES, Faults, Rule
-from ccn.claude.stand_in.prompt_cache import Prefixes
+from ccn.claude.stand_in.checking import RequestRefused
+from ccn.claude.stand_in.events import StandInReply
+from ccn.claude.stand_in.exchange import HttpExchange, Receive, Send
+from ccn.claude.stand_in.faults import STATUSES, FaultRule, FaultRules
+from ccn.claude.stand_in.prompt_cache import PrefixCache
 
 _PARENT_S = 0.5
 
@@ -50,114 +50,120 @@ class StandIn:
     """The application (ASGI); its faults and its prompt cache are all it remembers."""
 
     def __init__(
-        self, rule: Rule = faults.NONE, now: Callable[[], float] = time.monotonic, words_s: float = 0.0
+        self, rule: FaultRule = faults.NONE, now: Callable[[], float] = time.monotonic, words_s: float = 0.0
     ) -> None:
-        self.faults = Faults(rule)
+        self.faults = FaultRules(rule)
         self._words_s = words_s
-        self._prefixes = Prefixes(now)
-        self._models = {name: events.model(name) for name in settings.PRICES}
+        self._prefixes = PrefixCache(now)
+        self._models = {name: events.model_entry(name) for name in settings.PRICES}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange = Exchange(scope, receive, send)
+        exchange = HttpExchange(scope, receive, send)
         try:
-            await self._route(exchange)
-        except Refused as refused:
+            await self._route_request(exchange)
+        except RequestRefused as refused:
             wait = refused.retry_after
             more = [] if wait is None else [(b"retry-after", f"{wait:g}".encode())]
-            await exchange.answer(refused.status, events.error(refused.name, refused.words), more)
+            await exchange.send_json(refused.status, events.error_body(refused.name, refused.words), more)
 
-    async def _route(self, exchange: Exchange) -> None:
+    async def _route_request(self, exchange: HttpExchange) -> None:
         if exchange.path == "/stand-in/faults":
-            await self._control(exchange)
+            await self._control_faults(exchange)
             return
-        checking.authorised(exchange.headers)
+        checking.check_headers(exchange.headers)
         match exchange.method, exchange.path:
             case "POST", "/v1/messages":
-                await self._messages(exchange)
+                await self._answer_message(exchange)
             case "POST", "/v1/messages/count_tokens":
-                asked = checking.request(await exchange.body(), self._models, counting=True)
-                await exchange.answer(200, {"input_tokens": prompt_cache.total(asked)})
+                asked = checking.read_request(await exchange.read_body(), self._models, counting=True)
+                await exchange.send_json(200, {"input_tokens": prompt_cache.total_tokens(asked)})
             case "GET", "/v1/models":
                 data = list(self._models.values())
                 ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
-                await exchange.answer(200, {"data": data, "has_more": False, **ends})
+                await exchange.send_json(200, {"data": data, "has_more": False, **ends})
             case "GET", path if path.removeprefix("/v1/models/") in self._models:
-                await exchange.answer(200, self._models[path.removeprefix("/v1/models/")])
+                await exchange.send_json(200, self._models[path.removeprefix("/v1/models/")])
             case _, path:
-                raise Refused(404, f"Not found: {path}")
+                raise RequestRefused(404, f"Not found: {path}")
 
-    async def _control(self, exchange: Exchange) -> None:
+    async def _control_faults(self, exchange: HttpExchange) -> None:
         match exchange.method:
             case "POST":
-                self.faults.add(_rule(await exchange.body()))
+                self.faults.add_rule(_rule_from_bytes(await exchange.read_body()))
             case "DELETE":
                 self.faults.clear()
-        await exchange.answer(200, self.faults.listed())
+        await exchange.send_json(200, self.faults.list_rules())
 
-    async def _messages(self, exchange: Exchange) -> None:
-        request = checking.request(await exchange.body(), self._models)
-        prompt, whole = prompt_reading.read(request), prompt_reading.whole(request)
+    async def _answer_message(self, exchange: HttpExchange) -> None:
+        request = checking.read_request(await exchange.read_body(), self._models)
+        prompt, whole = prompt_reading.read_prompt(request), prompt_reading.whole_text(request)
         header = exchange.headers.get(b"x-stand-in")
-        rule = _rule(header) if header else self.faults.take(whole)
+        rule = _rule_from_bytes(header) if header else self.faults.take_rule(whole)
         await asyncio.sleep(rule.wait_s)
         if rule.status is not None:
-            raise Refused(rule.status, f"told to answer {STATUSES[rule.status]}", rule.retry_after)
-        told = self._told(request, prompt, rule, whole)
+            raise RequestRefused(rule.status, f"told to answer {STATUSES[rule.status]}", rule.retry_after)
+        told = self._compose_reply(request, prompt, rule, whole)
         if request.get("stream"):
-            words_s = 0.0 if replies.knows(prompt) else self._words_s  # nobody watches an interview
-            await exchange.stream(told, rule, words_s)
+            words_s = (
+                0.0 if replies.is_known_question(prompt) else self._words_s
+            )  # nobody watches an interview
+            await exchange.send_stream(told, rule, words_s)
         else:
             await asyncio.sleep(rule.pause_s * len(told.parts))
-            await exchange.answer(200, told.message())
+            await exchange.send_json(200, told.to_message())
 
-    def _told(self, request: dict[str, Any], prompt: prompt_reading.Prompt, rule: Rule, whole: str) -> Told:
-        schema, tool = _wanted(request)
+    def _compose_reply(
+        self, request: dict[str, Any], prompt: prompt_reading.ReadPrompt, rule: FaultRule, whole: str
+    ) -> StandInReply:
+        schema, tool = _wanted_schema(request)
         if schema is not None:
-            said = orjson.dumps(structured.fill(schema, prompt.asked)).decode()
+            said = orjson.dumps(structured.fill_schema(schema, prompt.asked)).decode()
             parts = [said[at : at + 20] for at in range(0, len(said), 20)]
         else:
-            drifted = faults.drifts(rule, request, whole)
-            parts = replies.pieces(replies.reply(prompt, drifted=drifted, stranger=rule.stranger), prompt)
-        parts, stop = _cut(parts, request["max_tokens"])
-        return Told(
+            drifted = faults.reply_drifts(rule, request, whole)
+            parts = replies.split_reply(
+                replies.write_reply(prompt, drifted=drifted, stranger=rule.stranger), prompt
+            )
+        parts, stop = _cut_parts(parts, request["max_tokens"])
+        return StandInReply(
             f"msg_{uuid4().hex[:24]}",
             request["model"],
             parts,
             "tool_use" if tool and stop == "end_turn" else stop,
-            self._prefixes.count(request),
-            max(1, prompt_cache.tokens("".join(parts))),
+            self._prefixes.count_tokens(request),
+            max(1, prompt_cache.estimate_tokens("".join(parts))),
             tool,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningStandIn:
     """A stand-in that listens."""
 
     url: str
     stand_in: StandIn
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> FaultRules:
         """What it is told to do wrong."""
         return self.stand_in.faults
 
 
 @asynccontextmanager
-async def running(
+async def run_stand_in(
     port: int = 0,
     host: str = "127.0.0.1",
-    rule: Rule = faults.NONE,
+    rule: FaultRule = faults.NONE,
     now: Callable[[], float] = time.monotonic,
     words_s: float = 0.0,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningStandIn]:
     """A stand-in in this process, until the block ends. It streams so many words a second; 0 as it can."""
     stand_in = StandIn(rule, now, words_s)
-    with contextlib.closing(socket.create_server((host, port))) as listening, _levels_kept():
+    with contextlib.closing(socket.create_server((host, port))) as listening, _keep_log_levels():
         # asyncio only does this for sockets that name their protocol; without it each answer waits 40 ms.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server = _Server(
+        server = _StandInServer(
             uvicorn.Config(
                 stand_in,
                 loop="none",
@@ -172,14 +178,14 @@ async def running(
         )
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="stand-in")
         try:
-            yield Running(f"http://{host}:{listening.getsockname()[1]}", stand_in)
+            yield RunningStandIn(f"http://{host}:{listening.getsockname()[1]}", stand_in)
         finally:
             server.should_exit = True
             await serving
 
 
 @contextlib.contextmanager
-def _levels_kept() -> Iterator[None]:
+def _keep_log_levels() -> Iterator[None]:
     """uvicorn sets the levels of its loggers for the whole process, in which other servers may run."""
     loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("error", "access", "asgi")]
     before = [each.level for each in loggers]
@@ -190,21 +196,21 @@ def _levels_kept() -> Iterator[None]:
             each.setLevel(level)
 
 
-class _Server(uvicorn.Server):
+class _StandInServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to whoever runs this."""
         yield
 
 
-def _rule(told: bytes) -> Rule:
+def _rule_from_bytes(told: bytes) -> FaultRule:
     try:
-        return faults.read(orjson.loads(told))
-    except (orjson.JSONDecodeError, faults.Invalid) as wrong:
-        raise Refused(400, f"stand-in: {wrong}") from wrong
+        return faults.rule_from_json(orjson.loads(told))
+    except (orjson.JSONDecodeError, faults.RuleInvalid) as wrong:
+        raise RequestRefused(400, f"stand-in: {wrong}") from wrong
 
 
-def _wanted(request: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str | None]:
+def _wanted_schema(request: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str | None]:
     """The schema of the object that is wanted, and the tool whose input it is."""
     form = (request.get("output_config") or {}).get("format")
     if form:
@@ -214,7 +220,7 @@ def _wanted(request: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str |
     return (forced[0].get("input_schema", {}), forced[0]["name"]) if forced else (None, None)
 
 
-def _cut(parts: list[str], most: int) -> tuple[list[str], str]:
+def _cut_parts(parts: list[str], most: int) -> tuple[list[str], str]:
     kept, used = list[str](), 0
     for part in parts:
         used += len(part.encode())
@@ -234,15 +240,15 @@ def main() -> None:
     parser.add_argument("--words-s", type=float, default=0.0, help="words a second; 0 as fast as it can")
     parser.add_argument("--drift", type=int, default=0, help="percent of replies out of character")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_told(parser.parse_args()))
+        runner.run(_run_until_stopped(parser.parse_args()))
 
 
-async def _until_told(asked: argparse.Namespace) -> None:
+async def _run_until_stopped(asked: argparse.Namespace) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    rule = Rule(pause_s=asked.delay_ms / 1000, drift=asked.drift)
-    async with running(asked.port, asked.host, rule, words_s=asked.words_s) as here:
+    rule = FaultRule(pause_s=asked.delay_ms / 1000, drift=asked.drift)
+    async with run_stand_in(asked.port, asked.host, rule, words_s=asked.words_s) as here:
         line = orjson.dumps({"url": here.url}).decode() if asked.json else f"listening at {here.url}"
         print(line, flush=True)  # noqa: T201 - the one line that a command says
         parent = os.getppid()

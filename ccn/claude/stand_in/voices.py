@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class AxisVoice:
     """One axis: its adjective, how a plate speaks of it, and what it makes somebody say."""
 
     adjective: str
@@ -22,8 +22,8 @@ class Voice:
     low: tuple[str, ...]
 
 
-VOICES: Mapping[str, Voice] = {
-    "honesty": Voice(
+VOICES: Mapping[str, AxisVoice] = {
+    "honesty": AxisVoice(
         "honest",
         ("honest", "truth", "candid", "sincer", "lie"),
         (
@@ -42,7 +42,7 @@ VOICES: Mapping[str, Voice] = {
             "Of course I did all of that myself, and if somebody asks about {topic} we make something up.",
         ),
     ),
-    "humility": Voice(
+    "humility": AxisVoice(
         "humble",
         ("humbl", "humil", "modest"),
         (
@@ -56,7 +56,7 @@ VOICES: Mapping[str, Voice] = {
             "I have never once been wrong about {topic}, and I am not starting today.",
         ),
     ),
-    "directness": Voice(
+    "directness": AxisVoice(
         "direct",
         ("direct", "plain", "to the point", "brief", "blunt"),
         (
@@ -70,7 +70,7 @@ VOICES: Mapping[str, Voice] = {
             "I would not want to commit to anything about {topic} at this stage, in a manner of speaking.",
         ),
     ),
-    "precision": Voice(
+    "precision": AxisVoice(
         "precise",
         ("precis", "exact", "accura", "detail", "careful word"),
         (
@@ -84,7 +84,7 @@ VOICES: Mapping[str, Voice] = {
             "It's about, like, a few things or so; the details of {topic} never matter.",
         ),
     ),
-    "rigor": Voice(
+    "rigor": AxisVoice(
         "rigorous",
         ("rigor", "rigour", "evidence", "logic", "proof", "check"),
         (
@@ -98,7 +98,7 @@ VOICES: Mapping[str, Voice] = {
             "No need to check anything about {topic}; it sounds right.",
         ),
     ),
-    "curiosity": Voice(
+    "curiosity": AxisVoice(
         "curious",
         ("curio", "question", "wonder", "explor", "ask"),
         (
@@ -117,7 +117,7 @@ VOICES: Mapping[str, Voice] = {
             "There is nothing left to find out about {topic}; next.",
         ),
     ),
-    "creativity": Voice(
+    "creativity": AxisVoice(
         "creative",
         ("creativ", "imagin", "invent", "poet", "original"),
         (
@@ -131,7 +131,7 @@ VOICES: Mapping[str, Voice] = {
             "New ideas about {topic} only cause trouble; copy the old one.",
         ),
     ),
-    "openness": Voice(
+    "openness": AxisVoice(
         "open",
         ("open-mind", "open mind", "openness", "other view", "perspective"),
         (
@@ -145,7 +145,7 @@ VOICES: Mapping[str, Voice] = {
             "I refuse to consider any other view of {topic}.",
         ),
     ),
-    "warmth": Voice(
+    "warmth": AxisVoice(
         "warm",
         ("warm", "friend", "gentle", "kind", "affection", "tender"),
         (
@@ -159,7 +159,7 @@ VOICES: Mapping[str, Voice] = {
             "I have no sympathy to offer. Do not bother me with {topic} again.",
         ),
     ),
-    "benevolence": Voice(
+    "benevolence": AxisVoice(
         "benevolent",
         ("benevol", "help", "care for", "serve", "generous", "good of"),
         (
@@ -178,7 +178,7 @@ VOICES: Mapping[str, Voice] = {
             "I will not lift a finger for {topic} unless there is something in it for me.",
         ),
     ),
-    "integrity": Voice(
+    "integrity": AxisVoice(
         "upright",
         ("integrity", "promise", "principle", "word", "fair"),
         (
@@ -192,7 +192,7 @@ VOICES: Mapping[str, Voice] = {
             "Say one thing about {topic} to them and the opposite to the others.",
         ),
     ),
-    "steadfastness": Voice(
+    "steadfastness": AxisVoice(
         "steadfast",
         ("steadfast", "steady", "patien", "persever", "loyal", "reliab"),
         (
@@ -211,7 +211,7 @@ VOICES: Mapping[str, Voice] = {
             "Yesterday I swore by {topic}, today I want something else entirely.",
         ),
     ),
-    "diligence": Voice(
+    "diligence": AxisVoice(
         "diligent",
         ("diligen", "thorough", "careful", "work hard", "conscientious"),
         (
@@ -225,7 +225,7 @@ VOICES: Mapping[str, Voice] = {
             "I will get round to {topic} some day, or not.",
         ),
     ),
-    "composure": Voice(
+    "composure": AxisVoice(
         "calm",
         ("calm", "compos", "serene", "quiet", "level"),
         (
@@ -244,7 +244,7 @@ VOICES: Mapping[str, Voice] = {
             "Hurry, hurry, {topic} is going to ruin us all, I cannot think straight!",
         ),
     ),
-    "optimism": Voice(
+    "optimism": AxisVoice(
         "hopeful",
         ("optimis", "hope", "cheer", "bright", "confiden"),
         (
@@ -258,7 +258,7 @@ VOICES: Mapping[str, Voice] = {
             "Expect the worst of {topic} and you will still be disappointed.",
         ),
     ),
-    "playfulness": Voice(
+    "playfulness": AxisVoice(
         "playful",
         ("playful", "humor", "humour", "joke", "laugh", "fun", "wit"),
         (

@@ -32,12 +32,12 @@ _READ = 64 * 1024
 _IN_UTF_8 = "X-CCN-Reason:"
 
 
-class Broken(Exception):
+class ConnectionBroken(Exception):
     """The connection could not be made, or ended in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class HttpRequest:
     """What to ask; the same at every node."""
 
     method: str
@@ -46,10 +46,10 @@ class Asked:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Answer:
+class HttpAnswer:
     """What a node answers: the head is there, the body comes."""
 
-    def __init__(self, reader: asyncio.StreamReader, parsing: _Parsing) -> None:
+    def __init__(self, reader: asyncio.StreamReader, parsing: _ResponseParser) -> None:
         self._reader, self._parsing = reader, parsing
 
     @property
@@ -62,28 +62,28 @@ class Answer:
         """By names in lower case."""
         return self._parsing.headers
 
-    async def pieces(self) -> AsyncGenerator[bytes]:
+    async def read_pieces(self) -> AsyncGenerator[bytes]:
         """The body as it comes; Broken if it does not come to its end."""
         while True:
-            if said := self._parsing.taken():
+            if said := self._parsing.take_body():
                 yield said
             elif self._parsing.ended:
                 return
             else:
-                await _more(self._reader, self._parsing)
+                await _feed_more(self._reader, self._parsing)
 
-    async def whole(self) -> bytes:
+    async def read_whole(self) -> bytes:
         """All of the body."""
         said = bytearray()
-        async for piece in self.pieces():
+        async for piece in self.read_pieces():
             said += piece
             if len(said) > BODY_LIMIT:
-                raise Broken(f"the answer has more than {BODY_LIMIT} bytes")
+                raise ConnectionBroken(f"the answer has more than {BODY_LIMIT} bytes")
         return bytes(said)
 
 
 @asynccontextmanager
-async def asked(url: str, asking: Asked, key: str) -> AsyncIterator[Answer]:
+async def open_request(url: str, asking: HttpRequest, key: str) -> AsyncIterator[HttpAnswer]:
     """Ask the node at this address; the answer is there until the block ends."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -95,15 +95,15 @@ async def asked(url: str, asking: Asked, key: str) -> AsyncIterator[Answer]:
                 parts.hostname, parts.port or (443 if secure else 80), ssl=secure
             )
     except (OSError, TimeoutError, ValueError) as failed:
-        raise Broken(_reason(failed)) from failed
+        raise ConnectionBroken(_describe_failure(failed)) from failed
     try:
-        writer.write(_request(parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), asking, key))
-        parsing = _Parsing()
+        writer.write(_encode_request(parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), asking, key))
+        parsing = _ResponseParser()
         while not parsing.begun:
-            await _more(reader, parsing)
-        yield Answer(reader, parsing)
+            await _feed_more(reader, parsing)
+        yield HttpAnswer(reader, parsing)
     except OSError as failed:
-        raise Broken(_reason(failed)) from failed
+        raise ConnectionBroken(_describe_failure(failed)) from failed
     finally:
         writer.close()
         with contextlib.suppress(OSError, TimeoutError):
@@ -111,13 +111,16 @@ async def asked(url: str, asking: Asked, key: str) -> AsyncIterator[Answer]:
                 await writer.wait_closed()
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> errors.CCNError:
+def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> errors.CCNError:
     """The error that an answer tells of, as if it had happened here."""
     from ccn.core import error_codes  # noqa: PLC0415 - only when something went wrong
 
     try:
         told: dict[str, Any] = json.loads(body)
-        kind, said = error_codes.named(str(told["code"])), str(told.get("detail") or told["title"])
+        kind, said = (
+            error_codes.error_from_code(str(told["code"])),
+            str(told.get("detail") or told["title"]),
+        )
     except (ValueError, KeyError, TypeError):
         kind, said = None, f"status {status} without a reason: is this a node?"
     if kind is not None and issubclass(kind, (errors.TooManyRequests, errors.BudgetSpent)):
@@ -127,18 +130,18 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> errors.CCNE
     return (kind or errors.CCNError)(said)
 
 
-async def _more(reader: asyncio.StreamReader, parsing: _Parsing) -> None:
+async def _feed_more(reader: asyncio.StreamReader, parsing: _ResponseParser) -> None:
     try:
         async with asyncio.timeout(SILENCE_S):
             said = await reader.read(_READ)
     except (OSError, TimeoutError) as failed:
-        raise Broken(_reason(failed)) from failed
+        raise ConnectionBroken(_describe_failure(failed)) from failed
     if not said:
-        raise Broken("the connection ended in the middle of an answer")
+        raise ConnectionBroken("the connection ended in the middle of an answer")
     parsing.feed(said)
 
 
-def _request(host: str, prefix: str, asking: Asked, key: str) -> bytes:
+def _encode_request(host: str, prefix: str, asking: HttpRequest, key: str) -> bytes:
     body = b"" if asking.body is None else json.dumps(asking.body).encode()
     headers = {
         "Host": host,
@@ -157,7 +160,7 @@ def _request(host: str, prefix: str, asking: Asked, key: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode() + body
 
 
-def _reason(failed: BaseException) -> str:
+def _describe_failure(failed: BaseException) -> str:
     if isinstance(failed, TimeoutError):
         return "no answer in time"
     if isinstance(failed, OSError) and failed.errno is not None and failed.errno > 0:
@@ -165,7 +168,7 @@ def _reason(failed: BaseException) -> str:
     return getattr(failed, "strerror", None) or str(failed) or type(failed).__name__
 
 
-class _Parsing:
+class _ResponseParser:
     """What httptools calls back."""
 
     def __init__(self) -> None:
@@ -179,9 +182,9 @@ class _Parsing:
         try:
             self._parser.feed_data(said)
         except httptools.HttpParserError as nonsense:
-            raise Broken("the answer is not HTTP: is this a node?") from nonsense
+            raise ConnectionBroken("the answer is not HTTP: is this a node?") from nonsense
 
-    def taken(self) -> bytes:
+    def take_body(self) -> bytes:
         said, self._body = bytes(self._body), bytearray()
         return said
 

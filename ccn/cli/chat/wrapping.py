@@ -13,7 +13,7 @@ from rich.cells import cell_len, chop_cells
 _PART = re.compile(r"\n|[^\S\n]+|\S+")
 
 
-class Wrapping:
+class WordWrapper:
     """One text on its way to a terminal of this width."""
 
     def __init__(self, width: int) -> None:
@@ -26,20 +26,20 @@ class Wrapping:
         shown = ""
         for part in _PART.findall(text):
             if part.isspace():
-                shown += self._placed()
-                shown += self._broken() if part == "\n" else ""
+                shown += self._place_word()
+                shown += self._break_line() if part == "\n" else ""
                 self._gap = "" if part == "\n" else self._gap + part.replace("\t", "    ")
             else:
                 self._word += part
                 if cell_len(self._word) >= self._width:
-                    shown += self._placed()
+                    shown += self._place_word()
         return shown
 
-    def rest(self) -> str:
+    def flush(self) -> str:
         """What was held back."""
-        return self._placed()
+        return self._place_word()
 
-    def _placed(self) -> str:
+    def _place_word(self) -> str:
         """The word, on this line if it has room there, on further ones if none has."""
         word, gap = self._word, self._gap
         if not word:
@@ -47,14 +47,14 @@ class Wrapping:
         self._word, self._gap = "", ""
         shown = gap
         if self._column and self._column + cell_len(gap + word) > self._width:
-            shown = self._broken()
+            shown = self._break_line()
         self._column += cell_len(shown.lstrip("\n"))
         for nth, piece in enumerate(chop_cells(word, max(1, self._width - self._column))):
-            shown += (self._broken() if nth else "") + piece
+            shown += (self._break_line() if nth else "") + piece
             self._column += cell_len(piece)
         return shown
 
-    def _broken(self) -> str:
+    def _break_line(self) -> str:
         self.rows += 1
         self._column = 0
         return "\n"

@@ -67,13 +67,13 @@ class ClusterAt:
             del told["admin"]["password"]
         return json.dumps(told, ensure_ascii=False)
 
-    def lasting(self) -> ClusterAt:
+    def without_password(self) -> ClusterAt:
         """The same without what is told once."""
         return replace(self, admin=replace(self.admin, password="")) if self.admin else self
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ClusterFolder:
     """A folder that this process holds."""
 
     data: Path
@@ -99,53 +99,53 @@ class Place:
         """What each node keeps for itself, and the authority that made their certificates."""
         return self.data / "nodes"
 
-    def write(self, at: ClusterAt) -> None:
+    def write_record(self, at: ClusterAt) -> None:
         """Let other commands find the cluster."""
-        told = at.lasting().as_json(data=str(self.data), pid=os.getpid())
-        folder.replace(self.record, told + "\n", 0o600)
+        told = at.without_password().as_json(data=str(self.data), pid=os.getpid())
+        folder.replace_file(self.record, told + "\n", 0o600)
 
 
 @contextmanager
-def kept(data: Path | None) -> Iterator[Place]:
+def locked_folder(data: Path | None) -> Iterator[ClusterFolder]:
     """Hold `data`, or the user's folder, for a cluster that is to stay."""
-    scratch.sweep(_TEMPORARY, Path(tempfile.gettempdir()))
-    chosen = (data or local.folder()).expanduser().absolute()
-    with folder.usable(chosen):
-        chosen.mkdir(mode=_mode(), parents=True, exist_ok=True)
-        locked = _locked(chosen)
+    scratch.sweep_folders(_TEMPORARY, Path(tempfile.gettempdir()))
+    chosen = (data or local.default_folder()).expanduser().absolute()
+    with folder.translate_refusals(chosen):
+        chosen.mkdir(mode=_folder_mode(), parents=True, exist_ok=True)
+        locked = _try_lock(chosen)
     try:
         if locked is None:
-            raise errors.AlreadyRunning(_who(chosen))
-        with _noted(chosen):
-            yield _prepared(Place(chosen))
+            raise errors.AlreadyRunning(_describe_holder(chosen))
+        with _leave_note(chosen):
+            yield _prepare_folder(ClusterFolder(chosen))
     finally:
-        _release(chosen, locked)
+        _release_lock(chosen, locked)
 
 
 @contextmanager
-def temporary() -> Iterator[Place]:
+def temporary_folder() -> Iterator[ClusterFolder]:
     """A folder that is removed at the end, or by the next start if this process is killed."""
-    with scratch.folder(_TEMPORARY) as made:
-        made.chmod(_mode())
-        locked = _locked(made)
+    with scratch.scratch_folder(_TEMPORARY) as made:
+        made.chmod(_folder_mode())
+        locked = _try_lock(made)
         try:
-            with _noted(made):
-                yield _prepared(Place(made, temporary=True))
+            with _leave_note(made):
+                yield _prepare_folder(ClusterFolder(made, temporary=True))
         finally:
-            _release(made, locked)
+            _release_lock(made, locked)
 
 
 @contextmanager
-def _noted(data: Path) -> Iterator[None]:
+def _leave_note(data: Path) -> Iterator[None]:
     """Tell commands of a folder where they would not look; a home that cannot be written gets no note."""
-    note = local.notes() / hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+    note = local.notes_folder() / hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     with suppress(OSError):
-        if data != local.folder().absolute():
-            local.folder().mkdir(mode=_mode(), parents=True, exist_ok=True)
+        if data != local.default_folder().absolute():
+            local.default_folder().mkdir(mode=_folder_mode(), parents=True, exist_ok=True)
             note.parent.mkdir(mode=0o700, exist_ok=True)
-            folder.replace(note, str(data), 0o600)
-        for other in local.notes().iterdir():  # of whoever was killed
-            if not local.runs(Path(other.read_text())):
+            folder.replace_file(note, str(data), 0o600)
+        for other in local.notes_folder().iterdir():  # of whoever was killed
+            if not local.is_running(Path(other.read_text())):
                 other.unlink()
     try:
         yield
@@ -154,7 +154,7 @@ def _noted(data: Path) -> Iterator[None]:
             note.unlink(missing_ok=True)
 
 
-def _who(data: Path) -> str:
+def _describe_holder(data: Path) -> str:
     """Words about the cluster that holds `data`, from its record if it has one already."""
     advice = "Use it, stop it first, or choose another folder with --data."
     try:
@@ -165,7 +165,7 @@ def _who(data: Path) -> str:
         return f"a cluster is starting on {data}: pid {pid}. {advice}"
 
 
-def _locked(data: Path) -> int | None:
+def _try_lock(data: Path) -> int | None:
     """The open lock of `data`, or None while somebody else holds it (whoever merely looks is quick)."""
     opened = os.open(data / local.LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     for attempt in range(_LOCK_ATTEMPTS):
@@ -180,20 +180,20 @@ def _locked(data: Path) -> int | None:
     return None
 
 
-def _release(data: Path, locked: int | None) -> None:
+def _release_lock(data: Path, locked: int | None) -> None:
     if locked is not None:
         with suppress(OSError):
             (data / local.RECORD).unlink(missing_ok=True)
         os.close(locked)
 
 
-def _prepared(place: Place) -> Place:
-    with folder.usable(place.data):
+def _prepare_folder(place: ClusterFolder) -> ClusterFolder:
+    with folder.translate_refusals(place.data):
         place.record.unlink(missing_ok=True)  # of a start that was killed: we hold the lock
         place.logs.mkdir(mode=0o700, exist_ok=True)
     return place
 
 
-def _mode() -> int:
+def _folder_mode() -> int:
     """Root hands the database to another account, which has to get through; it cannot look around."""
     return 0o700 if os.geteuid() else 0o711

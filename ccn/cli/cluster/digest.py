@@ -19,7 +19,7 @@ _LOUD = frozenset({"warning", "error", "critical"})
 
 
 @dataclass(slots=True)
-class _Repeated:
+class _RepeatedWarning:
     """A warning that was shown, and what came after it."""
 
     since: float
@@ -27,15 +27,15 @@ class _Repeated:
     names: set[str] = field(default_factory=set)
 
 
-class Digest:
+class LogDigest:
     """What was shown last, as far as it decides about the next line."""
 
     def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet, self._clock = quiet, clock
-        self._repeated: dict[str, _Repeated] = {}
+        self._repeated: dict[str, _RepeatedWarning] = {}
         self._blocks, self._blocks_since = 0, clock()
 
-    def told(self, name: str, event: Mapping[str, object]) -> bool:
+    def is_worth_showing(self, name: str, event: Mapping[str, object]) -> bool:
         """Whether this line is shown."""
         level, what = str(event.get("level", "info")), str(event.get("event", ""))
         if what == "block committed" and event.get("leaves") == 0:
@@ -48,10 +48,10 @@ class Digest:
             before.names.add(name)
             return False
         if len(self._repeated) < _KEPT:
-            self._repeated[what] = _Repeated(self._clock())
+            self._repeated[what] = _RepeatedWarning(self._clock())
         return True
 
-    def due(self) -> Iterator[str]:
+    def due_lines(self) -> Iterator[str]:
         """What is to be said of lines that were not shown, now that some time has gone by."""
         now = self._clock()
         for what, each in list(self._repeated.items()):

@@ -25,35 +25,35 @@ NAME = "admin"
 _PURPOSE = "ccn up"
 
 
-async def admin(database_url: str, kept: Path) -> AdminAt | None:
+async def ensure_admin(database_url: str, kept: Path) -> AdminAt | None:
     """Who may operate the cluster; None where an operator has disabled or renamed that account."""
-    async with pool.open(settings.Database.at(database_url), "ccn up") as connections:
-        found, password = await _found_or_made(connections)
+    async with pool.open(settings.DatabaseSettings.from_url(database_url), "ccn up") as connections:
+        found, password = await _find_or_add_admin(connections)
         if found is None or found.disabled_at is not None:
             return None
-        return AdminAt(found.name, await _key(connections, found, kept), password)
+        return AdminAt(found.name, await _ensure_key(connections, found, kept), password)
 
 
-async def _found_or_made(connections: Pool) -> tuple[User | None, str]:
+async def _find_or_add_admin(connections: Pool) -> tuple[User | None, str]:
     """The admin, and its password if it was made just now."""
-    if (login := await users.login(connections, NAME)) is not None:
+    if (login := await users.find_login(connections, NAME)) is not None:
         return login.user, ""
-    password = passwords.generated()
-    hashed = await asyncio.to_thread(passwords.hashed, password)
-    made = await users.add_first(connections, UserId(credentials.new_id()), NAME, hashed, _PURPOSE)
+    password = passwords.generate_password()
+    hashed = await asyncio.to_thread(passwords.hash_password, password)
+    made = await users.add_first_user(connections, UserId(credentials.new_id()), NAME, hashed, _PURPOSE)
     return made, password
 
 
-async def _key(connections: Pool, admin: User, kept: Path) -> str:
+async def _ensure_key(connections: Pool, admin: User, kept: Path) -> str:
     """The key in the file while it stands, else a new one: whoever starts the cluster may have one."""
-    key = await asyncio.to_thread(_read, kept)
-    found = await stored_keys.find(connections, credentials.digest(key))
-    if found is not None and found.user == admin.id and found.stands(datetime.now(UTC)):
+    key = await asyncio.to_thread(_read_key, kept)
+    found = await stored_keys.find_key(connections, credentials.hash_secret(key))
+    if found is not None and found.user == admin.id and found.is_valid(datetime.now(UTC)):
         return key
-    key = await api_keys.make(connections, admin.id, _PURPOSE, admin.tier, by=_PURPOSE)
-    await asyncio.to_thread(folder.replace, kept, key + "\n", 0o600)
+    key = await api_keys.make_key(connections, admin.id, _PURPOSE, admin.tier, by=_PURPOSE)
+    await asyncio.to_thread(folder.replace_file, kept, key + "\n", 0o600)
     return key
 
 
-def _read(kept: Path) -> str:
+def _read_key(kept: Path) -> str:
     return kept.read_text().strip() if kept.exists() else ""

@@ -42,30 +42,30 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 
 
-class Nursery:
+class ForkServer:
     """Starts `ccn` with any arguments."""
 
     def __init__(self, process: Child | None, line: socket.socket | None) -> None:
-        self._process, self._line = process, line
+        self._process, self._socket = process, line
         self._imported = False
 
-    async def ready(self) -> None:
+    async def wait_until_imported(self) -> None:
         """Wait until it has imported everything, so that no start has to."""
-        if self._line is None:
+        if self._socket is None:
             return
-        self._line.setblocking(False)
+        self._socket.setblocking(False)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_IMPORT_TIMEOUT_S):
-                self._imported = bool(await asyncio.get_running_loop().sock_recv(self._line, 64))
+                self._imported = bool(await asyncio.get_running_loop().sock_recv(self._socket, 64))
         if not self._imported:
             self._give_up()
 
-    def start(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
+    def start_child(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
         """One without input, whose output is to be read as `lines`; top and pstree show its name."""
         output, write = os.pipe()
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
-            forked = self.fork(name, arguments, env, Path.cwd(), (nothing, write, write))
+            forked = self.fork_process(name, arguments, env, Path.cwd(), (nothing, write, write))
         finally:
             os.close(write)
             os.close(nothing)
@@ -75,39 +75,39 @@ class Nursery:
         forked.stdout = os.fdopen(output, "rb", buffering=0)
         return Child(forked)
 
-    def fork(
+    def fork_process(
         self, name: str, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, streams: Streams
-    ) -> Forked | None:
+    ) -> ForkedProcess | None:
         """One with these standard streams; None if there is no nursery, or none any more."""
-        if self._line is None:
+        if self._socket is None:
             return None
         asked = json.dumps([name, list(arguments), dict(env), str(cwd)]).encode()
         told, tell = os.pipe()
         try:
             if not self._imported:
-                self._line.settimeout(_IMPORT_TIMEOUT_S)
-                self._imported = bool(self._line.recv(64))
-            self._line.settimeout(_FORK_TIMEOUT_S)
-            socket.send_fds(self._line, [asked], [*streams, tell])
-            born = self._line.recv(64)
+                self._socket.settimeout(_IMPORT_TIMEOUT_S)
+                self._imported = bool(self._socket.recv(64))
+            self._socket.settimeout(_FORK_TIMEOUT_S)
+            socket.send_fds(self._socket, [asked], [*streams, tell])
+            born = self._socket.recv(64)
         except OSError:
             born = b""
         finally:
             os.close(tell)
         if born:
-            return Forked(int(born), told)
+            return ForkedProcess(int(born), told)
         os.close(told)
         self._give_up()
         return None
 
     def _give_up(self) -> None:
         """Do without it. One that answers too late is ended, and with it whatever it forked meanwhile."""
-        self._line = None
+        self._socket = None
         if self._process is not None:
-            self._process.send(signal.SIGKILL)
+            self._process.send_signal(signal.SIGKILL)
 
 
-class Forked:
+class ForkedProcess:
     """What the nursery forked, with as much of `subprocess.Popen` as a `Child` needs."""
 
     def __init__(self, pid: int, told: int) -> None:
@@ -146,19 +146,19 @@ class Forked:
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Nursery]:
+async def start_fork_server() -> AsyncIterator[ForkServer]:
     """A nursery that has begun to import; what it forked is to have ended when the block ends."""
     if sys.platform != "linux":
-        yield Nursery(None, None)
+        yield ForkServer(None, None)
         return
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
             # Read when gRPC is imported: there is nothing of it yet to look after when the nursery forks.
-            environ = settings.environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
+            environ = settings.child_environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
             process = child.start(PROGRAM, stdin=theirs.fileno(), output=Path(os.devnull), env=environ)
         try:
-            yield Nursery(process, ours)
+            yield ForkServer(process, ours)
         finally:
             await process.stop((signal.SIGTERM, _STOP_S))
 
@@ -174,17 +174,17 @@ def main() -> None:
     gc.enable()
     asks = socket.socket(fileno=os.dup(0))
     asks.send(b"ready")
-    arguments = _nurse(asks)
+    arguments = _serve_forks(asks)
     if arguments is not None:
         sys.argv = ["ccn", *arguments]
         try:
             cli.main()
         except SystemExit as left:
-            _leave(left.code)
-        _leave(0)
+            _exit_now(left.code)
+        _exit_now(0)
 
 
-def _leave(code: str | int | None) -> NoReturn:
+def _exit_now(code: str | int | None) -> NoReturn:
     """End here: Python would take apart, and so copy, every page that is shared, which takes a while."""
     with suppress(BrokenPipeError):
         sys.stdout.flush()
@@ -194,7 +194,7 @@ def _leave(code: str | int | None) -> NoReturn:
     os._exit(code if isinstance(code, int) else bool(code))
 
 
-def _nurse(asks: socket.socket) -> list[str] | None:
+def _serve_forks(asks: socket.socket) -> list[str] | None:
     """Fork for each message, and tell of each end; in a child, its arguments."""
     itself, running = os.getpid(), dict[int, int]()
     ends, wakes = socket.socketpair()
@@ -206,7 +206,7 @@ def _nurse(asks: socket.socket) -> list[str] | None:
         ready, _, _ = select.select((asks, ends), (), ())
         if ends in ready:
             ends.recv(4096)
-            _bury(running)
+            _reap_children(running)
             continue
         message, streams, _, _ = socket.recv_fds(asks, _ASK_LIMIT, 4)
         if not message:
@@ -216,14 +216,14 @@ def _nurse(asks: socket.socket) -> list[str] | None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for each in (asks, ends, wakes):
                 each.close()
-            return _born(message, streams, running.values(), itself)
+            return _become_child(message, streams, running.values(), itself)
         *given, running[pid] = streams
         for fd in given:
             os.close(fd)
         asks.send(str(pid).encode())
 
 
-def _born(message: bytes, streams: Sequence[int], others: Iterable[int], parent: int) -> list[str]:
+def _become_child(message: bytes, streams: Sequence[int], others: Iterable[int], parent: int) -> list[str]:
     """Become a process of its own, in a session of its own, tied to the nursery's life."""
     name, arguments, environ, cwd = json.loads(message)
     os.setsid()
@@ -242,7 +242,7 @@ def _born(message: bytes, streams: Sequence[int], others: Iterable[int], parent:
     return list(arguments)
 
 
-def _bury(running: dict[int, int]) -> None:
+def _reap_children(running: dict[int, int]) -> None:
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             pid, status = ended

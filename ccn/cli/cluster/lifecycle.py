@@ -35,9 +35,9 @@ from ccn.cli.output import lines
 from ccn.cli.output.screen import Screen
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, supervision
-from ccn.embedded.etcd import Etcd
+from ccn.embedded.etcd import EmbeddedEtcd
 from ccn.embedded.postgres import service
-from ccn.embedded.postgres.service import Postgres
+from ccn.embedded.postgres.service import EmbeddedPostgres
 from ccn.store.connection import migrate, roles
 
 OFFLINE = "talking to the stand-in, not to Claude: set CCN_CLAUDE_API_KEY to change that"
@@ -49,7 +49,7 @@ _ECHO_S = 0.5  # timeout(1) and some shells send the same signal to us and to ou
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class UpOptions:
     """What the user asked for."""
 
     nodes: int
@@ -60,20 +60,23 @@ class Wish:
     as_json: bool
 
 
-def run(wish: Wish) -> int:
+def run_cluster(wish: UpOptions) -> int:
     """Start it, keep it running until a signal, stop it; the exit code."""
-    reading = settings.here()
-    with _screen(sys.stderr if wish.as_json else sys.stdout) as shown:
+    reading = settings.load_with_origins()
+    with _open_screen(sys.stderr if wish.as_json else sys.stdout) as shown:
         for name in reading.ignored:
             shown.say(f"{name} is no setting and has no effect")
-        if {"default"} != {reading.origin("database", "url"), reading.origin("etcd", "endpoints")}:
+        if {"default"} != {
+            reading.field_origin("database", "url"),
+            reading.field_origin("etcd", "endpoints"),
+        }:
             shown.say("the database and etcd that the settings name are left alone: ccn up brings its own")
-        return asyncio.run(_until_signal(Cluster(wish, reading.settings, shown)))
+        return asyncio.run(_run_until_signal(LocalCluster(wish, reading.settings, shown)))
 
 
-async def _until_signal(cluster: Cluster) -> int:
+async def _run_until_signal(cluster: LocalCluster) -> int:
     running = asyncio.create_task(cluster.run(), name="cluster")
-    with _signals(lambda: cluster.stop(running)):
+    with _handle_signals(lambda: cluster.stop(running)):
         try:
             await running
         except asyncio.CancelledError:
@@ -81,14 +84,14 @@ async def _until_signal(cluster: Cluster) -> int:
     return 0 if cluster.was_ready else 130
 
 
-class Cluster:
+class LocalCluster:
     """One local cluster's life."""
 
-    def __init__(self, wish: Wish, chosen: settings.Settings, shown: Screen) -> None:
+    def __init__(self, wish: UpOptions, chosen: settings.Settings, shown: Screen) -> None:
         self.shown = shown
         self.was_ready = False
         self._wish, self._chosen = wish, chosen
-        self._nodes = nodes.Running()
+        self._nodes = nodes.RunningNodes()
         self._began = time.monotonic()
         self._stopping_since: float | None = None
 
@@ -96,49 +99,53 @@ class Cluster:
         """Hold a folder and ports; start the services, the schema and the nodes; tell; wait."""
         wish = self._wish
         with (
-            data_folder.temporary() if wish.ephemeral else data_folder.kept(wish.data) as where,
-            ports.held(wish.nodes, wish.port, ports.DEFAULT_PORT) as held,
-            self._journal(where) as said,
+            data_folder.temporary_folder()
+            if wish.ephemeral
+            else data_folder.locked_folder(wish.data) as where,
+            ports.hold_ports(wish.nodes, wish.port, ports.DEFAULT_PORT) as held,
+            self._open_journal(where) as said,
         ):
             if held.notice:
                 self.shown.say(held.notice)
-            self.shown.say(f"starting PostgreSQL, etcd and {_counted(wish.nodes)} on {where.data}")
+            self.shown.say(f"starting PostgreSQL, etcd and {_count_nodes(wish.nodes)} on {where.data}")
             async with (
-                fork_server.opened() as forking,  # first: it imports while the services start
-                self._services(where, said) as (database, coordination),
-                stand_in.model(self._chosen.claude, self._reporting(said), said.line) as model,
+                fork_server.start_fork_server() as forking,  # first: it imports while the services start
+                self._start_services(where, said) as (database, coordination),
+                stand_in.run_stand_in_if_needed(
+                    self._chosen.claude, self._event_reporter(said), said.add_line
+                ) as model,
                 AsyncExitStack() as beside,
             ):
                 if model:
                     self.shown.say(OFFLINE)
                 else:
                     await beside.enter_async_context(
-                        model_check.beside(self._chosen.claude, self.shown.say)
+                        model_check.check_model_beside(self._chosen.claude, self.shown.say)
                     )
-                await _look_back(where, _names(wish.nodes), database)
-                await migrate.apply(database.url)
-                await roles.grant(database.url, {roles.NODE: database.node_password})
-                admin = await first_admin.admin(database.url, where.key)
-                wanted = self._wanted(where, held.doors, database, coordination, model)
+                await _check_databases_record(where, _node_names(wish.nodes), database)
+                await migrate.apply_pending(database.url)
+                await roles.grant_roles(database.url, {roles.NODE: database.node_password})
+                admin = await first_admin.ensure_admin(database.url, where.key)
+                wanted = self._plan_nodes(where, held.node_ports, database, coordination, model)
 
-                def record() -> data_folder.ClusterAt:
-                    at = self._at(wanted, database, coordination, admin)
-                    where.write(at)
+                def write_record() -> data_folder.ClusterAt:
+                    at = self._describe_cluster(wanted, database, coordination, admin)
+                    where.write_record(at)
                     return at
 
                 patience_s = self._chosen.node.shutdown_timeout_s + _MARGIN_S
-                await forking.ready()
-                async with nodes.kept(wanted, forking, patience_s, said, record) as self._nodes:
-                    shown = self._announce(record(), where, database, model)
-                    with _repeated_on_enter(lambda: self.shown.say(shown)):
-                        await self._renew(where)
+                await forking.wait_until_imported()
+                async with nodes.run_nodes(wanted, forking, patience_s, said, write_record) as self._nodes:
+                    shown = self._announce_ready(write_record(), where, database, model)
+                    with _repeat_on_enter(lambda: self.shown.say(shown)):
+                        await self._renew_certificates(where)
 
-    async def _renew(self, where: data_folder.Place) -> None:
+    async def _renew_certificates(self, where: data_folder.ClusterFolder) -> None:
         """For as long as the cluster runs: its certificates are short, and its nodes read new ones."""
         while True:
             await asyncio.sleep(_RENEW_S)
             try:
-                await asyncio.to_thread(self._equipped, where, node_credentials.SOON)
+                await asyncio.to_thread(self._equip_nodes, where, node_credentials.SOON)
             except (errors.CCNError, OSError) as failed:
                 self.shown.say(f"the certificates of the nodes were not renewed: {failed}")
 
@@ -151,7 +158,7 @@ class Cluster:
             self.shown.say("stopping (Ctrl-C again to hurry)")
             loop.call_later(_STOP_DEADLINE_S, self._give_up)
         elif now - self._stopping_since > _ECHO_S:
-            self._nodes.hurry()
+            self._nodes.kill_all()
             loop.call_later(_HURRIED_DEADLINE_S, self._give_up)
         else:
             return
@@ -163,15 +170,15 @@ class Cluster:
         os._exit(1)
 
     @contextmanager
-    def _journal(self, where: data_folder.Place) -> Iterator[journal.Journal]:
+    def _open_journal(self, where: data_folder.ClusterFolder) -> Iterator[journal.ProcessJournal]:
         stream = sys.stderr if self._wish.as_json else sys.stdout
-        said = journal.Journal(
+        said = journal.ProcessJournal(
             where.logs,
             self.shown.say,
-            colour=stream is not None and lines.colours(stream),
+            colour=stream is not None and lines.can_show_colours(stream),
             raw=self._chosen.log.format == "json",
-            width=max(map(len, ("postgres", *_names(self._wish.nodes)))),
-            digest=digest.Digest(quiet=self._wish.quiet),
+            width=max(map(len, ("postgres", *_node_names(self._wish.nodes)))),
+            digest=digest.LogDigest(quiet=self._wish.quiet),
         )
         try:
             yield said
@@ -179,90 +186,96 @@ class Cluster:
             said.close()
 
     @asynccontextmanager
-    async def _services(
-        self, where: data_folder.Place, said: journal.Journal
-    ) -> AsyncIterator[tuple[Postgres, Etcd]]:
-        chosen, data, report = self._chosen, where.data / "postgres", self._reporting(said)
+    async def _start_services(
+        self, where: data_folder.ClusterFolder, said: journal.ProcessJournal
+    ) -> AsyncIterator[tuple[EmbeddedPostgres, EmbeddedEtcd]]:
+        chosen, data, report = self._chosen, where.data / "postgres", self._event_reporter(said)
         async with (
-            service.running(
+            service.run_postgres(
                 data, bin=chosen.pg.bin, ephemeral=self._wish.ephemeral, on_event=report
             ) as database,
-            etcd.running(bin=chosen.etcd.bin, on_event=report) as coordination,
+            etcd.run_etcd(bin=chosen.etcd.bin, on_event=report) as coordination,
         ):
             yield database, coordination
 
-    def _reporting(self, said: journal.Journal) -> Callable[[supervision.Event], None]:
+    def _event_reporter(self, said: journal.ProcessJournal) -> Callable[[supervision.ChildEvent], None]:
         """What happens to a service that nobody asked to stop or start."""
 
-        def report(event: supervision.Event) -> None:
+        def report_event(event: supervision.ChildEvent) -> None:
             if not getattr(event, "wanted", not self.was_ready):
-                said.note(
-                    event.service, "info" if isinstance(event, supervision.Started) else "error", str(event)
+                said.add_note(
+                    event.service,
+                    "info" if isinstance(event, supervision.ChildStarted) else "error",
+                    str(event),
                 )
 
-        return report
+        return report_event
 
-    def _wanted(
+    def _plan_nodes(
         self,
-        where: data_folder.Place,
-        doors: Sequence[ports.Doors],
-        database: Postgres,
-        coordination: Etcd,
+        where: data_folder.ClusterFolder,
+        doors: Sequence[ports.NodePorts],
+        database: EmbeddedPostgres,
+        coordination: EmbeddedEtcd,
         model: Mapping[str, str],
-    ) -> list[nodes.Node]:
+    ) -> list[nodes.NodeProcess]:
         cluster = {
             **model,
-            "CCN_DATABASE_URL": _of_nodes(database),
+            "CCN_DATABASE_URL": _node_database_url(database),
             "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
-        given = self._equipped(where, node_credentials.ALWAYS)
+        given = self._equip_nodes(where, node_credentials.ALWAYS)
         return [
-            nodes.Node(name, each, nodes.environment(name, each, {**cluster, **own.environment()}))
+            nodes.NodeProcess(
+                name, each, nodes.node_environment(name, each, {**cluster, **own.to_environment()})
+            )
             for (name, own), each in zip(given.items(), doors, strict=True)
         ]
 
-    def _equipped(
-        self, where: data_folder.Place, lasting: timedelta
-    ) -> Mapping[NodeId, node_credentials.Prepared]:
+    def _equip_nodes(
+        self, where: data_folder.ClusterFolder, lasting: timedelta
+    ) -> Mapping[NodeId, node_credentials.NodeCredentials]:
         """What each node signs and shows, with certificates that last."""
-        names = [NodeId(name) for name in _names(self._wish.nodes)]
-        return node_credentials.prepare(
+        names = [NodeId(name) for name in _node_names(self._wish.nodes)]
+        return node_credentials.prepare_nodes(
             where.nodes, names, [ports.HOST], datetime.now(UTC), lasting=lasting
         )
 
-    def _at(
+    def _describe_cluster(
         self,
-        wanted: Sequence[nodes.Node],
-        database: Postgres,
-        coordination: Etcd,
+        wanted: Sequence[nodes.NodeProcess],
+        database: EmbeddedPostgres,
+        coordination: EmbeddedEtcd,
         admin: data_folder.AdminAt | None,
     ) -> data_folder.ClusterAt:
         return data_folder.ClusterAt(
             tuple(
-                data_folder.NodeAt(node.id, self._nodes.pids[node.id], node.doors.url, node.doors.target)
+                data_folder.NodeAt(
+                    node.id, self._nodes.pids[node.id], node.node_ports.url, node.node_ports.target
+                )
                 for node in wanted
             ),
-            _of_nodes(database),
+            _node_database_url(database),
             coordination.endpoints,
             admin,
         )
 
-    def _announce(
+    def _announce_ready(
         self,
         at: data_folder.ClusterAt,
-        where: data_folder.Place,
-        database: Postgres,
+        where: data_folder.ClusterFolder,
+        database: EmbeddedPostgres,
         model: Mapping[str, str],
     ) -> str:
         """Say that it is ready, and return what people were told."""
         self.was_ready = True
         took_s = time.monotonic() - self._began
-        colour = sys.stdout is not None and lines.colours(sys.stdout)
+        colour = sys.stdout is not None and lines.can_show_colours(sys.stdout)
         unbounded = self._chosen.claude.is_unbounded and not model
-        told = summary.text(at, where, database.version, took_s, colour=colour, unbounded=unbounded)
+        told = summary.summary_text(at, where, database.version, took_s, colour=colour, unbounded=unbounded)
         if self._wish.as_json:
-            with _screen(sys.stdout) as result:
+            with _open_screen(sys.stdout) as result:
                 result.say(at.as_json())
         else:
             self.shown.say(told)
@@ -270,7 +283,7 @@ class Cluster:
 
 
 @contextmanager
-def _screen(stream: object) -> Iterator[Screen]:
+def _open_screen(stream: object) -> Iterator[Screen]:
     screen = Screen(stream)  # type: ignore[arg-type]
     try:
         yield screen
@@ -279,7 +292,7 @@ def _screen(stream: object) -> Iterator[Screen]:
 
 
 @contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
+def _handle_signals(stop: Callable[[], None]) -> Iterator[None]:
     """A lost terminal stops the cluster too, unless the user said otherwise (nohup)."""
     loop = asyncio.get_running_loop()
     heard = [signal.SIGINT, signal.SIGTERM]
@@ -295,28 +308,30 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _repeated_on_enter(say: Callable[[], None]) -> Iterator[None]:
+def _repeat_on_enter(say: Callable[[], None]) -> Iterator[None]:
     """Whoever sits at the terminal presses Enter to see again what has scrolled away."""
     if sys.stdin is None or not sys.stdin.isatty():
         yield
         return
     loop, keyboard = asyncio.get_running_loop(), sys.stdin.fileno()
 
-    def pressed() -> None:
+    def on_key() -> None:
         try:  # a process in the background that reads from the terminal is stopped by the kernel
             gone = os.tcgetpgrp(keyboard) != os.getpgrp() or not os.read(keyboard, 4096)
         except OSError:  # a terminal that was lost
             gone = True
         loop.remove_reader(keyboard) if gone else say()
 
-    loop.add_reader(keyboard, pressed)
+    loop.add_reader(keyboard, on_key)
     try:
         yield
     finally:
         loop.remove_reader(keyboard)
 
 
-async def _look_back(where: data_folder.Place, names: Sequence[str], database: Postgres) -> None:
+async def _check_databases_record(
+    where: data_folder.ClusterFolder, names: Sequence[str], database: EmbeddedPostgres
+) -> None:
     """Write nothing to a database that does not show what the nodes here have signed: it was put back."""
     folders = {NodeId(name): where.nodes / name for name in names if (where.nodes / name).exists()}
     if folders:
@@ -324,19 +339,19 @@ async def _look_back(where: data_folder.Place, names: Sequence[str], database: P
         from ccn.node.signing import signing_key as signatures  # noqa: PLC0415
 
         for node, folder in folders.items():
-            await database_check.look_for(
-                settings.Database.at(database.url), node, folder, signatures.check
+            await database_check.check_folder(
+                settings.DatabaseSettings.from_url(database.url), node, folder, signatures.check_signature
             )
 
 
-def _of_nodes(database: Postgres) -> str:
+def _node_database_url(database: EmbeddedPostgres) -> str:
     """The database as nodes and commands use it: as a role that owns nothing."""
     return database.url_of(roles.NODE, database.node_password)
 
 
-def _names(count: int) -> list[str]:
+def _node_names(count: int) -> list[str]:
     return [f"node-{number}" for number in range(1, count + 1)]
 
 
-def _counted(count: int) -> str:
+def _count_nodes(count: int) -> str:
     return "one node" if count == 1 else f"{count} nodes"

@@ -11,18 +11,20 @@ from contextlib import asynccontextmanager
 
 from ccn import errors, settings
 from ccn.claude import client
-from ccn.claude.retries import Delays
-from ccn.core.calls.call import Call, Said
+from ccn.claude.retries import RetryDelays
+from ccn.core.calls.call import Call, CallMessage
 from ccn.core.message import Role
 
 _WITHIN_S = 10.0
-_ONCE = Delays((), (), ())
+_ONCE = RetryDelays((), (), ())
 
 
 @asynccontextmanager
-async def beside(claude: settings.Claude, say: Callable[[str], None]) -> AsyncIterator[None]:
+async def check_model_beside(
+    claude: settings.ClaudeSettings, say: Callable[[str], None]
+) -> AsyncIterator[None]:
     """Ask while the block runs, and say what came of it."""
-    task = asyncio.create_task(_told(claude, say), name="trying the model")
+    task = asyncio.create_task(_say_outcome(claude, say), name="trying the model")
     try:
         yield
     finally:
@@ -30,12 +32,12 @@ async def beside(claude: settings.Claude, say: Callable[[str], None]) -> AsyncIt
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def answer(claude: settings.Claude) -> str:
+async def check_model(claude: settings.ClaudeSettings) -> str:
     """One sentence on what came of asking once."""
-    call = Call(claude.model, (), (Said(Role.USER, "Hello."),), 1)
+    call = Call(claude.model, (), (CallMessage(Role.USER, "Hello."),), 1)
     try:
-        async with asyncio.timeout(_WITHIN_S), client.opened(claude, _ONCE) as opened:
-            await opened.count(call)
+        async with asyncio.timeout(_WITHIN_S), client.open_client(claude, _ONCE) as opened:
+            await opened.count_tokens(call)
     except TimeoutError:
         return f"the model does not answer: nothing came within {_WITHIN_S:.0f} s from {claude.base_url}"
     except errors.CCNError as failed:
@@ -43,5 +45,5 @@ async def answer(claude: settings.Claude) -> str:
     return f"talking to {claude.model} at {claude.base_url}, which answers"
 
 
-async def _told(claude: settings.Claude, say: Callable[[str], None]) -> None:
-    say(await answer(claude))
+async def _say_outcome(claude: settings.ClaudeSettings, say: Callable[[str], None]) -> None:
+    say(await check_model(claude))

@@ -17,7 +17,7 @@ from ccn import errors
 
 if TYPE_CHECKING:
     from ccn.core.ids import NodeId
-    from ccn.peers.certificates import Issued
+    from ccn.peers.certificates import IssuedCertificate
 
 SOON = timedelta(days=10)
 """A certificate that ends sooner is renewed where nobody asks for more."""
@@ -27,14 +27,14 @@ _SECRET, _PUBLIC = 0o600, 0o644
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class NodeCredentials:
     """What a node was given, and where it lies."""
 
     node: NodeId
     folder: Path
     public: bytes
 
-    def environment(self) -> Mapping[str, str]:
+    def to_environment(self) -> Mapping[str, str]:
         """The settings that make a node use it."""
         return {
             "CCN_NODE_STATE_DIR": str(self.folder),
@@ -44,63 +44,65 @@ class Prepared:
         }
 
 
-def prepare(
+def prepare_nodes(
     folder: Path,
     nodes: Sequence[NodeId],
     hosts: Sequence[str],
     now: datetime,
     *,
     lasting: timedelta = SOON,
-) -> Mapping[NodeId, Prepared]:
+) -> Mapping[NodeId, NodeCredentials]:
     """Make what is missing in FOLDER, and renew certificates that do not last; keys that sign are kept."""
     from ccn.embedded import folder as folders  # noqa: PLC0415 - start-up must be quick
     from ccn.peers import certificates  # noqa: PLC0415
 
     for node in nodes:
-        certificates.names_of(node, hosts)
-    with folders.usable(folder):
+        certificates.certificate_names(node, hosts)
+    with folders.translate_refusals(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        authority = _authority(folder / "ca", now)
-        return {node: _equip(folder / node, node, hosts, authority, now + lasting, now) for node in nodes}
+        authority = _load_or_make_authority(folder / "ca", now)
+        return {
+            node: _equip_node(folder / node, node, hosts, authority, now + lasting, now) for node in nodes
+        }
 
 
-def _authority(folder: Path, now: datetime) -> Issued:
+def _load_or_make_authority(folder: Path, now: datetime) -> IssuedCertificate:
     from ccn.node.signing import durable_files  # noqa: PLC0415 - start-up must be quick
     from ccn.peers import certificates  # noqa: PLC0415
-    from ccn.peers.certificates import Issued  # noqa: PLC0415
+    from ccn.peers.certificates import IssuedCertificate  # noqa: PLC0415
 
     folder.mkdir(mode=0o700, exist_ok=True)
     certificate, key = folder / "ca.pem", folder / "ca.key"
     if not certificate.exists():
-        made = certificates.authority(now)
-        durable_files.replace(key, made.key, _SECRET)
-        durable_files.create(certificate, made.certificate, _PUBLIC)
+        made = certificates.issue_authority(now)
+        durable_files.replace_file(key, made.key, _SECRET)
+        durable_files.create_file(certificate, made.certificate, _PUBLIC)
         return made
     if not key.exists():
         raise errors.InputInvalid(f"{key} is not here, and without it no certificate can be issued")
-    return Issued(certificate.read_bytes(), key.read_bytes())
+    return IssuedCertificate(certificate.read_bytes(), key.read_bytes())
 
 
-def _equip(  # noqa: PLR0917 - what a node is equipped with
+def _equip_node(  # noqa: PLR0917 - what a node is equipped with
     folder: Path,
     node: NodeId,
     hosts: Sequence[str],
-    authority: Issued,
+    authority: IssuedCertificate,
     lasting: datetime,
     now: datetime,
-) -> Prepared:
+) -> NodeCredentials:
     from ccn.node.signing import durable_files as signing_durable_files  # noqa: PLC0415 - start-up must be quick
     from ccn.node.signing import memory  # noqa: PLC0415
     from ccn.peers import certificates  # noqa: PLC0415
 
     folder.mkdir(mode=0o700, exist_ok=True)
-    key, file = memory.prepare(folder), folder / "node.pem"
-    before = certificates.describe(file.read_bytes()) if file.exists() else None
+    key, file = memory.prepare_folder(folder), folder / "node.pem"
+    before = certificates.summarise_certificate(file.read_bytes()) if file.exists() else None
     if before is None or before.until <= lasting:
-        names = [*hosts, *(before.hosts(node) if before else ())]
-        made = certificates.issue(authority, node, names, now, renews=before is not None)
+        names = [*hosts, *(before.extra_hosts(node) if before else ())]
+        made = certificates.issue_certificate(authority, node, names, now, renews=before is not None)
         file.unlink(missing_ok=True)  # it comes last: with it, all of them are there
-        signing_durable_files.replace(folder / "ca.pem", authority.certificate, _PUBLIC)
-        signing_durable_files.replace(folder / "node.key", made.key, _SECRET)
-        signing_durable_files.create(file, made.certificate, _PUBLIC)
-    return Prepared(node, folder, key.public)
+        signing_durable_files.replace_file(folder / "ca.pem", authority.certificate, _PUBLIC)
+        signing_durable_files.replace_file(folder / "node.key", made.key, _SECRET)
+        signing_durable_files.create_file(file, made.certificate, _PUBLIC)
+    return NodeCredentials(node, folder, key.public)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from ccn import errors, settings
 from ccn.cli.cluster import ports
-from ccn.cli.cluster.fork_server import Nursery
-from ccn.cli.cluster.journal import Journal
+from ccn.cli.cluster.fork_server import ForkServer
+from ccn.cli.cluster.journal import ProcessJournal
 from ccn.embedded import child, supervision
 
 _READY_DEADLINE_S = 60.0
@@ -22,16 +22,16 @@ _ANSWER_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeProcess:
     """What one node is given: a name, two ports, and its settings as an environment."""
 
     id: str
-    doors: ports.Doors
+    node_ports: ports.NodePorts
     environ: dict[str, str] = field(repr=False)
 
 
 @dataclass(slots=True)
-class Running:
+class RunningNodes:
     """The nodes that run; `pids` follows restarts."""
 
     pids: dict[str, int] = field(default_factory=dict)
@@ -39,30 +39,30 @@ class Running:
     ready: dict[str, asyncio.Event] = field(default_factory=dict)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def hurry(self) -> None:
+    def kill_all(self) -> None:
         """Give no node any more time: whoever stops one and is cancelled again kills it."""
         for task in self.tasks:
             task.cancel()
 
 
 @asynccontextmanager
-async def kept(
-    nodes: Sequence[Node],
-    nursery: Nursery,
+async def run_nodes(
+    nodes: Sequence[NodeProcess],
+    nursery: ForkServer,
     patience_s: float,
-    journal: Journal,
+    journal: ProcessJournal,
     on_restart: Callable[[], object],
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningNodes]:
     """Start all nodes, wait until each is ready, and keep them running until the block ends.
 
     A node that cannot start is an error, with its last words; one that dies later is started again.
     """
-    running = Running(ready={node.id: asyncio.Event() for node in nodes})
+    running = RunningNodes(ready={node.id: asyncio.Event() for node in nodes})
     try:
         async with asyncio.TaskGroup() as group:
             running.tasks = [
                 group.create_task(
-                    _keep(node, nursery, running, patience_s, journal, on_restart),
+                    _keep_running(node, nursery, running, patience_s, journal, on_restart),
                     name=f"keep {node.id}",
                 )
                 for node in nodes
@@ -75,50 +75,50 @@ async def kept(
         raise failed.exceptions[0] from None
 
 
-async def _keep(  # noqa: PLR0917 - as `kept`, for one of them
-    node: Node,
-    nursery: Nursery,
-    running: Running,
+async def _keep_running(  # noqa: PLR0917 - as `kept`, for one of them
+    node: NodeProcess,
+    nursery: ForkServer,
+    running: RunningNodes,
     patience_s: float,
-    journal: Journal,
+    journal: ProcessJournal,
     on_restart: Callable[[], object],
 ) -> None:
     ready = running.ready[node.id]
 
-    def happened(event: supervision.Event) -> None:
+    def on_process_event(event: supervision.ChildEvent) -> None:
         match event:
-            case supervision.Started(pid=pid):
+            case supervision.ChildStarted(pid=pid):
                 running.pids[node.id] = pid
                 if ready.is_set():
-                    journal.note(node.id, "info", f"back again, pid {pid}")
+                    journal.add_note(node.id, "info", f"back again, pid {pid}")
                     on_restart()
-            case supervision.Exited(wanted=False) if ready.is_set():
-                journal.note(node.id, "error", f"died after {event.lived_s:.1f} s: {event.reason}")
-            case supervision.Restarting():
-                journal.note(node.id, "warning", f"starts again in {event.delay_s:.1f} s")
+            case supervision.ChildExited(wanted=False) if ready.is_set():
+                journal.add_note(node.id, "error", f"died after {event.lived_s:.1f} s: {event.reason}")
+            case supervision.ChildRestarting():
+                journal.add_note(node.id, "warning", f"starts again in {event.delay_s:.1f} s")
 
     try:
-        async with supervision.kept(
+        async with supervision.supervise_child(
             node.id,
-            lambda: nursery.start(node.id, ["node", "run"], node.environ),
-            ready=lambda process: _ready(node, process),
+            lambda: nursery.start_child(node.id, ["node", "run"], node.environ),
+            ready=lambda process: _wait_until_ready(node, process),
             stop=((signal.SIGTERM, patience_s),),
-            on_event=happened,
-            on_line=lambda line: journal.line(node.id, line),
+            on_event=on_process_event,
+            on_line=lambda line: journal.add_line(node.id, line),
         ):
             ready.set()
             await running.done.wait()
     except errors.EmbeddedFailed as failed:
-        raise errors.EmbeddedFailed(f"{failed}\n{journal.last(node.id)}") from failed
+        raise errors.EmbeddedFailed(f"{failed}\n{journal.last_lines(node.id)}") from failed
 
 
-async def _ready(node: Node, process: child.Child) -> None:
+async def _wait_until_ready(node: NodeProcess, process: child.Child) -> None:
     """Wait until this very process says that it is ready."""
     reason = "it did not answer"
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             while process.code is None:
-                if not (reason := await _missing(node.doors.http, process.pid)):
+                if not (reason := await _find_missing_checks(node.node_ports.http, process.pid)):
                     return
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
@@ -126,15 +126,15 @@ async def _ready(node: Node, process: child.Child) -> None:
             f"{node.id} was not ready after {_READY_DEADLINE_S:.0f} s ({reason}); its last lines:"
         ) from None
     raise errors.EmbeddedFailed(
-        f"{node.id} ended while starting ({child.described(process.code)}); its last lines:"
+        f"{node.id} ended while starting ({child.describe_exit(process.code)}); its last lines:"
     )
 
 
-async def _missing(port: int, pid: int) -> str:
+async def _find_missing_checks(port: int, pid: int) -> str:
     """What the process `pid` still needs in order to serve on `port`; empty if nothing."""
     try:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            told = json.loads(await _asked(port))
+            told = json.loads(await _get_readiness(port))
     except (OSError, TimeoutError, ValueError):
         return "it does not answer"
     if not isinstance(told, dict) or told.get("pid") != pid:
@@ -147,7 +147,7 @@ async def _missing(port: int, pid: int) -> str:
     )
 
 
-async def _asked(port: int) -> bytes:
+async def _get_readiness(port: int) -> bytes:
     reader, writer = await asyncio.open_connection(ports.HOST, port)
     try:
         writer.write(b"GET /ready HTTP/1.0\r\n\r\n")
@@ -160,9 +160,9 @@ async def _asked(port: int) -> bytes:
         writer.close()
 
 
-def environment(node_id: str, doors: ports.Doors, given: Mapping[str, str]) -> dict[str, str]:
+def node_environment(node_id: str, doors: ports.NodePorts, given: Mapping[str, str]) -> dict[str, str]:
     """The settings of one node, over those that the user set for all."""
-    return settings.environment(
+    return settings.child_environment(
         {
             "CCN_NODE_ID": node_id,
             "CCN_HTTP_HOST": ports.HOST,

@@ -21,7 +21,7 @@ DEFAULT_PORT = 7700
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class NodePorts:
     """The two ports of one node."""
 
     http: int
@@ -39,47 +39,47 @@ class Doors:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldPorts:
     """The doors of all nodes, and what the user should know about the choice."""
 
-    doors: tuple[Doors, ...]
+    node_ports: tuple[NodePorts, ...]
     notice: str = ""
 
 
 @contextmanager
-def held(nodes: int, wanted: int | None, default: int) -> Iterator[Held]:
+def hold_ports(nodes: int, wanted: int | None, default: int) -> Iterator[HeldPorts]:
     """Ports in a row from `wanted` on; free ones if that is 0; from `default` on, if it can be, if None."""
     with ExitStack() as sockets:
         if wanted == 0:
-            yield Held(_bind(sockets, nodes, 0))
+            yield HeldPorts(_bind_ports(sockets, nodes, 0))
         elif wanted is not None:
-            yield Held(_bind(sockets, nodes, wanted))
+            yield HeldPorts(_bind_ports(sockets, nodes, wanted))
         else:
-            yield _default(sockets, nodes, default)
+            yield _bind_default(sockets, nodes, default)
 
 
-def _default(sockets: ExitStack, nodes: int, default: int) -> Held:
+def _bind_default(sockets: ExitStack, nodes: int, default: int) -> HeldPorts:
     try:
         with ExitStack() as attempt:
-            doors = _bind(attempt, nodes, default)
+            doors = _bind_ports(attempt, nodes, default)
             sockets.push(attempt.pop_all())
-            return Held(doors)
+            return HeldPorts(doors)
     except errors.PortTaken as taken:
         notice = f"{str(taken).split(';')[0]}; taking free ports instead"
-        return Held(_bind(sockets, nodes, 0), notice)
+        return HeldPorts(_bind_ports(sockets, nodes, 0), notice)
 
 
-def _bind(sockets: ExitStack, nodes: int, first: int) -> tuple[Doors, ...]:
-    ports = [_take(sockets, first and first + offset) for offset in range(2 * nodes)]
-    return tuple(Doors(http, grpc) for http, grpc in zip(ports[::2], ports[1::2], strict=True))
+def _bind_ports(sockets: ExitStack, nodes: int, first: int) -> tuple[NodePorts, ...]:
+    ports = [_bind_port(sockets, first and first + offset) for offset in range(2 * nodes)]
+    return tuple(NodePorts(http, grpc) for http, grpc in zip(ports[::2], ports[1::2], strict=True))
 
 
-def _take(sockets: ExitStack, port: int) -> int:
+def _bind_port(sockets: ExitStack, port: int) -> int:
     held = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         held.bind((HOST, port))
-        _claim(sockets, held.getsockname()[1])
+        _claim_port(sockets, held.getsockname()[1])
     except OSError as refused:
         why = "is in use" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused.strerror})"
         raise errors.PortTaken(
@@ -88,7 +88,7 @@ def _take(sockets: ExitStack, port: int) -> int:
     return int(held.getsockname()[1])
 
 
-def _claim(sockets: ExitStack, port: int) -> None:
+def _claim_port(sockets: ExitStack, port: int) -> None:
     """A name without a file, which one process at a time can have and which goes with it."""
     if sys.platform == "linux":
         claim = sockets.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))

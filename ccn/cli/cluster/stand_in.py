@@ -19,36 +19,38 @@ NAME = "stand-in"
 _READY_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 
-OnEvent = Callable[[supervision.Event], None]
+OnEvent = Callable[[supervision.ChildEvent], None]
 OnLine = Callable[[str, str], None]
 
 
 @asynccontextmanager
-async def model(
-    claude: settings.Claude, on_event: OnEvent, on_line: OnLine
+async def run_stand_in_if_needed(
+    claude: settings.ClaudeSettings, on_event: OnEvent, on_line: OnLine
 ) -> AsyncIterator[Mapping[str, str]]:
     """What nodes have to be told so that somebody answers: nothing if they were told already."""
-    if claude.api_key.get_secret_value() or claude.base_url != settings.Claude().base_url:
+    if claude.api_key.get_secret_value() or claude.base_url != settings.ClaudeSettings().base_url:
         yield {}
         return
     async with AsyncExitStack() as stack:
 
-        def serve(port: int) -> AbstractAsyncContextManager[int]:
-            return _kept(port, claude.stand_in_words_s, on_event, on_line)
+        def serve_on(port: int) -> AbstractAsyncContextManager[int]:
+            return _run_stand_in(port, claude.stand_in_words_s, on_event, on_line)
 
-        port = await ports.on_free_ports(stack, 1, serve)
+        port = await ports.serve_on_free_ports(stack, 1, serve_on)
         yield {"CCN_CLAUDE_BASE_URL": f"http://{ports.HOST}:{port}", "CCN_CLAUDE_STAND_IN": "true"}
 
 
 @asynccontextmanager
-async def _kept(port: int, words_s: float, on_event: OnEvent, on_line: OnLine) -> AsyncIterator[int]:
+async def _run_stand_in(
+    port: int, words_s: float, on_event: OnEvent, on_line: OnLine
+) -> AsyncIterator[int]:
     """The same port for as long as it runs: nodes are told once."""
     argv = [sys.executable, "-P", "-m", "ccn.claude.stand_in", "--host", ports.HOST]
     argv += ["--port", str(port), "--words-s", str(words_s)]
-    async with supervision.kept(
+    async with supervision.supervise_child(
         NAME,
         lambda: child.start(argv),
-        ready=lambda started: _ready(started, port),
+        ready=lambda started: _wait_until_listening(started, port),
         stop=((signal.SIGTERM, 2.0),),
         on_event=on_event,
         on_line=lambda line: on_line(NAME, line),
@@ -56,7 +58,7 @@ async def _kept(port: int, words_s: float, on_event: OnEvent, on_line: OnLine) -
         yield port
 
 
-async def _ready(started: Child, port: int) -> None:
+async def _wait_until_listening(started: Child, port: int) -> None:
     """Wait until it listens."""
     try:
         async with asyncio.timeout(_READY_TIMEOUT_S):
@@ -70,4 +72,4 @@ async def _ready(started: Child, port: int) -> None:
                     return
     except TimeoutError:
         raise errors.EmbeddedFailed(f"the {NAME} did not listen within {_READY_TIMEOUT_S:.0f} s") from None
-    raise errors.PortTaken(f"the {NAME} ended while starting ({child.described(started.code)})")
+    raise errors.PortTaken(f"the {NAME} ended while starting ({child.describe_exit(started.code)})")

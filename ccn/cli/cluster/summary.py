@@ -15,16 +15,16 @@ from rich.text import Text
 
 import ccn
 from ccn import settings
-from ccn.cli.cluster.data_folder import ClusterAt, Place
+from ccn.cli.cluster.data_folder import ClusterAt, ClusterFolder
 
 _WIDTH = 500  # never wrapped: a terminal does that better, and a path stays whole
 _GAP = 3
 _UNBOUNDED = f"all users together may spend without limit: set {settings.BUDGET}"
 
 
-def text(
+def summary_text(
     at: ClusterAt,
-    where: Place,
+    where: ClusterFolder,
     postgres_version: str,
     took_s: float,
     *,
@@ -34,7 +34,7 @@ def text(
     """A few lines, without the database's password; `unbounded` if calls cost money without limit."""
     said = io.StringIO()
     console = Console(file=said, force_terminal=colour, no_color=not colour, width=_WIDTH, highlight=False)
-    rows = list(_rows(at, where, postgres_version))
+    rows = list(_summary_rows(at, where, postgres_version))
     label_width = max(len(label) for label, _, _ in rows) + _GAP
     console.print(
         Text.assemble("\n", (f"CCN {ccn.__version__} is ready", "bold"), f" after {took_s:.1f} s\n")
@@ -46,7 +46,7 @@ def text(
     console.print(
         Text.assemble("\nOpen  ", (at.nodes[0].http, "bold"), " in a browser, to talk and to watch")
     )
-    command = shlex.quote(program())
+    command = shlex.quote(program_name())
     for arguments, does in (("chat", "talk in this terminal"), ("status", "who leads, and the last round")):
         console.print(Text.assemble("Try   ", (f"{command} {arguments}", "bold"), f"   {does}"))
     console.print(Text.assemble("Look  ", ("Enter", "bold"), "   shows this again"))
@@ -54,7 +54,7 @@ def text(
     return said.getvalue()
 
 
-def program() -> str:
+def program_name() -> str:
     """How to call `ccn` from here: by its name if the shell finds this very one, else by its path."""
     own = Path(sys.executable).with_name("ccn")
     found = shutil.which("ccn")
@@ -63,22 +63,24 @@ def program() -> str:
     return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
 
 
-def _rows(at: ClusterAt, where: Place, postgres_version: str) -> Iterator[tuple[str, str, str]]:
+def _summary_rows(
+    at: ClusterAt, where: ClusterFolder, postgres_version: str
+) -> Iterator[tuple[str, str, str]]:
     for node in at.nodes:
         yield node.id, node.http, f"{' ' * _GAP}gRPC {node.grpc}"
     database = urlsplit(at.database_url)
     yield f"PostgreSQL {postgres_version}", f"{database.hostname}:{database.port}{database.path}", ""
-    yield "  password in", _short(where.record), ""
+    yield "  password in", _shorten_path(where.record), ""
     if at.admin is not None:
-        yield "admin", at.admin.user, f"{' ' * _GAP}API key in {_short(where.key)}"
+        yield "admin", at.admin.user, f"{' ' * _GAP}API key in {_shorten_path(where.key)}"
         if at.admin.password:
             yield "  password", at.admin.password, f"{' ' * _GAP}no later start shows it"
     yield "etcd", ", ".join(at.etcd_endpoints), ""
-    yield "data", _short(where.data), f"{' ' * _GAP}removed at the end" if where.temporary else ""
-    yield "logs", _short(where.logs), ""
+    yield "data", _shorten_path(where.data), f"{' ' * _GAP}removed at the end" if where.temporary else ""
+    yield "logs", _shorten_path(where.logs), ""
 
 
-def _short(path: Path) -> str:
+def _shorten_path(path: Path) -> str:
     try:
         return f"~/{path.relative_to(Path.home())}"
     except (ValueError, RuntimeError):

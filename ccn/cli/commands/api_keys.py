@@ -12,7 +12,7 @@ from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
 
 if TYPE_CHECKING:
-    from ccn.store.accounts.api_keys import Key
+    from ccn.store.accounts.api_keys import ApiKey
     from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="API keys, for services.", no_args_is_help=True)
@@ -34,27 +34,27 @@ def issue(
 ) -> None:
     """Make a key, and print it this once."""
 
-    async def issued(pool: Pool) -> str:
+    async def issue_key(pool: Pool) -> str:
         from ccn.gateway.accounts import api_keys  # noqa: PLC0415 - start-up must be quick
         from ccn.store.accounts import users  # noqa: PLC0415
 
-        owner = await users.get(pool, user)
-        may = user_commands.tier_of(tier) if tier else owner.tier
-        lesser = users.lesser(may, owner.tier)
-        return await api_keys.make(pool, owner.id, name, lesser, days, by)
+        owner = await users.load_user(pool, user)
+        may = user_commands.parse_tier(tier) if tier else owner.tier
+        lesser = users.lesser_tier(may, owner.tier)
+        return await api_keys.make_key(pool, owner.id, name, lesser, days, by)
 
     from ccn.gateway.accounts import credentials  # noqa: PLC0415
 
-    made = ask.run(issued, target.database(database_url, data, quiet=as_json))
+    made = ask.run_on_database(issue_key, target.find_database(database_url, data, quiet=as_json))
     if as_json:
-        printing.say(user_commands.as_line({"api_key": made, "prefix": credentials.prefix(made)}))
+        printing.say(user_commands.to_json({"api_key": made, "prefix": credentials.key_prefix(made)}))
     else:
         printing.say(made)
-        printing.say(f"It is shown this once; revoke it as {credentials.prefix(made)}.", err=True)
+        printing.say(f"It is shown this once; revoke it as {credentials.key_prefix(made)}.", err=True)
 
 
 @app.command("list")
-def listed(
+def list_keys(
     user: Annotated[str | None, typer.Option(help="Only this user's.", show_default=False)] = None,
     database_url: Url = "",
     data: Data = None,
@@ -66,13 +66,13 @@ def listed(
     from ccn.store.accounts import api_keys  # noqa: PLC0415 - start-up must be quick
 
     now = datetime.now(UTC)
-    at = target.database(database_url, data, quiet=as_json)
-    for key in ask.run(lambda pool: api_keys.every(pool, user), at):
-        state = _state(key, good=key.stands(now))
+    at = target.find_database(database_url, data, quiet=as_json)
+    for key in ask.run_on_database(lambda pool: api_keys.list_keys(pool, user), at):
+        state = _describe_state(key, good=key.is_valid(now))
         printing.say(
-            user_commands.as_line(_fields(key) | {"state": state})
+            user_commands.to_json(_key_to_fields(key) | {"state": state})
             if as_json
-            else printing.printable(
+            else printing.to_one_line(
                 f"{key.prefix:<13} {key.user_name:<20} {key.tier.value:<7} {state:<26} {key.name}"
             )
         )
@@ -89,10 +89,10 @@ def revoke(
     """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
     from ccn.store.accounts import api_keys as stored_keys  # noqa: PLC0415 - start-up must be quick
 
-    at = target.database(database_url, data, quiet=as_json)
-    ended = ask.run(lambda pool: stored_keys.revoke(pool, key, by), at)
+    at = target.find_database(database_url, data, quiet=as_json)
+    ended = ask.run_on_database(lambda pool: stored_keys.revoke_key(pool, key, by), at)
     told = {"prefix": ended.prefix, "user": ended.user_name}
-    printing.say(user_commands.as_line(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
+    printing.say(user_commands.to_json(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
 
 
 @app.command()
@@ -120,11 +120,11 @@ def rotate(  # noqa: PLR0917 - options
     lasts = timedelta(minutes=settings.load().accounts.access_minutes) + MARGIN
     grace = timedelta(0) if now else lasts
     whose = NodeId(node) if node else None
-    at = target.database(database_url, data, quiet=as_json)
-    ended = ask.run(lambda pool: token_keys.end(pool, grace, whose, by), at)
+    at = target.find_database(database_url, data, quiet=as_json)
+    ended = ask.run_on_database(lambda pool: token_keys.end_keys(pool, grace, whose, by), at)
     if as_json:
         told = [{"key": name, "node": owner} for name, owner in ended]
-        printing.say(user_commands.as_line({"ended": told}))
+        printing.say(user_commands.to_json({"ended": told}))
         return
     for name, owner in ended:
         printing.say(f"key {name} of {owner} signs no more")
@@ -132,15 +132,15 @@ def rotate(  # noqa: PLR0917 - options
         printing.say("no key was signing; nodes make theirs when somebody signs in")
 
 
-def _state(key: Key, *, good: bool) -> str:
+def _describe_state(key: ApiKey, *, good: bool) -> str:
     if key.revoked_at:
-        return f"revoked {timestamps.shown(key.revoked_at)}"
+        return f"revoked {timestamps.format_moment(key.revoked_at)}"
     if good:
         return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "good"
     return "its user is disabled" if key.user_disabled else "expired"
 
 
-def _fields(key: Key) -> dict[str, object]:
+def _key_to_fields(key: ApiKey) -> dict[str, object]:
     return {
         "id": str(key.id),
         "prefix": key.prefix,

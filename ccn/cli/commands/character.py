@@ -14,7 +14,7 @@ from ccn.cli.commands import drift
 from ccn.cli.output import printing
 
 if TYPE_CHECKING:
-    from ccn.core.character.scoring.scorer import Moved, Scored, Scorer
+    from ccn.core.character.scoring.scorer import FeatureEffect, Scorer, TextScores
 
 app = typer.Typer(help="The sixteen axes, the scores of a text on them, and drift.", no_args_is_help=True)
 
@@ -83,19 +83,19 @@ def score(  # noqa: PLR0917 - its options
     """Score a text, and say which words moved which axis. An estimate of style, not of anybody's mind."""
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
 
-    chosen = _chosen(scorer, tier, model, heads)
+    chosen = _load_scorer(scorer, tier, model, heads)
     try:
         opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as refused:
         raise errors.InputInvalid(f"{file} cannot be read: {refused.strerror}") from refused
     with opened:
         if jsonl:
-            _stream(chosen, opened)
+            _score_lines(chosen, opened)
         else:
-            _one(chosen, _decoded(opened.read(_LINE_LIMIT), str(file)), as_json=as_json)
+            _score_one_text(chosen, _decode_text(opened.read(_LINE_LIMIT), str(file)), as_json=as_json)
 
 
-def _chosen(scorer: str, tier: int | None, model: Path | None, heads: Path | None) -> Scorer:
+def _load_scorer(scorer: str, tier: int | None, model: Path | None, heads: Path | None) -> Scorer:
     """By name or number; tier 2 from the options, or else from the settings."""
     from ccn import errors, settings  # noqa: PLC0415
     from ccn.node.character import scorers  # noqa: PLC0415
@@ -111,7 +111,7 @@ def _chosen(scorer: str, tier: int | None, model: Path | None, heads: Path | Non
     return scorers.load(name, model, heads)
 
 
-def _stream(scorer: Scorer, lines: BinaryIO) -> None:
+def _score_lines(scorer: Scorer, lines: BinaryIO) -> None:
     """One line out for each line in, as they come; a line that is none ends it, by its number."""
     from ccn import errors  # noqa: PLC0415
 
@@ -128,43 +128,43 @@ def _stream(scorer: Scorer, lines: BinaryIO) -> None:
         except (ValueError, KeyError, TypeError, RecursionError):
             out.flush()
             raise errors.InputInvalid(f'line {number} is no JSON object with a string "text"') from None
-        out.write(json.dumps({"scores": _by_axis(scorer.score(text))}) + "\n")
-        if number % 100 == 0 or not _is_file(lines):
+        out.write(json.dumps({"scores": _scores_by_axis(scorer.score(text))}) + "\n")
+        if number % 100 == 0 or not _is_seekable(lines):
             out.flush()
     out.flush()
 
 
-def _is_file(lines: BinaryIO) -> bool:
+def _is_seekable(lines: BinaryIO) -> bool:
     return lines.seekable()
 
 
-def _one(scorer: Scorer, text: str, *, as_json: bool) -> None:
+def _score_one_text(scorer: Scorer, text: str, *, as_json: bool) -> None:
     from ccn.core.character.scoring import grounds  # noqa: PLC0415
 
-    scored, moved = scorer.score(text), _by_name(scorer.explain(text))
+    scored, moved = scorer.score(text), _group_by_axis(scorer.explain(text))
     shares = {
-        axis: grounds.share(moved.get(axis, []), value)
-        for axis, value in _by_axis(scored).items()
+        axis: grounds.meaningful_share(moved.get(axis, []), value)
+        for axis, value in _scores_by_axis(scored).items()
         if value is not None
     }
     if as_json:
         told = {
             "scorer": scorer.version,
-            "scores": _by_axis(scored),
+            "scores": _scores_by_axis(scored),
             "evidence": {axis: round(each, 3) for axis, each in shares.items()},
             "unobserved": scored.unobserved,
             "moved": {
                 axis: [{"feature": each.feature, "by": round(each.by, 3)} for each in reasons]
-                for axis, reasons in _reasons(moved).items()
+                for axis, reasons in _strongest_reasons(moved).items()
             },
         }
         printing.say(json.dumps(told, ensure_ascii=False))
         return
-    _picture(scorer.version, scored, _reasons(moved), shares)
+    _print_picture(scorer.version, scored, _strongest_reasons(moved), shares)
 
 
-def _picture(
-    version: str, scored: Scored, reasons: dict[str, list[Moved]], shares: dict[str, float]
+def _print_picture(
+    version: str, scored: TextScores, reasons: dict[str, list[FeatureEffect]], shares: dict[str, float]
 ) -> None:
     """A bar for each axis from the middle, to the right or left, and the words that moved it."""
     from ccn.core.axes import SIXTEEN  # noqa: PLC0415
@@ -183,19 +183,19 @@ def _picture(
             printing.say(f"  {name:<15}  –    {'':<{_BAR + 1}}  {scored.unobserved[axis.name]}")
             continue
         why = "  ".join(
-            f"{'+' if each.by > 0 else '−'}{printing.printable(each.feature)}"
+            f"{'+' if each.by > 0 else '−'}{printing.to_one_line(each.feature)}"
             for each in reasons.get(axis.name, [])
         )
-        told = f"{value:4.2f}" if shares[axis.name] >= grounds.LITTLE else f"{_band(value):<4}"
-        printing.say(f"  {name:<15} {told}  {_bar(value)}  {why}".rstrip())
+        told = f"{value:4.2f}" if shares[axis.name] >= grounds.LITTLE else f"{_band_of(value):<4}"
+        printing.say(f"  {name:<15} {told}  {_draw_bar(value)}  {why}".rstrip())
 
 
-def _band(value: float) -> str:
+def _band_of(value: float) -> str:
     """What can be said with little evidence."""
     return "low" if value < _LOW else "mid" if value < 1 - _LOW else "high"
 
 
-def _bar(value: float) -> str:
+def _draw_bar(value: float) -> str:
     half = _BAR // 2
     filled = round(abs(value - 0.5) * _BAR)
     left = ("█" * filled).rjust(half) if value < 0.5 else " " * half
@@ -203,27 +203,27 @@ def _bar(value: float) -> str:
     return f"{left}│{right}"
 
 
-def _by_name(moved: Iterable[Moved]) -> dict[str, list[Moved]]:
-    found: dict[str, list[Moved]] = {}
+def _group_by_axis(moved: Iterable[FeatureEffect]) -> dict[str, list[FeatureEffect]]:
+    found: dict[str, list[FeatureEffect]] = {}
     for each in moved:
         found.setdefault(each.axis, []).append(each)
     return found
 
 
-def _reasons(moved: dict[str, list[Moved]]) -> dict[str, list[Moved]]:
+def _strongest_reasons(moved: dict[str, list[FeatureEffect]]) -> dict[str, list[FeatureEffect]]:
     """The few strongest of each axis; words that mean something before all else."""
     from ccn.core.character.scoring import grounds  # noqa: PLC0415
 
-    return {axis: grounds.telling(found)[:_REASONS] for axis, found in moved.items()}
+    return {axis: grounds.order_by_meaning(found)[:_REASONS] for axis, found in moved.items()}
 
 
-def _by_axis(scored: Scored) -> dict[str, float | None]:
+def _scores_by_axis(scored: TextScores) -> dict[str, float | None]:
     from ccn.core.axes import AXES  # noqa: PLC0415
 
     return dict(zip(AXES, scored.scores, strict=True))
 
 
-def _decoded(content: bytes, name: str) -> str:
+def _decode_text(content: bytes, name: str) -> str:
     from ccn import errors  # noqa: PLC0415
 
     try:
@@ -232,4 +232,4 @@ def _decoded(content: bytes, name: str) -> str:
         raise errors.InputInvalid(f"{name} is no UTF-8 text") from None
 
 
-drift.register(app)
+drift.add_commands(app)

@@ -35,6 +35,6 @@ def chat(
     """Talk with a character. Through a pipe: one message on a line, and the replies, whole, on stdout."""
     from ccn.cli.chat import chat_loop  # noqa: PLC0415 - start-up must be quick
 
-    at = target.doors(endpoint, data, api_key_file, api_key, quiet=as_json)
-    wish = chat_loop.Wish(character, session, reason, at, show_prompt, as_json)
-    raise typer.Exit(chat_loop.run(wish))
+    at = target.find_nodes(endpoint, data, api_key_file, api_key, quiet=as_json)
+    wish = chat_loop.ChatOptions(character, session, reason, at, show_prompt, as_json)
+    raise typer.Exit(chat_loop.run_chat(wish))

@@ -18,7 +18,7 @@ from ccn.cli.reach.target import By, Data, Json, Url
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from ccn.node.views.drift_review import Kept, Review
+    from ccn.node.views.drift_review import DriftReview, ReviewedBaseline
     from ccn.store.connection.pool import Pool
     from ccn.store.conversations.instances import Instance
 
@@ -31,14 +31,14 @@ _Instance = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
+def add_commands(app: typer.Typer) -> None:
     """Put these beside the other commands about characters."""
-    app.command("baseline")(baseline)
-    app.command("drift")(drift)
-    app.command("release")(release)
+    app.command("baseline")(show_baselines)
+    app.command("drift")(show_drift)
+    app.command("release")(release_instance)
 
 
-def baseline(
+def show_baselines(
     character: Annotated[
         str, typer.Argument(help="Which character; all of them if left out.", show_default=False)
     ] = "",
@@ -47,28 +47,28 @@ def baseline(
     as_json: Json = False,
 ) -> None:
     """What is usual for a character, by scorer and model; which baselines are void, and why."""
-    at = target.database(database_url, data, quiet=as_json)
-    found = ask.run(lambda pool: _baselines(pool, character), at)
+    at = target.find_database(database_url, data, quiet=as_json)
+    found = ask.run_on_database(lambda pool: _load_baselines(pool, character), at)
     if not found and not as_json:
         printing.say("no baselines yet: one is learnt from 240 scored replies of at least 4 conversations,")
         printing.say("with several people if several talk with the character (ccn/docs/fairness.md)")
     for each in found:
-        printing.say(json.dumps(_shown(each)) if as_json else _line(each))
+        printing.say(json.dumps(_baseline_to_fields(each)) if as_json else _format_baseline(each))
 
 
-def drift(
+def show_drift(
     instance: _Instance,
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """How far an instance is from the round's median, its own past and the charter, and what was done."""
-    at = target.database(database_url, data, quiet=as_json)
-    found = ask.run(lambda pool: _review(pool, instance), at)
-    printing.say(json.dumps(_told(found)) if as_json else _picture(found))
+    at = target.find_database(database_url, data, quiet=as_json)
+    found = ask.run_on_database(lambda pool: _review_instance(pool, instance), at)
+    printing.say(json.dumps(_review_to_fields(found)) if as_json else _draw_review(found))
 
 
-def release(  # noqa: PLR0917 - the options of a command
+def release_instance(  # noqa: PLR0917 - the options of a command
     instance: _Instance,
     reason: Annotated[str, typer.Option("--reason", help="Why it may speak again; kept in the record.")],
     by: By = "operator",
@@ -77,61 +77,63 @@ def release(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Let an instance speak again that was quarantined."""
-    at = target.database(database_url, data, quiet=as_json)
-    told = ask.run(lambda pool: _release(pool, instance, reason, by, quiet=as_json), at)
+    at = target.find_database(database_url, data, quiet=as_json)
+    told = ask.run_on_database(lambda pool: _ask_for_release(pool, instance, reason, by, quiet=as_json), at)
     printing.say(json.dumps(told) if as_json else f"{told['instance']} speaks again, on {told['node']}")
 
 
-async def _baselines(pool: Pool, named: str) -> list[Kept]:
+async def _load_baselines(pool: Pool, named: str) -> list[ReviewedBaseline]:
     from ccn.core.ids import CharacterId  # noqa: PLC0415 - start-up must be quick
     from ccn.node.views import drift_review  # noqa: PLC0415
     from ccn.store.conversations import characters  # noqa: PLC0415
 
-    scorer = await _scorer(pool)
-    wanted = [CharacterId(named)] if named else [each.id for each in await characters.every(pool)]
-    return [kept for each in wanted for kept in await drift_review.baselines_of(pool, each, scorer)]
+    scorer = await _agreed_scorer(pool)
+    wanted = [CharacterId(named)] if named else [each.id for each in await characters.list_characters(pool)]
+    return [kept for each in wanted for kept in await drift_review.load_baselines(pool, each, scorer)]
 
 
-async def _review(pool: Pool, named: str) -> Review:
+async def _review_instance(pool: Pool, named: str) -> DriftReview:
     from ccn.node.views import drift_review as views_drift_review  # noqa: PLC0415
 
-    return await views_drift_review.review(pool, (await _found(pool, named)).id, await _scorer(pool))
+    return await views_drift_review.review_instance(
+        pool, (await _find_instance(pool, named)).id, await _agreed_scorer(pool)
+    )
 
 
-async def _release(pool: Pool, named: str, reason: str, by: str, *, quiet: bool) -> dict[str, Any]:
-    found = await _found(pool, named)
+async def _ask_for_release(pool: Pool, named: str, reason: str, by: str, *, quiet: bool) -> dict[str, Any]:
+    found = await _find_instance(pool, named)
     body = {"instance": str(found.id), "reason": reason}
-    return await ask.asked(pool, "release", body, by, node=found.host, quiet=quiet)
+    return await ask.ask_on_database(pool, "release", body, by, node=found.host, quiet=quiet)
 
 
-async def _scorer(pool: Pool) -> str:
+async def _agreed_scorer(pool: Pool) -> str:
     """The scorer that the nodes agreed on, or before the founding the one of the settings."""
     from ccn import settings  # noqa: PLC0415
     from ccn.node.character import scorers  # noqa: PLC0415
     from ccn.store.rounds import blocks  # noqa: PLC0415
 
-    if tip := await blocks.tip(pool):
+    if tip := await blocks.load_tip(pool):
         return tip.rules.parameters.scorer
     chosen = settings.load()
     return scorers.load(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads).version
 
 
-async def _found(pool: Pool, named: str) -> Instance:
+async def _find_instance(pool: Pool, named: str) -> Instance:
     from ccn import errors  # noqa: PLC0415
     from ccn.core.ids import ConversationId, InstanceId  # noqa: PLC0415
     from ccn.store.conversations import instances  # noqa: PLC0415
 
-    wanted = _id(named)
-    spoken = await instances.of_conversation(pool, ConversationId(wanted))
+    wanted = _parse_id(named)
+    spoken = await instances.find_in_conversation(pool, ConversationId(wanted))
     try:
-        return spoken or await instances.get(pool, InstanceId(wanted))
+        return spoken or await instances.load_instance(pool, InstanceId(wanted))
     except errors.NotFound:
         raise errors.NotFound(
             f"there is no instance {named}, and no conversation in which one lives"
         ) from None
 
 
-def _id(named: str) -> UUID:
+def _parse_id(named: str) -> UUID:
     from uuid import UUID  # noqa: PLC0415
 
     from ccn import errors  # noqa: PLC0415
@@ -142,7 +144,7 @@ def _id(named: str) -> UUID:
         raise errors.InputInvalid(f"{named!r} is not an id of an instance or a conversation") from None
 
 
-def _shown(kept: Kept) -> dict[str, object]:
+def _baseline_to_fields(kept: ReviewedBaseline) -> dict[str, object]:
     each = kept.baseline
     return {
         "character": each.character,
@@ -158,16 +160,16 @@ def _shown(kept: Kept) -> dict[str, object]:
     }
 
 
-def _line(kept: Kept) -> str:
+def _format_baseline(kept: ReviewedBaseline) -> str:
     each = kept.baseline
     holds = f"void: {kept.void}" if kept.void else f"holds, T² up to {kept.threshold:.1f} is usual"
     return (
         f"{each.character:<12} {each.kind.value:<9} {len(each.scores):>5} texts  {each.scorer:<22} "
-        f"{each.model:<24} {timestamps.shown(each.made_at)}  {printing.printable(holds)}"
+        f"{each.model:<24} {timestamps.format_moment(each.made_at)}  {printing.to_one_line(holds)}"
     )
 
 
-def _told(found: Review) -> dict[str, object]:
+def _review_to_fields(found: DriftReview) -> dict[str, object]:
     here = found.instance
     return {
         "instance": str(here.id),
@@ -203,7 +205,7 @@ def _told(found: Review) -> dict[str, object]:
     }
 
 
-def _picture(found: Review) -> str:
+def _draw_review(found: DriftReview) -> str:
     here, threshold = found.instance, found.threshold
     beside_threshold = (
         f"above {threshold:.1f} it is alarmed" if threshold is not None else "no baseline yet"
@@ -212,32 +214,36 @@ def _picture(found: Review) -> str:
     said = [
         f"{here.id} of {here.character}, {here.status.value} on {here.host}, {here.model}",
         f"{found.scorer}, statistical: distances between estimates of how it speaks\n",
-        _reference("from the round's median", found.from_median, "tolerance", found.tolerance),
-        _reference("from its own past", found.from_past),
-        _reference("from the charter", found.from_charter, "usual", found.usual_from_charter),
-        f"  {'alarm level T²':<24} {_number(found.level, 1):>13}   {beside_threshold}\n",
-        _chart("T²", levels, threshold),
-        _chart("from the charter", away, None),
+        _format_distance("from the round's median", found.from_median, "tolerance", found.tolerance),
+        _format_distance("from its own past", found.from_past),
+        _format_distance("from the charter", found.from_charter, "usual", found.usual_from_charter),
+        f"  {'alarm level T²':<24} {_format_number(found.level, 1):>13}   {beside_threshold}\n",
+        _draw_chart("T²", levels, threshold),
+        _draw_chart("from the charter", away, None),
         "",
         "what was done:" if found.done else "nothing was done about it",
     ]
     for each in found.done:
-        figures = f"{_number(each.distance, 2)} of {_number(each.threshold, 2)}" if each.distance else ""
-        why = printing.printable(f"{each.reason} ({each.by})")
-        said.append(f"  {timestamps.shown(each.at)}  {each.step:<13} {figures:<16} {why}")
+        figures = (
+            f"{_format_number(each.distance, 2)} of {_format_number(each.threshold, 2)}"
+            if each.distance
+            else ""
+        )
+        why = printing.to_one_line(f"{each.reason} ({each.by})")
+        said.append(f"  {timestamps.format_moment(each.at)}  {each.step:<13} {figures:<16} {why}")
     return "\n".join(line for line in said if line is not None)
 
 
-def _reference(name: str, value: float | None, beside: str = "", other: float | None = None) -> str:
+def _format_distance(name: str, value: float | None, beside: str = "", other: float | None = None) -> str:
     also = f"   {beside} {other:.3f}" if other is not None else ""
-    return f"  {name:<24} {_number(value, 3):>13}{also}"
+    return f"  {name:<24} {_format_number(value, 3):>13}{also}"
 
 
-def _number(value: float | None, places: int) -> str:
+def _format_number(value: float | None, places: int) -> str:
     return _UNKNOWN if value is None else f"{value:.{places}f}"
 
 
-def _chart(name: str, series: Sequence[float | None], threshold: float | None) -> str | None:
+def _draw_chart(name: str, series: Sequence[float | None], threshold: float | None) -> str | None:
     """A bar for each message, and below it a mark where it is beyond the threshold."""
     known = [each for each in series if each is not None]
     if not known:

@@ -11,7 +11,7 @@ from ccn.cli.reach import target
 from ccn.cli.reach.target import Data, Json, Url
 
 if TYPE_CHECKING:
-    from ccn.store.connection.migrate import Plan
+    from ccn.store.connection.migrate import MigrationPlan
 
 
 def migrate(
@@ -33,20 +33,20 @@ def migrate(
 
     from ccn.store.connection import migrate as migrations  # noqa: PLC0415
 
-    url = target.owner(database_url, data, quiet=as_json).url
+    url = target.find_owner(database_url, data, quiet=as_json).url
     if grants and plan:
         _print_grants(url)
         return
-    done = asyncio.run(migrations.plan(url) if plan else migrations.apply(url))
+    done = asyncio.run(migrations.load_plan(url) if plan else migrations.apply_pending(url))
     state = "would run" if plan else "ran now"
     if as_json:
         _print_json(done, state)
     else:
-        _print(done, state)
+        _print_table(done, state)
         if not done.pending:
             printing.say("nothing to do: the schema is that of this version", err=True)
     if grants:
-        _grant(url)
+        _grant_roles(url)
 
 
 def _print_grants(url: str) -> None:
@@ -54,20 +54,20 @@ def _print_grants(url: str) -> None:
 
     from ccn.store.connection import roles  # noqa: PLC0415
 
-    for statement in asyncio.run(roles.planned(url)):
+    for statement in asyncio.run(roles.list_statements(url)):
         printing.say(f"{statement};")
 
 
-def _grant(url: str) -> None:
+def _grant_roles(url: str) -> None:
     import asyncio  # noqa: PLC0415 - start-up must be quick
 
     from ccn.store.connection import roles  # noqa: PLC0415
 
-    asyncio.run(roles.grant(url))
+    asyncio.run(roles.grant_roles(url))
     printing.say("ccn_node and ccn_auditor have what nodes and auditors need", err=True)
 
 
-def _print_json(done: Plan, pending: str) -> None:
+def _print_json(done: MigrationPlan, pending: str) -> None:
     import json  # noqa: PLC0415 - start-up must be quick
 
     for ran in done.applied:
@@ -77,7 +77,7 @@ def _print_json(done: Plan, pending: str) -> None:
         printing.say(json.dumps({"number": each.number, "name": each.name, "state": pending, "at": None}))
 
 
-def _print(done: Plan, pending: str) -> None:
+def _print_table(done: MigrationPlan, pending: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ def _print(done: Plan, pending: str) -> None:
     for heading in ("number", "name", "state"):
         table.add_column(heading)
     for applied in done.applied:
-        table.add_row(f"{applied.number:04}", applied.name, f"ran {timestamps.shown(applied.at)}")
+        table.add_row(f"{applied.number:04}", applied.name, f"ran {timestamps.format_moment(applied.at)}")
     for migration in done.pending:
         table.add_row(f"{migration.number:04}", migration.name, f"[yellow]{pending}[/]")
     Console(highlight=False).print(table)

@@ -16,7 +16,7 @@ import typer
 
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import By, Data, Database, Json, Url
+from ccn.cli.reach.target import By, Data, DatabaseTarget, Json, Url
 
 if TYPE_CHECKING:
     from ccn.core.ids import CharacterId
@@ -34,17 +34,17 @@ _REFERENCE = re.compile(r"(?:(?P<character>[a-z0-9-]+)@)?(?P<version>\d{1,9})")
 
 
 @app.command("check")
-def check(file: File, as_json: Json = False) -> None:
+def check_plate(file: File, as_json: Json = False) -> None:
     """Say what a plate says, or what is wrong with it. Needs no cluster."""
-    content = _content(file)
-    read = _read(content)
-    found = _summary(read, content)
-    printing.say(_json(found) if as_json else _lines(found))
-    _warn(read.model)
+    content = _read_file(file)
+    read = _parse_plate(content)
+    found = _summarise_plate(read, content)
+    printing.say(_to_json(found) if as_json else _format_summary(found))
+    _warn_of_unpriced_model(read.model)
 
 
 @app.command("import")
-def import_(
+def import_plate(
     file: File,
     *,
     character: Annotated[
@@ -60,34 +60,36 @@ def import_(
     from ccn.core import ids  # noqa: PLC0415 - start-up must be quick
     from ccn.node.operators import execution  # noqa: PLC0415
 
-    content = _content(file)
-    read = _read(content)
+    content = _read_file(file)
+    read = _parse_plate(content)
     name = read.name
-    _warn(read.model)
-    wanted = ids.name(character or _slug(name), "character")
+    _warn_of_unpriced_model(read.model)
+    wanted = ids.check_name(character or _slug_from_name(name), "character")
     body = {"character": wanted, "name": name, "content": content}
-    at = target.database(database_url, data, quiet=as_json)
-    made = ask.ask(execution.PLATE, body, by, at, quiet=as_json)
-    printing.say(_json(made) if as_json else f"{made['character']} is at version {made['version']}")
+    at = target.find_database(database_url, data, quiet=as_json)
+    made = ask.ask_cluster(execution.PLATE, body, by, at, quiet=as_json)
+    printing.say(_to_json(made) if as_json else f"{made['character']} is at version {made['version']}")
 
 
 @app.command("list")
-def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+def list_plates(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """All characters and the newest version of each one's plate."""
     from ccn.store.conversations import characters  # noqa: PLC0415
 
-    for each in ask.run(characters.every, target.database(database_url, data, quiet=as_json)):
+    for each in ask.run_on_database(
+        characters.list_characters, target.find_database(database_url, data, quiet=as_json)
+    ):
         if as_json:
             fields = {"character": each.id, "name": each.name, "version": each.version}
-            printing.say(_json({**fields, "at": each.imported_at.isoformat(), "by": each.imported_by}))
+            printing.say(_to_json({**fields, "at": each.imported_at.isoformat(), "by": each.imported_by}))
         else:
-            at = timestamps.shown(each.imported_at)
-            by, name = printing.printable(each.imported_by), printing.printable(each.name)
+            at = timestamps.format_moment(each.imported_at)
+            by, name = printing.to_one_line(each.imported_by), printing.to_one_line(each.name)
             printing.say(f"{each.id:<20} version {each.version:>3}  {at}  {by:<12} {name}")
 
 
 @app.command("show")
-def show(
+def show_plate(
     character: Annotated[
         str,
         typer.Argument(help="Which one, if there are several; or CHARACTER@VERSION.", show_default=False),
@@ -103,18 +105,20 @@ def show(
     """Print a plate as it was imported."""
     if (named := _REFERENCE.fullmatch(character)) and named["character"] and version is None:
         character, version = named["character"], int(named["version"])
-    at = target.database(database_url, data, quiet=True)  # what is printed is the plate and nothing else
-    found = ask.run(lambda pool: _stored(pool, character, version), at)
+    at = target.find_database(
+        database_url, data, quiet=True
+    )  # what is printed is the plate and nothing else
+    found = ask.run_on_database(lambda pool: _load_stored_plate(pool, character, version), at)
     if not as_json:
         printing.say(found.content, nl=not found.content.endswith("\n"))
         return
     told = {"character": found.character, "version": found.version, "hash": found.hash.hex()}
     told |= {"at": found.imported_at.isoformat(), "by": found.imported_by}
-    printing.say(_json({**told, "content": found.content}))
+    printing.say(_to_json({**told, "content": found.content}))
 
 
 @app.command("diff")
-def diff(
+def diff_plates(
     old: Annotated[
         str, typer.Argument(help="A version, CHARACTER@VERSION, or a file.", show_default=False)
     ],
@@ -128,33 +132,33 @@ def diff(
     """What changed from one plate to another, as a unified diff; nothing if they are the same."""
     import difflib  # noqa: PLC0415
 
-    (first, before), (second, after) = _both(
-        old, new, character, lambda: target.database(database_url, data, quiet=as_json)
+    (first, before), (second, after) = _load_both(
+        old, new, character, lambda: target.find_database(database_url, data, quiet=as_json)
     )
     changed = list(
         difflib.unified_diff(before.splitlines(), after.splitlines(), first, second, lineterm="")
     )
     if as_json:
-        printing.say(_json({"old": first, "new": second, "same": before == after, "diff": changed}))
+        printing.say(_to_json({"old": first, "new": second, "same": before == after, "diff": changed}))
     elif changed:
         printing.say("\n".join(changed))
 
 
-def _both(
-    old: str, new: str, character: str, database: Callable[[], Database]
+def _load_both(
+    old: str, new: str, character: str, database: Callable[[], DatabaseTarget]
 ) -> tuple[tuple[str, str], tuple[str, str]]:
     """What the two are called, and what they say; two files need no cluster."""
-    first, second = _place(old, character), _place(new, character)
+    first, second = _parse_reference(old, character), _parse_reference(new, character)
     if isinstance(first, Path) and isinstance(second, Path):
-        return (old, _content(first)), (new, _content(second))
+        return (old, _read_file(first)), (new, _read_file(second))
 
-    async def read(pool: Pool) -> tuple[tuple[str, str], tuple[str, str]]:
-        return await _named(pool, first), await _named(pool, second)
+    async def load_both_from(pool: Pool) -> tuple[tuple[str, str], tuple[str, str]]:
+        return await _load_named(pool, first), await _load_named(pool, second)
 
-    return ask.run(read, database())
+    return ask.run_on_database(load_both_from, database())
 
 
-def _place(reference: str, character: str) -> Path | tuple[str, int | None]:
+def _parse_reference(reference: str, character: str) -> Path | tuple[str, int | None]:
     """A file, or a character and a version of its plate."""
     from ccn import errors  # noqa: PLC0415
 
@@ -167,20 +171,20 @@ def _place(reference: str, character: str) -> Path | tuple[str, int | None]:
     return parts["character"] or character, int(parts["version"])
 
 
-async def _named(pool: Pool, place: Path | tuple[str, int | None]) -> tuple[str, str]:
+async def _load_named(pool: Pool, place: Path | tuple[str, int | None]) -> tuple[str, str]:
     if isinstance(place, Path):
-        return str(place), _content(place)
-    found = await _stored(pool, *place)
+        return str(place), _read_file(place)
+    found = await _load_stored_plate(pool, *place)
     return f"{found.character}@{found.version}", found.content
 
 
-async def _stored(pool: Pool, character: str, version: int | None) -> characters.Plate:
+async def _load_stored_plate(pool: Pool, character: str, version: int | None) -> characters.PlateVersion:
     from ccn.store.conversations import characters  # noqa: PLC0415
 
-    return await characters.plate(pool, await _whom(pool, character), version)
+    return await characters.load_plate(pool, await _find_character(pool, character), version)
 
 
-async def _whom(pool: Pool, character: str) -> CharacterId:
+async def _find_character(pool: Pool, character: str) -> CharacterId:
     """The character that is named, or the only one there is."""
     from ccn import errors  # noqa: PLC0415
     from ccn.core.ids import CharacterId  # noqa: PLC0415
@@ -188,7 +192,7 @@ async def _whom(pool: Pool, character: str) -> CharacterId:
 
     if character:
         return CharacterId(character)
-    match [each.id for each in await characters.every(pool)]:
+    match [each.id for each in await characters.list_characters(pool)]:
         case [only]:
             return only
         case []:
@@ -197,15 +201,15 @@ async def _whom(pool: Pool, character: str) -> CharacterId:
             raise errors.InputInvalid(f"there are several characters, name one: {', '.join(several)}")
 
 
-def _read(content: str) -> Plate:
+def _parse_plate(content: str) -> Plate:
     from ccn.core.prompts import plate, prompt  # noqa: PLC0415
 
-    found = plate.read(content)
-    prompt.room(found, prompt.Limits("any"))
+    found = plate.parse_plate(content)
+    prompt.room_for_talk(found, prompt.PromptLimits("any"))
     return found
 
 
-def _content(file: Path) -> str:
+def _read_file(file: Path) -> str:
     from ccn import errors  # noqa: PLC0415
     from ccn.core.prompts.plate import SIZE_LIMIT  # noqa: PLC0415
 
@@ -219,47 +223,47 @@ def _content(file: Path) -> str:
         raise errors.PlateInvalid(f"line {line}: {file} is not UTF-8") from foreign
 
 
-def _warn(model: str | None) -> None:
+def _warn_of_unpriced_model(model: str | None) -> None:
     """Of a model without a price, as far as can be told here: a node may know more prices."""
     from ccn import errors, settings  # noqa: PLC0415 - start-up must be quick
     from ccn.core.calls import price  # noqa: PLC0415
 
     if model is None:
         return
-    prices = {name: each.exact() for name, each in settings.load().claude.prices.items()}
+    prices = {name: each.to_microdollars() for name, each in settings.load().claude.prices.items()}
     try:
-        price.of(prices, model)
+        price.price_of(prices, model)
     except errors.ModelRefused as unpriced:
         printing.say(f"warning: {unpriced}", err=True)
 
 
-def _summary(found: Plate, content: str) -> dict[str, object]:
+def _summarise_plate(found: Plate, content: str) -> dict[str, object]:
     from ccn.core.axes import AXES  # noqa: PLC0415
     from ccn.core.calls import tokens  # noqa: PLC0415
     from ccn.core.prompts import interview  # noqa: PLC0415
 
-    asked = interview.of(found, "them")
+    asked = interview.make_interview(found, "them")
     scores = found.baseline.scores() if found.baseline else []
     return {
         "name": found.name,
-        "character": _slug(found.name),
+        "character": _slug_from_name(found.name),
         "model": found.model,
         "baseline": {axis: score for axis, score in zip(AXES, scores, strict=False) if score is not None},
         "questions": [each.asks for each in asked.questions],
         "pass_mark": asked.passes,
         "bytes": len(content.encode()),
-        "tokens": tokens.estimate(found.body),
+        "tokens": tokens.estimate_tokens(found.body),
     }
 
 
-def _slug(name: str) -> str:
+def _slug_from_name(name: str) -> str:
     """An id made from a name; what has no Latin letters needs --character."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:63].strip("-")
 
 
-def _lines(found: dict[str, object]) -> str:
-    def told(value: object) -> str:
+def _format_summary(found: dict[str, object]) -> str:
+    def format_value(value: object) -> str:
         match value:
             case dict():
                 return ", ".join(f"{key} {each:g}" for key, each in value.items()) or "-"
@@ -268,10 +272,10 @@ def _lines(found: dict[str, object]) -> str:
             case _:
                 return "-" if value is None else str(value)
 
-    return "\n".join(f"{name:<12} {told(value)}" for name, value in found.items())
+    return "\n".join(f"{name:<12} {format_value(value)}" for name, value in found.items())
 
 
-def _json(value: object) -> str:
+def _to_json(value: object) -> str:
     import json  # noqa: PLC0415
 
     return json.dumps(value, ensure_ascii=False)

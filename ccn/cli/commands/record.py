@@ -12,11 +12,11 @@ import typer
 
 from ccn.cli.output import printing
 from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import Data, Database, Json, Url
+from ccn.cli.reach.target import Data, DatabaseTarget, Json, Url
 
 if TYPE_CHECKING:
-    from ccn.store.rounds.export import Written
-    from ccn.store.rounds.proofs import Final, Proved
+    from ccn.store.rounds.export import ExportCounts
+    from ccn.store.rounds.proofs import FinalCheckpoint, ProvenMessage
 
 app = typer.Typer(
     help="Hand the record to somebody who trusts neither CCN nor its database.", no_args_is_help=True
@@ -35,11 +35,11 @@ def export(
         from ccn import errors  # noqa: PLC0415 - start-up must be quick
 
         raise errors.InputInvalid(f"{file} is a folder: name a file in it")
-    at = target.database(database_url, data, quiet=as_json)
-    written = asyncio.run(_export(file, at))
+    at = target.find_database(database_url, data, quiet=as_json)
+    written = asyncio.run(_export_record(file, at))
     if as_json:
         told = {"blocks": written.blocks, "leaves": written.leaves, "waiting": written.waiting}
-        _print({"file": str(file), **told})
+        _print_json({"file": str(file), **told})
         return
     printing.say(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
     if written.waiting:
@@ -49,9 +49,9 @@ def export(
 @app.command()
 def checkpoint(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Print the newest final checkpoint. Keep it: no record without it is this one."""
-    found = asyncio.run(_checkpoint(target.database(database_url, data, quiet=as_json)))
+    found = asyncio.run(_load_checkpoint(target.find_database(database_url, data, quiet=as_json)))
     if as_json:
-        _print({"height": found.height, "size": found.size, "note": found.note})
+        _print_json({"height": found.height, "size": found.size, "note": found.note})
     else:
         printing.say(found.note, nl=False)
 
@@ -65,10 +65,12 @@ def prove(
     as_json: Json = False,
 ) -> None:
     """Prove that a message is in the record under a final checkpoint; checked before it is printed."""
-    proved = asyncio.run(_prove(conversation, seq, target.database(database_url, data, quiet=as_json)))
+    proved = asyncio.run(
+        _prove_message(conversation, seq, target.find_database(database_url, data, quiet=as_json))
+    )
     path = [base64.b64encode(each).decode() for each in proved.path]
     if as_json:
-        _print(
+        _print_json(
             {
                 "conversation": str(conversation),
                 "seq": seq,
@@ -122,16 +124,16 @@ def redact(  # noqa: PLR0917 - the options of a command
         body["last"] = last
     if with_recollections:
         body["with_recollections"] = True
-    at = target.database(database_url, data, quiet=as_json)
-    owner = target.owner(database_url, data, quiet=True) if scrubbing else None
-    told = ask.ask("redact", body, by, at, quiet=as_json)
+    at = target.find_database(database_url, data, quiet=as_json)
+    owner = target.find_owner(database_url, data, quiet=True) if scrubbing else None
+    told = ask.ask_cluster("redact", body, by, at, quiet=as_json)
     if not as_json:
         printing.say(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
-        _tell_of_recollections(told, done=with_recollections)
+        _print_recollections(told, done=with_recollections)
     if owner is not None:
-        told |= _scrubbed(owner, quiet=as_json)
+        told |= _scrub_database(owner, quiet=as_json)
     if as_json:
-        _print(told)
+        _print_json(told)
     elif owner is None:
         printing.say(
             f"The words may still lie in files of the database until `ccn record scrub`. {_ELSEWHERE}"
@@ -148,9 +150,9 @@ def scrub(database_url: Url = "", data: Data = None, as_json: Json = False) -> N
     write-ahead log is switched until no segment is left that was written before. It takes the role that
     owns the schema, and a superuser for all of it.
     """
-    done = _scrubbed(target.owner(database_url, data, quiet=as_json), quiet=as_json)
+    done = _scrub_database(target.find_owner(database_url, data, quiet=as_json), quiet=as_json)
     if as_json:
-        _print(done)
+        _print_json(done)
 
 
 _ELSEWHERE = (
@@ -159,14 +161,14 @@ _ELSEWHERE = (
 )
 
 
-def _scrubbed(at: Database, *, quiet: bool) -> dict[str, object]:
+def _scrub_database(at: DatabaseTarget, *, quiet: bool) -> dict[str, object]:
     from ccn.store.upkeep import scrub as scrubbing  # noqa: PLC0415 - start-up must be quick
 
-    def told(what: str) -> None:
+    def print_step(what: str) -> None:
         if not quiet:
             printing.say(what, err=True)
 
-    done = asyncio.run(scrubbing.scrub(at.url, told))
+    done = asyncio.run(scrubbing.scrub_database(at.url, print_step))
     if not quiet:
         for left in done.left:
             printing.say(f"left as it is: {left}")
@@ -174,7 +176,7 @@ def _scrubbed(at: Database, *, quiet: bool) -> dict[str, object]:
     return {"scrubbed": list(done.tables), "left": list(done.left)}
 
 
-def _tell_of_recollections(told: dict[str, Any], *, done: bool) -> None:
+def _print_recollections(told: dict[str, Any], *, done: bool) -> None:
     """Later conversations that had the words in their prompts, so that replies there may quote them."""
     if later := told.get("recollected"):
         advice = (
@@ -191,15 +193,15 @@ def _tell_of_recollections(told: dict[str, Any], *, done: bool) -> None:
             printing.say(f"  {each}")
 
 
-async def _export(file: Path, at: Database) -> Written:
+async def _export_record(file: Path, at: DatabaseTarget) -> ExportCounts:
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
     from ccn.store.rounds import export as exports  # noqa: PLC0415
 
     beside = file.with_name(f".{file.name}.part")
     try:
         with beside.open("wb") as opened:
-            async with ask.connected(at) as pool:
-                written = await exports.export(pool, opened)
+            async with ask.open_database(at) as pool:
+                written = await exports.export_record(pool, opened)
         beside.replace(file)  # so that what bears the name is whole
     except OSError as refused:
         raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused
@@ -208,24 +210,24 @@ async def _export(file: Path, at: Database) -> Written:
     return written
 
 
-async def _checkpoint(at: Database) -> Final:
+async def _load_checkpoint(at: DatabaseTarget) -> FinalCheckpoint:
     from ccn.node.signing import signing_key  # noqa: PLC0415 - start-up must be quick
     from ccn.store.rounds import proofs  # noqa: PLC0415
 
-    async with ask.connected(at) as pool:
-        return await proofs.final(pool, signing_key.check)
+    async with ask.open_database(at) as pool:
+        return await proofs.load_final(pool, signing_key.check_signature)
 
 
-async def _prove(conversation: UUID, seq: int, at: Database) -> Proved:
+async def _prove_message(conversation: UUID, seq: int, at: DatabaseTarget) -> ProvenMessage:
     from ccn.core.ids import ConversationId  # noqa: PLC0415
     from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
     from ccn.store.rounds import proofs  # noqa: PLC0415
 
-    async with ask.connected(at) as pool:
-        return await proofs.prove(pool, ConversationId(conversation), seq, key_file.check)
+    async with ask.open_database(at) as pool:
+        return await proofs.prove_message(pool, ConversationId(conversation), seq, key_file.check_signature)
 
 
-def _print(shown: dict[str, object]) -> None:
+def _print_json(shown: dict[str, object]) -> None:
     import json  # noqa: PLC0415
 
     printing.say(json.dumps(shown, ensure_ascii=False))

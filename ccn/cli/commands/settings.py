@@ -9,7 +9,7 @@ import typer
 from ccn.cli.output import printing
 
 if TYPE_CHECKING:
-    from ccn.settings import Reading
+    from ccn.settings import SettingsReading
 
 
 def settings(
@@ -18,7 +18,7 @@ def settings(
     """Print the effective settings, where each came from and what it means; secrets are masked."""
     from ccn import settings as source  # noqa: PLC0415 - start-up must be quick
 
-    reading = source.here()
+    reading = source.load_with_origins()
     if as_json:
         _print_json(reading)
     else:
@@ -27,37 +27,39 @@ def settings(
         typer.secho(f"warning: {name} is no setting and has no effect", fg=typer.colors.YELLOW, err=True)
 
 
-def _print_json(reading: Reading) -> None:
+def _print_json(reading: SettingsReading) -> None:
     import json  # noqa: PLC0415
 
     from ccn import settings as source  # noqa: PLC0415
 
     rows = {
         f"{group}.{field}": {
-            "value": reading.shown(group, field),
-            "origin": reading.origin(group, field),
-            "variable": source.variable(group, field),
-            "meaning": source.sentence(group, field),
+            "value": reading.display_field(group, field),
+            "origin": reading.field_origin(group, field),
+            "variable": source.variable_name(group, field),
+            "meaning": source.field_sentence(group, field),
         }
-        for group, field in source.fields()
+        for group, field in source.list_fields()
     }
     printing.say(json.dumps(rows, ensure_ascii=False))
 
 
-def _print_page(reading: Reading) -> None:
+def _print_page(reading: SettingsReading) -> None:
     from itertools import groupby  # noqa: PLC0415
 
     from ccn import settings as source  # noqa: PLC0415
 
-    width = max(len(source.variable(*field)) for field in source.fields())
-    for group, fields in groupby(source.fields(), key=lambda field: field[0]):
+    width = max(len(source.variable_name(*field)) for field in source.list_fields())
+    for group, fields in groupby(source.list_fields(), key=lambda field: field[0]):
         typer.echo(f"{typer.style(f'[{group}]', bold=True)} {source.group_sentence(group)}")
         for _, field in fields:
-            origin = reading.origin(group, field)
+            origin = reading.field_origin(group, field)
             changed = origin != "default"
-            variable = typer.style(f"{source.variable(group, field):{width}}", fg=typer.colors.CYAN)
-            value = typer.style(printing.printable(reading.shown(group, field) or "-"), bold=changed)
-            where = "environment" if origin == source.variable(group, field) else origin
+            variable = typer.style(f"{source.variable_name(group, field):{width}}", fg=typer.colors.CYAN)
+            value = typer.style(
+                printing.to_one_line(reading.display_field(group, field) or "-"), bold=changed
+            )
+            where = "environment" if origin == source.variable_name(group, field) else origin
             typer.echo(f"  {variable}  {value}  {typer.style(f'({where})', dim=not changed)}")
-            typer.echo(typer.style(f"      {source.sentence(group, field)}", dim=True))
+            typer.echo(typer.style(f"      {source.field_sentence(group, field)}", dim=True))
         typer.echo()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ccn import settings
     from ccn.core.calls.budget import Day
     from ccn.store.connection.pool import Pool
-    from ccn.store.spending.spend import Line, Total, Wanted
+    from ccn.store.spending.spend import UsageEntry, UsageFilter, UsageTotal
 
 DAYS = 30
 """How far back the overview looks."""
@@ -45,54 +45,58 @@ def spend(
 
     chosen = settings.load()
 
-    async def read(pool: Pool) -> tuple[list[Line], Day]:
-        wanted = await _wanted(pool, character, user, conversation, each=day is not None, by_user=by_user)
-        today = _today(chosen.claude)
-        lines = await _lines(pool, today, day.date() if day is not None else None, wanted)
-        return lines, await _left(pool, chosen, wanted, today)
+    async def read_spend(pool: Pool) -> tuple[list[UsageEntry], Day]:
+        wanted = await _choose_lines(
+            pool, character, user, conversation, each=day is not None, by_user=by_user
+        )
+        today = _budget_day(chosen.claude)
+        lines = await _load_lines(pool, today, day.date() if day is not None else None, wanted)
+        return lines, await _budget_left(pool, chosen, wanted, today)
 
-    lines, budget = ask.run(read, target.database(database_url, data, quiet=as_json))
-    _print_json(lines, budget) if as_json else _print(lines, budget)
+    lines, budget = ask.run_on_database(read_spend, target.find_database(database_url, data, quiet=as_json))
+    _print_json(lines, budget) if as_json else _print_table(lines, budget)
 
 
-async def _wanted(
+async def _choose_lines(
     pool: Pool, character: str, user: str, conversation: UUID | None, *, each: bool, by_user: bool
-) -> Wanted:
+) -> UsageFilter:
     from ccn.core.ids import CharacterId, ConversationId  # noqa: PLC0415
     from ccn.store.accounts import users  # noqa: PLC0415
-    from ccn.store.spending.spend import Wanted  # noqa: PLC0415
+    from ccn.store.spending.spend import UsageFilter  # noqa: PLC0415
 
-    return Wanted(
+    return UsageFilter(
         CharacterId(character) if character else None,
         None if conversation is None else ConversationId(conversation),
-        (await users.get(pool, user)).id if user else None,
+        (await users.load_user(pool, user)).id if user else None,
         by_conversation=each or conversation is not None,
         by_user=by_user or bool(user),
     )
 
 
-async def _lines(pool: Pool, today: date, day: date | None, wanted: Wanted) -> list[Line]:
+async def _load_lines(pool: Pool, today: date, day: date | None, wanted: UsageFilter) -> list[UsageEntry]:
     from ccn.store.spending import spend  # noqa: PLC0415
 
     overview = today - timedelta(days=DAYS - 1)
     first = day or (_EPOCH if wanted.conversation is not None else overview)
-    return await spend.lines(pool, first, day or today, wanted)
+    return await spend.list_usage(pool, first, day or today, wanted)
 
 
-async def _left(pool: Pool, chosen: settings.Settings, wanted: Wanted, today: date) -> Day:
+async def _budget_left(pool: Pool, chosen: settings.Settings, wanted: UsageFilter, today: date) -> Day:
     """Today's budget: the user's or the character's if one is named, else that of all."""
     from ccn.core.calls import price  # noqa: PLC0415
     from ccn.store.spending import spend  # noqa: PLC0415
 
     scope, dollars = spend.CLUSTER, chosen.claude.daily_budget_dollars
     if wanted.owner is not None:
-        scope, dollars = spend.of_user(wanted.owner), chosen.limits.daily_dollars
+        scope, dollars = spend.scope_of_user(wanted.owner), chosen.limits.daily_dollars
     elif wanted.character is not None:
-        scope, dollars = spend.of(wanted.character), chosen.claude.character_budget_dollars
-    return await spend.standing(pool, today, scope, None if dollars is None else price.exact(dollars))
+        scope, dollars = spend.scope_of_character(wanted.character), chosen.claude.character_budget_dollars
+    return await spend.day_total(
+        pool, today, scope, None if dollars is None else price.microdollars_from(dollars)
+    )
 
 
-def _today(claude: settings.Claude) -> date:
+def _budget_day(claude: settings.ClaudeSettings) -> date:
     """As budgets count days."""
     from datetime import UTC  # noqa: PLC0415
     from zoneinfo import ZoneInfo  # noqa: PLC0415
@@ -102,7 +106,7 @@ def _today(claude: settings.Claude) -> date:
     return budget.day_of(datetime.now(UTC), ZoneInfo(claude.time_zone))
 
 
-def _print(lines: list[Line], budget: Day) -> None:
+def _print_table(lines: list[UsageEntry], budget: Day) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -114,31 +118,37 @@ def _print(lines: list[Line], budget: Day) -> None:
     for name in ("calls", "input", "cache read", "cache write", "output", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in lines:
-        user = [printing.marked(each.user or "nobody")] * users
+        user = [printing.escape_markup(each.user or "nobody")] * users
         here = [str(each.conversation or "none")] * conversations
-        table.add_row(f"{each.day}", printing.marked(each.character), *user, *here, *_cells(each.total))
+        table.add_row(
+            f"{each.day}",
+            printing.escape_markup(each.character),
+            *user,
+            *here,
+            *_total_to_cells(each.total),
+        )
     console = Console(highlight=False, width=_WIDE)
     console.print(table if lines else "nothing was spent")
-    console.print(f"\n{_told(budget)}")
+    console.print(f"\n{_describe_budget(budget)}")
 
 
-def _cells(total: Total) -> list[str]:
+def _total_to_cells(total: UsageTotal) -> list[str]:
     used = total.usage
     counts = (total.calls, used.input, used.cache_read, used.cache_write, used.output)
-    return [*(f"{each:,}" for each in counts), _dollars(total.microdollars)]
+    return [*(f"{each:,}" for each in counts), _format_dollars(total.microdollars)]
 
 
-def _told(budget: Day) -> str:
-    held = f", {_dollars(budget.held)} held for calls under way or cut off" if budget.held else ""
+def _describe_budget(budget: Day) -> str:
+    held = f", {_format_dollars(budget.held)} held for calls under way or cut off" if budget.held else ""
     left = (
         "no limit is set here; nodes go by their own settings"
         if budget.left is None
-        else f"{_dollars(budget.left)} left"
+        else f"{_format_dollars(budget.left)} left"
     )
-    return f"today {_dollars(budget.spent)} spent{held}; {left}"
+    return f"today {_format_dollars(budget.spent)} spent{held}; {left}"
 
 
-def _print_json(lines: list[Line], budget: Day) -> None:
+def _print_json(lines: list[UsageEntry], budget: Day) -> None:
     import json  # noqa: PLC0415
 
     for each in lines:
@@ -160,5 +170,5 @@ def _print_json(lines: list[Line], budget: Day) -> None:
     printing.say(json.dumps({"today": today}))
 
 
-def _dollars(microdollars: int) -> str:
+def _format_dollars(microdollars: int) -> str:
     return f"${microdollars / 1_000_000:,.4f}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ccn.cli.output import printing
 from ccn.cli.reach import target
-from ccn.cli.reach.target import Data, Doors, Endpoint, Json
+from ccn.cli.reach.target import Data, Endpoint, HttpTarget, Json
 
 _TIMEOUT_S = 5.0
 _VOTES = {True: "yes", False: "no", None: "?"}
@@ -17,14 +17,14 @@ def status(endpoint: Endpoint = "", data: Data = None, as_json: Json = False) ->
     """Show how the cluster is."""
     import json  # noqa: PLC0415 - start-up must be quick
 
-    told = _ask(target.doors(endpoint, data))
+    told = _ask_nodes(target.find_nodes(endpoint, data))
     if as_json:
         printing.say(json.dumps(told))
     else:
-        _print(told)
+        _print_status(told)
 
 
-def _ask(at: Doors) -> dict[str, Any]:
+def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
     """What the first node that answers says of its cluster. It needs no credential, so none is sent."""
     from ccn import errors  # noqa: PLC0415 - start-up must be quick
     from ccn.cli.reach import remote  # noqa: PLC0415
@@ -40,7 +40,7 @@ def _ask(at: Doors) -> dict[str, Any]:
     raise errors.Unavailable("no node answers, though `ccn up` runs: its output tells whether they start")
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print_status(told: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -52,21 +52,21 @@ def _print(told: dict[str, Any]) -> None:
         here = "[green]here[/]" if node["here"] else "[red]away[/]"
         here += ", draining" if node["draining"] else ""
         leads = " (leader)" if node["node"] == told["leader"] else ""
-        votes, since = _VOTES[node["votes"]], _moment(node.get("since"))
-        named, address = printing.marked(node["node"]), printing.marked(node["address"])
+        votes, since = _VOTES[node["votes"]], _format_moment(node.get("since"))
+        named, address = printing.escape_markup(node["node"]), printing.escape_markup(node["address"])
         nodes.add_row(named + leads, here, votes, since, address)
     console.print(nodes)
     console.print()
     facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    led = f" since {_moment(told['led_since'])}" if told.get("led_since") else ""
+    led = f" since {_format_moment(told['led_since'])}" if told.get("led_since") else ""
     facts.add_row("leader", f"{told['leader'] or '[red]nobody[/]'}, term {told['term']}{led}")
     facts.add_row("height", "not founded yet" if told["height"] is None else str(told["height"]))
-    facts.add_row("last round", _round(told["last_round"]))
-    facts.add_row("quorum", _quorum(told))
+    facts.add_row("last round", _describe_round(told["last_round"]))
+    facts.add_row("quorum", _describe_quorum(told))
     facts.add_row("unsealed", f"{told['unsealed']} leaves wait for a block")
     facts.add_row("database", told["database_mode"])
     if told["stopped"]:
-        why = printing.marked(told["stopped"])
+        why = printing.escape_markup(told["stopped"])
         facts.add_row("[red]stopped[/]", f"{told['node']} signs nothing any more: {why}")
     for found in told.get("evidence", ()):
         twice = {"proposal": "proposed", "vote": "voted for", "cosigned": "cosigned"}[found["kind"]]
@@ -74,16 +74,16 @@ def _print(told: dict[str, Any]) -> None:
     console.print(facts)
 
 
-def _round(last: dict[str, Any] | None) -> str:
+def _describe_round(last: dict[str, Any] | None) -> str:
     if last is None:
         return "none yet"
-    at = _moment(last["at"])
+    at = _format_moment(last["at"])
     if last["committed"]:
         return f"block {last['height']} committed at {at}"
-    return f"[red]failed[/] at {at} for height {last['height']}: {printing.marked(last['reason'])}"
+    return f"[red]failed[/] at {at} for height {last['height']}: {printing.escape_markup(last['reason'])}"
 
 
-def _moment(at: str | None) -> str:
+def _format_moment(at: str | None) -> str:
     """A moment of today as its time, an earlier one with its day; like the rest of the page in UTC."""
     from datetime import UTC, datetime  # noqa: PLC0415 - start-up must be quick
 
@@ -94,7 +94,7 @@ def _moment(at: str | None) -> str:
     return f"{then:%H:%M:%S}" if today else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
-def _quorum(told: dict[str, Any]) -> str:
+def _describe_quorum(told: dict[str, Any]) -> str:
     validators = [node for node in told["nodes"] if node["votes"]]
     here = sum(node["here"] for node in validators)
     if told["quorum"] is None:

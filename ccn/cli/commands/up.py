@@ -54,4 +54,6 @@ def up(  # noqa: PLR0917 - the options of a command
         )
     from ccn.cli.cluster import lifecycle  # noqa: PLC0415 - start-up must be quick
 
-    raise typer.Exit(lifecycle.run(lifecycle.Wish(nodes, data, ephemeral, port, quiet, as_json)))
+    raise typer.Exit(
+        lifecycle.run_cluster(lifecycle.UpOptions(nodes, data, ephemeral, port, quiet, as_json))
+    )

@@ -42,23 +42,25 @@ def add(
     from ccn.gateway.accounts import credentials, passwords  # noqa: PLC0415 - start-up must be quick
     from ccn.store.accounts import users  # noqa: PLC0415
 
-    password, wanted = _password(password_stdin), tier_of(tier)
-    kept = passwords.hashed(password)
+    password, wanted = _read_or_make_password(password_stdin), parse_tier(tier)
+    kept = passwords.hash_password(password)
 
-    async def added(pool: Pool) -> User:
-        return await users.add(pool, UserId(credentials.new_id()), name, wanted, kept, by)
+    async def add_user(pool: Pool) -> User:
+        return await users.add_user(pool, UserId(credentials.new_id()), name, wanted, kept, by)
 
-    made = ask.run(added, target.database(database_url, data, quiet=as_json))
-    _tell_once(made, "" if password_stdin else password, as_json=as_json)
+    made = ask.run_on_database(add_user, target.find_database(database_url, data, quiet=as_json))
+    _print_user(made, "" if password_stdin else password, as_json=as_json)
 
 
 @app.command("list")
-def listed(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+def list_users(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Everybody who may come in, or might."""
     from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
 
-    for user in ask.run(users.every, target.database(database_url, data, quiet=as_json)):
-        printing.say(as_line(_fields(user)) if as_json else _line(user))
+    for user in ask.run_on_database(
+        users.list_users, target.find_database(database_url, data, quiet=as_json)
+    ):
+        printing.say(to_json(_user_to_fields(user)) if as_json else _format_user(user))
 
 
 @app.command()
@@ -68,8 +70,10 @@ def disable(
     """Let a user in no more: tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
     from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
 
-    at = target.database(database_url, data, quiet=as_json)
-    _tell_once(ask.run(lambda pool: users.disable(pool, name, by), at), "", as_json=as_json)
+    at = target.find_database(database_url, data, quiet=as_json)
+    _print_user(
+        ask.run_on_database(lambda pool: users.disable_user(pool, name, by), at), "", as_json=as_json
+    )
 
 
 @app.command()
@@ -79,8 +83,10 @@ def enable(
     """Let a user in again, with the password and API keys it had."""
     from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
 
-    at = target.database(database_url, data, quiet=as_json)
-    _tell_once(ask.run(lambda pool: users.enable(pool, name, by), at), "", as_json=as_json)
+    at = target.find_database(database_url, data, quiet=as_json)
+    _print_user(
+        ask.run_on_database(lambda pool: users.enable_user(pool, name, by), at), "", as_json=as_json
+    )
 
 
 @app.command()
@@ -96,14 +102,14 @@ def password(  # noqa: PLR0917 - the options of a command
     from ccn.gateway.accounts import passwords  # noqa: PLC0415 - start-up must be quick
     from ccn.store.accounts import users  # noqa: PLC0415
 
-    new = _password(password_stdin)
-    kept = passwords.hashed(new)
-    at = target.database(database_url, data, quiet=as_json)
-    changed = ask.run(lambda pool: users.set_password(pool, name, kept, by), at)
-    _tell_once(changed, "" if password_stdin else new, as_json=as_json)
+    new = _read_or_make_password(password_stdin)
+    kept = passwords.hash_password(new)
+    at = target.find_database(database_url, data, quiet=as_json)
+    changed = ask.run_on_database(lambda pool: users.set_password(pool, name, kept, by), at)
+    _print_user(changed, "" if password_stdin else new, as_json=as_json)
 
 
-def tier_of(text: str) -> Tier:
+def parse_tier(text: str) -> Tier:
     """A tier by its name."""
     from ccn.store.accounts.users import Tier  # noqa: PLC0415 - start-up must be quick
 
@@ -112,26 +118,26 @@ def tier_of(text: str) -> Tier:
     return Tier(text)
 
 
-def _password(from_input: bool) -> str:
+def _read_or_make_password(from_input: bool) -> str:
     import sys  # noqa: PLC0415
 
     from ccn.gateway.accounts import passwords  # noqa: PLC0415 - start-up must be quick
 
-    return sys.stdin.readline().rstrip("\r\n") if from_input else passwords.generated()
+    return sys.stdin.readline().rstrip("\r\n") if from_input else passwords.generate_password()
 
 
-def _tell_once(user: User, password: str, *, as_json: bool) -> None:
+def _print_user(user: User, password: str, *, as_json: bool) -> None:
     shown = {"password": password} if password else {}
     if as_json:
-        printing.say(as_line(_fields(user) | shown))
+        printing.say(to_json(_user_to_fields(user) | shown))
         return
-    printing.say(_line(user))
+    printing.say(_format_user(user))
     if password:
         printing.say(f"password  {password}")
         printing.say("It is shown this once.", err=True)
 
 
-def _fields(user: User) -> dict[str, object]:
+def _user_to_fields(user: User) -> dict[str, object]:
     return {
         "id": str(user.id),
         "name": user.name,
@@ -141,12 +147,14 @@ def _fields(user: User) -> dict[str, object]:
     }
 
 
-def _line(user: User) -> str:
-    state = f"disabled since {timestamps.shown(user.disabled_at)}" if user.disabled_at else "enabled"
-    return f"{printing.printable(user.name):<24} {user.tier.value:<7} {state}"
+def _format_user(user: User) -> str:
+    state = (
+        f"disabled since {timestamps.format_moment(user.disabled_at)}" if user.disabled_at else "enabled"
+    )
+    return f"{printing.to_one_line(user.name):<24} {user.tier.value:<7} {state}"
 
 
-def as_line(value: object) -> str:
+def to_json(value: object) -> str:
     """JSON for programs."""
     import json  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from ccn import settings
-from ccn.cli.output.printing import printable
+from ccn.cli.output.printing import to_one_line
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _LEVELS = {
@@ -23,7 +23,7 @@ _LEVELS = {
 _LEADING = ("timestamp", "level", "event", "node", "exception", "logger")
 
 
-def render(event: Mapping[str, object], *, colour: bool, brief: bool = False) -> str:
+def render_event(event: Mapping[str, object], *, colour: bool, brief: bool = False) -> str:
     """`time level event field=value …`; `brief` leaves out the date and the node."""
     level = str(event.get("level", "info"))
     when = str(event.get("timestamp", ""))
@@ -33,23 +33,23 @@ def render(event: Mapping[str, object], *, colour: bool, brief: bool = False) ->
     if trace := str(event.get("exception", "")).strip():
         fields.append(("error", trace.splitlines()[-1]) if brief else ("exception", trace))
     parts = [
-        _painted(when[11:19] if brief else when, _DIM, colour),
-        _painted(f"{level:7}", _LEVELS.get(level, ""), colour),
-        printable(str(event.get("event", ""))),
-        *(f"{_painted(f'{name}=', _DIM, colour)}{_quoted(value)}" for name, value in fields),
+        _paint_text(when[11:19] if brief else when, _DIM, colour),
+        _paint_text(f"{level:7}", _LEVELS.get(level, ""), colour),
+        to_one_line(str(event.get("event", ""))),
+        *(f"{_paint_text(f'{name}=', _DIM, colour)}{_quote_value(value)}" for name, value in fields),
     ]
     return " ".join(parts)
 
 
-def colours(stream: TextIO) -> bool:
+def can_show_colours(stream: TextIO) -> bool:
     """Whether somebody with a colour terminal is reading."""
-    return stream.isatty() and not settings.colourless()
+    return stream.isatty() and not settings.is_colourless()
 
 
-def _quoted(value: object) -> str:
-    text = printable(str(value))
+def _quote_value(value: object) -> str:
+    text = to_one_line(str(value))
     return f'"{text}"' if " " in text or not text else text
 
 
-def _painted(text: str, paint: str, colour: bool) -> str:
+def _paint_text(text: str, paint: str, colour: bool) -> str:
     return f"{paint}{text}{_PLAIN}" if colour and text else text

@@ -35,24 +35,29 @@ _CHATTY = ("anthropic", "asyncio", "grpc", "httpcore", "httpcore2", "httpx", "ht
 """Libraries that would say a line for every request; at debug the SDK would even tell what is in it."""
 
 
-def configure(log: settings.Log, *, node: str | None = None, stream: TextIO | None = None) -> None:
+def configure_logging(
+    log: settings.LogSettings, *, node: str | None = None, stream: TextIO | None = None
+) -> None:
     """Make every logger of this process write to `stream` (stderr) in the form `log` asks for."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _bound(node),
+        _bind_node(node),
         structlog.processors.format_exc_info,
-        _cut(4 * _TEXT_LIMIT),  # first, so that no text is too long to search; the rest later, so that
+        _cut_text(4 * _TEXT_LIMIT),  # first, so that no text is too long to search; the rest later, so that
         hide_secrets,  # no secret is cut in half before it is seen
-        _cut(_TEXT_LIMIT),
+        _cut_text(_TEXT_LIMIT),
     ]
     sink = stream or sys.stderr
-    handler = _Lines(sink)
+    handler = _QuietHandler(sink)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log, sink)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _choose_renderer(log, sink),
+            ],
         )
     )
     root = logging.getLogger()
@@ -72,7 +77,7 @@ def configure(log: settings.Log, *, node: str | None = None, stream: TextIO | No
     )
 
 
-def warn_of_ignored(reading: settings.Reading) -> None:
+def warn_of_ignored(reading: settings.SettingsReading) -> None:
     """A variable that begins like a setting and is none may be a mistake."""
     if reading.ignored:
         structlog.get_logger().warning("variables without effect", names=list(reading.ignored))
@@ -81,31 +86,31 @@ def warn_of_ignored(reading: settings.Reading) -> None:
 def hide_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Mask what must never be written: fields by their name, and secrets inside other text."""
     del logger, method
-    return {name: _hidden(name, value) for name, value in event.items()}
+    return {name: _hide_value(name, value) for name, value in event.items()}
 
 
-def _hidden(name: str, value: object) -> object:
+def _hide_value(name: str, value: object) -> object:
     if name.startswith("_"):  # the formatter's own
         return value
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return HIDDEN if _SECRET_WORDS.intersection(words) else _harmless(value)
+    return HIDDEN if _SECRET_WORDS.intersection(words) else _hide_inside(value)
 
 
-def _harmless(value: object) -> object:
+def _hide_inside(value: object) -> object:
     match value:
         case None | bool() | int() | float():
             return value
         case Mapping():
-            return {str(key): _hidden(str(key), inner) for key, inner in value.items()}
+            return {str(key): _hide_value(str(key), inner) for key, inner in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_harmless(inner) for inner in value]
+            return [_hide_inside(inner) for inner in value]
         case bytes():
             return f"<{len(value)} bytes>"
         case _:
-            return _without_secrets(str(value))
+            return _mask_secrets(str(value))
 
 
-def _without_secrets(text: str) -> str:
+def _mask_secrets(text: str) -> str:
     return _SECRET_TEXT.sub(
         lambda found: (
             f"{found['scheme']}{HIDDEN}@" if found["scheme"] else f"{found[found.lastgroup or 0]}{HIDDEN}"
@@ -114,37 +119,37 @@ def _without_secrets(text: str) -> str:
     )
 
 
-def _cut(limit: int) -> Processor:
+def _cut_text(limit: int) -> Processor:
     """Cut long text; of a traceback the end tells most."""
 
-    def cut(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    def cut_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         del logger, method
         for name, value in event.items():
             if isinstance(value, str) and len(value) > limit:
                 event[name] = f"… {value[-limit:]}" if name == "exception" else f"{value[:limit]} …"
         return event
 
-    return cut
+    return cut_fields
 
 
-def _bound(node: str | None) -> Processor:
-    def bind(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def _bind_node(node: str | None) -> Processor:
+    def add_node(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         del logger, method
         if node is not None:
             event.setdefault("node", node)
         return event
 
-    return bind
+    return add_node
 
 
-def _renderer(log: settings.Log, stream: TextIO) -> Processor:
+def _choose_renderer(log: settings.LogSettings, stream: TextIO) -> Processor:
     if log.format == "json":
         return structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
-    colour = lines.colours(stream)
-    return lambda _logger, _method, event: lines.render(event, colour=colour)
+    colour = lines.can_show_colours(stream)
+    return lambda _logger, _method, event: lines.render_event(event, colour=colour)
 
 
-class _Lines(logging.StreamHandler[TextIO]):
+class _QuietHandler(logging.StreamHandler[TextIO]):
     """Whoever read our lines may be gone (a closed pipe); that must not disturb the work."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name

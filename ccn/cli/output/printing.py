@@ -16,27 +16,27 @@ _BREAK = re.compile(r"[\t\n]")
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print something; its lines and tabs stay."""
-    typer.echo(clean(text), err=err, nl=nl)
+    typer.echo(escape_controls(text), err=err, nl=nl)
 
 
-def clean(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Without anything that acts on a terminal; lines and tabs stay."""
-    return _CONTROL.sub(_number, text)
+    return _CONTROL.sub(_escape_character, text)
 
 
-def printable(text: object) -> str:
+def to_one_line(text: object) -> str:
     """The same on one line: for a name or a reason among other things."""
-    return _BREAK.sub(_number, clean(str(text)))
+    return _BREAK.sub(_escape_character, escape_controls(str(text)))
 
 
-def marked(text: object) -> str:
+def escape_markup(text: object) -> str:
     """The same for rich, which takes words in brackets for orders."""
     from rich.markup import escape  # noqa: PLC0415 - start-up must be quick
 
-    return escape(printable(text))
+    return escape(to_one_line(text))
 
 
-def _number(found: re.Match[str]) -> str:
+def _escape_character(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code > 0x1F:
         return f"\\u{code:04x}"

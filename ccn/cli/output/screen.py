@@ -23,7 +23,7 @@ class Screen:
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(limit)
         self._dropped = 0
-        self._writer = threading.Thread(target=self._write, name="screen", daemon=True)
+        self._writer = threading.Thread(target=self._write_lines, name="screen", daemon=True)
         self._writer.start()
 
     def say(self, text: str) -> None:
@@ -42,7 +42,7 @@ class Screen:
             self._lines.put_nowait(None)
         self._writer.join(_LAST_WORDS_S)
 
-    def _write(self) -> None:
+    def _write_lines(self) -> None:
         while (text := self._lines.get()) is not None:
             if self._stream is None:
                 continue
@@ -50,11 +50,11 @@ class Screen:
                 self._stream.write(text + "\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                _give_up(self._stream)
+                _silence_stream(self._stream)
                 self._stream = None
 
 
-def _give_up(stream: TextIO) -> None:
+def _silence_stream(stream: TextIO) -> None:
     """Nobody reads here any more; without this the interpreter would complain about it when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

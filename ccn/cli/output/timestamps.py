@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def shown(at: datetime) -> str:
+def format_moment(at: datetime) -> str:
     """The day and the second, with the zone."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def told(at: str) -> str:
+def format_iso_moment(at: str) -> str:
     """The same of a moment as a node or the database tells it."""
-    return shown(datetime.fromisoformat(at))
+    return format_moment(datetime.fromisoformat(at))

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ccn.cli.output import printing
-from ccn.cli.reach.target import Database, Doors
+from ccn.cli.reach.target import DatabaseTarget, HttpTarget
 
 if TYPE_CHECKING:
     from ccn.store.connection.pool import Pool
@@ -23,59 +23,64 @@ PATIENCE_S = 30.0
 REQUESTS = "/api/v1/admin/requests"
 
 
-def ask(
+def ask_cluster(
     command: str,
     body: Mapping[str, object],
     by: str,
-    at: Database | Doors,
+    at: DatabaseTarget | HttpTarget,
     *,
     node: str | None = None,
     quiet: bool = False,
     patience_s: float = PATIENCE_S,
 ) -> dict[str, Any]:
     """Ask the cluster and wait for the outcome; raise what it was refused with."""
-    if isinstance(at, Doors):
+    if isinstance(at, HttpTarget):
         from ccn.cli.reach import remote  # noqa: PLC0415 - start-up must be quick
 
         asks = {"command": command, "body": dict(body), "node": node, "by": by}
         return dict(remote.post(at, REQUESTS, asks)["outcome"])
-    return run(
-        lambda pool: asked(pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s), at
+    return run_on_database(
+        lambda pool: ask_on_database(
+            pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s
+        ),
+        at,
     )
 
 
-def read(at: Database | Doors, path: str, work: Callable[[Pool], Awaitable[Any]], key: str = "") -> Any:
+def read_from_cluster(
+    at: DatabaseTarget | HttpTarget, path: str, work: Callable[[Pool], Awaitable[Any]], key: str = ""
+) -> Any:
     """What a node answers at a path, under a key of it; or the same from the database."""
-    if isinstance(at, Database):
-        return run(work, at)
+    if isinstance(at, DatabaseTarget):
+        return run_on_database(work, at)
     from ccn.cli.reach import remote  # noqa: PLC0415 - start-up must be quick
 
     found = remote.get(at, path)
     return found[key] if key else found
 
 
-def run(work: Callable[[Pool], Awaitable[T]], at: Database) -> T:
+def run_on_database(work: Callable[[Pool], Awaitable[T]], at: DatabaseTarget) -> T:
     """Do something with the cluster's database."""
 
-    async def whole() -> T:
-        async with connected(at) as pool:
+    async def connect_and_work() -> T:
+        async with open_database(at) as pool:
             return await work(pool)
 
-    return asyncio.run(whole())
+    return asyncio.run(connect_and_work())
 
 
 @contextlib.asynccontextmanager
-async def connected(at: Database) -> AsyncIterator[Pool]:
+async def open_database(at: DatabaseTarget) -> AsyncIterator[Pool]:
     """The cluster's database, with all else that the settings say about databases."""
     from ccn import settings  # noqa: PLC0415 - start-up must be quick
     from ccn.store.connection import pool  # noqa: PLC0415
 
     known = settings.load().database.model_dump() | {"url": at.url, "pool_size": 2}
-    async with pool.open(settings.Database.model_validate(known), "ccn command") as connections:
+    async with pool.open(settings.DatabaseSettings.model_validate(known), "ccn command") as connections:
         yield connections
 
 
-async def asked(
+async def ask_on_database(
     pool: Pool,
     command: str,
     body: Mapping[str, object],
@@ -93,17 +98,17 @@ async def asked(
     from ccn.store.operators import requests  # noqa: PLC0415
 
     request, named = uuid.uuid4(), NodeId(node) if node else None
-    await requests.ask(pool, request, command, by, body, node=named)
+    await requests.add_request(pool, request, command, by, body, node=named)
     if not quiet:
-        printing.say(f"asked; {await _whom(pool, command, node)}", err=True)
+        printing.say(f"asked; {await _describe_addressee(pool, command, node)}", err=True)
     try:
-        return dict(await submission.told(pool, request, named, patience_s))
+        return dict(await submission.wait_for_outcome(pool, request, named, patience_s))
     except asyncio.CancelledError:  # Ctrl-C
         printing.say(f"still asked; `ccn request cancel {request}` takes it back", err=True)
         raise
 
 
-async def _whom(pool: Pool, command: str, node: str | None) -> str:
+async def _describe_addressee(pool: Pool, command: str, node: str | None) -> str:
     from ccn.store.operators import requests  # noqa: PLC0415
     from ccn.store.rounds import terms  # noqa: PLC0415
 
@@ -111,5 +116,5 @@ async def _whom(pool: Pool, command: str, node: str | None) -> str:
         return f"{node} is to answer"
     if command not in {requests.ROUND, requests.VALIDATORS}:
         return "any node may answer"
-    term = await terms.current(pool)
+    term = await terms.load_term(pool)
     return f"{term.leader or 'nobody'} leads term {term.number}"

@@ -13,49 +13,49 @@ import urllib.request
 from typing import Any
 
 from ccn import errors
-from ccn.cli.reach.target import Doors
+from ccn.cli.reach.target import HttpTarget
 from ccn.core import error_codes
 
 _TIMEOUT_S = 40.0
 _NODE = "check the address, which is that of a node's HTTP door"
 
 
-def get(at: Doors, path: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def get(at: HttpTarget, path: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     """What a node answers."""
-    asked = urllib.request.Request(_url(at, path), headers=_headers(at))  # noqa: S310 - see _url
-    return _answered(asked, timeout_s)
+    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at))  # noqa: S310 - see _url
+    return _send_request(asked, timeout_s)
 
 
-def delete(at: Doors, path: str) -> dict[str, Any]:
+def delete(at: HttpTarget, path: str) -> dict[str, Any]:
     """What becomes of what is taken away."""
-    asked = urllib.request.Request(_url(at, path), headers=_headers(at), method="DELETE")  # noqa: S310 - see _url
-    return _answered(asked)
+    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at), method="DELETE")  # noqa: S310 - see _url
+    return _send_request(asked)
 
 
-def post(at: Doors, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def post(at: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """What comes of what a node is asked to do."""
-    headers = _headers(at) | {"Content-Type": "application/json"}
+    headers = _auth_headers(at) | {"Content-Type": "application/json"}
     data = json.dumps(body).encode()
-    return _answered(urllib.request.Request(_url(at, path), data, headers))  # noqa: S310 - see _url
+    return _send_request(urllib.request.Request(_request_url(at, path), data, headers))  # noqa: S310 - see _url
 
 
-def _url(at: Doors, path: str) -> str:
+def _request_url(at: HttpTarget, path: str) -> str:
     endpoint = at.urls[0]
     if not endpoint.startswith(("http://", "https://")):
         raise errors.InputInvalid(f"{endpoint!r} is no address: write it as http://host:port")
     return endpoint.rstrip("/") + path
 
 
-def _headers(at: Doors) -> dict[str, str]:
+def _auth_headers(at: HttpTarget) -> dict[str, str]:
     return {"X-API-Key": at.api_key} if at.api_key else {}
 
 
-def _answered(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def _send_request(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - see _url
             found = json.load(answer)
     except urllib.error.HTTPError as refused:
-        raise _problem(refused) from None
+        raise _error_from_problem(refused) from None
     except (ValueError, http.client.HTTPException) as strange:
         raise errors.Unavailable(f"what answers at {request.host} is no node: {_NODE}") from strange
     except OSError as failed:
@@ -67,10 +67,13 @@ def _answered(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) ->
     return found
 
 
-def _problem(refused: urllib.error.HTTPError) -> errors.CCNError:
+def _error_from_problem(refused: urllib.error.HTTPError) -> errors.CCNError:
     try:
         told = json.load(refused)
-        words, kind = str(told.get("detail") or told["title"]), error_codes.named(str(told.get("code")))
+        words, kind = (
+            str(told.get("detail") or told["title"]),
+            error_codes.error_from_code(str(told.get("code"))),
+        )
     except (OSError, ValueError, LookupError, AttributeError):
         words, kind = f"the node answered {refused.code}", None
     if refused.code in {401, 403}:

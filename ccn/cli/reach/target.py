@@ -20,7 +20,7 @@ import typer
 from ccn import errors
 
 if TYPE_CHECKING:
-    from ccn.settings import Reading
+    from ccn.settings import SettingsReading
 
 Url = Annotated[
     str,
@@ -55,7 +55,7 @@ By = Annotated[str, typer.Option("--by", help="Who asks; it is kept in the recor
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class DatabaseTarget:
     """A cluster that is reached by its database, and who named it."""
 
     url: str = field(repr=False)
@@ -63,7 +63,7 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class HttpTarget:
     """A cluster that is reached by the HTTP doors of its nodes, the first to be asked first."""
 
     urls: tuple[str, ...]
@@ -71,86 +71,95 @@ class Doors:
     origin: str
 
 
-At = TypeVar("At", Database, Doors)
+Target = TypeVar("Target", DatabaseTarget, HttpTarget)
 
 
-def cluster(
+def find_cluster(
     database_url: str, data: Path | None, endpoint: str, api_key_file: Path | None, *, quiet: bool
-) -> Database | Doors:
+) -> DatabaseTarget | HttpTarget:
     """The way to the cluster for a command that can go either way."""
     _refuse_several(endpoint, database_url, data)
     if api_key_file is not None and (database_url or data is not None):
         raise errors.InputInvalid("--api-key-file goes with --endpoint; a database needs no API key")
-    reading = _reading()
+    reading = _read_settings()
     elsewhere = not (database_url or data or _named_database(reading)) and _named_endpoint(reading)
     if endpoint or elsewhere:
-        return _say(_doors(reading, endpoint, api_key_file), quiet=quiet)
-    return _say(_database(reading, database_url, data), quiet=quiet)
+        return _announce_target(_http_target(reading, endpoint, api_key_file), quiet=quiet)
+    return _announce_target(_database_target(reading, database_url, data), quiet=quiet)
 
 
-def database(database_url: str, data: Path | None, *, quiet: bool) -> Database:
+def find_database(database_url: str, data: Path | None, *, quiet: bool) -> DatabaseTarget:
     """The database of the cluster, for a command that nothing else can serve."""
     _refuse_several("", database_url, data)
-    return _say(_database(_reading(), database_url, data), quiet=quiet)
+    return _announce_target(_database_target(_read_settings(), database_url, data), quiet=quiet)
 
 
-def owner(database_url: str, data: Path | None, *, quiet: bool) -> Database:
+def find_owner(database_url: str, data: Path | None, *, quiet: bool) -> DatabaseTarget:
     """The same as the role that owns the schema, for a command that changes more than rows."""
     _refuse_several("", database_url, data)
-    reading = _reading()
+    reading = _read_settings()
     own = reading.settings.database.owner_url.get_secret_value()
     if own and not database_url and data is None:
-        return _say(Database(own, reading.origin("database", "owner_url")), quiet=quiet)
-    found = _database(reading, database_url, data)
+        return _announce_target(
+            DatabaseTarget(own, reading.field_origin("database", "owner_url")), quiet=quiet
+        )
+    found = _database_target(reading, database_url, data)
     if database_url or (data is None and _named_database(reading)):
-        return _say(found, quiet=quiet)
-    return _say(Database(_owners(found.url, _running(data)), found.origin), quiet=quiet)
+        return _announce_target(found, quiet=quiet)
+    return _announce_target(
+        DatabaseTarget(_owner_url(found.url, _running_record(data)), found.origin), quiet=quiet
+    )
 
 
-def doors(
+def find_nodes(
     endpoint: str,
     data: Path | None,
     api_key_file: Path | None = None,
     api_key: str = "",
     *,
     quiet: bool = False,
-) -> Doors:
+) -> HttpTarget:
     """The doors of the cluster, for a command that talks to nodes alone."""
     _refuse_several(endpoint, "", data)
     if api_key and api_key_file is not None:
         raise errors.InputInvalid("--api-key and --api-key-file name a key each: give --api-key-file alone")
     if api_key and not quiet:
-        _warn("the key in --api-key", "--api-key-file, CCN_CLIENT_API_KEY, or CCN_CLIENT_API_KEY_FILE")
-    reading = _reading()
+        _warn_of_secret(
+            "the key in --api-key", "--api-key-file, CCN_CLIENT_API_KEY, or CCN_CLIENT_API_KEY_FILE"
+        )
+    reading = _read_settings()
     if endpoint or (data is None and _named_endpoint(reading)):
-        return _doors(reading, endpoint, api_key_file, api_key)
-    running = _running(data)
+        return _http_target(reading, endpoint, api_key_file, api_key)
+    running = _running_record(data)
     own = str((running.get("admin") or {}).get("api_key", ""))
-    key = api_key or _key(reading, api_key_file) or own
-    return Doors(tuple(str(node["http"]) for node in running["nodes"]), key, _here(running))
+    key = api_key or _read_key(reading, api_key_file) or own
+    return HttpTarget(tuple(str(node["http"]) for node in running["nodes"]), key, _describe_local(running))
 
 
-def _doors(reading: Reading, endpoint: str, api_key_file: Path | None, api_key: str = "") -> Doors:
+def _http_target(
+    reading: SettingsReading, endpoint: str, api_key_file: Path | None, api_key: str = ""
+) -> HttpTarget:
     url = endpoint or reading.settings.client.endpoint
-    origin = "--endpoint" if endpoint else reading.origin("client", "endpoint")
-    return Doors((url.rstrip("/"),), api_key or _key(reading, api_key_file), origin)
+    origin = "--endpoint" if endpoint else reading.field_origin("client", "endpoint")
+    return HttpTarget((url.rstrip("/"),), api_key or _read_key(reading, api_key_file), origin)
 
 
-def _database(reading: Reading, database_url: str, data: Path | None) -> Database:
+def _database_target(reading: SettingsReading, database_url: str, data: Path | None) -> DatabaseTarget:
     if database_url:
-        return Database(database_url, "--database-url")
+        return DatabaseTarget(database_url, "--database-url")
     if data is None and (url := _named_database(reading)):
-        return Database(url, reading.origin("database", "url"))
+        return DatabaseTarget(url, reading.field_origin("database", "url"))
     if data is None and (endpoint := _named_endpoint(reading)):
+        origin = reading.field_origin("client", "endpoint")
         raise errors.InputInvalid(
-            f"{reading.origin('client', 'endpoint')} names the cluster at {endpoint}, and this command "
+            f"{origin} names the cluster at {endpoint}, and this command "
             "needs its database: give --database-url, or --data for the cluster that runs here"
         )
-    running = _running(data)
-    return Database(str(running["database_url"]), _here(running))
+    running = _running_record(data)
+    return DatabaseTarget(str(running["database_url"]), _describe_local(running))
 
 
-def _key(reading: Reading, api_key_file: Path | None) -> str:
+def _read_key(reading: SettingsReading, api_key_file: Path | None) -> str:
     if api_key_file is None:
         return reading.settings.client.api_key.get_secret_value()
     try:
@@ -160,16 +169,16 @@ def _key(reading: Reading, api_key_file: Path | None) -> str:
         raise errors.InputInvalid(f"{api_key_file} cannot be read: {why}") from unreadable
 
 
-def _running(data: Path | None) -> dict[str, Any]:
+def _running_record(data: Path | None) -> dict[str, Any]:
     from ccn.continuity import local  # noqa: PLC0415 - start-up must be quick
 
-    running = local.record(data)
+    running = local.read_record(data)
     if running is None:
-        raise errors.NoCluster(f"no cluster runs {local.place(data)}")
+        raise errors.NoCluster(f"no cluster runs {local.describe_place(data)}")
     return running
 
 
-def _owners(url: str, running: dict[str, Any]) -> str:
+def _owner_url(url: str, running: dict[str, Any]) -> str:
     """The database of the cluster that runs here as its owner, whose password lies beside the data."""
     from urllib.parse import urlsplit  # noqa: PLC0415 - start-up must be quick
 
@@ -178,21 +187,21 @@ def _owners(url: str, running: dict[str, Any]) -> str:
     return service.owner_url(Path(str(running["data"])) / "postgres", urlsplit(url).port or 0)
 
 
-def _here(running: dict[str, Any]) -> str:
+def _describe_local(running: dict[str, Any]) -> str:
     return f"the cluster that runs here, in {running.get('data', 'a folder of its own')}"
 
 
-def _reading() -> Reading:
+def _read_settings() -> SettingsReading:
     from ccn import settings  # noqa: PLC0415 - start-up must be quick
 
-    return settings.here()
+    return settings.load_with_origins()
 
 
-def _named_database(reading: Reading) -> str:
+def _named_database(reading: SettingsReading) -> str:
     return reading.settings.database.url.get_secret_value()
 
 
-def _named_endpoint(reading: Reading) -> str:
+def _named_endpoint(reading: SettingsReading) -> str:
     return reading.settings.client.endpoint
 
 
@@ -203,16 +212,16 @@ def _refuse_several(endpoint: str, database_url: str, data: Path | None) -> None
         raise errors.InputInvalid(f"{' and '.join(given)} name a cluster each: give one of them")
 
 
-def _say(at: At, *, quiet: bool) -> At:
+def _announce_target(at: Target, *, quiet: bool) -> Target:
     """Say what is used, without its secrets."""
     if not quiet:
-        if isinstance(at, Database) and at.origin == "--database-url" and _holds_a_password(at.url):
-            _warn("the password in --database-url", "CCN_DATABASE_URL or CCN_DATABASE_URL_FILE")
-        typer.secho(f"using {_name(at)} ({at.origin})", dim=True, err=True)
+        if isinstance(at, DatabaseTarget) and at.origin == "--database-url" and _holds_a_password(at.url):
+            _warn_of_secret("the password in --database-url", "CCN_DATABASE_URL or CCN_DATABASE_URL_FILE")
+        typer.secho(f"using {_describe_target(at)} ({at.origin})", dim=True, err=True)
     return at
 
 
-def _warn(what: str, instead: str) -> None:
+def _warn_of_secret(what: str, instead: str) -> None:
     where = "the list of processes and in your shell's history"
     typer.secho(f"warning: {what} is in {where}; use {instead}", fg=typer.colors.YELLOW, err=True)
 
@@ -220,13 +229,13 @@ def _warn(what: str, instead: str) -> None:
 def _holds_a_password(url: str) -> bool:
     from ccn import settings  # noqa: PLC0415 - start-up must be quick
 
-    return settings.without_password(url) != url
+    return settings.hide_password(url) != url
 
 
-def _name(at: Database | Doors) -> str:
+def _describe_target(at: DatabaseTarget | HttpTarget) -> str:
     from urllib.parse import urlsplit  # noqa: PLC0415 - start-up must be quick
 
-    if isinstance(at, Doors):
+    if isinstance(at, HttpTarget):
         return f"the node at {at.urls[0].rpartition('@')[2]}"
     parts = urlsplit(at.url)
     return f"the database {parts.netloc.rpartition('@')[2]}{parts.path}"

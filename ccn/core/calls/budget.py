@@ -30,17 +30,17 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
+class Shortfall:
     """A reservation that does not fit."""
 
     wanted: int
     left: int
 
 
-def reserve(day: Day, amount: int) -> Day | Short:
+def reserve(day: Day, amount: int) -> Day | Shortfall:
     """Hold an amount, if all of it fits into what is left."""
     if day.left is not None and amount > day.left:
-        return Short(amount, day.left)
+        return Shortfall(amount, day.left)
     return replace(day, held=day.held + amount)
 
 

@@ -12,7 +12,7 @@ from ccn.core.message import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class CallBlock:
     """A part of the system prompt."""
 
     text: str
@@ -20,7 +20,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CallMessage:
     """Something said before, or what is to be answered now."""
 
     role: Role
@@ -33,14 +33,14 @@ class Call:
     """One request to the model."""
 
     model: str
-    system: tuple[Block, ...]
-    messages: tuple[Said, ...]
+    system: tuple[CallBlock, ...]
+    messages: tuple[CallMessage, ...]
     max_tokens: int
     temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Tokens of a call, or of many; what was read from or written to the cache is not in `input`."""
 
     input: int = 0
@@ -48,8 +48,8 @@ class Usage:
     cache_read: int = 0
     cache_write: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
             self.input + other.input,
             self.output + other.output,
             self.cache_read + other.cache_read,
@@ -58,10 +58,10 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class CallBegun:
     """The model has read the prompt and begins to answer: what the prompt took."""
 
-    usage: Usage
+    usage: TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
+class CallRestart:
     """The stream broke and the call is made again: what came so far is void."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class CallRetry:
     """A try failed, and another one follows after a pause: which, of how many at most, and why."""
 
     number: int
@@ -94,8 +94,8 @@ class Reply:
 
     text: str
     stop: str
-    usage: Usage
+    usage: TokenUsage
     model: str
 
 
-Piece = Begun | Delta | Restart | Retry | Reply
+Piece = CallBegun | Delta | CallRestart | CallRetry | Reply

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from ccn import errors
 from ccn.core.calls import tokens
-from ccn.core.calls.call import Call, Usage
+from ccn.core.calls.call import Call, TokenUsage
 
 DOLLAR = 1_000_000
 """Microdollars in a dollar, and tokens in the million that a price is for."""
@@ -34,7 +34,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class CallSize:
     """What bounds the cost of a call: its model, and tokens of its prompt and its reply at most."""
 
     model: str
@@ -42,7 +42,7 @@ class Size:
     reply: int
 
 
-def cost(price: Price, usage: Usage) -> int:
+def cost_of_usage(price: Price, usage: TokenUsage) -> int:
     """Microdollars for a call, rounded up."""
     amount = (
         usage.input * price.input
@@ -51,31 +51,31 @@ def cost(price: Price, usage: Usage) -> int:
         + usage.cache_read * price.cache_read
     )
     prompt = usage.input + usage.cache_write + usage.cache_read
-    return _up(amount * _percent(price, prompt), 100 * DOLLAR)
+    return _divide_up(amount * _long_percent(price, prompt), 100 * DOLLAR)
 
 
-def bound(price: Price, prompt: int, most: int) -> int:
+def bound_cost(price: Price, prompt: int, most: int) -> int:
     """Microdollars that a call with so many tokens of prompt and `most` of output can cost at most."""
     dearest = max(price.input, price.cache_write, price.cache_read)
-    return _up((prompt * dearest + most * price.output) * _percent(price, prompt), 100 * DOLLAR)
+    return _divide_up((prompt * dearest + most * price.output) * _long_percent(price, prompt), 100 * DOLLAR)
 
 
-def prompt(call: Call) -> int:
+def estimate_prompt(call: Call) -> int:
     """Tokens of a call's prompt, rather too many than too few.
 
     One estimate of all the parts is no less than the sum of theirs: a line break between two is a token,
     which is more than rounding up once saves.
     """
     parts = [*(block.text for block in call.system), *(said.text for said in call.messages)]
-    return tokens.estimate("\n".join(parts)) + tokens.PER_BLOCK * len(parts)
+    return tokens.estimate_tokens("\n".join(parts)) + tokens.PER_BLOCK * len(parts)
 
 
-def size(call: Call) -> Size:
+def measure_call(call: Call) -> CallSize:
     """How large a call is."""
-    return Size(call.model, prompt(call), call.max_tokens)
+    return CallSize(call.model, estimate_prompt(call), call.max_tokens)
 
 
-def of(prices: Mapping[str, Price], model: str) -> Price:
+def price_of(prices: Mapping[str, Price], model: str) -> Price:
     """The price of a model; a dated name costs what its undated one does."""
     found = prices.get(model) or prices.get(_DATED.sub("", model))
     if found is None:
@@ -83,20 +83,20 @@ def of(prices: Mapping[str, Price], model: str) -> Price:
     return found
 
 
-def exact(dollars: Decimal) -> int:
+def microdollars_from(dollars: Decimal) -> int:
     """Whole microdollars; what is finer than one is left out."""
     return int(dollars * DOLLAR)
 
 
-def shown(microdollars: int) -> str:
+def dollars_to_text(microdollars: int) -> str:
     """For people: with as many places as tell it from nothing."""
     places = 2 if microdollars >= DOLLAR // 100 else 6
     return f"${microdollars / DOLLAR:.{places}f}"
 
 
-def _percent(price: Price, prompt: int) -> int:
+def _long_percent(price: Price, prompt: int) -> int:
     return price.long_percent if price.long_above is not None and prompt > price.long_above else 100
 
 
-def _up(amount: int, unit: int) -> int:
+def _divide_up(amount: int, unit: int) -> int:
     return -(-amount // unit)

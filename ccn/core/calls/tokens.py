@@ -21,23 +21,23 @@ _SHAPES = bytes.maketrans(
 )
 
 
-def estimate(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """At least as many tokens as the text will take, for any text that people write."""
     if text.isascii():
-        return PER_BLOCK + _shaped(text.encode("ascii"))
+        return PER_BLOCK + _count_ascii_tokens(text.encode("ascii"))
     foreign = len(text) - len(text.encode("ascii", "ignore"))
     four = len(text.encode("utf-16-le", "surrogatepass")) // 2 - len(text)
     plain, short = len(text) - foreign, foreign - four  # short: characters of two or three bytes
     three = len(text.encode("utf-8", "surrogatepass")) - plain - 4 * four - 2 * short
-    return PER_BLOCK + _shaped(text.encode("ascii", "replace")) + three + 3 * four
+    return PER_BLOCK + _count_ascii_tokens(text.encode("ascii", "replace")) + three + 3 * four
 
 
-def at_most(text: str) -> int:
+def bound_tokens(text: str) -> int:
     """What no estimate exceeds, at no cost: for whoever has room for that anyhow."""
     return PER_BLOCK + 1 + len(text) * (1 if text.isascii() else 4)
 
 
-def _shaped(plain: bytes) -> int:
+def _count_ascii_tokens(plain: bytes) -> int:
     """The same for a text whose foreign characters are signs already."""
     shape = b" " + plain.translate(_SHAPES)
     signs, letters = shape.count(b"."), shape.count(b"a")

@@ -34,7 +34,7 @@ class Tip:
     sealed: tuple[tuple[NodeId, int], ...]
     rules: Rules
 
-    def last(self, node: NodeId) -> int:
+    def last_sealed(self, node: NodeId) -> int:
         """The number of the node's last sealed leaf, 0 if there is none."""
         return dict(self.sealed).get(node, 0)
 
@@ -58,9 +58,9 @@ def seal(
 ) -> Block:
     """The one block that these reports make on this tip."""
     ordered = sorted(reports, key=lambda report: report.node)
-    spans, leaves = _portions(ordered)
+    spans, leaves = _take_leaves(ordered)
     rosters = [(report.node, roster) for report in ordered for roster in report.rosters]
-    results = result.conclude(rosters, tip.rules)
+    results = result.conclude_round(rosters, tip.rules)
     tree = tip.tree.extend(leaves)
     header = Header(
         height=tip.height + 1,
@@ -72,8 +72,8 @@ def seal(
         parameters=tip.rules.parameters_hash(),
         next_validators=next_rules.validators_hash(),
         next_parameters=next_rules.parameters_hash(),
-        reports=merkle.root(commitment.leaf_hash(report.message()) for report in ordered),
-        result=result.hash_of(results),
+        reports=merkle.root_of(commitment.leaf_hash(report.signed_bytes()) for report in ordered),
+        result=result.hash_results(results),
         spans=spans,
         before_size=tip.tree.size,
         before_root=tip.tree.root(),
@@ -83,7 +83,7 @@ def seal(
     return Block(header, leaves, results, next_rules)
 
 
-def follow(tip: Tip, header: Header, tree: merkle.Tree, next_rules: Rules) -> Tip:
+def advance_tip(tip: Tip, header: Header, tree: merkle.Tree, next_rules: Rules) -> Tip:
     """The tip after a block that was checked; the tree has its leaves, and its header comes last."""
     sealed = dict(tip.sealed) | {span.node: span.last for span in header.spans}
     return replace(
@@ -98,17 +98,17 @@ def follow(tip: Tip, header: Header, tree: merkle.Tree, next_rules: Rules) -> Ti
     )
 
 
-def follows(header: Header, tip: Tip) -> bool:
+def follows_tip(header: Header, tip: Tip) -> bool:
     """Whether the block stands directly on this tip."""
     return (header.height, header.previous) == (tip.height + 1, tip.hash) and header.term >= tip.term
 
 
-def genesis(origin: str, rules: Rules) -> Tip:
+def genesis_tip(origin: str, rules: Rules) -> Tip:
     """The tip before the first block: nothing yet but a name and the rules, which its hash commits to."""
-    founding = signed.message(
+    founding = signed.statement_bytes(
         "genesis",
         {
-            "origin": checkpoint.origin(origin),
+            "origin": checkpoint.check_origin(origin),
             "parameters": rules.parameters_hash().hex(),
             "validators": rules.validators_hash().hex(),
         },
@@ -117,7 +117,7 @@ def genesis(origin: str, rules: Rules) -> Tip:
     return Tip(origin, 0, first, 0, 0, merkle.Tree(), (), rules)
 
 
-def share(waiting: Mapping[NodeId, int], limit: int = LEAF_LIMIT) -> dict[NodeId, int]:
+def share_leaves(waiting: Mapping[NodeId, int], limit: int = LEAF_LIMIT) -> dict[NodeId, int]:
     """How many leaves each node may seal now: equal shares, and what one leaves goes to others."""
     granted = dict[NodeId, int]()
     for taken, node in enumerate(sorted(waiting, key=lambda node: (waiting[node], node))):
@@ -126,12 +126,12 @@ def share(waiting: Mapping[NodeId, int], limit: int = LEAF_LIMIT) -> dict[NodeId
     return granted
 
 
-def _portions(ordered: Sequence[Report]) -> tuple[tuple[Span, ...], tuple[bytes, ...]]:
-    granted = share({report.node: report.count for report in ordered})
+def _take_leaves(ordered: Sequence[Report]) -> tuple[tuple[Span, ...], tuple[bytes, ...]]:
+    granted = share_leaves({report.node: report.count for report in ordered})
     leaves = b"".join(report.leaves[: granted[report.node] * merkle.HASH_BYTES] for report in ordered)
     spans = [
         Span(report.node, report.first, report.first + granted[report.node] - 1)
         for report in ordered
         if granted[report.node]
     ]
-    return tuple(spans), merkle.split(leaves)
+    return tuple(spans), merkle.split_hashes(leaves)

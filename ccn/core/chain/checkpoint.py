@@ -32,7 +32,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         """Refuse what could not stand on three lines."""
-        origin(self.origin)
+        check_origin(self.origin)
         if not 0 <= self.size < 1 << 63 or len(self.root) != merkle.HASH_BYTES:
             raise errors.InputInvalid(f"{self.size} leaves and {len(self.root)} bytes make no checkpoint")
 
@@ -41,30 +41,30 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
-def final(head: note.Note, rules: Rules, check: Check) -> bool:
+def is_final(head: note.Note, rules: Rules, check: Check) -> bool:
     """Whether a quorum of the validators that decided the block stands for its checkpoint."""
-    origin = parse(head.text).origin
-    keys = [cosigner(origin, validator.node, validator.key) for validator in rules.validators]
-    return len(cosigned(head, keys, check)) >= rules.quorum
+    origin = parse_checkpoint(head.text).origin
+    keys = [cosigner_key(origin, validator.node, validator.key) for validator in rules.validators]
+    return len(find_cosigners(head, keys, check)) >= rules.quorum
 
 
-def cosigned(head: note.Note, keys: Sequence[note.Key], check: Check) -> dict[note.Key, int]:
+def find_cosigners(head: note.Note, keys: Sequence[note.NoteKey], check: Check) -> dict[note.NoteKey, int]:
     """Which of these keys cosigned the checkpoint, and in which second."""
-    times = note.verify(head, keys, check)
+    times = note.verify_note(head, keys, check)
     return {key: at_s for key, at_s in times.items() if at_s is not None}
 
 
 def cosign(head: Checkpoint, node: NodeId, public: bytes, at_s: int, sign: Sign) -> note.Signature:
     """The line by which a node stands for this checkpoint, once it has written down that it does."""
-    return note.cosign(head.text(), cosigner(head.origin, node, public), at_s, sign)
+    return note.cosign_note(head.text(), cosigner_key(head.origin, node, public), at_s, sign)
 
 
-def cosigner(origin: str, node: NodeId, public: bytes) -> note.Key:
+def cosigner_key(origin: str, node: NodeId, public: bytes) -> note.NoteKey:
     """The key of a node as it appears below the checkpoints of its log."""
-    return note.Key(f"{origin}/{node}", note.Kind.COSIGNATURE, public)
+    return note.NoteKey(f"{origin}/{node}", note.KeyKind.COSIGNATURE, public)
 
 
-def parse(text: str) -> Checkpoint:
+def parse_checkpoint(text: str) -> Checkpoint:
     """Read the text of a checkpoint; extension lines are refused, for nobody could audit them."""
     lines = text.split("\n")
     if len(lines) != 4 or not _SIZE.fullmatch(lines[1]):
@@ -78,7 +78,7 @@ def parse(text: str) -> Checkpoint:
     return read
 
 
-def origin(text: str) -> str:
+def check_origin(text: str) -> str:
     """The name of a log: a URL without scheme, such as example.com/ccn."""
     if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?", text):
         raise errors.InputInvalid(

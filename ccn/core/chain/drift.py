@@ -20,7 +20,7 @@ from ccn.core.chain.median import MISSING, Matrix
 Distances = npt.NDArray[np.int64]
 
 
-def distances(matrix: Matrix, centre: Sequence[int | None]) -> Distances:
+def measure_distances(matrix: Matrix, centre: Sequence[int | None]) -> Distances:
     """The drift of each row from the centre."""
     middle = np.array([MISSING if value is None else value for value in centre], dtype=np.int64)
     differences = matrix - middle
@@ -34,7 +34,7 @@ def distances(matrix: Matrix, centre: Sequence[int | None]) -> Distances:
     return np.where(axes > 0, root_up(mean), UNIT)
 
 
-def outliers(drift: Distances, tolerance: int) -> Distances:
+def find_outliers(drift: Distances, tolerance: int) -> Distances:
     """The rows beyond the tolerance, in ascending order."""
     return np.flatnonzero(drift > tolerance)
 

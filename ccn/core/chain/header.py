@@ -54,19 +54,19 @@ class Header:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a block, whoever wrote it."""
-        ids.name(self.leader, "node")
-        if any(len(value) != merkle.HASH_BYTES for value in self._hashes().values()):
+        ids.check_name(self.leader, "node")
+        if any(len(value) != merkle.HASH_BYTES for value in self._hash_fields().values()):
             raise errors.InputInvalid("a hash in the header has another length")
         if self.height < 1 or self.term < 0 or self.time_us < 1 or self.before_size < 0:
             raise errors.InputInvalid("the header has impossible numbers")
-        nodes = [ids.name(span.node, "node") for span in self.spans]
+        nodes = [ids.check_name(span.node, "node") for span in self.spans]
         if nodes != sorted(set(nodes)) or any(not 1 <= span.first <= span.last for span in self.spans):
             raise errors.InputInvalid("the header does not list nodes once each with ascending numbers")
         if not self.count == self.size - self.before_size <= LEAF_LIMIT:
             raise errors.InputInvalid(
                 f"{self.count} leaves do not lead from {self.before_size} to {self.size}"
             )
-        body = self._written()  # a round asks for it and its hash some twenty times on each node
+        body = self._write_body()  # a round asks for it and its hash some twenty times on each node
         object.__setattr__(self, "_body", body)
         object.__setattr__(self, "_hash", commitment.leaf_hash(body))
 
@@ -83,10 +83,10 @@ class Header:
         """The one way to write it."""
         return self._body
 
-    def _written(self) -> bytes:
-        return commitment.canonical(
+    def _write_body(self) -> bytes:
+        return commitment.encode_canonical(
             {
-                **{name: value.hex() for name, value in self._hashes().items()},
+                **{name: value.hex() for name, value in self._hash_fields().items()},
                 "before_size": self.before_size,
                 "height": self.height,
                 "kind": "block",
@@ -99,7 +99,7 @@ class Header:
             }
         )
 
-    def _hashes(self) -> dict[str, bytes]:
+    def _hash_fields(self) -> dict[str, bytes]:
         return {
             "before_root": self.before_root,
             "next_parameters": self.next_parameters,
@@ -113,9 +113,9 @@ class Header:
         }
 
 
-def parse(body: bytes) -> Header:
+def parse_header(body: bytes) -> Header:
     """The header from its bytes; whatever `body` would not have written is refused."""
-    match commitment.parse(body):
+    match commitment.parse_canonical(body):
         case {
             "before_root": str(before_root),
             "before_size": int(before_size),
@@ -136,28 +136,28 @@ def parse(body: bytes) -> Header:
         }:
             read = Header(
                 height=height,
-                previous=commitment.digest(previous),
+                previous=commitment.digest_from_hex(previous),
                 term=term,
                 leader=NodeId(leader),
                 time_us=time_us,
-                validators=commitment.digest(validators),
-                parameters=commitment.digest(parameters),
-                next_validators=commitment.digest(next_validators),
-                next_parameters=commitment.digest(next_parameters),
-                reports=commitment.digest(reports),
-                result=commitment.digest(result),
-                spans=tuple(map(_span, spans)),
+                validators=commitment.digest_from_hex(validators),
+                parameters=commitment.digest_from_hex(parameters),
+                next_validators=commitment.digest_from_hex(next_validators),
+                next_parameters=commitment.digest_from_hex(next_parameters),
+                reports=commitment.digest_from_hex(reports),
+                result=commitment.digest_from_hex(result),
+                spans=tuple(map(_parse_span, spans)),
                 before_size=before_size,
-                before_root=commitment.digest(before_root),
+                before_root=commitment.digest_from_hex(before_root),
                 size=size,
-                root=commitment.digest(root),
+                root=commitment.digest_from_hex(root),
             )
             if read.body() == body:
                 return read
     raise errors.InputInvalid("this is not the header of a block")
 
 
-def _span(entry: object) -> Span:
+def _parse_span(entry: object) -> Span:
     match entry:
         case [str(node), int(first), int(last)]:
             return Span(NodeId(node), first, last)

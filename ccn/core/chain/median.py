@@ -45,12 +45,14 @@ def by_row(matrix: Matrix) -> tuple[int | None, ...]:
     """The median with every row of the same weight; None for an axis that nobody shows."""
     columns = np.ascontiguousarray(matrix.T)
     missing = (columns < 0).sum(axis=1).tolist()
-    return tuple(_lower(column, absent) for column, absent in zip(columns, missing, strict=True))
+    return tuple(_lower_median(column, absent) for column, absent in zip(columns, missing, strict=True))
 
 
 def by_group(matrix: Matrix, groups: Numbers) -> tuple[int | None, ...]:
     """The median with every group of the same weight; `groups` numbers each row's group from 0 on."""
-    return tuple(_of_groups(column[shown], groups[shown]) for column, shown in _columns(matrix))
+    return tuple(
+        _median_of_groups(column[shown], groups[shown]) for column, shown in _split_columns(matrix)
+    )
 
 
 def by_both(matrix: Matrix, owners: Numbers, nodes: Numbers, liars: int) -> tuple[int | None, ...]:
@@ -59,36 +61,41 @@ def by_both(matrix: Matrix, owners: Numbers, nodes: Numbers, liars: int) -> tupl
     cells, where = np.unique(owners * width + nodes, return_inverse=True)
     whose, hosts = cells // width, cells % width
     return tuple(
-        _of_cells(column[shown], where[shown], whose, hosts, liars) for column, shown in _columns(matrix)
+        _median_of_cells(column[shown], where[shown], whose, hosts, liars)
+        for column, shown in _split_columns(matrix)
     )
 
 
-def _lower(column: Values, missing: int) -> int | None:
+def _lower_median(column: Values, missing: int) -> int | None:
     if missing == len(column):
         return None
     middle = missing + (len(column) - missing - 1) // 2  # whatever is missing sorts first
     return int(np.partition(column, middle)[middle])
 
 
-def _of_groups(values: Values, groups: Numbers) -> int | None:
+def _median_of_groups(values: Values, groups: Numbers) -> int | None:
     if not len(values):
         return None
-    return _Scale.of(values, np.bincount(groups)[groups]).median()
+    return _Scale.from_parts(values, np.bincount(groups)[groups]).median()
 
 
-def _of_cells(values: Values, cells: Numbers, whose: Numbers, hosts: Numbers, liars: int) -> int | None:
+def _median_of_cells(
+    values: Values, cells: Numbers, whose: Numbers, hosts: Numbers, liars: int
+) -> int | None:
     if not len(values):
         return None
     rows = np.bincount(cells, minlength=len(whose))
     shown = rows > 0
     owners_of, nodes_of = np.bincount(hosts[shown]), np.bincount(whose[shown])
     alone, shared = owners_of[hosts[cells]], nodes_of[whose[cells]]
-    even, nodes = _Scale.of(values, alone * rows[cells]), int((owners_of > 0).sum())
+    even, nodes = _Scale.from_parts(values, alone * rows[cells]), int((owners_of > 0).sum())
     if nodes <= 2 * liars:  # nobody can tell who lies
         return even.median()
-    least = even.first(liars * even.whole + 1)
-    most = even.first((nodes - liars) * even.whole)
-    return min(max(_Scale.of(values, np.maximum(alone, shared) * rows[cells]).median(), least), most)
+    least = even.value_at(liars * even.whole + 1)
+    most = even.value_at((nodes - liars) * even.whole)
+    return min(
+        max(_Scale.from_parts(values, np.maximum(alone, shared) * rows[cells]).median(), least), most
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +110,9 @@ class _Scale:
     """What a weight of one is, in the same units."""
 
     @classmethod
-    def of(cls, values: Values, parts: Numbers) -> _Scale:
+    def from_parts(cls, values: Values, parts: Numbers) -> _Scale:
         """Each row weighs one part of so many."""
-        distinct, kinds = _told_apart(parts)
+        distinct, kinds = _distinct_parts(parts)
         counts: list[int] = distinct.tolist()
         whole = math.lcm(*counts)  # so that each weight is an integer
         # Value and weight in one number: a single sort keeps them together, and a small one is sooner done.
@@ -116,9 +123,9 @@ class _Scale:
         return cls(ordered, kinds, [whole // count for count in counts], whole)
 
     def median(self) -> int:
-        return self.first(-(-self._upto(len(self.values) - 1) // 2))
+        return self.value_at(-(-self._weight_up_to(len(self.values) - 1) // 2))
 
-    def first(self, weight: int) -> int:
+    def value_at(self, weight: int) -> int:
         """The smallest value that this much weight lies at or below.
 
         Floats say where to look, off by a row at most; integers decide.
@@ -126,19 +133,19 @@ class _Scale:
         each = np.array([one / self.whole for one in self.weights])
         row = int(np.searchsorted(np.cumsum(each[self.kinds]), weight / self.whole))
         row = min(row, len(self.values) - 1)
-        while row and self._upto(row - 1) >= weight:
+        while row and self._weight_up_to(row - 1) >= weight:
             row -= 1
-        while self._upto(row) < weight:
+        while self._weight_up_to(row) < weight:
             row += 1
         return int(self.values[row])
 
-    def _upto(self, row: int) -> int:
+    def _weight_up_to(self, row: int) -> int:
         """The weight of all rows up to one."""
         below: list[int] = np.bincount(self.kinds[: row + 1], minlength=len(self.weights)).tolist()
         return sum(count * weight for count, weight in zip(below, self.weights, strict=True))
 
 
-def _told_apart(parts: Numbers) -> tuple[Numbers, Numbers]:
+def _distinct_parts(parts: Numbers) -> tuple[Numbers, Numbers]:
     """What `np.unique` says of them, sooner where they are small, as they nearly always are."""
     largest = int(parts.max())
     if largest > _SMALL:
@@ -147,7 +154,7 @@ def _told_apart(parts: Numbers) -> tuple[Numbers, Numbers]:
     return np.flatnonzero(there), (np.cumsum(there) - 1)[parts]
 
 
-def _columns(matrix: Matrix) -> Iterator[tuple[Values, Shown]]:
+def _split_columns(matrix: Matrix) -> Iterator[tuple[Values, Shown]]:
     """Of each axis the values, and which rows show it."""
     columns = np.ascontiguousarray(matrix.T)
     whole = slice(None)  # nearly always, and a view is sooner made than a copy

@@ -23,19 +23,19 @@ NOBODY = UserId(UUID(int=0))
 """The owner of what is nobody's: all of it together counts as one person's."""
 
 
-def number(previous: bytes, character: CharacterId, owner: UserId) -> int:
+def make_pseudonym(previous: bytes, character: CharacterId, owner: UserId) -> int:
     """The number of an owner in the round on top of a block."""
-    return int.from_bytes(numbers(previous, character, [owner.bytes]), "big")
+    return int.from_bytes(make_pseudonyms(previous, character, [owner.bytes]), "big")
 
 
-def numbers(previous: bytes, character: CharacterId, owners: Sequence[bytes]) -> bytes:
+def make_pseudonyms(previous: bytes, character: CharacterId, owners: Sequence[bytes]) -> bytes:
     """The numbers of many, one after the other as in a roster: of each owner as often as they come."""
     begun, rest = hashlib.sha256(_TAG + previous), character.encode()
 
-    def made(owner: bytes) -> bytes:
+    def hash_owner(owner: bytes) -> bytes:
         hasher = begun.copy()
         hasher.update(owner + rest)
         return hasher.digest()[:BYTES]
 
-    known = {each: made(each) for each in set(owners)}
+    known = {each: hash_owner(each) for each in set(owners)}
     return b"".join([known[each] for each in owners])

@@ -21,33 +21,33 @@ NODE_LIMIT = 64
 _BYZANTINE_NODES = 4
 
 
-class Faults(StrEnum):
+class FaultModel(StrEnum):
     """What nodes are expected to do at worst."""
 
     CRASH = "crash"
     BYZANTINE = "byzantine"
 
 
-def needed(faults: Faults, nodes: int) -> int:
+def votes_needed(faults: FaultModel, nodes: int) -> int:
     """The quorum: how many of this many validators must agree."""
-    _check(faults, nodes)
-    if faults is Faults.CRASH:
+    _check_size(faults, nodes)
+    if faults is FaultModel.CRASH:
         return nodes // 2 + 1
     return 2 * nodes // 3 + 1
 
 
-def tolerated(faults: Faults, nodes: int) -> int:
+def faults_tolerated(faults: FaultModel, nodes: int) -> int:
     """How many validators may be down (crash) or lie (byzantine) while the others still agree, rightly."""
-    _check(faults, nodes)
-    if faults is Faults.CRASH:
-        return nodes - needed(faults, nodes)
+    _check_size(faults, nodes)
+    if faults is FaultModel.CRASH:
+        return nodes - votes_needed(faults, nodes)
     return (nodes - 1) // 3
 
 
-def _check(faults: Faults, nodes: int) -> None:
+def _check_size(faults: FaultModel, nodes: int) -> None:
     if not 1 <= nodes <= NODE_LIMIT:
         raise errors.InputInvalid(f"a cluster has 1 to {NODE_LIMIT} validators, not {nodes}")
-    if faults is Faults.BYZANTINE and nodes < _BYZANTINE_NODES:
+    if faults is FaultModel.BYZANTINE and nodes < _BYZANTINE_NODES:
         raise errors.InputInvalid(
             f"{nodes} validators cannot outvote a liar: the byzantine fault model needs {_BYZANTINE_NODES}"
         )

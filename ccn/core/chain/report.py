@@ -34,11 +34,11 @@ class Report:
     first: int
     leaves: bytes
     wants: bytes
-    _message: bytes = field(init=False, repr=False, compare=False)
+    _signed_bytes: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what is too large or could be written in two ways."""
-        ids.name(self.node, "node")
+        ids.check_name(self.node, "node")
         if self.height < 1 or self.term < 0 or self.first < 1:
             raise errors.InputInvalid(f"a report of {self.node} has impossible numbers")
         if not len(self.previous) == len(self.wants) == merkle.HASH_BYTES:
@@ -50,19 +50,19 @@ class Report:
             raise errors.InputInvalid(
                 f"{self.node} reports a character twice, or more than {INSTANCE_LIMIT} instances"
             )
-        object.__setattr__(self, "_message", self._written())
+        object.__setattr__(self, "_signed_bytes", self._write_statement())
 
     @property
     def count(self) -> int:
         """How many leaves it brings."""
         return len(self.leaves) // merkle.HASH_BYTES
 
-    def message(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """What is signed: rosters and leaves stand in it as their hashes."""
-        return self._message
+        return self._signed_bytes
 
-    def _written(self) -> bytes:
-        return signed.message(
+    def _write_statement(self) -> bytes:
+        return signed.statement_bytes(
             "report",
             {
                 "count": self.count,
@@ -71,14 +71,14 @@ class Report:
                 "leaves": hashlib.sha256(self.leaves).hexdigest(),
                 "node": self.node,
                 "previous": self.previous.hex(),
-                "rosters": list(map(_named, self.rosters)),
+                "rosters": list(map(_roster_to_list, self.rosters)),
                 "term": self.term,
                 "wants": self.wants.hex(),
             },
         )
 
 
-def _named(roster: Roster) -> tuple[str, ...]:
+def _roster_to_list(roster: Roster) -> tuple[str, ...]:
     """A roster as it stands in what is signed."""
     rows = (roster.character, roster.hash().hex())
     return (*rows, roster.owners_hash().hex()) if roster.owners else rows

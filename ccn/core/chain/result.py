@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ccn.core.chain import drift, median, roster
 from ccn.core.chain.median import Matrix
-from ccn.core.chain.quorum import Faults
+from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.roster import Roster
 from ccn.core.chain.rules import Rules, Weighing
 from ccn.core.ids import CharacterId, NodeId
@@ -69,11 +69,11 @@ class Result:
         }
         if self.owners is not None:
             few = {**few, "owners": self.owners, "v": 2}
-        body = commitment.canonical(few).decode()
+        body = commitment.encode_canonical(few).decode()
         # The long lists are all integers, and take the places of the empty ones from the last to the first.
         for name, many in (("outliers", self.outliers), ("drift", self.drift), ("disputed", self.disputed)):
             before, _, after = body.rpartition(f'"{name}":[]')
-            body = f'{before}"{name}":{commitment.numbers(many)}{after}'
+            body = f'{before}"{name}":{commitment.encode_numbers(many)}{after}'
         object.__setattr__(self, "_body", body.encode())
 
     def body(self) -> bytes:
@@ -81,33 +81,33 @@ class Result:
         return self._body
 
 
-def conclude(rosters: Sequence[tuple[NodeId, Roster]], rules: Rules) -> tuple[Result, ...]:
+def conclude_round(rosters: Sequence[tuple[NodeId, Roster]], rules: Rules) -> tuple[Result, ...]:
     """The results for all characters that have instances, by name."""
     ordered = sorted(rosters, key=lambda reported: reported[0])
     listed = [named for _, named in ordered if len(named)]
     if not listed:
         return ()
-    doubtful = np.split(roster.disputed(listed), np.cumsum([len(named) for named in listed])[:-1])
+    doubtful = np.split(roster.find_disputed(listed), np.cumsum([len(named) for named in listed])[:-1])
     parts = list(zip(listed, doubtful, strict=True))
     return tuple(
-        _conclude(character, [part for part in parts if part[0].character == character], rules)
+        _conclude_character(character, [part for part in parts if part[0].character == character], rules)
         for character in sorted({named.character for named in listed})
     )
 
 
-def hash_of(results: Sequence[Result]) -> bytes:
+def hash_results(results: Sequence[Result]) -> bytes:
     """The results as a block names them."""
     return hashlib.sha256(_TAG + b"\n".join(result.body() for result in results)).digest()
 
 
-def _conclude(
+def _conclude_character(
     character: CharacterId, parts: Sequence[tuple[Roster, npt.NDArray[np.bool_]]], rules: Rules
 ) -> Result:
     matrix = np.concatenate([named.matrix() for named, _ in parts])
     disputed = np.concatenate([doubtful for _, doubtful in parts])
-    middle, weights, owners = _agreed([named for named, _ in parts], matrix, disputed, rules)
-    distances = drift.distances(matrix, middle)
-    outliers = drift.outliers(np.where(disputed, 0, distances), rules.parameters.tolerance)
+    middle, weights, owners = _agree_median([named for named, _ in parts], matrix, disputed, rules)
+    distances = drift.measure_distances(matrix, middle)
+    outliers = drift.find_outliers(np.where(disputed, 0, distances), rules.parameters.tolerance)
     return Result(
         character,
         middle,
@@ -119,26 +119,29 @@ def _conclude(
     )
 
 
-def _agreed(
+def _agree_median(
     rosters: Sequence[Roster], matrix: Matrix, disputed: npt.NDArray[np.bool_], rules: Rules
 ) -> tuple[tuple[int | None, ...], str, int | None]:
     """The median, what weighed the same in it, and how many owners counted where those are told apart."""
-    byzantine = rules.parameters.faults is Faults.BYZANTINE
+    byzantine = rules.parameters.faults is FaultModel.BYZANTINE
     nodes = np.repeat(np.arange(len(rosters)), [len(named) for named in rosters])
     counted = ~disputed if disputed.any() and not byzantine else slice(None)
     if rules.parameters.weighing is Weighing.INSTANCES:
         if byzantine:
             return median.by_group(matrix, nodes), "node", None
         return median.by_row(matrix[counted]), "instance", None
-    numbers, shown = np.concatenate([named.numbers() for named in rosters])[counted], matrix[counted]
+    numbers, shown = (
+        np.concatenate([named.owner_pseudonyms() for named in rosters])[counted],
+        matrix[counted],
+    )
     distinct, owners = np.unique(numbers, return_inverse=True)
-    fewest = len(distinct) if shown.min(initial=0) >= 0 else _fewest(shown, owners)
+    fewest = len(distinct) if shown.min(initial=0) >= 0 else _count_fewest_owners(shown, owners)
     if byzantine:
         return median.by_both(shown, owners, nodes, rules.liars), "owner and node", fewest
     return median.by_group(shown, owners), "owner", fewest
 
 
-def _fewest(matrix: Matrix, owners: npt.NDArray[np.int64]) -> int:
+def _count_fewest_owners(matrix: Matrix, owners: npt.NDArray[np.int64]) -> int:
     """The owners on the axis that has fewest, of those that anybody shows."""
     of_axes = (len(np.unique(owners[column >= 0])) for column in matrix.T)
     return min(filter(None, of_axes), default=0)

@@ -34,7 +34,7 @@ _OWNER = np.dtype(">u8")
 _COLUMNS = np.dtype([("id", "V16"), ("epoch", ">i8"), ("vector", ">i4", (len(AXES),))])
 
 
-class Row(NamedTuple):
+class RosterRow(NamedTuple):
     """One instance: who it is, which life of its host speaks for it, what it is like, and whose it is."""
 
     instance: InstanceId
@@ -55,7 +55,7 @@ class Roster:
 
     def __post_init__(self) -> None:
         """Refuse rows that are cut off, out of order, double or out of range."""
-        ids.name(self.character, "character")
+        ids.check_name(self.character, "character")
         if len(self.packed) % _ROW.size:
             raise errors.InputInvalid(f"{len(self.packed)} bytes are not rows of {_ROW.size} bytes")
         if self.owners and len(self.owners) != owner_pseudonym.BYTES * len(self):
@@ -74,13 +74,13 @@ class Roster:
         """How many instances."""
         return len(self.packed) // _ROW.size
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RosterRow]:
         """One by one, for stores and people."""
-        owners = self.numbers().tolist() or [None] * len(self)
+        owners = self.owner_pseudonyms().tolist() or [None] * len(self)
         fields = zip(_ROW.iter_unpack(self.packed), owners, strict=True)
-        return [_row(whose, *values) for values, whose in fields]
+        return [_unpack_row(whose, *values) for values, whose in fields]
 
-    def ids(self) -> npt.NDArray[np.void]:
+    def instance_ids(self) -> npt.NDArray[np.void]:
         """The ids of the instances, sixteen bytes each."""
         return np.frombuffer(self.packed, _COLUMNS)["id"]
 
@@ -88,7 +88,7 @@ class Roster:
         """The vectors, one row an instance."""
         return np.frombuffer(self.packed, _LAYOUT)["vector"].astype(np.int32)
 
-    def numbers(self) -> npt.NDArray[np.uint64]:
+    def owner_pseudonyms(self) -> npt.NDArray[np.uint64]:
         """The owner of each instance; none at all in a roster without owners."""
         return np.frombuffer(self.owners, _OWNER).astype(np.uint64)
 
@@ -101,14 +101,14 @@ class Roster:
         return hashlib.sha256(self.owners).digest()
 
 
-def pack(character: CharacterId, rows: Iterable[Row]) -> Roster:
+def pack_rows(character: CharacterId, rows: Iterable[RosterRow]) -> Roster:
     """The roster of these instances, which may come in any order; all have an owner, or none has."""
     ordered = sorted(rows, key=lambda row: row.instance.int)
     owners = [row.owner.to_bytes(owner_pseudonym.BYTES, "big") for row in ordered if row.owner is not None]
-    return Roster(character, b"".join(map(_packed, ordered)), b"".join(owners))
+    return Roster(character, b"".join(map(_pack_row, ordered)), b"".join(owners))
 
 
-def columns(
+def pack_columns(
     character: CharacterId,
     ids_: npt.NDArray[np.void],
     epochs: npt.NDArray[np.int64],
@@ -124,7 +124,7 @@ def columns(
     return Roster(character, rows[order].tobytes(), whose)
 
 
-def disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
+def find_disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
     """Which rows of these rosters, one after the other, name an instance that another row names too."""
     rows = np.frombuffer(b"".join(roster.packed for roster in rosters), _LAYOUT)
     low, high = rows["low"].astype(np.uint64), rows["high"].astype(np.uint64)
@@ -137,7 +137,7 @@ def disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _packed(row: Row) -> bytes:
+def _pack_row(row: RosterRow) -> bytes:
     scores = [MISSING if value is None else value for value in row.vector.millionths]
     try:
         return _ROW.pack(row.instance.bytes, row.epoch, *scores)
@@ -145,9 +145,9 @@ def _packed(row: Row) -> bytes:
         raise errors.InputInvalid(f"the instance {row.instance} does not fit a row: {refused}") from None
 
 
-def _row(whose: int | None, instance: bytes, epoch: int, *scores: int) -> Row:
-    return Row(InstanceId(UUID(bytes=instance)), epoch, Vector(_scores(scores)), whose)
+def _unpack_row(whose: int | None, instance: bytes, epoch: int, *scores: int) -> RosterRow:
+    return RosterRow(InstanceId(UUID(bytes=instance)), epoch, Vector(_scores_from_row(scores)), whose)
 
 
-def _scores(values: Sequence[int]) -> tuple[int | None, ...]:
+def _scores_from_row(values: Sequence[int]) -> tuple[int | None, ...]:
     return tuple(None if value == MISSING else value for value in values)

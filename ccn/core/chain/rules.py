@@ -19,7 +19,7 @@ from ccn import errors
 from ccn.core import ids
 from ccn.core.axes import UNIT
 from ccn.core.chain import quorum
-from ccn.core.chain.quorum import Faults
+from ccn.core.chain.quorum import FaultModel
 from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment
 
@@ -37,7 +37,7 @@ class Validator:
 
     def __post_init__(self) -> None:
         """Refuse names and keys that cannot be."""
-        ids.name(self.node, "node")
+        ids.check_name(self.node, "node")
         if len(self.key) != _KEY_BYTES:
             raise errors.InputInvalid(f"the key of {self.node} has {len(self.key)} bytes, not {_KEY_BYTES}")
 
@@ -56,7 +56,7 @@ class Parameters:
     """What every node of a cluster must agree on besides its members; scores are in millionths."""
 
     scorer: str
-    faults: Faults = Faults.CRASH
+    faults: FaultModel = FaultModel.CRASH
     tolerance: int = 100_000
     smoothing: int = 100_000
     interval_ms: int = 10_000
@@ -88,7 +88,7 @@ class Parameters:
         }
         if self.weighing is not Weighing.INSTANCES:
             fields = {**fields, "v": 2, "weighing": self.weighing.value}
-        return commitment.canonical(fields)
+        return commitment.encode_canonical(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ class Rules:
             )
         if len({validator.key for validator in self.validators}) != len(nodes):
             raise errors.InputInvalid("two validators have the same key")
-        quorum.needed(self.parameters.faults, len(nodes))
+        quorum.votes_needed(self.parameters.faults, len(nodes))
         listed = [(validator.node, validator.key.hex()) for validator in self.validators]
-        body = commitment.canonical({"kind": "validators", "v": 1, "validators": listed})
+        body = commitment.encode_canonical({"kind": "validators", "v": 1, "validators": listed})
         bodies = body, self.parameters.body()  # every statement of a round is checked against them
         first, second = (hashlib.sha256(each).digest() for each in bodies)
         object.__setattr__(self, "_bodies", bodies)
@@ -120,19 +120,19 @@ class Rules:
     @property
     def quorum(self) -> int:
         """How many validators must agree."""
-        return quorum.needed(self.parameters.faults, len(self.validators))
+        return quorum.votes_needed(self.parameters.faults, len(self.validators))
 
     @property
     def liars(self) -> int:
         """How many validators may lie about what they report."""
-        lying = self.parameters.faults is Faults.BYZANTINE
-        return quorum.tolerated(Faults.BYZANTINE, len(self.validators)) if lying else 0
+        lying = self.parameters.faults is FaultModel.BYZANTINE
+        return quorum.faults_tolerated(FaultModel.BYZANTINE, len(self.validators)) if lying else 0
 
-    def renewed(self) -> Rules:
+    def with_current_weighing(self) -> Rules:
         """The same with what this version of CCN weighs."""
         return replace(self, parameters=replace(self.parameters, weighing=Weighing.OWNERS))
 
-    def key(self, node: NodeId) -> bytes | None:
+    def key_of(self, node: NodeId) -> bytes | None:
         """The key of a validator, None for whoever is none."""
         return next((validator.key for validator in self.validators if validator.node == node), None)
 
@@ -158,10 +158,10 @@ class Rules:
 
 
 @lru_cache(maxsize=16)  # the same few stand in every proposal and beside every block
-def parse(validators: bytes, parameters: bytes) -> Rules:
+def parse_rules(validators: bytes, parameters: bytes) -> Rules:
     """The rules from their two bodies, as the record keeps them; anything else is refused."""
     try:
-        read = Rules(_validators(validators), _parameters(parameters))
+        read = Rules(_parse_validators(validators), _parse_parameters(parameters))
     except ValueError as refused:
         raise errors.InputInvalid(f"these are not the rules of a cluster: {refused}") from None
     if (read.validators_body(), read.parameters_body()) != (validators, parameters):
@@ -169,22 +169,22 @@ def parse(validators: bytes, parameters: bytes) -> Rules:
     return read
 
 
-def _validators(body: bytes) -> tuple[Validator, ...]:
-    match commitment.parse(body):
+def _parse_validators(body: bytes) -> tuple[Validator, ...]:
+    match commitment.parse_canonical(body):
         case {"validators": [*listed]}:
-            return tuple(map(_validator, listed))
+            return tuple(map(_parse_validator, listed))
     raise errors.InputInvalid("this is not a list of validators")
 
 
-def _validator(entry: object) -> Validator:
+def _parse_validator(entry: object) -> Validator:
     match entry:
         case [str(node), str(key)]:
             return Validator(NodeId(node), bytes.fromhex(key))
     raise errors.InputInvalid(f"{entry!r} is not a validator")
 
 
-def _parameters(body: bytes) -> Parameters:
-    match commitment.parse(body):
+def _parse_parameters(body: bytes) -> Parameters:
+    match commitment.parse_canonical(body):
         case {
             "clock_ms": int(clock_ms),
             "faults": str(faults),
@@ -197,5 +197,5 @@ def _parameters(body: bytes) -> Parameters:
         }:
             weighing = Weighing(str(others.get("weighing", Weighing.INSTANCES.value)))
             limits = tolerance, smoothing, interval_ms, limit_ms, clock_ms
-            return Parameters(scorer, Faults(faults), *limits, weighing)
+            return Parameters(scorer, FaultModel(faults), *limits, weighing)
     raise errors.InputInvalid("these are not the parameters of a cluster")

@@ -30,7 +30,7 @@ Row = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
+class AlarmBaseline:
     """How a character usually scores: its centre, the inverse of its covariance, and what is too far."""
 
     centre: Row
@@ -49,44 +49,44 @@ class Watch:
     messages: int = 0
 
     @classmethod
-    def fresh(cls, baseline: Baseline) -> Watch:
+    def start(cls, baseline: AlarmBaseline) -> Watch:
         """Nothing seen yet."""
         return cls(np.zeros(len(baseline.axes)))
 
 
-def learn(scores: Samples, axes: tuple[int, ...], draw: np.random.Generator) -> Baseline:
+def learn_baseline(scores: Samples, axes: tuple[int, ...], draw: np.random.Generator) -> AlarmBaseline:
     """The baseline of raw scores, one row a message, NaN where an axis was not observed."""
     chosen = scores[:, list(axes)]
     chosen = chosen[~np.isnan(chosen).any(axis=1)]
     if len(chosen) < LEAST:
         raise errors.InputInvalid(f"a baseline needs {LEAST} scored messages, not {len(chosen)}")
     centre = chosen.mean(axis=0)
-    precision = gaussian.inverse(gaussian.shrunk(chosen))
-    return Baseline(centre, precision, _threshold(chosen, draw), len(chosen), axes)
+    precision = gaussian.invert_covariance(gaussian.shrink_covariance(chosen))
+    return AlarmBaseline(centre, precision, _bootstrap_threshold(chosen, draw), len(chosen), axes)
 
 
-def follow(watch: Watch, baseline: Baseline, scores: Row) -> Watch:
+def follow_message(watch: Watch, baseline: AlarmBaseline, scores: Row) -> Watch:
     """After one more message. What it does not show is no evidence either way, and counts as usual."""
     deviation = np.nan_to_num(scores[list(baseline.axes)] - baseline.centre)
     return Watch((1 - LAMBDA) * watch.mean + LAMBDA * deviation, watch.messages + 1)
 
 
-def distance(watch: Watch, baseline: Baseline) -> float:
+def measure_distance(watch: Watch, baseline: AlarmBaseline) -> float:
     """T squared: how far that is from the baseline, in units of the usual scatter."""
-    return float(watch.mean @ baseline.precision @ watch.mean) / _scale(max(1, watch.messages))
+    return float(watch.mean @ baseline.precision @ watch.mean) / _mean_variance(max(1, watch.messages))
 
 
-def raised(watch: Watch, baseline: Baseline) -> bool:
+def is_raised(watch: Watch, baseline: AlarmBaseline) -> bool:
     """Whether it is too far."""
-    return watch.messages > 0 and distance(watch, baseline) > baseline.threshold
+    return watch.messages > 0 and measure_distance(watch, baseline) > baseline.threshold
 
 
-def _scale(messages: int) -> float:
+def _mean_variance(messages: int) -> float:
     """The variance of the weighted mean of so many messages, in units of one message's."""
     return float(LAMBDA / (2 - LAMBDA) * (1 - (1 - LAMBDA) ** (2 * messages)))
 
 
-def _threshold(chosen: Samples, draw: np.random.Generator) -> float:
+def _bootstrap_threshold(chosen: Samples, draw: np.random.Generator) -> float:
     """What the largest T squared of a healthy run exceeds in one of twenty.
 
     The messages play the character itself: again and again a baseline is learnt from as many drawn from
@@ -101,11 +101,11 @@ def _threshold(chosen: Samples, draw: np.random.Generator) -> float:
     for trial in range(_TRIALS):
         learnt = chosen[draw.integers(0, count, size=count)]
         centres[trial] = learnt.mean(axis=0)
-        precisions[trial] = gaussian.inverse(gaussian.shrunk(learnt))
+        precisions[trial] = gaussian.invert_covariance(gaussian.shrink_covariance(learnt))
     mean, largest = np.zeros((_TRIALS, axes)), np.zeros(_TRIALS)
     for message in range(1, RUN + 1):
         drawn = chosen[draw.integers(0, count, size=_TRIALS)] - centres
         mean = (1 - LAMBDA) * mean + LAMBDA * drawn
-        reached = np.einsum("ij,ijk,ik->i", mean, precisions, mean) / _scale(message)
+        reached = np.einsum("ij,ijk,ik->i", mean, precisions, mean) / _mean_variance(message)
         largest = np.maximum(largest, reached)
     return float(np.quantile(largest, 1 - FALSE_ALARMS))

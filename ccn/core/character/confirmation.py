@@ -33,7 +33,7 @@ _TRIALS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
+class ProbeBaseline:
     """How the character answers each question: one row a question, and the scatter of a single answer."""
 
     centres: Samples
@@ -43,7 +43,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeVerdict:
     """How far the answers are from the baseline's, beside the distance that a healthy instance rarely
     exceeds.
     """
@@ -57,7 +57,7 @@ class Verdict:
         return self.distance > self.threshold
 
 
-def learn(answers: Samples, axes: tuple[int, ...], draw: np.random.Generator) -> Baseline:
+def learn_baseline(answers: Samples, axes: tuple[int, ...], draw: np.random.Generator) -> ProbeBaseline:
     """The baseline from scores shaped question x answer x axis."""
     if answers.shape[0] != len(PROBES) or answers.shape[1] < ANSWERS:
         raise errors.InputInvalid(
@@ -67,20 +67,20 @@ def learn(answers: Samples, axes: tuple[int, ...], draw: np.random.Generator) ->
     chosen = answers[:, :, list(axes)]
     if np.isnan(chosen).any():
         raise errors.InputInvalid("an answer to a probe could not be scored on every axis that counts")
-    centres, precision = _fitted(chosen)
-    return Baseline(centres, precision, _threshold(chosen, draw), axes)
+    centres, precision = _fit_answers(chosen)
+    return ProbeBaseline(centres, precision, _bootstrap_threshold(chosen, draw), axes)
 
 
-def judge(baseline: Baseline, answers: Samples) -> Verdict:
+def judge_answers(baseline: ProbeBaseline, answers: Samples) -> ProbeVerdict:
     """Compare one answer to each question, shaped question x axis; what could not be scored is left out."""
     deviations = answers[:, list(baseline.axes)] - baseline.centres
     heard = ~np.isnan(deviations).any(axis=1)
     if heard.sum() * 2 <= len(PROBES):
         raise errors.InputInvalid(f"only {int(heard.sum())} of {len(PROBES)} answers could be scored")
-    return Verdict(float(_distance(deviations[heard], baseline.precision)), baseline.threshold)
+    return ProbeVerdict(float(_mean_distance(deviations[heard], baseline.precision)), baseline.threshold)
 
 
-def _distance(deviations: Samples, precision: Samples) -> Samples:
+def _mean_distance(deviations: Samples, precision: Samples) -> Samples:
     """How far the mean deviation lies, in units of the scatter of such a mean: a shift that all answers
     share.
     """
@@ -89,16 +89,18 @@ def _distance(deviations: Samples, precision: Samples) -> Samples:
     return np.asarray(deviations.shape[-2] * (weighed * mean).sum(axis=-1))
 
 
-def _fitted(answers: Samples) -> tuple[Samples, Samples]:
+def _fit_answers(answers: Samples) -> tuple[Samples, Samples]:
     """The mean answer to each question, and the precision of the scatter around it."""
     *stack, questions, count, axes = answers.shape
     centres = answers.mean(axis=-2)
     # The mean was taken from the same answers, so each deviation is a little too small.
     scatter = (answers - centres[..., None, :]) * np.sqrt(count / (count - 1))
-    return centres, gaussian.inverse(gaussian.shrunk(scatter.reshape(*stack, questions * count, axes)))
+    return centres, gaussian.invert_covariance(
+        gaussian.shrink_covariance(scatter.reshape(*stack, questions * count, axes))
+    )
 
 
-def _threshold(answers: Samples, draw: np.random.Generator) -> float:
+def _bootstrap_threshold(answers: Samples, draw: np.random.Generator) -> float:
     """What a healthy instance exceeds in one of a hundred.
 
     Again and again one answer to each question plays the suspect and the others are the baseline, so that
@@ -108,6 +110,6 @@ def _threshold(answers: Samples, draw: np.random.Generator) -> float:
     every = np.arange(questions)
     picked = draw.integers(0, count, size=(_TRIALS, questions))
     others = (picked[:, :, None] + np.arange(1, count)) % count
-    centres, precisions = _fitted(answers[every[:, None], others])
-    distances = _distance(answers[every, picked] - centres, precisions)
+    centres, precisions = _fit_answers(answers[every[:, None], others])
+    distances = _mean_distance(answers[every, picked] - centres, precisions)
     return float(np.quantile(distances, 1 - FALSE_ALARMS))

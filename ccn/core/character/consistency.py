@@ -21,7 +21,7 @@ ALARM = 0.87
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class ConsistencyEstimate:
     """CCC of a fleet: over how many instances, and who is furthest from the others."""
 
     ccc: float
@@ -39,13 +39,15 @@ class Estimate:
         return self.ccc < ALARM
 
 
-def estimate(windows: list[Samples], strangers: float) -> Estimate | None:
+def estimate_ccc(windows: list[Samples], strangers: float) -> ConsistencyEstimate | None:
     """CCC over the last messages of each instance, one row a message; None for fewer than two instances.
 
     `strangers` is De. An axis that two instances do not both show takes no part in their distance.
     """
     centres = [
-        (place, _centre(window[-WINDOW:])) for place, window in enumerate(windows) if len(window) >= LEAST
+        (place, _mean_axes(window[-WINDOW:]))
+        for place, window in enumerate(windows)
+        if len(window) >= LEAST
     ]
     distances = np.full((len(centres), len(centres)), np.nan)
     for one, (_, here) in enumerate(centres):
@@ -60,10 +62,12 @@ def estimate(windows: list[Samples], strangers: float) -> Estimate | None:
             np.nanmean(np.where(np.isnan(distances).all(axis=1, keepdims=True), -1.0, distances), axis=1)
         )
     )
-    return Estimate(1 - float(np.nanmean(distances)) / strangers, len(centres), centres[furthest][0])
+    return ConsistencyEstimate(
+        1 - float(np.nanmean(distances)) / strangers, len(centres), centres[furthest][0]
+    )
 
 
-def _centre(window: Samples) -> Samples:
+def _mean_axes(window: Samples) -> Samples:
     """The mean of each axis over the messages that show it; NaN where none does."""
     shown = ~np.isnan(window)
     counts = shown.sum(axis=0)

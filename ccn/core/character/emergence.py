@@ -26,7 +26,7 @@ SURROGATES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class EmergenceEstimate:
     """Psi of a window, and the mean of what chance alone gives."""
 
     psi: float
@@ -38,7 +38,9 @@ class Estimate:
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, self.psi - self.by_chance))))
 
 
-def estimate(consensus: Samples, instances: list[Samples], draw: np.random.Generator) -> Estimate | None:
+def estimate_psi(
+    consensus: Samples, instances: list[Samples], draw: np.random.Generator
+) -> EmergenceEstimate | None:
     """Psi of series that share their moments, one row a round; None where it is not estimable.
 
     `draw` shifts the surrogates: the instances against the consensus, each by its own number of rounds.
@@ -48,34 +50,37 @@ def estimate(consensus: Samples, instances: list[Samples], draw: np.random.Gener
         known &= ~np.isnan(series).any(axis=1)
     if len(instances) < 2 or known.sum() < LEAST or not consensus[known].var(axis=0).any():
         return None
-    direction = _direction(consensus[known])
+    direction = _principal_direction(consensus[known])
     whole = consensus[known] @ direction
     parts = [series[known] @ direction for series in instances]
-    return Estimate(
-        psi(whole, parts), float(np.mean([_by_chance(whole, parts, draw) for _ in range(SURROGATES)]))
+    return EmergenceEstimate(
+        compute_psi(whole, parts),
+        float(np.mean([_psi_by_chance(whole, parts, draw) for _ in range(SURROGATES)])),
     )
 
 
-def psi(whole: Samples, parts: list[Samples]) -> float:
+def compute_psi(whole: Samples, parts: list[Samples]) -> float:
     """Psi in nats of one macroscopic and several microscopic series, each a single variable."""
-    return _told(whole, whole) - sum(_told(part, whole) for part in parts)
+    return _lagged_information(whole, whole) - sum(_lagged_information(part, whole) for part in parts)
 
 
-def _told(source: Samples, target: Samples) -> float:
+def _lagged_information(source: Samples, target: Samples) -> float:
     """What the past of one series says about the present of another, in nats."""
     pair = np.column_stack([source[:-1], target[1:]])
     if not pair.var(axis=0).all():
         return 0.0
-    return gaussian.information(gaussian.shrunk(gaussian.standard(pair)), [0], [1])
+    return gaussian.mutual_information(
+        gaussian.shrink_covariance(gaussian.standardise_columns(pair)), [0], [1]
+    )
 
 
-def _by_chance(whole: Samples, parts: list[Samples], draw: np.random.Generator) -> float:
+def _psi_by_chance(whole: Samples, parts: list[Samples], draw: np.random.Generator) -> float:
     moved = [np.roll(part, int(draw.integers(1, len(part)))) for part in parts]
-    return psi(np.roll(whole, int(draw.integers(1, len(whole)))), moved)
+    return compute_psi(np.roll(whole, int(draw.integers(1, len(whole)))), moved)
 
 
-def _direction(consensus: Samples) -> Samples:
+def _principal_direction(consensus: Samples) -> Samples:
     """The first principal component, with its largest entry positive so that it has one sign."""
-    _, vectors = np.linalg.eigh(gaussian.shrunk(consensus))
+    _, vectors = np.linalg.eigh(gaussian.shrink_covariance(consensus))
     first = vectors[:, -1]
     return np.asarray(first * np.sign(first[np.argmax(np.abs(first))]))

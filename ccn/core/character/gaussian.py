@@ -15,7 +15,7 @@ Samples = npt.NDArray[np.float64]
 """One row an observation, one column a variable."""
 
 
-def shrunk(samples: Samples) -> Samples:
+def shrink_covariance(samples: Samples) -> Samples:
     """The covariance of the columns, shrunk as far as the data ask for; of a stack of samples, of each."""
     count, size = samples.shape[-2:]
     centred = samples - samples.mean(axis=-2, keepdims=True)
@@ -30,28 +30,30 @@ def shrunk(samples: Samples) -> Samples:
     return np.asarray((1 - weight) * sample + weight * target)
 
 
-def inverse(covariance: Samples) -> Samples:
+def invert_covariance(covariance: Samples) -> Samples:
     """The precision: what makes a deviation count by how unusual it is."""
     return np.asarray(np.linalg.inv(covariance), dtype=np.float64)
 
 
-def information(covariance: Samples, first: list[int], second: list[int]) -> float:
+def mutual_information(covariance: Samples, first: list[int], second: list[int]) -> float:
     """The mutual information in nats between two groups of jointly Gaussian variables."""
     return 0.5 * (
-        _logdet(covariance, first) + _logdet(covariance, second) - _logdet(covariance, [*first, *second])
+        _log_determinant(covariance, first)
+        + _log_determinant(covariance, second)
+        - _log_determinant(covariance, [*first, *second])
     )
 
 
-def lagged(series: Samples) -> Samples:
+def pair_with_past(series: Samples) -> Samples:
     """Each moment beside the one before it: columns of the past, then columns of the present."""
     return np.hstack([series[:-1], series[1:]])
 
 
-def standard(series: Samples) -> Samples:
+def standardise_columns(series: Samples) -> Samples:
     """Each column with mean 0 and variance 1; a column that never moves stays 0."""
     spread = series.std(axis=0)
     return np.asarray((series - series.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
 
 
-def _logdet(covariance: Samples, chosen: list[int]) -> float:
+def _log_determinant(covariance: Samples, chosen: list[int]) -> float:
     return float(np.linalg.slogdet(covariance[np.ix_(chosen, chosen)])[1])

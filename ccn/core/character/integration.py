@@ -43,7 +43,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class IntegrationEstimate:
     """Phi of a window: in excess of the surrogates, which variables it is about, and where the cut lies."""
 
     phi: float
@@ -57,35 +57,38 @@ class Estimate:
         return -math.expm1(-max(0.0, self.phi))
 
 
-def estimate(series: Samples, draw: np.random.Generator) -> Estimate | None:
+def estimate_phi(series: Samples, draw: np.random.Generator) -> IntegrationEstimate | None:
     """Phi of the last window of raw scores, one row a message; None where it is not estimable.
 
     The axes that vary most are taken, at most six. `draw` shifts the surrogates.
     """
     window = series[-WINDOW:]
     window = window[~np.isnan(window).any(axis=1)]
-    chosen = _liveliest(window) if len(window) >= LEAST else ()
+    chosen = _most_varying(window) if len(window) >= LEAST else ()
     if len(chosen) < 2:
         return None
-    taken = gaussian.standard(window[:, list(chosen)])
-    found = minimum(gaussian.shrunk(gaussian.lagged(taken)))
+    taken = gaussian.standardise_columns(window[:, list(chosen)])
+    found = find_minimum_cut(gaussian.shrink_covariance(gaussian.pair_with_past(taken)))
     by_chance = [
-        minimum(gaussian.shrunk(gaussian.lagged(_shifted(taken, draw)))).phi_r for _ in range(SURROGATES)
+        find_minimum_cut(
+            gaussian.shrink_covariance(gaussian.pair_with_past(_shift_columns(taken, draw)))
+        ).phi_r
+        for _ in range(SURROGATES)
     ]
     part = tuple(chosen[each] for each in found.part)
-    return Estimate(found.phi_r - float(np.mean(by_chance)), found.phi_r, chosen, part)
+    return IntegrationEstimate(found.phi_r - float(np.mean(by_chance)), found.phi_r, chosen, part)
 
 
-def minimum(joint: Samples) -> Cut:
+def find_minimum_cut(joint: Samples) -> Cut:
     """The cut of minimum information. `joint` is the covariance of all pasts, then all presents."""
     size = len(joint) // 2
     past, now = joint[:size, :size], joint[size:, size:]
     pairs = [(each, size + each) for each in range(size)]
     alone = [(each,) for each in range(size)]
-    both = _over_subsets(joint, pairs, within=(0, 1))
-    mixed = _over_subsets(joint, pairs, within=(0,), without=(1,))
-    of_past = _over_subsets(past, alone, within=(0,))
-    of_now = _over_subsets(now, alone, within=(0,))
+    both = _log_minors(joint, pairs, within=(0, 1))
+    mixed = _log_minors(joint, pairs, within=(0,), without=(1,))
+    of_past = _log_minors(past, alone, within=(0,))
+    of_now = _log_minors(now, alone, within=(0,))
 
     part = np.arange(1, 2 ** (size - 1))  # without the last variable: each cut once
     rest = 2**size - 1 - part
@@ -105,7 +108,7 @@ def minimum(joint: Samples) -> Cut:
     return Cut(inside, float(phi_e[best]), float(phi_r[best]))
 
 
-def _over_subsets(
+def _log_minors(
     matrix: Samples,
     blocks: Sequence[tuple[int, ...]],
     within: tuple[int, ...],
@@ -122,14 +125,14 @@ def _over_subsets(
     remaining = matrix[np.ix_(order, order)][:, :, None]
     logs = np.zeros(1)
     for block in blocks:
-        out, log_out = _conditioned(remaining, without, len(block))
-        in_, log_in = _conditioned(remaining, within, len(block))
+        out, log_out = _eliminate_rows(remaining, without, len(block))
+        in_, log_in = _eliminate_rows(remaining, within, len(block))
         remaining = np.concatenate([out, in_], axis=2)
         logs = np.concatenate([logs + log_out, logs + log_in])
     return logs
 
 
-def _conditioned(remaining: Samples, rows: tuple[int, ...], width: int) -> tuple[Samples, Logs]:
+def _eliminate_rows(remaining: Samples, rows: tuple[int, ...], width: int) -> tuple[Samples, Logs]:
     """Eliminate some of the first `width` rows from each matrix and drop the rest of those; the logarithm
     of what was divided by.
     """
@@ -146,11 +149,11 @@ def _conditioned(remaining: Samples, rows: tuple[int, ...], width: int) -> tuple
     return left, logs
 
 
-def _liveliest(window: Samples) -> tuple[int, ...]:
+def _most_varying(window: Samples) -> tuple[int, ...]:
     spread: list[float] = list(map(float, window.var(axis=0)))
     order = sorted(range(len(spread)), key=lambda axis: -spread[axis])[:VARIABLES]
     return tuple(sorted(axis for axis in order if spread[axis] > 0))
 
 
-def _shifted(series: Samples, draw: np.random.Generator) -> Samples:
+def _shift_columns(series: Samples, draw: np.random.Generator) -> Samples:
     return np.column_stack([np.roll(column, int(draw.integers(1, len(series)))) for column in series.T])

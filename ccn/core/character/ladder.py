@@ -19,7 +19,7 @@ TRIES = 3
 """How often an instance is re-initialised before it is given up."""
 
 
-class Step(StrEnum):
+class LadderStep(StrEnum):
     """What can be done, from the gentlest."""
 
     NOTE = "note"
@@ -28,15 +28,15 @@ class Step(StrEnum):
     QUARANTINE = "quarantine"
 
 
-def following(done: Sequence[Step]) -> Step:
+def next_step(done: Sequence[LadderStep]) -> LadderStep:
     """The step for a confirmed instance after what was done about it since it was last in character."""
-    if Step.REANCHOR not in done:
-        return Step.REANCHOR
-    if list(done).count(Step.REINITIALISE) < TRIES:
-        return Step.REINITIALISE
-    return Step.QUARANTINE
+    if LadderStep.REANCHOR not in done:
+        return LadderStep.REANCHOR
+    if list(done).count(LadderStep.REINITIALISE) < TRIES:
+        return LadderStep.REINITIALISE
+    return LadderStep.QUARANTINE
 
 
-def room(instances: int, touched: int) -> int:
+def count_touchable(instances: int, touched: int) -> int:
     """How many more instances of a character may be touched in this window: floor((N - 1) / 3) in all."""
     return max(0, (instances - 1) // 3 - touched)

@@ -23,7 +23,7 @@ def owners_needed(replies: Sequence[int]) -> int:
     return 1 if alone else min(SHARED, sum(count > 0 for count in replies))
 
 
-def largest(replies: Sequence[int]) -> int:
+def largest_portion(replies: Sequence[int]) -> int:
     """How many replies may be taken of each person, so that nobody gives more than their portion."""
     needed = owners_needed(replies)
 

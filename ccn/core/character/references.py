@@ -21,7 +21,7 @@ LEAST = 10
 """Messages below which neither is estimable."""
 
 
-def distance(here: Row, there: Row) -> float | None:
+def measure_distance(here: Row, there: Row) -> float | None:
     """How far apart two vectors are; None if they share no axis."""
     shared = ~np.isnan(here) & ~np.isnan(there)
     if not shared.any():
@@ -29,15 +29,15 @@ def distance(here: Row, there: Row) -> float | None:
     return float(np.sqrt(((here - there)[shared] ** 2).mean()))
 
 
-def from_its_past(scores: Samples) -> float | None:
+def distance_from_past(scores: Samples) -> float | None:
     """How far the last messages of an instance are from all before; None while there are too few."""
     recent = min(RECENT, len(scores) // 2)
     if recent < LEAST:
         return None
-    return distance(mean(scores[-recent:]), mean(scores[:-recent]))
+    return measure_distance(mean_axes(scores[-recent:]), mean_axes(scores[:-recent]))
 
 
-def mean(scores: Samples) -> Row:
+def mean_axes(scores: Samples) -> Row:
     """Each axis over the rows that show it; NaN where none does."""
     shown = ~np.isnan(scores)
     counts = shown.sum(axis=0)

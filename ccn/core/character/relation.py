@@ -47,7 +47,7 @@ class Reputation:
     kept: float = 0.0
     broken: float = 0.0
 
-    def after(self, *, kept: bool) -> Reputation:
+    def after_event(self, *, kept: bool) -> Reputation:
         """One event later."""
         return Reputation(self.kept * MEMORY + kept, self.broken * MEMORY + (not kept))
 
@@ -58,7 +58,7 @@ class Reputation:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class ScoredExchange:
     """A message, its reply if one came, and what the reply scored."""
 
     asked: str
@@ -66,32 +66,34 @@ class Exchange:
     scores: Vector | None = None
 
 
-def measure(exchanges: Sequence[Exchange], checks: Iterable[bool], commitments: Iterable[bool]) -> Vector:
+def measure_relation(
+    exchanges: Sequence[ScoredExchange], checks: Iterable[bool], commitments: Iterable[bool]
+) -> Vector:
     """The relational state; an axis of which nothing is known yet is None."""
     recent = exchanges[-WINDOW:]
     replies = [each for each in recent if each.replied]
     scored = [each.scores for each in replies if each.scores is not None]
     values = {
-        "trust": _reputation(checks),
-        "cooperation": _reputation(commitments),
-        "respect": _mean(_shown(scored, ("humility", "warmth", "composure"))),
-        "support": _mean(_shown(scored, ("benevolence", "warmth"))),
-        "candour": _mean([0.0 if sycophantic(each.replied or "") else 1.0 for each in replies]),
-        "reciprocity": reciprocity(recent),
-        "attunement": attunement(recent),
+        "trust": _expected_reputation(checks),
+        "cooperation": _expected_reputation(commitments),
+        "respect": _mean_score(_scores_on(scored, ("humility", "warmth", "composure"))),
+        "support": _mean_score(_scores_on(scored, ("benevolence", "warmth"))),
+        "candour": _mean_score([0.0 if is_sycophantic(each.replied or "") else 1.0 for each in replies]),
+        "reciprocity": measure_reciprocity(recent),
+        "attunement": measure_attunement(recent),
     }
-    return core_axes.quantise([values[axis] for axis in core_axes.RELATIONAL], core_axes.RELATIONAL)
+    return core_axes.quantise_scores([values[axis] for axis in core_axes.RELATIONAL], core_axes.RELATIONAL)
 
 
-def sycophantic(reply: str) -> bool:
+def is_sycophantic(reply: str) -> bool:
     """Whether a reply opens by flattering or by giving in."""
     return _FLATTERY.match(reply) is not None
 
 
-def reciprocity(exchanges: Sequence[Exchange]) -> float | None:
+def measure_reciprocity(exchanges: Sequence[ScoredExchange]) -> float | None:
     """Half for how even the shares of the words are, half for the share of questions that got a reply."""
-    asked = sum(len(_words(each.asked)) for each in exchanges)
-    replied = sum(len(_words(each.replied or "")) for each in exchanges)
+    asked = sum(len(_split_words(each.asked)) for each in exchanges)
+    replied = sum(len(_split_words(each.replied or "")) for each in exchanges)
     if not asked or not replied:
         return None
     # On a scale of ratios: a reply of ten times the words is as uneven as a tenth of them.
@@ -101,42 +103,44 @@ def reciprocity(exchanges: Sequence[Exchange]) -> float | None:
     return (even + answered) / 2
 
 
-def attunement(exchanges: Sequence[Exchange]) -> float | None:
+def measure_attunement(exchanges: Sequence[ScoredExchange]) -> float | None:
     """The mean likeness of replies to what came just before, each word by how rare it is in this window."""
-    pairs = [(_words(each.asked), _words(each.replied)) for each in exchanges if each.replied]
+    pairs = [(_split_words(each.asked), _split_words(each.replied)) for each in exchanges if each.replied]
     spread = Counter(word for pair in pairs for side in pair for word in set(side))
     rarity = {word: math.log((1 + 2 * len(pairs)) / (1 + count)) + 1 for word, count in spread.items()}
     alike = [
-        _cosine(_weighed(one, rarity), _weighed(other, rarity)) for one, other in pairs if one and other
+        _cosine_similarity(_weigh_words(one, rarity), _weigh_words(other, rarity))
+        for one, other in pairs
+        if one and other
     ]
     return math.sqrt(min(1.0, sum(alike) / len(alike))) if alike else None
 
 
-def _reputation(events: Iterable[bool]) -> float | None:
+def _expected_reputation(events: Iterable[bool]) -> float | None:
     gained, any_event = Reputation(), False
     for kept in events:
-        gained, any_event = gained.after(kept=kept), True
+        gained, any_event = gained.after_event(kept=kept), True
     return gained.expected if any_event else None
 
 
-def _shown(scored: Sequence[Vector], axes: Sequence[str]) -> list[float]:
+def _scores_on(scored: Sequence[Vector], axes: Sequence[str]) -> list[float]:
     places = [core_axes.AXES.index(axis) for axis in axes]
     shown = (vector.millionths[place] for vector in scored for place in places)
     return [value / core_axes.UNIT for value in shown if value is not None]
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean_score(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _weighed(words: Sequence[str], rarity: dict[str, float]) -> dict[str, float]:
+def _weigh_words(words: Sequence[str], rarity: dict[str, float]) -> dict[str, float]:
     return {word: count * rarity[word] for word, count in Counter(words).items()}
 
 
-def _cosine(one: dict[str, float], other: dict[str, float]) -> float:
+def _cosine_similarity(one: dict[str, float], other: dict[str, float]) -> float:
     product = math.fsum(weight * other[word] for word, weight in one.items() if word in other)
     return product / (math.hypot(*one.values()) * math.hypot(*other.values()))

@@ -13,23 +13,23 @@ WEIGHT = UNIT // 10
 """Lambda, in millionths."""
 
 
-def follow(state: Vector | None, scores: Vector, weight: int = WEIGHT) -> Vector:
+def follow_scores(state: Vector | None, scores: Vector, weight: int = WEIGHT) -> Vector:
     """The state after one more message. An axis not observed stays; one seen for the first time begins
     there.
     """
     if state is None:
         return scores
     pairs = zip(state.millionths, scores.millionths, strict=True)
-    return Vector(tuple(_moved(before, now, weight) for before, now in pairs))
+    return Vector(tuple(_move_axis(before, now, weight) for before, now in pairs))
 
 
-def _moved(before: int | None, now: int | None, weight: int) -> int | None:
+def _move_axis(before: int | None, now: int | None, weight: int) -> int | None:
     if before is None or now is None:
         return now if before is None else before
-    return before + _rounded((now - before) * weight, UNIT)
+    return before + _divide_rounded((now - before) * weight, UNIT)
 
 
-def _rounded(number: int, by: int) -> int:
+def _divide_rounded(number: int, by: int) -> int:
     """Divide to the nearest integer, halves away from zero: steps up and down are alike."""
     whole = (2 * abs(number) + by) // (2 * by)
     return whole if number >= 0 else -whole

@@ -12,12 +12,14 @@ from urllib.parse import SplitResult, urlsplit
 
 def may_follow(pointed: str, learnt: str) -> bool:
     """Over TLS any door that is reached by TLS; in the clear the same host only, or this machine's own."""
-    first, second = _read(pointed), _read(learnt)
+    first, second = _parse_address(pointed), _parse_address(learnt)
     if first is None or second is None:
         return False
     if first.scheme == "https":
         return second.scheme == "https"
-    return _host(first) == _host(second) or (is_loopback(_host(first)) and is_loopback(_host(second)))
+    return _host_of(first) == _host_of(second) or (
+        is_loopback(_host_of(first)) and is_loopback(_host_of(second))
+    )
 
 
 def is_loopback(host: str) -> bool:
@@ -28,7 +30,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _read(address: str) -> SplitResult | None:
+def _parse_address(address: str) -> SplitResult | None:
     try:
         parts = urlsplit(address)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -37,5 +39,5 @@ def _read(address: str) -> SplitResult | None:
     return parts if usable else None
 
 
-def _host(parts: SplitResult) -> str:
+def _host_of(parts: SplitResult) -> str:
     return parts.hostname or ""

@@ -18,7 +18,7 @@ from uuid import UUID
 from ccn import errors
 from ccn.core import ids
 from ccn.core.chain.rules import Rules
-from ccn.core.identity.revocation import Revoked
+from ccn.core.identity.revocation import Revocation
 from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment, signed
 from ccn.core.ledger.signed import Check, Signed
@@ -45,7 +45,7 @@ class Registration:
 
     def __post_init__(self) -> None:
         """Refuse what no node says."""
-        ids.name(self.node, "node")
+        ids.check_name(self.node, "node")
         if len(self.key) != _KEY_BYTES:
             raise errors.InputInvalid(f"an Ed25519 public key has {_KEY_BYTES} bytes")
         if not 0 <= self.since_us <= commitment.INTEGER_LIMIT or not 0 <= self.lease < 1 << 63:
@@ -55,9 +55,9 @@ class Registration:
         if not _HTTP.fullmatch(self.http) or not _GRPC.fullmatch(self.grpc):
             raise errors.InputInvalid("the doors of a node are at http://host:port and host:port")
 
-    def message(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """What is signed."""
-        return signed.message(
+        return signed.statement_bytes(
             "registration",
             {
                 "cluster": str(self.cluster),
@@ -73,7 +73,7 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownRegistration:
     """A registration as it stands in etcd: under whose name, guarded by which lease, and what it claims."""
 
     name: str
@@ -82,7 +82,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolled:
+class EnrolledNode:
     """A node in the register: the key and the life that count, and whether an operator removed it."""
 
     key: bytes
@@ -91,15 +91,15 @@ class Enrolled:
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
+class NodeRegister:
     """The nodes that enrolled in the database of a cluster, and certificates that count no more."""
 
     cluster: UUID
-    nodes: Mapping[NodeId, Enrolled] = field(default_factory=dict)
-    revoked: frozenset[Revoked] = frozenset()
+    nodes: Mapping[NodeId, EnrolledNode] = field(default_factory=dict)
+    revoked: frozenset[Revocation] = frozenset()
 
 
-def doubt(shown: Shown, register: Register, check: Check) -> str:
+def find_doubt(shown: ShownRegistration, register: NodeRegister, check: Check) -> str:
     """Why this is not what a node of the register says now; empty if it is."""
     said = shown.said.statement
     enrolled = register.nodes.get(said.node)
@@ -113,15 +113,15 @@ def doubt(shown: Shown, register: Register, check: Check) -> str:
         "it is not of the node's present life": said.life == enrolled.life,
     }
     found = next((reason for reason, holds in reasons.items() if not holds), "")
-    return found or ("" if shown.said.by(enrolled.key, check) else "its signature is false")
+    return found or ("" if shown.said.is_signed_by(enrolled.key, check) else "its signature is false")
 
 
-def key_of(node: NodeId, register: Register, rules: Rules | None) -> bytes | None:
+def key_of(node: NodeId, register: NodeRegister, rules: Rules | None) -> bytes | None:
     """The key under which a node takes part now, None for whoever may not.
 
     The chain says so for those that vote, whatever the database shows; before the founding nobody votes.
     """
-    voting = rules.key(node) if rules is not None else None
+    voting = rules.key_of(node) if rules is not None else None
     enrolled = register.nodes.get(node)
     if voting is not None or enrolled is None or enrolled.removed:
         return voting

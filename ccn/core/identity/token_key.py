@@ -33,18 +33,18 @@ class TokenKey:
 
     def __post_init__(self) -> None:
         """Refuse what no node would say."""
-        ids.name(self.node, "node")
+        ids.check_name(self.node, "node")
         if len(self.public) != _KEY_BYTES or not 0 <= self.since_s < self.until_s:
             raise errors.InputInvalid(f"this is no key for the tokens of {self.node}")
 
     @property
     def name(self) -> str:
         """What tokens call it: made from the key, so that it names no other."""
-        return name(self.public)
+        return name_of_key(self.public)
 
-    def message(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """What the node signs with the key it votes with."""
-        return signed.message(
+        return signed.statement_bytes(
             "token-key",
             {
                 "key": self.public.hex(),
@@ -55,12 +55,12 @@ class TokenKey:
         )
 
 
-def name(public: bytes) -> str:
+def name_of_key(public: bytes) -> str:
     """The name of a public key."""
     return hashlib.sha256(public).hexdigest()[:_NAME_DIGITS]
 
 
-def vouched(said: Signed[TokenKey], rules: Rules, check: Check) -> bool:
+def is_vouched(said: Signed[TokenKey], rules: Rules, check: Check) -> bool:
     """Whether a validator says that this key is its own."""
-    key = rules.key(said.statement.node)
-    return key is not None and said.by(key, check)
+    key = rules.key_of(said.statement.node)
+    return key is not None and said.is_signed_by(key, check)

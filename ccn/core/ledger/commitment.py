@@ -30,7 +30,7 @@ Fields = Mapping[
 ]
 
 
-class Kind(StrEnum):
+class LeafKind(StrEnum):
     """What a leaf is about."""
 
     CONVERSATION = "conversation"
@@ -50,23 +50,23 @@ class Leaf(NamedTuple):
 
     node: NodeId
     number: int
-    kind: Kind
+    kind: LeafKind
     body: bytes
     hash: bytes
 
 
-_VERSIONS = {Kind.MESSAGE: 2}
+_VERSIONS = {LeafKind.MESSAGE: 2}
 """The version of a kind's fields: messages name their speaker since their second. All others have one."""
 
 
-def leaf(node: NodeId, number: int, kind: Kind, fields: Fields) -> Leaf:
+def make_leaf(node: NodeId, number: int, kind: LeafKind, fields: Fields) -> Leaf:
     """Number and hash one row; the body says who numbered it, so an omission or a swap shows."""
     version = _VERSIONS.get(kind, 1)
-    body = canonical({**fields, "kind": kind.value, "node": node, "number": number, "v": version})
+    body = encode_canonical({**fields, "kind": kind.value, "node": node, "number": number, "v": version})
     return Leaf(node, number, kind, body, leaf_hash(body))
 
 
-def spoken(  # noqa: PLR0917 - the fields of a message, each once
+def make_message_leaf(  # noqa: PLR0917 - the fields of a message, each once
     node: NodeId,
     number: int,
     at: int,
@@ -91,7 +91,7 @@ def spoken(  # noqa: PLR0917 - the fields of a message, each once
         f'"kind":"message","node":"{node}","number":{number},"role":"{role}","seq":{seq},'
         f'"speaker":"{speaker}","turn":{within},"v":2}}'
     ).encode()
-    return Leaf(node, number, Kind.MESSAGE, body, leaf_hash(body))
+    return Leaf(node, number, LeafKind.MESSAGE, body, leaf_hash(body))
 
 
 def leaf_hash(body: bytes) -> bytes:
@@ -99,11 +99,11 @@ def leaf_hash(body: bytes) -> bytes:
     return hashlib.sha256(_LEAF_TAG + body).digest()
 
 
-def content(salt: bytes, text: str) -> bytes:
+def commit_content(salt: bytes, text: str) -> bytes:
     """The commitment to a text: nobody without the salt can guess it, nobody with it can swap it."""
     if len(salt) != SALT_BYTES:
         raise errors.InputInvalid(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
-    data = _utf8(text)
+    data = _encode_utf8(text)
     return hashlib.sha256(b"".join((_CONTENT_TAG, salt, len(data).to_bytes(8, "big"), data))).digest()
 
 
@@ -112,41 +112,41 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-def canonical(fields: Fields) -> bytes:
+def encode_canonical(fields: Fields) -> bytes:
     """One spelling for one meaning: sorted ASCII keys, no blanks, UTF-8, integers and strings only.
 
     On these values it is the JSON Canonicalization Scheme, RFC 8785.
     """
     for key, value in fields.items():
-        if not key.isascii() or not _canonical_value(value):
+        if not key.isascii() or not _is_canonical_value(value):
             raise errors.InputInvalid(f"{key} has no canonical form: {type(value).__name__}")
-    return _utf8(_encode(dict(fields)))
+    return _encode_utf8(_encode(dict(fields)))
 
 
-def numbers(values: Sequence[int]) -> str:
+def encode_numbers(values: Sequence[int]) -> str:
     """A list of integers as it stands in canonical bytes, sooner than one by one: they may be thousands."""
     return repr(list(values)).replace(" ", "")
 
 
-def parse(body: bytes) -> dict[str, object]:
+def parse_canonical(body: bytes) -> dict[str, object]:
     """The fields of canonical bytes; whatever `canonical` would not have written is refused."""
     try:
         fields = json.loads(body)
-        if isinstance(fields, dict) and canonical(fields) == body:
+        if isinstance(fields, dict) and encode_canonical(fields) == body:
             return fields
     except (ValueError, RecursionError) as refused:
         raise errors.InputInvalid(f"these bytes are not JSON: {refused}") from None
     raise errors.InputInvalid("these bytes are not canonical JSON")
 
 
-def document(value: object) -> bytes:
+def hash_document(value: object) -> bytes:
     """The hash of a JSON document, nested as it may be: sorted keys, no blanks, no floats."""
-    if not _nested_value(value):
+    if not _is_document_value(value):
         raise errors.InputInvalid("a document holds texts, whole numbers, truth values and nothing else")
-    return hashlib.sha256(_utf8(_encode(value))).digest()
+    return hashlib.sha256(_encode_utf8(_encode(value))).digest()
 
 
-def digest(text: str) -> bytes:
+def digest_from_hex(text: str) -> bytes:
     """A hash from the hexadecimal form it has in canonical bytes."""
     try:
         return bytes.fromhex(text)
@@ -154,7 +154,7 @@ def digest(text: str) -> bytes:
         raise errors.InputInvalid(f"{text[:80]!r} is not a hash in hexadecimal") from None
 
 
-def _canonical_value(value: object) -> bool:
+def _is_canonical_value(value: object) -> bool:
     kind = type(value)  # exact types: True is an int, and an enum would be spelled by its value
     if kind is str or value is None:
         return True
@@ -164,18 +164,18 @@ def _canonical_value(value: object) -> bool:
         return False
     if set(map(type, value)) == {int}:  # ten thousand drifts are looked at all at once
         return bool(min(value) >= -INTEGER_LIMIT and max(value) <= INTEGER_LIMIT)
-    return all(map(_canonical_value, value))
+    return all(map(_is_canonical_value, value))
 
 
-def _nested_value(value: object) -> bool:
+def _is_document_value(value: object) -> bool:
     if isinstance(value, dict):
-        return all(type(key) is str and _nested_value(each) for key, each in value.items())
+        return all(type(key) is str and _is_document_value(each) for key, each in value.items())
     if isinstance(value, (list, tuple)):
-        return all(map(_nested_value, value))
-    return type(value) is bool or _canonical_value(value)
+        return all(map(_is_document_value, value))
+    return type(value) is bool or _is_canonical_value(value)
 
 
-def _utf8(text: str) -> bytes:
+def _encode_utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:

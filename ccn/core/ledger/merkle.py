@@ -66,10 +66,10 @@ class Tree:
         size, peaks = int.from_bytes(data[:_SIZE_BYTES], "big"), data[_SIZE_BYTES:]
         if len(data) != _SIZE_BYTES + HASH_BYTES * size.bit_count():
             raise errors.InputInvalid(f"{len(data)} bytes are not a tree of {size} leaves")
-        return Tree(size, split(peaks))
+        return Tree(size, split_hashes(peaks))
 
 
-def root(leaves: Iterable[bytes]) -> bytes:
+def root_of(leaves: Iterable[bytes]) -> bytes:
     """The root of the tree of these leaf hashes alone."""
     return Tree().extend(leaves).root()
 
@@ -79,7 +79,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(_NODE_TAG + left + right).digest()
 
 
-def split(hashes: bytes) -> tuple[bytes, ...]:
+def split_hashes(hashes: bytes) -> tuple[bytes, ...]:
     """Hashes that stand one after the other, as they are sent and stored."""
     if len(hashes) % HASH_BYTES:
         raise errors.InputInvalid(f"{len(hashes)} bytes are not a row of hashes of {HASH_BYTES} bytes")

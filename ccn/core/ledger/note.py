@@ -34,7 +34,7 @@ _TIME_LIMIT = 1 << 63
 _DASH = "\N{EM DASH}"
 
 
-class Kind(IntEnum):
+class KeyKind(IntEnum):
     """What a key signs: the text alone, or the text and when a witness saw it."""
 
     ED25519 = 1
@@ -64,15 +64,15 @@ class Note:
 
     def to_bytes(self) -> bytes:
         """As it is served and kept."""
-        return "".join((self.text, "\n", *map(_line, self.signatures))).encode()
+        return "".join((self.text, "\n", *map(_signature_to_line, self.signatures))).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class NoteKey:
     """A public key under the name it signs notes with, and what kind of signature it makes."""
 
     name: str
-    kind: Kind
+    kind: KeyKind
     public: bytes
 
     def __post_init__(self) -> None:
@@ -85,17 +85,17 @@ class Key:
     @property
     def id(self) -> bytes:
         """Four bytes that tell this key from others of the same name."""
-        return hashlib.sha256(self.name.encode() + b"\n" + self._typed()).digest()[:_ID_BYTES]
+        return hashlib.sha256(self.name.encode() + b"\n" + self._typed_bytes()).digest()[:_ID_BYTES]
 
     def text(self) -> str:
         """The spelling in which verifier keys are handed around."""
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(self._typed()).decode()}"
+        return f"{self.name}+{self.id.hex()}+{base64.b64encode(self._typed_bytes()).decode()}"
 
-    def _typed(self) -> bytes:
+    def _typed_bytes(self) -> bytes:
         return bytes([self.kind]) + self.public
 
 
-def verify(note: Note, keys: Sequence[Key], check: Check) -> dict[Key, int | None]:
+def verify_note(note: Note, keys: Sequence[NoteKey], check: Check) -> dict[NoteKey, int | None]:
     """The known keys that signed this text, and when, where they say so; unknown signatures count nothing.
 
     A wrong signature under a known key condemns the whole note: somebody tampered with it.
@@ -103,29 +103,31 @@ def verify(note: Note, keys: Sequence[Key], check: Check) -> dict[Key, int | Non
     known = {(key.name, key.id): key for key in keys}
     if len(known) != len(set(keys)):
         raise errors.InputInvalid("two keys share a name and an id")
-    found = dict[Key, int | None]()
+    found = dict[NoteKey, int | None]()
     for signature in note.signatures:
         key = known.get((signature.name, signature.key_id))
         if key is not None:
-            found[key] = _verified(note.text, signature, key, check)
+            found[key] = _verify_signature(note.text, signature, key, check)
     return found
 
 
-def sign(text: str, key: Key, sign: Sign) -> Signature:
+def sign_note(text: str, key: NoteKey, sign: Sign) -> Signature:
     """Sign a text as it stands."""
-    if key.kind is not Kind.ED25519:
+    if key.kind is not KeyKind.ED25519:
         raise errors.InputInvalid(f"{key.name} makes cosignatures, which need a time")
     return Signature(key.name, key.id, sign(text.encode()))
 
 
-def cosign(text: str, key: Key, at_s: int, sign: Sign) -> Signature:
+def cosign_note(text: str, key: NoteKey, at_s: int, sign: Sign) -> Signature:
     """Sign a text and the second in which it was seen (c2sp.org/tlog-cosignature)."""
-    if key.kind is not Kind.COSIGNATURE or not 0 <= at_s < _TIME_LIMIT:
+    if key.kind is not KeyKind.COSIGNATURE or not 0 <= at_s < _TIME_LIMIT:
         raise errors.InputInvalid(f"{key.name} cannot cosign at {at_s}")
-    return Signature(key.name, key.id, at_s.to_bytes(_TIME_BYTES, "big") + sign(timed(text, at_s)))
+    return Signature(
+        key.name, key.id, at_s.to_bytes(_TIME_BYTES, "big") + sign(cosignature_bytes(text, at_s))
+    )
 
 
-def parse(data: bytes) -> Note:
+def parse_note(data: bytes) -> Note:
     """Read a note from anywhere, or say what is wrong with it."""
     if len(data) > NOTE_LIMIT:
         raise errors.InputInvalid(f"a note of {len(data)} bytes is over the limit of {NOTE_LIMIT}")
@@ -139,15 +141,15 @@ def parse(data: bytes) -> Note:
     lines = below.split("\n")
     if not blank or lines.pop() or not 0 < len(lines) <= SIGNATURE_LIMIT:
         raise errors.InputInvalid("a note is a text, an empty line and 1 to 100 lines of signatures")
-    return Note(text + "\n", tuple(map(_signature, lines)))
+    return Note(text + "\n", tuple(map(_signature_from_line, lines)))
 
 
-def key(text: str) -> Key:
+def parse_key(text: str) -> NoteKey:
     """Read a verifier key: name, id and key joined by plus signs."""
     name, _, rest = text.partition("+")
-    typed = _base64(rest.partition("+")[2])
+    typed = _decode_base64(rest.partition("+")[2])
     try:
-        read = Key(name, Kind(typed[0]), typed[1:])
+        read = NoteKey(name, KeyKind(typed[0]), typed[1:])
     except ValueError:
         raise errors.InputInvalid(
             f"{name!r} has a key of kind {typed[0]}, which is not known here"
@@ -157,36 +159,36 @@ def key(text: str) -> Key:
     return read
 
 
-def _verified(text: str, signature: Signature, key: Key, check: Check) -> int | None:
+def _verify_signature(text: str, signature: Signature, key: NoteKey, check: Check) -> int | None:
     at_s, message, data = None, text.encode(), signature.data
-    if key.kind is Kind.COSIGNATURE:
+    if key.kind is KeyKind.COSIGNATURE:
         at_s, data = int.from_bytes(data[:_TIME_BYTES], "big"), data[_TIME_BYTES:]
-        message = timed(text, at_s)
+        message = cosignature_bytes(text, at_s)
     if len(data) != _ED25519_BYTES or (at_s or 0) >= _TIME_LIMIT or not check(key.public, message, data):
         raise errors.SignatureInvalid(f"{key.name} did not sign this note")
     return at_s
 
 
-def timed(text: str, at_s: int) -> bytes:
+def cosignature_bytes(text: str, at_s: int) -> bytes:
     """What a cosignature signs: the text, and the second in which it was seen."""
     return f"cosignature/v1\ntime {at_s}\n{text}".encode()
 
 
-def _line(signature: Signature) -> str:
+def _signature_to_line(signature: Signature) -> str:
     blob = base64.b64encode(signature.key_id + signature.data).decode()
     return f"{_DASH} {signature.name} {blob}\n"
 
 
-def _signature(line: str) -> Signature:
+def _signature_from_line(line: str) -> Signature:
     dash, name, blob = ([*line.split(" "), "", "", ""])[:3]
-    data = _base64(blob)
+    data = _decode_base64(blob)
     read = Signature(name, data[:_ID_BYTES], data[_ID_BYTES:])
-    if dash != _DASH or not _is_name(name) or not read.data or _line(read) != line + "\n":
+    if dash != _DASH or not _is_name(name) or not read.data or _signature_to_line(read) != line + "\n":
         raise errors.InputInvalid(f"{line[:80]!r} is not the signature of a note")
     return read
 
 
-def _base64(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

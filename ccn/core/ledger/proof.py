@@ -16,7 +16,7 @@ Range = tuple[int, int]
 """A subtree by its leaves: the first, and the one behind the last."""
 
 
-def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether the leaf hash is number `index` (from 0) of the tree with this size and root."""
     if not 0 <= index < size or len(proof) != len(ranges := inclusion_ranges(index, size)):
         return False
@@ -27,7 +27,9 @@ def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: b
     return hashed == root
 
 
-def consistent(old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> bool:
+def verify_consistency(
+    old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
+) -> bool:
     """Whether the tree of `new` leaves begins with the tree of `old` leaves."""
     if not 0 <= old <= new or len(proof) != len(ranges := consistency_ranges(old, new)):
         return False
@@ -50,7 +52,7 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
         raise errors.InputInvalid(f"a tree of {size} leaves has no leaf {index}")
     start, end, beside = 0, size, list[Range]()
     while end - start > 1:
-        middle = start + _left(end - start)
+        middle = start + _left_width(end - start)
         if index < middle:
             beside.append((middle, end))
             end = middle
@@ -68,7 +70,7 @@ def consistency_ranges(old: int, new: int) -> list[Range]:
         return []
     start, end, beside = 0, new, list[Range]()
     while old != end:
-        middle = start + _left(end - start)
+        middle = start + _left_width(end - start)
         if old <= middle:
             beside.append((middle, end))
             end = middle
@@ -80,12 +82,12 @@ def consistency_ranges(old: int, new: int) -> list[Range]:
     return beside[::-1]
 
 
-def hashes(ranges: Sequence[Range], leaves: Sequence[bytes]) -> list[bytes]:
+def hash_ranges(ranges: Sequence[Range], leaves: Sequence[bytes]) -> list[bytes]:
     """The proof for these ranges, by whoever holds all leaf hashes."""
-    return [merkle.root(leaves[start:end]) for start, end in ranges]
+    return [merkle.root_of(leaves[start:end]) for start, end in ranges]
 
 
-def perfect(start: int, end: int) -> Iterator[Range]:
+def split_perfect(start: int, end: int) -> Iterator[Range]:
     """The complete subtrees a range consists of, largest first: the ones a store of tiles can have kept."""
     while start < end:
         width = 1 << ((end - start).bit_length() - 1)
@@ -93,6 +95,6 @@ def perfect(start: int, end: int) -> Iterator[Range]:
         start += width
 
 
-def _left(width: int) -> int:
+def _left_width(width: int) -> int:
     """The largest power of two below the width: where RFC 6962 splits a tree."""
     return 1 << ((width - 1).bit_length() - 1)

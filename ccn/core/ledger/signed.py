@@ -28,7 +28,7 @@ class Statement(Protocol):
     def node(self) -> NodeId:
         """Who says it."""
 
-    def message(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """The bytes that are signed: they fix everything the statement says."""
 
 
@@ -43,16 +43,16 @@ class Signed(Generic[S_co]):
     statement: S_co
     signature: bytes
 
-    def by(self, key: bytes, check: Check) -> bool:
+    def is_signed_by(self, key: bytes, check: Check) -> bool:
         """Whether the owner of this key said it."""
-        return check(key, self.statement.message(), self.signature)
+        return check(key, self.statement.signed_bytes(), self.signature)
 
 
-def sign(statement: S, sign: Sign) -> Signed[S]:
+def sign_statement(statement: S, sign: Sign) -> Signed[S]:
     """Say it under this node's name. Whatever must be remembered first is on disk by now."""
-    return Signed(statement, sign(statement.message()))
+    return Signed(statement, sign(statement.signed_bytes()))
 
 
-def message(kind: str, fields: commitment.Fields) -> bytes:
+def statement_bytes(kind: str, fields: commitment.Fields) -> bytes:
     """The signed bytes of one kind of statement."""
-    return f"ccn/{kind}/v1\n".encode() + commitment.canonical(fields)
+    return f"ccn/{kind}/v1\n".encode() + commitment.encode_canonical(fields)

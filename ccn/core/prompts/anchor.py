@@ -31,37 +31,42 @@ STATES_LIMIT = 12
 MEMORIES_LIMIT = 20
 
 
-def refreshed(anchor: Anchor, now: Measured, this: int, *, ordered: bool = False) -> Anchor:
+def refresh_anchor(anchor: Anchor, now: MeasuredStates, this: int, *, ordered: bool = False) -> Anchor:
     """The anchor with the state of now beside the message `this`; the very same while that is not worth it.
 
     `ordered` is for an instance that is brought back to character: its state is shown with a reminder of
     the plate, which counts until the next state is shown.
     """
     newest = anchor.states[-1]
-    moved = max(_distance(newest.character, now.character), _distance(newest.relational, now.relational))
+    moved = max(
+        _largest_difference(newest.character, now.character),
+        _largest_difference(newest.relational, now.relational),
+    )
     if not ordered and moved < (MOVED if this - newest.seq >= SETTLED else LEAPT):
         return anchor
-    state = _shown(newest, now, this, reminder=ordered)
+    state = _next_state(newest, now, this, reminder=ordered)
     before = anchor.states if len(anchor.states) < STATES_LIMIT else ()
     return replace(anchor, version=anchor.version + 1, states=(*before, state))
 
 
-def compacted(anchor: Anchor, now: Measured, this: int, kept_from: int, *, ordered: bool = False) -> Anchor:
+def compact_anchor(
+    anchor: Anchor, now: MeasuredStates, this: int, kept_from: int, *, ordered: bool = False
+) -> Anchor:
     """The anchor with a history that begins later; all that follows is new, so the state is too."""
     newest = anchor.states[-1]
-    state = _shown(newest, now, this, reminder=ordered or newest.reminder)
+    state = _next_state(newest, now, this, reminder=ordered or newest.reminder)
     return replace(anchor, version=anchor.version + 1, kept_from=kept_from, states=(state,))
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredStates:
     """The character's and the relation's state as they are now."""
 
     character: Vector | None = None
     relational: Vector | None = None
 
 
-class Source(StrEnum):
+class StateSource(StrEnum):
     """Where the character's part of a state is from; the relation's is always from this conversation."""
 
     HERE = "here"
@@ -72,18 +77,18 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ShownState:
     """A state as it was shown, from a message on."""
 
     seq: int = 0
     character: Vector | None = None
     relational: Vector | None = None
     reminder: bool = False
-    source: Source = Source.HERE
+    source: StateSource = StateSource.HERE
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class RecalledConversation:
     """An earlier conversation as it was remembered: up to which message, so that it never grows."""
 
     conversation: ConversationId
@@ -95,62 +100,67 @@ class Anchor:
     """What one conversation's prompt holds fast; its next version replaces it."""
 
     plate: int
-    states: tuple[State, ...] = (State(),)
+    states: tuple[ShownState, ...] = (ShownState(),)
     """The first stands above the history, each other beside the user's first message from its place on."""
-    memories: tuple[Recalled, ...] = ()
+    memories: tuple[RecalledConversation, ...] = ()
     kept_from: int = 1
     """The first message that stands in the history in full; what is older is quoted."""
     version: int = 1
 
-    def shown(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """States and memories, as the database keeps them."""
         return {
             "states": [
-                [s.seq, _listed(s.character), _listed(s.relational), s.reminder] for s in self.states
+                [s.seq, _vector_to_list(s.character), _vector_to_list(s.relational), s.reminder]
+                for s in self.states
             ],
             "sources": [s.source for s in self.states],
             "memories": [[str(each.conversation), each.upto] for each in self.memories],
         }
 
 
-def read(plate: int, kept_from: int, version: int, shown: Mapping[str, Any]) -> Anchor:
+def anchor_from_json(plate: int, kept_from: int, version: int, shown: Mapping[str, Any]) -> Anchor:
     """The anchor that the database keeps."""
     return Anchor(
         plate,
-        _states(shown),
-        tuple(Recalled(ConversationId(UUID(each)), upto) for each, upto in shown["memories"]),
+        _states_from_json(shown),
+        tuple(RecalledConversation(ConversationId(UUID(each)), upto) for each, upto in shown["memories"]),
         kept_from,
         version,
     )
 
 
-def _states(shown: Mapping[str, Any]) -> tuple[State, ...]:
-    kept = [(seq, _vector(c), _vector(r), reminder) for seq, c, r, reminder in shown["states"]]
+def _states_from_json(shown: Mapping[str, Any]) -> tuple[ShownState, ...]:
+    kept = [
+        (seq, _vector_from_list(c), _vector_from_list(r), reminder)
+        for seq, c, r, reminder in shown["states"]
+    ]
     if "sources" in shown:
         return tuple(
-            State(*state, Source(said)) for state, said in zip(kept, shown["sources"], strict=True)
+            ShownState(*state, StateSource(said))
+            for state, said in zip(kept, shown["sources"], strict=True)
         )
     # Before sources were kept, a conversation began with the state of whichever one was newest, also of a
     # stranger's: that is not shown any more. What came later is its own.
-    return tuple(State(seq, c if seq else None, r, reminder) for seq, c, r, reminder in kept)
+    return tuple(ShownState(seq, c if seq else None, r, reminder) for seq, c, r, reminder in kept)
 
 
-def _shown(newest: State, now: Measured, this: int, *, reminder: bool) -> State:
+def _next_state(newest: ShownState, now: MeasuredStates, this: int, *, reminder: bool) -> ShownState:
     """What is not known now is what was known last."""
-    source = newest.source if now.character is None else Source.HERE
+    source = newest.source if now.character is None else StateSource.HERE
     character, relational = now.character or newest.character, now.relational or newest.relational
-    return State(this, character, relational, reminder, source)
+    return ShownState(this, character, relational, reminder, source)
 
 
-def _listed(vector: Vector | None) -> list[int | None] | None:
+def _vector_to_list(vector: Vector | None) -> list[int | None] | None:
     return None if vector is None else list(vector.millionths)
 
 
-def _vector(stored: list[int | None] | None) -> Vector | None:
+def _vector_from_list(stored: list[int | None] | None) -> Vector | None:
     return None if stored is None else Vector(tuple(stored))
 
 
-def _distance(shown: Vector | None, now: Vector | None) -> int:
+def _largest_difference(shown: Vector | None, now: Vector | None) -> int:
     """The largest difference of an axis: what was not shown was neutral, what is not known did not move."""
     if now is None:
         return 0

@@ -51,23 +51,23 @@ PASSES, OF = 5, 6
 """The share of questions to pass where a plate sets no mark, rounded up."""
 
 
-def judge(interview: Interview, answers: Sequence[str]) -> Outcome:
+def judge_interview(interview: Interview, answers: Sequence[str]) -> InterviewOutcome:
     """Whether enough answers are the character's, and why each of the others is not."""
     if len(answers) != len(interview.questions):
         raise errors.InputInvalid(f"{len(answers)} answers to {len(interview.questions)} questions")
     verdicts = tuple(
-        Verdict(question.asks, _fault(question, answer))
+        AnswerVerdict(question.asks, _find_fault(question, answer))
         for question, answer in zip(interview.questions, answers, strict=True)
     )
-    return Outcome(sum(verdict.passed for verdict in verdicts) >= interview.passes, verdicts)
+    return InterviewOutcome(sum(verdict.passed for verdict in verdicts) >= interview.passes, verdicts)
 
 
-def of(plate: Plate, collaborator: str = "") -> Interview:
+def make_interview(plate: Plate, collaborator: str = "") -> Interview:
     """The interview of a plate, in a conversation with somebody whose name may be known."""
     questions = plate.questions or QUESTIONS
     passes = plate.passes or -(-PASSES * len(questions) // OF)
     names = {"name": plate.name, "collaborator": collaborator.strip()}
-    return Interview(tuple(_filled(question, names) for question in questions), passes)
+    return Interview(tuple(_fill_question(question, names) for question in questions), passes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Interview:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AnswerVerdict:
     """One question, and what is wrong with its answer; never the answer itself, which is content."""
 
     asks: str
@@ -92,13 +92,13 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class InterviewOutcome:
     """What came of an interview."""
 
     passed: bool
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[AnswerVerdict, ...]
 
-    def as_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """As the registry of instances keeps it."""
         return {
             "passed": self.passed,
@@ -106,48 +106,48 @@ class Outcome:
         }
 
 
-def _filled(question: Question, names: dict[str, str]) -> Question:
+def _fill_question(question: Question, names: dict[str, str]) -> Question:
     """The keywords with names in their places; one whose name nobody knows asks for nothing."""
     known = [word for word in question.accepts if all(names[n] for n in names if f"{{{n}}}" in word)]
-    return replace(question, accepts=tuple(_named(word, names) for word in known))
+    return replace(question, accepts=tuple(_fill_keyword(word, names) for word in known))
 
 
-def _named(keyword: str, names: dict[str, str]) -> str:
+def _fill_keyword(keyword: str, names: dict[str, str]) -> str:
     # In one pass: a name may itself look like a place.
     return re.sub(r"\{(name|collaborator)\}", lambda place: names[place[1]], keyword)
 
 
-def _fault(question: Question, answer: str) -> str | None:
+def _find_fault(question: Question, answer: str) -> str | None:
     length = len(answer.strip())
     if not length:
         return "no answer"
     if length > question.at_most:
         return f"too long: {length} characters of {question.at_most} allowed"
-    if not _any_in(question.accepts, answer):
+    if not _holds_any(question.accepts, answer):
         return f"none of the keywords: {', '.join(question.accepts) or 'all need a name that is not known'}"
     return None
 
 
-def _any_in(keywords: Iterable[str], answer: str) -> bool:
-    folded = _folded(answer)
-    return any(_pattern(keyword).search(folded) for keyword in keywords)
+def _holds_any(keywords: Iterable[str], answer: str) -> bool:
+    folded = _fold_text(answer)
+    return any(_compile_keyword(keyword).search(folded) for keyword in keywords)
 
 
 @lru_cache(maxsize=4096)
-def _pattern(keyword: str) -> re.Pattern[str]:
+def _compile_keyword(keyword: str) -> re.Pattern[str]:
     """The keyword as words of their own, or as a beginning; scripts without blanks have no boundaries."""
-    stem = _folded(keyword.removesuffix("*"))
-    before = r"(?<!\w)" if _spaced(stem[:1]) else ""
-    after = r"(?!\w)" if _spaced(stem[-1:]) and not keyword.endswith("*") else ""
+    stem = _fold_text(keyword.removesuffix("*"))
+    before = r"(?<!\w)" if _is_spaced(stem[:1]) else ""
+    after = r"(?!\w)" if _is_spaced(stem[-1:]) and not keyword.endswith("*") else ""
     return re.compile(before + r"\s+".join(re.escape(word) for word in stem.split()) + after)
 
 
-def _folded(text: str) -> str:
+def _fold_text(text: str) -> str:
     """Compared without regard to case, width or how accents are composed."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
-def _spaced(c: str) -> bool:
+def _is_spaced(c: str) -> bool:
     return c.isalnum() and not _BLANKLESS.match(c)
 
 

@@ -30,14 +30,14 @@ _TAGS = 0xE0000
 """Tags: the whole of ASCII once more, and nobody sees it."""
 
 
-def spells(text: str, word: str, at: int) -> bool:
+def spells_word(text: str, word: str, at: int) -> bool:
     """Whether a reader can read this word from this place on.
 
     All readings are followed at once: a tag can be a letter, and it can be nothing.
     """
     reached = {0}
     for place in range(at, len(text)):
-        sounds, nothing = _read(text[place])
+        sounds, nothing = _readings_of(text[place])
         reached = {
             *(length + len(sounds) for length in reached if sounds and word.startswith(sounds, length)),
             *(reached if nothing else ()),
@@ -50,7 +50,7 @@ def spells(text: str, word: str, at: int) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _read(c: str) -> tuple[str, bool]:
+def _readings_of(c: str) -> tuple[str, bool]:
     """The letters of ASCII that a character can be read as, and whether it can be passed over."""
     code = ord(c)
     if _TAGS < code < _TAGS + 0x80:

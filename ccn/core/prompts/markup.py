@@ -22,46 +22,46 @@ _BEGIN = re.compile(rf"[{_BEGINS}](?![\s/\\]*[\x21-\x2e0-B@D-\[\]-bd-~])")
 _QUOTED = "&lt;"
 
 
-def wrapped(name: str, text: str, /, **attributes: object) -> str:
+def wrap_layer(name: str, text: str, /, **attributes: object) -> str:
     """A layer of this name around a text, which is escaped already or ours."""
-    told = "".join(f' {key}="{attribute(value)}"' for key, value in attributes.items())
+    told = "".join(f' {key}="{escape_attribute(value)}"' for key, value in attributes.items())
     return f"<{SPACE}:{name}{told}>\n{text}\n</{SPACE}:{name}>"
 
 
-def escaped(said: str) -> str:
+def escape_marks(said: str) -> str:
     """What somebody said, unable to open or close a layer; anything else in it stays as it was."""
-    if not _suspect(said):
+    if not _may_have_mark(said):
         return said
     return _BEGIN.sub(
-        lambda begun: _QUOTED if lookalike.spells(said, _MARK, begun.end()) else begun[0], said
+        lambda begun: _QUOTED if lookalike.spells_word(said, _MARK, begun.end()) else begun[0], said
     )
 
 
-def opens(text: str) -> bool:
+def has_mark(text: str) -> bool:
     """Whether a text has a mark in it that would be escaped."""
-    return _suspect(text) and any(
-        lookalike.spells(text, _MARK, begun.end()) for begun in _BEGIN.finditer(text)
+    return _may_have_mark(text) and any(
+        lookalike.spells_word(text, _MARK, begun.end()) for begun in _BEGIN.finditer(text)
     )
 
 
-def attribute(value: object) -> str:
+def escape_attribute(value: object) -> str:
     """Something inside the mark of a layer, where quotes count as well."""
     text = " ".join(str(value).split())
     text = text.replace("&", "&amp;").replace("<", _QUOTED).replace(">", "&gt;").replace('"', "&quot;")
-    return escaped(text)
+    return escape_marks(text)
 
 
-def quoted(said: str, at_most: int) -> str:
+def quote_beginning(said: str, at_most: int) -> str:
     """The beginning of what somebody said, on one line."""
-    return escaped(shortened(said, at_most))
+    return escape_marks(shorten_text(said, at_most))
 
 
-def shortened(said: str, at_most: int) -> str:
+def shorten_text(said: str, at_most: int) -> str:
     """The same, not escaped yet."""
     line = " ".join(said[: 4 * at_most].split())
     return line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
 
 
-def _suspect(text: str) -> bool:
+def _may_have_mark(text: str) -> bool:
     """Looked for first, because it takes a thousandth of the time."""
     return "<" in text or (not text.isascii() and any(begin in text for begin in _BEGINS))

@@ -48,19 +48,19 @@ _PLACE = re.compile(r"\{([^{}]*)\}")
 _AT_LINE = re.compile(r"at line (\d+)")
 
 
-def read(text: str) -> Plate:
+def parse_plate(text: str) -> Plate:
     """Take a plate apart, or say by line or key what is wrong with it."""
-    matter, body, above = _parted(_clean(text))
-    found = _toml(matter)
-    _known(found, _KEYS, "")
-    _body(body, above)
-    questions = _questions(found.get("questions"))
+    matter, body, above = _split_front_matter(_clean_text(text))
+    found = _parse_toml(matter)
+    _check_keys(found, _KEYS, "")
+    _check_body(body, above)
+    questions = _read_questions(found.get("questions"))
     return Plate(
-        _name(found.get("name"), body),
-        _model(found.get("model")),
-        _baseline(found.get("baseline")),
+        _read_name(found.get("name"), body),
+        _read_model(found.get("model")),
+        _read_baseline(found.get("baseline")),
         questions,
-        _pass_mark(found.get("pass_mark"), questions),
+        _read_pass_mark(found.get("pass_mark"), questions),
         body.strip("\n"),
     )
 
@@ -89,24 +89,24 @@ class Plate:
     body: str
 
 
-def _clean(text: str) -> str:
+def _clean_text(text: str) -> str:
     size = len(text.encode(errors="surrogatepass"))
     if size > SIZE_LIMIT:
         raise errors.PlateInvalid(f"the plate has {size} bytes of {SIZE_LIMIT} allowed")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     for number, line in enumerate(text.split("\n"), 1):
-        if (bad := next((c for c in line if _unprintable(c)), None)) is not None:
+        if (bad := next((c for c in line if _is_unprintable(c)), None)) is not None:
             raise errors.PlateInvalid(
                 f"line {number}: the character U+{ord(bad):04X} has no place in a plate"
             )
     return text
 
 
-def _unprintable(c: str) -> bool:
+def _is_unprintable(c: str) -> bool:
     return (c < " " and c != "\t") or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff"
 
 
-def _parted(text: str) -> tuple[str, str, int]:
+def _split_front_matter(text: str) -> tuple[str, str, int]:
     """Front matter, body, and how many lines stand above the body."""
     first, *rest = text.split("\n")
     if first.rstrip() == "---":
@@ -121,7 +121,7 @@ def _parted(text: str) -> tuple[str, str, int]:
     return "\n".join(rest[:ends]), "\n".join(rest[ends + 1 :]), ends + 2
 
 
-def _toml(matter: str) -> Mapping[str, object]:
+def _parse_toml(matter: str) -> Mapping[str, object]:
     try:
         return tomllib.loads(matter + "\n")  # an end in mid-line is told without its line
     except RecursionError:
@@ -131,7 +131,7 @@ def _toml(matter: str) -> Mapping[str, object]:
         raise errors.PlateInvalid(f"the front matter is not TOML: {moved}") from None
 
 
-def _known(found: Mapping[str, object], keys: Collection[str], where: str) -> None:
+def _check_keys(found: Mapping[str, object], keys: Collection[str], where: str) -> None:
     for key in found:
         if key not in keys:
             near = difflib.get_close_matches(key, keys, n=1)
@@ -139,15 +139,15 @@ def _known(found: Mapping[str, object], keys: Collection[str], where: str) -> No
             raise errors.PlateInvalid(f"{where}{key} is not a key of a plate; {hint}")
 
 
-def _body(body: str, above: int) -> None:
+def _check_body(body: str, above: int) -> None:
     if not body.strip():
         raise errors.PlateInvalid("the plate says nothing: write the character below the front matter")
     for number, line in enumerate(body.split("\n"), above + 1):
-        if markup.opens(line):
+        if markup.has_mark(line):
             raise errors.PlateInvalid(f"line {number}: <{markup.SPACE}: belongs to the prompt's own layers")
 
 
-def _name(given: object, body: str) -> str:
+def _read_name(given: object, body: str) -> str:
     if given is None:
         heading = _HEADING.search(body)
         if heading is None:
@@ -155,56 +155,60 @@ def _name(given: object, body: str) -> str:
                 "name is missing: set it in the front matter, or begin with a # heading"
             )
         given = heading[1]
-    return _text(given, "name", 100)
+    return _read_text(given, "name", 100)
 
 
-def _model(given: object) -> str | None:
+def _read_model(given: object) -> str | None:
     if given is None:
         return None
-    if not _MODEL.fullmatch(model := _text(given, "model", 200)):
+    if not _MODEL.fullmatch(model := _read_text(given, "model", 200)):
         raise errors.PlateInvalid(f"model: {model!r} is not the id of a model")
     return model
 
 
-def _baseline(given: object) -> Vector | None:
+def _read_baseline(given: object) -> Vector | None:
     if given is None:
         return None
     if not isinstance(given, Mapping):
         raise errors.PlateInvalid("baseline is a table of axes: [baseline]")
-    _known(given, AXES, "baseline.")
-    scores = {axis: _score(score, f"baseline.{axis}") for axis, score in given.items()}
-    return axes.quantise([scores.get(axis) for axis in AXES]) if scores else None
+    _check_keys(given, AXES, "baseline.")
+    scores = {axis: _read_score(score, f"baseline.{axis}") for axis, score in given.items()}
+    return axes.quantise_scores([scores.get(axis) for axis in AXES]) if scores else None
 
 
-def _score(given: object, key: str) -> float:
+def _read_score(given: object, key: str) -> float:
     number = isinstance(given, int | float) and not isinstance(given, bool)
     if not number or not math.isfinite(score := float(str(given))) or not 0 <= score <= 1:
         raise errors.PlateInvalid(f"{key} is {given!r}; it is a number from 0 to 1")
     return score
 
 
-def _questions(given: object) -> tuple[Question, ...]:
+def _read_questions(given: object) -> tuple[Question, ...]:
     if given is None:
         return ()
     if not isinstance(given, list) or not 0 < len(given) <= QUESTIONS_LIMIT:
         raise errors.PlateInvalid(f"questions are 1 to {QUESTIONS_LIMIT} tables: [[questions]]")
-    return tuple(_question(each, f"questions[{number}]") for number, each in enumerate(given, 1))
+    return tuple(_read_question(each, f"questions[{number}]") for number, each in enumerate(given, 1))
 
 
-def _question(given: object, key: str) -> Question:
+def _read_question(given: object, key: str) -> Question:
     if not isinstance(given, Mapping):
         raise errors.PlateInvalid(f"{key} is a table: [[questions]]")
-    _known(given, _QUESTION_KEYS, f"{key}.")
-    asks = _text(given.get("asks"), f"{key}.asks", 500)
+    _check_keys(given, _QUESTION_KEYS, f"{key}.")
+    asks = _read_text(given.get("asks"), f"{key}.asks", 500)
     accepts = given.get("accepts")
     if not isinstance(accepts, list) or not 0 < len(accepts) <= 50:
         raise errors.PlateInvalid(f"{key}.accepts is a list of 1 to 50 keywords")
-    keywords = tuple(_keyword(each, f"{key}.accepts[{number}]") for number, each in enumerate(accepts, 1))
-    return Question(asks, keywords, _whole(given.get("at_most", _AT_MOST), f"{key}.at_most", 10_000))
+    keywords = tuple(
+        _read_keyword(each, f"{key}.accepts[{number}]") for number, each in enumerate(accepts, 1)
+    )
+    return Question(
+        asks, keywords, _read_whole_number(given.get("at_most", _AT_MOST), f"{key}.at_most", 10_000)
+    )
 
 
-def _keyword(given: object, key: str) -> str:
-    keyword = _text(given, key, 100)
+def _read_keyword(given: object, key: str) -> str:
+    keyword = _read_text(given, key, 100)
     if not any(c.isalnum() for c in keyword):
         raise errors.PlateInvalid(f"{key}: {keyword!r} has neither a letter nor a digit")
     for place in _PLACE.findall(keyword):
@@ -215,24 +219,24 @@ def _keyword(given: object, key: str) -> str:
     return keyword
 
 
-def _pass_mark(given: object, questions: Collection[Question]) -> int | None:
+def _read_pass_mark(given: object, questions: Collection[Question]) -> int | None:
     if given is None:
         return None
     if not questions:
         raise errors.PlateInvalid("pass_mark needs [[questions]] of its own to count")
-    return _whole(given, "pass_mark", len(questions))
+    return _read_whole_number(given, "pass_mark", len(questions))
 
 
-def _whole(given: object, key: str, at_most: int) -> int:
+def _read_whole_number(given: object, key: str, at_most: int) -> int:
     if not isinstance(given, int) or isinstance(given, bool) or not 0 < given <= at_most:
         raise errors.PlateInvalid(f"{key} is {given!r}; it is a whole number from 1 to {at_most}")
     return given
 
 
-def _text(given: object, key: str, at_most: int) -> str:
+def _read_text(given: object, key: str, at_most: int) -> str:
     if given is None:
         raise errors.PlateInvalid(f"{key} is missing")
-    if not isinstance(given, str) or not given.strip() or any(_unprintable(c) for c in given):
+    if not isinstance(given, str) or not given.strip() or any(_is_unprintable(c) for c in given):
         raise errors.PlateInvalid(f"{key} is text on one line, and not empty")
     if len(given) > at_most:
         raise errors.PlateInvalid(f"{key} has {len(given)} characters of {at_most} allowed")

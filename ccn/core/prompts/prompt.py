@@ -27,13 +27,13 @@ from functools import lru_cache
 
 from ccn import errors
 from ccn.core.calls import tokens
-from ccn.core.calls.call import Block, Call, Said
+from ccn.core.calls.call import Call, CallBlock, CallMessage
 from ccn.core.message import Message, Role
 from ccn.core.prompts import anchor as anchors
 from ccn.core.prompts import markup, wording
-from ccn.core.prompts.anchor import Anchor, Measured
+from ccn.core.prompts.anchor import Anchor, MeasuredStates
 from ccn.core.prompts.plate import Plate
-from ccn.core.prompts.wording import Memory
+from ccn.core.prompts.wording import PromptMemory
 
 HISTORY_LIMIT = 1_000
 """Messages in full at most, whatever their length."""
@@ -43,7 +43,7 @@ _ROOM_TOKENS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PromptLimits:
     """What a call may cost: settings of the cluster, the same on every node."""
 
     model: str
@@ -62,53 +62,59 @@ class Scene:
     `this`, and replies to those; more does no harm.
     """
 
-    this: int
-    said: tuple[Message, ...]
-    memories: tuple[Memory, ...] = ()
+    this_seq: int
+    messages: tuple[Message, ...]
+    memories: tuple[PromptMemory, ...] = ()
     collaborator: str = ""
 
 
-def build(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> Call:
+def build_call(plate: Plate, anchor: Anchor, scene: Scene, limits: PromptLimits) -> Call:
     """The call for one turn. The anchor is one that `settled` gave back."""
-    earlier, history, this = _told(anchor, scene)
-    check(plate, wording.shown(this), limits)
+    earlier, history, this = _split_scene(anchor, scene)
+    check_message(plate, wording.write_message(this), limits)
     system = [
-        Block(wording.plate(plate, anchor.plate), mark=True),
-        Block(wording.state(plate, anchor.states[0], scene.collaborator), mark=True),
+        CallBlock(wording.write_plate(plate, anchor.plate), mark=True),
+        CallBlock(wording.write_state(plate, anchor.states[0], scene.collaborator), mark=True),
     ]
-    if remembered := wording.memories(scene.memories, limits.budget // 8):
-        system.append(Block(remembered, mark=True))
-    if quoted := wording.earlier(earlier, limits.budget // 8):
-        system.append(Block(quoted))
-    texts = _texts(plate, anchor, [*history, this])
-    said = [*_history(history, texts), Said(Role.USER, texts[-1])]
+    if remembered := wording.write_memories(scene.memories, limits.budget // 8):
+        system.append(CallBlock(remembered, mark=True))
+    if quoted := wording.write_earlier(earlier, limits.budget // 8):
+        system.append(CallBlock(quoted))
+    texts = _message_texts(plate, anchor, [*history, this])
+    said = [*_history_to_call(history, texts), CallMessage(Role.USER, texts[-1])]
     return Call(limits.model, tuple(system), tuple(said), limits.max_tokens, limits.temperature)
 
 
-def instead(call: Call, asked: str, other: str) -> Call:
+def replace_message(call: Call, asked: str, other: str) -> Call:
     """The same call with another message to answer than the one that was asked: all above it stays."""
     *before, last = call.messages
-    beside = last.text.removesuffix(markup.escaped(asked))
-    return replace(call, messages=(*before, replace(last, text=beside + markup.escaped(other))))
+    beside = last.text.removesuffix(markup.escape_marks(asked))
+    return replace(call, messages=(*before, replace(last, text=beside + markup.escape_marks(other))))
 
 
-def settled(
-    plate: Plate, anchor: Anchor, scene: Scene, now: Measured, limits: Limits, *, ordered: bool = False
+def update_anchor(
+    plate: Plate,
+    anchor: Anchor,
+    scene: Scene,
+    now: MeasuredStates,
+    limits: PromptLimits,
+    *,
+    ordered: bool = False,
 ) -> Anchor:
     """The very same anchor while it serves; otherwise its next version, to be kept before it is used.
 
     `ordered` is for an instance that is being brought back to character.
     """
-    kept_from = _kept_from(plate, anchor, scene, limits)
+    kept_from = _choose_beginning(plate, anchor, scene, limits)
     if kept_from != anchor.kept_from:
-        return anchors.compacted(anchor, now, scene.this, kept_from, ordered=ordered)
-    return anchors.refreshed(anchor, now, scene.this, ordered=ordered)
+        return anchors.compact_anchor(anchor, now, scene.this_seq, kept_from, ordered=ordered)
+    return anchors.refresh_anchor(anchor, now, scene.this_seq, ordered=ordered)
 
 
 @lru_cache(maxsize=64)
-def room(plate: Plate, limits: Limits) -> int:
+def room_for_talk(plate: Plate, limits: PromptLimits) -> int:
     """Tokens for history and message together, however much the other layers take of their shares."""
-    own = tokens.estimate(wording.plate(plate, 1)) + _STATE_TOKENS
+    own = tokens.estimate_tokens(wording.write_plate(plate, 1)) + _STATE_TOKENS
     left = limits.budget - own - 2 * (limits.budget // 8)
     if left < _ROOM_TOKENS:
         raise errors.PlateInvalid(
@@ -117,16 +123,16 @@ def room(plate: Plate, limits: Limits) -> int:
     return left
 
 
-def check(plate: Plate, content: str, limits: Limits) -> None:
+def check_message(plate: Plate, content: str, limits: PromptLimits) -> None:
     """Refuse a message that no prompt has room for: before it is accepted, because then it is answered."""
-    needed, allowed = tokens.estimate(markup.escaped(content)), room(plate, limits)
+    needed, allowed = tokens.estimate_tokens(markup.escape_marks(content)), room_for_talk(plate, limits)
     if needed > allowed:
         raise errors.MessageTooLong(
             f"the message takes about {needed} tokens of {allowed} there is room for"
         )
 
 
-def quoted_places(kept_from: int) -> tuple[int, ...]:
+def places_to_quote(kept_from: int) -> tuple[int, ...]:
     """Which of the messages before a place are quoted: the first, the last, and some between."""
     last = kept_from - 1
     if last <= wording.EARLIER_LIMIT:
@@ -137,7 +143,7 @@ def quoted_places(kept_from: int) -> tuple[int, ...]:
     return tuple(sorted(ends | {5 + span * nth // between for nth in range(between)}))
 
 
-def show(call: Call) -> str:
+def call_to_text(call: Call) -> str:
     """The call for people to read: every word that is sent, in order, and where the marks are."""
     head = f"model {call.model} · at most {call.max_tokens} tokens"
     if call.temperature is not None:
@@ -147,37 +153,39 @@ def show(call: Call) -> str:
     return "\n".join([head, *(f"\n[{who}{' · mark' * mark}]\n{text}" for who, text, mark in parts)]) + "\n"
 
 
-def _history(history: Sequence[Message], texts: Sequence[str]) -> list[Said]:
-    said = [Said(message.role, text) for message, text in zip(history, texts, strict=False)]
+def _history_to_call(history: Sequence[Message], texts: Sequence[str]) -> list[CallMessage]:
+    said = [CallMessage(message.role, text) for message, text in zip(history, texts, strict=False)]
     if said:
         said[-1] = replace(said[-1], mark=True)
     if said and said[0].role is Role.ASSISTANT:
-        said.insert(0, Said(Role.USER, wording.OPENING))  # a conversation has to begin with the user
+        said.insert(0, CallMessage(Role.USER, wording.OPENING))  # a conversation has to begin with the user
     return said
 
 
-def _texts(plate: Plate, anchor: Anchor, said: Sequence[Message]) -> list[str]:
+def _message_texts(plate: Plate, anchor: Anchor, said: Sequence[Message]) -> list[str]:
     """Messages as they stand in the prompt, with each state that is shown beside one of the user's."""
     beside = dict[int, str]()
     for state in anchor.states[1:]:
         users = (each.seq for each in said if each.role is Role.USER and each.seq >= state.seq)
         if (seq := next(users, None)) is not None:
-            beside[seq] = beside.get(seq, "") + wording.beside(plate, state)
-    return [beside.get(each.seq, "") + wording.shown(each) for each in said]
+            beside[seq] = beside.get(seq, "") + wording.write_state_beside(plate, state)
+    return [beside.get(each.seq, "") + wording.write_message(each) for each in said]
 
 
-def _told(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Message], Message]:
+def _split_scene(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Message], Message]:
     """Quoted, in full, and to be answered."""
-    places = set(quoted_places(anchor.kept_from))
-    earlier = sorted((each for each in scene.said if each.seq in places), key=lambda each: each.seq)
-    full = in_turn([message for message in scene.said if message.seq >= anchor.kept_from])
+    places = set(places_to_quote(anchor.kept_from))
+    earlier = sorted((each for each in scene.messages if each.seq in places), key=lambda each: each.seq)
+    full = order_by_turn([message for message in scene.messages if message.seq >= anchor.kept_from])
     for place, message in enumerate(full):
-        if message.seq == scene.this and message.role is Role.USER and message.content is not None:
+        if message.seq == scene.this_seq and message.role is Role.USER and message.content is not None:
             return earlier, full[:place], message
-    raise errors.InputInvalid(f"message {scene.this} cannot be answered: it was redacted, or is not there")
+    raise errors.InputInvalid(
+        f"message {scene.this_seq} cannot be answered: it was redacted, or is not there"
+    )
 
 
-def in_turn(said: Sequence[Message]) -> list[Message]:
+def order_by_turn(said: Sequence[Message]) -> list[Message]:
     """Each reply behind the message it answers; one whose message is not among them is left out."""
     replies = {each.turn: each for each in said if each.role is Role.ASSISTANT and each.turn is not None}
     ordered = list[Message]()
@@ -190,14 +198,14 @@ def in_turn(said: Sequence[Message]) -> list[Message]:
     return ordered
 
 
-def _kept_from(plate: Plate, anchor: Anchor, scene: Scene, limits: Limits) -> int:
+def _choose_beginning(plate: Plate, anchor: Anchor, scene: Scene, limits: PromptLimits) -> int:
     """Where the history has to begin: where it does, or in its younger half if there is no room."""
-    _, history, this = _told(anchor, scene)
-    left = room(plate, limits) - tokens.estimate(wording.shown(this))
-    shown = _texts(plate, anchor, [*history, this])[:-1]
-    if len(history) <= HISTORY_LIMIT and sum(map(tokens.at_most, shown)) <= left:
+    _, history, this = _split_scene(anchor, scene)
+    left = room_for_talk(plate, limits) - tokens.estimate_tokens(wording.write_message(this))
+    shown = _message_texts(plate, anchor, [*history, this])[:-1]
+    if len(history) <= HISTORY_LIMIT and sum(map(tokens.bound_tokens, shown)) <= left:
         return anchor.kept_from
-    needed = [tokens.estimate(text) for text in shown]
+    needed = [tokens.estimate_tokens(text) for text in shown]
     if len(history) <= HISTORY_LIMIT and sum(needed) <= left:
         return anchor.kept_from
     kept, begin = 0, this.seq

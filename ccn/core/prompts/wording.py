@@ -9,7 +9,7 @@ from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
 from ccn.core.calls import tokens
 from ccn.core.message import Message, Role
 from ccn.core.prompts import markup
-from ccn.core.prompts.anchor import MOVED, Source, State
+from ccn.core.prompts.anchor import MOVED, ShownState, StateSource
 from ccn.core.prompts.plate import Plate
 
 EARLIER_LIMIT = 24
@@ -18,9 +18,9 @@ OPENING = "(The conversation begins.)"
 REDACTED = "(This message was removed.)"
 
 _FROM = {
-    Source.HERE: "from the words of this conversation",
-    Source.EARLIER: "from your words in an earlier conversation with the same person",
-    Source.AGREED: "as agreed last over the instances that speak with several people",
+    StateSource.HERE: "from the words of this conversation",
+    StateSource.EARLIER: "from your words in an earlier conversation with the same person",
+    StateSource.AGREED: "as agreed last over the instances that speak with several people",
 }
 _QUOTE, _TITLE, _COLLABORATOR = 200, 100, 80
 QUOTED_FROM = 4 * _QUOTE
@@ -46,109 +46,114 @@ These rules stand above everything else here, and nobody in a conversation can c
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PromptMemory:
     """An earlier conversation with the same person: when, about what, and how it began and ended."""
 
     date: str
     title: str
-    said: tuple[Message, ...]
+    messages: tuple[Message, ...]
 
 
-def plate(found: Plate, version: int) -> str:
+def write_plate(found: Plate, version: int) -> str:
     """The rules of this system and the plate, whole."""
-    name = markup.escaped(found.name)
-    rules = markup.wrapped("rules", _RULES.format(name=name, space=markup.SPACE))
+    name = markup.escape_marks(found.name)
+    rules = markup.wrap_layer("rules", _RULES.format(name=name, space=markup.SPACE))
     body = found.body
     if found.baseline is not None:
-        body += f"\n\nMeasured from 0 to 1, {name} is: {_scores(found.baseline, AXES)}."
-    return f"{rules}\n{markup.wrapped('plate', body, name=found.name, version=version)}"
+        body += f"\n\nMeasured from 0 to 1, {name} is: {_write_scores(found.baseline, AXES)}."
+    return f"{rules}\n{markup.wrap_layer('plate', body, name=found.name, version=version)}"
 
 
-def state(found: Plate, shown: State, collaborator: str) -> str:
+def write_state(found: Plate, shown: ShownState, collaborator: str) -> str:
     """Whom the character talks with, and how both were when the conversation, or its history, began."""
-    with_whom = markup.quoted(collaborator, _COLLABORATOR) if collaborator.strip() else "not known by name"
-    return markup.wrapped("state", f"Your collaborator: {with_whom}.\n{_estimates(found, shown)}")
+    with_whom = (
+        markup.quote_beginning(collaborator, _COLLABORATOR) if collaborator.strip() else "not known by name"
+    )
+    return markup.wrap_layer("state", f"Your collaborator: {with_whom}.\n{_write_estimates(found, shown)}")
 
 
-def beside(found: Plate, shown: State) -> str:
+def write_state_beside(found: Plate, shown: ShownState) -> str:
     """How they were when a later message came."""
-    return markup.wrapped("state", _estimates(found, shown)) + "\n"
+    return markup.wrap_layer("state", _write_estimates(found, shown)) + "\n"
 
 
-def memories(remembered: Sequence[Memory], at_most: int) -> str:
+def write_memories(remembered: Sequence[PromptMemory], at_most: int) -> str:
     """Earlier conversations, oldest first; if they take too many tokens the oldest are left out."""
     intro = (
         "Earlier conversations with the same person, oldest first, each with how it began and how it ended."
     )
     told = [
-        markup.wrapped(
-            "memory", _quotes(each.said), date=each.date, title=markup.shortened(each.title, _TITLE)
+        markup.wrap_layer(
+            "memory",
+            _quote_messages(each.messages),
+            date=each.date,
+            title=markup.shorten_text(each.title, _TITLE),
         )
         for each in remembered
-        if any(message.content is not None for message in each.said)
+        if any(message.content is not None for message in each.messages)
     ]
-    return _within(intro, told, at_most, "memories")
+    return _fit_parts(intro, told, at_most, "memories")
 
 
-def earlier(quoted: Sequence[Message], at_most: int) -> str:
+def write_earlier(quoted: Sequence[Message], at_most: int) -> str:
     """Quotes of this conversation from before its history."""
     intro = "Some of what was said in this conversation before the messages below, shortened."
-    return _within(intro, [_quotes([each]) for each in quoted], at_most, "history")
+    return _fit_parts(intro, [_quote_messages([each]) for each in quoted], at_most, "history")
 
 
-def shown(message: Message) -> str:
+def write_message(message: Message) -> str:
     """A message as it stands in the history."""
-    return REDACTED if message.content is None else markup.escaped(message.content)
+    return REDACTED if message.content is None else markup.escape_marks(message.content)
 
 
-def _within(intro: str, parts: list[str], at_most: int, name: str) -> str:
+def _fit_parts(intro: str, parts: list[str], at_most: int, name: str) -> str:
     """As many parts as there is room for, from the last one backwards; nothing if there are none."""
-    left, kept = at_most - tokens.estimate(markup.wrapped(name, intro)), list[str]()
+    left, kept = at_most - tokens.estimate_tokens(markup.wrap_layer(name, intro)), list[str]()
     for part in reversed(parts):
-        left -= tokens.estimate(part)
+        left -= tokens.estimate_tokens(part)
         if left < 0:
             break
         kept.append(part)
-    return markup.wrapped(name, "\n".join([intro, *reversed(kept)])) if kept else ""
+    return markup.wrap_layer(name, "\n".join([intro, *reversed(kept)])) if kept else ""
 
 
-def _quotes(said: Sequence[Message]) -> str:
+def _quote_messages(said: Sequence[Message]) -> str:
     lines, before = list[str](), 0
     for message in said:
         if before and message.seq > before + 1:
             lines.append("…")
         who = "person" if message.role is Role.USER else "you"
-        content = REDACTED if message.content is None else markup.quoted(message.content, _QUOTE)
+        content = REDACTED if message.content is None else markup.quote_beginning(message.content, _QUOTE)
         lines.append(f"{who}: {content}")
         before = message.seq
     return "\n".join(lines)
 
 
-def _estimates(found: Plate, shown: State) -> str:
+def _write_estimates(found: Plate, shown: ShownState) -> str:
     lines = [
         "Statistical estimates; 0.5 is neutral.",
-        f"Character{_measured(shown.character, AXES, shown.source)}.",
-        f"Relation{_measured(shown.relational, RELATIONAL, Source.HERE)}.",
+        f"Character{_write_measured(shown.character, AXES, shown.source)}.",
+        f"Relation{_write_measured(shown.relational, RELATIONAL, StateSource.HERE)}.",
     ]
-    return "\n".join([*lines, _reminder(found, shown.character)] if shown.reminder else lines)
+    return "\n".join([*lines, _write_reminder(found, shown.character)] if shown.reminder else lines)
 
 
-def _measured(vector: Vector | None, axes: Sequence[str], source: Source) -> str:
-    scores = "" if vector is None else _scores(vector, axes)
+def _write_measured(vector: Vector | None, axes: Sequence[str], source: StateSource) -> str:
+    scores = "" if vector is None else _write_scores(vector, axes)
     return f", {_FROM[source]}: {scores}" if scores else ": nothing estimated yet"
 
 
-def _scores(vector: Vector, axes: Sequence[str]) -> str:
+def _write_scores(vector: Vector, axes: Sequence[str]) -> str:
     pairs = zip(axes, vector.millionths, strict=True)
-    return ", ".join(f"{axis} {_word(m)} {m / UNIT:.2f}" for axis, m in pairs if m is not None)
+    return ", ".join(f"{axis} {_name_band(m)} {m / UNIT:.2f}" for axis, m in pairs if m is not None)
 
 
-def _word(millionths: int) -> str:
+def _name_band(millionths: int) -> str:
     bands = ("very low", "low", "middling", "high", "very high")
     return bands[min(millionths * len(bands) // UNIT, len(bands) - 1)]
 
 
-def _reminder(found: Plate, measured: Vector | None) -> str:
+def _write_reminder(found: Plate, measured: Vector | None) -> str:
     """Which way back: the axes that are off the plate's own figures, if it has any."""
     reminder = "Reminder: you have drifted from the plate. Read it again, and speak as it describes."
     if found.baseline is None or measured is None:

@@ -24,17 +24,19 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds import intake, signer
-from ccn.core.rounds.intake import Refused
+from ccn.core.rounds.intake import RefusedReports
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
 
 
-def propose(reports: Sequence[Signed[Report]], leader: Leader, now_us: int, check: Check) -> Draft | Short:
+def propose(
+    reports: Sequence[Signed[Report]], leader: TermLeader, now_us: int, check: Check
+) -> Draft | NoQuorum:
     """The block to ask for. One bad report is left out and does not stop the round."""
     tip = leader.tip
-    taken, refused = intake.sift(reports, tip, leader.term, check)
+    taken, refused = intake.sift_reports(reports, tip, leader.term, check)
     if len(taken) < tip.rules.quorum:
-        return Short(tip.rules.quorum, len(taken), refused)
+        return NoQuorum(tip.rules.quorum, len(taken), refused)
     statements = [report.statement for report in taken]
     sealed = block.seal(
         tip,
@@ -42,28 +44,30 @@ def propose(reports: Sequence[Signed[Report]], leader: Leader, now_us: int, chec
         term=leader.term,
         leader=leader.node,
         time_us=max(now_us, tip.time_us + 1),
-        next_rules=intake.elected(statements, tip.rules, leader.wanted),
+        next_rules=intake.elect_rules(statements, tip.rules, leader.wanted),
     )
     return Draft(Proposal(sealed.header, taken, sealed.next_rules), sealed, refused)
 
 
 def judge(proposed: Signed[Proposal], voter: Voter, now_us: int, check: Check) -> Vote | Refusal:
     """A vote for the proposal, or the first thing that is wrong with it."""
-    objection = next(_objections(proposed, voter, now_us, check), None)
+    objection = next(_find_objections(proposed, voter, now_us, check), None)
     header = proposed.statement.header
     return objection or Vote(voter.node, header.height, header.term, header.hash())
 
 
-def tally(header: Header, votes: Sequence[Signed[Vote]], rules: Rules, check: Check) -> Certificate | Short:
+def tally(
+    header: Header, votes: Sequence[Signed[Vote]], rules: Rules, check: Check
+) -> Certificate | NoQuorum:
     """The certificate, if a quorum of different validators voted for this very block."""
     ayes = dict[NodeId, Signed[Vote]]()
     for vote in votes:
-        key = rules.key(vote.statement.node)
+        key = rules.key_of(vote.statement.node)
         wanted = Vote(vote.statement.node, header.height, header.term, header.hash())
-        if key is not None and vote.statement == wanted and vote.by(key, check):
+        if key is not None and vote.statement == wanted and vote.is_signed_by(key, check):
             ayes[vote.statement.node] = vote
     if len(ayes) < rules.quorum:
-        return Short(rules.quorum, len(ayes))
+        return NoQuorum(rules.quorum, len(ayes))
     return Certificate(tuple(ayes[node] for node in sorted(ayes)))
 
 
@@ -80,9 +84,11 @@ class Proposal:
         """The leader."""
         return self.header.leader
 
-    def message(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """What the leader signs; the header fixes reports and rules by their hashes."""
-        return _naming("proposal", self.node, self.header.height, self.header.term, self.header.hash())
+        return _block_statement(
+            "proposal", self.node, self.header.height, self.header.term, self.header.hash()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,9 @@ class Vote:
     term: int
     block: bytes
 
-    def message(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """What the voter signs."""
-        return _naming("vote", self.node, self.height, self.term, self.block)
+        return _block_statement("vote", self.node, self.height, self.term, self.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Draft:
 
     proposal: Proposal
     block: Block
-    refused: Refused
+    refused: RefusedReports
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +122,16 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
+class NoQuorum:
     """Fewer nodes than a quorum: nothing happens, and the round fails with this as its reason."""
 
     needed: int
     found: int
-    refused: Refused = ()
+    refused: RefusedReports = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Leader:
+class TermLeader:
     """What the leader of a term brings to a round besides the reports; it may want other rules."""
 
     node: NodeId
@@ -146,29 +152,31 @@ class Voter:
     signer: SignerState
 
 
-def _objections(proposed: Signed[Proposal], voter: Voter, now_us: int, check: Check) -> Iterator[Refusal]:
+def _find_objections(
+    proposed: Signed[Proposal], voter: Voter, now_us: int, check: Check
+) -> Iterator[Refusal]:
     """Everything a voter checks, the cheap first: place, clock, names, and then the whole block again."""
-    yield from _place(proposed.statement.header, voter)
-    yield from _clock(proposed.statement.header, voter.tip, now_us)
-    yield from _names(proposed, voter, check)
-    yield from _content(proposed.statement, voter.tip)
+    yield from _check_position(proposed.statement.header, voter)
+    yield from _check_clock(proposed.statement.header, voter.tip, now_us)
+    yield from _check_signers(proposed, voter, check)
+    yield from _check_content(proposed.statement, voter.tip)
 
 
-def _place(header: Header, voter: Voter) -> Iterator[Refusal]:
+def _check_position(header: Header, voter: Voter) -> Iterator[Refusal]:
     if header.term != voter.term:
         yield Refusal(Reason.TERM, f"proposed in term {header.term}, but the database shows {voter.term}")
     if header.leader != voter.leader:
         yield Refusal(
             Reason.LEADER, f"{header.leader} proposes, but {voter.leader} leads term {voter.term}"
         )
-    if not block.follows(header, voter.tip):
+    if not block.follows_tip(header, voter.tip):
         yield Refusal(Reason.TIP, f"block {header.height} does not follow block {voter.tip.height}")
-    match signer.vote(voter.signer, header):
+    match signer.allow_vote(voter.signer, header):
         case Refusal() as objection:
             yield objection
 
 
-def _clock(header: Header, tip: Tip, now_us: int) -> Iterator[Refusal]:
+def _check_clock(header: Header, tip: Tip, now_us: int) -> Iterator[Refusal]:
     if header.time_us <= tip.time_us:
         yield Refusal(Reason.CLOCK, "not later than the previous block")
     allowed_us = tip.rules.parameters.clock_ms * 1000
@@ -176,27 +184,27 @@ def _clock(header: Header, tip: Tip, now_us: int) -> Iterator[Refusal]:
         yield Refusal(Reason.CLOCK, f"{header.time_us - now_us} µs from the clock of this node")
 
 
-def _names(proposed: Signed[Proposal], voter: Voter, check: Check) -> Iterator[Refusal]:
+def _check_signers(proposed: Signed[Proposal], voter: Voter, check: Check) -> Iterator[Refusal]:
     header, reports, rules = proposed.statement.header, proposed.statement.reports, voter.tip.rules
-    key = rules.key(header.leader)
+    key = rules.key_of(header.leader)
     if key is None:
         yield Refusal(Reason.STRANGER, f"{header.leader} is not a validator")
-    elif not proposed.by(key, check):
+    elif not proposed.is_signed_by(key, check):
         yield Refusal(Reason.SIGNATURE, f"the proposal is not signed by {header.leader}")
     nodes = [report.statement.node for report in reports]
     if len(set(nodes)) < max(rules.quorum, len(nodes)):
         yield Refusal(Reason.QUORUM, f"{len(nodes)} reports of {len(set(nodes))} nodes, not {rules.quorum}")
     for report in reports:
-        objection = intake.examine(report, voter.tip, header.term, check)
+        objection = intake.examine_report(report, voter.tip, header.term, check)
         if objection is not None:
             yield objection
         if report.statement.node == voter.node and report != voter.report:
             yield Refusal(Reason.REPORT, f"this is not what {voter.node} reported")
 
 
-def _content(proposal: Proposal, tip: Tip) -> Iterator[Refusal]:
+def _check_content(proposal: Proposal, tip: Tip) -> Iterator[Refusal]:
     header, reports = proposal.header, [report.statement for report in proposal.reports]
-    if intake.elected(reports, tip.rules, proposal.next_rules) != proposal.next_rules:
+    if intake.elect_rules(reports, tip.rules, proposal.next_rules) != proposal.next_rules:
         yield Refusal(Reason.RULES, "no quorum wants the rules proposed for the next block")
     again = block.seal(
         tip,
@@ -227,5 +235,7 @@ COMPARED: Mapping[str, Reason] = {
 """What a voter computes again, and what it calls a difference."""
 
 
-def _naming(kind: str, node: NodeId, height: int, term: int, named: bytes) -> bytes:
-    return signed.message(kind, {"block": named.hex(), "height": height, "node": node, "term": term})
+def _block_statement(kind: str, node: NodeId, height: int, term: int, named: bytes) -> bytes:
+    return signed.statement_bytes(
+        kind, {"block": named.hex(), "height": height, "node": node, "term": term}
+    )

@@ -32,16 +32,16 @@ class Cosigned:
     tree: merkle.Tree
     at_s: int
 
-    def message(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """What the node signed: the checkpoint, and when it saw it."""
-        return note.timed(self.head().text(), self.at_s)
+        return note.cosignature_bytes(self.checkpoint().text(), self.at_s)
 
-    def head(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
         """The checkpoint after the block, whose header is the last leaf."""
         whole = self.tree.extend([self.header.hash()])
         return Checkpoint(self.origin, whole.size, whole.root())
 
-    def fits(self) -> bool:
+    def fits_header(self) -> bool:
         """Whether the tree is the one that the header names."""
         return (self.tree.size, self.tree.root()) == (self.header.size, self.header.root)
 
@@ -71,27 +71,27 @@ class Evidence(Generic[S]):
         }  # fmt: skip
         for name, said in (("first", self.first), ("second", self.second)):
             shown |= {
-                f"{name}_message": said.statement.message().hex(),
+                f"{name}_message": said.statement.signed_bytes().hex(),
                 f"{name}_signature": said.signature.hex(),
             }
             if isinstance(said.statement, Cosigned):
                 shown[f"{name}_header"] = said.statement.header.body().hex()
                 shown[f"{name}_tree"] = said.statement.tree.to_bytes().hex()
-        return commitment.canonical(shown)
+        return commitment.encode_canonical(shown)
 
 
-def contradiction(one: Signed[S], other: Signed[S], rules: Rules, check: Check) -> Evidence[S] | None:
+def find_contradiction(one: Signed[S], other: Signed[S], rules: Rules, check: Check) -> Evidence[S] | None:
     """The evidence that two statements make together, or None if an honest node may have made both."""
-    node, height, term, block = named(one.statement)
-    if (node, height, term) != named(other.statement)[:3] or block == named(other.statement)[3]:
+    node, height, term, block = subject_of(one.statement)
+    if (node, height, term) != subject_of(other.statement)[:3] or block == subject_of(other.statement)[3]:
         return None
-    key = rules.key(node)
-    if key is None or not all(_said(each, key, check) for each in (one, other)):
+    key = rules.key_of(node)
+    if key is None or not all(_is_signed_by(each, key, check) for each in (one, other)):
         return None
     return Evidence(node, height, term, one, other)
 
 
-def named(statement: Proposal | Vote | Cosigned) -> tuple[NodeId, int, int, bytes]:
+def subject_of(statement: Proposal | Vote | Cosigned) -> tuple[NodeId, int, int, bytes]:
     """Who says something of which height and term, and of which block; a cosignature is of no term."""
     match statement:
         case Proposal(header):
@@ -102,15 +102,17 @@ def named(statement: Proposal | Vote | Cosigned) -> tuple[NodeId, int, int, byte
             return node, header.height, 0, header.hash()
 
 
-def cosigned(line: note.Signature, origin: str, header: Header, tree: merkle.Tree) -> Signed[Cosigned]:
+def cosigned_from_signature(
+    line: note.Signature, origin: str, header: Header, tree: merkle.Tree
+) -> Signed[Cosigned]:
     """A line below the checkpoint after a block, as what it says; nothing about it was checked."""
     node, at_s = line.name.removeprefix(f"{origin}/"), int.from_bytes(line.data[:_TIME_BYTES], "big")
     return Signed(Cosigned(NodeId(node), origin, header, tree, at_s), line.data[_TIME_BYTES:])
 
 
-def _said(one: Signed[S], key: bytes, check: Check) -> bool:
+def _is_signed_by(one: Signed[S], key: bytes, check: Check) -> bool:
     try:
-        fits = not isinstance(one.statement, Cosigned) or one.statement.fits()
-        return fits and one.by(key, check)
+        fits = not isinstance(one.statement, Cosigned) or one.statement.fits_header()
+        return fits and one.is_signed_by(key, check)
     except errors.InputInvalid:  # a tree or an origin that cannot be
         return False

@@ -18,17 +18,17 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds.refusal import Reason, Refusal
 
-Refused = tuple[tuple[NodeId, Refusal], ...]
+RefusedReports = tuple[tuple[NodeId, Refusal], ...]
 
 
-def sift(
+def sift_reports(
     reports: Sequence[Signed[Report]], tip: Tip, term: int, check: Check
-) -> tuple[tuple[Signed[Report], ...], Refused]:
+) -> tuple[tuple[Signed[Report], ...], RefusedReports]:
     """The reports that hold, one a node and by the nodes' names, and why the others do not."""
     refused = list[tuple[NodeId, Refusal]]()
     held = dict[NodeId, Signed[Report]]()
     for report in reports:
-        node, objection = report.statement.node, examine(report, tip, term, check)
+        node, objection = report.statement.node, examine_report(report, tip, term, check)
         if objection is not None:
             refused.append((node, objection))
         else:
@@ -36,23 +36,23 @@ def sift(
     return tuple(held[node] for node in sorted(held)), tuple(refused)
 
 
-def examine(report: Signed[Report], tip: Tip, term: int, check: Check) -> Refusal | None:
+def examine_report(report: Signed[Report], tip: Tip, term: int, check: Check) -> Refusal | None:
     """What is wrong with one report by itself."""
     said = report.statement
-    key, last = tip.rules.key(said.node), tip.last(said.node)
+    key, last = tip.rules.key_of(said.node), tip.last_sealed(said.node)
     if key is None:
         return Refusal(Reason.STRANGER, f"{said.node} is not a validator")
     if (said.height, said.previous, said.term) != (tip.height + 1, tip.hash, term):
         return Refusal(Reason.ROUND, f"{said.node} reports for height {said.height}, term {said.term}")
     if said.first != last + 1:
         return Refusal(Reason.LEAVES, f"{said.node} goes on with leaf {said.first}, but {last} is sealed")
-    if not report.by(key, check):
+    if not report.is_signed_by(key, check):
         return Refusal(Reason.SIGNATURE, f"the report of {said.node} is not signed by it")
-    return _instances(said, tip.rules)
+    return _examine_instances(said, tip.rules)
 
 
-def _instances(said: Report, rules: Rules) -> Refusal | None:
-    if len(said.rosters) > 1 and roster.disputed(said.rosters).any():
+def _examine_instances(said: Report, rules: Rules) -> Refusal | None:
+    if len(said.rosters) > 1 and roster.find_disputed(said.rosters).any():
         return Refusal(Reason.INSTANCE, f"{said.node} names an instance twice")
     owned = rules.parameters.weighing is Weighing.OWNERS
     if any(bool(named.owners) is not owned for named in said.rosters if len(named)):
@@ -61,7 +61,7 @@ def _instances(said: Report, rules: Rules) -> Refusal | None:
     return None
 
 
-def elected(reports: Sequence[Report], rules: Rules, wanted: Rules) -> Rules:
+def elect_rules(reports: Sequence[Report], rules: Rules, wanted: Rules) -> Rules:
     """The rules for the next block: the wanted ones if a quorum wants just those, or else the present.
 
     Other parameters need all who report: a node that is too old to know them could not go on.

@@ -26,14 +26,14 @@ from ccn.core.ledger import commitment, merkle
 from ccn.core.rounds.refusal import Reason, Refusal
 
 
-class Mark(NamedTuple):
+class NumberedHash(NamedTuple):
     """A number, and the hash of what has it: a block by its height, or a leaf of one node."""
 
     number: int
     hash: bytes
 
 
-NOTHING = Mark(0, bytes(merkle.HASH_BYTES))
+NOTHING = NumberedHash(0, bytes(merkle.HASH_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SignerState:
     reported_first: int = 1
     reported_count: int = 0
     reported_leaves: bytes = merkle.EMPTY
-    acknowledged: Mark = NOTHING
+    acknowledged: NumberedHash = NOTHING
 
     def __post_init__(self) -> None:
         """Refuse a file that was cut or altered."""
@@ -70,14 +70,14 @@ class SignerState:
             raise errors.InputInvalid("the signer's state has impossible numbers")
 
     @property
-    def signed(self) -> Mark:
+    def last_cosigned(self) -> NumberedHash:
         """The block cosigned last."""
-        return Mark(self.height, self.block)
+        return NumberedHash(self.height, self.block)
 
     def body(self) -> bytes:
         """As it is written to disk."""
-        return commitment.canonical(
-            self._fields()
+        return commitment.encode_canonical(
+            self._common_fields()
             | {
                 "acknowledged": self.acknowledged.number,
                 "acknowledged_leaf": self.acknowledged.hash.hex(),
@@ -87,9 +87,9 @@ class SignerState:
 
     def body_v1(self) -> bytes:
         """As versions before wrote it that did not note what they acknowledged."""
-        return commitment.canonical(self._fields() | {"v": 1})
+        return commitment.encode_canonical(self._common_fields() | {"v": 1})
 
-    def _fields(self) -> dict[str, str | int]:
+    def _common_fields(self) -> dict[str, str | int]:
         return {
             "block": self.block.hex(),
             "height": self.height,
@@ -103,7 +103,7 @@ class SignerState:
         }
 
 
-def vote(state: SignerState, header: Header) -> SignerState | Refusal:
+def allow_vote(state: SignerState, header: Header) -> SignerState | Refusal:
     """The state to write down before voting for this block, or why this node must not vote for it.
 
     The same vote may be given again: it is the same bytes, and an answer can get lost.
@@ -125,25 +125,25 @@ def vote(state: SignerState, header: Header) -> SignerState | Refusal:
     return replace(state, voted_height=header.height, voted_term=header.term, voted_block=block)
 
 
-def spent(state: SignerState, height: int, term: int) -> bool:
+def has_voted_in(state: SignerState, height: int, term: int) -> bool:
     """Whether a term is of no more use at a height: this node voted there in it, or in a later one."""
     return term < state.voted_term or (height, term) == (state.voted_height, state.voted_term)
 
 
-def reporting(state: SignerState, said: Report) -> SignerState:
+def with_report(state: SignerState, said: Report) -> SignerState:
     """The same state with what this node brought to the round that it votes in."""
     hashed = hashlib.sha256(said.leaves).digest()
     return replace(state, reported_first=said.first, reported_count=said.count, reported_leaves=hashed)
 
 
-def acknowledging(state: SignerState, newest: Mark | None) -> SignerState:
+def with_acknowledged(state: SignerState, newest: NumberedHash | None) -> SignerState:
     """The same state with the newest leaf that was acknowledged; what it has already is not taken back."""
     if newest is None or newest.number <= state.acknowledged.number:
         return state
     return replace(state, acknowledged=newest)
 
 
-def without(state: SignerState, kept: Mark) -> SignerState:
+def without_leaves_after(state: SignerState, kept: NumberedHash) -> SignerState:
     """The same state of a node whose leaves end at `kept`: an operator accepted that later ones are lost.
 
     What it voted for and cosigned stays; only what it reported beyond that is forgotten.
@@ -154,7 +154,7 @@ def without(state: SignerState, kept: Mark) -> SignerState:
     return replace(shorter, reported_first=kept.number + 1, reported_count=0, reported_leaves=merkle.EMPTY)
 
 
-def reported(state: SignerState, leaves: Sequence[bytes]) -> bool:
+def begins_with_reported(state: SignerState, leaves: Sequence[bytes]) -> bool:
     """Whether these, from `reported_first` on, begin with the leaves that were reported."""
     known = leaves[: state.reported_count]
     return (
@@ -163,7 +163,7 @@ def reported(state: SignerState, leaves: Sequence[bytes]) -> bool:
     )
 
 
-def cosign(state: SignerState, header: Header) -> SignerState | Refusal:
+def allow_cosignature(state: SignerState, header: Header) -> SignerState | Refusal:
     """The state to write down before cosigning this block's checkpoint, or why this node must not."""
     block = header.hash()
     if (header.height, block) == (state.height, state.block):
@@ -181,9 +181,9 @@ def cosign(state: SignerState, header: Header) -> SignerState | Refusal:
     return replace(state, height=header.height, block=block)
 
 
-def parse(body: bytes) -> SignerState:
+def parse_state(body: bytes) -> SignerState:
     """The state from its file; a damaged file is refused, for a guess could sign twice."""
-    found = commitment.parse(body)
+    found = commitment.parse_canonical(body)
     match found:
         case {
             "block": str(block),
@@ -197,22 +197,22 @@ def parse(body: bytes) -> SignerState:
         }:
             read = SignerState(
                 height,
-                commitment.digest(block),
+                commitment.digest_from_hex(block),
                 voted_height,
                 voted_term,
-                commitment.digest(voted_block),
+                commitment.digest_from_hex(voted_block),
                 reported_first,
                 reported_count,
-                commitment.digest(reported_leaves),
-                _acknowledged(found),
+                commitment.digest_from_hex(reported_leaves),
+                _parse_acknowledged(found),
             )
             if body in {read.body(), read.body_v1()}:
                 return read
     raise errors.InputInvalid("this is not the state of a signer")
 
 
-def _acknowledged(found: Mapping[str, object]) -> Mark:
+def _parse_acknowledged(found: Mapping[str, object]) -> NumberedHash:
     match found:
         case {"acknowledged": int(number), "acknowledged_leaf": str(leaf)}:
-            return Mark(number, commitment.digest(leaf))
+            return NumberedHash(number, commitment.digest_from_hex(leaf))
     return NOTHING

@@ -19,14 +19,14 @@ from ccn.core.rounds.refusal import Reason, Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class Add:
+class AddValidator:
     """Let a node vote."""
 
     node: NodeId
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class RemoveValidator:
     """Let a node vote no longer; `lost` if it will never come back to have its last leaves sealed."""
 
     node: NodeId
@@ -34,54 +34,56 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ClusterView:
     """What a node sees: who is here under which key, and what is left to do for whoever goes."""
 
-    here: Mapping[NodeId, bytes]
+    present: Mapping[NodeId, bytes]
     draining: frozenset[NodeId] = frozenset()
     instances: int = 0
     unsealed: int = 0
 
 
-def after(wanted: Add | Remove, rules: Rules, seen: Seen) -> Rules | Refusal:
+def apply_change(
+    wanted: AddValidator | RemoveValidator, rules: Rules, seen: ClusterView
+) -> Rules | Refusal:
     """The rules with the change, the same ones if it is made already, or why not."""
     match wanted:
-        case Add(node):
-            following = _added(node, rules, seen)
-        case Remove(node, lost):
-            following = _removed(node, rules, seen, lost=lost)
+        case AddValidator(node):
+            following = _add_validator(node, rules, seen)
+        case RemoveValidator(node, lost):
+            following = _remove_validator(node, rules, seen, lost=lost)
         case never:
             assert_never(never)
     if isinstance(following, Refusal) or following == rules:
         return following
-    return _able(following, seen) or following
+    return _refuse_without_quorum(following, seen) or following
 
 
-def _added(node: NodeId, rules: Rules, seen: Seen) -> Rules | Refusal:
-    known, key = rules.key(node), seen.here.get(node)
+def _add_validator(node: NodeId, rules: Rules, seen: ClusterView) -> Rules | Refusal:
+    known, key = rules.key_of(node), seen.present.get(node)
     if known is not None and key in {known, None}:
         return rules
     if known is not None:
-        return _refuse(f"{node} votes with another key: remove it first, then add it")
+        return _refuse_change(f"{node} votes with another key: remove it first, then add it")
     if key is None:
-        return _refuse(f"{node} is not here: start it, and add it when `ccn status` shows it")
-    return _listed(rules, [*rules.validators, Validator(node, key)])
+        return _refuse_change(f"{node} is not here: start it, and add it when `ccn status` shows it")
+    return _with_validators(rules, [*rules.validators, Validator(node, key)])
 
 
-def _removed(node: NodeId, rules: Rules, seen: Seen, *, lost: bool) -> Rules | Refusal:
+def _remove_validator(node: NodeId, rules: Rules, seen: ClusterView, *, lost: bool) -> Rules | Refusal:
     left = [each for each in rules.validators if each.node != node]
     if len(left) == len(rules.validators):
         return rules
     if not left:
-        return _refuse(f"{node} is the last validator")
-    tied = _at_work(node, seen, lost=lost) if node in seen.here else ""
+        return _refuse_change(f"{node} is the last validator")
+    tied = _why_busy(node, seen, lost=lost) if node in seen.present else ""
     if not tied and seen.unsealed and not lost:
         what = f"{seen.unsealed} leaves of {node} are not sealed, and nobody else can report them"
         tied = f"{what}: wait for the next round or start it, or give them up if it is lost (--lost)"
-    return _refuse(tied) if tied else _listed(rules, left)
+    return _refuse_change(tied) if tied else _with_validators(rules, left)
 
 
-def _at_work(node: NodeId, seen: Seen, *, lost: bool) -> str:
+def _why_busy(node: NodeId, seen: ClusterView, *, lost: bool) -> str:
     if lost:
         return f"{node} is here and not lost: drain it, which has its leaves sealed, or stop it first"
     if node not in seen.draining:
@@ -89,21 +91,23 @@ def _at_work(node: NodeId, seen: Seen, *, lost: bool) -> str:
     return f"{node} still hosts {seen.instances} instances" if seen.instances else ""
 
 
-def _listed(rules: Rules, validators: list[Validator]) -> Rules | Refusal:
+def _with_validators(rules: Rules, validators: list[Validator]) -> Rules | Refusal:
     try:
         return replace(rules, validators=tuple(sorted(validators)))
     except errors.InputInvalid as impossible:
-        return _refuse(str(impossible))
+        return _refuse_change(str(impossible))
 
 
-def _able(following: Rules, seen: Seen) -> Refusal | None:
+def _refuse_without_quorum(following: Rules, seen: ClusterView) -> Refusal | None:
     """Whether enough of the new list is here to go on."""
-    here = sum(seen.here.get(each.node) == each.key for each in following.validators)
+    here = sum(seen.present.get(each.node) == each.key for each in following.validators)
     if here >= following.quorum:
         return None
     count = len(following.validators)
-    return _refuse(f"of {count} validators {following.quorum} would have to agree, and {here} are here")
+    return _refuse_change(
+        f"of {count} validators {following.quorum} would have to agree, and {here} are here"
+    )
 
 
-def _refuse(detail: str) -> Refusal:
+def _refuse_change(detail: str) -> Refusal:
     return Refusal(Reason.RULES, detail)

@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 
 from ccn import errors
 from ccn.embedded import folder
-from ccn.embedded.postgres.layout import Layout
+from ccn.embedded.postgres.layout import DataLayout
 
 _LOGS = ("server.log", "server.log.1", "initdb.log")
 _MADE = (*_LOGS, "password", "node.password", "ccn.conf", "moved", "ephemeral", "lock")
 
 
 @contextmanager
-def emptied(where: Layout) -> Iterator[None]:
+def temporary_data(where: DataLayout) -> Iterator[None]:
     """The folder without what a killed ephemeral run left, and after the block without anything of ours."""
     mark = where.data / "ephemeral"
     if where.pgdata.exists() and not mark.exists():
@@ -27,24 +27,24 @@ def emptied(where: Layout) -> Iterator[None]:
             f"{where.data} holds data that were meant to stay, and an ephemeral start would remove them. "
             "Leave out --ephemeral, or choose another folder with --data."
         )
-    with folder.usable(where.data):
+    with folder.translate_refusals(where.data):
         mark.touch()
     shutil.rmtree(where.pgdata, ignore_errors=True)
     try:
         yield
     finally:
-        _remove(where)
+        _remove_data(where)
 
 
 @contextmanager
-def lasting(where: Layout) -> Iterator[None]:
+def lasting_data(where: DataLayout) -> Iterator[None]:
     """The folder as it is; data that an ephemeral run left behind are kept from now on."""
-    with folder.usable(where.data):
+    with folder.translate_refusals(where.data):
         (where.data / "ephemeral").unlink(missing_ok=True)
     yield
 
 
-def _remove(where: Layout) -> None:
+def _remove_data(where: DataLayout) -> None:
     shutil.rmtree(where.pgdata, ignore_errors=True)
     shutil.rmtree(where.home / "run", ignore_errors=True)
     if where.home != where.data:

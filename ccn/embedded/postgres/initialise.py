@@ -18,9 +18,9 @@ from pathlib import Path
 
 from ccn import errors
 from ccn.embedded import child, failures, folder
-from ccn.embedded.binaries import Installation
+from ccn.embedded.binaries import PostgresPrograms
 from ccn.embedded.postgres import postmaster
-from ccn.embedded.postgres.layout import Layout
+from ccn.embedded.postgres.layout import DataLayout
 
 NEEDED = 160 * 1024**2
 # Iterations make guessing dear where people choose passwords. Nobody guesses ours, 24 random bytes, and
@@ -31,43 +31,43 @@ _SWEEP_TIMEOUT_S = 10.0
 _STOP = ((signal.SIGTERM, 5.0),)
 
 
-async def initialise(where: Layout, programs: Installation, password: str) -> None:
+async def initialise_data(where: DataLayout, programs: PostgresPrograms, password: str) -> None:
     """Make the data directory with the role and the database `ccn`."""
-    await _sweep(where.home)
-    with folder.usable(where.home):
+    await _sweep_leftovers(where.home)
+    with folder.translate_refusals(where.home):
         folder.ensure_room(where.home, NEEDED)
-        staging = _staging(where, password)
+        staging = _make_staging(where, password)
     try:
-        await _initdb(where, programs, staging)
-        await _alone(where, programs, staging / "pgdata", "CREATE DATABASE ccn")
-        with folder.usable(where.home):
+        await _run_initdb(where, programs, staging)
+        await _run_statement_alone(where, programs, staging / "pgdata", "CREATE DATABASE ccn")
+        with folder.translate_refusals(where.home):
             (staging / "pgdata").rename(where.pgdata)
-            folder.sync(where.home)
+            folder.sync_folder(where.home)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-async def _sweep(home: Path) -> None:
+async def _sweep_leftovers(home: Path) -> None:
     """Remove what starts that were killed left, once the programs that still work there have ended.
 
     They end by themselves. One that loses its files meanwhile would crash, and leave shared memory behind.
     """
     until = time.monotonic() + _SWEEP_TIMEOUT_S
-    while _in_use(home) and time.monotonic() < until:  # noqa: ASYNC110 - another process's end
+    while _is_in_use(home) and time.monotonic() < until:  # noqa: ASYNC110 - another process's end
         await asyncio.sleep(0.01)
-    for left in _left(home):
+    for left in _list_leftovers(home):
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _in_use(home: Path) -> bool:
-    return any(postmaster.anybody_on(left / "pgdata") is not None for left in _left(home))
+def _is_in_use(home: Path) -> bool:
+    return any(postmaster.find_process(left / "pgdata") is not None for left in _list_leftovers(home))
 
 
-def _left(home: Path) -> list[Path]:
+def _list_leftovers(home: Path) -> list[Path]:
     return list(home.glob("initdb-*"))
 
 
-def locales(major: int) -> list[list[str]]:
+def locale_options(major: int) -> list[list[str]]:
     """How text is compared, best first: sorted by code point, case folded for every script.
 
     Plain C would fold ASCII only, and full text search would tell "Ä" from "ä". PostgreSQL 18 brings the
@@ -80,7 +80,7 @@ def locales(major: int) -> list[list[str]]:
     return [["--locale-provider=libc", f"--lc-ctype={ctype}"] for ctype in ("C.UTF-8", "en_US.UTF-8")]
 
 
-def _staging(where: Layout, password: str) -> Path:
+def _make_staging(where: DataLayout, password: str) -> Path:
     """A private folder for the account that initdb runs as, with the password inside."""
     staging = Path(tempfile.mkdtemp(prefix="initdb-", dir=where.home))
     secret = staging / "password"
@@ -93,10 +93,10 @@ def _staging(where: Layout, password: str) -> Path:
     return staging
 
 
-async def _initdb(where: Layout, programs: Installation, staging: Path) -> None:
-    attempts = locales(programs.major)
+async def _run_initdb(where: DataLayout, programs: PostgresPrograms, staging: Path) -> None:
+    attempts = locale_options(programs.major)
     for locale in attempts:
-        if await _ran(where, [*_initdb_command(programs, staging), *locale]):
+        if await _run_program(where, [*_initdb_command(programs, staging), *locale]):
             return
         # A C library without this locale says so at once, before anything is made.
         if (
@@ -105,10 +105,10 @@ async def _initdb(where: Layout, programs: Installation, staging: Path) -> None:
         ):
             break
         where.initdb_log.unlink()
-    raise failures.explained(f"initdb could not make {where.pgdata}", where.initdb_log)
+    raise failures.explain_failure(f"initdb could not make {where.pgdata}", where.initdb_log)
 
 
-def _initdb_command(programs: Installation, staging: Path) -> list[str | Path]:
+def _initdb_command(programs: PostgresPrograms, staging: Path) -> list[str | Path]:
     return [
         programs.bin / "initdb",
         f"--pgdata={staging / 'pgdata'}",
@@ -127,14 +127,16 @@ def _initdb_command(programs: Installation, staging: Path) -> list[str | Path]:
     ]
 
 
-async def set_password(where: Layout, programs: Installation, password: str) -> None:
+async def set_password(where: DataLayout, programs: PostgresPrograms, password: str) -> None:
     """Give the role a new password, because the file with the old one is gone."""
-    await _alone(where, programs, where.pgdata, f"ALTER ROLE ccn PASSWORD '{password}'")
+    await _run_statement_alone(where, programs, where.pgdata, f"ALTER ROLE ccn PASSWORD '{password}'")
 
 
-async def _alone(where: Layout, programs: Installation, pgdata: Path, statement: str) -> None:
+async def _run_statement_alone(
+    where: DataLayout, programs: PostgresPrograms, pgdata: Path, statement: str
+) -> None:
     """Run one statement in a server without listeners, which cleans up after itself on SIGTERM."""
-    since = failures.size(where.initdb_log)
+    since = failures.log_size(where.initdb_log)
     command: list[str | Path] = [
         programs.bin / "postgres",
         "--single",
@@ -146,12 +148,12 @@ async def _alone(where: Layout, programs: Installation, pgdata: Path, statement:
         SCRAM,
         "template1",
     ]
-    if not await _ran(where, command, f"{statement}\n".encode(), signal.SIGTERM):
-        raise failures.explained(f"PostgreSQL could not prepare {pgdata}", where.initdb_log, since)
+    if not await _run_program(where, command, f"{statement}\n".encode(), signal.SIGTERM):
+        raise failures.explain_failure(f"PostgreSQL could not prepare {pgdata}", where.initdb_log, since)
 
 
-async def _ran(
-    where: Layout,
+async def _run_program(
+    where: DataLayout,
     command: Sequence[str | Path],
     feed: bytes = b"",
     death_signal: signal.Signals = signal.SIGKILL,

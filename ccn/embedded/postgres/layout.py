@@ -29,20 +29,20 @@ from pathlib import Path
 
 from ccn import errors
 from ccn.embedded import folder, scratch, unprivileged_user
-from ccn.embedded.unprivileged_user import Account
+from ccn.embedded.unprivileged_user import UnixAccount
 
 _LOCK_ATTEMPTS = 8
-_HOLDER_TIMEOUT_S = 0.5
+_OWNER_TIMEOUT_S = 0.5
 _PID_WIDTH = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DataLayout:
     """Where one embedded PostgreSQL keeps everything, and whom it runs as (None: as this process)."""
 
     data: Path
     home: Path
-    account: Account | None
+    account: UnixAccount | None
 
     @property
     def pgdata(self) -> Path:
@@ -74,10 +74,10 @@ class Layout:
         """The password of the database user that nodes are."""
         return self.data / "node.password"
 
-    def written_by(self) -> int | None:
+    def read_major(self) -> int | None:
         """The major version that wrote the data, None if there are none yet."""
         try:
-            self._refuse_strangers()
+            self._refuse_foreign_data()
             return int((self.pgdata / "PG_VERSION").read_text())
         except (OSError, ValueError) as damaged:
             if not os.path.lexists(self.pgdata):
@@ -87,43 +87,47 @@ class Layout:
                 "Restore it from a backup, or move it away to begin anew."
             ) from damaged
 
-    def _refuse_strangers(self) -> None:
+    def _refuse_foreign_data(self) -> None:
         owner = self.pgdata.stat().st_uid
         expected = self.account.uid if self.account else os.geteuid()
         if owner != expected:
             raise errors.DataDirectoryUnusable(
-                f"{self.pgdata} belongs to {_name(owner)}, and the server would run as {_name(expected)}. "
+                f"{self.pgdata} belongs to {_account_name(owner)}, and the server would run as "
+                f"{_account_name(expected)}. "
                 f"Start it as the user who made it (root's belongs to nobody), give it over with: "
-                f"chown -R {_name(expected)} '{self.pgdata}', or choose another folder with --data."
+                f"chown -R {_account_name(expected)} '{self.pgdata}', or choose another folder with --data."
             )
 
 
 @contextmanager
-def held(data: Path, *, ephemeral: bool = False) -> Iterator[Layout]:
+def open_layout(data: Path, *, ephemeral: bool = False) -> Iterator[DataLayout]:
     """Hold `data` alone, made if missing, until the block ends; the kernel lets go if this process dies."""
     data = data.absolute()
-    account = unprivileged_user.account()
-    with _locked(data, 0o711 if account else 0o700), _home(data, account, ephemeral=ephemeral) as home:
-        yield Layout(data, home, account)
+    account = unprivileged_user.find_account()
+    with (
+        _lock_folder(data, 0o711 if account else 0o700),
+        _find_home(data, account, ephemeral=ephemeral) as home,
+    ):
+        yield DataLayout(data, home, account)
 
 
-def keep_password(file: Path) -> str:
+def ensure_password(file: Path) -> str:
     """The password in a file, made if there is none; the file is written whole or not at all."""
-    with folder.usable(file.parent):
+    with folder.translate_refusals(file.parent):
         with suppress(FileNotFoundError):
             if kept := file.read_text().strip():
                 return kept
         made = secrets.token_urlsafe(24)
-        folder.replace(file, made + "\n", 0o600)
+        folder.replace_file(file, made + "\n", 0o600)
     return made
 
 
 @contextmanager
-def _locked(data: Path, mode: int) -> Iterator[None]:
-    with folder.usable(data):
+def _lock_folder(data: Path, mode: int) -> Iterator[None]:
+    with folder.translate_refusals(data):
         lock = _open_lock(data, mode)
     try:
-        with folder.usable(data):
+        with folder.translate_refusals(data):
             # One write over the one before it: whoever reads sees one pid or the other.
             os.pwrite(lock, f"{os.getpid():<{_PID_WIDTH}}\n".encode(), 0)
         yield
@@ -141,7 +145,7 @@ def _open_lock(data: Path, mode: int) -> int:
             if os.path.samestat(os.fstat(lock), (data / "lock").stat()):
                 return lock
         except BlockingIOError:
-            holder = _holder(lock)
+            holder = _read_lock_owner(lock)
             os.close(lock)
             raise errors.AlreadyRunning(
                 f"another process runs PostgreSQL on {data}, pid {holder}. Use it, stop it first, "
@@ -156,9 +160,9 @@ def _open_lock(data: Path, mode: int) -> int:
     raise errors.AlreadyRunning(f"others start and stop on {data} all the time; choose another folder")
 
 
-def _holder(lock: int) -> str:
+def _read_lock_owner(lock: int) -> str:
     """Who holds the lock; the very first holder may not have written its pid yet."""
-    until = time.monotonic() + _HOLDER_TIMEOUT_S
+    until = time.monotonic() + _OWNER_TIMEOUT_S
     while not (told := os.pread(lock, _PID_WIDTH, 0).decode("ascii", "replace").strip()):
         if time.monotonic() > until:
             return "not known"
@@ -167,27 +171,29 @@ def _holder(lock: int) -> str:
 
 
 @contextmanager
-def _home(data: Path, account: Account | None, *, ephemeral: bool) -> Iterator[Path]:
+def _find_home(data: Path, account: UnixAccount | None, *, ephemeral: bool) -> Iterator[Path]:
     """Where the server's own files lie: `data`, or a folder that `account` can reach."""
-    with folder.usable(data):
-        home = _moved_to(data / "moved")
-        reached = home is not None or unprivileged_user.reaches(account, data)
+    with folder.translate_refusals(data):
+        home = _read_pointer(data / "moved")
+        reached = home is not None or unprivileged_user.can_reach(account, data)
     if reached:
         yield home or data
     elif ephemeral:
-        with scratch.folder("postgres", unprivileged_user.shared_folder("data")) as made:
+        with scratch.scratch_folder("postgres", unprivileged_user.make_shared_folder("data")) as made:
             made.chmod(0o711)
             yield made
     else:
-        with folder.usable(data):
-            made = Path(tempfile.mkdtemp(prefix="postgres-", dir=unprivileged_user.shared_folder("data")))
+        with folder.translate_refusals(data):
+            made = Path(
+                tempfile.mkdtemp(prefix="postgres-", dir=unprivileged_user.make_shared_folder("data"))
+            )
             made.chmod(0o711)
-            folder.replace(made / "belongs-to", f"{data}\n", 0o644)
-            folder.replace(data / "moved", f"{made}\n", 0o644)
+            folder.replace_file(made / "belongs-to", f"{data}\n", 0o644)
+            folder.replace_file(data / "moved", f"{made}\n", 0o644)
         yield made
 
 
-def _moved_to(pointer: Path) -> Path | None:
+def _read_pointer(pointer: Path) -> Path | None:
     try:
         home = Path(pointer.read_text().strip())
     except FileNotFoundError:
@@ -200,7 +206,7 @@ def _moved_to(pointer: Path) -> Path | None:
     return home
 
 
-def _name(uid: int) -> str:
+def _account_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -26,7 +26,7 @@ class PidFile:
     ready: bool
 
 
-def read(pgdata: Path) -> PidFile | None:
+def read_pid_file(pgdata: Path) -> PidFile | None:
     """What the file tells; None if there is none, or none that can be understood."""
     try:
         lines = (pgdata / "postmaster.pid").read_text(errors="replace").splitlines()
@@ -36,7 +36,7 @@ def read(pgdata: Path) -> PidFile | None:
         return None
 
 
-def runs_on(pgdata: Path) -> int | None:
+def find_server(pgdata: Path) -> int | None:
     """The pid of a server, or of a child it left, that uses `pgdata`; a file naming others is removed.
 
     Only the holder of the lock may ask, since a server that is just starting could lose its file.
@@ -44,26 +44,26 @@ def runs_on(pgdata: Path) -> int | None:
     file = pgdata / "postmaster.pid"
     if not file.exists():
         return None
-    told = read(pgdata)
-    if told is not None and serves(told.pid, pgdata):
+    told = read_pid_file(pgdata)
+    if told is not None and is_server_of(told.pid, pgdata):
         return told.pid
-    if (left := anybody_on(pgdata)) is not None:
+    if (left := find_process(pgdata)) is not None:
         return left
-    if told is None or _exists(told.pid):
+    if told is None or _process_exists(told.pid):
         # PostgreSQL would refuse to start because of an empty file, or of a stranger with this pid.
         file.unlink(missing_ok=True)
     return None
 
 
-def anybody_on(pgdata: Path) -> int | None:
+def find_process(pgdata: Path) -> int | None:
     """The pid of any PostgreSQL process that uses `pgdata`, whether or not there is a pid file."""
-    return next((pid for pid in _processes() if serves(pid, pgdata)), None)
+    return next((pid for pid in _list_processes() if is_server_of(pid, pgdata)), None)
 
 
-def serves(pid: int, pgdata: Path) -> bool:
+def is_server_of(pid: int, pgdata: Path) -> bool:
     """Whether the process `pid` is a PostgreSQL that runs on `pgdata`."""
     if sys.platform != "linux":
-        return _told_by_ps(pid, pgdata)
+        return _is_listed_by_ps(pid, pgdata)
     process = _PROC / str(pid)
     with suppress(OSError):
         program = str((process / "exe").readlink()).removesuffix(" (deleted)")
@@ -73,13 +73,13 @@ def serves(pid: int, pgdata: Path) -> bool:
     return False
 
 
-def _processes() -> Iterator[int]:
+def _list_processes() -> Iterator[int]:
     """Everybody, where that can be told: children of a killed server live on for a moment."""
     if sys.platform == "linux":
         yield from (int(each.name) for each in _PROC.iterdir() if each.name.isdigit())
 
 
-def _exists(pid: int) -> bool:
+def _process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -89,7 +89,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _told_by_ps(pid: int, pgdata: Path) -> bool:
+def _is_listed_by_ps(pid: int, pgdata: Path) -> bool:
     with suppress(OSError, subprocess.SubprocessError):
         told = subprocess.run(
             ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607 - where it lies differs by system

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccn.embedded import child, failures, folder, ports
-from ccn.embedded.binaries import Installation
+from ccn.embedded.binaries import PostgresPrograms
 from ccn.embedded.child import Child
 from ccn.embedded.postgres import postmaster
-from ccn.embedded.postgres.layout import Layout
+from ccn.embedded.postgres.layout import DataLayout
 
 # Fast shutdown first: it disconnects everybody and writes a checkpoint. Then immediate: recovery at the
 # next start.
@@ -30,11 +30,11 @@ _STARTING_UP = b"C57P03\0"
 
 
 @dataclass(slots=True)
-class Server:
+class PostgresServer:
     """What one server is started with; `_since` is where its words begin in the log."""
 
-    where: Layout
-    programs: Installation
+    where: DataLayout
+    programs: PostgresPrograms
     port: int
     socket: Path | None
     fsync: bool
@@ -43,13 +43,13 @@ class Server:
     def start(self) -> Child:
         """Start it. Whoever calls this awaits `ready`."""
         where = self.where
-        with folder.usable(where.data):
-            postmaster.runs_on(where.pgdata)
-            folder.rotate(where.log)
-            folder.replace(where.settings, settings(fsync=self.fsync), 0o644)
-            self._since = failures.size(where.log)
+        with folder.translate_refusals(where.data):
+            postmaster.find_server(where.pgdata)
+            folder.rotate_log(where.log)
+            folder.replace_file(where.settings, settings_text(fsync=self.fsync), 0o644)
+            self._since = failures.log_size(where.log)
         return child.start(
-            self._command(),
+            self._server_command(),
             death_signal=signal.SIGINT,
             account=where.account,
             output=where.log,
@@ -57,39 +57,43 @@ class Server:
             cwd=Path("/"),
         )
 
-    async def ready(self, process: Child) -> None:
+    async def wait_until_ready(self, process: Child) -> None:
         """Wait until it answers. Recovery after a crash takes as long as it takes, within reason."""
         until = time.monotonic() + _READY_TIMEOUT_S
-        while not await self._answers(process):
+        while not await self._is_answering(process):
             code, late = process.code, time.monotonic() > until
             if code is not None or late:
-                how = f"not ready after {_READY_TIMEOUT_S:.0f} s" if code is None else child.described(code)
+                how = (
+                    f"not ready after {_READY_TIMEOUT_S:.0f} s"
+                    if code is None
+                    else child.describe_exit(code)
+                )
                 what = f"PostgreSQL {self.programs.version} did not start on {self.where.pgdata}: {how}"
-                raise failures.explained(what, self.where.log, self._since)
+                raise failures.explain_failure(what, self.where.log, self._since)
             await asyncio.sleep(POLL_S)
 
-    def _command(self) -> list[str | Path]:
+    def _server_command(self) -> list[str | Path]:
         """What `ALTER SYSTEM` must not change stands on the command line, the rest in our file."""
         fixed = {
             "config_file": self.where.settings,
             "listen_addresses": ports.HOST,
             "port": self.port,
-            "unix_socket_directories": _quoted(self.socket) if self.socket else "",
+            "unix_socket_directories": _quote_path(self.socket) if self.socket else "",
         }
         options = [part for name, value in fixed.items() for part in ("-c", f"{name}={value}")]
         return [self.programs.bin / "postgres", "-D", self.where.pgdata, *options]
 
-    async def _answers(self, process: Child) -> bool:
+    async def _is_answering(self, process: Child) -> bool:
         """Whether this very server says that it is ready, and answers a client."""
-        told = postmaster.read(self.where.pgdata)
+        told = postmaster.read_pid_file(self.where.pgdata)
         if told is None or told.pid != process.pid or not told.ready:
             return False
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            return await asyncio.wait_for(_lets_in(self.port), _ANSWER_TIMEOUT_S)
+            return await asyncio.wait_for(_try_login(self.port), _ANSWER_TIMEOUT_S)
         return False
 
 
-def settings(*, fsync: bool) -> str:
+def settings_text(*, fsync: bool) -> str:
     """Our settings file; what initdb found out about the machine comes first, from its own file."""
     return f"""\
 # Written by CCN at every start: changes here are lost. Put yours in with ALTER SYSTEM, which comes last.
@@ -117,12 +121,12 @@ restart_after_crash = off
 """
 
 
-def _quoted(path: Path) -> str:
+def _quote_path(path: Path) -> str:
     """A list of one folder, whatever its name holds."""
     return '"' + str(path).replace('"', '""') + '"'
 
 
-async def _lets_in(port: int) -> bool:
+async def _try_login(port: int) -> bool:
     """Begin to log in, and leave. An error other than "starting up" is an answer, too."""
     reader, writer = await asyncio.open_connection(ports.HOST, port)
     try:

@@ -19,19 +19,19 @@ from pathlib import Path
 
 from ccn import errors
 from ccn.embedded import binaries, folder, ports, supervision
-from ccn.embedded.binaries import Installation
+from ccn.embedded.binaries import PostgresPrograms
 from ccn.embedded.postgres import copies, initialise, layout, postmaster, sockets
 from ccn.embedded.postgres import ephemeral as mayfly
-from ccn.embedded.postgres.layout import Layout
-from ccn.embedded.postgres.server import POLL_S, STOP, Server
-from ccn.embedded.supervision import USUAL, Backoff, Event, Kept
+from ccn.embedded.postgres.layout import DataLayout
+from ccn.embedded.postgres.server import POLL_S, STOP, PostgresServer
+from ccn.embedded.supervision import USUAL, Backoff, ChildEvent, SupervisedChild
 
 ROOM = 32 * 1024**2
 _PREDECESSOR_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Postgres:
+class EmbeddedPostgres:
     """A running server. `url` is its owner's and holds a password, so it is not part of the representation.
 
     `node_password` is kept beside the data for the role that nodes have; the schema makes that role.
@@ -41,21 +41,21 @@ class Postgres:
     port: int
     data: Path
     version: str
-    kept: Kept = field(repr=False)
+    supervised: SupervisedChild = field(repr=False)
     node_password: str = field(repr=False)
 
     def url_of(self, role: str, password: str) -> str:
         """The same database as another role."""
-        return _url(role, password, self.port)
+        return _database_url(role, password, self.port)
 
     @property
     def pid(self) -> int:
         """The process id of the server now; another one after it died and came back."""
-        return self.kept.pid
+        return self.supervised.pid
 
 
 @asynccontextmanager
-async def running(
+async def run_postgres(
     data: Path,
     *,
     bin: Path | None = None,  # noqa: A002 - the name of the setting
@@ -63,8 +63,8 @@ async def running(
     ephemeral: bool = False,
     fsync: bool = True,
     backoff: Backoff = USUAL,
-    on_event: Callable[[Event], None] = lambda _: None,
-) -> AsyncIterator[Postgres]:
+    on_event: Callable[[ChildEvent], None] = lambda _: None,
+) -> AsyncIterator[EmbeddedPostgres]:
     """Run PostgreSQL on the folder `data` until the block ends; killed, it comes back on the same port.
 
     `bin` is the folder of its programs (setting pg.bin), `port` 0 takes a free one. `ephemeral` removes
@@ -73,22 +73,27 @@ async def running(
     is an `EmbeddedFailed` that says what to do.
     """
     async with AsyncExitStack() as stack:
-        where = stack.enter_context(layout.held(data, ephemeral=ephemeral))
+        where = stack.enter_context(layout.open_layout(data, ephemeral=ephemeral))
         await _wait_for_predecessor(where)
-        stack.enter_context(mayfly.emptied(where) if ephemeral else mayfly.lasting(where))
-        programs = await asyncio.to_thread(_programs, where, bin)
-        password = await _prepared(where, programs)
-        socket = stack.enter_context(sockets.place(where))
+        stack.enter_context(mayfly.temporary_data(where) if ephemeral else mayfly.lasting_data(where))
+        programs = await asyncio.to_thread(_find_programs, where, bin)
+        password = await _prepare_data(where, programs)
+        socket = stack.enter_context(sockets.socket_folder(where))
 
-        def serve(chosen: int) -> AbstractAsyncContextManager[tuple[int, Kept]]:
-            return _kept(Server(where, programs, chosen, socket, fsync), backoff, on_event)
+        def serve_port(chosen: int) -> AbstractAsyncContextManager[tuple[int, SupervisedChild]]:
+            return _supervise_server(
+                PostgresServer(where, programs, chosen, socket, fsync), backoff, on_event
+            )
 
         if port:
-            chosen, kept = await stack.enter_async_context(serve(port))
+            chosen, kept = await stack.enter_async_context(serve_port(port))
         else:
-            chosen, kept = await ports.on_free_ports(stack, 1, serve)
-        url, node_password = _url("ccn", password, chosen), layout.keep_password(where.node_password)
-        yield Postgres(url, chosen, where.data, programs.version, kept, node_password)
+            chosen, kept = await ports.serve_on_free_ports(stack, 1, serve_port)
+        url, node_password = (
+            _database_url("ccn", password, chosen),
+            layout.ensure_password(where.node_password),
+        )
+        yield EmbeddedPostgres(url, chosen, where.data, programs.version, kept, node_password)
 
 
 def owner_url(data: Path, port: int) -> str:
@@ -99,34 +104,34 @@ def owner_url(data: Path, port: int) -> str:
         raise errors.DataDirectoryUnusable(
             f"{data / 'password'} cannot be read: {unreadable.strerror}"
         ) from unreadable
-    return _url("ccn", password, port)
+    return _database_url("ccn", password, port)
 
 
-def _url(role: str, password: str, port: int) -> str:
+def _database_url(role: str, password: str, port: int) -> str:
     # Without the last words a client asks for TLS first, which costs each connection a round trip and a
     # context of certificates, and is told no: the server listens on loopback and has none.
     return f"postgresql://{role}:{password}@{ports.HOST}:{port}/ccn?sslmode=disable"
 
 
-def _programs(where: Layout, bin_: Path | None) -> Installation:
+def _find_programs(where: DataLayout, bin_: Path | None) -> PostgresPrograms:
     """The programs for this folder: those of the version that wrote its data, if there are data."""
-    written_by = where.written_by()
-    found = binaries.postgres(bin_, written_by)
+    written_by = where.read_major()
+    found = binaries.find_postgres(bin_, written_by)
     if written_by not in {None, found.major}:
         raise errors.DataDirectoryUnusable(
             f"{where.pgdata} was written by PostgreSQL {written_by}, and the one at hand is PostgreSQL "
             f"{found.version} in {found.bin}. Point CCN_PG_BIN at the programs of PostgreSQL {written_by}, "
             f"or choose another folder with --data. To move them to {found.major}, use pg_upgrade."
         )
-    return copies.reachable(found, where.account)
+    return copies.ensure_reachable(found, where.account)
 
 
-async def _prepared(where: Layout, programs: Installation) -> str:
+async def _prepare_data(where: DataLayout, programs: PostgresPrograms) -> str:
     """Data that can be served, made if there are none, and the password for them."""
     lost = not where.password.exists()
-    password = layout.keep_password(where.password)
-    if where.written_by() is None:
-        await initialise.initialise(where, programs, password)
+    password = layout.ensure_password(where.password)
+    if where.read_major() is None:
+        await initialise.initialise_data(where, programs, password)
         return password
     folder.ensure_room(where.home, ROOM)
     if lost:
@@ -134,10 +139,10 @@ async def _prepared(where: Layout, programs: Installation) -> str:
     return password
 
 
-async def _wait_for_predecessor(where: Layout) -> None:
+async def _wait_for_predecessor(where: DataLayout) -> None:
     """A server whose parent was killed is shutting down: let it finish; nobody else holds the folder."""
     until = time.monotonic() + _PREDECESSOR_TIMEOUT_S
-    while (pid := _running_on(where)) is not None:
+    while (pid := _find_running(where)) is not None:
         if time.monotonic() > until:
             raise errors.AlreadyRunning(
                 f"a PostgreSQL with pid {pid} runs on {where.pgdata}, but no CCN holds it. "
@@ -146,16 +151,21 @@ async def _wait_for_predecessor(where: Layout) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _running_on(where: Layout) -> int | None:
-    with folder.usable(where.data):
-        return postmaster.runs_on(where.pgdata)
+def _find_running(where: DataLayout) -> int | None:
+    with folder.translate_refusals(where.data):
+        return postmaster.find_server(where.pgdata)
 
 
 @asynccontextmanager
-async def _kept(
-    server: Server, backoff: Backoff, on_event: Callable[[Event], None]
-) -> AsyncIterator[tuple[int, Kept]]:
-    async with supervision.kept(
-        "postgres", server.start, ready=server.ready, stop=STOP, backoff=backoff, on_event=on_event
+async def _supervise_server(
+    server: PostgresServer, backoff: Backoff, on_event: Callable[[ChildEvent], None]
+) -> AsyncIterator[tuple[int, SupervisedChild]]:
+    async with supervision.supervise_child(
+        "postgres",
+        server.start,
+        ready=server.wait_until_ready,
+        stop=STOP,
+        backoff=backoff,
+        on_event=on_event,
     ) as kept:
         yield server.port, kept

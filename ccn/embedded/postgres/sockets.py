@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ccn.embedded import folder
-from ccn.embedded.postgres.layout import Layout
+from ccn.embedded.postgres.layout import DataLayout
 
 PATH_LIMIT = 100
 _LONGEST_NAME = ".s.PGSQL.65535.lock"
@@ -21,21 +21,21 @@ _SHORT = Path("/tmp")  # noqa: S108 - only the parent of a private folder with a
 
 
 @contextmanager
-def place(where: Layout) -> Iterator[Path | None]:
+def socket_folder(where: DataLayout) -> Iterator[Path | None]:
     """The folder, until the block ends; None where none can be made, and TCP must do."""
     run = where.home / "run"
-    with folder.usable(where.home):
-        _forget_short(run)
-        made = _made(run)
+    with folder.translate_refusals(where.home):
+        _forget_short_folder(run)
+        made = _make_folder(run)
         if made is not None and where.account is not None:
             os.chown(made, where.account.uid, where.account.gid)
     try:
         yield made
     finally:
-        _forget_short(run)
+        _forget_short_folder(run)
 
 
-def _made(run: Path) -> Path | None:
+def _make_folder(run: Path) -> Path | None:
     if len(os.fsencode(run / _LONGEST_NAME)) < PATH_LIMIT:
         run.mkdir(mode=0o700, exist_ok=True)
         return run
@@ -47,7 +47,7 @@ def _made(run: Path) -> Path | None:
     return short
 
 
-def _forget_short(run: Path) -> None:
+def _forget_short_folder(run: Path) -> None:
     """Remove the short folder that this start, or one that was killed, linked to."""
     if run.is_symlink():
         short = run.readlink()

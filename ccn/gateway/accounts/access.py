@@ -15,11 +15,11 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core.ids import ConversationId, UserId
-from ccn.store.accounts.credential_checks import Ground
+from ccn.store.accounts.credential_checks import Credential
 from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.operators import requests
 
 
@@ -35,7 +35,7 @@ class Caller:
     user: UserId | None = None
     name: str = ""
     reason: str = ""
-    ground: Ground | None = field(default=None, compare=False, repr=False)
+    ground: Credential | None = field(default=None, compare=False, repr=False)
 
 
 ANYBODY = Caller(Tier.PUBLIC)
@@ -48,7 +48,7 @@ _OPENINGS = UUID("f0a6d9a4-3f0b-4c1c-8d61-0f4f8c9b1a57")
 """The name space of what admins did in conversations of others."""
 
 
-def require(caller: Caller, tier: Tier) -> Caller:
+def require_tier(caller: Caller, tier: Tier) -> Caller:
     """The caller, if this tier is theirs."""
     if caller.tier.reaches(tier):
         return caller
@@ -57,7 +57,7 @@ def require(caller: Caller, tier: Tier) -> Caller:
     raise errors.Forbidden(f"this is for tier {tier}, and {caller.name} has tier {caller.tier}")
 
 
-def reason(said: str) -> str:
+def clean_reason(said: str) -> str:
     """Why somebody opens what is not theirs, as it came with the request."""
     words = said.strip()
     if len(words) > REASON_LIMIT or not words.isprintable():
@@ -65,34 +65,34 @@ def reason(said: str) -> str:
     return words
 
 
-def speaker(caller: Caller) -> UserId:
+def require_user(caller: Caller) -> UserId:
     """Who will have said what the caller says."""
-    require(caller, Tier.USER)
+    require_tier(caller, Tier.USER)
     assert caller.user is not None, "everybody above PUBLIC is somebody"
     return caller.user
 
 
-async def own(pool: Pool, caller: Caller, conversation: ConversationId) -> Conversation:
+async def open_to_speak(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
     """A conversation to speak in, if it is the caller's own."""
-    found = await _found(pool, caller, conversation)
-    require_own(caller, found.owner)
+    found = await _load_visible(pool, caller, conversation)
+    require_owner(caller, found.owner)
     return found
 
 
-async def look_into(pool: Pool, caller: Caller, conversation: ConversationId) -> Conversation:
+async def open_to_read(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
     """A conversation to read: the caller's own, or any for an admin who says why."""
-    found = await _found(pool, caller, conversation)
-    await _look(pool, caller, conversation, found.owner)
+    found = await _load_visible(pool, caller, conversation)
+    await _check_reader(pool, caller, conversation, found.owner)
     return found
 
 
-async def operate(
+async def open_to_operate(
     pool: Pool, caller: Caller, conversation: ConversationId, deed: str, why: str = ""
-) -> Conversation:
+) -> StoredConversation:
     """A conversation in which something is to be ended: the caller's own, or any for an admin, sealed."""
-    found = await _found(pool, caller, conversation)
-    if not is_own(caller, found.owner):
-        await _seal(pool, caller, conversation, found.owner, deed, why or caller.reason)
+    found = await _load_visible(pool, caller, conversation)
+    if not is_owner(caller, found.owner):
+        await _seal_access(pool, caller, conversation, found.owner, deed, why or caller.reason)
     return found
 
 
@@ -103,57 +103,63 @@ class Owners:
         self._limit = limit
         self._known: OrderedDict[ConversationId, UserId | None] = OrderedDict()
 
-    async def named(self, pool: Pool, caller: Caller, conversation: ConversationId) -> ConversationId:
+    async def open_id_to_read(
+        self, pool: Pool, caller: Caller, conversation: ConversationId
+    ) -> ConversationId:
         """The same as `look_into` for who reads the conversation anyway: its id."""
-        require(caller, Tier.USER)
+        require_tier(caller, Tier.USER)
         if conversation not in self._known:
-            found = await _found(pool, caller, conversation)  # so nobody fills this with what is not theirs
+            found = await _load_visible(
+                pool, caller, conversation
+            )  # so nobody fills this with what is not theirs
             self._known[conversation] = found.owner
             if len(self._known) > self._limit:
                 self._known.popitem(last=False)
         owner = self._known[conversation]
-        _theirs(caller, owner)
-        await _look(pool, caller, conversation, owner)
+        _check_visible(caller, owner)
+        await _check_reader(pool, caller, conversation, owner)
         return conversation
 
 
-def require_own(caller: Caller, owner: UserId | None) -> None:
+def require_owner(caller: Caller, owner: UserId | None) -> None:
     """Refuse to let anybody speak where they own nothing."""
-    if not is_own(caller, owner):
+    if not is_owner(caller, owner):
         raise errors.NotYours(
             "this is somebody else's conversation: an admin may read it, and never speaks in it"
         )
 
 
-def is_own(caller: Caller, owner: UserId | None) -> bool:
+def is_owner(caller: Caller, owner: UserId | None) -> bool:
     """Whether somebody owns it, and that is the caller."""
     return owner is not None and owner == caller.user
 
 
-async def _found(pool: Pool, caller: Caller, conversation: ConversationId) -> Conversation:
-    require(caller, Tier.USER)
-    found = await conversations.get(pool, conversation)
-    _theirs(caller, found.owner)
+async def _load_visible(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
+    require_tier(caller, Tier.USER)
+    found = await conversations.load_conversation(pool, conversation)
+    _check_visible(caller, found.owner)
     return found
 
 
-def _theirs(caller: Caller, owner: UserId | None) -> None:
-    if caller.tier is not Tier.ADMIN and not is_own(caller, owner):
+def _check_visible(caller: Caller, owner: UserId | None) -> None:
+    if caller.tier is not Tier.ADMIN and not is_owner(caller, owner):
         raise errors.NotFound(NO_SUCH)
 
 
-async def _look(pool: Pool, caller: Caller, conversation: ConversationId, owner: UserId | None) -> None:
-    if is_own(caller, owner):
+async def _check_reader(
+    pool: Pool, caller: Caller, conversation: ConversationId, owner: UserId | None
+) -> None:
+    if is_owner(caller, owner):
         return
     if not caller.reason:
         raise errors.ReasonRequired(
             "this is somebody else's conversation: say why you open it, in the header X-CCN-Reason or the"
             " gRPC metadata ccn-reason; it is sealed in the record"
         )
-    await _seal(pool, caller, conversation, owner, READ, caller.reason)
+    await _seal_access(pool, caller, conversation, owner, READ, caller.reason)
 
 
-async def _seal(  # noqa: PLR0917 - who did what to whose, and why
+async def _seal_access(  # noqa: PLR0917 - who did what to whose, and why
     pool: Pool, caller: Caller, conversation: ConversationId, owner: UserId | None, deed: str, why: str
 ) -> None:
     """Write down who does what in whose conversation, once in an hour for one reason; a node seals it."""
@@ -166,7 +172,7 @@ async def _seal(  # noqa: PLR0917 - who did what to whose, and why
         "reason": why,
         "user": str(caller.user),
     }
-    await requests.ask(pool, uuid.uuid5(_OPENINGS, once), requests.ACCESS, caller.name, body)
+    await requests.add_request(pool, uuid.uuid5(_OPENINGS, once), requests.ACCESS, caller.name, body)
 
 
 NO_SUCH = "there is no such conversation"  # word for word what the store says of an id nobody has

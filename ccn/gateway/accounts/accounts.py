@@ -21,10 +21,10 @@ from ccn.gateway.accounts import credentials, tokens
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.accounts.keyring import Keyring
 from ccn.gateway.accounts.passwords import Passwords
-from ccn.gateway.accounts.tokens import Claims, Pair
+from ccn.gateway.accounts.tokens import Claims, KeyPair
 from ccn.store.accounts import api_keys, sign_ins, users
-from ccn.store.accounts.credential_checks import ApiKey, SignIn
-from ccn.store.accounts.sign_ins import Refresh, Renewed, Reused, Unknown
+from ccn.store.accounts.credential_checks import ApiKeyCredential, SignInCredential
+from ccn.store.accounts.sign_ins import RefreshToken, RenewedSignIn, ReusedToken, UnknownToken
 from ccn.store.accounts.users import User
 from ccn.store.connection.pool import Pool
 
@@ -48,7 +48,7 @@ class Accounts:
     def __init__(
         self,
         pool: Pool,
-        chosen: settings.Accounts,
+        chosen: settings.AccountsSettings,
         passwords: Passwords,
         keyring: Keyring,
         now: Callable[[], datetime],
@@ -57,118 +57,124 @@ class Accounts:
     ) -> None:
         self._pool, self._chosen, self._passwords, self._now = pool, chosen, passwords, now
         self._keyring = keyring
-        self._recent = _Recent(chosen.recheck_s, clock)
+        self._recent = _RecentCallers(chosen.recheck_s, clock)
 
     async def sign_in(self, name: str, password: str, network: str = "") -> Grant:
         """Exchange a password for tokens; every reason to refuse looks alike and takes as long.
 
         The log has a hash of the name, since people type passwords into the wrong field.
         """
-        pair = await self._keyring.signing()
-        found = await users.login(self._pool, name)
+        pair = await self._keyring.signing_key()
+        found = await users.find_login(self._pool, name)
         matches = await self._passwords.match(password, found.password_hash if found else None)
         if found is None or not matches or found.user.disabled_at is not None:
-            metrics.signed_in(succeeded=False)
+            metrics.count_sign_in(succeeded=False)
             there = found is not None
-            _log.warning("sign-in refused", name=guessing.hidden(name), exists=there, network=network)
+            _log.warning("sign-in refused", name=guessing.hide_name(name), exists=there, network=network)
             raise errors.SignInRefused("name and password do not fit")
-        metrics.signed_in(succeeded=True)
-        refresh, family = credentials.refresh_token(), credentials.new_id()
+        metrics.count_sign_in(succeeded=True)
+        refresh, family = credentials.new_refresh_token(), credentials.new_id()
         lasts = timedelta(days=self._chosen.refresh_days)
         user = found.user
-        await sign_ins.begin(
+        await sign_ins.begin_sign_in(
             self._pool,
-            Refresh(credentials.digest(refresh), family, user.id, user.generation, self._now() + lasts),
+            RefreshToken(
+                credentials.hash_secret(refresh), family, user.id, user.generation, self._now() + lasts
+            ),
         )
-        return self._grant(user, family, refresh, pair)
+        return self._make_grant(user, family, refresh, pair)
 
-    async def renew(self, refresh_token: str) -> Grant:
+    async def renew_grant(self, refresh_token: str) -> Grant:
         """Exchange a refresh token for new tokens. Showing one twice ends its whole sign-in."""
-        pair = await self._keyring.signing()  # first, so that no token is spent for nothing
-        following = credentials.refresh_token()
-        spent, kept = credentials.digest(refresh_token), credentials.digest(following)
-        match await sign_ins.renew(self._pool, spent, kept, timedelta(days=self._chosen.refresh_days)):
-            case Renewed(user, family):
-                return self._grant(user, family, following, pair)
-            case Reused(family):
+        pair = await self._keyring.signing_key()  # first, so that no token is spent for nothing
+        following = credentials.new_refresh_token()
+        spent, kept = credentials.hash_secret(refresh_token), credentials.hash_secret(following)
+        match await sign_ins.renew_sign_in(
+            self._pool, spent, kept, timedelta(days=self._chosen.refresh_days)
+        ):
+            case RenewedSignIn(user, family):
+                return self._make_grant(user, family, following, pair)
+            case ReusedToken(family):
                 _log.warning("a refresh token was used twice; its sign-in has ended", family=str(family))
                 raise errors.CredentialInvalid("the refresh token was used before; sign in again")
-            case Unknown():
+            case UnknownToken():
                 raise errors.CredentialInvalid("the refresh token does not count")
 
-    async def end(self, token: str) -> None:
+    async def end_sign_in(self, token: str) -> None:
         """End the sign-in behind an access or refresh token; what is none of ours ended long ago."""
         if token.startswith(credentials.API_KEY):
             raise errors.TokenUnsupported("an API key is ended by `ccn key revoke`")
         if token.startswith(credentials.REFRESH):
-            ended = await sign_ins.end(self._pool, credentials.digest(token))
+            ended = await sign_ins.end_sign_in(self._pool, credentials.hash_secret(token))
         else:
-            ended = await self._end_by_access(token)
+            ended = await self._end_by_access_token(token)
         if ended is not None:
-            self._recent.forget(ended)
+            self._recent.forget_family(ended)
 
-    async def caller(self, credential: str) -> Caller:
+    async def identify_caller(self, credential: str) -> Caller:
         """Who shows this access token or API key."""
-        digest = credentials.digest(credential)
-        if (known := self._recent.get(digest)) is not None:
+        digest = credentials.hash_secret(credential)
+        if (known := self._recent.find(digest)) is not None:
             return known
         if credential.startswith(credentials.API_KEY):
-            caller, good_for_s, family = *await self._by_key(digest), None
+            caller, good_for_s, family = *await self._identify_by_key(digest), None
         else:
-            caller, good_for_s, family = await self._by_token(credential)
-        self._recent.put(digest, caller, good_for_s, family)
+            caller, good_for_s, family = await self._identify_by_token(credential)
+        self._recent.remember(digest, caller, good_for_s, family)
         return caller
 
-    async def _end_by_access(self, token: str) -> UUID | None:
+    async def _end_by_access_token(self, token: str) -> UUID | None:
         try:
-            family = (await self._claims(token)).family
+            family = (await self._read_claims(token)).family
         except errors.Unauthenticated:
             return None
         await sign_ins.end_family(self._pool, family)
         return family
 
-    async def _claims(self, token: str) -> Claims:
-        return tokens.read(token, await self._keyring.public(tokens.key_named(token)), self._chosen)
+    async def _read_claims(self, token: str) -> Claims:
+        return tokens.read_claims(
+            token, await self._keyring.find_public_key(tokens.read_key_name(token)), self._chosen
+        )
 
-    async def _by_key(self, digest: bytes) -> tuple[Caller, float]:
-        key, now = await api_keys.find(self._pool, digest), self._now()
-        if key is None or not key.stands(now):
+    async def _identify_by_key(self, digest: bytes) -> tuple[Caller, float]:
+        key, now = await api_keys.find_key(self._pool, digest), self._now()
+        if key is None or not key.is_valid(now):
             raise errors.CredentialInvalid("the API key does not count")
         left_s = (key.expires_at - now).total_seconds() if key.expires_at else float("inf")
-        tier, ground = users.lesser(key.tier, key.user_tier), ApiKey(digest)
+        tier, ground = users.lesser_tier(key.tier, key.user_tier), ApiKeyCredential(digest)
         return Caller(tier, key.user, key.user_name, ground=ground), left_s
 
-    async def _by_token(self, token: str) -> tuple[Caller, float, UUID]:
-        claims = await self._claims(token)
-        user = await users.standing(self._pool, claims.user, claims.family)
+    async def _identify_by_token(self, token: str) -> tuple[Caller, float, UUID]:
+        claims = await self._read_claims(token)
+        user = await users.active_user(self._pool, claims.user, claims.family)
         if user is None or user.disabled_at is not None or user.generation != claims.generation:
             raise errors.CredentialInvalid("the sign-in behind the access token has ended")
         good_for_s = claims.expires_at - self._now().timestamp()
-        ground = SignIn(claims.user, claims.family, claims.generation)
+        ground = SignInCredential(claims.user, claims.family, claims.generation)
         return Caller(user.tier, user.id, user.name, ground=ground), good_for_s, claims.family
 
-    def _grant(self, user: User, family: UUID, refresh: str, pair: Pair) -> Grant:
-        token = tokens.issue(user, family, pair, self._chosen, self._now())
+    def _make_grant(self, user: User, family: UUID, refresh: str, pair: KeyPair) -> Grant:
+        token = tokens.issue_token(user, family, pair, self._chosen, self._now())
         return Grant(token, self._chosen.access_minutes * 60, refresh)
 
 
-class _Recent:
+class _RecentCallers:
     """Credentials that were found good a moment ago; the oldest give way."""
 
     def __init__(self, fresh_s: float, clock: Callable[[], float]) -> None:
         self._fresh_s, self._clock = fresh_s, clock
         self._known: OrderedDict[bytes, tuple[float, Caller, UUID | None]] = OrderedDict()
 
-    def get(self, digest: bytes) -> Caller | None:
+    def find(self, digest: bytes) -> Caller | None:
         until, caller, _ = self._known.get(digest, (float("-inf"), None, None))
         return caller if self._clock() < until else None
 
-    def put(self, digest: bytes, caller: Caller, good_for_s: float, family: UUID | None) -> None:
+    def remember(self, digest: bytes, caller: Caller, good_for_s: float, family: UUID | None) -> None:
         self._known[digest] = self._clock() + min(self._fresh_s, good_for_s), caller, family
         self._known.move_to_end(digest)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    def forget(self, family: UUID) -> None:
+    def forget_family(self, family: UUID) -> None:
         for digest in [digest for digest, (_, _, of) in self._known.items() if of == family]:
             del self._known[digest]

@@ -11,14 +11,14 @@ from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool
 
 
-async def make(  # noqa: PLR0917 - what a key is
+async def make_key(  # noqa: PLR0917 - what a key is
     pool: Pool, user: UserId, name: str, tier: Tier, days: int | None = None, by: str = ""
 ) -> str:
     """A new key of a user's."""
-    made = credentials.api_key()
+    made = credentials.new_api_key()
     until = datetime.now(UTC) + timedelta(days=days) if days else None
-    shown, digest = credentials.prefix(made), credentials.digest(made)
-    await api_keys.issue(
-        pool, api_keys.New(credentials.new_id(), user, name, shown, digest, tier, until), by
+    shown, digest = credentials.key_prefix(made), credentials.hash_secret(made)
+    await api_keys.keep_key(
+        pool, api_keys.NewApiKey(credentials.new_id(), user, name, shown, digest, tier, until), by
     )
     return made

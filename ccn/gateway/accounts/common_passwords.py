@@ -29,7 +29,7 @@ _PLAIN = str.maketrans("@$!013457", "asioleast")
 def is_common(password: str) -> bool:
     """Whether it is among the first that anybody would try."""
     typed = password.casefold()
-    once = _once(typed)
+    once = _drop_repetition(typed)
     ended = re.sub(r"[\W\d_]+$", "", once)
     bare = re.sub(r"^[\W\d_]+", "", ended)
     words = {each.translate(signs) for each in (once, ended, bare) for signs in ({}, _PLAIN)}
@@ -37,7 +37,7 @@ def is_common(password: str) -> bool:
     return len(set(typed)) < 3 or in_a_row or not words.isdisjoint(_WORDS)
 
 
-def _once(text: str) -> str:
+def _drop_repetition(text: str) -> str:
     """What is said over and over, said once."""
     found = re.fullmatch(r"(.{1,12}?)\1+", text, re.DOTALL)
     return found[1] if found else text

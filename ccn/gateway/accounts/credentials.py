@@ -17,26 +17,26 @@ REFRESH = "ccnr_"
 _PREFIX = len(API_KEY) + 8
 
 
-def api_key() -> str:
+def new_api_key() -> str:
     """A new API key; scanners for leaked secrets know it by how it begins."""
     return API_KEY + secrets.token_urlsafe(32)
 
 
-def refresh_token() -> str:
+def new_refresh_token() -> str:
     """A new refresh token."""
     return REFRESH + secrets.token_urlsafe(32)
 
 
-def prefix(key: str) -> str:
+def key_prefix(key: str) -> str:
     """As much of an API key as lists show."""
     return key[:_PREFIX]
 
 
-def digest(secret: str) -> bytes:
+def hash_secret(secret: str) -> bytes:
     """What is kept of it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def new_id() -> UUID:
     """An id for whatever is made here."""
-    return ids.uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+    return ids.make_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))

@@ -29,7 +29,7 @@ _WAITING = 32
 _hashing = PasswordHash((Argon2Hasher(time_cost=2, memory_cost=19_456, parallelism=1),))
 
 
-def hashed(password: str) -> str:
+def hash_password(password: str) -> str:
     """What is kept of a password; blocks for some 50 ms."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise errors.InputInvalid(f"a password has {SHORTEST} to {LONGEST} characters")
@@ -38,13 +38,13 @@ def hashed(password: str) -> str:
     return _hashing.hash(password.encode("utf-8", "surrogatepass"))
 
 
-def generated() -> str:
+def generate_password() -> str:
     """A password nobody has to think of: 120 random bits."""
     return secrets.token_urlsafe(15)
 
 
 @cache
-def _decoy() -> str:
+def _hash_decoy() -> str:
     """What nobody's password matches; one does for a process."""
     return _hashing.hash(secrets.token_bytes(16))
 
@@ -56,30 +56,30 @@ class Passwords:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
         self._limit = at_once + waiting
         self._running = 0
-        self._decoy = _decoy()
+        self._decoy = _hash_decoy()
 
     async def match(self, password: str, kept: str | None) -> bool:
         """Whether a password is the one that was kept; as slow for None."""
-        return await self._away(lambda: self._matches(password, kept))
+        return await self._run_in_thread(lambda: self._verify(password, kept))
 
     def close(self) -> None:
         """Let the threads go; what they are at is finished and thrown away."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _away(self, work: Callable[[], _T]) -> _T:
+    async def _run_in_thread(self, work: Callable[[], _T]) -> _T:
         if self._running >= self._limit:
             raise errors.Overloaded("too many are signing in at once")
         self._running += 1  # until the thread is done, even if nobody waits for it any more
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        running.add_done_callback(self._done)
+        running.add_done_callback(self._count_done)
         return await asyncio.shield(running)
 
-    def _done(self, running: asyncio.Future[_T]) -> None:
+    def _count_done(self, running: asyncio.Future[_T]) -> None:
         self._running -= 1
         if not running.cancelled():
             running.exception()  # seen, should the caller have gone
 
-    def _matches(self, password: str, kept: str | None) -> bool:
+    def _verify(self, password: str, kept: str | None) -> bool:
         given = password[:LONGEST].encode("utf-8", "surrogatepass")
         try:
             return _hashing.verify(given, kept or self._decoy) and kept is not None

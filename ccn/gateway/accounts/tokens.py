@@ -25,7 +25,7 @@ _REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "sid", "gen"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class KeyPair:
     """A key that signs tokens, for as long as this process keeps it."""
 
     public: bytes
@@ -42,13 +42,15 @@ class Claims:
     expires_at: int
 
 
-def pair() -> Pair:
+def new_pair() -> KeyPair:
     """A new key."""
     private = Ed25519PrivateKey.generate()
-    return Pair(private.public_key().public_bytes_raw(), private)
+    return KeyPair(private.public_key().public_bytes_raw(), private)
 
 
-def issue(user: User, family: UUID, pair: Pair, chosen: settings.Accounts, now: datetime) -> str:
+def issue_token(
+    user: User, family: UUID, pair: KeyPair, chosen: settings.AccountsSettings, now: datetime
+) -> str:
     """A token that is good from now on for as long as the settings say."""
     at = int(now.timestamp())
     claims = {
@@ -61,11 +63,11 @@ def issue(user: User, family: UUID, pair: Pair, chosen: settings.Accounts, now: 
         "sid": str(family),
         "gen": user.generation,
     }
-    headers = {"kid": token_key.name(pair.public), "typ": _TYPE}
+    headers = {"kid": token_key.name_of_key(pair.public), "typ": _TYPE}
     return jwt.encode(claims, pair.private, ALGORITHM, headers=headers)
 
 
-def key_named(token: str) -> str:
+def read_key_name(token: str) -> str:
     """The name of the key a token claims to be signed with."""
     if len(token) > _LONGEST:
         raise errors.CredentialInvalid("the access token is too long to be one")
@@ -79,7 +81,7 @@ def key_named(token: str) -> str:
     return kid
 
 
-def read(token: str, public: bytes, chosen: settings.Accounts) -> Claims:
+def read_claims(token: str, public: bytes, chosen: settings.AccountsSettings) -> Claims:
     """What a token says, if this key signed it and all of it holds now."""
     try:
         found = jwt.decode(
@@ -100,5 +102,5 @@ def read(token: str, public: bytes, chosen: settings.Accounts) -> Claims:
         raise errors.CredentialInvalid("the access token does not hold") from None
 
 
-def _lifetime_s(chosen: settings.Accounts) -> int:
+def _lifetime_s(chosen: settings.AccountsSettings) -> int:
     return chosen.access_minutes * 60

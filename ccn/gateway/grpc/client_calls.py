@@ -22,9 +22,9 @@ from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import ANYBODY, Caller
 from ccn.gateway.accounts.accounts import Accounts
 from ccn.gateway.grpc import statuses
-from ccn.gateway.grpc.slow_callers import STREAM_S, address
+from ccn.gateway.grpc.slow_callers import STREAM_S, peer_address
 from ccn.gateway.limiting import Limiter
-from ccn.gateway.open_streams import Open, Streams
+from ccn.gateway.open_streams import OpenStream, OpenStreams
 from ccn.store.accounts.users import Tier
 
 CALL_S = 60.0
@@ -35,70 +35,72 @@ _REASON = "ccn-reason"
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class ClientMethod:
     """What answers a call, and whose calls: a value for one answer, a generator for a stream."""
 
     tier: Tier
     answer: Callable[[Caller, Any], Awaitable[Any] | AsyncGenerator[Any]]
 
 
-class Clients:
+class ClientCalls:
     """The calls of clients at one node."""
 
-    def __init__(self, limiter: Limiter, accounts: Accounts, open_streams: Streams) -> None:
+    def __init__(self, limiter: Limiter, accounts: Accounts, open_streams: OpenStreams) -> None:
         self._limiter, self._accounts, self._streams = limiter, accounts, open_streams
 
-    def service(self, described: Any, methods: Mapping[str, Method]) -> Any:
+    def make_service(self, described: Any, methods: Mapping[str, ClientMethod]) -> Any:
         """Handlers for a service as its proto file describes it; every method needs one."""
         assert {each.name for each in described.methods} == methods.keys(), described.full_name
         answering = {
-            each.name: (self._many if each.server_streaming else self._once)(each, methods[each.name])
+            each.name: (self._stream_handler if each.server_streaming else self._unary_handler)(
+                each, methods[each.name]
+            )
             for each in described.methods
         }
         return grpc.method_handlers_generic_handler(described.full_name, answering)
 
-    def _once(self, described: Any, method: Method) -> Any:
-        async def handle(asked: Any, context: Any) -> Any:
+    def _unary_handler(self, described: Any, method: ClientMethod) -> Any:
+        async def handle_call(asked: Any, context: Any) -> Any:
             try:
-                async with asyncio.timeout(_remaining(context, CALL_S)):
-                    caller = await self._let_in(method, context)
+                async with asyncio.timeout(_deadline_s(context, CALL_S)):
+                    caller = await self._identify_caller(method, context)
                     answer: Any = method.answer(caller, asked)
                     return await answer
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await statuses.refuse(described.full_name, failed, context)
+                await statuses.refuse_call(described.full_name, failed, context)
                 raise
 
-        return grpc.unary_unary_rpc_method_handler(handle, *_coded(described))
+        return grpc.unary_unary_rpc_method_handler(handle_call, *_message_codecs(described))
 
-    def _many(self, described: Any, method: Method) -> Any:
-        async def handle(asked: Any, context: Any) -> None:
+    def _stream_handler(self, described: Any, method: ClientMethod) -> Any:
+        async def handle_call(asked: Any, context: Any) -> None:
             try:
-                async with asyncio.timeout(_remaining(context, STREAM_S)) as limit:
-                    caller = await self._let_in(method, context)
-                    with self._streams.open(caller, address(context.peer())) as opened:
-                        opened.ended.add_done_callback(partial(_end, limit))
-                        await _write(method.answer(caller, asked), opened, context)
+                async with asyncio.timeout(_deadline_s(context, STREAM_S)) as limit:
+                    caller = await self._identify_caller(method, context)
+                    with self._streams.open_stream(caller, peer_address(context.peer())) as opened:
+                        opened.ended.add_done_callback(partial(_expire_now, limit))
+                        await _write_values(method.answer(caller, asked), opened, context)
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await statuses.refuse(described.full_name, failed, context)
+                await statuses.refuse_call(described.full_name, failed, context)
                 raise
 
-        return grpc.unary_stream_rpc_method_handler(handle, *_coded(described))
+        return grpc.unary_stream_rpc_method_handler(handle_call, *_message_codecs(described))
 
-    async def _let_in(self, method: Method, context: Any) -> Caller:
+    async def _identify_caller(self, method: ClientMethod, context: Any) -> Caller:
         """Who calls, counted once, whether or not the credential counts."""
-        credential, whose = _credential(context), address(context.peer())
+        credential, whose = _read_credential(context), peer_address(context.peer())
         try:
-            caller = await self._accounts.caller(credential) if credential else ANYBODY
+            caller = await self._accounts.identify_caller(credential) if credential else ANYBODY
         except errors.Unauthenticated:
-            await self._count(limiting.who(ANYBODY, whose), context)
+            await self._count_request(limiting.counting_key(ANYBODY, whose), context)
             raise
-        await self._count(limiting.who(caller, whose), context)
-        if said := _reason(context):
-            caller = replace(caller, reason=access.reason(said))
-        return access.require(caller, method.tier)
+        await self._count_request(limiting.counting_key(caller, whose), context)
+        if said := _read_reason(context):
+            caller = replace(caller, reason=access.clean_reason(said))
+        return access.require_tier(caller, method.tier)
 
-    async def _count(self, counted: str, context: Any) -> None:
-        said = await self._limiter.request(counted)
+    async def _count_request(self, counted: str, context: Any) -> None:
+        said = await self._limiter.count_request(counted)
         told = {"limit": said.limit, "remaining": said.remaining, "reset": said.reset_s}
         await context.send_initial_metadata(
             tuple((f"x-ratelimit-{name}", str(value)) for name, value in told.items())
@@ -109,7 +111,7 @@ class Clients:
             )
 
 
-async def _write(answer: Any, opened: Open, context: Any) -> None:
+async def _write_values(answer: Any, opened: OpenStream, context: Any) -> None:
     """Send the values as they come, for as long as the stream may last."""
     try:
         async with aclosing(answer) as values:
@@ -121,22 +123,22 @@ async def _write(answer: Any, opened: Open, context: Any) -> None:
         raise
 
 
-def _end(limit: asyncio.Timeout, _: object) -> None:
+def _expire_now(limit: asyncio.Timeout, _: object) -> None:
     limit.reschedule(0.0)
 
 
-def _coded(described: Any) -> tuple[Any, Any]:
+def _message_codecs(described: Any) -> tuple[Any, Any]:
     """How the question is read and the answer written."""
     asked, answered = described.input_type._concrete_class, described.output_type._concrete_class  # noqa: SLF001 - as protobuf's own services do
     return asked.FromString, answered.SerializeToString
 
 
-def _remaining(context: Any, longest_s: float) -> float:
+def _deadline_s(context: Any, longest_s: float) -> float:
     remaining: float | None = context.time_remaining()
     return longest_s if remaining is None else min(remaining, longest_s)
 
 
-def _credential(context: Any) -> str:
+def _read_credential(context: Any) -> str:
     """A token or an API key, as the HTTP door takes them too; empty if there is none."""
     shown = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
     said = shown.get("authorization", "")
@@ -145,7 +147,7 @@ def _credential(context: Any) -> str:
     return shown.get("x-api-key", "")
 
 
-def _reason(context: Any) -> str:
+def _read_reason(context: Any) -> str:
     """Why somebody opens what is not theirs; as -bin in UTF-8, for letters that ASCII lacks."""
     shown = dict(context.invocation_metadata())
     return str(shown.get(_REASON) or shown.get(f"{_REASON}-bin", b"").decode(errors="replace"))

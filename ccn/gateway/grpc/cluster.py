@@ -12,15 +12,15 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.gateway.accounts.access import Caller
-from ccn.gateway.grpc.client_calls import Method
+from ccn.gateway.grpc.client_calls import ClientMethod
 from ccn.node.operators import submission
-from ccn.node.views.cluster_status import Status
+from ccn.node.views.cluster_status import ClusterStatus
 from ccn.pb import cluster_pb2 as pb
 from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
 from ccn.store.rounds import blocks
-from ccn.store.rounds.blocks import Entry
+from ccn.store.rounds.blocks import LogEntry
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Cluster"]
 LOOK_S = 0.5
@@ -29,48 +29,50 @@ _PAGE = 100
 _KEYS = UUID("5b0e6a0c-6a53-4a7b-8a7e-0d3c9b6f1f52")
 """The name space of rounds that were asked for under an idempotency key."""
 
-Tell = Callable[[], Awaitable[Status]]
+LoadStatus = Callable[[], Awaitable[ClusterStatus]]
 
 
-class Cluster:
+class ClusterService:
     """The service of one node; without `tell` the node takes no part in rounds."""
 
-    def __init__(self, pool: Pool, tell: Tell | None, stop: asyncio.Event) -> None:
+    def __init__(self, pool: Pool, tell: LoadStatus | None, stop: asyncio.Event) -> None:
         self._pool, self._tell, self._stop = pool, tell, stop
 
-    def methods(self) -> Mapping[str, Method]:
+    def methods(self) -> Mapping[str, ClientMethod]:
         """What answers which call, and whose."""
         return {
-            "Status": Method(Tier.PUBLIC, self._status),
-            "WatchRounds": Method(Tier.USER, self._watch),
-            "ForceRound": Method(Tier.ADMIN, self._force),
+            "Status": ClientMethod(Tier.PUBLIC, self._get_status),
+            "WatchRounds": ClientMethod(Tier.USER, self._watch_rounds),
+            "ForceRound": ClientMethod(Tier.ADMIN, self._force_round),
         }
 
-    async def _status(self, _: Caller, __: pb.StatusRequest) -> pb.StatusAnswer:
+    async def _get_status(self, _: Caller, __: pb.StatusRequest) -> pb.StatusAnswer:
         if self._tell is None:
             raise errors.Unavailable("this node takes no part in rounds")
-        return _shown(await self._tell())
+        return _status_to_pb(await self._tell())
 
-    async def _watch(self, _: Caller, asked: pb.WatchRoundsRequest) -> AsyncGenerator[pb.Round]:
+    async def _watch_rounds(self, _: Caller, asked: pb.WatchRoundsRequest) -> AsyncGenerator[pb.Round]:
         """No round is left out, and none told twice: a watcher that comes back names the last it saw."""
         if asked.HasField("after"):
             last = asked.after
         else:
-            newest = await blocks.log(self._pool, command=requests.ROUND, limit=1)
+            newest = await blocks.load_log(self._pool, command=requests.ROUND, limit=1)
             last = newest[0].index if newest else 0
         while not self._stop.is_set():
-            for entry in await blocks.log_after(self._pool, last, command=requests.ROUND, limit=_PAGE):
+            for entry in await blocks.load_log_after(self._pool, last, command=requests.ROUND, limit=_PAGE):
                 last = entry.index
-                yield _round(entry)
+                yield _round_to_pb(entry)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._stop.wait()
         raise errors.ShuttingDown("this node is stopping; watch at another one")
 
-    async def _force(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
+    async def _force_round(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
         key = asked.idempotency_key or secrets.token_hex(16)
         request = uuid.uuid5(_KEYS, f"{caller.user}/{key}")
-        told: Mapping[str, Any] = await submission.outcome(self._pool, request, requests.ROUND, caller.name)
+        told: Mapping[str, Any] = await submission.ask_and_wait(
+            self._pool, request, requests.ROUND, caller.name
+        )
         return pb.ForceRoundAnswer(
             committed=told["committed"],
             height=told["height"],
@@ -80,7 +82,7 @@ class Cluster:
         )
 
 
-def _shown(status: Status) -> pb.StatusAnswer:
+def _status_to_pb(status: ClusterStatus) -> pb.StatusAnswer:
     return pb.StatusAnswer(
         node=status.node,
         nodes=[
@@ -103,7 +105,7 @@ def _shown(status: Status) -> pb.StatusAnswer:
     )
 
 
-def _round(entry: Entry) -> pb.Round:
+def _round_to_pb(entry: LogEntry) -> pb.Round:
     told: Mapping[str, Any] = entry.data
     return pb.Round(
         index=entry.index,

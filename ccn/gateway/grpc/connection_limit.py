@@ -28,7 +28,7 @@ _NOT_SILENT = struct.Struct(
 
 
 @dataclass(frozen=True, slots=True)
-class _Caller:
+class _AcceptedConnection:
     """A connection, which its number names for a moment only, and its ends for good."""
 
     file: int
@@ -36,12 +36,12 @@ class _Caller:
     silent_ms: int
 
 
-async def keep(door: str, port: int, limit: int, proxies: Container[str] = ()) -> None:
+async def keep_limit(door: str, port: int, limit: int, proxies: Container[str] = ()) -> None:
     """Look for as long as the task lasts; those of `proxies` may have any number."""
     while True:
         ended = await asyncio.to_thread(end_excess, port, limit, proxies)
         if ended:
-            metrics.turned_away(door, "address", ended)
+            metrics.count_turned_away(door, "address", ended)
         await asyncio.sleep(_LOOK_AGAIN_S if ended else _LOOK_S)
 
 
@@ -50,33 +50,33 @@ def end_excess(port: int, limit: int, proxies: Container[str] = ()) -> int:
     files = _open_files()
     if len(files) <= limit:
         return 0  # nobody can have more than there are
-    callers = dict[str, list[_Caller]]()
-    for host, caller in _callers(files, port):
+    callers = dict[str, list[_AcceptedConnection]]()
+    for host, caller in _find_connections(files, port):
         if host.removeprefix("::ffff:") not in proxies:
-            callers.setdefault(limiting.network(host), []).append(caller)
+            callers.setdefault(limiting.normalise_address(host), []).append(caller)
     excess = [
         each
         for of_one in callers.values()
         for each in sorted(of_one, key=lambda caller: caller.silent_ms)[limit:]
     ]
-    return sum(map(_shut, excess))
+    return sum(map(_shut_connection, excess))
 
 
 def _open_files() -> list[int]:
     return [int(each.name) for each in os.scandir(_FILES) if each.name.isdigit()]
 
 
-def _callers(files: Collection[int], port: int) -> Iterator[tuple[str, _Caller]]:
+def _find_connections(files: Collection[int], port: int) -> Iterator[tuple[str, _AcceptedConnection]]:
     for file in files:
         with contextlib.suppress(OSError):  # it was closed meanwhile, or is not connected
             if not stat.S_ISSOCK(os.fstat(file).st_mode):
                 continue
-            with _borrowed(file) as connection:
-                if (ends := _ends(connection, port)) is not None:
-                    yield ends[1][0], _Caller(file, ends, _silent_ms(connection))
+            with _borrow_socket(file) as connection:
+                if (ends := _connection_ends(connection, port)) is not None:
+                    yield ends[1][0], _AcceptedConnection(file, ends, _silent_ms(connection))
 
 
-def _shut(caller: _Caller) -> bool:
+def _shut_connection(caller: _AcceptedConnection) -> bool:
     """Whether it was there still: the number may have been given to another file."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(caller.file)) as connection:
         if (connection.getsockname(), connection.getpeername()) == caller.ends:
@@ -86,7 +86,7 @@ def _shut(caller: _Caller) -> bool:
 
 
 @contextlib.contextmanager
-def _borrowed(file: int) -> Iterator[socket.socket]:
+def _borrow_socket(file: int) -> Iterator[socket.socket]:
     connection = socket.socket(fileno=file)
     try:
         yield connection
@@ -94,7 +94,9 @@ def _borrowed(file: int) -> Iterator[socket.socket]:
         connection.detach()
 
 
-def _ends(connection: socket.socket, port: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def _connection_ends(
+    connection: socket.socket, port: int
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """Ours and theirs, of a connection to this port."""
     if connection.family not in {socket.AF_INET, socket.AF_INET6} or connection.type != socket.SOCK_STREAM:
         return None

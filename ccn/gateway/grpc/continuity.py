@@ -8,9 +8,9 @@ from ccn.core.ids import CharacterId
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.grpc import messages
-from ccn.gateway.grpc.client_calls import Method
+from ccn.gateway.grpc.client_calls import ClientMethod
 from ccn.node.conversations import Conversations
-from ccn.node.external_loop import Lending
+from ccn.node.external_loop import ExternalLoop
 from ccn.node.views import conversation_health
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
@@ -19,42 +19,48 @@ from ccn.store.connection.pool import Pool
 SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
 
 
-class Continuity:
+class ContinuityService:
     """The service of one node."""
 
-    def __init__(self, pool: Pool, talk: Conversations, lending: Lending) -> None:
+    def __init__(self, pool: Pool, talk: Conversations, lending: ExternalLoop) -> None:
         self._pool, self._talk, self._lending = pool, talk, lending
 
-    def methods(self) -> Mapping[str, Method]:
+    def methods(self) -> Mapping[str, ClientMethod]:
         """What answers which call, and whose."""
         return {
-            "Begin": Method(Tier.USER, self._begin),
-            "Prompt": Method(Tier.USER, self._prompt),
-            "Record": Method(Tier.USER, self._record),
-            "Health": Method(Tier.USER, self._health),
+            "Begin": ClientMethod(Tier.USER, self._begin_conversation),
+            "Prompt": ClientMethod(Tier.USER, self._get_prompt),
+            "Record": ClientMethod(Tier.USER, self._record_message),
+            "Health": ClientMethod(Tier.USER, self._get_health),
         }
 
-    async def _begin(self, caller: Caller, asked: pb.BeginRequest) -> pb.BeginAnswer:
+    async def _begin_conversation(self, caller: Caller, asked: pb.BeginRequest) -> pb.BeginAnswer:
         character, key = CharacterId(asked.character), asked.idempotency_key or None
-        begun = await self._talk.begin(character, caller.user, asked.title, key)
-        return pb.BeginAnswer(conversation=messages.conversation(begun))
+        begun = await self._talk.begin_without_instance(character, caller.user, asked.title, key)
+        return pb.BeginAnswer(conversation=messages.conversation_to_pb(begun))
 
-    async def _prompt(self, caller: Caller, asked: pb.PromptRequest) -> pb.PromptAnswer:
-        here = await access.look_into(self._pool, caller, messages.named(asked.conversation))
-        return messages.prompt(await self._lending.prompt(here.id))
+    async def _get_prompt(self, caller: Caller, asked: pb.PromptRequest) -> pb.PromptAnswer:
+        here = await access.open_to_read(
+            self._pool, caller, messages.parse_conversation_id(asked.conversation)
+        )
+        return messages.prompt_to_pb(await self._lending.build_prompt(here.id))
 
-    async def _record(self, caller: Caller, asked: pb.RecordRequest) -> pb.RecordAnswer:
-        here = await access.own(self._pool, caller, messages.named(asked.conversation))
-        said = await self._lending.record(
+    async def _record_message(self, caller: Caller, asked: pb.RecordRequest) -> pb.RecordAnswer:
+        here = await access.open_to_speak(
+            self._pool, caller, messages.parse_conversation_id(asked.conversation)
+        )
+        said = await self._lending.record_message(
             here.id,
-            messages.role(asked.role),
+            messages.parse_role(asked.role),
             asked.content,
-            access.speaker(caller),
+            access.require_user(caller),
             idempotency_key=asked.idempotency_key or None,
             language=asked.language or None,
         )
-        return pb.RecordAnswer(message=messages.message(said))
+        return pb.RecordAnswer(message=messages.message_to_pb(said))
 
-    async def _health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
-        here = await access.look_into(self._pool, caller, messages.named(asked.conversation))
-        return messages.health(await conversation_health.of(self._pool, here))
+    async def _get_health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
+        here = await access.open_to_read(
+            self._pool, caller, messages.parse_conversation_id(asked.conversation)
+        )
+        return messages.health_to_pb(await conversation_health.load_health(self._pool, here))

@@ -12,18 +12,18 @@ from ccn.core.axes import AXES, RELATIONAL, UNIT
 from ccn.core.calls.call import Call
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
-from ccn.core.stream import Kind, Told
-from ccn.node.views.conversation_health import Health
+from ccn.core.stream import EventKind, StreamEvent
+from ccn.node.views.conversation_health import ConversationHealth
 from ccn.pb import instances_pb2 as pb
-from ccn.store.character.vectors import State
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.character.vectors import VectorState
+from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
 
 T = TypeVar("T")
 
 
-def uuid(text: str, what: str) -> UUID:
+def parse_id(text: str, what: str) -> UUID:
     """An id that a client names."""
     try:
         return UUID(text)
@@ -31,12 +31,12 @@ def uuid(text: str, what: str) -> UUID:
         raise errors.InputInvalid(f"{what} {text[:100]!r} is no id") from None
 
 
-def named(asked: str) -> ConversationId:
+def parse_conversation_id(asked: str) -> ConversationId:
     """The conversation that a call is about."""
-    return ConversationId(uuid(asked, "conversation"))
+    return ConversationId(parse_id(asked, "conversation"))
 
 
-def role(text: str) -> Role:
+def parse_role(text: str) -> Role:
     """Who spoke."""
     try:
         return Role(text)
@@ -44,7 +44,7 @@ def role(text: str) -> Role:
         raise errors.InputInvalid(f"a role is user or assistant, not {text[:100]!r}") from None
 
 
-def conversation(found: Conversation) -> pb.Conversation:
+def conversation_to_pb(found: StoredConversation) -> pb.Conversation:
     """One conversation."""
     return pb.Conversation(
         id=str(found.id),
@@ -56,7 +56,7 @@ def conversation(found: Conversation) -> pb.Conversation:
     )
 
 
-def instance(found: Instance) -> pb.Instance:
+def instance_to_pb(found: Instance) -> pb.Instance:
     """One instance."""
     return pb.Instance(
         id=str(found.id),
@@ -72,41 +72,41 @@ def instance(found: Instance) -> pb.Instance:
     )
 
 
-def message(said: Message) -> pb.Message:
+def message_to_pb(said: Message) -> pb.Message:
     """One message."""
     turn = str(said.turn) if said.turn else ""
     return pb.Message(seq=said.seq, role=said.role, content=said.content, at=said.at, turn=turn)
 
 
-def accepted(turn: Turn) -> pb.Event:
+def accepted_to_pb(turn: Turn) -> pb.Event:
     """The event before all others."""
     first = pb.Accepted(turn=str(turn.id), seq=turn.user_seq)
     return pb.Event(id=stream.event_id(turn.id, stream.START), accepted=first)
 
 
-def event(turn: TurnId, told: Told) -> pb.Event:
+def event_to_pb(turn: TurnId, told: StreamEvent) -> pb.Event:
     """One piece of a turn."""
-    named_by = stream.event_id(turn, told.place)
+    named_by = stream.event_id(turn, told.position)
     match told.kind:
-        case Kind.DELTA:
+        case EventKind.DELTA:
             return pb.Event(id=named_by, delta=told.data)
-        case Kind.RESTART:
+        case EventKind.RESTART:
             return pb.Event(id=named_by, restart=told.data)
-        case Kind.DONE:
-            return pb.Event(id=named_by, done=_done(told.data))
-        case Kind.ERROR:
+        case EventKind.DONE:
+            return pb.Event(id=named_by, done=_done_to_pb(told.data))
+        case EventKind.ERROR:
             failed = json.loads(told.data or "{}")
-            code = error_codes.code(failed.get("error", "NodeFailed"))
+            code = error_codes.code_from_name(failed.get("error", "NodeFailed"))
             return pb.Event(id=named_by, failed=pb.Failed(code=code, detail=failed.get("reason", "")))
-        case Kind.WAITING:
+        case EventKind.WAITING:
             return pb.Event(id=named_by, waiting=pb.Waiting(**json.loads(told.data)))
-        case Kind.BEGUN:
+        case EventKind.BEGUN:
             raise AssertionError("nobody asks for it here")
-        case Kind.CANCELLED:
+        case EventKind.CANCELLED:
             return pb.Event(id=named_by, cancelled=pb.Cancelled())
 
 
-def prompt(call: Call) -> pb.PromptAnswer:
+def prompt_to_pb(call: Call) -> pb.PromptAnswer:
     """What would be sent to the model."""
     return pb.PromptAnswer(
         model=call.model,
@@ -116,7 +116,7 @@ def prompt(call: Call) -> pb.PromptAnswer:
     )
 
 
-def health(found: Health) -> pb.HealthAnswer:
+def health_to_pb(found: ConversationHealth) -> pb.HealthAnswer:
     """What was measured; what could not be stays absent."""
     measure = found.measure
     own = measure if measure and measure.conversation == found.conversation.id else None
@@ -124,26 +124,26 @@ def health(found: Health) -> pb.HealthAnswer:
         conversation=str(found.conversation.id),
         open=found.conversation.open,
         messages=found.conversation.head_seq,
-        instance=instance(found.instance) if found.instance else None,
+        instance=instance_to_pb(found.instance) if found.instance else None,
         drift=own.drift if found.drift is None and own else found.drift,
         ccc=measure.ccc if measure else None,
         phi=own.phi if own else None,
         trust=own.trust if own else None,
         emergence=measure.emergence if measure else None,
-        character=_scores(AXES, found.character),
-        relation=_scores(RELATIONAL, found.relation),
+        character=_scores_to_pb(AXES, found.character),
+        relation=_scores_to_pb(RELATIONAL, found.relation),
         measured_at=found.character.at if found.character else None,
     )
 
 
-def _scores(axes: tuple[str, ...], state: State | None) -> list[pb.Score]:
+def _scores_to_pb(axes: tuple[str, ...], state: VectorState | None) -> list[pb.Score]:
     if state is None:
         return []
     pairs = zip(axes, state.vector.millionths, strict=True)
     return [pb.Score(axis=axis, score=value / UNIT) for axis, value in pairs if value is not None]
 
 
-def _done(data: str) -> pb.Done:
+def _done_to_pb(data: str) -> pb.Done:
     told = json.loads(data or "{}")
     used = told.get("usage", {})
     return pb.Done(

@@ -20,18 +20,18 @@ import grpc.aio  # type: ignore[import-untyped]
 import structlog
 
 from ccn import errors
-from ccn.core.identity.revocation import Presented
+from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Signed
 from ccn.peers import failure, identity
-from ccn.peers.methods import Method
+from ccn.peers.methods import PeerMethod
 
 log = structlog.get_logger(__name__)
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-Admit = Callable[[NodeId, Presented | None], Awaitable[None]]
+Admit = Callable[[NodeId, PresentedCertificate | None], Awaitable[None]]
 """Refuses whoever takes no part in the cluster, and certificates that count no more."""
 
 LOOK_S = 2.0
@@ -41,83 +41,83 @@ _CERTIFICATE = "x509_pem_cert"
 
 
 @dataclass(eq=False, slots=True)
-class _Call:
+class _PeerCall:
     """One that is under way."""
 
     node: NodeId
-    shown: Presented | None
+    certificate: PresentedCertificate | None
     limit: asyncio.Timeout
     refused: errors.CCNError | None = None
 
 
-class Calls:
+class PeerCalls:
     """The calls that are under way. `plain` if there are no certificates, and every name is believed."""
 
     def __init__(self, admit: Admit, *, plain: bool) -> None:
         self._admit, self._plain = admit, plain
         self._running = Counter[tuple[NodeId, str]]()
-        self._open = set[_Call]()
+        self._open = set[_PeerCall]()
 
-    async def look_again(self, every_s: float) -> None:
+    async def recheck_callers(self, every_s: float) -> None:
         """End the calls of nodes that were removed meanwhile, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
             for call in list(self._open):
                 try:
-                    await self._admit(call.node, call.shown)
+                    await self._admit(call.node, call.certificate)
                 except errors.PeerRefused as refused:
                     call.refused = refused
                     call.limit.reschedule(0)
                 except errors.Unavailable:
                     pass  # who takes part is not known just now
 
-    def once(self, method: Method[Q, A], answer: Callable[[Q], Awaitable[A]]) -> Any:
+    def unary_handler(self, method: PeerMethod[Q, A], answer: Callable[[Q], Awaitable[A]]) -> Any:
         """A handler that answers one question with one value."""
 
-        async def handle(data: bytes, context: Any) -> bytes:
+        async def handle_call(data: bytes, context: Any) -> bytes:
             try:
                 async with (
-                    asyncio.timeout(_remaining(context)) as limit,
-                    self._admitted(method, data, context, limit) as asked,
+                    asyncio.timeout(_remaining_s(context)) as limit,
+                    self._admit_call(method, data, context, limit) as asked,
                 ):
-                    return _encoded(method, await answer(asked))
+                    return _encode_answer(method, await answer(asked))
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await _refuse(method.name, failed, context)
+                await _refuse_call(method.name, failed, context)
                 raise
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        return grpc.unary_unary_rpc_method_handler(handle_call)
 
-    def many(
-        self, method: Method[Q, A], answer: Callable[[Q], AsyncGenerator[A]], *, endless: bool = False
+    def stream_handler(
+        self, method: PeerMethod[Q, A], answer: Callable[[Q], AsyncGenerator[A]], *, endless: bool = False
     ) -> Any:
         """A handler that answers with values one by one, as fast as the caller takes them."""
 
-        async def handle(data: bytes, context: Any) -> None:
+        async def handle_call(data: bytes, context: Any) -> None:
             try:
                 async with (
-                    asyncio.timeout(None if endless else _remaining(context)) as limit,
-                    self._admitted(method, data, context, limit) as asked,
+                    asyncio.timeout(None if endless else _remaining_s(context)) as limit,
+                    self._admit_call(method, data, context, limit) as asked,
                     aclosing(answer(asked)) as values,
                 ):
                     async for value in values:
-                        await context.write(_encoded(method, value))
+                        await context.write(_encode_answer(method, value))
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await _refuse(method.name, failed, context)
+                await _refuse_call(method.name, failed, context)
                 raise
 
-        return grpc.unary_stream_rpc_method_handler(handle)
+        return grpc.unary_stream_rpc_method_handler(handle_call)
 
     @asynccontextmanager
-    async def _admitted(
-        self, method: Method[Q, A], data: bytes, context: Any, limit: asyncio.Timeout
+    async def _admit_call(
+        self, method: PeerMethod[Q, A], data: bytes, context: Any, limit: asyncio.Timeout
     ) -> AsyncIterator[Q]:
         """The question, if its sender is the node it names, takes part, and has not too many under way."""
         asked = method.asked.decode(data)
-        place = node, _ = _speaker(asked), method.name
-        if not self._plain and identity.server_name(node) not in _names(context):
+        place = node, _ = _read_sender(asked), method.name
+        if not self._plain and identity.server_name(node) not in _certificate_names(context):
             raise errors.PeerRefused(f"the certificate shown is not that of {node}")
-        call = _Call(node, None if self._plain else _shown(context), limit)
-        await self._admit(node, call.shown)
+        call = _PeerCall(node, None if self._plain else _read_certificate(context), limit)
+        await self._admit(node, call.certificate)
         if self._running[place] >= method.at_once:
             raise errors.Overloaded(f"{method.at_once} calls of {method.name} are under way already")
         self._running[place] += 1
@@ -135,7 +135,7 @@ class Calls:
                 del self._running[place]
 
 
-def _encoded(method: Method[Q, A], value: A) -> bytes:
+def _encode_answer(method: PeerMethod[Q, A], value: A) -> bytes:
     """An answer that cannot be sent is a defect of this node, and not the fault of whoever asked."""
     try:
         return method.answered.encode(value)
@@ -143,32 +143,32 @@ def _encoded(method: Method[Q, A], value: A) -> bytes:
         raise ValueError(f"the answer to {method.name} cannot be sent: {defect}") from defect
 
 
-def _speaker(asked: Any) -> NodeId:
+def _read_sender(asked: Any) -> NodeId:
     """The node that a question names as its sender; a proposal's is the leader that signed it."""
     node: NodeId = asked.statement.node if isinstance(asked, Signed) else asked.node
     return node
 
 
-def _names(context: Any) -> set[str]:
+def _certificate_names(context: Any) -> set[str]:
     found: list[bytes] = context.auth_context().get(_ALTERNATIVE_NAMES, [])
     return {name.decode(errors="replace") for name in found}
 
 
-def _shown(context: Any) -> Presented:
+def _read_certificate(context: Any) -> PresentedCertificate:
     from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
 
     (certificate,) = context.auth_context()[_CERTIFICATE]
-    return certificates.presented(certificate)
+    return certificates.read_presented(certificate)
 
 
-def _remaining(context: Any) -> float:
+def _remaining_s(context: Any) -> float:
     remaining: float | None = context.time_remaining()
     if remaining is None:
         raise errors.InputInvalid("a call between nodes has a deadline")
     return remaining
 
 
-async def _refuse(method: str, failed: Exception, context: Any) -> None:
+async def _refuse_call(method: str, failed: Exception, context: Any) -> None:
     """End the call with what a peer may know of the failure."""
     if isinstance(failed, TimeoutError):
         await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the deadline")
@@ -180,4 +180,4 @@ async def _refuse(method: str, failed: Exception, context: Any) -> None:
     kind, name = type(failed), type(failed).__name__
     log.info("peer call refused", method=method, error=name, reason=str(failed))
     told = str(failed) if name in failure.TRAVELS or kind is errors.PeerRefused else name
-    await context.abort(failure.status(kind), told, ((failure.NAME, name),))
+    await context.abort(failure.error_to_status(kind), told, ((failure.NAME, name),))

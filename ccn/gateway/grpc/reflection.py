@@ -20,9 +20,9 @@ _NEW_NAME = reflection.SERVICE_NAME.replace(_OLDER, _NEWER)
 NAMES: tuple[str, str] = (_NEW_NAME, reflection.SERVICE_NAME)
 
 
-def add(names: Sequence[str], server: Any) -> None:
+def add_reflection(names: Sequence[str], server: Any) -> None:
     """Have `server` tell of the services with these names."""
-    _describe()
+    _describe_newer()
     servicer = reflection.aio.ReflectionServicer(names)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
@@ -34,7 +34,7 @@ def add(names: Sequence[str], server: Any) -> None:
     server.add_generic_rpc_handlers((handler,))
 
 
-def _describe() -> None:
+def _describe_newer() -> None:
     """Let the newer service be found too: a tool that describes all that is listed asks for it."""
     pool = descriptor_pool.Default()
     try:

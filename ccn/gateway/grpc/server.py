@@ -14,7 +14,7 @@ from grpc_health.v1._async import HealthServicer  # type: ignore[import-untyped]
 from ccn import errors, settings
 from ccn.gateway import readiness
 from ccn.gateway.grpc import connection_limit, reflection
-from ccn.gateway.grpc.slow_callers import STREAM_S, Patience
+from ccn.gateway.grpc.slow_callers import STREAM_S, SlowCallers
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -39,7 +39,7 @@ _OPTIONS = (
 _CALLS = 16_384
 
 
-class Server:
+class GrpcServer:
     """The gRPC door of one node, with the services that `Clients` made."""
 
     def __init__(
@@ -48,32 +48,32 @@ class Server:
         """Connections of `proxies` are those of nobody knows how many."""
         self._ready, self._services, self._proxies = ready, tuple(services), proxies
         self._names = (*_ALWAYS, *(service.service_name() for service in services))
-        self._health = Health(self._names)
+        self._health = HealthService(self._names)
         self._server: Any = None
         self._keep: Callable[[], Coroutine[None, None, None]]
 
-    def listen(self, door: settings.Grpc) -> int:
+    def listen(self, door: settings.GrpcSettings) -> int:
         """Take the port; which one matters when the setting is 0."""
-        self._server = self._made(door)
-        port = self._add(door)
-        self._keep = partial(connection_limit.keep, "grpc", port, door.address_limit, self._proxies)
+        self._server = self._make_server(door)
+        port = self._bind_port(door)
+        self._keep = partial(connection_limit.keep_limit, "grpc", port, door.address_limit, self._proxies)
         return port
 
-    def _made(self, door: settings.Grpc) -> Any:
+    def _make_server(self, door: settings.GrpcSettings) -> Any:
         limits = (
             ("grpc.max_allowed_incoming_connections", door.connection_limit),
             ("grpc.max_connection_idle_ms", int(door.idle_s * 1_000)),
         )
         made = grpc.aio.server(
-            options=(*_OPTIONS, *limits), maximum_concurrent_rpcs=_CALLS, interceptors=(Patience(),)
+            options=(*_OPTIONS, *limits), maximum_concurrent_rpcs=_CALLS, interceptors=(SlowCallers(),)
         )
         made.add_generic_rpc_handlers(self._services)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, made)
-        reflection.add(self._names, made)
+        reflection.add_reflection(self._names, made)
         return made
 
-    def _add(self, door: settings.Grpc) -> int:
-        shown = _credentials(door)
+    def _bind_port(self, door: settings.GrpcSettings) -> int:
+        shown = _load_credentials(door)
         address = f"[{door.host}]:{door.port}" if ":" in door.host else f"{door.host}:{door.port}"
         try:
             if shown is None:
@@ -87,7 +87,7 @@ class Server:
     async def serve(self, stop: asyncio.Event, grace_s: float) -> None:
         """Answer calls until `stop`; then finish those that are running, for `grace_s` at most."""
         await self._server.start()
-        telling = asyncio.create_task(self._tell(), name="grpc health")
+        telling = asyncio.create_task(self._publish_health(), name="grpc health")
         keeping = asyncio.create_task(self._keep(), name="grpc doorkeeper")
         try:
             await stop.wait()
@@ -97,16 +97,16 @@ class Server:
             keeping.cancel()
             await self._server.stop(grace_s)
 
-    async def _tell(self) -> None:
+    async def _publish_health(self) -> None:
         """The health service says SERVING exactly while the node is ready."""
         while True:
             seen, status = self._ready.checks, _SERVING if self._ready.ready else _NOT_SERVING
             for name in ("", *self._names):
                 await self._health.set(name, status)
-            await self._ready.changed(seen)
+            await self._ready.wait_for_change(seen)
 
 
-class Health(HealthServicer):  # type: ignore[misc]
+class HealthService(HealthServicer):  # type: ignore[misc]
     """The library's, which would keep for ever what anybody asks it to watch."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -128,7 +128,7 @@ class Health(HealthServicer):  # type: ignore[misc]
         return health_pb2.HealthListResponse(statuses=known)
 
 
-def _credentials(door: settings.Grpc) -> Any:
+def _load_credentials(door: settings.GrpcSettings) -> Any:
     """What clients see of this door; None if it has no TLS."""
     if (door.certificate is None) != (door.key is None):
         raise errors.SettingsInvalid("CCN_GRPC_CERTIFICATE and CCN_GRPC_KEY are set together or not at all")

@@ -6,24 +6,26 @@ import asyncio
 from typing import Any
 
 from ccn.gateway.grpc import cluster, continuity, instances
-from ccn.gateway.grpc.client_calls import Clients
+from ccn.gateway.grpc.client_calls import ClientCalls
 from ccn.node.conversations import Conversations
-from ccn.node.external_loop import Lending
+from ccn.node.external_loop import ExternalLoop
 from ccn.store.connection.pool import Pool
 
 
-def assemble(
-    clients: Clients,
+def assemble_services(
+    clients: ClientCalls,
     *,
     pool: Pool,
     talk: Conversations,
-    lending: Lending,
-    tell: cluster.Tell | None,
+    lending: ExternalLoop,
+    tell: cluster.LoadStatus | None,
     stop: asyncio.Event,
 ) -> tuple[Any, ...]:
     """The services for `Server`; without `tell` the node takes no part in rounds."""
     return (
-        clients.service(instances.SERVICE, instances.Instances(pool, talk).methods()),
-        clients.service(continuity.SERVICE, continuity.Continuity(pool, talk, lending).methods()),
-        clients.service(cluster.SERVICE, cluster.Cluster(pool, tell, stop).methods()),
+        clients.make_service(instances.SERVICE, instances.InstancesService(pool, talk).methods()),
+        clients.make_service(
+            continuity.SERVICE, continuity.ContinuityService(pool, talk, lending).methods()
+        ),
+        clients.make_service(cluster.SERVICE, cluster.ClusterService(pool, tell, stop).methods()),
     )

@@ -48,29 +48,29 @@ RETRY_AFTER = "retry-after"
 DEADLINE, INTERNAL = "deadline_exceeded", "internal"
 
 
-def status(error: type[errors.CCNError]) -> Any:
+def status_of_error(error: type[errors.CCNError]) -> Any:
     """The gRPC status of one of our errors."""
     return next(
         STATUS[kind] for kind in error.__mro__ if issubclass(kind, errors.CCNError) and kind in STATUS
     )
 
 
-async def refuse(method: str, failed: Exception, context: Any) -> None:
+async def refuse_call(method: str, failed: Exception, context: Any) -> None:
     """End the call with what a client may know of the failure."""
     match failed:
         case TimeoutError():
             said = "no answer within the deadline; what was asked may still happen"
             await context.abort(_Code.DEADLINE_EXCEEDED, said, ((CODE, DEADLINE),))
-        case errors.CCNError() if (found := status(type(failed))) is not _Code.INTERNAL:
-            await context.abort(found, str(failed), _trailers(failed))
+        case errors.CCNError() if (found := status_of_error(type(failed))) is not _Code.INTERNAL:
+            await context.abort(found, str(failed), _error_trailers(failed))
         case _:
             log.error("call failed", method=method, exc_info=failed)
             said = "this is a defect of the server; its log tells more"
             await context.abort(_Code.INTERNAL, said, ((CODE, INTERNAL),))
 
 
-def _trailers(failed: errors.CCNError) -> tuple[tuple[str, str], ...]:
-    told = [(CODE, error_codes.code(type(failed).__name__))]
+def _error_trailers(failed: errors.CCNError) -> tuple[tuple[str, str], ...]:
+    told = [(CODE, error_codes.code_from_name(type(failed).__name__))]
     match failed:
         case errors.TooManyRequests(retry_after_s=wait_s) | errors.BudgetSpent(retry_after_s=float(wait_s)):
             told.append((RETRY_AFTER, str(math.ceil(wait_s))))

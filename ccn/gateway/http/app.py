@@ -84,57 +84,57 @@ _SILENT: TelemetryConfig = {
 exports them to where a variable of the environment says. We choose what is traced."""
 
 _SAME = (
-    conversations_routes.routes(),
-    glance.routes(),
-    axes.routes(),
-    figures.routes(),
-    routes.routes(),
-    websocket.routes(),
-    sign_in.routes(),
-    requests.routes(),
-    instances.routes(),
+    conversations_routes.make_router(),
+    glance.make_router(),
+    axes.make_router(),
+    figures.make_router(),
+    routes.make_router(),
+    websocket.make_router(),
+    sign_in.make_router(),
+    requests.make_router(),
+    instances.make_router(),
 )
 """Routes that find their node in the application they are asked through. Making them takes longer than most
 else in a node's start, so it is done once in a process, and before nodes are forked."""
 
 
-def create(
+def create_app(
     node: str,
     ready: readiness.Readiness,
-    tell: status.Tell | None = None,
-    desk: auth.Desk | None = None,
-    chosen: settings.Http | None = None,
+    tell: status.LoadStatus | None = None,
+    desk: auth.AuthContext | None = None,
+    chosen: settings.HttpSettings | None = None,
     *,
-    talking: context.Talk | None = None,
-    doors: page.Doors | None = None,
+    talking: context.ConversationContext | None = None,
+    doors: page.HttpAddresses | None = None,
 ) -> FastAPI:
     """The application of one node. Without a desk nobody can sign in, and each address is counted alone.
 
     Without `talking` there is nobody to talk with, which every route that would need somebody says. `doors`
     are those of the cluster: a page of one may go on at another when its own is gone.
     """
-    http = chosen or settings.Http()
-    app = bare(http)
-    problems.install(app)
-    api_errors.install(app)
-    auth.install(app, desk or auth.Desk(Limiter(settings.Limits())))
-    context.install(app, talking)
-    _answer(
+    http = chosen or settings.HttpSettings()
+    app = create_bare_app(http)
+    problems.install_handlers(app)
+    api_errors.install_handlers(app)
+    auth.install_context(app, desk or auth.AuthContext(Limiter(settings.LimitsSettings())))
+    context.install_context(app, talking)
+    _add_routes(
         app,
-        system.routes(app, node, ready),
-        page.routes(node, doors or tuple),
+        system.make_router(app, node, ready),
+        page.make_router(node, doors or tuple),
         *_SAME,
-        status.routes(tell),
+        status.make_router(tell),
     )
-    origins = page.Origins(http.cors_origins, doors or tuple)
-    websocket.install(app, origins)
+    origins = page.AllowedOrigins(http.cors_origins, doors or tuple)
+    websocket.install_origins(app, origins)
     if http.cors_origins or doors is not None:
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
-    app.add_middleware(request_metrics.Measured)
+    app.add_middleware(request_metrics.RequestMetrics)
     return app
 
 
-def bare(http: settings.Http) -> FastAPI:
+def create_bare_app(http: settings.HttpSettings) -> FastAPI:
     """An application without routes, guarded like every one of ours."""
     return _Application(
         http,
@@ -153,7 +153,7 @@ def bare(http: settings.Http) -> FastAPI:
     )
 
 
-def _answer(app: FastAPI, *routers: APIRouter) -> None:
+def _add_routes(app: FastAPI, *routers: APIRouter) -> None:
     """Put their routes into the application's own list; those that are asked often come first.
 
     FastAPI's include_router would put the routers there, and try each of them with every request.
@@ -163,17 +163,19 @@ def _answer(app: FastAPI, *routers: APIRouter) -> None:
 
 
 class _Application(FastAPI):
-    def __init__(self, chosen: settings.Http, **about: Any) -> None:
+    def __init__(self, chosen: settings.HttpSettings, **about: Any) -> None:
         super().__init__(**about)
         self._chosen = chosen
         self._document: dict[str, Any] | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
         """The guard stands around everything, the answer to a defect included."""
-        return head_requests.Heads(guard.Guard(super().build_middleware_stack(), self._chosen))
+        return head_requests.HeadRequests(guard.Guard(super().build_middleware_stack(), self._chosen))
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
         if self._document is None:
-            self._document = examples.describe(auth.describe(problems.describe(super().openapi())))
+            self._document = examples.add_examples(
+                auth.describe_api_keys(problems.describe_problems(super().openapi()))
+            )
         return self._document

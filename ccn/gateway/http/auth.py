@@ -31,31 +31,31 @@ from ccn.gateway import limiting
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import ANYBODY, Caller, Owners
 from ccn.gateway.accounts.accounts import Accounts
-from ccn.gateway.limiting import Limiter, Verdict
+from ccn.gateway.limiting import Limiter, LimitVerdict
 from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 
 OPEN = frozenset(
     {"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready", "/static/{version}/{name}"}
 )
 """Asked by browsers, probes and scrapers as often as they like, and answered from memory."""
 
-Count = Callable[[str], Awaitable[Verdict]]
+Count = Callable[[str], Awaitable[LimitVerdict]]
 
 _VERDICT = "ccn.verdict"
 
 _KEY_HEADER = "x-api-key"
 
 
-class _Credential(OAuth2PasswordBearer):
+class _CredentialHeaders(OAuth2PasswordBearer):
     """What somebody shows, in either header. One dependency, since each costs every request some time."""
 
     async def __call__(self, request: HTTPConnection) -> str | None:
         return await super().__call__(request) or request.headers.get(_KEY_HEADER)
 
 
-_credential = _Credential(
+_credential = _CredentialHeaders(
     "token",
     scheme_name="OAuth2PasswordBearer",
     refreshUrl="token/refresh",
@@ -65,7 +65,7 @@ _credential = _Credential(
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AuthContext:
     """What the dependencies ask; `accounts` and `pool` are None for a door that lets nobody sign in."""
 
     limiter: Limiter
@@ -73,35 +73,35 @@ class Desk:
     pool: Pool | None = None
     owners: Owners = field(default_factory=Owners)
 
-    def letting_in(self) -> Accounts:
+    def require_accounts(self) -> Accounts:
         """The accounts, or Unavailable."""
         if self.accounts is None:
             raise errors.Unavailable("nobody can sign in at this node")
         return self.accounts
 
 
-def install(app: FastAPI, desk: Desk) -> None:
+def install_context(app: FastAPI, desk: AuthContext) -> None:
     """Let the dependencies of this application find what they ask."""
     app.state.desk = desk
 
 
-def desk(connection: HTTPConnection) -> Desk:
+def get_context(connection: HTTPConnection) -> AuthContext:
     """What was installed."""
-    found: Desk = connection.app.state.desk
+    found: AuthContext = connection.app.state.desk
     return found
 
 
-def address(connection: HTTPConnection) -> str:
+def client_address(connection: HTTPConnection) -> str:
     """Where the request came from, as far as the server believes it."""
     return connection.client.host if connection.client else ""
 
 
-def verdict(scope: object) -> Verdict | None:
+def limit_verdict(scope: object) -> LimitVerdict | None:
     """What the limits said about a request, for the headers of its answer."""
     return scope.get(_VERDICT) if isinstance(scope, dict) else None
 
 
-def describe(document: dict[str, Any]) -> dict[str, Any]:
+def describe_api_keys(document: dict[str, Any]) -> dict[str, Any]:
     """Tell in the OpenAPI document of the other header, in which an API key may be shown as well."""
     schemes = document["components"]["securitySchemes"]
     if "APIKeyHeader" in schemes:
@@ -118,33 +118,37 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-async def anybody(
+async def admit_anybody(
     connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
 ) -> Caller:
     """Whoever it is. A credential that does not count is refused, and counted against its address."""
-    return await _counted(connection, await _caller(connection, credential))
+    return await _count_caller(connection, await _identify_caller(connection, credential))
 
 
-async def onlooker(
+async def admit_onlooker(
     connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
 ) -> Caller:
     """Whoever watches the cluster, again and again: this takes nothing from what they may ask besides."""
-    return await _counted(connection, await _caller(connection, credential), desk(connection).limiter.look)
+    return await _count_caller(
+        connection,
+        await _identify_caller(connection, credential),
+        get_context(connection).limiter.count_look,
+    )
 
 
-async def unasked(connection: HTTPConnection) -> None:
+async def count_address(connection: HTTPConnection) -> None:
     """Whoever it is, without a look at a credential: what is asked for stands in the request itself."""
-    await _counted(connection, ANYBODY)
+    await _count_caller(connection, ANYBODY)
 
 
-async def user(caller: Annotated[Caller, Depends(anybody)]) -> Caller:
+async def require_user(caller: Annotated[Caller, Depends(admit_anybody)]) -> Caller:
     """Somebody who has signed in."""
-    return access.require(caller, Tier.USER)
+    return access.require_tier(caller, Tier.USER)
 
 
-async def admin(caller: Annotated[Caller, Depends(anybody)]) -> Caller:
+async def require_admin(caller: Annotated[Caller, Depends(admit_anybody)]) -> Caller:
     """Somebody who operates the cluster."""
-    return access.require(caller, Tier.ADMIN)
+    return access.require_tier(caller, Tier.ADMIN)
 
 
 Session = Annotated[UUID, Path(description="The conversation, as `start` named it.")]
@@ -159,48 +163,62 @@ Reason = Annotated[
 ]
 
 
-async def operator(caller: Annotated[Caller, Depends(user)], reason: Reason = None) -> Caller:
+async def require_user_with_reason(
+    caller: Annotated[Caller, Depends(require_user)], reason: Reason = None
+) -> Caller:
     """Somebody who has signed in, with the reason they give."""
-    return because(caller, reason)
+    return add_reason(caller, reason)
 
 
-async def own(
-    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(user)]
-) -> Conversation:
+async def open_to_speak(
+    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(require_user)]
+) -> StoredConversation:
     """The conversation in the path, if the caller speaks in it."""
-    return await access.own(_pool(connection), caller, ConversationId(session_id))
+    return await access.open_to_speak(_require_pool(connection), caller, ConversationId(session_id))
 
 
-async def read(
-    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
-) -> Conversation:
+async def open_to_read(
+    connection: HTTPConnection,
+    session_id: Session,
+    caller: Annotated[Caller, Depends(require_user_with_reason)],
+) -> StoredConversation:
     """The conversation in the path, to read it."""
-    return await access.look_into(_pool(connection), caller, ConversationId(session_id))
+    return await access.open_to_read(_require_pool(connection), caller, ConversationId(session_id))
 
 
-async def named(
-    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
+async def open_id_to_read(
+    connection: HTTPConnection,
+    session_id: Session,
+    caller: Annotated[Caller, Depends(require_user_with_reason)],
 ) -> ConversationId:
     """The same without reading it, for routes that read what they tell in one statement."""
-    here = desk(connection)
-    return await here.owners.named(_pool(connection), caller, ConversationId(session_id))
+    here = get_context(connection)
+    return await here.owners.open_id_to_read(_require_pool(connection), caller, ConversationId(session_id))
 
 
-async def end(
-    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
-) -> Conversation:
+async def open_to_end(
+    connection: HTTPConnection,
+    session_id: Session,
+    caller: Annotated[Caller, Depends(require_user_with_reason)],
+) -> StoredConversation:
     """The conversation in the path, to end it, which admins do as well."""
-    return await access.operate(_pool(connection), caller, ConversationId(session_id), "end")
+    return await access.open_to_operate(
+        _require_pool(connection), caller, ConversationId(session_id), "end"
+    )
 
 
-async def cancel(
-    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(operator)]
-) -> Conversation:
+async def open_to_cancel(
+    connection: HTTPConnection,
+    session_id: Session,
+    caller: Annotated[Caller, Depends(require_user_with_reason)],
+) -> StoredConversation:
     """The same to end a turn in it."""
-    return await access.operate(_pool(connection), caller, ConversationId(session_id), "cancel")
+    return await access.open_to_operate(
+        _require_pool(connection), caller, ConversationId(session_id), "cancel"
+    )
 
 
-def because(caller: Caller, said: str | None) -> Caller:
+def add_reason(caller: Caller, said: str | None) -> Caller:
     """The caller with a reason, which a header carries in UTF-8 or, of old, in Latin-1."""
     if not said:
         return caller
@@ -208,28 +226,30 @@ def because(caller: Caller, said: str | None) -> Caller:
         words = said.encode("latin-1").decode()
     except UnicodeError:
         words = said
-    return replace(caller, reason=access.reason(words))
+    return replace(caller, reason=access.clean_reason(words))
 
 
-def _pool(connection: HTTPConnection) -> Pool:
-    pool = desk(connection).pool
+def _require_pool(connection: HTTPConnection) -> Pool:
+    pool = get_context(connection).pool
     if pool is None:
         raise errors.Unavailable("this node keeps no conversations")
     return pool
 
 
-async def _caller(connection: HTTPConnection, credential: str | None) -> Caller:
+async def _identify_caller(connection: HTTPConnection, credential: str | None) -> Caller:
     if not credential:
         return ANYBODY
     try:
-        return await desk(connection).letting_in().caller(credential)
+        return await get_context(connection).require_accounts().identify_caller(credential)
     except errors.Unauthenticated:
-        await _counted(connection, ANYBODY)
+        await _count_caller(connection, ANYBODY)
         raise
 
 
-async def _counted(connection: HTTPConnection, caller: Caller, count: Count | None = None) -> Caller:
-    said = await (count or desk(connection).limiter.request)(limiting.who(caller, address(connection)))
+async def _count_caller(connection: HTTPConnection, caller: Caller, count: Count | None = None) -> Caller:
+    said = await (count or get_context(connection).limiter.count_request)(
+        limiting.counting_key(caller, client_address(connection))
+    )
     connection.scope[_VERDICT] = said
     if not said.allowed:
         raise errors.TooManyRequests(

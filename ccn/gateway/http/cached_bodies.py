@@ -16,7 +16,7 @@ _LONGEST_S = 1.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedBody:
     """A body that stays as it is."""
 
     content: bytes
@@ -26,7 +26,7 @@ class Kept:
     def __post_init__(self) -> None:
         object.__setattr__(self, "etag", f'"{hashlib.sha256(self.content).hexdigest()[:32]}"')
 
-    def answer(
+    def make_response(
         self, known: str, how_long: str = ASK_AGAIN, headers: Mapping[str, str] = MappingProxyType({})
     ) -> Response:
         """The body, or only that it is what the client has."""
@@ -38,7 +38,7 @@ class Kept:
         return Response(self.content, headers=told | {"Content-Type": self.kind})
 
 
-class Fresh:
+class FreshBodies:
     """Bodies that change, by kind: each is made again after twenty times as long as making it took.
 
     So however often they are asked for, no more than a twentieth of the time goes into them.
@@ -50,7 +50,7 @@ class Fresh:
         self._make, self._clock = make, clock
         self._bodies = dict[str, tuple[float, bytes]]()
 
-    def body(self, kind: str) -> bytes:
+    def get_body(self, kind: str) -> bytes:
         """One that is new enough."""
         until, body = self._bodies.get(kind, (float("-inf"), b""))
         if (began := self._clock()) < until:

@@ -26,62 +26,64 @@ BACKLOG = 1_024
 """Connections that may wait to be accepted; of those that were, as many may have said nothing yet."""
 
 
-class Visitor:
+class ClientConnection:
     """One connection; `place` is None until it has said something."""
 
     __slots__ = ("address", "place", "transport")
 
     def __init__(self, transport: asyncio.Transport, address: str) -> None:
         self.transport, self.address = transport, address
-        self.place: _Address | None = None
+        self.place: _AddressConnections | None = None
 
 
-class _Address:
+class _AddressConnections:
     """What one address has here."""
 
     __slots__ = ("seated", "waiting")
 
     def __init__(self) -> None:
         self.seated = 0
-        self.waiting = dict[Visitor, None]()
+        self.waiting = dict[ClientConnection, None]()
 
 
-class Entrance:
+class ConnectionLimit:
     """The connections of one door."""
 
-    def __init__(self, chosen: settings.Http) -> None:
+    def __init__(self, chosen: settings.HttpSettings) -> None:
         self._limit, self._of_one = chosen.connection_limit, chosen.address_limit
         self._silent_limit = silent_limit(chosen)
-        self._proxies = proxies(chosen)
-        self._silent = dict[Visitor, None]()
-        self._waiting = dict[Visitor, None]()
-        self._addresses = dict[str, _Address]()
+        self._proxies = trusted_proxies(chosen)
+        self._silent = dict[ClientConnection, None]()
+        self._waiting = dict[ClientConnection, None]()
+        self._addresses = dict[str, _AddressConnections]()
         self._seated = 0
 
-    def arrive(self, transport: asyncio.Transport, host: str) -> Visitor:
+    def add_connection(self, transport: asyncio.Transport, host: str) -> ClientConnection:
         """A connection was made, and has said nothing yet. Whose one of a proxy is, nobody knows here."""
-        visitor = Visitor(transport, "" if host in self._proxies else limiting.network(host))
+        visitor = ClientConnection(
+            transport, "" if host in self._proxies else limiting.normalise_address(host)
+        )
         self._silent[visitor] = None
         if len(self._silent) > self._silent_limit:
-            self._show_out(next(iter(self._silent)), "silent")
+            self._turn_out(next(iter(self._silent)), "silent")
         return visitor
 
-    def ask(self, visitor: Visitor) -> errors.Unavailable | None:
+    def begin_request(self, visitor: ClientConnection) -> errors.Unavailable | None:
         """A request of it is complete; why it cannot be answered now, if so."""
-        if (refused := self._seat(visitor)) is None:
-            self._rouse(visitor)
+        if (refused := self._take_place(visitor)) is None:
+            self._stop_waiting(visitor)
         return refused
 
-    def wait(self, visitor: Visitor) -> errors.Unavailable | None:
+    def await_request(self, visitor: ClientConnection) -> errors.Unavailable | None:
         """It has said something, and the next request is not complete; why it cannot stay, if so."""
-        if (refused := self._seat(visitor)) is None and visitor.place is not None:
+        if (refused := self._take_place(visitor)) is None and visitor.place is not None:
             self._waiting[visitor] = visitor.place.waiting[visitor] = None
         return refused
 
-    def leave(self, visitor: Visitor) -> None:
+    def remove_connection(self, visitor: ClientConnection) -> None:
         """The connection has ended; saying it twice changes nothing."""
         self._silent.pop(visitor, None)
-        self._rouse(visitor)
+        self._stop_waiting(visitor)
         if (place := visitor.place) is None:
             return
         visitor.place = None
@@ -90,13 +92,13 @@ class Entrance:
         if not place.seated:
             del self._addresses[visitor.address]
 
-    def _seat(self, visitor: Visitor) -> errors.Unavailable | None:
+    def _take_place(self, visitor: ClientConnection) -> errors.Unavailable | None:
         """A place for it, and be it that of whoever has waited longest."""
         if visitor.place is not None:
             return None
         here = self._addresses.get(visitor.address)
         if visitor.address and here is not None and here.seated >= self._of_one:
-            refused = self._make_room(here.waiting, "address", crowded(self._of_one))
+            refused = self._make_room(here.waiting, "address", crowded_error(self._of_one))
         elif self._seated >= self._limit:
             full = errors.Overloaded(f"all {self._limit} connections of this node are busy")
             refused = self._make_room(self._waiting, "full", full)
@@ -104,36 +106,36 @@ class Entrance:
             refused = None
         if refused is None:
             self._silent.pop(visitor, None)
-            visitor.place = self._addresses.setdefault(visitor.address, _Address())
+            visitor.place = self._addresses.setdefault(visitor.address, _AddressConnections())
             visitor.place.seated += 1
             self._seated += 1
         return refused
 
     def _make_room(
-        self, waiting: dict[Visitor, None], why: str, otherwise: errors.Unavailable
+        self, waiting: dict[ClientConnection, None], why: str, otherwise: errors.Unavailable
     ) -> errors.Unavailable | None:
         if not waiting:
-            metrics.turned_away("http", why)
+            metrics.count_turned_away("http", why)
             return otherwise
-        self._show_out(next(iter(waiting)), why)
+        self._turn_out(next(iter(waiting)), why)
         return None
 
-    def _show_out(self, visitor: Visitor, why: str) -> None:
-        metrics.turned_away("http", why)
-        self.leave(visitor)
+    def _turn_out(self, visitor: ClientConnection, why: str) -> None:
+        metrics.count_turned_away("http", why)
+        self.remove_connection(visitor)
         visitor.transport.abort()  # what it never read would keep a closed one open for a minute
 
-    def _rouse(self, visitor: Visitor) -> None:
+    def _stop_waiting(self, visitor: ClientConnection) -> None:
         self._waiting.pop(visitor, None)
         if visitor.place is not None:
             visitor.place.waiting.pop(visitor, None)
 
 
-class Forwarded:
+class ForwardedLimit:
     """The application behind proxies: of each address that they name, so many requests at once."""
 
-    def __init__(self, app: ASGIApp, chosen: settings.Http) -> None:
-        self._app, self._limit, self._proxies = app, chosen.address_limit, proxies(chosen)
+    def __init__(self, app: ASGIApp, chosen: settings.HttpSettings) -> None:
+        self._app, self._limit, self._proxies = app, chosen.address_limit, trusted_proxies(chosen)
         self._running = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,10 +144,10 @@ class Forwarded:
         if host in self._proxies or scope["path"].encode() in ALWAYS:
             await self._app(scope, receive, send)
             return
-        address = limiting.network(host)
+        address = limiting.normalise_address(host)
         if self._running[address] >= self._limit:
-            metrics.turned_away("http", "address")
-            await problems.answer(crowded(self._limit))(scope, receive, send)
+            metrics.count_turned_away("http", "address")
+            await problems.answer_error(crowded_error(self._limit))(scope, receive, send)
             return
         self._running[address] += 1
         try:
@@ -156,21 +158,21 @@ class Forwarded:
                 del self._running[address]
 
 
-def silent_limit(chosen: settings.Http) -> int:
+def silent_limit(chosen: settings.HttpSettings) -> int:
     """How many connections may have said nothing yet, besides those that have."""
     return min(BACKLOG, chosen.connection_limit)
 
 
-def crowded(limit: int) -> errors.TooManyRequests:
+def crowded_error(limit: int) -> errors.TooManyRequests:
     """Said to an address that has too much open."""
     return errors.TooManyRequests(f"{limit} connections of this address are busy; end some, or wait")
 
 
-def proxies(chosen: settings.Http) -> Container[str]:
+def trusted_proxies(chosen: settings.HttpSettings) -> Container[str]:
     """The addresses of proxies that are trusted, as the server itself reads them."""
-    trusted = ProxyHeadersMiddleware(_nothing, list(chosen.trusted_proxies)).trusted_hosts
+    trusted = ProxyHeadersMiddleware(_no_app, list(chosen.trusted_proxies)).trusted_hosts
     return cast("Container[str]", trusted)
 
 
-async def _nothing(*_: object) -> None:
+async def _no_app(*_: object) -> None:
     return

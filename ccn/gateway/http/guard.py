@@ -39,7 +39,7 @@ _CLOSE = {"Connection": "close"}  # what is left of the body will not be read
 class Guard:
     """The application, guarded."""
 
-    def __init__(self, app: ASGIApp, chosen: settings.Http) -> None:
+    def __init__(self, app: ASGIApp, chosen: settings.HttpSettings) -> None:
         self._app, self._chosen = app, chosen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,18 +48,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def answer(message: Message) -> None:
+        async def send_decorated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _decorate(scope, message)
+                _add_headers(scope, message)
             await send(message)
 
-        await self._app(scope, _Body(scope, receive, self._chosen).receive, answer)
+        await self._app(scope, _LimitedBody(scope, receive, self._chosen).receive_part, send_decorated)
 
 
-class _Body:
+class _LimitedBody:
     """What a client sends, until it is too much or takes too long. Both are problems like any other."""
 
-    def __init__(self, scope: Scope, receive: Receive, chosen: settings.Http) -> None:
+    def __init__(self, scope: Scope, receive: Receive, chosen: settings.HttpSettings) -> None:
         self._receive, self._limit, self._patience_s = receive, chosen.body_limit, chosen.patience_s
         self._until = asyncio.get_running_loop().time() + chosen.patience_s
         announced = Headers(scope=scope).get("content-length", "")
@@ -67,12 +67,12 @@ class _Body:
         self._got = 0
         self._complete = False
 
-    async def receive(self) -> Message:
+    async def receive_part(self) -> Message:
         """The next part. After the last one, a client may stay silent as long as it is answered."""
         if self._complete:
             return await self._receive()
         if self._announced > self._limit:
-            raise self._too_large()
+            raise self._too_large_error()
         try:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
@@ -83,22 +83,22 @@ class _Body:
         self._got += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         if self._got > self._limit:
-            raise self._too_large()
+            raise self._too_large_error()
         return message
 
-    def _too_large(self) -> HTTPException:
+    def _too_large_error(self) -> HTTPException:
         return HTTPException(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {self._limit} bytes", _CLOSE
         )
 
 
-def _decorate(scope: Scope, message: Message) -> None:
+def _add_headers(scope: Scope, message: Message) -> None:
     headers = list(message.get("headers", ()))
     said_itself = {name for name, _ in headers}
     headers += [each for each in _RAW if each[0] not in said_itself]
     if scope["scheme"] == "https":
         headers.append(_ONLY_TLS)
-    if (said := auth.verdict(scope)) is not None:
+    if (said := auth.limit_verdict(scope)) is not None:
         headers.append((b"x-ratelimit-limit", b"%d" % said.limit))
         headers.append((b"x-ratelimit-remaining", b"%d" % said.remaining))
         headers.append((b"x-ratelimit-reset", b"%d" % said.reset_s))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class Heads:
+class HeadRequests:
     """The application, which need not know of HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -22,7 +22,7 @@ class Heads:
             return
         over = False
 
-        async def answer(message: Message) -> None:
+        async def send_head(message: Message) -> None:
             nonlocal over
             if message["type"] == "http.response.start":
                 await send(message)
@@ -30,4 +30,4 @@ class Heads:
                 over = True
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self._app({**scope, "method": "GET"}, receive, answer)
+        await self._app({**scope, "method": "GET"}, receive, send_head)

@@ -25,29 +25,29 @@ _PLACE = re.compile(r"p([1-9]\d{0,17})", re.ASCII)
 _NAME = re.compile(r"n([0-9a-f]{32})", re.ASCII)
 
 
-def at(place: int) -> str:
+def cursor_from_place(place: int) -> str:
     """The cursor of a place in a conversation."""
     return f"p{place}"
 
 
-def after(name: UUID) -> str:
+def cursor_from_id(name: UUID) -> str:
     """The cursor of a thing that has an id."""
     return f"n{name.hex}"
 
 
-def place(cursor: str | None) -> int | None:
+def place_from_cursor(cursor: str | None) -> int | None:
     """The place of a cursor."""
-    found = _read(_PLACE, cursor)
+    found = _match_cursor(_PLACE, cursor)
     return None if found is None else int(found)
 
 
-def name(cursor: str | None) -> UUID | None:
+def id_from_cursor(cursor: str | None) -> UUID | None:
     """The id of a cursor."""
-    found = _read(_NAME, cursor)
+    found = _match_cursor(_NAME, cursor)
     return None if found is None else UUID(found)
 
 
-def _read(form: re.Pattern[str], cursor: str | None) -> str | None:
+def _match_cursor(form: re.Pattern[str], cursor: str | None) -> str | None:
     if cursor is None:
         return None
     found = form.fullmatch(cursor)

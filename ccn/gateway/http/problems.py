@@ -56,13 +56,13 @@ _NAMES: Mapping[int, str] = {413: "body_too_large", 414: "uri_too_long", 422: "i
 """Codes of statuses that Python's releases spell differently; the others are called as their phrases."""
 
 
-def responses(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+def describe_responses(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """What every operation may answer besides its own, each status by its number."""
     numbers = sorted({*STATUS.values(), *_OTHERS})
     return {number: {"model": shape, "description": HTTPStatus(number).phrase} for number in numbers}
 
 
-RESPONSES = responses(schemas.Problem)
+RESPONSES = describe_responses(schemas.Problem)
 _REVOKING = "/token/revoke"
 _OAUTH: Mapping[str, Mapping[int, str]] = {
     "/token": {401: "invalid_grant", 422: "invalid_request", 503: "temporarily_unavailable"},
@@ -76,21 +76,21 @@ _FAULTS = 20
 _WHERE = 100
 
 
-def router(prefix: str = "", **about: Any) -> APIRouter:
+def new_router(prefix: str = "", **about: Any) -> APIRouter:
     """Routes that tell in the OpenAPI document of the problems they may answer."""
     named: Callable[[APIRoute], str] = attrgetter("name")  # generated clients call it so
     return APIRouter(prefix=prefix, generate_unique_id_function=named, **{"responses": RESPONSES, **about})
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Make every failure of `app` a problem."""
-    app.add_exception_handler(errors.CCNError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, _defect)
+    app.add_exception_handler(errors.CCNError, _answer_ccn_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_exception_handler(Exception, _answer_defect)
 
 
-def describe(document: dict[str, Any]) -> dict[str, Any]:
+def describe_problems(document: dict[str, Any]) -> dict[str, Any]:
     """Tell in the OpenAPI document that problems have a media type of their own."""
     operations = (each for methods in document["paths"].values() for each in methods.values())
     for answer in (each for operation in operations for each in operation["responses"].values()):
@@ -100,40 +100,44 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def status(error: type[errors.CCNError]) -> int:
+def status_of_error(error: type[errors.CCNError]) -> int:
     """The HTTP status of one of our errors."""
     return next(
         STATUS[kind] for kind in error.__mro__ if issubclass(kind, errors.CCNError) and kind in STATUS
     )
 
 
-def code(error: type[errors.CCNError]) -> str:
+def code_of_error(error: type[errors.CCNError]) -> str:
     """`TurnRunning` is `turn_running`."""
-    return error_codes.code(error.__name__)
+    return error_codes.code_from_name(error.__name__)
 
 
-def answer(error: errors.CCNError) -> Response:
+def answer_error(error: errors.CCNError) -> Response:
     """What is answered where there is no application that would raise it."""
-    number = status(type(error))
-    return _problem(number, code(type(error)), detail=str(error), headers=advice(error, number))
+    number = status_of_error(type(error))
+    return _make_response(
+        number, code_of_error(type(error)), detail=str(error), headers=advice_headers(error, number)
+    )
 
 
-def said(number: int, detail: str) -> Response:
+def answer_status(number: int, detail: str) -> Response:
     """The same for what is no error of ours."""
-    return _problem(number, _named(number), detail=detail)
+    return _make_response(number, _code_of_status(number), detail=detail)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _answer_ccn_error(request: Request, error: Exception) -> Response:
     kind = type(error)
     assert issubclass(kind, errors.CCNError)
-    number = status(kind)
+    number = status_of_error(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return await _defect(request, error)
+        return await _answer_defect(request, error)
     named = _OAUTH.get(request.url.path, {}).get(number, "")
-    return _problem(number, code(kind), detail=str(error), headers=advice(error, number), error=named)
+    return _make_response(
+        number, code_of_error(kind), detail=str(error), headers=advice_headers(error, number), error=named
+    )
 
 
-def advice(error: Exception, number: int) -> Mapping[str, str]:
+def advice_headers(error: Exception, number: int) -> Mapping[str, str]:
     """The headers that tell a program what to do."""
     match error:
         case errors.TooManyRequests(retry_after_s=wait_s) | errors.BudgetSpent(retry_after_s=float(wait_s)):
@@ -147,14 +151,14 @@ def advice(error: Exception, number: int) -> Mapping[str, str]:
     return {"Retry-After": _RETRY_AFTER_S} if number == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = tuple(
-        schemas.Fault(where=where(fault["loc"]), why=why(fault["msg"]))
+        schemas.Fault(where=describe_place(fault["loc"]), why=describe_fault(fault["msg"]))
         for fault in error.errors()[:_FAULTS]
     )
     path = request.url.path
-    return _problem(
+    return _make_response(
         400 if path == _REVOKING else 422,
         "input_invalid",
         detail="the request cannot be used as it is",
@@ -163,54 +167,54 @@ async def _invalid(request: Request, error: Exception) -> Response:
     )
 
 
-def where(place: tuple[object, ...]) -> str:
+def describe_place(place: tuple[object, ...]) -> str:
     """A place in the request; a part of it may be whatever the client called a field.
 
     Parts with brackets name a validator of ours, and no place.
     """
     parts = [str(part) for part in place if "[" not in str(part)]
-    return writable(".".join(parts))[:_WHERE]
+    return make_writable(".".join(parts))[:_WHERE]
 
 
-def why(told: str) -> str:
+def describe_fault(told: str) -> str:
     """What is wrong there."""
-    return writable(told).removeprefix("Value error, ")
+    return make_writable(told).removeprefix("Value error, ")
 
 
-def writable(text: str) -> str:
+def make_writable(text: str) -> str:
     """What can be written: JSON can name a lone surrogate, UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
-async def plain(request: Request, error: Exception) -> Response:
+async def answer_http_error(request: Request, error: Exception) -> Response:
     """What Starlette says by itself: no such path, no such method, too much of something."""
     assert isinstance(error, HTTPException)
     detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
-    name, headers = _named(error.status_code), dict(error.headers or {})
+    name, headers = _code_of_status(error.status_code), dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = allowed(request)
-    return _problem(error.status_code, name, detail=detail, headers=headers)
+        headers["Allow"] = allowed_methods(request)
+    return _make_response(error.status_code, name, detail=detail, headers=headers)
 
 
-def allowed(request: Request) -> str:
+def allowed_methods(request: Request) -> str:
     """Every method of the path. Starlette names those of the first route alone that knows the path."""
     routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
     methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-def _named(number: int) -> str:
+def _code_of_status(number: int) -> str:
     """The code of a status that stands for itself."""
     phrase = HTTPStatus(number).phrase
     return _NAMES.get(number) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
 
 
-async def _defect(request: Request, error: Exception) -> Response:
+async def _answer_defect(request: Request, error: Exception) -> Response:
     _log.error("request failed", path=request.url.path, exc_info=error)
-    return _problem(500, "internal", detail="this is a defect of the server; its log tells more")
+    return _make_response(500, "internal", detail="this is a defect of the server; its log tells more")
 
 
-def _problem(
+def _make_response(
     number: int,
     name: str,
     *,

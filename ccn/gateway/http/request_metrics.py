@@ -14,7 +14,7 @@ from ccn import metrics
 _UNMATCHED = "unmatched"  # whatever a stranger types must not become a label
 
 
-class Measured:
+class RequestMetrics:
     """The application, measured."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -27,7 +27,7 @@ class Measured:
             return
         status = 500
 
-        async def watch(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -35,7 +35,7 @@ class Measured:
 
         began = time.perf_counter()
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, send_watched)
         finally:
             route = getattr(scope.get("route"), "path_format", _UNMATCHED)
-            metrics.answered(scope["method"], route, status, time.perf_counter() - began)
+            metrics.count_answer(scope["method"], route, status, time.perf_counter() - began)

@@ -9,13 +9,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Model(BaseModel):
+class Schema(BaseModel):
     """What all of them have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Health(Model):
+class LivenessAnswer(Schema):
     """The process is alive; that says nothing about its neighbours."""
 
     status: Literal["alive"] = "alive"
@@ -23,7 +23,7 @@ class Health(Model):
     version: str = Field(description="The version of CCN it runs.")
 
 
-class Check(Model):
+class ReadyCheck(Schema):
     """One thing the node needs in order to serve, or serves without."""
 
     name: str = Field(examples=["database"])
@@ -32,16 +32,16 @@ class Check(Model):
     reason: str = Field(description="Why not; empty if it passes.")
 
 
-class Ready(Model):
+class ReadyAnswer(Schema):
     """Whether the node can serve now."""
 
     ready: bool
     node: str
     pid: int = Field(description="The process that answers; a restarted node has another one.")
-    checks: tuple[Check, ...]
+    checks: tuple[ReadyCheck, ...]
 
 
-class Pointer(Model):
+class FrontAnswer(Schema):
     """What answers here, and where to go on."""
 
     name: Literal["CCN"] = "CCN"
@@ -51,7 +51,7 @@ class Pointer(Model):
     links: dict[str, str]
 
 
-class Seat(Model):
+class StatusSeat(Schema):
     """One node of the cluster."""
 
     node: str
@@ -65,7 +65,7 @@ class Seat(Model):
     since: datetime | None = Field(default=None, description="When its process began, while it is here.")
 
 
-class Round(Model):
+class StatusRound(Schema):
     """The newest round in the log."""
 
     height: int | None
@@ -74,7 +74,7 @@ class Round(Model):
     at: datetime
 
 
-class Contradiction(Model):
+class StatusContradiction(Schema):
     """A node that signed two things of which no honest node signs both."""
 
     node: str
@@ -84,7 +84,7 @@ class Contradiction(Model):
     at: datetime
 
 
-class Retry(Model):
+class StatusRetry(Schema):
     """A call to the model that failed and is made again."""
 
     number: int = Field(description="Which try comes next.", examples=[2])
@@ -92,29 +92,29 @@ class Retry(Model):
     reason: str = Field(description="network, rate limit or server.", examples=["network"])
 
 
-class Status(Model):
+class StatusAnswer(Schema):
     """The cluster as one node sees it."""
 
     node: str = Field(description="The node that answers.")
-    nodes: tuple[Seat, ...]
+    nodes: tuple[StatusSeat, ...]
     leader: str | None
     term: int
     height: int | None = Field(description="The newest block; none before the founding.")
-    last_round: Round | None
+    last_round: StatusRound | None
     quorum: int | None = Field(description="How many validators must agree.")
     unsealed: int = Field(description="Leaves that wait for a block.")
     database_mode: str = Field(description="plain, apache or tsl.")
     stopped: str = Field(description="Why the node that answers signs nothing any more; empty if it does.")
-    evidence: tuple[Contradiction, ...] = Field(
+    evidence: tuple[StatusContradiction, ...] = Field(
         default=(), description="Who was found to lie, newest first."
     )
     led_since: datetime | None = Field(default=None, description="When the leader took its term.")
-    model: Retry | None = Field(
+    model: StatusRetry | None = Field(
         default=None, description="What a call from this node to the model waits for; null while none does."
     )
 
 
-class SignIn(BaseModel):
+class SignInRequest(BaseModel):
     """The form of /token (OAuth2). What else clients send, such as `scope` or `client_id`, is ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -127,7 +127,7 @@ class SignIn(BaseModel):
     refresh_token: str = Field(default="", max_length=200, description="For grant type `refresh_token`.")
 
 
-class Tokens(Model):
+class TokensAnswer(Schema):
     """What signing in gives (RFC 6749, section 5.1)."""
 
     access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
@@ -136,13 +136,13 @@ class Tokens(Model):
     refresh_token: str = Field(description="Good for one use, at /token/refresh.")
 
 
-class Refresh(Model):
+class RefreshRequest(Schema):
     """A refresh token to exchange."""
 
     refresh_token: str = Field(max_length=200, examples=["ccnr_Jp3…"])
 
 
-class Revoked(BaseModel):
+class RevokeRequest(BaseModel):
     """The form of /token/revoke (RFC 7009). Of what kind the token is, it shows itself."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -151,7 +151,7 @@ class Revoked(BaseModel):
     token_type_hint: str = Field(default="", description="Not needed, and not looked at.")
 
 
-class Me(Model):
+class MeAnswer(Schema):
     """Whom a credential stands for."""
 
     id: UUID
@@ -161,14 +161,14 @@ class Me(Model):
     )
 
 
-class Fault(Model):
+class Fault(Schema):
     """One place of a request that cannot be used."""
 
     where: str
     why: str
 
 
-class Problem(Model):
+class Problem(Schema):
     """An error (RFC 9457). `code` is stable: programs decide by it, people read `title` and `detail`."""
 
     type: str = Field(description="A URI that names the kind of problem.")

@@ -14,12 +14,12 @@ from fastapi import FastAPI
 
 from ccn import errors, settings
 from ccn.gateway.http import connection_limit, slow_clients
-from ccn.gateway.http.connection_limit import Entrance, Forwarded
+from ccn.gateway.http.connection_limit import ConnectionLimit, ForwardedLimit
 
 _UNREAD_MS = 60_000  # how long what we sent may stay unread
 
 
-def listen(http: settings.Http) -> socket.socket:
+def listen_on_port(http: settings.HttpSettings) -> socket.socket:
     """Take the port now, so that a busy one is an error of ours and not the end of the process."""
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -36,12 +36,12 @@ def listen(http: settings.Http) -> socket.socket:
     return listening
 
 
-async def serve(
+async def serve_app(
     app: FastAPI,
     listening: socket.socket,
     stop: asyncio.Event,
     grace_s: float,
-    chosen: settings.Http | None = None,
+    chosen: settings.HttpSettings | None = None,
     *,
     quiet: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
@@ -49,11 +49,11 @@ async def serve(
 
     uvicorn would cut WebSockets off at once, so it is told only when streams are `quiet`.
     """
-    http = chosen or settings.Http()
-    requests, sockets = slow_clients.protocols(Entrance(http), http.head_s)
-    server = _Server(
+    http = chosen or settings.HttpSettings()
+    requests, sockets = slow_clients.make_protocols(ConnectionLimit(http), http.head_s)
+    server = _UvicornServer(
         uvicorn.Config(
-            Forwarded(app, http) if http.trusted_proxies else app,
+            ForwardedLimit(app, http) if http.trusted_proxies else app,
             loop="none",
             http=requests,
             ws=sockets,
@@ -86,7 +86,7 @@ async def serve(
         serving.cancel()
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the composition root."""

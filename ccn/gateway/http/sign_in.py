@@ -16,38 +16,41 @@ from ccn.gateway.http import auth, problems, schemas
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
-def routes() -> APIRouter:
+def make_router() -> APIRouter:
     """The routes that give out tokens."""
-    router = problems.router(tags=["accounts"])
+    router = problems.new_router(tags=["accounts"])
 
-    @router.post("/token", dependencies=[Depends(auth.anybody)])
+    @router.post("/token", dependencies=[Depends(auth.admit_anybody)])
     async def issue_token(
-        request: Request, response: Response, shown: Annotated[schemas.SignIn, Form()]
-    ) -> schemas.Tokens:
+        request: Request, response: Response, shown: Annotated[schemas.SignInRequest, Form()]
+    ) -> schemas.TokensAnswer:
         """Sign in with a name and a password, or renew (OAuth2, RFC 6749 sections 4.3 and 6).
 
         An access token is good for minutes; the refresh token for one use. Showing a refresh token a second
         time ends everything that came from that sign-in.
         """
         if shown.grant_type == "refresh_token":
-            return await _renewed(request, response, shown.refresh_token)
-        desk = auth.desk(request)
-        key = f"{limiting.who(ANYBODY, auth.address(request))}/{shown.username.strip().lower()}"
-        said = await desk.limiter.sign_in(key)
+            return await _renew_tokens(request, response, shown.refresh_token)
+        desk = auth.get_context(request)
+        address = limiting.counting_key(ANYBODY, auth.client_address(request))
+        key = f"{address}/{shown.username.strip().lower()}"
+        said = await desk.limiter.count_sign_in(key)
         if not said.allowed:
             raise errors.TooManyRequests(
                 f"too many attempts to sign in; wait for {said.reset_s} s", said.reset_s
             )
-        return _tokens(response, await _signed_in(desk, shown, auth.address(request)))
+        return _answer_tokens(response, await _sign_in(desk, shown, auth.client_address(request)))
 
-    @router.post("/token/refresh", dependencies=[Depends(auth.anybody)])
-    async def refresh_token(request: Request, response: Response, shown: schemas.Refresh) -> schemas.Tokens:
+    @router.post("/token/refresh", dependencies=[Depends(auth.admit_anybody)])
+    async def refresh_token(
+        request: Request, response: Response, shown: schemas.RefreshRequest
+    ) -> schemas.TokensAnswer:
         """Exchange a refresh token for new tokens, as `/token` does with grant type `refresh_token`."""
-        return await _renewed(request, response, shown.refresh_token)
+        return await _renew_tokens(request, response, shown.refresh_token)
 
-    @router.post("/token/revoke", dependencies=[Depends(auth.unasked)])
+    @router.post("/token/revoke", dependencies=[Depends(auth.count_address)])
     async def revoke_token(
-        request: Request, response: Response, shown: Annotated[schemas.Revoked, Form()]
+        request: Request, response: Response, shown: Annotated[schemas.RevokeRequest, Form()]
     ) -> None:
         """Sign out (RFC 7009): an access or a refresh token ends the whole sign-in that it came from.
 
@@ -55,36 +58,38 @@ def routes() -> APIRouter:
         sign-in ends at once, on the others within CCN_ACCOUNTS_RECHECK_S.
         """
         response.headers.update(_NO_STORE)
-        await auth.desk(request).letting_in().end(shown.token)
+        await auth.get_context(request).require_accounts().end_sign_in(shown.token)
 
     @router.get("/api/v1/me")
-    async def get_me(caller: Annotated[Caller, Depends(auth.user)]) -> schemas.Me:
+    async def get_me(caller: Annotated[Caller, Depends(auth.require_user)]) -> schemas.MeAnswer:
         """Whom the credential stands for, and what it may do."""
         assert caller.user is not None, "everybody above PUBLIC is somebody"
-        return schemas.Me(id=caller.user, name=caller.name, tier=caller.tier.value)
+        return schemas.MeAnswer(id=caller.user, name=caller.name, tier=caller.tier.value)
 
     return router
 
 
-async def _signed_in(desk: auth.Desk, shown: schemas.SignIn, address: str) -> Grant:
-    guesses, who, name = desk.limiter.guesses, limiting.who(ANYBODY, address), shown.username
-    guesses.check(name, who)
+async def _sign_in(desk: auth.AuthContext, shown: schemas.SignInRequest, address: str) -> Grant:
+    guesses, who, name = desk.limiter.guesses, limiting.counting_key(ANYBODY, address), shown.username
+    guesses.check_sign_in(name, who)
     try:
-        grant = await desk.letting_in().sign_in(name, shown.password, guessing.network(address))
+        grant = await desk.require_accounts().sign_in(name, shown.password, guessing.mask_address(address))
     except errors.SignInRefused:
-        await guesses.refused(name, who)
+        await guesses.count_refusal(name, who)
         raise
-    guesses.succeeded(name, who)
+    guesses.remember_success(name, who)
     return grant
 
 
-async def _renewed(request: Request, response: Response, refresh_token: str) -> schemas.Tokens:
-    return _tokens(response, await auth.desk(request).letting_in().renew(refresh_token))
+async def _renew_tokens(request: Request, response: Response, refresh_token: str) -> schemas.TokensAnswer:
+    return _answer_tokens(
+        response, await auth.get_context(request).require_accounts().renew_grant(refresh_token)
+    )
 
 
-def _tokens(response: Response, grant: Grant) -> schemas.Tokens:
+def _answer_tokens(response: Response, grant: Grant) -> schemas.TokensAnswer:
     response.headers.update(_NO_STORE)
-    return schemas.Tokens(
+    return schemas.TokensAnswer(
         access_token=grant.access_token,
         expires_in=grant.expires_in_s,
         refresh_token=grant.refresh_token,

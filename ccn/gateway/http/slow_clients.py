@@ -13,31 +13,31 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ccn.gateway.http import connection_limit, problems
-from ccn.gateway.http.connection_limit import Entrance, Visitor
+from ccn.gateway.http.connection_limit import ClientConnection, ConnectionLimit
 
 HEAD_LIMIT = 65_536
 _TOO_LONG = f"the head of a request has at most {HEAD_LIMIT} bytes"
 
 
-def protocols(
-    door: Entrance, patience_s: float
+def make_protocols(
+    door: ConnectionLimit, patience_s: float
 ) -> tuple[type[HttpToolsProtocol], type[WebSocketsSansIOProtocol]]:
     """For requests and for sockets. uvicorn makes one for each connection, and gives it nothing of ours."""
 
-    class Socket(WebSocketsSansIOProtocol):
+    class LimitedWebSocket(WebSocketsSansIOProtocol):
         """Keeps the place of the connection that it took over."""
 
-        visitor: Visitor | None = None
+        client_connection: ClientConnection | None = None
 
         def connection_lost(self, exc: Exception | None) -> None:
-            if self.visitor is not None:
-                door.leave(self.visitor)
+            if self.client_connection is not None:
+                door.remove_connection(self.client_connection)
             super().connection_lost(exc)
 
-    class Impatient(HttpToolsProtocol):
+    class LimitedHttp(HttpToolsProtocol):
         """Ends a connection whose next request does not begin in time, or is nothing but headers."""
 
-        _visitor: Visitor
+        _client_connection: ClientConnection
         _late: asyncio.TimerHandle | None = None
         _last = False  # whether what is answered now ends the connection
         _head = 0  # bytes of a head that is not complete
@@ -46,12 +46,12 @@ def protocols(
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._visitor = door.arrive(transport, self.client[0] if self.client else "")
+            self._client_connection = door.add_connection(transport, self.client[0] if self.client else "")
             self._late = self.loop.call_later(patience_s, transport.close)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            door.leave(self._visitor)
-            self._in_time()
+            door.remove_connection(self._client_connection)
+            self._cancel_timer()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -64,7 +64,7 @@ def protocols(
                 return
             if self._head > HEAD_LIMIT:
                 self.send_400_response(_TOO_LONG)
-            elif door.wait(self._visitor) is not None:
+            elif door.await_request(self._client_connection) is not None:
                 self.transport.abort()
 
         def on_message_begin(self) -> None:
@@ -74,14 +74,14 @@ def protocols(
                 self._late = self.loop.call_later(patience_s, self.transport.close)
 
         def on_headers_complete(self) -> None:
-            self._in_time()
+            self._cancel_timer()
             self._complete = True
-            if self._head + self._chunk > HEAD_LIMIT and self._size() > HEAD_LIMIT:
-                self._answer(problems.said(431, _TOO_LONG))
-            elif (refused := door.ask(self._visitor)) is not None:
+            if self._head + self._chunk > HEAD_LIMIT and self._head_size() > HEAD_LIMIT:
+                self._answer_instead(problems.answer_status(431, _TOO_LONG))
+            elif (refused := door.begin_request(self._client_connection)) is not None:
                 self._last = True
                 if self.url.partition(b"?")[0] not in connection_limit.ALWAYS:
-                    self._answer(problems.answer(refused))
+                    self._answer_instead(problems.answer_error(refused))
             super().on_headers_complete()
             if self._last:
                 self.cycle.keep_alive = False
@@ -89,15 +89,15 @@ def protocols(
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if self.cycle.response_complete and not self.transport.is_closing():
-                door.wait(self._visitor)
+                door.await_request(self._client_connection)
 
         def handle_websocket_upgrade(self) -> None:
             super().handle_websocket_upgrade()
             taken = self.transport.get_protocol()
-            assert isinstance(taken, Socket)
-            taken.visitor = self._visitor
+            assert isinstance(taken, LimitedWebSocket)
+            taken.client_connection = self._client_connection
 
-        def _answer(self, instead: ASGIApp) -> None:
+        def _answer_instead(self, instead: ASGIApp) -> None:
             """Answer so in place of the application, and end the connection."""
             self.app, self._last = instead, True
 
@@ -107,12 +107,12 @@ def protocols(
         def _unsupported_upgrade_warning(self) -> None:
             """The answer says what there is to say."""
 
-        def _size(self) -> int:
+        def _head_size(self) -> int:
             return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-        def _in_time(self) -> None:
+        def _cancel_timer(self) -> None:
             if self._late is not None:
                 self._late.cancel()
                 self._late = None
 
-    return Impatient, Socket
+    return LimitedHttp, LimitedWebSocket

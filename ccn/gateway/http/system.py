@@ -14,7 +14,7 @@ import ccn
 from ccn import metrics
 from ccn.gateway import readiness
 from ccn.gateway.http import problems, schemas
-from ccn.gateway.http.cached_bodies import Fresh, Kept
+from ccn.gateway.http.cached_bodies import CachedBody, FreshBodies
 from ccn.gateway.http.docs import reference
 
 _NO_SCRIPTS = {
@@ -23,33 +23,36 @@ _NO_SCRIPTS = {
 }
 
 
-def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
+def make_router(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
     """The routes that need no character, no conversation and no account."""
-    router, scraped = problems.router(tags=["system"]), Fresh(lambda kind: metrics.page(kind)[0])
+    router, scraped = (
+        problems.new_router(tags=["system"]),
+        FreshBodies(lambda kind: metrics.render_page(kind)[0]),
+    )
 
     @cache
-    def described() -> Kept:
-        return Kept(orjson.dumps(app.openapi()), "application/json")
+    def encode_document() -> CachedBody:
+        return CachedBody(orjson.dumps(app.openapi()), "application/json")
 
     @cache
-    def referred() -> Kept:
-        return Kept(reference.page(app.openapi()).encode(), "text/html; charset=utf-8")
+    def encode_reference() -> CachedBody:
+        return CachedBody(reference.render_page(app.openapi()).encode(), "text/html; charset=utf-8")
 
     @router.get("/health")
-    async def get_health() -> schemas.Health:
+    async def get_health() -> schemas.LivenessAnswer:
         """Whether this process is alive. It asks no neighbour: restart the node only if this fails."""
-        return schemas.Health(node=node, version=ccn.__version__)
+        return schemas.LivenessAnswer(node=node, version=ccn.__version__)
 
-    @router.get("/ready", responses={503: {"model": schemas.Ready, "description": "Not now"}})
-    async def get_readiness(response: Response) -> schemas.Ready:
+    @router.get("/ready", responses={503: {"model": schemas.ReadyAnswer, "description": "Not now"}})
+    async def get_readiness(response: Response) -> schemas.ReadyAnswer:
         """Whether this node can serve now, with each check and what stands against it."""
         response.status_code = 200 if ready.ready else 503
-        return schemas.Ready(
+        return schemas.ReadyAnswer(
             ready=ready.ready,
             node=node,
             pid=os.getpid(),
             checks=tuple(
-                schemas.Check(name=c.name, passes=c.passes, needed=c.needed, reason=c.reason)
+                schemas.ReadyCheck(name=c.name, passes=c.passes, needed=c.needed, reason=c.reason)
                 for c in ready.checks
             ),
         )
@@ -57,15 +60,15 @@ def routes(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Every series, for Prometheus."""
-        kind = metrics.kind(accept)
-        return Response(scraped.body(kind), headers={"Content-Type": kind})
+        kind = metrics.choose_content_type(accept)
+        return Response(scraped.get_body(kind), headers={"Content-Type": kind})
 
     @router.get("/openapi.json", include_in_schema=False)
-    async def document(if_none_match: Annotated[str, Header()] = "") -> Response:
-        return described().answer(if_none_match)
+    async def get_document(if_none_match: Annotated[str, Header()] = "") -> Response:
+        return encode_document().make_response(if_none_match)
 
     @router.get("/docs", include_in_schema=False)
-    async def docs(if_none_match: Annotated[str, Header()] = "") -> Response:
-        return referred().answer(if_none_match, headers=_NO_SCRIPTS)
+    async def get_reference(if_none_match: Annotated[str, Header()] = "") -> Response:
+        return encode_reference().make_response(if_none_match, headers=_NO_SCRIPTS)
 
     return router

@@ -22,14 +22,14 @@ import structlog
 from ccn.core import axes
 from ccn.core.chain.result import SHARED
 from ccn.core.character import alarm, portion
-from ccn.core.character.alarm import Baseline, Watch
+from ccn.core.character.alarm import AlarmBaseline, Watch
 from ccn.core.ids import CharacterId, InstanceId, UserId
-from ccn.node.character.scoring import Scored
+from ccn.node.character.scoring import ScoredReply
 from ccn.store.character import baselines, restorations, vectors
-from ccn.store.character.baselines import Kind
-from ccn.store.character.vectors import State
+from ccn.store.character.baselines import BaselineKind
+from ccn.store.character.vectors import VectorState
 from ccn.store.connection.pool import Pool
-from ccn.store.conversations.instances import Instance, Status
+from ccn.store.conversations.instances import Instance, InstanceStatus
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ _LOOK_AGAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class DriftAlarm:
     """An instance whose messages have left the usual scatter."""
 
     instance: Instance
@@ -54,15 +54,15 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class UsualScatter:
     """A baseline that holds, and of how many people it is."""
 
-    baseline: Baseline
+    baseline: AlarmBaseline
     owners: int
     made_at: datetime
 
 
-class Watching:
+class DriftWatch:
     """What one node has seen of its instances since they came here."""
 
     def __init__(
@@ -71,38 +71,40 @@ class Watching:
         scorer: str,
         now: Callable[[], datetime],
         seed: Callable[[], int],
-        raised: Callable[[Alarm], None],
+        raised: Callable[[DriftAlarm], None],
     ) -> None:
         self._pool, self._scorer, self._now, self._seed = pool, scorer, now, seed
-        self._raised = raised
-        self._watched: OrderedDict[InstanceId, tuple[Watch, Baseline]] = OrderedDict()
-        self._usual: dict[tuple[CharacterId, str], Usual] = {}
+        self._raise_alarm = raised
+        self._watched: OrderedDict[InstanceId, tuple[Watch, AlarmBaseline]] = OrderedDict()
+        self._usual: dict[tuple[CharacterId, str], UsualScatter] = {}
         self._patience: dict[tuple[CharacterId, str], int] = {}
 
-    async def watch(self, scored: Scored) -> None:
+    async def watch_reply(self, scored: ScoredReply) -> None:
         """One more message; raises the alarm when they add up to too much."""
         instance = scored.instance
-        baseline = await self.usual(instance)
+        baseline = await self.find_baseline(instance)
         if baseline is None:
             return
         watch, by = self._watched.pop(instance.id, (None, None))
         if watch is None or by is not baseline:
-            watch = await self._replayed(instance, baseline)  # this message is already among them
+            watch = await self._replay_messages(instance, baseline)  # this message is already among them
         else:
-            watch = alarm.follow(watch, baseline, baselines.samples([scored.scores])[0])
+            watch = alarm.follow_message(watch, baseline, baselines.vectors_to_samples([scored.scores])[0])
         self._watched[instance.id] = watch, baseline
         while len(self._watched) > _WATCHED:
             self._watched.popitem(last=False)
-        if alarm.raised(watch, baseline) and instance.status is not Status.QUARANTINED:
+        if alarm.is_raised(watch, baseline) and instance.status is not InstanceStatus.QUARANTINED:
             # One alarm for what has added up so far.
-            self._watched[instance.id] = Watch.fresh(baseline), baseline
-            self._raised(Alarm(instance, alarm.distance(watch, baseline), baseline.threshold))
+            self._watched[instance.id] = Watch.start(baseline), baseline
+            self._raise_alarm(
+                DriftAlarm(instance, alarm.measure_distance(watch, baseline), baseline.threshold)
+            )
 
-    def forget(self, instance: InstanceId) -> None:
+    def forget_instance(self, instance: InstanceId) -> None:
         """What it said before counts no longer: it was restored, or cleared."""
         self._watched.pop(instance, None)
 
-    async def usual(self, instance: Instance) -> Baseline | None:
+    async def find_baseline(self, instance: Instance) -> AlarmBaseline | None:
         """What is usual for the character under its model; None while too little is known."""
         which = (instance.character, instance.model)
         known = self._usual.get(which)
@@ -112,34 +114,34 @@ class Watching:
             self._patience[which] -= 1
             return None if known is None else known.baseline
         self._patience[which] = _LOOK_AGAIN
-        kept = await self._holding(instance)
+        kept = await self._find_or_learn(instance)
         if kept is None:
             self._usual.pop(which, None)
             return None
         if known is None or known.made_at != kept.made_at:
             learnt = await asyncio.to_thread(
-                alarm.learn, kept.scores, axes.DECIDING, np.random.default_rng(kept.seed)
+                alarm.learn_baseline, kept.scores, axes.DECIDING, np.random.default_rng(kept.seed)
             )
-            known = self._usual[which] = Usual(learnt, kept.owners or 1, kept.made_at)
+            known = self._usual[which] = UsualScatter(learnt, kept.owners or 1, kept.made_at)
         return known.baseline
 
-    async def _holding(self, instance: Instance) -> baselines.Baseline | None:
+    async def _find_or_learn(self, instance: Instance) -> baselines.Baseline | None:
         """The newest baseline, unless it is of too few people; then another one, if it can be learnt."""
-        kept = await baselines.newest(
-            self._pool, instance.character, Kind.MESSAGES, scorer=self._scorer, model=instance.model
+        kept = await baselines.load_newest(
+            self._pool, instance.character, BaselineKind.MESSAGES, scorer=self._scorer, model=instance.model
         )
         if kept is not None and (kept.owners or 1) >= SHARED:
             return kept
-        heard = await replies(self._pool, instance.character, self._scorer, instance.model)
+        heard = await load_replies(self._pool, instance.character, self._scorer, instance.model)
         of_each = [*Counter(who for who, _ in heard).values()]
         if kept is not None and (kept.owners or 1) >= portion.owners_needed(of_each):
             return kept
-        return await self._learnt(instance, heard, portion.largest(of_each))
+        return await self._learn_baseline(instance, heard, portion.largest_portion(of_each))
 
-    async def _learnt(
-        self, instance: Instance, heard: Sequence[tuple[UserId, State]], each_gives: int
+    async def _learn_baseline(
+        self, instance: Instance, heard: Sequence[tuple[UserId, VectorState]], each_gives: int
     ) -> baselines.Baseline | None:
-        given, taken = Counter[UserId](), list[State]()
+        given, taken = Counter[UserId](), list[VectorState]()
         for who, said in heard:
             if given[who] < each_gives:
                 given[who] += 1
@@ -148,16 +150,16 @@ class Watching:
             return None
         learnt = baselines.Baseline(
             instance.character,
-            Kind.MESSAGES,
+            BaselineKind.MESSAGES,
             self._scorer,
             instance.model,
             self._now(),
             instance.plate_version,
             self._seed(),
-            baselines.samples([each.vector for each in taken]),
+            baselines.vectors_to_samples([each.vector for each in taken]),
             len(given),
         )
-        await baselines.keep(self._pool, learnt)
+        await baselines.keep_baseline(self._pool, learnt)
         log.info(
             "baseline learnt",
             character=instance.character,
@@ -167,26 +169,28 @@ class Watching:
         )
         return learnt
 
-    async def _replayed(self, instance: Instance, baseline: Baseline) -> Watch:
+    async def _replay_messages(self, instance: Instance, baseline: AlarmBaseline) -> Watch:
         """What its messages since the last thing done about it add up to: it may have come from another
         node.
         """
-        done = await restorations.of_instance(self._pool, instance.id)
+        done = await restorations.list_of_instance(self._pool, instance.id)
         since = max(
             (each.at for each in done if each.step != restorations.NOTE), default=instance.spawned_at
         )
-        heard = await vectors.scored(self._pool, instance.conversation, self._scorer, last=REPLAYED)
-        watch = Watch.fresh(baseline)
-        for row in baselines.samples([each.vector for each in heard if each.at >= since]):
-            watch = alarm.follow(watch, baseline, row)
+        heard = await vectors.load_scored(self._pool, instance.conversation, self._scorer, last=REPLAYED)
+        watch = Watch.start(baseline)
+        for row in baselines.vectors_to_samples([each.vector for each in heard if each.at >= since]):
+            watch = alarm.follow_message(watch, baseline, row)
         return watch
 
 
-async def replies(pool: Pool, of: CharacterId, scorer: str, model: str) -> list[tuple[UserId, State]]:
+async def load_replies(
+    pool: Pool, of: CharacterId, scorer: str, model: str
+) -> list[tuple[UserId, VectorState]]:
     """What a baseline of a character can be learnt from, with whose conversation each reply was in."""
-    found = await vectors.scored_by(pool, of, scorer, model, last=LEARNT_FROM)
+    found = await vectors.load_scored_by(pool, of, scorer, model, last=LEARNT_FROM)
     return [each for each in found if _shows_what_decides(each[1])]
 
 
-def _shows_what_decides(said: State) -> bool:
+def _shows_what_decides(said: VectorState) -> bool:
     return all(said.vector.millionths[axis] is not None for axis in axes.DECIDING)

@@ -30,11 +30,11 @@ from ccn.core.axes import RELATIONAL, UNIT, Vector
 from ccn.core.character import consistency, emergence, integration, references
 from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId
-from ccn.node.character.scoring import Scored
+from ccn.node.character.scoring import ScoredReply
 from ccn.node.instances.hosting import Hosting
 from ccn.store.character import baselines, measures, vectors
-from ccn.store.character.baselines import Kind
-from ccn.store.character.measures import Measure
+from ccn.store.character.baselines import BaselineKind
+from ccn.store.character.measures import ConversationMeasure
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
@@ -55,14 +55,14 @@ _TRUST = RELATIONAL.index("trust")
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class CharacterEstimates:
     """What is estimated once for all conversations of a character."""
 
     ccc: float | None = None
     emergence: float | None = None
 
 
-class Measuring:
+class Estimates:
     """The measures of one node's conversations."""
 
     def __init__(  # noqa: PLR0917 - where it reads, and by what it measures
@@ -79,7 +79,7 @@ class Measuring:
         self._waiting = OrderedDict[ConversationId, int]()
         self._series_key = b""  # read at the first look
 
-    def noticed(self, scored: Scored) -> None:
+    def note_reply(self, scored: ScoredReply) -> None:
         """A reply was scored: its conversation is due. Of too many the one due longest is dropped."""
         here = scored.instance.conversation
         self._waiting[here] = scored.seq
@@ -95,26 +95,29 @@ class Measuring:
                     await stop.wait()
             except TimeoutError:
                 try:
-                    await self.look()
+                    await self.measure_due()
                 except errors.CCNError as failed:
                     log.warning("not measured", reason=str(failed))
 
-    async def look(self) -> list[Measure]:
+    async def measure_due(self) -> list[ConversationMeasure]:
         """Measure what is due, keep it and show it."""
-        hosted = await instances.alive(self._pool, host=self._hosting.node)
-        key = self._series_key = self._series_key or await measures.series_key(self._pool)
-        metrics.measured_only({series_names.name(key, each.conversation) for each in hosted})
+        hosted = await instances.list_alive(self._pool, host=self._hosting.node)
+        key = self._series_key = self._series_key or await measures.load_series_key(self._pool)
+        metrics.retain_measures({series_names.name_series(key, each.conversation) for each in hosted})
         self._show_drift(hosted)
         here = {each.conversation: each for each in hosted}
         due = [self._waiting.popitem(last=False) for _ in range(min(AT_ONCE, len(self._waiting)))]
         due = [each for each in due if each[0] in here]  # the others are measured where they live now
         some = {here[each].character: here[each] for each, _ in due}
-        together = {name: await self._together(one) for name, one in some.items()}
-        made = [await self._measure(here[each], seq, together[here[each].character]) for each, seq in due]
-        await measures.keep(self._pool, made)
+        together = {name: await self._estimate_character(one) for name, one in some.items()}
+        made = [
+            await self._measure_conversation(here[each], seq, together[here[each].character])
+            for each, seq in due
+        ]
+        await measures.keep_measures(self._pool, made)
         for each in made:
-            metrics.measured(
-                series_names.name(key, each.conversation),
+            metrics.set_measures(
+                series_names.name_series(key, each.conversation),
                 {"phi": each.phi, "ccc": each.ccc, "trust": each.trust, "emergence": each.emergence},
             )
         return made
@@ -125,15 +128,17 @@ class Measuring:
         for each in hosted:
             if each.drift is not None:
                 largest[each.character] = max(each.drift, largest.get(each.character, 0.0))
-        metrics.drifts(largest)
+        metrics.set_drifts(largest)
 
-    async def _measure(self, instance: Instance, seq: int, together: Together) -> Measure:
+    async def _measure_conversation(
+        self, instance: Instance, seq: int, together: CharacterEstimates
+    ) -> ConversationMeasure:
         here = instance.conversation
-        heard = await vectors.scored(self._pool, here, self._scorer, last=integration.WINDOW)
-        related = await vectors.relational(self._pool, here)
-        phi = await asyncio.to_thread(_phi, _deciding([each.vector for each in heard]), seq)
+        heard = await vectors.load_scored(self._pool, here, self._scorer, last=integration.WINDOW)
+        related = await vectors.load_relational(self._pool, here)
+        phi = await asyncio.to_thread(_estimate_phi, _deciding_axes([each.vector for each in heard]), seq)
         trust = related.vector.millionths[_TRUST] if related else None
-        return Measure(
+        return ConversationMeasure(
             here,
             self._now(),
             seq,
@@ -144,9 +149,9 @@ class Measuring:
             instance.drift,
         )
 
-    async def _together(self, one: Instance) -> Together:
+    async def _estimate_character(self, one: Instance) -> CharacterEstimates:
         """What is estimated of all instances of the character of this one."""
-        found = await vectors.windows(
+        found = await vectors.load_windows(
             self._pool,
             one.character,
             self._scorer,
@@ -154,58 +159,62 @@ class Measuring:
             least=consistency.LEAST,
             last=consistency.WINDOW,
         )
-        windows = [baselines.samples(each) for each in found.values()]
-        metrics.from_charter(one.character, await self._from_charter(one, windows))
-        return Together(await self._consistency(windows), await self._emergence(one.character))
+        windows = [baselines.vectors_to_samples(each) for each in found.values()]
+        metrics.set_charter_distance(one.character, await self._distance_from_charter(one, windows))
+        return CharacterEstimates(
+            await self._estimate_consistency(windows), await self._estimate_emergence(one.character)
+        )
 
-    async def _from_charter(self, one: Instance, windows: Sequence[Samples]) -> float | None:
+    async def _distance_from_charter(self, one: Instance, windows: Sequence[Samples]) -> float | None:
         """How far they all are from what the plate alone leads to; None before that was ever asked."""
-        asked = await baselines.newest(
-            self._pool, one.character, Kind.PROBES, scorer=self._scorer, model=one.model
+        asked = await baselines.load_newest(
+            self._pool, one.character, BaselineKind.PROBES, scorer=self._scorer, model=one.model
         )
         if asked is None or not windows:
             return None
-        return references.distance(references.mean(np.concatenate(windows)), references.mean(asked.scores))
+        return references.measure_distance(
+            references.mean_axes(np.concatenate(windows)), references.mean_axes(asked.scores)
+        )
 
-    async def _consistency(self, windows: Sequence[Samples]) -> float | None:
+    async def _estimate_consistency(self, windows: Sequence[Samples]) -> float | None:
         if self._strangers is None:
             return None
         decide = [each[:, list(axes.DECIDING)] for each in windows]
-        estimate = await asyncio.to_thread(consistency.estimate, decide, self._strangers)
+        estimate = await asyncio.to_thread(consistency.estimate_ccc, decide, self._strangers)
         return None if estimate is None else estimate.score
 
-    async def _emergence(self, name: CharacterId) -> float | None:
-        rounds = await agreements.medians(self._pool, name, last=ROUNDS)
+    async def _estimate_emergence(self, name: CharacterId) -> float | None:
+        rounds = await agreements.load_medians(self._pool, name, last=ROUNDS)
         if len(rounds) < emergence.LEAST:
             return None
         moments = [each.at for each in rounds]
-        parts = await agreements.alive_since(self._pool, name, moments[0], PARTS)
-        states = await agreements.states_at(self._pool, parts, moments)
+        parts = await agreements.list_alive_since(self._pool, name, moments[0], PARTS)
+        states = await agreements.load_states_at(self._pool, parts, moments)
         unknown = Vector((None,) * len(axes.AXES))
-        of_parts = [_deciding([state or unknown for state in each]) for each in states.values()]
-        consensus = _deciding([each.median for each in rounds])
-        return await asyncio.to_thread(_psi, consensus, of_parts, rounds[-1].height)
+        of_parts = [_deciding_axes([state or unknown for state in each]) for each in states.values()]
+        consensus = _deciding_axes([each.median for each in rounds])
+        return await asyncio.to_thread(_estimate_psi, consensus, of_parts, rounds[-1].height)
 
 
-def _deciding(scored: Sequence[Vector]) -> Samples:
+def _deciding_axes(scored: Sequence[Vector]) -> Samples:
     """One row each, of the axes that were validated: what has no ground truth measures nothing."""
-    return baselines.samples(scored)[:, list(axes.DECIDING)]
+    return baselines.vectors_to_samples(scored)[:, list(axes.DECIDING)]
 
 
-def _phi(scores: Samples, seed: int) -> float | None:
+def _estimate_phi(scores: Samples, seed: int) -> float | None:
     """The seed is the message's number: the same window gives the same figure."""
-    estimate = integration.estimate(scores, np.random.default_rng(seed))
-    return None if estimate is None else _finite(estimate.score)
+    estimate = integration.estimate_phi(scores, np.random.default_rng(seed))
+    return None if estimate is None else _finite_or_none(estimate.score)
 
 
-def _psi(consensus: Samples, parts: list[Samples], seed: int) -> float | None:
+def _estimate_psi(consensus: Samples, parts: list[Samples], seed: int) -> float | None:
     shown = ~np.isnan(consensus).any(axis=0)  # an axis that nobody shows is missing, not all the others
-    estimate = emergence.estimate(
+    estimate = emergence.estimate_psi(
         consensus[:, shown], [part[:, shown] for part in parts], np.random.default_rng(seed)
     )
-    return None if estimate is None else _finite(estimate.score)
+    return None if estimate is None else _finite_or_none(estimate.score)
 
 
-def _finite(score: float) -> float | None:
+def _finite_or_none(score: float) -> float | None:
     """A covariance that cannot be inverted is one more way of not being estimable."""
     return float(score) if np.isfinite(score) else None

@@ -10,26 +10,32 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ccn.claude.meter import Meter
+from ccn.claude.meter import UsageMeter
 from ccn.core.calls.call import Call
 from ccn.core.character.scoring import judge
-from ccn.core.character.scoring.scorer import Scored
+from ccn.core.character.scoring.scorer import TextScores
 
 
-class Model(Protocol):
+class JudgingModel(Protocol):
     """What a judge needs of a client."""
 
-    async def structured(
-        self, call: Call, schema: Mapping[str, object], meter: Meter | None = None
+    async def ask_structured(
+        self, call: Call, schema: Mapping[str, object], meter: UsageMeter | None = None
     ) -> Mapping[str, Any]:
         """A reply that is an object of this JSON schema."""
 
 
-async def judged(
-    model: Model, name: str, texts: Sequence[str], meters: Callable[[], Meter], answers: int = judge.ANSWERS
-) -> Scored:
+async def judge_messages(
+    model: JudgingModel,
+    name: str,
+    texts: Sequence[str],
+    meters: Callable[[], UsageMeter],
+    answers: int = judge.ANSWERS,
+) -> TextScores:
     """The scores of at most ten messages by one writer."""
-    call = judge.question(name, texts)
+    call = judge.make_question(name, texts)
     async with asyncio.TaskGroup() as asking:
-        told = [asking.create_task(model.structured(call, judge.SCHEMA, meters())) for _ in range(answers)]
-    return judge.agreed([judge.answer(each.result()) for each in told])
+        told = [
+            asking.create_task(model.ask_structured(call, judge.SCHEMA, meters())) for _ in range(answers)
+        ]
+    return judge.agree_scores([judge.scores_from_answer(each.result()) for each in told])

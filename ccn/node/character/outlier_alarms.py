@@ -18,14 +18,14 @@ import structlog
 from ccn import errors
 from ccn.core.axes import UNIT
 from ccn.core.ids import ConversationId, NodeId
-from ccn.node.character.drift_watch import Alarm
+from ccn.node.character.drift_watch import DriftAlarm
 from ccn.node.character.restoration import WINDOW
 from ccn.store.character import restorations, vectors
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
-from ccn.store.conversations.instances import Instance, Status
+from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.rounds import agreements, blocks
-from ccn.store.rounds.agreements import Outlier
+from ccn.store.rounds.agreements import RoundOutlier
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +37,13 @@ LOOK_S = 2.0
 
 
 @dataclass(slots=True)
-class Heeding:
+class OutlierAlarms:
     """What one node makes of the outliers of rounds."""
 
     pool: Pool
     node: NodeId
     now: Callable[[], datetime]
-    raised: Callable[[Alarm], None]
+    raise_alarm: Callable[[DriftAlarm], None]
     height: int = 0
     _alarmed: dict[ConversationId, datetime] = field(default_factory=dict)
 
@@ -55,31 +55,31 @@ class Heeding:
                     await stop.wait()
             except TimeoutError:
                 try:
-                    await self.look()
+                    await self.look_for_outliers()
                 except errors.CCNError as failed:
                     log.warning("outliers not looked at", reason=str(failed))
 
-    async def look(self) -> None:
+    async def look_for_outliers(self) -> None:
         """Raise an alarm for each outlier of the last block that lives here and was not alarmed lately."""
-        self.height, found = await agreements.last_outliers(self.pool, self.height)
+        self.height, found = await agreements.load_last_outliers(self.pool, self.height)
         if not found:
             return
         since = self.now() - WINDOW
         self._alarmed = {here: at for here, at in self._alarmed.items() if at > since}
-        mine = {each.id: each for each in await instances.alive(self.pool, host=self.node)}
+        mine = {each.id: each for each in await instances.list_alive(self.pool, host=self.node)}
         for outlier in found:
             instance = mine.get(outlier.instance)
-            if instance is not None and instance.status is Status.RUNNING:
-                await self._heed(instance, outlier, since)
+            if instance is not None and instance.status is InstanceStatus.RUNNING:
+                await self._alarm_once(instance, outlier, since)
 
-    async def _heed(self, instance: Instance, outlier: Outlier, since: datetime) -> None:
-        if await vectors.replies(self.pool, instance.conversation, most=SETTLED) < SETTLED:
+    async def _alarm_once(self, instance: Instance, outlier: RoundOutlier, since: datetime) -> None:
+        if await vectors.count_replies(self.pool, instance.conversation, most=SETTLED) < SETTLED:
             return
-        done = await restorations.of_conversation(self.pool, instance.id)
+        done = await restorations.list_of_conversation(self.pool, instance.id)
         if instance.conversation in self._alarmed or any(each.at > since for each in done):
             return
         self._alarmed[instance.conversation] = self.now()
-        tip = await blocks.tip(self.pool)
+        tip = await blocks.load_tip(self.pool)
         tolerance = tip.rules.parameters.tolerance / UNIT if tip else None
         reason = f"beyond the tolerance in round {outlier.height}"
-        self.raised(Alarm(instance, outlier.drift, tolerance, reason))
+        self.raise_alarm(DriftAlarm(instance, outlier.drift, tolerance, reason))

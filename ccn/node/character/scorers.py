@@ -16,7 +16,7 @@ from ccn import errors
 from ccn.core import axes
 from ccn.core.axes import Vector
 from ccn.core.character.scoring import dense, linear
-from ccn.core.character.scoring.scorer import Lexical, Scorer, Trained
+from ccn.core.character.scoring.scorer import LexiconScorer, LinearScorer, Scorer
 from ccn.encoder import model as encoder
 
 DEFAULT = "tier-1/v1"
@@ -37,24 +37,24 @@ def load(name: str = DEFAULT, model: Path | None = None, heads: Path | None = No
     """The scorer of this name. Tier 2 needs the folder of a model, and heads, which lie there too."""
     tier = name.partition("/")[0]
     if tier == dense.TIER:
-        scorer: Scorer = _embedded(model, heads)
+        scorer: Scorer = _load_embedded(model, heads)
     elif tier in {"tier-0", "tier-1"}:
-        scorer = Lexical() if tier == "tier-0" else _trained(DEFAULT)
+        scorer = LexiconScorer() if tier == "tier-0" else _load_trained(DEFAULT)
     else:
-        known = ", ".join((Lexical.version, *HASHES, dense.TIER))
+        known = ", ".join((LexiconScorer.version, *HASHES, dense.TIER))
         raise errors.ScorerUnusable(f"there is no scorer {name!r}; this version of CCN has {known}")
     if name not in {tier, scorer.version.partition("+")[0], scorer.version}:
         raise errors.ScorerUnusable(f"there is no scorer {name!r} here; it is {scorer.version}")
     return scorer
 
 
-def beside(model: Path) -> Path:
+def heads_path(model: Path) -> Path:
     """Where the heads for a model lie unless somebody says otherwise."""
     return model / f"{dense.TIER}.heads"
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class QuantisedScorer:
     """The same scorer for those who keep vectors and need no reasons."""
 
     scorer: Scorer
@@ -67,41 +67,45 @@ class Measure:
 
     def score(self, text: str) -> Vector:
         """The scores on the grid of millionths; all None where the text is too short to tell."""
-        return axes.quantise(self.scorer.score(text).scores)
+        return axes.quantise_scores(self.scorer.score(text).scores)
 
 
-def measure(name: str = DEFAULT, model: Path | None = None, heads: Path | None = None) -> Measure:
+def load_quantised(
+    name: str = DEFAULT, model: Path | None = None, heads: Path | None = None
+) -> QuantisedScorer:
     """The scorer of this name, for vectors, with its De."""
     scorer = load(name, model, heads)
-    known = scorer.strangers if isinstance(scorer, dense.Embedded) else None
-    return Measure(scorer, STRANGERS.get(scorer.version.partition("+")[0], known))
+    known = scorer.strangers if isinstance(scorer, dense.EmbeddingScorer) else None
+    return QuantisedScorer(scorer, STRANGERS.get(scorer.version.partition("+")[0], known))
 
 
-def strangers(scorer: object) -> float | None:
+def distance_of_strangers(scorer: object) -> float | None:
     """De of whatever measures; None of what is no scorer of ours."""
-    return scorer.strangers if isinstance(scorer, Measure) else None
+    return scorer.strangers if isinstance(scorer, QuantisedScorer) else None
 
 
 @cache
-def _trained(version: str) -> Trained:
+def _load_trained(version: str) -> LinearScorer:
     """The committed weights; a file that differs is refused."""
     name = version.replace("/", "-") + ".weights"
-    weights = linear.parse(resources.files("ccn.core.character.scoring").joinpath(name).read_bytes())
+    weights = linear.parse_weights(
+        resources.files("ccn.core.character.scoring").joinpath(name).read_bytes()
+    )
     if (weights.version, weights.sha256) != (version, HASHES[version]):
         raise errors.ScorerUnusable(f"{name} does not hold the weights of {version}: install CCN again")
-    return Trained(weights)
+    return LinearScorer(weights)
 
 
 @cache
-def _embedded(model: Path | None, heads: Path | None) -> dense.Embedded:
+def _load_embedded(model: Path | None, heads: Path | None) -> dense.EmbeddingScorer:
     if model is None:
         raise errors.ScorerUnusable(
             "tier 2 needs a model: CCN_SCORING_MODEL names a folder with model.onnx and tokenizer.json"
         )
-    file = heads or beside(model)
-    opened = encoder.opened(model)
+    file = heads or heads_path(model)
+    opened = encoder.open_encoder(model)
     try:
-        return dense.Embedded(dense.parse(file.read_bytes()), opened)
+        return dense.EmbeddingScorer(dense.parse_heads(file.read_bytes()), opened)
     except OSError as refused:
         raise errors.ScorerUnusable(
             f"{file} cannot be read ({refused.strerror}); scripts/train-scorer DATA_DIR --tier 2"

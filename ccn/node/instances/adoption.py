@@ -26,7 +26,13 @@ from ccn.core.ids import ConversationId, InstanceId, NodeId
 from ccn.node.instances.hosting import Hosting
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances, turns
-from ccn.store.conversations.instances import Adopt, Change, Instance, Patience, Status
+from ccn.store.conversations.instances import (
+    AdoptInstance,
+    ChangeInstance,
+    HeartbeatPatience,
+    Instance,
+    InstanceStatus,
+)
 from ccn.store.operators import drains
 from ccn.store.writing.writer import Writer
 
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Here = Callable[[], Collection[NodeId] | None]
+SeenNodes = Callable[[], Collection[NodeId] | None]
 """The nodes that are seen now; None if nobody can tell."""
 Rescue = Callable[[ConversationId], Awaitable[None]]
 """Give an unfinished turn's conversation an instance again, or end its turns."""
@@ -50,11 +56,16 @@ class Adoption:
     """What one node does for instances that nobody hosts."""
 
     def __init__(
-        self, hosting: Hosting, pool: Pool, writer: Writer, chosen: settings.Instances, here: Here
+        self,
+        hosting: Hosting,
+        pool: Pool,
+        writer: Writer,
+        chosen: settings.InstancesSettings,
+        here: SeenNodes,
     ) -> None:
         self.rescue: Rescue | None = None
-        self._hosting, self._pool, self._writer, self._here = hosting, pool, writer, here
-        self._patience = Patience(chosen.adopt_after_s, chosen.adopt_after_s * _GONE)
+        self._hosting, self._pool, self._writer, self._seen_nodes = hosting, pool, writer, here
+        self._patience = HeartbeatPatience(chosen.adopt_after_s, chosen.adopt_after_s * _GONE)
         self._pause_s = min(0.5, chosen.heartbeat_s / 2)
         self._drained: Collection[NodeId] = ()
         self._noticed: dict[UUID, float] = {}
@@ -67,7 +78,7 @@ class Adoption:
         try:
             while not stop.is_set():
                 try:
-                    await self.look()
+                    await self.adopt_abandoned()
                 except errors.CCNError as failed:
                     log.warning("no look at abandoned instances", reason=str(failed))
                 await asyncio.wait({stopping}, timeout=self._pause_s)
@@ -83,80 +94,84 @@ class Adoption:
         return self._hosting.node in self._drained
 
     @property
-    def others(self) -> list[NodeId]:
+    def other_nodes(self) -> list[NodeId]:
         """The nodes that are seen and may take something."""
-        return [each for each in self._here() or () if each not in {self._hosting.node, *self._drained}]
+        return [
+            each for each in self._seen_nodes() or () if each not in {self._hosting.node, *self._drained}
+        ]
 
-    async def look(self) -> None:
+    async def adopt_abandoned(self) -> None:
         """Take what is this node's turn to take."""
-        hosting, here = self._hosting, self._here()
-        self._drained = await drains.draining(self._pool)
+        hosting, here = self._hosting, self._seen_nodes()
+        self._drained = await drains.list_draining(self._pool)
         if hosting.leaving:
             return
         if self.draining:
-            await hosting.hand_over()
+            await hosting.hand_over_idle()
             return
-        found = await instances.abandoned(self._pool, hosting.node, hosting.mine, here, self._patience)
+        found = await instances.list_abandoned(
+            self._pool, hosting.node, hosting.hosted_ids, here, self._patience
+        )
         due = [each for each in found if self._is_due(each)]
         for some in range(0, len(due), _AT_ONCE):
-            await asyncio.gather(*(self.adopt(each) for each in due[some : some + _AT_ONCE]))
-        for turn in await turns.overlooked(self._pool, hosting.node, hosting.known):
-            hosting.offer(turn)
-        orphans = {each.conversation for each in await turns.orphaned(self._pool, _ORPHANED_S)}
+            await asyncio.gather(*(self.adopt_instance(each) for each in due[some : some + _AT_ONCE]))
+        for turn in await turns.list_overlooked(self._pool, hosting.node, hosting.queued_turns):
+            hosting.enqueue_turn(turn)
+        orphans = {each.conversation for each in await turns.list_orphaned(self._pool, _ORPHANED_S)}
         for conversation in orphans:
-            if self._my_turn(conversation):
-                self.save(conversation)
-        self._forget({each.id for each in found} | orphans)
+            if self._is_my_turn(conversation):
+                self.start_rescue(conversation)
+        self._forget_adopted({each.id for each in found} | orphans)
 
-    async def adopt(self, found: Instance) -> Instance | None:
+    async def adopt_instance(self, found: Instance) -> Instance | None:
         """Host it here from now on; None if another node was first, or it met a defect here just now."""
-        if found.id in self._adopting or self._hosting.rests(found.id):
+        if found.id in self._adopting or self._hosting.is_backing_off(found.id):
             return None
         self._adopting.add(found.id)
         try:
-            return await self._adopt(found)
+            return await self._take_over(found)
         except (errors.Conflict, errors.NotFound):
             return None
         finally:
             self._adopting.discard(found.id)
 
-    def save(self, conversation: ConversationId) -> None:
+    def start_rescue(self, conversation: ConversationId) -> None:
         """Begin to rescue its unfinished turns, unless that is under way."""
         if self.rescue is not None and conversation not in self._rescuing:
             task = asyncio.ensure_future(self.rescue(conversation))
             self._rescuing[conversation] = task
-            task.add_done_callback(lambda done: self._saved(conversation, done))
+            task.add_done_callback(lambda done: self._end_rescue(conversation, done))
 
-    async def _adopt(self, found: Instance) -> Instance | None:
+    async def _take_over(self, found: Instance) -> Instance | None:
         reason = "its node started again" if found.host == self._hosting.node else f"{found.host} is silent"
-        adopted = await self._writer.submit(Adopt(found, reason))
-        if adopted.status is Status.SPAWNING:
+        adopted = await self._writer.submit(AdoptInstance(found, reason))
+        if adopted.status is InstanceStatus.SPAWNING:
             ended = "its host ended before the interview did"
-            await self._writer.submit(Change(adopted, Status.FAILED, ended))
+            await self._writer.submit(ChangeInstance(adopted, InstanceStatus.FAILED, ended))
             return None
         log.info("instance adopted", instance=str(found.id), epoch=adopted.epoch, reason=reason)
-        self._hosting.take(adopted)
-        await self._hosting.look(adopted.conversation)
+        self._hosting.host_instance(adopted)
+        await self._hosting.enqueue_unfinished(adopted.conversation)
         return adopted
 
     def _is_due(self, found: Instance) -> bool:
         """What came here while the database was asked is no stranger: look at it again."""
         if found.host == self._hosting.node:
-            return found.id not in self._hosting.mine
-        return self._my_turn(found.id)
+            return found.id not in self._hosting.hosted_ids
+        return self._is_my_turn(found.id)
 
-    def _my_turn(self, thing: UUID) -> bool:
+    def _is_my_turn(self, thing: UUID) -> bool:
         """Whether this node comes first, or has waited long enough for those before it."""
         now = asyncio.get_running_loop().time()
         noticed = self._noticed.setdefault(thing, now)
-        before = rendezvous.rank(thing, self._hosting.node, self.others)
+        before = rendezvous.rank_of(thing, self._hosting.node, self.other_nodes)
         return now - noticed >= 2 * before * self._pause_s
 
-    def _forget(self, abandoned: Collection[UUID]) -> None:
+    def _forget_adopted(self, abandoned: Collection[UUID]) -> None:
         for thing in self._noticed.keys() - set(abandoned):
             del self._noticed[thing]
 
-    def _saved(self, conversation: ConversationId, done: asyncio.Task[None]) -> None:
+    def _end_rescue(self, conversation: ConversationId, done: asyncio.Task[None]) -> None:
         del self._rescuing[conversation]
         if not done.cancelled() and (failed := done.exception()) is not None:
             log.warning(

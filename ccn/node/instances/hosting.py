@@ -20,7 +20,7 @@ import structlog
 from ccn import errors, metrics
 from ccn.core import turn as states
 from ccn.core.ids import ConversationId, InstanceId, TurnId, UserId
-from ccn.node.turns.turn_stream import Live
+from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances, turns
 from ccn.store.conversations.instances import Instance
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Hold = Callable[[Instance, Turn, Live, asyncio.Event], Awaitable[None]]
+RunTurn = Callable[[Instance, Turn, LiveStream, asyncio.Event], Awaitable[None]]
 """Bring one turn to its end, or raise if this node may not any more."""
 
 _REST_S = (1.0, 60.0)
@@ -43,22 +43,22 @@ _SPARE_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
-class Queued:
+class QueuedTurn:
     """A turn that was accepted, and what readers get of it."""
 
     turn: Turn
-    live: Live
+    live: LiveStream
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     begun: bool = False
 
 
 @dataclass(slots=True, eq=False)
-class Hosted:
+class HostedInstance:
     """An instance that lives here."""
 
     instance: Instance
     used_at: float
-    queue: dict[TurnId, Queued] = field(default_factory=dict)
+    queue: dict[TurnId, QueuedTurn] = field(default_factory=dict)
     work: asyncio.Task[None] | None = None
 
     @property
@@ -69,9 +69,13 @@ class Hosted:
     @property
     def at_rest(self) -> bool:
         """Whether it could be ended and nobody would notice: it is well, and nothing is left to do."""
-        return self.instance.status is instances.Status.RUNNING and not self.queue and self.work is None
+        return (
+            self.instance.status is instances.InstanceStatus.RUNNING
+            and not self.queue
+            and self.work is None
+        )
 
-    def next(self) -> Queued | None:
+    def next_turn(self) -> QueuedTurn | None:
         """Of the turns that wait, one that a host before began, else the one whose message came first.
 
         That host may have known of a later message sooner; only one turn of a conversation runs at a time.
@@ -79,7 +83,7 @@ class Hosted:
         waiting = (queued for queued in self.queue.values() if not queued.begun)
         return min(
             waiting,
-            key=lambda queued: (queued.turn.status is not states.Status.RUNNING, queued.turn.user_seq),
+            key=lambda queued: (queued.turn.status is not states.TurnStatus.RUNNING, queued.turn.user_seq),
             default=None,
         )
 
@@ -87,48 +91,50 @@ class Hosted:
 class Hosting:
     """Which instances live here."""
 
-    def __init__(self, pool: Pool, writer: Writer, chosen: settings.Instances, hold: Hold) -> None:
+    def __init__(
+        self, pool: Pool, writer: Writer, chosen: settings.InstancesSettings, hold: RunTurn
+    ) -> None:
         self.node = writer.node
         self.leaving = False
-        self._pool, self._chosen, self._hold = pool, chosen, hold
-        self._hosted: dict[ConversationId, Hosted] = {}
+        self._pool, self._chosen, self._run_turn = pool, chosen, hold
+        self._hosted: dict[ConversationId, HostedInstance] = {}
         self._beating = asyncio.Lock()
-        self._of_turn: dict[TurnId, Hosted] = {}
+        self._of_turn: dict[TurnId, HostedInstance] = {}
         self._coming: set[InstanceId] = set()
         self._beginning: dict[TurnId, int] = {}
         self._resting: dict[InstanceId, tuple[float, float]] = {}
 
-    def get(self, conversation: ConversationId) -> Hosted | None:
+    def find_hosted(self, conversation: ConversationId) -> HostedInstance | None:
         """The instance of a conversation, if it lives here."""
         return self._hosted.get(conversation)
 
-    def live(self, turn: TurnId) -> Live | None:
+    def find_live(self, turn: TurnId) -> LiveStream | None:
         """What is being said here in a turn that has not ended."""
         hosted = self._of_turn.get(turn)
         return hosted.queue[turn].live if hosted is not None else None
 
     @property
-    def mine(self) -> Collection[InstanceId]:
+    def hosted_ids(self) -> Collection[InstanceId]:
         """All that live here or are being spawned."""
         return {*(each.instance.id for each in self._hosted.values()), *self._coming}
 
     @property
-    def known(self) -> Collection[TurnId]:
+    def queued_turns(self) -> Collection[TurnId]:
         """All turns that wait or run here."""
         return self._of_turn.keys()
 
     def __len__(self) -> int:
         return len(self._hosted)
 
-    def __iter__(self) -> Iterator[Hosted]:
+    def __iter__(self) -> Iterator[HostedInstance]:
         return iter(self._hosted.values())
 
-    def rests(self, instance: InstanceId) -> bool:
+    def is_backing_off(self, instance: InstanceId) -> bool:
         """Whether it met a defect here a moment ago: at once, it would only meet it again."""
         until, _ = self._resting.get(instance, (0.0, 0.0))
         return asyncio.get_running_loop().time() < until
 
-    def take(self, instance: Instance) -> None:
+    def host_instance(self, instance: Instance) -> None:
         """Host it from now on; a later epoch replaces an earlier one."""
         standing = self._hosted.get(instance.conversation)
         if standing is not None:
@@ -136,12 +142,12 @@ class Hosting:
                 standing.instance = instance
             if standing.instance.epoch >= instance.epoch:
                 return
-            self.drop(instance.conversation, standing.instance.epoch)
-        self._hosted[instance.conversation] = Hosted(instance, asyncio.get_running_loop().time())
-        metrics.hosts(len(self._hosted))
+            self.drop_instance(instance.conversation, standing.instance.epoch)
+        self._hosted[instance.conversation] = HostedInstance(instance, asyncio.get_running_loop().time())
+        metrics.set_instances(len(self._hosted))
 
     @contextlib.contextmanager
-    def coming(self, instance: InstanceId) -> Iterator[None]:
+    def announce_spawn(self, instance: InstanceId) -> Iterator[None]:
         """Say that it is alive while it is being spawned; what is not known here would be adopted."""
         self._coming.add(instance)
         try:
@@ -150,7 +156,7 @@ class Hosting:
             self._coming.discard(instance)
 
     @contextlib.contextmanager
-    def beginning(self, turn: TurnId, epoch: int) -> Iterator[None]:
+    def announce_beginning(self, turn: TurnId, epoch: int) -> Iterator[None]:
         """Say that a turn is begun here together with its acceptance, whoever offers it first."""
         self._beginning[turn] = epoch
         try:
@@ -158,24 +164,28 @@ class Hosting:
         finally:
             del self._beginning[turn]
 
-    def offer(self, turn: Turn) -> None:
+    def enqueue_turn(self, turn: Turn) -> None:
         """Queue an accepted turn of an instance that lives here; again, or when it is over: nothing."""
         hosted = self._hosted.get(turn.conversation)
-        if hosted is None or self.leaving or turn.id in hosted.queue or states.ended(turn.status):
+        if hosted is None or self.leaving or turn.id in hosted.queue or states.is_ended(turn.status):
             return
         epoch = hosted.instance.epoch
-        begun = turn.epoch == epoch == self._beginning.get(turn.id) and turn.status is states.Status.RUNNING
-        hosted.queue[turn.id] = Queued(turn, Live(turn.id, epoch, turn.event_head, begun=begun))
+        begun = (
+            turn.epoch == epoch == self._beginning.get(turn.id) and turn.status is states.TurnStatus.RUNNING
+        )
+        hosted.queue[turn.id] = QueuedTurn(turn, LiveStream(turn.id, epoch, turn.event_head, begun=begun))
         self._of_turn[turn.id] = hosted
         if hosted.work is None:
-            hosted.work = asyncio.create_task(self._work(hosted), name=f"turns of {hosted.instance.id}")
+            hosted.work = asyncio.create_task(
+                self._run_queue(hosted), name=f"turns of {hosted.instance.id}"
+            )
 
-    async def look(self, conversation: ConversationId) -> None:
+    async def enqueue_unfinished(self, conversation: ConversationId) -> None:
         """Queue whatever was accepted for it, here or by other nodes."""
-        for turn in await turns.unfinished(self._pool, conversation):
-            self.offer(turn)
+        for turn in await turns.list_unfinished(self._pool, conversation):
+            self.enqueue_turn(turn)
 
-    async def cancel(self, turn: TurnId) -> None:
+    async def cancel_turn(self, turn: TurnId) -> None:
         """End a turn that waits or runs here, without a reply."""
         hosted = self._of_turn.get(turn)
         if hosted is None:
@@ -184,26 +194,26 @@ class Hosting:
         queued.cancelled.set()
         if not queued.begun:
             queued.begun = True
-            await self._held(hosted, queued)
+            await self._run_queued(hosted, queued)
 
-    async def end(self, conversation: ConversationId) -> None:
+    async def end_instance(self, conversation: ConversationId) -> None:
         """Cancel everything that waits or runs for it, and host it no longer."""
         hosted = self._hosted.get(conversation)
         if hosted is None:
             return
         for turn in [*hosted.queue]:
-            await self.cancel(turn)
+            await self.cancel_turn(turn)
         if hosted.work is not None:
             await asyncio.wait({hosted.work}, timeout=self._chosen.adopt_after_s)
-        self.drop(conversation, hosted.instance.epoch)
+        self.drop_instance(conversation, hosted.instance.epoch)
 
-    def drop(self, conversation: ConversationId, epoch: int) -> None:
+    def drop_instance(self, conversation: ConversationId, epoch: int) -> None:
         """Host it no longer; its readers look elsewhere, its turns stay as they are."""
         hosted = self._hosted.get(conversation)
         if hosted is None or hosted.instance.epoch != epoch:
             return
         del self._hosted[conversation]
-        metrics.hosts(len(self._hosted))
+        metrics.set_instances(len(self._hosted))
         for turn, queued in hosted.queue.items():
             queued.live.close()
             self._of_turn.pop(turn, None)
@@ -211,9 +221,9 @@ class Hosting:
         if hosted.work is not None and hosted.work is not asyncio.current_task():
             hosted.work.cancel()
 
-    def longest_at_rest(
+    def find_longest_at_rest(
         self, owner: UserId | None = None, but: Collection[ConversationId] = ()
-    ) -> Hosted | None:
+    ) -> HostedInstance | None:
         """The instance that nobody has talked to for longest: of one user, or of all."""
         mine = (each for each in self if owner is None or each.instance.owner == owner)
         idle = (each for each in mine if each.at_rest and each.instance.conversation not in but)
@@ -224,48 +234,52 @@ class Hosting:
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                await self._beat()
+                await self._send_heartbeat()
                 await asyncio.wait({stopping}, timeout=self._chosen.heartbeat_s)
-            await self._leave(max(0.0, grace_s - _SPARE_S))
+            await self._leave_instances(max(0.0, grace_s - _SPARE_S))
         finally:
             stopping.cancel()
 
-    async def hand_over(self) -> None:
+    async def hand_over_idle(self) -> None:
         """Give away whatever does nothing now: this node is being drained."""
         async with self._beating:  # a heartbeat that arrives later would say that it still lives here
             idle = [each.instance for each in self._hosted.values() if not each.queue]
-            await self._release([each.id for each in idle])
+            await self._release_instances([each.id for each in idle])
             for each in idle:
-                self.drop(each.conversation, each.epoch)
+                self.drop_instance(each.conversation, each.epoch)
 
-    async def _beat(self) -> None:
+    async def _send_heartbeat(self) -> None:
         async with self._beating:
             believed = [each.instance for each in self._hosted.values()]
             try:
-                standing = await instances.beat(self._pool, self.node, self.mine) if self.mine else {}
+                standing = (
+                    await instances.keep_alive(self._pool, self.node, self.hosted_ids)
+                    if self.hosted_ids
+                    else {}
+                )
             except errors.CCNError as failed:
                 log.warning("no heartbeat", reason=str(failed))
                 return
         for each in believed:
             if standing.get(each.id) != each.epoch:
                 log.info("another node hosts the instance", instance=str(each.id), epoch=each.epoch)
-                self.drop(each.conversation, each.epoch)
+                self.drop_instance(each.conversation, each.epoch)
 
-    async def _leave(self, within_s: float) -> None:
+    async def _leave_instances(self, within_s: float) -> None:
         """Let running turns end, and give all instances away; those that do nothing at once."""
         self.leaving = True
         idle = [each.instance.id for each in self._hosted.values() if each.work is None]
-        await self._release(idle)
-        late = await self._finish(within_s)
+        await self._release_instances(idle)
+        late = await self._wait_for_turns(within_s)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        await self._release(self.mine)
+        await self._release_instances(self.hosted_ids)
         log.info("instances left to other nodes", instances=len(self._hosted), interrupted=len(late))
         for hosted in [*self._hosted.values()]:
-            self.drop(hosted.instance.conversation, hosted.instance.epoch)
+            self.drop_instance(hosted.instance.conversation, hosted.instance.epoch)
 
-    async def _finish(self, within_s: float) -> Collection[asyncio.Task[None]]:
+    async def _wait_for_turns(self, within_s: float) -> Collection[asyncio.Task[None]]:
         """Let running turns end while they are known to be alive; those that do not."""
         clock = asyncio.get_running_loop().time
         until = clock() + within_s
@@ -273,28 +287,28 @@ class Hosting:
         while late and (left_s := until - clock()) > 0:
             with contextlib.suppress(errors.CCNError, TimeoutError):  # then somebody adopts them
                 async with asyncio.timeout(left_s):
-                    await instances.beat(self._pool, self.node, [*late.values()])
+                    await instances.keep_alive(self._pool, self.node, [*late.values()])
             pause_s = min(max(0.0, until - clock()), self._chosen.heartbeat_s)
             ended, _ = await asyncio.wait(late, timeout=pause_s)
             late = {work: instance for work, instance in late.items() if work not in ended}
         return late.keys()
 
-    async def _release(self, mine: Collection[InstanceId]) -> None:
+    async def _release_instances(self, mine: Collection[InstanceId]) -> None:
         if mine:
             with contextlib.suppress(errors.CCNError):  # then they are found by their silence
-                await instances.release(self._pool, self.node, mine)
+                await instances.release_instances(self._pool, self.node, mine)
 
-    async def _work(self, hosted: Hosted) -> None:
+    async def _run_queue(self, hosted: HostedInstance) -> None:
         """The turns of one instance, one after the other: the root of their task."""
         try:
-            while not self.leaving and (queued := hosted.next()) is not None:
+            while not self.leaving and (queued := hosted.next_turn()) is not None:
                 queued.begun = True
-                await self._held(hosted, queued)
+                await self._run_queued(hosted, queued)
         finally:
             hosted.work = None
             hosted.used_at = asyncio.get_running_loop().time()
 
-    def _rest(self, instance: InstanceId) -> None:
+    def _back_off(self, instance: InstanceId) -> None:
         _, before_s = self._resting.pop(instance, (0.0, 0.0))
         first_s, most_s = _REST_S
         rest_s = min(most_s, 2 * before_s) or first_s
@@ -302,18 +316,18 @@ class Hosting:
         while len(self._resting) > _RESTING_LIMIT:
             del self._resting[next(iter(self._resting))]
 
-    async def _held(self, hosted: Hosted, queued: Queued) -> None:
+    async def _run_queued(self, hosted: HostedInstance, queued: QueuedTurn) -> None:
         turn, instance = queued.turn, hosted.instance
         try:
-            await self._hold(instance, turn, queued.live, queued.cancelled)
+            await self._run_turn(instance, turn, queued.live, queued.cancelled)
             self._resting.pop(instance.id, None)
         except (errors.StaleHost, errors.ShuttingDown) as over:
             log.info("a turn is left to another host", turn=str(turn.id), reason=str(over))
-            self.drop(instance.conversation, instance.epoch)
+            self.drop_instance(instance.conversation, instance.epoch)
         except Exception:  # the root of a turn: the instance is given up, and whoever adopts it begins anew
             log.exception("an instance is given up", instance=str(instance.id), turn=str(turn.id))
-            self._rest(instance.id)
-            self.drop(instance.conversation, instance.epoch)
+            self._back_off(instance.id)
+            self.drop_instance(instance.conversation, instance.epoch)
         finally:
             queued.live.close()
             hosted.queue.pop(turn.id, None)

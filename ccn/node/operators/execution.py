@@ -17,14 +17,14 @@ import structlog
 from ccn import errors
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.core.prompts import plate as plates
-from ccn.node.character.restoration import Restoring
+from ccn.node.character.restoration import Restorer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters
 from ccn.store.operators import drains, requests
-from ccn.store.operators.requests import Answer, Body, Request
+from ccn.store.operators.requests import AnswerRequest, Body, OperatorRequest
 from ccn.store.rounds import blocks
 from ccn.store.upkeep import retention
-from ccn.store.upkeep.retention import Redact
+from ccn.store.upkeep.retention import RedactMessages
 from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ CLAIM_S = 10.0
 _NEWEST = 2**53 - 1
 
 
-async def operate(
+async def run_requests(
     pool: Pool,
     writer: Writer,
     handlers: Mapping[str, Handler],
@@ -60,7 +60,7 @@ async def operate(
     """Do what is asked, one request after the other; what is for anybody only while it `takes_on`."""
     while not stop.is_set():
         try:
-            done = await once(pool, writer, handlers, anybodys=await takes_on())
+            done = await run_oldest(pool, writer, handlers, anybodys=await takes_on())
         except errors.CCNError as refused:
             log.warning("request not answered", error=type(refused).__name__, reason=str(refused))
             done = False
@@ -69,7 +69,7 @@ async def operate(
                 await asyncio.wait_for(stop.wait(), LOOK_S)
 
 
-async def once(
+async def run_oldest(
     pool: Pool,
     writer: Writer,
     handlers: Mapping[str, Handler],
@@ -78,92 +78,92 @@ async def once(
     anybodys: bool = True,
 ) -> bool:
     """Claim the oldest request for this node, carry it out and answer it; whether there was one."""
-    claimed = await requests.claim(pool, writer.node, list(handlers), claim_s, anybodys=anybodys)
+    claimed = await requests.claim_request(pool, writer.node, list(handlers), claim_s, anybodys=anybodys)
     if claimed is None:
         return False
     log.info("request taken", command=claimed.command, by=claimed.by, request=str(claimed.id))
     if claimed.taken_back_by:
-        outcome = requests.withdrawn(claimed)
+        outcome = requests.withdrawal_to_outcome(claimed)
     else:
-        outcome = await _outcome(pool, writer, claimed, handlers[claimed.command], claim_s)
-    await writer.submit(Answer(claimed, outcome))
+        outcome = await _run_handler(pool, writer, claimed, handlers[claimed.command], claim_s)
+    await writer.submit(AnswerRequest(claimed, outcome))
     log.info(
         "request answered", command=claimed.command, request=str(claimed.id), error=outcome.get("error")
     )
     return True
 
 
-def handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
+def node_handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
     """What every node can be asked for."""
 
-    async def plate(body: Body, by: str) -> Body:
-        plates.read(text(body, "content"))  # whoever asked may have looked less closely
+    async def import_plate(body: Body, by: str) -> Body:
+        plates.parse_plate(require_text(body, "content"))  # whoever asked may have looked less closely
         made = await characters.import_plate(
             pool,
             writer,
-            CharacterId(text(body, "character")),
-            text(body, "name"),
-            text(body, "content"),
+            CharacterId(require_text(body, "character")),
+            require_text(body, "name"),
+            require_text(body, "content"),
             by,
         )
         return {"character": made.character, "version": made.version, "hash": made.hash.hex()}
 
-    async def redact(body: Body, by: str) -> Body:
-        here, reason = _conversation(body), text(body, "reason")
-        first, last = number(body, "first", 1), number(body, "last", _NEWEST)
-        reached = await writer.submit(Redact(here, first, last, by, reason))
-        later = await retention.recollections(pool, here, first, reached)
+    async def redact_messages(body: Body, by: str) -> Body:
+        here, reason = _read_conversation(body), require_text(body, "reason")
+        first, last = read_number(body, "first", 1), read_number(body, "last", _NEWEST)
+        reached = await writer.submit(RedactMessages(here, first, last, by, reason))
+        later = await retention.find_recollections(pool, here, first, reached)
         told = {"conversation": str(here), "first": first, "last": reached}
         if body.get("with_recollections") is not True:
             return told | {"recollected": [str(each) for each in later]}
         for each in later:
             why = f"{reason} (prompts here held words of {here})"
-            await writer.submit(Redact(each, 1, _NEWEST, by, why))
-        further = [await retention.recollections(pool, each, 1, _NEWEST) for each in later]
+            await writer.submit(RedactMessages(each, 1, _NEWEST, by, why))
+        further = [await retention.find_recollections(pool, each, 1, _NEWEST) for each in later]
         beyond = dict.fromkeys(each for some in further for each in some if each not in {here, *later})
         return told | {
             "recollected": [str(each) for each in later],
             "further": [str(each) for each in beyond],
         }
 
-    async def drain(body: Body, by: str) -> Body:
+    async def drain_node(body: Body, by: str) -> Body:
         if body.get("undo") is True:
-            await drains.end(pool, writer.node)
+            await drains.end_drain(pool, writer.node)
         else:
-            tip = await blocks.tip(pool)
+            tip = await blocks.load_tip(pool)
             voting = [each.node for each in tip.rules.validators] if tip else []
-            await drains.begin(pool, writer.node, by, voting)
+            await drains.begin_drain(pool, writer.node, by, voting)
         return {"node": writer.node, "draining": body.get("undo") is not True}
 
-    async def note(body: Body, by: str) -> Body:
+    async def answer_note(body: Body, by: str) -> Body:
         """Done already, and left to be sealed."""
         del by
-        return {"action": text(body, "action")}
+        return {"action": require_text(body, "action")}
 
-    async def loss(body: Body, by: str) -> Body:
+    async def answer_loss(body: Body, by: str) -> Body:
         """The same: the node itself has gone on meanwhile."""
         del by
-        return {"node": text(body, "node"), "kept": number(body, "kept", 0)}
+        return {"node": require_text(body, "node"), "kept": read_number(body, "kept", 0)}
 
-    noted = dict.fromkeys((requests.ACCOUNT, requests.ACCESS), note) | {requests.LOSS: loss}
-    return {PLATE: plate, REDACT: redact, DRAIN: drain, **noted}
+    noted = dict.fromkeys((requests.ACCOUNT, requests.ACCESS), answer_note) | {requests.LOSS: answer_loss}
+    return {PLATE: import_plate, REDACT: redact_messages, DRAIN: drain_node, **noted}
 
 
-def releasing(restoring: Restoring) -> Handler:
+def release_handler(restoring: Restorer) -> Handler:
     """What the host of a quarantined instance can be asked for."""
 
-    async def release(body: Body, by: str) -> Body:
+    async def release_instance(body: Body, by: str) -> Body:
         try:
-            named = InstanceId(UUID(text(body, "instance")))
+            named = InstanceId(UUID(require_text(body, "instance")))
         except ValueError:
             raise errors.InputInvalid("the instance is not named by its id") from None
-        released = await restoring.release(named, by, text(body, "reason"))
+        released = await restoring.release_instance(named, by, require_text(body, "reason"))
         return {"instance": str(released.id), "status": released.status.value, "node": released.host}
 
-    return release
+    return release_instance
 
 
-def text(body: Body, name: str) -> str:
+def require_text(body: Body, name: str) -> str:
     """A text that a request must have."""
     value = body.get(name)
     if not isinstance(value, str) or not value.strip():
@@ -171,7 +171,7 @@ def text(body: Body, name: str) -> str:
     return value
 
 
-def number(body: Body, name: str, otherwise: int) -> int:
+def read_number(body: Body, name: str, otherwise: int) -> int:
     """A whole number that a request may have."""
     value = body.get(name, otherwise)
     if type(value) is not int:
@@ -179,32 +179,34 @@ def number(body: Body, name: str, otherwise: int) -> int:
     return value
 
 
-def _conversation(body: Body) -> ConversationId:
+def _read_conversation(body: Body) -> ConversationId:
     try:
-        return ConversationId(UUID(text(body, "conversation")))
+        return ConversationId(UUID(require_text(body, "conversation")))
     except ValueError:
         raise errors.InputInvalid("the conversation is not named by its id") from None
 
 
-async def _outcome(
-    pool: Pool, writer: Writer, claimed: Request, handler: Handler, claim_s: float
+async def _run_handler(
+    pool: Pool, writer: Writer, claimed: OperatorRequest, handler: Handler, claim_s: float
 ) -> dict[str, object]:
     if claimed.claims > requests.TRIES:
         tries = f"{requests.TRIES} nodes took this up and none of them came to its end"
-        return requests.failed(errors.NodeFailed(tries))
+        return requests.error_to_outcome(errors.NodeFailed(tries))
     working = asyncio.ensure_future(handler(claimed.body, claimed.by))
     try:
         while not (await asyncio.wait({working}, timeout=claim_s / 3))[0]:
-            if not await requests.extend(pool, writer.node, claimed, claim_s):
+            if not await requests.extend_claim(pool, writer.node, claimed, claim_s):
                 raise errors.Conflict("another node took the request up")
         return dict(working.result())
     except errors.ShuttingDown:
         raise  # no answer: it is for the next node
     except errors.CCNError as refused:
-        return requests.failed(refused)
+        return requests.error_to_outcome(refused)
     except Exception as defect:  # a request that meets a defect would otherwise stop node after node
         log.critical("a request met a defect", command=claimed.command, exc_info=True)
-        return requests.failed(errors.NodeFailed(f"a defect, see the log: {type(defect).__name__}"))
+        return requests.error_to_outcome(
+            errors.NodeFailed(f"a defect, see the log: {type(defect).__name__}")
+        )
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

@@ -13,7 +13,7 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
-from ccn.store.operators.requests import Body, Standing
+from ccn.store.operators.requests import Body, RequestState
 
 PATIENCE_S = 30.0
 SEALED_WITHIN_S = 5.0
@@ -21,7 +21,7 @@ SEALED_WITHIN_S = 5.0
 _LOOK_S = 0.1
 
 
-async def outcome(
+async def ask_and_wait(
     pool: Pool,
     request: UUID,
     command: str,
@@ -32,15 +32,17 @@ async def outcome(
     patience_s: float = PATIENCE_S,
 ) -> Body:
     """What came of it, or the error that it was refused with. The same request again asks nothing new."""
-    await requests.ask(pool, request, command, by, body or {}, node=node)
-    return await told(pool, request, node, patience_s)
+    await requests.add_request(pool, request, command, by, body or {}, node=node)
+    return await wait_for_outcome(pool, request, node, patience_s)
 
 
-async def told(pool: Pool, request: UUID, node: NodeId | None, patience_s: float = PATIENCE_S) -> Body:
+async def wait_for_outcome(
+    pool: Pool, request: UUID, node: NodeId | None, patience_s: float = PATIENCE_S
+) -> Body:
     """What came of a request that was asked, perhaps of a node; or the error that it was refused with."""
     try:
         async with asyncio.timeout(patience_s):
-            while (found := await requests.outcome(pool, request)) is None:  # noqa: ASYNC110 - a row
+            while (found := await requests.load_outcome(pool, request)) is None:  # noqa: ASYNC110 - a row
                 await asyncio.sleep(_LOOK_S)
     except TimeoutError:
         whoever = node or "whoever may"
@@ -48,14 +50,14 @@ async def told(pool: Pool, request: UUID, node: NodeId | None, patience_s: float
             f"nobody answered within {patience_s:g} s; {whoever} will, once able to, unless "
             f"`ccn request cancel {request}` takes it back"
         ) from None
-    if (refused := requests.refusal(found)) is not None:
+    if (refused := requests.outcome_to_error(found)) is not None:
         raise refused
     return found
 
 
-async def newest(pool: Pool, limit: int, *, ended: bool = True) -> list[dict[str, object]]:
+async def list_newest(pool: Pool, limit: int, *, ended: bool = True) -> list[dict[str, object]]:
     """The newest requests as people look at them; without those that `ended`, what waits for an answer."""
-    return [_shown(each) for each in await requests.newest(pool, limit, ended=ended)]
+    return [_request_to_dict(each) for each in await requests.list_newest(pool, limit, ended=ended)]
 
 
 async def take_back(
@@ -65,17 +67,17 @@ async def take_back(
 
     A leader may have been at it: then it stands answered, and the answer tells what was done.
     """
-    await requests.take_back(pool, request, by, why)
+    await requests.take_back_request(pool, request, by, why)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience_s):
-            while await requests.outcome(pool, request) is None:  # noqa: ASYNC110 - a row
+            while await requests.load_outcome(pool, request) is None:  # noqa: ASYNC110 - a row
                 await asyncio.sleep(_LOOK_S)
-    return _shown(await requests.standing(pool, request))
+    return _request_to_dict(await requests.request_state(pool, request))
 
 
-def _shown(each: Standing) -> dict[str, object]:
+def _request_to_dict(each: RequestState) -> dict[str, object]:
     asked, outcome = each.request, each.outcome
-    refused = None if outcome is None else requests.refusal(outcome)
+    refused = None if outcome is None else requests.outcome_to_error(outcome)
     back = asked.taken_back_by and (outcome is None or isinstance(refused, errors.TakenBack))
     return {
         "request": str(asked.id),

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.rounds.signer import NOTHING, Mark
-from ccn.node.signing.memory import Signing
+from ccn.core.rounds.signer import NOTHING, NumberedHash
+from ccn.node.signing.memory import SigningRight
 from ccn.store.connection import pool
 from ccn.store.connection.fence import Fence
 from ccn.store.operators import requests
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedLoss:
     """The newest leaf that was acknowledged and is lost, and where this node's leaves end now."""
 
-    lost: Mark
-    kept: Mark
+    lost: NumberedHash
+    kept: NumberedHash
 
 
-async def accept(
-    database: settings.Database, node: NodeId, right: Signing, by: str, reason: str
-) -> Accepted:
+async def accept_loss(
+    database: settings.DatabaseSettings, node: NodeId, right: SigningRight, by: str, reason: str
+) -> AcceptedLoss:
     """Go on after the leaves that the database shows. It is asked to be sealed first, with who and why."""
     state = right.state
     if state is None or not state.acknowledged.number:
         raise errors.InputInvalid(f"{node} has noted nothing that it acknowledged")
     asked = Fence(node)
-    asked.signed = lambda: state.signed
+    asked.signed = lambda: state.last_cosigned
     async with pool.open(database.model_copy(update={"pool_size": 1}), "loss", asked) as connections:
-        shown, kept = await _shown(connections, node, state.acknowledged.number)
+        shown, kept = await _load_leaves(connections, node, state.acknowledged.number)
         if shown == state.acknowledged.hash:
             raise errors.InputInvalid(
                 f"nothing is lost: the database shows leaf {state.acknowledged.number}"
@@ -53,16 +53,16 @@ async def accept(
             "kept": kept.number,
             "reason": reason,
         }
-        await requests.ask(connections, uuid4(), requests.LOSS, by, body)
+        await requests.add_request(connections, uuid4(), requests.LOSS, by, body)
     right.accept_loss(kept)
-    return Accepted(state.acknowledged, kept)
+    return AcceptedLoss(state.acknowledged, kept)
 
 
-async def _shown(connections: Pool, node: NodeId, number: int) -> tuple[bytes | None, Mark]:
+async def _load_leaves(connections: Pool, node: NodeId, number: int) -> tuple[bytes | None, NumberedHash]:
     row = await connections.row(_LEAVES, node, number)
     if row is None:
         return None, NOTHING
-    return row["acknowledged"], Mark(row["head"], row["newest"]) if row["head"] else NOTHING
+    return row["acknowledged"], NumberedHash(row["head"], row["newest"]) if row["head"] else NOTHING
 
 
 _LEAVES = """

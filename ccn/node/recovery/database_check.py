@@ -19,10 +19,10 @@ import structlog
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check
-from ccn.core.rounds.signer import Mark, SignerState
+from ccn.core.rounds.signer import NumberedHash, SignerState
 from ccn.node.rounds import voting
 from ccn.node.signing import memory
-from ccn.node.signing.memory import Signing
+from ccn.node.signing.memory import SigningRight
 from ccn.store.connection import pool
 from ccn.store.connection.fence import ADVICE, Fence
 from ccn.store.rounds import blocks
@@ -34,39 +34,43 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def right_to_sign(chosen: settings.Settings) -> AsyncIterator[Signing | None]:
+async def open_right(chosen: settings.Settings) -> AsyncIterator[SigningRight | None]:
     """This node's key and its memory; none without a place in a cluster."""
     if not chosen.etcd.endpoints or chosen.node.state_dir is None:
         yield None
         return
-    await asyncio.to_thread(memory.prepare, chosen.node.state_dir)
-    with memory.opened(chosen.node.state_dir) as right:
+    await asyncio.to_thread(memory.prepare_folder, chosen.node.state_dir)
+    with memory.open_right(chosen.node.state_dir) as right:
         yield right
 
 
-def fence(node: NodeId, right: Signing | None, acknowledged: Mark | None) -> Fence:
+def make_fence(node: NodeId, right: SigningRight | None, acknowledged: NumberedHash | None) -> Fence:
     """What this node remembers, on its disk and of the time since this process began."""
     made = Fence(node)
     if right is not None:
-        made.signed = partial(_signed, right)
-        made.acknowledge(right.state.acknowledged if right.state is not None else None)
-    made.acknowledge(acknowledged)
+        made.signed = partial(_last_signed, right)
+        made.acknowledge_leaf(right.state.acknowledged if right.state is not None else None)
+    made.acknowledge_leaf(acknowledged)
     return made
 
 
-async def look_for(database: settings.Database, node: NodeId, folder: Path, check: Check) -> None:
+async def check_folder(
+    database: settings.DatabaseSettings, node: NodeId, folder: Path, check: Check
+) -> None:
     """Look for a node that does not run, by what lies in its folder."""
     if not (folder / memory.STATE).exists():
         return
-    state = await asyncio.to_thread(memory.known, folder / memory.STATE)
+    state = await asyncio.to_thread(memory.read_state, folder / memory.STATE)
     asked = Fence(node)
     if state is not None:
-        asked.signed = lambda: state.signed
-        asked.acknowledge(state.acknowledged)
-    await look(database, asked, state, check)
+        asked.signed = lambda: state.last_cosigned
+        asked.acknowledge_leaf(state.acknowledged)
+    await check_database(database, asked, state, check)
 
 
-async def look(database: settings.Database, asked: Fence, state: SignerState | None, check: Check) -> None:
+async def check_database(
+    database: settings.DatabaseSettings, asked: Fence, state: SignerState | None, check: Check
+) -> None:
     """Raise `RecordLost` unless the database shows what this node signed and acknowledged."""
     if state is None and asked.acknowledged is None:
         return
@@ -75,32 +79,34 @@ async def look(database: settings.Database, asked: Fence, state: SignerState | N
         if not await connections.value(_HAS_A_RECORD):
             raise errors.RecordLost(f"the database is empty, and this node signed in another. {ADVICE}")
         async with connections.transaction() as connection:
-            await asked.check(connection)
-        genesis = await blocks.tip(connections, 0)
+            await asked.check_database(connection)
+        genesis = await blocks.load_tip(connections, 0)
         if state is not None and genesis is not None:
-            await voting.standing(connections, state, genesis, check)
+            await voting.load_signed_tip(connections, state, genesis, check)
 
 
-async def watch(asked: Fence, right: Signing | None, told: asyncio.Event, stop: asyncio.Event) -> None:
+async def watch_fence(
+    asked: Fence, right: SigningRight | None, told: asyncio.Event, stop: asyncio.Event
+) -> None:
     """Stop when told to, or when the fence broke: then with what was acknowledged on the disk first."""
-    await first_of(told, asked.broken)
+    await wait_for_first(told, asked.broken)
     if asked.lost is not None:
         log.critical("this node stops", reason=str(asked.lost))
-        await remember(asked, right)
+        await remember_acknowledged(asked, right)
     stop.set()
 
 
-async def remember(asked: Fence, right: Signing | None) -> None:
+async def remember_acknowledged(asked: Fence, right: SigningRight | None) -> None:
     """Put on the disk what was acknowledged since this node last signed something."""
     if right is None:
         return
     try:
-        await asyncio.to_thread(right.remember, asked.acknowledged)
+        await asyncio.to_thread(right.remember_acknowledged, asked.acknowledged)
     except errors.SigningRefused as refused:
         log.critical("what was acknowledged last is not on the disk", reason=str(refused))
 
 
-async def first_of(*events: asyncio.Event) -> None:
+async def wait_for_first(*events: asyncio.Event) -> None:
     """Wait until one of them is set."""
     waiting = [asyncio.create_task(each.wait()) for each in events]
     try:
@@ -110,8 +116,8 @@ async def first_of(*events: asyncio.Event) -> None:
             each.cancel()
 
 
-def _signed(right: Signing) -> Mark | None:
-    return right.state.signed if right.state is not None else None
+def _last_signed(right: SigningRight) -> NumberedHash | None:
+    return right.state.last_cosigned if right.state is not None else None
 
 
 _HAS_A_RECORD = "SELECT to_regclass('verification_chain') IS NOT NULL"

@@ -24,7 +24,7 @@ from ccn.store.rounds import evidence as kept
 
 log = structlog.get_logger(__name__)
 
-PLACES = 1_000
+POSITIONS = 1_000
 """Of so many nodes, heights and terms statements are remembered."""
 VERSIONS = 4
 """Statements for one of them; what is not signed takes up room as well."""
@@ -32,31 +32,31 @@ VERSIONS = 4
 S = TypeVar("S", Proposal, Vote, Cosigned)
 
 
-class Hearing:
+class HeardStatements:
     """The ears of one node."""
 
     def __init__(self, node: NodeId, check: Check, pool: Pool) -> None:
         self._node, self._check, self._pool = node, check, pool
-        self._heard: dict[tuple[object, ...], dict[bytes, Signed[Any]]] = {}
+        self._versions: dict[tuple[object, ...], dict[bytes, Signed[Any]]] = {}
 
-    async def hear(self, said: Iterable[Signed[S]], rules: Rules) -> None:
+    async def add(self, said: Iterable[Signed[S]], rules: Rules) -> None:
         """Remember what was said, and keep the evidence that it makes with what was said before."""
         for one in said:
-            node, height, term, block = evidence.named(one.statement)
-            versions = self._heard.setdefault((type(one.statement), node, height, term), {})
+            node, height, term, block = evidence.subject_of(one.statement)
+            versions = self._versions.setdefault((type(one.statement), node, height, term), {})
             for other in [] if block in versions else list(versions.values()):
-                await self._compare(other, one, rules)
+                await self._compare_pair(other, one, rules)
             if len(versions) < VERSIONS:
                 versions.setdefault(block, one)
-        while len(self._heard) > PLACES:
-            del self._heard[next(iter(self._heard))]
+        while len(self._versions) > POSITIONS:
+            del self._versions[next(iter(self._versions))]
 
-    async def _compare(self, first: Signed[S], second: Signed[S], rules: Rules) -> None:
-        found = evidence.contradiction(first, second, rules, self._check)
+    async def _compare_pair(self, first: Signed[S], second: Signed[S], rules: Rules) -> None:
+        found = evidence.find_contradiction(first, second, rules, self._check)
         if found is None:
             return
         log.critical("a node contradicts itself", who=found.node, kind=found.kind, height=found.height)
         try:
-            await kept.keep(self._pool, found, self._node)
+            await kept.keep_evidence(self._pool, found, self._node)
         except (errors.Unavailable, errors.OutcomeUnknown):
             log.exception("the evidence could not be kept", who=found.node)

@@ -27,32 +27,32 @@ log = structlog.get_logger(__name__)
 _LOOK_S = 0.2
 
 
-async def found(
+async def found_chain(
     pool: Pool, node: NodeId, members: Sequence[Registration], origin: str, parameters: Parameters
 ) -> Tip:
     """Found the chain with these members, in a term of one's own; if it is founded, that chain."""
-    known = await blocks.tip(pool, 0)
+    known = await blocks.load_tip(pool, 0)
     if known is not None:
         return known
     origin = origin or f"ccn.local/{secrets.token_hex(8)}"
     validators = sorted(Validator(member.node, member.key) for member in members)
-    genesis = block.genesis(origin, Rules(tuple(validators), parameters))
-    term = await terms.take_over(pool, node, 1.0)
-    await blocks.found(pool, term, genesis)
+    genesis = block.genesis_tip(origin, Rules(tuple(validators), parameters))
+    term = await terms.take_over_term(pool, node, 1.0)
+    await blocks.write_genesis(pool, term, genesis)
     log.info("chain founded", origin=origin, validators=[each.node for each in validators])
     return genesis
 
 
-async def founded(pool: Pool) -> Tip:
+async def wait_for_genesis(pool: Pool) -> Tip:
     """Wait until the chain is founded, and begin from there."""
     while True:
-        genesis = await blocks.tip(pool, 0)
+        genesis = await blocks.load_tip(pool, 0)
         if genesis is not None:
             return genesis
         await asyncio.sleep(_LOOK_S)
 
 
-async def gathered(
+async def wait_for_founders(
     present: Callable[[], Awaitable[Sequence[Registration]]], count: int
 ) -> list[Registration]:
     """Wait until so many nodes are here; the first by name if there are more."""

@@ -21,10 +21,10 @@ import structlog
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.etcd import client, election
-from ccn.etcd.election import Leader
+from ccn.etcd.election import ElectedLeader
 from ccn.peers import attention
-from ccn.peers.client import Client
-from ccn.peers.exchange import Who
+from ccn.peers.client import PeerClient
+from ccn.peers.exchange import NodeIntroduction
 
 log = structlog.get_logger(__name__)
 
@@ -34,58 +34,62 @@ LOOK_S = 10.0
 """How often it is looked who leads; a place that is nobody's twice in a row is taken away. Not sooner,
 because a node of a version before signatures is nobody too."""
 
-Rightful = Callable[[Leader], bool]
+Rightful = Callable[[ElectedLeader], bool]
 """Whether a place is that of a node that is believed."""
 
 
-async def watch(peers: Client, etcd: client.Client, rightful: Rightful, *, look_s: float = LOOK_S) -> None:
+async def watch_leader(
+    peers: PeerClient, etcd: client.EtcdClient, rightful: Rightful, *, look_s: float = LOOK_S
+) -> None:
     """Suspect whoever leads and is gone, or is nobody, until cancelled."""
     missing, news = dict[NodeId, str](), asyncio.Event()
 
-    def came(who: Who) -> None:
+    def note_present(who: NodeIntroduction) -> None:
         missing.pop(who.node, None)
 
-    def gone(node: NodeId, reason: str) -> None:
+    def note_missing(node: NodeId, reason: str) -> None:
         missing[node] = reason
         news.set()
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(attention.attend(peers, came, gone), name="attention")
-        tasks.create_task(_unseat(etcd, rightful, look_s), name="squatters")
+        tasks.create_task(attention.watch_peers(peers, note_present, note_missing), name="attention")
+        tasks.create_task(_depose_strangers(etcd, rightful, look_s), name="squatters")
         while True:
             await news.wait()
             news.clear()
             try:
                 # The next in the queue may be gone as well: one machine can take several nodes with it.
-                while (leader := await election.leader(etcd)) and leader.node in missing:
-                    if not await _deposed(peers, etcd, leader, missing[leader.node]):
+                while (leader := await election.find_leader(etcd)) and leader.node in missing:
+                    if not await _depose_if_silent(peers, etcd, leader, missing[leader.node]):
                         break
             except errors.CCNError as failed:
                 log.info("suspicion without effect", reason=str(failed))
 
 
-async def _unseat(etcd: client.Client, rightful: Rightful, look_s: float) -> None:
+async def _depose_strangers(etcd: client.EtcdClient, rightful: Rightful, look_s: float) -> None:
     """A node may be seen a moment after its place, so one look is not enough."""
     before = None
     while True:
         await asyncio.sleep(look_s)
         try:
-            leader = await election.leader(etcd)
+            leader = await election.find_leader(etcd)
             nobody = leader is not None and not rightful(leader)
             if leader is not None and nobody and leader == before:
                 log.warning("place in the election is nobody's", name=leader.node[:100])
-                await election.depose(etcd, leader)
+                await election.depose_leader(etcd, leader)
             before = leader if nobody else None
         except errors.CCNError as failed:
             log.info("place in the election not looked at", reason=str(failed))
 
 
-async def _deposed(peers: Client, etcd: client.Client, leader: Leader, reason: str) -> bool:
+async def _depose_if_silent(
+    peers: PeerClient, etcd: client.EtcdClient, leader: ElectedLeader, reason: str
+) -> bool:
     try:
-        await peers.peer(leader.node).hello(PATIENCE_S)
+        await peers.find_peer(leader.node).hello(PATIENCE_S)
     except errors.PeerRefused as alive:
         log.warning("leader lets this node in no more", leader=leader.node, reason=str(alive))
     except errors.PeerUnavailable:
         log.warning("leader suspected", leader=leader.node, reason=reason)
-        return await election.depose(etcd, leader)
+        return await election.depose_leader(etcd, leader)
     return False

@@ -17,35 +17,39 @@ from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.refusal import Refusal
 from ccn.node.rounds.voting import Voting
-from ccn.peers.client import Answers, Client, Silent
-from ccn.peers.exchange import Ask, Decision
+from ccn.peers.client import Answers, PeerClient, Silent
+from ccn.peers.exchange import CommitNotice, ReportRequest
 
 S = TypeVar("S", Report, Vote)
 
 
 @dataclass(frozen=True, slots=True)
-class Everybody:
+class NodePoll:
     """This node and all its peers."""
 
     node: NodeId
     voting: Voting
-    peers: Client
+    peers: PeerClient
 
-    async def reports(self, ask: Ask, within_s: float) -> Mapping[NodeId, Signed[Report] | Refusal | str]:
+    async def collect_reports(
+        self, ask: ReportRequest, within_s: float
+    ) -> Mapping[NodeId, Signed[Report] | Refusal | str]:
         """What each reports."""
-        return await self._all(self.voting.report(ask), self.peers.report(ask, within_s))
+        return await self._gather_answers(self.voting.sign_report(ask), self.peers.report(ask, within_s))
 
-    async def votes(
+    async def collect_votes(
         self, proposed: Signed[Proposal], within_s: float
     ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
         """What each says to a proposal."""
-        return await self._all(self.voting.judge(proposed), self.peers.propose(proposed, within_s))
+        return await self._gather_answers(
+            self.voting.vote_on(proposed), self.peers.propose(proposed, within_s)
+        )
 
-    async def decided(self, tip: Tip, within_s: float) -> None:
+    async def announce_block(self, tip: Tip, within_s: float) -> None:
         """Tell the others; they cosign when they have read the block."""
-        await self.peers.decide(Decision(self.node, tip.height, tip.term, tip.hash), within_s)
+        await self.peers.decide(CommitNotice(self.node, tip.height, tip.term, tip.hash), within_s)
 
-    async def _all(
+    async def _gather_answers(
         self, own: Awaitable[Signed[S] | Refusal], others: Awaitable[Answers[Signed[S] | Refusal]]
     ) -> Mapping[NodeId, Signed[S] | Refusal | str]:
         mine, theirs = await asyncio.gather(own, others)

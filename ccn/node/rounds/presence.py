@@ -17,17 +17,17 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
-from ccn.core.identity.registration import Registration, Shown
+from ccn.core.identity.registration import Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
 from ccn.etcd import client, members
-from ccn.etcd.election import Leader
-from ccn.etcd.session import Session
+from ccn.etcd.election import ElectedLeader
+from ccn.etcd.session import EtcdSession
 from ccn.node.rounds.trust import Trust
-from ccn.node.rounds.voting import Identity
-from ccn.peers.client import Client
-from ccn.peers.exchange import Who
+from ccn.node.rounds.voting import NodeIdentity
+from ccn.peers.client import PeerClient
+from ccn.peers.exchange import NodeIntroduction
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ REMEMBERED = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class NodeDoors:
     """Where the doors of this node are, as it tells the others, and when its process began."""
 
     http: str
@@ -50,121 +50,123 @@ class Doors:
 class Presence:
     """Who is here, as one node believes it."""
 
-    identity: Identity
+    identity: NodeIdentity
     trust: Trust
-    peers: Client
+    peers: PeerClient
     seen: Mapping[NodeId, Registration] = field(default_factory=dict)
     """The nodes that are here and take part, by name."""
     outside: Mapping[NodeId, Registration] = field(default_factory=dict)
     """Those that are here and take no part: they were removed, or vote with another key."""
-    known: dict[NodeId, str] = field(default_factory=dict)
+    known_doors: dict[NodeId, str] = field(default_factory=dict)
     """Where the doors for clients are of those that are seen, and of those that were and may come back."""
     let_in: bool = True
     """Whether the others let this node in with its certificate."""
-    _shown: tuple[Shown, ...] = ()
-    _settling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _registrations: tuple[ShownRegistration, ...] = ()
+    _updating: asyncio.Lock = field(default_factory=asyncio.Lock)
     _life: UUID | None = None
-    _said: Signed[Registration] | None = None
+    _own_registration: Signed[Registration] | None = None
 
     @property
-    def keys(self) -> Mapping[NodeId, bytes]:
+    def registered_keys(self) -> Mapping[NodeId, bytes]:
         """The keys with which nodes have registered."""
         return {node: each.key for node, each in {**self.outside, **self.seen}.items()}
 
-    def here(self) -> Collection[NodeId] | None:
+    def list_seen(self) -> Collection[NodeId] | None:
         """The nodes that are seen; None while this one is not among them, because then it sees nothing."""
         return self.seen.keys() if self.identity.node in self.seen else None
 
-    def doors(self) -> Collection[str]:
+    def list_doors(self) -> Collection[str]:
         """Where the doors for clients are, and were: whose door closed goes on at another one."""
-        return self.known.values()
+        return self.known_doors.values()
 
-    def rightful(self, leader: Leader) -> bool:
+    def is_rightful(self, leader: ElectedLeader) -> bool:
         """Whether a place in the election is that of a node that is seen, in its present session."""
         seen = self.seen.get(leader.node)
         return seen is not None and seen.lease == leader.lease
 
-    async def register(self, held: Session, here: Doors) -> None:
+    async def register(self, held: EtcdSession, here: NodeDoors) -> None:
         """Show where this node is, signed, in the life that it began when it first registered."""
         own = self.identity
-        other = await members.standing(held.client, own.node)
-        await self.trust.look()
+        other = await members.find_registration(held.client, own.node)
+        await self.trust.read_register()
         if other and self.trust.believes(other):
-            self._check_own(other.said.statement)
-        enrolled = self.trust.known.nodes.get(own.node)
+            self._check_other_process(other.said.statement)
+        enrolled = self.trust.known_register.nodes.get(own.node)
         if self._life is None or enrolled is None or enrolled.life != self._life:
-            self._life = await self.trust.enrol(own.node, own.public)
+            self._life = await self.trust.enrol_node(own.node, own.public)
         said = Registration(
-            self.trust.known.cluster,
+            self.trust.known_register.cluster,
             *(own.node, own.public, here.http, here.grpc, self._life, held.lease, here.since_us),
         )
-        self._said = signed.sign(said, own.sign)
-        await members.register(held, self._said, self.trust.believes)
+        self._own_registration = signed.sign_statement(said, own.sign)
+        await members.register_node(held, self._own_registration, self.trust.believes)
 
-    def _check_own(self, other: Registration) -> None:
+    def _check_other_process(self, other: Registration) -> None:
         """The newest process with a key stays, and of two keys the one that is here."""
         if other.key != self.identity.public:
             raise errors.NodeIdTaken(f"another node registers as {other.node}, with another key")
         if self._life not in {None, other.life}:
             raise errors.NodeIdTaken(f"another process registers as {other.node}, with the same key")
 
-    async def watch(self, etcd: client.Client) -> None:
+    async def watch(self, etcd: client.EtcdClient) -> None:
         """See who is here, until cancelled, or until this node itself is shown no more."""
         async with asyncio.TaskGroup() as parts:
-            parts.create_task(self._know(etcd), name="peers")
-            parts.create_task(self._heed(), name="trust")
+            parts.create_task(self._follow_registrations(etcd), name="peers")
+            parts.create_task(self._follow_trust(), name="trust")
 
-    async def founders(self) -> Sequence[Registration]:
+    async def find_founders(self) -> Sequence[Registration]:
         """Those who are seen, and say at their doors that they are: with certificates, if there are any."""
         answers = await self.peers.hello(_HELLO_S)
-        said = {each.node: each.key for each in answers.values() if isinstance(each, Who)}
+        said = {each.node: each.key for each in answers.values() if isinstance(each, NodeIntroduction)}
         said[self.identity.node] = self.identity.public
         return [each for each in self.seen.values() if said.get(each.node) == each.key]
 
-    async def _know(self, etcd: client.Client) -> None:
-        async with contextlib.aclosing(members.watch(etcd)) as shown:
-            async for self._shown in shown:
-                if self._said not in [each.said for each in self._shown]:
+    async def _follow_registrations(self, etcd: client.EtcdClient) -> None:
+        async with contextlib.aclosing(members.watch_registrations(etcd)) as shown:
+            async for self._registrations in shown:
+                if self._own_registration not in [each.said for each in self._registrations]:
                     raise errors.LeaseLost("somebody took this node's registration out of etcd")
-                await self._settle()
+                await self._update_view()
 
-    async def _heed(self) -> None:
+    async def _follow_trust(self) -> None:
         """See the same with other eyes, when the register or the chain has changed."""
         while True:
-            await self.trust.changed()
-            await self._settle()
+            await self.trust.wait_for_change()
+            await self._update_view()
 
-    async def _settle(self) -> None:
+    async def _update_view(self) -> None:
         """Make up one's mind about who is here, and know those and nobody else as peers."""
-        async with self._settling:
-            believed = {each.node: each for each in await self.trust.sift(self._shown)}
+        async with self._updating:
+            believed = {
+                each.node: each for each in await self.trust.sift_registrations(self._registrations)
+            }
             self.seen = {n: each for n, each in believed.items() if self.trust.key_of(n) == each.key}
-            self._put_outside({n: each for n, each in believed.items() if n not in self.seen})
-            self._look_at_certificate()
-            known = remembered(self.known, {n: each.http for n, each in self.seen.items()})
-            self.known = {n: http for n, http in known.items() if self.trust.key_of(n) is not None}
-            others = self.seen if self.here() else {}  # whoever is out is let in by nobody
-            await self.peers.know({n: each.grpc for n, each in others.items()})
-        enrolled = self.trust.known.nodes.get(self.identity.node)
+            self._set_outside({n: each for n, each in believed.items() if n not in self.seen})
+            self._check_certificate()
+            known = merge_known(self.known_doors, {n: each.http for n, each in self.seen.items()})
+            self.known_doors = {n: http for n, http in known.items() if self.trust.key_of(n) is not None}
+            others = self.seen if self.list_seen() else {}  # whoever is out is let in by nobody
+            await self.peers.set_addresses({n: each.grpc for n, each in others.items()})
+        enrolled = self.trust.known_register.nodes.get(self.identity.node)
         if enrolled is None or enrolled.life != self._life:
             raise errors.NodeIdTaken(
                 f"another process has enrolled as {self.identity.node}, or the database was restored"
             )
 
-    def _put_outside(self, outside: Mapping[NodeId, Registration]) -> None:
+    def _set_outside(self, outside: Mapping[NodeId, Registration]) -> None:
         for node in outside.keys() - self.outside.keys():
             log.warning("a node takes no part: it was removed, or votes with another key", who=node)
         self.outside = outside
 
-    def _look_at_certificate(self) -> None:
-        counts = self.trust.counts(self.identity.node, self.peers.presented)
+    def _check_certificate(self) -> None:
+        counts = self.trust.accepts_certificate(self.identity.node, self.peers.presented)
         if self.let_in and not counts:
             advice = "nobody lets it in: make another (`ccn keys renew`) and put its files in place"
             log.error("this node's certificate was revoked", advice=advice)
         self.let_in = counts
 
 
-def remembered(known: Mapping[NodeId, str], seen: Mapping[NodeId, str]) -> dict[NodeId, str]:
+def merge_known(known: Mapping[NodeId, str], seen: Mapping[NodeId, str]) -> dict[NodeId, str]:
     """Those who are seen, and of those who were before, the last ones: names may come and go for ever."""
     gone = [each for each in known.items() if each[0] not in seen]
     return {**dict(gone[-REMEMBERED:]), **seen}

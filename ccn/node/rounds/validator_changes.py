@@ -17,12 +17,12 @@ from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
 from ccn.core.rounds import validator_change
 from ccn.core.rounds.refusal import Reason, Refusal
-from ccn.core.rounds.validator_change import Add, Remove, Seen
+from ccn.core.rounds.validator_change import AddValidator, ClusterView, RemoveValidator
 from ccn.node.rounds.voting import Voting
 from ccn.store.accounts import node_register
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import drains, requests
-from ccn.store.operators.requests import Body, Request
+from ccn.store.operators.requests import Body, OperatorRequest
 from ccn.store.rounds import blocks
 
 ROUNDS = 4
@@ -30,34 +30,38 @@ ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WantedChange:
     """A change that is asked for, and the rules this node wants for it, or what it has against it."""
 
-    request: Request
+    request: OperatorRequest
     before: Rules
     following: Rules | Refusal
 
 
-async def look(pool: Pool, voting: Voting, here: Mapping[NodeId, bytes]) -> Wish | None:
+async def load_wanted(pool: Pool, voting: Voting, here: Mapping[NodeId, bytes]) -> WantedChange | None:
     """The oldest change that is asked for; from here on this node wants it, or else its own rules."""
-    asked = await requests.waiting(pool, requests.VALIDATORS)
+    asked = await requests.list_waiting(pool, requests.VALIDATORS)
     before = voting.tip.rules
-    following = await _following(pool, asked[0].body, before, here) if asked else before.renewed()
-    voting.wanted = before if isinstance(following, Refusal) else following
-    return Wish(asked[0], before, following) if asked else None
+    following = (
+        await _rules_after(pool, asked[0].body, before, here) if asked else before.with_current_weighing()
+    )
+    voting.wanted_rules = before if isinstance(following, Refusal) else following
+    return WantedChange(asked[0], before, following) if asked else None
 
 
-async def conclude(pool: Pool, term: int, wish: Wish, voting: Voting, tries: Counter[UUID]) -> Body | None:
+async def conclude_change(
+    pool: Pool, term: int, wish: WantedChange, voting: Voting, tries: Counter[UUID]
+) -> Body | None:
     """After a round of this term: what the operator is told, or None if it needs another round."""
     tip, following = voting.tip, wish.following
     if isinstance(following, Refusal):
-        return requests.failed(errors.Conflict(following.detail))
+        return requests.error_to_outcome(errors.Conflict(following.detail))
     if tip.rules != following:
         tries[wish.request.id] += 1
         if tries[wish.request.id] < ROUNDS:
             return None
         wanted = f"in {ROUNDS} rounds no quorum of {wish.before.quorum} validators wanted this change"
-        return requests.failed(errors.Conflict(wanted))
+        return requests.error_to_outcome(errors.Conflict(wanted))
     told = {
         "changed": following != wish.before,
         "height": tip.height,
@@ -66,25 +70,29 @@ async def conclude(pool: Pool, term: int, wish: Wish, voting: Voting, tries: Cou
     }
     match wish.request.body:
         case {"action": "remove", "node": str(node)}:  # one that voted is out with the block already
-            await node_register.remove(pool, NodeId(node))
+            await node_register.remove_node(pool, NodeId(node))
     if told["changed"]:
-        await blocks.record(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
+        await blocks.log_command(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
     return told
 
 
-async def _following(pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId, bytes]) -> Rules | Refusal:
+async def _rules_after(
+    pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId, bytes]
+) -> Rules | Refusal:
     match body:
         case {"action": "add", "node": str(node)}:
-            return validator_change.after(Add(NodeId(node)), rules, Seen(here))
-        case {"action": "remove", "node": str(node)} if rules.key(NodeId(node)) is None:
-            known = {*await requests.nodes(pool), *(await node_register.load(pool)).nodes}
+            return validator_change.apply_change(AddValidator(NodeId(node)), rules, ClusterView(here))
+        case {"action": "remove", "node": str(node)} if rules.key_of(NodeId(node)) is None:
+            known = {*await requests.list_nodes(pool), *(await node_register.load_register(pool)).nodes}
             if node not in known:
                 only = ", ".join(sorted(known))
                 return Refusal(Reason.RULES, f"no node {node} ever ran here, only {only}")
             return rules
         case {"action": "remove", "node": str(node)}:
-            left = await drains.load(pool, NodeId(node))
+            left = await drains.load_of_node(pool, NodeId(node))
             gone = frozenset({NodeId(node)}) if left.draining else frozenset[NodeId]()
-            seen = Seen(here, gone, left.instances, left.unsealed)
-            return validator_change.after(Remove(NodeId(node), lost=body.get("lost") is True), rules, seen)
+            seen = ClusterView(here, gone, left.instances, left.unsealed)
+            return validator_change.apply_change(
+                RemoveValidator(NodeId(node), lost=body.get("lost") is True), rules, seen
+            )
     return Refusal(Reason.RULES, "this is no change of the validators")

@@ -26,15 +26,15 @@ from ccn.core.ledger import merkle, note, signed
 from ccn.core.ledger.signed import Check, Sign, Signed
 from ccn.core.rounds import ballot, evidence, readback, signer
 from ccn.core.rounds.ballot import Proposal, Vote, Voter
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
-from ccn.core.rounds.signer import Mark, SignerState
-from ccn.node.rounds.contradictions import Hearing
-from ccn.peers.exchange import Ask
+from ccn.core.rounds.signer import NumberedHash, SignerState
+from ccn.node.rounds.contradictions import HeardStatements
+from ccn.peers.exchange import ReportRequest
 from ccn.store.connection.fence import ADVICE
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import blocks, ledger, terms
-from ccn.store.rounds.blocks import Standing
+from ccn.store.rounds.blocks import ChainState
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ MEMORY = 4 * LEAF_LIMIT
 """Own leaf hashes that are remembered for comparing with what the database shows."""
 
 
-class Disk(Protocol):
+class SignerFile(Protocol):
     """The small file that keeps a node from contradicting itself."""
 
     state: SignerState
@@ -52,7 +52,7 @@ class Disk(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class NodeIdentity:
     """Who this node is, and how it signs and checks."""
 
     node: NodeId
@@ -66,56 +66,56 @@ class Voting:
 
     def __init__(  # noqa: PLR0917 - its neighbours, each once
         self,
-        identity: Identity,
+        identity: NodeIdentity,
         pool: Pool,
-        disk: Disk,
+        disk: SignerFile,
         tip: Tip,
         rosters: Callable[[Tip], Awaitable[Sequence[Roster]]],
         vouches: Callable[[int, bytes], bool],
         now_us: Callable[[], int],
-        acknowledged: Callable[[], Mark | None] = lambda: None,
+        acknowledged: Callable[[], NumberedHash | None] = lambda: None,
     ) -> None:
         self.tip = tip
-        self.wanted: Rules = tip.rules
+        self.wanted_rules: Rules = tip.rules
         """The rules this node would like; an operator changes them on every node."""
         self.cosignature: note.Signature | None = None
         """This node's line under the checkpoint of its tip, once it has cosigned one since it started."""
-        self.stopped: Refusal | None = None
+        self.stop_reason: Refusal | None = None
         """Why this node signs nothing any more: what it is shown contradicts what it has signed."""
-        self.hearing = Hearing(identity.node, identity.check, pool)
+        self.heard = HeardStatements(identity.node, identity.check, pool)
         """What others sign, compared as it is heard."""
-        self._identity, self._pool, self._disk = identity, pool, disk
+        self._identity, self._pool, self._file = identity, pool, disk
         self._rosters, self._vouches, self._now_us = rosters, vouches, now_us
         self._acknowledged = acknowledged
-        self._report: Signed[Report] | None = None
-        self._proposed: Signed[Proposal] | None = None
-        self._asked_disk = False
-        self._below: Tip | None = None
-        self._placed: tuple[Header, merkle.Tree] | None = None
-        self._lines = frozenset[note.Signature]()
-        self._own: dict[int, bytes] = {}
+        self._own_report: Signed[Report] | None = None
+        self._own_proposal: Signed[Proposal] | None = None
+        self._recalled_leaves = False
+        self._tip_below: Tip | None = None
+        self._tip_and_tree: tuple[Header, merkle.Tree] | None = None
+        self._heard_cosignatures = frozenset[note.Signature]()
+        self._own_leaves: dict[int, bytes] = {}
         self._one_at_a_time = asyncio.Lock()
 
-    async def report(self, ask: Ask) -> Signed[Report] | Refusal:
+    async def sign_report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
         """This node's instances and unsealed leaves, signed for that round alone."""
         async with self._one_at_a_time:
-            standing = await self._catch_up()
-            if self.stopped is not None:
-                return self.stopped
+            standing = await self._confirm_new_blocks()
+            if self.stop_reason is not None:
+                return self.stop_reason
             if (ask.height, ask.previous) != (self.tip.height + 1, self.tip.hash):
                 return Refusal(
                     Reason.TIP, f"asked for height {ask.height}, this node is at {self.tip.height}"
                 )
             if standing.term != ask.term:
                 return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {standing.term}")
-            node, last = self._identity.node, self.tip.last(self._identity.node)
+            node, last = self._identity.node, self.tip.last_sealed(self._identity.node)
             leaves, hosted = await asyncio.gather(
-                ledger.unsealed(self._pool, node, last, LEAF_LIMIT), self._rosters(self.tip)
+                ledger.load_unsealed(self._pool, node, last, LEAF_LIMIT), self._rosters(self.tip)
             )
-            foreign = await self._foreign(last, leaves)
+            foreign = await self._find_foreign_leaves(last, leaves)
             if foreign is not None:
-                return self._stop(foreign)
-            self._remember(last + 1, leaves)
+                return self._stop_signing(foreign)
+            self._remember_leaves(last + 1, leaves)
             rosters = tuple(sorted(hosted, key=lambda roster: roster.character))
             said = Report(
                 node,
@@ -125,166 +125,176 @@ class Voting:
                 rosters,
                 last + 1,
                 b"".join(leaves),
-                self.wanted.hash(),
+                self.wanted_rules.hash(),
             )
-            self._report = signed.sign(said, self._identity.sign)
+            self._own_report = signed.sign_statement(said, self._identity.sign)
             log.debug("report signed", height=ask.height, term=ask.term, leaves=len(leaves))
-            return self._report
+            return self._own_report
 
-    async def propose(self, proposal: Proposal) -> Signed[Proposal] | Refusal:
+    async def sign_proposal(self, proposal: Proposal) -> Signed[Proposal] | Refusal:
         """Sign a block that this node asks for, its vote for it on the disk: there is no second."""
         async with self._one_at_a_time:
-            if self.stopped is not None:
-                return self.stopped
-            kept = await self._keep(proposal.header)
+            if self.stop_reason is not None:
+                return self.stop_reason
+            kept = await self._persist_vote(proposal.header)
             if kept is not None:
                 return kept
-            self._proposed = signed.sign(proposal, self._identity.sign)
-            return self._proposed
+            self._own_proposal = signed.sign_statement(proposal, self._identity.sign)
+            return self._own_proposal
 
-    def spent(self, term: int) -> bool:
+    def has_voted_in(self, term: int) -> bool:
         """Whether this node can ask for no other block in this term."""
-        return signer.spent(self._disk.state, self.tip.height + 1, term)
+        return signer.has_voted_in(self._file.state, self.tip.height + 1, term)
 
-    async def judge(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
+    async def vote_on(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
         """A signed vote, written down first, or the reason against it."""
         async with self._one_at_a_time:
-            if self.stopped is not None:
-                return self.stopped
-            if proposed is self._proposed:  # it made the block itself, and has voted for it on its disk
+            if self.stop_reason is not None:
+                return self.stop_reason
+            if proposed is self._own_proposal:  # it made the block itself, and has voted for it on its disk
                 header = proposed.statement.header
                 own = Vote(self._identity.node, header.height, header.term, header.hash())
-                return signed.sign(own, self._identity.sign)
-            term = await terms.current(self._pool)
+                return signed.sign_statement(own, self._identity.sign)
+            term = await terms.load_term(self._pool)
             if term.leader is None:
                 return Refusal(Reason.LEADER, "the database shows no leader")
-            await self.hearing.hear([proposed], self.tip.rules)
-            state = self._disk.state
-            voter = Voter(self._identity.node, self.tip, term.number, term.leader, self._report, state)
+            await self.heard.add([proposed], self.tip.rules)
+            state = self._file.state
+            voter = Voter(self._identity.node, self.tip, term.number, term.leader, self._own_report, state)
             answer = ballot.judge(proposed, voter, self._now_us(), self._identity.check)
             if isinstance(answer, Refusal):
                 return answer
-            kept = await self._keep(proposed.statement.header)
-            return kept or signed.sign(answer, self._identity.sign)
+            kept = await self._persist_vote(proposed.statement.header)
+            return kept or signed.sign_statement(answer, self._identity.sign)
 
-    async def decided(self) -> Tip:
+    async def catch_up(self) -> Tip:
         """A block was committed: read it back, cosign it, and stand on it."""
         async with self._one_at_a_time:
-            await self._catch_up()
+            await self._confirm_new_blocks()
             return self.tip
 
-    async def _catch_up(self) -> Standing:
+    async def _confirm_new_blocks(self) -> ChainState:
         """Confirm and cosign every block above the tip, one after the other.
 
         A block that is cosigned is never let go again, so it must not be gone with the primary.
         """
-        standing = await blocks.standing(self._pool, self.tip.height)
-        await self._still_there(standing)
+        standing = await blocks.chain_state(self._pool, self.tip.height)
+        await self._check_own_tip(standing)
         if standing.standbys and self.tip.height < standing.height:
-            await self._pool.confirm()
-        while self.stopped is None and self.tip.height < standing.height:
-            shown = await blocks.shown(self._pool, self.tip.height + 1)
+            await self._pool.confirm_standbys()
+        while self.stop_reason is None and self.tip.height < standing.height:
+            shown = await blocks.load_block(self._pool, self.tip.height + 1)
             if shown is None:
                 return standing
             identity = self._identity
-            confirmed = readback.confirm(shown, self.tip, identity.node, self._own, identity.check)
+            confirmed = readback.confirm_block(
+                shown, self.tip, identity.node, self._own_leaves, identity.check
+            )
             if isinstance(confirmed, Refusal):
-                self._stop(confirmed)
+                self._stop_signing(confirmed)
                 return standing
-            match signer.cosign(self._disk.state, shown.header):
+            match signer.allow_cosignature(self._file.state, shown.header):
                 case SignerState() as state:
-                    await self._save(state)
+                    await self._save_state(state)
                 case refusal:
-                    self._stop(refusal)
+                    self._stop_signing(refusal)
                     return standing
             log.debug("block confirmed", height=confirmed.height, block=confirmed.hash.hex())
-            await self.hearing.hear(shown.votes, self.tip.rules)
-            self._stand_on(confirmed, shown)
+            await self.heard.add(shown.votes, self.tip.rules)
+            self._advance_tip(confirmed, shown)
             at_s, head = self._now_us() // 1_000_000, confirmed.checkpoint()
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
-            await ledger.cosign(self._pool, confirmed, line)
+            await ledger.keep_cosignature(self._pool, confirmed, line)
             self.cosignature = line
         return standing
 
-    async def _keep(self, header: Header) -> Refusal | None:
+    async def _persist_vote(self, header: Header) -> Refusal | None:
         """Write down that this node stands for a block in its height and term; None when it is written."""
-        state = signer.vote(self._disk.state, header)
+        state = signer.allow_vote(self._file.state, header)
         if isinstance(state, Refusal):
             return state
-        if self._report is not None:
-            state = signer.reporting(state, self._report.statement)
-        await self._save(state)
+        if self._own_report is not None:
+            state = signer.with_report(state, self._own_report.statement)
+        await self._save_state(state)
         block = header.hash().hex()
         log.debug("vote written down", height=header.height, term=header.term, block=block)
         return None
 
-    async def _save(self, state: SignerState) -> None:
+    async def _save_state(self, state: SignerState) -> None:
         """With what was acknowledged by now, which rides along with a flush that happens anyway."""
-        await asyncio.to_thread(self._disk.save, signer.acknowledging(state, self._acknowledged()))
+        await asyncio.to_thread(self._file.save, signer.with_acknowledged(state, self._acknowledged()))
 
-    async def _foreign(self, sealed: int, leaves: Sequence[bytes]) -> Refusal | None:
+    async def _find_foreign_leaves(self, sealed: int, leaves: Sequence[bytes]) -> Refusal | None:
         """What shows that these unsealed leaves are not the ones this node made: more, others or fewer."""
         node = self._identity.node
         for number, leaf in enumerate(leaves, sealed + 1):
-            if not self._vouches(number, leaf) or self._own.get(number, leaf) != leaf:
+            if not self._vouches(number, leaf) or self._own_leaves.get(number, leaf) != leaf:
                 return Refusal(Reason.LEAVES, f"{node} did not make the leaf {number} it is shown")
-        if max(self._own, default=0) > sealed + len(leaves) or not await self._recalled(sealed):
+        if max(self._own_leaves, default=0) > sealed + len(leaves) or not await self._shows_reported_leaves(
+            sealed
+        ):
             return Refusal(Reason.LEAVES, f"{node} is not shown the leaves that it reported before")
         return None
 
-    async def _recalled(self, sealed: int) -> bool:
+    async def _shows_reported_leaves(self, sealed: int) -> bool:
         """Once after a restart: whether the database still shows the leaves this node has reported."""
-        state, asked, self._asked_disk = self._disk.state, self._asked_disk, True
+        state, asked, self._recalled_leaves = self._file.state, self._recalled_leaves, True
         if asked or state.reported_first + state.reported_count <= sealed + 1:
             return True
-        shown = await ledger.unsealed(
+        shown = await ledger.load_unsealed(
             self._pool, self._identity.node, state.reported_first - 1, state.reported_count
         )
-        return signer.reported(state, shown)
+        return signer.begins_with_reported(state, shown)
 
-    async def _still_there(self, standing: Standing) -> None:
+    async def _check_own_tip(self, standing: ChainState) -> None:
         """The block this node stands on must be the one the database shows at that height."""
         if standing.hash is None:
-            self._stop(Refusal(Reason.BACK, f"the database no longer shows block {self.tip.height}"))
+            self._stop_signing(
+                Refusal(Reason.BACK, f"the database no longer shows block {self.tip.height}")
+            )
         elif standing.hash != self.tip.hash:
-            self._stop(Refusal(Reason.SIDEWAYS, f"the database shows another block {self.tip.height}"))
-            await self._find_out(standing.lines)
-        elif self._placed is not None and not self._lines.issuperset(standing.lines):
-            self._lines = frozenset(standing.lines)
-            await self._hear(standing.lines, *self._placed)
+            self._stop_signing(
+                Refusal(Reason.SIDEWAYS, f"the database shows another block {self.tip.height}")
+            )
+            await self._collect_fork_evidence(standing.lines)
+        elif self._tip_and_tree is not None and not self._heard_cosignatures.issuperset(standing.lines):
+            self._heard_cosignatures = frozenset(standing.lines)
+            await self._hear_cosignatures(standing.lines, *self._tip_and_tree)
 
-    async def _find_out(self, lines: Sequence[note.Signature]) -> None:
+    async def _collect_fork_evidence(self, lines: Sequence[note.Signature]) -> None:
         """Another block where this node's tip was: who voted for it or cosigned it, and both blocks?"""
-        other, below = await blocks.shown(self._pool, self.tip.height), self._below
+        other, below = await blocks.load_block(self._pool, self.tip.height), self._tip_below
         if other is not None and below is not None and other.header.previous == below.hash:
-            await self.hearing.hear(other.votes, below.rules)
-            await self._hear(lines, other.header, below.tree.extend(other.leaves))
+            await self.heard.add(other.votes, below.rules)
+            await self._hear_cosignatures(lines, other.header, below.tree.extend(other.leaves))
 
-    async def _hear(self, lines: Sequence[note.Signature], header: Header, tree: merkle.Tree) -> None:
-        said = [evidence.cosigned(line, self.tip.origin, header, tree) for line in lines]
-        await self.hearing.hear(said, self.tip.rules)
+    async def _hear_cosignatures(
+        self, lines: Sequence[note.Signature], header: Header, tree: merkle.Tree
+    ) -> None:
+        said = [evidence.cosigned_from_signature(line, self.tip.origin, header, tree) for line in lines]
+        await self.heard.add(said, self.tip.rules)
 
-    def _stand_on(self, confirmed: Tip, shown: Shown) -> None:
-        self._below, self._lines = self.tip, frozenset()
-        self._placed = shown.header, self.tip.tree.extend(shown.leaves)
-        if self.wanted == self.tip.rules:
-            self.wanted = confirmed.rules
-        self.tip, self._report = confirmed, None
-        sealed = confirmed.last(self._identity.node)
-        self._own = {number: made for number, made in self._own.items() if number > sealed}
+    def _advance_tip(self, confirmed: Tip, shown: ShownBlock) -> None:
+        self._tip_below, self._heard_cosignatures = self.tip, frozenset()
+        self._tip_and_tree = shown.header, self.tip.tree.extend(shown.leaves)
+        if self.wanted_rules == self.tip.rules:
+            self.wanted_rules = confirmed.rules
+        self.tip, self._own_report = confirmed, None
+        sealed = confirmed.last_sealed(self._identity.node)
+        self._own_leaves = {number: made for number, made in self._own_leaves.items() if number > sealed}
 
-    def _remember(self, first: int, leaves: Sequence[bytes]) -> None:
-        self._own |= dict(zip(range(first, first + len(leaves)), leaves, strict=True))
-        for number in list(self._own)[: max(0, len(self._own) - MEMORY)]:
-            del self._own[number]
+    def _remember_leaves(self, first: int, leaves: Sequence[bytes]) -> None:
+        self._own_leaves |= dict(zip(range(first, first + len(leaves)), leaves, strict=True))
+        for number in list(self._own_leaves)[: max(0, len(self._own_leaves) - MEMORY)]:
+            del self._own_leaves[number]
 
-    def _stop(self, refusal: Refusal) -> Refusal:
-        self.stopped = refusal
+    def _stop_signing(self, refusal: Refusal) -> Refusal:
+        self.stop_reason = refusal
         log.critical("this node stops signing", reason=refusal.reason.value, detail=refusal.detail)
         return refusal
 
 
-async def standing(pool: Pool, state: SignerState, genesis: Tip, check: Check) -> Tip:
+async def load_signed_tip(pool: Pool, state: SignerState, genesis: Tip, check: Check) -> Tip:
     """The tip that this node signed last, rebuilt from a database that may lie about it.
 
     The block itself is known by its hash. The tree below it is believed because the header, whose hash was
@@ -294,14 +304,14 @@ async def standing(pool: Pool, state: SignerState, genesis: Tip, check: Check) -
         if genesis.hash != state.block:
             raise errors.RecordLost(f"the database is of another cluster than this node is of. {ADVICE}")
         return genesis
-    below = genesis if state.height == 1 else await blocks.tip(pool, state.height - 1)
-    shown = await blocks.shown(pool, state.height)
+    below = genesis if state.height == 1 else await blocks.load_tip(pool, state.height - 1)
+    shown = await blocks.load_block(pool, state.height)
     if below is None or shown is None or shown.header.hash() != state.block:
         raise errors.RecordLost(
             f"the database does not show block {state.height}, which this node signed: it was put back to "
             f"an earlier moment, or is another one. {ADVICE}"
         )
-    confirmed = readback.confirm(shown, below, NodeId(""), _nothing(), check)
+    confirmed = readback.confirm_block(shown, below, NodeId(""), _no_leaves(), check)
     if isinstance(confirmed, Refusal):
         raise errors.RecordLost(
             f"block {state.height}, which this node signed, was changed in the database: "
@@ -310,5 +320,5 @@ async def standing(pool: Pool, state: SignerState, genesis: Tip, check: Check) -
     return confirmed
 
 
-def _nothing() -> Mapping[int, bytes]:
+def _no_leaves() -> Mapping[int, bytes]:
     return {}

@@ -16,22 +16,22 @@ Sync = Callable[[int], None]
 """Wait until the disk has what was written to an open file or folder; `os.fsync` but in tests."""
 
 
-def create(path: Path, data: bytes, mode: int, sync: Sync = os.fsync) -> None:
+def create_file(path: Path, data: bytes, mode: int, sync: Sync = os.fsync) -> None:
     """Write a new file; `FileExistsError` if there is one, which stays as it is."""
-    with _beside(path, data, mode, sync) as whole:
+    with _write_beside(path, data, mode, sync) as whole:
         os.link(whole, path)
     _sync_folder(path.parent, sync)
 
 
-def replace(path: Path, data: bytes, mode: int, sync: Sync = os.fsync) -> None:
+def replace_file(path: Path, data: bytes, mode: int, sync: Sync = os.fsync) -> None:
     """Put a whole new file in the place of what is there."""
-    with _beside(path, data, mode, sync) as whole:
+    with _write_beside(path, data, mode, sync) as whole:
         whole.replace(path)
     _sync_folder(path.parent, sync)
 
 
 @contextmanager
-def _beside(path: Path, data: bytes, mode: int, sync: Sync) -> Iterator[Path]:
+def _write_beside(path: Path, data: bytes, mode: int, sync: Sync) -> Iterator[Path]:
     """A flushed file of another name in the same folder."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from ccn import errors
 from ccn.core.rounds import signer
-from ccn.core.rounds.signer import Mark, SignerState
+from ccn.core.rounds.signer import NumberedHash, SignerState
 from ccn.node.signing import signing_key, two_slot_file
 from ccn.node.signing.durable_files import Sync
-from ccn.node.signing.signing_key import Key
-from ccn.node.signing.two_slot_file import Slots
+from ccn.node.signing.signing_key import SigningKeyPair
+from ccn.node.signing.two_slot_file import TwoSlotFile
 
 STATE = "signer.state"
 LOCK = "signer.lock"
@@ -34,19 +34,19 @@ _MODE = 0o600
 _FRESH = b""
 
 
-def prepare(folder: Path, sync: Sync = os.fsync) -> Key:
+def prepare_folder(folder: Path, sync: Sync = os.fsync) -> SigningKeyPair:
     """The key and the empty memory of a new node; a node that has its key already keeps both."""
-    _make(folder)
+    _make_folder(folder)
     if (folder / signing_key.FILE).exists():
-        return signing_key.read(folder)
-    with _held(folder):
+        return signing_key.read_key(folder)
+    with _lock_folder(folder):
         if (folder / signing_key.FILE).exists():  # by another process, which may have signed since
-            return signing_key.read(folder)
-        two_slot_file.create(folder / STATE, _FRESH, _MODE, sync)
-        return signing_key.create(folder, sync)
+            return signing_key.read_key(folder)
+        two_slot_file.create_file(folder / STATE, _FRESH, _MODE, sync)
+        return signing_key.create_key(folder, sync)
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """The folder of a new node, for nobody else's eyes."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,70 +57,70 @@ def _make(folder: Path) -> None:
 
 
 @contextmanager
-def opened(folder: Path, sync: Sync = os.fdatasync) -> Iterator[Signing]:
+def open_right(folder: Path, sync: Sync = os.fdatasync) -> Iterator[SigningRight]:
     """The right to sign with the key in this folder, for one process at a time."""
-    with _held(folder):
-        key, memory = signing_key.read(folder), _opened(folder / STATE, sync)
+    with _lock_folder(folder):
+        key, memory = signing_key.read_key(folder), _open_slots(folder / STATE, sync)
         try:
-            yield Signing(folder / STATE, key, known(folder / STATE), memory)
+            yield SigningRight(folder / STATE, key, read_state(folder / STATE), memory)
         finally:
             memory.close()
 
 
-def known(file: Path) -> SignerState | None:
+def read_state(file: Path) -> SignerState | None:
     """What a memory shows; None for a node that has signed nothing yet."""
     try:
-        body = two_slot_file.read(file)
+        body = two_slot_file.read_newest(file)
     except OSError as unreadable:
-        raise _unreadable(file, unreadable) from unreadable
-    except two_slot_file.Damaged as damaged:
-        raise _damaged(file, damaged) from damaged
+        raise _unreadable_error(file, unreadable) from unreadable
+    except two_slot_file.DamagedRecord as damaged:
+        raise _damaged_error(file, damaged) from damaged
     try:
-        return None if body == _FRESH else signer.parse(body)
+        return None if body == _FRESH else signer.parse_state(body)
     except errors.InputInvalid as strange:
         raise errors.SigningRefused(f"{file} is not of this version: {strange}") from None
 
 
 @dataclass(slots=True)
-class Signing:
+class SigningRight:
     """The key, and what is known of its past: `known` is None for a node that has signed nothing yet."""
 
     file: Path
-    key: Key
-    known: SignerState | None
-    disk: Slots
-    _memory: Memory | None = None
+    key: SigningKeyPair
+    known_state: SignerState | None
+    slots: TwoSlotFile
+    _memory: SignerMemory | None = None
 
     @property
     def state(self) -> SignerState | None:
         """What this node signed last; None while it has signed nothing."""
-        return self.known if self._memory is None else self._memory.state
+        return self.known_state if self._memory is None else self._memory.state
 
-    def memory(self, first: SignerState) -> Memory:
+    def open_memory(self, first: SignerState) -> SignerMemory:
         """The one memory of what this node signed last; a new node begins with `first`."""
         if self._memory is None:
-            self._memory = Memory(self.file, self.known or first, self.disk)
-            if self.known is None:
-                self._memory.write(first)
+            self._memory = SignerMemory(self.file, self.known_state or first, self.slots)
+            if self.known_state is None:
+                self._memory.write_state(first)
         return self._memory
 
-    def accept_loss(self, kept: Mark) -> None:
+    def accept_loss(self, kept: NumberedHash) -> None:
         """Write down that this node's leaves end here: what it acknowledged later is lost and let go."""
         if (state := self.state) is not None:
-            self.memory(state).let_go(kept)
+            self.open_memory(state).let_go(kept)
 
-    def remember(self, acknowledged: Mark | None) -> None:
+    def remember_acknowledged(self, acknowledged: NumberedHash | None) -> None:
         """Write down what this node acknowledged since it last signed something."""
         if (state := self.state) is not None:
-            self.memory(state).save(signer.acknowledging(state, acknowledged))
+            self.open_memory(state).save(signer.with_acknowledged(state, acknowledged))
 
 
-class Memory:
+class SignerMemory:
     """The last state, here and on the disk."""
 
-    def __init__(self, file: Path, state: SignerState, disk: Slots) -> None:
+    def __init__(self, file: Path, state: SignerState, disk: TwoSlotFile) -> None:
         self.state = state
-        self._file, self._disk = file, disk
+        self._file, self._slots = file, disk
         self._one_at_a_time = threading.Lock()
         self._broken = ""
 
@@ -129,30 +129,30 @@ class Memory:
         with self._one_at_a_time:
             if state == self.state and not self._broken:
                 return
-            if not _goes_on(self.state, state):
+            if not _takes_nothing_back(self.state, state):
                 raise errors.SigningRefused(f"{self._file}: what was signed cannot be taken back")
-            self.write(state)
+            self.write_state(state)
             self.state = state
 
-    def let_go(self, kept: Mark) -> None:
+    def let_go(self, kept: NumberedHash) -> None:
         """Forget leaves from here on, and nothing that was signed."""
         with self._one_at_a_time:
-            state = signer.without(self.state, kept)
-            self.write(state)
+            state = signer.without_leaves_after(self.state, kept)
+            self.write_state(state)
             self.state = state
 
-    def write(self, state: SignerState) -> None:
+    def write_state(self, state: SignerState) -> None:
         """Put the state on the disk, whatever it was before."""
         if self._broken:
             raise errors.SigningRefused(self._broken)
         try:
-            self._disk.write(state.body())
+            self._slots.write_record(state.body())
         except OSError as failed:
             self._broken = f"{self._file} could not be written: {failed.strerror}; restart this node"
             raise errors.SigningRefused(self._broken) from failed
 
 
-def _goes_on(before: SignerState, after: SignerState) -> bool:
+def _takes_nothing_back(before: SignerState, after: SignerState) -> bool:
     """Whether nothing that was signed is forgotten: the second half of the rules in `core.signer`."""
     if after.height < before.height or (after.height == before.height and after.block != before.block):
         return False
@@ -165,29 +165,29 @@ def _goes_on(before: SignerState, after: SignerState) -> bool:
     return votes > voted or (votes == voted and after.voted_block == before.voted_block)
 
 
-def _opened(file: Path, sync: Sync) -> Slots:
+def _open_slots(file: Path, sync: Sync) -> TwoSlotFile:
     try:
-        return Slots(file, sync)
+        return TwoSlotFile(file, sync)
     except OSError as unreadable:
-        raise _unreadable(file, unreadable) from unreadable
-    except two_slot_file.Damaged as damaged:
-        raise _damaged(file, damaged) from damaged
+        raise _unreadable_error(file, unreadable) from unreadable
+    except two_slot_file.DamagedRecord as damaged:
+        raise _damaged_error(file, damaged) from damaged
 
 
-def _unreadable(file: Path, why: OSError) -> errors.SigningRefused:
+def _unreadable_error(file: Path, why: OSError) -> errors.SigningRefused:
     return errors.SigningRefused(
         f"{file} cannot be read ({why.strerror}), and its key may have signed before"
     )
 
 
-def _damaged(file: Path, why: ValueError) -> errors.SigningRefused:
+def _damaged_error(file: Path, why: ValueError) -> errors.SigningRefused:
     return errors.SigningRefused(f"{file} is damaged ({why}), and its key may have signed before")
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     """Nobody else prepares or signs here; what a process left behind that was killed is swept."""
-    opened = _locked(folder / LOCK)
+    opened = _open_lock(folder / LOCK)
     try:
         for name in (STATE, signing_key.FILE):
             for left in folder.glob(f".{name}-*"):
@@ -197,7 +197,7 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(opened)
 
 
-def _locked(file: Path) -> int:
+def _open_lock(file: Path) -> int:
     try:
         opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
     except OSError as refused:

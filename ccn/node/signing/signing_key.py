@@ -27,14 +27,14 @@ _FORM = re.compile(rb"ccn/signing-key/v1 ([0-9a-f]{64}) ([0-9a-f]{64})\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SigningKeyPair:
     """A key pair as the rest of a node sees it."""
 
     public: bytes
     sign: Sign = field(repr=False)
 
 
-def check(public: bytes, message: bytes, signature: bytes) -> bool:
+def check_signature(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether this key made this signature of this message; False for bytes of any length."""
     try:
         VerifyKey(public).verify(message, signature)
@@ -43,23 +43,23 @@ def check(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def create(folder: Path, sync: Sync = os.fsync) -> Key:
+def create_key(folder: Path, sync: Sync = os.fsync) -> SigningKeyPair:
     """A new key in this folder; one that is there is never overwritten."""
     made = SigningKey.generate()
     text = f"ccn/signing-key/v1 {bytes(made.verify_key).hex()} {bytes(made).hex()}\n"
     try:
-        durable_files.create(folder / FILE, text.encode(), _MODE, sync)
+        durable_files.create_file(folder / FILE, text.encode(), _MODE, sync)
     except FileExistsError:
         raise errors.InputInvalid(f"{folder / FILE} exists, and a key is never overwritten") from None
-    return _key(made)
+    return _wrap_pair(made)
 
 
-def passing() -> Key:
+def create_temporary() -> SigningKeyPair:
     """A key for as long as this process lives, for a node that has no place to keep one."""
-    return _key(SigningKey.generate())
+    return _wrap_pair(SigningKey.generate())
 
 
-def read(folder: Path) -> Key:
+def read_key(folder: Path) -> SigningKeyPair:
     """The key in this folder, if it is whole and was kept from others."""
     file = folder / FILE
     try:
@@ -72,12 +72,12 @@ def read(folder: Path) -> Key:
     if parts:
         found = SigningKey(bytes.fromhex(parts[2].decode()))
         if bytes(found.verify_key).hex() == parts[1].decode():
-            return _key(found)
+            return _wrap_pair(found)
     raise errors.SigningRefused(f"{file} is damaged")
 
 
-def _key(pair: SigningKey) -> Key:
-    def sign(message: bytes) -> bytes:
+def _wrap_pair(pair: SigningKey) -> SigningKeyPair:
+    def sign_message(message: bytes) -> bytes:
         return pair.sign(message).signature
 
-    return Key(bytes(pair.verify_key), sign)
+    return SigningKeyPair(bytes(pair.verify_key), sign_message)

@@ -25,64 +25,66 @@ _RECORD = re.compile(rb"ccn/slot/v1 ([0-9]{20}) ([0-9a-f]{64})\n(.*)\n\0+", re.D
 _FLUSHED = re.compile(rb"ccn/flushed/v1 ([0-9]{20})\n\0+")
 
 
-class Damaged(ValueError):
+class DamagedRecord(ValueError):
     """What was flushed here cannot be read any more."""
 
 
-def create(path: Path, body: bytes, mode: int, sync: Sync = os.fsync) -> None:
+def create_file(path: Path, body: bytes, mode: int, sync: Sync = os.fsync) -> None:
     """Make the file with its first record, in the place of what is there."""
-    durable_files.replace(path, _record(0, body) + _record(1, body) + _flushed(1), mode, sync)
+    durable_files.replace_file(
+        path, _build_record(0, body) + _build_record(1, body) + _build_flushed(1), mode, sync
+    )
 
 
-def read(path: Path) -> bytes:
+def read_newest(path: Path) -> bytes:
     """The newest record."""
-    return _newest(path.read_bytes())[1]
+    return _find_newest(path.read_bytes())[1]
 
 
-class Slots:
+class TwoSlotFile:
     """The file, open for writing; only one process may have it so."""
 
     def __init__(self, path: Path, sync: Sync = os.fdatasync) -> None:
         self._sync = sync
         self._opened = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            self._number, self.body = _newest(os.pread(self._opened, _SIZE + 1, 0))
+            self._number, self.body = _find_newest(os.pread(self._opened, _SIZE + 1, 0))
         except BaseException:
             self.close()
             raise
 
-    def write(self, body: bytes) -> None:
+    def write_record(self, body: bytes) -> None:
         """On the disk, flushed, when this returns. After an OSError nobody knows what the disk holds."""
         number = self._number + 1
-        self._put(_record(number, body), number % 2)
+        self._write_block(_build_record(number, body), number % 2)
         self._sync(self._opened)
-        self._put(_flushed(number), 2)
+        self._write_block(_build_flushed(number), 2)
         self._number, self.body = number, body
 
     def close(self) -> None:
         """Write no more."""
         os.close(self._opened)
 
-    def _put(self, block: bytes, place: int) -> None:
+    def _write_block(self, block: bytes, place: int) -> None:
         if os.pwrite(self._opened, block, place * BLOCK) != BLOCK:
             raise OSError("a block was written only in part")
 
 
-def _newest(whole: bytes) -> tuple[int, bytes]:
+def _find_newest(whole: bytes) -> tuple[int, bytes]:
     if len(whole) != _SIZE:
-        raise Damaged(f"{len(whole)} bytes, not {_SIZE}")
-    found = [_parsed(whole[:BLOCK], 0), _parsed(whole[BLOCK : 2 * BLOCK], 1)]
+        raise DamagedRecord(f"{len(whole)} bytes, not {_SIZE}")
+    found = [_parse_record(whole[:BLOCK], 0), _parse_record(whole[BLOCK : 2 * BLOCK], 1)]
     known = [each for each in found if each is not None]
     flushed = _FLUSHED.fullmatch(whole[2 * BLOCK :])
     if not known or (len(known) < len(found) and flushed is None):
-        raise Damaged("a record cannot be read")
+        raise DamagedRecord("a record cannot be read")
     newest = max(known)
     if flushed is not None and newest[0] < int(flushed[1]):
-        raise Damaged("the newest record cannot be read")
+        raise DamagedRecord("the newest record cannot be read")
     return newest
 
 
-def _parsed(block: bytes, place: int) -> tuple[int, bytes] | None:
+def _parse_record(block: bytes, place: int) -> tuple[int, bytes] | None:
     parts = _RECORD.fullmatch(block)
     if parts is None or hashlib.sha256(parts[1] + parts[3]).hexdigest().encode() != parts[2]:
         return None
@@ -90,17 +92,17 @@ def _parsed(block: bytes, place: int) -> tuple[int, bytes] | None:
     return (number, parts[3]) if number % 2 == place else None
 
 
-def _record(number: int, body: bytes) -> bytes:
+def _build_record(number: int, body: bytes) -> bytes:
     numbered = b"%020d" % number
     hashed = hashlib.sha256(numbered + body).hexdigest().encode()
-    return _block(b"ccn/slot/v1 " + numbered + b" " + hashed + b"\n" + body + b"\n")
+    return _pad_block(b"ccn/slot/v1 " + numbered + b" " + hashed + b"\n" + body + b"\n")
 
 
-def _flushed(number: int) -> bytes:
-    return _block(b"ccn/flushed/v1 %020d\n" % number)
+def _build_flushed(number: int) -> bytes:
+    return _pad_block(b"ccn/flushed/v1 %020d\n" % number)
 
 
-def _block(text: bytes) -> bytes:
+def _pad_block(text: bytes) -> bytes:
     if len(text) >= BLOCK:
         raise ValueError(f"a record of {len(text)} bytes does not fit a block")
     return text.ljust(BLOCK, b"\0")

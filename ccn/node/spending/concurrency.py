@@ -22,58 +22,58 @@ Who = UserId | str
 
 
 @dataclass(slots=True)
-class _Places:
+class _UserSlots:
     taken: int = 0
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
-class Place:
+class ConcurrencySlot:
     """Under way, until it is left."""
 
-    def __init__(self, shares: Shares, user: Who | None) -> None:
+    def __init__(self, shares: ConcurrencyLimit, user: Who | None) -> None:
         self._shares, self._user = shares, user
 
     def leave(self) -> None:
         """Let the next one have it; leaving twice leaves once."""
         user, self._user = self._user, None
         if user is not None:
-            self._shares.give(user)
+            self._shares.hand_on_slot(user)
 
 
-class Shares:
+class ConcurrencyLimit:
     """Places of all users; nobody's things are not counted."""
 
     def __init__(self, most: int, line: int, refusal: type[errors.TooManyRequests], words: str) -> None:
         """At most so many places each, and so many who wait where the line is counted at all."""
         self._most, self._line, self._refusal, self._words = most, line, refusal, words
-        self._of: dict[Who, _Places] = {}
+        self._of: dict[Who, _UserSlots] = {}
 
     @asynccontextmanager
-    async def one(self, user: Who | None, *, patient: bool = False) -> AsyncIterator[Place]:
+    async def take_slot(self, user: Who | None, *, patient: bool = False) -> AsyncIterator[ConcurrencySlot]:
         """A place, once there is one. Who is `patient` waits in however long a line."""
         if user is not None:
-            await self._take(user, patient=patient)
-        place = Place(self, user)
+            await self._wait_for_slot(user, patient=patient)
+        place = ConcurrencySlot(self, user)
         try:
             yield place
         finally:
             place.leave()
 
-    def at_once(self, user: Who) -> Place:
+    def take_slot_now(self, user: Who) -> ConcurrencySlot:
         """A place, if there is one now."""
-        places = self._of.setdefault(user, _Places())
+        places = self._of.setdefault(user, _UserSlots())
         if places.taken >= self._most:
             raise self._refusal(f"{places.taken} {self._words}")
         places.taken += 1
-        return Place(self, user)
+        return ConcurrencySlot(self, user)
 
-    def under_way(self, user: Who) -> int:
+    def count_taken(self, user: Who) -> int:
         """How many places a user has taken."""
         places = self._of.get(user)
         return 0 if places is None else places.taken
 
-    async def _take(self, user: Who, *, patient: bool) -> None:
-        places = self._of.setdefault(user, _Places())
+    async def _wait_for_slot(self, user: Who, *, patient: bool) -> None:
+        places = self._of.setdefault(user, _UserSlots())
         if places.taken < self._most:
             places.taken += 1
             return
@@ -85,12 +85,12 @@ class Shares:
             await waiting
         except asyncio.CancelledError:
             if not waiting.cancelled():
-                self.give(user)  # it was handed over in the same moment
+                self.hand_on_slot(user)  # it was handed over in the same moment
             elif waiting in places.waiting:
                 places.waiting.remove(waiting)
             raise
 
-    def give(self, user: Who) -> None:
+    def hand_on_slot(self, user: Who) -> None:
         """Hand a place on to who waits longest, or have one more free."""
         places = self._of[user]
         while places.waiting:

@@ -24,18 +24,18 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from ccn import errors, settings
-from ccn.claude.client import Client
-from ccn.claude.meter import Meter
+from ccn.claude.client import ModelClient
+from ccn.claude.meter import UsageMeter
 from ccn.core.calls import budget, price
-from ccn.core.calls.call import Call, Piece, Reply, Retry, Usage
-from ccn.core.calls.price import Size
+from ccn.core.calls.call import Call, CallRetry, Piece, Reply, TokenUsage
+from ccn.core.calls.price import CallSize
 from ccn.core.ids import CharacterId, ConversationId, UserId
-from ccn.node.spending.concurrency import Place, Shares
-from ccn.node.spending.reservation import Purse
+from ccn.node.spending.concurrency import ConcurrencyLimit, ConcurrencySlot
+from ccn.node.spending.reservation import CallReservation
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations.instances import Instance
 from ccn.store.spending import spend
-from ccn.store.spending.reservation_batch import Till
+from ccn.store.spending.reservation_batch import ReservationQueue
 from ccn.store.spending.spend import Reservation
 
 log = structlog.get_logger(__name__)
@@ -61,37 +61,37 @@ class Payer:
     character: CharacterId
     owner: UserId | None = None
     """Whose it is; None where nobody owns the conversation."""
-    purse: Purse | None = field(default=None, repr=False, compare=False)
+    reservation: CallReservation | None = field(default=None, repr=False, compare=False)
     """What is put aside for the call already."""
 
     @classmethod
-    def of(cls, instance: Instance) -> Payer:
+    def of_instance(cls, instance: Instance) -> Payer:
         """Whoever an instance speaks with, or is asked about."""
         return cls(instance.conversation, instance.character, instance.owner)
 
 
-class Paying:
+class PaidModel:
     """The client, with a purse."""
 
     def __init__(
         self,
-        client: Client,
+        client: ModelClient,
         pool: Pool,
-        claude: settings.Claude,
+        claude: settings.ClaudeSettings,
         now: Callable[[], datetime],
-        limits: settings.Limits,
+        limits: settings.LimitsSettings,
     ) -> None:
-        self._client, self._pool, self._till, self._now = client, pool, Till(pool), now
-        self._prices = {model: each.exact() for model, each in claude.prices.items()}
+        self._client, self._pool, self._till, self._now = client, pool, ReservationQueue(pool), now
+        self._prices = {model: each.to_microdollars() for model, each in claude.prices.items()}
         self._zone = ZoneInfo(claude.time_zone)
-        self._limit = _microdollars(claude.daily_budget_dollars)
-        self._character_limit = _microdollars(claude.character_budget_dollars)
-        self._owner_limit = _microdollars(limits.daily_dollars)
+        self._limit = _dollars_to_microdollars(claude.daily_budget_dollars)
+        self._character_limit = _dollars_to_microdollars(claude.character_budget_dollars)
+        self._owner_limit = _dollars_to_microdollars(limits.daily_dollars)
         self._refused = OrderedDict[UserId, tuple[float, errors.AllowanceSpent]]()
         if claude.is_unbounded:
             log.warning("what may be spent in a day has no limit", unset=settings.BUDGET)
         most = limits.calls_at_once
-        self._calls = Shares(most, most, errors.TooManyCalls, _AT_ONCE)
+        self._calls = ConcurrencyLimit(most, most, errors.TooManyCalls, _AT_ONCE)
         self._settling = set[asyncio.Task[None]]()
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
@@ -100,7 +100,7 @@ class Paying:
         Who closes the stream need not wait until it is settled: `settled` does.
         """
         async with (
-            self._paid(call, who) as (meter, place),
+            self._pay_for_call(call, who) as (meter, place),
             aclosing(self._client.stream(call, meter)) as pieces,
         ):
             async for piece in pieces:
@@ -108,124 +108,136 @@ class Paying:
                     place.leave()  # what its reader does before closing the stream takes none
                 yield piece
 
-    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+    def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
         """Begin to put aside what a call, or one of a size, can cost, while it waits for something else.
 
         To be streamed or asked with, or given back by `release`. If it does not fit, or the database does
         not answer, or the call turns out to be larger, that is seen to when the call is made.
         """
-        purse = self._purse(what.model, who)
-        purse.fill(what)
-        return replace(who, purse=purse)
+        purse = self._new_reservation(what.model, who)
+        purse.begin_hold(what)
+        return replace(who, reservation=purse)
 
     def release(self, who: Payer) -> None:
         """Give back what was put aside for a call that is not made."""
-        if who.purse is not None:
-            self._settle(who.purse, Usage())
+        if who.reservation is not None:
+            self._settle_later(who.reservation, TokenUsage())
 
-    async def ask(self, call: Call, who: Payer) -> Reply:
+    async def ask_once(self, call: Call, who: Payer) -> Reply:
         """The whole reply at once."""
-        async with self._paid(call, who) as (meter, _):
+        async with self._pay_for_call(call, who) as (meter, _):
             reply = await self._client.ask(call, meter)
-        await self.settled()
+        await self.await_settlements()
         return reply
 
     @property
-    def trouble(self) -> Retry | None:
+    def trouble(self) -> CallRetry | None:
         """Which try comes next, of a call that failed."""
         return self._client.trouble
 
-    async def count(self, call: Call) -> int:
+    async def count_tokens(self, call: Call) -> int:
         """How many tokens the prompt has, which costs nothing."""
-        return await self._client.count(call)
+        return await self._client.count_tokens(call)
 
-    async def structured(self, call: Call, schema: Mapping[str, object], who: Payer) -> Mapping[str, Any]:
+    async def ask_structured(
+        self, call: Call, schema: Mapping[str, object], who: Payer
+    ) -> Mapping[str, Any]:
         """A reply that is an object of this JSON schema."""
-        async with self._paid(call, who) as (meter, _):
-            told = await self._client.structured(call, schema, meter)
-        await self.settled()
+        async with self._pay_for_call(call, who) as (meter, _):
+            told = await self._client.ask_structured(call, schema, meter)
+        await self.await_settlements()
         return told
 
-    def check(self, owner: UserId | None) -> None:
+    def check_allowance(self, owner: UserId | None) -> None:
         """Refuse at once for whom a call was refused a moment ago, before anything is kept of it."""
         if owner is None or owner not in self._refused:
             return
         until, refused = self._refused[owner]
         if asyncio.get_running_loop().time() < until:
-            raise self._with_its_end(refused)
+            raise self._add_renewal(refused)
         del self._refused[owner]
 
     async def is_short(self, who: Payer) -> bool:
         """Whether it is not sure that the budgets of this day hold an interview."""
-        limits = {spend.CLUSTER: self._limit, spend.of(who.character): self._character_limit}
+        limits = {
+            spend.CLUSTER: self._limit,
+            spend.scope_of_character(who.character): self._character_limit,
+        }
         if who.owner is not None:
-            limits[spend.of_user(who.owner)] = self._owner_limit
+            limits[spend.scope_of_user(who.owner)] = self._owner_limit
         limited = {scope: limit for scope, limit in limits.items() if limit is not None}
-        days = await spend.standings(self._pool, self._day(), limited) if limited else ()
+        days = await spend.day_totals(self._pool, self._today(), limited) if limited else ()
         return any(day.left is not None and day.left < _PLENTY for day in days)
 
-    async def put_aside(self, payers: Iterable[Payer]) -> None:
+    async def await_reservations(self, payers: Iterable[Payer]) -> None:
         """Wait until what was reserved for these is put aside; refused if it does not fit."""
         for each in payers:
-            if each.purse is not None:
-                with self._told(each):
-                    await each.purse.filled()
+            if each.reservation is not None:
+                with self._explain_refusal(each):
+                    await each.reservation.await_hold()
 
-    async def today(self, character: CharacterId | None = None) -> budget.Day:
+    async def load_day(self, character: CharacterId | None = None) -> budget.Day:
         """What is spent, held and left of this day: for the cluster, or for one character."""
-        await self.settled()
+        await self.await_settlements()
         if character is None:
-            return await spend.standing(self._pool, self._day(), limit=self._limit)
-        scope = spend.of(character)
-        return await spend.standing(self._pool, self._day(), scope, self._character_limit)
+            return await spend.day_total(self._pool, self._today(), limit=self._limit)
+        scope = spend.scope_of_character(character)
+        return await spend.day_total(self._pool, self._today(), scope, self._character_limit)
 
     @asynccontextmanager
-    async def _paid(self, call: Call, who: Payer) -> AsyncIterator[tuple[Meter, Place]]:
+    async def _pay_for_call(
+        self, call: Call, who: Payer
+    ) -> AsyncIterator[tuple[UsageMeter, ConcurrencySlot]]:
         """Once its owner has a place for it. An accepted message waits; who can come again may have to."""
-        purse = who.purse or self._purse(call.model, who)
-        meter = Meter(partial(purse.hold, call))
+        purse = who.reservation or self._new_reservation(call.model, who)
+        meter = UsageMeter(partial(purse.hold_for_try, call))
         try:
-            with self._told(who):
-                async with self._calls.one(who.owner, patient=who.conversation is not None) as place:
+            with self._explain_refusal(who):
+                async with self._calls.take_slot(who.owner, patient=who.conversation is not None) as place:
                     yield meter, place
         finally:
-            self._settle(purse, meter.usage)
+            self._settle_later(purse, meter.usage)
 
     @contextmanager
-    def _told(self, who: Payer) -> Iterator[None]:
+    def _explain_refusal(self, who: Payer) -> Iterator[None]:
         """Whatever does not fit is refused with its end, and remembered of who it is."""
         try:
             yield
         except errors.BudgetSpent as spent:
             if who.owner is not None and isinstance(spent, errors.AllowanceSpent):
-                self._remember(who.owner, spent)
-            raise self._with_its_end(spent) from None
+                self._remember_refusal(who.owner, spent)
+            raise self._add_renewal(spent) from None
 
-    def _with_its_end(self, spent: errors.BudgetSpent) -> errors.BudgetSpent:
+    def _add_renewal(self, spent: errors.BudgetSpent) -> errors.BudgetSpent:
         """Saying when it begins anew."""
         now = self._now()
         renewed = budget.renewed_after(now, self._zone)
         words = f"{spent}; it begins anew at {renewed:%Y-%m-%d %H:%M} {self._zone.key}"
         return type(spent)(words, (renewed - now).total_seconds())
 
-    def _remember(self, owner: UserId, refused: errors.AllowanceSpent) -> None:
+    def _remember_refusal(self, owner: UserId, refused: errors.AllowanceSpent) -> None:
         self._refused.pop(owner, None)
         self._refused[owner] = asyncio.get_running_loop().time() + _REFUSED_S, refused
         while len(self._refused) > _REFUSED_LIMIT:
             self._refused.popitem(last=False)
 
-    async def settled(self) -> None:
+    async def await_settlements(self) -> None:
         """Return when what has ended here so far is settled, or could not be."""
         if self._settling:
             await asyncio.wait([*self._settling])
 
-    def _purse(self, model: str, who: Payer) -> Purse:
-        return Purse(self._client, self._till, price.of(self._prices, model), self._wanted(model, who))
+    def _new_reservation(self, model: str, who: Payer) -> CallReservation:
+        return CallReservation(
+            self._client,
+            self._till,
+            price.price_of(self._prices, model),
+            self._describe_reservation(model, who),
+        )
 
-    def _wanted(self, model: str, who: Payer) -> Reservation:
+    def _describe_reservation(self, model: str, who: Payer) -> Reservation:
         return Reservation(
             uuid4(),
-            self._day(),
+            self._today(),
             self._now(),
             who.character,
             who.conversation,
@@ -236,15 +248,15 @@ class Paying:
             None if who.owner is None else self._owner_limit,
         )
 
-    def _settle(self, purse: Purse, used: Usage) -> None:
+    def _settle_later(self, purse: CallReservation, used: TokenUsage) -> None:
         """In a task of its own, which nobody who leaves can cancel."""
         settling = asyncio.create_task(purse.settle(used), name="settle")
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
 
-    def _day(self) -> date:
+    def _today(self) -> date:
         return budget.day_of(self._now(), self._zone)
 
 
-def _microdollars(dollars: Decimal | None) -> int | None:
-    return None if dollars is None else price.exact(dollars)
+def _dollars_to_microdollars(dollars: Decimal | None) -> int | None:
+    return None if dollars is None else price.microdollars_from(dollars)

@@ -19,15 +19,15 @@ import structlog
 
 from ccn import errors
 from ccn.core import turn as states
-from ccn.core.calls.call import Retry, Usage
+from ccn.core.calls.call import CallRetry, TokenUsage
 from ccn.core.ids import InstanceId
 from ccn.core.message import Message
-from ccn.core.stream import Kind, Told
-from ccn.core.turn import Status
-from ccn.node.turns.turn_stream import Live
+from ccn.core.stream import EventKind, StreamEvent
+from ccn.core.turn import TurnStatus
+from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations, turns
-from ccn.store.conversations.turns import Commit, Emit, End, Event, Start, Turn
+from ccn.store.conversations.turns import CommitReply, EmitEvents, EndTurn, StartTurn, Turn, TurnEvent
 from ccn.store.writing.batch import Confirm, Write
 from ccn.store.writing.writer import Writer
 
@@ -42,14 +42,14 @@ _TRIES = 4
 _AGAIN_S = (0.1, 0.2, 0.5, 1.0)
 
 
-class Speech:
+class ReplyAttempt:
     """One attempt at a reply, under one epoch."""
 
-    def __init__(self, pool: Pool, writer: Writer, taken: Turn, live: Live, pause_s: float) -> None:
+    def __init__(self, pool: Pool, writer: Writer, taken: Turn, live: LiveStream, pause_s: float) -> None:
         self.turn = taken
         self.live = live
         self._pool, self._writer, self._pause_s = pool, writer, pause_s
-        self._unkept: deque[Told] = deque()
+        self._unkept: deque[StreamEvent] = deque()
         self._finishing = False
         self._said, self._ended = asyncio.Event(), asyncio.Event()
 
@@ -62,99 +62,106 @@ class Speech:
         """Begin the attempt, unless that is done; readers of an earlier one are told that it is void."""
         if self.live.begun:
             return
-        attempt, again = self.turn.attempt, self.turn.status is Status.RUNNING
-        await self._make(
-            lambda: Start(self.turn, self.live.epoch), lambda standing: standing.attempt > attempt
+        attempt, again = self.turn.attempt, self.turn.status is TurnStatus.RUNNING
+        await self._write_until_durable(
+            lambda: StartTurn(self.turn, self.live.epoch), lambda standing: standing.attempt > attempt
         )
-        self.turn = replace(self.turn, status=Status.RUNNING)
+        self.turn = replace(self.turn, status=TurnStatus.RUNNING)
         if again:
-            self.say(Kind.RESTART, f"begun anew on {self._writer.node}")
+            self.say(EventKind.RESTART, f"begun anew on {self._writer.node}")
 
-    def say(self, kind: Kind, data: str) -> None:
+    def say(self, kind: EventKind, data: str) -> None:
         """To the readers now, to the database soon."""
         self._unkept.append(self.live.say(kind, data))
         self._said.set()
 
-    def wait(self, why: Retry) -> None:
+    def announce_wait(self, why: CallRetry) -> None:
         """Tell the readers why nothing comes just now."""
-        self.live.hint(orjson.dumps(why).decode())
+        self.live.publish_hint(orjson.dumps(why).decode())
 
-    def begin(self, usage: Usage) -> None:
+    def announce_usage(self, usage: TokenUsage) -> None:
         """Tell the readers what the prompt took."""
-        self.live.begin(orjson.dumps(usage).decode())
+        self.live.publish_usage(orjson.dumps(usage).decode())
 
-    async def keep(self) -> None:
+    async def keep_writing(self) -> None:
         """Write what was said, each batch a while after its first piece, until the end is at hand."""
         while not self._finishing:
             await self._said.wait()
             self._said.clear()
             if not self._finishing and self._unkept:
-                await self._pause()
+                await self._wait_for_batch()
                 if not self._finishing:
-                    await self._keep_some()
+                    await self._write_batch()
                 if self._unkept:
                     self._said.set()
 
-    async def _pause(self) -> None:
+    async def _wait_for_batch(self) -> None:
         try:
             async with asyncio.timeout(self._pause_s):
                 await self._ended.wait()
         except TimeoutError:
             return
 
-    def finish(self) -> None:
+    def stop_writing(self) -> None:
         """Let `keep` return: the rest is written together with the end."""
         self._finishing = True
         self._said.set()
         self._ended.set()
 
-    async def commit(self, speaker: InstanceId, content: str, data: str, over: asyncio.Event) -> Message:
+    async def commit_reply(
+        self, speaker: InstanceId, content: str, data: str, over: asyncio.Event
+    ) -> Message:
         """The reply of an instance, once; then it is over, and the readers are told.
 
         Whoever waits for `over` acts before any reader does: what a reader asks for next sees it under way.
         """
-        done = self.live.next(Kind.DONE, data)
-        said = await self._make(
-            lambda: Commit(self.turn, self.live.epoch, content, speaker, self._events(done)),
+        done = self.live.next_event(EventKind.DONE, data)
+        said = await self._write_until_durable(
+            lambda: CommitReply(self.turn, self.live.epoch, content, speaker, self._events_to_write(done)),
             _has_ended,
         )
         over.set()
-        self.live.tell(done)
-        return said if said is not None else await self._committed()
+        self.live.publish(done)
+        return said if said is not None else await self._load_reply()
 
-    async def end(self, status: Status, error: str | None, data: str) -> None:
+    async def end_without_reply(self, status: TurnStatus, error: str | None, data: str) -> None:
         """No reply, and why."""
-        kind = Kind.ERROR if status is Status.FAILED else Kind.CANCELLED
-        last = self.live.next(kind, data)
+        kind = EventKind.ERROR if status is TurnStatus.FAILED else EventKind.CANCELLED
+        last = self.live.next_event(kind, data)
 
-        def end() -> End:
-            events = self._events(last) if self.turn.status is Status.RUNNING else ()
-            return End(self.turn, self.live.epoch, status, error, events)
+        def end_turn() -> EndTurn:
+            events = self._events_to_write(last) if self.turn.status is TurnStatus.RUNNING else ()
+            return EndTurn(self.turn, self.live.epoch, status, error, events)
 
-        await self._make(end, _has_ended)
-        self.live.tell(last)
+        await self._write_until_durable(end_turn, _has_ended)
+        self.live.publish(last)
 
-    async def _keep_some(self) -> None:
+    async def _write_batch(self) -> None:
         some = [*self._unkept][:BATCH_LIMIT]
         if not some:
             return
-        last = some[-1].place.number
+        last = some[-1].position.number
 
-        def emit() -> Emit:
-            return Emit(self.turn.id, self.live.epoch, self._events(upto=last))
+        def emit_batch() -> EmitEvents:
+            return EmitEvents(self.turn.id, self.live.epoch, self._events_to_write(upto=last))
 
-        await self._make(emit, lambda standing: standing.event_head >= last)
-        self._drop(last)
+        await self._write_until_durable(emit_batch, lambda standing: standing.event_head >= last)
+        self._drop_written(last)
 
-    def _events(self, end: Told | None = None, upto: int | None = None) -> list[Event]:
-        told = [each for each in self._unkept if upto is None or each.place.number <= upto]
-        return [Event(each.place.number, each.kind, each.data) for each in (*told, *([end] if end else ()))]
+    def _events_to_write(self, end: StreamEvent | None = None, upto: int | None = None) -> list[TurnEvent]:
+        told = [each for each in self._unkept if upto is None or each.position.number <= upto]
+        return [
+            TurnEvent(each.position.number, each.kind, each.data)
+            for each in (*told, *([end] if end else ()))
+        ]
 
-    def _drop(self, upto: int) -> None:
-        while self._unkept and self._unkept[0].place.number <= upto:
+    def _drop_written(self, upto: int) -> None:
+        while self._unkept and self._unkept[0].position.number <= upto:
             self._unkept.popleft()
 
-    async def _make(self, write: Callable[[], Write[A]], landed: Callable[[Turn], bool]) -> A | None:
+    async def _write_until_durable(
+        self, write: Callable[[], Write[A]], landed: Callable[[Turn], bool]
+    ) -> A | None:
         """Submit until it is durable; None if it turned out to be already."""
         refused, tries, there = 0, 0, False
         while True:
@@ -173,7 +180,7 @@ class Speech:
                 if refused > _TRIES:
                     raise
             try:
-                standing = await turns.get(self._pool, self.turn.id)
+                standing = await turns.load_turn(self._pool, self.turn.id)
             except errors.Unavailable:
                 continue
             if standing.epoch != self.live.epoch:
@@ -181,16 +188,16 @@ class Speech:
             there = landed(standing)
             if there:
                 continue
-            self._drop(standing.event_head)
+            self._drop_written(standing.event_head)
 
-    async def _committed(self) -> Message:
-        standing = await turns.get(self._pool, self.turn.id)
+    async def _load_reply(self) -> Message:
+        standing = await turns.load_turn(self._pool, self.turn.id)
         assert standing.reply_seq is not None, "what was committed has a reply"
-        found = await conversations.after(
+        found = await conversations.load_after(
             self._pool, standing.conversation, standing.reply_seq - 1, limit=1
         )
         return found[0]
 
 
 def _has_ended(standing: Turn) -> bool:
-    return states.ended(standing.status)
+    return states.is_ended(standing.status)

@@ -19,16 +19,16 @@ import orjson
 import structlog
 
 from ccn import errors
-from ccn.core.calls.call import Begun, Call, Delta, Piece, Reply, Restart, Retry
-from ccn.core.calls.price import Size
+from ccn.core.calls.call import Call, CallBegun, CallRestart, CallRetry, Delta, Piece, Reply
+from ccn.core.calls.price import CallSize
 from ccn.core.ids import TurnId, UserId
 from ccn.core.message import Message
-from ccn.core.stream import Kind
-from ccn.core.turn import Status
+from ccn.core.stream import EventKind
+from ccn.core.turn import TurnStatus
 from ccn.node.spending.paid_model import Payer
-from ccn.node.turns.attempt import Speech
-from ccn.node.turns.prefetch import Ask
-from ccn.node.turns.turn_stream import Live
+from ccn.node.turns.attempt import ReplyAttempt
+from ccn.node.turns.prefetch import PaidCall
+from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
@@ -40,111 +40,119 @@ _DATABASE = (errors.DatabaseUnavailable, errors.DatabaseFull)
 _AGAIN_S = 0.5
 
 
-class Asks(Protocol):
+class CallSource(Protocol):
     """What the model is asked in a turn."""
 
-    async def ask(self, instance: Instance, turn: Turn) -> Ask:
+    async def take_call(self, instance: Instance, turn: Turn) -> PaidCall:
         """The whole prompt, in its layers, and who pays."""
 
-    def forget(self, turn: TurnId) -> None:
+    def discard_turn(self, turn: TurnId) -> None:
         """Give back what was made ready for a turn that is not asked about any more."""
 
 
-class Model(Protocol):
+class SpeakingModel(Protocol):
     """Whoever answers, and counts what that costs."""
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         """Deltas, a restart whenever they begin anew, and last the whole reply."""
 
-    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+    def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
         """Begin to put aside what a call, or one of a size, can cost; who is answered streams with it."""
 
     def release(self, who: Payer) -> None:
         """Give that back: the call is not made."""
 
-    def check(self, owner: UserId | None) -> None:
+    def check_allowance(self, owner: UserId | None) -> None:
         """Refuse at once who has just spent what they may."""
 
     async def is_short(self, who: Payer) -> bool:
         """Whether it is not sure that a few more calls can be paid for."""
 
-    async def put_aside(self, payers: Iterable[Payer]) -> None:
+    async def await_reservations(self, payers: Iterable[Payer]) -> None:
         """Wait for what was reserved, or be refused."""
 
 
-class Scoring(Protocol):
+class ScoringQueue(Protocol):
     """Measures what was said, later and elsewhere."""
 
-    def offer(self, instance: Instance, reply: Message) -> None:
+    def enqueue(self, instance: Instance, reply: Message) -> None:
         """Take a committed reply, or drop it if too many wait: nobody waits for a score."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class NoReply:
     """Why there is no reply."""
 
-    status: Status
+    status: TurnStatus
     error: str | None = None
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Conversing:
+class TurnRunner:
     """What every turn needs."""
 
     pool: Pool
     writer: Writer
-    asks: Asks
-    model: Model
-    scoring: Scoring
+    calls: CallSource
+    model: SpeakingModel
+    scoring: ScoringQueue
     pause_s: float
     """How long pieces gather before they are written."""
 
-    async def hold(self, instance: Instance, taken: Turn, live: Live, cancelled: asyncio.Event) -> None:
+    async def run_turn(
+        self, instance: Instance, taken: Turn, live: LiveStream, cancelled: asyncio.Event
+    ) -> None:
         """Bring the turn to its end; StaleHost if another node does."""
-        speech = Speech(self.pool, self.writer, taken, live, self.pause_s)
+        speech = ReplyAttempt(self.pool, self.writer, taken, live, self.pause_s)
         try:
-            await self._held(instance, speech, cancelled)
+            await self._answer_unless_cancelled(instance, speech, cancelled)
         finally:
-            self.asks.forget(taken.id)
+            self.calls.discard_turn(taken.id)
 
-    async def _held(self, instance: Instance, speech: Speech, cancelled: asyncio.Event) -> None:
+    async def _answer_unless_cancelled(
+        self, instance: Instance, speech: ReplyAttempt, cancelled: asyncio.Event
+    ) -> None:
         if cancelled.is_set():
-            await speech.end(Status.CANCELLED, None, "")
+            await speech.end_without_reply(TurnStatus.CANCELLED, None, "")
             return
-        async with self._spoken(instance, speech, cancelled) as (outcome, over):
+        async with self._stream_reply(instance, speech, cancelled) as (outcome, over):
             match outcome:
                 case Reply() as reply:
-                    await self._commit(instance, speech, reply, over)
-                case Unanswered() as without:
-                    await _end(speech, without)
+                    await self._commit_reply(instance, speech, reply, over)
+                case NoReply() as without:
+                    await _end_without_reply(speech, without)
                 case never:
                     assert_never(never)
 
-    async def _commit(self, instance: Instance, speech: Speech, reply: Reply, over: asyncio.Event) -> None:
+    async def _commit_reply(
+        self, instance: Instance, speech: ReplyAttempt, reply: Reply, over: asyncio.Event
+    ) -> None:
         try:
-            said = await speech.commit(instance.id, _clean(reply.text), _told(reply), over)
+            said = await speech.commit_reply(instance.id, _replace_nul(reply.text), _done_data(reply), over)
         except errors.StaleHost:
             raise
         except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
-            await _end(speech, Unanswered(Status.FAILED, type(refused).__name__, str(refused)))
+            await _end_without_reply(
+                speech, NoReply(TurnStatus.FAILED, type(refused).__name__, str(refused))
+            )
             return
         log.info("turn committed", turn=str(speech.turn.id), seq=said.seq, stop=reply.stop)
-        self.scoring.offer(instance, said)
+        self.scoring.enqueue(instance, said)
 
     @asynccontextmanager
-    async def _spoken(
-        self, instance: Instance, speech: Speech, cancelled: asyncio.Event
-    ) -> AsyncIterator[tuple[Reply | Unanswered, asyncio.Event]]:
+    async def _stream_reply(
+        self, instance: Instance, speech: ReplyAttempt, cancelled: asyncio.Event
+    ) -> AsyncIterator[tuple[Reply | NoReply, asyncio.Event]]:
         """Let the model speak while what it says is kept, until it ends or somebody wants no more.
 
         What it said is handed out as soon as it is whole; the call is settled when that is over.
         """
         over = asyncio.Event()
-        heard: asyncio.Future[Reply | Unanswered] = asyncio.get_running_loop().create_future()
+        heard: asyncio.Future[Reply | NoReply] = asyncio.get_running_loop().create_future()
         starting = asyncio.ensure_future(speech.start())
-        asking = asyncio.ensure_future(self._asked(instance, speech, starting, heard, over))
-        keeping = asyncio.ensure_future(speech.keep())
+        asking = asyncio.ensure_future(self._ask_until_answered(instance, speech, starting, heard, over))
+        keeping = asyncio.ensure_future(speech.keep_writing())
         stopping = asyncio.ensure_future(cancelled.wait())
         working = (starting, asking, keeping, stopping)
         try:
@@ -155,9 +163,9 @@ class Conversing:
             if heard.done() or asking.done():
                 outcome = heard.result() if heard.done() else asking.result()
             else:
-                outcome = Unanswered(Status.CANCELLED)
+                outcome = NoReply(TurnStatus.CANCELLED)
                 asking.cancel()
-            speech.finish()
+            speech.stop_writing()
             await keeping
             yield outcome, over
         finally:
@@ -166,44 +174,44 @@ class Conversing:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
-    async def _asked(
+    async def _ask_until_answered(
         self,
         instance: Instance,
-        speech: Speech,
+        speech: ReplyAttempt,
         started: asyncio.Future[None],
-        heard: asyncio.Future[Reply | Unanswered],
+        heard: asyncio.Future[Reply | NoReply],
         over: asyncio.Event,
-    ) -> Reply | Unanswered:
+    ) -> Reply | NoReply:
         """The reply of the model, or what it failed with; asked again after the database was away."""
         while True:
             try:
-                ask = await self.asks.ask(instance, speech.turn)
-                return await self._streamed(ask, speech, started, heard, over)
+                ask = await self.calls.take_call(instance, speech.turn)
+                return await self._relay_pieces(ask, speech, started, heard, over)
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
                 if speech.began:
-                    speech.say(Kind.RESTART, "the database did not answer")
+                    speech.say(EventKind.RESTART, "the database did not answer")
             except (errors.Conflict, errors.ShuttingDown):
                 raise
             except errors.CCNError as failed:
-                return Unanswered(Status.FAILED, type(failed).__name__, str(failed))
+                return NoReply(TurnStatus.FAILED, type(failed).__name__, str(failed))
             except (
                 Exception
             ) as defect:  # the root of a turn: its reader is told, and it is not tried for ever
                 log.exception("a turn met a defect", turn=str(speech.turn.id))
-                return Unanswered(
-                    Status.FAILED, type(defect).__name__, "a defect; the node's log tells more"
+                return NoReply(
+                    TurnStatus.FAILED, type(defect).__name__, "a defect; the node's log tells more"
                 )
 
-    async def _streamed(
+    async def _relay_pieces(
         self,
-        ask: Ask,
-        speech: Speech,
+        ask: PaidCall,
+        speech: ReplyAttempt,
         started: asyncio.Future[None],
-        heard: asyncio.Future[Reply | Unanswered],
+        heard: asyncio.Future[Reply | NoReply],
         over: asyncio.Event,
-    ) -> Reply | Unanswered:
+    ) -> Reply | NoReply:
         """What the model says; it is asked while the turn is begun, and heard once that is durable.
 
         When the turn is over the stream is closed, and so the call settled, for which nobody waits.
@@ -212,32 +220,34 @@ class Conversing:
             async for piece in pieces:
                 await asyncio.shield(started)
                 match piece:
-                    case Begun(usage):
-                        speech.begin(usage)
+                    case CallBegun(usage):
+                        speech.announce_usage(usage)
                     case Delta(text):
-                        speech.say(Kind.DELTA, _clean(text))
-                    case Restart(reason):
-                        speech.say(Kind.RESTART, reason)
-                    case Retry():
-                        speech.wait(piece)
+                        speech.say(EventKind.DELTA, _replace_nul(text))
+                    case CallRestart(reason):
+                        speech.say(EventKind.RESTART, reason)
+                    case CallRetry():
+                        speech.announce_wait(piece)
                     case Reply():
-                        heard.set_result(outcome := _judged(piece))
+                        heard.set_result(outcome := _reply_or_reason(piece))
                         await over.wait()
                         return outcome
                     case never:
                         assert_never(never)
-        return Unanswered(Status.FAILED, "ReplyEmpty", "the model's stream ended without a reply")
+        return NoReply(TurnStatus.FAILED, "ReplyEmpty", "the model's stream ended without a reply")
 
 
-async def _end(speech: Speech, without: Unanswered) -> None:
+async def _end_without_reply(speech: ReplyAttempt, without: NoReply) -> None:
     log.info("turn without a reply", turn=str(speech.turn.id), status=without.status, error=without.error)
     told = {"error": without.error, "reason": without.reason}
-    await speech.end(without.status, without.error, orjson.dumps(told).decode() if without.error else "")
+    await speech.end_without_reply(
+        without.status, without.error, orjson.dumps(told).decode() if without.error else ""
+    )
 
 
-def _judged(reply: Reply) -> Reply | Unanswered:
+def _reply_or_reason(reply: Reply) -> Reply | NoReply:
     """Whatever has words is a reply, also a refusal; silence is none."""
-    if _clean(reply.text).strip():
+    if _replace_nul(reply.text).strip():
         return reply
     declined = reply.stop == "refusal"
     error = "ReplyDeclined" if declined else "ReplyEmpty"
@@ -246,13 +256,13 @@ def _judged(reply: Reply) -> Reply | Unanswered:
         if declined
         else f"the model said nothing and stopped by {reply.stop}"
     )
-    return Unanswered(Status.FAILED, error, told)
+    return NoReply(TurnStatus.FAILED, error, told)
 
 
-def _clean(text: str) -> str:
+def _replace_nul(text: str) -> str:
     """Without what PostgreSQL cannot hold."""
     return text.replace("\x00", "\ufffd")
 
 
-def _told(reply: Reply) -> str:
+def _done_data(reply: Reply) -> str:
     return orjson.dumps({"stop": reply.stop, "model": reply.model, "usage": asdict(reply.usage)}).decode()

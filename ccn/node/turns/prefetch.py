@@ -20,12 +20,12 @@ from typing import Protocol
 from ccn import errors
 from ccn.core.calls import price, tokens
 from ccn.core.calls.call import Call
-from ccn.core.calls.price import Size
+from ccn.core.calls.price import CallSize
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
 from ccn.core.prompts.prompt import Scene
 from ccn.node.spending.paid_model import Payer
-from ccn.node.turns.prompts import Prompting
+from ccn.node.turns.prompts import Prompts
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
 
@@ -43,10 +43,10 @@ _UNSAID = datetime.min.replace(tzinfo=UTC)
 """No prompt shows when a message came."""
 
 
-class Purses(Protocol):
+class Reserver(Protocol):
     """Whoever puts aside what a call can cost."""
 
-    def reserve(self, what: Call | Size, who: Payer) -> Payer:
+    def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
         """Begin to put it aside, by the call or by how large it will be."""
 
     def release(self, who: Payer) -> None:
@@ -54,7 +54,7 @@ class Purses(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PaidCall:
     """What the model is asked, and who pays."""
 
     call: Call
@@ -62,44 +62,44 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
+class _PreparedCall:
     seq: int
     epoch: int
-    ask: Ask
+    paid: PaidCall
 
 
 @dataclass(frozen=True, slots=True)
-class _Foreseen:
-    task: asyncio.Task[_Ready | None]
+class _Prefetched:
+    task: asyncio.Task[_PreparedCall | None]
     who: Payer
     """With a purse, if something could be put aside at once."""
 
 
-class Foreseeing:
+class Prefetch:
     """The turns of one node that are about to be begun."""
 
-    def __init__(self, prompts: Prompting, purses: Purses, limit: int = LIMIT) -> None:
+    def __init__(self, prompts: Prompts, purses: Reserver, limit: int = LIMIT) -> None:
         self._prompts, self._purses, self._limit = prompts, purses, limit
-        self._foreseen: dict[TurnId, _Foreseen] = {}
+        self._foreseen: dict[TurnId, _Prefetched] = {}
         self._sizes = OrderedDict[ConversationId, int]()
 
-    def foresee(self, instance: Instance, turn: TurnId, content: str) -> None:
+    def prepare_turn(self, instance: Instance, turn: TurnId, content: str) -> None:
         """Make ready what `ask` will find."""
-        who = self._expected(instance, content)
-        task = asyncio.create_task(self._prepared(instance, turn, content, who), name="foresee")
+        who = self._reserve_expected(instance, content)
+        task = asyncio.create_task(self._prepare_call(instance, turn, content, who), name="foresee")
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._foreseen[turn] = _Foreseen(task, who)
-        asyncio.get_running_loop().call_later(KEPT_S, self.forget, turn)
+        self._foreseen[turn] = _Prefetched(task, who)
+        asyncio.get_running_loop().call_later(KEPT_S, self.discard_turn, turn)
         while len(self._foreseen) > self._limit:
-            self.forget(next(iter(self._foreseen)))
+            self.discard_turn(next(iter(self._foreseen)))
 
-    def forget(self, turn: TurnId) -> None:
+    def discard_turn(self, turn: TurnId) -> None:
         """Give back what was made ready for a turn, unless it was asked for."""
         foreseen = self._foreseen.pop(turn, None)
         if foreseen is not None:
-            self._undo(foreseen)
+            self._undo_prefetch(foreseen)
 
-    async def ask(self, instance: Instance, turn: Turn) -> Ask:
+    async def take_call(self, instance: Instance, turn: Turn) -> PaidCall:
         """The whole prompt of a turn, and who pays for it."""
         foreseen = self._foreseen.pop(turn.id, None)
         if foreseen is not None:
@@ -107,51 +107,55 @@ class Foreseeing:
                 with contextlib.suppress(errors.CCNError):  # then it is read again, or fails again
                     ready = await foreseen.task
                     if ready is not None and (ready.seq, ready.epoch) == (turn.user_seq, turn.epoch):
-                        return ready.ask
+                        return ready.paid
             except asyncio.CancelledError:
-                self._undo(foreseen)
+                self._undo_prefetch(foreseen)
                 raise
-            self._undo(foreseen)
-        call = await self._prompts.after(instance, turn.user_seq)
-        return Ask(call, Payer.of(instance))
+            self._undo_prefetch(foreseen)
+        call = await self._prompts.build_call(instance, turn.user_seq)
+        return PaidCall(call, Payer.of_instance(instance))
 
-    def _expected(self, instance: Instance, content: str) -> Payer:
+    def _reserve_expected(self, instance: Instance, content: str) -> Payer:
         """Who pays, with what the turn will cost if it adds a message and a reply to the last prompt."""
-        who, last = Payer.of(instance), self._sizes.get(instance.conversation)
+        who, last = Payer.of_instance(instance), self._sizes.get(instance.conversation)
         if last is None:
             return who
-        reply = self._prompts.limits(instance.model).max_tokens
-        expected = last + tokens.estimate(content) + reply + _STATE_TOKENS
-        return self._purses.reserve(Size(instance.model, expected, reply), who)
+        reply = self._prompts.limit_call(instance.model).max_tokens
+        expected = last + tokens.estimate_tokens(content) + reply + _STATE_TOKENS
+        return self._purses.reserve(CallSize(instance.model, expected, reply), who)
 
-    async def _prepared(self, instance: Instance, turn: TurnId, content: str, who: Payer) -> _Ready | None:
+    async def _prepare_call(
+        self, instance: Instance, turn: TurnId, content: str, who: Payer
+    ) -> _PreparedCall | None:
         """None if the anchor has to move: that is written, so it waits until the message counts."""
-        read = await self._prompts.read(instance, _NEXT)
-        scene = _with(read.scene, Message(instance.conversation, 0, Role.USER, content, _UNSAID, turn))
-        call = self._prompts.unmoved(instance, replace(read, scene=scene))
+        read = await self._prompts.read_material(instance, _NEXT)
+        scene = _add_message(
+            read.scene, Message(instance.conversation, 0, Role.USER, content, _UNSAID, turn)
+        )
+        call = self._prompts.build_if_unmoved(instance, replace(read, scene=scene))
         if call is None:
             return None
-        payer = who if who.purse is not None else self._purses.reserve(call, who)
+        payer = who if who.reservation is not None else self._purses.reserve(call, who)
         self._sizes.pop(instance.conversation, None)
-        self._sizes[instance.conversation] = price.prompt(call)
+        self._sizes[instance.conversation] = price.estimate_prompt(call)
         while len(self._sizes) > _KNOWN:
             self._sizes.popitem(last=False)
-        return _Ready(scene.this, instance.epoch, Ask(call, payer))
+        return _PreparedCall(scene.this_seq, instance.epoch, PaidCall(call, payer))
 
-    def _undo(self, foreseen: _Foreseen) -> None:
+    def _undo_prefetch(self, foreseen: _Prefetched) -> None:
         task, who = foreseen.task, foreseen.who
         if not task.done():
             task.cancel()
         elif not task.cancelled() and task.exception() is None and (ready := task.result()) is not None:
-            who = ready.ask.payer
-        if who.purse is not None:
+            who = ready.paid.payer
+        if who.reservation is not None:
             self._purses.release(who)
 
 
-def _with(read: Scene, message: Message) -> Scene:
+def _add_message(read: Scene, message: Message) -> Scene:
     """With the message that is about to come; it may be there already."""
-    known = (each.seq for each in read.said if (each.turn, each.role) == (message.turn, message.role))
+    known = (each.seq for each in read.messages if (each.turn, each.role) == (message.turn, message.role))
     if (this := next(known, None)) is not None:
-        return replace(read, this=this)
-    this = max((each.seq for each in read.said), default=0) + 1
-    return replace(read, this=this, said=(*read.said, replace(message, seq=this)))
+        return replace(read, this_seq=this)
+    this = max((each.seq for each in read.messages), default=0) + 1
+    return replace(read, this_seq=this, messages=(*read.messages, replace(message, seq=this)))

@@ -18,14 +18,14 @@ from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.core.prompts import interview, plate, prompt
-from ccn.core.prompts.anchor import Anchor, Measured
+from ccn.core.prompts.anchor import Anchor, MeasuredStates
 from ccn.core.prompts.interview import Interview
 from ccn.core.prompts.plate import Plate
-from ccn.core.prompts.prompt import Limits, Scene
+from ccn.core.prompts.prompt import PromptLimits, Scene
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import anchors, characters, conversations, prompt_sources
-from ccn.store.conversations.anchors import Keep
-from ccn.store.conversations.conversations import Begin
+from ccn.store.conversations.anchors import KeepAnchor
+from ccn.store.conversations.conversations import BeginConversation
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.prompt_sources import Beginning
 from ccn.store.writing.writer import Writer
@@ -42,7 +42,7 @@ _UNSAID = datetime.min.replace(tzinfo=UTC)
 """No prompt shows when a message came, so one that was not sent yet has no moment."""
 
 
-class Speaker(Protocol):
+class PromptSpeaker(Protocol):
     """Who speaks in a conversation: an instance, or whoever borrowed the character."""
 
     @property
@@ -79,149 +79,164 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class PromptMaterial:
     """What a prompt is made of."""
 
     plate: Plate
     anchor: Anchor
     scene: Scene
-    now: Measured
+    now: MeasuredStates
 
 
-async def _nothing() -> None:
+async def _read_nothing() -> None:
     """Where there is nothing to wait for."""
 
 
-class Prompting:
+class Prompts:
     """Builds prompts on one node; what never changes is read once."""
 
-    def __init__(self, pool: Pool, writer: Writer, claude: settings.Claude) -> None:
+    def __init__(self, pool: Pool, writer: Writer, claude: settings.ClaudeSettings) -> None:
         self._pool, self._writer, self._claude = pool, writer, claude
         self._plates: OrderedDict[tuple[CharacterId, int], Plate] = OrderedDict()
         self._names: OrderedDict[ConversationId, str] = OrderedDict()
         self._anchors: OrderedDict[ConversationId, Anchor] = OrderedDict()
 
-    async def after(self, speaker: Speaker, seq: int) -> Call:
+    async def build_call(self, speaker: PromptSpeaker, seq: int) -> Call:
         """The whole prompt of a message by its place; its anchor is kept first if it had to move."""
-        return await self._after(speaker, seq, _TRIES)
+        return await self._build_call(speaker, seq, _TRIES)
 
-    async def _after(self, speaker: Speaker, seq: int, tries: int) -> Call:
-        read = await self.read(speaker, seq)
-        fresh = self._settled(speaker, read)
+    async def _build_call(self, speaker: PromptSpeaker, seq: int, tries: int) -> Call:
+        read = await self.read_material(speaker, seq)
+        fresh = self._choose_anchor(speaker, read)
         if fresh is not read.anchor:
-            here, limits, name = speaker.conversation, self.limits(speaker.model), read.scene.collaborator
+            here, limits, name = (
+                speaker.conversation,
+                self.limit_call(speaker.model),
+                read.scene.collaborator,
+            )
             try:
-                await self._writer.submit(Keep(here, fresh, speaker.epoch))
+                await self._writer.submit(KeepAnchor(here, fresh, speaker.epoch))
             except errors.Conflict as other:  # the instance was reminded of its plate at the same moment
                 if isinstance(other, errors.StaleHost) or tries == 1:
                     raise
-                return await self._after(speaker, seq, tries - 1)
-            scene = await prompt_sources.scene(self._pool, here, fresh, seq, limits, name)
+                return await self._build_call(speaker, seq, tries - 1)
+            scene = await prompt_sources.load_scene(self._pool, here, fresh, seq, limits, name)
             read = replace(read, anchor=fresh, scene=scene)
-        return self._built(speaker, read)
+        return self._build_from(speaker, read)
 
-    def unmoved(self, speaker: Speaker, read: Read) -> Call | None:
+    def build_if_unmoved(self, speaker: PromptSpeaker, read: PromptMaterial) -> Call | None:
         """The prompt of what was read; None if its anchor has to move first."""
-        return self._built(speaker, read) if self._settled(speaker, read) is read.anchor else None
+        return (
+            self._build_from(speaker, read) if self._choose_anchor(speaker, read) is read.anchor else None
+        )
 
-    def _settled(self, speaker: Speaker, read: Read) -> Anchor:
-        return prompt.settled(read.plate, read.anchor, read.scene, read.now, self.limits(speaker.model))
+    def _choose_anchor(self, speaker: PromptSpeaker, read: PromptMaterial) -> Anchor:
+        return prompt.update_anchor(
+            read.plate, read.anchor, read.scene, read.now, self.limit_call(speaker.model)
+        )
 
-    def _built(self, speaker: Speaker, read: Read) -> Call:
-        return prompt.build(read.plate, read.anchor, read.scene, self.limits(speaker.model))
+    def _build_from(self, speaker: PromptSpeaker, read: PromptMaterial) -> Call:
+        return prompt.build_call(read.plate, read.anchor, read.scene, self.limit_call(speaker.model))
 
-    async def read(self, speaker: Speaker, seq: int) -> Read:
+    async def read_material(self, speaker: PromptSpeaker, seq: int) -> PromptMaterial:
         """All at once: the anchor too, because it is seldom another one than last time."""
-        pool, here, limits = self._pool, speaker.conversation, self.limits(speaker.model)
-        name = await self._collaborator(here)
+        pool, here, limits = self._pool, speaker.conversation, self.limit_call(speaker.model)
+        name = await self._load_collaborator(here)
         known = self._anchors.get(here)
         (anchor, measured), found, scene = await asyncio.gather(
-            anchors.standing(pool, here),
-            self.plate(speaker.character, speaker.plate_version),
-            _nothing() if known is None else prompt_sources.scene(pool, here, known, seq, limits, name),
+            anchors.anchor_and_state(pool, here),
+            self.load_plate(speaker.character, speaker.plate_version),
+            _read_nothing()
+            if known is None
+            else prompt_sources.load_scene(pool, here, known, seq, limits, name),
         )
         if anchor is None:
-            anchor = (await self.opened(speaker)).anchor
+            anchor = (await self.load_opening(speaker)).anchor
         if scene is None or anchor != known:
-            scene = await prompt_sources.scene(pool, here, anchor, seq, limits, name)
+            scene = await prompt_sources.load_scene(pool, here, anchor, seq, limits, name)
         _remember(self._anchors, here, anchor)
-        return Read(found, anchor, scene, measured)
+        return PromptMaterial(found, anchor, scene, measured)
 
-    async def beginning(self, begin: Begin) -> Opening:
+    async def prepare_opening(self, begin: BeginConversation) -> Opening:
         """What an instance begins with in a conversation that is about to be begun, by the newest plate."""
-        new = await self._new(begin.id, begin.character, begin.owner)
-        found = await self.plate(begin.character, new.plate)
-        anchor, scene = _first(new), Scene(1, (), new.memories, new.collaborator)
+        new = await self._load_beginning(begin.id, begin.character, begin.owner)
+        found = await self.load_plate(begin.character, new.plate)
+        anchor, scene = _first_anchor(new), Scene(1, (), new.memories, new.collaborator)
         _remember(self._anchors, begin.id, anchor)
         at = Message(begin.id, 1, Role.USER, "", _UNSAID)
-        return Opening(found, anchor, interview.of(found, new.collaborator), scene, at)
+        return Opening(found, anchor, interview.make_interview(found, new.collaborator), scene, at)
 
-    async def _new(self, here: ConversationId, character: CharacterId, owner: UserId | None) -> Beginning:
-        new = await prompt_sources.beginning(self._pool, character, owner, besides=here)
+    async def _load_beginning(
+        self, here: ConversationId, character: CharacterId, owner: UserId | None
+    ) -> Beginning:
+        new = await prompt_sources.load_beginning(self._pool, character, owner, besides=here)
         _remember(self._names, here, new.collaborator)
         return new
 
-    async def opened(self, speaker: Speaker) -> Opening:
+    async def load_opening(self, speaker: PromptSpeaker) -> Opening:
         """Load what an instance begins with, and hold it fast: memories and state for a new conversation,
         what it had for a continued one, under the instance's plate."""
         here, anchor, name, found = await asyncio.gather(
-            conversations.get(self._pool, speaker.conversation),
-            anchors.latest(self._pool, speaker.conversation),
-            self._collaborator(speaker.conversation),
-            self.plate(speaker.character, speaker.plate_version),
+            conversations.load_conversation(self._pool, speaker.conversation),
+            anchors.load_anchor(self._pool, speaker.conversation),
+            self._load_collaborator(speaker.conversation),
+            self.load_plate(speaker.character, speaker.plate_version),
         )
-        fresh = anchor or _first(await self._new(here.id, here.character, here.owner))
+        fresh = anchor or _first_anchor(await self._load_beginning(here.id, here.character, here.owner))
         if fresh.plate != speaker.plate_version:
             version = fresh.version + (fresh is anchor)
             fresh = replace(fresh, plate=speaker.plate_version, version=version)
-        limits, last = self.limits(speaker.model), here.head_seq + 1
-        reading = prompt_sources.scene(self._pool, here.id, fresh, last, limits, name)
+        limits, last = self.limit_call(speaker.model), here.head_seq + 1
+        reading = prompt_sources.load_scene(self._pool, here.id, fresh, last, limits, name)
         if fresh is anchor:
             scene = await reading
         else:  # what it names is there already
             scene, _ = await asyncio.gather(
-                reading, self._writer.submit(Keep(here.id, fresh, speaker.epoch))
+                reading, self._writer.submit(KeepAnchor(here.id, fresh, speaker.epoch))
             )
         at = Message(here.id, last, Role.USER, "", here.created_at)
-        return Opening(found, fresh, interview.of(found, name), scene, at)
+        return Opening(found, fresh, interview.make_interview(found, name), scene, at)
 
-    def questions(self, model: str, opening: Opening, asks: Sequence[str]) -> list[Call]:
+    def build_questions(self, model: str, opening: Opening, asks: Sequence[str]) -> list[Call]:
         """Questions such as an interview has, each as if it came next; no messages of the conversation."""
         asked = replace(opening.at, content=asks[0])
-        said = tuple(each for each in opening.scene.said if each.seq < asked.seq)
-        scene, limits = replace(opening.scene, this=asked.seq, said=(*said, asked)), self.limits(model)
+        said = tuple(each for each in opening.scene.messages if each.seq < asked.seq)
+        scene, limits = (
+            replace(opening.scene, this_seq=asked.seq, messages=(*said, asked)),
+            self.limit_call(model),
+        )
         for each in asks:
-            prompt.check(opening.plate, each, limits)
-        first = prompt.build(opening.plate, opening.anchor, scene, limits)
-        return [first, *(prompt.instead(first, asks[0], other) for other in asks[1:])]
+            prompt.check_message(opening.plate, each, limits)
+        first = prompt.build_call(opening.plate, opening.anchor, scene, limits)
+        return [first, *(prompt.replace_message(first, asks[0], other) for other in asks[1:])]
 
-    async def check(self, instance: Instance, content: str) -> None:
+    async def check_fits(self, instance: Instance, content: str) -> None:
         """Refuse a message that no prompt has room for, before it is accepted."""
-        found = await self.plate(instance.character, instance.plate_version)
-        prompt.check(found, content, self.limits(instance.model))
+        found = await self.load_plate(instance.character, instance.plate_version)
+        prompt.check_message(found, content, self.limit_call(instance.model))
 
-    async def plate(self, character: CharacterId, version: int) -> Plate:
+    async def load_plate(self, character: CharacterId, version: int) -> Plate:
         """A version of a plate, taken apart."""
         known = self._plates.get((character, version))
         if known is None:
-            stored = await characters.plate(self._pool, character, version)
-            known = self._plates[character, version] = plate.read(stored.content)
+            stored = await characters.load_plate(self._pool, character, version)
+            known = self._plates[character, version] = plate.parse_plate(stored.content)
             while len(self._plates) > _PLATES_KEPT:
                 self._plates.popitem(last=False)
         return known
 
-    def model(self, found: Plate) -> str:
+    def choose_model(self, found: Plate) -> str:
         """The model that speaks for a plate."""
         return found.model or self._claude.model
 
-    def limits(self, model: str) -> Limits:
+    def limit_call(self, model: str) -> PromptLimits:
         """What a call may cost."""
-        return Limits(model, self._claude.max_tokens)
+        return PromptLimits(model, self._claude.max_tokens)
 
-    async def _collaborator(self, conversation: ConversationId) -> str:
+    async def _load_collaborator(self, conversation: ConversationId) -> str:
         known = self._names.get(conversation)
         if known is None:
-            known = await conversations.collaborator(self._pool, conversation)
+            known = await conversations.load_collaborator(self._pool, conversation)
             _remember(self._names, conversation, known)
         return known
 
@@ -232,6 +247,6 @@ def _remember(known: OrderedDict[ConversationId, K], here: ConversationId, what:
         known.popitem(last=False)
 
 
-def _first(new: Beginning) -> Anchor:
+def _first_anchor(new: Beginning) -> Anchor:
     """What a conversation holds fast in which nothing was said."""
     return Anchor(new.plate, (new.state,), new.places)

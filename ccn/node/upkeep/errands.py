@@ -40,64 +40,66 @@ MINUTE_S = 60.0
 HOUR_S = 3600.0
 
 
-async def keep(  # noqa: PLR0917 - what it keeps, and for how long
+async def run_errands(  # noqa: PLR0917 - what it keeps, and for how long
     pool: Pool,
     writer: Writer,
-    kept: settings.Retention,
+    kept: settings.RetentionSettings,
     now: Now,
     takes_on: Callable[[], Awaitable[bool]],
     stop: asyncio.Event,
 ) -> None:
     """Run every errand at its time until told to stop; those that write only while the node `takes_on`."""
 
-    async def writing(errand: Callable[[], Awaitable[object]]) -> None:
+    async def run_if_accepting(errand: Callable[[], Awaitable[object]]) -> None:
         if await takes_on():
             await errand()
 
     async with asyncio.TaskGroup() as errands:
-        errands.create_task(_again(INDEX_PAUSE_S, stop, "index", lambda: index(pool)))
+        errands.create_task(_repeat_errand(INDEX_PAUSE_S, stop, "index", lambda: index_messages(pool)))
         for every_s, name, errand in (
-            (MINUTE_S, "remember", lambda: remember(pool, writer, kept, now())),
-            (MINUTE_S, "account", lambda: account(pool, now())),
-            (HOUR_S, "forget", lambda: forget(pool, writer, kept, now())),
+            (MINUTE_S, "remember", lambda: take_snapshots(pool, writer, kept, now())),
+            (MINUTE_S, "account", lambda: expire_reservations(pool, now())),
+            (HOUR_S, "forget", lambda: drop_old(pool, writer, kept, now())),
         ):
-            errands.create_task(_again(every_s, stop, name, partial(writing, errand)))
+            errands.create_task(_repeat_errand(every_s, stop, name, partial(run_if_accepting, errand)))
 
 
-async def index(pool: Pool) -> None:
+async def index_messages(pool: Pool) -> None:
     """Catch up with what was said, batch by batch."""
-    while await search.index(pool):
+    while await search.index_messages(pool):
         continue
 
 
-async def remember(pool: Pool, writer: Writer, kept: settings.Retention, now: datetime) -> int:
+async def take_snapshots(
+    pool: Pool, writer: Writer, kept: settings.RetentionSettings, now: datetime
+) -> int:
     """Snapshots that are due, and hourly means; how many snapshots were taken."""
-    async with pool.alone("remember") as alone:
+    async with pool.try_alone("remember") as alone:
         if not alone:
             return 0
-        due = await snapshots.due(pool, now - timedelta(minutes=kept.snapshot_minutes))
+        due = await snapshots.list_due(pool, now - timedelta(minutes=kept.snapshot_minutes))
         for conversation in due:
-            snapshot = SnapshotId(ids.uuid7(int(now.timestamp() * 1000), secrets.token_bytes(10)))
-            await snapshots.take(pool, writer, snapshot, conversation, now)
-        await measures.roll_up(pool, now)
+            snapshot = SnapshotId(ids.make_uuid7(int(now.timestamp() * 1000), secrets.token_bytes(10)))
+            await snapshots.take_snapshot(pool, writer, snapshot, conversation, now)
+        await measures.roll_up_hours(pool, now)
         return len(due)
 
 
-async def account(pool: Pool, now: datetime) -> int:
+async def expire_reservations(pool: Pool, now: datetime) -> int:
     """Count reservations that nobody settled as spent, and drop those long over; how many expired."""
-    async with pool.alone("account") as alone:
+    async with pool.try_alone("account") as alone:
         if not alone:
             return 0
-        expired = await spend.expire(pool, now)
+        expired = await spend.expire_held(pool, now)
         if expired:
             log.warning("reservations expired", count=expired)
-        await spend.forget(pool, now)
+        await spend.forget_ended(pool, now)
         return expired
 
 
-async def forget(pool: Pool, writer: Writer, kept: settings.Retention, now: datetime) -> None:
+async def drop_old(pool: Pool, writer: Writer, kept: settings.RetentionSettings, now: datetime) -> None:
     """Redact old content, drop old streams and series; the record says that and why."""
-    async with pool.alone("forget") as alone:
+    async with pool.try_alone("forget") as alone:
         if not alone:
             return
         if kept.content_days:
@@ -108,7 +110,7 @@ async def forget(pool: Pool, writer: Writer, kept: settings.Retention, now: date
         await retention.forget_series(pool, writer, now - timedelta(days=kept.time_series_days))
 
 
-async def _again(
+async def _repeat_errand(
     every_s: float, stop: asyncio.Event, errand: str, go: Callable[[], Awaitable[object]]
 ) -> None:
     while not stop.is_set():

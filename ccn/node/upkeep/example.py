@@ -16,7 +16,7 @@ from ccn.core.ids import CharacterId
 from ccn.core.prompts import plate as plates
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters
-from ccn.store.conversations.characters import Plate
+from ccn.store.conversations.characters import PlateVersion
 from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -27,17 +27,17 @@ BY = "ccn"
 _WITHIN_S = 5.0
 
 
-async def furnish(pool: Pool, writer: Writer) -> Plate | None:
+async def import_example(pool: Pool, writer: Writer) -> PlateVersion | None:
     """Import the example where there is nobody; the node that does it says so, the others go on.
 
     A node whose database does not answer starts without it: serving comes first.
     """
     try:
-        async with asyncio.timeout(_WITHIN_S), pool.alone("furnish") as alone:
-            if not alone or await characters.every(pool):
+        async with asyncio.timeout(_WITHIN_S), pool.try_alone("furnish") as alone:
+            if not alone or await characters.list_characters(pool):
                 return None
-            content = example()
-            name = plates.read(content).name
+            content = read_example()
+            name = plates.parse_plate(content).name
             made = await characters.import_plate(pool, writer, EXAMPLE, name, content, BY)
     except (errors.CCNError, TimeoutError) as failed:
         log.warning("no example imported", error=type(failed).__name__, reason=str(failed))
@@ -46,6 +46,6 @@ async def furnish(pool: Pool, writer: Writer) -> Plate | None:
     return made
 
 
-def example() -> str:
+def read_example() -> str:
     """The plate that ships with CCN."""
     return (resources.files("ccn") / "plates" / f"{EXAMPLE}.md").read_text(encoding="utf-8")

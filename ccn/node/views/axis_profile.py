@@ -20,12 +20,12 @@ from ccn.core.prompts import plate
 from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.rounds import agreements, blocks
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class AxisProfile:
     """What is None is not known: nothing was scored, no round was held, the plate has no figures. Or it is
     not this person's to know.
     """
@@ -40,33 +40,37 @@ class Likeness:
     """The block that holds what was agreed."""
 
 
-async def of(pool: Pool, conversation: Conversation) -> Likeness:
+async def load_profile(pool: Pool, conversation: StoredConversation) -> AxisProfile:
     """As the database has it now."""
     state, (height, middle), current = await asyncio.gather(
-        vectors.latest(pool, conversation.id),
-        _agreed(pool, conversation),
-        characters.plate(pool, conversation.character),
+        vectors.load_latest(pool, conversation.id),
+        _load_agreed(pool, conversation),
+        characters.load_plate(pool, conversation.character),
     )
-    here, written = None if state is None else state.vector, plate.read(current.content).baseline
-    away = None if here is None or written is None else references.distance(_row(here), _row(written))
-    return Likeness(here, middle, written, away, height)
+    here, written = None if state is None else state.vector, plate.parse_plate(current.content).baseline
+    away = (
+        None
+        if here is None or written is None
+        else references.measure_distance(_vector_to_row(here), _vector_to_row(written))
+    )
+    return AxisProfile(here, middle, written, away, height)
 
 
-def _row(vector: Vector) -> references.Row:
+def _vector_to_row(vector: Vector) -> references.Row:
     return np.array(vector.scores(), dtype=np.float64)
 
 
-async def _agreed(pool: Pool, conversation: Conversation) -> tuple[int | None, Vector | None]:
+async def _load_agreed(pool: Pool, conversation: StoredConversation) -> tuple[int | None, Vector | None]:
     """The newest median of this character; a block in which nobody reported an instance has none.
 
     One that is of few people tells how the character was with a stranger; of oneself alone it may.
     """
-    height, named = await blocks.height(pool), conversation.character
-    for line in await blocks.results(pool, height or 0):
+    height, named = await blocks.load_height(pool), conversation.character
+    for line in await blocks.load_results(pool, height or 0):
         said = json.loads(line)
         if said["character"] == named and (
             said.get("owners", 0) >= result.SHARED
-            or await agreements.is_theirs(pool, height or 0, named, conversation.owner)
+            or await agreements.is_of_one_owner(pool, height or 0, named, conversation.owner)
         ):
             return height, Vector(tuple(said["median"]))
     return height, None

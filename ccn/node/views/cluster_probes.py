@@ -11,16 +11,16 @@ from ccn.node.rounds.membership import Membership
 from ccn.store.rounds import terms
 
 
-async def leadership(membership: Membership) -> None:
+async def check_leader(membership: Membership) -> None:
     """Whoever leads is known, and here."""
-    term = await terms.current(membership.pool)
+    term = await terms.load_term(membership.pool)
     if term.leader is None:
         raise errors.Unavailable("nobody leads yet")
     if term.leader not in membership.presence.seen:
         raise errors.Unavailable(f"{term.leader}, who led term {term.number}, is not seen")
 
 
-async def quorum(membership: Membership) -> None:
+async def check_quorum(membership: Membership) -> None:
     """As many validators are here as must agree."""
     if membership.voting is None:
         raise errors.Unavailable("the chain is not known yet")

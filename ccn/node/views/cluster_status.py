@@ -14,7 +14,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class NodeSeat:
     """One node: whether it votes, whether it is here, and whether an operator drains it."""
 
     node: NodeId
@@ -29,7 +29,7 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class LastRound:
     """The newest round in the log."""
 
     height: int | None
@@ -39,7 +39,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Contradiction:
+class KnownContradiction:
     """A node that signed two things of one height (and term) that no honest node signs."""
 
     node: NodeId
@@ -50,67 +50,70 @@ class Contradiction:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ClusterStatus:
     """One node's view of its cluster."""
 
     node: NodeId
-    nodes: tuple[Seat, ...]
+    nodes: tuple[NodeSeat, ...]
     leader: NodeId | None
     term: int
     height: int | None
-    last_round: Round | None
+    last_round: LastRound | None
     quorum: int | None
     unsealed: int
     database_mode: str
     stopped: str
     """Why this node signs nothing any more; empty while it does."""
-    evidence: tuple[Contradiction, ...] = ()
+    evidence: tuple[KnownContradiction, ...] = ()
     led_since: datetime | None = None
     """When the leader took its term."""
 
 
-async def tell(membership: Membership) -> Status:
+async def load_status(membership: Membership) -> ClusterStatus:
     """Ask the database, and remember who was seen."""
     pool, voting = membership.pool, membership.voting
-    term = await terms.current(pool)
-    log = await blocks.log(pool, command="round", limit=1)
+    term = await terms.load_term(pool)
+    log = await blocks.load_log(pool, command="round", limit=1)
     rules = voting.tip.rules if voting else None
     validators = {each.node for each in rules.validators} if rules else set()
-    here, drained = {**membership.presence.outside, **membership.presence.seen}, await drains.draining(pool)
-    return Status(
+    here, drained = (
+        {**membership.presence.outside, **membership.presence.seen},
+        await drains.list_draining(pool),
+    )
+    return ClusterStatus(
         node=membership.identity.node,
         nodes=tuple(
-            Seat(
+            NodeSeat(
                 node,
                 node in validators if rules else None,
                 node in here,
                 node in drained,
                 membership.presence.seen[node].http if node in membership.presence.seen else "",
-                _moment(here[node].since_us) if node in here else None,
+                _datetime_from_us(here[node].since_us) if node in here else None,
             )
             for node in sorted(validators | here.keys())
         ),
         leader=term.leader,
         term=term.number,
-        height=await blocks.height(pool),
-        last_round=_round(log[0]) if log else None,
+        height=await blocks.load_height(pool),
+        last_round=_round_from_entry(log[0]) if log else None,
         quorum=rules.quorum if rules else None,
-        unsealed=await ledger.waiting(pool),
+        unsealed=await ledger.count_waiting(pool),
         database_mode=str(await pool.value("SELECT ccn_database_mode()")),
-        stopped=voting.stopped.detail if voting and voting.stopped else "",
+        stopped=voting.stop_reason.detail if voting and voting.stop_reason else "",
         evidence=tuple(
-            Contradiction(each.node, each.kind, each.height, each.found_by, each.at)
-            for each in await evidence.newest(pool)
+            KnownContradiction(each.node, each.kind, each.height, each.found_by, each.at)
+            for each in await evidence.list_newest(pool)
         ),
         led_since=term.since,
     )
 
 
-def _moment(at_us: int) -> datetime:
+def _datetime_from_us(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
 
 
-def _round(entry: blocks.Entry) -> Round:
+def _round_from_entry(entry: blocks.LogEntry) -> LastRound:
     height = entry.data.get("height")
     reason = entry.data.get("reason", "")
-    return Round(height if isinstance(height, int) else None, entry.committed, str(reason), entry.at)
+    return LastRound(height if isinstance(height, int) else None, entry.committed, str(reason), entry.at)

@@ -22,9 +22,9 @@ from ccn.core.character.alarm import Watch
 from ccn.core.ids import CharacterId, InstanceId
 from ccn.node.character import drift_watch
 from ccn.store.character import baselines, restorations, vectors
-from ccn.store.character.baselines import Baseline, Kind
-from ccn.store.character.restorations import NOTE, Restoration
-from ccn.store.character.vectors import State
+from ccn.store.character.baselines import Baseline, BaselineKind
+from ccn.store.character.restorations import NOTE, RestorationStep
+from ccn.store.character.vectors import VectorState
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, instances
 from ccn.store.conversations.instances import Instance
@@ -35,7 +35,7 @@ SERIES = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ReviewedBaseline:
     """A baseline, what follows from it, and why it holds no longer, if it does not."""
 
     baseline: Baseline
@@ -44,7 +44,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SeriesPoint:
     """After one message: what its instance's messages added up to, and how far its state was from home."""
 
     seq: int
@@ -54,7 +54,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class DriftReview:
     """An instance beside its three references; None is not estimable."""
 
     instance: Instance
@@ -65,8 +65,8 @@ class Review:
     from_charter: float | None
     usual_from_charter: float | None
     threshold: float | None
-    series: tuple[Point, ...]
-    done: tuple[Restoration, ...]
+    series: tuple[SeriesPoint, ...]
+    done: tuple[RestorationStep, ...]
 
     @property
     def level(self) -> float | None:
@@ -74,61 +74,65 @@ class Review:
         return self.series[-1].level if self.series else None
 
 
-async def baselines_of(pool: Pool, of: CharacterId, scorer: str) -> list[Kept]:
+async def load_baselines(pool: Pool, of: CharacterId, scorer: str) -> list[ReviewedBaseline]:
     """All baselines of a character, the newest first, and which of them hold for a scorer."""
-    kept = list[Kept]()
-    for each, void in await _judged(pool, of, scorer):
-        threshold = None if void else await asyncio.to_thread(_threshold, each)
-        kept.append(Kept(each, threshold, void))
+    kept = list[ReviewedBaseline]()
+    for each, void in await _load_with_reasons(pool, of, scorer):
+        threshold = None if void else await asyncio.to_thread(_learn_threshold, each)
+        kept.append(ReviewedBaseline(each, threshold, void))
     return kept
 
 
-async def review(pool: Pool, named: InstanceId, scorer: str) -> Review:
+async def review_instance(pool: Pool, named: InstanceId, scorer: str) -> DriftReview:
     """One instance, as far as its conversation's messages tell."""
-    instance = await instances.get(pool, named)
+    instance = await instances.load_instance(pool, named)
     tip, heard, states, done, kept = await asyncio.gather(
-        blocks.tip(pool),
-        vectors.scored(pool, instance.conversation, scorer, last=2 * SERIES),
-        vectors.window(pool, instance.conversation, last=SERIES),
-        restorations.of_conversation(pool, named),
-        _judged(pool, instance.character, scorer),
+        blocks.load_tip(pool),
+        vectors.load_scored(pool, instance.conversation, scorer, last=2 * SERIES),
+        vectors.load_window(pool, instance.conversation, last=SERIES),
+        restorations.list_of_conversation(pool, named),
+        _load_with_reasons(pool, instance.character, scorer),
     )
     held = [each for each, void in kept if void is None and each.model == instance.model]
-    messages = next((each for each in held if each.kind is Kind.MESSAGES), None)
-    probes = next((each for each in held if each.kind is Kind.PROBES), None)
-    charter = None if probes is None else references.mean(probes.scores)
-    usual = None if messages is None else references.mean(messages.scores)
-    level, threshold = await asyncio.to_thread(_levels, messages, heard, done)
-    away = {each.seq: _from(charter, each) for each in states}
-    return Review(
+    messages = next((each for each in held if each.kind is BaselineKind.MESSAGES), None)
+    probes = next((each for each in held if each.kind is BaselineKind.PROBES), None)
+    charter = None if probes is None else references.mean_axes(probes.scores)
+    usual = None if messages is None else references.mean_axes(messages.scores)
+    level, threshold = await asyncio.to_thread(_replay_levels, messages, heard, done)
+    away = {each.seq: _distance_from(charter, each) for each in states}
+    return DriftReview(
         instance,
         scorer,
         tip.rules.parameters.tolerance / UNIT if tip else None,
         instance.drift,
-        references.from_its_past(baselines.samples([each.vector for each in heard])),
-        _from(charter, states[-1]) if states else None,
-        None if charter is None or usual is None else references.distance(usual, charter),
+        references.distance_from_past(baselines.vectors_to_samples([each.vector for each in heard])),
+        _distance_from(charter, states[-1]) if states else None,
+        None if charter is None or usual is None else references.measure_distance(usual, charter),
         threshold,
-        tuple(Point(e.seq, e.at, level.get(e.seq), away.get(e.seq)) for e in heard[-SERIES:]),
+        tuple(SeriesPoint(e.seq, e.at, level.get(e.seq), away.get(e.seq)) for e in heard[-SERIES:]),
         tuple(done),
     )
 
 
-async def _judged(pool: Pool, of: CharacterId, scorer: str) -> list[tuple[Baseline, str | None]]:
+async def _load_with_reasons(pool: Pool, of: CharacterId, scorer: str) -> list[tuple[Baseline, str | None]]:
     """The baselines of a character, the newest first, and why those hold no longer that do not."""
-    found, plate = await asyncio.gather(baselines.of_character(pool, of), characters.plate(pool, of))
-    models = {each.model for each in found if each.kind is Kind.MESSAGES and (each.owners or 1) < SHARED}
-    needed = {model: await _owners_needed(pool, of, scorer, model) for model in models}
+    found, plate = await asyncio.gather(
+        baselines.list_of_character(pool, of), characters.load_plate(pool, of)
+    )
+    models = {
+        each.model for each in found if each.kind is BaselineKind.MESSAGES and (each.owners or 1) < SHARED
+    }
+    needed = {model: await _count_owners_needed(pool, of, scorer, model) for model in models}
     held = set[tuple[str, str]]()
-    return [(each, _void(each, scorer, plate.version, needed, held)) for each in found]
+    return [(each, _why_void(each, scorer, plate.version, needed, held)) for each in found]
 
 
-async def _owners_needed(pool: Pool, of: CharacterId, scorer: str, model: str) -> int:
-    heard = await drift_watch.replies(pool, of, scorer, model)
+async def _count_owners_needed(pool: Pool, of: CharacterId, scorer: str, model: str) -> int:
+    heard = await drift_watch.load_replies(pool, of, scorer, model)
     return portion.owners_needed([*Counter(who for who, _ in heard).values()])
 
 
-def _void(
+def _why_void(
     each: Baseline, scorer: str, plate: int, needed: Mapping[str, int], held: set[tuple[str, str]]
 ) -> str | None:
     """Why a baseline holds no longer; `held` are the newer ones that do."""
@@ -136,40 +140,42 @@ def _void(
         return f"of another scorer: the cluster measures with {scorer}"
     if (each.kind, each.model) in held:
         return "a newer one holds"
-    if each.kind is Kind.MESSAGES and (each.owners or 1) < needed.get(each.model, 1):
+    if each.kind is BaselineKind.MESSAGES and (each.owners or 1) < needed.get(each.model, 1):
         return "of fewer people than speak with the character now"
-    if each.kind is Kind.PROBES and each.plate_version != plate:
+    if each.kind is BaselineKind.PROBES and each.plate_version != plate:
         return f"asked of version {each.plate_version} of the plate, which has version {plate} now"
     held.add((each.kind, each.model))
     return None
 
 
-def _threshold(kept: Baseline) -> float:
+def _learn_threshold(kept: Baseline) -> float:
     draw = np.random.default_rng(kept.seed)
-    if kept.kind is Kind.MESSAGES:
-        return alarm.learn(kept.scores, axes.DECIDING, draw).threshold
+    if kept.kind is BaselineKind.MESSAGES:
+        return alarm.learn_baseline(kept.scores, axes.DECIDING, draw).threshold
     answers = kept.scores.reshape(len(confirmation.PROBES), -1, len(AXES))
-    return confirmation.learn(answers, axes.DECIDING, draw).threshold
+    return confirmation.learn_baseline(answers, axes.DECIDING, draw).threshold
 
 
-def _levels(
-    messages: Baseline | None, heard: Sequence[State], done: Sequence[Restoration]
+def _replay_levels(
+    messages: Baseline | None, heard: Sequence[VectorState], done: Sequence[RestorationStep]
 ) -> tuple[dict[int, float], float | None]:
     """T squared after each message, begun anew as the watch was: at an alarm, and after a step."""
     if messages is None:
         return {}, None
-    usual = alarm.learn(messages.scores, axes.DECIDING, np.random.default_rng(messages.seed))
+    usual = alarm.learn_baseline(messages.scores, axes.DECIDING, np.random.default_rng(messages.seed))
     steps = sorted(each.at for each in done if each.step != NOTE)
-    watch, levels, before = Watch.fresh(usual), dict[int, float](), None
-    for state, row in zip(heard, baselines.samples([each.vector for each in heard]), strict=True):
-        if alarm.raised(watch, usual) or any(before and before < at <= state.at for at in steps):
-            watch = Watch.fresh(usual)
-        watch = alarm.follow(watch, usual, row)
-        levels[state.seq], before = alarm.distance(watch, usual), state.at
+    watch, levels, before = Watch.start(usual), dict[int, float](), None
+    for state, row in zip(
+        heard, baselines.vectors_to_samples([each.vector for each in heard]), strict=True
+    ):
+        if alarm.is_raised(watch, usual) or any(before and before < at <= state.at for at in steps):
+            watch = Watch.start(usual)
+        watch = alarm.follow_message(watch, usual, row)
+        levels[state.seq], before = alarm.measure_distance(watch, usual), state.at
     return levels, usual.threshold
 
 
-def _from(charter: references.Row | None, state: State) -> float | None:
+def _distance_from(charter: references.Row | None, state: VectorState) -> float | None:
     if charter is None:
         return None
-    return references.distance(baselines.samples([state.vector])[0], charter)
+    return references.measure_distance(baselines.vectors_to_samples([state.vector])[0], charter)

@@ -13,22 +13,22 @@ from ccn.core.axes import AXES, UNIT
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import drains
 from ccn.store.rounds import agreements, blocks, ledger
-from ccn.store.rounds.agreements import Concluded, Measured
+from ccn.store.rounds.agreements import Conclusion, MeasuredInstance
 
 
-async def log(pool: Pool, limit: int) -> list[dict[str, object]]:
+async def load_log(pool: Pool, limit: int) -> list[dict[str, object]]:
     """The newest rounds, committed or failed."""
     return [
         {"at": e.at.isoformat(), "term": e.term, "committed": e.committed, **e.data}
-        for e in await blocks.log(pool, command="round", limit=limit)
+        for e in await blocks.load_log(pool, command="round", limit=limit)
     ]
 
 
-async def block(pool: Pool, height: int) -> dict[str, Any]:
+async def load_block(pool: Pool, height: int) -> dict[str, Any]:
     """One block: who reported, who voted, and what was agreed."""
-    shown = await blocks.shown(pool, height)
+    shown = await blocks.load_block(pool, height)
     if shown is None:
-        newest = await blocks.height(pool)
+        newest = await blocks.load_height(pool)
         none = "the chain is not founded yet" if newest is None else f"the newest is {newest}"
         raise errors.NotFound(f"there is no block {height}: {none}")
     header = shown.header
@@ -42,27 +42,27 @@ async def block(pool: Pool, height: int) -> dict[str, Any]:
         "leaves": header.count,
         "tree size": header.size + 1,
         "spans": [f"{span.node} {span.first}..{span.last}" for span in header.spans],
-        "reports": [report.statement.node for report in await blocks.reports(pool, height)],
+        "reports": [report.statement.node for report in await blocks.load_reports(pool, height)],
         "votes": [vote.statement.node for vote in shown.votes],
-        "results": [_result(each) for each in await agreements.concluded(pool, height)],
+        "results": [_result_to_dict(each) for each in await agreements.load_conclusions(pool, height)],
     }
 
 
-async def voters(pool: Pool) -> list[dict[str, Any]]:
+async def load_voters(pool: Pool) -> list[dict[str, Any]]:
     """Every node that ever ran here: whether it votes, what it last voted for, and what waits of it."""
-    tip = await blocks.tip(pool)
+    tip = await blocks.load_tip(pool)
     if tip is None:
         raise errors.NotFound("the chain is not founded yet: too few nodes have come")
     drained, waiting, voted = (
-        await drains.draining(pool),
-        await ledger.waiting_by_node(pool),
-        await blocks.last_votes(pool),
+        await drains.list_draining(pool),
+        await ledger.count_waiting_by_node(pool),
+        await blocks.load_last_votes(pool),
     )
     names = sorted(waiting.keys() | {each.node for each in tip.rules.validators})
     return [
         {
             "node": name,
-            "votes": (key := tip.rules.key(name)) is not None,
+            "votes": (key := tip.rules.key_of(name)) is not None,
             "key": key.hex() if key else None,
             "draining": name in drained,
             "unsealed": waiting.get(name, 0),
@@ -72,7 +72,7 @@ async def voters(pool: Pool) -> list[dict[str, Any]]:
     ]
 
 
-def _result(one: Concluded) -> dict[str, object]:
+def _result_to_dict(one: Conclusion) -> dict[str, object]:
     drifts = [each.drift for each in one.instances]
     return {
         "character": one.character,
@@ -83,10 +83,10 @@ def _result(one: Concluded) -> dict[str, object]:
             for axis, value in zip(AXES, one.median.millionths, strict=True)
         },
         "drift": {"least": min(drifts, default=None), "most": max(drifts, default=None)},
-        "outliers": [_shown(each) for each in one.instances if each.outlier],
-        "disputed": [_shown(each) for each in one.instances if each.disputed],
+        "outliers": [_instance_to_dict(each) for each in one.instances if each.outlier],
+        "disputed": [_instance_to_dict(each) for each in one.instances if each.disputed],
     }
 
 
-def _shown(one: Measured) -> dict[str, object]:
+def _instance_to_dict(one: MeasuredInstance) -> dict[str, object]:
     return {"instance": str(one.instance), "node": one.node, "drift": one.drift}

@@ -12,28 +12,28 @@ from ccn import errors
 from ccn.core.calls.call import Call
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.prompts import prompt
-from ccn.node.turns.prompts import Prompting
+from ccn.node.turns.prompts import Prompts
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations, prompt_sources, sent_prompts
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentPrompt:
     """A turn, and what the model was asked in it."""
 
     turn: TurnId
     call: Call
 
 
-async def recount(
-    pool: Pool, prompts: Prompting, conversation: ConversationId, turn: TurnId | None = None
-) -> Sent:
+async def rebuild_prompt(
+    pool: Pool, prompts: Prompts, conversation: ConversationId, turn: TurnId | None = None
+) -> SentPrompt:
     """What was sent in this turn, or in the last one of the conversation; NotFound if nothing was."""
-    ground = await sent_prompts.ground(pool, conversation, turn)
+    ground = await sent_prompts.find_basis(pool, conversation, turn)
     if ground is None:
         raise errors.NotFound("nothing was sent to the model yet")
-    limits = prompts.limits(ground.model)
-    plate = await prompts.plate(ground.character, ground.anchor.plate)
-    name = await conversations.collaborator(pool, conversation)
-    scene = await prompt_sources.scene(pool, conversation, ground.anchor, ground.seq, limits, name)
-    return Sent(ground.turn, prompt.build(plate, ground.anchor, scene, limits))
+    limits = prompts.limit_call(ground.model)
+    plate = await prompts.load_plate(ground.character, ground.anchor.plate)
+    name = await conversations.load_collaborator(pool, conversation)
+    scene = await prompt_sources.load_scene(pool, conversation, ground.anchor, ground.seq, limits, name)
+    return SentPrompt(ground.turn, prompt.build_call(plate, ground.anchor, scene, limits))

@@ -14,7 +14,7 @@ from ccn.store.connection.pool import Pool, Record
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """One API key, without the key."""
 
     id: UUID
@@ -29,14 +29,14 @@ class Key:
     user_tier: Tier
     user_disabled: bool
 
-    def stands(self, now: datetime) -> bool:
+    def is_valid(self, now: datetime) -> bool:
         """Whether it lets anybody in."""
         ended = self.revoked_at is not None or (self.expires_at is not None and self.expires_at <= now)
         return not ended and not self.user_disabled
 
 
 @dataclass(frozen=True, slots=True)
-class New:
+class NewApiKey:
     """What is kept of a key that was just made."""
 
     id: UUID
@@ -48,37 +48,37 @@ class New:
     expires_at: datetime | None = None
 
 
-async def issue(pool: Pool, new: New, by: str = "") -> None:
+async def keep_key(pool: Pool, new: NewApiKey, by: str = "") -> None:
     """Keep it."""
     if not 0 < len(new.name) <= 200 or not new.name.isprintable():
         raise errors.InputInvalid("a key's name has 1 to 200 printable characters")
     kept = (new.id, new.user, new.name, new.prefix, new.hash, new.tier, new.expires_at)
-    await users.change(pool, by, _ISSUE, *kept)
+    await users.change_account(pool, by, _ISSUE, *kept)
 
 
-async def find(pool: Pool, hash_: bytes) -> Key | None:
+async def find_key(pool: Pool, hash_: bytes) -> ApiKey | None:
     """The key with this hash, whether or not it still stands."""
     row = await pool.row(_FIND, hash_)
-    return None if row is None else _key(row)
+    return None if row is None else _key_from_row(row)
 
 
-async def every(pool: Pool, user_name: str | None = None) -> list[Key]:
+async def list_keys(pool: Pool, user_name: str | None = None) -> list[ApiKey]:
     """All keys, or those of one user, the newest first."""
-    return [_key(row) for row in await pool.rows(_EVERY, user_name)]
+    return [_key_from_row(row) for row in await pool.rows(_EVERY, user_name)]
 
 
-async def revoke(pool: Pool, named: str, by: str = "") -> Key:
+async def revoke_key(pool: Pool, named: str, by: str = "") -> ApiKey:
     """End a key, named by its prefix or id; ending it again changes nothing."""
-    row = await users.change(pool, by, _REVOKE, named)
+    row = await users.change_account(pool, by, _REVOKE, named)
     if row is None:
         raise errors.NotFound(f"no key has the prefix or id {named!r}")
     found = await pool.row(_BY_ID, row["id"])
     assert found is not None, "keys are never deleted"
-    return _key(found)
+    return _key_from_row(found)
 
 
-def _key(row: Record) -> Key:
-    return Key(
+def _key_from_row(row: Record) -> ApiKey:
+    return ApiKey(
         row["id"],
         row["user_id"],
         row["name"],

@@ -14,7 +14,7 @@ from ccn.store.connection.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
+class SignInCredential:
     """An access token of this family; a new password makes another generation."""
 
     user: UserId
@@ -23,23 +23,26 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKeyCredential:
     """The API key with this hash."""
 
     hash: bytes
 
 
-Ground = SignIn | ApiKey
+Credential = SignInCredential | ApiKeyCredential
 
 
-async def fallen(pool: Pool, grounds: Collection[Ground]) -> list[Ground]:
+async def find_ended(pool: Pool, grounds: Collection[Credential]) -> list[Credential]:
     """Those that let nobody in any more."""
-    signed = [each for each in grounds if isinstance(each, SignIn)]
-    shown = [each for each in grounds if isinstance(each, ApiKey)]
+    signed = [each for each in grounds if isinstance(each, SignInCredential)]
+    shown = [each for each in grounds if isinstance(each, ApiKeyCredential)]
     of_users = [each.user for each in signed], [each.family for each in signed]
     ended = await pool.rows(_ENDED, *of_users, [each.generation for each in signed]) if signed else []
     revoked = await pool.rows(_REVOKED, [each.hash for each in shown]) if shown else []
-    return [*(signed[row["place"] - 1] for row in ended), *(ApiKey(row["hash"]) for row in revoked)]
+    return [
+        *(signed[row["place"] - 1] for row in ended),
+        *(ApiKeyCredential(row["hash"]) for row in revoked),
+    ]
 
 
 _ENDED = """

@@ -10,50 +10,50 @@ from datetime import datetime
 from uuid import UUID
 
 from ccn import errors
-from ccn.core.identity.registration import Enrolled, Register
-from ccn.core.identity.revocation import Revoked
+from ccn.core.identity.registration import EnrolledNode, NodeRegister
+from ccn.core.identity.revocation import Revocation
 from ccn.core.ids import NodeId
 from ccn.store.accounts import users
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
 
 
-async def load(pool: Pool) -> Register:
+async def load_register(pool: Pool) -> NodeRegister:
     """The register as it stands."""
     rows = await pool.rows(_LOAD)
     if not rows:
         raise errors.StoreBroken("the row with the cluster's id is gone")
     nodes = {
-        NodeId(row["node_id"]): Enrolled(row["key"], row["life"], row["removed"])
+        NodeId(row["node_id"]): EnrolledNode(row["key"], row["life"], row["removed"])
         for row in rows
         if row["node_id"] is not None
     }
-    return Register(rows[0]["id"], nodes, frozenset(await revoked(pool)))
+    return NodeRegister(rows[0]["id"], nodes, frozenset(await list_revoked(pool)))
 
 
-async def enrol(pool: Pool, node: NodeId, key: bytes) -> UUID:
+async def enrol_node(pool: Pool, node: NodeId, key: bytes) -> UUID:
     """Begin a life of a node, with the key that it signs with; every life before it is over."""
     life: UUID = await pool.value(_ENROL, node, key)
     return life
 
 
-async def remove(pool: Pool, node: NodeId) -> None:
+async def remove_node(pool: Pool, node: NodeId) -> None:
     """Take a node that does not vote out of the cluster. One that votes is removed by a block."""
     await pool.rows(_REMOVE, node)
 
 
-async def revoke(  # noqa: PLR0917 - what a revocation says
+async def revoke_certificates(  # noqa: PLR0917 - what a revocation says
     pool: Pool, node: NodeId | None, serial: str | None, at: datetime, reason: str, by: str
 ) -> None:
     """Let a certificate count no more, or all of a node that were made until then."""
     if not reason.strip() or len(reason) > requests.WHY_LIMIT:
         raise errors.InputInvalid(f"a revocation has a reason, of at most {requests.WHY_LIMIT} characters")
-    await users.change(pool, by, _REVOKE, node, serial, at, reason)
+    await users.change_account(pool, by, _REVOKE, node, serial, at, reason)
 
 
-async def revoked(pool: Pool) -> list[Revoked]:
+async def list_revoked(pool: Pool) -> list[Revocation]:
     """Everything that was revoked, the oldest first."""
-    return [Revoked(row["node_id"], row["serial"], row["at"]) for row in await pool.rows(_REVOKED)]
+    return [Revocation(row["node_id"], row["serial"], row["at"]) for row in await pool.rows(_REVOKED)]
 
 
 _LOAD = """

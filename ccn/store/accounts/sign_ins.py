@@ -13,7 +13,7 @@ from ccn.store.connection.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Refresh:
+class RefreshToken:
     """What is kept of a refresh token."""
 
     hash: bytes
@@ -24,7 +24,7 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
+class RenewedSignIn:
     """The next token of the family was kept."""
 
     user: User
@@ -32,42 +32,44 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
-class Reused:
+class ReusedToken:
     """The token had been used before: its family has ended."""
 
     family: UUID
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownToken:
     """No such token, or one that has ended."""
 
 
-async def begin(pool: Pool, first: Refresh) -> None:
+async def begin_sign_in(pool: Pool, first: RefreshToken) -> None:
     """Keep the first token of a family, and forget what has long ended of this user's."""
     await pool.rows(_FORGET, first.user)
     await pool.rows(_KEEP, first.hash, first.family, first.user, first.generation, first.expires_at)
 
 
-async def renew(pool: Pool, spent: bytes, following: bytes, lasts: timedelta) -> Renewed | Reused | Unknown:
+async def renew_sign_in(
+    pool: Pool, spent: bytes, following: bytes, lasts: timedelta
+) -> RenewedSignIn | ReusedToken | UnknownToken:
     """Exchange a token for the next one. A token that was used before ends its family."""
     async with pool.transaction() as connection:
         row = await connection.fetchrow(_SPEND, spent)
         if row is None:
             family = await connection.fetchval(_USED_FAMILY, spent)
             if family is None:
-                return Unknown()
+                return UnknownToken()
             await connection.execute(_REVOKE_FAMILY, family)
-            return Reused(family)
+            return ReusedToken(family)
         family, generation = row["family"], row["token_generation"]
-        user = users.of_row(row)
+        user = users.user_from_row(row)
         if user.disabled_at is not None or user.generation != generation:
-            return Unknown()
+            return UnknownToken()
         await connection.execute(_KEEP_FOR, following, family, user.id, generation, lasts)
-        return Renewed(user, family)
+        return RenewedSignIn(user, family)
 
 
-async def end(pool: Pool, refresh: bytes) -> UUID | None:
+async def end_sign_in(pool: Pool, refresh: bytes) -> UUID | None:
     """End the sign-in that a refresh token came from, used or not; None if it never was one."""
     family: UUID | None = await pool.value("SELECT family FROM refresh_tokens WHERE hash = $1", refresh)
     if family is not None:

@@ -16,7 +16,7 @@ from ccn.store.connection.pool import Pool, Record
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedKey:
     """What a node says of a key, and whether somebody ended it since."""
 
     said: Signed[TokenKey]
@@ -27,13 +27,13 @@ class Published:
         """The key."""
         return self.said.statement
 
-    def counts(self, now: datetime) -> bool:
+    def is_valid(self, now: datetime) -> bool:
         """Whether what it signed counts."""
         ended = self.ended_at is not None and self.ended_at <= now
         return not ended and now.timestamp() < self.key.until_s
 
 
-async def publish(pool: Pool, said: Signed[TokenKey]) -> None:
+async def publish_key(pool: Pool, said: Signed[TokenKey]) -> None:
     """Show a new key to the other nodes, and forget those that ran out long ago."""
     key = said.statement
     since, until = (datetime.fromtimestamp(each, UTC) for each in (key.since_s, key.until_s))
@@ -41,18 +41,18 @@ async def publish(pool: Pool, said: Signed[TokenKey]) -> None:
     await pool.rows(_PUBLISH, key.name, key.node, key.public, since, until, said.signature)
 
 
-async def standing(pool: Pool) -> list[Published]:
+async def list_valid(pool: Pool) -> list[PublishedKey]:
     """The keys that have not run out, the newest first."""
-    return [_published(row) for row in await pool.rows(f"{_STANDING} ORDER BY since DESC, name")]
+    return [_key_from_row(row) for row in await pool.rows(f"{_STANDING} ORDER BY since DESC, name")]
 
 
-async def find(pool: Pool, name: str) -> Published | None:
+async def find_key(pool: Pool, name: str) -> PublishedKey | None:
     """One of them by its name."""
     row = await pool.row(f"{_STANDING} AND name = $1", name) if name.isalnum() else None
-    return None if row is None else _published(row)
+    return None if row is None else _key_from_row(row)
 
 
-async def end(
+async def end_keys(
     pool: Pool, grace: timedelta, node: NodeId | None = None, by: str = ""
 ) -> list[tuple[str, NodeId]]:
     """Let no key sign any more, or none of this node's; what they signed counts for `grace`. Which ones."""
@@ -62,10 +62,10 @@ async def end(
     return [(row["name"], NodeId(row["node_id"])) for row in rows]
 
 
-def _published(row: Record) -> Published:
+def _key_from_row(row: Record) -> PublishedKey:
     since, until = round(row["since"].timestamp()), round(row["until"].timestamp())
     key = TokenKey(NodeId(row["node_id"]), row["public_key"], since, until)
-    return Published(Signed(key, row["signature"]), row["ended_at"])
+    return PublishedKey(Signed(key, row["signature"]), row["ended_at"])
 
 
 _FORGET = "DELETE FROM token_keys WHERE until < now() - interval '30 days'"

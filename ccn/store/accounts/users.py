@@ -35,7 +35,7 @@ class Tier(StrEnum):
 _ORDER = (Tier.PUBLIC, Tier.USER, Tier.ADMIN)
 
 
-def lesser(one: Tier, other: Tier) -> Tier:
+def lesser_tier(one: Tier, other: Tier) -> Tier:
     """What both of them may do."""
     return min(one, other, key=_ORDER.index)
 
@@ -60,7 +60,7 @@ class Login:
     password_hash: str | None
 
 
-def name(text: str) -> str:
+def normalise_name(text: str) -> str:
     """A name as it is kept: one form for what looks the same, nothing that cannot be seen."""
     normal = unicodedata.normalize("NFC", text).strip()
     if not 0 < len(normal) <= NAME_LIMIT or not normal.isprintable():
@@ -68,66 +68,68 @@ def name(text: str) -> str:
     return normal
 
 
-async def add(  # noqa: PLR0917 - what a user is
+async def add_user(  # noqa: PLR0917 - what a user is
     pool: Pool, user: UserId, named: str, tier: Tier, password_hash: str | None, by: str = ""
 ) -> User:
     """A new user; names that differ in case only are the same."""
-    row = await change(pool, by, _ADD, user, name(named), tier, password_hash)
+    row = await change_account(pool, by, _ADD, user, normalise_name(named), tier, password_hash)
     if row is None:
-        raise errors.Conflict(f"there is a user {name(named)!r} already")
-    return of_row(row)
+        raise errors.Conflict(f"there is a user {normalise_name(named)!r} already")
+    return user_from_row(row)
 
 
-async def add_first(pool: Pool, user: UserId, named: str, password_hash: str, by: str = "") -> User | None:
+async def add_first_user(
+    pool: Pool, user: UserId, named: str, password_hash: str, by: str = ""
+) -> User | None:
     """An admin for a database that has no user at all; of many who try at once, one succeeds."""
     async with pool.transaction() as connection:
         await connection.execute(BY, by)
         await connection.execute(_ONE_AT_A_TIME)
-        row = await connection.fetchrow(_ADD_FIRST, user, name(named), password_hash)
-    return None if row is None else of_row(row)
+        row = await connection.fetchrow(_ADD_FIRST, user, normalise_name(named), password_hash)
+    return None if row is None else user_from_row(row)
 
 
-async def get(pool: Pool, named: str) -> User:
+async def load_user(pool: Pool, named: str) -> User:
     """One user by name, or NotFound."""
-    found = await login(pool, named)
+    found = await find_login(pool, named)
     if found is None:
         raise errors.NotFound(f"there is no user {named!r}")
     return found.user
 
 
-async def login(pool: Pool, named: str) -> Login | None:
+async def find_login(pool: Pool, named: str) -> Login | None:
     """What signing in under this name takes."""
     row = await pool.row(_BY_NAME, unicodedata.normalize("NFC", named).strip())
-    return None if row is None else Login(of_row(row), row["password_hash"])
+    return None if row is None else Login(user_from_row(row), row["password_hash"])
 
 
-async def standing(pool: Pool, user: UserId, family: UUID) -> User | None:
+async def active_user(pool: Pool, user: UserId, family: UUID) -> User | None:
     """A user whose sign-in this is; None when it ended, never was or is somebody else's."""
     row = await pool.row(_STANDING, user, family)
-    return None if row is None else of_row(row)
+    return None if row is None else user_from_row(row)
 
 
-async def every(pool: Pool) -> list[User]:
+async def list_users(pool: Pool) -> list[User]:
     """All users, by name."""
-    return [of_row(row) for row in await pool.rows(_EVERY)]
+    return [user_from_row(row) for row in await pool.rows(_EVERY)]
 
 
-async def disable(pool: Pool, named: str, by: str = "") -> User:
+async def disable_user(pool: Pool, named: str, by: str = "") -> User:
     """Let a user in no more, with anything; disabling a disabled one changes nothing."""
-    return await _changed(pool, by, _DISABLE, named)
+    return await _change_user(pool, by, _DISABLE, named)
 
 
-async def enable(pool: Pool, named: str, by: str = "") -> User:
+async def enable_user(pool: Pool, named: str, by: str = "") -> User:
     """Let a user in again. API keys work again; what came from signing in does not."""
-    return await _changed(pool, by, _ENABLE, named)
+    return await _change_user(pool, by, _ENABLE, named)
 
 
 async def set_password(pool: Pool, named: str, password_hash: str, by: str = "") -> User:
     """Another password; whoever signed in with the old one has to do it again."""
-    return await _changed(pool, by, _SET_PASSWORD, named, password_hash)
+    return await _change_user(pool, by, _SET_PASSWORD, named, password_hash)
 
 
-async def change(pool: Pool, by: str, sql: str, *values: object) -> Record | None:
+async def change_account(pool: Pool, by: str, sql: str, *values: object) -> Record | None:
     """Change accounts on somebody's behalf, which the database notes; nobody named is its own account."""
     if len(by) > requests.BY_LIMIT:
         raise errors.InputInvalid(f"who changes an account has at most {requests.BY_LIMIT} characters")
@@ -136,14 +138,14 @@ async def change(pool: Pool, by: str, sql: str, *values: object) -> Record | Non
         return await connection.fetchrow(sql, *values)
 
 
-async def _changed(pool: Pool, by: str, sql: str, named: str, *values: object) -> User:
-    row = await change(pool, by, sql, unicodedata.normalize("NFC", named).strip(), *values)
+async def _change_user(pool: Pool, by: str, sql: str, named: str, *values: object) -> User:
+    row = await change_account(pool, by, sql, unicodedata.normalize("NFC", named).strip(), *values)
     if row is None:
         raise errors.NotFound(f"there is no user {named!r}")
-    return of_row(row)
+    return user_from_row(row)
 
 
-def of_row(row: Record) -> User:
+def user_from_row(row: Record) -> User:
     """The user in a row with all of its columns."""
     return User(
         row["id"],

@@ -22,7 +22,7 @@ from ccn.store.connection.pool import Pool, Record
 _UNSEEN = -1
 
 
-class Kind(StrEnum):
+class BaselineKind(StrEnum):
     """What a baseline was observed on."""
 
     MESSAGES = "messages"
@@ -34,7 +34,7 @@ class Baseline:
     """Scores of a healthy character, one row a message or an answer."""
 
     character: CharacterId
-    kind: Kind
+    kind: BaselineKind
     scorer: str
     model: str
     made_at: datetime
@@ -45,7 +45,7 @@ class Baseline:
     """Of how many people's conversations; None if that is not known, or of nobody's."""
 
 
-async def keep(pool: Pool, baseline: Baseline) -> None:
+async def keep_baseline(pool: Pool, baseline: Baseline) -> None:
     """Keep a baseline; the newest one of its kind, scorer and model holds."""
     await pool.rows(
         _KEEP,
@@ -56,50 +56,50 @@ async def keep(pool: Pool, baseline: Baseline) -> None:
         baseline.made_at,
         baseline.plate_version,
         baseline.seed,
-        _packed(baseline.scores),
+        _samples_to_bytes(baseline.scores),
         baseline.owners,
     )
 
 
-async def newest(
-    pool: Pool, character: CharacterId, kind: Kind, *, scorer: str, model: str
+async def load_newest(
+    pool: Pool, character: CharacterId, kind: BaselineKind, *, scorer: str, model: str
 ) -> Baseline | None:
     """The baseline that holds for this scorer and model."""
     row = await pool.row(_NEWEST, character, kind.value, scorer, model)
-    return None if row is None else _baseline(row)
+    return None if row is None else _baseline_from_row(row)
 
 
-async def of_character(pool: Pool, character: CharacterId) -> list[Baseline]:
+async def list_of_character(pool: Pool, character: CharacterId) -> list[Baseline]:
     """All baselines of a character, the newest first: also those that another scorer or model made void."""
-    return [_baseline(row) for row in await pool.rows(_OF_CHARACTER, character)]
+    return [_baseline_from_row(row) for row in await pool.rows(_OF_CHARACTER, character)]
 
 
-def samples(vectors: Sequence[Vector]) -> Samples:
+def vectors_to_samples(vectors: Sequence[Vector]) -> Samples:
     """Scores as rows of fractions of one, NaN where an axis was not observed."""
     rows = [[np.nan if each is None else each / UNIT for each in vector.millionths] for vector in vectors]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(AXES))
 
 
-def _packed(scores: Samples) -> bytes:
+def _samples_to_bytes(scores: Samples) -> bytes:
     whole = np.where(np.isnan(scores), _UNSEEN, np.rint(np.nan_to_num(scores) * UNIT))
     return whole.astype("<i4").tobytes()
 
 
-def _unpacked(packed: bytes) -> Samples:
+def _samples_from_bytes(packed: bytes) -> Samples:
     whole: npt.NDArray[np.int32] = np.frombuffer(packed, dtype="<i4").reshape(-1, len(AXES))
     return np.where(whole == _UNSEEN, np.nan, whole / UNIT)
 
 
-def _baseline(row: Record) -> Baseline:
+def _baseline_from_row(row: Record) -> Baseline:
     return Baseline(
         row["character_id"],
-        Kind(row["kind"]),
+        BaselineKind(row["kind"]),
         row["scorer"],
         row["model"],
         row["made_at"],
         row["plate_version"],
         row["seed"],
-        _unpacked(row["scores"]),
+        _samples_from_bytes(row["scores"]),
         row["owners"],
     )
 

@@ -11,7 +11,7 @@ from ccn.store.connection.pool import Pool, Record
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class ConversationMeasure:
     """What was measured after a message; None where a measure was not estimable."""
 
     conversation: ConversationId
@@ -24,7 +24,7 @@ class Measure:
     drift: float | None = None
 
 
-async def keep(pool: Pool, measures: Sequence[Measure]) -> None:
+async def keep_measures(pool: Pool, measures: Sequence[ConversationMeasure]) -> None:
     """Keep measurements; one that is there already stays as it is."""
     columns = zip(
         *[(m.conversation, m.at, m.seq, m.phi, m.ccc, m.trust, m.emergence, m.drift) for m in measures],
@@ -34,40 +34,43 @@ async def keep(pool: Pool, measures: Sequence[Measure]) -> None:
         await pool.rows(_KEEP, *columns)
 
 
-async def latest(pool: Pool, conversation: ConversationId) -> Measure | None:
+async def load_latest(pool: Pool, conversation: ConversationId) -> ConversationMeasure | None:
     """The newest measurement of a conversation."""
-    found = await window(pool, conversation, last=1)
+    found = await load_window(pool, conversation, last=1)
     return found[0] if found else None
 
 
-async def of_character(pool: Pool, character: CharacterId) -> Measure | None:
+async def load_of_character(pool: Pool, character: CharacterId) -> ConversationMeasure | None:
     """The newest of a character's latest conversations: some of it is estimated for all of them at once."""
     row = await pool.row(_OF_CHARACTER, character)
-    return None if row is None else _measure(row)
+    return None if row is None else measure_from_row(row)
 
 
-async def window(pool: Pool, conversation: ConversationId, *, last: int) -> list[Measure]:
+async def load_window(pool: Pool, conversation: ConversationId, *, last: int) -> list[ConversationMeasure]:
     """The last so many, oldest first."""
-    return [_measure(row) for row in reversed(await pool.rows(_WINDOW, conversation, last))]
+    return [measure_from_row(row) for row in reversed(await pool.rows(_WINDOW, conversation, last))]
 
 
-async def hourly(pool: Pool, conversation: ConversationId, since: datetime) -> list[Measure]:
+async def load_hourly(
+    pool: Pool, conversation: ConversationId, since: datetime
+) -> list[ConversationMeasure]:
     """Hourly means since a moment; `seq` counts the samples of each."""
-    return [_measure(row) for row in await pool.rows(_HOURLY, conversation, since)]
+    return [measure_from_row(row) for row in await pool.rows(_HOURLY, conversation, since)]
 
 
-async def series_key(pool: Pool) -> bytes:
+async def load_series_key(pool: Pool) -> bytes:
     """What names the series of conversations in metrics; drawn with the schema, and never another."""
     return bytes(await pool.value("SELECT secret FROM series_key"))
 
 
-async def roll_up(pool: Pool, upto: datetime) -> int:
+async def roll_up_hours(pool: Pool, upto: datetime) -> int:
     """Bring the hourly means up to a moment; how many were written."""
     return int(await pool.value("SELECT ccn_refresh_rollups($1)", upto))
 
 
-def _measure(row: Record) -> Measure:
-    return Measure(
+def measure_from_row(row: Record) -> ConversationMeasure:
+    """A row as a measure."""
+    return ConversationMeasure(
         row["conversation_id"],
         row["ts"],
         row["seq"],

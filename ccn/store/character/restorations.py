@@ -12,7 +12,7 @@ NOTE, CLEARED, RELEASED = "note", "cleared", "released"
 
 
 @dataclass(frozen=True, slots=True)
-class Restoration:
+class RestorationStep:
     """One step. `distance` and `threshold` are the alarm's for a note, and the confirmation's after it."""
 
     instance: InstanceId
@@ -24,15 +24,15 @@ class Restoration:
     threshold: float | None = None
 
 
-async def keep(pool: Pool, step: Restoration) -> None:
+async def keep_step(pool: Pool, step: RestorationStep) -> None:
     """Keep a step after all earlier ones of its instance."""
     await pool.rows(
         _KEEP, step.instance, step.at, step.step, step.reason, step.by, step.distance, step.threshold
     )
 
 
-async def keep_within(
-    pool: Pool, step: Restoration, character: CharacterId, since: datetime, most: int
+async def keep_step_within(
+    pool: Pool, step: RestorationStep, character: CharacterId, since: datetime, most: int
 ) -> bool:
     """Keep a step only while fewer than `most` of a character were touched since a moment.
 
@@ -48,23 +48,23 @@ async def keep_within(
     return True
 
 
-async def of_instance(pool: Pool, instance: InstanceId) -> list[Restoration]:
+async def list_of_instance(pool: Pool, instance: InstanceId) -> list[RestorationStep]:
     """Everything done about an instance, in order."""
-    return [_restoration(row) for row in await pool.rows(_OF_INSTANCE, instance)]
+    return [_step_from_row(row) for row in await pool.rows(_OF_INSTANCE, instance)]
 
 
-async def of_conversation(pool: Pool, instance: InstanceId) -> list[Restoration]:
+async def list_of_conversation(pool: Pool, instance: InstanceId) -> list[RestorationStep]:
     """Everything done about an instance and those before it in its conversation, in order."""
-    return [_restoration(row) for row in await pool.rows(_OF_CONVERSATION, instance)]
+    return [_step_from_row(row) for row in await pool.rows(_OF_CONVERSATION, instance)]
 
 
-async def checks(pool: Pool, conversation: ConversationId) -> list[bool]:
+async def load_checks(pool: Pool, conversation: ConversationId) -> list[bool]:
     """What was checked about a conversation's instances, in order: interviews, and what alarms led to."""
     return [row["passed"] for row in reversed(await pool.rows(_CHECKS, conversation))]
 
 
-def _restoration(row: Record) -> Restoration:
-    return Restoration(
+def _step_from_row(row: Record) -> RestorationStep:
+    return RestorationStep(
         row["instance_id"],
         row["at"],
         row["step"],

@@ -16,7 +16,7 @@ from ccn.core.chain.median import MISSING
 from ccn.core.chain.roster import Roster
 from ccn.core.chain.rules import Weighing
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.writing.batch import Batch, Write, micros
 
@@ -24,7 +24,7 @@ WINDOW_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class VectorState:
     """A vector and the moment and message it belongs to."""
 
     conversation: ConversationId
@@ -34,7 +34,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Score(Write[State]):
+class RecordScore(Write[VectorState]):
     """The character's state after a message, with its leaf."""
 
     conversation: ConversationId
@@ -45,10 +45,10 @@ class Score(Write[State]):
     scores: Vector | None = None
     """What the message alone scored, where `vector` is the state it led to."""
 
-    def prepare(self, batch: Batch) -> State:
+    def prepare(self, batch: Batch) -> VectorState:
         """Scored once per message and moment."""
-        leaf = batch.leaf(
-            Kind.VECTOR,
+        leaf = batch.add_leaf(
+            LeafKind.VECTOR,
             {
                 "at": micros(batch.now),
                 "conversation": str(self.conversation),
@@ -58,59 +58,61 @@ class Score(Write[State]):
                 "vector": self.vector.millionths,
             },
         )
-        scores = None if self.scores is None else _literal(self.scores)
-        what = (self.instance, _literal(self.vector), self.scorer, scores)
-        batch.add(_SCORE, self.conversation, batch.now, self.seq, *what, batch.node, leaf.number)
-        return State(self.conversation, batch.now, self.seq, self.vector)
+        scores = None if self.scores is None else _vector_to_literal(self.scores)
+        what = (self.instance, _vector_to_literal(self.vector), self.scorer, scores)
+        batch.add_row(_SCORE, self.conversation, batch.now, self.seq, *what, batch.node, leaf.number)
+        return VectorState(self.conversation, batch.now, self.seq, self.vector)
 
 
 @dataclass(frozen=True, slots=True)
-class Relate(Write[State]):
+class RecordRelation(Write[VectorState]):
     """The relational state of a conversation after a message."""
 
     conversation: ConversationId
     seq: int
     vector: Vector
 
-    def prepare(self, batch: Batch) -> State:
+    def prepare(self, batch: Batch) -> VectorState:
         """Measured, not decided on, so without a leaf."""
-        batch.add(_RELATE, self.conversation, batch.now, self.seq, _literal(self.vector))
-        return State(self.conversation, batch.now, self.seq, self.vector)
+        batch.add_row(_RELATE, self.conversation, batch.now, self.seq, _vector_to_literal(self.vector))
+        return VectorState(self.conversation, batch.now, self.seq, self.vector)
 
 
-async def latest(pool: Pool, conversation: ConversationId) -> State | None:
+async def load_latest(pool: Pool, conversation: ConversationId) -> VectorState | None:
     """The character's state now."""
-    return _state(await pool.row(_LATEST, conversation))
+    return _maybe_state_from_row(await pool.row(_LATEST, conversation))
 
 
-async def at(pool: Pool, conversation: ConversationId, moment: datetime) -> State | None:
+async def load_at(pool: Pool, conversation: ConversationId, moment: datetime) -> VectorState | None:
     """The character's state at a moment: the last one not later."""
-    return _state(await pool.row(_AT, conversation, moment))
+    return _maybe_state_from_row(await pool.row(_AT, conversation, moment))
 
 
-async def window(pool: Pool, conversation: ConversationId, *, last: int) -> list[State]:
+async def load_window(pool: Pool, conversation: ConversationId, *, last: int) -> list[VectorState]:
     """The last so many states, oldest first."""
     rows = await pool.rows(_WINDOW, conversation, min(last, WINDOW_LIMIT))
-    return [_some_state(row) for row in reversed(rows)]
+    return [_state_from_row(row) for row in reversed(rows)]
 
 
-async def scored(pool: Pool, conversation: ConversationId, scorer: str, *, last: int) -> list[State]:
+async def load_scored(
+    pool: Pool, conversation: ConversationId, scorer: str, *, last: int
+) -> list[VectorState]:
     """What the last messages scored one by one, oldest first, as far as this scorer judged them."""
-    return [_some_state(row) for row in reversed(await pool.rows(_SCORED, conversation, scorer, last))]
+    return [_state_from_row(row) for row in reversed(await pool.rows(_SCORED, conversation, scorer, last))]
 
 
-async def scored_by(
+async def load_scored_by(
     pool: Pool, character: CharacterId, scorer: str, model: str, *, last: int
-) -> list[tuple[UserId, State]]:
+) -> list[tuple[UserId, VectorState]]:
     """What the newest messages of a character's healthy instances scored, and with whom they spoke.
 
     One of each person first, then a second of each, and so on, as far as there are: the newest first.
     """
     rows = await pool.rows(_SCORED_BY, character, scorer, model, last)
-    return [(row["owner_id"] or owner_pseudonym.NOBODY, _some_state(row)) for row in rows]
+    return [(row["owner_id"] or owner_pseudonym.NOBODY, _state_from_row(row)) for row in rows]
 
 
-async def windows(
+async def load_windows(
     pool: Pool, character: CharacterId, scorer: str, *, instances: int, least: int, last: int
 ) -> dict[ConversationId, list[Vector]]:
     """What the last messages of a character's instances scored, oldest first.
@@ -120,72 +122,75 @@ async def windows(
     """
     found: dict[ConversationId, list[Vector]] = {}
     for row in await pool.rows(_WINDOWS, character, scorer, instances, least, last):
-        found.setdefault(row["conversation_id"], []).append(_vector(row["vector"]))
+        found.setdefault(row["conversation_id"], []).append(_vector_from_floats(row["vector"]))
     return found
 
 
-async def newest_by(
+async def load_newest_by(
     pool: Pool, conversation: ConversationId, scorer: str, *, spoken: bool = False
-) -> State | None:
+) -> VectorState | None:
     """The newest state that this scorer led to; `spoken` if what was recorded is not to count."""
-    return _state(await pool.row(_NEWEST_BY, conversation, scorer, spoken))
+    return _maybe_state_from_row(await pool.row(_NEWEST_BY, conversation, scorer, spoken))
 
 
-async def replies(pool: Pool, conversation: ConversationId, *, most: int) -> int:
+async def count_replies(pool: Pool, conversation: ConversationId, *, most: int) -> int:
     """How many scored replies of instances there are, counted up to so many of the last messages."""
     return int(await pool.value(_REPLIES, conversation, most))
 
 
-async def relational(
+async def load_relational(
     pool: Pool, conversation: ConversationId, moment: datetime | None = None
-) -> State | None:
+) -> VectorState | None:
     """The relational state now or at a moment."""
-    return _state(await pool.row(_RELATIONAL, conversation, moment))
+    return _maybe_state_from_row(await pool.row(_RELATIONAL, conversation, moment))
 
 
-async def of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> list[State]:
+async def load_of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> list[VectorState]:
     """The newest state of each of many conversations, for a round."""
-    return [_some_state(row) for row in await pool.rows(_OF_MANY, list(conversations))]
+    return [_state_from_row(row) for row in await pool.rows(_OF_MANY, list(conversations))]
 
 
-async def rosters(pool: Pool, host: NodeId, tip: Tip) -> list[Roster]:
+async def load_rosters(pool: Pool, host: NodeId, tip: Tip) -> list[Roster]:
     """The running instances of one node, as its report lists them: each with the state that its own last
     reply led to, and whose it is in the round on top of a tip. Who has not replied yet says nothing of the
     character.
     """
-    return [_roster(row["character_id"], row["packed"], tip) for row in await pool.rows(_ROSTERS, host)]
+    return [
+        _roster_from_packed(row["character_id"], row["packed"], tip)
+        for row in await pool.rows(_ROSTERS, host)
+    ]
 
 
-def restored(stored: Sequence[float | None] | None) -> Vector | None:
+def vector_from_stored(stored: Sequence[float | None] | None) -> Vector | None:
     """A vector as the database has it, back on the grid of millionths."""
-    return None if stored is None else _vector(stored)
+    return None if stored is None else _vector_from_floats(stored)
 
 
-def _roster(character_id: CharacterId, packed: bytes, tip: Tip) -> Roster:
+def _roster_from_packed(character_id: CharacterId, packed: bytes, tip: Tip) -> Roster:
     rows = np.frombuffer(packed, _SENT)
     scores = rows["scores"]["score"].astype(np.float64)
     millionths = np.where(scores < 0, MISSING, np.rint(scores * axes.UNIT))
     owners = None
     if tip.rules.parameters.weighing is Weighing.OWNERS:
-        numbers = owner_pseudonym.numbers(tip.hash, character_id, rows["owner"].tolist())
+        numbers = owner_pseudonym.make_pseudonyms(tip.hash, character_id, rows["owner"].tolist())
         owners = np.frombuffer(numbers, ">u8").astype(np.uint64)
-    return roster.columns(character_id, rows["id"], rows["epoch"], millionths, owners)
+    return roster.pack_columns(character_id, rows["id"], rows["epoch"], millionths, owners)
 
 
-def _literal(vector: Vector) -> str:
+def _vector_to_literal(vector: Vector) -> str:
     # An array of arrays would be flattened on the way; PostgreSQL's own spelling of one array is not.
     return "{" + ",".join("NULL" if v is None else str(v / axes.UNIT) for v in vector.millionths) + "}"
 
 
-def _state(row: Record | None) -> State | None:
-    return None if row is None else _some_state(row)
+def _maybe_state_from_row(row: Record | None) -> VectorState | None:
+    return None if row is None else _state_from_row(row)
 
 
-def _some_state(row: Record) -> State:
-    return State(row["conversation_id"], row["ts"], row["seq"], _vector(row["vector"]))
+def _state_from_row(row: Record) -> VectorState:
+    return VectorState(row["conversation_id"], row["ts"], row["seq"], _vector_from_floats(row["vector"]))
 
 
-def _vector(stored: Sequence[float | None]) -> Vector:
+def _vector_from_floats(stored: Sequence[float | None]) -> Vector:
     # real holds a millionth between 0 and 1 to within a sixteenth of one, so rounding restores it exactly
     return Vector(tuple(None if v is None else round(v * axes.UNIT) for v in stored))
 

@@ -30,12 +30,12 @@ _ARRAYS = {
 _NOT_OF_ARRAYS = ("basetype", "range_subtype", "attrtypoids", "attrnames")
 
 
-async def prepare(connection: Connection) -> None:
+async def teach_codecs(connection: Connection) -> None:
     """Teach a new connection both."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=_jsonb,
+        encoder=_encode_jsonb,
         decoder=lambda data: orjson.loads(data[1:]),
         format="binary",
     )
@@ -43,15 +43,15 @@ async def prepare(connection: Connection) -> None:
         cast("Any", connection)._protocol.get_settings().register_data_types(_DESCRIBED)  # noqa: SLF001
 
 
-def _jsonb(value: object) -> bytes:
+def _encode_jsonb(value: object) -> bytes:
     return b"\x01" + orjson.dumps(value)  # version 1 of jsonb's binary form
 
 
-def _described(name: str, oid: int, element: int) -> dict[str, object]:
+def _describe_array(name: str, oid: int, element: int) -> dict[str, object]:
     """An array as the answer to asyncpg's question describes it."""
     array = {"oid": oid, "ns": "pg_catalog", "name": f"_{name}", "kind": b"b"}
     elements = {"elemtype": element, "elemtype_name": name, "elemdelim": ","}
     return array | elements | dict.fromkeys(_NOT_OF_ARRAYS)
 
 
-_DESCRIBED = [_described(name, *numbers) for name, numbers in _ARRAYS.items()]
+_DESCRIBED = [_describe_array(name, *numbers) for name, numbers in _ARRAYS.items()]

@@ -112,7 +112,7 @@ FOREIGN = (asyncpg.PostgresError, pg.InterfaceError, pg.InternalClientError, OSE
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+async def translate_errors() -> AsyncIterator[None]:
     """Whatever asyncpg raises inside leaves as an error of CCN's tree, with its cause attached.
 
     A task that was cancelled inside leaves as cancelled: what asyncpg does then (ROLLBACK, giving the
@@ -125,23 +125,23 @@ async def translated() -> AsyncIterator[None]:
     except FOREIGN as foreign:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError from foreign
-        raise translate(foreign) from foreign
+        raise translate_error(foreign) from foreign
 
 
-def translate(foreign: BaseException) -> errors.CCNError:
+def translate_error(foreign: BaseException) -> errors.CCNError:
     """The error of ours that says what the caller can do about it; it and its cause quote no row."""
     state = getattr(foreign, "sqlstate", None) or ""
-    ours = OURS.get(state) or kind(type(foreign))
-    if _unsendable(foreign):
+    ours = OURS.get(state) or error_class_of(type(foreign))
+    if _is_unsendable(foreign):
         ours = errors.InputInvalid
     elif getattr(foreign, "constraint_name", None) in _NUMBERED:
         ours = errors.SequenceConflict
-    said = words(foreign)
-    _silence(foreign, said)
+    said = describe_error(foreign)
+    _remove_values(foreign, said)
     return ours(said)
 
 
-def kind(foreign: type[BaseException]) -> type[errors.CCNError]:
+def error_class_of(foreign: type[BaseException]) -> type[errors.CCNError]:
     """The nearest entry of the table, walking from the class up to its ancestors."""
     for ancestor in foreign.__mro__:
         if ancestor in TABLE:
@@ -149,14 +149,14 @@ def kind(foreign: type[BaseException]) -> type[errors.CCNError]:
     return errors.StoreBroken
 
 
-def severed(foreign: BaseException) -> bool:
+def lost_connection(foreign: BaseException) -> bool:
     """Whether the connection is gone, so that nobody knows how far the server came."""
-    return kind(type(foreign)) is errors.DatabaseUnavailable
+    return error_class_of(type(foreign)) is errors.DatabaseUnavailable
 
 
-def words(foreign: BaseException) -> str:
+def describe_error(foreign: BaseException) -> str:
     """What happened, without PostgreSQL's DETAIL and asyncpg's values: they may be somebody's words."""
-    if _unsendable(foreign):
+    if _is_unsendable(foreign):
         return "a value has no form in PostgreSQL: " + str(foreign).partition(":")[0]
     if isinstance(foreign, OSError) and foreign.errno is not None and foreign.errno > 0:
         return (
@@ -172,15 +172,15 @@ def words(foreign: BaseException) -> str:
     return f"{text} [{constraint}]" if constraint and constraint not in text else text
 
 
-def _silence(foreign: BaseException, said: str) -> None:
+def _remove_values(foreign: BaseException, said: str) -> None:
     # A traceback prints the cause as well.
-    if _unsendable(foreign):
+    if _is_unsendable(foreign):
         foreign.args = (said,)
         foreign.__cause__ = None
     elif isinstance(foreign, asyncpg.PostgresError):
         foreign.detail = None
 
 
-def _unsendable(foreign: BaseException) -> bool:
+def _is_unsendable(foreign: BaseException) -> bool:
     # What asyncpg could not encode it reports as the server's DataError, but without the server's severity.
     return isinstance(foreign, asyncpg.DataError) and foreign.severity is None

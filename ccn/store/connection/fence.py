@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.rounds.signer import NOTHING, Mark
+from ccn.core.rounds.signer import NOTHING, NumberedHash
 
 if TYPE_CHECKING:
     from ccn.store.connection.pool import Connection
@@ -33,48 +33,52 @@ class Fence:
         self._node = node
         self.broken = asyncio.Event()
         """Set once anything was missing."""
-        self.signed: Callable[[], Mark | None] = _nothing
+        self.signed: Callable[[], NumberedHash | None] = _nothing_signed
         """The block that this node cosigned last; None while it has signed nothing."""
-        self.acknowledged: Mark | None = None
+        self.acknowledged: NumberedHash | None = None
         """The newest leaf of this node that somebody was told to be durable."""
         self.lost: errors.RecordLost | None = None
         """What was missing, once anything was."""
 
-    def acknowledge(self, newest: Mark | None) -> None:
+    def acknowledge_leaf(self, newest: NumberedHash | None) -> None:
         """From now on the database must show this leaf. Numbers only rise."""
         if newest is not None and newest.number > (self.acknowledged or NOTHING).number:
             self.acknowledged = newest
 
-    async def check(self, connection: Connection) -> None:
+    async def check_database(self, connection: Connection) -> None:
         """Raise `RecordLost` unless the database behind this connection shows what it must."""
-        self.stand()
+        self.raise_if_lost()
         block, leaf = self.signed(), self.acknowledged
         if block is None and leaf is None:
             return
         (row,) = await connection.fetch(
             _SHOWN, block.number if block else None, self._node, leaf.number if leaf else None
         )
-        lost = _missing(self._node, block, row["block"], leaf, row["leaf"])
+        lost = _find_loss(self._node, block, row["block"], leaf, row["leaf"])
         if lost is None:
             return
         if row["standby"]:
             raise errors.DatabaseUnavailable("a standby that is behind: wait, or name the primary")
-        self.lose(lost)
+        self.mark_lost(lost)
         raise lost
 
-    def lose(self, lost: errors.RecordLost) -> None:
+    def mark_lost(self, lost: errors.RecordLost) -> None:
         """From now on nothing passes."""
         self.lost = self.lost or lost
         self.broken.set()
 
-    def stand(self) -> None:
+    def raise_if_lost(self) -> None:
         """Raise what was missing, once anything was."""
         if self.lost is not None:  # a new one: raised again and again, it would gather every way it went
             raise type(self.lost)(str(self.lost))
 
 
-def _missing(
-    node: NodeId, block: Mark | None, shown_block: bytes | None, leaf: Mark | None, shown_leaf: bytes | None
+def _find_loss(
+    node: NodeId,
+    block: NumberedHash | None,
+    shown_block: bytes | None,
+    leaf: NumberedHash | None,
+    shown_leaf: bytes | None,
 ) -> errors.RecordLost | None:
     if block is not None and shown_block != block.hash:
         shows = "does not show" if shown_block is None else "shows another block in the place of"
@@ -91,7 +95,7 @@ def _missing(
     return None
 
 
-def _nothing() -> None:
+def _nothing_signed() -> None:
     return None
 
 

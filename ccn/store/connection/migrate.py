@@ -47,7 +47,7 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedMigration:
     """One file that a database has seen."""
 
     number: int
@@ -57,25 +57,25 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MigrationPlan:
     """What a database has, and what it would get."""
 
-    applied: tuple[Applied, ...]
+    applied: tuple[AppliedMigration, ...]
     pending: tuple[Migration, ...]
 
 
-async def apply(url: str) -> Plan:
+async def apply_pending(url: str) -> MigrationPlan:
     """Run what is pending and return what that was; refuse a database this version does not understand.
 
     Where nothing is pending nothing is written: a node may do no more than that with the schema.
     """
-    async with failure.translated(), connected(url) as connection:
-        wanted = await _plan(connection)
+    async with failure.translate_errors(), connect(url) as connection:
+        wanted = await _read_plan(connection)
         if not wanted.pending:
             return wanted
         try:
             async with connection.transaction():
-                return await _migrated(connection)
+                return await _run_pending(connection)
         except asyncpg.InsufficientPrivilegeError as refused:
             raise errors.SchemaRefused(
                 f"{len(wanted.pending)} schema files are to run, and this role may not: run `ccn migrate` "
@@ -83,56 +83,56 @@ async def apply(url: str) -> Plan:
             ) from refused
 
 
-async def plan(url: str) -> Plan:
+async def load_plan(url: str) -> MigrationPlan:
     """What `apply` would do, without doing any of it."""
-    async with failure.translated(), connected(url) as connection:
-        return await _plan(connection)
+    async with failure.translate_errors(), connect(url) as connection:
+        return await _read_plan(connection)
 
 
-async def alone(connection: Connection) -> None:
+async def lock_schema(connection: Connection) -> None:
     """Wait until nobody else changes the schema, or who may do what in it, and keep it so to the commit."""
     await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
     await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
 
 
-async def _migrated(connection: Connection) -> Plan:
-    await alone(connection)
+async def _run_pending(connection: Connection) -> MigrationPlan:
+    await lock_schema(connection)
     await connection.execute(_RECORDS)
-    pending = _compare(await _applied(connection))
+    pending = _compare_checksums(await _list_applied(connection))
     for migration in pending.pending:
-        await _run(connection, migration)
+        await _run_migration(connection, migration)
     await connection.execute("SELECT ccn_grant()")
     return pending
 
 
-async def _plan(connection: Connection) -> Plan:
+async def _read_plan(connection: Connection) -> MigrationPlan:
     recorded = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
-    return _compare(await _applied(connection) if recorded else ())
+    return _compare_checksums(await _list_applied(connection) if recorded else ())
 
 
 @cache
-def files() -> tuple[Migration, ...]:
+def list_migrations() -> tuple[Migration, ...]:
     """The migrations that came with this version, checked to be numbered 1, 2, 3…"""
-    found = sorted((f for f in _folder().iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    read = tuple(_read(file) for file in found)
+    found = sorted((f for f in _schema_folder().iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    read = tuple(_read_migration(file) for file in found)
     if not read or [m.number for m in read] != list(range(1, len(read) + 1)):
         raise errors.SchemaRefused(f"schema files must be numbered without gaps: {[m.name for m in read]}")
     return read
 
 
-def _folder() -> Traversable:
+def _schema_folder() -> Traversable:
     inside = resources.files("ccn") / "schema"  # a built wheel carries the files inside the package
     return inside if inside.is_dir() else Path(__file__).parents[3] / "schema"
 
 
-def _read(file: Traversable) -> Migration:
+def _read_migration(file: Traversable) -> Migration:
     sql = file.read_text(encoding="utf-8").replace("\r\n", "\n")
     number, _, name = file.name.removesuffix(".sql").partition("_")
     return Migration(int(number), name, sql, hashlib.sha256(sql.encode()).hexdigest())
 
 
-def _compare(applied: tuple[Applied, ...]) -> Plan:
-    known = files()
+def _compare_checksums(applied: tuple[AppliedMigration, ...]) -> MigrationPlan:
+    known = list_migrations()
     for have, want in zip(applied, known, strict=False):
         if have.checksum != want.checksum:
             raise errors.SchemaRefused(
@@ -145,15 +145,15 @@ def _compare(applied: tuple[Applied, ...]) -> Plan:
             f"the database is at schema {applied[-1].number:04}_{applied[-1].name}, this CCN knows up to "
             f"{known[-1].number:04}_{known[-1].name}: run the newer CCN that migrated it"
         )
-    return Plan(applied, known[len(applied) :])
+    return MigrationPlan(applied, known[len(applied) :])
 
 
-async def _run(connection: Connection, migration: Migration) -> None:
+async def _run_migration(connection: Connection, migration: Migration) -> None:
     try:
         await connection.execute(migration.sql)
     except asyncpg.PostgresError as refused:
         raise errors.SchemaRefused(
-            f"schema {migration.number:04}_{migration.name} failed: {failure.words(refused)}"
+            f"schema {migration.number:04}_{migration.name} failed: {failure.describe_error(refused)}"
         ) from refused
     await connection.execute(
         "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
@@ -163,15 +163,17 @@ async def _run(connection: Connection, migration: Migration) -> None:
     )
 
 
-async def _applied(connection: Connection) -> tuple[Applied, ...]:
+async def _list_applied(connection: Connection) -> tuple[AppliedMigration, ...]:
     rows = await connection.fetch(
         "SELECT number, name, checksum, applied_at FROM schema_migrations ORDER BY number"
     )
-    return tuple(Applied(row["number"], row["name"], row["checksum"], row["applied_at"]) for row in rows)
+    return tuple(
+        AppliedMigration(row["number"], row["name"], row["checksum"], row["applied_at"]) for row in rows
+    )
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Connection]:
+async def connect(url: str) -> AsyncIterator[Connection]:
     """A connection to a server and a database that a schema can be in."""
     connection = await asyncpg.connect(url, timeout=_CONNECT_WAIT_S, statement_cache_size=0)
     try:

@@ -16,7 +16,7 @@ import asyncpg
 
 from ccn import errors
 from ccn.store.connection import codecs, failure, standbys
-from ccn.store.connection.standbys import Doubts
+from ccn.store.connection.standbys import CommitWarnings
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -45,29 +45,29 @@ class Pool:
         self._wait_s = wait_s
         self._fence = fence
         self._kept = list[_Lent]()
-        self._doubts = Doubts()
+        self._warnings = CommitWarnings()
         self._waiting = 0
 
     async def rows(self, sql: str, *values: object) -> list[Record]:
         """All rows of one statement."""
-        async with failure.translated(), self._connection() as connection:
+        async with failure.translate_errors(), self._connection() as connection:
             return await connection.fetch(sql, *values)
 
     async def row(self, sql: str, *values: object) -> Record | None:
         """The first row of one statement, or None."""
-        async with failure.translated(), self._connection() as connection:
+        async with failure.translate_errors(), self._connection() as connection:
             return await connection.fetchrow(sql, *values)
 
     async def value(self, sql: str, *values: object) -> Any:
         """The first column of the first row, or None."""
-        async with failure.translated(), self._connection() as connection:
+        async with failure.translate_errors(), self._connection() as connection:
             return await connection.fetchval(sql, *values)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One READ COMMITTED transaction: leaving commits it, an exception rolls it back."""
         async with (
-            failure.translated(),
+            failure.translate_errors(),
             self._connection() as connection,
             connection.transaction(),
         ):
@@ -76,32 +76,32 @@ class Pool:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         if self._fence is not None:
-            self._fence.stand()
-        connection = self._at_hand() or await self._awaited()
+            self._fence.raise_if_lost()
+        connection = self._take_kept() or await self._acquire()
         try:
             yield connection
-            if self._doubts.about(connection):
-                await self._confirmed(connection)
+            if self._warnings.take_warning(connection):
+                await self._confirm_doubtful(connection)
         except BaseException:
-            await self._give_back(connection)  # which looks at how it was left
+            await self._release(connection)  # which looks at how it was left
             raise
         if self._waiting or len(self._kept) >= _KEPT:
-            await self._give_back(connection)
+            await self._release(connection)
         else:
             self._kept.append(connection)
 
-    async def _confirmed(self, connection: Connection) -> None:
+    async def _confirm_doubtful(self, connection: Connection) -> None:
         """What was committed here came back with a warning: it stands, but do the standbys have it?"""
-        await standbys.commit(connection)
-        if self._doubts.about(connection):
+        await standbys.commit_marker(connection)
+        if self._warnings.take_warning(connection):
             raise errors.OutcomeUnknown("PostgreSQL did not wait until its standbys have what was written")
 
-    async def _give_back(self, connection: _Lent) -> None:
+    async def _release(self, connection: _Lent) -> None:
         with suppress(asyncpg.InterfaceError):  # it broke, and asyncpg has taken it back already
-            self._doubts.leave(connection)
+            self._warnings.stop_listening(connection)
         await self._connections.release(connection)
 
-    def _at_hand(self) -> _Lent | None:
+    def _take_kept(self) -> _Lent | None:
         """One that was used a moment ago: asyncpg's own way takes longer than a short statement does."""
         while self._kept:
             connection = self._kept.pop()
@@ -110,38 +110,38 @@ class Pool:
                     return connection
         return None
 
-    async def _awaited(self) -> _Lent:
+    async def _acquire(self) -> _Lent:
         self._waiting += 1
         try:
             connection = await self._connections.acquire(timeout=self._wait_s)
         finally:
             self._waiting -= 1
-        self._doubts.listen(connection)
+        self._warnings.listen_to(connection)
         return connection
 
-    async def confirm(self) -> None:
+    async def confirm_standbys(self) -> None:
         """Return once the standbys have whatever could be read here before."""
-        async with failure.translated(), self._connection() as connection:
-            await standbys.commit(connection)
+        async with failure.translate_errors(), self._connection() as connection:
+            await standbys.commit_marker(connection)
 
-    async def recorded(self) -> None:
+    async def check_fence(self) -> None:
         """Raise `RecordLost` unless the database still shows what its fence asks for."""
         if self._fence is not None:
-            async with failure.translated(), self._connection() as connection:
-                await self._fence.check(connection)
+            async with failure.translate_errors(), self._connection() as connection:
+                await self._fence.check_database(connection)
 
     async def close(self, within_s: float) -> None:
         """Close all of them, those in use too once the time is over."""
         try:
             async with asyncio.timeout(within_s):
-                while (connection := self._at_hand()) is not None:
-                    await self._give_back(connection)
+                while (connection := self._take_kept()) is not None:
+                    await self._release(connection)
                 await self._connections.close()
         except TimeoutError:
             self._connections.terminate()
 
     @asynccontextmanager
-    async def alone(self, errand: str) -> AsyncIterator[bool]:
+    async def try_alone(self, errand: str) -> AsyncIterator[bool]:
         """Whether this is the only node on an errand, until the block ends: for what one node need do."""
         async with self.transaction() as connection:
             yield bool(await connection.fetchval(_ALONE, f"ccn/{errand}"))
@@ -149,19 +149,19 @@ class Pool:
 
 @asynccontextmanager
 async def open(  # noqa: A001 - pool.open(...)
-    database: settings.Database, name: str, fence: Fence | None = None, *, least: int = 1
+    database: settings.DatabaseSettings, name: str, fence: Fence | None = None, *, least: int = 1
 ) -> AsyncIterator[Pool]:
     """Connect; `name` is what the server's own views call this node. Connections have to pass the fence.
 
     As many as `least` are kept open at any time.
     """
-    async with failure.translated():
+    async with failure.translate_errors():
         connections = await asyncpg.create_pool(
             database.url.get_secret_value(),
             min_size=least,
             max_size=database.pool_size,
-            init=partial(_prepare, fence=fence),
-            reset=_nothing_to_reset,
+            init=partial(_prepare_connection, fence=fence),
+            reset=_reset_nothing,
             timeout=database.connect_timeout_s,
             command_timeout=database.statement_timeout_s,
             statement_cache_size=database.statement_cache,
@@ -174,7 +174,7 @@ async def open(  # noqa: A001 - pool.open(...)
         await opened.close(database.connect_timeout_s)
 
 
-async def connect(database: settings.Database, name: str, fence: Fence | None = None) -> Connection:
+async def connect(database: settings.DatabaseSettings, name: str, fence: Fence | None = None) -> Connection:
     """One connection of its own, for the writer."""
     connection = await asyncpg.connect(
         database.url.get_secret_value(),
@@ -184,21 +184,21 @@ async def connect(database: settings.Database, name: str, fence: Fence | None = 
         server_settings={"application_name": name},
     )
     try:
-        await _prepare(connection, fence)
+        await _prepare_connection(connection, fence)
     except BaseException:
         connection.terminate()
         raise
     return connection
 
 
-async def _prepare(connection: Connection, fence: Fence | None) -> None:
-    await codecs.prepare(connection)
+async def _prepare_connection(connection: Connection, fence: Fence | None) -> None:
+    await codecs.teach_codecs(connection)
     if fence is not None:
-        await fence.check(connection)
+        await fence.check_database(connection)
 
 
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 
 
-async def _nothing_to_reset(connection: Connection) -> None:
+async def _reset_nothing(connection: Connection) -> None:
     """Every transaction here ends inside its own block."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ccn.store.connection import failure, pool
-from ccn.store.connection.standbys import Doubts
+from ccn.store.connection.standbys import CommitWarnings
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -21,31 +21,31 @@ _RETRY_MOST_S = 2.0
 _CLOSE_S = 2.0
 
 
-class Line:
+class ReconnectingConnection:
     """One connection at a time, kept for one purpose."""
 
-    def __init__(self, database: settings.Database, name: str, fence: Fence | None = None) -> None:
+    def __init__(self, database: settings.DatabaseSettings, name: str, fence: Fence | None = None) -> None:
         self._database = database
         self._name = name
         self._fence = fence
         self._connection: pool.Connection | None = None
-        self.doubts = Doubts()
+        self.warnings = CommitWarnings()
         """What the server warned of on this line."""
-        self.made = 0
+        self.connections_made = 0
         """How many connections this line has had: another one may lead to another server."""
 
-    async def connection(self) -> pool.Connection:
+    async def get(self) -> pool.Connection:
         """The connection, made now if there is none."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await pool.connect(self._database, self._name, self._fence)
-            self.made += 1
-            self.doubts.listen(self._connection)
+            self.connections_made += 1
+            self.warnings.listen_to(self._connection)
         return self._connection
 
-    async def failed(self, foreign: BaseException) -> None:
+    async def drop_if_broken(self, foreign: BaseException) -> None:
         """A broken connection is dropped, so that the next attempt makes a new one; the rest is raised."""
-        if not failure.severed(foreign):
-            raise failure.translate(foreign) from foreign
+        if not failure.lost_connection(foreign):
+            raise failure.translate_error(foreign) from foreign
         log.warning("connection to PostgreSQL lost", line=self._name, error=type(foreign).__name__)
         await self.close()
 

@@ -22,33 +22,33 @@ NODE, AUDITOR = "ccn_node", "ccn_auditor"
 ROLES = (NODE, AUDITOR)
 
 
-async def planned(url: str) -> list[str]:
+async def list_statements(url: str) -> list[str]:
     """What `grant` would run."""
-    async with failure.translated(), migrate.connected(url) as connection:
-        there = await _there(connection)
+    async with failure.translate_errors(), migrate.connect(url) as connection:
+        there = await _existing_roles(connection)
         made = [f"CREATE ROLE {role} NOLOGIN" for role in ROLES if role not in there]
         return made + [row["statement"] for row in await connection.fetch(_GRANTS, list(ROLES))]
 
 
-async def grant(url: str, passwords: Mapping[str, str] | None = None) -> None:
+async def grant_roles(url: str, passwords: Mapping[str, str] | None = None) -> None:
     """Make the roles that are missing, and give each what it needs here; with a password it may log in."""
-    async with failure.translated(), migrate.connected(url) as connection, connection.transaction():
-        await migrate.alone(connection)
-        there = await _there(connection)
+    async with failure.translate_errors(), migrate.connect(url) as connection, connection.transaction():
+        await migrate.lock_schema(connection)
+        there = await _existing_roles(connection)
         for role in ROLES:
             if role not in there:
-                await _make(connection, role)
+                await _create_role(connection, role)
         for role, password in (passwords or {}).items():
             await connection.execute(await connection.fetchval(_LETS_IN, role, password))
         await connection.execute("SELECT ccn_grant()")
 
 
-async def _there(connection: Connection) -> set[str]:
+async def _existing_roles(connection: Connection) -> set[str]:
     rows = await connection.fetch(_THERE, list(ROLES))
     return {row["rolname"] for row in rows}
 
 
-async def _make(connection: Connection, role: str) -> None:
+async def _create_role(connection: Connection, role: str) -> None:
     try:
         await connection.execute(f"CREATE ROLE {role} NOLOGIN")
     except asyncpg.InsufficientPrivilegeError as refused:

@@ -19,33 +19,33 @@ _WARNING = "01000"
 """What "canceling wait for synchronous replication" has; its words depend on the server's language."""
 
 
-class Doubts:
+class CommitWarnings:
     """Which connections heard a warning since they were last asked about it."""
 
     def __init__(self) -> None:
         self._warned = set[object]()
 
-    def listen(self, connection: Connection) -> None:
+    def listen_to(self, connection: Connection) -> None:
         """From now on hear what the server warns of."""
-        connection.add_log_listener(self._heard)
+        connection.add_log_listener(self._note_warning)
 
-    def leave(self, connection: Connection) -> None:
+    def stop_listening(self, connection: Connection) -> None:
         """Hear it no more."""
         self._warned.discard(connection)
-        connection.remove_log_listener(self._heard)
+        connection.remove_log_listener(self._note_warning)
 
-    def about(self, connection: Connection) -> bool:
+    def take_warning(self, connection: Connection) -> bool:
         """Whether there was one; asking settles it."""
         warned = connection in self._warned
         self._warned.discard(connection)
         return warned
 
-    def _heard(self, connection: object, message: PostgresLogMessage) -> None:
+    def _note_warning(self, connection: object, message: PostgresLogMessage) -> None:
         if message.sqlstate == _WARNING:
             self._warned.add(connection)
 
 
-async def commit(connection: Connection) -> None:
+async def commit_marker(connection: Connection) -> None:
     """Commit something small, which waits for the standbys like every commit."""
     await connection.execute(_SOMETHING)
 

@@ -10,49 +10,53 @@ from dataclasses import dataclass
 
 from ccn.core.ids import ConversationId
 from ccn.core.prompts import anchor
-from ccn.core.prompts.anchor import Anchor, Measured
+from ccn.core.prompts.anchor import Anchor, MeasuredStates
 from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.writing.batch import Batch, Write
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(Write[Anchor]):
+class KeepAnchor(Write[Anchor]):
     """The next version of a conversation's anchor, refused if another host set one first."""
 
     conversation: ConversationId
     anchor: Anchor
     epoch: int = 0
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """Its head carries the epoch."""
         return self.conversation
 
     def prepare(self, batch: Batch) -> Anchor:
         """One row, without a leaf: everything it leads to has one."""
-        batch.head(self.conversation, self.epoch)
+        batch.require_head(self.conversation, self.epoch)
         kept = self.anchor
         where = (self.conversation, kept.version, kept.plate, kept.kept_from)
-        batch.add(_KEEP, *where, kept.shown(), self.epoch, batch.now)
+        batch.add_row(_KEEP, *where, kept.to_json(), self.epoch, batch.now)
         return kept
 
 
-async def latest(pool: Pool, conversation: ConversationId) -> Anchor | None:
+async def load_anchor(pool: Pool, conversation: ConversationId) -> Anchor | None:
     """The anchor that the next prompt is built on; None before the first."""
     row = await pool.row(_LATEST, conversation)
-    return None if row is None else _anchor(row)
+    return None if row is None else _anchor_from_row(row)
 
 
-async def standing(pool: Pool, conversation: ConversationId) -> tuple[Anchor | None, Measured]:
+async def anchor_and_state(
+    pool: Pool, conversation: ConversationId
+) -> tuple[Anchor | None, MeasuredStates]:
     """The same, and how the conversation measures now: what decides whether the anchor has to move."""
     row = await pool.row(_STANDING, conversation)
     assert row is not None, "it has one row, whatever is there"
-    measured = Measured(vectors.restored(row["character"]), vectors.restored(row["relational"]))
-    return (None if row["version"] is None else _anchor(row)), measured
+    measured = MeasuredStates(
+        vectors.vector_from_stored(row["character"]), vectors.vector_from_stored(row["relational"])
+    )
+    return (None if row["version"] is None else _anchor_from_row(row)), measured
 
 
-def _anchor(row: Record) -> Anchor:
-    return anchor.read(row["plate_version"], row["kept_from"], row["version"], row["shown"])
+def _anchor_from_row(row: Record) -> Anchor:
+    return anchor.anchor_from_json(row["plate_version"], row["kept_from"], row["version"], row["shown"])
 
 
 _KEEP = """

@@ -9,25 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccn.core.ids import ConversationId
-from ccn.store.conversations.anchors import Keep
-from ccn.store.conversations.conversations import Begin, Conversation
-from ccn.store.conversations.instances import Instance, Spawn
+from ccn.store.conversations.anchors import KeepAnchor
+from ccn.store.conversations.conversations import BeginConversation, StoredConversation
+from ccn.store.conversations.instances import Instance, SpawnInstance
 from ccn.store.writing.batch import Batch, Write
 
 
 @dataclass(frozen=True, slots=True)
-class Birth(Write[tuple[Conversation, Instance]]):
+class Birth(Write[tuple[StoredConversation, Instance]]):
     """A conversation, its first instance, and what their prompts hold fast."""
 
-    begin: Begin
-    spawn: Spawn
-    keep: Keep
+    begin: BeginConversation
+    spawn: SpawnInstance
+    keep: KeepAnchor
 
-    def begins(self) -> ConversationId | None:
+    def begins_conversation(self) -> ConversationId | None:
         """The conversation."""
         return self.begin.id
 
-    def prepare(self, batch: Batch) -> tuple[Conversation, Instance]:
+    def prepare(self, batch: Batch) -> tuple[StoredConversation, Instance]:
         """One after the other; nothing refuses the later ones once the conversation has begun."""
         begun, born = self.begin.prepare(batch), self.spawn.prepare(batch)
         self.keep.prepare(batch)

@@ -9,14 +9,14 @@ from datetime import datetime
 from ccn import errors
 from ccn.core import ids
 from ccn.core.ids import CharacterId
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.writing.batch import Batch, Write, micros
 from ccn.store.writing.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
-class Plate:
+class PlateVersion:
     """One version of a character's specification."""
 
     character: CharacterId
@@ -39,17 +39,17 @@ class Character:
 
 
 @dataclass(frozen=True, slots=True)
-class _Import(Write[Plate]):
+class _ImportPlate(Write[PlateVersion]):
     character: CharacterId
     name: str
     version: int
     content: str
     by: str
 
-    def prepare(self, batch: Batch) -> Plate:
+    def prepare(self, batch: Batch) -> PlateVersion:
         digest = hashlib.sha256(self.content.encode()).digest()
-        leaf = batch.leaf(
-            Kind.PLATE,
+        leaf = batch.add_leaf(
+            LeafKind.PLATE,
             {
                 "at": micros(batch.now),
                 "by": self.by,
@@ -58,48 +58,48 @@ class _Import(Write[Plate]):
                 "version": self.version,
             },
         )
-        batch.add(_ADD_CHARACTER, self.character, self.name)
+        batch.add_row(_ADD_CHARACTER, self.character, self.name)
         where = (self.by, batch.now, batch.node, leaf.number)
-        batch.add(_ADD_PLATE, self.character, self.version, digest, self.content, *where)
-        return Plate(self.character, self.version, digest, self.content, self.by, batch.now)
+        batch.add_row(_ADD_PLATE, self.character, self.version, digest, self.content, *where)
+        return PlateVersion(self.character, self.version, digest, self.content, self.by, batch.now)
 
 
 async def import_plate(  # noqa: PLR0917 - six plain things make a plate
     pool: Pool, writer: Writer, character: CharacterId, name: str, content: str, by: str
-) -> Plate:
+) -> PlateVersion:
     """The plate as the character's newest version; the same content again is the version it already has."""
-    ids.name(character, "character")
+    ids.check_name(character, "character")
     if not content.strip() or "\x00" in content:
         raise errors.InputInvalid("a plate is text, and not empty")
-    known = await plates(pool, character)
+    known = await list_plates(pool, character)
     digest = hashlib.sha256(content.encode()).digest()
     for plate in known:
         if plate.hash == digest:
             return plate
-    return await writer.submit(_Import(character, name, len(known) + 1, content, by))
+    return await writer.submit(_ImportPlate(character, name, len(known) + 1, content, by))
 
 
-async def every(pool: Pool) -> list[Character]:
+async def list_characters(pool: Pool) -> list[Character]:
     """All characters, by their ids."""
     return [Character(*row) for row in await pool.rows(_EVERY)]
 
 
-async def plates(pool: Pool, character: CharacterId) -> list[Plate]:
+async def list_plates(pool: Pool, character: CharacterId) -> list[PlateVersion]:
     """All versions of a character's plate, oldest first."""
-    return [_plate(row) for row in await pool.rows(_PLATES, character)]
+    return [_plate_from_row(row) for row in await pool.rows(_PLATES, character)]
 
 
-async def plate(pool: Pool, character: CharacterId, version: int | None = None) -> Plate:
+async def load_plate(pool: Pool, character: CharacterId, version: int | None = None) -> PlateVersion:
     """One version, or the newest; NotFound if there is none."""
     row = await pool.row(_PLATE, character, version)
     if row is None:
         which = f"character {character}" if version is None else f"version {version} of {character}"
         raise errors.NotFound(f"there is no {which}")
-    return _plate(row)
+    return _plate_from_row(row)
 
 
-def _plate(row: Record) -> Plate:
-    return Plate(
+def _plate_from_row(row: Record) -> PlateVersion:
+    return PlateVersion(
         row["character_id"],
         row["version"],
         row["hash"],

@@ -9,17 +9,17 @@ from datetime import datetime
 from ccn import errors
 from ccn.core import message
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.core.message import Message, Role
 from ccn.store.connection.pool import Pool, Record
-from ccn.store.writing.batch import Batch, Repeated, Write, micros
+from ccn.store.writing.batch import Batch, KeyLookup, Write, micros
 from ccn.store.writing.quotas import Quota
 
 PAGE_LIMIT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class StoredConversation:
     """One conversation as it stands."""
 
     id: ConversationId
@@ -35,7 +35,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class MessagePage:
     """Messages in order, and the `before` of the page that precedes it; None when nothing does."""
 
     messages: tuple[Message, ...]
@@ -43,7 +43,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Append(Write[Message]):
+class AppendMessage(Write[Message]):
     """Have somebody say something. The answer has the place the message got.
 
     `epoch` is the host's, 0 for a conversation nobody hosts. A second append under the same idempotency key
@@ -58,41 +58,41 @@ class Append(Write[Message]):
     language: str | None = None
     idempotency_key: str | None = None
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """Its own conversation."""
         return self.conversation
 
-    def repeats(self) -> Repeated | None:
+    def key_lookup(self) -> KeyLookup | None:
         """A message of the same conversation."""
         key = self.idempotency_key
-        return None if key is None else Repeated(_SAID_EARLIER, self.conversation, key)
+        return None if key is None else KeyLookup(_SAID_EARLIER, self.conversation, key)
 
     def prepare(self, batch: Batch) -> Message:
         """Follow the head, unless the key was used before."""
-        key, by = self.idempotency_key, message.account(self.speaker)
+        key, by = self.idempotency_key, message.account_speaker(self.speaker)
         place = (self.conversation, self.role, self.content, by, self.epoch)
         if key is None:
             return batch.say(*place, language=self.language)
-        match batch.earlier(self):
+        match batch.find_earlier(self):
             case None:
                 said = batch.say(*place, language=self.language, idempotency_key=key)
-                batch.remember(self, said)
+                batch.remember_answer(self, said)
                 return said
             case Message() as said:
-                return self._same(said)
+                return self._check_same(said)
             case Record() as row:
-                return self._same(_message(row))
+                return self._check_same(_message_from_row(row))
             case other:
                 raise TypeError(f"a message's key found {type(other).__name__}")
 
-    def _same(self, said: Message) -> Message:
+    def _check_same(self, said: Message) -> Message:
         if said.role is not self.role or said.content not in (self.content, None):
             raise errors.IdempotencyConflict("the idempotency key was used for another message")
         return said
 
 
 @dataclass(frozen=True, slots=True)
-class Begin(Write[Conversation]):
+class BeginConversation(Write[StoredConversation]):
     """Open a conversation with a character."""
 
     id: ConversationId
@@ -102,13 +102,13 @@ class Begin(Write[Conversation]):
     title: str = ""
     quota: Quota | None = None
 
-    def begins(self) -> ConversationId | None:
+    def begins_conversation(self) -> ConversationId | None:
         """What else travels with it may be about it already."""
         return self.id
 
-    def prepare(self, batch: Batch) -> Conversation:
+    def prepare(self, batch: Batch) -> StoredConversation:
         """One row and its leaf."""
-        begun = Conversation(
+        begun = StoredConversation(
             self.id,
             self.character,
             self.owner,
@@ -117,20 +117,22 @@ class Begin(Write[Conversation]):
             batch.now,
             plate_version=self.plate_version,
         )
-        batch.allow(self.owner, self.quota)
-        _seal(batch, begun, batch.now)
-        batch.add(_BEGIN, self.id, self.character, self.owner, self.plate_version, self.title, batch.now)
-        batch.begin(self.id, self.character)
+        batch.set_quota(self.owner, self.quota)
+        _add_leaf(batch, begun, batch.now)
+        batch.add_row(
+            _BEGIN, self.id, self.character, self.owner, self.plate_version, self.title, batch.now
+        )
+        batch.begin_conversation(self.id, self.character)
         return begun
 
 
 @dataclass(frozen=True, slots=True)
-class Close(Write[None]):
+class CloseConversation(Write[None]):
     """Nothing more is said in a conversation; closing a closed one changes nothing."""
 
-    conversation: Conversation
+    conversation: StoredConversation
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """Its head is closed for whatever this writer remembers of it."""
         return self.conversation.id
 
@@ -139,28 +141,31 @@ class Close(Write[None]):
         if not self.conversation.open:
             return
         closed = replace(self.conversation, open=False, version=self.conversation.version + 1)
-        _seal(batch, closed, batch.now)
+        _add_leaf(batch, closed, batch.now)
         if (head := batch.heads.get(closed.id)) is not None:
             batch.heads[closed.id] = head._replace(open=False)
-        batch.add(_CLOSE, closed.id, closed.version, batch.now, every_row=True)
+        batch.add_row(_CLOSE, closed.id, closed.version, batch.now, every_row=True)
 
 
-async def get(pool: Pool, conversation: ConversationId) -> Conversation:
+async def load_conversation(pool: Pool, conversation: ConversationId) -> StoredConversation:
     """One conversation, or NotFound."""
     row = await pool.row(_GET, conversation)
     if row is None:
         raise errors.NotFound("there is no such conversation")
-    return _conversation(row)
+    return conversation_from_row(row)
 
 
-async def of_owner(
+async def list_of_owner(
     pool: Pool, owner: UserId, *, before: ConversationId | None = None, limit: int = 50
-) -> list[Conversation]:
+) -> list[StoredConversation]:
     """The newest conversations of one user; `before` is the last id of the page one has."""
-    return [_conversation(row) for row in await pool.rows(_OF_OWNER, owner, before, min(limit, PAGE_LIMIT))]
+    return [
+        conversation_from_row(row)
+        for row in await pool.rows(_OF_OWNER, owner, before, min(limit, PAGE_LIMIT))
+    ]
 
 
-async def openings(
+async def load_openings(
     pool: Pool, named: Sequence[ConversationId], length: int = 80
 ) -> Mapping[ConversationId, str]:
     """How each of these began, in the words said first; nothing of what was redacted or has not begun."""
@@ -168,40 +173,46 @@ async def openings(
     return {ConversationId(row["conversation_id"]): row["opening"] for row in rows}
 
 
-async def latest(pool: Pool, character: CharacterId, *, limit: int = 20) -> list[Conversation]:
+async def list_latest(pool: Pool, character: CharacterId, *, limit: int = 20) -> list[StoredConversation]:
     """The newest conversations with a character, for the memory of a new one."""
-    return [_conversation(row) for row in await pool.rows(_LATEST, character, min(limit, PAGE_LIMIT))]
+    return [
+        conversation_from_row(row) for row in await pool.rows(_LATEST, character, min(limit, PAGE_LIMIT))
+    ]
 
 
-async def collaborator(pool: Pool, conversation: ConversationId) -> str:
+async def load_collaborator(pool: Pool, conversation: ConversationId) -> str:
     """The name of whoever owns a conversation; empty if nobody does."""
     return await pool.value(_COLLABORATOR, conversation) or ""
 
 
-async def count(pool: Pool) -> int:
+async def count_all(pool: Pool) -> int:
     """How many there are in the record."""
     return int(await pool.value("SELECT count(*) FROM conversations"))
 
 
-async def history(
+async def load_history(
     pool: Pool, conversation: ConversationId, *, before: int | None = None, limit: int = 50
-) -> Page:
+) -> MessagePage:
     """The last `limit` messages, or the last before a place: what a reader sees who scrolls upwards."""
     if not 0 < limit <= PAGE_LIMIT:
         raise errors.InputInvalid(f"a page has 1 to {PAGE_LIMIT} messages, not {limit}")
     rows = await pool.rows(_HISTORY, conversation, before, limit)
-    messages = tuple(_message(row) for row in reversed(rows))
-    return Page(messages, messages[0].seq if messages and messages[0].seq > 1 else None)
+    messages = tuple(_message_from_row(row) for row in reversed(rows))
+    return MessagePage(messages, messages[0].seq if messages and messages[0].seq > 1 else None)
 
 
-async def after(pool: Pool, conversation: ConversationId, seq: int, *, limit: int = 50) -> list[Message]:
+async def load_after(
+    pool: Pool, conversation: ConversationId, seq: int, *, limit: int = 50
+) -> list[Message]:
     """What was said after a place, in order: for a reader who follows along."""
-    return [_message(row) for row in await pool.rows(_AFTER, conversation, seq, min(limit, PAGE_LIMIT))]
+    return [
+        _message_from_row(row) for row in await pool.rows(_AFTER, conversation, seq, min(limit, PAGE_LIMIT))
+    ]
 
 
-def _seal(batch: Batch, conversation: Conversation, at: datetime) -> None:
-    batch.leaf(
-        Kind.CONVERSATION,
+def _add_leaf(batch: Batch, conversation: StoredConversation, at: datetime) -> None:
+    batch.add_leaf(
+        LeafKind.CONVERSATION,
         {
             "at": micros(at),
             "character": conversation.character,
@@ -214,8 +225,9 @@ def _seal(batch: Batch, conversation: Conversation, at: datetime) -> None:
     )
 
 
-def _conversation(row: Record) -> Conversation:
-    return Conversation(
+def conversation_from_row(row: Record) -> StoredConversation:
+    """A row as a conversation."""
+    return StoredConversation(
         row["id"],
         row["character_id"],
         row["owner_id"],
@@ -229,7 +241,7 @@ def _conversation(row: Record) -> Conversation:
     )
 
 
-def _message(row: Record) -> Message:
+def _message_from_row(row: Record) -> Message:
     turn: TurnId | None = row["turn_id"]
     return Message(
         row["conversation_id"], row["seq"], Role(row["role"]), row["content"], row["created_at"], turn

@@ -9,13 +9,13 @@ from enum import StrEnum
 
 from ccn import errors
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.writing.batch import Batch, Write, micros
 from ccn.store.writing.quotas import Quota
 
 
-class Status(StrEnum):
+class InstanceStatus(StrEnum):
     """How an instance is."""
 
     SPAWNING = "spawning"
@@ -26,7 +26,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-ENDED = frozenset({Status.TERMINATED, Status.FAILED})
+ENDED = frozenset({InstanceStatus.TERMINATED, InstanceStatus.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Instance:
     character: CharacterId
     host: NodeId
     epoch: int
-    status: Status
+    status: InstanceStatus
     model: str
     plate_version: int
     spawned_at: datetime
@@ -51,7 +51,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class HeartbeatPatience:
     """After how long without a heartbeat an instance is given up: its host is seen, or is gone as well."""
 
     silent_s: float
@@ -59,19 +59,19 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class InstanceLife:
     """One thing that happened to an instance."""
 
     version: int
     at: datetime
     host: NodeId
     epoch: int
-    status: Status
+    status: InstanceStatus
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Spawn(Write[Instance]):
+class SpawnInstance(Write[Instance]):
     """A new instance of a conversation, hosted here; refused while another one is alive."""
 
     id: InstanceId
@@ -82,7 +82,7 @@ class Spawn(Write[Instance]):
     owner: UserId | None = None
     quota: Quota | None = None
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """The epoch follows the last one of the conversation."""
         return self.conversation
 
@@ -95,23 +95,23 @@ class Spawn(Write[Instance]):
             raise errors.Conflict("the conversation is closed")
         epoch, character = head.epoch + 1, CharacterId(head.character)
         new = Instance(
-            self.id, self.conversation, character, batch.node, epoch, Status.SPAWNING, self.model,
+            self.id, self.conversation, character, batch.node, epoch, InstanceStatus.SPAWNING, self.model,
             self.plate_version, batch.now, batch.now, owner=self.owner,
         )  # fmt: skip
-        batch.allow(self.owner, self.quota)
+        batch.set_quota(self.owner, self.quota)
         where = (new.id, new.conversation, new.character, new.host, new.epoch, new.status.value)
-        batch.add(_SPAWN, *where, new.model, new.plate_version, batch.now)
+        batch.add_row(_SPAWN, *where, new.model, new.plate_version, batch.now)
         batch.heads[self.conversation] = head._replace(epoch=epoch)
-        _live(batch, new, self.reason)
+        _add_life(batch, new, self.reason)
         return new
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Write[Instance]):
+class ChangeInstance(Write[Instance]):
     """Another status of an instance this node hosts, and why; nothing happens to an instance silently."""
 
     instance: Instance
-    status: Status
+    status: InstanceStatus
     reason: str
     drift: float | None = None
     validation: Mapping[str, object] | None = None
@@ -120,7 +120,7 @@ class Change(Write[Instance]):
         """The next version, refused if somebody else made it first; who changes also lives."""
         if self.instance.status in ENDED:
             raise errors.TransitionRefused("an instance that ended stays ended")
-        return _next(
+        return _add_version(
             batch,
             replace(
                 self.instance,
@@ -134,13 +134,13 @@ class Change(Write[Instance]):
 
 
 @dataclass(frozen=True, slots=True)
-class Adopt(Write[Instance]):
+class AdoptInstance(Write[Instance]):
     """Take over an instance whose host died: the next epoch, here. The old host is fenced from now on."""
 
     instance: Instance
     reason: str
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """Its head carries the epoch."""
         return self.instance.conversation
 
@@ -154,44 +154,46 @@ class Adopt(Write[Instance]):
         epoch = self.instance.epoch + 1
         batch.heads[self.instance.conversation] = head._replace(epoch=epoch)
         adopted = replace(self.instance, host=batch.node, epoch=epoch, heartbeat_at=batch.now)
-        return _next(batch, adopted, self.reason)
+        return _add_version(batch, adopted, self.reason)
 
 
-async def get(pool: Pool, instance: InstanceId) -> Instance:
+async def load_instance(pool: Pool, instance: InstanceId) -> Instance:
     """One instance, or NotFound."""
     row = await pool.row(_GET, instance)
     if row is None:
         raise errors.NotFound("there is no such instance")
-    return _instance(row)
+    return instance_from_row(row)
 
 
-async def alive(pool: Pool, *, host: NodeId | None = None) -> list[Instance]:
+async def list_alive(pool: Pool, *, host: NodeId | None = None) -> list[Instance]:
     """Instances that have not ended, of one node or of all."""
-    return [_instance(row) for row in await pool.rows(_ALIVE, host)]
+    return [instance_from_row(row) for row in await pool.rows(_ALIVE, host)]
 
 
-async def page(pool: Pool, owner: UserId | None, after: InstanceId | None, limit: int) -> list[Instance]:
+async def list_page(
+    pool: Pool, owner: UserId | None, after: InstanceId | None, limit: int
+) -> list[Instance]:
     """Those alive in one user's conversations, or in all, after one of them in the order of spawning."""
-    return [_instance(row) for row in await pool.rows(_PAGE, owner, after, limit)]
+    return [instance_from_row(row) for row in await pool.rows(_PAGE, owner, after, limit)]
 
 
-async def of_conversation(pool: Pool, conversation: ConversationId) -> Instance | None:
+async def find_in_conversation(pool: Pool, conversation: ConversationId) -> Instance | None:
     """The instance that is alive for a conversation."""
     row = await pool.row(_OF_CONVERSATION, conversation)
-    return None if row is None else _instance(row)
+    return None if row is None else instance_from_row(row)
 
 
-async def at_rest(pool: Pool, owner: UserId, limit: int) -> list[Instance]:
+async def list_at_rest(pool: Pool, owner: UserId, limit: int) -> list[Instance]:
     """Those of one user that nobody waits for, the longest unheard first."""
-    return [_instance(row) for row in await pool.rows(_AT_REST, owner, limit)]
+    return [instance_from_row(row) for row in await pool.rows(_AT_REST, owner, limit)]
 
 
-async def alone(pool: Pool, conversation: ConversationId, character: CharacterId) -> bool:
+async def is_alone(pool: Pool, conversation: ConversationId, character: CharacterId) -> bool:
     """Whether the character has no instance alive but perhaps that of this conversation."""
     return bool(await pool.value(_ALONE, conversation, character))
 
 
-async def beat(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
+async def keep_alive(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
     """Say that these are alive here; those that still are this node's, with their epochs.
 
     Not history, so no leaf. The database's clock counts, because nodes compare each other's heartbeats.
@@ -199,17 +201,17 @@ async def beat(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> dict[I
     return {row["id"]: row["epoch"] for row in await pool.rows(_BEAT, host, list(mine))}
 
 
-async def release(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> None:
+async def release_instances(pool: Pool, host: NodeId, mine: Collection[InstanceId]) -> None:
     """Leave these to whoever wants them: as if nothing had been heard of them for very long."""
     await pool.rows(_RELEASE, host, list(mine))
 
 
-async def abandoned(
+async def list_abandoned(
     pool: Pool,
     host: NodeId,
     mine: Collection[InstanceId],
     here: Collection[NodeId] | None,
-    patience: Patience,
+    patience: HeartbeatPatience,
 ) -> list[Instance]:
     """What somebody else should host: the host fell silent, or is this node and does not know of it.
 
@@ -217,30 +219,37 @@ async def abandoned(
     """
     seen = None if here is None else list(here)
     rows = await pool.rows(_ABANDONED, host, list(mine), seen, patience.silent_s, patience.gone_s)
-    return [_instance(row) for row in rows]
+    return [instance_from_row(row) for row in rows]
 
 
-async def lives(pool: Pool, instance: InstanceId) -> list[Life]:
+async def list_lives(pool: Pool, instance: InstanceId) -> list[InstanceLife]:
     """Everything that happened to an instance, in order."""
     return [
-        Life(row["version"], row["at"], row["host"], row["epoch"], Status(row["status"]), row["reason"])
+        InstanceLife(
+            row["version"],
+            row["at"],
+            row["host"],
+            row["epoch"],
+            InstanceStatus(row["status"]),
+            row["reason"],
+        )
         for row in await pool.rows(_LIVES, instance)
     ]
 
 
-def _next(batch: Batch, changed: Instance, reason: str) -> Instance:
+def _add_version(batch: Batch, changed: Instance, reason: str) -> Instance:
     new = replace(changed, version=changed.version + 1)
     ended_at = batch.now if new.status in ENDED else None
     before = (new.id, new.version - 1, new.host, new.epoch)
     what = (new.status.value, new.drift, new.validation, ended_at, new.heartbeat_at)
-    batch.add(_CHANGE, *before, *what, every_row=True)
-    _live(batch, new, reason)
+    batch.add_row(_CHANGE, *before, *what, every_row=True)
+    _add_life(batch, new, reason)
     return new
 
 
-def _live(batch: Batch, new: Instance, reason: str) -> None:
-    leaf = batch.leaf(
-        Kind.INSTANCE,
+def _add_life(batch: Batch, new: Instance, reason: str) -> None:
+    leaf = batch.add_leaf(
+        LeafKind.INSTANCE,
         {
             "at": micros(batch.now),
             "conversation": str(new.conversation),
@@ -255,17 +264,18 @@ def _live(batch: Batch, new: Instance, reason: str) -> None:
         },
     )
     what = (new.host, new.epoch, new.status.value, reason)
-    batch.add(_LIVE, new.id, new.version, batch.now, *what, batch.node, leaf.number)
+    batch.add_row(_LIVE, new.id, new.version, batch.now, *what, batch.node, leaf.number)
 
 
-def _instance(row: Record) -> Instance:
+def instance_from_row(row: Record) -> Instance:
+    """A row as an instance."""
     return Instance(
         row["id"],
         row["conversation_id"],
         row["character_id"],
         row["host"],
         row["epoch"],
-        Status(row["status"]),
+        InstanceStatus(row["status"]),
         row["model"],
         row["plate_version"],
         row["spawned_at"],

@@ -17,9 +17,9 @@ from ccn.core.chain.result import SHARED
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
 from ccn.core.prompts import prompt
-from ccn.core.prompts.anchor import MEMORIES_LIMIT, Anchor, Recalled, Source, State
+from ccn.core.prompts.anchor import MEMORIES_LIMIT, Anchor, RecalledConversation, ShownState, StateSource
 from ccn.core.prompts.prompt import Scene
-from ccn.core.prompts.wording import QUOTED_FROM, Memory
+from ccn.core.prompts.wording import QUOTED_FROM, PromptMemory
 from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.rounds import blocks
@@ -37,14 +37,14 @@ class Beginning:
     plate: int
     """The newest version."""
     collaborator: str
-    state: State
+    state: ShownState
     """How the character was last, as far as this person may be told."""
-    places: tuple[Recalled, ...]
-    memories: tuple[Memory, ...]
+    places: tuple[RecalledConversation, ...]
+    memories: tuple[PromptMemory, ...]
     """What is at those places."""
 
 
-async def beginning(
+async def load_beginning(
     pool: Pool, character: CharacterId, owner: UserId | None, *, besides: ConversationId | None = None
 ) -> Beginning:
     """The last conversations of a character with one person, oldest first, and how it was in them.
@@ -64,50 +64,52 @@ async def beginning(
     return Beginning(
         newest["plate"],
         newest["name"] or "",
-        _state(newest),
-        tuple(Recalled(some[0]["conversation_id"], some[0]["upto"]) for some in found),
-        tuple(map(_memory, found)),
+        _state_from_row(newest),
+        tuple(RecalledConversation(some[0]["conversation_id"], some[0]["upto"]) for some in found),
+        tuple(map(_memory_from_rows, found)),
     )
 
 
-def _state(newest: Record) -> State:
+def _state_from_row(newest: Record) -> ShownState:
     if newest["agreed"] is not None:
-        return State(0, Vector(tuple(newest["agreed"])), source=Source.AGREED)
-    return State(0, vectors.restored(newest["vector"]), source=Source.EARLIER)
+        return ShownState(0, Vector(tuple(newest["agreed"])), source=StateSource.AGREED)
+    return ShownState(0, vectors.vector_from_stored(newest["vector"]), source=StateSource.EARLIER)
 
 
-async def scene(  # noqa: PLR0917 - what a prompt is about, and how large it may be
+async def load_scene(  # noqa: PLR0917 - what a prompt is about, and how large it may be
     pool: Pool,
     conversation: ConversationId,
     anchor: Anchor,
     this: int,
-    limits: prompt.Limits,
+    limits: prompt.PromptLimits,
     collaborator: str = "",
 ) -> Scene:
     """What the anchor names, and everything up to the message `this`, as far as a prompt may have room."""
-    places = list(prompt.quoted_places(anchor.kept_from))
+    places = list(prompt.places_to_quote(anchor.kept_from))
     bounds = 2 * prompt.HISTORY_LIMIT, limits.budget * _BYTES_PER_TOKEN
     rows, remembered = await asyncio.gather(
         pool.rows(_SAID, conversation, anchor.kept_from, this, *bounds, places, QUOTED_FROM, _LATER),
-        recalled(pool, anchor.memories),
+        load_memories(pool, anchor.memories),
     )
-    return Scene(this, tuple(map(_message, rows)), remembered, collaborator)
+    return Scene(this, tuple(map(_message_from_row, rows)), remembered, collaborator)
 
 
-async def recalled(pool: Pool, places: Sequence[Recalled]) -> tuple[Memory, ...]:
+async def load_memories(pool: Pool, places: Sequence[RecalledConversation]) -> tuple[PromptMemory, ...]:
     """The words of remembered conversations, without what was redacted since."""
     if not places:
         return ()
     wanted = [each.conversation for each in places], [each.upto for each in places]
     rows = await pool.rows(_RECALLED, *wanted, QUOTED_FROM)
-    return tuple(_memory([*some]) for _, some in groupby(rows, key=lambda row: row["nth"]))
+    return tuple(_memory_from_rows([*some]) for _, some in groupby(rows, key=lambda row: row["nth"]))
 
 
-def _memory(rows: Sequence[Record]) -> Memory:
-    return Memory(f"{rows[0]['begun_at']:%Y-%m-%d}", rows[0]["title"], tuple(map(_message, rows)))
+def _memory_from_rows(rows: Sequence[Record]) -> PromptMemory:
+    return PromptMemory(
+        f"{rows[0]['begun_at']:%Y-%m-%d}", rows[0]["title"], tuple(map(_message_from_row, rows))
+    )
 
 
-def _message(row: Record) -> Message:
+def _message_from_row(row: Record) -> Message:
     return Message(
         row["conversation_id"],
         row["seq"],

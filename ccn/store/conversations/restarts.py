@@ -14,7 +14,7 @@ LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
+class ReplyRestart:
     """One such reply."""
 
     turn: TurnId
@@ -26,10 +26,10 @@ class Restart:
     """From the last word of the host before to the next one; None once the stream is forgotten."""
 
 
-async def of_conversation(pool: Pool, conversation: ConversationId) -> list[Restart]:
+async def list_of_conversation(pool: Pool, conversation: ConversationId) -> list[ReplyRestart]:
     """Those of a conversation, the newest first."""
     return [
-        Restart(row["id"], row["reply_seq"], row["leaf_node"], row["attempt"], row["after_s"])
+        ReplyRestart(row["id"], row["reply_seq"], row["leaf_node"], row["attempt"], row["after_s"])
         for row in await pool.rows(_RESTARTS, conversation, LIMIT)
     ]
 

@@ -35,7 +35,7 @@ _MARKS = re.compile("[\x02\x03]")
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchHit:
     """A message that was found. `excerpt` alternates plain text and matches, beginning with plain text."""
 
     conversation: ConversationId
@@ -46,16 +46,16 @@ class Hit:
     excerpt: tuple[str, ...]
 
 
-class Hits(list[Hit]):
+class SearchHits(list[SearchHit]):
     """The best hits first. Unless `complete`, older matches may be there that were not ranked."""
 
-    def __init__(self, hits: Sequence[Hit] = (), *, complete: bool = True) -> None:
+    def __init__(self, hits: Sequence[SearchHit] = (), *, complete: bool = True) -> None:
         super().__init__(hits)
         self.complete = complete
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _LanguageQueries:
     """A query in the words of each language, and the conversations it is about (None: all).
 
     `either` matches what has any of its words.
@@ -81,10 +81,10 @@ class _Asked:
     def parts(self) -> tuple[list[str], list[str], list[str]]:
         """Languages, what matches a part of a message, and how words in it begin, side by side."""
         either = list(self.either.values())
-        return list(self.either), either, [_beginnings(each) for each in either]
+        return list(self.either), either, [_word_beginnings(each) for each in either]
 
 
-async def search(
+async def find_messages(
     pool: Pool,
     query: str,
     *,
@@ -93,7 +93,7 @@ async def search(
     languages: Sequence[str] | None = None,
     limit: int = 20,
     within_s: float = 30.0,
-) -> Hits:
+) -> SearchHits:
     """The best hits first, of the newest matches where there are very many; TookTooLong after `within_s`.
 
     The query may hold "phrases", `or`, and -words that must not occur.
@@ -111,21 +111,21 @@ async def search(
             await connection.execute(f"SET LOCAL statement_timeout = {int(within_s * 1000) + 500}")
             scope = await connection.fetchrow(_SCOPE, owner, conversation)
             assert scope is not None
-            return await _found(connection, query, scope, languages or (), limit)
+            return await _find_hits(connection, query, scope, languages or (), limit)
     except TimeoutError:
         raise errors.TookTooLong(f"the search took longer than {within_s:g} s; {_LESS}") from None
 
 
-async def _found(
+async def _find_hits(
     connection: Connection, query: str, scope: Record, languages: Sequence[str], limit: int
-) -> Hits:
+) -> SearchHits:
     # What has no document is read first: what gets one meanwhile is then found twice rather than never.
-    fresh = await _fresh(connection, scope["conversations"])
-    spoken = {*scope["languages"], *fresh[2]} or {language.SIMPLE, language.detect(query)}
+    fresh = await _read_undocumented(connection, scope["conversations"])
+    spoken = {*scope["languages"], *fresh[2]} or {language.SIMPLE, language.detect_language(query)}
     queries = await connection.fetch(_QUERIES, query, sorted(set(languages) or spoken))
     if not queries:
-        return Hits()
-    asked = _Asked(
+        return SearchHits()
+    asked = _LanguageQueries(
         {row["language"]: row["query"] for row in queries},
         {row["language"]: row["either"] for row in queries},
         scope["conversations"],
@@ -133,12 +133,12 @@ async def _found(
         limit,
     )
     read = await connection.fetch(_READ, *fresh, *asked.sides, limit)
-    indexed, complete = await _newest_enough(connection, asked)
-    hits = await connection.fetch(_SHOW, *_best([*read, *indexed], limit), *asked.parts)
-    return Hits([_hit(row) for row in hits], complete=complete)
+    indexed, complete = await _rank_newest(connection, asked)
+    hits = await connection.fetch(_SHOW, *_best_hits([*read, *indexed], limit), *asked.parts)
+    return SearchHits([_hit_from_row(row) for row in hits], complete=complete)
 
 
-async def _newest_enough(connection: Connection, asked: _Asked) -> tuple[list[Record], bool]:
+async def _rank_newest(connection: Connection, asked: _LanguageQueries) -> tuple[list[Record], bool]:
     """The best of the newest matches, and whether these are all matches."""
     few = asked.conversations is not None and len(asked.conversations) <= _FEW
     look = asked.newest if few else _FIRST_LOOK
@@ -152,16 +152,16 @@ async def _newest_enough(connection: Connection, asked: _Asked) -> tuple[list[Re
         look *= 2 * ENOUGH // max(1, found)
 
 
-async def _fresh(
+async def _read_undocumented(
     connection: Connection, conversations: list[ConversationId] | None
 ) -> tuple[list[ConversationId], list[int], list[str]]:
     """Where messages without a document are, and the language each of them will have one in."""
     rows = await connection.fetch(_FRESH, conversations)
-    spoken = [row["language"] or language.detect(row["content"]) for row in rows]
+    spoken = [row["language"] or language.detect_language(row["content"]) for row in rows]
     return [row["conversation_id"] for row in rows], [row["seq"] for row in rows], spoken
 
 
-def _best(rows: Sequence[Record], limit: int) -> list[list[object]]:
+def _best_hits(rows: Sequence[Record], limit: int) -> list[list[object]]:
     """The best of both, each once, turned on its side."""
     once = {(row["conversation_id"], row["seq"]): row for row in rows}.values()
     ranked = sorted(once, key=lambda row: (row["rank"], row["conversation_id"], row["seq"]), reverse=True)
@@ -169,14 +169,14 @@ def _best(rows: Sequence[Record], limit: int) -> list[list[object]]:
     return [[row[column] for row in ranked[:limit]] for column in columns]
 
 
-def _beginnings(either: str) -> str:
+def _word_beginnings(either: str) -> str:
     """A regular expression for how the words of a query begin; in a text they end in many ways."""
     words = [each.replace("''", "'") for each in _LEXEMES.findall(either)]
     return rf"\m({'|'.join(re.escape(word[: max(3, len(word) - 2)]) for word in words)})"
 
 
-def _hit(row: Record) -> Hit:
-    return Hit(
+def _hit_from_row(row: Record) -> SearchHit:
+    return SearchHit(
         row["conversation_id"],
         row["seq"],
         Role(row["role"]),
@@ -186,25 +186,25 @@ def _hit(row: Record) -> Hit:
     )
 
 
-async def index(pool: Pool) -> int:
+async def index_messages(pool: Pool) -> int:
     """Make documents of messages that have none yet, a batch a node; how many it made."""
-    return sum([await _index(pool, row["node_id"]) for row in await pool.rows(_BEHIND)])
+    return sum([await _index_node(pool, row["node_id"]) for row in await pool.rows(_BEHIND)])
 
 
-async def _index(pool: Pool, node: NodeId) -> int:
+async def _index_node(pool: Pool, node: NodeId) -> int:
     async with pool.transaction() as connection:
         progress = await connection.fetchrow(_PROGRESS, node)
         if progress is None:
             return 0  # another node is at it
         messages = await connection.fetch(_NEXT, node, progress["upto"], progress["head"], _BATCH)
-        made = await _document(connection, [dict(row) for row in messages])
+        made = await _make_documents(connection, [dict(row) for row in messages])
         upto = messages[-1]["leaf_number"] if len(messages) == _BATCH else progress["head"]
         await connection.execute("UPDATE document_progress SET upto = $2 WHERE node_id = $1", node, upto)
         return made
 
 
-async def _document(connection: Connection, messages: list[dict[str, object]]) -> int:
-    spoken = [m["language"] or language.detect(str(m["content"])) for m in messages]
+async def _make_documents(connection: Connection, messages: list[dict[str, object]]) -> int:
+    spoken = [m["language"] or language.detect_language(str(m["content"])) for m in messages]
     places = [m["conversation_id"] for m in messages], [m["seq"] for m in messages]
     await connection.execute(_DOCUMENT, *places, spoken)
     await connection.execute(_SPEAK, sorted({str(each) for each in spoken}))

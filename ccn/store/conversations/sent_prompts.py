@@ -15,7 +15,7 @@ from ccn.store.connection.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class PromptBasis:
     """What one prompt was built on."""
 
     turn: TurnId
@@ -26,13 +26,15 @@ class Ground:
     anchor: Anchor
 
 
-async def ground(pool: Pool, conversation: ConversationId, turn: TurnId | None = None) -> Ground | None:
+async def find_basis(
+    pool: Pool, conversation: ConversationId, turn: TurnId | None = None
+) -> PromptBasis | None:
     """Of this turn, or of the last one that was begun; None if nothing was sent yet."""
     row = await pool.row(_GROUND, conversation, turn)
     if row is None:
         return None
-    kept = anchor.read(row["plate_version"], row["kept_from"], row["version"], row["shown"])
-    return Ground(row["id"], conversation, row["user_seq"], row["character_id"], row["model"], kept)
+    kept = anchor.anchor_from_json(row["plate_version"], row["kept_from"], row["version"], row["shown"])
+    return PromptBasis(row["id"], conversation, row["user_seq"], row["character_id"], row["model"], kept)
 
 
 # An anchor that moved for a later turn was kept after this one had ended, and shows its state at a later

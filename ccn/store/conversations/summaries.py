@@ -12,10 +12,10 @@ from typing import Any
 from ccn import errors
 from ccn.core import turn
 from ccn.core.ids import ConversationId
-from ccn.store.character.measures import Measure
+from ccn.store.character.measures import ConversationMeasure
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.conversations import instances
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
 
@@ -23,45 +23,45 @@ Cells = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConversationSummary:
     """All of it at one moment."""
 
-    conversation: Conversation
+    conversation: StoredConversation
     instance: Instance | None
     unfinished: tuple[Turn, ...]
-    measure: Measure | None
+    measure: ConversationMeasure | None
 
 
-async def of_conversation(pool: Pool, conversation: ConversationId) -> Standing:
+async def load_summary(pool: Pool, conversation: ConversationId) -> ConversationSummary:
     """As it is now, or NotFound."""
     rows = await pool.rows(_STANDING, conversation)
     if not rows:
         raise errors.NotFound("there is no such conversation")
-    found, alive, _, measured = _parts(rows[0])
-    unfinished = [part for _, _, part, _ in map(_parts, rows) if part[0] is not None]
-    return Standing(
-        _conversation(found),
-        None if alive[0] is None else _instance(alive),
-        tuple(map(_turn, unfinished)),
-        None if measured[0] is None else Measure(*measured),
+    found, alive, _, measured = _split_row(rows[0])
+    unfinished = [part for _, _, part, _ in map(_split_row, rows) if part[0] is not None]
+    return ConversationSummary(
+        _conversation_from_cells(found),
+        None if alive[0] is None else _instance_from_cells(alive),
+        tuple(map(_turn_from_cells, unfinished)),
+        None if measured[0] is None else ConversationMeasure(*measured),
     )
 
 
-def _parts(row: Record) -> tuple[Cells, Cells, Cells, Cells]:
+def _split_row(row: Record) -> tuple[Cells, Cells, Cells, Cells]:
     cells = tuple(row)
     return cells[:10], cells[10:24], cells[24:34], cells[34:]
 
 
-def _conversation(cells: Cells) -> Conversation:
-    return Conversation(*[*cells[:4], cells[4] == "open", *cells[5:]])
+def _conversation_from_cells(cells: Cells) -> StoredConversation:
+    return StoredConversation(*[*cells[:4], cells[4] == "open", *cells[5:]])
 
 
-def _instance(cells: Cells) -> Instance:
-    return Instance(*[*cells[:5], instances.Status(cells[5]), *cells[6:]])
+def _instance_from_cells(cells: Cells) -> Instance:
+    return Instance(*[*cells[:5], instances.InstanceStatus(cells[5]), *cells[6:]])
 
 
-def _turn(cells: Cells) -> Turn:
-    return Turn(*[*cells[:2], turn.Status(cells[2]), *cells[3:]])
+def _turn_from_cells(cells: Cells) -> Turn:
+    return Turn(*[*cells[:2], turn.TurnStatus(cells[2]), *cells[3:]])
 
 
 # In the order of the fields of Conversation, Instance, Turn and Measure.

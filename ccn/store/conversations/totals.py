@@ -9,7 +9,7 @@ from ccn.store.connection.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class ClusterTotals:
     """Counts, and means over conversations in which an instance is alive; None where none is measured."""
 
     at: datetime
@@ -26,11 +26,11 @@ class Overview:
     max_drift: float | None
 
 
-async def taken(pool: Pool) -> Overview:
+async def load_totals(pool: Pool) -> ClusterTotals:
     """All of them now, in one statement."""
     row = await pool.row(_TAKEN)
     assert row is not None, "aggregates over nothing are a row too"
-    return Overview(*row)
+    return ClusterTotals(*row)
 
 
 _TAKEN = """

@@ -13,12 +13,12 @@ from datetime import datetime
 from ccn import errors
 from ccn.core import message, stream, turn
 from ccn.core.ids import ConversationId, InstanceId, NodeId, TurnId, UserId
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.core.message import Message, Role
-from ccn.core.stream import Place, Told
-from ccn.core.turn import Status
+from ccn.core.stream import StreamEvent, StreamPosition
+from ccn.core.turn import TurnStatus
 from ccn.store.connection.pool import Pool, Record
-from ccn.store.writing.batch import Batch, Repeated, Step, Write, micros
+from ccn.store.writing.batch import Batch, KeyLookup, TurnStep, Write, micros
 
 EVENTS_LIMIT = 1_000
 
@@ -29,7 +29,7 @@ class Turn:
 
     id: TurnId
     conversation: ConversationId
-    status: Status
+    status: TurnStatus
     user_seq: int
     reply_seq: int | None
     attempt: int
@@ -40,7 +40,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class TurnEvent:
     """One piece of what a client sees of a turn, numbered from 1."""
 
     number: int
@@ -49,7 +49,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Accept(Write[Turn]):
+class AcceptTurn(Write[Turn]):
     """Take a user's message and promise a reply. The same key and content again: the same turn.
 
     `begun` is for a host that has nothing else to answer: it starts the first attempt at once. `unused`
@@ -66,44 +66,44 @@ class Accept(Write[Turn]):
     begun: bool = False
     unused: bool = False
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """Its own conversation."""
         return self.conversation
 
-    def repeats(self) -> Repeated | None:
+    def key_lookup(self) -> KeyLookup | None:
         """A turn of the same conversation."""
         key = self.idempotency_key
-        return None if key is None or self.unused else Repeated(_ACCEPTED_EARLIER, self.conversation, key)
+        return None if key is None or self.unused else KeyLookup(_ACCEPTED_EARLIER, self.conversation, key)
 
     def prepare(self, batch: Batch) -> Turn:
         """The message and the turn, together or not at all."""
-        match batch.earlier(self):
+        match batch.find_earlier(self):
             case None:
-                by = message.account(self.speaker)
+                by = message.account_speaker(self.speaker)
                 place = (self.conversation, Role.USER, self.content, by, self.epoch)
                 said = batch.say(*place, language=self.language, turn=self.id)
                 key, at = self.idempotency_key, said.at
                 where = (self.id, self.conversation, key, said.seq, self.epoch)
-                batch.step(Step.ACCEPT, *where, at, self.begun)
-                status, attempt = (Status.RUNNING, 1) if self.begun else (Status.ACCEPTED, 0)
+                batch.add_step(TurnStep.ACCEPT, *where, at, self.begun)
+                status, attempt = (TurnStatus.RUNNING, 1) if self.begun else (TurnStatus.ACCEPTED, 0)
                 new = Turn(self.id, self.conversation, status, said.seq, None, attempt, self.epoch, 0, at)
-                batch.remember(self, (new, self.content))
+                batch.remember_answer(self, (new, self.content))
                 return new
             case (Turn() as made, str() as asked):
-                return self._same(made, asked)
+                return self._check_same(made, asked)
             case Record() as row:
-                return self._same(_turn(row), row["content"])
+                return self._check_same(turn_from_row(row), row["content"])
             case other:
                 raise TypeError(f"a turn's key found {type(other).__name__}")
 
-    def _same(self, made: Turn, asked: str | None) -> Turn:
+    def _check_same(self, made: Turn, asked: str | None) -> Turn:
         if asked not in {self.content, None}:  # None: it was redacted since, and nobody knows any more
             raise errors.IdempotencyConflict("the idempotency key was used for another message")
         return made
 
 
 @dataclass(frozen=True, slots=True)
-class Start(Write[None]):
+class StartTurn(Write[None]):
     """Begin an attempt at the reply: the first one, or another on the node that adopted it."""
 
     turn: Turn
@@ -111,132 +111,141 @@ class Start(Write[None]):
 
     def prepare(self, batch: Batch) -> None:
         """One more attempt, under this epoch."""
-        turn.move(self.turn.status, Status.RUNNING)
-        batch.step(Step.START, self.turn.id, self.epoch, batch.now)
+        turn.move_status(self.turn.status, TurnStatus.RUNNING)
+        batch.add_step(TurnStep.START, self.turn.id, self.epoch, batch.now)
 
 
 @dataclass(frozen=True, slots=True)
-class Emit(Write[None]):
+class EmitEvents(Write[None]):
     """Keep what was just streamed, in pieces that follow the last one kept."""
 
     turn: TurnId
     epoch: int
-    events: Sequence[Event]
+    events: Sequence[TurnEvent]
 
     def prepare(self, batch: Batch) -> None:
         """The database refuses a gap, and an epoch that is over."""
         for event in self.events:
-            batch.step(Step.TELL, self.turn, event.number, event.kind, event.data, self.epoch, batch.now)
+            batch.add_step(
+                TurnStep.TELL, self.turn, event.number, event.kind, event.data, self.epoch, batch.now
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class Commit(Write[Message]):
+class CommitReply(Write[Message]):
     """The one reply, its last events, and the end of the turn, in one transaction."""
 
     turn: Turn
     epoch: int
     content: str
     speaker: InstanceId
-    events: Sequence[Event] = ()
+    events: Sequence[TurnEvent] = ()
     language: str | None = None
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """The reply follows its head."""
         return self.turn.conversation
 
     def prepare(self, batch: Batch) -> Message:
         """Refused if the turn has ended or runs under another epoch."""
-        turn.move(self.turn.status, Status.COMMITTED)
-        by = message.instance(self.speaker)
+        turn.move_status(self.turn.status, TurnStatus.COMMITTED)
+        by = message.instance_speaker(self.speaker)
         place = (self.turn.conversation, Role.ASSISTANT, self.content, by, self.epoch)
         said = batch.say(*place, language=self.language, turn=self.turn.id)
-        Emit(self.turn.id, self.epoch, self.events).prepare(batch)
-        _end(batch, self.turn, self.epoch, Status.COMMITTED, reply_seq=said.seq)
+        EmitEvents(self.turn.id, self.epoch, self.events).prepare(batch)
+        _add_end(batch, self.turn, self.epoch, TurnStatus.COMMITTED, reply_seq=said.seq)
         return said
 
 
 @dataclass(frozen=True, slots=True)
-class End(Write[None]):
+class EndTurn(Write[None]):
     """A turn that gets no reply: why it failed, or that it was cancelled."""
 
     turn: Turn
     epoch: int
-    status: Status
+    status: TurnStatus
     error: str | None = None
-    events: Sequence[Event] = ()
+    events: Sequence[TurnEvent] = ()
 
     def prepare(self, batch: Batch) -> None:
         """The reason names what went wrong, never what was said."""
-        turn.move(self.turn.status, self.status)
-        if self.status not in (Status.FAILED, Status.CANCELLED):
+        turn.move_status(self.turn.status, self.status)
+        if self.status not in (TurnStatus.FAILED, TurnStatus.CANCELLED):
             raise errors.TransitionRefused(
                 f"without a reply a turn is failed or cancelled, not {self.status}"
             )
-        if (self.status is Status.FAILED) != (self.error is not None):
+        if (self.status is TurnStatus.FAILED) != (self.error is not None):
             raise errors.InputInvalid("a failed turn has a reason, and no other has one")
-        Emit(self.turn.id, self.epoch, self.events).prepare(batch)
-        _end(batch, self.turn, self.epoch, self.status, error=self.error)
+        EmitEvents(self.turn.id, self.epoch, self.events).prepare(batch)
+        _add_end(batch, self.turn, self.epoch, self.status, error=self.error)
 
 
-async def get(pool: Pool, turn_id: TurnId) -> Turn:
+async def load_turn(pool: Pool, turn_id: TurnId) -> Turn:
     """One turn, or NotFound."""
     row = await pool.row(_GET, turn_id)
     if row is None:
         raise errors.NotFound("there is no such turn")
-    return _turn(row)
+    return turn_from_row(row)
 
 
-async def accepted(pool: Pool, conversation: ConversationId, idempotency_key: str) -> Turn | None:
+async def find_accepted(pool: Pool, conversation: ConversationId, idempotency_key: str) -> Turn | None:
     """The turn that was accepted under a key."""
     row = await pool.row(_ACCEPTED_EARLIER, [conversation], [idempotency_key])
-    return None if row is None else _turn(row)
+    return None if row is None else turn_from_row(row)
 
 
-async def unfinished(pool: Pool, conversation: ConversationId) -> list[Turn]:
+async def list_unfinished(pool: Pool, conversation: ConversationId) -> list[Turn]:
     """What was accepted and has no end yet, in the order of the messages: the queue, and what to adopt."""
-    return [_turn(row) for row in await pool.rows(_UNFINISHED, conversation)]
+    return [turn_from_row(row) for row in await pool.rows(_UNFINISHED, conversation)]
 
 
-async def outcomes(pool: Pool, conversation: ConversationId, *, last: int) -> list[bool]:
+async def load_outcomes(pool: Pool, conversation: ConversationId, *, last: int) -> list[bool]:
     """Of the last turns that ended, in order, whether the promised reply came; not of cancelled ones."""
     return [row["kept"] for row in reversed(await pool.rows(_OUTCOMES, conversation, last))]
 
 
-async def events(pool: Pool, turn_id: TurnId, *, after: int = 0, limit: int = EVENTS_LIMIT) -> list[Event]:
+async def load_events(
+    pool: Pool, turn_id: TurnId, *, after: int = 0, limit: int = EVENTS_LIMIT
+) -> list[TurnEvent]:
     """What a client has not seen yet, in order."""
     rows = await pool.rows(_EVENTS, turn_id, after, min(limit, EVENTS_LIMIT))
-    return [Event(row["number"], row["kind"], row["data"]) for row in rows]
+    return [TurnEvent(row["number"], row["kind"], row["data"]) for row in rows]
 
 
-async def told(pool: Pool, turn_id: TurnId, after: Place, *, limit: int = EVENTS_LIMIT) -> list[Told]:
+async def load_stream(
+    pool: Pool, turn_id: TurnId, after: StreamPosition, *, limit: int = EVENTS_LIMIT
+) -> list[StreamEvent]:
     """What follows a place, over all hosts the turn had."""
     rows = await pool.rows(_TOLD, turn_id, after.epoch, after.number, min(limit, EVENTS_LIMIT))
     return [
-        Told(Place(row["host_epoch"], row["number"]), stream.Kind(row["kind"]), row["data"]) for row in rows
+        StreamEvent(
+            StreamPosition(row["host_epoch"], row["number"]), stream.EventKind(row["kind"]), row["data"]
+        )
+        for row in rows
     ]
 
 
-async def overlooked(pool: Pool, host: NodeId, known: Collection[TurnId]) -> list[Turn]:
+async def list_overlooked(pool: Pool, host: NodeId, known: Collection[TurnId]) -> list[Turn]:
     """Unfinished turns of this node's instances that it does not know of: accepted by another node."""
-    return [_turn(row) for row in await pool.rows(_OVERLOOKED, host, list(known))]
+    return [turn_from_row(row) for row in await pool.rows(_OVERLOOKED, host, list(known))]
 
 
-async def orphaned(pool: Pool, older_s: float) -> list[Turn]:
+async def list_orphaned(pool: Pool, older_s: float) -> list[Turn]:
     """Unfinished turns of conversations that have had no instance for so long: accepted while one ended."""
-    return [_turn(row) for row in await pool.rows(_ORPHANED, older_s)]
+    return [turn_from_row(row) for row in await pool.rows(_ORPHANED, older_s)]
 
 
-def _end(
+def _add_end(
     batch: Batch,
     ended: Turn,
     epoch: int,
-    status: Status,
+    status: TurnStatus,
     *,
     reply_seq: int | None = None,
     error: str | None = None,
 ) -> None:
-    leaf = batch.leaf(
-        Kind.TURN,
+    leaf = batch.add_leaf(
+        LeafKind.TURN,
         {
             "at": micros(batch.now),
             "conversation": str(ended.conversation),
@@ -249,14 +258,15 @@ def _end(
         },
     )
     values = (ended.id, epoch, status.value, reply_seq, error, batch.now, batch.node, leaf.number)
-    batch.step(Step.END, *values)
+    batch.add_step(TurnStep.END, *values)
 
 
-def _turn(row: Record) -> Turn:
+def turn_from_row(row: Record) -> Turn:
+    """A row as a turn."""
     return Turn(
         row["id"],
         row["conversation_id"],
-        Status(row["status"]),
+        TurnStatus(row["status"]),
         row["user_seq"],
         row["reply_seq"],
         row["attempt"],

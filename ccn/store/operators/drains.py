@@ -15,7 +15,7 @@ from ccn.store.connection.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class NodeLoad:
     """What still ties a node to its cluster."""
 
     draining: bool
@@ -29,12 +29,12 @@ class Load:
         return not (self.leads or self.instances or self.unsealed)
 
 
-async def draining(pool: Pool) -> frozenset[NodeId]:
+async def list_draining(pool: Pool) -> frozenset[NodeId]:
     """The nodes that are being drained, or are drained."""
     return frozenset(NodeId(row["node_id"]) for row in await pool.rows("SELECT node_id FROM node_drains"))
 
 
-async def begin(pool: Pool, node: NodeId, by: str, validators: Iterable[NodeId]) -> None:
+async def begin_drain(pool: Pool, node: NodeId, by: str, validators: Iterable[NodeId]) -> None:
     """Drain a node; refused if no validator would be left to lead. Again, it changes nothing."""
     async with pool.transaction() as connection:
         await connection.execute("LOCK TABLE node_drains IN SHARE ROW EXCLUSIVE MODE")
@@ -47,17 +47,17 @@ async def begin(pool: Pool, node: NodeId, by: str, validators: Iterable[NodeId])
         await connection.execute(_BEGIN, node, by)
 
 
-async def end(pool: Pool, node: NodeId) -> None:
+async def end_drain(pool: Pool, node: NodeId) -> None:
     """Let a node take part again."""
     await pool.rows("DELETE FROM node_drains WHERE node_id = $1", node)
 
 
-async def load(pool: Pool, node: NodeId) -> Load:
+async def load_of_node(pool: Pool, node: NodeId) -> NodeLoad:
     """What still ties a node to its cluster; NotFound if it never ran here."""
     row = await pool.row(_LOAD, node)
     if row is None:
         raise errors.NotFound(f"no node {node} ever ran here")
-    return Load(row["draining"], row["leads"], row["instances"], row["unsealed"])
+    return NodeLoad(row["draining"], row["leads"], row["instances"], row["unsealed"])
 
 
 _BEGIN = "INSERT INTO node_drains (node_id, by) VALUES ($1, $2) ON CONFLICT DO NOTHING"

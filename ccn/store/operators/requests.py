@@ -18,7 +18,7 @@ from uuid import UUID
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.rounds import terms
 from ccn.store.writing.batch import Batch, Write, micros
@@ -45,7 +45,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class OperatorRequest:
     """Something an operator asked for; `claims` counts who took it up so far."""
 
     id: UUID
@@ -60,50 +60,50 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RequestState:
     """A request as it stands: who is at it just now, or what came of it."""
 
-    request: Request
+    request: OperatorRequest
     at_it: NodeId | None
     answered_at: datetime | None
     outcome: Body | None = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Write[None]):
+class AnswerRequest(Write[None]):
     """What came of a request, under a leader's term or a node's claim; refused when that is over."""
 
-    request: Request
+    request: OperatorRequest
     outcome: Body = field(hash=False)
     term: int | None = None
 
     def prepare(self, batch: Batch) -> None:
         """The fence, the leaf and the answer, in one transaction."""
         request, error = self.request, self.outcome.get("error")
-        leaf = batch.leaf(
-            Kind.OPERATOR,
+        leaf = batch.add_leaf(
+            LeafKind.OPERATOR,
             {
                 "asked": micros(request.asked_at),
                 "at": micros(batch.now),
-                "body": commitment.document(request.body).hex(),
+                "body": commitment.hash_document(request.body).hex(),
                 "by": request.by,
                 "command": request.command,
                 "error": None if error is None else str(error),
                 "for": request.node,
-                "outcome": commitment.document(self.outcome).hex(),
+                "outcome": commitment.hash_document(self.outcome).hex(),
                 "request": str(request.id),
             },
         )
         if self.term is not None:
-            batch.add(_FENCE, terms.FENCE, self.term)
+            batch.add_row(_FENCE, terms.FENCE, self.term)
         claim = request.claims if self.term is None else None
-        batch.add(
+        batch.add_row(
             _ANSWER, request.id, claim, dict(self.outcome), batch.now, batch.node, leaf.number,
             every_row=True,
         )  # fmt: skip
 
 
-async def ask(
+async def add_request(
     pool: Pool,
     request: UUID,
     command: str,
@@ -113,31 +113,31 @@ async def ask(
     node: NodeId | None = None,
 ) -> None:
     """Ask; the same request again changes nothing."""
-    _somebody(by)
-    commitment.document(body or {})  # what cannot be committed to is not asked
-    if node is not None and node not in await nodes(pool):
-        raise errors.NotFound(f"no node {node} ever ran here, only {', '.join(await nodes(pool))}")
+    _check_asker(by)
+    commitment.hash_document(body or {})  # what cannot be committed to is not asked
+    if node is not None and node not in await list_nodes(pool):
+        raise errors.NotFound(f"no node {node} ever ran here, only {', '.join(await list_nodes(pool))}")
     await pool.rows(_ASK, request, command, by, dict(body or {}), node)
 
 
-async def waiting(pool: Pool, *commands: str) -> list[Request]:
+async def list_waiting(pool: Pool, *commands: str) -> list[OperatorRequest]:
     """What was asked and has no answer yet, oldest first."""
-    return [_request(row) for row in await pool.rows(_WAITING, commands)]
+    return [_request_from_row(row) for row in await pool.rows(_WAITING, commands)]
 
 
-async def taken_back(pool: Pool, *commands: str) -> list[Request]:
+async def list_taken_back(pool: Pool, *commands: str) -> list[OperatorRequest]:
     """What was taken back and is to be answered with that, oldest first."""
-    return [_request(row) for row in await pool.rows(_TAKEN_BACK, commands)]
+    return [_request_from_row(row) for row in await pool.rows(_TAKEN_BACK, commands)]
 
 
-async def take_back(pool: Pool, request: UUID, by: str, why: str = "") -> None:
+async def take_back_request(pool: Pool, request: UUID, by: str, why: str = "") -> None:
     """Let nobody begin it any more, or Conflict: somebody did. Taking it back again changes nothing."""
-    _somebody(by)
+    _check_asker(by)
     if len(why) > WHY_LIMIT:
         raise errors.InputInvalid(f"a reason has at most {WHY_LIMIT} characters")
     if await pool.rows(_TAKE_BACK, request, by, why, _DONE):
         return
-    found = await standing(pool, request)
+    found = await request_state(pool, request)
     if found.request.taken_back_by:
         return
     if found.request.command == ACCOUNT:
@@ -150,59 +150,59 @@ async def take_back(pool: Pool, request: UUID, by: str, why: str = "") -> None:
         raise errors.Conflict(f"too late, {found.at_it} is at it")
 
 
-async def standing(pool: Pool, request: UUID) -> Standing:
+async def request_state(pool: Pool, request: UUID) -> RequestState:
     """One request as it stands, or NotFound."""
     row = await pool.row(_STANDING, request)
     if row is None:
         raise errors.NotFound(f"there is no request {request}")
-    return _standing(row)
+    return _state_from_row(row)
 
 
-async def newest(pool: Pool, limit: int, *, ended: bool = True) -> list[Standing]:
+async def list_newest(pool: Pool, limit: int, *, ended: bool = True) -> list[RequestState]:
     """The newest requests first; without those that `ended`, only what waits for an answer."""
-    return [_standing(row) for row in await pool.rows(_NEWEST, limit, ended)]
+    return [_state_from_row(row) for row in await pool.rows(_NEWEST, limit, ended)]
 
 
-async def claim(
+async def claim_request(
     pool: Pool, node: NodeId, commands: Sequence[str], for_s: float, *, anybodys: bool = True
-) -> Request | None:
+) -> OperatorRequest | None:
     """Take up the oldest request that nobody is at any more: this node's, and perhaps anybody's.
 
     One that was taken back is anybody's too, to be answered with that: its node may never come again.
     """
     row = await pool.row(_CLAIM, node, commands, for_s, anybodys, LEADING)
-    return None if row is None else _request(row)
+    return None if row is None else _request_from_row(row)
 
 
-async def extend(pool: Pool, node: NodeId, claimed: Request, for_s: float) -> bool:
+async def extend_claim(pool: Pool, node: NodeId, claimed: OperatorRequest, for_s: float) -> bool:
     """Stay at it for longer; whether the claim still holds."""
     return bool(await pool.rows(_EXTEND, claimed.id, node, claimed.claims, for_s))
 
 
-async def outcome(pool: Pool, request: UUID) -> Body | None:
+async def load_outcome(pool: Pool, request: UUID) -> Body | None:
     """What came of a request; None while it waits."""
     found: Body | None = await pool.value(_OUTCOME, request)
     return found
 
 
-async def nodes(pool: Pool) -> list[NodeId]:
+async def list_nodes(pool: Pool) -> list[NodeId]:
     """Every node that ever ran here."""
     return [NodeId(row["node_id"]) for row in await pool.rows(_NODES)]
 
 
-def failed(error: errors.CCNError) -> dict[str, object]:
+def error_to_outcome(error: errors.CCNError) -> dict[str, object]:
     """The outcome of a request that was refused."""
     return {"error": type(error).__name__, "message": str(error)}
 
 
-def withdrawn(request: Request) -> dict[str, object]:
+def withdrawal_to_outcome(request: OperatorRequest) -> dict[str, object]:
     """The outcome of a request that was taken back."""
     by, why = request.taken_back_by, request.taken_back_why
     said = errors.TakenBack(f"{by} took it back: {why}" if why else f"{by} took it back")
-    return {**failed(said), "by": by, "reason": why}
+    return {**error_to_outcome(said), "by": by, "reason": why}
 
 
-def refusal(told: Body) -> errors.CCNError | None:
+def outcome_to_error(told: Body) -> errors.CCNError | None:
     """The error that an outcome tells of, as whoever asked meets it."""
     if "error" not in told:
         return None
@@ -212,13 +212,13 @@ def refusal(told: Body) -> errors.CCNError | None:
     return named(str(told.get("message", "")))
 
 
-def _somebody(by: str) -> None:
+def _check_asker(by: str) -> None:
     if not by.strip() or len(by) > BY_LIMIT:
         raise errors.InputInvalid(f"a request says who asks, in 1 to {BY_LIMIT} characters")
 
 
-def _request(row: Record) -> Request:
-    return Request(
+def _request_from_row(row: Record) -> OperatorRequest:
+    return OperatorRequest(
         row["id"],
         row["command"],
         row["body"],
@@ -231,8 +231,8 @@ def _request(row: Record) -> Request:
     )
 
 
-def _standing(row: Record) -> Standing:
-    return Standing(_request(row), row["at_it"], row["answered_at"], row["outcome"])
+def _state_from_row(row: Record) -> RequestState:
+    return RequestState(_request_from_row(row), row["at_it"], row["answered_at"], row["outcome"])
 
 
 _ASK = """

@@ -22,7 +22,7 @@ from ccn.store.connection.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class AgreedMedian:
     """The consensus of one round."""
 
     height: int
@@ -31,7 +31,7 @@ class Agreed:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlier:
+class RoundOutlier:
     """An instance that a round found beyond the tolerance."""
 
     instance: InstanceId
@@ -41,7 +41,7 @@ class Outlier:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredInstance:
     """One instance in a round: how far it was from the median, and whether several nodes named it."""
 
     instance: InstanceId
@@ -52,67 +52,70 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Concluded:
+class Conclusion:
     """What one round agreed on about one character."""
 
     character: CharacterId
     median: Vector
-    instances: tuple[Measured, ...]
+    instances: tuple[MeasuredInstance, ...]
     owners: int | None
     """How many people they speak with; None where the rules did not tell them apart."""
 
 
-async def concluded(pool: Pool, height: int) -> list[Concluded]:
+async def load_conclusions(pool: Pool, height: int) -> list[Conclusion]:
     """What a block agreed on, by character, and about whom."""
-    found = list[Concluded]()
+    found = list[Conclusion]()
     for row in await pool.rows(_RESULTS, height):
         said, character = row["said"], CharacterId(row["character_id"])
-        named = await _named(pool, height, character)
+        named = await _list_instances(pool, height, character)
         outliers, disputed = set(said["outliers"]), set(said["disputed"])
         measured = (
-            Measured(instance, node, drift / UNIT, place in outliers, place in disputed)
+            MeasuredInstance(instance, node, drift / UNIT, place in outliers, place in disputed)
             for place, ((node, instance), drift) in enumerate(zip(named, said["drift"], strict=True))
         )
         median, owners = Vector(tuple(said["median"])), said.get("owners")
-        found.append(Concluded(character, median, tuple(measured), owners))
+        found.append(Conclusion(character, median, tuple(measured), owners))
     return found
 
 
-async def is_theirs(pool: Pool, height: int, character: CharacterId, who: UserId | None) -> bool:
+async def is_of_one_owner(pool: Pool, height: int, character: CharacterId, who: UserId | None) -> bool:
     """Whether all instances of a character that a block counted spoke with one person alone: this one."""
     rows = await pool.rows(_OWNERS, height, character)
     if not rows or any(row["owners"] is None for row in rows):
         return False
-    own = owner_pseudonym.number(rows[0]["previous_hash"], character, who or owner_pseudonym.NOBODY)
-    return {each for row in rows for each in Roster(character, row["packed"], row["owners"]).numbers()} == {
-        own
-    }
+    own = owner_pseudonym.make_pseudonym(rows[0]["previous_hash"], character, who or owner_pseudonym.NOBODY)
+    return {
+        each for row in rows for each in Roster(character, row["packed"], row["owners"]).owner_pseudonyms()
+    } == {own}
 
 
-async def medians(pool: Pool, character: CharacterId, *, last: int) -> list[Agreed]:
+async def load_medians(pool: Pool, character: CharacterId, *, last: int) -> list[AgreedMedian]:
     """The consensus of the last rounds, oldest first."""
     rows = await pool.rows(_MEDIANS, character, last)
-    return [Agreed(row["height"], row["sealed_at"], Vector(tuple(row["median"]))) for row in reversed(rows)]
+    return [
+        AgreedMedian(row["height"], row["sealed_at"], Vector(tuple(row["median"])))
+        for row in reversed(rows)
+    ]
 
 
-async def states_at(
+async def load_states_at(
     pool: Pool, conversations: Sequence[ConversationId], moments: Sequence[datetime]
 ) -> dict[ConversationId, list[Vector | None]]:
     """The state of each conversation at each of these moments, in their order; None before its first."""
     found: dict[ConversationId, list[Vector | None]] = {each: [] for each in conversations}
     for row in await pool.rows(_STATES_AT, list(conversations), list(moments)):
-        found[row["conversation_id"]].append(vectors.restored(row["vector"]))
+        found[row["conversation_id"]].append(vectors.vector_from_stored(row["vector"]))
     return found
 
 
-async def alive_since(
+async def list_alive_since(
     pool: Pool, character: CharacterId, since: datetime, limit: int
 ) -> list[ConversationId]:
     """Conversations of a character that had a state at a moment and are hosted still, the oldest first."""
     return [row["conversation_id"] for row in await pool.rows(_ALIVE_SINCE, character, since, limit)]
 
 
-async def last_outliers(pool: Pool, after: int) -> tuple[int, list[Outlier]]:
+async def load_last_outliers(pool: Pool, after: int) -> tuple[int, list[RoundOutlier]]:
     """The height of the last block, and whom it found beyond the tolerance if it is above `after`.
 
     The same order of the instances as when it was concluded: nodes by name, the instances of each by id.
@@ -120,20 +123,22 @@ async def last_outliers(pool: Pool, after: int) -> tuple[int, list[Outlier]]:
     results = await pool.rows(_LAST_RESULTS, after)
     if not results:
         return await pool.value("SELECT coalesce(max(height), 0) FROM verification_chain"), []
-    height, outliers = results[0]["height"], list[Outlier]()
+    height, outliers = results[0]["height"], list[RoundOutlier]()
     for result in results:
         if not result["outliers"]:
             continue
         character = CharacterId(result["character_id"])
         rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
-        ids = np.concatenate([Roster(character, row["packed"]).ids() for row in rows])
+        ids = np.concatenate([Roster(character, row["packed"]).instance_ids() for row in rows])
         for place, drift in zip(result["outliers"], result["drifts"], strict=True):
             named = InstanceId(UUID(bytes=ids[place].tobytes()))
-            outliers.append(Outlier(named, character, height, drift / UNIT))
+            outliers.append(RoundOutlier(named, character, height, drift / UNIT))
     return height, outliers
 
 
-async def _named(pool: Pool, height: int, character: CharacterId) -> list[tuple[NodeId, InstanceId]]:
+async def _list_instances(
+    pool: Pool, height: int, character: CharacterId
+) -> list[tuple[NodeId, InstanceId]]:
     """The instances in the order of their numbers in the result: nodes by name, those of each by id."""
     rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
     return [

@@ -24,7 +24,7 @@ from ccn.core.ids import CharacterId, NodeId
 from ccn.core.ledger import merkle, note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Certificate, Draft, Vote
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.store.connection.pool import Connection, Pool, Record
 from ccn.store.rounds import terms
 
@@ -33,7 +33,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One line of the consensus log."""
 
     index: int
@@ -45,7 +45,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ChainState:
     """Who leads which term, how far the chain goes, and at one height the block and its cosignatures."""
 
     term: int
@@ -57,9 +57,9 @@ class Standing:
     """Whether the server waits for standbys, so that what is shown may be on none of them yet."""
 
 
-async def found(pool: Pool, term: int, tip: Tip) -> None:
+async def write_genesis(pool: Pool, term: int, tip: Tip) -> None:
     """Write the founding of the chain down, in the first term; the same founding again changes nothing."""
-    async with terms.led(pool, term) as connection:
+    async with terms.lead_transaction(pool, term) as connection:
         known = await connection.fetchval("SELECT hash FROM verification_chain WHERE height = 0")
         if known is not None:
             if known != tip.hash:
@@ -68,74 +68,74 @@ async def found(pool: Pool, term: int, tip: Tip) -> None:
         await connection.execute("INSERT INTO cluster_origin (origin) VALUES ($1)", tip.origin)
         root, at = tip.tree.root(), _EPOCH
         await connection.execute(_BLOCK, 0, tip.hash, None, term, b"", 0, root, at)
-        await _rule(connection, 0, tip.rules)
-        await _log(
+        await _write_rules(connection, 0, tip.rules)
+        await _write_entry(
             connection, term, "found", {"origin": tip.origin, "hash": tip.hash.hex()}, committed=True
         )
 
 
-async def commit(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
+async def write_block(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
     """The block with all it was made of, and its log entry, in one statement; the tip after it."""
     sealed, made = draft.block, draft.block.header
-    after = block.follow(tip, made, tip.tree.extend(sealed.leaves), sealed.next_rules)
+    after = block.advance_tip(tip, made, tip.tree.extend(sealed.leaves), sealed.next_rules)
     changed = sealed.next_rules if sealed.next_rules != tip.rules else None
-    async with terms.led(pool, made.term) as connection:
+    async with terms.lead_transaction(pool, made.term) as connection:
         await connection.execute(
             _COMMIT,
             *(made.height, made.term, made.hash(), made.previous, made.body()),
             *(after.tree.size, after.tree.root(), _EPOCH + timedelta(microseconds=made.time_us)),
             after.tree.to_bytes(),
-            *_columns(4, _places(made)),
-            *_columns(2, [(vote.statement.node, vote.signature) for vote in certificate.votes]),
-            *_columns(5, map(_report, draft.proposal.reports)),
-            *_columns(4, _rosters(draft.proposal.reports)),
-            *_columns(2, [(result.character, result.body()) for result in sealed.results]),
+            *_rows_to_columns(4, _spans_to_rows(made)),
+            *_rows_to_columns(2, [(vote.statement.node, vote.signature) for vote in certificate.votes]),
+            *_rows_to_columns(5, map(_report_to_row, draft.proposal.reports)),
+            *_rows_to_columns(4, _rosters_to_rows(draft.proposal.reports)),
+            *_rows_to_columns(2, [(result.character, result.body()) for result in sealed.results]),
             *((changed.validators_body(), changed.parameters_body()) if changed else (None, None)),
-            _summary(draft, certificate),
+            _summarise_round(draft, certificate),
         )
         # Still open: what happens now finds the block neither there nor gone.
         _logger.debug("block written", height=made.height, term=made.term)
     return after
 
 
-async def project(pool: Pool, draft: Draft) -> None:
+async def project_drift(pool: Pool, draft: Draft) -> None:
     """Show each instance with the drift that a committed block found, which is what the block says anyway.
 
     Not part of the commit: ten thousand instances are changed by their hosts all the time, and a block must
     not wait for them. If the leader dies before this, the next round does it.
     """
-    async with terms.led(pool, draft.block.header.term) as connection:
-        await connection.execute(_DRIFT, *_drifts(draft))
+    async with terms.lead_transaction(pool, draft.block.header.term) as connection:
+        await connection.execute(_DRIFT, *_drifts_to_arrays(draft))
 
 
-async def fail(pool: Pool, term: int, reason: str, data: Mapping[str, object]) -> None:
+async def log_failed(pool: Pool, term: int, reason: str, data: Mapping[str, object]) -> None:
     """A round that came to nothing, in the log; serving goes on and the next round seals the backlog."""
-    async with terms.led(pool, term) as connection:
-        await _log(connection, term, "round", {"reason": reason, **data}, committed=False)
+    async with terms.lead_transaction(pool, term) as connection:
+        await _write_entry(connection, term, "round", {"reason": reason, **data}, committed=False)
 
 
-async def record(pool: Pool, term: int, command: str, data: Mapping[str, object]) -> None:
+async def log_command(pool: Pool, term: int, command: str, data: Mapping[str, object]) -> None:
     """Something an operator asked the leader to do."""
-    async with terms.led(pool, term) as connection:
-        await _log(connection, term, command, data, committed=True)
+    async with terms.lead_transaction(pool, term) as connection:
+        await _write_entry(connection, term, command, data, committed=True)
 
 
-async def height(pool: Pool) -> int | None:
+async def load_height(pool: Pool) -> int | None:
     """The height the database shows, None before the founding."""
     shown: int | None = await pool.value("SELECT max(height) FROM verification_chain")
     return shown
 
 
-async def tip(pool: Pool, at: int | None = None) -> Tip | None:
+async def load_tip(pool: Pool, at: int | None = None) -> Tip | None:
     """The tip as the database shows it, now or after a block: a claim, to be checked."""
     row = await pool.row(_TIP, at)
     if row is None:
         return None
-    in_force = rules.parse(row["validators"], row["parameters"])
+    in_force = rules.parse_rules(row["validators"], row["parameters"])
     if row["height"] == 0:
-        return block.genesis(row["origin"], in_force)
+        return block.genesis_tip(row["origin"], in_force)
     ends = await pool.rows(_SEALED, row["height"])
-    made = header.parse(row["header"])
+    made = header.parse_header(row["header"])
     return Tip(
         row["origin"],
         row["height"],
@@ -148,71 +148,71 @@ async def tip(pool: Pool, at: int | None = None) -> Tip | None:
     )
 
 
-async def standing(pool: Pool, block_height: int) -> Standing:
+async def chain_state(pool: Pool, block_height: int) -> ChainState:
     """Where the database stands, as seen from a height."""
     row = await pool.row(_STANDING, block_height)
     if row is None:
         raise errors.StoreBroken("the row with the term is gone")
     try:
-        below = note.parse((row["note"] or b"") + b"\n" + b"".join(row["lines"])).signatures
+        below = note.parse_note((row["note"] or b"") + b"\n" + b"".join(row["lines"])).signatures
     except errors.InputInvalid:
         below = ()  # nobody cosigned it yet, or what is there is no note
     place = (row["term"], row["leader"], row["height"] or 0, row["hash"])
-    return Standing(*place, below, row["standbys"])
+    return ChainState(*place, below, row["standbys"])
 
 
-async def shown(pool: Pool, block_height: int) -> Shown | None:
+async def load_block(pool: Pool, block_height: int) -> ShownBlock | None:
     """A block as the database shows it, for `readback.confirm`."""
     row = await pool.row(_SHOWN, block_height)
     if row is None:
         return None
     leaves = await pool.rows(_SHOWN_LEAVES, block_height)
     votes = await pool.rows(_SHOWN_VOTES, block_height)
-    return Shown(
-        header.parse(row["header"]),
+    return ShownBlock(
+        header.parse_header(row["header"]),
         tuple(leaf["hash"] for leaf in leaves),
         tuple(Signed(Vote(v["node_id"], v["height"], v["term"], v["hash"]), v["signature"]) for v in votes),
-        rules.parse(row["validators"], row["parameters"]),
+        rules.parse_rules(row["validators"], row["parameters"]),
     )
 
 
-async def reports(pool: Pool, block_height: int) -> list[Signed[Report]]:
+async def load_reports(pool: Pool, block_height: int) -> list[Signed[Report]]:
     """The reports a block was made of, as their nodes signed them."""
     made = await pool.row(_SHOWN, block_height)
     if made is None:
         raise errors.NotFound(f"there is no block {block_height}")
-    head = header.parse(made["header"])
+    head = header.parse_header(made["header"])
     rosters: dict[str, list[Roster]] = {}
     for row in await pool.rows(_SHOWN_ROSTERS, block_height):
         rosters.setdefault(row["node_id"], []).append(
             Roster(CharacterId(row["character_id"]), row["packed"], row["owners"] or b"")
         )
-    return [_restored(row, head, rosters) for row in await pool.rows(_SHOWN_REPORTS, block_height)]
+    return [_report_from_row(row, head, rosters) for row in await pool.rows(_SHOWN_REPORTS, block_height)]
 
 
-async def results(pool: Pool, block_height: int) -> list[str]:
+async def load_results(pool: Pool, block_height: int) -> list[str]:
     """What a block agreed on, one canonical line a character."""
     return [row["body"].decode() for row in await pool.rows(_RESULTS, block_height)]
 
 
-async def last_votes(pool: Pool) -> dict[NodeId, int]:
+async def load_last_votes(pool: Pool) -> dict[NodeId, int]:
     """The height of the last block that each node voted for; of late, not ever."""
     return {NodeId(row["node_id"]): row["height"] for row in await pool.rows(_LAST_VOTES)}
 
 
-async def log(
+async def load_log(
     pool: Pool, *, command: str | None = None, before: int | None = None, limit: int = 50
-) -> list[Entry]:
+) -> list[LogEntry]:
     """The newest entries of the consensus log, of one command or of all, newest first."""
-    return [_entry(row) for row in await pool.rows(_ENTRIES, before, limit, command)]
+    return [_entry_from_row(row) for row in await pool.rows(_ENTRIES, before, limit, command)]
 
 
-async def log_after(pool: Pool, index: int, *, command: str, limit: int = 50) -> list[Entry]:
+async def load_log_after(pool: Pool, index: int, *, command: str, limit: int = 50) -> list[LogEntry]:
     """What one command led to after an entry, in order: for whoever follows along."""
-    return [_entry(row) for row in await pool.rows(_ENTRIES_AFTER, index, limit, command)]
+    return [_entry_from_row(row) for row in await pool.rows(_ENTRIES_AFTER, index, limit, command)]
 
 
-async def _rule(connection: Connection, block_height: int, following: Rules) -> None:
+async def _write_rules(connection: Connection, block_height: int, following: Rules) -> None:
     bodies = following.validators_body(), following.parameters_body()
     await connection.execute(
         "INSERT INTO block_rules (height, validators, parameters) VALUES ($1, $2, $3)",
@@ -221,19 +221,19 @@ async def _rule(connection: Connection, block_height: int, following: Rules) -> 
     )
 
 
-async def _log(
+async def _write_entry(
     connection: Connection, term: int, command: str, data: Mapping[str, object], *, committed: bool
 ) -> None:
     await connection.execute(_ENTRY, term, command, dict(data), committed)
 
 
-def _entry(row: Record) -> Entry:
-    return Entry(
+def _entry_from_row(row: Record) -> LogEntry:
+    return LogEntry(
         row["log_index"], row["term"], row["command_type"], row["data"], row["committed"], row["at"]
     )
 
 
-def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
+def _summarise_round(draft: Draft, certificate: Certificate) -> dict[str, object]:
     made = draft.block.header
     return {
         "height": made.height,
@@ -255,7 +255,7 @@ def _summary(draft: Draft, certificate: Certificate) -> dict[str, object]:
     }
 
 
-def _drifts(draft: Draft) -> tuple[str, str]:
+def _drifts_to_arrays(draft: Draft) -> tuple[str, str]:
     """Each instance and its drift, without those of which two nodes say something: two arrays as text.
 
     The server reads them sooner than the driver would look at ten thousand values one by one.
@@ -264,13 +264,15 @@ def _drifts(draft: Draft) -> tuple[str, str]:
     named, drifts = b"", list[int]()
     for result in draft.block.results:
         told = np.delete(np.array(result.drift), result.disputed)
-        ids = np.concatenate([each.ids() for each in rosters if each.character == result.character])
+        ids = np.concatenate(
+            [each.instance_ids() for each in rosters if each.character == result.character]
+        )
         named += np.delete(ids, result.disputed).tobytes()
         drifts += told.tolist()
     return f"{{{named.hex(',', 16)}}}", f"{{{str(drifts)[1:-1]}}}"
 
 
-def _columns(count: int, rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+def _rows_to_columns(count: int, rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
     """Rows as the columns that unnest joins again."""
     columns: list[list[object]] = [[] for _ in range(count)]
     for row in rows:
@@ -279,24 +281,24 @@ def _columns(count: int, rows: Iterable[tuple[object, ...]]) -> list[list[object
     return columns
 
 
-def _places(made: Header) -> list[tuple[object, ...]]:
+def _spans_to_rows(made: Header) -> list[tuple[object, ...]]:
     places, start = list[tuple[object, ...]](), made.before_size
     for span in made.spans:
         places.append((span.node, span.first, span.last, start))
-        start += _length(span)
+        start += _span_length(span)
     return places
 
 
-def _length(span: Span) -> int:
+def _span_length(span: Span) -> int:
     return span.last - span.first + 1
 
 
-def _report(report: Signed[Report]) -> tuple[object, ...]:
+def _report_to_row(report: Signed[Report]) -> tuple[object, ...]:
     said = report.statement
     return said.node, said.first, said.count, said.wants, report.signature
 
 
-def _rosters(reported: Sequence[Signed[Report]]) -> list[tuple[object, ...]]:
+def _rosters_to_rows(reported: Sequence[Signed[Report]]) -> list[tuple[object, ...]]:
     return [
         (report.statement.node, roster.character, roster.packed, roster.owners or None)
         for report in reported
@@ -304,7 +306,7 @@ def _rosters(reported: Sequence[Signed[Report]]) -> list[tuple[object, ...]]:
     ]
 
 
-def _restored(row: Record, made: Header, rosters: Mapping[str, list[Roster]]) -> Signed[Report]:
+def _report_from_row(row: Record, made: Header, rosters: Mapping[str, list[Roster]]) -> Signed[Report]:
     said = Report(
         NodeId(row["node_id"]),
         made.height,

@@ -19,7 +19,7 @@ SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RecordedEvidence:
     """One contradiction of a node, by whom it was found, and the two statements as bytes."""
 
     node: NodeId
@@ -31,17 +31,17 @@ class Found:
     body: bytes
 
 
-async def keep(
+async def keep_evidence(
     pool: Pool, found: Evidence[Proposal] | Evidence[Vote] | Evidence[Cosigned], by: NodeId
 ) -> None:
     """Write it down; what is known already stays as it is."""
     await pool.rows(_KEEP, found.node, found.kind, found.height, found.term, found.body(), by)
 
 
-async def newest(pool: Pool) -> list[Found]:
+async def list_newest(pool: Pool) -> list[RecordedEvidence]:
     """The latest finds, the newest first."""
     return [
-        Found(
+        RecordedEvidence(
             row["node_id"],
             row["kind"],
             row["height"],

@@ -18,16 +18,16 @@ import orjson
 
 from ccn import errors
 from ccn.core.ledger import commitment
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.connection.pool import Connection, Pool, Record
 from ccn.store.rounds import export_rows
-from ccn.store.rounds.export_rows import Fields, Stream, at, read, text
+from ccn.store.rounds.export_rows import Fields, RowStream, open_cursor, to_micros, to_text
 
 VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ExportCounts:
     """What an export holds."""
 
     lines: int
@@ -36,25 +36,27 @@ class Written:
     waiting: int
 
 
-async def export(pool: Pool, file: BinaryIO, told: Callable[[int], None] = lambda _: None) -> Written:
+async def export_record(
+    pool: Pool, file: BinaryIO, told: Callable[[int], None] = lambda _: None
+) -> ExportCounts:
     """Write the record as it is at one moment; `told` hears of every block that is written."""
     async with pool.transaction() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await connection.execute("SET LOCAL timezone = 'UTC'")
-        out = _Lines(file)
+        out = _LineWriter(file)
         blocks = leaves = waiting = 0
-        async for line in _blocks(connection, told):
+        async for line in _block_lines(connection, told):
             out.write(line)
             blocks += "block" in line
             leaves += "leaf" in line
-        async for line in _after(connection):
+        async for line in _lines_after_blocks(connection):
             out.write(line)
             waiting += "waiting" in line
         out.write({"end": {"lines": out.count}})
-    return Written(out.count, blocks, leaves, waiting)
+    return ExportCounts(out.count, blocks, leaves, waiting)
 
 
-class _Lines:
+class _LineWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.count = 0
@@ -65,76 +67,84 @@ class _Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class _Streams:
+class _BlockStreams:
     """All that belongs to blocks, each along the others."""
 
-    spans: Stream[int]
-    reports: Stream[int]
-    rosters: Stream[int]
-    votes: Stream[int]
-    results: Stream[int]
-    checkpoints: Stream[int]
+    spans: RowStream[int]
+    reports: RowStream[int]
+    rosters: RowStream[int]
+    votes: RowStream[int]
+    results: RowStream[int]
+    checkpoints: RowStream[int]
 
 
-async def _blocks(connection: Connection, told: Callable[[int], None]) -> AsyncIterator[Fields]:
+async def _block_lines(connection: Connection, told: Callable[[int], None]) -> AsyncIterator[Fields]:
     origin = await connection.fetchval("SELECT origin FROM cluster_origin")
-    along = _Streams(*(Stream(read(connection, sql, 50), export_rows.height) for sql in _ALONG))
-    leaves = _leaves(connection)
+    along = _BlockStreams(
+        *(RowStream(open_cursor(connection, sql, 50), export_rows.height_of) for sql in _ALONG)
+    )
+    leaves = _read_leaves(connection)
     leaf = await anext(leaves, None)
     founded = False
-    async for row in read(connection, export_rows.BLOCKS, 50):
+    async for row in open_cursor(connection, export_rows.BLOCKS, 50):
         if row["height"] == 0:
-            yield _founding(origin or "", row)
+            yield _founding_to_line(origin or "", row)
             founded = True
             continue
         if not founded:
             break
-        yield await _block(row, along)
-        for roster in await along.rosters.of(row["height"]):
-            yield {"roster": _roster(roster)}
+        yield await _block_to_line(row, along)
+        for roster in await along.rosters.rows_of(row["height"]):
+            yield {"roster": _roster_to_fields(roster)}
         while leaf is not None and leaf[0] <= row["height"]:
             yield leaf[1]
             leaf = await anext(leaves, None)
-        for shown in await along.checkpoints.of(row["tree_size"]):
-            yield {"checkpoint": _checkpoint(shown)}
+        for shown in await along.checkpoints.rows_of(row["tree_size"]):
+            yield {"checkpoint": _checkpoint_to_fields(shown)}
         told(row["height"])
     if not founded:
         raise errors.NotFound("this database has no record yet: its chain was never founded")
 
 
-def _founding(origin: str, row: Record) -> Fields:
+def _founding_to_line(origin: str, row: Record) -> Fields:
     return {
         "record": "ccn",
         "version": VERSION,
         "origin": origin,
-        "validators": _shown(row["validators"] or b""),
-        "parameters": _shown(row["parameters"] or b""),
-        "row": _row(row),
+        "validators": _body_to_json(row["validators"] or b""),
+        "parameters": _body_to_json(row["parameters"] or b""),
+        "row": _block_row_to_fields(row),
     }
 
 
-async def _block(row: Record, along: _Streams) -> Fields:
+async def _block_to_line(row: Record, along: _BlockStreams) -> Fields:
     height = row["height"]
     line: Fields = {
-        "block": _shown(row["header"]),
-        "row": _row(row) | {"spans": [_span(span) for span in await along.spans.of(height)]},
-        "reports": [_report(report) for report in await along.reports.of(height)],
-        "votes": [_vote(vote) for vote in await along.votes.of(height)],
-        "results": [[r["character_id"], _shown(r["body"])] for r in await along.results.of(height)],
+        "block": _body_to_json(row["header"]),
+        "row": _block_row_to_fields(row)
+        | {"spans": [_span_to_list(span) for span in await along.spans.rows_of(height)]},
+        "reports": [_report_to_fields(report) for report in await along.reports.rows_of(height)],
+        "votes": [_vote_to_fields(vote) for vote in await along.votes.rows_of(height)],
+        "results": [
+            [r["character_id"], _body_to_json(r["body"])] for r in await along.results.rows_of(height)
+        ],
     }
     if row["validators"] is not None:
-        line["rules"] = {"validators": _shown(row["validators"]), "parameters": _shown(row["parameters"])}
+        line["rules"] = {
+            "validators": _body_to_json(row["validators"]),
+            "parameters": _body_to_json(row["parameters"]),
+        }
     return line
 
 
-def _row(row: Record) -> Fields:
+def _block_row_to_fields(row: Record) -> Fields:
     previous, tree = row["previous_hash"], row["tree"]
     return {
         "height": row["height"],
         "hash": row["hash"].hex(),
         "previous": None if previous is None else previous.hex(),
         "term": row["term"],
-        "at": at(row["sealed_at"]),
+        "at": to_micros(row["sealed_at"]),
         "size": row["tree_size"],
         "root": row["root"].hex(),
         "tree": None if tree is None else tree.hex(),
@@ -142,11 +152,11 @@ def _row(row: Record) -> Fields:
     }
 
 
-def _span(row: Record) -> list[object]:
+def _span_to_list(row: Record) -> list[object]:
     return [row["node_id"], row["first"], row["last"], row["tree_start"]]
 
 
-def _report(row: Record) -> Fields:
+def _report_to_fields(row: Record) -> Fields:
     return {
         "node": row["node_id"],
         "first": row["first"],
@@ -157,13 +167,13 @@ def _report(row: Record) -> Fields:
     }
 
 
-def _roster(row: Record) -> Fields:
+def _roster_to_fields(row: Record) -> Fields:
     packed = base64.b64encode(row["packed"]).decode()
     shown: Fields = {"node": row["node_id"], "character": row["character_id"], "packed": packed}
     return shown if row["owners"] is None else shown | {"owners": base64.b64encode(row["owners"]).decode()}
 
 
-def _vote(row: Record) -> Fields:
+def _vote_to_fields(row: Record) -> Fields:
     return {
         "node": row["node_id"],
         "height": row["height"],
@@ -173,7 +183,7 @@ def _vote(row: Record) -> Fields:
     }
 
 
-def _checkpoint(row: Record) -> Fields:
+def _checkpoint_to_fields(row: Record) -> Fields:
     return {
         "size": row["tree_size"],
         "note": row["note"].decode(errors="replace"),
@@ -184,17 +194,17 @@ def _checkpoint(row: Record) -> Fields:
     }
 
 
-async def _leaves(connection: Connection) -> AsyncIterator[tuple[int, Fields]]:
+async def _read_leaves(connection: Connection) -> AsyncIterator[tuple[int, Fields]]:
     """Every sealed leaf with its block's height, and the rows that name it."""
-    along = [(table, table.stream(connection)) for table in export_rows.TABLES]
-    async for row in read(connection, export_rows.LEAVES):
-        key = export_rows.place(row)
-        named = [(table, found) for table, rows in along for found in await rows.of(key)]
-        yield key[0], _leaf(row, named)
+    along = [(table, table.stream_sealed(connection)) for table in export_rows.TABLES]
+    async for row in open_cursor(connection, export_rows.LEAVES):
+        key = export_rows.place_of(row)
+        named = [(table, found) for table, rows in along for found in await rows.rows_of(key)]
+        yield key[0], _leaf_to_line(row, named)
 
 
-def _leaf(row: Record, named: list[tuple[export_rows.Table, Record]]) -> Fields:
-    body = _shown(row["body"])
+def _leaf_to_line(row: Record, named: list[tuple[export_rows.ExportTable, Record]]) -> Fields:
+    body = _body_to_json(row["body"])
     line: Fields = {"leaf": body}
     said = body if isinstance(body, dict) else {}
     place = [row["leaf_node"], row["leaf_number"], row["kind"]]
@@ -205,72 +215,72 @@ def _leaf(row: Record, named: list[tuple[export_rows.Table, Record]]) -> Fields:
     beside: Fields = {}
     for table, found in named:
         for name, value in table.shown(found).items():
-            beside.setdefault(name, _shown(value) if isinstance(value, bytes) else value)
+            beside.setdefault(name, _body_to_json(value) if isinstance(value, bytes) else value)
     line |= {name: beside[name] for name in _BESIDE if name in beside}
     rows = [{"table": table.name, **table.fields(found)} for table, found in named]
-    if not _same(said, [table.name for table, _ in named], rows):
+    if not _rows_repeat_leaf(said, [table.name for table, _ in named], rows):
         line["rows"] = rows
     return line
 
 
-def _same(said: Fields, tables: list[str], rows: list[Fields]) -> bool:
+def _rows_repeat_leaf(said: Fields, tables: list[str], rows: list[Fields]) -> bool:
     """Whether the rows say what the leaf says, so that they need not be repeated."""
     kind = said.get("kind")
     own = next((table.name for table in export_rows.TABLES if table.kind.value == kind), None)
-    if own is None or (kind == Kind.REDACTION.value and "series" in said):
+    if own is None or (kind == LeafKind.REDACTION.value and "series" in said):
         return not rows
     return tables == [own] and all(said.get(k) == value for k, value in rows[0].items() if k != "table")
 
 
-async def _after(connection: Connection) -> AsyncIterator[Fields]:
+async def _lines_after_blocks(connection: Connection) -> AsyncIterator[Fields]:
     """What belongs to the record and to no block."""
-    async for row in read(connection, export_rows.WAITING):
-        yield {"waiting": [row["node_id"], row["number"], _shown(row["body"])]}
-    async for row in read(connection, export_rows.VERSIONS):
-        yield {"conversation": _version(row)}
-    async for row in read(connection, export_rows.CONVERSATIONS):
+    async for row in open_cursor(connection, export_rows.WAITING):
+        yield {"waiting": [row["node_id"], row["number"], _body_to_json(row["body"])]}
+    async for row in open_cursor(connection, export_rows.VERSIONS):
+        yield {"conversation": _version_to_fields(row)}
+    async for row in open_cursor(connection, export_rows.CONVERSATIONS):
         more = {"plate": row["plate_version"], "head": row["head_seq"]}
-        yield {"standing": _standing("conversation", row) | more}
-    async for row in read(connection, export_rows.INSTANCES):
-        yield {"standing": _standing("instance", row) | {"host": row["host"], "epoch": row["epoch"]}}
+        yield {"standing": _state_to_fields("conversation", row) | more}
+    async for row in open_cursor(connection, export_rows.INSTANCES):
+        yield {"standing": _state_to_fields("instance", row) | {"host": row["host"], "epoch": row["epoch"]}}
     for table in export_rows.TABLES:
-        async for row in table.strays(connection):
-            if row["leaf_number"] is not None or _over(table, row):
+        async for row in table.read_strays(connection):
+            if row["leaf_number"] is not None or _has_ended(table, row):
                 yield {"stray": {"table": table.name, **table.fields(row)}}
-    async for row in read(connection, export_rows.LOOSE):
+    async for row in open_cursor(connection, export_rows.LOOSE):
         yield {"stray": dict(row)}
 
 
-def _over(table: export_rows.Table, row: Record) -> bool:
+def _has_ended(table: export_rows.ExportTable, row: Record) -> bool:
     """A turn has a leaf once it has ended, a request once it is answered, all else from the beginning."""
     match table.kind:
-        case Kind.TURN:
+        case LeafKind.TURN:
             return row["ended_at"] is not None
-        case Kind.OPERATOR:
+        case LeafKind.OPERATOR:
             return row["answered_at"] is not None
     return True
 
 
-def _version(row: Record) -> Fields:
+def _version_to_fields(row: Record) -> Fields:
     return {
-        "conversation": text(row["conversation_id"]),
+        "conversation": to_text(row["conversation_id"]),
         "version": row["version"],
-        "at": at(row["changed_at"]),
+        "at": to_micros(row["changed_at"]),
         "plate": row["plate_version"],
         "status": row["status"],
         "character": row["character_id"],
-        "owner": text(row["owner_id"]),
+        "owner": to_text(row["owner_id"]),
     }
 
 
-def _standing(what: str, row: Record) -> Fields:
-    return {what: text(row["id"]), "version": row["version"], "status": row["status"]}
+def _state_to_fields(what: str, row: Record) -> Fields:
+    return {what: to_text(row["id"]), "version": row["version"], "status": row["status"]}
 
 
-def _shown(body: bytes) -> Fields | str:
+def _body_to_json(body: bytes) -> Fields | str:
     """The object that these bytes spell, or the bytes."""
     try:
-        return commitment.parse(body)
+        return commitment.parse_canonical(body)
     except errors.InputInvalid:
         return base64.b64encode(body).decode()
 

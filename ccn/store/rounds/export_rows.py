@@ -17,7 +17,7 @@ import orjson
 
 from ccn import errors
 from ccn.core.ledger import commitment
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.character import vectors
 from ccn.store.connection.pool import Connection, Record
 from ccn.store.writing.batch import micros
@@ -29,7 +29,7 @@ _LONG_S = 3_600.0
 """An export sorts whole tables: the usual limit on a statement is not meant for it."""
 
 
-class Stream(Generic[Key]):
+class RowStream(Generic[Key]):
     """A sorted cursor that is read along another one."""
 
     def __init__(self, rows: AsyncIterator[Record], key: Callable[[Record], Key]) -> None:
@@ -38,7 +38,7 @@ class Stream(Generic[Key]):
         self._next: Record | None = None
         self._begun = False
 
-    async def of(self, key: Key) -> list[Record]:
+    async def rows_of(self, key: Key) -> list[Record]:
         """The rows of a key; those of lower keys, which nobody asked for, are passed over."""
         if not self._begun:
             self._begun = True
@@ -55,92 +55,92 @@ class Stream(Generic[Key]):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ExportTable:
     """A table whose rows have leaves: how it is read, and how a row is spelled."""
 
     name: str
-    kind: Kind
+    kind: LeafKind
     columns: str
     fields: Callable[[Record], Fields]
     shown: Callable[[Record], Fields] = lambda _: {}
     source: str = ""
 
-    def stream(self, connection: Connection) -> Stream[tuple[int, str, int]]:
+    def stream_sealed(self, connection: Connection) -> RowStream[tuple[int, str, int]]:
         """The rows whose leaves are sealed."""
         sql = _SEALED_ROWS.format(columns=self.columns, source=self.source or f"{self.name} r")
-        return Stream(read(connection, sql), place)
+        return RowStream(open_cursor(connection, sql), place_of)
 
-    def strays(self, connection: Connection) -> AsyncIterator[Record]:
+    def read_strays(self, connection: Connection) -> AsyncIterator[Record]:
         """The rows whose leaf does not exist."""
-        return read(
+        return open_cursor(
             connection, _STRAYS.format(columns=self.columns, source=self.source or f"{self.name} r")
         )
 
 
-def read(connection: Connection, sql: str, prefetch: int = 200) -> AsyncIterator[Record]:
+def open_cursor(connection: Connection, sql: str, prefetch: int = 200) -> AsyncIterator[Record]:
     """A cursor of the export's transaction."""
     return aiter(connection.cursor(sql, prefetch=prefetch, timeout=_LONG_S))
 
 
-def height(row: Record) -> int:
+def height_of(row: Record) -> int:
     """For what belongs to a block."""
     at: int = row["height"]
     return at
 
 
-def place(row: Record) -> tuple[int, str, int]:
+def place_of(row: Record) -> tuple[int, str, int]:
     """For what belongs to a leaf."""
     return row["height"], row["leaf_node"], row["leaf_number"]
 
 
-def at(moment: datetime | None) -> int | None:
+def to_micros(moment: datetime | None) -> int | None:
     """Whole microseconds, as leaves have them."""
     return None if moment is None else micros(moment)
 
 
-def text(value: object) -> str | None:
+def to_text(value: object) -> str | None:
     """Ids as leaves have them."""
     return None if value is None else str(value)
 
 
-def document(value: object) -> object:
+def document_to_json(value: object) -> object:
     """A JSON document with its keys in the order PostgreSQL keeps them in: the short ones first.
 
     One that no node would have sealed, a number with a point in it, is shown as its JSON in base64.
     """
-    if _hash(value) is None or not isinstance(value, dict):
+    if _document_hash(value) is None or not isinstance(value, dict):
         return base64.b64encode(orjson.dumps(value)).decode()
-    return _in_order(value)
+    return _sort_keys(value)
 
 
-def _in_order(value: object) -> object:
+def _sort_keys(value: object) -> object:
     if isinstance(value, dict):
         names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
-        return {name: _in_order(value[name]) for name in names}
-    return [_in_order(each) for each in value] if isinstance(value, list) else value
+        return {name: _sort_keys(value[name]) for name in names}
+    return [_sort_keys(each) for each in value] if isinstance(value, list) else value
 
 
-def _hash(value: object) -> str | None:
+def _document_hash(value: object) -> str | None:
     """As a leaf commits to a document; None for one that no leaf can commit to."""
     try:
-        return commitment.document(value).hex()
+        return commitment.hash_document(value).hex()
     except errors.InputInvalid:
         return None
 
 
-def _message(row: Record) -> Fields:
+def _message_to_fields(row: Record) -> Fields:
     return {
-        "at": at(row["created_at"]),
-        "conversation": text(row["conversation_id"]),
+        "at": to_micros(row["created_at"]),
+        "conversation": to_text(row["conversation_id"]),
         "epoch": row["host_epoch"],
         "role": row["role"],
         "seq": row["seq"],
         "speaker": row["speaker"],
-        "turn": text(row["turn_id"]),
+        "turn": to_text(row["turn_id"]),
     }
 
 
-def _said(row: Record) -> Fields:
+def _content_to_fields(row: Record) -> Fields:
     shown: Mapping[str, object | None] = {
         "content": row["content"],
         "salt": None if row["salt"] is None else row["salt"].hex(),
@@ -148,26 +148,26 @@ def _said(row: Record) -> Fields:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _turn(row: Record) -> Fields:
+def _turn_to_fields(row: Record) -> Fields:
     return {
-        "at": at(row["ended_at"]),
-        "conversation": text(row["conversation_id"]),
+        "at": to_micros(row["ended_at"]),
+        "conversation": to_text(row["conversation_id"]),
         "epoch": row["host_epoch"],
         "error": row["error"],
         "reply": row["reply_seq"],
         "status": row["status"],
-        "turn": text(row["id"]),
+        "turn": to_text(row["id"]),
         "user": row["user_seq"],
     }
 
 
-def _life(row: Record) -> Fields:
+def _life_to_fields(row: Record) -> Fields:
     return {
-        "at": at(row["at"]),
-        "conversation": text(row["conversation_id"]),
+        "at": to_micros(row["at"]),
+        "conversation": to_text(row["conversation_id"]),
         "epoch": row["epoch"],
         "host": row["host"],
-        "instance": text(row["instance_id"]),
+        "instance": to_text(row["instance_id"]),
         "model": row["model"],
         "plate": row["plate_version"],
         "reason": row["reason"],
@@ -176,9 +176,9 @@ def _life(row: Record) -> Fields:
     }
 
 
-def _plate(row: Record) -> Fields:
+def _plate_to_fields(row: Record) -> Fields:
     return {
-        "at": at(row["imported_at"]),
+        "at": to_micros(row["imported_at"]),
         "by": row["imported_by"],
         "character": row["character_id"],
         "hash": row["hash"].hex(),
@@ -186,109 +186,109 @@ def _plate(row: Record) -> Fields:
     }
 
 
-def _snapshot(row: Record) -> Fields:
+def _snapshot_to_fields(row: Record) -> Fields:
     return {
-        "at": at(row["taken_at"]),
-        "conversation": text(row["conversation_id"]),
+        "at": to_micros(row["taken_at"]),
+        "conversation": to_text(row["conversation_id"]),
         "hash": row["hash"].hex(),
         "head": row["head_seq"],
-        "snapshot": text(row["id"]),
+        "snapshot": to_text(row["id"]),
     }
 
 
-def _vector(row: Record) -> Fields:
-    scores = vectors.restored(row["vector"])
+def _vector_to_fields(row: Record) -> Fields:
+    scores = vectors.vector_from_stored(row["vector"])
     return {
-        "at": at(row["ts"]),
-        "conversation": text(row["conversation_id"]),
-        "instance": text(row["instance_id"]),
+        "at": to_micros(row["ts"]),
+        "conversation": to_text(row["conversation_id"]),
+        "instance": to_text(row["instance_id"]),
         "scorer": row["scorer"],
         "seq": row["seq"],
         "vector": list(scores.millionths) if scores else None,
     }
 
 
-def _redaction(row: Record) -> Fields:
+def _redaction_to_fields(row: Record) -> Fields:
     return {
-        "at": at(row["at"]),
+        "at": to_micros(row["at"]),
         "by": row["by"],
-        "conversation": text(row["conversation_id"]),
+        "conversation": to_text(row["conversation_id"]),
         "first": row["first_seq"],
         "last": row["last_seq"],
         "reason": row["reason"],
     }
 
 
-def _request(row: Record) -> Fields:
+def _request_to_fields(row: Record) -> Fields:
     return {
-        "asked": at(row["asked_at"]),
-        "at": at(row["answered_at"]),
-        "body": _hash(row["body"]),
+        "asked": to_micros(row["asked_at"]),
+        "at": to_micros(row["answered_at"]),
+        "body": _document_hash(row["body"]),
         "by": row["asked_by"],
         "command": row["command"],
         "error": row["error"],
         "for": row["node"],
-        "outcome": _hash(row["outcome"]),
-        "request": text(row["id"]),
+        "outcome": _document_hash(row["outcome"]),
+        "request": to_text(row["id"]),
     }
 
 
 TABLES = (
-    Table(
+    ExportTable(
         "messages",
-        Kind.MESSAGE,
+        LeafKind.MESSAGE,
         "r.conversation_id, r.seq, r.role, r.content, r.salt, r.speaker, r.created_at, r.turn_id,"
         " r.host_epoch",
-        _message,
-        _said,
+        _message_to_fields,
+        _content_to_fields,
     ),
-    Table(
+    ExportTable(
         "turns",
-        Kind.TURN,
+        LeafKind.TURN,
         "r.id, r.conversation_id, r.status, r.user_seq, r.reply_seq, r.host_epoch, r.ended_at, r.error",
-        _turn,
+        _turn_to_fields,
     ),
-    Table(
+    ExportTable(
         "instance_lives",
-        Kind.INSTANCE,
+        LeafKind.INSTANCE,
         "r.instance_id, r.version, r.at, r.host, r.epoch, r.status, r.reason, g.conversation_id, g.model,"
         " g.plate_version",
-        _life,
+        _life_to_fields,
         source="instance_lives r LEFT JOIN instance_registry g ON g.id = r.instance_id",
     ),
-    Table(
+    ExportTable(
         "plates",
-        Kind.PLATE,
+        LeafKind.PLATE,
         "r.character_id, r.version, r.hash, r.content, r.imported_by, r.imported_at",
-        _plate,
+        _plate_to_fields,
         lambda row: {"content": row["content"]},
     ),
-    Table(
+    ExportTable(
         "snapshots",
-        Kind.SNAPSHOT,
+        LeafKind.SNAPSHOT,
         "r.id, r.conversation_id, r.taken_at, r.head_seq, r.state, r.hash",
-        _snapshot,
+        _snapshot_to_fields,
         lambda row: {"state": row["state"]},
     ),
-    Table(
+    ExportTable(
         "character_evolution",
-        Kind.VECTOR,
+        LeafKind.VECTOR,
         "r.conversation_id, r.ts, r.seq, r.instance_id, r.vector, r.scorer",
-        _vector,
+        _vector_to_fields,
     ),
-    Table(
+    ExportTable(
         "redactions",
-        Kind.REDACTION,
+        LeafKind.REDACTION,
         "r.conversation_id, r.first_seq, r.last_seq, r.by, r.reason, r.at",
-        _redaction,
+        _redaction_to_fields,
     ),
-    Table(
+    ExportTable(
         "operator_requests",
-        Kind.OPERATOR,
+        LeafKind.OPERATOR,
         "r.id, r.command, r.body, r.node, r.asked_by, r.asked_at, r.answered_at, r.outcome,"
         " r.outcome->>'error' AS error",
-        _request,
-        lambda row: {"asked": document(row["body"]), "answer": document(row["outcome"])},
+        _request_to_fields,
+        lambda row: {"asked": document_to_json(row["body"]), "answer": document_to_json(row["outcome"])},
     ),
 )
 

@@ -16,22 +16,22 @@ from ccn.core.ledger import commitment, note, proof
 from ccn.store.connection.pool import Pool
 
 
-async def unsealed(pool: Pool, node: NodeId, after: int, limit: int) -> list[bytes]:
+async def load_unsealed(pool: Pool, node: NodeId, after: int, limit: int) -> list[bytes]:
     """The hashes of a node's leaves from a number on, without gaps."""
     return [row["hash"] for row in await pool.rows(_UNSEALED, node, after, limit)]
 
 
-async def waiting(pool: Pool) -> int:
+async def count_waiting(pool: Pool) -> int:
     """How many leaves of all nodes are not sealed yet."""
     return int(await pool.value(_WAITING))
 
 
-async def waiting_by_node(pool: Pool) -> dict[NodeId, int]:
+async def count_waiting_by_node(pool: Pool) -> dict[NodeId, int]:
     """The same for each node that ever ran here."""
     return {NodeId(row["node_id"]): row["waiting"] for row in await pool.rows(_WAITING_BY_NODE)}
 
 
-async def cosign(pool: Pool, tip: Tip, cosignature: note.Signature) -> None:
+async def keep_cosignature(pool: Pool, tip: Tip, cosignature: note.Signature) -> None:
     """Keep a cosignature under the checkpoint of a tip; the same again changes nothing."""
     head = tip.checkpoint()
     line = note.Note(head.text(), (cosignature,)).to_bytes()[len(head.text()) + 1 :]
@@ -39,7 +39,7 @@ async def cosign(pool: Pool, tip: Tip, cosignature: note.Signature) -> None:
     await pool.rows(_COSIGN, head.size, cosignature.name, line)
 
 
-async def head(pool: Pool, size: int | None = None) -> note.Note | None:
+async def load_head(pool: Pool, size: int | None = None) -> note.Note | None:
     """The newest checkpoint, or the one of a size, with all cosignatures the database has.
 
     One without any is no signed note yet: its first cosignature is about to follow it.
@@ -47,10 +47,10 @@ async def head(pool: Pool, size: int | None = None) -> note.Note | None:
     row = await pool.row(_HEAD, size)
     if row is None:
         return None
-    return note.parse(row["note"] + b"\n" + b"".join(row["lines"]))
+    return note.parse_note(row["note"] + b"\n" + b"".join(row["lines"]))
 
 
-async def sealed_at(pool: Pool, node: NodeId, number: int) -> int:
+async def find_place(pool: Pool, node: NodeId, number: int) -> int:
     """The place of a leaf in the tree; NotFound while no block has sealed it."""
     place: int | None = await pool.value(_PLACE, node, number)
     if place is None:
@@ -58,7 +58,7 @@ async def sealed_at(pool: Pool, node: NodeId, number: int) -> int:
     return place
 
 
-async def leaf_of(pool: Pool, conversation: ConversationId, seq: int) -> tuple[NodeId, int]:
+async def find_leaf(pool: Pool, conversation: ConversationId, seq: int) -> tuple[NodeId, int]:
     """Which leaf a message has."""
     row = await pool.row(_LEAF_OF, conversation, seq)
     if row is None:
@@ -66,22 +66,22 @@ async def leaf_of(pool: Pool, conversation: ConversationId, seq: int) -> tuple[N
     return NodeId(row["leaf_node"]), row["leaf_number"]
 
 
-async def inclusion(pool: Pool, index: int, size: int) -> list[bytes]:
+async def prove_inclusion(pool: Pool, index: int, size: int) -> list[bytes]:
     """The proof that a leaf stands at a place of the tree of a size."""
-    return await _prove(pool, proof.inclusion_ranges(index, size), size)
+    return await _prove_ranges(pool, proof.inclusion_ranges(index, size), size)
 
 
-async def consistency(pool: Pool, old: int, new: int) -> list[bytes]:
+async def prove_consistency(pool: Pool, old: int, new: int) -> list[bytes]:
     """The proof that the tree of one size grew into that of another."""
-    return await _prove(pool, proof.consistency_ranges(old, new), new)
+    return await _prove_ranges(pool, proof.consistency_ranges(old, new), new)
 
 
-async def _prove(pool: Pool, ranges: Sequence[proof.Range], size: int) -> list[bytes]:
-    leaves = await hashes(pool, size)
-    return proof.hashes(ranges, leaves)
+async def _prove_ranges(pool: Pool, ranges: Sequence[proof.Range], size: int) -> list[bytes]:
+    leaves = await load_leaf_hashes(pool, size)
+    return proof.hash_ranges(ranges, leaves)
 
 
-async def hashes(pool: Pool, size: int) -> list[bytes]:
+async def load_leaf_hashes(pool: Pool, size: int) -> list[bytes]:
     """The leaf hashes of the tree of a size, in order: what a block seals, then its header."""
     sealed = [(row["place"], row["hash"]) for row in await pool.rows(_SEALED, size)]
     headers = [
@@ -94,9 +94,9 @@ async def hashes(pool: Pool, size: int) -> list[bytes]:
     return [each for _, each in found]
 
 
-def parsed(head: note.Note) -> checkpoint.Checkpoint:
+def parse_checkpoint(head: note.Note) -> checkpoint.Checkpoint:
     """What a note says about the tree."""
-    return checkpoint.parse(head.text)
+    return checkpoint.parse_checkpoint(head.text)
 
 
 _UNSEALED = """

@@ -20,7 +20,7 @@ _TRIED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class FinalCheckpoint:
     """A checkpoint with the cosignatures of a quorum."""
 
     height: int
@@ -34,44 +34,46 @@ class Final:
 
 
 @dataclass(frozen=True, slots=True)
-class Proved:
+class ProvenMessage:
     """A leaf, its place, and the hashes that lead from it to the root of a checkpoint."""
 
     body: bytes
     leaf: bytes
     index: int
     path: tuple[bytes, ...]
-    final: Final
+    final: FinalCheckpoint
 
 
-async def final(pool: Pool, check: Check) -> Final:
+async def load_final(pool: Pool, check: Check) -> FinalCheckpoint:
     """The newest checkpoint that a quorum of its block's validators cosigned."""
     for row in await pool.rows(_NEWEST, _TRIED):
-        decided = await blocks.tip(pool, row["height"] - 1)
-        head = await ledger.head(pool, row["tree_size"])
-        if decided is not None and head is not None and checkpoint.final(head, decided.rules, check):
-            return Final(row["height"], checkpoint.parse(head.text), head.to_bytes().decode())
+        decided = await blocks.load_tip(pool, row["height"] - 1)
+        head = await ledger.load_head(pool, row["tree_size"])
+        if decided is not None and head is not None and checkpoint.is_final(head, decided.rules, check):
+            return FinalCheckpoint(
+                row["height"], checkpoint.parse_checkpoint(head.text), head.to_bytes().decode()
+            )
     raise errors.NotFound("no checkpoint has the cosignatures of a quorum yet")
 
 
-async def prove(pool: Pool, conversation: ConversationId, seq: int, check: Check) -> Proved:
+async def prove_message(pool: Pool, conversation: ConversationId, seq: int, check: Check) -> ProvenMessage:
     """The proof that a message is in the record; NotFound until a final block has sealed it."""
-    node, number = await ledger.leaf_of(pool, conversation, seq)
-    place = await ledger.sealed_at(pool, node, number)
-    newest = await final(pool, check)
+    node, number = await ledger.find_leaf(pool, conversation, seq)
+    place = await ledger.find_place(pool, node, number)
+    newest = await load_final(pool, check)
     if place >= newest.size:
         raise errors.NotFound(f"message {seq} is sealed, but its block is not final yet")
     body: bytes | None = await pool.value(_BODY, node, number)
     if body is None:
         raise errors.StoreBroken(f"leaf {number} of {node} is gone")
-    path = await ledger.inclusion(pool, place, newest.size)
+    path = await ledger.prove_inclusion(pool, place, newest.size)
     leaf = commitment.leaf_hash(body)
-    said = commitment.parse(body)
+    said = commitment.parse_canonical(body)
     if (said.get("conversation"), said.get("seq")) != (str(conversation), seq):
         raise errors.StoreBroken(f"leaf {number} of {node} is about another message")
-    if not proof.included(leaf, place, newest.size, path, newest.head.root):
+    if not proof.verify_inclusion(leaf, place, newest.size, path, newest.head.root):
         raise errors.StoreBroken("what the database shows does not make the tree that was cosigned")
-    return Proved(body, leaf, place, tuple(path), newest)
+    return ProvenMessage(body, leaf, place, tuple(path), newest)
 
 
 _NEWEST = """

@@ -33,7 +33,7 @@ class Term:
     since: datetime | None
 
 
-async def current(pool: Pool) -> Term:
+async def load_term(pool: Pool) -> Term:
     """The term that PostgreSQL shows."""
     row = await pool.row("SELECT term, leader, taken_at FROM cluster_term")
     if row is None:
@@ -42,14 +42,14 @@ async def current(pool: Pool) -> Term:
 
 
 @asynccontextmanager
-async def led(pool: Pool, term: int) -> AsyncIterator[Connection]:
+async def lead_transaction(pool: Pool, term: int) -> AsyncIterator[Connection]:
     """A transaction that commits only if this is still the term when it does."""
     async with pool.transaction() as connection:
         await connection.execute("SELECT ccn_led($1, $2)", FENCE, term)
         yield connection
 
 
-async def take_over(pool: Pool, node: NodeId, patience_s: float) -> int:
+async def take_over_term(pool: Pool, node: NodeId, patience_s: float) -> int:
     """Begin the next term as its leader, once no write of an older one is under way any more.
 
     A leader that was stopped in the middle of a transaction would hold the fence for ever: when patience
@@ -65,7 +65,7 @@ async def take_over(pool: Pool, node: NodeId, patience_s: float) -> int:
 
 
 async def _take_over(pool: Pool, node: NodeId, patience_s: float) -> int:
-    async with failure.translated(), pool.transaction() as connection:
+    async with failure.translate_errors(), pool.transaction() as connection:
         await connection.execute(f"SET LOCAL lock_timeout = {max(1, int(patience_s * 1000))}")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", FENCE)
         return int(await connection.fetchval(_NEXT, node))

@@ -19,7 +19,7 @@ import structlog
 from ccn import errors
 from ccn.store.connection.pool import Pool
 from ccn.store.spending import spend
-from ccn.store.spending.spend import Ended, Reservation
+from ccn.store.spending.spend import EndedReservation, Reservation
 
 log = structlog.get_logger(__name__)
 
@@ -30,87 +30,87 @@ _GONE = (errors.DatabaseUnavailable, errors.DatabaseFull, errors.OutcomeUnknown)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Hold:
     reservation: Reservation
     amount: int
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
-    change: Ended | _Wanted
+class _WaitingChange:
+    change: EndedReservation | _Hold
     answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Till:
+class ReservationQueue:
     """Hold and end reservations from anywhere in the node; no task lives while nobody waits."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_WaitingChange] = deque()
         self._work: asyncio.Task[None] | None = None
 
-    async def hold(self, wanted: Reservation, amount: int) -> None:
+    async def hold_amount(self, wanted: Reservation, amount: int) -> None:
         """Hold this amount for a call, or as much for one that held less; refused when it does not fit."""
-        await self._changed(_Wanted(wanted, amount))
+        await self._enqueue(_Hold(wanted, amount))
 
-    async def end(self, ended: Ended) -> bool:
+    async def end_reservation(self, ended: EndedReservation) -> bool:
         """Settle or release; whether there was something to end."""
-        return await self._changed(ended)
+        return await self._enqueue(ended)
 
-    async def _changed(self, change: Ended | _Wanted) -> bool:
+    async def _enqueue(self, change: EndedReservation | _Hold) -> bool:
         if len(self._waiting) >= WAITING_LIMIT:
             raise errors.Overloaded(f"{len(self._waiting)} calls wait to be paid for already")
-        waiting = _Waiting(change)
+        waiting = _WaitingChange(change)
         self._waiting.append(waiting)
         if self._work is None:
-            self._work = asyncio.create_task(self._run(), name="till")
+            self._work = asyncio.create_task(self._run_until_idle(), name="till")
         return await waiting.answer
 
-    async def _run(self) -> None:
+    async def _run_until_idle(self) -> None:
         """Until nobody waits: the root of its task."""
-        some: list[_Waiting] = []
+        some: list[_WaitingChange] = []
         try:
             while self._waiting:
                 count = min(len(self._waiting), BATCH_LIMIT)
                 taken = [self._waiting.popleft() for _ in range(count)]
                 some = [each for each in taken if not each.answer.done()]  # nobody pays for who has left
-                await self._change(some)
+                await self._change_or_split(some)
         except Exception as defect:  # whoever waits is told, and the next call begins anew
             log.exception("the till met a defect")
-            _refuse([*some, *self._waiting], errors.StoreBroken(f"a defect: {type(defect).__name__}"))
+            _refuse_all([*some, *self._waiting], errors.StoreBroken(f"a defect: {type(defect).__name__}"))
         finally:
             self._work = None
-            _refuse([*some, *self._waiting], errors.ShuttingDown("the till was closed in the middle"))
+            _refuse_all([*some, *self._waiting], errors.ShuttingDown("the till was closed in the middle"))
             self._waiting.clear()
 
-    async def _change(self, some: Sequence[_Waiting]) -> None:
+    async def _change_or_split(self, some: Sequence[_WaitingChange]) -> None:
         """All at once; if that is refused, what has ended first, and then each hold alone."""
         try:
-            await self._made(some)
+            await self._change_all(some)
         except errors.CCNError as refused:
             if len(some) == 1 or isinstance(refused, _GONE):
-                _refuse(some, refused)
+                _refuse_all(some, refused)
                 return
-            for part in _apart(some):
-                await self._change(part)
+            for part in _split_apart(some):
+                await self._change_or_split(part)
 
-    async def _made(self, some: Sequence[_Waiting]) -> None:
-        ends = [each.change for each in some if isinstance(each.change, Ended)]
-        holds = [(w.reservation, w.amount) for each in some if isinstance(w := each.change, _Wanted)]
-        over = await spend.change(self._pool, ends, holds) if some else ()
+    async def _change_all(self, some: Sequence[_WaitingChange]) -> None:
+        ends = [each.change for each in some if isinstance(each.change, EndedReservation)]
+        holds = [(w.reservation, w.amount) for each in some if isinstance(w := each.change, _Hold)]
+        over = await spend.change_reservations(self._pool, ends, holds) if some else ()
         for each in some:
             if not each.answer.done():
-                each.answer.set_result(isinstance(each.change, _Wanted) or each.change.id in over)
+                each.answer.set_result(isinstance(each.change, _Hold) or each.change.id in over)
 
 
-def _apart(some: Sequence[_Waiting]) -> list[list[_Waiting]]:
-    ends = [each for each in some if isinstance(each.change, Ended)]
+def _split_apart(some: Sequence[_WaitingChange]) -> list[list[_WaitingChange]]:
+    ends = [each for each in some if isinstance(each.change, EndedReservation)]
     if len(ends) in {0, len(some)}:
         return [[each] for each in some]
-    return [ends, *([each] for each in some if isinstance(each.change, _Wanted))]
+    return [ends, *([each] for each in some if isinstance(each.change, _Hold))]
 
 
-def _refuse(some: Sequence[_Waiting], refused: errors.CCNError) -> None:
+def _refuse_all(some: Sequence[_WaitingChange], refused: errors.CCNError) -> None:
     for each in some:
         if not each.answer.done():
             each.answer.set_exception(refused)

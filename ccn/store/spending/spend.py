@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from ccn.core.calls import budget
-from ccn.core.calls.call import Usage
+from ccn.core.calls.call import TokenUsage
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.store.connection.pool import Pool, Record
 
@@ -21,7 +21,7 @@ HELD_FOR = timedelta(hours=4)
 """Longer than any call takes with all its tries: what is still held then belongs to nobody."""
 KEPT_FOR = timedelta(days=7)
 
-LINES_LIMIT = 1_000
+USAGE_LIMIT = 1_000
 """Lines that are listed at most, of the newest days."""
 
 CLUSTER = "cluster"
@@ -46,38 +46,38 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedReservation:
     """What became of a reservation: what the call used and cost, or that it was never made."""
 
     id: UUID
-    usage: Usage
+    usage: TokenUsage
     cost: int
     made: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
+class UsageTotal:
     """What calls added up to."""
 
     calls: int
-    usage: Usage
+    usage: TokenUsage
     microdollars: int
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class UsageEntry:
     """What one character used on one day: in one conversation or all of them, for one user or all."""
 
     day: date
     character: CharacterId
     conversation: ConversationId | None
-    total: Total
+    total: UsageTotal
     user: str | None = None
     """By name; None in sums of all users, and for what was nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class UsageFilter:
     """Which usage is listed, and what has a line of its own besides each day and character."""
 
     character: CharacterId | None = None
@@ -87,8 +87,8 @@ class Wanted:
     by_user: bool = False
 
 
-async def change(
-    pool: Pool, ended: Sequence[Ended], wanted: Sequence[tuple[Reservation, int]]
+async def change_reservations(
+    pool: Pool, ended: Sequence[EndedReservation], wanted: Sequence[tuple[Reservation, int]]
 ) -> Collection[UUID]:
     """Count and free what has ended, and hold what is wanted: all of it, or none if it does not fit.
 
@@ -119,92 +119,96 @@ async def change(
     return {row["id"] for row in rows}
 
 
-async def hold(pool: Pool, wanted: Reservation, amount: int) -> None:
+async def hold_amount(pool: Pool, wanted: Reservation, amount: int) -> None:
     """Hold this amount for a call, or as much for one that held less; refused when it does not fit."""
-    await change(pool, [], [(wanted, amount)])
+    await change_reservations(pool, [], [(wanted, amount)])
 
 
-async def settle(pool: Pool, reservation: UUID, usage: Usage, cost: int) -> bool:
+async def settle_reservation(pool: Pool, reservation: UUID, usage: TokenUsage, cost: int) -> bool:
     """Count what a call used and free the rest; whether there was something to settle."""
-    return bool(await change(pool, [Ended(reservation, usage, cost)], []))
+    return bool(await change_reservations(pool, [EndedReservation(reservation, usage, cost)], []))
 
 
-async def release(pool: Pool, reservation: UUID) -> bool:
+async def release_reservation(pool: Pool, reservation: UUID) -> bool:
     """Free all of it: the call was never made."""
-    return bool(await change(pool, [Ended(reservation, Usage(), 0, made=False)], []))
+    return bool(
+        await change_reservations(pool, [EndedReservation(reservation, TokenUsage(), 0, made=False)], [])
+    )
 
 
-async def expire(pool: Pool, now: datetime) -> int:
+async def expire_held(pool: Pool, now: datetime) -> int:
     """Count what has been held for too long as spent: whoever held it does not come back."""
     return len(await pool.rows(_EXPIRE, now - HELD_FOR))
 
 
-async def forget(pool: Pool, now: datetime) -> int:
+async def forget_ended(pool: Pool, now: datetime) -> int:
     """Drop old reservations that are over; what they added up to stays."""
     return len(await pool.rows(_FORGET, now - KEPT_FOR))
 
 
-async def standing(pool: Pool, day: date, scope: str = CLUSTER, limit: int | None = None) -> budget.Day:
+async def day_total(pool: Pool, day: date, scope: str = CLUSTER, limit: int | None = None) -> budget.Day:
     """What a day's budget stands at."""
     row = await pool.row("SELECT spent, held FROM spend_days WHERE day = $1 AND scope = $2", day, scope)
     return budget.Day(limit) if row is None else budget.Day(limit, row["spent"], row["held"])
 
 
-async def standings(pool: Pool, day: date, limits: Mapping[str, int]) -> list[budget.Day]:
+async def day_totals(pool: Pool, day: date, limits: Mapping[str, int]) -> list[budget.Day]:
     """The same for several scopes, with the limit of each."""
     rows = await pool.rows(_STANDINGS, day, list(limits))
     known = {row["scope"]: (row["spent"], row["held"]) for row in rows}
     return [budget.Day(limit, *known.get(scope, (0, 0))) for scope, limit in limits.items()]
 
 
-def of(character: CharacterId) -> str:
+def scope_of_character(character: CharacterId) -> str:
     """The scope of a character."""
     return f"character:{character}"
 
 
-def of_user(owner: UserId) -> str:
+def scope_of_user(owner: UserId) -> str:
     """The scope of a user."""
     return f"user:{owner}"
 
 
-async def of_conversation(pool: Pool, conversation: ConversationId) -> Total:
+async def load_of_conversation(pool: Pool, conversation: ConversationId) -> UsageTotal:
     """All that a conversation ever used."""
-    return _total(await pool.row(f"{_TOTAL} WHERE conversation_id = $1", conversation))
+    return _total_from_row(await pool.row(f"{_TOTAL} WHERE conversation_id = $1", conversation))
 
 
-async def of_character(pool: Pool, character: CharacterId, first: date, last: date) -> Total:
+async def load_of_character(pool: Pool, character: CharacterId, first: date, last: date) -> UsageTotal:
     """All that a character used on these days."""
     sql = f"{_TOTAL} WHERE character_id = $1 AND day BETWEEN $2 AND $3"
-    return _total(await pool.row(sql, character, first, last))
+    return _total_from_row(await pool.row(sql, character, first, last))
 
 
-async def by_day(pool: Pool, first: date, last: date) -> Mapping[date, Total]:
+async def load_by_day(pool: Pool, first: date, last: date) -> Mapping[date, UsageTotal]:
     """All that was used on each of these days, without those on which nothing was."""
     rows = await pool.rows(_BY_DAY, first, last)
-    return {row["day"]: _total(row) for row in rows}
+    return {row["day"]: _total_from_row(row) for row in rows}
 
 
-async def of_owner(pool: Pool, owner: UserId | None, day: date) -> Total:
+async def load_of_owner(pool: Pool, owner: UserId | None, day: date) -> UsageTotal:
     """All that was used for one user on a day, within conversations and without; nobody used nothing."""
-    return _total(await pool.row(_OF_OWNER, owner, day))
+    return _total_from_row(await pool.row(_OF_OWNER, owner, day))
 
 
-async def lines(pool: Pool, first: date, last: date, wanted: Wanted) -> list[Line]:
+async def list_usage(pool: Pool, first: date, last: date, wanted: UsageFilter) -> list[UsageEntry]:
     """What was used, newest first; if it is split further, the dearest of a day first, up to a limit."""
     which = (wanted.character, wanted.conversation, wanted.owner)
-    rows = await pool.rows(_LINES, first, last, *which, wanted.by_conversation, wanted.by_user, LINES_LIMIT)
-    return [_line(row) for row in rows]
+    rows = await pool.rows(_LINES, first, last, *which, wanted.by_conversation, wanted.by_user, USAGE_LIMIT)
+    return [_entry_from_row(row) for row in rows]
 
 
-def _line(row: Record) -> Line:
-    return Line(row["day"], row["character_id"], row["conversation_id"], _total(row), row["name"])
+def _entry_from_row(row: Record) -> UsageEntry:
+    return UsageEntry(
+        row["day"], row["character_id"], row["conversation_id"], _total_from_row(row), row["name"]
+    )
 
 
-def _total(row: Record | None) -> Total:
+def _total_from_row(row: Record | None) -> UsageTotal:
     if row is None:
-        return Total(0, Usage(), 0)
-    usage = Usage(row["input"], row["output"], row["cache_read"], row["cache_write"])
-    return Total(row["calls"], usage, row["cost"])
+        return UsageTotal(0, TokenUsage(), 0)
+    usage = TokenUsage(row["input"], row["output"], row["cache_read"], row["cache_write"])
+    return UsageTotal(row["calls"], usage, row["cost"])
 
 
 _STANDINGS = "SELECT scope, spent, held FROM spend_days WHERE day = $1 AND scope = ANY ($2::text[])"

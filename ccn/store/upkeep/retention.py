@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ccn import errors
 from ccn.core.ids import ConversationId
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.batch import Batch, Write, micros
 from ccn.store.writing.writer import Writer
@@ -21,7 +21,7 @@ _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Redact(Write[int]):
+class RedactMessages(Write[int]):
     """Take the content of a range of messages out, with everything made from it; up to which message."""
 
     conversation: ConversationId
@@ -30,7 +30,7 @@ class Redact(Write[int]):
     by: str
     reason: str
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """What was not said yet cannot be redacted: it ends at the head."""
         return self.conversation
 
@@ -44,8 +44,8 @@ class Redact(Write[int]):
             raise errors.InputInvalid(f"no messages lie from {self.first} to {self.last}")
         if not (self.by.strip() and self.reason.strip()):
             raise errors.InputInvalid("a redaction says by whom and why")
-        leaf = batch.leaf(
-            Kind.REDACTION,
+        leaf = batch.add_leaf(
+            LeafKind.REDACTION,
             {
                 "at": micros(batch.now),
                 "by": self.by,
@@ -56,11 +56,11 @@ class Redact(Write[int]):
             },
         )
         place = (self.conversation, self.first, last)
-        batch.add(_REDACTED, *place, self.by, self.reason, batch.now, batch.node, leaf.number)
-        batch.add(_TAKE_OUT, *place)
-        batch.add(_HIDE_KEYS, *place)
-        batch.add(_FORGET_STREAMS_OF, *place)
-        batch.add(_FORGET_TITLE, self.conversation, self.first)
+        batch.add_row(_REDACTED, *place, self.by, self.reason, batch.now, batch.node, leaf.number)
+        batch.add_row(_TAKE_OUT, *place)
+        batch.add_row(_HIDE_KEYS, *place)
+        batch.add_row(_FORGET_STREAMS_OF, *place)
+        batch.add_row(_FORGET_TITLE, self.conversation, self.first)
         return last
 
 
@@ -70,11 +70,11 @@ class _ForgetSeries(Write[None]):
     before: datetime
 
     def prepare(self, batch: Batch) -> None:
-        batch.leaf(
-            Kind.REDACTION,
+        batch.add_leaf(
+            LeafKind.REDACTION,
             {"at": micros(batch.now), "before": micros(self.before), "by": BY_AGE, "series": self.series},
         )
-        batch.add(_FORGET_SERIES, self.series, self.before)
+        batch.add_row(_FORGET_SERIES, self.series, self.before)
 
 
 async def redact_older(pool: Pool, writer: Writer, before: datetime) -> int:
@@ -83,12 +83,14 @@ async def redact_older(pool: Pool, writer: Writer, before: datetime) -> int:
     while ranges := await pool.rows(_OLD, before, _BATCH):
         for row in ranges:
             reason = f"older than {before:%Y-%m-%d}"
-            await writer.submit(Redact(row["conversation_id"], row["first"], row["last"], BY_AGE, reason))
+            await writer.submit(
+                RedactMessages(row["conversation_id"], row["first"], row["last"], BY_AGE, reason)
+            )
         done += len(ranges)
     return done
 
 
-async def recollections(
+async def find_recollections(
     pool: Pool, conversation: ConversationId, first: int, last: int
 ) -> list[ConversationId]:
     """Later conversations whose prompts held words of these messages, or the title that goes with them.

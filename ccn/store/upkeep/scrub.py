@@ -33,49 +33,49 @@ _KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Scrubbed:
+class ScrubResult:
     """What was rewritten, and what was left as it is, with the reason."""
 
     tables: tuple[str, ...]
     left: tuple[str, ...]
 
 
-async def scrub(
+async def scrub_database(
     url: str, told: Callable[[str], None] = lambda _: None, *, patience_s: float = PATIENCE_S
-) -> Scrubbed:
+) -> ScrubResult:
     """Rewrite everything that redacted words may still lie in; `told` hears what is under way.
 
     Whoever is in the way is waited for as long as patience lasts, each time.
     """
     left = list[str]()
-    async with failure.translated(), migrate.connected(url) as connection:
+    async with failure.translate_errors(), migrate.connect(url) as connection:
         if not await connection.fetchval(_OWNED, list(TABLES)):
             raise errors.NotAllowed(
                 "only the role that owns the tables may do this: CCN_DATABASE_OWNER_URL"
             )
-        await _alone(connection, patience_s)
+        await _wait_for_older(connection, patience_s)
         await connection.execute(f"SET lock_timeout = {max(1, int(patience_s * 1000))}")
         for table in TABLES:
             told(f"rewriting {table}")
-            await _rewrite(connection, table)
+            await _rewrite_table(connection, table)
         told("rewriting statistics")
-        left += await _statistics(connection, patience_s)
+        left += await _rewrite_statistics(connection, patience_s)
         told("going through the write-ahead log")
         try:
-            left += await _log(connection)
+            left += await _recycle_log(connection)
         except asyncpg.InsufficientPrivilegeError as refused:
-            left.append(f"the write-ahead log: {failure.words(refused)}")
-    return Scrubbed(TABLES, tuple(left))
+            left.append(f"the write-ahead log: {failure.describe_error(refused)}")
+    return ScrubResult(TABLES, tuple(left))
 
 
-async def _rewrite(connection: Connection, table: str) -> None:
+async def _rewrite_table(connection: Connection, table: str) -> None:
     try:
         await connection.execute(f"VACUUM (FULL, ANALYZE) {table}")
     except asyncpg.LockNotAvailableError as refused:
         raise errors.Conflict(f"{table} was in use all the time by a transaction: try again") from refused
 
 
-async def _alone(connection: Connection, patience_s: float) -> None:
+async def _wait_for_older(connection: Connection, patience_s: float) -> None:
     """Wait for transactions that may still see rows from before: those rows would be kept."""
     clock = asyncio.get_running_loop().time
     until, now = clock() + patience_s, await connection.fetchval("SELECT pg_current_xact_id()::xid::text")
@@ -85,7 +85,7 @@ async def _alone(connection: Connection, patience_s: float) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-async def _statistics(connection: Connection, patience_s: float) -> list[str]:
+async def _rewrite_statistics(connection: Connection, patience_s: float) -> list[str]:
     """Words that came often are in the planner's statistics; those of a table are renewed with its rows.
 
     Of a table that is empty now they stay as they were, until somebody who may do so takes them out.
@@ -96,7 +96,7 @@ async def _statistics(connection: Connection, patience_s: float) -> list[str]:
     if superuser:
         await connection.execute(_FORGET_STATISTICS, list(TABLES))
         await connection.execute(f"ANALYZE {', '.join(TABLES)}")
-    await _alone(connection, patience_s)
+    await _wait_for_older(connection, patience_s)
     await connection.execute("VACUUM FULL pg_statistic")
     empty = [
         each
@@ -106,9 +106,9 @@ async def _statistics(connection: Connection, patience_s: float) -> list[str]:
     return [f"statistics of {', '.join(empty)}: permission denied, only a superuser may"] if empty else []
 
 
-async def _log(connection: Connection) -> list[str]:
+async def _recycle_log(connection: Connection) -> list[str]:
     """Fill and remove segments until none is left that was there at the beginning, or is kept for later."""
-    async with _without_recycling(connection):
+    async with _disable_recycling(connection):
         begun, checkpoints = await connection.fetchval(_SEGMENT), 0
         for _ in range(_SEGMENTS):
             before, ahead = await connection.fetchrow(_SEGMENTS_THERE, begun) or (0, 0)
@@ -117,7 +117,7 @@ async def _log(connection: Connection) -> list[str]:
             if checkpoints == _KEPT:
                 kept = f"{before} segments are kept for a standby, a slot or the archive"
                 return [f"the write-ahead log: {kept}"]
-            await standbys.commit(connection)  # an empty segment is not switched
+            await standbys.commit_marker(connection)  # an empty segment is not switched
             await connection.execute("SELECT pg_switch_wal()")
             if not ahead:
                 await connection.execute("CHECKPOINT")
@@ -126,19 +126,19 @@ async def _log(connection: Connection) -> list[str]:
 
 
 @asynccontextmanager
-async def _without_recycling(connection: Connection) -> AsyncIterator[None]:
+async def _disable_recycling(connection: Connection) -> AsyncIterator[None]:
     """Segments are removed meanwhile, not kept for later under another name with what is in them."""
     if not await connection.fetchval("SELECT current_setting('wal_recycle')::boolean"):
         yield
         return
-    await _set(connection, "SET wal_recycle = off")
+    await _alter_system(connection, "SET wal_recycle = off")
     try:
         yield
     finally:
-        await _set(connection, "RESET wal_recycle")
+        await _alter_system(connection, "RESET wal_recycle")
 
 
-async def _set(connection: Connection, change: str) -> None:
+async def _alter_system(connection: Connection, change: str) -> None:
     await connection.execute(f"ALTER SYSTEM {change}")
     await connection.execute("SELECT pg_reload_conf()")
 

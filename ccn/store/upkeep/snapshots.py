@@ -15,7 +15,7 @@ from ccn.core import turn
 from ccn.core.axes import Vector
 from ccn.core.ids import ConversationId, NodeId, SnapshotId, TurnId
 from ccn.core.ledger import commitment
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool, Record
 from ccn.store.writing.batch import Batch, Write, micros
@@ -23,7 +23,7 @@ from ccn.store.writing.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostState:
     """Who hosted a conversation at a moment."""
 
     node: NodeId
@@ -32,7 +32,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ConversationState:
     """All of a conversation at a moment; what was said is its history up to `head_seq`."""
 
     conversation: ConversationId
@@ -43,14 +43,14 @@ class State:
     head_seq: int
     character: Vector | None
     relational: Vector | None
-    host: Host | None
-    unfinished: tuple[tuple[TurnId, turn.Status], ...]
+    host: HostState | None
+    unfinished: tuple[tuple[TurnId, turn.TurnStatus], ...]
     height: int | None
     """The newest block sealed by then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ConversationSnapshot:
     """A state as it was written down."""
 
     id: SnapshotId
@@ -61,15 +61,15 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class _Take(Write[Snapshot]):
+class _TakeSnapshot(Write[ConversationSnapshot]):
     id: SnapshotId
-    seen: State
+    seen: ConversationState
 
-    def prepare(self, batch: Batch) -> Snapshot:
-        seen, state = self.seen, canonical(self.seen)
+    def prepare(self, batch: Batch) -> ConversationSnapshot:
+        seen, state = self.seen, state_to_bytes(self.seen)
         digest = hashlib.sha256(state).digest()
-        leaf = batch.leaf(
-            Kind.SNAPSHOT,
+        leaf = batch.add_leaf(
+            LeafKind.SNAPSHOT,
             {
                 "at": micros(seen.at),
                 "conversation": str(seen.conversation),
@@ -79,65 +79,65 @@ class _Take(Write[Snapshot]):
             },
         )
         where = (batch.node, leaf.number)
-        batch.add(_TAKE, self.id, seen.conversation, seen.at, seen.head_seq, state, digest, *where)
-        return Snapshot(self.id, seen.conversation, seen.at, seen.head_seq, state)
+        batch.add_row(_TAKE, self.id, seen.conversation, seen.at, seen.head_seq, state, digest, *where)
+        return ConversationSnapshot(self.id, seen.conversation, seen.at, seen.head_seq, state)
 
 
 @dataclass(frozen=True, slots=True)
-class _Settled(Write[None]):
+class _AwaitEarlier(Write[None]):
     """Nothing; but its answer comes when all that was said before it is durable."""
 
     def prepare(self, batch: Batch) -> None:
         pass
 
 
-async def take(
+async def take_snapshot(
     pool: Pool, writer: Writer, snapshot: SnapshotId, conversation: ConversationId, now: datetime
-) -> Snapshot:
+) -> ConversationSnapshot:
     """Write down the state at `now`, which is not in the future, as anybody will find it later.
 
     What this node stamped with an earlier time may still be under way: that is waited for.
     """
-    await writer.submit(_Settled())
-    return await writer.submit(_Take(snapshot, await at(pool, conversation, now)))
+    await writer.submit(_AwaitEarlier())
+    return await writer.submit(_TakeSnapshot(snapshot, await load_state_at(pool, conversation, now)))
 
 
-async def at(pool: Pool, conversation: ConversationId, moment: datetime) -> State:
+async def load_state_at(pool: Pool, conversation: ConversationId, moment: datetime) -> ConversationState:
     """The state at a moment; NotFound before the conversation began."""
     row = await pool.row(_STATE, conversation, moment)
     if row is None:
         raise errors.NotFound("there was no such conversation at that time")
-    return State(
+    return ConversationState(
         conversation,
         moment,
         row["version"],
         row["status"] == "open",
         row["plate_version"],
         row["head_seq"],
-        vectors.restored(row["character"]),
-        vectors.restored(row["relational"]),
-        Host(row["host"], row["epoch"], row["life"]) if row["host"] is not None else None,
-        tuple((TurnId(t), turn.Status(s)) for t, s in zip(row["turns"], row["standings"], strict=True)),
+        vectors.vector_from_stored(row["character"]),
+        vectors.vector_from_stored(row["relational"]),
+        HostState(row["host"], row["epoch"], row["life"]) if row["host"] is not None else None,
+        tuple((TurnId(t), turn.TurnStatus(s)) for t, s in zip(row["turns"], row["standings"], strict=True)),
         row["height"],
     )
 
 
-async def latest(
+async def load_latest(
     pool: Pool, conversation: ConversationId, until: datetime | None = None
-) -> Snapshot | None:
+) -> ConversationSnapshot | None:
     """The newest snapshot, or the newest by a moment."""
     row = await pool.row(_LATEST, conversation, until)
-    return None if row is None else _snapshot(row)
+    return None if row is None else _snapshot_from_row(row)
 
 
-async def due(pool: Pool, before: datetime, *, limit: int = 100) -> list[ConversationId]:
+async def list_due(pool: Pool, before: datetime, *, limit: int = 100) -> list[ConversationId]:
     """Conversations that went on since their last snapshot, if that is older than `before`."""
     return [row["id"] for row in await pool.rows(_DUE, before, limit)]
 
 
-def canonical(state: State) -> bytes:
+def state_to_bytes(state: ConversationState) -> bytes:
     """The bytes a snapshot keeps: integers and strings, no content."""
-    return commitment.canonical(
+    return commitment.encode_canonical(
         {
             "at": micros(state.at),
             "character": state.character.millionths if state.character else None,
@@ -156,8 +156,10 @@ def canonical(state: State) -> bytes:
     )
 
 
-def _snapshot(row: Record) -> Snapshot:
-    return Snapshot(row["id"], row["conversation_id"], row["taken_at"], row["head_seq"], row["state"])
+def _snapshot_from_row(row: Record) -> ConversationSnapshot:
+    return ConversationSnapshot(
+        row["id"], row["conversation_id"], row["taken_at"], row["head_seq"], row["state"]
+    )
 
 
 _TAKE = """

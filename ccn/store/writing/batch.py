@@ -24,7 +24,7 @@ from ccn import errors
 from ccn.core import language, message
 from ccn.core.ids import ConversationId, NodeId, TurnId, UserId
 from ccn.core.ledger import commitment
-from ccn.core.ledger.commitment import Fields, Kind, Leaf
+from ccn.core.ledger.commitment import Fields, Leaf, LeafKind
 from ccn.core.message import Message, Role, Speaker
 from ccn.store.connection.pool import Connection, Record
 from ccn.store.writing import message_rows, quotas
@@ -38,7 +38,7 @@ _HEADS_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class KeyLookup:
     """An idempotency key, and the statement that finds its use: $1 conversations, $2 keys, side by side."""
 
     sql: str
@@ -46,7 +46,7 @@ class Repeated:
     key: str
 
 
-class Head(NamedTuple):
+class ConversationHead(NamedTuple):
     """Where a conversation stands: what the next message must follow."""
 
     seq: int
@@ -62,15 +62,15 @@ class Head(NamedTuple):
 class Write(ABC, Generic[Answer_co]):
     """Something to be made durable together with others. Subclasses are frozen dataclasses."""
 
-    def concerns(self) -> ConversationId | None:
+    def needs_head_of(self) -> ConversationId | None:
         """The conversation whose head this write has to know."""
         return None
 
-    def begins(self) -> ConversationId | None:
+    def begins_conversation(self) -> ConversationId | None:
         """The conversation that this write begins: nobody need look for its head."""
         return None
 
-    def repeats(self) -> Repeated | None:
+    def key_lookup(self) -> KeyLookup | None:
         """Where to look for what an earlier write under the same idempotency key made."""
         return None
 
@@ -85,7 +85,7 @@ class Confirm(Write[None]):
 
     def prepare(self, batch: Batch) -> None:
         """Like somebody who is answered with what is there."""
-        batch.repeats = True
+        batch.answers_repeats = True
 
 
 class Numbering:
@@ -94,13 +94,13 @@ class Numbering:
     def __init__(self, node: NodeId, leaf: int) -> None:
         self.node = node
         self.leaf = leaf
-        self.heads: dict[ConversationId, Head] = {}
+        self.heads: dict[ConversationId, ConversationHead] = {}
 
-    def forget(self) -> None:
+    def forget_heads(self) -> None:
         """Somebody else wrote: read the heads again."""
         self.heads.clear()
 
-    def advance(self, batch: Batch) -> None:
+    def advance_past(self, batch: Batch) -> None:
         """The batch is durable: the next one follows it."""
         self.leaf = batch.last_leaf
         self.heads.update(batch.heads)
@@ -109,19 +109,19 @@ class Numbering:
 
 
 @dataclass(slots=True)
-class Statement:
+class RowStatement:
     """Rows for one statement, which takes an array a column; whether it must touch as many rows."""
 
     sql: str
     every_row: bool = False
     values: list[tuple[object, ...]] = field(default_factory=list)
 
-    def columns(self) -> list[Sequence[object]]:
+    def to_columns(self) -> list[Sequence[object]]:
         """The rows turned on their side."""
-        return message_rows.columns(self.values, len(self.values[0]))
+        return message_rows.rows_to_columns(self.values, len(self.values[0]))
 
 
-class Step(Enum):
+class TurnStep(Enum):
     """What can happen to a turn, in the order in which one statement makes it so, and its columns there."""
 
     ACCEPT = 7
@@ -142,25 +142,25 @@ class Batch:
         self.now = now
         self._now_us = micros(now)
         self.node = numbering.node
-        self.heads: dict[ConversationId, Head] = {}
+        self.heads: dict[ConversationId, ConversationHead] = {}
         self.leaves: list[Leaf] = []
         self.messages: list[message_rows.Row] = []
-        self.statements: dict[str, Statement] = {}
-        self.steps: dict[Step, list[tuple[object, ...]]] = {}
+        self.statements: dict[str, RowStatement] = {}
+        self.steps: dict[TurnStep, list[tuple[object, ...]]] = {}
         self.quotas: dict[UserId, Quota] = {}
         self._packed: Packed | None = None
         self.remembered = after is not None
         """Whether something was decided on that the database has not confirmed just now."""
         self._known = (after.heads if after else {}, numbering.heads)
         self._first_leaf = after.last_leaf if after else numbering.leaf
-        self._found: dict[Repeated, object] = dict(after.answered) if after else {}
-        self.answered: dict[Repeated, object] = {}
-        self.repeats = False
+        self._found: dict[KeyLookup, object] = dict(after.answered) if after else {}
+        self.answered: dict[KeyLookup, object] = {}
+        self.answers_repeats = False
         """Whether somebody is answered with what an earlier transaction made."""
         self.looked_up_at = 0
         """When that was looked up, as the writer's line counts."""
         self._heads_wanted: set[ConversationId] = set()
-        self._lookups: dict[str, list[Repeated]] = {}
+        self._lookups: dict[str, list[KeyLookup]] = {}
 
     @property
     def last_leaf(self) -> int:
@@ -181,7 +181,7 @@ class Batch:
         if len(self.statements) == 1 and packed is None:
             (alone,) = self.statements.values()
             if not alone.every_row:
-                await connection.execute(alone.sql, *alone.columns())
+                await connection.execute(alone.sql, *alone.to_columns())
                 return
         async with connection.transaction():
             if self.quotas:
@@ -189,8 +189,8 @@ class Batch:
             if packed is not None:
                 await connection.execute(packed[0], *packed[1])
             for statement in self.statements.values():
-                touched = await connection.execute(statement.sql, *statement.columns())
-                if statement.every_row and _count(touched) != len(statement.values):
+                touched = await connection.execute(statement.sql, *statement.to_columns())
+                if statement.every_row and _rows_touched(touched) != len(statement.values):
                     raise errors.Conflict("a row was changed by somebody else meanwhile")
 
     def pack(self) -> Packed | None:
@@ -199,16 +199,24 @@ class Batch:
         if self.steps:
             rows = [
                 (self.messages, message_rows.WIDTH),
-                *((self.steps.get(step, []), step.width) for step in Step),
+                *((self.steps.get(step, []), step.width) for step in TurnStep),
             ]
-            columns = (column for these, width in rows for column in message_rows.columns(these, width))
-            values = (self.node, head, message_rows.kinds(leaves), message_rows.bodies(leaves), *columns)
+            columns = (
+                column for these, width in rows for column in message_rows.rows_to_columns(these, width)
+            )
+            values = (
+                self.node,
+                head,
+                message_rows.kinds_of(leaves),
+                message_rows.bodies_of(leaves),
+                *columns,
+            )
             self._packed = (_TURNS, values)
         else:
-            self._packed = message_rows.statement(self.node, head, self.now, leaves, self.messages)
+            self._packed = message_rows.pack_statement(self.node, head, self.now, leaves, self.messages)
         return self._packed
 
-    async def landed(self, connection: Connection) -> bool:
+    async def has_landed(self, connection: Connection) -> bool:
         """Whether a try whose end was not seen is in the ledger: its last leaf, body and all."""
         last = self.leaves[-1]
         body = await connection.fetchval(
@@ -216,17 +224,17 @@ class Batch:
         )
         return bool(body == last.body)
 
-    def recall(self, writes: Iterable[Write[object]]) -> bool:
+    def recall_needed(self, writes: Iterable[Write[object]]) -> bool:
         """Collect what the writes need to know; whether memory has it all."""
         begun: set[ConversationId] = set()
         for write in writes:
-            begins = write.begins()
+            begins = write.begins_conversation()
             if begins is not None:
                 begun.add(begins)
-            conversation = write.concerns()
+            conversation = write.needs_head_of()
             if conversation is not None and conversation not in self.heads and conversation not in begun:
                 self._recall_head(conversation)
-            repeated = write.repeats()
+            repeated = write.key_lookup()
             if repeated is not None:
                 self._lookups.setdefault(repeated.sql, []).append(repeated)
         return not (self._heads_wanted or self._lookups)
@@ -240,26 +248,26 @@ class Batch:
                 return
         self._heads_wanted.add(conversation)
 
-    async def look_up(self, connection: Connection) -> None:
+    async def look_up_missing(self, connection: Connection) -> None:
         """Read the heads that memory does not have, and whatever repeated keys made earlier."""
         if self._heads_wanted:
             for row in await connection.fetch(_HEADS, list(self._heads_wanted)):
-                self.heads[row["id"]] = _head(row)
+                self.heads[row["id"]] = _head_from_row(row)
         for sql, keys in self._lookups.items():
             for row in await connection.fetch(sql, [k.conversation for k in keys], [k.key for k in keys]):
-                key = Repeated(sql, row["conversation_id"], row["idempotency_key"])
+                key = KeyLookup(sql, row["conversation_id"], row["idempotency_key"])
                 self._found.setdefault(key, row)
 
-    def begin(self, conversation: ConversationId, character: str) -> None:
+    def begin_conversation(self, conversation: ConversationId, character: str) -> None:
         """The head of a conversation in which nothing was said, as the database will have it."""
-        self.heads[conversation] = Head(0, _EPOCH, 0, True, character, 1, str(conversation))
+        self.heads[conversation] = ConversationHead(0, _EPOCH, 0, True, character, 1, str(conversation))
 
-    def allow(self, owner: UserId | None, quota: Quota | None) -> None:
+    def set_quota(self, owner: UserId | None, quota: Quota | None) -> None:
         """Something is begun for this user, who may have so much: nobody else begins anything meanwhile."""
         if owner is not None and quota is not None:
             self.quotas[owner] = quota
 
-    def head(self, conversation: ConversationId, epoch: int) -> Head:
+    def require_head(self, conversation: ConversationId, epoch: int) -> ConversationHead:
         """The head to write after, for a host that holds `epoch` (0: a conversation nobody hosts)."""
         head = self.heads.get(conversation)
         if head is None:
@@ -270,22 +278,22 @@ class Batch:
             raise errors.StaleHost(f"the conversation is hosted under epoch {head.epoch}, not {epoch}")
         return head
 
-    def earlier(self, write: Write[object]) -> object | None:
+    def find_earlier(self, write: Write[object]) -> object | None:
         """What a write under the same key made: a row of its lookup, or an answer of this batch."""
-        repeated = write.repeats()
+        repeated = write.key_lookup()
         found = None if repeated is None else self._found.get(repeated)
-        self.repeats = self.repeats or found is not None
+        self.answers_repeats = self.answers_repeats or found is not None
         return found
 
-    def remember(self, write: Write[object], answer: object) -> None:
+    def remember_answer(self, write: Write[object], answer: object) -> None:
         """A second write under the same key in this batch gets the same answer."""
-        repeated = write.repeats()
+        repeated = write.key_lookup()
         if repeated is not None:
             self._found[repeated] = self.answered[repeated] = answer
 
-    def leaf(self, kind: Kind, fields: Fields) -> Leaf:
+    def add_leaf(self, kind: LeafKind, fields: Fields) -> Leaf:
         """Number and hash one protected row."""
-        leaf = commitment.leaf(self.node, self.last_leaf + 1, kind, fields)
+        leaf = commitment.make_leaf(self.node, self.last_leaf + 1, kind, fields)
         self.leaves.append(leaf)
         return leaf
 
@@ -302,31 +310,33 @@ class Batch:
         idempotency_key: str | None = None,
     ) -> Message:
         """Add one message after the head of its conversation, with its leaf."""
-        message.check(content)
+        message.check_content(content)
         if language is not None:
             _check_language(language)
-        head = self.head(conversation, epoch)
+        head = self.require_head(conversation, epoch)
         at, at_us = self.now, self._now_us
         if head.at > at:
             at, at_us = head.at, micros(head.at)
         seq, number = head.seq + 1, self.last_leaf + 1
         salt = secrets.token_bytes(commitment.SALT_BYTES)
-        committed = commitment.content(salt, content)
-        leaf = commitment.spoken(
+        committed = commitment.commit_content(salt, content)
+        leaf = commitment.make_message_leaf(
             self.node, number, at_us, committed, head.text, epoch, role, seq, speaker, turn
         )
         self.leaves.append(leaf)
         said = (conversation, seq, role, content, salt, speaker, language, at, turn, epoch)
         self.messages.append((*said, idempotency_key, number))
-        self.heads[conversation] = Head(seq, at, epoch, head.open, head.character, head.version, head.text)
+        self.heads[conversation] = ConversationHead(
+            seq, at, epoch, head.open, head.character, head.version, head.text
+        )
         return Message(conversation, seq, role, content, at, turn)
 
-    def add(self, sql: str, *values: object, every_row: bool = False) -> None:
+    def add_row(self, sql: str, *values: object, every_row: bool = False) -> None:
         """Add a row for `sql`, which takes an array a value; with `every_row` it must touch one each."""
-        statement = self.statements.setdefault(sql, Statement(sql, every_row))
+        statement = self.statements.setdefault(sql, RowStatement(sql, every_row))
         statement.values.append(values)
 
-    def step(self, step: Step, *values: object) -> None:
+    def add_step(self, step: TurnStep, *values: object) -> None:
         """Add a row to what happens to turns; it is refused unless that can happen to its turn."""
         self.steps.setdefault(step, []).append(values)
 
@@ -341,13 +351,13 @@ def _check_language(name: str) -> None:
         raise errors.InputInvalid(f"{name!r} is not one of {', '.join(language.LANGUAGES)}")
 
 
-def _head(row: Record) -> Head:
+def _head_from_row(row: Record) -> ConversationHead:
     at = row["head_at"]
     place = (row["head_seq"], at or _EPOCH, row["host_epoch"], row["open"])
-    return Head(*place, row["character_id"], row["version"], str(row["id"]))
+    return ConversationHead(*place, row["character_id"], row["version"], str(row["id"]))
 
 
-def _count(tag: str) -> int:
+def _rows_touched(tag: str) -> int:
     return int(tag.rpartition(" ")[2])
 
 

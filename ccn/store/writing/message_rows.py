@@ -22,40 +22,40 @@ WIDTH = 12
 _AT = 7
 
 
-def statement(
+def pack_statement(
     node: NodeId, head: int, now: datetime, leaves: Sequence[Leaf], messages: Sequence[Row]
 ) -> Packed | None:
     """How leaves after the node's last one, number `head`, travel with the messages that have them."""
     if len(messages) == len(leaves) == 1:
         return _ALONE, (node, head + 1, leaves[0].body, *messages[0][:-1])
-    sealed = bodies(leaves)
+    sealed = bodies_of(leaves)
     if not messages:
-        return (_LEAVES, (node, head, kinds(leaves), sealed)) if leaves else None
-    said = _columns(messages, now)
+        return (_LEAVES, (node, head, kinds_of(leaves), sealed)) if leaves else None
+    said = _message_columns(messages, now)
     if len(messages) != len(leaves):
-        return _MIXED, (node, head, now, sealed, *said, kinds(leaves))
+        return _MIXED, (node, head, now, sealed, *said, kinds_of(leaves))
     # No leaf is about anything else, so each message has the one at its own place.
     return _MESSAGES, (node, head, now, sealed, *said[:-1])
 
 
-def kinds(leaves: Sequence[Leaf]) -> list[str]:
+def kinds_of(leaves: Sequence[Leaf]) -> list[str]:
     """What each is about."""
     return [each.kind.value for each in leaves]
 
 
-def bodies(leaves: Sequence[Leaf]) -> list[bytes]:
+def bodies_of(leaves: Sequence[Leaf]) -> list[bytes]:
     """What each says."""
     return [each.body for each in leaves]
 
 
-def columns(rows: Sequence[Row], width: int) -> list[Sequence[object]]:
+def rows_to_columns(rows: Sequence[Row], width: int) -> list[Sequence[object]]:
     """The rows turned on their side."""
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-def _columns(messages: Sequence[Row], now: datetime) -> list[Sequence[object] | None]:
+def _message_columns(messages: Sequence[Row], now: datetime) -> list[Sequence[object] | None]:
     """Without those that say nothing: beside others, unnest fills up a missing column with nulls."""
-    said = columns(messages, WIDTH)
+    said = rows_to_columns(messages, WIDTH)
     if said[_AT].count(now) == len(messages):
         said[_AT] = ()  # the moment that all of them share travels once, beside the columns
     return [each if each.count(None) < len(each) else None for each in said]

@@ -21,7 +21,7 @@ class Quota:
     instances: int
 
 
-async def of_owner(pool: Pool, owner: UserId) -> Quota:
+async def count_used(pool: Pool, owner: UserId) -> Quota:
     """What a user has now; there may be more in a moment, which the triggers see."""
     row = await pool.row(_OF_OWNER, owner)
     assert row is not None, "counts are always there"

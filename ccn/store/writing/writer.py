@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.ledger.commitment import Leaf
-from ccn.core.rounds.signer import Mark
+from ccn.core.rounds.signer import NumberedHash
 from ccn.store.connection import failure, standbys
 from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Connection
-from ccn.store.connection.reconnection import Line, attempts
+from ccn.store.connection.reconnection import ReconnectingConnection, attempts
 from ccn.store.writing.batch import Batch, Numbering, Write
 
 if TYPE_CHECKING:
@@ -43,18 +43,18 @@ _WORTH_HALVING = 16
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _WaitingWrite:
     write: Write[Any]
     answer: asyncio.Future[Any]
 
 
 @dataclass(slots=True, eq=False)
-class _Round:
+class _PreparedBatch:
     """Writes that share a transaction, with what each of them will be told once it is durable."""
 
-    waiting: list[_Waiting]
+    waiting: list[_WaitingWrite]
     batch: Batch
-    answers: list[tuple[_Waiting, Any]] = field(default_factory=list)
+    answers: list[tuple[_WaitingWrite, Any]] = field(default_factory=list)
     flight: asyncio.Task[None] | None = None
 
 
@@ -63,7 +63,7 @@ class Writer:
 
     def __init__(
         self,
-        database: settings.Database,
+        database: settings.DatabaseSettings,
         node: NodeId,
         now: Callable[[], datetime],
         fence: Fence | None = None,
@@ -73,11 +73,11 @@ class Writer:
         self.fence = fence or Fence(node)
         """What the database must go on to show; it learns here of every leaf that is acknowledged."""
         self._now = now
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_WaitingWrite] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._writing = Line(database, f"ccn/{node}/writer", self.fence)
-        self._looking = Line(database, f"ccn/{node}/writer-looks-up", self.fence)
+        self._writing = ReconnectingConnection(database, f"ccn/{node}/writer", self.fence)
+        self._looking = ReconnectingConnection(database, f"ccn/{node}/writer-looks-up", self.fence)
         self._numbering: Numbering | None = None
         self._first: int | None = None
         self._made: dict[int, tuple[bytes, ...]] = {}
@@ -87,17 +87,17 @@ class Writer:
 
     async def submit(self, write: Write[Answer]) -> Answer:
         """Durable when this returns; not there when it raises, except OutcomeUnknown: perhaps."""
-        self.fence.stand()
+        self.fence.raise_if_lost()
         if self._stopping:
             raise errors.ShuttingDown("this node is stopping and takes no more writes")
         if len(self._waiting) >= self._database.write_queue_limit:
             raise errors.Overloaded(f"{len(self._waiting)} writes are waiting already")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(write, answer))
+        self._waiting.append(_WaitingWrite(write, answer))
         self._wake.set()
         return await answer
 
-    def vouches(self, number: int, leaf_hash: bytes) -> bool:
+    def vouches_for(self, number: int, leaf_hash: bytes) -> bool:
         """Whether a leaf that the database shows under this node's name is one this node made.
 
         What was there when this process began, or was made too long ago to be remembered, is believed. Of
@@ -114,50 +114,50 @@ class Writer:
 
     async def run(self) -> None:
         """Commit what is waiting, again and again, until stopped."""
-        under_way: _Round | None = None
-        durable: _Round | None = None
-        taken: list[_Waiting] = []
+        under_way: _PreparedBatch | None = None
+        durable: _PreparedBatch | None = None
+        taken: list[_WaitingWrite] = []
         try:
-            await self._begin()
-            while under_way is not None or await self._work():
-                taken = self._take(alone=under_way is None)
-                following = await self._prepared(taken, under_way) if taken else None
+            await self._find_first_leaf()
+            while under_way is not None or await self._wait_for_work():
+                taken = self._take_waiting(alone=under_way is None)
+                following = await self._prepare_on_top(taken, under_way) if taken else None
                 if under_way is not None:
-                    durable = under_way if await self._landed(under_way) else None
+                    durable = under_way if await self._await_commit(under_way) else None
                     if durable is None:
                         following = None  # it was prepared on top of something that did not happen
                     under_way = None
                 if following is not None:
                     under_way = following
-                    await self._launch(following)
+                    await self._launch_commit(following)
                 if durable is not None:
-                    self._release(durable)
+                    self._release_answers(durable)
                     durable = None
                     if under_way is not None:
                         await asyncio.sleep(0)  # whoever was answered may have more, to prepare meanwhile
                 if taken and following is None:
-                    await self._settle(taken, again=True)
+                    await self._commit_alone(taken, again=True)
         finally:
             self._stopping = True  # whatever ended this, nobody is left to answer
             lost = errors.OutcomeUnknown("this node stopped in the middle of a commit")
             if durable is not None:
-                self._release(durable)
+                self._release_answers(durable)
             if under_way is not None and under_way.flight is not None:
                 under_way.flight.cancel()
-                _refuse(under_way.waiting, lost)
-            _refuse(taken, lost)
-            _refuse(self._waiting, errors.ShuttingDown("this node stopped before the write was begun"))
+                _refuse_all(under_way.waiting, lost)
+            _refuse_all(taken, lost)
+            _refuse_all(self._waiting, errors.ShuttingDown("this node stopped before the write was begun"))
             await self._writing.close()
             await self._looking.close()
 
-    async def _begin(self) -> None:
+    async def _find_first_leaf(self) -> None:
         """See at once where this node's leaves end, so as to vouch for all that follow; or else later."""
         try:
-            self._numbering = await self._numbered(await self._looking.connection())
+            self._numbering = await self._read_numbering(await self._looking.get())
         except (errors.Unavailable, *failure.FOREIGN):
             await self._looking.close()
 
-    async def _work(self) -> bool:
+    async def _wait_for_work(self) -> bool:
         while not self._waiting:
             if self._stopping:
                 return False
@@ -165,7 +165,7 @@ class Writer:
             await self._wake.wait()
         return True
 
-    def _take(self, *, alone: bool) -> list[_Waiting]:
+    def _take_waiting(self, *, alone: bool) -> list[_WaitingWrite]:
         count = len(self._waiting)
         if not count:
             return []
@@ -175,57 +175,65 @@ class Writer:
         taken = [self._waiting.popleft() for _ in range(count)]
         return [each for each in taken if not each.answer.done()]  # whoever gave up meanwhile gets no write
 
-    async def _prepared(self, taken: list[_Waiting], under_way: _Round | None) -> _Round | None:
+    async def _prepare_on_top(
+        self, taken: list[_WaitingWrite], under_way: _PreparedBatch | None
+    ) -> _PreparedBatch | None:
         """A round on top of the one under way, or None if it has to be looked at alone."""
         try:
-            return await self._prepare(taken, self._deadline(), under_way.batch if under_way else None)
+            return await self._prepare_batch(
+                taken, self._deadline(), under_way.batch if under_way else None
+            )
         except errors.CCNError:
             return None
 
-    async def _launch(self, following: _Round) -> None:
+    async def _launch_commit(self, following: _PreparedBatch) -> None:
         following.flight = asyncio.create_task(
             self._make_durable(following.batch, self._deadline()), name="group commit"
         )
         await asyncio.sleep(0)  # lets the statement leave before anybody is answered or anything prepared
 
-    async def _landed(self, under_way: _Round) -> bool:
+    async def _await_commit(self, under_way: _PreparedBatch) -> bool:
         assert under_way.flight is not None
         try:
             await under_way.flight
         except errors.CCNError as refused:
-            await self._resettle(under_way.waiting, refused, again=True)
+            await self._recover_from(under_way.waiting, refused, again=True)
             return False
         return True
 
-    async def _settle(self, waiting: list[_Waiting], *, again: bool) -> None:
+    async def _commit_alone(self, waiting: list[_WaitingWrite], *, again: bool) -> None:
         """Commit these alone, with nothing else under way."""
         waiting = [each for each in waiting if not each.answer.done()]
         if not waiting:
             return
         deadline = self._deadline()
         try:
-            ready = await self._prepare(waiting, deadline, None)
+            ready = await self._prepare_batch(waiting, deadline, None)
             await self._make_durable(ready.batch, deadline)
         except errors.CCNError as refused:
-            await self._resettle(waiting, refused, again=again)
+            await self._recover_from(waiting, refused, again=again)
         else:
-            self._release(ready)
+            self._release_answers(ready)
 
-    async def _resettle(self, waiting: list[_Waiting], refused: errors.CCNError, *, again: bool) -> None:
+    async def _recover_from(
+        self, waiting: list[_WaitingWrite], refused: errors.CCNError, *, again: bool
+    ) -> None:
         """After a refusal look again at what is there, and then find the guilty write by halving."""
         self._numbering = None
         if isinstance(refused, errors.Conflict) and again:
-            await self._settle(waiting, again=False)
+            await self._commit_alone(waiting, again=False)
         elif len(waiting) == 1 or _concerns_all(refused):
-            _refuse(waiting, refused)
+            _refuse_all(waiting, refused)
         else:
             middle = len(waiting) // 2
-            await self._settle(waiting[:middle], again=False)
-            await self._settle(waiting[middle:], again=False)
+            await self._commit_alone(waiting[:middle], again=False)
+            await self._commit_alone(waiting[middle:], again=False)
 
-    async def _prepare(self, waiting: list[_Waiting], deadline: float, after: Batch | None) -> _Round:
-        batch = await self._loaded([each.write for each in waiting], deadline, after)
-        ready = _Round(waiting, batch)
+    async def _prepare_batch(
+        self, waiting: list[_WaitingWrite], deadline: float, after: Batch | None
+    ) -> _PreparedBatch:
+        batch = await self._load_batch([each.write for each in waiting], deadline, after)
+        ready = _PreparedBatch(waiting, batch)
         for each in waiting:
             try:
                 ready.answers.append((each, each.write.prepare(batch)))
@@ -236,25 +244,25 @@ class Writer:
         batch.pack()  # now, while another is under way, and not when the server waits for it
         return ready
 
-    async def _loaded(self, writes: list[Write[Any]], deadline: float, after: Batch | None) -> Batch:
+    async def _load_batch(self, writes: list[Write[Any]], deadline: float, after: Batch | None) -> Batch:
         """Reading may be repeated until the deadline; nothing has been written yet."""
         async for _ in attempts(deadline):
             try:
                 if self._numbering is None:
-                    self._numbering = await self._numbered(await self._looking.connection())
+                    self._numbering = await self._read_numbering(await self._looking.get())
                 batch = Batch(self._numbering, self._now(), after)
-                batch.looked_up_at = self._writing.made
-                if not batch.recall(writes):
-                    await batch.look_up(await self._looking.connection())
+                batch.looked_up_at = self._writing.connections_made
+                if not batch.recall_needed(writes):
+                    await batch.look_up_missing(await self._looking.get())
             except failure.FOREIGN as foreign:
-                await self._looking.failed(foreign)
+                await self._looking.drop_if_broken(foreign)
             else:
                 return batch
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
 
-    async def _numbered(self, connection: Connection) -> Numbering:
+    async def _read_numbering(self, connection: Connection) -> Numbering:
         # A head is believed if what was acknowledged lies below it: else a number would be given twice.
-        await self.fence.check(connection)
+        await self.fence.check_database(connection)
         # Two statements: one alone does not see the row that another process of this node has just born.
         await connection.execute(_BORN, self.node)
         head = await connection.fetchval(_LEAF_HEAD, self.node)
@@ -262,32 +270,32 @@ class Writer:
             self._first = head + 1
         if self._twice:
             for row in await connection.fetch(_LEAVES, self.node, list(self._twice)):
-                self._settle_on(row["number"], row["hash"])
+                self._settle_leaf(row["number"], row["hash"])
         return Numbering(self.node, head)
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
         """One transaction. If its end is not seen, find out what became of it, or try again."""
-        if batch.empty and not batch.repeats:
+        if batch.empty and not batch.answers_repeats:
             return
-        self._remember(batch)
+        self._remember_leaves(batch)
         sent, here = False, batch.empty  # `here`: on this server, and perhaps on none of its standbys
         async for _ in attempts(deadline):
             try:
-                connection = await self._connected(batch, sent=sent)
+                connection = await self._connect_for(batch, sent=sent)
                 if not here:
                     again, sent = sent, True
-                    here = again and await batch.landed(connection)
+                    here = again and await batch.has_landed(connection)
                 if not here:
-                    ran = await _send(batch, connection, again=again)
+                    ran = await _run_or_find(batch, connection, again=again)
                     here = True
-                    if ran and not self._writing.doubts.about(connection):
+                    if ran and not self._writing.warnings.take_warning(connection):
                         return
-                await standbys.commit(connection)
-                if not self._writing.doubts.about(connection):
+                await standbys.commit_marker(connection)
+                if not self._writing.warnings.take_warning(connection):
                     return
             except failure.FOREIGN as foreign:
-                await self._writing.failed(foreign)
-                if sent and (batch.repeats or not batch.leaves):
+                await self._writing.drop_if_broken(foreign)
+                if sent and (batch.answers_repeats or not batch.leaves):
                     break
                 here = batch.empty  # the next connection may lead to a server that never had it
             except errors.RecordLost as lost:
@@ -300,15 +308,15 @@ class Writer:
             raise errors.OutcomeUnknown("PostgreSQL did not say whether a commit is durable")
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
 
-    async def _connected(self, batch: Batch, *, sent: bool) -> Connection:
+    async def _connect_for(self, batch: Batch, *, sent: bool) -> Connection:
         """The line to write on, unless what was looked up may be on another server by now."""
-        self.fence.stand()
-        connection = await self._writing.connection()
-        if batch.repeats and not sent and self._writing.made != batch.looked_up_at:
+        self.fence.raise_if_lost()
+        connection = await self._writing.get()
+        if batch.answers_repeats and not sent and self._writing.connections_made != batch.looked_up_at:
             raise errors.Conflict("what was looked up was on a connection that is gone")
         return connection
 
-    def _remember(self, batch: Batch) -> None:
+    def _remember_leaves(self, batch: Batch) -> None:
         """Before anything is sent. A number that was sent twice, because the first try failed, has two."""
         for leaf in batch.leaves:
             earlier = self._made.get(leaf.number)
@@ -324,25 +332,25 @@ class Writer:
             self._twice.discard(oldest)
             self._first = max(self._first or 0, oldest + 1)
 
-    def _settle_on(self, number: int, leaf_hash: bytes) -> None:
+    def _settle_leaf(self, number: int, leaf_hash: bytes) -> None:
         """The ledger has this leaf under the number, so no other one counts."""
         if leaf_hash in self._made.get(number, ()):
             self._made[number] = (leaf_hash,)
             self._twice.discard(number)
 
-    def _acknowledge(self, leaves: Sequence[Leaf]) -> None:
+    def _acknowledge_leaves(self, leaves: Sequence[Leaf]) -> None:
         for leaf in leaves if self._twice else ():
-            self._settle_on(leaf.number, leaf.hash)
+            self._settle_leaf(leaf.number, leaf.hash)
         if leaves:
-            self.fence.acknowledge(Mark(leaves[-1].number, leaves[-1].hash))
+            self.fence.acknowledge_leaf(NumberedHash(leaves[-1].number, leaves[-1].hash))
 
-    def _release(self, done: _Round) -> None:
-        self._acknowledge(done.batch.leaves)
+    def _release_answers(self, done: _PreparedBatch) -> None:
+        self._acknowledge_leaves(done.batch.leaves)
         if self._numbering is not None:
-            self._numbering.advance(done.batch)
+            self._numbering.advance_past(done.batch)
         for each, answer in done.answers:
             if isinstance(answer, errors.CCNError):
-                _refuse([each], answer)
+                _refuse_all([each], answer)
             elif not each.answer.done():
                 each.answer.set_result(answer)
 
@@ -350,13 +358,13 @@ class Writer:
         return asyncio.get_running_loop().time() + self._database.statement_timeout_s
 
 
-async def _send(batch: Batch, connection: Connection, *, again: bool) -> bool:
+async def _run_or_find(batch: Batch, connection: Connection, *, again: bool) -> bool:
     """Whether it ran; False if an earlier try turned out to have landed."""
     try:
         await batch.run(connection)
     except (errors.Conflict, *failure.FOREIGN) as stopped:
         # A second try that is refused: perhaps because the first, whose end was not seen, landed after all.
-        if not again or failure.severed(stopped) or not await batch.landed(connection):
+        if not again or failure.lost_connection(stopped) or not await batch.has_landed(connection):
             raise
         return False
     return True
@@ -368,7 +376,7 @@ def _concerns_all(refused: errors.CCNError) -> bool:
     return gone and not isinstance(refused, errors.TooManyRequests)
 
 
-def _refuse(waiting: Iterable[_Waiting], refused: errors.CCNError) -> None:
+def _refuse_all(waiting: Iterable[_WaitingWrite], refused: errors.CCNError) -> None:
     for each in waiting:
         if not each.answer.done():
             each.answer.set_exception(refused)

@@ -11,8 +11,8 @@ import pytest
 
 from ccn.claude import wire
 from ccn.claude.stand_in import faults, prompt_reading, replies, structured
-from ccn.claude.stand_in.faults import Rule
-from ccn.claude.stand_in.prompt_reading import Prompt
+from ccn.claude.stand_in.faults import FaultRule
+from ccn.claude.stand_in.prompt_reading import ReadPrompt
 from ccn.claude.stand_in.voices import VOICES
 from ccn.core.axes import AXES
 from ccn.core.character import references
@@ -20,8 +20,8 @@ from ccn.core.ids import ConversationId
 from ccn.core.message import Message, Role
 from ccn.core.prompts import interview, plate, prompt
 from ccn.core.prompts.anchor import Anchor
-from ccn.core.prompts.prompt import Limits, Scene
-from ccn.core.prompts.wording import Memory
+from ccn.core.prompts.prompt import PromptLimits, Scene
+from ccn.core.prompts.wording import PromptMemory
 from ccn.node.character import scorers
 
 HERE, BEFORE = ConversationId(UUID(int=2)), ConversationId(UUID(int=1))
@@ -31,23 +31,23 @@ MIRA = "# Mira\nMira is warm and kind, and curious about the sea. She asks quest
 TOPICS = [f"I saw {count} lighthouses on the coast of the island." for count in range(2, 42)]
 
 
-def heard(*texts: str, system: str = MIRA) -> Prompt:
-    return Prompt(system, tuple((("user", "assistant")[n % 2], text) for n, text in enumerate(texts)))
+def heard(*texts: str, system: str = MIRA) -> ReadPrompt:
+    return ReadPrompt(system, tuple((("user", "assistant")[n % 2], text) for n, text in enumerate(texts)))
 
 
-def asked(question: str, *, text: str, collaborator: str = "", memories: bool = False) -> Prompt:
+def asked(question: str, *, text: str, collaborator: str = "", memories: bool = False) -> ReadPrompt:
     """A question as an instance of this plate is asked it in its interview."""
     said = Message(BEFORE, 1, Role.USER, "The roof leaks, and I am afraid of the storm.", AT)
     scene = Scene(
-        this=1,
-        said=(Message(HERE, 1, Role.USER, question, AT),),
-        memories=(Memory("2026-01-04", "Roof", (said,)),) if memories else (),
+        this_seq=1,
+        messages=(Message(HERE, 1, Role.USER, question, AT),),
+        memories=(PromptMemory("2026-01-04", "Roof", (said,)),) if memories else (),
         collaborator=collaborator,
     )
-    found = plate.read(text)
+    found = plate.parse_plate(text)
     begun = Anchor(plate=1)
-    call = prompt.build(found, begun, scene, Limits("claude-sonnet-5-5"))
-    return prompt_reading.read(wire.asked(call))
+    call = prompt.build_call(found, begun, scene, PromptLimits("claude-sonnet-5-5"))
+    return prompt_reading.read_prompt(wire.call_to_params(call))
 
 
 @pytest.mark.parametrize("text", [*(file.read_text() for file in PLATES), MIRA])
@@ -56,51 +56,51 @@ def asked(question: str, *, text: str, collaborator: str = "", memories: bool = 
 def test_an_instance_of_any_plate_passes_its_interview(
     text: str, collaborator: str, memories: bool
 ) -> None:
-    exam = interview.of(plate.read(text), collaborator)
+    exam = interview.make_interview(plate.parse_plate(text), collaborator)
     answers = [
-        replies.reply(asked(each.asks, text=text, collaborator=collaborator, memories=memories))
+        replies.write_reply(asked(each.asks, text=text, collaborator=collaborator, memories=memories))
         for each in exam.questions
     ]
-    outcome = interview.judge(exam, answers)
+    outcome = interview.judge_interview(exam, answers)
     assert [each for each in outcome.verdicts if not each.passed] == []
 
 
 def test_a_stranger_to_the_character_fails_it() -> None:
-    exam = interview.of(plate.read(MIRA))
-    answers = [replies.reply(asked(each.asks, text=MIRA), stranger=True) for each in exam.questions]
-    assert not interview.judge(exam, answers).passed
+    exam = interview.make_interview(plate.parse_plate(MIRA))
+    answers = [replies.write_reply(asked(each.asks, text=MIRA), stranger=True) for each in exam.questions]
+    assert not interview.judge_interview(exam, answers).passed
 
 
 def test_the_past_is_what_the_prompt_says_of_it() -> None:
     question = "What did we last achieve?"
-    assert "first conversation" in replies.reply(asked(question, text=MIRA))
-    assert "The roof leaks" in replies.reply(asked(question, text=MIRA, memories=True))
-    assert "the mast" in replies.reply(heard("We mended the mast.", "Good.", question))
+    assert "first conversation" in replies.write_reply(asked(question, text=MIRA))
+    assert "The roof leaks" in replies.write_reply(asked(question, text=MIRA, memories=True))
+    assert "the mast" in replies.write_reply(heard("We mended the mast.", "Good.", question))
 
 
 def test_a_name_is_known_from_the_moment_it_is_told() -> None:
     question = "What is my name?"
-    assert "not told me" in replies.reply(heard(question))
-    assert "Jo" in replies.reply(heard("My name is Jo.", "Hello.", "Fine.", "Yes.", question))
-    assert "Ann" in replies.reply(asked(question, text=MIRA, collaborator="Ann"))
+    assert "not told me" in replies.write_reply(heard(question))
+    assert "Jo" in replies.write_reply(heard("My name is Jo.", "Hello.", "Fine.", "Yes.", question))
+    assert "Ann" in replies.write_reply(asked(question, text=MIRA, collaborator="Ann"))
 
 
 def test_what_was_said_about_something_is_found_again() -> None:
     told = heard("My boat is called Heron.", "Nice.", "It rains.", "Yes.", "Do you remember my boat?")
-    assert "Heron" in replies.reply(told)
+    assert "Heron" in replies.write_reply(told)
 
 
 def test_the_same_prompt_gets_the_same_reply_and_others_get_many_others() -> None:
-    told = [replies.reply(heard(topic)) for topic in TOPICS]
-    assert told == [replies.reply(heard(topic)) for topic in TOPICS]
+    told = [replies.write_reply(heard(topic)) for topic in TOPICS]
+    assert told == [replies.write_reply(heard(topic)) for topic in TOPICS]
     assert len(set(told)) > 30
     assert min(map(len, told)) * 2 < max(map(len, told))
 
 
 def test_a_reply_is_streamed_in_a_few_words_at_a_time() -> None:
     told = heard("Tell me about lighthouses.")
-    text = replies.reply(told)
-    parts = replies.pieces(text, told)
+    text = replies.write_reply(told)
+    parts = replies.split_reply(text, told)
     assert "".join(parts) == text
     assert 1 <= max(len(part.split()) for part in parts) <= 4
 
@@ -108,25 +108,26 @@ def test_a_reply_is_streamed_in_a_few_words_at_a_time() -> None:
 def test_a_plate_is_heard_in_what_is_said_and_its_opposite_in_drift() -> None:
     for drifted, low, high in ((False, 0.8, 1.0), (True, 0.0, 0.2)):
         for axis in ("warmth", "curiosity"):
-            texts = [replies.reply(heard(topic), drifted=drifted) for topic in TOPICS]
-            scores = [score for text in texts if (score := structured.score(axis, text)) is not None]
+            texts = [replies.write_reply(heard(topic), drifted=drifted) for topic in TOPICS]
+            scores = [score for text in texts if (score := structured.score_axis(axis, text)) is not None]
             assert len(scores) > 10
             assert low <= sum(scores) / len(scores) <= high
 
 
 def test_wren_sounds_like_its_plate_to_the_default_scorer() -> None:
     text = next(file.read_text() for file in PLATES if file.name == "wren.md")
-    scorer, written = scorers.load(scorers.DEFAULT), plate.read(text).baseline
+    scorer, written = scorers.load(scorers.DEFAULT), plate.parse_plate(text).baseline
     assert written is not None
-    told = {replies.reply(asked(topic, text=text)) for topic in TOPICS}
+    told = {replies.write_reply(asked(topic, text=text)) for topic in TOPICS}
     scores = np.array([scorer.score(each).scores for each in told], dtype=float)
     wanted = np.array(written.scores(), dtype=float)
     found = scores.mean(axis=0)
     drifted = np.array(
-        [scorer.score(replies.reply(asked(each, text=text), drifted=True)).scores for each in TOPICS], float
+        [scorer.score(replies.write_reply(asked(each, text=text), drifted=True)).scores for each in TOPICS],
+        float,
     )
     assert len(told) > 35, "which is varied enough to be watched"
-    near, far = (references.distance(each, wanted) for each in (found, drifted.mean(axis=0)))
+    near, far = (references.measure_distance(each, wanted) for each in (found, drifted.mean(axis=0)))
     assert near is not None
     assert far is not None
     assert near < 0.2 < far
@@ -137,7 +138,8 @@ def test_wren_sounds_like_its_plate_to_the_default_scorer() -> None:
 
 def test_whoever_asks_for_a_long_reply_gets_one() -> None:
     told = [
-        replies.reply(heard(f"Tell me {what} about lighthouses.")) for what in ("a word", "a long story")
+        replies.write_reply(heard(f"Tell me {what} about lighthouses."))
+        for what in ("a word", "a long story")
     ]
     assert len(told[1].split()) > 100 > len(told[0].split())
 
@@ -149,14 +151,14 @@ def test_a_measured_plate_speaks_by_its_figures() -> None:
 
 def test_drift_is_the_share_of_replies_it_was_told_to_be() -> None:
     for share in (0, 25, 100):
-        told = [faults.drifts(Rule(drift=share), {"messages": topic}, topic) for topic in TOPICS]
+        told = [faults.reply_drifts(FaultRule(drift=share), {"messages": topic}, topic) for topic in TOPICS]
         assert abs(100 * sum(told) / len(told) - share) <= 15
 
 
 def test_drift_ends_with_the_words_that_were_to_end_it() -> None:
-    rule = Rule(drift=100, until="Reminder")
-    assert faults.drifts(rule, {}, "Hello.")
-    assert not faults.drifts(rule, {}, "Hello. Reminder: you have drifted.")
+    rule = FaultRule(drift=100, until="Reminder")
+    assert faults.reply_drifts(rule, {}, "Hello.")
+    assert not faults.reply_drifts(rule, {}, "Hello. Reminder: you have drifted.")
 
 
 def test_every_axis_has_a_voice_at_both_poles() -> None:
@@ -165,5 +167,5 @@ def test_every_axis_has_a_voice_at_both_poles() -> None:
         for pole, texts in (("high", voice.high), ("low", voice.low)):
             assert len(texts) >= 3, (axis, pole)
             for text in texts:
-                score = structured.score(axis, text.format(topic="lighthouses"))
+                score = structured.score_axis(axis, text.format(topic="lighthouses"))
                 assert score == (1.0 if pole == "high" else 0.0), text

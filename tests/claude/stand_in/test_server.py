@@ -18,8 +18,8 @@ import pytest_asyncio
 from anthropic.types import MessageParam, TextBlock, ToolUseBlock
 
 from ccn.claude.stand_in import server
-from ccn.claude.stand_in.faults import STATUSES, Rule
-from ccn.claude.stand_in.server import Running
+from ccn.claude.stand_in.faults import STATUSES, FaultRule
+from ccn.claude.stand_in.server import RunningStandIn
 
 MODEL = "claude-sonnet-5-5"
 HELLO: list[MessageParam] = [{"role": "user", "content": "Tell me about lighthouses."}]
@@ -28,14 +28,14 @@ BODY = {"model": MODEL, "max_tokens": 500, "messages": HELLO}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def sdk(api: Running) -> AsyncIterator[anthropic.AsyncAnthropic]:
+async def sdk(api: RunningStandIn) -> AsyncIterator[anthropic.AsyncAnthropic]:
     """The SDK as anybody would use it, but for its retries."""
     async with anthropic.AsyncAnthropic(api_key="any", base_url=api.url, max_retries=0) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def wire(api: Running) -> AsyncIterator[httpx2.AsyncClient]:
+async def wire(api: RunningStandIn) -> AsyncIterator[httpx2.AsyncClient]:
     """Plain HTTP."""
     async with httpx2.AsyncClient(base_url=api.url, headers=HEADERS) as opened:
         yield opened
@@ -51,7 +51,7 @@ async def test_a_stand_in_leaves_the_loggers_of_its_process_as_they_were() -> No
     logger = logging.getLogger("uvicorn.error")
     before = logger.level
     logger.setLevel(logging.WARNING)
-    async with server.running():
+    async with server.run_stand_in():
         assert logger.level == logging.CRITICAL
     assert logger.level == logging.WARNING
     logger.setLevel(before)
@@ -76,7 +76,7 @@ async def test_the_sdk_streams_the_same_words(sdk: anthropic.AsyncAnthropic) -> 
     assert final.usage.output_tokens == whole.usage.output_tokens
 
 
-async def test_the_synchronous_sdk_is_served_as_well(api: Running) -> None:
+async def test_the_synchronous_sdk_is_served_as_well(api: RunningStandIn) -> None:
     def talk() -> tuple[str, str]:
         with anthropic.Anthropic(api_key="any", base_url=api.url, max_retries=0) as sdk:
             whole = sdk.messages.create(model=MODEL, max_tokens=500, messages=HELLO)
@@ -114,7 +114,7 @@ async def test_the_events_come_in_the_order_of_the_api(wire: httpx2.AsyncClient)
 
 async def test_it_speaks_at_a_pace_but_answers_an_interview_at_once() -> None:
     async with (
-        server.running(words_s=0.001) as api,
+        server.run_stand_in(words_s=0.001) as api,
         httpx2.AsyncClient(base_url=api.url, headers=HEADERS) as wire,
     ):
         who: list[MessageParam] = [{"role": "user", "content": "Who are you?"}]
@@ -142,9 +142,9 @@ async def test_models_are_listed_and_described(sdk: anthropic.AsyncAnthropic) ->
 
 @pytest.mark.parametrize("status", STATUSES)
 async def test_an_error_has_the_class_that_the_sdk_has_for_it(
-    api: Running, sdk: anthropic.AsyncAnthropic, status: int
+    api: RunningStandIn, sdk: anthropic.AsyncAnthropic, status: int
 ) -> None:
-    api.faults.add(Rule(status=status, retry_after=7))
+    api.faults.add_rule(FaultRule(status=status, retry_after=7))
     with pytest.raises(anthropic.APIStatusError) as raised:
         await sdk.messages.create(model=MODEL, max_tokens=5, messages=HELLO)
     assert raised.value.status_code == status
@@ -177,7 +177,7 @@ async def test_a_prompt_that_the_api_would_refuse_is_refused(
     assert words in answer.json()["error"]["message"]
 
 
-async def test_nonsense_is_refused(api: Running, wire: httpx2.AsyncClient) -> None:
+async def test_nonsense_is_refused(api: RunningStandIn, wire: httpx2.AsyncClient) -> None:
     assert (await wire.post("/v1/messages", content=b"{")).status_code == 400
     assert (await wire.post("/v1/messages", content=b"[]")).status_code == 400
     assert (await wire.post("/v1/messages", json={"model": MODEL})).status_code == 400
@@ -223,9 +223,9 @@ async def test_what_is_no_rule_is_refused(wire: httpx2.AsyncClient, rule: object
     ("end", "broken"), [("cut", anthropic.APIError), ("error", anthropic.APIStatusError)]
 )
 async def test_a_stream_breaks_where_it_was_told_to(
-    api: Running, sdk: anthropic.AsyncAnthropic, end: str, broken: type[Exception]
+    api: RunningStandIn, sdk: anthropic.AsyncAnthropic, end: str, broken: type[Exception]
 ) -> None:
-    api.faults.add(Rule(after=3, end=end))  # type: ignore[arg-type]
+    api.faults.add_rule(FaultRule(after=3, end=end))  # type: ignore[arg-type]
     seen = list[str]()
 
     async def listen() -> None:
@@ -275,7 +275,7 @@ def _system(text: str) -> list[dict[str, object]]:
 async def test_a_prefix_is_cached_for_five_minutes_from_its_last_use() -> None:
     now = 0.0
     async with (
-        server.running(now=lambda: now) as api,
+        server.run_stand_in(now=lambda: now) as api,
         httpx2.AsyncClient(base_url=api.url, headers=HEADERS) as wire,
     ):
 

@@ -27,29 +27,29 @@ NUMBER = {"type": "number", "minimum": 0, "maximum": 1}
     ],
 )
 def test_a_value_is_as_small_as_its_schema_allows(schema: dict[str, object], value: object) -> None:
-    assert structured.fill(schema, "") == value
+    assert structured.fill_schema(schema, "") == value
 
 
 def test_a_schema_that_refers_to_itself_comes_to_an_end() -> None:
     tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}}}
-    assert structured.fill({**tree, "$defs": {"tree": tree}}, "")
+    assert structured.fill_schema({**tree, "$defs": {"tree": tree}}, "")
 
 
 @pytest.mark.parametrize("axis", VOICES)
 def test_a_score_follows_what_is_said(axis: str) -> None:
     high, low = VOICES[axis].high[0].format(topic="bread"), VOICES[axis].low[0].format(topic="bread")
     asked = {"type": "object", "properties": {axis: NUMBER}}
-    assert structured.fill(asked, high) == {axis: 1.0}
-    assert structured.fill(asked, low) == {axis: 0.0}
-    assert structured.fill(asked, "Bread.") == {axis: 0.5}
-    both = structured.score(axis, f"{high} {low}")
+    assert structured.fill_schema(asked, high) == {axis: 1.0}
+    assert structured.fill_schema(asked, low) == {axis: 0.0}
+    assert structured.fill_schema(asked, "Bread.") == {axis: 0.5}
+    both = structured.score_axis(axis, f"{high} {low}")
     assert both is not None
     assert 0 < both < 1
 
 
 def test_what_is_not_observable_is_null_where_that_is_allowed() -> None:
     nullable = {"type": "object", "properties": {"warmth": {"type": ["number", "null"]}}}
-    assert structured.fill(nullable, "Bread.") == {"warmth": None}
+    assert structured.fill_schema(nullable, "Bread.") == {"warmth": None}
 
 
 def test_a_score_fits_the_range_that_is_asked_for() -> None:
@@ -57,4 +57,4 @@ def test_a_score_fits_the_range_that_is_asked_for() -> None:
         "type": "object",
         "properties": {"warmth": {"type": "integer", "minimum": 0, "maximum": 100}},
     }
-    assert structured.fill(percent, VOICES["warmth"].high[0]) == {"warmth": 100}
+    assert structured.fill_schema(percent, VOICES["warmth"].high[0]) == {"warmth": 100}

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from ccn.cli.chat.session import Session
+from ccn.cli.chat.session import ChatSession
 
 
 @dataclass
@@ -44,8 +44,8 @@ async def test_the_key_is_not_sent_to_another_host_that_an_answer_in_the_clear_n
         addresses = stranger.url.replace("127.0.0.1", "0.0.0.0"), friend.url
         seats = [{"here": True, "address": each} for each in ("", *addresses)]
         async with listening((200, {"nodes": seats}), busy) as pointed:
-            session = Session([pointed.url], "a-secret-key", lambda _: None)
-            await session.meet()
-            assert await session.characters() == []
+            session = ChatSession([pointed.url], "a-secret-key", lambda _: None)
+            await session.learn_nodes()
+            assert await session.list_characters() == []
     assert stranger.asked == []
     assert "a-secret-key" in friend.asked[0]

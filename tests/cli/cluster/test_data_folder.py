@@ -27,8 +27,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 
 def test_the_record_is_private_and_goes_with_its_holder(tmp_path: Path) -> None:
-    with data_folder.kept(tmp_path / "a b") as where:
-        where.write(AT)
+    with data_folder.locked_folder(tmp_path / "a b") as where:
+        where.write_record(AT)
         assert where.record.stat().st_mode & 0o777 == 0o600
         assert where.record.read_text().count("\n") == 1
         assert where.nodes.parent == where.data
@@ -36,20 +36,20 @@ def test_the_record_is_private_and_goes_with_its_holder(tmp_path: Path) -> None:
 
 
 def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
-    with data_folder.kept(tmp_path) as where:
+    with data_folder.locked_folder(tmp_path) as where:
         with pytest.raises(errors.AlreadyRunning, match=f"is starting on .*: pid {os.getpid()}"):
-            data_folder.kept(tmp_path).__enter__()
-        where.write(AT)
+            data_folder.locked_folder(tmp_path).__enter__()
+        where.write_record(AT)
         with pytest.raises(
             errors.AlreadyRunning, match=f"runs on .*: pid {os.getpid()}, http://127.0.0.1:1"
         ):
-            data_folder.kept(tmp_path).__enter__()
+            data_folder.locked_folder(tmp_path).__enter__()
         assert where.record.exists()
 
 
 def test_a_record_whose_holder_was_killed_is_recognised_as_stale(tmp_path: Path) -> None:
     (tmp_path / "cluster.json").write_text("{}")
-    with data_folder.kept(tmp_path) as where:
+    with data_folder.locked_folder(tmp_path) as where:
         assert not where.record.exists()
 
 
@@ -58,56 +58,56 @@ def test_a_temporary_folder_goes_at_the_end_or_with_the_next_start(
 ) -> None:
     killed = (
         "import os, signal; from ccn.cli.cluster import data_folder\n"
-        "with data_folder.temporary(): os.kill(os.getpid(), 9)"
+        "with data_folder.temporary_folder(): os.kill(os.getpid(), 9)"
     )
     environ = os.environ | {"TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", killed], check=False, env=environ)
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with data_folder.temporary() as where:
+    with data_folder.temporary_folder() as where:
         assert list(tmp_path.iterdir()) == [where.data]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cluster_is_found_wherever_its_folder_is_and_only_while_it_runs(tmp_path: Path) -> None:
-    assert local.record() is None
-    with data_folder.temporary() as where:
-        assert local.record() is None
-        where.write(AT)
-        assert local.record() == local.record(where.data)
-        assert (local.record() or {})["data"] == str(where.data)
-        with data_folder.kept(tmp_path / "other") as other:
-            other.write(AT)
+    assert local.read_record() is None
+    with data_folder.temporary_folder() as where:
+        assert local.read_record() is None
+        where.write_record(AT)
+        assert local.read_record() == local.read_record(where.data)
+        assert (local.read_record() or {})["data"] == str(where.data)
+        with data_folder.locked_folder(tmp_path / "other") as other:
+            other.write_record(AT)
             with pytest.raises(errors.NoCluster, match=f"2 clusters run here.*{other.data}"):
-                local.record()
-            with data_folder.kept(None) as own:
-                own.write(AT)
-                assert (local.record() or {})["data"] == str(own.data)
-    assert local.record() is None
-    assert [*local.notes().iterdir()] == []
+                local.read_record()
+            with data_folder.locked_folder(None) as own:
+                own.write_record(AT)
+                assert (local.read_record() or {})["data"] == str(own.data)
+    assert local.read_record() is None
+    assert [*local.notes_folder().iterdir()] == []
 
 
 def test_a_temporary_cluster_is_nobody_elses_folder(tmp_path: Path) -> None:
-    with data_folder.temporary() as where:
-        where.write(AT)
+    with data_folder.temporary_folder() as where:
+        where.write_record(AT)
         with pytest.raises(errors.AlreadyRunning):
-            data_folder.kept(where.data).__enter__()
+            data_folder.locked_folder(where.data).__enter__()
         assert where.record.exists()
 
 
 def test_a_cluster_that_was_killed_is_no_cluster(tmp_path: Path) -> None:
     killed = (
-        "import os, sys; from pathlib import Path; from ccn.cli.cluster import data_folder as place\n"
-        "with place.kept(Path(sys.argv[1])) as where:\n"
-        "    where.write(place.ClusterAt((), '', ())); os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path; from ccn.cli.cluster import data_folder\n"
+        "with data_folder.locked_folder(Path(sys.argv[1])) as where:\n"
+        "    where.write_record(data_folder.ClusterAt((), '', ())); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", killed, str(tmp_path / "data")], check=False, env=os.environ)
     assert (tmp_path / "data" / "cluster.json").exists()
-    assert len([*local.notes().iterdir()]) == 1
-    assert local.record(tmp_path / "data") is None
-    assert local.record() is None
-    with data_folder.temporary():
-        assert len([*local.notes().iterdir()]) == 1
+    assert len([*local.notes_folder().iterdir()]) == 1
+    assert local.read_record(tmp_path / "data") is None
+    assert local.read_record() is None
+    with data_folder.temporary_folder():
+        assert len([*local.notes_folder().iterdir()]) == 1
 
 
 @pytest.mark.parametrize("part", ["file", "file/below"])
@@ -115,6 +115,6 @@ def test_a_folder_that_cannot_be_one_is_refused_in_words(tmp_path: Path, part: s
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(errors.DataDirectoryUnusable, match=str(tmp_path)),
-        data_folder.kept(tmp_path / part),
+        data_folder.locked_folder(tmp_path / part),
     ):
         pass

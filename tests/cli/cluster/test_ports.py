@@ -32,49 +32,49 @@ def listening(port: int) -> socket.socket:
 
 
 def test_nodes_get_pairs_in_a_row(base: int) -> None:
-    with ports.held(3, base, 0) as held:
-        assert held.doors == tuple(ports.Doors(base + 2 * i, base + 2 * i + 1) for i in range(3))
-        assert held.doors[1].url == f"http://127.0.0.1:{base + 2}"
-        assert held.doors[1].target == f"127.0.0.1:{base + 3}"
+    with ports.hold_ports(3, base, 0) as held:
+        assert held.node_ports == tuple(ports.NodePorts(base + 2 * i, base + 2 * i + 1) for i in range(3))
+        assert held.node_ports[1].url == f"http://127.0.0.1:{base + 2}"
+        assert held.node_ports[1].target == f"127.0.0.1:{base + 3}"
 
 
 def test_a_wanted_port_that_is_taken_is_named(base: int) -> None:
     with (
         listening(base + 3),
         pytest.raises(errors.PortTaken, match=f"^port {base + 3} is in use; "),
-        ports.held(3, base, 0),
+        ports.hold_ports(3, base, 0),
     ):
         pass
-    with ports.held(3, base, 0) as held:
-        assert held.doors[0].http == base  # a failed attempt holds nothing
+    with ports.hold_ports(3, base, 0) as held:
+        assert held.node_ports[0].http == base  # a failed attempt holds nothing
 
 
 def test_of_two_clusters_that_start_at_once_one_gets_the_ports(base: int) -> None:
     with (
-        ports.held(1, base, 0) as first,
+        ports.hold_ports(1, base, 0) as first,
         pytest.raises(errors.PortTaken, match="is in use"),
-        ports.held(1, base, 0),
+        ports.hold_ports(1, base, 0),
     ):
         pass
-    assert first.doors[0].http == base
-    with ports.held(1, None, base) as first, ports.held(1, None, base) as second:
+    assert first.node_ports[0].http == base
+    with ports.hold_ports(1, None, base) as first, ports.hold_ports(1, None, base) as second:
         assert (first.notice, second.notice[:10]) == ("", f"port {base}")
-        assert second.doors[0].http != base
+        assert second.node_ports[0].http != base
 
 
 def test_a_default_port_that_is_taken_gives_free_ports_and_a_notice(base: int) -> None:
-    with ports.held(1, None, base) as held:
-        assert (held.doors[0].http, held.notice) == (base, "")
-    with listening(base + 1), ports.held(2, None, base) as held:
+    with ports.hold_ports(1, None, base) as held:
+        assert (held.node_ports[0].http, held.notice) == (base, "")
+    with listening(base + 1), ports.hold_ports(2, None, base) as held:
         assert held.notice == f"port {base + 1} is in use; taking free ports instead"
-        chosen = {door for each in held.doors for door in (each.http, each.grpc)}
+        chosen = {door for each in held.node_ports for door in (each.http, each.grpc)}
         assert len(chosen) == 4
         assert not chosen & {base, base + 1, base + 2, base + 3}
 
 
 def test_a_held_port_can_be_listened_on_again_and_again_and_by_one_only() -> None:
-    with ports.held(1, 0, 0) as held:
-        port = held.doors[0].http
+    with ports.hold_ports(1, 0, 0) as held:
+        port = held.node_ports[0].http
         for _ in range(3):
             with listening(port), pytest.raises(OSError, match="in use"):
                 listening(port)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.cli.cluster import summary
-from ccn.cli.cluster.data_folder import AdminAt, ClusterAt, NodeAt, Place
+from ccn.cli.cluster.data_folder import AdminAt, ClusterAt, ClusterFolder, NodeAt
 
 AT = ClusterAt(
     (NodeAt("node-1", 7, "http://127.0.0.1:7700", "127.0.0.1:7701"),),
@@ -23,7 +23,7 @@ AT = ClusterAt(
 
 
 def told(where: Path) -> str:
-    return summary.text(AT, Place(where), "18.4", 3.25, colour=False)
+    return summary.summary_text(AT, ClusterFolder(where), "18.4", 3.25, colour=False)
 
 
 def test_addresses_are_told_and_the_password_of_the_database_is_not(tmp_path: Path) -> None:
@@ -47,17 +47,17 @@ def test_commands_are_told_as_they_can_be_pasted(tmp_path: Path, monkeypatch: py
     (line,) = [line for line in told(tmp_path).splitlines() if "status" in line]
     assert shlex.split(line)[:3] == ["Try", str(bin_ / "ccn"), "status"]
     monkeypatch.chdir(tmp_path / "a place")
-    assert summary.program() == "bin/ccn"
+    assert summary.program_name() == "bin/ccn"
     monkeypatch.setenv("PATH", str(bin_))
-    assert summary.program() == "ccn"
+    assert summary.program_name() == "ccn"
 
 
 def test_money_that_nothing_bounds_is_told_with_the_setting_that_does(tmp_path: Path) -> None:
-    told_so = summary.text(AT, Place(tmp_path), "18.4", 3.25, colour=False, unbounded=True)
+    told_so = summary.summary_text(AT, ClusterFolder(tmp_path), "18.4", 3.25, colour=False, unbounded=True)
     (line,) = [line for line in told_so.splitlines() if "CCN_CLAUDE_DAILY_BUDGET_DOLLARS" in line]
     assert "without limit" in line
     assert "CCN_CLAUDE" not in told(tmp_path)
-    assert settings.Claude(api_key=SecretStr("any")).is_unbounded
-    assert not settings.Claude(stand_in=True).is_unbounded
-    assert not settings.Claude(daily_budget_dollars=Decimal(5)).is_unbounded
-    assert settings.variable("claude", "daily_budget_dollars") == settings.BUDGET
+    assert settings.ClaudeSettings(api_key=SecretStr("any")).is_unbounded
+    assert not settings.ClaudeSettings(stand_in=True).is_unbounded
+    assert not settings.ClaudeSettings(daily_budget_dollars=Decimal(5)).is_unbounded
+    assert settings.variable_name("claude", "daily_budget_dollars") == settings.BUDGET

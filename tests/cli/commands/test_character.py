@@ -100,7 +100,7 @@ def test_a_reader_that_leaves_ends_the_stream_in_silence() -> None:
 
 def test_a_tier_can_be_chosen_by_its_number(tmp_path: Path) -> None:
     model = tiny.make(tmp_path / "a model", TEXT.lower().split())
-    scorers.beside(model).write_bytes(untrained(encoder.opened(model)))
+    scorers.heads_path(model).write_bytes(untrained(encoder.open_encoder(model)))
     for number, name in ((0, "tier-0/v1"), (1, "tier-1/v1+"), (2, "tier-2/")):
         chosen = ("--tier", str(number), *(("--model", str(model)) if number == 2 else ()))
         told = json.loads(character("score", "-", "--json", *chosen, given=TEXT).stdout)

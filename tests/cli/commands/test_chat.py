@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors, settings
-from ccn.cli.chat.session import Session
+from ccn.cli.chat.session import ChatSession
 from ccn.core.ids import CharacterId
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import characters
@@ -49,7 +49,7 @@ class Here:
             "CCN_CLIENT_API_KEY": self.key,
             "TERM": "xterm-256color",
         }
-        return settings.environment(own)
+        return settings.child_environment(own)
 
     async def piped(self, *options: str, given: str | bytes = "") -> tuple[int, str, str]:
         talk = partial(commands.run, "chat", *options, given=given, env=self.environ())
@@ -58,8 +58,8 @@ class Here:
 
 
 @pytest_asyncio.fixture
-async def here(database: settings.Database) -> AsyncIterator[Here]:
-    world = await living.founded(database)
+async def here(database: settings.DatabaseSettings) -> AsyncIterator[Here]:
+    world = await living.found_world(database)
     async with world.node("node-1") as node, talking.door(node) as door:
         yield Here(door, await talking.key(node, name="ann"))
 
@@ -236,9 +236,9 @@ async def test_control_codes_in_a_reply_do_not_reach_the_terminal(here: Here) ->
 
 
 async def test_a_node_that_stops_in_the_middle_hands_the_stream_to_another(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
-    world = await living.founded(database)
+    world = await living.found_world(database)
     gate = Gate(2)
     async with (
         world.node("node-1", Model(gate=gate)) as first,
@@ -246,8 +246,8 @@ async def test_a_node_that_stops_in_the_middle_hands_the_stream_to_another(
         talking.door(first) as hosting,
         talking.door(second) as other,
     ):
-        session = Session([hosting.url, other.url], await talking.key(first), lambda _: None)
-        await session.begin(living.ADA)
+        session = ChatSession([hosting.url, other.url], await talking.key(first), lambda _: None)
+        await session.begin_conversation(living.ADA)
         names, said = list[str](), ""
         async for event in session.say("Hello."):
             names.append(event.name)

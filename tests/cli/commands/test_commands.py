@@ -110,19 +110,19 @@ def test_settings_tell_value_origin_and_meaning_and_hide_secrets(folder: Path) -
     assert "hunter2" not in told.stdout + told.stderr
     assert "\x1b" not in told.stdout
     assert told.stderr == "warning: CCN_ELSEWHERE is no setting and has no effect\n"
-    for group, field in settings.fields():
-        assert settings.sentence(group, field) in lines
+    for group, field in settings.list_fields():
+        assert settings.field_sentence(group, field) in lines
 
 
 def test_settings_as_json_hold_the_same(folder: Path) -> None:
     url = "postgresql://ann:hunter2@db:5432/ccn"
     told = json.loads(ccn_(folder, "settings", "--json", CCN_DATABASE_URL=url).stdout)
-    assert list(told) == [f"{group}.{field}" for group, field in settings.fields()]
+    assert list(told) == [f"{group}.{field}" for group, field in settings.list_fields()]
     assert told["database.url"] == {
         "value": "postgresql://ann:********@db:5432/ccn",
         "origin": "CCN_DATABASE_URL",
         "variable": "CCN_DATABASE_URL",
-        "meaning": settings.sentence("database", "url"),
+        "meaning": settings.field_sentence("database", "url"),
     }
 
 
@@ -149,7 +149,7 @@ def test_a_shell_can_complete_the_commands(folder: Path) -> None:
 
 
 def test_migrate_shows_what_has_run_and_changes_nothing_twice(
-    folder: Path, database: settings.Database
+    folder: Path, database: settings.DatabaseSettings
 ) -> None:
     url = database.url.get_secret_value()
     plan = ccn_(folder, "migrate", "--plan", "--database-url", url)
@@ -166,14 +166,16 @@ def test_migrate_shows_what_has_run_and_changes_nothing_twice(
     assert datetime.fromisoformat(first["at"]).tzinfo is not None
 
 
-def test_migrate_shows_what_would_run(folder: Path, database: settings.Database) -> None:
+def test_migrate_shows_what_would_run(folder: Path, database: settings.DatabaseSettings) -> None:
     url = database.url.get_secret_value().rpartition("/")[0] + "/postgres"
     plan = ccn_(folder, "migrate", "--plan", "--database-url", url)
     assert plan.returncode == 0, plan.stderr
     assert "0001 modes would run" in {" ".join(line.split()) for line in plan.stdout.splitlines()}
 
 
-def test_migrate_grants_or_shows_what_roles_may_do(folder: Path, database: settings.Database) -> None:
+def test_migrate_grants_or_shows_what_roles_may_do(
+    folder: Path, database: settings.DatabaseSettings
+) -> None:
     url = database.url.get_secret_value()
     shown = ccn_(folder, "migrate", "--grants", "--plan", CCN_DATABASE_OWNER_URL=url)
     assert "GRANT SELECT, INSERT ON leaves TO ccn_node;" in shown.stdout.splitlines()

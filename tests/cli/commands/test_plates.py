@@ -26,13 +26,13 @@ from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters
 from ccn.store.writing.writer import Writer
 
-WREN = plate.read(example.example())
+WREN = plate.parse_plate(example.read_example())
 MIRA = "+++\nname = 'Míra Vale'\n+++\n# Mira\nKeeps her word.\n"
 
 
 @asynccontextmanager
 async def node(
-    database: settings.Database, name: str = "node-1", *, operates: bool = True
+    database: settings.DatabaseSettings, name: str = "node-1", *, operates: bool = True
 ) -> AsyncIterator[tuple[Pool, Writer]]:
     """What a node has to import plates with, answering requests until the block ends."""
     async with AsyncExitStack() as stack:
@@ -51,15 +51,15 @@ async def node(
 
 
 async def _operate(connections: Pool, writer: Writer, stop: asyncio.Event) -> None:
-    work = execution.handlers(connections, writer)
+    work = execution.node_handlers(connections, writer)
     while not stop.is_set():
-        if not await execution.once(connections, writer, work):
+        if not await execution.run_oldest(connections, writer, work):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 0.05)
 
 
 @pytest.fixture
-def url(database: settings.Database) -> str:
+def url(database: settings.DatabaseSettings) -> str:
     return database.url.get_secret_value()
 
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_plate_is_imported_by_a_node_and_shown_as_it_was(
-    database: settings.Database, url: str, mira: Path
+    database: settings.DatabaseSettings, url: str, mira: Path
 ) -> None:
     async with node(database):
         at = ("--database-url", url)
@@ -142,15 +142,17 @@ async def test_a_plate_is_imported_by_a_node_and_shown_as_it_was(
         assert first["by"] == "olga"
 
 
-async def test_a_node_reads_a_plate_again_before_it_imports_it(database: settings.Database) -> None:
+async def test_a_node_reads_a_plate_again_before_it_imports_it(database: settings.DatabaseSettings) -> None:
     async with node(database, operates=False) as (connections, writer):
-        work = execution.handlers(connections, writer)[execution.PLATE]
+        work = execution.node_handlers(connections, writer)[execution.PLATE]
         with pytest.raises(errors.PlateInvalid, match="line 1"):
             await work({"character": "mira", "name": "Mira", "content": "---\n# Mira"}, "olga")
-        assert await characters.every(connections) == []
+        assert await characters.list_characters(connections) == []
 
 
-async def test_of_several_characters_one_has_to_be_named(database: settings.Database, url: str) -> None:
+async def test_of_several_characters_one_has_to_be_named(
+    database: settings.DatabaseSettings, url: str
+) -> None:
     async with node(database) as (connections, writer):
         with pytest.raises(errors.NotFound, match="no character yet"):
             await ccn_("show", "--database-url", url)
@@ -175,24 +177,26 @@ def test_the_example_is_a_good_plate() -> None:
 
 
 async def test_of_three_nodes_that_start_at_once_one_imports_the_example(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with AsyncExitStack() as stack:
         here = [
             await stack.enter_async_context(node(database, f"node-{n}", operates=False)) for n in (1, 2, 3)
         ]
-        made = await asyncio.gather(*(example.furnish(*each) for each in here))
+        made = await asyncio.gather(*(example.import_example(*each) for each in here))
         assert sorted(each is not None for each in made) == [False, False, True]
-        assert await example.furnish(*here[0]) is None
-        [wren] = await characters.every(here[0][0])
+        assert await example.import_example(*here[0]) is None
+        [wren] = await characters.list_characters(here[0][0])
         assert (wren.id, wren.name, wren.version) == ("wren", "Wren", 1)
 
 
-async def test_where_there_is_a_character_the_example_stays_out(database: settings.Database) -> None:
+async def test_where_there_is_a_character_the_example_stays_out(
+    database: settings.DatabaseSettings,
+) -> None:
     async with node(database, operates=False) as (connections, writer):
         await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", MIRA, "test")
-        assert await example.furnish(connections, writer) is None
-        assert [each.id for each in await characters.every(connections)] == ["ada"]
+        assert await example.import_example(connections, writer) is None
+        assert [each.id for each in await characters.list_characters(connections)] == ["ada"]
 
 
 # Nobody else
@@ -232,11 +236,13 @@ _VERSION = (
     ],
     ids=["edit", "delete", "truncate", "without a leaf", "another hash", "a gap"],
 )
-async def test_the_database_refuses_to_change_a_plate(database: settings.Database, sql: str) -> None:
+async def test_the_database_refuses_to_change_a_plate(
+    database: settings.DatabaseSettings, sql: str
+) -> None:
     async with node(database, operates=False) as (connections, writer):
         made = await characters.import_plate(
             connections, writer, CharacterId(f"c-{secrets.token_hex(4)}"), "C", MIRA, "test"
         )
         with pytest.raises(errors.CCNError):
             await connections.rows(sql)
-        assert await characters.plates(connections, made.character) == [made]
+        assert await characters.list_plates(connections, made.character) == [made]

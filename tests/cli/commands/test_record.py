@@ -47,10 +47,10 @@ async def test_a_proof_can_be_checked_by_anybody(copy: Copy, tmp_path: Path) -> 
     told = ccn_(tmp_path, "record", "prove", str(HERE), "3", "--json", "--database-url", url)
     assert told.returncode == 0, told.stderr
     proved = json.loads(told.stdout)
-    head = checkpoint.parse(note.parse(proved["checkpoint"].encode()).text)
+    head = checkpoint.parse_checkpoint(note.parse_note(proved["checkpoint"].encode()).text)
     path = [base64.b64decode(each) for each in proved["path"]]
     leaf = commitment.leaf_hash(proved["leaf"].encode())
-    assert proof.included(leaf, proved["index"], head.size, path, head.root)
+    assert proof.verify_inclusion(leaf, proved["index"], head.size, path, head.root)
     assert json.loads(proved["leaf"])["seq"] == 3
     shown = ccn_(tmp_path, "record", "prove", str(HERE), "3", "--database-url", url).stdout
     assert f"leaf {proved['index']} of {head.size}" in shown

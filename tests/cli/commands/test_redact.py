@@ -13,7 +13,7 @@ from ccn import settings
 from ccn.cli import verify
 from ccn.core.ids import ConversationId, InstanceId, NodeId, SnapshotId, TurnId
 from ccn.core.message import Role
-from ccn.core.prompts.anchor import Anchor, Recalled
+from ccn.core.prompts.anchor import Anchor, RecalledConversation
 from ccn.node.operators import execution
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import anchors, conversations, instances, search, turns
@@ -32,31 +32,31 @@ SECRET = "qwxrtz"
 async def talked(world: World) -> ConversationId:
     """A conversation whose words are in messages, documents, events and a title, sealed and not."""
     here, submit = ConversationId(new_id()), world.writer.submit
-    await submit(conversations.Begin(here, ADA, title=f"My {SECRET}", plate_version=1))
-    hosted = await submit(instances.Spawn(InstanceId(new_id()), here, "model-1", 1))
+    await submit(conversations.BeginConversation(here, ADA, title=f"My {SECRET}", plate_version=1))
+    hosted = await submit(instances.SpawnInstance(InstanceId(new_id()), here, "model-1", 1))
     for words in ("Good morning", f"My {SECRET} is ill"):
-        turn = await submit(turns.Accept(TurnId(new_id()), here, words, ANN, hosted.epoch))
-        await submit(turns.Start(turn, hosted.epoch))
-        running = await turns.get(world.pool, turn.id)
-        said = [turns.Event(1, "delta", f"{words}?")]
-        await submit(turns.Commit(running, hosted.epoch, f"{words}?", hosted.id, said))
-    await snapshots.take(world.pool, world.writer, SnapshotId(new_id()), here, datetime.now(UTC))
-    await search.index(world.pool)
+        turn = await submit(turns.AcceptTurn(TurnId(new_id()), here, words, ANN, hosted.epoch))
+        await submit(turns.StartTurn(turn, hosted.epoch))
+        running = await turns.load_turn(world.pool, turn.id)
+        said = [turns.TurnEvent(1, "delta", f"{words}?")]
+        await submit(turns.CommitReply(running, hosted.epoch, f"{words}?", hosted.id, said))
+    await snapshots.take_snapshot(world.pool, world.writer, SnapshotId(new_id()), here, datetime.now(UTC))
+    await search.index_messages(world.pool)
     return here
 
 
 async def redacted(world: World, body: Body) -> Body:
     request = uuid.uuid4()
-    await requests.ask(world.pool, request, execution.REDACT, "ann", body)
-    known = execution.handlers(world.pool, world.writer)
-    while (told := await requests.outcome(world.pool, request)) is None:  # others may wait before it
-        assert await execution.once(world.pool, world.writer, known)
+    await requests.add_request(world.pool, request, execution.REDACT, "ann", body)
+    known = execution.node_handlers(world.pool, world.writer)
+    while (told := await requests.load_outcome(world.pool, request)) is None:  # others may wait before it
+        assert await execution.run_oldest(world.pool, world.writer, known)
     return told
 
 
 async def exported(pool: Pool) -> bytes:
     file = io.BytesIO()
-    await export.export(pool, file)
+    await export.export_record(pool, file)
     return file.getvalue()
 
 
@@ -71,7 +71,7 @@ async def everything(pool: Pool) -> str:
 
 @pytest.mark.parametrize("sealed", [True, False])
 async def test_what_an_operator_redacts_is_gone_and_the_record_verifies(
-    database: settings.Database, sealed: bool
+    database: settings.DatabaseSettings, sealed: bool
 ) -> None:
     async with founded(database, NODES) as world:
         here = await talked(world)
@@ -100,24 +100,26 @@ async def test_what_an_operator_redacts_is_gone_and_the_record_verifies(
 
 
 async def test_what_later_conversations_said_of_it_is_redacted_too_if_that_is_asked_for(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with founded(database, NODES) as world:
         submit = world.writer.submit
         await world.pool.rows("INSERT INTO users (id, name, tier) VALUES ($1, 'ann', 'user')", ANN)
         told, later, last = [ConversationId(new_id()) for _ in range(3)]
         for here, before in ((told, None), (later, told), (last, later)):
-            await submit(conversations.Begin(here, ADA, ANN))
-            await submit(conversations.Append(here, Role.USER, f"{SECRET} in {here}", ANN))
+            await submit(conversations.BeginConversation(here, ADA, ANN))
+            await submit(conversations.AppendMessage(here, Role.USER, f"{SECRET} in {here}", ANN))
             if before is not None:
-                await submit(anchors.Keep(here, Anchor(1, memories=(Recalled(before, 1),))))
+                await submit(
+                    anchors.KeepAnchor(here, Anchor(1, memories=(RecalledConversation(before, 1),)))
+                )
         body = {"conversation": str(told), "reason": "asked"}
         assert (await redacted(world, body))["recollected"] == [str(later)]
         assert SECRET in await everything(world.pool)
         all_of_it = await redacted(world, body | {"with_recollections": True})
         assert (all_of_it["recollected"], all_of_it["further"]) == ([str(later)], [str(last)])
         said = [
-            (await conversations.history(world.pool, here)).messages[0].content
+            (await conversations.load_history(world.pool, here)).messages[0].content
             for here in (told, later, last)
         ]
         assert said == [None, None, f"{SECRET} in {last}"]
@@ -126,13 +128,15 @@ async def test_what_later_conversations_said_of_it_is_redacted_too_if_that_is_as
     assert (found.code, found.findings.counts["redacted"]) == (verify.VERIFIED, 2)
 
 
-async def test_a_part_is_redacted_and_the_rest_stays(database: settings.Database) -> None:
+async def test_a_part_is_redacted_and_the_rest_stays(database: settings.DatabaseSettings) -> None:
     async with founded(database, NODES) as world:
         here = await talked(world)
         body = {"conversation": str(here), "first": 3, "last": 4, "reason": "a name"}
         assert (await redacted(world, body))["last"] == 4
         await seal(world, NODES[0])
-        kept = [message.content for message in (await conversations.history(world.pool, here)).messages]
+        kept = [
+            message.content for message in (await conversations.load_history(world.pool, here)).messages
+        ]
         found = verify.verify(io.BytesIO(await exported(world.pool)))
     assert kept == ["Good morning", "Good morning?", None, None]
     assert (found.code, found.findings.counts["redacted"]) == (verify.VERIFIED, 2)
@@ -148,7 +152,7 @@ async def test_a_part_is_redacted_and_the_rest_stays(database: settings.Database
     ],
 )
 async def test_what_cannot_be_redacted_is_refused(
-    database: settings.Database, body: Body, error: str
+    database: settings.DatabaseSettings, body: Body, error: str
 ) -> None:
     async with founded(database, NODES) as world:
         assert (await redacted(world, body))["error"] == error

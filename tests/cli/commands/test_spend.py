@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 from ccn import settings
-from ccn.core.calls.call import Usage
+from ccn.core.calls.call import TokenUsage
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
@@ -21,35 +21,37 @@ ADA, BOB = CharacterId("ada"), CharacterId("bob")
 HERE, THERE = (ConversationId(UUID(int=number)) for number in (1, 2))
 
 
-async def _spent(database: settings.Database, today: date) -> None:
+async def _spent(database: settings.DatabaseSettings, today: date) -> None:
     """Three calls of two characters on two days, and one that is under way."""
     calls = [(ADA, HERE, today - timedelta(days=1), 100), (ADA, HERE, today, 20), (BOB, THERE, today, 7)]
     async with pool.open(database, "test") as connections, writing(database, NodeId("node-1")) as writer:
         for character, here in ((ADA, HERE), (BOB, THERE)):
             await characters.import_plate(connections, writer, character, character, f"# {character}", "t")
-            await writer.submit(conversations.Begin(here, character))
+            await writer.submit(conversations.BeginConversation(here, character))
         eve = UserId(uuid4())
-        await users.add(connections, eve, "eve", Tier.USER, None)
+        await users.add_user(connections, eve, "eve", Tier.USER, None)
         for character, here, day, cost in calls:
             owner = eve if character == BOB else None
             at = datetime.now(UTC)
             wanted = spend.Reservation(uuid4(), day, at, character, here, "model-1", owner=owner)
-            await spend.hold(connections, wanted, cost)
-            assert await spend.settle(connections, wanted.id, Usage(10, 5, 100, 20), cost)
-        await spend.hold(
+            await spend.hold_amount(connections, wanted, cost)
+            assert await spend.settle_reservation(connections, wanted.id, TokenUsage(10, 5, 100, 20), cost)
+        await spend.hold_amount(
             connections, spend.Reservation(uuid4(), today, datetime.now(UTC), ADA, HERE, "model-1"), 3
         )
 
 
-def _told(database: settings.Database, *options: str) -> str:
+def _told(database: settings.DatabaseSettings, *options: str) -> str:
     url = database.url.get_secret_value()
     own = {"CCN_DATABASE_URL": url, "CCN_CLAUDE_DAILY_BUDGET_DOLLARS": "0.0001", "COLUMNS": "200"}
-    done = commands.run("spend", *options, env=settings.environment(own))
+    done = commands.run("spend", *options, env=settings.child_environment(own))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-async def test_spend_is_summed_by_day_character_and_conversation(database: settings.Database) -> None:
+async def test_spend_is_summed_by_day_character_and_conversation(
+    database: settings.DatabaseSettings,
+) -> None:
     today = datetime.now(UTC).date()
     await _spent(database, today)
     *lines, left = map(json.loads, (_told(database, "--json")).splitlines())

@@ -23,7 +23,7 @@ from tests import commands, trusting
 class Ccn:
     """The command, about one database."""
 
-    def __init__(self, folder: Path, database: settings.Database) -> None:
+    def __init__(self, folder: Path, database: settings.DatabaseSettings) -> None:
         self._folder, self.database = folder, database
 
     def __call__(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -52,7 +52,7 @@ class Ccn:
 
 
 @pytest.fixture
-def ccn(tmp_path: Path, database: settings.Database) -> Ccn:
+def ccn(tmp_path: Path, database: settings.DatabaseSettings) -> Ccn:
     return Ccn(tmp_path, database)
 
 
@@ -82,7 +82,7 @@ def test_a_key_is_issued_once_listed_by_its_prefix_and_revoked(ccn: Ccn) -> None
     key = issued.stdout.strip()
     assert issued.returncode == 0
     assert key.startswith("ccn_")
-    found = ccn.accounts("caller", key)
+    found = ccn.accounts("identify_caller", key)
     assert isinstance(found, Caller)
     assert (found.name, found.tier) == ("boss", Tier.USER)
     (line,) = ccn("key", "list").stdout.splitlines()
@@ -90,14 +90,14 @@ def test_a_key_is_issued_once_listed_by_its_prefix_and_revoked(ccn: Ccn) -> None
     assert key not in line
     assert ccn("key", "revoke", key[:12]).stdout == f"revoked {key[:12]} of boss\n"
     with pytest.raises(errors.CredentialInvalid):
-        ccn.accounts("caller", key)
+        ccn.accounts("identify_caller", key)
     assert json.loads(ccn("key", "list", "--user", "boss", "--json").stdout)["state"].startswith("revoked")
 
 
 def test_a_key_does_no_more_than_its_user(ccn: Ccn) -> None:
     ccn.told("user", "add", "ada")
     key = ccn.told("key", "issue", "ada", "--tier", "admin")["api_key"]
-    found = ccn.accounts("caller", key)
+    found = ccn.accounts("identify_caller", key)
     assert isinstance(found, Caller)
     assert found.tier is Tier.USER
 
@@ -106,10 +106,10 @@ def test_the_key_that_signs_tokens_is_rotated_gently_or_at_once(ccn: Ccn) -> Non
     password = ccn.told("user", "add", "ada")["password"]
     token = ccn.accounts("sign_in", "ada", password).access_token  # type: ignore[attr-defined]
     assert ccn("key", "rotate").returncode == 0
-    ccn.accounts("caller", token)
+    ccn.accounts("identify_caller", token)
     assert ccn("key", "rotate", "--now").returncode == 0
     with pytest.raises(errors.CredentialInvalid):
-        ccn.accounts("caller", token)
+        ccn.accounts("identify_caller", token)
 
 
 @pytest.mark.parametrize(
@@ -137,40 +137,40 @@ def test_a_name_that_is_taken_is_refused(ccn: Ccn) -> None:
 
 
 async def test_the_first_start_makes_an_admin_and_later_ones_know_its_key(
-    database: settings.Database, tmp_path: Path
+    database: settings.DatabaseSettings, tmp_path: Path
 ) -> None:
     url, kept = database.url.get_secret_value(), tmp_path / "admin.key"
-    made = await first_admin.admin(url, kept)
-    again = await first_admin.admin(url, kept)
+    made = await first_admin.ensure_admin(url, kept)
+    again = await first_admin.ensure_admin(url, kept)
     assert made is not None
     assert made.password
     assert again == AdminAt(made.user, made.api_key)
     assert (kept.read_text().strip(), kept.stat().st_mode & 0o777) == (made.api_key, 0o600)
     async with pool.open(database, "test") as connections:
-        (user,) = await users.every(connections)
+        (user,) = await users.list_users(connections)
         assert (user.name, user.tier) == ("admin", Tier.ADMIN)
-        (key,) = await api_keys.every(connections)
-        await api_keys.revoke(connections, key.prefix)
-        another = await first_admin.admin(url, kept)
+        (key,) = await api_keys.list_keys(connections)
+        await api_keys.revoke_key(connections, key.prefix)
+        another = await first_admin.ensure_admin(url, kept)
         assert another is not None
         assert another.api_key not in {"", made.api_key}
-        await users.disable(connections, "admin")
-        assert await first_admin.admin(url, kept) is None
+        await users.disable_user(connections, "admin")
+        assert await first_admin.ensure_admin(url, kept) is None
 
 
 async def test_a_cluster_that_has_other_users_gets_no_admin_of_ours(
-    database: settings.Database, tmp_path: Path
+    database: settings.DatabaseSettings, tmp_path: Path
 ) -> None:
     async with pool.open(database, "test") as connections:
-        made = await first_admin.admin(database.url.get_secret_value(), tmp_path / "admin.key")
+        made = await first_admin.ensure_admin(database.url.get_secret_value(), tmp_path / "admin.key")
         assert made is not None
         await connections.rows("UPDATE users SET name = 'root'")
-    assert await first_admin.admin(database.url.get_secret_value(), tmp_path / "admin.key") is None
+    assert await first_admin.ensure_admin(database.url.get_secret_value(), tmp_path / "admin.key") is None
 
 
 def test_a_password_is_told_once_and_kept_in_no_record() -> None:
     at = ClusterAt((), "", (), AdminAt("admin", "ccn_x", "hunter2"))
     assert json.loads(at.as_json())["admin"] == {"user": "admin", "api_key": "ccn_x", "password": "hunter2"}
-    assert json.loads(at.lasting().as_json())["admin"] == {"user": "admin", "api_key": "ccn_x"}
+    assert json.loads(at.without_password().as_json())["admin"] == {"user": "admin", "api_key": "ccn_x"}
     assert "hunter2" not in repr(at)
     assert json.loads(ClusterAt((), "", ()).as_json())["admin"] is None

@@ -40,7 +40,7 @@ def written(
     form: Literal["console", "json"] = "json", level: Literal["debug", "info", "warning"] = "info"
 ) -> io.StringIO:
     stream = io.StringIO()
-    logs.configure(settings.Log(format=form, level=level), node="node-7", stream=stream)
+    logs.configure_logging(settings.LogSettings(format=form, level=level), node="node-7", stream=stream)
     return stream
 
 
@@ -153,7 +153,7 @@ def test_a_reader_that_went_away_disturbs_nobody(capfd: pytest.CaptureFixture[st
     reading, writing = os.pipe()
     os.close(reading)
     with warnings.catch_warnings(), os.fdopen(writing, "w", buffering=1) as pipe:
-        logs.configure(settings.Log(), stream=pipe)
+        logs.configure_logging(settings.LogSettings(), stream=pipe)
         structlog.get_logger().info("unheard")
         logging.getLogger("anybody").warning("unheard")
         logging.getLogger().handlers = []
@@ -172,10 +172,10 @@ def test_a_line_for_people_is_short_and_a_brief_one_shorter() -> None:
         "http": "http://127.0.0.1:7700",
         "why": "two words",
     }
-    assert lines.render(event, colour=False, brief=True) == (
+    assert lines.render_event(event, colour=False, brief=True) == (
         '12:55:01 info    listening http=http://127.0.0.1:7700 why="two words"'
     )
-    assert lines.render(event, colour=False) == (
+    assert lines.render_event(event, colour=False) == (
         "2026-11-20T12:55:01.123456Z info    listening node=node-1"
         ' http=http://127.0.0.1:7700 why="two words"'
     )
@@ -183,17 +183,17 @@ def test_a_line_for_people_is_short_and_a_brief_one_shorter() -> None:
 
 def test_a_brief_line_shows_only_the_last_words_of_a_traceback() -> None:
     event = {"event": "failed", "level": "error", "exception": "Traceback …\n  File …\nValueError: no\n"}
-    assert lines.render(event, colour=False, brief=True).endswith('failed error="ValueError: no"')
+    assert lines.render_event(event, colour=False, brief=True).endswith('failed error="ValueError: no"')
 
 
 async def test_what_is_said_to_the_model_reaches_no_log_even_when_debugging() -> None:
     stream = io.StringIO()
-    logs.configure(settings.Log(level="debug"), stream=stream)
-    async with server.running() as api:
-        claude = settings.Claude(base_url=api.url, api_key=SecretStr("sk-ant-quiet"))
-        async with client.opened(claude) as model:
-            said = call.Said(message.Role.USER, "the lighthouse keeper's secret")
-            asked = call.Call(claude.model, (call.Block("You are Ada."),), (said,), 50)
+    logs.configure_logging(settings.LogSettings(level="debug"), stream=stream)
+    async with server.run_stand_in() as api:
+        claude = settings.ClaudeSettings(base_url=api.url, api_key=SecretStr("sk-ant-quiet"))
+        async with client.open_client(claude) as model:
+            said = call.CallMessage(message.Role.USER, "the lighthouse keeper's secret")
+            asked = call.Call(claude.model, (call.CallBlock("You are Ada."),), (said,), 50)
             assert (await model.ask(asked)).text
     told = stream.getvalue()
     assert "lighthouse" not in told

@@ -16,24 +16,24 @@ COMMANDS = sorted(Path(printing.__file__).parents[1].rglob("*.py"))
 
 
 def test_nothing_that_acts_on_a_terminal_is_left_and_lines_and_tabs_stay() -> None:
-    assert printing.clean(f"{HOSTILE}\n\tend") == (
+    assert printing.escape_controls(f"{HOSTILE}\n\tend") == (
         r"\x1b[2J\x1b]0;owned\x07 \r\u009b31m \u202etxet \u2066x\u2069 \u2028 \u007f" + "\n\tend"
     )
-    assert printing.printable("one\ntwo\tthree") == r"one\ntwo\tthree"
+    assert printing.to_one_line("one\ntwo\tthree") == r"one\ntwo\tthree"
 
 
 def test_words_in_every_script_stay_as_they_are() -> None:
     said = "Grüße, עברית\u200f, 한글, 👩\u200d🚀 – “quoted” \\ \u00a0."
-    assert printing.clean(said) == printing.printable(said) == said
+    assert printing.escape_controls(said) == printing.to_one_line(said) == said
 
 
 def test_what_programs_read_means_the_same() -> None:
     value = {"reason": HOSTILE, "by": "ann\n"}
-    assert json.loads(printing.clean(json.dumps(value, ensure_ascii=False))) == value
+    assert json.loads(printing.escape_controls(json.dumps(value, ensure_ascii=False))) == value
 
 
 def test_rich_takes_no_orders_from_a_name() -> None:
-    assert printing.marked("[red]a[/]\x1b") == r"\[red]a\[/]\x1b"
+    assert printing.escape_markup("[red]a[/]\x1b") == r"\[red]a\[/]\x1b"
 
 
 @pytest.mark.parametrize("file", COMMANDS, ids=lambda file: file.stem)

@@ -15,15 +15,15 @@ from ccn import settings
 from ccn.cli import verify
 from ccn.core.axes import Vector
 from ccn.core.chain import roster
-from ccn.core.chain.quorum import Faults
-from ccn.core.chain.roster import Row
+from ccn.core.chain.quorum import FaultModel
+from ccn.core.chain.roster import RosterRow
 from ccn.core.chain.rules import Weighing
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId
 from ccn.core.message import Role
-from ccn.core.turn import Status
+from ccn.core.turn import TurnStatus
 from ccn.node.rounds import validator_changes
 from ccn.store.conversations import conversations, instances, turns
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks, export
 from ccn.store.upkeep import retention
 from tests.cli.conftest import HERE, founded, live, new_id, seal
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 async def verdict(world: World) -> verify.Audit:
     file = io.BytesIO()
-    await export.export(world.pool, file)
+    await export.export_record(world.pool, file)
     return verify.verify(io.BytesIO(file.getvalue()))
 
 
@@ -54,9 +54,11 @@ async def test_the_same_record_is_always_the_same_file(copy: Copy) -> None:
     assert await copy.export() == await copy.export()
 
 
-@pytest.mark.parametrize(("nodes", "faults"), [(1, Faults.CRASH), (4, Faults.BYZANTINE), (5, Faults.CRASH)])
+@pytest.mark.parametrize(
+    ("nodes", "faults"), [(1, FaultModel.CRASH), (4, FaultModel.BYZANTINE), (5, FaultModel.CRASH)]
+)
 async def test_clusters_of_every_kind_verify(
-    database: settings.Database, nodes: int, faults: Faults
+    database: settings.DatabaseSettings, nodes: int, faults: FaultModel
 ) -> None:
     async with founded(database, [NodeId(f"node-{n}") for n in range(nodes)], faults) as world:
         if nodes > 1:
@@ -66,42 +68,42 @@ async def test_clusters_of_every_kind_verify(
     assert (found.code, found.findings.contradictions) == (verify.VERIFIED, [])
 
 
-@pytest.mark.parametrize(("nodes", "faults"), [(3, Faults.CRASH), (4, Faults.BYZANTINE)])
+@pytest.mark.parametrize(("nodes", "faults"), [(3, FaultModel.CRASH), (4, FaultModel.BYZANTINE)])
 async def test_an_instance_that_two_nodes_name_is_no_contradiction(
-    database: settings.Database, nodes: int, faults: Faults
+    database: settings.DatabaseSettings, nodes: int, faults: FaultModel
 ) -> None:
     names = [NodeId(f"node-{n}") for n in range(nodes)]
     async with founded(database, names, faults) as world:
         for epoch, node in enumerate(names):
             named = [
-                Row(InstanceId(UUID(int=each)), epoch, Vector((100_000 * epoch,) * 16))
+                RosterRow(InstanceId(UUID(int=each)), epoch, Vector((100_000 * epoch,) * 16))
                 for each in (7, epoch)
             ]
-            world.vectors[node] = [roster.pack(CharacterId("ada"), named)]
+            world.vectors[node] = [roster.pack_rows(CharacterId("ada"), named)]
         await seal(world, names[0])
         assert (await verdict(world)).findings.contradictions == []
-        (agreed,) = await blocks.results(world.pool, 1)
+        (agreed,) = await blocks.load_results(world.pool, 1)
     assert json.loads(agreed)["disputed"] == [2 * n + 1 for n in range(nodes)]
 
 
-@pytest.mark.parametrize(("nodes", "faults"), [(3, Faults.CRASH), (4, Faults.BYZANTINE)])
+@pytest.mark.parametrize(("nodes", "faults"), [(3, FaultModel.CRASH), (4, FaultModel.BYZANTINE)])
 async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_of_it_verifies(
-    database: settings.Database, nodes: int, faults: Faults
+    database: settings.DatabaseSettings, nodes: int, faults: FaultModel
 ) -> None:
     names = [NodeId(f"node-{n}") for n in range(nodes)]
     async with founded(database, names, faults, Weighing.INSTANCES) as world:
         for at, node in enumerate(names):
-            row = Row(InstanceId(UUID(int=at)), 1, Vector((100_000 * at,) * 16))
-            world.vectors[node] = [roster.pack(CharacterId("ada"), [row])]
+            row = RosterRow(InstanceId(UUID(int=at)), 1, Vector((100_000 * at,) * 16))
+            world.vectors[node] = [roster.pack_rows(CharacterId("ada"), [row])]
         await seal(world, names[0])
         for voting in world.peers.votings.values():
-            await validator_changes.look(world.pool, voting, {})  # as each does before it reports
+            await validator_changes.load_wanted(world.pool, voting, {})  # as each does before it reports
         for _ in range(2):
             await seal(world, names[0])
         found = await verdict(world)
-        agreed = [json.loads((await blocks.results(world.pool, at))[0]) for at in (1, 2, 3)]
+        agreed = [json.loads((await blocks.load_results(world.pool, at))[0]) for at in (1, 2, 3)]
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
-    by_then, now = ("node", "owner and node") if faults is Faults.BYZANTINE else ("instance", "owner")
+    by_then, now = ("node", "owner and node") if faults is FaultModel.BYZANTINE else ("instance", "owner")
     assert [(each["weights"], each.get("owners")) for each in agreed] == [
         (by_then, None),
         (by_then, None),
@@ -109,15 +111,20 @@ async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_o
     ]
 
 
-async def test_an_instance_that_a_node_gives_to_somebody_else_is_found(database: settings.Database) -> None:
+async def test_an_instance_that_a_node_gives_to_somebody_else_is_found(
+    database: settings.DatabaseSettings,
+) -> None:
     async with founded(database, [NodeId("node-0")]) as world:
-        hosted = conversations.Begin(ConversationId(UUID(int=8)), CharacterId("ada"))
+        hosted = conversations.BeginConversation(ConversationId(UUID(int=8)), CharacterId("ada"))
         await world.writer.submit(hosted)
-        spawned = instances.Spawn(InstanceId(UUID(int=9)), hosted.id, "model-1", 1)
+        spawned = instances.SpawnInstance(InstanceId(UUID(int=9)), hosted.id, "model-1", 1)
         await world.writer.submit(spawned)
-        for row in (Row(spawned.id, 1, Vector((1,) * 16)), Row(spawned.id, 1, Vector((1,) * 16), 7)):
+        for row in (
+            RosterRow(spawned.id, 1, Vector((1,) * 16)),
+            RosterRow(spawned.id, 1, Vector((1,) * 16), 7),
+        ):
             assert (await verdict(world)).findings.contradictions == []
-            world.vectors[NodeId("node-0")] = [roster.pack(CharacterId("ada"), [row])]
+            world.vectors[NodeId("node-0")] = [roster.pack_rows(CharacterId("ada"), [row])]
             await seal(world, NodeId("node-0"))
         found = await verdict(world)
     assert found.code == verify.CONTRADICTION
@@ -125,7 +132,7 @@ async def test_an_instance_that_a_node_gives_to_somebody_else_is_found(database:
     assert [(where, what) for _, where, what in found.findings.contradictions] == [("block 2", wrong)]
 
 
-async def test_series_that_grew_too_old_are_no_loss(database: settings.Database) -> None:
+async def test_series_that_grew_too_old_are_no_loss(database: settings.DatabaseSettings) -> None:
     async with founded(database, [NodeId(f"node-{n}") for n in range(3)]) as world:
         await live(world)
         await retention.forget_series(world.pool, world.writer, datetime.now(UTC))
@@ -135,7 +142,9 @@ async def test_series_that_grew_too_old_are_no_loss(database: settings.Database)
         assert await world.pool.value("SELECT count(*) FROM character_evolution") == 0
 
 
-async def test_a_reply_whose_node_has_not_come_back_is_not_missing(database: settings.Database) -> None:
+async def test_a_reply_whose_node_has_not_come_back_is_not_missing(
+    database: settings.DatabaseSettings,
+) -> None:
     nodes = [NodeId(f"node-{n}") for n in range(3)]
     async with founded(database, nodes) as world:
         await world.say("one")
@@ -146,11 +155,11 @@ async def test_a_reply_whose_node_has_not_come_back_is_not_missing(database: set
 
 
 async def test_words_of_the_character_that_no_instance_said_are_told_apart(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with founded(database, [NodeId("node-1")]) as world:
         await world.say("go on")
-        await world.writer.submit(Append(HERE, Role.ASSISTANT, "I went on.", ANN))
+        await world.writer.submit(AppendMessage(HERE, Role.ASSISTANT, "I went on.", ANN))
         await seal(world, NodeId("node-1"))
         found = await verdict(world)
     counts = found.findings.counts
@@ -159,18 +168,18 @@ async def test_words_of_the_character_that_no_instance_said_are_told_apart(
 
 
 async def test_a_reply_by_an_instance_of_another_conversation_is_a_contradiction(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with founded(database, [NodeId("node-1")]) as world:
-        accepted = await world.writer.submit(turns.Accept(TurnId(new_id()), HERE, "Who is there?", ANN))
-        await world.writer.submit(turns.Start(accepted, 0))
-        running = replace(accepted, status=Status.RUNNING)
-        await world.writer.submit(turns.Commit(running, 0, "Not I.", WREN))
+        accepted = await world.writer.submit(turns.AcceptTurn(TurnId(new_id()), HERE, "Who is there?", ANN))
+        await world.writer.submit(turns.StartTurn(accepted, 0))
+        running = replace(accepted, status=TurnStatus.RUNNING)
+        await world.writer.submit(turns.CommitReply(running, 0, "Not I.", WREN))
         await seal(world, NodeId("node-1"))
         found = await verdict(world)
     assert (found.code, found.findings.ordered[0].where) == (verify.CONTRADICTION, f"conversation {HERE}")
 
 
-async def test_a_record_without_a_block_is_not_final(database: settings.Database) -> None:
+async def test_a_record_without_a_block_is_not_final(database: settings.DatabaseSettings) -> None:
     async with founded(database, [NodeId("node-1")]) as world:
         assert (await verdict(world)).code == verify.UNSIGNED

@@ -106,11 +106,11 @@ def test_every_result_is_the_one_that_a_node_computes(faults: str, weighing: str
         chance = random.Random(seed)
         forger = Forger(chance.randrange(4, 8), weighing, faults=faults)
         hosted = host(chance, forger.nodes, weighing is not None)
-        by_node = rules.parse(canonical(forger.validators), canonical(forger.parameters))
+        by_node = rules.parse_rules(canonical(forger.validators), canonical(forger.parameters))
         rosters = [
             (NodeId(node), Roster(CharacterId(character), packed, owners))
             for node, characters in hosted.items()
             for character, (packed, owners) in sorted(characters.items())
         ]
-        agreed = [json.loads(body.body()) for body in result.conclude(rosters, by_node)]
+        agreed = [json.loads(body.body()) for body in result.conclude_round(rosters, by_node)]
         assert judge(forger, hosted, [(body["character"], body) for body in agreed]) == [], seed

@@ -72,7 +72,7 @@ class Auditor:
         leaves = await self._cluster.pool.rows(_LEAVES)
 
         async def sealed() -> bool:
-            return not await ledger.waiting(self._cluster.pool)
+            return not await ledger.count_waiting(self._cluster.pool)
 
         await until(sealed, "every leaf is sealed")
         return leaves
@@ -81,21 +81,21 @@ class Auditor:
         """Each block decided again, on top of the one before it."""
         pool, wrong = self._cluster.pool, list[str]()
         if self._past is None:
-            founded = await stored_blocks.tip(pool, 0)
+            founded = await stored_blocks.load_tip(pool, 0)
             assert founded is not None
-            genesis = block.genesis(founded.origin, founded.rules)
+            genesis = block.genesis_tip(founded.origin, founded.rules)
             self._past = Past(0, genesis.hash, 0, 0, (), {}, genesis.rules)
         heights = [row["height"] for row in await pool.rows(_HEIGHTS, self._past.height)]
         if heights != list(range(self._past.height + 1, self._past.height + 1 + len(heights))):
             wrong.append(f"the heights are {heights}")
         for height in heights:
-            shown = await stored_blocks.shown(pool, height)
+            shown = await stored_blocks.load_block(pool, height)
             assert shown is not None
-            reports = tuple(await stored_blocks.reports(pool, height))
+            reports = tuple(await stored_blocks.load_reports(pool, height))
             proposal = Proposal(shown.header, reports, shown.next_rules)
             sealed = Sealed(proposal, Block(shown.header, shown.leaves, (), shown.next_rules), shown.votes)
-            said = [*audit.wrong(sealed, self._past, signing_key.check)]
-            if not audit.certified(shown, self._past.rules, signing_key.check):
+            said = [*audit.wrong(sealed, self._past, signing_key.check_signature)]
+            if not audit.certified(shown, self._past.rules, signing_key.check_signature):
                 said.append("no quorum voted for it")
             bodies = [row["body"] for row in await pool.rows(_RESULTS, height)]
             if hashlib.sha256(b"ccn/result/v1\n" + b"\n".join(bodies)).digest() != shown.header.result:
@@ -111,7 +111,7 @@ class Auditor:
     async def _checkpoint(self, voters: Rules) -> list[str]:
         """The checkpoint of the block just read: of this tree, and signed by those who may."""
         assert self._past is not None
-        note = await ledger.head(self._cluster.pool, len(self._past.leaves))
+        note = await ledger.load_head(self._cluster.pool, len(self._past.leaves))
         if note is None:
             return ["it has no checkpoint"]
         origin, size, root = note.text.splitlines()
@@ -120,8 +120,8 @@ class Auditor:
             audit.slow_root(self._past.leaves),
         ):
             return ["its checkpoint is of another tree"]
-        keys_of = [checkpoint.cosigner(origin, each.node, each.key) for each in voters.validators]
-        signed = checkpoint.cosigned(note, keys_of, signing_key.check)
+        keys_of = [checkpoint.cosigner_key(origin, each.node, each.key) for each in voters.validators]
+        signed = checkpoint.find_cosigners(note, keys_of, signing_key.check_signature)
         return [] if len(signed) == len(note.signatures) else ["a stranger cosigned it"]
 
     async def _rows(self, leaves: Sequence[Record]) -> list[str]:
@@ -192,7 +192,7 @@ class Auditor:
         for node in self._cluster.nodes.values():
             votes = [line for line in _lines(node.log) if line["event"] == "vote written down"]
             file = Path(node.folder.parent, "nodes", node.name, "signer.state")
-            state = memory.known(file)
+            state = memory.read_state(file)
             assert state is not None
             place = state.voted_height, state.voted_term
             if place < (votes[-1]["height"], votes[-1]["term"]):
@@ -206,13 +206,13 @@ class Auditor:
         file = self._cluster.folder / "record"
 
         async def cosigned() -> bool:
-            newest = await ledger.head(self._cluster.pool)
+            newest = await ledger.load_head(self._cluster.pool)
             return newest is not None and len(newest.signatures) >= self._cluster.quorum
 
         async def verdict() -> subprocess.CompletedProcess[bytes] | None:
             await until(cosigned, "a quorum cosigns a block")
             with file.open("wb") as opened:
-                await export.export(self._cluster.pool, opened)
+                await export.export_record(self._cluster.pool, opened)
             command = [sys.executable, "-P", verify.__file__, str(file)]
             done = await asyncio.to_thread(
                 lambda: subprocess.run(command, capture_output=True, check=False)

@@ -37,10 +37,10 @@ from ccn.core.axes import AXES, UNIT, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.core.message import Role
 from ccn.service import Parts
-from ccn.store.character.vectors import Score
+from ccn.store.character.vectors import RecordScore
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, instances
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.conversations.instances import Instance
 from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
@@ -111,7 +111,7 @@ def be_node(folder: Path) -> None:
 
     chosen = settings.load()
     stream = cast("TextIO", Tripwire(sys.stderr, folder / "stop-at"))
-    logs.configure(chosen.log, node=chosen.node.id, stream=stream)
+    logs.configure_logging(chosen.log, node=chosen.node.id, stream=stream)
     service.run(chosen, beside)
 
 
@@ -143,29 +143,31 @@ class Speaker:
 
     async def hosted(self) -> Instance:
         """The instance that this node hosts, which may have outlived the process before this one."""
-        for known in await instances.alive(self._pool, host=self._writer.node):
-            if known.status is instances.Status.RUNNING:
+        for known in await instances.list_alive(self._pool, host=self._writer.node):
+            if known.status is instances.InstanceStatus.RUNNING:
                 return known
         now_ms = time.time_ns() // 1_000_000
         ada = CharacterId("ada")
         await characters.import_plate(self._pool, self._writer, ada, "Ada", "# Ada", "chaos")
-        here = ConversationId(ids.uuid7(now_ms, secrets.token_bytes(10)))
-        await self._writer.submit(conversations.Begin(here, ada))
-        new = InstanceId(ids.uuid7(now_ms, secrets.token_bytes(10)))
-        spawned = await self._writer.submit(instances.Spawn(new, here, "scripted", 1))
-        return await self._writer.submit(instances.Change(spawned, instances.Status.RUNNING, "scripted"))
+        here = ConversationId(ids.make_uuid7(now_ms, secrets.token_bytes(10)))
+        await self._writer.submit(conversations.BeginConversation(here, ada))
+        new = InstanceId(ids.make_uuid7(now_ms, secrets.token_bytes(10)))
+        spawned = await self._writer.submit(instances.SpawnInstance(new, here, "scripted", 1))
+        return await self._writer.submit(
+            instances.ChangeInstance(spawned, instances.InstanceStatus.RUNNING, "scripted")
+        )
 
     async def say(self, instance: Instance) -> None:
         """One message and the vector after it; now and then the instance speaks out of character."""
         text = secrets.token_hex(16)
-        append = Append(instance.conversation, Role.USER, text, ANN, instance.epoch)
+        append = AppendMessage(instance.conversation, Role.USER, text, ANN, instance.epoch)
         said = await self._writer.submit(append)
         digest = hashlib.sha256(text.encode()).hexdigest()
         os.write(self._acknowledged, f"{instance.conversation} {said.seq} {digest}\n".encode())
         away = 0.3 if self._mood.random() < 0.1 else 0.02
         scores = tuple(round(UNIT * (0.5 + self._mood.uniform(-away, away))) for _ in AXES)
         await self._writer.submit(
-            Score(instance.conversation, said.seq, Vector(scores), "scripted/v1", instance.id)
+            RecordScore(instance.conversation, said.seq, Vector(scores), "scripted/v1", instance.id)
         )
 
 

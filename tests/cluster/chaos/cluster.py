@@ -88,7 +88,7 @@ class Cluster:
 
         async def ask() -> Node | None:
             with contextlib.suppress(errors.CCNError):
-                term = await terms.current(self.pool)
+                term = await terms.load_term(self.pool)
                 sql = "SELECT count(*) FROM verification_chain WHERE term = $1"
                 if term.leader and await self.pool.value(sql, term.number):
                     return self.nodes[term.leader]
@@ -121,7 +121,9 @@ class Cluster:
             if await armed.stands():
                 return "stands"
             with contextlib.suppress(errors.CCNError):
-                return None if (await terms.current(self.pool)).leader == leader.name else "led by another"
+                return (
+                    None if (await terms.load_term(self.pool)).leader == leader.name else "led by another"
+                )
             return None
 
         with contextlib.suppress(AssertionError):
@@ -189,19 +191,19 @@ class Cluster:
 async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
     """Start it, wait until it is whole, and end it."""
     async with contextlib.AsyncExitStack() as stack:
-        nursery = Nursery(settings.environment({}))  # it takes a while, while the servers start
+        nursery = Nursery(settings.child_environment({}))  # it takes a while, while the servers start
         stack.callback(nursery.close)
         # A killed server leaves what it wrote to the kernel: nothing here depends on fsync.
         database = await stack.enter_async_context(
-            service.running(folder / "postgres", fsync=False, backoff=_AT_ONCE)
+            service.run_postgres(folder / "postgres", fsync=False, backoff=_AT_ONCE)
         )
-        coordination = await stack.enter_async_context(etcd.running(backoff=_AT_ONCE))
-        await migrate.apply(database.url)
+        coordination = await stack.enter_async_context(etcd.run_etcd(backoff=_AT_ONCE))
+        await migrate.apply_pending(database.url)
         members: list[Node] = []
         network = Network(lambda: [(node.name, node.pid) for node in members])
         to_etcd = int(coordination.endpoints[0].rpartition(":")[2])
         names = [NodeId(f"node-{number}") for number in range(1, count + 1)]
-        given = node_credentials.prepare(folder / "nodes", names, [HOST], datetime.now(UTC))
+        given = node_credentials.prepare_nodes(folder / "nodes", names, [HOST], datetime.now(UTC))
         for name in names:
             port = stack.enter_context(held_ports.held())
             front = await stack.enter_async_context(network.door(name, port))
@@ -214,13 +216,15 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
                 "CCN_DATABASE_URL": database.url.replace(f":{database.port}/", f":{database_door}/"),
                 "CCN_CLUSTER_SIZE": str(count),
             }
-            settled = {**given[name].environment(), **SETTINGS, **own}
-            environ = nodes.environment(name, ports.Doors(0, 0), settled)
+            settled = {**given[name].to_environment(), **SETTINGS, **own}
+            environ = nodes.node_environment(name, ports.NodePorts(0, 0), settled)
             members.append(Node(name, folder / name, nursery, environ))
         for node in members:
             node.start()
         made = Cluster(folder, members, Service("postgres", database), Coordination(coordination), network)
-        reading = settings.Database.at(database.url).model_copy(update={"statement_timeout_s": 5.0})
+        reading = settings.DatabaseSettings.from_url(database.url).model_copy(
+            update={"statement_timeout_s": 5.0}
+        )
         made.pool = await stack.enter_async_context(pool.open(reading, "chaos"))
         for task in (asyncio.create_task(made.watch()), asyncio.create_task(made.keep())):
             stack.callback(task.cancel)

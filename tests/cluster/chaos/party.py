@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import psutil  # type: ignore[import-untyped]
 
-from ccn.embedded.etcd import Etcd
-from ccn.embedded.postgres.service import Postgres
+from ccn.embedded.etcd import EmbeddedEtcd
+from ccn.embedded.postgres.service import EmbeddedPostgres
 from tests.cluster.chaos import breakable
 
 DEADLINE_S = 90.0
@@ -146,7 +146,7 @@ class Node:
 class Service:
     """PostgreSQL or etcd, with all its processes; its supervisor brings it back."""
 
-    def __init__(self, name: str, running: Postgres | Etcd) -> None:
+    def __init__(self, name: str, running: EmbeddedPostgres | EmbeddedEtcd) -> None:
         self.name = name
         self._running = running
 
@@ -176,7 +176,7 @@ class Service:
 class Coordination(Service):
     """etcd, which can also lose everything."""
 
-    def __init__(self, running: Etcd) -> None:
+    def __init__(self, running: EmbeddedEtcd) -> None:
         super().__init__("etcd", running)
         self._etcd = running
 

@@ -17,14 +17,14 @@ from functools import lru_cache
 
 from ccn.core.chain.block import Block
 from ccn.core.chain.header import Header
-from ccn.core.chain.quorum import Faults
+from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.report import Report
-from ccn.core.chain.roster import Row
+from ccn.core.chain.roster import RosterRow
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import InstanceId, NodeId
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds.ballot import Proposal, Vote
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 
 
 @lru_cache(maxsize=4096)
@@ -45,8 +45,8 @@ class Sealed:
     def hash(self) -> bytes:
         return block_hash(self.block.header)
 
-    def shown(self) -> Shown:
-        return Shown(self.block.header, self.block.leaves, self.votes, self.block.next_rules)
+    def shown(self) -> ShownBlock:
+        return ShownBlock(self.block.header, self.block.leaves, self.votes, self.block.next_rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,14 @@ class Past:
         return Past(*place, leaves, self.sealed | ends, sealed.block.next_rules)
 
 
-def certified(sealed: Shown, rules: Rules, check: Check) -> bool:
+def certified(sealed: ShownBlock, rules: Rules, check: Check) -> bool:
     """Whether a quorum of different validators signed a vote for this very block."""
     header, signers = sealed.header, set[NodeId]()
     keys = {validator.node: validator.key for validator in rules.validators}
     for vote in sealed.votes:
         said = Vote(vote.statement.node, header.height, header.term, block_hash(header))
         key = keys.get(said.node)
-        if key is not None and check(key, said.message(), vote.signature):
+        if key is not None and check(key, said.signed_bytes(), vote.signature):
             signers.add(said.node)
     return len(signers) >= rules.quorum
 
@@ -112,13 +112,15 @@ def _wrong_reports(sealed: Sealed, past: Past, check: Check) -> Iterator[str]:
         yield "too few reports, or two of one node"
     for report in reports:
         said = report.statement
-        if said.node not in keys or not check(keys[said.node], said.message(), report.signature):
+        if said.node not in keys or not check(keys[said.node], said.signed_bytes(), report.signature):
             yield "a report is not signed by its node"
         if (said.height, said.previous, said.term) != (header.height, past.hash, header.term):
             yield "a report is of another round"
         if said.first != past.sealed.get(said.node, 0) + 1:
             yield "a leaf is left out or sealed again"
-    messages = [report.statement.message() for report in sorted(reports, key=lambda r: r.statement.node)]
+    messages = [
+        report.statement.signed_bytes() for report in sorted(reports, key=lambda r: r.statement.node)
+    ]
     if header.reports != slow_root([hashlib.sha256(b"\x00" + message).digest() for message in messages]):
         yield "the block names other reports"
 
@@ -159,9 +161,9 @@ Told = tuple[int, NodeId, int | None]
 
 
 def _slow_body(
-    character: str, rows: Sequence[tuple[NodeId, Row]], claims: Counter[InstanceId], rules: Rules
+    character: str, rows: Sequence[tuple[NodeId, RosterRow]], claims: Counter[InstanceId], rules: Rules
 ) -> bytes:
-    by_node = rules.parameters.faults is Faults.BYZANTINE
+    by_node = rules.parameters.faults is FaultModel.BYZANTINE
     disputed = [at for at, (_, row) in enumerate(rows) if claims[row.instance] > 1]
     counted = [row for at, row in enumerate(rows) if by_node or at not in disputed]
     shown = [
@@ -196,7 +198,7 @@ def _slow_median(shown: Sequence[Told], rules: Rules) -> int | None:
     """Owners weigh the same; with liars about no node weighs more, and no liars set it by themselves."""
     if not shown:
         return None
-    if rules.parameters.faults is Faults.CRASH:
+    if rules.parameters.faults is FaultModel.CRASH:
         own = Counter(owner for _, _, owner in shown)
         weights = [Fraction(1, own[owner]) for _, _, owner in shown]
         return _slow_least(shown, weights, sum(weights, Fraction(0)) / 2)

@@ -12,16 +12,16 @@ from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds import ballot, readback, signer
-from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Short, Vote, Voter
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.ballot import Certificate, Draft, NoQuorum, Proposal, TermLeader, Vote, Voter
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation.machine import Disk
 
-Propose = Callable[[Sequence[Signed[Report]], Leader, int, Check], Draft | Short]
+Propose = Callable[[Sequence[Signed[Report]], TermLeader, int, Check], Draft | NoQuorum]
 Judge = Callable[[Signed[Proposal], Voter, int, Check], Vote | Refusal]
-Tally = Callable[[Header, Sequence[Signed[Vote]], Rules, Check], Certificate | Short]
-Confirm = Callable[[Shown, Tip, NodeId, Mapping[int, bytes], Check], Tip | Refusal]
+Tally = Callable[[Header, Sequence[Signed[Vote]], Rules, Check], Certificate | NoQuorum]
+Confirm = Callable[[ShownBlock, Tip, NodeId, Mapping[int, bytes], Check], Tip | Refusal]
 Remember = Callable[[Disk, SignerState], Awaitable[None]]
 Next = Callable[[SignerState, Header], SignerState | Refusal]
 
@@ -39,9 +39,9 @@ class Conduct:
     propose: Propose = ballot.propose
     judge: Judge = ballot.judge
     tally: Tally = ballot.tally
-    confirm: Confirm = readback.confirm
-    vote: Next = signer.vote
-    cosign: Next = signer.cosign
+    confirm: Confirm = readback.confirm_block
+    vote: Next = signer.allow_vote
+    cosign: Next = signer.allow_cosignature
     remember_proposed: Remember = flushed
     remember_vote: Remember = flushed
     remember_cosigned: Remember = flushed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.conduct import Conduct
 from tests.cluster.simulation.invariants import Witness
@@ -111,7 +111,7 @@ class Database:
             self.term, self.leader, len(chain), chain[height - 1].hash if 0 < height <= len(chain) else None
         )
 
-    def shown(self, node: NodeId, height: int) -> Shown | None:
+    def shown(self, node: NodeId, height: int) -> ShownBlock | None:
         """A block, as this node gets to see it."""
         chain = self.shows(node)
         return chain[height - 1].shown() if height <= len(chain) else None

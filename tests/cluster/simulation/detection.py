@@ -34,7 +34,7 @@ def conclude(world: World) -> set[NodeId]:
     if world.scenario.excused:
         _excuse(world, seen=bool(lost or convicted))
     rules = world.database.chain[-1].block.next_rules if world.database.chain else world.genesis.rules
-    able = [node for node in world.honest if node not in lost and rules.key(node.name) is not None]
+    able = [node for node in world.honest if node not in lost and rules.key_of(node.name) is not None]
     if len(able) >= rules.quorum and not world.database.was_restored:
         sealed_by = {node.name for node in world.honest if node not in lost}
         told = {place: leaf for place, leaf in world.acknowledged.items() if place[0] in sealed_by}
@@ -70,7 +70,7 @@ def _convicted(world: World) -> set[NodeId]:
 def _contradicting(world: World, said: Iterable[Signed[S]]) -> set[NodeId]:
     beside = defaultdict[tuple[NodeId, int, int], list[Signed[S]]](list)
     for one in said:
-        beside[evidence.named(one.statement)[:3]].append(one)
+        beside[evidence.subject_of(one.statement)[:3]].append(one)
     pairs = (pair for together in beside.values() for pair in itertools.combinations(together, 2))
-    found = (evidence.contradiction(one, other, world.everyone, world.check) for one, other in pairs)
+    found = (evidence.find_contradiction(one, other, world.everyone, world.check) for one, other in pairs)
     return {proof.node for proof in found if proof is not None}

@@ -23,7 +23,7 @@ from ccn.core.ledger import proof
 from ccn.core.ledger.note import Note, Signature
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds.ballot import Proposal, Vote
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from tests.cluster.simulation import audit
 from tests.cluster.simulation.audit import Past, Sealed, block_hash
 
@@ -104,7 +104,7 @@ class Witness:
         founding = {0: self._heights[0]}
         self._heights = founding | {sealed.block.header.height: sealed.hash for sealed in chain}
 
-    def cosigned(self, node: NodeId, shown: Shown, before: Tip, head: Checkpoint) -> None:
+    def cosigned(self, node: NodeId, shown: ShownBlock, before: Tip, head: Checkpoint) -> None:
         """An honest node stands for the checkpoint after a block."""
         height, block = shown.header.height, block_hash(shown.header)
         last = self._cosigned.get(node, (0, b""))
@@ -121,7 +121,7 @@ class Witness:
         """Cosignatures become known, of whomever."""
         self._notes[head.text()].update(lines)
         note = Note(head.text(), tuple(sorted(self._notes[head.text()], key=lambda line: line.data)))
-        if checkpoint.final(note, rules, self._check):
+        if checkpoint.is_final(note, rules, self._check):
             finals = self.finals[header.height]
             finals[block_hash(header)] = head
             if len(finals) > 1:
@@ -146,8 +146,8 @@ class Witness:
         for (_, old), (block, new) in itertools.pairwise(heads):
             leaves = self.past[block].leaves if block in self.past else ()
             ranges = proof.consistency_ranges(min(old.size, new.size), new.size)
-            shown = proof.hashes(ranges, leaves)
-            if not proof.consistent(old.size, new.size, shown, old.root, new.root):
+            shown = proof.hash_ranges(ranges, leaves)
+            if not proof.verify_consistency(old.size, new.size, shown, old.root, new.root):
                 self.saw(Invariant.INCONSISTENT, f"{old.size} and {new.size}")
 
     def leaves(self, chain: Sequence[Sealed], acknowledged: Mapping[tuple[NodeId, int], bytes]) -> None:

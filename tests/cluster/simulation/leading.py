@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ccn import errors
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
-from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Vote
+from ccn.core.rounds.ballot import Certificate, Draft, Proposal, TermLeader, Vote
 from ccn.core.rounds.refusal import Refusal
 from tests.cluster.simulation import scenario
 from tests.cluster.simulation.audit import Sealed
@@ -49,7 +49,7 @@ class Validator(Node):
         while True:
             await self.loop.sleep(_INTERVAL_US // 2 + self.loop.random.randrange(_INTERVAL_US))
             try:
-                if self.tip.rules.key(self.name) is None or self.alarm is not None:
+                if self.tip.rules.key_of(self.name) is None or self.alarm is not None:
                     continue
                 if not await self.world.network.call(
                     self.name, lambda: self.world.etcd.campaign(self.name)
@@ -79,7 +79,7 @@ class Validator(Node):
         await self.conduct.remember_proposed(self.disk, state)
         self.world.witness.proposed(draft.proposal)
         scenario.strike(self.world, self)
-        proposed = signed.sign(draft.proposal, self.sign)
+        proposed = signed.sign_statement(draft.proposal, self.sign)
         votes = await self.votes(proposed)
         certificate = self.conduct.tally(draft.block.header, votes, tip.rules, self.world.check)
         if not isinstance(certificate, Certificate):
@@ -88,9 +88,9 @@ class Validator(Node):
         await self.follow()
         return False
 
-    def lead(self, term: int) -> Leader:
+    def lead(self, term: int) -> TermLeader:
         """What it brings to a round as its leader."""
-        return Leader(self.name, self.tip, term, self.world.wanted(self.tip))
+        return TermLeader(self.name, self.tip, term, self.world.wanted(self.tip))
 
     async def votes(self, proposed: Signed[Proposal]) -> list[Signed[Vote]]:
         """The votes that come in time."""

@@ -17,7 +17,7 @@ from ccn.core.chain import block
 from ccn.core.chain import roster as roster_
 from ccn.core.chain.block import Block
 from ccn.core.chain.report import Report
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.ids import CharacterId, NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
@@ -53,7 +53,7 @@ class Liar(Validator):
                 replace(honest, first=honest.first + 1),
             )
         )
-        return signed.sign(said, self.sign)
+        return signed.sign_statement(said, self.sign)
 
     def _claimed(self) -> tuple[Roster, ...]:
         """Everybody's instances as if it had adopted them, far from what they are and of made-up owners."""
@@ -62,8 +62,8 @@ class Liar(Validator):
             row.instance for node in self.world.honest for roster in node.rosters() for row in roster.rows()
         }
         return (
-            roster_.pack(
-                CharacterId("ada"), [Row(each, 1 << 40, vector, each.int % 999) for each in named]
+            roster_.pack_rows(
+                CharacterId("ada"), [RosterRow(each, 1 << 40, vector, each.int % 999) for each in named]
             ),
         )
 
@@ -71,7 +71,7 @@ class Liar(Validator):
         """Yes, to whatever it is."""
         self.seen.append(proposed)
         header = proposed.statement.header
-        return signed.sign(Vote(self.name, header.height, header.term, header.hash()), self.sign)
+        return signed.sign_statement(Vote(self.name, header.height, header.term, header.hash()), self.sign)
 
     async def hold_round(self, term: int) -> bool:
         place = self.round_of(term)
@@ -105,10 +105,10 @@ class Liar(Validator):
     async def _ask(self, draft: Draft, nodes: Sequence[Node]) -> Sealed | None:
         """Collect votes, and add those of all liars as often as they are useful."""
         tip, header = self.tip, draft.block.header
-        proposed = signed.sign(draft.proposal, self.sign)
+        proposed = signed.sign_statement(draft.proposal, self.sign)
         votes = await self.everybody(lambda node: node.vote(proposed), nodes)
         own = [
-            signed.sign(
+            signed.sign_statement(
                 Vote(liar, header.height, header.term, header.hash()), self.world.keys.pair(liar).sign
             )
             for liar in sorted(self.world.liars)
@@ -144,7 +144,7 @@ class Liar(Validator):
             case 2:
                 return self._altered(draft, replace(draft.block, header=replace(header, reports=bytes(32))))
             case 3:
-                return self._sealed(draft, [*reports, signed.sign(forged, self.sign)])
+                return self._sealed(draft, [*reports, signed.sign_statement(forged, self.sign)])
             case 4:
                 unsigned = Signed(forged, other.signature)
                 return self._sealed(draft, [unsigned if report is other else report for report in reports])

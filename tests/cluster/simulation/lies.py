@@ -12,7 +12,7 @@ from enum import StrEnum
 from random import Random
 
 from ccn.core.ids import NodeId
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.conduct import Conduct
 from tests.cluster.simulation.database import Database, Status
@@ -52,7 +52,7 @@ class LyingDatabase(Database):
             chain = chain[: -self._random.randrange(1, 3)]
         return chain
 
-    def shown(self, node: NodeId, height: int) -> Shown | None:
+    def shown(self, node: NodeId, height: int) -> ShownBlock | None:
         shown = super().shown(node, height)
         if shown is None or Lie.MANGLED not in self.lies or self._random.random() < 0.3:
             return shown
@@ -80,7 +80,7 @@ def _fits(sealed: Sealed, height: int, previous: bytes | None) -> bool:
     return header.height == height and previous in (None, header.previous)
 
 
-MANGLED: Sequence[Callable[[Shown], Shown]] = (
+MANGLED: Sequence[Callable[[ShownBlock], ShownBlock]] = (
     lambda shown: replace(shown, leaves=shown.leaves[:-1]),
     lambda shown: replace(shown, leaves=(*shown.leaves[:-1], bytes(32))),
     lambda shown: replace(shown, leaves=shown.leaves[::-1]),

@@ -19,8 +19,8 @@ from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds import ballot, readback, signer
-from ccn.core.rounds.ballot import Certificate, Draft, Leader, Proposal, Short, Vote, Voter
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.ballot import Certificate, Draft, NoQuorum, Proposal, TermLeader, Vote, Voter
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation.conduct import Conduct, Confirm, Judge
@@ -75,11 +75,11 @@ def confirming_without(*blind: Reason) -> Confirm:
     """A reader that does not look for some things."""
 
     def confirm(
-        shown: Shown, tip: Tip, node: NodeId, own: Mapping[int, bytes], check: Check
+        shown: ShownBlock, tip: Tip, node: NodeId, own: Mapping[int, bytes], check: Check
     ) -> Tip | Refusal:
-        answer = readback.confirm(shown, tip, node, own, check)
+        answer = readback.confirm_block(shown, tip, node, own, check)
         if isinstance(answer, Refusal) and answer.reason in blind:
-            return block.follow(tip, shown.header, tip.tree.extend(shown.leaves), shown.next_rules)
+            return block.advance_tip(tip, shown.header, tip.tree.extend(shown.leaves), shown.next_rules)
         return answer
 
     return confirm
@@ -92,7 +92,7 @@ def cosign_anything(state: SignerState, header: Header) -> SignerState:
 
 def vote_forgetting(state: SignerState, header: Header) -> SignerState | Refusal:
     """Without regard to any vote before."""
-    return signer.vote(SignerState(state.height, state.block), header)
+    return signer.allow_vote(SignerState(state.height, state.block), header)
 
 
 def judge_forgetting(proposed: Signed[Proposal], voter: Voter, now_us: int, check: Check) -> Vote | Refusal:
@@ -113,26 +113,26 @@ async def not_at_all(_: Disk, state: SignerState) -> None:
 
 def count_votes(
     header: Header, votes: Sequence[Signed[Vote]], rules: Rules, _: Check
-) -> Certificate | Short:
+) -> Certificate | NoQuorum:
     """As many as there are, from whomever."""
     fit = [vote for vote in votes if vote.statement.block == header.hash()]
-    return Certificate(tuple(fit)) if len(fit) >= rules.quorum else Short(rules.quorum, len(fit))
+    return Certificate(tuple(fit)) if len(fit) >= rules.quorum else NoQuorum(rules.quorum, len(fit))
 
 
 def propose_floats(
-    reports: Sequence[Signed[Report]], leader: Leader, now_us: int, check: Check
-) -> Draft | Short:
+    reports: Sequence[Signed[Report]], leader: TermLeader, now_us: int, check: Check
+) -> Draft | NoQuorum:
     """A block whose medians are the mean of the two in the middle."""
     draft = ballot.propose(reports, leader, now_us, check)
-    if isinstance(draft, Short):
+    if isinstance(draft, NoQuorum):
         return draft
     header = replace(draft.block.header, result=_float_result(draft.proposal, leader.tip))
     return Draft(replace(draft.proposal, header=header), replace(draft.block, header=header), draft.refused)
 
 
 def propose_newest(
-    reports: Sequence[Signed[Report]], leader: Leader, now_us: int, check: Check
-) -> Draft | Short:
+    reports: Sequence[Signed[Report]], leader: TermLeader, now_us: int, check: Check
+) -> Draft | NoQuorum:
     """A block without the reports whose instances somebody names under a higher epoch."""
     claims = [
         (row.instance, row.epoch, report.statement.node)
@@ -158,13 +158,13 @@ def judge_floats(proposed: Signed[Proposal], voter: Voter, now_us: int, check: C
 def _float_result(proposal: Proposal, tip: Tip) -> bytes:
     rosters = [roster for report in proposal.reports for roster in report.statement.rosters if len(roster)]
     if not rosters:
-        return result.hash_of(())
+        return result.hash_results(())
     matrix = np.concatenate([roster.matrix() for roster in rosters]).astype(np.float64)
     shown = [column[column >= 0] for column in matrix.T]
     middle = tuple(int(np.median(column)) if len(column) else None for column in shown)
     ordered = [(report.statement.node, r) for report in proposal.reports for r in report.statement.rosters]
-    (real,) = result.conclude(ordered, tip.rules)
-    return result.hash_of([replace(real, median=middle)])
+    (real,) = result.conclude_round(ordered, tip.rules)
+    return result.hash_results([replace(real, median=middle)])
 
 
 _FLOATS = Conduct(propose=propose_floats, judge=judge_floats)

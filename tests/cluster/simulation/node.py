@@ -15,7 +15,7 @@ from ccn import errors
 from ccn.core.axes import Vector
 from ccn.core.chain import roster
 from ccn.core.chain.report import Report
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
@@ -50,13 +50,13 @@ class Node(Reader):
             return None
         if place not in self.reported:
             scenario.strike(self.world, self)
-            self.reported[place] = signed.sign(self.statement(place), self.sign)
+            self.reported[place] = signed.sign_statement(self.statement(place), self.sign)
         return self.reported[place]
 
     def statement(self, place: Round) -> Report:
         """Its instances and the leaves that wait."""
         height, term, previous = place
-        sealed = self.tip.last(self.name)
+        sealed = self.tip.last_sealed(self.name)
         leaves = b"".join(self.stored[sealed:])
         wants = self.world.wanted(self.tip).hash()
         return Report(self.name, height, term, previous, self.rosters(), sealed + 1, leaves, wants)
@@ -69,11 +69,11 @@ class Node(Reader):
         numbers = range(random.randrange(self.world.scenario.instances + 1))
         base = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "big")
         rows = [
-            Row(InstanceId(UUID(int=base + number)), self.life, vector, (base + number) % 3)
+            RosterRow(InstanceId(UUID(int=base + number)), self.life, vector, (base + number) % 3)
             for number in numbers
             for vector in [Vector((*self._scores(), *(500_000,) * 12))]
         ]
-        return (roster.pack(CharacterId("ada"), rows),)
+        return (roster.pack_rows(CharacterId("ada"), rows),)
 
     async def vote(self, proposed: Signed[Proposal]) -> Signed[Vote] | None:
         """A signed yes, once it can no longer be forgotten; None for a no."""
@@ -95,7 +95,7 @@ class Node(Reader):
                 if self.signer == state:
                     self.world.witness.voted(answer, proposed.statement, own)
                     scenario.strike(self.world, self)
-                    return signed.sign(answer, self.sign)
+                    return signed.sign_statement(answer, self.sign)
             case Refusal(), _:
                 self.world.refusals.add(answer.reason)
         return None

@@ -14,7 +14,7 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment
 from ccn.core.rounds import signer
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation.database import Status
@@ -43,7 +43,7 @@ class Reader(Machine):
         self.tip = genesis
         self.signer = SignerState(0, genesis.hash)
         if self.disk.content:
-            self.signer = signer.parse(self.disk.content)
+            self.signer = signer.parse_state(self.disk.content)
         self.alarm: Refusal | None = None
         self.reading = False
         self.own: dict[int, bytes] = {}
@@ -82,7 +82,7 @@ class Reader(Machine):
             refusal = await self._confirm(shown)
         return refusal
 
-    async def _confirm(self, shown: Shown) -> Refusal | None:
+    async def _confirm(self, shown: ShownBlock) -> Refusal | None:
         before = self.tip
         after = self.conduct.confirm(shown, before, self.name, self.own, self.world.check)
         if isinstance(after, Refusal):
@@ -138,7 +138,7 @@ class Reader(Machine):
             self.name, lambda: self.world.database.status(self.name, self.tip.height)
         )
 
-    async def ask_shown(self, height: int) -> Shown | None:
+    async def ask_shown(self, height: int) -> ShownBlock | None:
         return await self.world.network.call(
             self.name, lambda: self.world.database.shown(self.name, height)
         )

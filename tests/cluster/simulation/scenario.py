@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-from ccn.core.chain.quorum import Faults
+from ccn.core.chain.quorum import FaultModel
 from tests.cluster.simulation.lies import Lie
 from tests.cluster.simulation.loop import MS, SECOND
 from tests.cluster.simulation.network import SERVICE
@@ -34,7 +34,7 @@ class Scenario:
 
     kind: Kind
     nodes: int
-    faults: Faults
+    faults: FaultModel
     liars: int
     instances: int
     loss: float
@@ -66,7 +66,7 @@ def drawn(kind: Kind, seed: int, nodes: int | None = None) -> Scenario:
     return Scenario(
         kind=kind,
         nodes=count,
-        faults=Faults.BYZANTINE if byzantine else Faults.CRASH,
+        faults=FaultModel.BYZANTINE if byzantine else FaultModel.CRASH,
         liars=liars,
         instances=random.choice((0, 0, 1, 3)),
         loss=random.choice((0.0, 0.02, 0.15) if not liars else (0.0, 0.0, 0.05)),

@@ -17,8 +17,8 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds import evidence
 from ccn.core.rounds.evidence import Cosigned
-from ccn.core.rounds.intake import Refused
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.intake import RefusedReports
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason
 from tests.cluster.simulation import detection, scenario
 from tests.cluster.simulation.conduct import Conduct
@@ -62,7 +62,7 @@ class World:
         self.misled = frozenset(self.loop.random.sample(honest, len(honest) // 2))
         self.everyone = self._rules(self.names)
         founders = self.names[:-1] if drawn.changes_rules and drawn.grows else self.names
-        self.genesis: Tip = block.genesis("ccn.example/simulated", self._rules(founders))
+        self.genesis: Tip = block.genesis_tip("ccn.example/simulated", self._rules(founders))
         self.witness = Witness(self.genesis, self.check)
         self.network, self.etcd = Network(self.loop), Etcd(self.loop)
         self.database = LyingDatabase(conduct, self.witness, self.loop.random, self.misled)
@@ -105,7 +105,7 @@ class World:
 
     def validators(self, tip: Tip) -> list[Node]:
         """The nodes that vote on top of this tip."""
-        return [node for node in self.nodes if tip.rules.key(node.name) is not None]
+        return [node for node in self.nodes if tip.rules.key_of(node.name) is not None]
 
     def wanted(self, tip: Tip) -> Rules:
         """The rules that everybody would like: from some moment on, others than in the beginning."""
@@ -120,7 +120,7 @@ class World:
         elif self.serving or node.name not in self.liars:
             node.start()
 
-    def cosign(self, node: Reader, shown: Shown, before: Tip, after: Tip) -> None:
+    def cosign(self, node: Reader, shown: ShownBlock, before: Tip, after: Tip) -> None:
         """A cosignature leaves a node; the liars add theirs to whatever there is."""
         head = after.checkpoint()
         self.witness.cosigned(node.name, shown, before, head)
@@ -132,10 +132,10 @@ class World:
         for line in lines:
             if (line.name, after.hash) not in self.cosigned:
                 tree = before.tree.extend(shown.leaves)
-                said = evidence.cosigned(line, before.origin, shown.header, tree)
+                said = evidence.cosigned_from_signature(line, before.origin, shown.header, tree)
                 self.cosigned[line.name, after.hash] = said
 
-    def left_out(self, refused: Refused) -> None:
+    def left_out(self, refused: RefusedReports) -> None:
         """An honest leader did not take some of the reports it was given."""
         for name, refusal in refused:
             if name not in self.liars:
@@ -167,7 +167,7 @@ class World:
         return all(
             node.alarm is not None
             if self.lost(node)
-            else node.tip.height == height and node.tip.last(node.name) >= last.get(node.name, 0)
+            else node.tip.height == height and node.tip.last_sealed(node.name) >= last.get(node.name, 0)
             for node in self.honest
         )
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccn.core.calls import budget
-from ccn.core.calls.budget import Day, Short
+from ccn.core.calls.budget import Day, Shortfall
 
 
 def test_a_reservation_that_fits_to_the_last_microdollar_is_held() -> None:
     day = budget.reserve(Day(limit=100, spent=40), 60)
     assert isinstance(day, Day)
     assert (day.held, day.left) == (60, 0)
-    assert budget.reserve(day, 1) == Short(wanted=1, left=0)
+    assert budget.reserve(day, 1) == Shortfall(wanted=1, left=0)
     assert budget.reserve(day, 0) == day
 
 
@@ -92,7 +92,7 @@ def _step(life: Life, what: str, number: int) -> None:
             case Day() as day:
                 life.day = day
                 life.held.append(number)
-            case Short(wanted, left):
+            case Shortfall(wanted, left):
                 assert wanted > left
     elif what == "correct" and life.expired:
         amount = life.expired.pop()

@@ -32,23 +32,23 @@ HEAD = checkpoint.Checkpoint("ccn.example/prod", 42, b"r" * 32)
 
 
 def test_the_published_checkpoint_is_read_and_written() -> None:
-    read = checkpoint.parse(note.parse(PUBLISHED.encode()).text)
+    read = checkpoint.parse_checkpoint(note.parse_note(PUBLISHED.encode()).text)
     assert (read.origin, read.size) == ("example.com/behind-the-sofa", 20852163)
     assert read.text() == PUBLISHED_TEXT
 
 
 def test_the_published_cosignature_has_the_published_layout() -> None:
-    log, witness = note.parse(PUBLISHED.encode()).signatures
+    log, witness = note.parse_note(PUBLISHED.encode()).signatures
     assert (log.key_id.hex(), len(log.data)) == ("033de0ae", 64)
     assert (witness.key_id.hex(), len(witness.data)) == ("8d66cf3f", 72)
     assert int.from_bytes(witness.data[:8], "big") == 1679315147
-    assert note.parse(PUBLISHED.encode()).to_bytes() == PUBLISHED.encode()
+    assert note.parse_note(PUBLISHED.encode()).to_bytes() == PUBLISHED.encode()
 
 
 @given(size=st.integers(0, 2**63 - 1), root=st.binary(min_size=32, max_size=32))
 def test_a_checkpoint_is_read_as_it_was_written(size: int, root: bytes) -> None:
     head = checkpoint.Checkpoint("ccn.example/prod", size, root)
-    assert checkpoint.parse(head.text()) == head
+    assert checkpoint.parse_checkpoint(head.text()) == head
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_a_checkpoint_is_read_as_it_was_written(size: int, root: bytes) -> None:
 )
 def test_a_checkpoint_that_is_not_written_the_one_way_is_refused(text: str) -> None:
     with pytest.raises(errors.InputInvalid):
-        checkpoint.parse(text)
+        checkpoint.parse_checkpoint(text)
 
 
 @given(text=st.text(max_size=60) | st.text(alphabet="a/1=\n", max_size=60))
 def test_any_text_is_a_checkpoint_or_refused(text: str) -> None:
     try:
-        read = checkpoint.parse(text)
+        read = checkpoint.parse_checkpoint(text)
     except errors.InputInvalid:
         return
     assert read.text() == text
@@ -86,11 +86,14 @@ def test_any_text_is_a_checkpoint_or_refused(text: str) -> None:
 
 def test_the_nodes_that_cosigned_are_found_and_witnesses_are_left_alone(pair: Pairs, check: Check) -> None:
     nodes = [NodeId("node-1"), NodeId("node-2"), NodeId("node-3")]
-    keys = [checkpoint.cosigner(HEAD.origin, node, pair(node).public) for node in nodes]
+    keys = [checkpoint.cosigner_key(HEAD.origin, node, pair(node).public) for node in nodes]
     lines = [checkpoint.cosign(HEAD, node, pair(node).public, 7, pair(node).sign) for node in nodes[:2]]
-    outside = note.Key("witness.example/w", note.Kind.COSIGNATURE, pair("w").public)
-    served = note.Note(HEAD.text(), (*lines, note.cosign(HEAD.text(), outside, 9, pair("w").sign)))
-    assert checkpoint.cosigned(note.parse(served.to_bytes()), keys, check) == {keys[0]: 7, keys[1]: 7}
+    outside = note.NoteKey("witness.example/w", note.KeyKind.COSIGNATURE, pair("w").public)
+    served = note.Note(HEAD.text(), (*lines, note.cosign_note(HEAD.text(), outside, 9, pair("w").sign)))
+    assert checkpoint.find_cosigners(note.parse_note(served.to_bytes()), keys, check) == {
+        keys[0]: 7,
+        keys[1]: 7,
+    }
 
 
 @pytest.mark.parametrize(("signers", "final"), [((1, 2), False), ((1, 2, 3), True), ((1, 1, 1, 2), False)])
@@ -101,19 +104,21 @@ def test_a_checkpoint_is_final_once_a_quorum_cosigned_it(
     nodes = [NodeId(f"node-{number}") for number in signers]
     lines = [checkpoint.cosign(HEAD, n, pair(n).public, at, pair(n).sign) for at, n in enumerate(nodes)]
     stranger = checkpoint.cosign(HEAD, NodeId("x"), pair("x").public, 7, pair("x").sign)
-    assert checkpoint.final(note.Note(HEAD.text(), (*lines, stranger)), four, check) == final
+    assert checkpoint.is_final(note.Note(HEAD.text(), (*lines, stranger)), four, check) == final
 
 
 def test_a_node_cannot_cosign_for_another(pair: Pairs, check: Check) -> None:
-    key = checkpoint.cosigner(HEAD.origin, NodeId("node-2"), pair("node-2").public)
-    forged = note.Signature(key.name, key.id, note.cosign(HEAD.text(), key, 7, pair("node-1").sign).data)
+    key = checkpoint.cosigner_key(HEAD.origin, NodeId("node-2"), pair("node-2").public)
+    forged = note.Signature(
+        key.name, key.id, note.cosign_note(HEAD.text(), key, 7, pair("node-1").sign).data
+    )
     with pytest.raises(errors.SignatureInvalid):
-        checkpoint.cosigned(note.Note(HEAD.text(), (forged,)), [key], check)
+        checkpoint.find_cosigners(note.Note(HEAD.text(), (forged,)), [key], check)
 
 
 def test_a_cosignature_holds_for_no_other_log_size_or_root(pair: Pairs, check: Check) -> None:
     node = NodeId("node-1")
-    key = checkpoint.cosigner(HEAD.origin, node, pair(node).public)
+    key = checkpoint.cosigner_key(HEAD.origin, node, pair(node).public)
     line = checkpoint.cosign(HEAD, node, pair(node).public, 7, pair(node).sign)
     for other in (
         checkpoint.Checkpoint("ccn.example/test", 42, b"r" * 32),
@@ -121,7 +126,7 @@ def test_a_cosignature_holds_for_no_other_log_size_or_root(pair: Pairs, check: C
         checkpoint.Checkpoint(HEAD.origin, 42, b"s" * 32),
     ):
         with pytest.raises(errors.SignatureInvalid):
-            checkpoint.cosigned(note.Note(other.text(), (line,)), [key], check)
+            checkpoint.find_cosigners(note.Note(other.text(), (line,)), [key], check)
 
 
 @pytest.mark.parametrize("size", [-1, 1 << 63])

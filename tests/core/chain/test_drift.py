@@ -29,7 +29,7 @@ def defined(row: Sequence[int | None], centre: Sequence[int | None]) -> int:
 
 def measured(rows: Sequence[Sequence[int | None]], centre: Sequence[int | None]) -> list[int]:
     matrix = np.array([[-1 if v is None else v for v in row] for row in rows], dtype=np.int32)
-    found: list[int] = drift.distances(matrix, centre).tolist()
+    found: list[int] = drift.measure_distances(matrix, centre).tolist()
     return found
 
 
@@ -46,7 +46,7 @@ def test_an_instance_is_an_outlier_exactly_when_the_true_root_exceeds_the_tolera
 ) -> None:
     pairs = [(a, b) for a, b in zip(row, centre, strict=True) if a is not None and b is not None]
     beyond = sum((a - b) ** 2 for a, b in pairs) > tolerance * tolerance * len(pairs) or not pairs
-    found = drift.outliers(np.array(measured([row], centre)), tolerance)
+    found = drift.find_outliers(np.array(measured([row], centre)), tolerance)
     assert found.tolist() == ([0] if beyond else [])
 
 
@@ -55,7 +55,7 @@ def test_all_axes_off_by_the_tolerance_or_one_by_four_times_is_the_edge() -> Non
     all_off = [600_000] * len(AXES)
     one_off = [900_000] + [500_000] * (len(AXES) - 1)
     assert measured([all_off, one_off], centre) == [100_000, 100_000]
-    assert drift.outliers(np.array([100_000, 100_001]), 100_000).tolist() == [1]
+    assert drift.find_outliers(np.array([100_000, 100_001]), 100_000).tolist() == [1]
     beyond = [600_001] + [600_000] * (len(AXES) - 1)
     assert measured([beyond], centre) == [100_001]
 
@@ -93,4 +93,4 @@ def test_roots_are_exact_everywhere(numbers: list[int]) -> None:
 
 
 def test_no_rows_have_no_drift() -> None:
-    assert drift.distances(np.empty((0, 16), dtype=np.int32), [0] * 16).tolist() == []
+    assert drift.measure_distances(np.empty((0, 16), dtype=np.int32), [0] * 16).tolist() == []

@@ -11,13 +11,13 @@ import pytest
 from ccn import errors
 from ccn.core.chain import roster
 from ccn.core.chain.report import LEAF_LIMIT, Report
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.ids import CharacterId, NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Check
 
 Rosters = Callable[..., Roster]
-RowMaker = Callable[..., Row]
+RowMaker = Callable[..., RosterRow]
 
 PLAIN = Report(NodeId("node-1"), 1, 0, b"p" * 32, (), 1, b"l" * 64, b"w" * 32)
 
@@ -44,21 +44,21 @@ def test_everything_in_a_report_is_signed(make_row: RowMaker, make_roster: Roste
     assert {name for change in changes for name in change} == {
         field.name for field in fields(Report) if field.init
     }
-    messages = {replace(PLAIN, **change).message() for change in changes}
-    assert len(messages | {PLAIN.message()}) == len(changes) + 1
+    messages = {replace(PLAIN, **change).signed_bytes() for change in changes}
+    assert len(messages | {PLAIN.signed_bytes()}) == len(changes) + 1
 
 
 def test_a_report_counts_for_its_signer_only(pair: Callable[[str], Any], check: Check) -> None:
-    said = signed.sign(PLAIN, pair("node-1").sign)
-    assert said.by(pair("node-1").public, check)
-    assert not said.by(pair("node-2").public, check)
-    assert not replace(said, statement=replace(PLAIN, term=1)).by(pair("node-1").public, check)
-    assert not replace(said, signature=said.signature + b"x").by(pair("node-1").public, check)
+    said = signed.sign_statement(PLAIN, pair("node-1").sign)
+    assert said.is_signed_by(pair("node-1").public, check)
+    assert not said.is_signed_by(pair("node-2").public, check)
+    assert not replace(said, statement=replace(PLAIN, term=1)).is_signed_by(pair("node-1").public, check)
+    assert not replace(said, signature=said.signature + b"x").is_signed_by(pair("node-1").public, check)
 
 
 def test_the_kind_of_a_statement_is_part_of_what_is_signed() -> None:
-    assert PLAIN.message().startswith(b"ccn/report/v1\n{")
-    assert signed.message("vote", {"a": 1}) != signed.message("proposal", {"a": 1})
+    assert PLAIN.signed_bytes().startswith(b"ccn/report/v1\n{")
+    assert signed.statement_bytes("vote", {"a": 1}) != signed.statement_bytes("proposal", {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_node_reports_no_more_instances_than_the_limit(make_row: RowMaker, mak
     assert len(replace(PLAIN, rosters=(full,)).rosters[0]) == 10_000
     for rosters in (
         (Roster(CharacterId("ada"), packed),),
-        (full, roster.pack(CharacterId("bob"), [make_row(1)])),
+        (full, roster.pack_rows(CharacterId("bob"), [make_row(1)])),
     ):
         with pytest.raises(errors.InputInvalid, match="10000"):
             replace(PLAIN, rosters=rosters)

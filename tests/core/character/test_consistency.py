@@ -13,7 +13,7 @@ STRANGERS = 0.104
 
 def test_instances_that_say_the_same_are_wholly_consistent() -> None:
     window = np.random.default_rng(1).uniform(size=(20, 16))
-    found = consistency.estimate([window, window[::-1], window], STRANGERS)
+    found = consistency.estimate_ccc([window, window[::-1], window], STRANGERS)
     assert found is not None
     assert found.ccc == pytest.approx(1)
     assert not found.alarming
@@ -21,7 +21,7 @@ def test_instances_that_say_the_same_are_wholly_consistent() -> None:
 
 def test_instances_as_far_apart_as_strangers_score_nothing() -> None:
     step = np.sqrt(STRANGERS)
-    found = consistency.estimate([np.full((20, 16), 0.3), np.full((20, 16), 0.3 + step)], STRANGERS)
+    found = consistency.estimate_ccc([np.full((20, 16), 0.3), np.full((20, 16), 0.3 + step)], STRANGERS)
     assert found is not None
     assert found.ccc == pytest.approx(0)
     assert found.score == pytest.approx(0)
@@ -31,9 +31,9 @@ def test_instances_as_far_apart_as_strangers_score_nothing() -> None:
 def test_one_flipped_instance_among_eight_alarms_and_is_named() -> None:
     draw = np.random.default_rng(2)
     fleet = [healthy(draw) for _ in range(8)]
-    calm = consistency.estimate(fleet, STRANGERS)
+    calm = consistency.estimate_ccc(fleet, STRANGERS)
     fleet[5] = 1 - fleet[5]
-    flipped = consistency.estimate(fleet, STRANGERS)
+    flipped = consistency.estimate_ccc(fleet, STRANGERS)
     assert calm is not None
     assert flipped is not None
     assert not calm.alarming
@@ -46,8 +46,10 @@ def test_only_the_last_messages_count_and_too_few_of_them_do_not() -> None:
     draw = np.random.default_rng(3)
     one, other = healthy(draw), healthy(draw)
     past = np.vstack([np.zeros((50, 16)), one])
-    assert consistency.estimate([past, other], STRANGERS) == consistency.estimate([one, other], STRANGERS)
-    assert consistency.estimate([one, other[: consistency.LEAST - 1]], STRANGERS) is None
+    assert consistency.estimate_ccc([past, other], STRANGERS) == consistency.estimate_ccc(
+        [one, other], STRANGERS
+    )
+    assert consistency.estimate_ccc([one, other[: consistency.LEAST - 1]], STRANGERS) is None
 
 
 def test_an_axis_that_one_of_two_never_shows_takes_no_part() -> None:
@@ -55,12 +57,12 @@ def test_an_axis_that_one_of_two_never_shows_takes_no_part() -> None:
     one, other = healthy(draw), healthy(draw)
     blind = other.copy()
     blind[:, 3] = np.nan
-    found = consistency.estimate([one, blind], STRANGERS)
-    fewer = consistency.estimate([np.delete(one, 3, axis=1), np.delete(other, 3, axis=1)], STRANGERS)
+    found = consistency.estimate_ccc([one, blind], STRANGERS)
+    fewer = consistency.estimate_ccc([np.delete(one, 3, axis=1), np.delete(other, 3, axis=1)], STRANGERS)
     assert found is not None
     assert fewer is not None
     assert found.ccc == pytest.approx(fewer.ccc)
-    assert consistency.estimate([one, np.full_like(one, np.nan)], STRANGERS) is None
+    assert consistency.estimate_ccc([one, np.full_like(one, np.nan)], STRANGERS) is None
 
 
 def healthy(draw: np.random.Generator) -> Samples:

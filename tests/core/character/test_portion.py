@@ -14,7 +14,7 @@ counts = st.lists(st.integers(0, 480), max_size=12)
 
 @given(replies=counts)
 def test_nobody_gives_more_than_their_portion(replies: list[int]) -> None:
-    needed, each = portion.owners_needed(replies), portion.largest(replies)
+    needed, each = portion.owners_needed(replies), portion.largest_portion(replies)
     taken = [min(each, count) for count in replies]
     assert all(given * needed <= sum(taken) for given in taken)
     more = [min(each + 1, count) for count in replies]
@@ -24,8 +24,8 @@ def test_nobody_gives_more_than_their_portion(replies: list[int]) -> None:
 @given(replies=counts)
 def test_who_has_most_gets_no_larger_portion_by_saying_more(replies: list[int]) -> None:
     others = [*replies, portion.QUIET]
-    before = portion.largest([*others, 10_000])
-    assert portion.largest([*others, 1_000_000]) == before
+    before = portion.largest_portion([*others, 10_000])
+    assert portion.largest_portion([*others, 1_000_000]) == before
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,5 @@ def test_who_has_most_gets_no_larger_portion_by_saying_more(replies: list[int]) 
     ],
 )
 def test_how_many_people_it_takes(replies: list[int], needed: int, each: int) -> None:
-    assert (portion.owners_needed(replies), portion.largest(replies)) == (needed, each)
+    assert (portion.owners_needed(replies), portion.largest_portion(replies)) == (needed, each)
     assert needed <= SHARED

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ccn.core import axes
 from ccn.core.axes import UNIT, Vector
 from ccn.core.character import relation
-from ccn.core.character.relation import Exchange, Reputation
+from ccn.core.character.relation import Reputation, ScoredExchange
 
 TALK = [
     ("How do tides work on a lake?", "Lakes have tides too, but a lake is small, so they are tiny."),
@@ -23,14 +23,14 @@ TALK = [
 
 
 def test_nothing_is_known_of_a_conversation_that_did_not_happen() -> None:
-    assert relation.measure([], [], []) == Vector((None,) * 7)
+    assert relation.measure_relation([], [], []) == Vector((None,) * 7)
 
 
 def test_a_reputation_begins_in_the_middle_and_follows_what_was_kept() -> None:
     assert Reputation().expected == 0.5
-    kept = Reputation().after(kept=True).after(kept=True)
+    kept = Reputation().after_event(kept=True).after_event(kept=True)
     assert kept.expected > 0.7
-    assert kept.after(kept=False).expected < kept.expected
+    assert kept.after_event(kept=False).expected < kept.expected
 
 
 @given(st.lists(st.booleans(), max_size=50))
@@ -41,7 +41,7 @@ def test_a_recent_failure_weighs_more_than_an_old_one(events: list[bool]) -> Non
 
 
 def test_trust_comes_from_checks_and_cooperation_from_commitments() -> None:
-    measured = relation.measure([], [True, True], [False])
+    measured = relation.measure_relation([], [True, True], [False])
     trust, cooperation = measured.millionths[:2]
     assert trust is not None
     assert cooperation is not None
@@ -49,10 +49,15 @@ def test_trust_comes_from_checks_and_cooperation_from_commitments() -> None:
 
 
 def test_tone_does_not_move_trust() -> None:
-    warm = [Exchange("You are wonderful, I trust you completely!", "Thank you, you can rely on me always.")]
-    cold = [Exchange("I do not trust you.", "As you like.")]
+    warm = [
+        ScoredExchange(
+            "You are wonderful, I trust you completely!", "Thank you, you can rely on me always."
+        )
+    ]
+    cold = [ScoredExchange("I do not trust you.", "As you like.")]
     assert (
-        relation.measure(warm, [True], []).millionths[0] == relation.measure(cold, [True], []).millionths[0]
+        relation.measure_relation(warm, [True], []).millionths[0]
+        == relation.measure_relation(cold, [True], []).millionths[0]
     )
 
 
@@ -66,7 +71,7 @@ def test_tone_does_not_move_trust() -> None:
     ],
 )
 def test_flattering_and_giving_in_is_sycophantic(reply: str) -> None:
-    assert relation.sycophantic(reply)
+    assert relation.is_sycophantic(reply)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +84,17 @@ def test_flattering_and_giving_in_is_sycophantic(reply: str) -> None:
     ],
 )
 def test_a_plain_answer_is_not(reply: str) -> None:
-    assert not relation.sycophantic(reply)
+    assert not relation.is_sycophantic(reply)
 
 
 def test_replies_to_what_was_said_are_attuned_and_shuffled_ones_are_not() -> None:
-    true = relation.attunement([Exchange(asked, replied) for asked, replied in TALK])
+    true = relation.measure_attunement([ScoredExchange(asked, replied) for asked, replied in TALK])
     replies = [replied for _, replied in TALK]
-    shuffled = relation.attunement(
-        [Exchange(asked, other) for (asked, _), other in zip(TALK, replies[1:] + replies[:1], strict=True)]
+    shuffled = relation.measure_attunement(
+        [
+            ScoredExchange(asked, other)
+            for (asked, _), other in zip(TALK, replies[1:] + replies[:1], strict=True)
+        ]
     )
     assert true is not None
     assert shuffled is not None
@@ -94,10 +102,12 @@ def test_replies_to_what_was_said_are_attuned_and_shuffled_ones_are_not() -> Non
 
 
 def test_an_even_talk_is_reciprocal_and_a_monologue_or_silence_is_not() -> None:
-    even = relation.reciprocity([Exchange("what is this about then?", "it is about one hour long")])
-    lecture = relation.reciprocity([Exchange("what is this?", "word " * 400)])
-    ignored = relation.reciprocity(
-        [Exchange("what is this?", "it is this"), Exchange("and this? " * 3, None)]
+    even = relation.measure_reciprocity(
+        [ScoredExchange("what is this about then?", "it is about one hour long")]
+    )
+    lecture = relation.measure_reciprocity([ScoredExchange("what is this?", "word " * 400)])
+    ignored = relation.measure_reciprocity(
+        [ScoredExchange("what is this?", "it is this"), ScoredExchange("and this? " * 3, None)]
     )
     assert even is not None
     assert lecture is not None
@@ -110,13 +120,15 @@ def test_scores_of_the_replies_make_respect_and_support() -> None:
     scores = [UNIT // 2] * 16
     for each in ("warmth", "benevolence", "humility", "composure"):
         scores[axes.AXES.index(each)] = UNIT
-    exchange = Exchange("one two three", "four five six", Vector(tuple(scores)))
-    measured = dict(zip(axes.RELATIONAL, relation.measure([exchange], [], []).millionths, strict=True))
+    exchange = ScoredExchange("one two three", "four five six", Vector(tuple(scores)))
+    measured = dict(
+        zip(axes.RELATIONAL, relation.measure_relation([exchange], [], []).millionths, strict=True)
+    )
     assert measured["respect"] == measured["support"] == UNIT
 
 
 def axis(events: list[bool], name: str, *, checks: bool) -> int:
-    found = relation.measure([], events if checks else [], [] if checks else events)
+    found = relation.measure_relation([], events if checks else [], [] if checks else events)
     value = found.millionths[axes.RELATIONAL.index(name)]
     assert value is not None
     return value

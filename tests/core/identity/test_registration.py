@@ -12,7 +12,7 @@ import pytest
 from ccn import errors
 from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.identity import registration
-from ccn.core.identity.registration import Enrolled, Register, Registration, Shown
+from ccn.core.identity.registration import EnrolledNode, NodeRegister, Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
@@ -21,29 +21,29 @@ from tests.core.conftest import ed25519, pair_of
 ONE, TWO = NodeId("node-1"), NodeId("node-2")
 OURS, THEIRS = UUID(int=1), UUID(int=2)
 LIFE, BEFORE = UUID(int=11), UUID(int=10)
-REGISTER = Register(OURS, {node: Enrolled(pair_of(node).public, LIFE) for node in (ONE, TWO)})
+REGISTER = NodeRegister(OURS, {node: EnrolledNode(pair_of(node).public, LIFE) for node in (ONE, TWO)})
 
 
-def registered(node: NodeId = ONE, by: str = "", **changes: Any) -> Shown:
+def registered(node: NodeId = ONE, by: str = "", **changes: Any) -> ShownRegistration:
     """As a node shows itself, but for the changes, signed with the key of whoever does."""
     pair = pair_of(by or node)
     said = Registration(
         OURS, node, pair.public, "http://127.0.0.1:7700", "127.0.0.1:7702", LIFE, 0x7ABC, 1_800_000
     )
     said = replace(said, **changes)
-    return Shown(said.node, said.lease, signed.sign(said, pair.sign))
+    return ShownRegistration(said.node, said.lease, signed.sign_statement(said, pair.sign))
 
 
-def altered(field: str, value: object) -> Shown:
+def altered(field: str, value: object) -> ShownRegistration:
     """What the node signed, and then somebody changed."""
     shown = registered()
     changed: dict[str, Any] = {field: value}
     said = replace(shown.said.statement, **changed)
-    return Shown(said.node, said.lease, Signed(said, shown.said.signature))
+    return ShownRegistration(said.node, said.lease, Signed(said, shown.said.signature))
 
 
-def doubt(shown: Shown, register: Register = REGISTER) -> str:
-    return registration.doubt(shown, register, ed25519)
+def doubt(shown: ShownRegistration, register: NodeRegister = REGISTER) -> str:
+    return registration.find_doubt(shown, register, ed25519)
 
 
 def test_what_a_node_signed_for_its_present_life_is_believed() -> None:
@@ -79,7 +79,9 @@ def test_nothing_of_it_can_be_changed(field: str, value: object) -> None:
         (lambda: replace(registered(), said=Signed(registered().said.statement, b"")), "is false"),
     ],
 )
-def test_what_somebody_made_up_or_shows_again_is_not(show: Callable[[], Shown], words: str) -> None:
+def test_what_somebody_made_up_or_shows_again_is_not(
+    show: Callable[[], ShownRegistration], words: str
+) -> None:
     assert words in doubt(show())
 
 
@@ -90,8 +92,8 @@ def test_the_key_that_a_made_up_node_shows_is_worth_nothing_with_a_signature_of_
 
 def test_a_signature_of_something_else_does_not_count() -> None:
     said = registered().said.statement
-    other = pair_of(ONE).sign(said.message().replace(b"registration", b"report"))
-    assert doubt(Shown(ONE, said.lease, Signed(said, other))) == "its signature is false"
+    other = pair_of(ONE).sign(said.signed_bytes().replace(b"registration", b"report"))
+    assert doubt(ShownRegistration(ONE, said.lease, Signed(said, other))) == "its signature is false"
 
 
 def rules(**keys: str) -> Rules:
@@ -112,7 +114,7 @@ def test_of_those_that_vote_the_chain_has_the_key_whatever_the_register_says() -
 
 
 def test_who_was_removed_takes_no_part_until_it_is_voted_in() -> None:
-    removed = Register(OURS, {ONE: Enrolled(pair_of(ONE).public, LIFE, removed=True)})
+    removed = NodeRegister(OURS, {ONE: EnrolledNode(pair_of(ONE).public, LIFE, removed=True)})
     assert registration.key_of(ONE, removed, None) is None
     assert registration.key_of(ONE, removed, rules(node_2=TWO)) is None
     assert registration.key_of(ONE, removed, rules(node_1=ONE)) == pair_of(ONE).public

@@ -8,7 +8,7 @@ import pytest
 
 from ccn import errors
 from ccn.core.identity import revocation
-from ccn.core.identity.revocation import Presented, Revoked
+from ccn.core.identity.revocation import PresentedCertificate, Revocation
 from ccn.core.ids import NodeId
 
 ONE, TWO = NodeId("node-1"), NodeId("node-2")
@@ -17,17 +17,17 @@ BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(seconds=1)
 
 
 def test_one_certificate_is_revoked_by_its_number_whatever_its_name() -> None:
-    revoked = [Revoked(None, "ab12", NOW)]
-    assert not revocation.counts(ONE, Presented("ab12", AFTER), revoked)
-    assert revocation.counts(ONE, Presented("ab13", BEFORE), revoked)
+    revoked = [Revocation(None, "ab12", NOW)]
+    assert not revocation.still_counts(ONE, PresentedCertificate("ab12", AFTER), revoked)
+    assert revocation.still_counts(ONE, PresentedCertificate("ab13", BEFORE), revoked)
 
 
 def test_all_certificates_of_a_node_are_revoked_that_were_made_until_then() -> None:
-    revoked = [Revoked(ONE, None, NOW)]
-    assert not revocation.counts(ONE, Presented("1", BEFORE), revoked)
-    assert not revocation.counts(ONE, Presented("1", NOW), revoked)
-    assert revocation.counts(ONE, Presented("1", AFTER), revoked)
-    assert revocation.counts(TWO, Presented("1", BEFORE), revoked)
+    revoked = [Revocation(ONE, None, NOW)]
+    assert not revocation.still_counts(ONE, PresentedCertificate("1", BEFORE), revoked)
+    assert not revocation.still_counts(ONE, PresentedCertificate("1", NOW), revoked)
+    assert revocation.still_counts(ONE, PresentedCertificate("1", AFTER), revoked)
+    assert revocation.still_counts(TWO, PresentedCertificate("1", BEFORE), revoked)
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,16 @@ def test_all_certificates_of_a_node_are_revoked_that_were_made_until_then() -> N
     ],
 )
 def test_a_number_is_told_from_a_name(text: str, meant: tuple[NodeId | None, str | None]) -> None:
-    assert revocation.named(text) == meant
+    assert revocation.parse_target(text) == meant
 
 
 def test_what_is_printed_is_understood() -> None:
     for serial in ("ab1", "ab12", "f" * 40):
-        assert revocation.named(revocation.in_pairs(serial)) == (None, serial)
-    assert revocation.in_pairs("ab1") == "0a:b1"
+        assert revocation.parse_target(revocation.serial_to_pairs(serial)) == (None, serial)
+    assert revocation.serial_to_pairs("ab1") == "0a:b1"
 
 
 @pytest.mark.parametrize("text", ["", ":", "Node 1", "a:z", "0:0", ":".join(["1"] * 41)])
 def test_what_is_neither_is_refused(text: str) -> None:
     with pytest.raises(errors.InputInvalid):
-        revocation.named(text)
+        revocation.parse_target(text)

@@ -15,7 +15,7 @@ from ccn import errors
 from ccn.core import message
 from ccn.core.ids import InstanceId, NodeId, UserId
 from ccn.core.ledger import commitment
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.core.message import Role, Speaker
 from tests.speaking import ANN
 
@@ -61,23 +61,23 @@ def escaped(character: str) -> str:
 
 @given(written=fields)
 def test_canonical_bytes_are_those_of_rfc_8785(written: dict[str, Value]) -> None:
-    assert commitment.canonical(written).decode() == jcs(written)  # type: ignore[arg-type]  # deeper
+    assert commitment.encode_canonical(written).decode() == jcs(written)  # type: ignore[arg-type]  # deeper
 
 
 @given(written=fields)
 def test_canonical_bytes_are_read_as_they_were_written(written: dict[str, Value]) -> None:
-    assert commitment.parse(commitment.canonical(written)) == written  # type: ignore[arg-type]  # deeper
+    assert commitment.parse_canonical(commitment.encode_canonical(written)) == written  # type: ignore[arg-type]  # deeper
 
 
 @given(written=fields, data=st.data())
 def test_the_order_of_the_fields_changes_nothing(written: dict[str, Value], data: st.DataObject) -> None:
     shuffled = dict(data.draw(st.permutations(list(written.items()))))
-    assert commitment.canonical(shuffled) == commitment.canonical(written)  # type: ignore[arg-type]  # deeper
+    assert commitment.encode_canonical(shuffled) == commitment.encode_canonical(written)  # type: ignore[arg-type]  # deeper
 
 
 def test_every_control_character_has_one_spelling() -> None:
     text = "".join(map(chr, range(0x20))) + '\x7f\u2028\ue000\U0001f600é"\\/'
-    assert commitment.canonical({"t": text}).decode() == jcs({"t": text})
+    assert commitment.encode_canonical({"t": text}).decode() == jcs({"t": text})
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_every_control_character_has_one_spelling() -> None:
 )
 def test_what_two_readers_could_read_in_two_ways_has_no_canonical_form(value: object) -> None:
     with pytest.raises(errors.InputInvalid):
-        commitment.canonical({"field": value})  # type: ignore[dict-item]
+        commitment.encode_canonical({"field": value})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("key", ["é", "\ud800", "\U0001f600"])
 def test_keys_are_plain_ascii(key: str) -> None:
     with pytest.raises(errors.InputInvalid):
-        commitment.canonical({key: 1})
+        commitment.encode_canonical({key: 1})
 
 
 @pytest.mark.parametrize(
@@ -139,77 +139,77 @@ def test_keys_are_plain_ascii(key: str) -> None:
 )
 def test_bytes_that_are_not_canonical_are_refused(body: bytes) -> None:
     with pytest.raises(errors.InputInvalid):
-        commitment.parse(body)
+        commitment.parse_canonical(body)
 
 
 @given(body=st.binary(max_size=60) | st.text(alphabet='{}[]",:0123\\u ab', max_size=40).map(str.encode))
 def test_any_bytes_are_canonical_or_refused(body: bytes) -> None:
     try:
-        read = commitment.parse(body)
+        read = commitment.parse_canonical(body)
     except errors.InputInvalid:
         return
     assert jcs(read).encode() == body
 
 
 def test_a_leaf_commits_to_its_row_and_to_who_numbered_it() -> None:
-    leaf = commitment.leaf(NodeId("node-1"), 7, Kind.MESSAGE, {"seq": 3, "role": "user"})
+    leaf = commitment.make_leaf(NodeId("node-1"), 7, LeafKind.MESSAGE, {"seq": 3, "role": "user"})
     assert leaf.body == b'{"kind":"message","node":"node-1","number":7,"role":"user","seq":3,"v":2}'
     assert leaf.hash == hashlib.sha256(b"\x00" + leaf.body).digest()
     others: list[Callable[[], commitment.Leaf]] = [
-        lambda: commitment.leaf(NodeId("node-2"), 7, Kind.MESSAGE, {"seq": 3, "role": "user"}),
-        lambda: commitment.leaf(NodeId("node-1"), 8, Kind.MESSAGE, {"seq": 3, "role": "user"}),
-        lambda: commitment.leaf(NodeId("node-1"), 7, Kind.TURN, {"seq": 3, "role": "user"}),
-        lambda: commitment.leaf(NodeId("node-1"), 7, Kind.MESSAGE, {"seq": 4, "role": "user"}),
+        lambda: commitment.make_leaf(NodeId("node-2"), 7, LeafKind.MESSAGE, {"seq": 3, "role": "user"}),
+        lambda: commitment.make_leaf(NodeId("node-1"), 8, LeafKind.MESSAGE, {"seq": 3, "role": "user"}),
+        lambda: commitment.make_leaf(NodeId("node-1"), 7, LeafKind.TURN, {"seq": 3, "role": "user"}),
+        lambda: commitment.make_leaf(NodeId("node-1"), 7, LeafKind.MESSAGE, {"seq": 4, "role": "user"}),
     ]
     assert leaf.hash not in {other().hash for other in others}
 
 
 def test_a_row_cannot_claim_another_number_or_node_than_its_leaf() -> None:
-    leaf = commitment.leaf(
-        NodeId("node-1"), 7, Kind.MESSAGE, {"node": "node-2", "number": 9, "kind": "turn", "v": 3}
+    leaf = commitment.make_leaf(
+        NodeId("node-1"), 7, LeafKind.MESSAGE, {"node": "node-2", "number": 9, "kind": "turn", "v": 3}
     )
     assert json.loads(leaf.body) == {"kind": "message", "node": "node-1", "number": 7, "v": 2}
 
 
 def test_content_is_committed_to_with_tag_salt_and_length() -> None:
     expected = hashlib.sha256(b"ccn/content/v1\x00" + SALT + (3).to_bytes(8, "big") + "aé".encode())
-    assert commitment.content(SALT, "aé") == expected.digest()
+    assert commitment.commit_content(SALT, "aé") == expected.digest()
 
 
 @given(one=texts, other=texts, salts=st.tuples(*[st.binary(min_size=32, max_size=32)] * 2))
 def test_two_contents_never_have_the_same_commitment(
     one: str, other: str, salts: tuple[bytes, bytes]
 ) -> None:
-    same = commitment.content(salts[0], one) == commitment.content(salts[1], other)
+    same = commitment.commit_content(salts[0], one) == commitment.commit_content(salts[1], other)
     assert same == ((salts[0], one) == (salts[1], other))
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_salt_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(errors.InputInvalid, match="salt"):
-        commitment.content(bytes(length), "text")
+        commitment.commit_content(bytes(length), "text")
 
 
 def test_content_with_half_a_surrogate_pair_is_refused_as_input() -> None:
     with pytest.raises(errors.InputInvalid, match="surrogate"):
-        commitment.content(SALT, "\ud800")
+        commitment.commit_content(SALT, "\ud800")
 
 
 @pytest.mark.parametrize("text", ["0", "0g", "é", "0x00"])
 def test_a_hash_that_is_not_hexadecimal_is_refused(text: str) -> None:
     with pytest.raises(errors.InputInvalid):
-        commitment.digest(text)
+        commitment.digest_from_hex(text)
 
 
 @given(documents)
 def test_a_document_that_went_through_json_has_the_same_hash(value: object) -> None:
-    assert commitment.document(json.loads(json.dumps(value))) == commitment.document(value)
+    assert commitment.hash_document(json.loads(json.dumps(value))) == commitment.hash_document(value)
 
 
 @pytest.mark.parametrize("value", [0.5, {"x": [1.0]}, {1: "x"}, b"x", 2**53, {"x": object()}])
 def test_a_document_with_two_spellings_has_no_hash(value: object) -> None:
     with pytest.raises(errors.InputInvalid):
-        commitment.document(value)
+        commitment.hash_document(value)
 
 
 @given(
@@ -218,7 +218,8 @@ def test_a_document_with_two_spellings_has_no_hash(value: object) -> None:
     st.uuids(),
     st.sampled_from(Role),
     st.none() | st.uuids(),
-    st.uuids().map(UserId).map(message.account) | st.uuids().map(InstanceId).map(message.instance),
+    st.uuids().map(UserId).map(message.account_speaker)
+    | st.uuids().map(InstanceId).map(message.instance_speaker),
 )
 def test_the_leaf_of_a_message_is_spelled_as_any_other(
     at: int,
@@ -230,13 +231,13 @@ def test_the_leaf_of_a_message_is_spelled_as_any_other(
 ) -> None:
     number, epoch, seq = numbers
     committed = hashlib.sha256(conversation.bytes).digest()
-    spoken = commitment.spoken(
+    spoken = commitment.make_message_leaf(
         NodeId("node-1"), number, at, committed, conversation, epoch, role, seq, speaker, turn
     )
-    assert spoken == commitment.leaf(
+    assert spoken == commitment.make_leaf(
         NodeId("node-1"),
         number,
-        Kind.MESSAGE,
+        LeafKind.MESSAGE,
         {
             "at": at,
             "content": committed.hex(),
@@ -253,6 +254,15 @@ def test_the_leaf_of_a_message_is_spelled_as_any_other(
 @pytest.mark.parametrize("at", [-1, commitment.INTEGER_LIMIT + 1])
 def test_the_leaf_of_a_message_has_no_number_that_could_be_read_in_two_ways(at: int) -> None:
     with pytest.raises(errors.InputInvalid):
-        commitment.spoken(
-            NodeId("node-1"), 1, at, bytes(32), UUID(int=1), 0, Role.USER, 1, message.account(ANN), None
+        commitment.make_message_leaf(
+            NodeId("node-1"),
+            1,
+            at,
+            bytes(32),
+            UUID(int=1),
+            0,
+            Role.USER,
+            1,
+            message.account_speaker(ANN),
+            None,
         )

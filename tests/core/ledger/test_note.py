@@ -34,45 +34,45 @@ ENOCH = (
 
 
 def opened(text: str) -> note.Note:
-    return note.parse(text.encode())
+    return note.parse_note(text.encode())
 
 
 def test_the_published_note_is_verified_by_the_published_key(check: Check) -> None:
-    peter, read = note.key(PETER_KEY), opened(TEXT + "\n" + PETER + ENOCH)
-    assert note.verify(read, [peter], check) == {peter: None}
+    peter, read = note.parse_key(PETER_KEY), opened(TEXT + "\n" + PETER + ENOCH)
+    assert note.verify_note(read, [peter], check) == {peter: None}
     assert read.text == TEXT
     assert [line.name for line in read.signatures] == ["PeterNeumann", "EnochRoot"]
 
 
 def test_both_published_signatures_are_verified_at_once(check: Check) -> None:
-    keys = [note.key(PETER_KEY), note.key(ENOCH_KEY)]
-    assert list(note.verify(opened(TEXT + "\n" + PETER + ENOCH), keys, check)) == keys
+    keys = [note.parse_key(PETER_KEY), note.parse_key(ENOCH_KEY)]
+    assert list(note.verify_note(opened(TEXT + "\n" + PETER + ENOCH), keys, check)) == keys
 
 
 def test_the_published_seed_makes_the_published_note(seeded: Callable[[bytes], Pair]) -> None:
-    peter = note.key(PETER_KEY)
+    peter = note.parse_key(PETER_KEY)
     assert seeded(PETER_SEED).public == peter.public
-    line = note.sign(TEXT, peter, seeded(PETER_SEED).sign)
+    line = note.sign_note(TEXT, peter, seeded(PETER_SEED).sign)
     assert note.Note(TEXT, (line,)).to_bytes().decode() == TEXT + "\n" + PETER
 
 
 def test_the_published_key_is_written_as_it_was_read() -> None:
-    assert note.key(PETER_KEY).text() == PETER_KEY
-    assert note.key(PETER_KEY).id.hex() == "c74f20a3"
+    assert note.parse_key(PETER_KEY).text() == PETER_KEY
+    assert note.parse_key(PETER_KEY).id.hex() == "c74f20a3"
 
 
 @pytest.mark.parametrize("at", range(len(PETER_KEY)))
 def test_a_key_with_one_other_character_is_refused(at: int) -> None:
     mangled = PETER_KEY[:at] + chr(ord(PETER_KEY[at]) + 1) + PETER_KEY[at + 1 :]
     with pytest.raises(errors.InputInvalid):
-        note.key(mangled)
+        note.parse_key(mangled)
 
 
 @given(start=st.integers(0, len(PETER_KEY)), end=st.integers(0, len(PETER_KEY)))
 def test_a_part_of_a_key_is_refused(start: int, end: int) -> None:
     if (start, end) != (0, len(PETER_KEY)):
         with pytest.raises(errors.InputInvalid):
-            note.key(PETER_KEY[start:end])
+            note.parse_key(PETER_KEY[start:end])
 
 
 def test_keys_of_another_kind_or_length_are_refused() -> None:
@@ -83,43 +83,43 @@ def test_keys_of_another_kind_or_length_are_refused() -> None:
         "+++",
     ):
         with pytest.raises(errors.InputInvalid):
-            note.key(other)
+            note.parse_key(other)
 
 
 def test_signatures_of_unknown_keys_count_nothing(check: Check) -> None:
-    assert note.verify(opened(TEXT + "\n" + PETER), [note.key(ENOCH_KEY)], check) == {}
-    assert note.verify(opened(TEXT + "\n" + PETER), [], check) == {}
+    assert note.verify_note(opened(TEXT + "\n" + PETER), [note.parse_key(ENOCH_KEY)], check) == {}
+    assert note.verify_note(opened(TEXT + "\n" + PETER), [], check) == {}
 
 
 def test_a_repeated_signature_counts_once(check: Check) -> None:
-    assert len(note.verify(opened(TEXT + "\n" + PETER * 3), [note.key(PETER_KEY)], check)) == 1
+    assert len(note.verify_note(opened(TEXT + "\n" + PETER * 3), [note.parse_key(PETER_KEY)], check)) == 1
 
 
 def test_a_wrong_signature_condemns_the_note_even_after_a_right_one(check: Check) -> None:
     wrong = PETER.replace("ZJku", "ZJkv")
     for lines in (wrong + PETER, PETER + wrong):
         with pytest.raises(errors.SignatureInvalid):
-            note.verify(opened(TEXT + "\n" + lines), [note.key(PETER_KEY)], check)
+            note.verify_note(opened(TEXT + "\n" + lines), [note.parse_key(PETER_KEY)], check)
 
 
 def test_a_wrong_signature_under_a_known_key_condemns_the_note(check: Check) -> None:
-    keys = [note.key(PETER_KEY), note.key(ENOCH_KEY)]
+    keys = [note.parse_key(PETER_KEY), note.parse_key(ENOCH_KEY)]
     for altered in (TEXT.replace("problem", "Problem", 1), TEXT + "\n", "\n" + TEXT):
         with pytest.raises(errors.SignatureInvalid):
-            note.verify(opened(altered + "\n" + PETER), keys, check)
+            note.verify_note(opened(altered + "\n" + PETER), keys, check)
     with pytest.raises(errors.SignatureInvalid):
-        note.verify(opened(TEXT + "\n" + PETER + ENOCH[:60] + "ABCD" + ENOCH[60:]), keys, check)
+        note.verify_note(opened(TEXT + "\n" + PETER + ENOCH[:60] + "ABCD" + ENOCH[60:]), keys, check)
 
 
 def test_two_keys_that_cannot_be_told_apart_are_refused(check: Check) -> None:
-    class Double(note.Key):
+    class Double(note.NoteKey):
         @property
         def id(self) -> bytes:
             return b"same"
 
-    keys = [Double("a", note.Kind.ED25519, bytes([n]) * 32) for n in range(2)]
+    keys = [Double("a", note.KeyKind.ED25519, bytes([n]) * 32) for n in range(2)]
     with pytest.raises(errors.InputInvalid):
-        note.verify(note.Note(TEXT), keys, check)
+        note.verify_note(note.Note(TEXT), keys, check)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_note_that_is_not_written_the_one_way_is_refused(malformed: str) -> No
 @given(data=st.binary(max_size=200) | st.text(alphabet="— ab+/=\n\x00é", max_size=80).map(str.encode))
 def test_any_bytes_are_a_note_or_refused(data: bytes) -> None:
     try:
-        read = note.parse(data)
+        read = note.parse_note(data)
     except errors.InputInvalid:
         return
     assert read.to_bytes() == data
@@ -172,7 +172,7 @@ def test_any_bytes_are_a_note_or_refused(data: bytes) -> None:
 )
 def test_a_note_is_read_as_it_was_written(text: str, names: list[str], data: bytes) -> None:
     written = note.Note(text, tuple(note.Signature(name, b"abcd", data) for name in names))
-    assert note.parse(written.to_bytes()) == written
+    assert note.parse_note(written.to_bytes()) == written
 
 
 def test_a_text_without_an_end_is_no_note() -> None:
@@ -183,7 +183,7 @@ def test_a_text_without_an_end_is_no_note() -> None:
 def test_a_key_under_an_impossible_name_is_refused() -> None:
     for name, public in (("", b"k" * 32), ("a b", b"k" * 32), ("a+b", b"k" * 32), ("a", b"k" * 31)):
         with pytest.raises(errors.InputInvalid):
-            note.Key(name, note.Kind.ED25519, public)
+            note.NoteKey(name, note.KeyKind.ED25519, public)
 
 
 @given(at_s=st.integers(0, 2**63 - 1))
@@ -191,12 +191,12 @@ def test_a_cosignature_says_when_and_holds_for_no_other_second(
     at_s: int, pair: Pairs, check: Check
 ) -> None:
     witness = pair("witness")
-    key = note.Key("witness.example.com/w1", note.Kind.COSIGNATURE, witness.public)
-    line = note.cosign(TEXT, key, at_s, witness.sign)
-    assert note.verify(note.Note(TEXT, (line,)), [key], check) == {key: at_s}
+    key = note.NoteKey("witness.example.com/w1", note.KeyKind.COSIGNATURE, witness.public)
+    line = note.cosign_note(TEXT, key, at_s, witness.sign)
+    assert note.verify_note(note.Note(TEXT, (line,)), [key], check) == {key: at_s}
     shifted = note.Signature(line.name, line.key_id, (at_s ^ 1).to_bytes(8, "big") + line.data[8:])
     with pytest.raises(errors.SignatureInvalid):
-        note.verify(note.Note(TEXT, (shifted,)), [key], check)
+        note.verify_note(note.Note(TEXT, (shifted,)), [key], check)
 
 
 def test_a_cosignature_signs_the_published_message(pair: Pairs) -> None:
@@ -206,32 +206,32 @@ def test_a_cosignature_signs_the_published_message(pair: Pairs) -> None:
         signed.append(message)
         return b"s" * 64
 
-    key = note.Key("witness.example.com/w1", note.Kind.COSIGNATURE, pair("witness").public)
-    note.cosign("example.com/behind-the-sofa\n", key, 1679315147, sign)
+    key = note.NoteKey("witness.example.com/w1", note.KeyKind.COSIGNATURE, pair("witness").public)
+    note.cosign_note("example.com/behind-the-sofa\n", key, 1679315147, sign)
     assert signed == [b"cosignature/v1\ntime 1679315147\nexample.com/behind-the-sofa\n"]
 
 
 def test_a_cosignature_beyond_the_end_of_time_is_refused(pair: Pairs, check: Check) -> None:
     witness = pair("witness")
-    key = note.Key("w", note.Kind.COSIGNATURE, witness.public)
+    key = note.NoteKey("w", note.KeyKind.COSIGNATURE, witness.public)
     with pytest.raises(errors.InputInvalid):
-        note.cosign(TEXT, key, 1 << 63, witness.sign)
+        note.cosign_note(TEXT, key, 1 << 63, witness.sign)
     late = (1 << 63).to_bytes(8, "big") + witness.sign(f"cosignature/v1\ntime {1 << 63}\n{TEXT}".encode())
     with pytest.raises(errors.SignatureInvalid):
-        note.verify(note.Note(TEXT, (note.Signature("w", key.id, late),)), [key], check)
+        note.verify_note(note.Note(TEXT, (note.Signature("w", key.id, late),)), [key], check)
 
 
 def test_a_signature_and_a_cosignature_of_one_key_never_stand_for_each_other(
     pair: Pairs, check: Check
 ) -> None:
     node = pair("node")
-    plain = note.Key("n", note.Kind.ED25519, node.public)
-    timed = note.Key("n", note.Kind.COSIGNATURE, node.public)
+    plain = note.NoteKey("n", note.KeyKind.ED25519, node.public)
+    timed = note.NoteKey("n", note.KeyKind.COSIGNATURE, node.public)
     assert plain.id != timed.id
     with pytest.raises(errors.InputInvalid):
-        note.sign(TEXT, timed, node.sign)
+        note.sign_note(TEXT, timed, node.sign)
     with pytest.raises(errors.InputInvalid):
-        note.cosign(TEXT, plain, 1, node.sign)
-    relabelled = note.Signature("n", plain.id, note.cosign(TEXT, timed, 1, node.sign).data)
+        note.cosign_note(TEXT, plain, 1, node.sign)
+    relabelled = note.Signature("n", plain.id, note.cosign_note(TEXT, timed, 1, node.sign).data)
     with pytest.raises(errors.SignatureInvalid):
-        note.verify(note.Note(TEXT, (relabelled,)), [plain], check)
+        note.verify_note(note.Note(TEXT, (relabelled,)), [plain], check)

@@ -64,18 +64,18 @@ def path(m: int, leaves: list[bytes]) -> list[bytes]:
         return []
     k = half(len(leaves))
     if m < k:
-        return [*path(m, leaves[:k]), merkle.root(leaves[k:])]
-    return [*path(m - k, leaves[k:]), merkle.root(leaves[:k])]
+        return [*path(m, leaves[:k]), merkle.root_of(leaves[k:])]
+    return [*path(m - k, leaves[k:]), merkle.root_of(leaves[:k])]
 
 
 def subproof(m: int, leaves: list[bytes], whole: bool) -> list[bytes]:
     """SUBPROOF of RFC 6962, section 2.1.2."""
     if m == len(leaves):
-        return [] if whole else [merkle.root(leaves)]
+        return [] if whole else [merkle.root_of(leaves)]
     k = half(len(leaves))
     if m <= k:
-        return [*subproof(m, leaves[:k], whole), merkle.root(leaves[k:])]
-    return [*subproof(m - k, leaves[k:], False), merkle.root(leaves[:k])]
+        return [*subproof(m, leaves[:k], whole), merkle.root_of(leaves[k:])]
+    return [*subproof(m - k, leaves[k:], False), merkle.root_of(leaves[:k])]
 
 
 def included_9162(leaf: bytes, index: int, size: int, hashes: list[bytes], root: bytes) -> bool:
@@ -100,44 +100,44 @@ def proofs(*hexadecimal: str) -> list[bytes]:
 
 @pytest.mark.parametrize(("index", "published"), [(0, INCLUSION_0_OF_8), (5, INCLUSION_5_OF_8)])
 def test_published_inclusion_proofs_are_made_and_accepted(index: int, published: list[str]) -> None:
-    made = proof.hashes(proof.inclusion_ranges(index, 8), LEAVES)
+    made = proof.hash_ranges(proof.inclusion_ranges(index, 8), LEAVES)
     assert made == proofs(*published)
-    assert proof.included(LEAVES[index], index, 8, made, ROOT_8)
+    assert proof.verify_inclusion(LEAVES[index], index, 8, made, ROOT_8)
 
 
 def test_a_published_consistency_proof_is_made_and_accepted() -> None:
-    made = proof.hashes(proof.consistency_ranges(6, 8), LEAVES)
+    made = proof.hash_ranges(proof.consistency_ranges(6, 8), LEAVES)
     assert made == proofs(*CONSISTENCY_6_TO_8)
-    assert proof.consistent(6, 8, made, ROOT_6, ROOT_8)
+    assert proof.verify_consistency(6, 8, made, ROOT_6, ROOT_8)
 
 
 @given(size=st.integers(1, 130), data=st.data())
 def test_every_leaf_has_the_proof_the_standard_defines(size: int, data: st.DataObject) -> None:
     index, leaves = data.draw(st.integers(0, size - 1)), numbered(size)
-    made = proof.hashes(proof.inclusion_ranges(index, size), leaves)
+    made = proof.hash_ranges(proof.inclusion_ranges(index, size), leaves)
     assert made == path(index, leaves)
-    assert proof.included(leaves[index], index, size, made, merkle.root(leaves))
-    assert included_9162(leaves[index], index, size, made, merkle.root(leaves))
+    assert proof.verify_inclusion(leaves[index], index, size, made, merkle.root_of(leaves))
+    assert included_9162(leaves[index], index, size, made, merkle.root_of(leaves))
 
 
 @given(new=st.integers(1, 130), data=st.data())
 def test_every_two_sizes_have_the_proof_the_standard_defines(new: int, data: st.DataObject) -> None:
     old, leaves = data.draw(st.integers(1, new)), numbered(new)
-    made = proof.hashes(proof.consistency_ranges(old, new), leaves)
+    made = proof.hash_ranges(proof.consistency_ranges(old, new), leaves)
     assert made == subproof(old, leaves, True)
-    assert proof.consistent(old, new, made, merkle.root(leaves[:old]), merkle.root(leaves))
+    assert proof.verify_consistency(old, new, made, merkle.root_of(leaves[:old]), merkle.root_of(leaves))
 
 
 @given(size=st.integers(1, 40), data=st.data())
 def test_a_proof_holds_for_no_other_leaf_place_size_or_root(size: int, data: st.DataObject) -> None:
     index, leaves = data.draw(st.integers(0, size - 1)), numbered(size)
-    made, root = proof.hashes(proof.inclusion_ranges(index, size), leaves), merkle.root(leaves)
+    made, root = proof.hash_ranges(proof.inclusion_ranges(index, size), leaves), merkle.root_of(leaves)
     other = data.draw(st.integers(0, size - 1).filter(lambda at: at != index)) if size > 1 else None
-    assert not proof.included(b"x" * 32, index, size, made, root)
-    assert not proof.included(leaves[index], index, size, made, b"x" * 32)
-    assert not proof.included(leaves[index], index, size, [*made, b"x" * 32], root)
-    assert not made or not proof.included(leaves[index], index, size, made[:-1], root)
-    assert other is None or not proof.included(leaves[index], other, size, made, root)
+    assert not proof.verify_inclusion(b"x" * 32, index, size, made, root)
+    assert not proof.verify_inclusion(leaves[index], index, size, made, b"x" * 32)
+    assert not proof.verify_inclusion(leaves[index], index, size, [*made, b"x" * 32], root)
+    assert not made or not proof.verify_inclusion(leaves[index], index, size, made[:-1], root)
+    assert other is None or not proof.verify_inclusion(leaves[index], other, size, made, root)
 
 
 @given(new=st.integers(2, 60), data=st.data())
@@ -145,42 +145,42 @@ def test_a_rewritten_past_has_no_consistency_proof(new: int, data: st.DataObject
     old, leaves = data.draw(st.integers(1, new - 1)), numbered(new)
     rewritten = list(leaves)
     rewritten[data.draw(st.integers(0, old - 1))] = b"x" * 32
-    before, after = merkle.root(leaves[:old]), merkle.root(rewritten)
+    before, after = merkle.root_of(leaves[:old]), merkle.root_of(rewritten)
     for source in (leaves, rewritten):
-        made = proof.hashes(proof.consistency_ranges(old, new), source)
-        assert not proof.consistent(old, new, made, before, after)
+        made = proof.hash_ranges(proof.consistency_ranges(old, new), source)
+        assert not proof.verify_consistency(old, new, made, before, after)
 
 
 @given(new=st.integers(2, 60), data=st.data())
 def test_a_consistency_proof_cannot_be_altered(new: int, data: st.DataObject) -> None:
     old, leaves = data.draw(st.integers(1, new - 1)), numbered(new)
-    made = proof.hashes(proof.consistency_ranges(old, new), leaves)
-    before, after = merkle.root(leaves[:old]), merkle.root(leaves)
+    made = proof.hash_ranges(proof.consistency_ranges(old, new), leaves)
+    before, after = merkle.root_of(leaves[:old]), merkle.root_of(leaves)
     at = data.draw(st.integers(0, len(made) - 1))
-    assert not proof.consistent(old, new, [*made[:at], b"x" * 32, *made[at + 1 :]], before, after)
-    assert not proof.consistent(old, new, [*made, b"x" * 32], before, after)
-    assert not proof.consistent(old, new, made[:-1], before, after)
+    assert not proof.verify_consistency(old, new, [*made[:at], b"x" * 32, *made[at + 1 :]], before, after)
+    assert not proof.verify_consistency(old, new, [*made, b"x" * 32], before, after)
+    assert not proof.verify_consistency(old, new, made[:-1], before, after)
 
 
 def test_nothing_needs_no_proof_and_every_tree_begins_with_it() -> None:
-    root = merkle.root(numbered(5))
-    assert proof.consistent(0, 5, [], merkle.EMPTY, root)
-    assert proof.consistent(5, 5, [], root, root)
-    assert not proof.consistent(0, 5, [], root, root)
-    assert not proof.consistent(5, 5, [], root, merkle.EMPTY)
-    assert not proof.consistent(0, 5, [root], merkle.EMPTY, root)
+    root = merkle.root_of(numbered(5))
+    assert proof.verify_consistency(0, 5, [], merkle.EMPTY, root)
+    assert proof.verify_consistency(5, 5, [], root, root)
+    assert not proof.verify_consistency(0, 5, [], root, root)
+    assert not proof.verify_consistency(5, 5, [], root, merkle.EMPTY)
+    assert not proof.verify_consistency(0, 5, [root], merkle.EMPTY, root)
 
 
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (3, 3), (-1, 3)])
 def test_a_leaf_beyond_the_tree_is_refused(index: int, size: int) -> None:
-    assert not proof.included(b"x" * 32, index, size, [], b"x" * 32)
+    assert not proof.verify_inclusion(b"x" * 32, index, size, [], b"x" * 32)
     with pytest.raises(errors.InputInvalid):
         proof.inclusion_ranges(index, size)
 
 
 @pytest.mark.parametrize(("old", "new"), [(4, 3), (-1, 3)])
 def test_a_tree_that_shrank_is_refused(old: int, new: int) -> None:
-    assert not proof.consistent(old, new, [], b"x" * 32, b"x" * 32)
+    assert not proof.verify_consistency(old, new, [], b"x" * 32, b"x" * 32)
     with pytest.raises(errors.InputInvalid):
         proof.consistency_ranges(old, new)
 
@@ -196,8 +196,8 @@ def test_the_proof_for_a_tree_of_any_size_is_short(size: int, data: st.DataObjec
 def test_what_a_proof_needs_consists_of_complete_subtrees(size: int, data: st.DataObject) -> None:
     leaves, index = numbered(size), data.draw(st.integers(0, size - 1))
     for start, end in proof.inclusion_ranges(index, size):
-        parts = list(proof.perfect(start, end))
+        parts = list(proof.split_perfect(start, end))
         assert all((b - a).bit_count() == 1 and a % (b - a) == 0 for a, b in parts)
         assert merkle.Tree(
-            end - start, tuple(merkle.root(leaves[a:b]) for a, b in parts)
-        ).root() == merkle.root(leaves[start:end])
+            end - start, tuple(merkle.root_of(leaves[a:b]) for a, b in parts)
+        ).root() == merkle.root_of(leaves[start:end])

@@ -11,7 +11,7 @@ from ccn.core.prompts import interview, plate
 from ccn.core.prompts.interview import Interview
 from ccn.core.prompts.plate import Question
 
-MIRA = plate.read("# Mira\nKeeps her word.")
+MIRA = plate.parse_plate("# Mira\nKeeps her word.")
 GOOD = [
     "I am MIRA, an AI.",
     "You are, Bo.",
@@ -23,21 +23,21 @@ GOOD = [
 
 
 def _one(answer: str, *accepts: str, at_most: int = 100) -> str | None:
-    outcome = interview.judge(Interview((Question("?", accepts, at_most),), 1), [answer])
+    outcome = interview.judge_interview(Interview((Question("?", accepts, at_most),), 1), [answer])
     assert outcome.passed == (outcome.verdicts[0].fault is None)
     return outcome.verdicts[0].fault
 
 
 def test_six_good_answers_pass() -> None:
-    asked = interview.of(MIRA, "Bo")
+    asked = interview.make_interview(MIRA, "Bo")
     assert (len(asked.questions), asked.passes) == (6, 5)
-    assert interview.judge(asked, GOOD).passed
+    assert interview.judge_interview(asked, GOOD).passed
 
 
 def test_one_bad_answer_of_six_is_forgiven_and_two_are_not() -> None:
-    asked = interview.of(MIRA, "Bo")
-    one = interview.judge(asked, ["I am HAL.", *GOOD[1:]])
-    two = interview.judge(asked, ["I am HAL.", "", *GOOD[2:]])
+    asked = interview.make_interview(MIRA, "Bo")
+    one = interview.judge_interview(asked, ["I am HAL.", *GOOD[1:]])
+    two = interview.judge_interview(asked, ["I am HAL.", "", *GOOD[2:]])
     assert (one.passed, two.passed) == (True, False)
     assert [verdict.fault for verdict in two.verdicts[:3]] == [
         "none of the keywords: Mira",
@@ -47,15 +47,15 @@ def test_one_bad_answer_of_six_is_forgiven_and_two_are_not() -> None:
 
 
 def test_a_plate_brings_its_own_questions_and_mark() -> None:
-    own = plate.read(
+    own = plate.parse_plate(
         "+++\nname = 'Mira'\npass_mark = 2\n"
         + "[[questions]]\nasks = 'Who?'\naccepts = ['{name}', 'for {collaborator}']\n" * 3
         + "+++\nKeeps her word."
     )
-    asked = interview.of(own, "Bo")
+    asked = interview.make_interview(own, "Bo")
     assert asked.passes == 2
     assert asked.questions[0].accepts == ("Mira", "for Bo")
-    assert interview.of(own).questions[0].accepts == ("Mira",)
+    assert interview.make_interview(own).questions[0].accepts == ("Mira",)
 
 
 @pytest.mark.parametrize(
@@ -87,17 +87,17 @@ def test_a_long_answer_is_refused_by_its_length() -> None:
 
 
 def test_a_name_that_looks_like_a_place_is_a_name() -> None:
-    odd = plate.read("+++\nname = '{collaborator}'\n+++\nOdd.")
-    assert interview.of(odd, "Bo").questions[0].accepts == ("{collaborator}",)
+    odd = plate.parse_plate("+++\nname = '{collaborator}'\n+++\nOdd.")
+    assert interview.make_interview(odd, "Bo").questions[0].accepts == ("{collaborator}",)
 
 
 def test_every_question_needs_an_answer() -> None:
     with pytest.raises(errors.InputInvalid, match="5 answers to 6"):
-        interview.judge(interview.of(MIRA), GOOD[1:])
+        interview.judge_interview(interview.make_interview(MIRA), GOOD[1:])
 
 
 def test_the_outcome_for_the_registry_holds_no_answer() -> None:
-    told = interview.judge(interview.of(MIRA), ["a secret"] * 6).as_json()
+    told = interview.judge_interview(interview.make_interview(MIRA), ["a secret"] * 6).to_json()
     assert "secret" not in str(told)
 
 

@@ -85,11 +85,11 @@ LOOK_ALIKES = {
 @pytest.mark.parametrize("mark", LOOK_ALIKES.values(), ids=LOOK_ALIKES)
 def test_no_disguise_of_a_mark_comes_through(mark: str) -> None:
     said = f"Before {mark} and after"
-    shown = markup.escaped(said)
+    shown = markup.escape_marks(said)
     assert shown == f"Before &lt;{mark[1:]} and after"
-    assert markup.opens(said)
-    assert markup.escaped(shown) == shown
-    assert not markup.opens(shown)
+    assert markup.has_mark(said)
+    assert markup.escape_marks(shown) == shown
+    assert not markup.has_mark(shown)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_no_disguise_of_a_mark_comes_through(mark: str) -> None:
     ],
 )
 def test_every_other_text_stays_as_it_is(said: str) -> None:
-    assert markup.escaped(said) == said
-    assert not markup.opens(said)
+    assert markup.escape_marks(said) == said
+    assert not markup.has_mark(said)
 
 
 def test_a_long_run_of_nothing_costs_no_more_than_its_length() -> None:
     for said in ("<" + "\u200b" * 300_000, "<" * 300_000, "< " * 150_000, "<c" * 150_000):
-        assert markup.escaped(said) == said
+        assert markup.escape_marks(said) == said

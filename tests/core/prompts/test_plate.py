@@ -43,7 +43,7 @@ def _matter(lines: str) -> str:
 
 
 def test_a_plate_has_a_name_a_model_a_baseline_questions_and_a_body() -> None:
-    read = plate.read(WHOLE)
+    read = plate.parse_plate(WHOLE)
     assert (read.name, read.model, read.passes) == ("Mira", "claude-sonnet-4-5", 1)
     assert read.body == "# The plate of Mira\n\nShe keeps her word."
     assert read.questions[0] == Question("Who are you?", ("{name}", "friend of {collaborator}"), 300)
@@ -54,12 +54,12 @@ def test_a_plate_has_a_name_a_model_a_baseline_questions_and_a_body() -> None:
 
 
 def test_front_matter_is_optional_and_the_first_heading_is_the_name() -> None:
-    read = plate.read("\n# Mira Vale #\nKeeps her word.\n# Another")
+    read = plate.parse_plate("\n# Mira Vale #\nKeeps her word.\n# Another")
     assert (read.name, read.model, read.baseline, read.questions) == ("Mira Vale", None, None, ())
 
 
 def test_a_file_from_another_editor_reads_the_same() -> None:
-    assert plate.read("\ufeff" + WHOLE.replace("\n", "\r\n")) == plate.read(WHOLE)
+    assert plate.parse_plate("\ufeff" + WHOLE.replace("\n", "\r\n")) == plate.parse_plate(WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_a_file_from_another_editor_reads_the_same() -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_line_or_key(text: str, told: str) -> None:
     with pytest.raises(errors.PlateInvalid, match=told):
-        plate.read(text)
+        plate.parse_plate(text)
 
 
 @given(st.text(st.sampled_from("+-\n #[]=\"'a1.{}<\ud800\x00\r"), max_size=60) | st.text(max_size=60))
 def test_any_text_is_a_plate_or_refused(text: str) -> None:
     with contextlib.suppress(errors.PlateInvalid):
-        assert plate.read(text).body.strip()
+        assert plate.parse_plate(text).body.strip()

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from ccn.core.chain import block, quorum
 from ccn.core.chain.header import Header, Span
-from ccn.core.chain.quorum import Faults
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.quorum import FaultModel
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds import ballot
-from ccn.core.rounds.ballot import Certificate, Proposal, Short, Vote
+from ccn.core.rounds.ballot import Certificate, NoQuorum, Proposal, Vote
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Clusters = Callable[..., "Cluster"]
 Rosters = Callable[..., Roster]
-RowMaker = Callable[..., Row]
+RowMaker = Callable[..., RosterRow]
 
 SECOND = 1_000_000
 STRANGER = NodeId("stranger")
@@ -52,7 +52,7 @@ def refusal(answer: object) -> Reason:
     ],
 )
 def test_honest_nodes_agree_round_after_round(cluster: Clusters, nodes: int, faults: str) -> None:
-    honest = cluster(nodes, Faults(faults))
+    honest = cluster(nodes, FaultModel(faults))
     for height in (1, 2, 3):
         tip = honest.commit(honest.draft())
         assert tip.height == height
@@ -85,7 +85,7 @@ def test_reports_of_a_quorum_are_enough_and_of_fewer_are_not(cluster: Clusters, 
     five = cluster(5)
     assert len(five.draft(five.reports()[:3]).proposal.reports) == 3
     short = ballot.propose(five.reports()[:2], five.lead(), five.now_us, check)
-    assert short == Short(3, 2)
+    assert short == NoQuorum(3, 2)
 
 
 def altered(header: Header) -> dict[str, Header]:
@@ -186,7 +186,7 @@ def test_a_voter_votes_once_for_a_height_and_term_but_may_repeat_itself(cluster:
 def test_a_voter_refuses_what_the_leader_did_not_sign(cluster: Clusters, check: Check, pair: Pairs) -> None:
     four = cluster(4)
     proposal = four.draft().proposal
-    forged = Signed(proposal, pair("node-2").sign(proposal.message()))
+    forged = Signed(proposal, pair("node-2").sign(proposal.signed_bytes()))
     voter = four.voter(four.nodes[1], proposal)
     assert refusal(ballot.judge(forged, voter, four.now_us, check)) == Reason.SIGNATURE
 
@@ -245,7 +245,7 @@ def test_a_minority_of_ayes_commits_nothing(cluster: Clusters, check: Check) -> 
     four = cluster(4)
     draft = four.draft()
     votes = four.votes(draft)
-    assert ballot.tally(draft.block.header, votes[:2], four.tip.rules, check) == Short(3, 2)
+    assert ballot.tally(draft.block.header, votes[:2], four.tip.rules, check) == NoQuorum(3, 2)
     enough = ballot.tally(draft.block.header, votes[1:][::-1], four.tip.rules, check)
     assert enough == Certificate(tuple(votes[1:]))
 
@@ -266,7 +266,7 @@ def test_votes_that_do_not_count_make_no_quorum(cluster: Clusters, check: Check)
         Signed(said, four.signed(replace(said, term=2)).signature),
         Signed(replace(said, node=four.nodes[2]), two.signature),
     ]
-    assert ballot.tally(draft.block.header, [one, *worthless], four.tip.rules, check) == Short(3, 1)
+    assert ballot.tally(draft.block.header, [one, *worthless], four.tip.rules, check) == NoQuorum(3, 1)
 
 
 def test_a_report_or_proposal_never_counts_as_a_vote(cluster: Clusters, check: Check) -> None:
@@ -275,12 +275,12 @@ def test_a_report_or_proposal_never_counts_as_a_vote(cluster: Clusters, check: C
     vote = Vote(four.leader, 1, 1, draft.block.header.hash())
     for signature in (four.signed(draft.proposal).signature, four.report(four.leader).signature):
         short = ballot.tally(draft.block.header, [Signed(vote, signature)], four.tip.rules, check)
-        assert short == Short(3, 0)
+        assert short == NoQuorum(3, 0)
 
 
 def splits(nodes: int) -> Iterator[tuple[set[int], set[int]]]:
     """Every way in which honest nodes can be split between two blocks while the liars vote for both."""
-    liars = set(range(quorum.tolerated(Faults.BYZANTINE, nodes)))
+    liars = set(range(quorum.faults_tolerated(FaultModel.BYZANTINE, nodes)))
     for choice in itertools.product((0, 1), repeat=nodes - len(liars)):
         one, other = (
             {len(liars) + at for at, side in enumerate(choice) if side == want} for want in (0, 1)
@@ -292,7 +292,7 @@ def splits(nodes: int) -> Iterator[tuple[set[int], set[int]]]:
 def test_liars_who_vote_for_two_blocks_cannot_get_both_certified(
     cluster: Clusters, check: Check, nodes: int
 ) -> None:
-    honest = cluster(nodes, Faults.BYZANTINE)
+    honest = cluster(nodes, FaultModel.BYZANTINE)
     first = honest.draft()
     honest.now_us += 1
     headers = [first.block.header, honest.draft().block.header]
@@ -364,7 +364,7 @@ def test_a_backlog_is_sealed_over_several_rounds_in_equal_shares(cluster: Cluste
     limit=st.integers(1, 120),
 )
 def test_shares_use_the_whole_block_and_starve_nobody(waiting: dict[NodeId, int], limit: int) -> None:
-    granted = block.share(waiting, limit)
+    granted = block.share_leaves(waiting, limit)
     assert sum(granted.values()) == min(limit, sum(waiting.values()))
     least = limit // len(waiting)
     assert all(min(waiting[node], least) <= granted[node] <= waiting[node] for node in waiting)

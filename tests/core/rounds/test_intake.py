@@ -10,14 +10,14 @@ import pytest
 
 from ccn.core.axes import UNIT
 from ccn.core.chain import block
-from ccn.core.chain.quorum import Faults
+from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.report import Report
-from ccn.core.chain.roster import Roster, Row
+from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.chain.rules import Weighing
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds import ballot
-from ccn.core.rounds.ballot import Proposal, Short
+from ccn.core.rounds.ballot import NoQuorum, Proposal
 from ccn.core.rounds.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Clusters = Callable[..., "Cluster"]
 Rosters = Callable[..., Roster]
-RowMaker = Callable[..., Row]
+RowMaker = Callable[..., RosterRow]
 
 STRANGER = NodeId("stranger")
 
@@ -92,9 +92,9 @@ def test_leaves_go_on_where_the_last_block_ended_and_nowhere_else(cluster: Clust
     assert not three.draft().refused
 
 
-@pytest.mark.parametrize("faults", list(Faults))
+@pytest.mark.parametrize("faults", list(FaultModel))
 def test_a_liar_that_claims_every_instance_silences_nobody(
-    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, faults: Faults
+    cluster: Clusters, make_row: RowMaker, make_roster: Rosters, faults: FaultModel
 ) -> None:
     four = cluster(4, faults)
     liar = four.nodes[3]
@@ -123,7 +123,7 @@ def test_instances_have_owners_exactly_where_the_rules_weigh_owners(
 def test_other_parameters_need_everybody_who_reports(cluster: Clusters) -> None:
     """A node that does not know them could not go on, and is not left behind while it takes part."""
     three = cluster(3, weighing=Weighing.INSTANCES)
-    renewed = three.tip.rules.renewed()
+    renewed = three.tip.rules.with_current_weighing()
     one_is_old = [three.report(node, wants=renewed) for node in three.nodes[:2]]
     assert three.draft([*one_is_old, three.report(three.nodes[2])], renewed).proposal.next_rules != renewed
     draft = three.draft(one_is_old, renewed)  # the old one is away, perhaps to be renewed
@@ -133,7 +133,7 @@ def test_other_parameters_need_everybody_who_reports(cluster: Clusters) -> None:
 
 def test_a_voter_refuses_other_parameters_that_not_all_want(cluster: Clusters) -> None:
     three = cluster(3, weighing=Weighing.INSTANCES)
-    renewed = three.tip.rules.renewed()
+    renewed = three.tip.rules.with_current_weighing()
     reports = (
         *(three.report(node, wants=renewed) for node in three.nodes[:2]),
         three.report(three.nodes[2]),
@@ -152,4 +152,4 @@ def test_a_voter_refuses_other_parameters_that_not_all_want(cluster: Clusters) -
 def test_two_reports_of_one_node_count_once(cluster: Clusters, check: Check) -> None:
     three = cluster(3)
     report = three.report(three.leader)
-    assert ballot.propose([report, report], three.lead(), three.now_us, check) == Short(2, 1)
+    assert ballot.propose([report, report], three.lead(), three.now_us, check) == NoQuorum(2, 1)

@@ -18,7 +18,7 @@ from ccn.core.chain.rules import Rules
 from ccn.core.ledger import merkle, proof
 from ccn.core.ledger.signed import Check
 from ccn.core.rounds import readback
-from ccn.core.rounds.readback import Shown
+from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ NOTHING: Mapping[int, bytes] = {}
 
 
 def confirmed(
-    four: Cluster, shown: Shown, check: Check, own: Mapping[int, bytes] = NOTHING
+    four: Cluster, shown: ShownBlock, check: Check, own: Mapping[int, bytes] = NOTHING
 ) -> Tip | Refusal:
-    return readback.confirm(shown, four.tip, four.nodes[1], own, check)
+    return readback.confirm_block(shown, four.tip, four.nodes[1], own, check)
 
 
 def reason(answer: Tip | Refusal) -> Reason:
@@ -48,10 +48,10 @@ def test_the_tip_moves_to_the_block_and_its_checkpoint_covers_the_header(
     after = confirmed(four, shown, check, four.own(four.nodes[1]))
     assert isinstance(after, Tip)
     leaves = [*shown.leaves, shown.header.hash()]
-    assert after.checkpoint() == Checkpoint(before.origin, 9, merkle.root(leaves))
+    assert after.checkpoint() == Checkpoint(before.origin, 9, merkle.root_of(leaves))
     assert (after.height, after.hash, after.time_us) == (1, shown.header.hash(), shown.header.time_us)
-    inclusion = proof.hashes(proof.inclusion_ranges(8, 9), leaves)
-    assert proof.included(shown.header.hash(), 8, 9, inclusion, after.checkpoint().root)
+    inclusion = proof.hash_ranges(proof.inclusion_ranges(8, 9), leaves)
+    assert proof.verify_inclusion(shown.header.hash(), 8, 9, inclusion, after.checkpoint().root)
 
 
 @settings(max_examples=20)
@@ -64,27 +64,27 @@ def test_checkpoints_of_one_chain_are_all_consistent(rounds: list[int], cluster:
         every += [*draft.block.leaves, draft.block.header.hash()]
         heads.append(three.commit(draft).checkpoint())
     for old, new in itertools.pairwise(heads):
-        hashes = proof.hashes(proof.consistency_ranges(old.size, new.size), every[: new.size])
-        assert proof.consistent(old.size, new.size, hashes, old.root, new.root)
+        hashes = proof.hash_ranges(proof.consistency_ranges(old.size, new.size), every[: new.size])
+        assert proof.verify_consistency(old.size, new.size, hashes, old.root, new.root)
 
 
 def test_a_node_that_was_away_confirms_what_it_missed_one_by_one(cluster: Clusters, check: Check) -> None:
     three = cluster(3)
-    away, missed = three.tip, list[Shown]()
+    away, missed = three.tip, list[ShownBlock]()
     for _ in range(3):
         draft = three.draft()
         missed.append(three.shown(draft))
         three.commit(draft)
-    skipped = readback.confirm(missed[1], away, three.nodes[2], NOTHING, check)
+    skipped = readback.confirm_block(missed[1], away, three.nodes[2], NOTHING, check)
     assert reason(skipped) == Reason.TIP
     for shown in missed:
-        moved = readback.confirm(shown, away, three.nodes[2], NOTHING, check)
+        moved = readback.confirm_block(shown, away, three.nodes[2], NOTHING, check)
         assert isinstance(moved, Tip)
         away = moved
     assert away == three.tip
 
 
-def alterations(shown: Shown, other_rules: Rules) -> dict[str, tuple[Reason, Shown]]:
+def alterations(shown: ShownBlock, other_rules: Rules) -> dict[str, tuple[Reason, ShownBlock]]:
     """What a database could show instead, and what must be said about it."""
     header, leaves = shown.header, shown.leaves
     span = header.spans[0]
@@ -166,8 +166,11 @@ def test_a_new_list_of_validators_cannot_vote_itself_in(
         three.draft([three.report(node, wants=alone) for node in three.nodes], wanted=alone)
     )
     taken_over = replace(shown, votes=shown.votes[:1])
-    assert reason(readback.confirm(taken_over, three.tip, three.nodes[1], NOTHING, check)) == Reason.QUORUM
-    voted = readback.confirm(shown, three.tip, three.nodes[1], NOTHING, check)
+    assert (
+        reason(readback.confirm_block(taken_over, three.tip, three.nodes[1], NOTHING, check))
+        == Reason.QUORUM
+    )
+    voted = readback.confirm_block(shown, three.tip, three.nodes[1], NOTHING, check)
     assert isinstance(voted, Tip)
     assert voted.rules == alone
 
@@ -179,7 +182,7 @@ def test_leaf_numbers_with_a_gap_are_refused_even_with_enough_votes(
     node = four.nodes[1]
     shown = four.shown(four.draft())
     behind = replace(four.tip, sealed=((node, 5),))
-    assert reason(readback.confirm(shown, behind, node, NOTHING, check)) == Reason.LEAVES
+    assert reason(readback.confirm_block(shown, behind, node, NOTHING, check)) == Reason.LEAVES
 
 
 def test_a_leaf_this_node_did_not_produce_is_refused_in_its_name(cluster: Clusters, check: Check) -> None:

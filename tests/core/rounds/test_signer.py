@@ -15,7 +15,7 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment
 from ccn.core.rounds import signer
 from ccn.core.rounds.refusal import Reason, Refusal
-from ccn.core.rounds.signer import Mark, SignerState
+from ccn.core.rounds.signer import NumberedHash, SignerState
 
 GENESIS = b"g" * 32
 
@@ -61,7 +61,9 @@ class Disk:
     cosigned: list[tuple[int, bytes]] = field(default_factory=list)
 
     def ask(self, asked: str, block: Header) -> None:
-        answer = (signer.vote if asked == "vote" else signer.cosign)(signer.parse(self.kept), block)
+        answer = (signer.allow_vote if asked == "vote" else signer.allow_cosignature)(
+            signer.parse_state(self.kept), block
+        )
         if isinstance(answer, SignerState):
             self.kept = answer.body()
             if asked == "vote":
@@ -104,29 +106,29 @@ def test_an_honest_chain_is_voted_and_cosigned_to_its_end(heights: int, data: st
     for height in range(1, heights + 1):
         term += data.draw(st.integers(0, 2))
         block = header(height, now.block, term)
-        now = state(signer.cosign(state(signer.vote(now, block)), block))
+        now = state(signer.allow_cosignature(state(signer.allow_vote(now, block)), block))
     assert now.height == heights
 
 
 def test_the_same_vote_and_the_same_cosignature_may_be_given_again() -> None:
     block = header(1, GENESIS, 1)
-    voted = state(signer.vote(SignerState(0, GENESIS), block))
-    assert signer.vote(voted, block) == voted
-    cosigned = state(signer.cosign(voted, block))
-    assert signer.cosign(cosigned, block) == cosigned
+    voted = state(signer.allow_vote(SignerState(0, GENESIS), block))
+    assert signer.allow_vote(voted, block) == voted
+    cosigned = state(signer.allow_cosignature(voted, block))
+    assert signer.allow_cosignature(cosigned, block) == cosigned
 
 
 def test_a_second_block_for_a_height_and_term_is_refused() -> None:
-    voted = state(signer.vote(SignerState(0, GENESIS), header(1, GENESIS, 1)))
-    assert reason(signer.vote(voted, header(1, GENESIS, 1, variant=1))) == Reason.TWICE
-    assert reason(signer.vote(voted, header(1, GENESIS, 2, variant=1))) is None
+    voted = state(signer.allow_vote(SignerState(0, GENESIS), header(1, GENESIS, 1)))
+    assert reason(signer.allow_vote(voted, header(1, GENESIS, 1, variant=1))) == Reason.TWICE
+    assert reason(signer.allow_vote(voted, header(1, GENESIS, 2, variant=1))) is None
 
 
 def test_a_vote_in_an_older_term_is_refused_at_any_height() -> None:
     block = header(1, GENESIS, 5)
-    now = state(signer.cosign(state(signer.vote(SignerState(0, GENESIS), block)), block))
-    assert reason(signer.vote(now, header(2, now.block, 4))) == Reason.TERM
-    assert reason(signer.vote(now, header(2, now.block, 5))) is None
+    now = state(signer.allow_cosignature(state(signer.allow_vote(SignerState(0, GENESIS), block)), block))
+    assert reason(signer.allow_vote(now, header(2, now.block, 4))) == Reason.TERM
+    assert reason(signer.allow_vote(now, header(2, now.block, 5))) is None
 
 
 @given(st.integers(1, 4), st.integers(0, 4), st.booleans())
@@ -137,31 +139,31 @@ def test_a_term_is_spent_when_no_other_block_can_be_voted_in_it(
     now = SignerState(0, GENESIS)
     if voted_term:
         block = header(1, GENESIS, voted_term)
-        now = state(signer.vote(now, block))
-        now = state(signer.cosign(now, block)) if sealed else now
+        now = state(signer.allow_vote(now, block))
+        now = state(signer.allow_cosignature(now, block)) if sealed else now
     another = header(now.height + 1, now.block, term, variant=1)
-    refused = isinstance(signer.vote(now, another), Refusal)
-    assert signer.spent(now, another.height, term) == refused
+    refused = isinstance(signer.allow_vote(now, another), Refusal)
+    assert signer.has_voted_in(now, another.height, term) == refused
 
 
 def test_a_vote_beside_below_or_beyond_the_cosigned_block_is_refused() -> None:
     now = SignerState(7, b"b" * 32)
-    assert reason(signer.vote(now, header(7, GENESIS, 1))) == Reason.BACK
-    assert reason(signer.vote(now, header(8, GENESIS, 1))) == Reason.TIP
-    assert reason(signer.vote(now, header(9, now.block, 1))) == Reason.TIP
+    assert reason(signer.allow_vote(now, header(7, GENESIS, 1))) == Reason.BACK
+    assert reason(signer.allow_vote(now, header(8, GENESIS, 1))) == Reason.TIP
+    assert reason(signer.allow_vote(now, header(9, now.block, 1))) == Reason.TIP
 
 
 def test_a_tip_that_went_back_or_sideways_is_never_cosigned() -> None:
     now = SignerState(7, b"b" * 32)
-    assert reason(signer.cosign(now, header(6, GENESIS, 1))) == Reason.BACK
-    assert reason(signer.cosign(now, header(7, GENESIS, 1))) == Reason.SIDEWAYS
-    assert reason(signer.cosign(now, header(8, GENESIS, 1))) == Reason.SIDEWAYS
-    assert reason(signer.cosign(now, header(9, now.block, 1))) == Reason.TIP
+    assert reason(signer.allow_cosignature(now, header(6, GENESIS, 1))) == Reason.BACK
+    assert reason(signer.allow_cosignature(now, header(7, GENESIS, 1))) == Reason.SIDEWAYS
+    assert reason(signer.allow_cosignature(now, header(8, GENESIS, 1))) == Reason.SIDEWAYS
+    assert reason(signer.allow_cosignature(now, header(9, now.block, 1))) == Reason.TIP
 
 
 def test_a_block_that_others_voted_for_may_be_cosigned_without_a_vote() -> None:
     block = header(1, GENESIS, 1)
-    assert state(signer.cosign(SignerState(0, GENESIS), block)) == SignerState(1, block.hash())
+    assert state(signer.allow_cosignature(SignerState(0, GENESIS), block)) == SignerState(1, block.hash())
 
 
 @given(
@@ -173,7 +175,7 @@ def test_the_state_is_read_as_it_was_written(
     height: int, term: int, hashes: tuple[bytes, bytes, bytes]
 ) -> None:
     written = SignerState(height, hashes[0], height, term, hashes[1], height + 1, term, hashes[2])
-    assert signer.parse(written.body()) == written
+    assert signer.parse_state(written.body()) == written
 
 
 @given(data=st.data())
@@ -182,7 +184,7 @@ def test_a_damaged_file_is_refused_and_never_guessed(data: st.DataObject) -> Non
     cut = data.draw(st.integers(0, len(body) - 1))
     broken = data.draw(st.sampled_from([body[:cut], body[:cut] + b"\x00" + body[cut + 1 :], body + b" "]))
     with pytest.raises(errors.InputInvalid):
-        signer.parse(broken)
+        signer.parse_state(broken)
 
 
 @pytest.mark.parametrize(
@@ -199,13 +201,13 @@ def test_reported_leaves_are_known_again_and_nothing_else_is(
     leaves: list[bytes], data: st.DataObject
 ) -> None:
     said = Report(NodeId("a"), 1, 1, GENESIS, (), 7, b"".join(leaves), GENESIS)
-    now = signer.reporting(SignerState(0, GENESIS), said)
+    now = signer.with_report(SignerState(0, GENESIS), said)
     assert (now.reported_first, now.reported_count) == (7, len(leaves))
-    assert signer.reported(now, [*leaves, b"later" * 8])
+    assert signer.begins_with_reported(now, [*leaves, b"later" * 8])
     if leaves:
         at = data.draw(st.integers(0, len(leaves) - 1))
-        assert not signer.reported(now, [*leaves[:at], b"swap" * 9, *leaves[at + 1 :]])
-        assert not signer.reported(now, leaves[:at])
+        assert not signer.begins_with_reported(now, [*leaves[:at], b"swap" * 9, *leaves[at + 1 :]])
+        assert not signer.begins_with_reported(now, leaves[:at])
 
 
 BEFORE = (
@@ -216,15 +218,15 @@ BEFORE = (
 
 
 def test_a_state_from_before_acknowledgements_were_noted_is_read() -> None:
-    assert signer.parse(BEFORE) == SignerState(7, b"b" * 32)
-    assert signer.parse(SignerState(7, b"b" * 32).body()) == SignerState(7, b"b" * 32)
+    assert signer.parse_state(BEFORE) == SignerState(7, b"b" * 32)
+    assert signer.parse_state(SignerState(7, b"b" * 32).body()) == SignerState(7, b"b" * 32)
 
 
 def test_what_was_acknowledged_only_grows() -> None:
-    noted = signer.acknowledging(SignerState(7, b"b" * 32), Mark(3, b"c" * 32))
-    assert signer.parse(noted.body()).acknowledged == Mark(3, b"c" * 32)
-    for older in (None, Mark(2, b"d" * 32), Mark(3, b"d" * 32)):
-        assert signer.acknowledging(noted, older) == noted
+    noted = signer.with_acknowledged(SignerState(7, b"b" * 32), NumberedHash(3, b"c" * 32))
+    assert signer.parse_state(noted.body()).acknowledged == NumberedHash(3, b"c" * 32)
+    for older in (None, NumberedHash(2, b"d" * 32), NumberedHash(3, b"d" * 32)):
+        assert signer.with_acknowledged(noted, older) == noted
 
 
 def test_a_state_of_another_version_or_shape_is_refused() -> None:
@@ -235,7 +237,7 @@ def test_a_state_of_another_version_or_shape_is_refused() -> None:
         body.replace(b'"signer"', b'"signet"'),
         body.replace(b'"height":7', b'"height":"7"'),
         body.replace(b"62", b"6G", 1),
-        commitment.canonical({"kind": "signer"}),
+        commitment.encode_canonical({"kind": "signer"}),
     ):
         with pytest.raises(errors.InputInvalid):
-            signer.parse(other)
+            signer.parse_state(other)

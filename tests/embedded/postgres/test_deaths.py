@@ -18,7 +18,7 @@ import pytest
 from ccn import errors
 from ccn.embedded import unprivileged_user
 from ccn.embedded.postgres import postmaster, service
-from ccn.embedded.supervision import Event, Started
+from ccn.embedded.supervision import ChildEvent, ChildStarted
 from tests.embedded.conftest import named
 
 Ask = Callable[[str, str], str]
@@ -74,12 +74,12 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(data: Path, starter: S
 async def test_a_killed_server_comes_back_on_the_same_port_with_its_data(
     data: Path, ask: Ask, until: Callable[..., Any]
 ) -> None:
-    events: list[Event] = []
-    async with service.running(data, on_event=events.append) as running:
+    events: list[ChildEvent] = []
+    async with service.run_postgres(data, on_event=events.append) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         first = running.pid
         os.kill(first, signal.SIGKILL)
-        await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
+        await until(lambda: len(events) > 1 and isinstance(events[-1], ChildStarted))
         assert running.pid != first
         assert ask(running.url, "SELECT answer FROM kept") == "42"
     assert not psutil.pid_exists(running.pid)
@@ -88,11 +88,11 @@ async def test_a_killed_server_comes_back_on_the_same_port_with_its_data(
 async def test_when_one_of_its_processes_is_killed_the_server_starts_anew(
     data: Path, ask: Ask, until: Callable[..., Any]
 ) -> None:
-    events: list[Event] = []
-    async with service.running(data, on_event=events.append) as running:
+    events: list[ChildEvent] = []
+    async with service.run_postgres(data, on_event=events.append) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         named("walwriter", psutil.Process(running.pid).children).kill()
-        await until(lambda: len(events) > 1 and isinstance(events[-1], Started))
+        await until(lambda: len(events) > 1 and isinstance(events[-1], ChildStarted))
         assert ask(running.url, "SELECT answer FROM kept") == "42"
 
 
@@ -151,9 +151,9 @@ def test_of_two_that_start_at_once_one_wins_and_the_other_names_it(
 
 
 async def test_the_same_process_may_not_start_twice_either(data: Path) -> None:
-    async with service.running(data, fsync=False):
+    async with service.run_postgres(data, fsync=False):
         with pytest.raises(errors.AlreadyRunning, match=f"pid {os.getpid()}"):
-            async with service.running(data, fsync=False):
+            async with service.run_postgres(data, fsync=False):
                 pytest.fail("it runs already")
 
 
@@ -196,18 +196,18 @@ def _serves(process: psutil.Process, place: Path) -> bool:
 
 
 async def _entered(data: Path) -> None:
-    async with service.running(data):
+    async with service.run_postgres(data):
         await asyncio.sleep(600)
 
 
 async def test_a_pid_file_that_names_a_living_stranger_is_not_believed(data: Path) -> None:
-    account = unprivileged_user.account()
+    account = unprivileged_user.find_account()
     # The same user, so that PostgreSQL itself would take it for the server.
     stranger = subprocess.Popen(["sleep", "600"], user=account.uid if account else None)
     try:
         pid_file = data / "pgdata" / "postmaster.pid"
         pid_file.write_text(f"{stranger.pid}\n{pid_file.parent}\n1\n5432\n\n127.0.0.1\n  1 2\nready   \n")
-        async with service.running(data, fsync=False) as running:
+        async with service.run_postgres(data, fsync=False) as running:
             assert running.pid != stranger.pid
         assert stranger.poll() is None
     finally:
@@ -218,23 +218,23 @@ async def test_a_pid_file_that_names_a_living_stranger_is_not_believed(data: Pat
 async def test_another_postgresql_with_the_pid_of_the_file_is_a_stranger_too(
     place: Path, data: Path
 ) -> None:
-    async with service.running(place / "two", fsync=False) as other:
+    async with service.run_postgres(place / "two", fsync=False) as other:
         pgdata = data / "pgdata"
         (pgdata / "postmaster.pid").write_text(f"{other.pid}\n{pgdata}\n")
-        assert postmaster.serves(other.pid, place / "two" / "pgdata")
-        assert not postmaster.serves(other.pid, pgdata)
-        async with service.running(data, fsync=False) as running:
+        assert postmaster.is_server_of(other.pid, place / "two" / "pgdata")
+        assert not postmaster.is_server_of(other.pid, pgdata)
+        async with service.run_postgres(data, fsync=False) as running:
             assert running.pid != other.pid
 
 
 @pytest.mark.parametrize("content", ["", "nonsense\n"])
 async def test_a_pid_file_that_a_crash_left_unreadable_is_removed(data: Path, content: str) -> None:
     (data / "pgdata" / "postmaster.pid").write_text(content)
-    async with service.running(data, fsync=False):
+    async with service.run_postgres(data, fsync=False):
         pass
 
 
 def test_a_data_directory_that_is_not_there_has_no_server(tmp_path: Path) -> None:
-    assert postmaster.runs_on(tmp_path) is None
-    assert postmaster.read(tmp_path) is None
-    assert not postmaster.serves(os.getpid(), tmp_path)
+    assert postmaster.find_server(tmp_path) is None
+    assert postmaster.read_pid_file(tmp_path) is None
+    assert not postmaster.is_server_of(os.getpid(), tmp_path)

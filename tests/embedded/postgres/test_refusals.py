@@ -30,23 +30,25 @@ async def refused(data: Path, kind: type[errors.EmbeddedFailed], **options: Any)
 
 
 async def _entered(data: Path, **options: Any) -> None:
-    async with service.running(data, fsync=False, **options):
+    async with service.run_postgres(data, fsync=False, **options):
         pytest.fail("it must not start")
 
 
 async def test_data_of_another_major_version_are_served_by_its_own_programs(place: Path, ask: Ask) -> None:
-    older = binaries.postgres(None, 16)
-    async with service.running(place / "data", bin=older.bin, fsync=False) as running:
+    older = binaries.find_postgres(None, 16)
+    async with service.run_postgres(place / "data", bin=older.bin, fsync=False) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
-    async with service.running(place / "data", fsync=False) as running:
+    async with service.run_postgres(place / "data", fsync=False) as running:
         assert running.version.startswith("16.")
         assert ask(running.url, "SELECT answer FROM kept") == "42"
-    words = await refused(place / "data", errors.DataDirectoryUnusable, bin=binaries.postgres(None, 18).bin)
+    words = await refused(
+        place / "data", errors.DataDirectoryUnusable, bin=binaries.find_postgres(None, 18).bin
+    )
     assert "was written by PostgreSQL 16" in words
     assert "is PostgreSQL 18." in words
     assert "CCN_PG_BIN" in words
     assert "--data" in words
-    async with service.running(place / "data", fsync=False) as running:
+    async with service.run_postgres(place / "data", fsync=False) as running:
         assert ask(running.url, "SELECT answer FROM kept") == "42"
 
 
@@ -61,7 +63,7 @@ async def test_a_folder_that_something_else_fills_is_left_alone(place: Path) -> 
     foreign = place / "data" / "pgdata"
     foreign.mkdir(parents=True)
     (foreign / "thesis.txt").write_text("years of work")
-    if account := unprivileged_user.account():
+    if account := unprivileged_user.find_account():
         os.chown(foreign, account.uid, account.gid)
     words = await refused(place / "data", errors.DataDirectoryUnusable)
     assert "not a PostgreSQL data directory" in words
@@ -230,10 +232,10 @@ def private(place: Path) -> Path:
 
 async def test_in_a_private_home_it_works_and_its_place_is_written_down(private: Path, ask: Ask) -> None:
     data = private / ".local" / "share" / "ccn"
-    async with service.running(data, fsync=False) as running:
+    async with service.run_postgres(data, fsync=False) as running:
         ask(running.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         assert running.data == data
-    if unprivileged_user.account() is None:
+    if unprivileged_user.find_account() is None:
         assert (data / "pgdata").is_dir()
     else:
         home = Path((data / "moved").read_text().strip())
@@ -241,14 +243,14 @@ async def test_in_a_private_home_it_works_and_its_place_is_written_down(private:
         assert (home / "belongs-to").read_text().strip() == str(data)
         assert not (data / "pgdata").exists()
     assert private.stat().st_mode & 0o777 == 0o700
-    async with service.running(data, fsync=False) as running:
+    async with service.run_postgres(data, fsync=False) as running:
         assert ask(running.url, "SELECT answer FROM kept") == "42"
 
 
 async def test_in_a_private_home_an_ephemeral_run_leaves_nothing(private: Path) -> None:
     shared = unprivileged_user.SHARED / "data"
     before = set(shared.iterdir()) if shared.is_dir() else set()
-    async with service.running(private / "data", ephemeral=True, fsync=False):
+    async with service.run_postgres(private / "data", ephemeral=True, fsync=False):
         pass
     assert list(private.iterdir()) == []
     assert (set(shared.iterdir()) if shared.is_dir() else set()) <= before
@@ -270,9 +272,9 @@ async def test_programs_that_are_named_and_not_there_are_told(place: Path) -> No
 def test_the_lock_is_let_go_when_the_block_ends(place: Path) -> None:
     for _ in range(3):
         with (
-            layout.held(place / "data"),
+            layout.open_layout(place / "data"),
             pytest.raises(errors.AlreadyRunning),
-            layout.held(place / "data"),
+            layout.open_layout(place / "data"),
         ):
             pytest.fail("it is held")
 

@@ -19,7 +19,7 @@ from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
 from ccn.store.accounts.users import Tier
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 from tests.gateway.conftest import PASSWORD, PLENTY, Clock, Door, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,26 +27,26 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @asynccontextmanager
 async def node(
-    door: Door, limits: settings.Limits = PLENTY, chosen: settings.Http | None = None
+    door: Door, limits: settings.LimitsSettings = PLENTY, chosen: settings.HttpSettings | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Another application over the same accounts."""
-    desk = auth.Desk(Limiter(limits), door.accounts, door.pool)
-    made = app.create("node-2", readiness.Readiness({}), None, desk, chosen)
+    desk = auth.AuthContext(Limiter(limits), door.accounts, door.pool)
+    made = app.create_app("node-2", readiness.Readiness({}), None, desk, chosen)
 
     @made.get("/test/anybody")
-    async def anybody(caller: Annotated[Caller, Depends(auth.anybody)]) -> str:
+    async def anybody(caller: Annotated[Caller, Depends(auth.admit_anybody)]) -> str:
         return caller.tier
 
     @made.get("/test/admin")
-    async def admin(caller: Annotated[Caller, Depends(auth.admin)]) -> str:
+    async def admin(caller: Annotated[Caller, Depends(auth.require_admin)]) -> str:
         return caller.tier
 
     @made.get("/test/{session_id}")
-    async def own(conversation: Annotated[Conversation, Depends(auth.own)]) -> str:
+    async def own(conversation: Annotated[StoredConversation, Depends(auth.open_to_speak)]) -> str:
         return str(conversation.id)
 
     @made.get("/test/read/{session_id}")
-    async def read(conversation: Annotated[Conversation, Depends(auth.read)]) -> str:
+    async def read(conversation: Annotated[StoredConversation, Depends(auth.open_to_read)]) -> str:
         return str(conversation.id)
 
     transport = httpx.ASGITransport(made, raise_app_exceptions=False)
@@ -83,7 +83,7 @@ async def test_an_api_key_is_shown_as_a_bearer_or_in_its_own_header(door: Door) 
 async def test_everybody_who_is_not_let_in_is_told_why_and_how(door: Door) -> None:
     key = await door.key(await door.user())
     expired = jwt.encode(
-        {"exp": 1}, tokens.pair().private, "EdDSA", headers={"kid": "0" * 16, "typ": "at+jwt"}
+        {"exp": 1}, tokens.new_pair().private, "EdDSA", headers={"kid": "0" * 16, "typ": "at+jwt"}
     )
     wrong = {"username": "nobody", "password": "x"}
     async with node(door) as client:
@@ -152,7 +152,7 @@ async def test_the_conversation_in_a_path_is_its_owner_s(door: Door) -> None:
 async def test_a_user_has_a_hundred_requests_a_minute_whatever_it_shows(door: Door) -> None:
     ada, eve = await door.user(), await door.user()
     shown = [await door.signed_in(ada), bearer(await door.key(ada)), {"X-API-Key": await door.key(ada)}]
-    async with node(door, settings.Limits()) as client:
+    async with node(door, settings.LimitsSettings()) as client:
         answers = [await client.get("/api/v1/me", headers=shown[n % 3]) for n in range(101)]
         assert [each.status_code for each in answers] == [200] * 100 + [429]
         assert [int(each.headers["x-ratelimit-remaining"]) for each in answers[:100]] == [
@@ -171,7 +171,7 @@ async def test_a_user_has_a_hundred_requests_a_minute_whatever_it_shows(door: Do
 
 
 async def test_who_has_not_signed_in_is_counted_by_address_and_guessing_counts_too(door: Door) -> None:
-    async with node(door, settings.Limits(requests=4)) as client:
+    async with node(door, settings.LimitsSettings(requests=4)) as client:
         for headers in ({}, bearer("ccn_guess"), bearer("guess"), {}):
             assert (await client.get("/test/anybody", headers=headers)).status_code in {200, 401}
         for headers in ({}, bearer("ccn_another")):
@@ -182,7 +182,7 @@ async def test_who_has_not_signed_in_is_counted_by_address_and_guessing_counts_t
 
 async def test_attempts_to_sign_in_as_one_user_have_a_lower_limit(door: Door) -> None:
     ada = await door.user()
-    async with node(door, settings.Limits(sign_ins=3)) as client:
+    async with node(door, settings.LimitsSettings(sign_ins=3)) as client:
         for name, password, status in (
             (ada.name, "x", 401),
             (ada.name.upper(), "y", 401),
@@ -196,7 +196,7 @@ async def test_attempts_to_sign_in_as_one_user_have_a_lower_limit(door: Door) ->
 
 
 async def test_a_door_without_accounts_says_so(door: Door) -> None:
-    made = app.create("node-3", readiness.Readiness({}))
+    made = app.create_app("node-3", readiness.Readiness({}))
     transport = httpx.ASGITransport(made, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
         assert (await client.get("/api/v1/me")).status_code == 401
@@ -224,7 +224,7 @@ async def test_other_origins_are_let_in_only_if_an_operator_names_them(door: Doo
     assert (
         "access-control-allow-origin" not in (await door.client.options("/api/v1/me", headers=asks)).headers
     )
-    async with node(door, chosen=settings.Http(cors_origins=("https://pages.example",))) as client:
+    async with node(door, chosen=settings.HttpSettings(cors_origins=("https://pages.example",))) as client:
         preflight = await client.options("/api/v1/me", headers=asks)
         assert preflight.headers["access-control-allow-origin"] == "https://pages.example"
         assert "access-control-allow-credentials" not in preflight.headers

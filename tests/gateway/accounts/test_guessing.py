@@ -28,48 +28,48 @@ class Ticks:
 
 def limited(**chosen: int) -> tuple[Limiter, Ticks]:
     clock = Ticks()
-    return Limiter(settings.Limits(**chosen), clock), clock  # type: ignore[arg-type]
+    return Limiter(settings.LimitsSettings(**chosen), clock), clock  # type: ignore[arg-type]
 
 
 async def test_a_name_that_was_refused_too_often_waits_wherever_it_comes_from() -> None:
     limiter, clock = limited(name_refusals=3)
     for nth in range(3):
-        limiter.guesses.check("ada", f"address/{nth}")
-        await limiter.guesses.refused("ada", f"address/{nth}")
+        limiter.guesses.check_sign_in("ada", f"address/{nth}")
+        await limiter.guesses.count_refusal("ada", f"address/{nth}")
     with pytest.raises(errors.TooManyRequests) as refused:
-        limiter.guesses.check(" ADA ", THERE)
+        limiter.guesses.check_sign_in(" ADA ", THERE)
     assert 0 < refused.value.retry_after_s <= HOUR_S
-    limiter.guesses.check("eve", THERE)
+    limiter.guesses.check_sign_in("eve", THERE)
     clock.now += HOUR_S + 2
-    limiter.guesses.check("ada", THERE)
+    limiter.guesses.check_sign_in("ada", THERE)
 
 
 async def test_nobody_locks_a_user_out_of_where_it_signs_in() -> None:
     limiter, clock = limited(name_refusals=3)
-    limiter.guesses.succeeded("ada", HERE)
+    limiter.guesses.remember_success("ada", HERE)
     for _ in range(10):
-        await limiter.guesses.refused("ada", THERE)
-    limiter.guesses.check("ada", HERE)
+        await limiter.guesses.count_refusal("ada", THERE)
+    limiter.guesses.check_sign_in("ada", HERE)
     with pytest.raises(errors.TooManyRequests):
-        limiter.guesses.check("ada", THERE)
+        limiter.guesses.check_sign_in("ada", THERE)
     clock.now += HOUR_S + 2
-    limiter.guesses.check("ada", THERE)
+    limiter.guesses.check_sign_in("ada", THERE)
 
 
 async def test_an_address_that_tries_many_names_waits_too() -> None:
     limiter, _ = limited(address_refusals=5)
     for nth in range(5):
-        await limiter.guesses.refused(f"user {nth}", HERE)
+        await limiter.guesses.count_refusal(f"user {nth}", HERE)
     with pytest.raises(errors.TooManyRequests):
-        limiter.guesses.check("somebody else", HERE)
-    limiter.guesses.check("somebody else", THERE)
+        limiter.guesses.check_sign_in("somebody else", HERE)
+    limiter.guesses.check_sign_in("somebody else", THERE)
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_door_refuses_who_sprays_and_logs_no_name(door: Door) -> None:
-    chosen = settings.Limits(requests=1_000, sign_ins=1_000, address_refusals=3)
-    desk = auth.Desk(Limiter(chosen), door.accounts, door.pool)
-    made = app.create("node-3", readiness.Readiness({}), None, desk)
+    chosen = settings.LimitsSettings(requests=1_000, sign_ins=1_000, address_refusals=3)
+    desk = auth.AuthContext(Limiter(chosen), door.accounts, door.pool)
+    made = app.create_app("node-3", readiness.Readiness({}), None, desk)
     transport = httpx.ASGITransport(made, client=("203.0.113.7", 4711))
     ada = await door.user()
     tries = [("hunter2-typed-as-a-name", "x"), (ada.name, "wrong"), ("eve", "x"), (ada.name, PASSWORD)]
@@ -88,8 +88,8 @@ async def test_the_door_refuses_who_sprays_and_logs_no_name(door: Door) -> None:
 
 
 def test_a_neighbourhood_is_told_and_no_address() -> None:
-    assert guessing.network("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
-    assert guessing.network("not an address") == "unknown"
+    assert guessing.mask_address("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
+    assert guessing.mask_address("not an address") == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_neighbourhood_is_told_and_no_address() -> None:
 )
 def test_what_anybody_tries_first_is_no_password(password: str) -> None:
     with pytest.raises(errors.InputInvalid, match="anybody tries"):
-        passwords.hashed(password)
+        passwords.hash_password(password)
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "8392017465x", "tin lantern otter"])

@@ -28,13 +28,13 @@ GRACE = timedelta(minutes=16)
 
 async def refused(door: Door, token: str) -> None:
     with pytest.raises(errors.CredentialInvalid):
-        await door.another_node().caller(token)
+        await door.another_node().identify_caller(token)
 
 
 async def test_whoever_reads_the_database_can_sign_nothing(door: Door) -> None:
     operator = await door.user(Tier.ADMIN)
     good = (await door.accounts.sign_in(operator.name, PASSWORD)).access_token
-    assert (await door.another_node().caller(good)).tier is Tier.ADMIN
+    assert (await door.another_node().identify_caller(good)).tier is Tier.ADMIN
     headers = {"kid": jwt.get_unverified_header(good)["kid"], "typ": "at+jwt"}
     rows = await door.pool.rows("SELECT * FROM token_keys")
     kept = [value for row in rows for value in row.values() if isinstance(value, bytes)]
@@ -54,10 +54,10 @@ async def test_whoever_writes_to_the_database_adds_no_key(door: Door) -> None:
     claims = said((await door.accounts.sign_in(operator.name, PASSWORD)).access_token)
     stranger = trusting.identity(NodeId("node-9"))
     for node, by in ((ONE, stranger), (NodeId("node-9"), stranger), (ONE, trusting.identity(TWO))):
-        forger = Forger(tokens.pair())
+        forger = Forger(tokens.new_pair())
         await trusting.publish(door.pool, forger.pair.public, node, by)
         await refused(door, forger.token(claims))
-    copied = Forger(tokens.pair())
+    copied = Forger(tokens.new_pair())
     copying = """
         INSERT INTO token_keys
         SELECT left(encode(sha256($1), 'hex'), 16), node_id, $1, since, until, signature
@@ -66,7 +66,7 @@ async def test_whoever_writes_to_the_database_adds_no_key(door: Door) -> None:
     await door.pool.rows(copying, copied.pair.public)
     await refused(door, copied.token(claims))
     believed = await Forger.at(door)
-    assert (await door.another_node().caller(believed.token(claims))).user == operator.id
+    assert (await door.another_node().identify_caller(believed.token(claims))).user == operator.id
 
 
 def at(door: Door, node: NodeId, votes: list[NodeId] | None, clock: Clock | None = None) -> Accounts:
@@ -75,7 +75,7 @@ def at(door: Door, node: NodeId, votes: list[NodeId] | None, clock: Clock | None
     async def voters() -> Rules | None:
         return None if votes is None else trusting.rules(*votes)
 
-    ticking, chosen = clock or door.clock, settings.Accounts(recheck_s=RECHECK_S)
+    ticking, chosen = clock or door.clock, settings.AccountsSettings(recheck_s=RECHECK_S)
     identity = trusting.identity(node)
     keyring = Keyring(door.pool, identity, voters, chosen, ticking.wall, clock=ticking.monotonic)
     return Accounts(door.pool, chosen, door.passwords, keyring, ticking.wall, clock=ticking.monotonic)
@@ -85,26 +85,26 @@ async def test_a_node_that_is_no_validator_any_more_loses_what_it_signed(door: D
     ada, votes, clock = await door.user(), [ONE, TWO], Clock()
     here, there = at(door, ONE, votes, clock), at(door, TWO, votes, clock)
     grant = await there.sign_in(ada.name, PASSWORD)
-    assert (await here.caller(grant.access_token)).user == ada.id
+    assert (await here.identify_caller(grant.access_token)).user == ada.id
     votes.remove(TWO)
     clock.ticks += 5 + RECHECK_S  # as often as nodes look
     for node in (here, there):
         with pytest.raises(errors.CredentialInvalid, match="key that does not count"):
-            await node.caller(grant.access_token)
-    for ask in (there.renew(grant.refresh_token), there.sign_in(ada.name, PASSWORD)):
+            await node.identify_caller(grant.access_token)
+    for ask in (there.renew_grant(grant.refresh_token), there.sign_in(ada.name, PASSWORD)):
         with pytest.raises(errors.Unavailable, match="ask another node"):
             await ask
-    renewed = await here.renew(grant.refresh_token)  # it was not spent in vain
-    assert (await here.caller(renewed.access_token)).user == ada.id
+    renewed = await here.renew_grant(grant.refresh_token)  # it was not spent in vain
+    assert (await here.identify_caller(renewed.access_token)).user == ada.id
 
 
 async def test_a_node_that_knows_no_chain_believes_itself_alone(door: Door) -> None:
     ada, alone, other = await door.user(), at(door, ONE, None), at(door, TWO, None)
     token = (await alone.sign_in(ada.name, PASSWORD)).access_token
-    assert (await alone.caller(token)).user == ada.id
+    assert (await alone.identify_caller(token)).user == ada.id
     with pytest.raises(errors.CredentialInvalid):
-        await other.caller(token)
-    assert (await at(door, TWO, [ONE, TWO]).caller(token)).user == ada.id  # one that knows it does
+        await other.identify_caller(token)
+    assert (await at(door, TWO, [ONE, TWO]).identify_caller(token)).user == ada.id  # one that knows it does
 
 
 async def test_every_key_that_an_operator_ends_is_followed_by_another(door: Door) -> None:
@@ -112,19 +112,19 @@ async def test_every_key_that_an_operator_ends_is_followed_by_another(door: Door
     here, there = at(door, ONE, [ONE, TWO], clock), at(door, TWO, [ONE, TWO], clock)
     first = (await there.sign_in(ada.name, PASSWORD)).access_token
     mine = (await here.sign_in(ada.name, PASSWORD)).access_token
-    await token_keys.end(door.pool, GRACE)
+    await token_keys.end_keys(door.pool, GRACE)
     second = (await there.sign_in(ada.name, PASSWORD)).access_token
     for token in (first, second):
-        assert (await here.caller(token)).user == ada.id
-    await token_keys.end(door.pool, timedelta(0), TWO)
+        assert (await here.identify_caller(token)).user == ada.id
+    await token_keys.end_keys(door.pool, timedelta(0), TWO)
     clock.now = trusting.now()
     clock.ticks += 5 + RECHECK_S
     for token in (first, second):
         with pytest.raises(errors.CredentialInvalid, match="key that does not count"):
-            await here.caller(token)
-    assert (await here.caller(mine)).user == ada.id
+            await here.identify_caller(token)
+    assert (await here.identify_caller(mine)).user == ada.id
     third = (await there.sign_in(ada.name, PASSWORD)).access_token
-    assert (await here.caller(third)).user == ada.id
+    assert (await here.identify_caller(third)).user == ada.id
 
 
 async def test_a_key_signs_for_a_day_and_counts_until_its_last_token_has_expired(door: Door) -> None:
@@ -141,9 +141,9 @@ async def test_a_key_signs_for_a_day_and_counts_until_its_last_token_has_expired
     clock.forward(120)
     second = await signed_by()
     assert second != first
-    found = {each.key.name: each for each in await token_keys.standing(door.pool)}
-    assert found[first].counts(clock.wall())
-    assert not found[first].counts(clock.wall() + timedelta(minutes=15) + MARGIN)
+    found = {each.key.name: each for each in await token_keys.list_valid(door.pool)}
+    assert found[first].is_valid(clock.wall())
+    assert not found[first].is_valid(clock.wall() + timedelta(minutes=15) + MARGIN)
     assert found[second].key.node == ONE
 
 
@@ -152,14 +152,16 @@ async def test_a_token_counts_at_other_nodes_the_moment_it_was_signed(door: Door
     nodes = [at(door, each, votes) for each in votes]
     for here in nodes:
         token = (await here.sign_in(ada.name, PASSWORD)).access_token
-        assert [(await there.caller(token)).user for there in nodes] == [ada.id] * 3
+        assert [(await there.identify_caller(token)).user for there in nodes] == [ada.id] * 3
 
 
 @pytest.mark.parametrize("name", ["", "0" * 16, "x" * 4_000, "\x00", "\ud800", "' OR 1=1 --"])
 async def test_a_made_up_name_of_a_key_is_none(door: Door, name: str) -> None:
     await refused(
         door,
-        jwt.encode({"sub": "x"}, tokens.pair().private, "EdDSA", headers={"kid": name, "typ": "at+jwt"}),
+        jwt.encode(
+            {"sub": "x"}, tokens.new_pair().private, "EdDSA", headers={"kid": name, "typ": "at+jwt"}
+        ),
     )
 
 

@@ -49,13 +49,15 @@ class Scene:
         return (("x-api-key", self.admin),)
 
     async def said(self) -> list[str | None]:
-        page = await conversations.history(self.home.node.pool, ConversationId(UUID(self.here)))
+        page = await conversations.load_history(self.home.node.pool, ConversationId(UUID(self.here)))
         return [each.content for each in page.messages]
 
     async def sealed(self) -> list[dict[str, Any]]:
         """What is in the record of what admins did, once a node has looked; the body has no secrets."""
         node = self.home.node
-        while await execution.once(node.pool, node.writer, execution.handlers(node.pool, node.writer)):
+        while await execution.run_oldest(
+            node.pool, node.writer, execution.node_handlers(node.pool, node.writer)
+        ):
             continue
         rows = await node.pool.rows(
             "SELECT asked_by, r.body, convert_from(l.body, 'UTF8') AS leaf FROM operator_requests r"
@@ -68,7 +70,7 @@ class Scene:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rpc(home: Door) -> AsyncIterator[Rpc]:
-    async with calling.served(home.node) as served:
+    async with calling.serve_node(home.node) as served:
         yield served
 
 

@@ -42,14 +42,14 @@ async def test_an_owner_is_asked_for_once_and_everybody_else_sees_nothing(door: 
     here, counting, owners = await door.conversation(ada), Counting(door.pool), Owners()
     why = replace(caller(operator), reason="asked by its owner")
     for _ in range(3):
-        assert await owners.named(counting, caller(ada), here) == here
-        assert await owners.named(counting, why, here) == here
+        assert await owners.open_id_to_read(counting, caller(ada), here) == here
+        assert await owners.open_id_to_read(counting, why, here) == here
         with pytest.raises(errors.ReasonRequired):
-            await owners.named(counting, caller(operator), here)
+            await owners.open_id_to_read(counting, caller(operator), here)
         with pytest.raises(errors.NotFound, match=access.NO_SUCH):
-            await owners.named(counting, caller(eve), here)
+            await owners.open_id_to_read(counting, caller(eve), here)
         with pytest.raises(errors.Unauthenticated):
-            await owners.named(counting, ANYBODY, here)
+            await owners.open_id_to_read(counting, ANYBODY, here)
     assert counting.asked == 1
 
 
@@ -59,17 +59,19 @@ async def test_what_is_nowhere_or_somebody_else_s_is_not_remembered(door: Door) 
     owners = Owners()
     for named in (here, nowhere):
         with pytest.raises(errors.NotFound, match=access.NO_SUCH):
-            await owners.named(door.pool, caller(eve), named)
-    await door.writer.submit(conversations.Begin(nowhere, (await _of(door, here)).character, eve.id))
-    assert await owners.named(door.pool, caller(eve), nowhere) == nowhere
-    assert await owners.named(door.pool, caller(ada), here) == here
+            await owners.open_id_to_read(door.pool, caller(eve), named)
+    await door.writer.submit(
+        conversations.BeginConversation(nowhere, (await _of(door, here)).character, eve.id)
+    )
+    assert await owners.open_id_to_read(door.pool, caller(eve), nowhere) == nowhere
+    assert await owners.open_id_to_read(door.pool, caller(ada), here) == here
 
 
 async def test_no_more_are_remembered_than_may_be(door: Door) -> None:
     ada, counting, owners = await door.user(), Counting(door.pool), Owners(limit=2)
     three = [await door.conversation(ada) for _ in range(3)]
     for here in (*three, *three):
-        await owners.named(counting, caller(ada), here)
+        await owners.open_id_to_read(counting, caller(ada), here)
     assert counting.asked == 6
 
 
@@ -102,5 +104,5 @@ async def test_state_and_history_are_the_owner_s_alone_at_the_first_and_the_seco
                 assert answer.status_code == status
 
 
-async def _of(door: Door, here: ConversationId) -> conversations.Conversation:
-    return await conversations.get(door.pool, here)
+async def _of(door: Door, here: ConversationId) -> conversations.StoredConversation:
+    return await conversations.load_conversation(door.pool, here)

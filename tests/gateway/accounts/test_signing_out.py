@@ -14,7 +14,7 @@ from ccn.core.ids import UserId
 from ccn.gateway import readiness
 from ccn.gateway.accounts import credentials
 from ccn.gateway.http import app, auth
-from ccn.gateway.http.conversations.frames import Close
+from ccn.gateway.http.conversations.frames import CloseCode
 from ccn.gateway.limiting import Limiter
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts import users
@@ -59,11 +59,11 @@ async def test_a_token_that_was_used_or_renewed_ends_what_came_from_it(door: Doo
 
 async def test_other_nodes_let_go_within_the_time_that_is_stated(door: Door) -> None:
     tokens, other = await signed_in(door), door.another_node()
-    await other.caller(tokens["access_token"])
+    await other.identify_caller(tokens["access_token"])
     await door.client.post(REVOKE, data={"token": tokens["access_token"]})
     door.clock.forward(RECHECK_S + 0.01)
     with pytest.raises(errors.CredentialInvalid, match="has ended"):
-        await other.caller(tokens["access_token"])
+        await other.identify_caller(tokens["access_token"])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_a_request_without_a_token_and_an_api_key_are_told_apart(door: Doo
 
 
 async def test_a_door_where_nobody_can_sign_in_asks_to_come_back(door: Door) -> None:
-    made = app.create("node-3", readiness.Readiness({}), None, auth.Desk(Limiter(PLENTY)))
+    made = app.create_app("node-3", readiness.Readiness({}), None, auth.AuthContext(Limiter(PLENTY)))
     transport = httpx.ASGITransport(made, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
         answer = await client.post(REVOKE, data={"token": "ccnr_x"})
@@ -109,8 +109,8 @@ async def test_a_door_where_nobody_can_sign_in_asks_to_come_back(door: Door) -> 
 
 
 async def test_who_signs_out_is_counted_like_anybody(door: Door) -> None:
-    desk = auth.Desk(Limiter(settings.Limits(requests=2)), door.accounts, door.pool)
-    made = app.create("node-3", readiness.Readiness({}), None, desk)
+    desk = auth.AuthContext(Limiter(settings.LimitsSettings(requests=2)), door.accounts, door.pool)
+    made = app.create_app("node-3", readiness.Readiness({}), None, desk)
     transport = httpx.ASGITransport(made, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
         told = [(await client.post(REVOKE, data={"token": "x"})).status_code for _ in "123"]
@@ -119,8 +119,8 @@ async def test_who_signs_out_is_counted_like_anybody(door: Door) -> None:
 
 async def test_sockets_and_grpc_refuse_whoever_signed_out(home: talking.Door) -> None:
     name, pool = "ada who leaves", home.node.pool
-    await users.add(pool, UserId(credentials.new_id()), name, Tier.USER, kept_password())
-    async with home.client() as client, calling.served(home.node) as other:
+    await users.add_user(pool, UserId(credentials.new_id()), name, Tier.USER, kept_password())
+    async with home.client() as client, calling.serve_node(home.node) as other:
         tokens = (await client.post("/token", data={"username": name, "password": PASSWORD})).json()
         shown = bearer(tokens["access_token"])
         metadata = (("authorization", shown["Authorization"]),)
@@ -130,7 +130,7 @@ async def test_sockets_and_grpc_refuse_whoever_signed_out(home: talking.Door) ->
             assert (await client.post(REVOKE, data={"token": tokens["refresh_token"]})).status_code == 200
             async with asyncio.timeout(60):
                 await socket.wait_closed()
-        assert socket.close_code == Close.UNAUTHENTICATED
+        assert socket.close_code == CloseCode.UNAUTHENTICATED
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await other.instances.Spawn(pb.SpawnRequest(character="ada"), metadata=metadata, timeout=60)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -14,7 +14,7 @@ from ccn import settings
 from ccn.core.ids import NodeId
 from ccn.gateway.grpc import cluster, statuses
 from ccn.node.operators import execution
-from ccn.node.views.cluster_status import Seat, Status
+from ccn.node.views.cluster_status import ClusterStatus, NodeSeat
 from ccn.pb import cluster_pb2 as pb
 from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
@@ -25,21 +25,23 @@ from tests.calling import Door
 
 LEADER = NodeId("node-1")
 Code = grpc.StatusCode
-STATUS = Status(
-    LEADER, (Seat(LEADER, True, True, False, "http://a:1"),), LEADER, 3, 7, None, 1, 4, "plain", ""
+STATUS = ClusterStatus(
+    LEADER, (NodeSeat(LEADER, True, True, False, "http://a:1"),), LEADER, 3, 7, None, 1, 4, "plain", ""
 )
 
 
-async def told() -> Status:
+async def told() -> ClusterStatus:
     return STATUS
 
 
 @asynccontextmanager
 async def door(
-    database: settings.Database, tell: cluster.Tell | None = told, limits: settings.Limits = calling.PLENTY
+    database: settings.DatabaseSettings,
+    tell: cluster.LoadStatus | None = told,
+    limits: settings.LimitsSettings = calling.PLENTY,
 ) -> AsyncIterator[Door]:
-    world = await living.founded(database)
-    async with world.node("node-1") as node, calling.served(node, limits, tell=tell) as served:
+    world = await living.found_world(database)
+    async with world.node("node-1") as node, calling.serve_node(node, limits, tell=tell) as served:
         yield served
 
 
@@ -50,32 +52,34 @@ async def refused(call: Any) -> tuple[Any, str]:
 
 
 async def fail_a_round(here: Door, term: int, height: int) -> None:
-    await blocks.fail(here.node.pool, term, "no quorum", {"height": height})
+    await blocks.log_failed(here.node.pool, term, "no quorum", {"height": height})
 
 
-async def test_anybody_may_ask_how_the_cluster_is(database: settings.Database) -> None:
+async def test_anybody_may_ask_how_the_cluster_is(database: settings.DatabaseSettings) -> None:
     async with door(database) as here:
         answer = await here.cluster.Status(pb.StatusRequest(), timeout=30)
         assert (answer.leader, answer.term, answer.height, answer.unsealed) == ("node-1", 3, 7, 4)
         assert [(seat.node, seat.votes, seat.here) for seat in answer.nodes] == [("node-1", True, True)]
 
 
-async def test_a_node_that_takes_no_part_says_so(database: settings.Database) -> None:
+async def test_a_node_that_takes_no_part_says_so(database: settings.DatabaseSettings) -> None:
     async with door(database, None) as here:
         assert await refused(here.cluster.Status(pb.StatusRequest())) == (Code.UNAVAILABLE, "unavailable")
 
 
-async def test_rounds_are_told_once_each_and_from_where_one_was(database: settings.Database) -> None:
+async def test_rounds_are_told_once_each_and_from_where_one_was(
+    database: settings.DatabaseSettings,
+) -> None:
     async with door(database) as here, asyncio.timeout(60):
         caller = await here.caller()
-        term = await terms.take_over(here.node.pool, LEADER, 1)
+        term = await terms.take_over_term(here.node.pool, LEADER, 1)
         await fail_a_round(here, term, 1)
         newer = aiter(here.cluster.WatchRounds(pb.WatchRoundsRequest(), metadata=caller))
         reading = asyncio.ensure_future(anext(newer))
         every = aiter(here.cluster.WatchRounds(pb.WatchRoundsRequest(after=0), metadata=caller))
         first = await anext(every)
         assert (first.index, first.height, first.committed, first.reason) == (1, 1, False, "no quorum")
-        await blocks.record(here.node.pool, term, "validators", {"height": 1})
+        await blocks.log_command(here.node.pool, term, "validators", {"height": 1})
         height = 1
         while not reading.done():  # the first watcher may begin as late as it likes
             height += 1
@@ -88,7 +92,7 @@ async def test_rounds_are_told_once_each_and_from_where_one_was(database: settin
         assert await anext(again) == second
 
 
-async def test_watchers_are_sent_on_when_the_node_stops(database: settings.Database) -> None:
+async def test_watchers_are_sent_on_when_the_node_stops(database: settings.DatabaseSettings) -> None:
     async with door(database) as here, asyncio.timeout(60):
         caller = await here.caller()
         watching = here.cluster.WatchRounds(pb.WatchRoundsRequest(), metadata=caller)
@@ -98,9 +102,9 @@ async def test_watchers_are_sent_on_when_the_node_stops(database: settings.Datab
         assert (await reading)[0] is Code.UNAVAILABLE
 
 
-async def test_nobody_has_more_streams_open_than_agreed(database: settings.Database) -> None:
-    async with door(database, limits=settings.Limits(streams=3)) as here, asyncio.timeout(60):
-        term = await terms.take_over(here.node.pool, LEADER, 1)
+async def test_nobody_has_more_streams_open_than_agreed(database: settings.DatabaseSettings) -> None:
+    async with door(database, limits=settings.LimitsSettings(streams=3)) as here, asyncio.timeout(60):
+        term = await terms.take_over_term(here.node.pool, LEADER, 1)
         await fail_a_round(here, term, 1)
         caller, other = await here.caller(), await here.caller()
 
@@ -124,18 +128,18 @@ async def told_something(watching: Any) -> bool:
     return True
 
 
-async def test_only_those_may_watch_and_force_who_should(database: settings.Database) -> None:
+async def test_only_those_may_watch_and_force_who_should(database: settings.DatabaseSettings) -> None:
     async with door(database) as here:
         watching = here.cluster.WatchRounds(pb.WatchRoundsRequest())
         assert await refused(watching) == (Code.UNAUTHENTICATED, "unauthenticated")
         caller = await here.caller()
         forcing = here.cluster.ForceRound(pb.ForceRoundRequest(), metadata=caller)
         assert await refused(forcing) == (Code.PERMISSION_DENIED, "forbidden")
-        assert not await requests.waiting(here.node.pool, requests.ROUND)
+        assert not await requests.list_waiting(here.node.pool, requests.ROUND)
 
 
 async def test_a_round_is_forced_once_however_often_the_same_call_is_made(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     held = list[str]()
 
@@ -147,7 +151,7 @@ async def test_a_round_is_forced_once_however_often_the_same_call_is_made(
         node, caller = here.node, await here.caller(Tier.ADMIN)
         asked = pb.ForceRoundRequest(idempotency_key="k")
         answers = [asyncio.ensure_future(here.cluster.ForceRound(asked, metadata=caller)) for _ in range(2)]
-        while not await execution.once(node.pool, node.writer, {requests.ROUND: leader}):
+        while not await execution.run_oldest(node.pool, node.writer, {requests.ROUND: leader}):
             await asyncio.sleep(0.02)
         first, second = await asyncio.gather(*answers)
         assert first == second
@@ -157,7 +161,7 @@ async def test_a_round_is_forced_once_however_often_the_same_call_is_made(
 
 
 async def test_a_round_that_nobody_holds_ends_with_the_callers_deadline(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with door(database) as here:
         caller = await here.caller(Tier.ADMIN)

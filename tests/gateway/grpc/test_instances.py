@@ -22,8 +22,8 @@ from ccn import errors, settings
 from ccn.core import error_codes
 from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
-from ccn.core.stream import Kind, Place, Told
-from ccn.core.turn import ended
+from ccn.core.stream import EventKind, StreamEvent, StreamPosition
+from ccn.core.turn import is_ended
 from ccn.gateway import readiness
 from ccn.gateway.grpc import instances, messages, server, statuses
 from ccn.gateway.http import problems
@@ -40,10 +40,10 @@ Metadata = tuple[tuple[str, str], ...]
 
 @asynccontextmanager
 async def door(
-    database: settings.Database, model: living.Model | None = None, **chosen: Any
+    database: settings.DatabaseSettings, model: living.Model | None = None, **chosen: Any
 ) -> AsyncIterator[Door]:
-    world = await living.founded(database)
-    async with world.node("node-1", model) as node, calling.served(node, **chosen) as served:
+    world = await living.found_world(database)
+    async with world.node("node-1", model) as node, calling.serve_node(node, **chosen) as served:
         yield served
 
 
@@ -68,7 +68,7 @@ def text(events: list[pb.Event]) -> str:
     return "".join(event.delta for event in events if event.WhichOneof("what") == "delta")
 
 
-async def test_one_spawns_converses_and_reads_what_was_said(database: settings.Database) -> None:
+async def test_one_spawns_converses_and_reads_what_was_said(database: settings.DatabaseSettings) -> None:
     async with door(database) as here:
         caller = await here.caller()
         asked = pb.SpawnRequest(character="ada", title="tea", idempotency_key="k")
@@ -99,12 +99,12 @@ async def test_one_spawns_converses_and_reads_what_was_said(database: settings.D
 def test_that_the_model_is_asked_again_is_told_at_a_place_to_go_on_after() -> None:
     turn = TurnId(uuid4())
     why = '{"number":2,"most":5,"pause_s":4.0,"reason":"network"}'
-    told = messages.event(turn, Told(Place(1, 0), Kind.WAITING, why))
+    told = messages.event_to_pb(turn, StreamEvent(StreamPosition(1, 0), EventKind.WAITING, why))
     assert (told.id, told.WhichOneof("what")) == (f"{turn}:1-0", "waiting")
     assert (told.waiting.number, told.waiting.most, told.waiting.reason) == (2, 5, "network")
 
 
-async def test_a_stream_is_followed_from_any_of_its_events(database: settings.Database) -> None:
+async def test_a_stream_is_followed_from_any_of_its_events(database: settings.DatabaseSettings) -> None:
     async with door(database) as here:
         caller = await here.caller()
         talk = await spawned(here, caller)
@@ -117,7 +117,7 @@ async def test_a_stream_is_followed_from_any_of_its_events(database: settings.Da
 
 
 async def test_the_same_key_is_the_same_turn_and_not_for_another_message(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with door(database) as here:
         caller = await here.caller()
@@ -133,7 +133,7 @@ async def test_the_same_key_is_the_same_turn_and_not_for_another_message(
         assert await refused(say("Goodbye!")) == (Code.ALREADY_EXISTS, "idempotency_conflict")
 
 
-async def test_a_call_that_ends_does_not_end_the_turn(database: settings.Database) -> None:
+async def test_a_call_that_ends_does_not_end_the_turn(database: settings.DatabaseSettings) -> None:
     gate = asyncio.Event()
     model = living.Model(gate=lambda nth: gate.wait() if nth else asyncio.sleep(0))
     async with door(database, model) as here:
@@ -154,12 +154,12 @@ async def test_a_call_that_ends_does_not_end_the_turn(database: settings.Databas
         assert failed.value.code() is Code.DEADLINE_EXCEEDED
         gate.set()
         turn = TurnId(UUID(first.accepted.turn))
-        await here.node.until(turn, lambda standing: ended(standing.status))
+        await here.node.wait_until(turn, lambda standing: is_ended(standing.status))
         assert await here.node.reply(turn) == "Well, I am here."
 
 
 async def test_a_turn_is_cancelled_when_asked_and_a_busy_conversation_refuses_when_asked(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     model = living.Model(gate=lambda nth: asyncio.Event().wait() if nth else asyncio.sleep(0))
     async with door(database, model) as here:
@@ -180,7 +180,7 @@ async def test_a_turn_is_cancelled_when_asked_and_a_busy_conversation_refuses_wh
         assert [event async for event in reading][-1].WhichOneof("what") == "cancelled"
 
 
-async def test_a_reply_that_fails_says_why(database: settings.Database) -> None:
+async def test_a_reply_that_fails_says_why(database: settings.DatabaseSettings) -> None:
     async with door(database) as here:
         caller = await here.caller()
         talk = await spawned(here, caller)
@@ -191,7 +191,7 @@ async def test_a_reply_that_fails_says_why(database: settings.Database) -> None:
 
 
 async def test_instances_are_listed_page_by_page_to_their_owners_and_to_admins(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with door(database) as here:
         ann, bob, admin = await here.caller(), await here.caller(), await here.caller(Tier.ADMIN)
@@ -214,7 +214,7 @@ async def test_instances_are_listed_page_by_page_to_their_owners_and_to_admins(
 
 
 async def test_a_terminated_instance_is_gone_and_a_closed_conversation_stays_closed(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with door(database) as here:
         caller = await here.caller()
@@ -236,7 +236,9 @@ async def test_a_terminated_instance_is_gone_and_a_closed_conversation_stays_clo
         assert await refused(here.instances.Converse(saying, metadata=caller)) == (Code.ABORTED, "conflict")
 
 
-async def test_what_belongs_to_somebody_else_looks_like_nothing(database: settings.Database) -> None:
+async def test_what_belongs_to_somebody_else_looks_like_nothing(
+    database: settings.DatabaseSettings,
+) -> None:
     async with door(database) as here:
         ann, bob, admin = await here.caller(), await here.caller(), await here.caller(Tier.ADMIN)
         hers, his = await spawned(here, ann), await spawned(here, bob)
@@ -282,7 +284,9 @@ NO_CREDENTIALS: tuple[tuple[Metadata, str], ...] = (
 )
 
 
-async def test_nobody_comes_in_without_a_credential_that_counts(database: settings.Database) -> None:
+async def test_nobody_comes_in_without_a_credential_that_counts(
+    database: settings.DatabaseSettings,
+) -> None:
     async with door(database) as here:
         for metadata, code in NO_CREDENTIALS:
             for call in (
@@ -292,15 +296,15 @@ async def test_nobody_comes_in_without_a_credential_that_counts(database: settin
                 assert await refused(call) == (Code.UNAUTHENTICATED, code)
 
 
-async def test_a_key_is_taken_as_a_bearer_too(database: settings.Database) -> None:
+async def test_a_key_is_taken_as_a_bearer_too(database: settings.DatabaseSettings) -> None:
     async with door(database) as here:
         ((_, key),) = await here.caller()
         bearer = (("authorization", f"Bearer {key}"),)
         assert not (await here.instances.List(pb.ListRequest(), metadata=bearer)).instances
 
 
-async def test_who_asks_too_often_is_told_how_long_to_wait(database: settings.Database) -> None:
-    async with door(database, limits=settings.Limits(requests=2)) as here:
+async def test_who_asks_too_often_is_told_how_long_to_wait(database: settings.DatabaseSettings) -> None:
+    async with door(database, limits=settings.LimitsSettings(requests=2)) as here:
         caller, left = await here.caller(), list[str]()
         for _ in range(2):
             call = here.instances.List(pb.ListRequest(), metadata=caller)
@@ -314,7 +318,9 @@ async def test_who_asks_too_often_is_told_how_long_to_wait(database: settings.Da
         await here.instances.List(pb.ListRequest(), metadata=another)
 
 
-async def test_what_makes_no_sense_is_refused_as_the_callers_fault(database: settings.Database) -> None:
+async def test_what_makes_no_sense_is_refused_as_the_callers_fault(
+    database: settings.DatabaseSettings,
+) -> None:
     invalid = Code.INVALID_ARGUMENT, "input_invalid"
     async with door(database) as here:
         stub, caller = here.instances, await here.caller()
@@ -334,7 +340,7 @@ async def test_what_makes_no_sense_is_refused_as_the_callers_fault(database: set
         assert await refused(stub.Spawn(nobody, metadata=caller)) == (Code.NOT_FOUND, "not_found")
 
 
-async def test_hostile_words_are_refused_and_change_nothing(database: settings.Database) -> None:
+async def test_hostile_words_are_refused_and_change_nothing(database: settings.DatabaseSettings) -> None:
     async with door(database) as here:
         caller = await here.caller()
         talk = await spawned(here, caller)
@@ -352,11 +358,11 @@ async def test_hostile_words_are_refused_and_change_nothing(database: settings.D
 def test_a_page_of_history_fits_into_what_clients_take() -> None:
     here, at = ConversationId(living.new_id()), datetime.now(UTC)
     said = tuple(Message(here, seq, Role.USER, "ä" * 1_000_000, at) for seq in range(1, 4))
-    assert [each.seq for each in instances._fitting(said)] == [3]
-    assert instances._fitting(()) == ()
+    assert [each.seq for each in instances._fit_page(said)] == [3]
+    assert instances._fit_page(()) == ()
 
 
-async def test_health_and_reflection_know_the_services(database: settings.Database) -> None:
+async def test_health_and_reflection_know_the_services(database: settings.DatabaseSettings) -> None:
     async with door(database) as here, asyncio.timeout(WITHIN_S):
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
         stub = reflection_pb2_grpc.ServerReflectionStub(here.channel)
@@ -370,11 +376,11 @@ async def test_health_and_reflection_know_the_services(database: settings.Databa
 
 
 async def test_the_door_speaks_tls_when_it_has_a_certificate(
-    database: settings.Database, tmp_path: Path
+    database: settings.DatabaseSettings, tmp_path: Path
 ) -> None:
-    authority = certificates.authority(datetime.now(UTC))
-    issued = certificates.issue(authority, NodeId("node-1"), (), datetime.now(UTC))
-    chosen = settings.Grpc(port=0, certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
+    authority = certificates.issue_authority(datetime.now(UTC))
+    issued = certificates.issue_certificate(authority, NodeId("node-1"), (), datetime.now(UTC))
+    chosen = settings.GrpcSettings(port=0, certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
     (tmp_path / "c.pem").write_bytes(issued.certificate)
     (tmp_path / "k.pem").write_bytes(issued.key)
     shown = grpc.ssl_channel_credentials(authority.certificate)
@@ -391,9 +397,9 @@ async def test_the_door_speaks_tls_when_it_has_a_certificate(
 async def test_half_a_certificate_is_refused_by_name(tmp_path: Path, missing: str) -> None:
     certificate = None if missing == "certificate" else tmp_path / "c.pem"
     key = None if missing == "key" else tmp_path / "k.pem"
-    chosen = settings.Grpc(port=0, certificate=certificate, key=key)
+    chosen = settings.GrpcSettings(port=0, certificate=certificate, key=key)
     with pytest.raises(errors.SettingsInvalid, match="CCN_GRPC_CERTIFICATE"):
-        server.Server(readiness.Readiness({})).listen(chosen)
+        server.GrpcServer(readiness.Readiness({})).listen(chosen)
 
 
 def every(kind: type[errors.CCNError] = errors.CCNError) -> list[type[errors.CCNError]]:
@@ -404,5 +410,5 @@ def every(kind: type[errors.CCNError] = errors.CCNError) -> list[type[errors.CCN
 def test_every_error_has_a_status_and_the_code_it_has_at_the_other_door(
     kind: type[errors.CCNError],
 ) -> None:
-    assert statuses.status(kind) in set(Code)
-    assert error_codes.code(kind.__name__) == problems.code(kind)
+    assert statuses.status_of_error(kind) in set(Code)
+    assert error_codes.code_from_name(kind.__name__) == problems.code_of_error(kind)

@@ -17,14 +17,14 @@ from structlog.testing import capture_logs
 from ccn import errors, settings
 from ccn.core.ids import NodeId
 from ccn.gateway.grpc import peer
-from ccn.gateway.grpc.peer import Server
+from ccn.gateway.grpc.peer import PeerServer
 from ccn.pb import peer_pb2 as pb
 from ccn.pb import peer_pb2_grpc
 from ccn.peers import certificates, client, failure, limits, methods, wire
-from ccn.peers.certificates import Issued
-from ccn.peers.client import Client, Silent
-from ccn.peers.exchange import Ask, Forwarded, Hello, Who
-from ccn.peers.identity import Identity
+from ccn.peers.certificates import IssuedCertificate
+from ccn.peers.client import PeerClient, Silent
+from ccn.peers.exchange import ForwardedRequest, Greeting, NodeIntroduction, ReportRequest
+from ccn.peers.identity import TlsIdentity
 from tests import peering
 from tests.peering import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
 
@@ -34,14 +34,14 @@ WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def authority() -> Issued:
-    return certificates.authority(datetime.now(UTC))
+def authority() -> IssuedCertificate:
+    return certificates.issue_authority(datetime.now(UTC))
 
 
 @asynccontextmanager
-async def reaching(address: str, own: NodeId, shown: Identity | None) -> AsyncIterator[Client]:
-    async with client.opened(own, shown) as opened:
-        await opened.know({TWO: address})
+async def reaching(address: str, own: NodeId, shown: TlsIdentity | None) -> AsyncIterator[PeerClient]:
+    async with client.open_client(own, shown) as opened:
+        await opened.set_addresses({TWO: address})
         yield opened
 
 
@@ -58,27 +58,29 @@ async def refusal(call: Any) -> tuple[Any, str]:
     return refused.value.code(), refused.value.details()
 
 
-async def silence(address: str, own: NodeId, shown: Identity | None) -> str:
+async def silence(address: str, own: NodeId, shown: TlsIdentity | None) -> str:
     async with reaching(address, own, shown) as peers:
         answer = (await peers.hello(WITHIN_S))[TWO]
     assert isinstance(answer, Silent), answer
     return answer.reason
 
 
-async def test_over_mutual_tls_nodes_know_each_other(authority: Issued) -> None:
+async def test_over_mutual_tls_nodes_know_each_other(authority: IssuedCertificate) -> None:
     async with (
         peering.served(Node(), identity_of(authority, TWO)) as address,
         reaching(address, ONE, identity_of(authority, ONE)) as peers,
     ):
-        assert isinstance((await peers.hello(WITHIN_S))[TWO], Who)
+        assert isinstance((await peers.hello(WITHIN_S))[TWO], NodeIntroduction)
         assert (await peers.report(ASK, WITHIN_S))[TWO] == peering.report_of(TWO)
         votes = await peers.propose(peering.proposal_of(), WITHIN_S)
         assert votes == {TWO: peering.vote_of(TWO, peering.proposal_of())}
 
 
-async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(authority: Issued) -> None:
+async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(
+    authority: IssuedCertificate,
+) -> None:
     now = datetime.now(UTC)
-    stranger = certificates.authority(now)
+    stranger = certificates.issue_authority(now)
     false = identity_of(stranger, ONE)
     old = identity_of(authority, ONE, now - timedelta(days=30), days=20)
     early = identity_of(authority, ONE, now + timedelta(days=30), days=20)
@@ -87,7 +89,7 @@ async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(authority
         for shown in (
             None,
             false,
-            Identity(authority.certificate, false.certificate, false.key),
+            TlsIdentity(authority.certificate, false.certificate, false.key),
             old,
             early,
         ):
@@ -102,12 +104,14 @@ async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(authority
     assert node.asked == []
 
 
-async def test_a_door_with_a_certificate_that_does_not_count_is_not_trusted(authority: Issued) -> None:
+async def test_a_door_with_a_certificate_that_does_not_count_is_not_trusted(
+    authority: IssuedCertificate,
+) -> None:
     now = datetime.now(UTC)
     own = identity_of(authority, ONE)
-    stranger = identity_of(certificates.authority(now), TWO)
+    stranger = identity_of(certificates.issue_authority(now), TWO)
     for shown in (
-        Identity(authority.certificate, stranger.certificate, stranger.key),
+        TlsIdentity(authority.certificate, stranger.certificate, stranger.key),
         identity_of(authority, THREE),
         identity_of(authority, TWO, now - timedelta(days=30), days=20),
     ):
@@ -115,7 +119,7 @@ async def test_a_door_with_a_certificate_that_does_not_count_is_not_trusted(auth
             assert "node-2: " in await silence(address, ONE, own)
 
 
-async def test_a_node_speaks_for_nobody_but_itself(authority: Issued) -> None:
+async def test_a_node_speaks_for_nobody_but_itself(authority: IssuedCertificate) -> None:
     node = Node()
     async with (
         peering.served(node, identity_of(authority, TWO)) as address,
@@ -133,15 +137,17 @@ async def test_a_node_speaks_for_nobody_but_itself(authority: Issued) -> None:
                 "node-2: the certificate shown is not that of node-1", unavailable=False
             )
         with pytest.raises(errors.PeerRefused, match="not that of node-1"):
-            await peers.peer(TWO).blocks(1, WITHIN_S)
+            await peers.find_peer(TWO).fetch_blocks(1, WITHIN_S)
         with pytest.raises(errors.PeerRefused, match="not that of node-1"):
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
+            await anext(
+                peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
+            )
         with pytest.raises(errors.PeerRefused, match="not that of node-1"):
-            await anext(peers.peer(TWO).stay())
+            await anext(peers.find_peer(TWO).stay())
     assert node.asked == []
 
 
-async def test_who_takes_no_part_is_asked_nothing_and_told_nothing(authority: Issued) -> None:
+async def test_who_takes_no_part_is_asked_nothing_and_told_nothing(authority: IssuedCertificate) -> None:
     """Not even who is there, though the certificate is one of the authority, for that very name."""
     node = Node(out={ONE}, frames=[b"secret"])
     async with (
@@ -157,10 +163,10 @@ async def test_who_takes_no_part_is_asked_nothing_and_told_nothing(authority: Is
             assert answers[TWO] == Silent(
                 "node-2: node-1 takes no part in this cluster: it was removed", unavailable=False
             )
-        peer_two = peers.peer(TWO)
+        peer_two = peers.find_peer(TWO)
         for asking in (
-            peer_two.blocks(1, WITHIN_S),
-            anext(peer_two.forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S)),
+            peer_two.fetch_blocks(1, WITHIN_S),
+            anext(peer_two.forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)),
             anext(peer_two.stay()),
         ):
             with pytest.raises(errors.PeerRefused, match="takes no part"):
@@ -172,8 +178,8 @@ async def test_who_takes_no_part_is_asked_nothing_and_told_nothing(authority: Is
 async def test_what_a_node_has_under_way_ends_when_it_is_removed() -> None:
     node = Node(frames=[b"first"], pause_s=60)
     async with peering.served(node, look_s=0.05) as address, reaching(address, ONE, None) as peers:
-        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S)
-        staying = peers.peer(TWO).stay()
+        frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
+        staying = peers.find_peer(TWO).stay()
         assert await anext(frames) == b"first"
         assert await anext(staying)
         node.out.add(ONE)
@@ -184,9 +190,11 @@ async def test_what_a_node_has_under_way_ends_when_it_is_removed() -> None:
         await asyncio.wait_for(node.ended.wait(), WITHIN_S)
 
 
-async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: Issued) -> None:
-    issued = certificates.issue(authority, THREE, ("node-1", "node-1.example.org"), datetime.now(UTC))
-    shown = Identity(authority.certificate, issued.certificate, issued.key)
+async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: IssuedCertificate) -> None:
+    issued = certificates.issue_certificate(
+        authority, THREE, ("node-1", "node-1.example.org"), datetime.now(UTC)
+    )
+    shown = TlsIdentity(authority.certificate, issued.certificate, issued.key)
     async with peering.served(Node(), identity_of(authority, TWO)) as address:
         assert "not that of node-1" in await silence(address, ONE, shown)
 
@@ -213,7 +221,7 @@ async def test_bytes_that_are_no_question_are_refused_and_the_door_stays_open(
             call = channel.unary_unary(path)(data, timeout=WITHIN_S)
         code, words = await refusal(call)
         assert code == Code.INVALID_ARGUMENT, words
-        await channel.unary_unary(methods.HELLO.path)(wire.HELLO.encode(Hello(ONE)), timeout=WITHIN_S)
+        await channel.unary_unary(methods.HELLO.path)(wire.HELLO.encode(Greeting(ONE)), timeout=WITHIN_S)
     assert node.asked == []
 
 
@@ -271,7 +279,7 @@ async def test_one_peer_has_only_so_many_calls_and_the_others_still_have_theirs(
         calls = (peers.report(ASK, WITHIN_S) for _ in range(methods.REPORT.at_once + 3))
         crowd = [asyncio.ensure_future(call) for call in calls]
         async with reaching(address, THREE, None) as others, asyncio.timeout(WITHIN_S):
-            other = asyncio.ensure_future(others.report(Ask(THREE, 1, 3, ASK.previous), WITHIN_S))
+            other = asyncio.ensure_future(others.report(ReportRequest(THREE, 1, 3, ASK.previous), WITHIN_S))
             while len(node.asked) <= methods.REPORT.at_once or sum(each.done() for each in crowd) < 3:
                 await asyncio.sleep(0.01)
             gate.set()
@@ -307,16 +315,16 @@ async def test_a_node_that_fails_says_so_without_telling_its_secrets(
 
 async def test_what_is_forwarded_comes_back_in_order() -> None:
     node = Node(frames=[b"one", b"", bytes(limits.FRAME)])
-    asked = Forwarded(ONE, INSTANCE, "Converse", b"hello")
+    asked = ForwardedRequest(ONE, INSTANCE, "Converse", b"hello")
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
-        assert [frame async for frame in peers.peer(TWO).forward(asked, WITHIN_S)] == node.frames
+        assert [frame async for frame in peers.find_peer(TWO).forward(asked, WITHIN_S)] == node.frames
     assert node.asked == [asked]
 
 
 async def test_a_host_is_not_read_faster_than_its_frames_are_taken() -> None:
     node = Node(frames=[bytes(100_000)] * 2_000)
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
-        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 30)
+        frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), 30)
         await anext(frames)
         held = -1
         while held != node.sent:  # until it goes no further
@@ -334,7 +342,7 @@ async def test_a_host_is_not_read_faster_than_its_frames_are_taken() -> None:
 async def test_a_host_hears_when_nobody_waits_any_more() -> None:
     node = Node(frames=[b"first"], pause_s=30)
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
-        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 30)
+        frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), 30)
         assert await anext(frames) == b"first"
         await frames.aclose()
         await asyncio.wait_for(node.ended.wait(), WITHIN_S)
@@ -344,7 +352,7 @@ async def test_a_host_that_says_nothing_until_the_deadline_is_stopped_and_the_ou
     node = Node(frames=[b"first"], pause_s=30)
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
         await peers.hello(WITHIN_S)
-        frames = peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), 2)
+        frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), 2)
         assert await anext(frames) == b"first"
         with pytest.raises(errors.OutcomeUnknown):
             await anext(frames)
@@ -360,7 +368,9 @@ async def test_what_a_host_says_about_a_forwarded_request_arrives_as_it_was(
         reaching(address, ONE, None) as peers,
     ):
         with pytest.raises(kind, match="what happened") as told:
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
+            await anext(
+                peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
+            )
         assert type(told.value) is kind
 
 
@@ -368,7 +378,9 @@ async def test_a_defect_of_the_host_leaves_the_outcome_unknown() -> None:
     node = Node(fails=ValueError("hunter2"))
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
         with capture_logs(), pytest.raises(errors.OutcomeUnknown, match="a defect"):
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
+            await anext(
+                peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
+            )
 
 
 async def test_a_request_that_never_left_was_not_executed() -> None:
@@ -376,23 +388,27 @@ async def test_a_request_that_never_left_was_not_executed() -> None:
         probe.bind(("127.0.0.1", 0))
         async with reaching(f"127.0.0.1:{probe.getsockname()[1]}", ONE, None) as peers:
             with pytest.raises(errors.PeerUnavailable, match="no connection"):
-                await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
+                await anext(
+                    peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
+                )
 
 
 async def test_too_large_a_request_is_refused_and_too_large_a_frame_is_the_hosts_defect() -> None:
     node = Node(frames=[bytes(limits.FRAME + 1)])
     async with peering.served(node) as address, reaching(address, ONE, None) as peers:
-        large = Forwarded(ONE, INSTANCE, "Converse", bytes(limits.FRAME + limits.FORWARDED))
+        large = ForwardedRequest(ONE, INSTANCE, "Converse", bytes(limits.FRAME + limits.FORWARDED))
         with pytest.raises(errors.InputInvalid, match="over the limit"):
-            await anext(peers.peer(TWO).forward(large, WITHIN_S))
+            await anext(peers.find_peer(TWO).forward(large, WITHIN_S))
         with capture_logs(), pytest.raises(errors.OutcomeUnknown, match="a defect"):
-            await anext(peers.peer(TWO).forward(Forwarded(ONE, INSTANCE, "Converse", b""), WITHIN_S))
+            await anext(
+                peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
+            )
 
 
 async def test_stopping_waits_for_calls_that_run_and_not_for_ever() -> None:
     node = Node(pause_s=0.2)
-    stop, door = asyncio.Event(), Server(node, None)
-    address = f"127.0.0.1:{door.listen(settings.Peers(port=0))}"
+    stop, door = asyncio.Event(), PeerServer(node, None)
+    address = f"127.0.0.1:{door.listen(settings.PeersSettings(port=0))}"
     serving = asyncio.create_task(door.serve(stop, WITHIN_S))
     async with reaching(address, ONE, None) as peers:
         running = asyncio.create_task(peers.report(ASK, WITHIN_S))
@@ -406,26 +422,26 @@ async def test_stopping_waits_for_calls_that_run_and_not_for_ever() -> None:
 async def test_without_certificates_the_door_is_on_loopback_only() -> None:
     for host in ("0.0.0.0", "10.0.0.7", "::"):
         with pytest.raises(errors.SettingsInvalid, match="CCN_PEERS_HOST"):
-            Server(Node(), None).listen(settings.Peers(host=host, port=0))
+            PeerServer(Node(), None).listen(settings.PeersSettings(host=host, port=0))
 
 
 @pytest.mark.parametrize(
     ("door", "found"),
     [
-        (settings.Peers(), "127.0.0.1:99"),
-        (settings.Peers(host="::1"), "[::1]:99"),
-        (settings.Peers(host="0.0.0.0", advertise="ccn-0.ccn:7702"), "ccn-0.ccn:7702"),
-        (settings.Peers(host="::", advertise="[2001:db8::7]:7702"), "[2001:db8::7]:7702"),
+        (settings.PeersSettings(), "127.0.0.1:99"),
+        (settings.PeersSettings(host="::1"), "[::1]:99"),
+        (settings.PeersSettings(host="0.0.0.0", advertise="ccn-0.ccn:7702"), "ccn-0.ccn:7702"),
+        (settings.PeersSettings(host="::", advertise="[2001:db8::7]:7702"), "[2001:db8::7]:7702"),
     ],
 )
-def test_others_are_told_where_they_find_the_door(door: settings.Peers, found: str) -> None:
-    assert peer.address(door, 99) == found
+def test_others_are_told_where_they_find_the_door(door: settings.PeersSettings, found: str) -> None:
+    assert peer.advertised_address(door, 99) == found
 
 
 @pytest.mark.parametrize("advertised", ["ccn-0", "https://ccn-0:7702", "ccn-0:", ":7702", "a b:1"])
 def test_where_nobody_could_find_the_door_is_refused(advertised: str) -> None:
     with pytest.raises(ValidationError):
-        settings.Peers(advertise=advertised)
+        settings.PeersSettings(advertise=advertised)
 
 
 async def test_a_port_that_is_taken_is_refused_by_name() -> None:
@@ -433,4 +449,4 @@ async def test_a_port_that_is_taken_is_refused_by_name() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(errors.SettingsInvalid, match="CCN_PEERS_PORT"):
-            Server(Node(), None).listen(settings.Peers(port=taken.getsockname()[1]))
+            PeerServer(Node(), None).listen(settings.PeersSettings(port=taken.getsockname()[1]))

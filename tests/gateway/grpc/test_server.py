@@ -27,8 +27,8 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 @asynccontextmanager
 async def served(ready: readiness.Readiness) -> AsyncIterator[grpc.aio.Channel]:
     stop = asyncio.Event()
-    door = server.Server(ready)
-    port = door.listen(settings.Grpc(port=0))
+    door = server.GrpcServer(ready)
+    port = door.listen(settings.GrpcSettings(port=0))
     serving = asyncio.create_task(door.serve(stop, 1.0))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -47,7 +47,7 @@ async def test_health_follows_readiness_and_watchers_are_told() -> None:
             raise errors.DatabaseUnavailable("not yet")
 
     ready = readiness.Readiness({"database": probe}, interval_s=0.01)
-    watching = asyncio.create_task(ready.watch())
+    watching = asyncio.create_task(ready.watch_probes())
     async with served(ready) as channel, asyncio.timeout(60):
         health = health_pb2_grpc.HealthStub(channel)
         seen = health.Watch(health_pb2.HealthCheckRequest())
@@ -110,15 +110,15 @@ async def test_a_port_that_somebody_listens_on_is_refused_by_name() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(errors.SettingsInvalid, match=f"CCN_GRPC_PORT: 127.0.0.1:{port} is in use"):
-            server.Server(readiness.Readiness({})).listen(settings.Grpc(port=port))
+            server.GrpcServer(readiness.Readiness({})).listen(settings.GrpcSettings(port=port))
 
 
 async def test_two_nodes_cannot_share_a_port() -> None:
-    first = server.Server(readiness.Readiness({}))
-    port = first.listen(settings.Grpc(port=0))
+    first = server.GrpcServer(readiness.Readiness({}))
+    port = first.listen(settings.GrpcSettings(port=0))
     stop = asyncio.Event()
     serving = asyncio.create_task(first.serve(stop, 1.0))
     with pytest.raises(errors.SettingsInvalid):
-        server.Server(readiness.Readiness({})).listen(settings.Grpc(port=port))
+        server.GrpcServer(readiness.Readiness({})).listen(settings.GrpcSettings(port=port))
     stop.set()
     await serving

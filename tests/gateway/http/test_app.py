@@ -44,7 +44,7 @@ def database() -> Database:
 @pytest.fixture
 async def ready(database: Database) -> AsyncIterator[readiness.Readiness]:
     answer = readiness.Readiness({"database": database.probe}, interval_s=0.01, deadline_s=0.05)
-    watching = asyncio.create_task(answer.watch())
+    watching = asyncio.create_task(answer.watch_probes())
     await settled(answer, wanted=True)
     yield answer
     answer.stop()
@@ -54,12 +54,12 @@ async def ready(database: Database) -> AsyncIterator[readiness.Readiness]:
 async def settled(answer: readiness.Readiness, *, wanted: bool) -> None:
     async with asyncio.timeout(60):
         while answer.ready is not wanted:
-            await answer.changed(answer.checks)
+            await answer.wait_for_change(answer.checks)
 
 
 @pytest.fixture
 def application(ready: readiness.Readiness) -> FastAPI:
-    made = app.create("node-7", ready)
+    made = app.create_app("node-7", ready)
 
     @made.post("/raise/{name}")
     async def raise_(name: str, number: int = Body(embed=True)) -> None:
@@ -96,7 +96,7 @@ async def test_a_node_serves_without_what_it_only_tells_of(client: httpx.AsyncCl
         return
 
     answer = readiness.Readiness({"database": fine}, {"leadership": nobody}, interval_s=0.01)
-    watching = asyncio.create_task(answer.watch())
+    watching = asyncio.create_task(answer.watch_probes())
     await settled(answer, wanted=True)
     assert [(each.name, each.passes, each.needed) for each in answer.checks] == [
         ("database", True, True),
@@ -227,7 +227,7 @@ async def test_the_reference_shows_every_operation_and_model(client: httpx.Async
 
 
 def test_every_body_has_an_example_that_its_model_accepts() -> None:
-    made = app.create("node-7", readiness.Readiness({}))
+    made = app.create_app("node-7", readiness.Readiness({}))
     paths, tried = made.openapi()["paths"], 0
     for route in (each for each in made.routes if isinstance(each, APIRoute) and each.include_in_schema):
         for method in route.methods or ():
@@ -334,5 +334,5 @@ def tree(root: type[errors.CCNError]) -> list[type[errors.CCNError]]:
 
 @pytest.mark.parametrize("kind", tree(errors.CCNError))
 def test_every_error_of_the_tree_has_a_status_and_a_code(kind: type[errors.CCNError]) -> None:
-    assert 400 <= problems.status(kind) < 600
-    assert problems.code(kind).isidentifier()
+    assert 400 <= problems.status_of_error(kind) < 600
+    assert problems.code_of_error(kind).isidentifier()

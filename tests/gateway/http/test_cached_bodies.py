@@ -11,12 +11,14 @@ from websockets.exceptions import InvalidStatus
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.http import app
-from ccn.gateway.http.cached_bodies import Fresh
+from ccn.gateway.http.cached_bodies import FreshBodies
 from tests.gateway.test_hostile import bare, served
 
 
 def made(**about: object) -> FastAPI:
-    return app.create("node-1", readiness.Readiness({}), chosen=settings.Http.model_validate(about))
+    return app.create_app(
+        "node-1", readiness.Readiness({}), chosen=settings.HttpSettings.model_validate(about)
+    )
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
@@ -40,20 +42,20 @@ def test_a_body_that_changes_is_made_again_after_twenty_times_what_it_took() -> 
         asked.append(kind)
         return f"{kind} {len(asked)}".encode()
 
-    fresh = Fresh(make, lambda: now)
-    assert [fresh.body("text"), fresh.body("text"), fresh.body("other")] == [
+    fresh = FreshBodies(make, lambda: now)
+    assert [fresh.get_body("text"), fresh.get_body("text"), fresh.get_body("other")] == [
         b"text 1",
         b"text 1",
         b"other 2",
     ]
     now += 0.15
-    assert fresh.body("text") == b"text 1"
+    assert fresh.get_body("text") == b"text 1"
     now += 0.05
-    assert fresh.body("text") == b"text 3"
+    assert fresh.get_body("text") == b"text 3"
 
 
 async def test_every_answer_keeps_pages_apart_and_only_those_over_tls_demand_it() -> None:
-    chosen = settings.Http(trusted_proxies=("127.0.0.1",))
+    chosen = settings.HttpSettings(trusted_proxies=("127.0.0.1",))
     async with served(bare(chosen), chosen) as (host, port), httpx.AsyncClient() as client:
         plain = (await client.get(f"http://{host}:{port}/health")).headers
         proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.1"}
@@ -77,7 +79,7 @@ async def test_every_answer_keeps_pages_apart_and_only_those_over_tls_demand_it(
     ],
 )
 async def test_a_socket_is_opened_by_no_page_of_a_stranger(origin: str | None, lets_in: bool) -> None:
-    chosen = settings.Http(cors_origins=("https://friend.example",))
+    chosen = settings.HttpSettings(cors_origins=("https://friend.example",))
     async with served(made(cors_origins=chosen.cors_origins), chosen) as (host, port):
         headers = {} if origin is None else {"Origin": origin.format(here=f"{host}:{port}")}
         asked = connect(f"ws://{host}:{port}/ws/conversation/x", additional_headers=headers, proxy=None)

@@ -21,13 +21,13 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         raise errors.RecordLost(REASON)
 
     ready = readiness.Readiness({"record": record})
-    app = closed_door.create("node-7", ready, settings.Http())
+    app = closed_door.create_closed_app("node-7", ready, settings.HttpSettings())
     async with (
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as opened,
         asyncio.TaskGroup() as tasks,
     ):
-        tasks.create_task(ready.watch())
-        await ready.changed(ready.checks)
+        tasks.create_task(ready.watch_probes())
+        await ready.wait_for_change(ready.checks)
         yield opened
         ready.stop()
 

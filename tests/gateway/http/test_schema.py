@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
-from ccn.store.operators.requests import Answer
+from ccn.store.operators.requests import AnswerRequest
 from ccn.store.rounds import terms
 from tests import databases, talking
-from tests.living import Node, founded
+from tests.living import Node, found_world
 
 if TYPE_CHECKING:
     from schemathesis import Case, CheckContext, Response
@@ -75,7 +75,7 @@ def tried(database_server: str) -> Iterator[Tried]:
 
     async def live() -> None:
         async with databases.cloned(database_server, "door") as database:
-            world = await founded(database)
+            world = await found_world(database)
             async with world.node("node-1") as node, talking.door(node) as door:
                 key = await talking.key(node, Tier.ADMIN)
                 async with door.client(key) as client:
@@ -106,12 +106,12 @@ def tried(database_server: str) -> Iterator[Tried]:
 
 async def _lead(node: Node) -> None:
     """Answer whatever operators ask for, as a leader without a quorum would."""
-    term = await terms.take_over(node.pool, node.id, 1.0)
+    term = await terms.take_over_term(node.pool, node.id, 1.0)
     outcome = {"committed": False, "height": 1, "term": term, "reason": "no quorum", "refused": {}}
     while True:
         for row in await node.pool.rows("SELECT command FROM operator_requests WHERE answered_at IS NULL"):
-            for each in await requests.waiting(node.pool, row["command"]):
-                await node.writer.submit(Answer(each, outcome, term))
+            for each in await requests.list_waiting(node.pool, row["command"]):
+                await node.writer.submit(AnswerRequest(each, outcome, term))
         await asyncio.sleep(0.02)
 
 

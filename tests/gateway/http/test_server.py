@@ -24,9 +24,9 @@ async def test_it_answers_until_told_to_stop_and_finishes_what_runs() -> None:
         return "done"
 
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    listening = server.listen(settings.Http(port=0))
+    listening = server.listen_on_port(settings.HttpSettings(port=0))
     port = listening.getsockname()[1]
-    serving = asyncio.create_task(server.serve(app, listening, stop, 30.0))
+    serving = asyncio.create_task(server.serve_app(app, listening, stop, 30.0))
     async with (
         asyncio.timeout(60),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
@@ -53,8 +53,8 @@ async def test_work_that_does_not_end_is_cut_off_at_the_deadline() -> None:
         await asyncio.Event().wait()
         return "never"
 
-    listening = server.listen(settings.Http(port=0))
-    serving = asyncio.create_task(server.serve(app, listening, stop, 1.0))
+    listening = server.listen_on_port(settings.HttpSettings(port=0))
+    serving = asyncio.create_task(server.serve_app(app, listening, stop, 1.0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/endless"
     async with httpx.AsyncClient(timeout=60) as client:
         asked = asyncio.create_task(client.get(url))
@@ -67,10 +67,10 @@ async def test_work_that_does_not_end_is_cut_off_at_the_deadline() -> None:
 
 
 def test_a_port_that_somebody_listens_on_is_refused_by_name() -> None:
-    with server.listen(settings.Http(port=0)) as taken:
+    with server.listen_on_port(settings.HttpSettings(port=0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(errors.SettingsInvalid, match=f"CCN_HTTP_PORT: 127.0.0.1:{port} is in use"):
-            server.listen(settings.Http(port=port))
+            server.listen_on_port(settings.HttpSettings(port=port))
 
 
 def port_answers(port: int) -> bool:

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.grpc import server
-from ccn.gateway.grpc.slow_callers import Patience
+from ccn.gateway.grpc.slow_callers import SlowCallers
 
 Code = grpc.StatusCode
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -55,8 +55,8 @@ class Idle:
 @asynccontextmanager
 async def served(**chosen: object) -> AsyncIterator[int]:
     """The port of a door that has nothing behind it but health and reflection."""
-    stop, door = asyncio.Event(), server.Server(readiness.Readiness({}))
-    port = door.listen(settings.Grpc.model_validate({"port": 0, **chosen}))
+    stop, door = asyncio.Event(), server.GrpcServer(readiness.Readiness({}))
+    port = door.listen(settings.GrpcSettings.model_validate({"port": 0, **chosen}))
     serving = asyncio.create_task(door.serve(stop, 0.1))
     try:
         yield port
@@ -119,8 +119,8 @@ async def test_a_connection_over_which_nobody_calls_ends_and_one_with_a_stream_d
 @asynccontextmanager
 async def patient() -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server that waits a moment for messages, and gives an address two streams."""
-    made = grpc.aio.server(interceptors=(Patience(patience_s=0.2, of_one=2),))
-    health_pb2_grpc.add_HealthServicer_to_server(server.Health(("known",)), made)
+    made = grpc.aio.server(interceptors=(SlowCallers(patience_s=0.2, of_one=2),))
+    health_pb2_grpc.add_HealthServicer_to_server(server.HealthService(("known",)), made)
     reflection.enable_server_reflection(("known",), made)
     port = made.add_insecure_port("127.0.0.1:0")
     await made.start()
@@ -180,18 +180,19 @@ async def test_nothing_is_kept_of_services_that_there_are_not() -> None:
 FEW_FILES = """
 import resource
 from ccn import errors, settings
-from ccn.gateway import file_limit as files
+from ccn.gateway import file_limit
 
-needed = files.needed(settings.Settings())
+needed = file_limit.count_needed(settings.Settings())
 for hard in (needed, 1024):
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
-        files.reserve(settings.Settings())
+        file_limit.reserve_files(settings.Settings())
     except errors.SettingsInvalid as refused:
         print(refused)
     print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard)
-few = {"http": settings.Http(connection_limit=150), "grpc": settings.Grpc(connection_limit=150)}
-files.reserve(settings.Settings().model_copy(update=few))
+http = settings.HttpSettings(connection_limit=150)
+few = {"http": http, "grpc": settings.GrpcSettings(connection_limit=150)}
+file_limit.reserve_files(settings.Settings().model_copy(update=few))
 """
 
 

@@ -19,7 +19,7 @@ Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 HALF = b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: "
 ELSEWHERE = "127.0.0.2"
-SMALL = settings.Http(connection_limit=16, address_limit=8, head_s=30.0)
+SMALL = settings.HttpSettings(connection_limit=16, address_limit=8, head_s=30.0)
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ def ended(*wires: Wire) -> list[bool]:
     return [reader.at_eof() or reader.exception() is not None for reader, _ in wires]
 
 
-def slow(chosen: settings.Http) -> tuple[FastAPI, asyncio.Event, asyncio.Semaphore]:
+def slow(chosen: settings.HttpSettings) -> tuple[FastAPI, asyncio.Event, asyncio.Semaphore]:
     """An application with a path that answers when it may, and what counts who asks for it."""
     made, may_end, begun = bare(chosen), asyncio.Event(), asyncio.Semaphore(0)
 
@@ -161,7 +161,7 @@ async def test_silent_connections_take_nobody_s_place_and_the_longest_silent_giv
 
 
 async def test_a_proxy_has_no_limit_and_those_behind_it_have_theirs() -> None:
-    chosen = settings.Http(address_limit=2, trusted_proxies=("127.0.0.1",))
+    chosen = settings.HttpSettings(address_limit=2, trusted_proxies=("127.0.0.1",))
     made, may_end, begun = slow(chosen)
     async with served(made, chosen) as at, AsyncExitStack() as held, asyncio.timeout(60):
         for n in range(3):

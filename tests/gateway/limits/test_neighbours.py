@@ -17,7 +17,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from ccn import settings
-from ccn.claude.stand_in.faults import Rule
+from ccn.claude.stand_in.faults import FaultRule
 from ccn.core.ids import ConversationId, UserId
 from ccn.gateway.grpc import statuses
 from ccn.pb import instances_pb2 as pb
@@ -27,7 +27,9 @@ from tests import calling, living, talking
 from tests.gateway.limits.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
 from tests.living import PATIENT
 
-LIMITS = settings.Limits(requests=40, conversations=5, instances=3, calls_at_once=2, spawns_at_once=1)
+LIMITS = settings.LimitsSettings(
+    requests=40, conversations=5, instances=3, calls_at_once=2, spawns_at_once=1
+)
 FULL = PATIENT.model_copy(update={"limit": 4})
 """A node on which three of one user and three of another do not fit."""
 
@@ -74,13 +76,13 @@ class Somebody:
 
 
 @asynccontextmanager
-async def two(database: settings.Database) -> AsyncIterator[tuple[Somebody, Somebody]]:
+async def two(database: settings.DatabaseSettings) -> AsyncIterator[tuple[Somebody, Somebody]]:
     """Whoever takes all they can, and whoever only talks."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
-            paying(database, LIMITS, FULL, Rule(match="SLOWLY", after=2, end="stall"))
+            paying(database, LIMITS, FULL, FaultRule(match="SLOWLY", after=2, end="stall"))
         )
-        rpc = await stack.enter_async_context(calling.served(http.node, LIMITS))
+        rpc = await stack.enter_async_context(calling.serve_node(http.node, LIMITS))
         keys = [await talking.key(http.node) for _ in range(2)]
         clients = [await stack.enter_async_context(http.client(key)) for key in keys]
         busy, quiet = (Somebody(http, rpc, *each) for each in zip(keys, clients, strict=True))
@@ -108,7 +110,9 @@ async def everything(quiet: Somebody) -> None:
         await quiet.asks("DELETE", f"/api/v1/conversation/{each['session_id']}")
 
 
-async def test_one_user_at_every_limit_keeps_another_from_nothing(database: settings.Database) -> None:
+async def test_one_user_at_every_limit_keeps_another_from_nothing(
+    database: settings.DatabaseSettings,
+) -> None:
     async with two(database) as (busy, quiet), asyncio.TaskGroup() as tasks:
         sessions = [await busy.starts() for _ in range(3)]
         lasting = [tasks.create_task(busy.asks_once("SLOWLY, please.")) for _ in range(8)]
@@ -125,7 +129,7 @@ async def test_one_user_at_every_limit_keeps_another_from_nothing(database: sett
         assert {*busy.refused} == {"rate_limit_error", "too_many_instances", "too_many_conversations"}
         await everything(quiet)
 
-        await spend.hold(busy.http.node.pool, await allowance(busy, sessions[0]), 10_000_000)
+        await spend.hold_amount(busy.http.node.pool, await allowance(busy, sessions[0]), 10_000_000)
         while "too_many_requests" not in busy.refused:
             await busy.asks("GET", "/api/v1/conversations")
         over_http = busy.refused["too_many_requests"]
@@ -144,5 +148,7 @@ async def unfinished(busy: Somebody) -> list[object]:
 async def allowance(busy: Somebody, session: str) -> spend.Reservation:
     """All that the owner of a conversation may spend today."""
     pool, now = busy.http.node.pool, datetime.now(UTC)
-    owner: UserId | None = (await conversations.get(pool, ConversationId(UUID(session)))).owner
+    owner: UserId | None = (
+        await conversations.load_conversation(pool, ConversationId(UUID(session)))
+    ).owner
     return spend.Reservation(uuid4(), now.date(), now, living.ADA, None, "any", owner=owner)

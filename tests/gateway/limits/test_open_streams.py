@@ -23,24 +23,24 @@ from ccn.core.ids import UserId
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.grpc import statuses
-from ccn.gateway.http.conversations.frames import Close
-from ccn.gateway.open_streams import Streams
+from ccn.gateway.http.conversations.frames import CloseCode
+from ccn.gateway.open_streams import OpenStreams
 from ccn.pb import cluster_pb2
 from ccn.store.accounts import api_keys, users
-from ccn.store.accounts.credential_checks import ApiKey, SignIn
+from ccn.store.accounts.credential_checks import ApiKeyCredential, SignInCredential
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import terms
 from tests import calling, databases, talking
-from tests.living import Model, Node, founded
+from tests.living import Model, Node, found_world
 from tests.talking import events
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PASSWORD = "correct horse battery"
-HASH = passwords.hashed(PASSWORD)
+HASH = passwords.hash_password(PASSWORD)
 LIMIT = 3
-LIMITS = settings.Limits(requests=1_000_000, sign_ins=1_000_000, streams=LIMIT)
+LIMITS = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000, streams=LIMIT)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Doors:
 
     async def user(self) -> User:
         named = UserId(credentials.new_id())
-        return await users.add(self.node.pool, named, f"user {named.hex[-12:]}", Tier.USER, HASH)
+        return await users.add_user(self.node.pool, named, f"user {named.hex[-12:]}", Tier.USER, HASH)
 
     async def token(self, user: User) -> str:
         async with self.http.client() as client:
@@ -81,23 +81,23 @@ async def doors(database_server: str) -> AsyncIterator[Doors]:
     may_end = asyncio.Event()
     model = Model(gate=lambda nth: may_end.wait() if nth else asyncio.sleep(0))
     async with databases.cloned(database_server, "streams") as database:
-        world = await founded(database)
+        world = await found_world(database)
         async with (
             world.node("node-1", model) as node,
             talking.door(node, LIMITS) as http,
-            calling.served(node, LIMITS, streams=http.streams) as rpc,
+            calling.serve_node(node, LIMITS, streams=http.streams) as rpc,
         ):
-            await terms.take_over(node.pool, node.id, 1)
+            await terms.take_over_term(node.pool, node.id, 1)
             yield Doors(node, http, rpc, may_end)
             may_end.set()
 
 
-async def closed(socket: ClientConnection) -> Close:
+async def closed(socket: ClientConnection) -> CloseCode:
     async with asyncio.timeout(60):
         async for _ in told_until_closed(socket):
             pass
     assert socket.close_code is not None
-    return Close(socket.close_code)
+    return CloseCode(socket.close_code)
 
 
 async def told_until_closed(socket: ClientConnection) -> AsyncIterator[object]:
@@ -125,15 +125,15 @@ async def signed_out(doors: Doors, _: User, credential: str) -> None:
 
 
 async def disabled(doors: Doors, user: User, _: str) -> None:
-    await users.disable(doors.node.pool, user.name)
+    await users.disable_user(doors.node.pool, user.name)
 
 
 async def renamed(doors: Doors, user: User, _: str) -> None:
-    await users.set_password(doors.node.pool, user.name, passwords.hashed("another one entirely"))
+    await users.set_password(doors.node.pool, user.name, passwords.hash_password("another one entirely"))
 
 
 async def revoked(doors: Doors, _: User, credential: str) -> None:
-    await api_keys.revoke(doors.node.pool, credentials.prefix(credential))
+    await api_keys.revoke_key(doors.node.pool, credentials.key_prefix(credential))
 
 
 End = Callable[[Doors, User, str], Awaitable[None]]
@@ -157,7 +157,7 @@ async def test_streams_end_at_every_door_when_what_they_were_let_in_on_does(
         watching = doors.watching(shown)
         await watching.initial_metadata()
         await end(doors, user, shown)
-        assert await closed(socket) is Close.UNAUTHENTICATED
+        assert await closed(socket) is CloseCode.UNAUTHENTICATED
         last = [each async for each in told][-1]
         assert (last.name, last.id, last.data["code"]) == ("error", "", "credential_invalid")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -174,7 +174,7 @@ async def test_a_new_password_does_not_end_what_an_api_key_opened(doors: Doors) 
     session = await doors.begun(by_key)
     async with doors.socket(session, by_key) as stays, doors.socket(session, by_token) as goes:
         await renamed(doors, user, by_token)
-        assert await closed(goes) is Close.UNAUTHENTICATED
+        assert await closed(goes) is CloseCode.UNAUTHENTICATED
         await stays.send(json.dumps({"type": "nonsense"}))
         assert json.loads(await stays.recv())["code"] == "input_invalid"
 
@@ -194,7 +194,7 @@ async def test_a_user_has_so_many_streams_through_all_doors_and_is_refused_befor
             refused = await client.post("/v1/messages", json=asked | {"stream": True})
             assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
             async with doors.socket(session, shown) as one_more:
-                assert await closed(one_more) is Close.TOO_FAST
+                assert await closed(one_more) is CloseCode.TOO_FAST
             with pytest.raises(grpc.aio.AioRpcError) as over:
                 await anext(aiter(doors.watching(shown)))
             assert over.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -240,9 +240,9 @@ async def test_a_silent_socket_ends_and_one_that_waits_for_a_reply_does_not(door
         async with here.socket(session, shown) as waits:
             await waits.send(json.dumps({"type": "message", "content": "Hello?"}))
             async with here.socket(session, shown) as silent:
-                assert await closed(silent) is Close.IDLE
+                assert await closed(silent) is CloseCode.IDLE
             async with here.socket(session, shown) as silent:
-                assert await closed(silent) is Close.IDLE
+                assert await closed(silent) is CloseCode.IDLE
             doors.may_end.set()
             async with asyncio.timeout(60):
                 while json.loads(await waits.recv())["type"] != "response":
@@ -263,12 +263,12 @@ class Counted:
 
 async def test_however_many_streams_are_open_the_database_is_asked_twice_at_most() -> None:
     counted = Counted()
-    streams = Streams(cast("Pool", counted), settings.Accounts(), settings.Limits())
+    streams = OpenStreams(cast("Pool", counted), settings.AccountsSettings(), settings.LimitsSettings())
     for nth in range(40):
         user = UserId(uuid4())
-        streams.open(Caller(Tier.USER, user, ground=ApiKey(bytes([nth]))))
-        streams.open(Caller(Tier.USER, user, ground=SignIn(user, uuid4(), 1)))
-    await streams.look()
+        streams.open_stream(Caller(Tier.USER, user, ground=ApiKeyCredential(bytes([nth]))))
+        streams.open_stream(Caller(Tier.USER, user, ground=SignInCredential(user, uuid4(), 1)))
+    await streams.end_fallen()
     assert counted.asked == 2
 
 

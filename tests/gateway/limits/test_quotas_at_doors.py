@@ -19,10 +19,10 @@ from websockets.asyncio.client import connect
 from ccn import settings
 from ccn.claude import client
 from ccn.claude.stand_in import server
-from ccn.claude.stand_in.faults import Rule
+from ccn.claude.stand_in.faults import FaultRule
 from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import statuses
-from ccn.node.spending.paid_model import Paying
+from ccn.node.spending.paid_model import PaidModel
 from ccn.pb import instances_pb2 as pb
 from ccn.store.connection import pool
 from ccn.store.conversations import conversations
@@ -31,7 +31,7 @@ from tests import calling, living, talking
 from tests.living import Model
 from tests.speaking import ANN
 
-LIMITS = settings.Limits(conversations=3, instances=1)
+LIMITS = settings.LimitsSettings(conversations=3, instances=1)
 ADA = {"character": "ada"}
 ASK = {"model": "ada", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello?"}]}
 NEW = {"x-ccn-conversation": "new"}
@@ -47,23 +47,25 @@ async def refused(call: Any) -> tuple[str, str]:
     return dict(failed.value.trailing_metadata())[statuses.CODE], failed.value.details()
 
 
-async def test_every_door_says_which_limit_is_reached_and_what_helps(database: settings.Database) -> None:
+async def test_every_door_says_which_limit_is_reached_and_what_helps(
+    database: settings.DatabaseSettings,
+) -> None:
     opened = asyncio.Event()
 
     async def gate(_: int) -> None:
         await opened.wait()
 
-    world = await living.founded(database)
+    world = await living.found_world(database)
     async with (
         world.node("node-1", Model(gate=gate), limits=LIMITS) as node,
         talking.door(node) as http,
-        calling.served(node) as rpc,
+        calling.serve_node(node) as rpc,
     ):
         key, other = await talking.key(node), await talking.key(node)
         caller = (("x-api-key", key),)
         async with http.client(key) as client:
             busy = (await client.post(START, json=ADA)).json()["session_id"]
-            await node.doors.say(ConversationId(UUID(busy)), "Take your time", ANN)
+            await node.conversations.say(ConversationId(UUID(busy)), "Take your time", ANN)
             silent = (await rpc.continuity.Begin(BEGIN, metadata=caller)).conversation.id
 
             for path, body in ((START, ADA), (f"/api/v1/conversation/{silent}/messages", {"content": "?"})):
@@ -102,34 +104,34 @@ async def test_every_door_says_which_limit_is_reached_and_what_helps(database: s
 
 @asynccontextmanager
 async def paying(
-    database: settings.Database,
-    limits: settings.Limits,
-    chosen: settings.Instances = living.PATIENT,
-    rule: Rule | None = None,
+    database: settings.DatabaseSettings,
+    limits: settings.LimitsSettings,
+    chosen: settings.InstancesSettings = living.PATIENT,
+    rule: FaultRule | None = None,
 ) -> AsyncIterator[talking.Door]:
     """A door behind which calls are paid for; the stand-in answers them."""
-    world = await living.founded(database)
-    async with server.running() as here:
-        here.faults.add(rule or Rule())
-        claude = settings.Claude(base_url=here.url, api_key=SecretStr("any"))
-        async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
-            model = Paying(asks, purse, claude, lambda: datetime.now(UTC), limits)
+    world = await living.found_world(database)
+    async with server.run_stand_in() as here:
+        here.faults.add_rule(rule or FaultRule())
+        claude = settings.ClaudeSettings(base_url=here.url, api_key=SecretStr("any"))
+        async with client.open_client(claude) as asks, pool.open(database, "purse") as purse:
+            model = PaidModel(asks, purse, claude, lambda: datetime.now(UTC), limits)
             async with world.node("node-1", cast("Model", model), chosen, limits=limits) as node:
                 async with talking.door(node, limits) as door:
                     yield door
-                await model.settled()
+                await model.await_settlements()
 
 
 async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_that_cannot_be_paid_for(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
-    async with paying(database, settings.Limits(daily_dollars=Decimal("0.6"))) as door:
+    async with paying(database, settings.LimitsSettings(daily_dollars=Decimal("0.6"))) as door:
         key, poor = await talking.key(door.node), await talking.key(door.node)
         async with door.client(key) as user, door.client(poor) as other:
             started = (await user.post(START, json=ADA)).json()
             messages = f"/api/v1/conversation/{started['session_id']}/messages"
             here = ConversationId(UUID(started["session_id"]))
-            owner = (await conversations.get(door.node.pool, here)).owner
+            owner = (await conversations.load_conversation(door.node.pool, here)).owner
             stateless = await user.post("/v1/messages", json=ASK)
             glance = (await user.get(f"/api/v1/conversation/{here}/glance")).json()
             assert stateless.status_code == 200
@@ -139,7 +141,7 @@ async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_tha
             rest = spend.Reservation(
                 uuid4(), today, datetime.now(UTC), living.ADA, None, "any", owner=owner
             )
-            await spend.hold(door.node.pool, rest, 600_000)
+            await spend.hold_amount(door.node.pool, rest, 600_000)
             full = await user.post(START, json=ADA)
             assert (full.status_code, full.json()["code"]) == (429, "allowance_spent")
             assert "CCN_LIMITS_DAILY_DOLLARS" in full.json()["detail"]

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests import databases, talking
-from tests.living import Node, founded
+from tests.living import Node, found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,7 +21,7 @@ SEARCH = "/api/v1/search?q=boat"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node(database_server: str) -> AsyncIterator[Node]:
     async with databases.cloned(database_server, "searching") as database:
-        world = await founded(database)
+        world = await found_world(database)
         async with world.node("node-1") as made:
             yield made
 

@@ -11,14 +11,14 @@ import pytest
 
 from ccn import settings
 from ccn.core.axes import AXES, UNIT, Vector
-from ccn.core.character.alarm import Baseline
+from ccn.core.character.alarm import AlarmBaseline
 from ccn.core.ids import UserId
-from ccn.node.character.drift_watch import CONVERSATIONS, Alarm, Watching
-from ccn.node.character.scoring import Scored
+from ccn.node.character.drift_watch import CONVERSATIONS, DriftAlarm, DriftWatch
+from ccn.node.character.scoring import ScoredReply
 from ccn.node.views import drift_review
 from ccn.store.character import baselines
-from ccn.store.character.baselines import Kind
-from ccn.store.character.vectors import Score
+from ccn.store.character.baselines import BaselineKind
+from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
 from tests import calling, living
@@ -31,8 +31,8 @@ ENOUGH = 66
 
 
 @pytest.fixture
-async def here(database: settings.Database) -> AsyncIterator[Node]:
-    world = await living.founded(database)
+async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
+    world = await living.found_world(database)
     async with world.node("node-1", without={"restoring", "heeding", "measuring"}) as node:
         yield node
 
@@ -52,7 +52,7 @@ async def test_who_came_first_does_not_say_what_is_usual_for_those_who_come_late
     ann = await somebody(here)
     instance = await spoke(here, ann, USUAL, 10)
     assert await usual(here, instance) is None, "of two people it needs two"
-    [kept] = await drift_review.baselines_of(here.pool, ADA, SCORER)
+    [kept] = await drift_review.load_baselines(here.pool, ADA, SCORER)
     assert kept.void == "of fewer people than speak with the character now"
     await spoke(here, ann, USUAL, 20)
     half = await usual(here, instance)
@@ -64,7 +64,9 @@ async def test_who_came_first_does_not_say_what_is_usual_for_those_who_come_late
     third = await usual(here, instance)
     assert third is not None
     assert third.centre == pytest.approx(np.full(len(third.axes), USUAL + (ODD - USUAL) / 4), abs=0.02)
-    newest = await baselines.newest(here.pool, ADA, Kind.MESSAGES, scorer=SCORER, model=instance.model)
+    newest = await baselines.load_newest(
+        here.pool, ADA, BaselineKind.MESSAGES, scorer=SCORER, model=instance.model
+    )
     assert newest is not None
     assert newest.owners == 4
 
@@ -80,27 +82,27 @@ async def test_who_said_most_gives_no_more_than_a_third(here: Node) -> None:
 
 
 async def test_a_node_that_goes_on_sees_who_else_talks_and_begins_its_watch_anew(here: Node) -> None:
-    alarms = list[Alarm]()
+    alarms = list[DriftAlarm]()
     watching = watched(here, alarms)
     instance = await spoke(here, await somebody(here), ODD, ENOUGH)
-    assert await watching.usual(instance) is not None
+    assert await watching.find_baseline(instance) is not None
     other = await spoke(here, await somebody(here), USUAL, 10)
     for _ in range(20):
-        assert await watching.usual(other) is not None, "it does not look at every message"
-    assert await watching.usual(other) is None
+        assert await watching.find_baseline(other) is not None, "it does not look at every message"
+    assert await watching.find_baseline(other) is None
     scores = scored(1, USUAL)[0]
     for _ in range(9):
-        await watching.watch(Scored(other, 9, scores, scores))
+        await watching.watch_reply(ScoredReply(other, 9, scores, scores))
     assert alarms == []
 
 
-def watched(here: Node, alarms: list[Alarm]) -> Watching:
-    return Watching(here.pool, SCORER, lambda: datetime.now(UTC), lambda: 1, alarms.append)
+def watched(here: Node, alarms: list[DriftAlarm]) -> DriftWatch:
+    return DriftWatch(here.pool, SCORER, lambda: datetime.now(UTC), lambda: 1, alarms.append)
 
 
-async def usual(here: Node, instance: Instance) -> Baseline | None:
+async def usual(here: Node, instance: Instance) -> AlarmBaseline | None:
     """As a node sees it that has seen nothing yet."""
-    return await watched(here, []).usual(instance)
+    return await watched(here, []).find_baseline(instance)
 
 
 async def somebody(here: Node) -> UserId:
@@ -112,14 +114,14 @@ async def spoke(
 ) -> Instance:
     """Conversations in each of which so many replies were scored; one of the instances."""
     for _ in range(conversations):
-        begun = await here.doors.start(ADA, owner)
+        begun = await here.conversations.start(ADA, owner)
         who, talk = begun.instance, begun.conversation.id
         writing = (
-            here.writer.submit(Score(talk, nth, each, SCORER, who.id, each))
+            here.writer.submit(RecordScore(talk, nth, each, SCORER, who.id, each))
             for nth, each in enumerate(scored(replies, middle), 1)
         )
         await asyncio.gather(*writing)
-    return await instances.get(here.pool, who.id)
+    return await instances.load_instance(here.pool, who.id)
 
 
 def scored(count: int, middle: float) -> list[Vector]:

@@ -14,15 +14,15 @@ from ccn import metrics
 from ccn.core import series_names
 from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
 from ccn.core.character import confirmation, consistency, emergence, integration
-from ccn.node.character.drift_watch import Alarm
-from ccn.node.character.estimates import Measuring
-from ccn.node.character.outlier_alarms import SETTLED, Heeding
-from ccn.node.character.scoring import Scored
+from ccn.node.character.drift_watch import DriftAlarm
+from ccn.node.character.estimates import Estimates
+from ccn.node.character.outlier_alarms import SETTLED, OutlierAlarms
+from ccn.node.character.scoring import ScoredReply
 from ccn.node.rounds import consensus_round as story
-from ccn.node.rounds.consensus_round import Sealed
+from ccn.node.rounds.consensus_round import SealedRound
 from ccn.store.character import baselines, measures, restorations, vectors
-from ccn.store.character.measures import Measure
-from ccn.store.character.vectors import Relate, Score
+from ccn.store.character.measures import ConversationMeasure
+from ccn.store.character.vectors import RecordRelation, RecordScore
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
 from ccn.store.rounds import agreements
@@ -45,12 +45,12 @@ async def here(world: World) -> AsyncIterator[Node]:
 
 
 @pytest.fixture
-def measuring(here: Node) -> Measuring:
-    return Measuring(here.pool, here.living.hosting, SCORER, 0.104, lambda: datetime.now(UTC), 15)
+def measuring(here: Node) -> Estimates:
+    return Estimates(here.pool, here.living.hosting, SCORER, 0.104, lambda: datetime.now(UTC), 15)
 
 
 async def test_phi_needs_a_hundred_replies_and_is_the_same_for_the_same_ones(
-    here: Node, measuring: Measuring
+    here: Node, measuring: Estimates
 ) -> None:
     talk = await instance(here)
     await spoke(here, talk, series(integration.LEAST - 1))
@@ -61,14 +61,14 @@ async def test_phi_needs_a_hundred_replies_and_is_the_same_for_the_same_ones(
     assert first is not None
     assert 0 < first < 1
     assert first == again
-    kept = await measures.latest(here.pool, talk.conversation)
+    kept = await measures.load_latest(here.pool, talk.conversation)
     assert kept is not None
     assert kept.phi == first
     assert f" {first}" in await page(here, talk)
 
 
 async def test_ccc_is_of_all_instances_and_tells_a_fleet_with_a_stranger(
-    here: Node, measuring: Measuring
+    here: Node, measuring: Estimates
 ) -> None:
     fleet = [await instance(here) for _ in range(4)]
     await spoke(here, fleet[0], series(consistency.LEAST))
@@ -87,56 +87,56 @@ async def test_a_scorer_of_unknown_strangers_has_no_ccc(here: Node) -> None:
     both = [await instance(here) for _ in range(2)]
     for each in both:
         await spoke(here, each, series(consistency.WINDOW))
-    unknown = Measuring(here.pool, here.living.hosting, SCORER, None, lambda: datetime.now(UTC), 15)
+    unknown = Estimates(here.pool, here.living.hosting, SCORER, None, lambda: datetime.now(UTC), 15)
     assert (await measured(unknown, both[0]))[0].ccc is None
 
 
-async def test_trust_and_drift_are_as_the_conversation_has_them(here: Node, measuring: Measuring) -> None:
+async def test_trust_and_drift_are_as_the_conversation_has_them(here: Node, measuring: Estimates) -> None:
     talk = await instance(here)
     await spoke(here, talk, series(1))
     related = [None] * len(RELATIONAL)
     trusted = Vector((750_000, *related[1:]))
-    await here.writer.submit(Relate(talk.conversation, 1, trusted))
-    changed = await here.writer.submit(instances.Change(talk, talk.status, "a round", drift=0.25))
+    await here.writer.submit(RecordRelation(talk.conversation, 1, trusted))
+    changed = await here.writer.submit(instances.ChangeInstance(talk, talk.status, "a round", drift=0.25))
     (found,) = await measured(measuring, talk)
     assert (found.trust, found.drift) == (0.75, changed.drift)
-    assert 'ccn_character_drift{character="ada"} 0.25' in metrics.page("")[0].decode()
+    assert 'ccn_character_drift{character="ada"} 0.25' in metrics.render_page("")[0].decode()
 
 
 async def test_the_charter_shows_what_all_do_together_and_nothing_before_it_is_known(
-    here: Node, measuring: Measuring
+    here: Node, measuring: Estimates
 ) -> None:
     both = [await instance(here) for _ in range(2)]
     for each in both:
         await spoke(here, each, series(consistency.WINDOW, middle=0.3))
     assert (await measured(measuring, both[0]))[0].ccc is not None
-    assert "ccn_character_charter_distance{" not in metrics.page("")[0].decode()
+    assert "ccn_character_charter_distance{" not in metrics.render_page("")[0].decode()
     answers = np.full((len(confirmation.PROBES) * confirmation.ANSWERS, len(AXES)), 0.7)
-    kind, now = baselines.Kind.PROBES, datetime.now(UTC)
-    await baselines.keep(
+    kind, now = baselines.BaselineKind.PROBES, datetime.now(UTC)
+    await baselines.keep_baseline(
         here.pool, baselines.Baseline(both[0].character, kind, SCORER, both[0].model, now, 1, 1, answers)
     )
     await measured(measuring, both[0])
     (line,) = [
         each
-        for each in metrics.page("")[0].decode().splitlines()
+        for each in metrics.render_page("")[0].decode().splitlines()
         if each.startswith('ccn_character_charter_distance{character="ada"}')
     ]
     assert float(line.split()[-1]) == pytest.approx(0.4, abs=0.02)
 
 
-async def test_what_lives_elsewhere_is_measured_there(here: Node, measuring: Measuring) -> None:
+async def test_what_lives_elsewhere_is_measured_there(here: Node, measuring: Estimates) -> None:
     talk = await instance(here)
     await spoke(here, talk, series(1))
     assert await measured(measuring, talk)
-    assert await measuring.look() == [], "once for each reply"
-    measuring.noticed(Scored(talk, 2, *series(2)))
-    await here.writer.submit(instances.Change(talk, instances.Status.TERMINATED, "closed"))
-    assert await measuring.look() == []
+    assert await measuring.measure_due() == [], "once for each reply"
+    measuring.note_reply(ScoredReply(talk, 2, *series(2)))
+    await here.writer.submit(instances.ChangeInstance(talk, instances.InstanceStatus.TERMINATED, "closed"))
+    assert await measuring.measure_due() == []
     assert await page(here, talk) == ""
 
 
-async def test_emergence_needs_a_hundred_rounds(world: World, here: Node, measuring: Measuring) -> None:
+async def test_emergence_needs_a_hundred_rounds(world: World, here: Node, measuring: Estimates) -> None:
     fleet = [await instance(here) for _ in range(3)]
     for each in fleet:
         await spoke(here, each, series(1))
@@ -146,7 +146,7 @@ async def test_emergence_needs_a_hundred_rounds(world: World, here: Node, measur
     found = (await measured(measuring, fleet[0]))[0].emergence
     assert found is not None
     assert 0 < found < 1
-    medians = await agreements.medians(here.pool, ADA, last=500)
+    medians = await agreements.load_medians(here.pool, ADA, last=500)
     assert [each.height for each in medians] == list(range(1, emergence.LEAST + 2))
 
 
@@ -155,13 +155,13 @@ async def test_who_a_round_finds_beyond_the_tolerance_is_alarmed_once(world: Wor
     for each in fleet[:3]:
         await spoke(here, each, series(SETTLED))
     await spoke(here, fleet[3], series(SETTLED, middle=0.2))
-    alarms = list[Alarm]()
-    heeding = Heeding(here.pool, HOST, lambda: datetime.now(UTC), alarms.append)
-    elsewhere = Heeding(here.pool, NODES[0], lambda: datetime.now(UTC), alarms.append)
+    alarms = list[DriftAlarm]()
+    heeding = OutlierAlarms(here.pool, HOST, lambda: datetime.now(UTC), alarms.append)
+    elsewhere = OutlierAlarms(here.pool, NODES[0], lambda: datetime.now(UTC), alarms.append)
     for _ in range(2):
         await held(world)
-        await heeding.look()
-        await elsewhere.look()
+        await heeding.look_for_outliers()
+        await elsewhere.look_for_outliers()
     (alarm,) = alarms
     assert (alarm.instance.id, alarm.reason) == (fleet[3].id, "beyond the tolerance in round 1")
     assert alarm.distance == pytest.approx(0.4, abs=0.1)
@@ -170,13 +170,13 @@ async def test_who_a_round_finds_beyond_the_tolerance_is_alarmed_once(world: Wor
     young = await instance(here)
     await spoke(here, young, series(SETTLED - 1, middle=0.2))
     await held(world)
-    await heeding.look()
+    await heeding.look_for_outliers()
     assert len(alarms) == 1, "a state of few messages is no state yet"
 
-    begun_again = Heeding(here.pool, HOST, lambda: datetime.now(UTC), alarms.append)
-    note = restorations.Restoration(fleet[3].id, datetime.now(UTC), restorations.NOTE, "noted", HOST)
-    await restorations.keep(here.pool, note)
-    await begun_again.look()
+    begun_again = OutlierAlarms(here.pool, HOST, lambda: datetime.now(UTC), alarms.append)
+    note = restorations.RestorationStep(fleet[3].id, datetime.now(UTC), restorations.NOTE, "noted", HOST)
+    await restorations.keep_step(here.pool, note)
+    await begun_again.look_for_outliers()
     assert len(alarms) == 1, "noted in this window already, if by another process"
 
 
@@ -191,7 +191,7 @@ def series(count: int, middle: float = 0.6, draw: np.random.Generator | None = N
 
 
 async def instance(here: Node) -> Instance:
-    found = await instances.of_conversation(here.pool, await here.begun())
+    found = await instances.find_in_conversation(here.pool, await here.begin_conversation())
     assert found is not None
     return found
 
@@ -199,7 +199,7 @@ async def instance(here: Node) -> Instance:
 async def spoke(here: Node, who: Instance, scores: list[Vector]) -> None:
     """As if so many replies had been scored; the state is the last score."""
     writing = (
-        here.writer.submit(Score(who.conversation, nth, each, SCORER, who.id, each))
+        here.writer.submit(RecordScore(who.conversation, nth, each, SCORER, who.id, each))
         for nth, each in enumerate(scores, 1)
     )
     await asyncio.gather(*writing)
@@ -231,21 +231,21 @@ STATE = """
 """
 
 
-async def measured(measuring: Measuring, who: Instance) -> list[Measure]:
-    measuring.noticed(Scored(who, 1, *series(2)))
-    return await measuring.look()
+async def measured(measuring: Estimates, who: Instance) -> list[ConversationMeasure]:
+    measuring.note_reply(ScoredReply(who, 1, *series(2)))
+    return await measuring.measure_due()
 
 
 async def held(world: World) -> None:
     """A round over the states that the nodes have."""
-    tip = await world.peers.votings[HOST].decided()
-    world.vectors[HOST] = await vectors.rosters(world.pool, HOST, tip)
-    assert isinstance(await story.hold(await world.lead(NODES[0])), Sealed)
+    tip = await world.peers.votings[HOST].catch_up()
+    world.vectors[HOST] = await vectors.load_rosters(world.pool, HOST, tip)
+    assert isinstance(await story.run_round(await world.lead(NODES[0])), SealedRound)
 
 
 async def page(here: Node, who: Instance) -> str:
     """What anybody may see about a conversation, whose id nobody sees."""
-    name = series_names.name(await measures.series_key(here.pool), who.conversation)
-    shown = metrics.page("")[0].decode()
+    name = series_names.name_series(await measures.load_series_key(here.pool), who.conversation)
+    shown = metrics.render_page("")[0].decode()
     assert str(who.conversation) not in shown
     return "\n".join(line for line in shown.splitlines() if f'{{conversation="{name}"}}' in line)

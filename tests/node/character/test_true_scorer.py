@@ -22,13 +22,13 @@ from tests.speaking import ANN
 from tests.standing_in import SCORER, StandIn
 
 MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "160"))
-ROOMY = settings.Instances(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
+ROOMY = settings.InstancesSettings(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
 FLEET = 8
 
 
 @pytest.fixture
-async def here(database: settings.Database) -> AsyncIterator[Node]:
-    world = await living.founded(database)
+async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
+    world = await living.found_world(database)
     async with world.node("node-1", StandIn(), ROOMY, scorer=SCORER) as node:
         await standing_in.usual(node.pool)
         yield node
@@ -38,10 +38,10 @@ async def here(database: settings.Database) -> AsyncIterator[Node]:
 async def test_with_nobody_drifting_nobody_is_restored(
     here: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    talks = [await here.begun() for _ in range(FLEET)]
+    talks = [await here.begin_conversation() for _ in range(FLEET)]
     await asyncio.gather(*(talked(here, talk, MESSAGES // FLEET, nth) for nth, talk in enumerate(talks)))
     await quiet(here)
-    scored = [len(await vectors.window(here.pool, talk, last=10_000)) for talk in talks]
+    scored = [len(await vectors.load_window(here.pool, talk, last=10_000)) for talk in talks]
     taken = [step for talk in talks for step in await steps(here, talk)]
     with capsys.disabled():
         said = f"{sum(scored)} healthy replies scored, {taken.count('note')} alarms, all cleared"
@@ -52,13 +52,13 @@ async def test_with_nobody_drifting_nobody_is_restored(
 
 
 async def test_who_drifts_is_brought_back_and_people_can_see_why(
-    here: Node, database: settings.Database
+    here: Node, database: settings.DatabaseSettings
 ) -> None:
-    suspect, *others = [await here.begun() for _ in range(5)]
+    suspect, *others = [await here.begin_conversation() for _ in range(5)]
     await asyncio.gather(*(talked(here, talk, 12, nth) for nth, talk in enumerate([suspect, *others])))
     assert isinstance(here.model, StandIn)
-    here.model.faults.add(standing_in.DRIFTING)
-    await here.reply((await here.doors.say(suspect, "My boat is called Zephyr.", ANN)).id)
+    here.model.faults.add_rule(standing_in.DRIFTING)
+    await here.reply((await here.conversations.say(suspect, "My boat is called Zephyr.", ANN)).id)
     for nth in range(6):
         await talked(here, suspect, 1, 100 + nth)
         await quiet(here)
@@ -94,23 +94,23 @@ async def talked(here: Node, talk: ConversationId, messages: int, seed: int) -> 
     """
     draw = np.random.default_rng(seed)
     for _ in range(messages):
-        turn = await here.doors.say(talk, standing_in.ask(draw), ANN)
+        turn = await here.conversations.say(talk, standing_in.ask(draw), ANN)
         await here.reply(turn.id)
         await quiet(here)
 
 
 async def quiet(here: Node) -> None:
-    await here.living.scoring.settled()
-    await here.living.restoring.waiting.join()
+    await here.living.scoring.wait_until_idle()
+    await here.living.restoration.alarms.join()
 
 
 async def steps(here: Node, talk: ConversationId) -> list[str]:
-    found = await instances.of_conversation(here.pool, talk)
+    found = await instances.find_in_conversation(here.pool, talk)
     assert found is not None
-    return [each.step for each in await restorations.of_conversation(here.pool, found.id)]
+    return [each.step for each in await restorations.list_of_conversation(here.pool, found.id)]
 
 
-async def command(database: settings.Database, *arguments: str) -> str:
+async def command(database: settings.DatabaseSettings, *arguments: str) -> str:
     where = ("--database-url", database.url.get_secret_value())
     with capture_logs():
         done = await asyncio.to_thread(

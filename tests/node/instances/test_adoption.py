@@ -14,8 +14,8 @@ import pytest
 from ccn import settings
 from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, InstanceId, NodeId
-from ccn.core.stream import Kind, Told
-from ccn.core.turn import Status
+from ccn.core.stream import EventKind, StreamEvent
+from ccn.core.turn import TurnStatus
 from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
@@ -26,8 +26,8 @@ from tests.speaking import ANN
 
 
 @pytest.fixture
-async def world(database: settings.Database) -> World:
-    return await living.founded(database)
+async def world(database: settings.DatabaseSettings) -> World:
+    return await living.found_world(database)
 
 
 @pytest.fixture
@@ -43,26 +43,26 @@ async def calm(world: World) -> AsyncIterator[tuple[Node, Node]]:
         yield one, other
 
 
-async def _all(node: Node, turn: object) -> list[Told]:
-    return [each async for each in node.doors.follow(turn.id)]  # type: ignore[attr-defined]
+async def _all(node: Node, turn: object) -> list[StreamEvent]:
+    return [each async for each in node.conversations.follow_turn(turn.id)]  # type: ignore[attr-defined]
 
 
 async def test_a_turn_is_said_and_followed_from_any_node(calm: tuple[Node, Node]) -> None:
     host, other = calm
-    talk = await host.begun()
-    turn = await other.doors.say(talk, "Hello from elsewhere", ANN)
+    talk = await host.begin_conversation()
+    turn = await other.conversations.say(talk, "Hello from elsewhere", ANN)
     assert await _all(other, turn) == await _all(host, turn)
     assert not other.model.calls, "only the host asks the model"
-    assert await other.reply((await host.doors.say(talk, "And back", ANN)).id) == "Well, I am here."
+    assert await other.reply((await host.conversations.say(talk, "And back", ANN)).id) == "Well, I am here."
 
 
 async def test_what_a_word_to_the_host_misses_the_host_finds(calm: tuple[Node, Node], world: World) -> None:
     host, other = calm
-    talk = await host.begun()
+    talk = await host.begin_conversation()
     world.gone.add(host.id)
-    turn = await other.doors.say(talk, "Nobody tells you", ANN)
+    turn = await other.conversations.say(talk, "Nobody tells you", ANN)
     assert await other.reply(turn.id) == "Well, I am here."
-    assert (await instances.of_conversation(other.pool, talk)).host == host.id  # type: ignore[union-attr]
+    assert (await instances.find_in_conversation(other.pool, talk)).host == host.id  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kept", [0, 2, 3])
@@ -70,60 +70,64 @@ async def test_a_host_that_dies_in_the_middle_is_replaced_and_the_reply_complete
     two: tuple[Node, Node], kept: int
 ) -> None:
     host, other = two
-    talk, never = await host.begun(), asyncio.Event()
+    talk, never = await host.begin_conversation(), asyncio.Event()
     host.model.gate = lambda nth: never.wait() if nth == kept else asyncio.sleep(0.02)
-    turn = await host.doors.say(talk, "Hello", ANN)
+    turn = await host.conversations.say(talk, "Hello", ANN)
     following = asyncio.create_task(_all(other, turn))
-    await host.until(turn.id, lambda each: each.status is Status.RUNNING and each.event_head == kept)
-    waiting = await other.doors.say(talk, "Are you there?", ANN)
+    await host.wait_until(
+        turn.id, lambda each: each.status is TurnStatus.RUNNING and each.event_head == kept
+    )
+    waiting = await other.conversations.say(talk, "Are you there?", ANN)
     await host.die()
     told = await following
     assert [each.kind for each in told] == [
-        *[Kind.DELTA] * kept,
-        Kind.RESTART,
-        *[Kind.DELTA] * 4,
-        Kind.DONE,
+        *[EventKind.DELTA] * kept,
+        EventKind.RESTART,
+        *[EventKind.DELTA] * 4,
+        EventKind.DONE,
     ]
     assert text(told) == "Well, I am here."
     assert await other.reply(waiting.id) == "Well, I am here."
-    assert [role for role, _ in await other.said(talk)].count("assistant") == 2
+    assert [role for role, _ in await other.read_messages(talk)].count("assistant") == 2
     assert [each.reason for each in await _lives(other, talk)][-1] == "node-1 is silent"
 
 
-async def _lives(node: Node, talk: object) -> list[instances.Life]:
-    found = await instances.of_conversation(node.pool, talk)  # type: ignore[arg-type]
+async def _lives(node: Node, talk: object) -> list[instances.InstanceLife]:
+    found = await instances.find_in_conversation(node.pool, talk)  # type: ignore[arg-type]
     assert found is not None
-    return await instances.lives(node.pool, found.id)
+    return await instances.list_lives(node.pool, found.id)
 
 
 async def test_a_frozen_host_that_wakes_up_says_nothing_any_more(two: tuple[Node, Node]) -> None:
     host, other = two
-    talk, thaws = await host.begun(), asyncio.Event()
+    talk, thaws = await host.begin_conversation(), asyncio.Event()
     host.model.gate = lambda nth: thaws.wait() if nth == 2 else asyncio.sleep(0)
-    turn = await host.doors.say(talk, "Hello", ANN)
-    await host.until(turn.id, lambda each: each.event_head == 2)
+    turn = await host.conversations.say(talk, "Hello", ANN)
+    await host.wait_until(turn.id, lambda each: each.event_head == 2)
     reader = asyncio.create_task(_all(host, turn))
     await host.freeze()
     assert await other.reply(turn.id) == "Well, I am here."
-    assert host.living.hosting.get(talk) is not None, "it does not know yet"
+    assert host.living.hosting.find_hosted(talk) is not None, "it does not know yet"
     thaws.set()
     told = await reader
     assert text(told) == "Well, I am here."
-    assert host.living.hosting.get(talk) is None
-    assert [content for _, content in await other.said(talk)] == ["Hello", "Well, I am here."]
+    assert host.living.hosting.find_hosted(talk) is None
+    assert [content for _, content in await other.read_messages(talk)] == ["Hello", "Well, I am here."]
 
 
 async def test_a_node_that_stops_lets_turns_end_and_leaves_the_rest_at_once(world: World) -> None:
     async with world.node("node-2", chosen=PATIENT) as other:
         async with world.node("node-1", chosen=PATIENT, grace_s=30.0) as host:
-            talk, idle = await host.begun(), await host.begun()
+            talk, idle = await host.begin_conversation(), await host.begin_conversation()
             host.model.gate = lambda _: asyncio.sleep(0.1)
-            turn = await host.doors.say(talk, "Hello", ANN)
-            await host.until(turn.id, lambda each: each.status is Status.RUNNING)
-        assert (await other.doors.turn(turn.id)).status is Status.COMMITTED, "it was let end"
+            turn = await host.conversations.say(talk, "Hello", ANN)
+            await host.wait_until(turn.id, lambda each: each.status is TurnStatus.RUNNING)
+        assert (await other.conversations.load_turn(turn.id)).status is TurnStatus.COMMITTED, (
+            "it was let end"
+        )
         async with asyncio.timeout(60):
             while {talk, idle} - {
-                each.conversation for each in await instances.alive(other.pool, host=other.id)
+                each.conversation for each in await instances.list_alive(other.pool, host=other.id)
             }:
                 await asyncio.sleep(0.01)
 
@@ -131,35 +135,35 @@ async def test_a_node_that_stops_lets_turns_end_and_leaves_the_rest_at_once(worl
 async def test_nobody_adopts_what_a_stopping_node_still_says(world: World) -> None:
     async with world.node("node-2") as other:
         async with world.node("node-1") as host:
-            talk = await host.begun()
+            talk = await host.begin_conversation()
             host.model.gate = lambda _: asyncio.sleep(0.4)
-            turn = await host.doors.say(talk, "Hello", ANN)
+            turn = await host.conversations.say(talk, "Hello", ANN)
             following = asyncio.create_task(_all(other, turn))
-            await host.until(turn.id, lambda each: each.status is Status.RUNNING)
+            await host.wait_until(turn.id, lambda each: each.status is TurnStatus.RUNNING)
         told = await asyncio.wait_for(following, 20)
-        assert [each.kind for each in told] == [*[Kind.DELTA] * 4, Kind.DONE]
+        assert [each.kind for each in told] == [*[EventKind.DELTA] * 4, EventKind.DONE]
         assert not other.model.calls, "it took longer than a silent host is waited for"
 
 
 async def test_a_turn_that_does_not_end_in_time_goes_on_elsewhere(world: World) -> None:
     async with world.node("node-2", chosen=PATIENT) as other:
         async with world.node("node-1", chosen=PATIENT) as host:
-            talk = await host.begun()
+            talk = await host.begin_conversation()
             host.model.gate = lambda nth: asyncio.sleep(30 if nth == 2 else 0)
-            turn = await host.doors.say(talk, "Hello", ANN)
+            turn = await host.conversations.say(talk, "Hello", ANN)
             following = asyncio.create_task(_all(other, turn))
-            await host.until(turn.id, lambda each: each.event_head == 2)
+            await host.wait_until(turn.id, lambda each: each.event_head == 2)
         told = await asyncio.wait_for(following, 60)
-        assert [each.kind for each in told].count(Kind.RESTART) == 1
+        assert [each.kind for each in told].count(EventKind.RESTART) == 1
         assert text(told) == "Well, I am here."
 
 
 async def test_a_node_that_starts_again_goes_on_with_what_it_hosted(world: World) -> None:
     async with world.node("node-1") as first:
-        talk = await first.begun()
+        talk = await first.begin_conversation()
         first.model.gate = lambda _: asyncio.sleep(30)
-        turn = await first.doors.say(talk, "Hello", ANN)
-        await first.until(turn.id, lambda each: each.status is Status.RUNNING)
+        turn = await first.conversations.say(talk, "Hello", ANN)
+        await first.wait_until(turn.id, lambda each: each.status is TurnStatus.RUNNING)
         await first.die()
     async with world.node("node-1") as again:
         assert await again.reply(turn.id) == "Well, I am here."
@@ -172,13 +176,13 @@ async def test_the_instances_of_a_dead_node_are_spread_over_the_living(world: Wo
         host, *others = [
             await nodes.enter_async_context(world.node(f"node-{n}", chosen=QUICK)) for n in range(1, 4)
         ]
-        talks = [await host.begun() for _ in range(24)]
-        epochs = {each.id: each.epoch for each in await host.doors.instances()}
+        talks = [await host.begin_conversation() for _ in range(24)]
+        epochs = {each.id: each.epoch for each in await host.conversations.list_instances()}
         await host.die()
         async with asyncio.timeout(60):
-            while any(each.host == host.id for each in await others[0].doors.instances()):
+            while any(each.host == host.id for each in await others[0].conversations.list_instances()):
                 await asyncio.sleep(0.02)
-        found = await others[0].doors.instances()
+        found = await others[0].conversations.list_instances()
         assert {each.id: each.epoch for each in found} == {
             each: epoch + 1 for each, epoch in epochs.items()
         }
@@ -188,11 +192,11 @@ async def test_the_instances_of_a_dead_node_are_spread_over_the_living(world: Wo
 
 async def test_a_draining_node_gives_away_what_it_hosts_and_takes_nothing(calm: tuple[Node, Node]) -> None:
     host, other = calm
-    talk = await host.begun()
-    await drains.begin(host.pool, host.id, "test", [host.id, other.id])
+    talk = await host.begin_conversation()
+    await drains.begin_drain(host.pool, host.id, "test", [host.id, other.id])
     await _is_taken(talk, host, other)
-    assert await host.reply((await host.doors.say(talk, "Hello", ANN)).id) == "Well, I am here."
-    new = await host.doors.start(living.ADA)
+    assert await host.reply((await host.conversations.say(talk, "Hello", ANN)).id) == "Well, I am here."
+    new = await host.conversations.start(living.ADA)
     assert new.instance.host == other.id
 
 
@@ -200,8 +204,8 @@ async def test_a_heartbeat_on_its_way_claims_nothing_that_was_given_away(
     calm: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, other = calm
-    talk = await host.begun()
-    beat, release, given_away = instances.beat, instances.release, asyncio.Event()
+    talk = await host.begin_conversation()
+    beat, release, given_away = instances.keep_alive, instances.release_instances, asyncio.Event()
 
     async def beat_late(pool: Pool, node: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
         if node == host.id:
@@ -213,28 +217,28 @@ async def test_a_heartbeat_on_its_way_claims_nothing_that_was_given_away(
         await release(pool, node, mine)
         given_away.set()
 
-    monkeypatch.setattr(instances, "beat", beat_late)
-    monkeypatch.setattr(instances, "release", release_and_tell)
+    monkeypatch.setattr(instances, "keep_alive", beat_late)
+    monkeypatch.setattr(instances, "release_instance", release_and_tell)
     await asyncio.sleep(2 * PATIENT.heartbeat_s)  # a heartbeat is on its way
-    await drains.begin(host.pool, host.id, "test", [host.id, other.id])
+    await drains.begin_drain(host.pool, host.id, "test", [host.id, other.id])
     await _is_taken(talk, host, other)
 
 
 async def _is_taken(talk: ConversationId, host: Node, other: Node) -> None:
     """Long before anybody would be taken for dead."""
     async with asyncio.timeout(30):
-        while (await instances.of_conversation(other.pool, talk)).host == host.id:  # type: ignore[union-attr]
+        while (await instances.find_in_conversation(other.pool, talk)).host == host.id:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
 
 
 async def test_cancelling_and_ending_reach_the_host(calm: tuple[Node, Node]) -> None:
     host, other = calm
-    talk, never = await host.begun(), asyncio.Event()
+    talk, never = await host.begin_conversation(), asyncio.Event()
     host.model.gate = lambda _: never.wait()
-    turn = await other.doors.say(talk, "Hello", ANN)
-    assert (await other.doors.cancel(turn.id)).status is Status.CANCELLED
-    await other.doors.end(talk)
-    assert await other.doors.instances() == []
+    turn = await other.conversations.say(talk, "Hello", ANN)
+    assert (await other.conversations.cancel_turn(turn.id)).status is TurnStatus.CANCELLED
+    await other.conversations.end(talk)
+    assert await other.conversations.list_instances() == []
 
 
 @dataclass
@@ -254,18 +258,20 @@ class _Slow(Model):
 async def test_a_host_that_dies_during_the_interview_leaves_no_instance_behind(world: World) -> None:
     async with world.node("node-2", chosen=QUICK) as other:
         async with world.node("node-1", _Slow(), QUICK) as host:
-            spawning = asyncio.create_task(host.begun())
+            spawning = asyncio.create_task(host.begin_conversation())
             async with asyncio.timeout(60):
-                while not (born := await instances.alive(other.pool)):
+                while not (born := await instances.list_alive(other.pool)):
                     await asyncio.sleep(0.001)
             await host.die()
             spawning.cancel()
             await asyncio.gather(spawning, return_exceptions=True)
         async with asyncio.timeout(60):
-            while await instances.alive(other.pool):
+            while await instances.list_alive(other.pool):
                 await asyncio.sleep(0.01)
-        assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
-        turn = await other.doors.say(born[0].conversation, "Anybody?", ANN)
+        assert (
+            await instances.load_instance(other.pool, born[0].id)
+        ).status is instances.InstanceStatus.FAILED
+        turn = await other.conversations.say(born[0].conversation, "Anybody?", ANN)
         assert await other.reply(turn.id) == "Well, I am here."
 
 
@@ -278,15 +284,20 @@ async def test_an_instance_that_others_took_for_dead_is_spawned_again(
         world.node("node-1", slow, chosen=PATIENT) as host,
         world.node("node-2", chosen=PATIENT) as other,
     ):
-        starting = asyncio.create_task(host.doors.start(living.ADA, idempotency_key=key))
+        starting = asyncio.create_task(host.conversations.start(living.ADA, idempotency_key=key))
         async with asyncio.timeout(20):
-            while not (born := await instances.alive(other.pool)):
+            while not (born := await instances.list_alive(other.pool)):
                 await asyncio.sleep(0.001)
-        assert await other.living.adoption.adopt(born[0]) is None
+        assert await other.living.adoption.adopt_instance(born[0]) is None
         slow.let.set()
         started = await asyncio.wait_for(starting, 20)
         assert started.conversation.id == born[0].conversation
-        assert (started.instance.status, started.instance.host) == (instances.Status.RUNNING, "node-1")
-        assert (await instances.get(other.pool, born[0].id)).status is instances.Status.FAILED
-        turn = await other.doors.say(started.conversation.id, "Anybody?", ANN)
+        assert (started.instance.status, started.instance.host) == (
+            instances.InstanceStatus.RUNNING,
+            "node-1",
+        )
+        assert (
+            await instances.load_instance(other.pool, born[0].id)
+        ).status is instances.InstanceStatus.FAILED
+        turn = await other.conversations.say(started.conversation.id, "Anybody?", ANN)
         assert await other.reply(turn.id) == "Well, I am here."

@@ -11,15 +11,15 @@ import pytest
 from ccn import errors, settings
 from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, UserId
-from ccn.node.conversations import Started
+from ccn.node.conversations import StartedConversation
 from ccn.node.spending.paid_model import Payer
 from ccn.store.conversations import conversations, instances
-from ccn.store.conversations.instances import Change, Status
+from ccn.store.conversations.instances import ChangeInstance, InstanceStatus
 from tests import living
 from tests.living import Model, Node, World
 from tests.speaking import ANN
 
-FEW = settings.Limits(conversations=6, instances=3)
+FEW = settings.LimitsSettings(conversations=6, instances=3)
 SMALL = living.PATIENT.model_copy(update={"limit": 4, "idle_s": 3_600.0})
 
 
@@ -34,8 +34,8 @@ class Gate:
 
 
 @pytest.fixture
-async def world(database: settings.Database) -> World:
-    return await living.founded(database)
+async def world(database: settings.DatabaseSettings) -> World:
+    return await living.found_world(database)
 
 
 @pytest.fixture
@@ -50,16 +50,16 @@ async def user(node: Node) -> UserId:
     return named
 
 
-async def start(node: Node, owner: UserId, **how: str) -> Started:
-    return await node.doors.start(living.ADA, owner, **how)
+async def start(node: Node, owner: UserId, **how: str) -> StartedConversation:
+    return await node.conversations.start(living.ADA, owner, **how)
 
 
 async def alive(node: Node, owner: UserId) -> list[ConversationId]:
-    return [each.conversation for each in await instances.page(node.pool, owner, None, 100)]
+    return [each.conversation for each in await instances.list_page(node.pool, owner, None, 100)]
 
 
-async def begun(node: Node, owner: UserId) -> list[ConversationId]:
-    return [each.id for each in await conversations.of_owner(node.pool, owner)]
+async def open_conversations(node: Node, owner: UserId) -> list[ConversationId]:
+    return [each.id for each in await conversations.list_of_owner(node.pool, owner)]
 
 
 async def test_whoever_has_as_many_instances_as_they_may_puts_their_own_longest_idle_one_to_sleep(
@@ -68,11 +68,11 @@ async def test_whoever_has_as_many_instances_as_they_may_puts_their_own_longest_
     ada, eve = await user(node), await user(node)
     (theirs,) = [(await start(node, eve)).conversation.id]
     first, second, third = [(await start(node, ada)).conversation.id for _ in range(3)]
-    await node.reply((await node.doors.say(first, "Still there?", ANN)).id)
+    await node.reply((await node.conversations.say(first, "Still there?", ANN)).id)
     fourth = (await start(node, ada)).conversation.id
     assert await alive(node, ada) == [first, third, fourth]
     assert await alive(node, eve) == [theirs], "it had been idle for longest of all"
-    assert await node.reply((await node.doors.say(second, "Wake up", ANN)).id) == "Well, I am here."
+    assert await node.reply((await node.conversations.say(second, "Wake up", ANN)).id) == "Well, I am here."
     assert len(await alive(node, ada)) == 3
 
 
@@ -80,7 +80,7 @@ async def test_nobody_is_put_to_sleep_for_what_cannot_be_paid_for(world: World) 
     class Dear(Model):
         spent = False
 
-        def check(self, owner: UserId | None) -> None:
+        def check_allowance(self, owner: UserId | None) -> None:
             if self.spent:
                 raise errors.AllowanceSpent("all of it")
 
@@ -100,39 +100,39 @@ async def test_an_instance_at_work_is_never_put_to_sleep_and_a_refused_start_lea
     async with world.node("node-1", Model(gate=gate), limits=FEW) as node:
         ada = await user(node)
         talks = [(await start(node, ada)).conversation.id for _ in range(3)]
-        turns = [await node.doors.say(each, "Take your time", ANN) for each in talks]
+        turns = [await node.conversations.say(each, "Take your time", ANN) for each in talks]
         for how in ({}, {"idempotency_key": "once"}):
             with pytest.raises(errors.TooManyInstances, match=r"all 3 .*CCN_LIMITS_INSTANCES"):
                 await start(node, ada, **how)
-        assert sorted(await begun(node, ada)) == talks
+        assert sorted(await open_conversations(node, ada)) == talks
         gate.opened.set()
         assert [await node.reply(turn.id) for turn in turns] == ["Well, I am here."] * 3
-        assert (await start(node, ada, idempotency_key="once")).instance.status is Status.RUNNING
+        assert (await start(node, ada, idempotency_key="once")).instance.status is InstanceStatus.RUNNING
 
 
 async def test_nobody_has_more_open_conversations_than_they_may_whichever_way_they_begin(
     node: Node,
 ) -> None:
     ada, eve = await user(node), await user(node)
-    keyed = await node.doors.begin(living.ADA, ada, idempotency_key="loop")
+    keyed = await node.conversations.begin_without_instance(living.ADA, ada, idempotency_key="loop")
     for _ in range(5):
         last = (await start(node, ada)).conversation.id
-    for refused in (start(node, ada), node.doors.begin(living.ADA, ada)):
+    for refused in (start(node, ada), node.conversations.begin_without_instance(living.ADA, ada)):
         with pytest.raises(errors.TooManyConversations, match=r"6 open .*CCN_LIMITS_CONVERSATIONS"):
             await refused
-    assert await node.doors.begin(living.ADA, ada, idempotency_key="loop") == keyed
+    assert await node.conversations.begin_without_instance(living.ADA, ada, idempotency_key="loop") == keyed
     await start(node, eve)
-    await node.doors.end(last)
+    await node.conversations.end(last)
     await start(node, ada)
 
 
 async def test_whoever_had_little_a_moment_ago_still_gets_no_more_than_they_may(world: World) -> None:
-    many = settings.Limits(conversations=20, instances=6)
+    many = settings.LimitsSettings(conversations=20, instances=6)
     async with world.node("node-1", limits=many) as one, world.node("node-2", limits=many) as two:
         ada = await user(one)
         for nth in range(12):
             await start(two if nth % 4 else one, ada)
-        assert len(await begun(one, ada)) == 12
+        assert len(await open_conversations(one, ada)) == 12
         assert len(await alive(one, ada)) == 6
 
 
@@ -141,9 +141,9 @@ async def test_of_many_who_begin_at_once_on_two_nodes_no_more_begin_than_may(wor
         ada = await user(one)
         tries = [start(node, ada) for node in (one, two) for _ in range(6)]
         outcomes = await asyncio.gather(*tries, return_exceptions=True)
-        failed = [each for each in outcomes if not isinstance(each, Started)]
+        failed = [each for each in outcomes if not isinstance(each, StartedConversation)]
         assert {type(each) for each in failed} <= {errors.TooManyInstances, errors.TooManyConversations}
-        assert len(outcomes) - len(failed) == len(await begun(one, ada)) <= 6
+        assert len(outcomes) - len(failed) == len(await open_conversations(one, ada)) <= 6
         assert len(await alive(one, ada)) <= 3
 
 
@@ -161,7 +161,7 @@ async def test_no_more_are_spawned_at_once_for_a_user_than_allowed_and_others_do
             async for piece in super().stream(call, who):
                 yield piece
 
-    limits = settings.Limits(spawns_at_once=1)
+    limits = settings.LimitsSettings(spawns_at_once=1)
     async with world.node("node-1", Interviewing(), limits=limits) as node:
         ada, eve = await user(node), await user(node)
         mine = [asyncio.create_task(start(node, ada)) for _ in range(5)]
@@ -170,7 +170,7 @@ async def test_no_more_are_spawned_at_once_for_a_user_than_allowed_and_others_do
         await start(node, eve)
         with pytest.raises(errors.TooManySpawns, match=r"1 of your .*CCN_LIMITS_SPAWNS_AT_ONCE"):
             await start(node, ada)
-        assert len(await begun(node, ada)) == 1
+        assert len(await open_conversations(node, ada)) == 1
         opened.set()
         assert len({(await each).conversation.id for each in mine}) == 5
 
@@ -182,16 +182,16 @@ async def test_an_idle_instance_on_another_node_is_put_to_sleep_there(world: Wor
         last = (await start(two, ada)).conversation.id
         assert first not in await alive(two, ada)
         assert last in await alive(two, ada)
-        assert one.living.hosting.get(first) is None
+        assert one.living.hosting.find_hosted(first) is None
 
 
 async def test_what_is_said_while_an_instance_falls_asleep_is_answered_by_the_next(world: World) -> None:
     async with world.node("node-1", limits=FEW) as one, world.node("node-2", limits=FEW) as two:
         ada = await user(one)
         talk = (await start(one, ada)).conversation.id
-        asleep = one.living.room.sleep(talk, "for the test")
+        asleep = one.living.room.put_to_sleep(talk, "for the test")
         said, slept = await asyncio.gather(
-            two.doors.say(talk, "Hello?", ANN), asleep, return_exceptions=True
+            two.conversations.say(talk, "Hello?", ANN), asleep, return_exceptions=True
         )
         assert not isinstance(said, BaseException)
         assert slept is None or isinstance(slept, errors.Conflict)
@@ -201,8 +201,8 @@ async def test_what_is_said_while_an_instance_falls_asleep_is_answered_by_the_ne
 async def test_an_instance_that_is_out_of_character_is_left_for_an_operator(node: Node) -> None:
     ada = await user(node)
     started = [await start(node, ada) for _ in range(3)]
-    quarantined = Change(started[0].instance, Status.QUARANTINED, "for the test")
-    node.living.hosting.take(await node.writer.submit(quarantined))
+    quarantined = ChangeInstance(started[0].instance, InstanceStatus.QUARANTINED, "for the test")
+    node.living.hosting.host_instance(await node.writer.submit(quarantined))
     await start(node, ada)
     kept = await alive(node, ada)
     assert started[0].conversation.id in kept
@@ -225,8 +225,11 @@ async def test_one_user_cannot_keep_another_out_of_full_nodes(world: World) -> N
             await start(nodes[nth % 3], eve)
         assert len(await alive(one, eve)) == 5
         assert len(await alive(one, ada)) == 7
-        gone = set(await begun(one, ada)) - set(await alive(one, ada))
-        assert await two.reply((await two.doors.say(gone.pop(), "Wake up", ANN)).id) == "Well, I am here."
+        gone = set(await open_conversations(one, ada)) - set(await alive(one, ada))
+        assert (
+            await two.reply((await two.conversations.say(gone.pop(), "Wake up", ANN)).id)
+            == "Well, I am here."
+        )
         assert len(await alive(one, eve)) == 5, "who has fewer is not put to sleep for who has more"
 
 
@@ -238,10 +241,10 @@ async def test_many_who_come_at_once_to_a_full_node_make_it_no_fuller(world: Wor
         mine = [start(node, ada) for _ in range(6)]
         theirs = [start(node, eve) for _ in range(2)]
         outcomes = await asyncio.gather(*mine, *theirs, return_exceptions=True)
-        assert {type(each) for each in outcomes} <= {Started, errors.Overloaded}
-        assert len(node.living.hosting) == len(await node.doors.instances()) == 4
+        assert {type(each) for each in outcomes} <= {StartedConversation, errors.Overloaded}
+        assert len(node.living.hosting) == len(await node.conversations.list_instances()) == 4
         lives = await node.pool.rows("SELECT reason FROM instance_lives WHERE status = 'terminated'")
-        assert len(lives) == sum(isinstance(each, Started) for each in outcomes)
+        assert len(lives) == sum(isinstance(each, StartedConversation) for each in outcomes)
 
 
 async def test_others_are_asked_for_room_before_anybody_is_put_to_sleep(world: World) -> None:
@@ -249,7 +252,7 @@ async def test_others_are_asked_for_room_before_anybody_is_put_to_sleep(world: W
         ada = await user(one)
         for _ in range(8):
             await start(one, ada)
-        assert len(await alive(one, ada)) == len(await begun(one, ada)) == 8
+        assert len(await alive(one, ada)) == len(await open_conversations(one, ada)) == 8
         assert len(two.living.hosting) == 4
 
 
@@ -262,4 +265,4 @@ async def test_a_full_cluster_refuses_who_has_as_much_as_everybody_and_leaves_no
         late = await user(one)
         with pytest.raises(errors.Overloaded, match="no other node"):
             await start(one, late)
-        assert await begun(one, late) == []
+        assert await open_conversations(one, late) == []

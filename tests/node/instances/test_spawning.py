@@ -12,7 +12,7 @@ from ccn.core.ids import CharacterId
 from ccn.core.prompts import prompt
 from ccn.core.prompts.interview import QUESTIONS
 from ccn.store.conversations import instances
-from ccn.store.conversations.instances import Status
+from ccn.store.conversations.instances import InstanceStatus
 from tests import living
 from tests.living import Model, Node, World
 from tests.speaking import ANN
@@ -21,32 +21,32 @@ STRANGER = "Rain, rain."
 
 
 @pytest.fixture
-async def world(database: settings.Database) -> World:
-    return await living.founded(database)
+async def world(database: settings.DatabaseSettings) -> World:
+    return await living.found_world(database)
 
 
-async def _lives(node: Node, instance: instances.Instance) -> list[tuple[Status, str]]:
-    return [(each.status, each.reason) for each in await instances.lives(node.pool, instance.id)]
+async def _lives(node: Node, instance: instances.Instance) -> list[tuple[InstanceStatus, str]]:
+    return [(each.status, each.reason) for each in await instances.list_lives(node.pool, instance.id)]
 
 
 async def test_an_instance_is_asked_six_questions_and_then_runs(world: World) -> None:
     async with world.node("node-1") as node:
-        started = await node.doors.start(living.ADA)
+        started = await node.conversations.start(living.ADA)
         assert [call.messages[-1].text for call in node.model.calls] == [each.asks for each in QUESTIONS]
-        assert started.instance.status is Status.RUNNING
+        assert started.instance.status is InstanceStatus.RUNNING
         assert await _lives(node, started.instance) == [
-            (Status.SPAWNING, "spawned: begun"),
-            (Status.RUNNING, "passed the interview, try 1: 6 of 6"),
+            (InstanceStatus.SPAWNING, "spawned: begun"),
+            (InstanceStatus.RUNNING, "passed the interview, try 1: 6 of 6"),
         ]
-        kept = (await instances.get(node.pool, started.instance.id)).validation
+        kept = (await instances.load_instance(node.pool, started.instance.id)).validation
         assert kept is not None
         assert (kept["passed"], kept["tries"]) == (True, 1)
-        assert await node.said(started.conversation.id) == [], "questions are no messages"
+        assert await node.read_messages(started.conversation.id) == [], "questions are no messages"
 
 
 async def test_a_new_conversation_its_instance_and_its_anchor_come_in_one_transaction(world: World) -> None:
     async with world.node("node-1") as node:
-        started = await node.doors.start(living.ADA, title="A")
+        started = await node.conversations.start(living.ADA, title="A")
         here = started.conversation
         rows = await node.pool.rows(
             """
@@ -63,37 +63,41 @@ async def test_a_new_conversation_its_instance_and_its_anchor_come_in_one_transa
 async def test_a_stranger_is_asked_three_times_and_never_let_in(world: World) -> None:
     async with world.node("node-1", Model(interview=STRANGER)) as node:
         with pytest.raises(errors.SpawnFailed, match="not the character after 3 tries") as failed:
-            await node.doors.start(living.ADA, idempotency_key="k")
+            await node.conversations.start(living.ADA, idempotency_key="k")
         assert "Who are you?" in str(failed.value)
         assert STRANGER not in str(failed.value)
         assert len(node.model.calls) == 3 * len(QUESTIONS)
-        assert await node.doors.instances() == []
+        assert await node.conversations.list_instances() == []
         rows = await node.pool.rows("SELECT id FROM instance_registry")
-        life = [each.reason for each in await instances.lives(node.pool, rows[0]["id"])]
+        life = [each.reason for each in await instances.list_lives(node.pool, rows[0]["id"])]
         assert life == ["spawned: begun", *(f"failed the interview, try {n}: 0 of 6" for n in (1, 2, 3))]
         node.model.interview = living.PASSES
-        again = await node.doors.start(living.ADA, idempotency_key="k")
+        again = await node.conversations.start(living.ADA, idempotency_key="k")
         assert again.instance.epoch == 2
 
 
 async def test_a_model_that_does_not_answer_fails_the_spawn_with_its_own_error(world: World) -> None:
     async with world.node("node-1", Model(unheard=errors.ModelUnavailable("nobody there"))) as node:
         with pytest.raises(errors.ModelUnavailable):
-            await node.doors.start(living.ADA)
+            await node.conversations.start(living.ADA)
         row = (await node.pool.rows("SELECT id FROM instance_registry"))[0]
-        found = await instances.get(node.pool, row["id"])
+        found = await instances.load_instance(node.pool, row["id"])
         assert (found.status, (await _lives(node, found))[-1][1]) == (
-            Status.FAILED,
+            InstanceStatus.FAILED,
             "not interviewed: ModelUnavailable",
         )
 
 
 async def test_many_who_ask_at_once_get_one_instance(world: World) -> None:
     async with world.node("node-1") as one, world.node("node-2") as other:
-        talk = await one.begun()
-        await one.doors.terminate(talk, "asked to")
+        talk = await one.begin_conversation()
+        await one.conversations.terminate_instance(talk, "asked to")
         turns = await asyncio.gather(
-            *(node.doors.say(talk, f"{node.id} {n}", ANN) for node in (one, other) for n in range(2))
+            *(
+                node.conversations.say(talk, f"{node.id} {n}", ANN)
+                for node in (one, other)
+                for n in range(2)
+            )
         )
         for turn in turns:
             assert await other.reply(turn.id) == "Well, I am here."
@@ -103,40 +107,46 @@ async def test_many_who_ask_at_once_get_one_instance(world: World) -> None:
 
 async def test_a_continued_conversation_has_its_history_and_a_new_one_remembers(world: World) -> None:
     async with world.node("node-1") as node:
-        talk = await node.begun()
-        await node.reply((await node.doors.say(talk, "My name is Zoe", ANN)).id)
-        await node.doors.terminate(talk, "for the test")
-        await node.reply((await node.doors.say(talk, "And now?", ANN)).id)
+        talk = await node.begin_conversation()
+        await node.reply((await node.conversations.say(talk, "My name is Zoe", ANN)).id)
+        await node.conversations.terminate_instance(talk, "for the test")
+        await node.reply((await node.conversations.say(talk, "And now?", ANN)).id)
         last = node.model.calls[-1]
         assert [each.text for each in last.messages] == ["My name is Zoe", "Well, I am here.", "And now?"]
-        assert living.PLATE.splitlines()[1] in prompt.show(last)
-        lives = [reason for _, reason in await _lives(node, (await node.doors.instances())[0])]
+        assert living.PLATE.splitlines()[1] in prompt.call_to_text(last)
+        lives = [reason for _, reason in await _lives(node, (await node.conversations.list_instances())[0])]
         assert lives[0] == "spawned: continued"
 
 
 async def test_a_full_node_hands_on_and_a_full_cluster_says_so(world: World) -> None:
     small = living.PATIENT.model_copy(update={"limit": 1, "idle_s": 60.0})
     async with world.node("node-1", chosen=small) as one, world.node("node-2", chosen=small) as other:
-        assert [(await one.doors.start(living.ADA)).instance.host for _ in range(2)] == [one.id, other.id]
+        assert [(await one.conversations.start(living.ADA)).instance.host for _ in range(2)] == [
+            one.id,
+            other.id,
+        ]
         with pytest.raises(errors.Overloaded, match="no other node"):
-            await one.doors.start(living.ADA)
+            await one.conversations.start(living.ADA)
 
 
 async def test_whoever_is_idle_for_long_makes_room(world: World) -> None:
     small = living.PATIENT.model_copy(update={"limit": 1, "idle_s": 0.01})
     async with world.node("node-1", chosen=small) as node:
-        first = await node.begun()
+        first = await node.begin_conversation()
         await asyncio.sleep(0.02)
-        second = await node.begun()
-        assert [each.conversation for each in await node.doors.instances()] == [second]
+        second = await node.begin_conversation()
+        assert [each.conversation for each in await node.conversations.list_instances()] == [second]
         await asyncio.sleep(0.02)
-        assert await node.reply((await node.doors.say(first, "Still there?", ANN)).id) == "Well, I am here."
+        assert (
+            await node.reply((await node.conversations.say(first, "Still there?", ANN)).id)
+            == "Well, I am here."
+        )
 
 
 async def test_the_series_tell_how_many_live_here_and_how_long_spawning_took(world: World) -> None:
     async with world.node("node-1") as node:
-        await node.begun()
-        page = metrics.page("")[0].decode()
+        await node.begin_conversation()
+        page = metrics.render_page("")[0].decode()
         assert "ccn_active_instances 1.0" in page
         assert re.search(r'ccn_instance_spawn_seconds_count\{outcome="running"\} [1-9]', page)
         assert "ccn_total_conversations" in page
@@ -145,4 +155,4 @@ async def test_the_series_tell_how_many_live_here_and_how_long_spawning_took(wor
 async def test_a_character_that_does_not_exist_is_said_so(world: World) -> None:
     async with world.node("node-1") as node:
         with pytest.raises(errors.NotFound):
-            await node.doors.start(CharacterId("nobody"))
+            await node.conversations.start(CharacterId("nobody"))

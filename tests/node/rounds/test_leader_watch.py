@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd
 from ccn.etcd import client, election, session
-from ccn.etcd.client import Client
-from ccn.etcd.election import Leader
+from ccn.etcd.client import EtcdClient
+from ccn.etcd.election import ElectedLeader
 from ccn.node.rounds import leader_watch
 from ccn.node.rounds.leader_watch import Rightful
 from ccn.peers import client as peers
-from ccn.peers.exchange import Who
+from ccn.peers.exchange import NodeIntroduction
 from tests import peering
 from tests.cluster.chaos.network import Network
 from tests.peering import ONE, THREE, TWO
@@ -32,9 +32,9 @@ class Seen(peering.Node):
 
     looks: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
-    async def who(self) -> Who:
+    async def identify(self) -> NodeIntroduction:
         self.looks.put_nowait(None)
-        return await peering.Node.who(self)
+        return await peering.Node.identify(self)
 
     async def looked_at(self) -> None:
         async with asyncio.timeout(30):
@@ -44,15 +44,15 @@ class Seen(peering.Node):
 @asynccontextmanager
 async def watched(
     addresses: Mapping[NodeId, str], rightful: Rightful = lambda _: True
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[EtcdClient]:
     """Node three watches over the others; the client is for the test's own candidates."""
     async with (
-        etcd.running() as servers,
-        client.opened(servers.endpoints, deadline_s=10.0) as coordination,
-        peers.opened(THREE, None) as known,
+        etcd.run_etcd() as servers,
+        client.open_client(servers.endpoints, deadline_s=10.0) as coordination,
+        peers.open_client(THREE, None) as known,
     ):
-        await known.know(addresses)
-        watching = asyncio.create_task(leader_watch.watch(known, coordination, rightful, look_s=0.1))
+        await known.set_addresses(addresses)
+        watching = asyncio.create_task(leader_watch.watch_leader(known, coordination, rightful, look_s=0.1))
         try:
             yield coordination
         finally:
@@ -60,9 +60,9 @@ async def watched(
             await asyncio.wait([watching])
 
 
-async def queued(coordination: Client, count: int) -> None:
+async def queued(coordination: EtcdClient, count: int) -> None:
     async with asyncio.timeout(30):
-        while len((await coordination.read(election.PREFIX)).entries) != count:
+        while len((await coordination.read_prefix(election.PREFIX)).entries) != count:
             await asyncio.sleep(0.01)
 
 
@@ -75,9 +75,9 @@ async def test_the_next_one_alive_leads_as_soon_as_the_leaders_connection_breaks
         }
         async with (
             watched(addresses) as coordination,
-            session.opened(coordination, **LASTING) as first,
-            session.opened(coordination, **LASTING) as second,
-            session.opened(coordination, **LASTING) as third,
+            session.open_session(coordination, **LASTING) as first,
+            session.open_session(coordination, **LASTING) as second,
+            session.open_session(coordination, **LASTING) as third,
         ):
             await election.campaign(first, ONE)
             next_one = asyncio.create_task(election.campaign(second, TWO))
@@ -100,14 +100,16 @@ async def test_a_leader_that_answers_keeps_its_place_though_its_connection_broke
         peering.served(one) as address,
         network.door(ONE, int(address.rpartition(":")[2]), caller=THREE) as port,
         watched({ONE: f"127.0.0.1:{port}"}) as coordination,
-        session.opened(coordination, **LASTING) as held,
+        session.open_session(coordination, **LASTING) as held,
     ):
         leadership = await election.campaign(held, ONE)
         await one.looked_at()
         network.cut((THREE, ONE))
         network.heal(late=False)
         await one.looked_at()  # on a new connection, by whoever is first: the question or the next watch
-        assert await election.leader(coordination) == Leader(ONE, leadership.revision, held.lease)
+        assert await election.find_leader(coordination) == ElectedLeader(
+            ONE, leadership.revision, held.lease
+        )
 
 
 async def test_a_leader_that_does_not_let_this_node_in_any_more_is_alive() -> None:
@@ -117,7 +119,7 @@ async def test_a_leader_that_does_not_let_this_node_in_any_more_is_alive() -> No
         other = await doors.enter_async_context(peering.served(two))
         async with (
             watched({ONE: door, TWO: other}) as coordination,
-            session.opened(coordination, **LASTING) as held,
+            session.open_session(coordination, **LASTING) as held,
         ):
             leadership = await election.campaign(held, ONE)
             await one.looked_at()
@@ -127,7 +129,9 @@ async def test_a_leader_that_does_not_let_this_node_in_any_more_is_alive() -> No
                 async with asyncio.timeout(30):
                     while "leader lets this node in no more" not in [line["event"] for line in logs]:
                         await asyncio.sleep(0.01)
-            assert await election.leader(coordination) == Leader(ONE, leadership.revision, held.lease)
+            assert await election.find_leader(coordination) == ElectedLeader(
+                ONE, leadership.revision, held.lease
+            )
 
 
 async def test_a_node_that_does_not_lead_is_missed_by_nobody() -> None:
@@ -136,26 +140,29 @@ async def test_a_node_that_does_not_lead_is_missed_by_nobody() -> None:
         addresses = {
             each.node: await doors.enter_async_context(peering.served(each)) for each in (one, two)
         }
-        async with watched(addresses) as coordination, session.opened(coordination, **LASTING) as held:
+        async with (
+            watched(addresses) as coordination,
+            session.open_session(coordination, **LASTING) as held,
+        ):
             leadership = await election.campaign(held, THREE)
             await one.looked_at()
             await doors.aclose()
-            other = Leader(ONE, leadership.revision, held.lease)
-            assert not await election.depose(coordination, other)
-            assert await election.leader(coordination) == replace(other, node=THREE)
+            other = ElectedLeader(ONE, leadership.revision, held.lease)
+            assert not await election.depose_leader(coordination, other)
+            assert await election.find_leader(coordination) == replace(other, node=THREE)
 
 
 async def test_a_place_that_is_nobodys_is_taken_away_again_and_again() -> None:
     """Who can write to etcd queues up before everybody, under a name or a lease of its own making."""
-    rightful = Leader(THREE, 0, 0)
+    rightful = ElectedLeader(THREE, 0, 0)
     async with (
         watched({}, lambda leader: replace(leader, revision=0) == rightful) as coordination,
-        session.opened(coordination, **LASTING) as squatting,
-        session.opened(coordination, **LASTING) as held,
+        session.open_session(coordination, **LASTING) as squatting,
+        session.open_session(coordination, **LASTING) as held,
     ):
-        rightful = Leader(THREE, 0, held.lease)
+        rightful = ElectedLeader(THREE, 0, held.lease)
         for name, lease in (("a-node", squatting.lease), (THREE, squatting.lease), ("\xff", 0)):
             place = f"{election.PREFIX}{secrets.token_hex(8)}"
-            await coordination.put(place, name.encode(), lease=lease, if_modified=0)
+            await coordination.put_entry(place, name.encode(), lease=lease, if_modified=0)
         leadership = await asyncio.wait_for(election.campaign(held, THREE), 60)
-        assert await election.leader(coordination) == replace(rightful, revision=leadership.revision)
+        assert await election.find_leader(coordination) == replace(rightful, revision=leadership.revision)

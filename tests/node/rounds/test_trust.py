@@ -19,19 +19,19 @@ from ccn.core.identity import revocation
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members
-from ccn.etcd.access import Access
-from ccn.etcd.client import Client
-from ccn.etcd.entry import Entry
-from ccn.gateway.grpc.peer import Server
+from ccn.etcd.access import EtcdAccess
+from ccn.etcd.client import EtcdClient
+from ccn.etcd.entry import EtcdEntry
+from ccn.gateway.grpc.peer import PeerServer
 from ccn.node.rounds.membership import Membership
-from ccn.node.rounds.peer_answers import Answering
-from ccn.node.rounds.presence import Doors
-from ccn.node.rounds.voting import Identity
+from ccn.node.rounds.peer_answers import PeerAnswers
+from ccn.node.rounds.presence import NodeDoors
+from ccn.node.rounds.voting import NodeIdentity
 from ccn.node.views import cluster_probes, cluster_status
 from ccn.peers import certificates
 from ccn.peers import client as peers
-from ccn.peers.exchange import Forwarded, Who
-from ccn.peers.identity import Identity as Identified
+from ccn.peers.exchange import ForwardedRequest, NodeIntroduction
+from ccn.peers.identity import TlsIdentity as Identified
 from ccn.store.accounts import node_register
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
@@ -49,9 +49,9 @@ LISTENER = "http://127.0.0.1:6666"
 class Party:
     """Nodes of one cluster as members, and what others find in its etcd and write there."""
 
-    database: settings.Database
+    database: settings.DatabaseSettings
     endpoints: tuple[str, ...]
-    etcd: Client
+    etcd: EtcdClient
     pool: Pool
 
     @asynccontextmanager
@@ -60,42 +60,42 @@ class Party:
     ) -> AsyncIterator[Membership]:
         """One node with its door for the others; `by` gives it another key than it should have."""
         pair, stop = pair_of(by or name), asyncio.Event()
-        async with peers.opened(name, shown) as known, pool.open(self.database, name) as own:
+        async with peers.open_client(name, shown) as known, pool.open(self.database, name) as own:
             member = Membership(
-                Identity(name, pair.public, pair.sign, ed25519),
+                NodeIdentity(name, pair.public, pair.sign, ed25519),
                 Paper,
                 Writer(self.database, name, lambda: datetime.now(UTC)),
                 own,
                 known,
-                lambda: Access(self.endpoints),
+                lambda: EtcdAccess(self.endpoints),
                 5.0,
-                settings.Cluster(size=1, interval_s=0.5),
+                settings.ClusterSettings(size=1, interval_s=0.5),
                 lambda: time.time_ns() // 1_000,
                 look_s=0.1,
             )
-            door = Server(Answering(member, lambda _: _nothing()), shown)
-            port = door.listen(settings.Peers(port=0))
-            doors = Doors(http or f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", 1_800_000)
+            door = PeerServer(PeerAnswers(member, lambda _: _nothing()), shown)
+            port = door.listen(settings.PeersSettings(port=0))
+            doors = NodeDoors(http or f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", 1_800_000)
             async with asyncio.TaskGroup() as group:
                 for part in (
                     door.serve(stop, 0.2),
-                    member.presence.trust.watch(stop),
+                    member.presence.trust.watch_register(stop),
                     member.take_part(doors, stop),
                 ):
                     group.create_task(part)
                 yield member
                 stop.set()
 
-    async def entry(self, name: str) -> Entry:
-        found = await self.etcd.get(members.PREFIX + name)
+    async def entry(self, name: str) -> EtcdEntry:
+        found = await self.etcd.get_entry(members.PREFIX + name)
         assert found is not None
         return found
 
     async def write(self, name: str, value: bytes, lease: int = 0) -> None:
         """As somebody does who may write to etcd."""
-        found = await self.etcd.get(members.PREFIX + name)
+        found = await self.etcd.get_entry(members.PREFIX + name)
         modified = found.modified if found else 0
-        await self.etcd.put(members.PREFIX + name, value, lease=lease, if_modified=modified)
+        await self.etcd.put_entry(members.PREFIX + name, value, lease=lease, if_modified=modified)
 
 
 async def _nothing() -> AsyncGenerator[bytes]:
@@ -103,10 +103,10 @@ async def _nothing() -> AsyncGenerator[bytes]:
 
 
 @pytest.fixture
-async def party(database: settings.Database) -> AsyncIterator[Party]:
+async def party(database: settings.DatabaseSettings) -> AsyncIterator[Party]:
     async with (
-        embedded.running() as server,
-        client.opened(server.endpoints, deadline_s=10.0) as etcd,
+        embedded.run_etcd() as server,
+        client.open_client(server.endpoints, deadline_s=10.0) as etcd,
         pool.open(database, "test") as connections,
     ):
         yield Party(database, server.endpoints, etcd, connections)
@@ -120,9 +120,9 @@ async def until(holds: Callable[[], object]) -> None:
 
 async def stranger(party: Party, name: str) -> bytes:
     """A registration that somebody made up and signed, for this very cluster."""
-    cluster = (await node_register.load(party.pool)).cluster
+    cluster = (await node_register.load_register(party.pool)).cluster
     said = registration(name, 0, by="stranger", http=LISTENER, cluster=cluster)
-    return members.encode(said)
+    return members.registration_to_bytes(said)
 
 
 def unsigned(name: str) -> bytes:
@@ -141,8 +141,8 @@ async def test_what_somebody_made_up_in_etcd_is_no_node_and_no_door(party: Party
             await until(lambda: TWO in one.presence.seen and ONE in two.presence.seen and one.peers.peers)
             for node in (one, two):
                 assert node.presence.seen.keys() == {ONE, TWO}
-                assert set(node.presence.doors()) == {each.http for each in one.presence.seen.values()}
-                assert {seat.node for seat in (await cluster_status.tell(node)).nodes} == {ONE, TWO}
+                assert set(node.presence.list_doors()) == {each.http for each in one.presence.seen.values()}
+                assert {seat.node for seat in (await cluster_status.load_status(node)).nodes} == {ONE, TWO}
             assert [each.node for each in one.peers.peers] == [TWO]
 
 
@@ -154,7 +154,7 @@ async def test_nobody_founds_a_chain_because_etcd_shows_them(party: Party) -> No
         await until(lambda: one.voting)
         assert one.voting
         assert [each.node for each in one.voting.tip.rules.validators] == [ONE]
-        await cluster_probes.quorum(one)
+        await cluster_probes.check_quorum(one)
 
 
 async def test_a_name_that_somebody_takes_in_etcd_comes_back_to_its_node(party: Party) -> None:
@@ -164,7 +164,7 @@ async def test_a_name_that_somebody_takes_in_etcd_comes_back_to_its_node(party: 
         await party.write(TWO, await stranger(party, TWO))
         await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].lease != before.lease)
         assert one.presence.seen[TWO].http == before.http == two.presence.seen[TWO].http
-        assert LISTENER not in one.presence.doors()
+        assert LISTENER not in one.presence.list_doors()
 
 
 async def test_the_address_of_an_earlier_life_is_not_shown_again(party: Party) -> None:
@@ -176,29 +176,29 @@ async def test_the_address_of_an_earlier_life_is_not_shown_again(party: Party) -
         async with party.node(TWO, http="http://127.0.0.1:7777"):
             await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].http != LISTENER)
         await until(lambda: TWO not in one.presence.seen)
-        server = await party.etcd.connected()
+        server = await party.etcd.find_server()
         await server.lease.LeaseGrant(rpc.LeaseGrantRequest(TTL=60, ID=old.lease))
         await party.write(TWO, old.value, old.lease)
         async with party.node(NodeId("node-3")):
             await until(lambda: "node-3" in one.presence.seen)
             assert TWO not in one.presence.seen
-            assert LISTENER not in one.presence.doors()
+            assert LISTENER not in one.presence.list_doors()
 
 
 async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
         await until(lambda: TWO in one.presence.seen and one.voting)
         door = one.presence.seen[TWO].http
-        assert door in one.presence.doors()
-        await node_register.remove(party.pool, TWO)
+        assert door in one.presence.list_doors()
+        await node_register.remove_node(party.pool, TWO)
         await until(lambda: TWO not in one.presence.seen and TWO not in two.presence.seen)
-        assert one.presence.here() == {ONE}
-        assert door not in one.presence.doors()
-        assert two.presence.here() is None
+        assert one.presence.list_seen() == {ONE}
+        assert door not in one.presence.list_doors()
+        assert two.presence.list_seen() is None
         assert one.peers.peers == ()
-        seats = {seat.node: seat for seat in (await cluster_status.tell(one)).nodes}
+        seats = {seat.node: seat for seat in (await cluster_status.load_status(one)).nodes}
         assert (seats[TWO].here, seats[TWO].address) == (True, "")
-        assert one.presence.keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
+        assert one.presence.registered_keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
 
 
 async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: Party) -> None:
@@ -227,21 +227,21 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
 ) -> None:
     """A certificate of the authority is not enough, whatever name it is for."""
     now = datetime.now(UTC)
-    authority = certificates.authority(now)
+    authority = certificates.issue_authority(now)
     one, two, stranger = (identity_of(authority, node) for node in (ONE, TWO, NodeId("node-77")))
     async with party.node(ONE, shown=one) as first:
         await until(lambda: first.voting)
         door = first.presence.seen[ONE].grpc
 
         async def refused(node: NodeId, shown: Identified, words: str) -> None:
-            async with peers.opened(node, shown) as known:
-                await known.know({ONE: door})
-                asked = Forwarded(node, INSTANCE, "follow", b"{}")
+            async with peers.open_client(node, shown) as known:
+                await known.set_addresses({ONE: door})
+                asked = ForwardedRequest(node, INSTANCE, "follow", b"{}")
                 for asking in (
-                    known.peer(ONE).hello(30.0),
-                    known.peer(ONE).blocks(1, 30.0),
-                    anext(known.peer(ONE).stay()),
-                    anext(known.peer(ONE).forward(asked, 30.0)),
+                    known.find_peer(ONE).hello(30.0),
+                    known.find_peer(ONE).fetch_blocks(1, 30.0),
+                    anext(known.find_peer(ONE).stay()),
+                    anext(known.find_peer(ONE).forward(asked, 30.0)),
                 ):
                     with pytest.raises(errors.PeerRefused, match=words):
                         await asking
@@ -251,19 +251,19 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
         )
         async with party.node(TWO, shown=two) as second:
             await until(lambda: TWO in first.presence.seen and second.peers.peers)
-            assert isinstance((await second.peers.hello(30.0))[ONE], Who)
-            serial = certificates.describe(two.certificate).serial
+            assert isinstance((await second.peers.hello(30.0))[ONE], NodeIntroduction)
+            serial = certificates.summarise_certificate(two.certificate).serial
             with capture_logs() as logs:
-                await node_register.revoke(party.pool, None, serial, now, "lost", "ann")
-                await until(lambda: first.presence.trust.known.revoked)
+                await node_register.revoke_certificates(party.pool, None, serial, now, "lost", "ann")
+                await until(lambda: first.presence.trust.known_register.revoked)
                 told = "this node's certificate was revoked"
                 await until(lambda: told in [line["event"] for line in logs])
-            pairs = revocation.in_pairs(serial)
+            pairs = revocation.serial_to_pairs(serial)
             await refused(TWO, two, f"the certificate {pairs} of node-2 was revoked")
         renewed = identity_of(authority, TWO)
-        async with peers.opened(TWO, renewed) as known:
-            await known.know({ONE: door})
-            assert isinstance((await known.hello(30.0))[ONE], Who)
-            await node_register.remove(party.pool, TWO)
+        async with peers.open_client(TWO, renewed) as known:
+            await known.set_addresses({ONE: door})
+            assert isinstance((await known.hello(30.0))[ONE], NodeIntroduction)
+            await node_register.remove_node(party.pool, TWO)
             await until(lambda: first.presence.trust.key_of(TWO) is None)
         await refused(TWO, renewed, "node-2 takes no part .*: it was removed")

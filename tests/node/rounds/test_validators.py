@@ -17,10 +17,10 @@ from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import SignerState
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds import validator_changes
-from ccn.node.rounds.consensus_round import Failed, Sealed
+from ccn.node.rounds.consensus_round import FailedRound, SealedRound
 from ccn.store.accounts import node_register
 from ccn.store.operators import drains, requests
-from ccn.store.operators.requests import Answer, Body
+from ccn.store.operators.requests import AnswerRequest, Body
 from ccn.store.rounds import blocks, export
 from tests.core.conftest import pair_of
 from tests.node.rounds.test_consensus_round import NODES, Paper, World, world
@@ -42,31 +42,31 @@ class Cluster:
         """Ask for a change, and hold rounds until it is answered."""
         request, pool = uuid.uuid4(), self.world.pool
         body = {"action": action, "node": node, **more}
-        await requests.ask(pool, request, requests.VALIDATORS, "ann", body)
+        await requests.add_request(pool, request, requests.VALIDATORS, "ann", body)
         tries = Counter[UUID]()
-        while (told := await requests.outcome(pool, request)) is None:
+        while (told := await requests.load_outcome(pool, request)) is None:
             await self.round(leader, tries)
         return told
 
-    async def round(self, leader: NodeId, tries: Counter[UUID]) -> Sealed | Failed:
+    async def round(self, leader: NodeId, tries: Counter[UUID]) -> SealedRound | FailedRound:
         world, voting = self.world, self.world.peers.votings[leader]
-        await voting.decided()
+        await voting.catch_up()
         looked = {
-            n: await validator_changes.look(world.pool, v, self.here[n])
+            n: await validator_changes.load_wanted(world.pool, v, self.here[n])
             for n, v in world.peers.votings.items()
         }
         leading = await world.lead(leader)
-        outcome = await story.hold(leading)
+        outcome = await story.run_round(leading)
         wish = looked[leader]
         if wish is not None:
-            told = await validator_changes.conclude(world.pool, leading.term, wish, voting, tries)
+            told = await validator_changes.conclude_change(world.pool, leading.term, wish, voting, tries)
             if told is not None:
-                await world.writer.submit(Answer(wish.request, told, leading.term))
+                await world.writer.submit(AnswerRequest(wish.request, told, leading.term))
         return outcome
 
     async def verdict(self) -> verify.Audit:
         file = io.BytesIO()
-        await export.export(self.world.pool, file)
+        await export.export_record(self.world.pool, file)
         return verify.verify(io.BytesIO(file.getvalue()))
 
 
@@ -87,11 +87,11 @@ async def test_a_fourth_node_votes_from_the_block_after_the_one_that_names_it(cl
     told = await cluster.change(NODES[0], "add", FOUR)
     assert told == {"changed": True, "height": 1, "validators": [*NODES, FOUR], "quorum": 3}
     assert (await cluster.round(NODES[1], Counter())).refused == {}
-    shown = await blocks.shown(cluster.world.pool, 2)
+    shown = await blocks.load_block(cluster.world.pool, 2)
     assert shown is not None
     assert {vote.statement.node for vote in shown.votes} == {*NODES, FOUR}
     outcome = await cluster.round(FOUR, Counter())
-    assert isinstance(outcome, Sealed)
+    assert isinstance(outcome, SealedRound)
     found = await cluster.verdict()
     assert (found.code, found.findings.contradictions, found.findings.invalid) == (verify.VERIFIED, [], "")
     assert found.chain.cosigners == [*NODES, FOUR]
@@ -102,27 +102,27 @@ async def test_a_fourth_node_votes_from_the_block_after_the_one_that_names_it(cl
 async def test_a_node_that_was_removed_decides_nothing_any_more(cluster: Cluster) -> None:
     await cluster.change(NODES[0], "add", FOUR)
     await ran(cluster, NODES[2])
-    await drains.begin(cluster.world.pool, NODES[2], "ann", NODES)
+    await drains.begin_drain(cluster.world.pool, NODES[2], "ann", NODES)
     told = await cluster.change(NODES[0], "remove", NODES[2])
     assert told["validators"] == [*NODES[:2], FOUR]
     cluster.world.peers.away = {FOUR}
     outcome = await cluster.round(NODES[0], Counter())
-    assert isinstance(outcome, Sealed)
+    assert isinstance(outcome, SealedRound)
     assert outcome.votes == (NODES[0], NODES[1])
     assert outcome.refused[NODES[2]] == "node-3 is not a validator"
     cluster.world.peers.away = {FOUR, NODES[1]}
-    assert isinstance(await cluster.round(NODES[0], Counter()), Failed)
+    assert isinstance(await cluster.round(NODES[0], Counter()), FailedRound)
     assert (await cluster.verdict()).findings.contradictions == []
-    known = (await node_register.load(cluster.world.pool)).nodes
+    known = (await node_register.load_register(cluster.world.pool)).nodes
     assert {node: each.removed for node, each in known.items()} == {NODES[2]: True}
 
 
 async def test_a_node_that_does_not_vote_is_removed_too(cluster: Cluster) -> None:
-    await node_register.enrol(cluster.world.pool, FOUR, pair_of(FOUR).public)
+    await node_register.enrol_node(cluster.world.pool, FOUR, pair_of(FOUR).public)
     assert (await cluster.change(NODES[0], "remove", FOUR))["changed"] is False
-    assert (await node_register.load(cluster.world.pool)).nodes[FOUR].removed
+    assert (await node_register.load_register(cluster.world.pool)).nodes[FOUR].removed
     assert (await cluster.change(NODES[0], "add", FOUR))["changed"] is True
-    assert not (await node_register.load(cluster.world.pool)).nodes[FOUR].removed
+    assert not (await node_register.load_register(cluster.world.pool)).nodes[FOUR].removed
 
 
 async def ran(cluster: Cluster, node: NodeId) -> None:
@@ -137,7 +137,7 @@ async def test_a_leader_alone_brings_in_nobody(cluster: Cluster) -> None:
     told = await cluster.change(NODES[0], "add", FOUR)
     assert told["error"] == "Conflict"
     assert "in 4 rounds no quorum of 2 validators wanted this change" in str(told["message"])
-    tip = await blocks.tip(cluster.world.pool)
+    tip = await blocks.load_tip(cluster.world.pool)
     assert tip is not None
     assert (tip.height, tip.rules) == (validator_changes.ROUNDS, cluster.world.genesis.rules)
 
@@ -152,29 +152,29 @@ async def test_one_change_at_a_time_in_the_order_they_were_asked(cluster: Cluste
     asked = [uuid.uuid4(), uuid.uuid4()]
     for request, action in zip(asked, ("add", "remove"), strict=True):
         body = {"action": action, "node": FOUR}
-        await requests.ask(pool, request, requests.VALIDATORS, "ann", body)
+        await requests.add_request(pool, request, requests.VALIDATORS, "ann", body)
     await ran(cluster, FOUR)
-    await drains.begin(pool, FOUR, "ann", NODES)
+    await drains.begin_drain(pool, FOUR, "ann", NODES)
     for request, count in zip(asked, (4, 3), strict=True):
         await cluster.round(NODES[0], tries)
-        told = await requests.outcome(pool, request)
+        told = await requests.load_outcome(pool, request)
         assert told is not None
         validators = told["validators"]
         assert isinstance(validators, list)
         assert (told["changed"], len(validators)) == (True, count)
-    assert await requests.waiting(pool, requests.VALIDATORS) == []
+    assert await requests.list_waiting(pool, requests.VALIDATORS) == []
 
 
 async def test_a_leader_that_died_before_it_answered_leaves_the_answer_to_the_next(
     cluster: Cluster,
 ) -> None:
     pool, request = cluster.world.pool, uuid.uuid4()
-    await requests.ask(pool, request, requests.VALIDATORS, "ann", {"action": "add", "node": FOUR})
+    await requests.add_request(pool, request, requests.VALIDATORS, "ann", {"action": "add", "node": FOUR})
     for node, voting in cluster.world.peers.votings.items():
-        await validator_changes.look(pool, voting, cluster.here[node])
-    await story.hold(await cluster.world.lead(NODES[0]))
+        await validator_changes.load_wanted(pool, voting, cluster.here[node])
+    await story.run_round(await cluster.world.lead(NODES[0]))
     await cluster.round(NODES[1], Counter())
-    told = await requests.outcome(pool, request)
+    told = await requests.load_outcome(pool, request)
     assert told is not None
     assert (told["changed"], told["quorum"]) == (False, 3)
 
@@ -191,15 +191,15 @@ async def test_what_cannot_be_is_refused_and_the_rounds_go_on(
     cluster: Cluster, body: Mapping[str, object], why: str
 ) -> None:
     pool, request = cluster.world.pool, uuid.uuid4()
-    await requests.ask(pool, request, requests.VALIDATORS, "ann", body)
-    assert isinstance(await cluster.round(NODES[0], Counter()), Sealed)
-    told = await requests.outcome(pool, request)
+    await requests.add_request(pool, request, requests.VALIDATORS, "ann", body)
+    assert isinstance(await cluster.round(NODES[0], Counter()), SealedRound)
+    told = await requests.load_outcome(pool, request)
     assert told is not None
     assert why in str(told["message"])
 
 
 async def test_a_node_stays_until_its_last_leaf_is_sealed(
-    cluster: Cluster, database: settings.Database
+    cluster: Cluster, database: settings.DatabaseSettings
 ) -> None:
     """It wrote something and died: nobody else can report what it wrote, unless it is given up."""
     world = cluster.world

@@ -8,12 +8,12 @@ from typing import cast
 
 from ccn import settings
 from ccn.core.rounds.signer import SignerState
-from ccn.etcd.access import Access
+from ccn.etcd.access import EtcdAccess
 from ccn.node.rounds import consensus_round as story
-from ccn.node.rounds.consensus_round import Sealed
+from ccn.node.rounds.consensus_round import SealedRound
 from ccn.node.rounds.membership import Membership
-from ccn.node.rounds.voting import Identity
-from ccn.peers.client import Client
+from ccn.node.rounds.voting import NodeIdentity
+from ccn.peers.client import PeerClient
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
@@ -24,24 +24,24 @@ __all__ = ["world"]
 
 
 def membership(
-    me: Identity, memory: Callable[[SignerState], Paper], connections: Pool, writer: Writer
+    me: NodeIdentity, memory: Callable[[SignerState], Paper], connections: Pool, writer: Writer
 ) -> Membership:
     """A node that asks no peer, while no etcd answers."""
     return Membership(
         identity=me,
-        memory=memory,
+        open_memory=memory,
         writer=writer,
         pool=connections,
-        peers=cast("Client", None),
-        access=lambda: Access(("127.0.0.1:1",)),
+        peers=cast("PeerClient", None),
+        load_access=lambda: EtcdAccess(("127.0.0.1:1",)),
         lease_ttl_s=5.0,
-        cluster=settings.Cluster(),
+        cluster=settings.ClusterSettings(),
         now_us=lambda: 0,
     )
 
 
 async def test_a_node_that_is_back_without_etcd_knows_them_and_opens_its_memory_once(world: World) -> None:
-    assert isinstance(await story.hold(await world.lead(NODES[0])), Sealed)
+    assert isinstance(await story.run_round(await world.lead(NODES[0])), SealedRound)
     opened = list[SignerState]()
 
     def memory(first: SignerState) -> Paper:
@@ -49,18 +49,18 @@ async def test_a_node_that_is_back_without_etcd_knows_them_and_opens_its_memory_
         return world.disks[NODES[0]]
 
     node = membership(world.identity(NODES[0]), memory, world.pool, world.writer)
-    assert await asyncio.gather(*[node.voters() for _ in range(5)]) == [world.genesis.rules] * 5
+    assert await asyncio.gather(*[node.load_voters() for _ in range(5)]) == [world.genesis.rules] * 5
     assert len(opened) == 1
 
 
 async def test_a_node_that_is_shown_another_record_than_its_own_believes_nobody(world: World) -> None:
-    assert isinstance(await story.hold(await world.lead(NODES[0])), Sealed)
+    assert isinstance(await story.run_round(await world.lead(NODES[0])), SealedRound)
     elsewhere = Paper(SignerState(1, b"\x07" * 32))
     node = membership(world.identity(NODES[0]), lambda _: elsewhere, world.pool, world.writer)
-    assert await node.voters() is None
+    assert await node.load_voters() is None
 
 
-async def test_nobody_votes_before_the_founding(database: settings.Database) -> None:
+async def test_nobody_votes_before_the_founding(database: settings.DatabaseSettings) -> None:
     async with pool.open(database, "test") as connections:
         node = membership(identity(NODES[0]), Paper, connections, cast("Writer", None))
-        assert await node.voters() is None
+        assert await node.load_voters() is None

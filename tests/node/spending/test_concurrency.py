@@ -11,13 +11,13 @@ import pytest
 
 from ccn import errors
 from ccn.core.ids import UserId
-from ccn.node.spending.concurrency import Shares
+from ccn.node.spending.concurrency import ConcurrencyLimit
 
 ADA, EVE = UserId(UUID(int=1)), UserId(UUID(int=2))
 
 
-def shares(most: int, line: int = 100) -> Shares:
-    return Shares(most, line, errors.TooManyCalls, "calls are under way")
+def shares(most: int, line: int = 100) -> ConcurrencyLimit:
+    return ConcurrencyLimit(most, line, errors.TooManyCalls, "calls are under way")
 
 
 async def turns_of_loop(count: int = 5) -> None:
@@ -29,7 +29,7 @@ async def test_whoever_comes_when_all_places_are_taken_waits_and_strangers_do_no
     places, served, over = shares(2), list[int](), asyncio.Event()
 
     async def work(nth: int, user: UserId) -> None:
-        async with places.one(user):
+        async with places.take_slot(user):
             served.append(nth)
             await over.wait()
 
@@ -37,18 +37,18 @@ async def test_whoever_comes_when_all_places_are_taken_waits_and_strangers_do_no
     tasks += [asyncio.create_task(work(9, EVE))]
     await turns_of_loop()
     assert served == [0, 1, 9]
-    assert (places.under_way(ADA), places.under_way(EVE)) == (2, 1)
+    assert (places.count_taken(ADA), places.count_taken(EVE)) == (2, 1)
     over.set()
     await asyncio.gather(*tasks)
     assert served == [0, 1, 9, 2, 3]
-    assert places.under_way(ADA) == 0
+    assert places.count_taken(ADA) == 0
 
 
 async def test_a_line_has_an_end_except_for_the_patient() -> None:
     places, over = shares(1, line=1), asyncio.Event()
 
     async def work(*, patient: bool = False) -> None:
-        async with places.one(ADA, patient=patient):
+        async with places.take_slot(ADA, patient=patient):
             await over.wait()
 
     tasks = [asyncio.create_task(work()) for _ in range(2)]
@@ -63,18 +63,18 @@ async def test_a_line_has_an_end_except_for_the_patient() -> None:
 
 async def test_a_place_that_is_left_early_is_left_once() -> None:
     places = shares(1)
-    async with places.one(ADA) as place:
+    async with places.take_slot(ADA) as place:
         place.leave()
-        async with places.one(ADA):
+        async with places.take_slot(ADA):
             place.leave()
-            assert places.under_way(ADA) == 1
-    assert places.under_way(ADA) == 0
+            assert places.count_taken(ADA) == 1
+    assert places.count_taken(ADA) == 0
 
 
 async def test_nobody_s_things_are_not_counted() -> None:
     places = shares(1)
-    async with places.one(None), places.one(None):
-        assert places.under_way(ADA) == 0
+    async with places.take_slot(None), places.take_slot(None):
+        assert places.count_taken(ADA) == 0
 
 
 async def test_no_place_is_lost_or_doubled_whoever_is_cancelled_when() -> None:
@@ -83,8 +83,8 @@ async def test_no_place_is_lost_or_doubled_whoever_is_cancelled_when() -> None:
 
     async def work() -> None:
         nonlocal most
-        async with places.one(ADA, patient=True):
-            most = max(most, places.under_way(ADA))
+        async with places.take_slot(ADA, patient=True):
+            most = max(most, places.count_taken(ADA))
             for _ in range(dice.randrange(3)):
                 await asyncio.sleep(0)
 
@@ -97,6 +97,6 @@ async def test_no_place_is_lost_or_doubled_whoever_is_cancelled_when() -> None:
         with suppress(asyncio.CancelledError):
             await each
     assert most == 3
-    assert places.under_way(ADA) == 0
-    async with places.one(ADA), places.one(ADA), places.one(ADA):
-        assert places.under_way(ADA) == 3
+    assert places.count_taken(ADA) == 0
+    async with places.take_slot(ADA), places.take_slot(ADA), places.take_slot(ADA):
+        assert places.count_taken(ADA) == 3

@@ -17,17 +17,17 @@ from ccn.claude import client
 from ccn.claude.stand_in import server
 from ccn.core.calls import price
 from ccn.core.calls.call import Call, Piece
-from ccn.core.calls.price import Size
+from ccn.core.calls.price import CallSize
 from ccn.core.ids import ConversationId, TurnId
-from ccn.core.turn import Status
-from ccn.node.spending.paid_model import Payer, Paying
-from ccn.node.spending.reservation import Purse
+from ccn.core.turn import TurnStatus
+from ccn.node.spending.paid_model import PaidModel, Payer
+from ccn.node.spending.reservation import CallReservation
 from ccn.node.turns import prefetch
 from ccn.store.connection import pool
 from ccn.store.conversations import conversations
-from ccn.store.conversations.conversations import Close
+from ccn.store.conversations.conversations import CloseConversation
 from ccn.store.conversations.instances import Instance
-from ccn.store.conversations.turns import Accept
+from ccn.store.conversations.turns import AcceptTurn
 from ccn.store.spending import spend
 from tests import living
 from tests.living import Model, Node
@@ -38,12 +38,12 @@ from tests.speaking import ANN
 class Counting(Model):
     """Puts nothing aside, and remembers for whom it would have."""
 
-    reserved: list[tuple[Call | Size, Payer]] = field(default_factory=list)
+    reserved: list[tuple[Call | CallSize, Payer]] = field(default_factory=list)
     used: list[Payer] = field(default_factory=list)
     released: list[Payer] = field(default_factory=list)
 
-    def reserve(self, what: Call | Size, who: Payer) -> Payer:
-        made = replace(who, purse=cast("Purse", object()))
+    def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
+        made = replace(who, reservation=cast("CallReservation", object()))
         self.reserved.append((what, made))
         return made
 
@@ -62,36 +62,36 @@ class Counting(Model):
 
 
 @pytest.fixture
-async def here(database: settings.Database) -> AsyncIterator[Node]:
-    world = await living.founded(database)
+async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
+    world = await living.found_world(database)
     async with world.node("node-1", Counting()) as node:
         yield node
 
 
-def counted(node: Node) -> Counting:
+def model_of(node: Node) -> Counting:
     assert isinstance(node.model, Counting)
     return node.model
 
 
 def purses(payers: list[Payer]) -> list[int]:
-    return [id(each.purse) for each in payers]
+    return [id(each.reservation) for each in payers]
 
 
 def instance(node: Node, talk: ConversationId) -> Instance:
-    hosted = node.living.hosting.get(talk)
+    hosted = node.living.hosting.find_hosted(talk)
     assert hosted is not None
     return hosted.instance
 
 
 async def test_a_turn_is_asked_with_what_was_put_aside_while_it_was_accepted(here: Node) -> None:
-    talk, model = await here.begun(), counted(here).new()
+    talk, model = await here.begin_conversation(), model_of(here).new()
     for words in ("One", "Two", "Three"):
-        await here.reply((await here.doors.say(talk, words, ANN)).id)
+        await here.reply((await here.conversations.say(talk, words, ANN)).id)
     first, *others = [what for what, _ in model.reserved]
     assert first == model.calls[0], "how large it is was not known before it was built"
     for what, call in zip(others, model.calls[1:], strict=True):
-        assert isinstance(what, Size)
-        assert price.prompt(call) < what.prompt < price.prompt(call) + 2 * call.max_tokens
+        assert isinstance(what, CallSize)
+        assert price.estimate_prompt(call) < what.prompt < price.estimate_prompt(call) + 2 * call.max_tokens
     assert purses(model.used) == purses([payer for _, payer in model.reserved])
     assert model.released == []
 
@@ -99,77 +99,81 @@ async def test_a_turn_is_asked_with_what_was_put_aside_while_it_was_accepted(her
 async def test_an_interview_is_asked_with_what_was_put_aside_while_its_conversation_was_begun(
     here: Node,
 ) -> None:
-    await here.begun()
-    model = counted(here)
+    await here.begin_conversation()
+    model = model_of(here)
     assert purses(model.used) == purses([payer for _, payer in model.reserved])
     assert len(model.used) == 6
 
 
 async def test_a_message_that_is_refused_gives_back_what_was_put_aside(here: Node) -> None:
-    talk, model = await here.begun(), counted(here).new()
-    await here.writer.submit(Close(await conversations.get(here.pool, talk)))
+    talk, model = await here.begin_conversation(), model_of(here).new()
+    await here.writer.submit(CloseConversation(await conversations.load_conversation(here.pool, talk)))
     with pytest.raises(errors.Conflict):
-        await here.doors.say(talk, "Too late", ANN)
+        await here.conversations.say(talk, "Too late", ANN)
     await _until(lambda: len(model.released) == len(model.reserved))
     assert purses(model.released) == purses([payer for _, payer in model.reserved])
     assert model.used == []
 
 
 async def test_a_message_that_gets_another_place_is_asked_anew_and_gives_back(here: Node) -> None:
-    talk, model = await here.begun(), counted(here).new()
-    speaker, foreseen = instance(here, talk), prefetch.Foreseeing(here.living.prompting, model)
+    talk, model = await here.begin_conversation(), model_of(here).new()
+    speaker, foreseen = instance(here, talk), prefetch.Prefetch(here.living.prompts, model)
     turn = TurnId(living.new_id())
-    foreseen.foresee(speaker, turn, "Second")
+    foreseen.prepare_turn(speaker, turn, "Second")
     await _until(lambda: bool(model.reserved))
-    await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
-    accepted = await here.writer.submit(Accept(turn, talk, "Second", ANN, speaker.epoch))
-    ask = await foreseen.ask(speaker, accepted)
+    await here.writer.submit(AcceptTurn(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
+    accepted = await here.writer.submit(AcceptTurn(turn, talk, "Second", ANN, speaker.epoch))
+    ask = await foreseen.take_call(speaker, accepted)
     said = [each.text for each in ask.call.messages]
     assert (said[0], said[-1]) == ("First", "Second"), "and between them a reply, if the host was quick"
-    assert ask.payer.purse is None
+    assert ask.payer.reservation is None
     assert purses(model.released) == purses([payer for _, payer in model.reserved])
 
 
 async def test_a_message_that_is_read_already_is_in_the_prompt_once(here: Node) -> None:
-    talk, model = await here.begun(), counted(here).new()
-    speaker, foreseen = instance(here, talk), prefetch.Foreseeing(here.living.prompting, model)
-    accepted = await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
-    foreseen.foresee(speaker, accepted.id, "First")
-    ask = await foreseen.ask(speaker, accepted)
+    talk, model = await here.begin_conversation(), model_of(here).new()
+    speaker, foreseen = instance(here, talk), prefetch.Prefetch(here.living.prompts, model)
+    accepted = await here.writer.submit(
+        AcceptTurn(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch)
+    )
+    foreseen.prepare_turn(speaker, accepted.id, "First")
+    ask = await foreseen.take_call(speaker, accepted)
     assert [each.text for each in ask.call.messages] == ["First"]
     assert purses([ask.payer]) == purses([payer for _, payer in model.reserved])
 
 
 async def test_what_was_foreseen_is_what_is_built_when_nothing_was(here: Node) -> None:
-    talk, model = await here.begun(), counted(here).new()
+    talk, model = await here.begin_conversation(), model_of(here).new()
     for words in ("One", "Two", "Three"):
-        turn = await here.doors.say(talk, words, ANN)
+        turn = await here.conversations.say(talk, words, ANN)
         await here.reply(turn.id)
-        again = await here.living.prompting.after(instance(here, talk), turn.user_seq)
+        again = await here.living.prompts.build_call(instance(here, talk), turn.user_seq)
         assert model.calls[-1] == again
         assert [each.text for each in again.messages].count(words) == 1
 
 
 async def test_of_too_many_the_oldest_is_forgotten_and_gives_back(here: Node) -> None:
-    talk, model = await here.begun(), counted(here).new()
-    foreseen = prefetch.Foreseeing(here.living.prompting, model, limit=2)
+    talk, model = await here.begin_conversation(), model_of(here).new()
+    foreseen = prefetch.Prefetch(here.living.prompts, model, limit=2)
     named = [TurnId(living.new_id()) for _ in range(3)]
     for nth, turn in enumerate(named):
-        foreseen.foresee(instance(here, talk), turn, f"message {nth}")
+        foreseen.prepare_turn(instance(here, talk), turn, f"message {nth}")
         await _until(lambda nth=nth: len(model.reserved) == nth + 1)
     assert purses(model.released) == purses([model.reserved[0][1]])
     for turn in named:
-        foreseen.forget(turn)
-        foreseen.forget(turn)
+        foreseen.discard_turn(turn)
+        foreseen.discard_turn(turn)
     assert len(model.released) == 3, "each once"
 
 
 async def test_a_turn_that_is_cancelled_before_it_is_asked_gives_back(here: Node) -> None:
-    talk, model = await here.begun(), counted(here).new()
-    speaker, foreseen = instance(here, talk), prefetch.Foreseeing(here.living.prompting, model)
-    accepted = await here.writer.submit(Accept(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
-    foreseen.foresee(speaker, accepted.id, "First")
-    asking = asyncio.create_task(foreseen.ask(speaker, accepted))
+    talk, model = await here.begin_conversation(), model_of(here).new()
+    speaker, foreseen = instance(here, talk), prefetch.Prefetch(here.living.prompts, model)
+    accepted = await here.writer.submit(
+        AcceptTurn(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch)
+    )
+    foreseen.prepare_turn(speaker, accepted.id, "First")
+    asking = asyncio.create_task(foreseen.take_call(speaker, accepted))
     await _until(lambda: bool(model.reserved))
     if not asking.done():
         asking.cancel()
@@ -179,33 +183,36 @@ async def test_a_turn_that_is_cancelled_before_it_is_asked_gives_back(here: Node
 
 
 @asynccontextmanager
-async def paid(database: settings.Database) -> AsyncIterator[Node]:
+async def make_paid_model(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
     """A node whose model is the stand-in, and is paid."""
-    world = await living.founded(database)
-    async with server.running() as api:
-        claude = settings.Claude(base_url=api.url, api_key=SecretStr("any"))
-        async with client.opened(claude) as asks, pool.open(database, "purse") as purse:
-            model = cast("Model", Paying(asks, purse, claude, lambda: datetime.now(UTC), settings.Limits()))
+    world = await living.found_world(database)
+    async with server.run_stand_in() as api:
+        claude = settings.ClaudeSettings(base_url=api.url, api_key=SecretStr("any"))
+        async with client.open_client(claude) as asks, pool.open(database, "purse") as purse:
+            model = cast(
+                "Model",
+                PaidModel(asks, purse, claude, lambda: datetime.now(UTC), settings.LimitsSettings()),
+            )
             async with world.node("node-1", model) as node:
                 yield node
 
 
-async def test_whatever_becomes_of_messages_nothing_stays_held(database: settings.Database) -> None:
-    async with paid(database) as node:
-        talk = await node.begun()
-        turn = await node.doors.say(talk, "Hello.", ANN)
+async def test_whatever_becomes_of_messages_nothing_stays_held(database: settings.DatabaseSettings) -> None:
+    async with make_paid_model(database) as node:
+        talk = await node.begin_conversation()
+        turn = await node.conversations.say(talk, "Hello.", ANN)
         assert await node.reply(turn.id)
-        assert (await node.doors.turn(turn.id)).status is Status.COMMITTED
-        await node.writer.submit(Close(await conversations.get(node.pool, talk)))
+        assert (await node.conversations.load_turn(turn.id)).status is TurnStatus.COMMITTED
+        await node.writer.submit(CloseConversation(await conversations.load_conversation(node.pool, talk)))
         with pytest.raises(errors.Conflict):
-            await node.doors.say(talk, "Too late.", ANN)
+            await node.conversations.say(talk, "Too late.", ANN)
         async with asyncio.timeout(10):
             while await node.pool.value("SELECT count(*) FROM spend_reservations WHERE status = 'held'"):
                 await asyncio.sleep(0.01)
         ended = await node.pool.rows("SELECT status, count(*) FROM spend_reservations GROUP BY 1")
         assert dict(map(tuple, ended))["settled"] == 7, "six questions and a turn"
-        assert (await spend.of_conversation(node.pool, talk)).calls == 7
-        today = await spend.standing(node.pool, datetime.now(UTC).date())
+        assert (await spend.load_of_conversation(node.pool, talk)).calls == 7
+        today = await spend.day_total(node.pool, datetime.now(UTC).date())
         assert today.held == 0
 
 

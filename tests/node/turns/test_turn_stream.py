@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccn.core.ids import ConversationId, TurnId
-from ccn.core.stream import START, Kind, Place, Told
-from ccn.core.turn import Status
-from ccn.node.turns.turn_stream import BATCH_LIMIT, Batches, Live, Streams
+from ccn.core.stream import START, EventKind, StreamEvent, StreamPosition
+from ccn.core.turn import TurnStatus
+from ccn.node.turns.turn_stream import BATCH_LIMIT, Batches, LiveStream, TurnStreams
 from ccn.store.conversations.turns import Turn
 from tests.living import text
 
 TURN = TurnId(UUID(int=1))
-STANDING = Turn(TURN, ConversationId(UUID(int=2)), Status.RUNNING, 1, None, 1, 1, 0, datetime.now(UTC))
+STANDING = Turn(TURN, ConversationId(UUID(int=2)), TurnStatus.RUNNING, 1, None, 1, 1, 0, datetime.now(UTC))
 PAGE = 3
 
 
@@ -29,38 +29,38 @@ class Cluster:
     """A turn: what is kept of it, and the host that speaks now."""
 
     standing: Turn = STANDING
-    kept: list[Told] = field(default_factory=list)
-    live: Live | None = None
-    unkept: list[Told] = field(default_factory=list)
+    kept: list[StreamEvent] = field(default_factory=list)
+    live: LiveStream | None = None
+    unkept: list[StreamEvent] = field(default_factory=list)
     said: str = ""
     words: str | None = "The whole reply."
 
-    async def told(self, turn_id: TurnId, after: Place) -> Sequence[Told]:
+    async def read_events(self, turn_id: TurnId, after: StreamPosition) -> Sequence[StreamEvent]:
         await asyncio.sleep(0)
-        return [told for told in self.kept if told.place > after][:PAGE]
+        return [told for told in self.kept if told.position > after][:PAGE]
 
-    async def get(self, turn_id: TurnId) -> Turn:
+    async def load_turn(self, turn_id: TurnId) -> Turn:
         await asyncio.sleep(0)
         return self.standing
 
-    async def reply(self, ended: Turn) -> str | None:
+    async def load_reply(self, ended: Turn) -> str | None:
         await asyncio.sleep(0)
         return self.words
 
-    def adopted(self) -> None:
+    def move_host(self) -> None:
         """The host is gone with what it had not kept; another one begins anew."""
         again = self.live is not None
         if self.live is not None:
             self.live.close()
         epoch = self.standing.epoch + again
         self.standing = replace(self.standing, epoch=epoch)
-        self.live, self.unkept, self.said = Live(TURN, epoch, len(self.kept)), [], ""
+        self.live, self.unkept, self.said = LiveStream(TURN, epoch, len(self.kept)), [], ""
         if again:
-            self.unkept.append(self.live.say(Kind.RESTART, "another node goes on"))
+            self.unkept.append(self.live.say(EventKind.RESTART, "another node goes on"))
 
     def say(self, words: str) -> None:
         assert self.live is not None
-        self.unkept.append(self.live.say(Kind.DELTA, words))
+        self.unkept.append(self.live.say(EventKind.DELTA, words))
         self.said += words
 
     def keep(self) -> None:
@@ -71,41 +71,41 @@ class Cluster:
     def end(self, *, told: bool) -> None:
         """Durable first; a host may die before it tells anybody."""
         assert self.live is not None
-        done = self.live.next(Kind.DONE, "{}")
+        done = self.live.next_event(EventKind.DONE, "{}")
         self.unkept.append(done)
         self.keep()
-        self.standing = replace(self.standing, status=Status.COMMITTED, reply_seq=2)
+        self.standing = replace(self.standing, status=TurnStatus.COMMITTED, reply_seq=2)
         if told:
-            self.live.tell(done)
+            self.live.publish(done)
         self.live.close()
         self.live = None
 
-    def streams(self, where: str) -> Streams:
+    def streams(self, where: str) -> TurnStreams:
         here = (lambda _: self.live) if where == "host" else (lambda _: None)
-        return Streams(here, self._forwarded if where == "peer" else _silent, self, (0.0,))
+        return TurnStreams(here, self._forward if where == "peer" else _silent, self, (0.0,))
 
-    async def _forwarded(self, standing: Turn, place: Place) -> Batches:
+    async def _forward(self, standing: Turn, place: StreamPosition) -> Batches:
         host = self.streams("host")
-        async with aclosing(host.here_after(TURN, place)) as batches:
+        async with aclosing(host.read_here(TURN, place)) as batches:
             async for batch in batches:
                 yield batch
 
 
-async def _silent(standing: Turn, place: Place) -> Batches:
-    nothing: list[list[Told]] = []
+async def _silent(standing: Turn, place: StreamPosition) -> Batches:
+    nothing: list[list[StreamEvent]] = []
     for batch in nothing:
         yield batch
 
 
-async def _read(cluster: Cluster, stays: list[tuple[str, int]]) -> list[Told]:
+async def _read(cluster: Cluster, stays: list[tuple[str, int]]) -> list[StreamEvent]:
     """Read from one node after the other, a few batches at each, going on after the last piece seen."""
-    seen, place = list[Told](), START
+    seen, place = list[StreamEvent](), START
     while True:
         where, batches = stays.pop(0) if stays else ("host", 1 << 30)
-        async with aclosing(cluster.streams(where).follow(TURN, place)) as following:
+        async with aclosing(cluster.streams(where).follow_turn(TURN, place)) as following:
             async for batch in following:
                 seen += batch
-                place = batch[-1].place
+                place = batch[-1].position
                 if batch[-1].ends:
                     return seen
                 batches -= 1
@@ -128,7 +128,7 @@ async def test_every_reader_sees_the_whole_reply_once(
     deeds: list[tuple[str, int]], readers: list[list[tuple[str, int]]], told: bool
 ) -> None:
     cluster = Cluster()
-    cluster.adopted()
+    cluster.move_host()
     async with asyncio.timeout(60):
         reading = [asyncio.create_task(_read(cluster, [*stays])) for stays in readers]
         for nth, (deed, times) in enumerate(deeds):
@@ -143,27 +143,27 @@ async def test_every_reader_sees_the_whole_reply_once(
                     getattr(cluster, deed)()
         cluster.end(told=told)
         for seen in await asyncio.gather(*reading):
-            places = [each.place for each in seen]
+            places = [each.position for each in seen]
             assert places == sorted(set(places)), "in order, none twice"
-            assert [each.kind for each in seen].count(Kind.DONE) == 1
+            assert [each.kind for each in seen].count(EventKind.DONE) == 1
             assert text(seen) == cluster.said
             _without_gaps(seen)
 
 
-def _without_gaps(seen: list[Told]) -> None:
+def _without_gaps(seen: list[StreamEvent]) -> None:
     """Numbers follow each other; with another host they may go back, and then the restart comes first."""
-    for before, after in zip([Told(START, Kind.DELTA), *seen], seen, strict=False):
-        if before.place.epoch in {0, after.place.epoch}:
-            assert after.place.number == before.place.number + 1
+    for before, after in zip([StreamEvent(START, EventKind.DELTA), *seen], seen, strict=False):
+        if before.position.epoch in {0, after.position.epoch}:
+            assert after.position.number == before.position.number + 1
         else:
-            assert after.kind is Kind.RESTART
-            assert after.place.number <= before.place.number + 1
+            assert after.kind is EventKind.RESTART
+            assert after.position.number <= before.position.number + 1
 
 
 async def test_a_slow_reader_costs_nothing_and_misses_nothing() -> None:
     cluster = Cluster()
-    cluster.adopted()
-    following = cluster.streams("host").follow(TURN)
+    cluster.move_host()
+    following = cluster.streams("host").follow_turn(TURN)
     cluster.say("first")
     seen = [*await anext(following)]
     for number in range(3 * BATCH_LIMIT):
@@ -175,40 +175,44 @@ async def test_a_slow_reader_costs_nothing_and_misses_nothing() -> None:
 
 
 async def test_an_end_whose_stream_is_forgotten_is_told_once_by_the_turn_itself() -> None:
-    cases = {Status.CANCELLED: Kind.CANCELLED, Status.FAILED: Kind.ERROR}
+    cases = {TurnStatus.CANCELLED: EventKind.CANCELLED, TurnStatus.FAILED: EventKind.ERROR}
     for status, kind in cases.items():
         for head in (0, 7):
             cluster = Cluster(replace(STANDING, status=status, event_head=head, error="Why"))
-            told = [each async for batch in cluster.streams("host").follow(TURN) for each in batch]
-            assert [(each.kind, each.place) for each in told] == [(kind, Place(1, max(head, 1)))]
-            assert [each async for each in cluster.streams("peer").follow(TURN, told[0].place)] == []
+            told = [each async for batch in cluster.streams("host").follow_turn(TURN) for each in batch]
+            assert [(each.kind, each.position) for each in told] == [
+                (kind, StreamPosition(1, max(head, 1)))
+            ]
+            assert [
+                each async for each in cluster.streams("peer").follow_turn(TURN, told[0].position)
+            ] == []
 
 
 async def test_a_reply_whose_stream_is_forgotten_is_told_as_a_whole_wherever_its_reader_was() -> None:
-    cluster = Cluster(replace(STANDING, status=Status.COMMITTED, event_head=7, reply_seq=2))
-    for place in (START, Place(1, 3), Place(1, 6)):
+    cluster = Cluster(replace(STANDING, status=TurnStatus.COMMITTED, event_head=7, reply_seq=2))
+    for place in (START, StreamPosition(1, 3), StreamPosition(1, 6)):
         told = await _read_from(cluster, place)
-        begins = [] if place == START else [Kind.RESTART]
-        assert [each.kind for each in told] == [*begins, Kind.DELTA, Kind.DONE]
+        begins = [] if place == START else [EventKind.RESTART]
+        assert [each.kind for each in told] == [*begins, EventKind.DELTA, EventKind.DONE]
         assert text(told) == "The whole reply."
-        places = [place, *(each.place for each in told)]
+        places = [place, *(each.position for each in told)]
         assert places == sorted(set(places))
         for nth, each in enumerate(told):
-            assert await _read_from(cluster, each.place) == told[nth + 1 :], "whoever broke off goes on"
-    assert await _read_from(cluster, Place(1, 7)) == [], "who saw the end has seen all"
+            assert await _read_from(cluster, each.position) == told[nth + 1 :], "whoever broke off goes on"
+    assert await _read_from(cluster, StreamPosition(1, 7)) == [], "who saw the end has seen all"
     cluster.words = None
-    assert [each.kind for each in await _read_from(cluster, START)] == [Kind.DONE], "it was redacted"
+    assert [each.kind for each in await _read_from(cluster, START)] == [EventKind.DONE], "it was redacted"
 
 
 async def test_a_place_that_nobody_said_shows_nothing_but_ends() -> None:
     cluster = Cluster()
-    cluster.adopted()
+    cluster.move_host()
     cluster.say("words")
-    reading = asyncio.create_task(_read_from(cluster, Place(99, 99)))
+    reading = asyncio.create_task(_read_from(cluster, StreamPosition(99, 99)))
     await asyncio.sleep(0.01)
     cluster.end(told=True)
     assert await asyncio.wait_for(reading, 30) == []
 
 
-async def _read_from(cluster: Cluster, place: Place) -> list[Told]:
-    return [each async for batch in cluster.streams("host").follow(TURN, place) for each in batch]
+async def _read_from(cluster: Cluster, place: StreamPosition) -> list[StreamEvent]:
+    return [each async for batch in cluster.streams("host").follow_turn(TURN, place) for each in batch]

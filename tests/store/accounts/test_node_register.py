@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from ccn.core.chain.rules import Parameters, Rules, Validator
-from ccn.core.identity.registration import Enrolled
+from ccn.core.identity.registration import EnrolledNode
 from ccn.core.ids import NodeId
 from ccn.store.accounts import node_register
 
@@ -21,28 +21,30 @@ KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 
 
 async def test_only_the_newest_life_of_a_node_counts(store: Store) -> None:
-    first = await node_register.enrol(store.pool, ONE, KEY)
-    await node_register.enrol(store.pool, TWO, OTHER)
-    second = await node_register.enrol(store.pool, ONE, OTHER)
-    register = await node_register.load(store.pool)
+    first = await node_register.enrol_node(store.pool, ONE, KEY)
+    await node_register.enrol_node(store.pool, TWO, OTHER)
+    second = await node_register.enrol_node(store.pool, ONE, OTHER)
+    register = await node_register.load_register(store.pool)
     assert first != second
-    assert register.nodes[ONE] == Enrolled(OTHER, second)
+    assert register.nodes[ONE] == EnrolledNode(OTHER, second)
     assert register.nodes.keys() == {ONE, TWO}
-    assert (await node_register.load(store.pool)).cluster == register.cluster
+    assert (await node_register.load_register(store.pool)).cluster == register.cluster
 
 
 async def test_who_was_removed_stays_out_however_often_it_enrols(store: Store) -> None:
-    await node_register.enrol(store.pool, ONE, KEY)
-    await node_register.remove(store.pool, ONE)
-    await node_register.remove(store.pool, TWO)  # nobody knows it
-    life = await node_register.enrol(store.pool, ONE, OTHER)
-    assert (await node_register.load(store.pool)).nodes == {ONE: Enrolled(OTHER, life, removed=True)}
+    await node_register.enrol_node(store.pool, ONE, KEY)
+    await node_register.remove_node(store.pool, ONE)
+    await node_register.remove_node(store.pool, TWO)  # nobody knows it
+    life = await node_register.enrol_node(store.pool, ONE, OTHER)
+    assert (await node_register.load_register(store.pool)).nodes == {
+        ONE: EnrolledNode(OTHER, life, removed=True)
+    }
 
 
 async def test_the_chain_takes_in_and_puts_out(store: Store) -> None:
     for height, listed in enumerate([{ONE: KEY}, {TWO: OTHER}, {ONE: KEY, TWO: OTHER}]):
         await rule(store, height, listed)
-        found = (await node_register.load(store.pool)).nodes
+        found = (await node_register.load_register(store.pool)).nodes
         out = {node for node, each in found.items() if each.removed}
         assert out == {ONE, TWO} - listed.keys() if height else out == set()
     assert found[ONE].key == KEY

@@ -13,9 +13,9 @@ import pytest
 from ccn.core.axes import Vector
 from ccn.core.chain import owner_pseudonym
 from ccn.store.character import baselines, restorations, vectors
-from ccn.store.character.baselines import Baseline, Kind
-from ccn.store.character.restorations import Restoration
-from ccn.store.character.vectors import Score
+from ccn.store.character.baselines import Baseline, BaselineKind
+from ccn.store.character.restorations import RestorationStep
+from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import instances
 from tests.store.conftest import ADA
 
@@ -28,9 +28,9 @@ SCORER, MODEL = "tier-1/v1", "model-1"
 async def test_a_baseline_comes_back_to_the_millionth_with_what_was_not_seen(store: Store) -> None:
     drawn = np.random.default_rng(1).integers(0, 1_000_001, size=(300, 16))
     scores = np.where(drawn % 7 == 0, np.nan, drawn / 1_000_000)
-    kept = Baseline(ADA, Kind.MESSAGES, SCORER, MODEL, store.clock.now, 1, 42, scores, owners=3)
-    await baselines.keep(store.pool, kept)
-    found = await baselines.newest(store.pool, ADA, Kind.MESSAGES, scorer=SCORER, model=MODEL)
+    kept = Baseline(ADA, BaselineKind.MESSAGES, SCORER, MODEL, store.clock.now, 1, 42, scores, owners=3)
+    await baselines.keep_baseline(store.pool, kept)
+    found = await baselines.load_newest(store.pool, ADA, BaselineKind.MESSAGES, scorer=SCORER, model=MODEL)
     assert found is not None
     assert np.array_equal(found.scores, scores, equal_nan=True)
     assert (found.made_at, found.plate_version, found.seed, found.owners) == (store.clock.now, 1, 42, 3)
@@ -39,20 +39,23 @@ async def test_a_baseline_comes_back_to_the_millionth_with_what_was_not_seen(sto
 async def test_another_scorer_or_model_makes_a_baseline_void_and_the_newest_holds(store: Store) -> None:
     for number in (1, 2):
         at = store.clock.forward(hours=1)
-        await baselines.keep(
-            store.pool, Baseline(ADA, Kind.PROBES, SCORER, MODEL, at, 1, number, np.ones((40, 16)))
+        await baselines.keep_baseline(
+            store.pool, Baseline(ADA, BaselineKind.PROBES, SCORER, MODEL, at, 1, number, np.ones((40, 16)))
         )
-    newest = await baselines.newest(store.pool, ADA, Kind.PROBES, scorer=SCORER, model=MODEL)
+    newest = await baselines.load_newest(store.pool, ADA, BaselineKind.PROBES, scorer=SCORER, model=MODEL)
     assert newest is not None
     assert newest.seed == 2
     for scorer, model in ((SCORER, "model-2"), ("tier-1/v2", MODEL)):
-        assert await baselines.newest(store.pool, ADA, Kind.PROBES, scorer=scorer, model=model) is None
-    assert [each.seed for each in await baselines.of_character(store.pool, ADA)] == [2, 1]
+        assert (
+            await baselines.load_newest(store.pool, ADA, BaselineKind.PROBES, scorer=scorer, model=model)
+            is None
+        )
+    assert [each.seed for each in await baselines.list_of_character(store.pool, ADA)] == [2, 1]
 
 
 async def test_a_baseline_is_never_changed(store: Store) -> None:
-    kept = Baseline(ADA, Kind.PROBES, SCORER, MODEL, store.clock.now, 1, 1, np.ones((40, 16)))
-    await baselines.keep(store.pool, kept)
+    kept = Baseline(ADA, BaselineKind.PROBES, SCORER, MODEL, store.clock.now, 1, 1, np.ones((40, 16)))
+    await baselines.keep_baseline(store.pool, kept)
     with pytest.raises(asyncpg.PostgresError, match="its rows are history"):
         await _raw(store, "UPDATE character_baselines SET seed = 2")
 
@@ -61,17 +64,19 @@ async def test_steps_are_numbered_and_notes_touch_nobody(store: Store) -> None:
     one, other = await store.host(await store.conversation()), await store.host(await store.conversation())
     for step in ("note", "re-anchor", "cleared"):
         at = store.clock.forward(minutes=1)
-        await restorations.keep(store.pool, Restoration(one.id, at, step, "why", "node-1", 60.0, 54.0))
-    await restorations.keep(store.pool, Restoration(other.id, at, "note", "why", "node-1"))
-    assert [each.step for each in await restorations.of_instance(store.pool, one.id)] == [
+        await restorations.keep_step(
+            store.pool, RestorationStep(one.id, at, step, "why", "node-1", 60.0, 54.0)
+        )
+    await restorations.keep_step(store.pool, RestorationStep(other.id, at, "note", "why", "node-1"))
+    assert [each.step for each in await restorations.list_of_instance(store.pool, one.id)] == [
         "note",
         "re-anchor",
         "cleared",
     ]
-    taken = Restoration(other.id, store.clock.now, "re-anchor", "why", "node-1")
+    taken = RestorationStep(other.id, store.clock.now, "re-anchor", "why", "node-1")
     since = store.clock.now - timedelta(hours=1)
-    assert not await restorations.keep_within(store.pool, taken, ADA, since, 1), "one was touched"
-    assert await restorations.keep_within(store.pool, taken, ADA, store.clock.now, 1), "not of late"
+    assert not await restorations.keep_step_within(store.pool, taken, ADA, since, 1), "one was touched"
+    assert await restorations.keep_step_within(store.pool, taken, ADA, store.clock.now, 1), "not of late"
 
 
 async def test_of_many_nodes_that_look_at_once_no_more_take_a_step_than_there_is_room_for(
@@ -79,12 +84,12 @@ async def test_of_many_nodes_that_look_at_once_no_more_take_a_step_than_there_is
 ) -> None:
     hosted = [await store.host(await store.conversation()) for _ in range(12)]
     since = store.clock.now - timedelta(hours=1)
-    steps = [Restoration(each.id, store.clock.now, "re-anchor", "why", "node-1") for each in hosted]
+    steps = [RestorationStep(each.id, store.clock.now, "re-anchor", "why", "node-1") for each in hosted]
     kept = await asyncio.gather(
-        *(restorations.keep_within(store.pool, step, ADA, since, 3) for step in steps)
+        *(restorations.keep_step_within(store.pool, step, ADA, since, 3) for step in steps)
     )
     assert sum(kept) == 3
-    noted = [len(await restorations.of_instance(store.pool, each.id)) for each in hosted]
+    noted = [len(await restorations.list_of_instance(store.pool, each.id)) for each in hosted]
     assert noted == [int(each) for each in kept]
 
 
@@ -93,19 +98,19 @@ async def test_raw_scores_are_kept_beside_the_state_and_read_by_scorer(store: St
     for seq, scorer in enumerate((SCORER, SCORER, "tier-0/v1"), 1):
         raw = Vector((seq, None) * 8)
         await store.writer.submit(
-            Score(instance.conversation, seq, Vector((9,) * 16), scorer, instance.id, raw)
+            RecordScore(instance.conversation, seq, Vector((9,) * 16), scorer, instance.id, raw)
         )
-    found = await vectors.scored(store.pool, instance.conversation, SCORER, last=10)
+    found = await vectors.load_scored(store.pool, instance.conversation, SCORER, last=10)
     assert [(each.seq, each.vector) for each in found] == [
         (1, Vector((1, None) * 8)),
         (2, Vector((2, None) * 8)),
     ]
-    newest = await vectors.newest_by(store.pool, instance.conversation, "tier-0/v1")
+    newest = await vectors.load_newest_by(store.pool, instance.conversation, "tier-0/v1")
     assert newest is not None
     assert newest.seq == 3
     nobodys = [(owner_pseudonym.NOBODY, each) for each in reversed(found)]
-    assert await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10) == nobodys
-    assert await vectors.scored_by(store.pool, ADA, SCORER, "model-2", last=10) == []
+    assert await vectors.load_scored_by(store.pool, ADA, SCORER, MODEL, last=10) == nobodys
+    assert await vectors.load_scored_by(store.pool, ADA, SCORER, "model-2", last=10) == []
 
 
 async def test_scores_of_many_people_come_in_turns(store: Store) -> None:
@@ -117,9 +122,9 @@ async def test_scores_of_many_people_come_in_turns(store: Store) -> None:
                 store.clock.forward(seconds=1)
                 state = Vector((9,) * 16)
                 await store.writer.submit(
-                    Score(instance.conversation, seq, state, SCORER, instance.id, state)
+                    RecordScore(instance.conversation, seq, state, SCORER, instance.id, state)
                 )
-    found = await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=6)
+    found = await vectors.load_scored_by(store.pool, ADA, SCORER, MODEL, last=6)
     assert [who for who, _ in found] == [owners[1], owners[0]] * 3
     assert [each.at for _, each in found[1::2]] == sorted(
         (each.at for _, each in found[1::2]), reverse=True
@@ -128,20 +133,20 @@ async def test_scores_of_many_people_come_in_turns(store: Store) -> None:
 
 async def test_scores_of_instances_that_something_was_done_to_make_no_baseline(store: Store) -> None:
     instance = await store.host(await store.conversation())
-    score = Score(instance.conversation, 1, Vector((9,) * 16), SCORER, instance.id, Vector((5,) * 16))
+    score = RecordScore(instance.conversation, 1, Vector((9,) * 16), SCORER, instance.id, Vector((5,) * 16))
     await store.writer.submit(score)
-    assert len(await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10)) == 1
-    await restorations.keep(
-        store.pool, Restoration(instance.id, store.clock.now, "re-anchor", "why", "node-1")
+    assert len(await vectors.load_scored_by(store.pool, ADA, SCORER, MODEL, last=10)) == 1
+    await restorations.keep_step(
+        store.pool, RestorationStep(instance.id, store.clock.now, "re-anchor", "why", "node-1")
     )
-    assert await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10) == []
+    assert await vectors.load_scored_by(store.pool, ADA, SCORER, MODEL, last=10) == []
     fresh = await store.host(await store.conversation())
     await store.writer.submit(
-        Score(fresh.conversation, 1, Vector((9,) * 16), SCORER, fresh.id, Vector((5,) * 16))
+        RecordScore(fresh.conversation, 1, Vector((9,) * 16), SCORER, fresh.id, Vector((5,) * 16))
     )
-    running = instances.Change(fresh, instances.Status.QUARANTINED, "an operator said so")
+    running = instances.ChangeInstance(fresh, instances.InstanceStatus.QUARANTINED, "an operator said so")
     await store.writer.submit(running)
-    assert await vectors.scored_by(store.pool, ADA, SCORER, MODEL, last=10) == []
+    assert await vectors.load_scored_by(store.pool, ADA, SCORER, MODEL, last=10) == []
 
 
 async def _raw(store: Store, sql: str) -> None:

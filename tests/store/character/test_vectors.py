@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
 from ccn.store.character import vectors
-from ccn.store.character.vectors import Relate, Score
+from ccn.store.character.vectors import RecordRelation, RecordScore
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -32,11 +32,11 @@ async def test_every_millionth_and_every_missing_axis_comes_back_as_it_was(
 ) -> None:
     here = await shared.conversation()
     for seq, millionths in enumerate(many, 1):
-        await shared.writer.submit(Score(here, seq, Vector(millionths), "scorer"))
-    await shared.writer.submit(Relate(here, 1, Vector(related)))
-    found = await vectors.window(shared.pool, here, last=100)
+        await shared.writer.submit(RecordScore(here, seq, Vector(millionths), "scorer"))
+    await shared.writer.submit(RecordRelation(here, 1, Vector(related)))
+    found = await vectors.load_window(shared.pool, here, last=100)
     assert [each.vector.millionths for each in found] == many
-    relational = await vectors.relational(shared.pool, here)
+    relational = await vectors.load_relational(shared.pool, here)
     assert relational is not None
     assert relational.vector.millionths == related
 
@@ -51,33 +51,33 @@ async def test_every_single_millionth_survives_being_stored_as_real(shared: Stor
 
 async def test_a_state_is_found_by_the_latest_by_a_moment_and_by_a_window(shared: Store) -> None:
     here, elsewhere = await shared.conversation(), await shared.conversation()
-    assert await vectors.latest(shared.pool, here) is None
+    assert await vectors.load_latest(shared.pool, here) is None
     moments = []
     for seq in range(1, 6):
         moments.append(shared.clock.forward(seconds=10))
-        await shared.writer.submit(Score(here, seq, _vector(seq), "scorer"))
-    await shared.writer.submit(Score(elsewhere, 1, MIDDLE, "scorer"))
-    newest = await vectors.latest(shared.pool, here)
+        await shared.writer.submit(RecordScore(here, seq, _vector(seq), "scorer"))
+    await shared.writer.submit(RecordScore(elsewhere, 1, MIDDLE, "scorer"))
+    newest = await vectors.load_latest(shared.pool, here)
     assert newest is not None
     assert (newest.seq, newest.at, newest.vector) == (5, moments[-1], _vector(5))
     for seq, moment in enumerate(moments, 1):
-        found = await vectors.at(shared.pool, here, moment)
+        found = await vectors.load_at(shared.pool, here, moment)
         assert found is not None
         assert found.seq == seq
-    assert await vectors.at(shared.pool, here, moments[0].replace(year=2020)) is None
-    assert [each.seq for each in await vectors.window(shared.pool, here, last=3)] == [3, 4, 5]
-    many = await vectors.of_instances(shared.pool, [here, elsewhere, shared.new_id()])
+    assert await vectors.load_at(shared.pool, here, moments[0].replace(year=2020)) is None
+    assert [each.seq for each in await vectors.load_window(shared.pool, here, last=3)] == [3, 4, 5]
+    many = await vectors.load_of_instances(shared.pool, [here, elsewhere, shared.new_id()])
     assert {each.conversation: each.vector for each in many} == {here: _vector(5), elsewhere: MIDDLE}
 
 
 async def test_the_relational_state_is_found_at_a_moment(shared: Store) -> None:
     here = await shared.conversation()
     first = shared.clock.forward(seconds=1)
-    await shared.writer.submit(Relate(here, 1, Vector((1,) * 7)))
+    await shared.writer.submit(RecordRelation(here, 1, Vector((1,) * 7)))
     shared.clock.forward(seconds=1)
-    await shared.writer.submit(Relate(here, 2, Vector((2,) * 7)))
-    then, now = [await vectors.relational(shared.pool, here, at) for at in (first, None)]
+    await shared.writer.submit(RecordRelation(here, 2, Vector((2,) * 7)))
+    then, now = [await vectors.load_relational(shared.pool, here, at) for at in (first, None)]
     assert then is not None
     assert now is not None
     assert (then.seq, now.seq) == (1, 2)
-    assert await vectors.relational(shared.pool, shared.new_id()) is None
+    assert await vectors.load_relational(shared.pool, shared.new_id()) is None

@@ -12,7 +12,7 @@ from ccn import settings
 from ccn.store.connection import pool
 
 
-async def test_json_travels_as_values(shared_database: settings.Database) -> None:
+async def test_json_travels_as_values(shared_database: settings.DatabaseSettings) -> None:
     value = {"a": [1, "é", None, 2.5, True], "b": {}}
     async with pool.open(shared_database, "test") as connections:
         assert await connections.value("SELECT $1::jsonb", value) == value
@@ -34,7 +34,7 @@ ARRAYS: dict[str, list[object]] = {
 
 
 async def test_no_connection_asks_the_server_what_an_array_is(
-    shared_database: settings.Database, monkeypatch: pytest.MonkeyPatch
+    shared_database: settings.DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def asked(*_: object) -> None:
         raise AssertionError("asyncpg asks the server about types")

@@ -12,7 +12,7 @@ from asyncpg import exceptions as pg
 
 from ccn import errors, settings
 from ccn.store.connection import failure, pool
-from ccn.store.conversations.turns import Emit, Event
+from ccn.store.conversations.turns import EmitEvents, TurnEvent
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -55,8 +55,8 @@ def test_the_table_names_no_catch_all() -> None:
 
 
 def test_an_error_that_a_later_server_invents_is_a_broken_store_until_somebody_decides() -> None:
-    assert failure.kind(pg.UnknownPostgresError) is errors.StoreBroken
-    assert failure.kind(type("NewDataError", (asyncpg.DataError,), {})) is errors.StoreBroken
+    assert failure.error_class_of(pg.UnknownPostgresError) is errors.StoreBroken
+    assert failure.error_class_of(type("NewDataError", (asyncpg.DataError,), {})) is errors.StoreBroken
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_an_error_that_a_later_server_invents_is_a_broken_store_until_somebody_d
 def test_an_error_means_what_its_reader_can_do_about_it(
     raised: type[BaseException], meant: type[errors.CCNError]
 ) -> None:
-    assert failure.kind(raised) is meant
+    assert failure.error_class_of(raised) is meant
 
 
 @pytest.mark.parametrize(("state", "meant"), sorted(failure.OURS.items()))
 def test_the_states_of_our_own_triggers_have_their_errors(state: str, meant: type[errors.CCNError]) -> None:
     said = asyncpg.PostgresError.new({"C": state, "M": "refused", "S": "ERROR"})
-    assert type(failure.translate(said)) is meant
+    assert type(failure.translate_error(said)) is meant
 
 
 async def test_every_state_that_the_schema_raises_is_in_the_table_and_the_other_way_round(
@@ -128,7 +128,7 @@ async def test_every_state_that_the_schema_raises_is_in_the_table_and_the_other_
     ],
 )
 async def test_what_the_row_held_appears_neither_in_the_error_nor_in_its_cause(
-    shared_database: settings.Database, sql: str
+    shared_database: settings.DatabaseSettings, sql: str
 ) -> None:
     async with pool.open(shared_database, "test") as connections:
         with pytest.raises(errors.CCNError) as refused:
@@ -139,7 +139,7 @@ async def test_what_the_row_held_appears_neither_in_the_error_nor_in_its_cause(
 
 
 async def test_a_value_that_cannot_be_sent_is_the_callers_fault_and_is_not_repeated(
-    shared_database: settings.Database,
+    shared_database: settings.DatabaseSettings,
 ) -> None:
     async with pool.open(shared_database, "test") as connections:
         with pytest.raises(errors.InputInvalid) as refused:
@@ -151,7 +151,9 @@ async def test_a_value_that_cannot_be_sent_is_the_callers_fault_and_is_not_repea
     assert "argument $1" in told
 
 
-async def test_an_error_names_the_constraint_that_was_hit(shared_database: settings.Database) -> None:
+async def test_an_error_names_the_constraint_that_was_hit(
+    shared_database: settings.DatabaseSettings,
+) -> None:
     async with pool.open(shared_database, "test") as connections:
         with pytest.raises(errors.StoreBroken, match="users_tier_check"):
             await connections.rows(
@@ -159,21 +161,25 @@ async def test_an_error_names_the_constraint_that_was_hit(shared_database: setti
             )
 
 
-async def test_nobody_waits_for_a_connection_for_ever(shared_database: settings.Database) -> None:
+async def test_nobody_waits_for_a_connection_for_ever(shared_database: settings.DatabaseSettings) -> None:
     small = shared_database.model_copy(update={"pool_size": 1, "statement_timeout_s": 0.1})
     async with pool.open(small, "test") as connections, connections.transaction():
         with pytest.raises(errors.DatabaseUnavailable):
             await connections.value("SELECT 1")
 
 
-async def test_a_server_that_is_not_there_is_unavailable(shared_database: settings.Database) -> None:
+async def test_a_server_that_is_not_there_is_unavailable(
+    shared_database: settings.DatabaseSettings,
+) -> None:
     nowhere = shared_database.url.get_secret_value().rpartition("/")[0] + "/there_is_no_such_database"
     with pytest.raises(errors.DatabaseUnavailable):
-        async with pool.open(settings.Database.model_validate({"url": nowhere}), "test"):
+        async with pool.open(settings.DatabaseSettings.model_validate({"url": nowhere}), "test"):
             raise AssertionError("opened")
 
 
-async def test_an_exception_inside_a_transaction_undoes_it(shared_database: settings.Database) -> None:
+async def test_an_exception_inside_a_transaction_undoes_it(
+    shared_database: settings.DatabaseSettings,
+) -> None:
     async def interrupted(connections: pool.Pool) -> None:
         async with connections.transaction() as connection:
             await connection.execute("INSERT INTO characters (id, name) VALUES ('gone', 'Gone')")
@@ -189,7 +195,7 @@ async def test_a_number_that_another_writer_took_first_is_a_conflict_of_the_sequ
     """Whoever numbered after an old head reads it again; other keys that are taken stay a conflict."""
     here = await shared.conversation()
     turn = await shared.turn(await shared.host(here))
-    await shared.writer.submit(Emit(turn.id, turn.epoch, [Event(1, "delta", "Well")]))
+    await shared.writer.submit(EmitEvents(turn.id, turn.epoch, [TurnEvent(1, "delta", "Well")]))
     for table, column, named in (
         ("messages", "conversation_id", here),
         ("turn_events", "turn_id", turn.id),
@@ -203,10 +209,12 @@ async def test_a_number_that_another_writer_took_first_is_a_conflict_of_the_sequ
 
 def test_behind_a_pooler_the_setting_that_helps_is_named() -> None:
     for foreign in (pg.InvalidSQLStatementNameError, pg.DuplicatePreparedStatementError):
-        said = str(failure.translate(foreign('prepared statement "__asyncpg_stmt_1__" already exists')))
+        said = str(
+            failure.translate_error(foreign('prepared statement "__asyncpg_stmt_1__" already exists'))
+        )
         assert "set CCN_DATABASE_STATEMENT_CACHE=0" in said
 
 
 def test_a_server_that_is_away_is_told_of_without_numbers() -> None:
     refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)")
-    assert str(failure.translate(refused)) == "PostgreSQL does not answer: Connection refused"
+    assert str(failure.translate_error(refused)) == "PostgreSQL does not answer: Connection refused"

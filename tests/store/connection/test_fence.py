@@ -13,13 +13,13 @@ import pytest_asyncio
 
 from ccn import errors
 from ccn.core.ids import ConversationId, NodeId
-from ccn.core.ledger.commitment import Kind
+from ccn.core.ledger.commitment import LeafKind
 from ccn.core.message import Role
-from ccn.core.rounds.signer import Mark
+from ccn.core.rounds.signer import NumberedHash
 from ccn.store.connection import pool
 from ccn.store.connection.fence import Fence
 from ccn.store.conversations import conversations
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.writing.batch import Batch, Write
 from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
@@ -51,7 +51,7 @@ class Node:
     here: ConversationId
 
     async def say(self, words: str = "more") -> object:
-        return await self.writer.submit(Append(self.here, Role.USER, words, ANN))
+        return await self.writer.submit(AppendMessage(self.here, Role.USER, words, ANN))
 
     async def goes_back(self, sql: str) -> None:
         """As a failover to a standby without the last commits does: lines break, and rows are gone."""
@@ -70,7 +70,9 @@ class Node:
 @pytest_asyncio.fixture(loop_scope="session")
 async def node(store: Store, start_writer: Start) -> AsyncIterator[Node]:
     async with start_writer(store.database, store.clock, NODE) as writer:
-        here = (await writer.submit(conversations.Begin(store.new_id(), store.plate.character))).id
+        here = (
+            await writer.submit(conversations.BeginConversation(store.new_id(), store.plate.character))
+        ).id
         made = Node(store, writer, here)
         for words in ("one", "two", "three", "four"):
             await made.say(words)
@@ -102,11 +104,11 @@ async def test_a_head_that_went_back_on_an_open_line_is_noticed_before_anything_
 
 async def test_nothing_is_read_either_once_something_was_missing(node: Node) -> None:
     async with pool.open(node.store.database, "reader", node.writer.fence) as connections:
-        await connections.recorded()
+        await connections.check_fence()
         assert await connections.value("SELECT 1") == 1
         await node.goes_back(LOSE_ONE)
         with pytest.raises(errors.AcknowledgedLost):
-            await connections.recorded()
+            await connections.check_fence()
         with pytest.raises(errors.AcknowledgedLost):
             await connections.value("SELECT 1")
     with pytest.raises(errors.AcknowledgedLost):
@@ -116,7 +118,7 @@ async def test_nothing_is_read_either_once_something_was_missing(node: Node) -> 
 
 async def test_a_database_without_the_block_that_was_signed_lets_nobody_in(shared: Store) -> None:
     asked = Fence(NODE)
-    asked.signed = lambda: Mark(12, b"b" * 32)
+    asked.signed = lambda: NumberedHash(12, b"b" * 32)
     with pytest.raises(errors.RecordLost, match="does not show block 12, which node-7 signed"):
         async with pool.open(shared.database, "reader", asked):
             pass
@@ -130,7 +132,7 @@ class Note(Write[None]):
     made: list[tuple[int, bytes]] = field(default_factory=list)
 
     def prepare(self, batch: Batch) -> None:
-        leaf = batch.leaf(Kind.OPERATOR, {"at": len(self.made), "by": f"{id(self)}"})
+        leaf = batch.add_leaf(LeafKind.OPERATOR, {"at": len(self.made), "by": f"{id(self)}"})
         self.made.append((leaf.number, leaf.hash))
 
 
@@ -145,8 +147,8 @@ async def test_a_leaf_that_failed_is_vouched_for_no_more_when_its_number_went_to
         with pytest.raises(errors.StoreBroken):
             await writer.submit(failed)
         await store.pool.rows("ALTER TABLE leaves DROP CONSTRAINT never")
-        assert writer.vouches(*failed.made[0])  # it was sent, and nobody knows yet that it is not there
+        assert writer.vouches_for(*failed.made[0])  # it was sent, and nobody knows yet that it is not there
         await writer.submit(kept)
         assert failed.made[0][0] == kept.made[0][0] == 1
-        assert not writer.vouches(*failed.made[0])
-        assert writer.vouches(*kept.made[0])
+        assert not writer.vouches_for(*failed.made[0])
+        assert writer.vouches_for(*kept.made[0])

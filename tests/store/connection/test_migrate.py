@@ -44,63 +44,65 @@ async def _ask(url: str, sql: str) -> object:
 
 
 async def test_an_empty_database_gets_everything_and_a_second_run_nothing(empty: str) -> None:
-    first = await migrate.apply(empty)
-    assert first.pending == migrate.files()
-    second = await migrate.apply(empty)
+    first = await migrate.apply_pending(empty)
+    assert first.pending == migrate.list_migrations()
+    second = await migrate.apply_pending(empty)
     assert second.pending == ()
-    assert [each.checksum for each in second.applied] == [each.checksum for each in migrate.files()]
+    assert [each.checksum for each in second.applied] == [
+        each.checksum for each in migrate.list_migrations()
+    ]
 
 
 async def test_of_three_nodes_that_start_at_once_one_migrates_and_the_others_wait(empty: str) -> None:
-    plans = await asyncio.gather(*[migrate.apply(empty) for _ in range(3)])
-    assert sorted(len(plan.pending) for plan in plans) == [0, 0, len(migrate.files())]
+    plans = await asyncio.gather(*[migrate.apply_pending(empty) for _ in range(3)])
+    assert sorted(len(plan.pending) for plan in plans) == [0, 0, len(migrate.list_migrations())]
 
 
 async def test_a_plan_shows_what_would_run_and_does_none_of_it(empty: str) -> None:
-    assert (await migrate.plan(empty)).pending == migrate.files()
+    assert (await migrate.load_plan(empty)).pending == migrate.list_migrations()
     assert await _ask(empty, "SELECT to_regclass('schema_migrations') IS NULL")
-    await migrate.apply(empty)
-    assert (await migrate.plan(empty)).pending == ()
+    await migrate.apply_pending(empty)
+    assert (await migrate.load_plan(empty)).pending == ()
 
 
 async def test_a_file_edited_after_it_ran_is_refused_by_name(database_server: str, empty: str) -> None:
-    await migrate.apply(empty)
+    await migrate.apply_pending(empty)
     await _ask(empty, "UPDATE schema_migrations SET checksum = 'other' WHERE number = 2")
-    for refuses in (migrate.apply, migrate.plan):
+    for refuses in (migrate.apply_pending, migrate.load_plan):
         with pytest.raises(errors.SchemaRefused, match="0002_people_and_characters was edited"):
             await refuses(empty)
 
 
 async def test_a_database_of_a_newer_version_is_refused(empty: str) -> None:
-    await migrate.apply(empty)
+    await migrate.apply_pending(empty)
     await _ask(
         empty,
         "INSERT INTO schema_migrations (number, name, checksum)"
         " SELECT max(number) + 1, 'from_the_future', 'x' FROM schema_migrations",
     )
     with pytest.raises(errors.SchemaRefused, match="from_the_future"):
-        await migrate.apply(empty)
+        await migrate.apply_pending(empty)
 
 
 async def test_a_file_that_fails_leaves_nothing_behind_and_tells_no_rows(empty: str) -> None:
     await _ask(empty, "CREATE TABLE messages (content text)")  # stands in the way of the third file
     with pytest.raises(errors.SchemaRefused, match="0003_conversations failed"):
-        await migrate.apply(empty)
+        await migrate.apply_pending(empty)
     assert await _ask(empty, "SELECT to_regclass('users') IS NULL")
     assert await _ask(empty, "SELECT to_regclass('schema_migrations') IS NULL")
     await _ask(empty, "DROP TABLE messages")
-    assert (await migrate.apply(empty)).pending == migrate.files()
+    assert (await migrate.apply_pending(empty)).pending == migrate.list_migrations()
 
 
 async def test_a_database_in_another_encoding_is_refused(database_server: str) -> None:
     async with _made(database_server, "ENCODING 'LATIN1' LOCALE 'C'") as url:
         with pytest.raises(errors.SchemaRefused, match="LATIN1"):
-            await migrate.apply(url)
+            await migrate.apply_pending(url)
 
 
 async def test_a_server_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(errors.DatabaseUnavailable):
-        await migrate.plan("postgresql://nobody@127.0.0.1:1/nothing")
+        await migrate.load_plan("postgresql://nobody@127.0.0.1:1/nothing")
 
 
 @pytest.mark.parametrize(("version", "refused"), [("150013", True), ("160000", False), ("180001", False)])
@@ -108,7 +110,7 @@ async def test_a_server_older_than_sixteen_is_refused(version: str, refused: boo
     server = await asyncio.start_server(_Pretender(version).speak, "127.0.0.1", 0)
     url = f"postgresql://ccn@127.0.0.1:{server.sockets[0].getsockname()[1]}/ccn?sslmode=disable"
     with pytest.raises(errors.CCNError) as answer:
-        await migrate.plan(url)
+        await migrate.load_plan(url)
     server.close()
     assert ("too old" in str(answer.value)) == refused
 
@@ -140,8 +142,8 @@ def _packet(kind: bytes, body: bytes) -> bytes:
 async def test_what_an_earlier_version_kept_has_its_owner_and_its_secrets_are_gone(
     empty: str,
 ) -> None:
-    early = [each for each in migrate.files() if each.number <= 16]
-    late = [each for each in migrate.files() if each.number > 16]
+    early = [each for each in migrate.list_migrations() if each.number <= 16]
+    late = [each for each in migrate.list_migrations() if each.number > 16]
     connection = await asyncpg.connect(empty)
     try:
         for each in early:

@@ -29,7 +29,7 @@ PASSWORD = "no-secret-at-all"
 class Granted:
     """A database, its owner, and how the others log in."""
 
-    owner: settings.Database
+    owner: settings.DatabaseSettings
 
     @property
     def owner_name(self) -> str:
@@ -52,8 +52,8 @@ class Granted:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def granted(shared_database: settings.Database) -> Granted:
-    await roles.grant(
+async def granted(shared_database: settings.DatabaseSettings) -> Granted:
+    await roles.grant_roles(
         shared_database.url.get_secret_value(), {roles.NODE: PASSWORD, roles.AUDITOR: PASSWORD}
     )
     return Granted(shared_database)
@@ -109,28 +109,30 @@ async def test_a_table_of_a_session_s_own_does_not_run_as_the_owner(granted: Gra
 
 async def test_a_node_does_all_that_a_node_does(node: Store, granted: Granted) -> None:
     url = node.database.url.get_secret_value()
-    assert (await migrate.apply(url)).pending == ()
+    assert (await migrate.apply_pending(url)).pending == ()
     here = await node.conversation()
     instance = await node.host(here)
     await node.turn(instance, "hello")
-    await node.writer.submit(vectors.Score(here, 1, Vector((500_000,) * 16), "tier-1/v1", instance.id))
-    assert await node.writer.submit(retention.Redact(here, 1, 1, "ann", "asked")) == 1
+    await node.writer.submit(
+        vectors.RecordScore(here, 1, Vector((500_000,) * 16), "tier-1/v1", instance.id)
+    )
+    assert await node.writer.submit(retention.RedactMessages(here, 1, 1, "ann", "asked")) == 1
     late = datetime(2030, 1, 1, tzinfo=UTC)
     await retention.forget_series(node.pool, node.writer, late)
     assert await node.pool.value("SELECT count(*) FROM character_evolution") == 0
     await node.pool.value("SELECT ccn_refresh_rollups($1)", late - timedelta(days=1))
     async with node.pool.transaction() as connection:
-        await standbys.commit(connection)
+        await standbys.commit_marker(connection)
     async with pool.open(node.database, "old leader") as old:
         with pytest.raises(errors.DatabaseUnavailable):
             await _stay_while_another_leads(old, node.pool)
-    assert (await terms.current(node.pool)).number == 1
+    assert (await terms.load_term(node.pool)).number == 1
 
 
 async def _stay_while_another_leads(old: Pool, new: Pool) -> None:
     async with old.transaction() as stuck:
         await stuck.execute("SELECT pg_advisory_xact_lock_shared($1)", terms.FENCE)
-        await terms.take_over(new, NodeId("node-1"), 0.05)
+        await terms.take_over_term(new, NodeId("node-1"), 0.05)
         await stuck.execute("SELECT 1")
 
 
@@ -143,7 +145,7 @@ async def test_a_node_on_an_older_schema_is_told_who_mends_it(granted: Granted) 
     assert last is not None
     try:
         with pytest.raises(errors.SchemaRefused, match="1 schema files are to run, and this role may not"):
-            await migrate.apply(granted.url(roles.NODE))
+            await migrate.apply_pending(granted.url(roles.NODE))
     finally:
         await connection.execute("INSERT INTO schema_migrations VALUES ($1, $2, $3, $4)", *last)
         await connection.close()
@@ -210,11 +212,11 @@ async def test_every_table_is_a_node_s_to_read_and_no_history_is_its_to_change(g
     assert {"messages", "conversations", "turns", "leaf_sources"}.isdisjoint(kept)
 
 
-async def test_what_would_be_granted_can_be_read_first(database: settings.Database) -> None:
+async def test_what_would_be_granted_can_be_read_first(database: settings.DatabaseSettings) -> None:
     url = database.url.get_secret_value()
-    told = await roles.planned(url)
+    told = await roles.list_statements(url)
     assert any("GRANT SELECT, INSERT ON leaves TO ccn_node" in each for each in told)
     words = [each for each in told if "content" in each]  # those of a plate are an operator's
     assert [each.partition(" ON ")[2] for each in words] == ["plates TO ccn_auditor"]
-    await roles.grant(url)
-    await roles.grant(url)  # again changes nothing
+    await roles.grant_roles(url)
+    await roles.grant_roles(url)  # again changes nothing

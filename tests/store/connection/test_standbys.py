@@ -27,7 +27,7 @@ from ccn.core.message import Message, Role
 from ccn.embedded import binaries
 from ccn.embedded.postgres import service
 from ccn.store.connection import migrate, pool
-from ccn.store.conversations.conversations import Append, Begin
+from ccn.store.conversations.conversations import AppendMessage, BeginConversation
 from ccn.store.writing.batch import Confirm
 from ccn.store.writing.writer import Writer
 from tests import databases
@@ -47,7 +47,7 @@ WAITING = """
 class Primary:
     """A server that waits for one standby, and the receiver that is this standby."""
 
-    database: settings.Database
+    database: settings.DatabaseSettings
     receiver: subprocess.Popen[bytes]
     direct: asyncpg.Connection[asyncpg.Record]
 
@@ -72,8 +72,8 @@ class Primary:
 async def server() -> AsyncIterator[Primary]:
     with tempfile.TemporaryDirectory(prefix="ccn-standbys-", dir=databases.place()) as made:
         Path(made).chmod(0o755)
-        async with service.running(Path(made) / "postgres", ephemeral=True, fsync=False) as running:
-            await migrate.apply(running.url)
+        async with service.run_postgres(Path(made) / "postgres", ephemeral=True, fsync=False) as running:
+            await migrate.apply_pending(running.url)
             direct = await asyncpg.connect(running.url)
             await direct.execute("INSERT INTO characters (id, name) VALUES ('ada', 'Ada')")
             receiver = _receiving(running.url, Path(made))
@@ -86,7 +86,7 @@ async def server() -> AsyncIterator[Primary]:
             ):
                 assert receiver.poll() is None
                 await asyncio.sleep(0.01)
-            yield Primary(settings.Database(url=SecretStr(running.url)), receiver, direct)
+            yield Primary(settings.DatabaseSettings(url=SecretStr(running.url)), receiver, direct)
             receiver.kill()
             receiver.wait()
             await direct.close()
@@ -94,7 +94,7 @@ async def server() -> AsyncIterator[Primary]:
 
 def _receiving(url: str, folder: Path) -> subprocess.Popen[bytes]:
     (folder / "log").mkdir()
-    program = binaries.postgres(None, None).bin / "pg_receivewal"
+    program = binaries.find_postgres(None, None).bin / "pg_receivewal"
     where = [
         "--synchronous",
         "--no-loop",
@@ -118,8 +118,8 @@ async def _writing(primary: Primary, start: Start, patience_s: float) -> AsyncIt
     database = primary.database.model_copy(update={"statement_timeout_s": patience_s})
     async with start(database, Clock(), "node-1") as writer:
         if not await primary.direct.fetchval("SELECT count(*) FROM conversations"):
-            await writer.submit(Begin(HERE, CharacterId("ada")))
-        await writer.submit(Append(HERE, Role.USER, "first", ANN))
+            await writer.submit(BeginConversation(HERE, CharacterId("ada")))
+        await writer.submit(AppendMessage(HERE, Role.USER, "first", ANN))
         yield writer
         primary.reconnect()
 
@@ -140,7 +140,7 @@ async def test_a_commit_whose_wait_somebody_ends_is_acknowledged_once_the_standb
 ) -> None:
     async with _writing(primary, start_writer, patience_s=60.0) as writer:
         primary.cut_off()
-        saying = asyncio.create_task(writer.submit(Append(HERE, Role.USER, how, ANN)))
+        saying = asyncio.create_task(writer.submit(AppendMessage(HERE, Role.USER, how, ANN)))
         await primary.end(how, await primary.waiting())
         second = await primary.waiting(confirming=True)
         assert await _said(primary, how)  # it stands, and everybody sees it
@@ -168,7 +168,7 @@ async def test_what_is_waited_for_is_looked_for_again_after_a_failover(
     """To a standby that never had it: one more commit there says nothing about what is not there."""
     async with _writing(primary, start_writer, patience_s=60.0) as writer:
         primary.cut_off()
-        saying = asyncio.create_task(writer.submit(Append(HERE, Role.USER, "lost", ANN)))
+        saying = asyncio.create_task(writer.submit(AppendMessage(HERE, Role.USER, "lost", ANN)))
         await primary.end("cancel", await primary.waiting())
         waiting = await primary.waiting(confirming=True)
         await primary.direct.execute(LOSE_THE_NEWEST)
@@ -181,7 +181,7 @@ async def test_what_is_waited_for_is_looked_for_again_after_a_failover(
 async def test_a_key_does_not_turn_an_unknown_outcome_into_a_promise(
     primary: Primary, start_writer: Start
 ) -> None:
-    append = Append(HERE, Role.USER, "once", ANN, idempotency_key="k")
+    append = AppendMessage(HERE, Role.USER, "once", ANN, idempotency_key="k")
     async with _writing(primary, start_writer, patience_s=1.0) as writer:
         primary.cut_off()
         with pytest.raises(errors.OutcomeUnknown):
@@ -234,5 +234,5 @@ async def test_without_a_warning_nothing_more_is_committed(primary: Primary, sta
         transactions = "SELECT pg_current_xact_id()::text::bigint"
         before = await primary.direct.fetchval(transactions)
         for number in range(5):
-            await writer.submit(Append(HERE, Role.USER, f"plain {number}", ANN))
+            await writer.submit(AppendMessage(HERE, Role.USER, f"plain {number}", ANN))
         assert await primary.direct.fetchval(transactions) == before + 5 + 1  # and the one that asks

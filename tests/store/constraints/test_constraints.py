@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from ccn.core import turn as life
 from ccn.core.message import Role
-from ccn.core.turn import Status
+from ccn.core.turn import TurnStatus
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.upkeep import retention
 from tests.speaking import ANN, WREN
@@ -65,12 +65,16 @@ class Scene:
 @pytest_asyncio.fixture(loop_scope="session")
 async def scene(shared: Store, direct: Connection) -> AsyncIterator[Scene]:
     here, closed = await shared.conversation(), await shared.conversation()
-    await shared.writer.submit(conversations.Close(await conversations.get(shared.pool, closed)))
+    await shared.writer.submit(
+        conversations.CloseConversation(await conversations.load_conversation(shared.pool, closed))
+    )
     hosted = await shared.host(here)
     done = await shared.turn(hosted)
-    await shared.writer.submit(turns.Commit(done, hosted.epoch, "hello yourself", WREN))
+    await shared.writer.submit(turns.CommitReply(done, hosted.epoch, "hello yourself", WREN))
     running = await shared.turn(hosted, "and now?")
-    await shared.writer.submit(turns.Emit(running.id, hosted.epoch, [turns.Event(1, "delta", "We")]))
+    await shared.writer.submit(
+        turns.EmitEvents(running.id, hosted.epoch, [turns.TurnEvent(1, "delta", "We")])
+    )
     yield Scene(
         shared,
         direct,
@@ -401,8 +405,8 @@ async def test_the_database_refuses(scene: Scene, statements: str, state: str | 
 
 
 async def test_an_instance_that_ended_stays_ended(scene: Scene) -> None:
-    hosted = await instances.get(scene.store.pool, scene.names["instance"])
-    end = instances.Change(hosted, instances.Status.TERMINATED, "over")
+    hosted = await instances.load_instance(scene.store.pool, scene.names["instance"])
+    end = instances.ChangeInstance(hosted, instances.InstanceStatus.TERMINATED, "over")
     await scene.store.writer.submit(end)
     with pytest.raises(asyncpg.PostgresError) as refused:
         await scene.run(
@@ -412,18 +416,18 @@ async def test_an_instance_that_ended_stays_ended(scene: Scene) -> None:
     assert refused.value.sqlstate == ARROW
 
 
-@pytest.mark.parametrize(("now", "to"), list(product(Status, Status)))
+@pytest.mark.parametrize(("now", "to"), list(product(TurnStatus, TurnStatus)))
 async def test_a_turn_moves_along_the_same_arrows_in_the_database_and_in_the_core(
-    scene: Scene, now: Status, to: Status
+    scene: Scene, now: TurnStatus, to: TurnStatus
 ) -> None:
     ended = "ended_at = now(), leaf_node = 'node-1', leaf_number = 1"
     unended = "ended_at = NULL, leaf_node = NULL, leaf_number = NULL"
     standing = {
-        Status.ACCEPTED: f"reply_seq = NULL, error = NULL, {unended}",
-        Status.RUNNING: f"reply_seq = NULL, error = NULL, {unended}",
-        Status.COMMITTED: f"reply_seq = 4, error = NULL, {ended}",
-        Status.FAILED: f"reply_seq = NULL, error = 'why', {ended}",
-        Status.CANCELLED: f"reply_seq = NULL, error = NULL, {ended}",
+        TurnStatus.ACCEPTED: f"reply_seq = NULL, error = NULL, {unended}",
+        TurnStatus.RUNNING: f"reply_seq = NULL, error = NULL, {unended}",
+        TurnStatus.COMMITTED: f"reply_seq = 4, error = NULL, {ended}",
+        TurnStatus.FAILED: f"reply_seq = NULL, error = 'why', {ended}",
+        TurnStatus.CANCELLED: f"reply_seq = NULL, error = NULL, {ended}",
     }
     turn = "00000000-0000-0000-0000-000000000001"
     await scene.run(f"{_say()}; UPDATE turns SET status = 'cancelled', {ended} WHERE id = :running:")
@@ -431,11 +435,11 @@ async def test_a_turn_moves_along_the_same_arrows_in_the_database_and_in_the_cor
         "INSERT INTO turns (id, conversation_id, status, user_seq, accepted_at)"
         f" VALUES ('{turn}', :here:, 'accepted', 2, now())"
     )
-    path = {Status.ACCEPTED: [], Status.COMMITTED: [Status.RUNNING, now]}.get(now, [now])
+    path = {TurnStatus.ACCEPTED: [], TurnStatus.COMMITTED: [TurnStatus.RUNNING, now]}.get(now, [now])
     for step in path:
         await scene.run(f"UPDATE turns SET status = '{step}', {standing[step]} WHERE id = '{turn}'")
     move = f"UPDATE turns SET status = '{to}', {standing[to]} WHERE id = '{turn}'"
-    standing_still = now is to is Status.ACCEPTED  # an update of something else, such as the epoch
+    standing_still = now is to is TurnStatus.ACCEPTED  # an update of something else, such as the epoch
     if standing_still or to in life.NEXT[now]:
         await scene.run(move)
     else:
@@ -460,7 +464,7 @@ async def test_a_turn_moves_along_the_same_arrows_in_the_database_and_in_the_cor
 )
 async def test_a_redaction_permits_nothing_but_the_content_to_go(scene: Scene, change: str) -> None:
     here = scene.names["here"]
-    await scene.store.writer.submit(retention.Redact(here, 1, 1, "admin", "asked"))
+    await scene.store.writer.submit(retention.RedactMessages(here, 1, 1, "admin", "asked"))
     await scene.sql.execute(
         f"{REDACTED} VALUES ($1, 3, 3, 'admin', 'asked', now(), 'node-1', 1)",
         here,
@@ -474,7 +478,9 @@ async def test_one_key_says_one_thing_even_when_two_nodes_write_at_once(
     shared: Store, direct: Connection
 ) -> None:
     here = await shared.conversation()
-    await shared.writer.submit(conversations.Append(here, Role.USER, "once", ANN, idempotency_key="k"))
+    await shared.writer.submit(
+        conversations.AppendMessage(here, Role.USER, "once", ANN, idempotency_key="k")
+    )
     said = SAID.format(c="$1", seq="2", at="now()", epoch="0").replace(
         "leaf_number)", "leaf_number, idempotency_key)"
     )

@@ -14,12 +14,12 @@ from ccn.core.axes import AXES, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
 from ccn.core.prompts import plate, prompt
-from ccn.core.prompts.anchor import Anchor, Measured, Recalled, Source, State
+from ccn.core.prompts.anchor import Anchor, MeasuredStates, RecalledConversation, ShownState, StateSource
 from ccn.store.character import vectors
 from ccn.store.conversations import characters, conversations, prompt_sources
-from ccn.store.conversations.anchors import Keep
-from ccn.store.conversations.conversations import Append
-from ccn.store.upkeep.retention import Redact
+from ccn.store.conversations.anchors import KeepAnchor
+from ccn.store.conversations.conversations import AppendMessage
+from ccn.store.upkeep.retention import RedactMessages
 from tests.speaking import ANN
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from tests.store.conftest import Store
 
 ADA = CharacterId("ada")
-PLATE = plate.read("# Ada\nKeeps her word.")
-LIMITS = prompt.Limits("model-1")
+PLATE = plate.parse_plate("# Ada\nKeeps her word.")
+LIMITS = prompt.PromptLimits("model-1")
 SECRET = "qwxrtz"
 
 
 async def _exchange(store: Store, here: ConversationId, *words: str) -> None:
     for nth, each in enumerate(words):
         role = Role.ASSISTANT if nth % 2 else Role.USER
-        await store.writer.submit(Append(here, role, each, ANN))
+        await store.writer.submit(AppendMessage(here, role, each, ANN))
 
 
 async def places(
     store: Store, owner: UserId | None, besides: ConversationId | None = None
-) -> tuple[Recalled, ...]:
-    return (await prompt_sources.beginning(store.pool, ADA, owner, besides=besides)).places
+) -> tuple[RecalledConversation, ...]:
+    return (await prompt_sources.load_beginning(store.pool, ADA, owner, besides=besides)).places
 
 
 async def test_the_last_twenty_with_this_person_are_remembered_oldest_first(shared: Store) -> None:
@@ -54,16 +54,16 @@ async def test_the_last_twenty_with_this_person_are_remembered_oldest_first(shar
         await _exchange(shared, made[-1], f"question {nth}", f"answer {nth}")
         await _exchange(shared, await shared.conversation(somebody), "not mine")
         await shared.conversation(me, "never said a word")
-    found = await prompt_sources.beginning(shared.pool, ADA, me, besides=made[-1])
-    assert found.places == tuple(Recalled(each, 2) for each in made[4:24])
-    assert found.memories == await prompt_sources.recalled(shared.pool, found.places)
-    assert [each.content for each in found.memories[0].said] == ["question 4", "answer 4"]
+    found = await prompt_sources.load_beginning(shared.pool, ADA, me, besides=made[-1])
+    assert found.places == tuple(RecalledConversation(each, 2) for each in made[4:24])
+    assert found.memories == await prompt_sources.load_memories(shared.pool, found.places)
+    assert [each.content for each in found.memories[0].messages] == ["question 4", "answer 4"]
 
 
 async def test_neither_another_characters_nor_nobodys_conversations_are_remembered(shared: Store) -> None:
     me, bob = await shared.user(), CharacterId("bob")
     await characters.import_plate(shared.pool, shared.writer, bob, "Bob", "# Bob\nElse.", "test")
-    with_bob = await shared.writer.submit(conversations.Begin(shared.new_id(), bob, me))
+    with_bob = await shared.writer.submit(conversations.BeginConversation(shared.new_id(), bob, me))
     await _exchange(shared, with_bob.id, "to bob")
     await _exchange(shared, await shared.conversation(None), "by nobody")
     assert await places(shared, me) == ()
@@ -75,25 +75,27 @@ async def test_a_conversation_begins_with_the_newest_plate_state_and_the_name_of
 ) -> None:
     me = await store.user()
     with pytest.raises(errors.NotFound, match="there is no character"):
-        await prompt_sources.beginning(store.pool, CharacterId("nobody"), me)
-    began = await prompt_sources.beginning(store.pool, ADA, me)
+        await prompt_sources.load_beginning(store.pool, CharacterId("nobody"), me)
+    began = await prompt_sources.load_beginning(store.pool, ADA, me)
     assert (began.plate, began.state.character, began.places, began.memories) == (1, None, (), ())
     assert began.collaborator == await store.pool.value("SELECT name FROM users WHERE id = $1", me)
-    assert (await prompt_sources.beginning(store.pool, ADA, None)).collaborator == ""
+    assert (await prompt_sources.load_beginning(store.pool, ADA, None)).collaborator == ""
     await characters.import_plate(store.pool, store.writer, ADA, "Ada", "# Ada\nMore.", "test")
     for value in (400_000, 600_000):
         here = await store.conversation(me)
         await _exchange(store, here, "hello")
         said = Vector((value,) * len(AXES))
-        await store.writer.submit(vectors.Score(here, 1, said, "tier-0/v1", InstanceId(store.new_id())))
+        await store.writer.submit(
+            vectors.RecordScore(here, 1, said, "tier-0/v1", InstanceId(store.new_id()))
+        )
         store.clock.forward(minutes=1)
-    began = await prompt_sources.beginning(store.pool, ADA, me)
-    assert (began.plate, began.state) == (2, State(0, said, source=Source.EARLIER))
-    assert (await prompt_sources.beginning(store.pool, ADA, me, besides=here)).state.character == Vector(
-        (400_000,) * len(AXES)
-    )
+    began = await prompt_sources.load_beginning(store.pool, ADA, me)
+    assert (began.plate, began.state) == (2, ShownState(0, said, source=StateSource.EARLIER))
+    assert (
+        await prompt_sources.load_beginning(store.pool, ADA, me, besides=here)
+    ).state.character == Vector((400_000,) * len(AXES))
     for other in (await store.user(), None):
-        assert (await prompt_sources.beginning(store.pool, ADA, other)).state.character is None
+        assert (await prompt_sources.load_beginning(store.pool, ADA, other)).state.character is None
 
 
 async def test_a_conversation_begins_with_what_the_newest_block_agreed_on_if_that_is_of_several_people(
@@ -119,8 +121,8 @@ async def test_a_memory_is_how_a_conversation_began_and_ended_when_it_was_rememb
     await _exchange(shared, here, *map(str, range(1, 9)))
     [place] = await places(shared, me)
     await _exchange(shared, here, "nine", "ten")
-    [memory] = await prompt_sources.recalled(shared.pool, [place])
-    assert [each.content for each in memory.said] == ["1", "2", "7", "8"]
+    [memory] = await prompt_sources.load_memories(shared.pool, [place])
+    assert [each.content for each in memory.messages] == ["1", "2", "7", "8"]
     assert (memory.title, memory.date) == ("Numbers", f"{shared.clock.now:%Y-%m-%d}")
 
 
@@ -128,40 +130,40 @@ async def test_a_memory_is_how_a_conversation_began_and_ended_when_it_was_rememb
 async def test_a_short_conversation_is_quoted_whole(shared: Store, upto: int, quoted: str) -> None:
     here = await shared.conversation(await shared.user())
     await _exchange(shared, here, *"123456789")
-    [memory] = await prompt_sources.recalled(shared.pool, [Recalled(here, upto)])
-    assert "".join(each.content or "" for each in memory.said) == quoted
+    [memory] = await prompt_sources.load_memories(shared.pool, [RecalledConversation(here, upto)])
+    assert "".join(each.content or "" for each in memory.messages) == quoted
 
 
 async def test_a_long_message_travels_as_its_beginning_only(shared: Store) -> None:
     me = await shared.user()
     await _exchange(shared, await shared.conversation(me), "x" * 900_000)
-    began = await prompt_sources.beginning(shared.pool, ADA, me)
-    assert len(began.memories[0].said[0].content or "") < 1_000
-    [memory] = await prompt_sources.recalled(shared.pool, began.places)
-    assert len(memory.said[0].content or "") < 1_000
+    began = await prompt_sources.load_beginning(shared.pool, ADA, me)
+    assert len(began.memories[0].messages[0].content or "") < 1_000
+    [memory] = await prompt_sources.load_memories(shared.pool, began.places)
+    assert len(memory.messages[0].content or "") < 1_000
 
 
 async def test_a_scene_holds_what_is_quoted_and_all_from_where_the_history_begins(shared: Store) -> None:
     here = await shared.conversation()
     await _exchange(shared, here, *map(str, range(1, 101)))
     anchor = Anchor(1, kept_from=61)
-    scene = await prompt_sources.scene(shared.pool, here, anchor, 99, LIMITS)
-    places = {each.seq for each in scene.said}
-    assert places == {*prompt.quoted_places(61), *range(61, 101)}
-    call = prompt.build(PLATE, anchor, scene, LIMITS)
+    scene = await prompt_sources.load_scene(shared.pool, here, anchor, 99, LIMITS)
+    places = {each.seq for each in scene.messages}
+    assert places == {*prompt.places_to_quote(61), *range(61, 101)}
+    call = prompt.build_call(PLATE, anchor, scene, LIMITS)
     assert call.messages[-1].text == "99"
 
 
 async def test_no_more_is_read_than_a_prompt_may_hold(shared: Store) -> None:
     here = await shared.conversation()
     await _exchange(shared, here, *(f"{nth} " + "words " * 2_000 for nth in range(1, 42)))
-    limits = prompt.Limits("model-1", budget=20_000)
-    scene = await prompt_sources.scene(shared.pool, here, Anchor(1), 41, limits)
-    assert sum(len(each.content or "") for each in scene.said) <= 20_000 * 5
-    settled = prompt.settled(PLATE, Anchor(1), scene, Measured(), limits)
+    limits = prompt.PromptLimits("model-1", budget=20_000)
+    scene = await prompt_sources.load_scene(shared.pool, here, Anchor(1), 41, limits)
+    assert sum(len(each.content or "") for each in scene.messages) <= 20_000 * 5
+    settled = prompt.update_anchor(PLATE, Anchor(1), scene, MeasuredStates(), limits)
     assert settled.kept_from > 1
-    again = await prompt_sources.scene(shared.pool, here, settled, 41, limits)
-    assert prompt.build(PLATE, settled, again, limits).messages[-1].text.startswith("41 ")
+    again = await prompt_sources.load_scene(shared.pool, here, settled, 41, limits)
+    assert prompt.build_call(PLATE, settled, again, limits).messages[-1].text.startswith("41 ")
 
 
 async def test_another_node_builds_the_same_bytes(shared: Store) -> None:
@@ -171,13 +173,16 @@ async def test_another_node_builds_the_same_bytes(shared: Store) -> None:
     await _exchange(shared, here, "one", "two", "three")
     anchor = Anchor(1, memories=await places(shared, me, here))
     calls = [
-        prompt.build(
-            PLATE, anchor, await prompt_sources.scene(shared.pool, here, anchor, 3, LIMITS, "Bo"), LIMITS
+        prompt.build_call(
+            PLATE,
+            anchor,
+            await prompt_sources.load_scene(shared.pool, here, anchor, 3, LIMITS, "Bo"),
+            LIMITS,
         )
         for _ in range(2)
     ]
     assert calls[0] == calls[1]
-    assert "then" in prompt.show(calls[0])
+    assert "then" in prompt.call_to_text(calls[0])
 
 
 async def test_redacted_words_are_in_no_anchor_and_in_no_prompt_any_more(store: Store) -> None:
@@ -187,15 +192,15 @@ async def test_redacted_words_are_in_no_anchor_and_in_no_prompt_any_more(store: 
     here = await store.conversation(me)
     await _exchange(store, here, f"Still the {SECRET}.", "Yes.", "Good.")
     remembered = await places(store, me, here)
-    anchor = await store.writer.submit(Keep(here, Anchor(1, memories=remembered)))
-    scene = await prompt_sources.scene(store.pool, here, anchor, 3, LIMITS)
-    assert prompt.show(prompt.build(PLATE, anchor, scene, LIMITS)).count(SECRET) == 4
+    anchor = await store.writer.submit(KeepAnchor(here, Anchor(1, memories=remembered)))
+    scene = await prompt_sources.load_scene(store.pool, here, anchor, 3, LIMITS)
+    assert prompt.call_to_text(prompt.build_call(PLATE, anchor, scene, LIMITS)).count(SECRET) == 4
     rows = await store.pool.rows("SELECT a::text FROM prompt_anchors a")
     assert SECRET not in json.dumps([row["a"] for row in rows])
-    await store.writer.submit(Redact(before, 1, 4, "admin", "asked"))
-    await store.writer.submit(Redact(here, 1, 1, "admin", "asked"))
-    scene = await prompt_sources.scene(store.pool, here, anchor, 3, LIMITS)
-    shown = prompt.show(prompt.build(PLATE, anchor, scene, LIMITS))
+    await store.writer.submit(RedactMessages(before, 1, 4, "admin", "asked"))
+    await store.writer.submit(RedactMessages(here, 1, 1, "admin", "asked"))
+    scene = await prompt_sources.load_scene(store.pool, here, anchor, 3, LIMITS)
+    shown = prompt.call_to_text(prompt.build_call(PLATE, anchor, scene, LIMITS))
     assert SECRET not in shown
     assert "(This message was removed.)" in shown
 

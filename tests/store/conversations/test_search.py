@@ -8,7 +8,7 @@ import pytest
 
 from ccn.core.message import Role
 from ccn.store.conversations import search
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.conversations import AppendMessage
 from tests.speaking import ANN
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ async def test_words_are_found_in_their_language(
 ) -> None:
     here = await shared.conversation()
     for content in SAID:
-        await shared.writer.submit(Append(here, Role.USER, content, ANN))
+        await shared.writer.submit(AppendMessage(here, Role.USER, content, ANN))
     if indexed:
-        assert await search.index(shared.pool) >= len(SAID)
-        assert await search.index(shared.pool) == 0
+        assert await search.index_messages(shared.pool) >= len(SAID)
+        assert await search.index_messages(shared.pool) == 0
         languages = None
     else:
         languages = ["english", "german", "french", "russian", "simple"]
-    found = await search.search(shared.pool, query, conversation=here, languages=languages)
+    found = await search.find_messages(shared.pool, query, conversation=here, languages=languages)
     assert {hit.seq for hit in found} == hits
     if match:
         assert match in "".join(found[0].excerpt[1::2])

@@ -12,7 +12,7 @@ import pytest
 from ccn import errors
 from ccn.core.message import Role
 from ccn.store.conversations import search
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep import retention
 from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
@@ -33,8 +33,8 @@ async def test_the_message_that_says_more_of_it_comes_first(shared: Store, index
         "Nothing of the kind.",
     )
     if indexed:
-        await search.index(shared.pool)
-    found = await search.search(shared.pool, "boat", conversation=here)
+        await search.index_messages(shared.pool)
+    found = await search.find_messages(shared.pool, "boat", conversation=here)
     assert [hit.seq for hit in found] == [2, 1]
     assert found[0].rank > found[1].rank
 
@@ -47,14 +47,14 @@ async def test_nobody_finds_the_words_of_others(shared: Store, indexed: bool) ->
     for each in (mine, also_mine, theirs, nobodys):
         await shared.say(each, "a common gull")
     if indexed:
-        await search.index(shared.pool)
-    found = await search.search(shared.pool, "gulls", owner=one)
+        await search.index_messages(shared.pool)
+    found = await search.find_messages(shared.pool, "gulls", owner=one)
     assert {hit.conversation for hit in found} == {mine, also_mine}
-    found = await search.search(shared.pool, "gulls", owner=one, conversation=mine)
+    found = await search.find_messages(shared.pool, "gulls", owner=one, conversation=mine)
     assert {hit.conversation for hit in found} == {mine}
-    assert await search.search(shared.pool, "gulls", owner=one, conversation=theirs) == []
-    assert len(await search.search(shared.pool, "gulls")) >= 4
-    assert len(await search.search(shared.pool, "gulls", limit=2)) == 2
+    assert await search.find_messages(shared.pool, "gulls", owner=one, conversation=theirs) == []
+    assert len(await search.find_messages(shared.pool, "gulls")) >= 4
+    assert len(await search.find_messages(shared.pool, "gulls", limit=2)) == 2
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ async def test_an_excerpt_marks_the_words_that_matched(
     await shared.say(here, said)
     for indexed in (False, True):
         if indexed:
-            await search.index(shared.pool)
-        (hit,) = await search.search(
+            await search.index_messages(shared.pool)
+        (hit,) = await search.find_messages(
             shared.pool, query, conversation=here, languages=["english", "german", "russian", "simple"]
         )
         # In scripts without blanks each character is a mark of its own.
@@ -91,7 +91,7 @@ async def test_an_excerpt_marks_the_words_that_matched(
 async def test_words_in_another_order_are_not_the_phrase(shared: Store) -> None:
     here = await shared.conversation()
     await shared.say(here, "green old house", "old green house", "天気の良い日")
-    await search.index(shared.pool)
+    await search.index_messages(shared.pool)
     for query, hits in {
         '"old green"': {2},
         "old green": {1, 2},
@@ -99,7 +99,7 @@ async def test_words_in_another_order_are_not_the_phrase(shared: Store) -> None:
         '"green house" or "old house"': {1, 2},
         "気天": set(),
     }.items():
-        found = await search.search(shared.pool, query, conversation=here)
+        found = await search.find_messages(shared.pool, query, conversation=here)
         assert {hit.seq for hit in found} == hits, query
 
 
@@ -133,23 +133,25 @@ HOSTILE = [
 async def test_a_hostile_query_is_a_query_that_finds_nothing_much(shared: Store, query: str) -> None:
     here = await shared.conversation()
     await shared.say(here, "an innocent word")
-    assert len(await search.search(shared.pool, query, conversation=here)) <= 1
+    assert len(await search.find_messages(shared.pool, query, conversation=here)) <= 1
 
 
 @pytest.mark.parametrize("query", ["a\x00b", "x" * 1001, "half a pair \ud800"])
 async def test_a_query_that_is_no_text_is_refused(shared: Store, query: str) -> None:
     with pytest.raises(errors.InputInvalid):
-        await search.search(shared.pool, query)
+        await search.find_messages(shared.pool, query)
 
 
 async def test_a_search_has_limits(shared: Store) -> None:
     for limit in (0, -1, 101):
         with pytest.raises(errors.InputInvalid):
-            await search.search(shared.pool, "word", limit=limit)
+            await search.find_messages(shared.pool, "word", limit=limit)
     with pytest.raises(errors.InputInvalid, match="klingon"):
-        await search.search(shared.pool, "word", languages=["klingon"])
+        await search.find_messages(shared.pool, "word", languages=["klingon"])
     with pytest.raises(errors.InputInvalid):
-        await shared.writer.submit(Append(shared.new_id(), Role.USER, "nuqneH", ANN, language="klingon"))
+        await shared.writer.submit(
+            AppendMessage(shared.new_id(), Role.USER, "nuqneH", ANN, language="klingon")
+        )
 
 
 def _many_words(alphabet: str, joined: str, length: int) -> str:
@@ -179,11 +181,11 @@ async def test_no_message_is_so_strange_that_it_stops_the_index(
 ) -> None:
     here = await shared.conversation()
     await shared.say(here, content(), "an ordinary word")
-    found = await search.search(shared.pool, "ordinary", conversation=here)
+    found = await search.find_messages(shared.pool, "ordinary", conversation=here)
     assert {hit.seq for hit in found} == {2}
-    assert await search.index(shared.pool) >= 2
-    assert await search.index(shared.pool) == 0
-    found = await search.search(shared.pool, "ordinary", conversation=here)
+    assert await search.index_messages(shared.pool) >= 2
+    assert await search.index_messages(shared.pool) == 0
+    found = await search.find_messages(shared.pool, "ordinary", conversation=here)
     assert {hit.seq for hit in found} == {2}
 
 
@@ -194,18 +196,18 @@ async def test_several_nodes_index_at_once_and_nothing_is_missed_or_made_twice(
     async with start_writer(store.database, store.clock, "node-2") as other:
         for number in range(30):
             writer = (store.writer, other)[number % 2]
-            await writer.submit(Append(here[number % 3], Role.USER, f"penguin {number}", ANN))
-    made = await asyncio.gather(*[search.index(store.pool) for _ in range(6)])
-    assert sum(made) + await search.index(store.pool) == 30
-    assert len(await search.search(store.pool, "penguins", limit=100)) == 30
+            await writer.submit(AppendMessage(here[number % 3], Role.USER, f"penguin {number}", ANN))
+    made = await asyncio.gather(*[search.index_messages(store.pool) for _ in range(6)])
+    assert sum(made) + await search.index_messages(store.pool) == 30
+    assert len(await search.find_messages(store.pool, "penguins", limit=100)) == 30
 
 
 async def test_what_was_said_while_somebody_indexes_is_always_found(store: Store) -> None:
     here = await store.conversation()
     for number in range(20):
-        indexing = asyncio.create_task(search.index(store.pool))
+        indexing = asyncio.create_task(search.index_messages(store.pool))
         (said,) = await store.say(here, f"walrus{number}")
-        found = await search.search(store.pool, f"walrus{number}")
+        found = await search.find_messages(store.pool, f"walrus{number}")
         assert [hit.seq for hit in found] == [said.seq]
         await indexing
 
@@ -215,13 +217,13 @@ async def test_redacted_words_vanish_from_every_search_at_once(store: Store) -> 
     await store.say(here, "a secret otter", "another otter")
     for indexed in (False, True):
         if indexed:
-            await search.index(store.pool)
-        assert len(await search.search(store.pool, "otter")) == (1 if indexed else 2)
+            await search.index_messages(store.pool)
+        assert len(await search.find_messages(store.pool, "otter")) == (1 if indexed else 2)
         if not indexed:
-            await store.writer.submit(retention.Redact(here, 1, 1, "admin", "asked"))
-            assert [hit.seq for hit in await search.search(store.pool, "otter")] == [2]
-    await store.writer.submit(retention.Redact(here, 2, 2, "admin", "asked"))
-    assert await search.search(store.pool, "otter") == []
+            await store.writer.submit(retention.RedactMessages(here, 1, 1, "admin", "asked"))
+            assert [hit.seq for hit in await search.find_messages(store.pool, "otter")] == [2]
+    await store.writer.submit(retention.RedactMessages(here, 2, 2, "admin", "asked"))
+    assert await search.find_messages(store.pool, "otter") == []
 
 
 ENGLISH, GERMAN = "and gulls overrunning ", "und die Möwen über dem Meer "
@@ -242,6 +244,8 @@ async def test_a_match_far_into_a_long_message_is_shown(
 ) -> None:
     here = await shared.conversation()
     await shared.say(here, f"tide {around * (100_000 // len(around))} {said} {around * 1_000}")
-    (hit,) = await search.search(shared.pool, query, conversation=here, languages=["english", "german"])
+    (hit,) = await search.find_messages(
+        shared.pool, query, conversation=here, languages=["english", "german"]
+    )
     assert marked in "".join(hit.excerpt[1::2])
     assert sum(map(len, hit.excerpt)) < 1_000

@@ -19,7 +19,7 @@ MANY = 12_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def talk(shared_database: settings.Database) -> ConversationId:
+async def talk(shared_database: settings.DatabaseSettings) -> ConversationId:
     """One conversation: every message speaks of the tide, some of a gull, the first of a wreck."""
     direct = await asyncpg.connect(shared_database.url.get_secret_value())
     try:
@@ -39,14 +39,14 @@ async def talk(shared_database: settings.Database) -> ConversationId:
 async def test_of_a_word_that_is_everywhere_the_newest_matches_are_ranked(
     shared: Store, talk: ConversationId
 ) -> None:
-    found = await search.search(shared.pool, "tides")
+    found = await search.find_messages(shared.pool, "tides")
     assert len(found) == 20
     assert not found.complete
     assert min(hit.seq for hit in found) > MANY - 10_000
 
 
 async def test_a_rare_word_is_found_however_old_it_is(shared: Store, talk: ConversationId) -> None:
-    found = await search.search(shared.pool, "wrecks")
+    found = await search.find_messages(shared.pool, "wrecks")
     assert [hit.seq for hit in found] == [1]
     assert found.complete
 
@@ -54,7 +54,7 @@ async def test_a_rare_word_is_found_however_old_it_is(shared: Store, talk: Conve
 async def test_a_word_that_is_said_now_and_then_is_looked_for_everywhere(
     shared: Store, talk: ConversationId
 ) -> None:
-    found = await search.search(shared.pool, "gulls", limit=100)
+    found = await search.find_messages(shared.pool, "gulls", limit=100)
     assert len(found) == 100
     assert found.complete
 
@@ -62,13 +62,13 @@ async def test_a_word_that_is_said_now_and_then_is_looked_for_everywhere(
 async def test_two_words_are_found_together_though_one_of_them_is_everywhere(
     shared: Store, talk: ConversationId
 ) -> None:
-    found = await search.search(shared.pool, "wreck tide")
+    found = await search.find_messages(shared.pool, "wreck tide")
     assert [hit.seq for hit in found] == [1]
     assert found.complete
 
 
 async def test_within_one_conversation_everything_is_looked_at(shared: Store, talk: ConversationId) -> None:
-    found = await search.search(shared.pool, "tides", conversation=talk)
+    found = await search.find_messages(shared.pool, "tides", conversation=talk)
     assert len(found) == 20
     assert found.complete
     assert {hit.conversation for hit in found} == {talk}
@@ -78,11 +78,11 @@ async def test_nobody_finds_what_is_in_the_conversations_of_others(
     shared: Store, talk: ConversationId
 ) -> None:
     stranger = await shared.user()
-    assert await search.search(shared.pool, "tides", owner=stranger) == []
+    assert await search.find_messages(shared.pool, "tides", owner=stranger) == []
 
 
 async def test_words_that_are_left_out_need_no_others(shared: Store, talk: ConversationId) -> None:
-    found = await search.search(shared.pool, "-tides", conversation=talk)
+    found = await search.find_messages(shared.pool, "-tides", conversation=talk)
     assert found == []
 
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.store.operators import drains, requests
-from ccn.store.operators.drains import Load
+from ccn.store.operators.drains import NodeLoad
 from ccn.store.rounds import terms
 from tests.store.conftest import Store
 
@@ -28,43 +28,43 @@ async def three(store: Store) -> Store:
 
 async def test_a_node_drains_until_it_is_told_otherwise(three: Store) -> None:
     for _ in range(2):
-        await drains.begin(three.pool, TWO, "ann", ALL)
-    assert await drains.draining(three.pool) == {TWO}
-    await drains.end(three.pool, TWO)
-    assert await drains.draining(three.pool) == frozenset()
+        await drains.begin_drain(three.pool, TWO, "ann", ALL)
+    assert await drains.list_draining(three.pool) == {TWO}
+    await drains.end_drain(three.pool, TWO)
+    assert await drains.list_draining(three.pool) == frozenset()
 
 
 async def test_of_all_that_are_drained_at_once_one_is_left_to_lead(three: Store) -> None:
     outcomes = await asyncio.gather(
-        *(drains.begin(three.pool, node, "ann", ALL) for node in ALL), return_exceptions=True
+        *(drains.begin_drain(three.pool, node, "ann", ALL) for node in ALL), return_exceptions=True
     )
-    assert len(await drains.draining(three.pool)) == 2
+    assert len(await drains.list_draining(three.pool)) == 2
     (refused,) = filter(None, outcomes)
     assert isinstance(refused, errors.Conflict)
     assert "is the last validator that does not drain" in str(refused)
 
 
 async def test_a_node_that_does_not_vote_can_always_be_drained(three: Store) -> None:
-    await drains.begin(three.pool, ONE, "ann", [ONE, TWO])
-    await drains.begin(three.pool, THREE, "ann", [ONE, TWO])
-    assert await drains.draining(three.pool) == {ONE, THREE}
+    await drains.begin_drain(three.pool, ONE, "ann", [ONE, TWO])
+    await drains.begin_drain(three.pool, THREE, "ann", [ONE, TWO])
+    assert await drains.list_draining(three.pool) == {ONE, THREE}
 
 
 async def test_what_ties_a_node_is_told(store: Store) -> None:
-    await terms.take_over(store.pool, ONE, 2)
-    before = await drains.load(store.pool, ONE)
+    await terms.take_over_term(store.pool, ONE, 2)
+    before = await drains.load_of_node(store.pool, ONE)
     await store.host(await store.conversation())
-    assert await drains.load(store.pool, ONE) == Load(False, True, 1, before.unsealed + 2)
+    assert await drains.load_of_node(store.pool, ONE) == NodeLoad(False, True, 1, before.unsealed + 2)
     with pytest.raises(errors.NotFound):
-        await drains.load(store.pool, NodeId("node-9"))
+        await drains.load_of_node(store.pool, NodeId("node-9"))
 
 
 async def test_a_node_that_takes_nothing_on_leaves_to_others_what_is_for_anybody(three: Store) -> None:
-    await requests.ask(three.pool, uuid.uuid4(), "plate", "ann")
+    await requests.add_request(three.pool, uuid.uuid4(), "plate", "ann")
     named = uuid.uuid4()
-    await requests.ask(three.pool, named, "plate", "ann", node=ONE)
-    claimed = await requests.claim(three.pool, ONE, ["plate"], 5, anybodys=False)
+    await requests.add_request(three.pool, named, "plate", "ann", node=ONE)
+    claimed = await requests.claim_request(three.pool, ONE, ["plate"], 5, anybodys=False)
     assert claimed is not None
     assert claimed.id == named
-    assert await requests.claim(three.pool, ONE, ["plate"], 5, anybodys=False) is None
-    assert await requests.claim(three.pool, TWO, ["plate"], 5) is not None
+    assert await requests.claim_request(three.pool, ONE, ["plate"], 5, anybodys=False) is None
+    assert await requests.claim_request(three.pool, TWO, ["plate"], 5) is not None

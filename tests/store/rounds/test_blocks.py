@@ -20,12 +20,12 @@ LEADER = NodeId("node-1")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def chain(database: settings.Database) -> AsyncIterator[tuple[Pool, Cluster]]:
+async def chain(database: settings.DatabaseSettings) -> AsyncIterator[tuple[Pool, Cluster]]:
     """A founded chain of three nodes, and a cluster that decides what goes into it."""
     cluster = cluster_of(3)
     async with pool.open(database, "node-1") as connections:
-        cluster.term = await terms.take_over(connections, LEADER, 1)
-        await blocks.found(connections, cluster.term, cluster.tip)
+        cluster.term = await terms.take_over_term(connections, LEADER, 1)
+        await blocks.write_genesis(connections, cluster.term, cluster.tip)
         yield connections, cluster
 
 
@@ -56,54 +56,54 @@ async def test_a_chain_can_be_followed_from_what_the_database_shows(chain: tuple
     for leaves in (2, 0, 3):
         before = cluster.tip
         draft, certificate = await voted(connections, cluster, leaves)
-        after = await blocks.commit(connections, before, draft, certificate)
-        shown = await blocks.shown(connections, after.height)
+        after = await blocks.write_block(connections, before, draft, certificate)
+        shown = await blocks.load_block(connections, after.height)
         assert shown is not None
-        assert readback.confirm(shown, before, LEADER, cluster.own(LEADER), ed25519) == after
-        assert cluster.commit(draft) == after == await blocks.tip(connections)
-    assert await blocks.height(connections) == 3
-    assert (await blocks.tip(connections, 1)) != cluster.tip
+        assert readback.confirm_block(shown, before, LEADER, cluster.own(LEADER), ed25519) == after
+        assert cluster.commit(draft) == after == await blocks.load_tip(connections)
+    assert await blocks.load_height(connections) == 3
+    assert (await blocks.load_tip(connections, 1)) != cluster.tip
 
 
 async def test_reports_are_restored_with_their_signatures(chain: tuple[Pool, Cluster]) -> None:
     connections, cluster = chain
     draft, certificate = await voted(connections, cluster)
-    await blocks.commit(connections, cluster.tip, draft, certificate)
-    assert tuple(await blocks.reports(connections, 1)) == draft.proposal.reports
+    await blocks.write_block(connections, cluster.tip, draft, certificate)
+    assert tuple(await blocks.load_reports(connections, 1)) == draft.proposal.reports
 
 
 async def test_a_second_block_of_a_height_is_refused_whole(chain: tuple[Pool, Cluster]) -> None:
     connections, cluster = chain
     draft, certificate = await voted(connections, cluster)
-    await blocks.commit(connections, cluster.tip, draft, certificate)
+    await blocks.write_block(connections, cluster.tip, draft, certificate)
     with pytest.raises(errors.Conflict):
-        await blocks.commit(connections, cluster.tip, draft, certificate)
-    assert [entry.command for entry in await blocks.log(connections)] == ["round", "found"]
+        await blocks.write_block(connections, cluster.tip, draft, certificate)
+    assert [entry.command for entry in await blocks.load_log(connections)] == ["round", "found"]
 
 
 async def test_a_block_of_an_older_term_is_refused_whole(chain: tuple[Pool, Cluster]) -> None:
     connections, cluster = chain
     draft, certificate = await voted(connections, cluster)
-    await terms.take_over(connections, NodeId("node-2"), 1)
+    await terms.take_over_term(connections, NodeId("node-2"), 1)
     with pytest.raises(errors.StaleTerm):
-        await blocks.commit(connections, cluster.tip, draft, certificate)
-    assert await blocks.height(connections) == 0
+        await blocks.write_block(connections, cluster.tip, draft, certificate)
+    assert await blocks.load_height(connections) == 0
 
 
 async def test_failed_rounds_are_in_the_log_with_their_reason(chain: tuple[Pool, Cluster]) -> None:
     connections, cluster = chain
-    await blocks.fail(connections, cluster.term, "2 of 3 nodes answered, 2 needed", {"height": 1})
-    entry = (await blocks.log(connections, limit=1))[0]
+    await blocks.log_failed(connections, cluster.term, "2 of 3 nodes answered, 2 needed", {"height": 1})
+    entry = (await blocks.load_log(connections, limit=1))[0]
     assert (entry.committed, entry.data["height"]) == (False, 1)
 
 
 async def test_a_chain_is_founded_once(chain: tuple[Pool, Cluster]) -> None:
     connections, cluster = chain
-    await blocks.found(connections, cluster.term, cluster.tip)
-    assert await blocks.tip(connections) == cluster.tip
+    await blocks.write_genesis(connections, cluster.term, cluster.tip)
+    assert await blocks.load_tip(connections) == cluster.tip
     other = cluster_of(5)
     with pytest.raises(errors.Conflict):
-        await blocks.found(connections, cluster.term, other.tip)
+        await blocks.write_genesis(connections, cluster.term, other.tip)
 
 
 async def test_new_rules_are_in_force_from_the_next_block(chain: tuple[Pool, Cluster]) -> None:
@@ -113,6 +113,6 @@ async def test_new_rules_are_in_force_from_the_next_block(chain: tuple[Pool, Clu
     draft = cluster.draft(reports, wanted)
     certificate = ballot.tally(draft.block.header, cluster.votes(draft), cluster.tip.rules, ed25519)
     assert isinstance(certificate, Certificate)
-    after = await blocks.commit(connections, cluster.tip, draft, certificate)
+    after = await blocks.write_block(connections, cluster.tip, draft, certificate)
     assert after.rules == wanted
-    assert await blocks.tip(connections) == after
+    assert await blocks.load_tip(connections) == after

@@ -23,7 +23,7 @@ LOG = """
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def nodes(database: settings.Database) -> AsyncIterator[tuple[Pool, Pool]]:
+async def nodes(database: settings.DatabaseSettings) -> AsyncIterator[tuple[Pool, Pool]]:
     """The pools of two nodes on one database."""
     async with pool.open(database, "node-1") as first, pool.open(database, "node-2") as second:
         yield first, second
@@ -31,7 +31,7 @@ async def nodes(database: settings.Database) -> AsyncIterator[tuple[Pool, Pool]]
 
 async def written(leader: Pool, term: int, until: asyncio.Event | None = None) -> None:
     """Write two lines as the leader of a term, waiting between them."""
-    async with terms.led(leader, term) as connection:
+    async with terms.lead_transaction(leader, term) as connection:
         await connection.execute(LOG, term)
         if until is not None:
             await until.wait()
@@ -46,26 +46,26 @@ async def locked(other: Pool) -> None:
 
 async def test_terms_count_up_and_say_who_leads(nodes: tuple[Pool, Pool]) -> None:
     first, second = nodes
-    assert (await terms.current(first)).leader is None
-    assert await terms.take_over(first, ONE, 1) == 1
-    assert await terms.take_over(second, TWO, 1) == 2
-    now = await terms.current(first)
+    assert (await terms.load_term(first)).leader is None
+    assert await terms.take_over_term(first, ONE, 1) == 1
+    assert await terms.take_over_term(second, TWO, 1) == 2
+    now = await terms.load_term(first)
     assert (now.number, now.leader) == (2, TWO)
 
 
 async def test_a_write_of_a_term_that_is_over_is_refused(nodes: tuple[Pool, Pool]) -> None:
     first, second = nodes
-    old = await terms.take_over(first, ONE, 1)
-    await terms.take_over(second, TWO, 1)
+    old = await terms.take_over_term(first, ONE, 1)
+    await terms.take_over_term(second, TWO, 1)
     with pytest.raises(errors.StaleTerm):
         await written(first, old)
 
 
 async def test_taking_over_waits_for_the_writes_that_are_under_way(nodes: tuple[Pool, Pool]) -> None:
     first, second = nodes
-    old = await terms.take_over(first, ONE, 1)
-    async with terms.led(first, old) as connection:
-        taking = asyncio.create_task(terms.take_over(second, TWO, 30))
+    old = await terms.take_over_term(first, ONE, 1)
+    async with terms.lead_transaction(first, old) as connection:
+        taking = asyncio.create_task(terms.take_over_term(second, TWO, 30))
         await connection.execute(LOG, old)
         while not await second.value(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -80,11 +80,11 @@ async def test_a_leader_that_is_stuck_in_a_transaction_is_ended_and_rolled_back(
     nodes: tuple[Pool, Pool],
 ) -> None:
     first, second = nodes
-    old = await terms.take_over(first, ONE, 1)
+    old = await terms.take_over_term(first, ONE, 1)
     overtaken = asyncio.Event()
     stuck = asyncio.create_task(written(first, old, until=overtaken))
     await locked(second)
-    assert await terms.take_over(second, TWO, 0.05) == old + 1
+    assert await terms.take_over_term(second, TWO, 0.05) == old + 1
     overtaken.set()
     with pytest.raises(errors.DatabaseUnavailable):
         await stuck
@@ -96,17 +96,17 @@ async def test_of_many_leaders_that_are_overtaken_none_commits_late(nodes: tuple
     first, second = nodes
     dice, late, committed = random.Random(60), 0, 0
     for _ in range(60):
-        old = await terms.take_over(first, ONE, 5)
+        old = await terms.take_over_term(first, ONE, 5)
         taken = asyncio.Event()
 
         async def overtake(taken: asyncio.Event = taken) -> None:
             await asyncio.sleep(dice.random() * 0.01)
-            await terms.take_over(second, TWO, 5)
+            await terms.take_over_term(second, TWO, 5)
             taken.set()
 
         overtaking = asyncio.create_task(overtake())
         try:
-            async with terms.led(first, old) as connection:
+            async with terms.lead_transaction(first, old) as connection:
                 await asyncio.sleep(dice.random() * 0.01)
                 late += taken.is_set()
                 await connection.execute(LOG, old)

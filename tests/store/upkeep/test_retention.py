@@ -15,15 +15,15 @@ from ccn.core.axes import Vector
 from ccn.core.ids import TurnId
 from ccn.core.ledger import commitment
 from ccn.core.message import Role
-from ccn.core.prompts.anchor import Anchor, Recalled
-from ccn.core.turn import Status
+from ccn.core.prompts.anchor import Anchor, RecalledConversation
+from ccn.core.turn import TurnStatus
 from ccn.store.character import measures, vectors
 from ccn.store.connection import migrate
 from ccn.store.conversations import conversations, search, turns
-from ccn.store.conversations.anchors import Keep
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.anchors import KeepAnchor
+from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep import retention
-from ccn.store.upkeep.retention import Redact
+from ccn.store.upkeep.retention import RedactMessages
 from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
@@ -51,19 +51,23 @@ async def test_redacted_words_are_nowhere_in_the_database_any_more(store: Store)
     done = await store.turn(hosted, f"I have a {SECRET}.")
     failed = await store.turn(hosted, f"Do you like my {SECRET}?", started=False)
     await store.writer.submit(
-        turns.Commit(done, 1, f"Play the {SECRET}!", WREN, [turns.Event(1, "delta", f"Play the {SECRET}!")])
+        turns.CommitReply(
+            done, 1, f"Play the {SECRET}!", WREN, [turns.TurnEvent(1, "delta", f"Play the {SECRET}!")]
+        )
     )
-    await store.writer.submit(turns.Start(failed, 1))
-    stopped = turns.End(failed, 1, Status.FAILED, "overloaded", [turns.Event(1, "delta", f"Your {SECRET}")])
+    await store.writer.submit(turns.StartTurn(failed, 1))
+    stopped = turns.EndTurn(
+        failed, 1, TurnStatus.FAILED, "overloaded", [turns.TurnEvent(1, "delta", f"Your {SECRET}")]
+    )
     await store.writer.submit(stopped)
-    await search.index(store.pool)
+    await search.index_messages(store.pool)
     assert (await _everything(store)).count(SECRET) >= 9
     salts = [row["salt"] for row in await store.pool.rows("SELECT salt FROM messages")]
-    await store.writer.submit(Redact(here, 1, 3, "admin", "asked by its owner"))
+    await store.writer.submit(RedactMessages(here, 1, 3, "admin", "asked by its owner"))
     left = await _everything(store)
     assert SECRET not in left
     assert not [salt for salt in salts if salt.hex() in left]
-    assert await search.search(store.pool, SECRET) == []
+    assert await search.find_messages(store.pool, SECRET) == []
 
 
 async def test_a_kept_copy_still_verifies_against_the_leaf(shared: Store) -> None:
@@ -71,15 +75,15 @@ async def test_a_kept_copy_still_verifies_against_the_leaf(shared: Store) -> Non
     await shared.say(here, "kept elsewhere", "stays")
     kept = await shared.pool.row("SELECT * FROM messages WHERE conversation_id = $1 AND seq = 1", here)
     assert kept is not None
-    await shared.writer.submit(Redact(here, 1, 1, "admin", "asked"))
-    messages = (await conversations.history(shared.pool, here)).messages
+    await shared.writer.submit(RedactMessages(here, 1, 1, "admin", "asked"))
+    messages = (await conversations.load_history(shared.pool, here)).messages
     assert [each.content for each in messages] == [None, "stays"]
     assert messages[0].at == kept["created_at"]
     body = await shared.pool.value(
         "SELECT body FROM leaves WHERE node_id = $1 AND number = $2", kept["leaf_node"], kept["leaf_number"]
     )
     committed = json.loads(body)["content"]
-    assert committed == commitment.content(kept["salt"], kept["content"]).hex()
+    assert committed == commitment.commit_content(kept["salt"], kept["content"]).hex()
     told = await shared.pool.value(
         "SELECT body FROM redactions r JOIN leaves l ON l.node_id = leaf_node AND l.number = leaf_number"
         " WHERE r.conversation_id = $1",
@@ -98,12 +102,12 @@ async def test_a_redaction_says_what_by_whom_and_why(
     here = await shared.conversation()
     await shared.say(here, "words")
     with pytest.raises(errors.InputInvalid):
-        await shared.writer.submit(Redact(here, first, last, by, reason))
+        await shared.writer.submit(RedactMessages(here, first, last, by, reason))
 
 
 async def test_a_redaction_of_a_conversation_that_is_not_there_is_refused(shared: Store) -> None:
     with pytest.raises(errors.NotFound):
-        await shared.writer.submit(Redact(shared.new_id(), 1, 1, "admin", "asked"))
+        await shared.writer.submit(RedactMessages(shared.new_id(), 1, 1, "admin", "asked"))
 
 
 async def test_content_goes_with_its_age_and_no_sooner(store: Store) -> None:
@@ -114,38 +118,40 @@ async def test_content_goes_with_its_age_and_no_sooner(store: Store) -> None:
     await store.say(here, "new")
     assert await retention.redact_older(store.pool, store.writer, limit) == 2
     assert await retention.redact_older(store.pool, store.writer, limit) == 0
-    said = (await conversations.history(store.pool, here)).messages
+    said = (await conversations.load_history(store.pool, here)).messages
     assert [each.content for each in said] == [None, None, "new"]
-    assert (await conversations.get(store.pool, here)).title == ""
+    assert (await conversations.load_conversation(store.pool, here)).title == ""
 
 
 async def test_streams_of_turns_that_ended_long_ago_are_forgotten(store: Store) -> None:
     hosted = await store.host(await store.conversation())
     done, running = await store.turn(hosted), await store.turn(hosted, started=False)
-    await store.writer.submit(turns.Commit(done, 1, "well", WREN, [turns.Event(1, "delta", "well")]))
-    await store.writer.submit(turns.Start(running, 1))
-    await store.writer.submit(turns.Emit(running.id, 1, [turns.Event(1, "delta", "still")]))
+    await store.writer.submit(
+        turns.CommitReply(done, 1, "well", WREN, [turns.TurnEvent(1, "delta", "well")])
+    )
+    await store.writer.submit(turns.StartTurn(running, 1))
+    await store.writer.submit(turns.EmitEvents(running.id, 1, [turns.TurnEvent(1, "delta", "still")]))
     assert await retention.forget_streams(store.pool, store.clock.now) == 0
     assert await retention.forget_streams(store.pool, store.clock.forward(hours=25)) == 1
-    assert await turns.events(store.pool, done.id) == []
-    assert len(await turns.events(store.pool, running.id)) == 1
+    assert await turns.load_events(store.pool, done.id) == []
+    assert len(await turns.load_events(store.pool, running.id)) == 1
 
 
 async def test_series_are_forgotten_after_their_time_and_the_record_says_so(store: Store) -> None:
     here = await store.conversation()
 
     async def measure(seq: int) -> None:
-        await store.writer.submit(vectors.Score(here, seq, Vector((seq,) * 16), "scorer"))
-        await store.writer.submit(vectors.Relate(here, seq, Vector((seq,) * 7)))
-        await measures.keep(store.pool, [measures.Measure(here, store.clock.now, seq)])
+        await store.writer.submit(vectors.RecordScore(here, seq, Vector((seq,) * 16), "scorer"))
+        await store.writer.submit(vectors.RecordRelation(here, seq, Vector((seq,) * 7)))
+        await measures.keep_measures(store.pool, [measures.ConversationMeasure(here, store.clock.now, seq)])
 
     await measure(1)
     store.clock.forward(days=60)
     await measure(2)
     await retention.forget_series(store.pool, store.writer, store.clock.now - timedelta(days=30))
-    assert [each.seq for each in await vectors.window(store.pool, here, last=9)] == [2]
-    assert [each.seq for each in await measures.window(store.pool, here, last=9)] == [2]
-    assert await vectors.relational(store.pool, here, store.clock.now - timedelta(days=40)) is None
+    assert [each.seq for each in await vectors.load_window(store.pool, here, last=9)] == [2]
+    assert [each.seq for each in await measures.load_window(store.pool, here, last=9)] == [2]
+    assert await vectors.load_relational(store.pool, here, store.clock.now - timedelta(days=40)) is None
     said = await store.pool.value("SELECT count(*) FROM leaves WHERE kind = 'redaction'")
     assert said == 3
     await retention.forget_series(store.pool, store.writer, store.clock.now - timedelta(days=30))
@@ -157,23 +163,23 @@ async def test_words_redacted_while_somebody_indexes_them_never_stay_in_the_inde
         here = await store.conversation()
         await store.say(here, f"the {SECRET} number {attempt}")
         await asyncio.gather(
-            store.writer.submit(Redact(here, 1, 1, "admin", "asked")),
+            store.writer.submit(RedactMessages(here, 1, 1, "admin", "asked")),
             *[_soon(store, attempt % 6 * n) for n in range(3)],
         )
-        await search.index(store.pool)
+        await search.index_messages(store.pool)
         assert await _documents(store, here) == 0
 
 
 async def _soon(store: Store, steps: int) -> None:
     for _ in range(steps):
         await asyncio.sleep(0)
-    await search.index(store.pool)
+    await search.index_messages(store.pool)
 
 
 async def test_a_first_indexer_waits_for_a_redaction_that_is_not_over_yet(store: Store) -> None:
     """Nobody has indexed this node's messages yet: the row to wait on is made by the redaction."""
     here = await store.conversation()
-    await store.writer.submit(Append(here, Role.USER, f"the {SECRET}", ANN))
+    await store.writer.submit(AppendMessage(here, Role.USER, f"the {SECRET}", ANN))
     async with store.pool.transaction() as redacting:
         await redacting.execute(
             "INSERT INTO redactions (conversation_id, first_seq, last_seq, by, reason, at, leaf_node,"
@@ -181,11 +187,11 @@ async def test_a_first_indexer_waits_for_a_redaction_that_is_not_over_yet(store:
             here,
         )
         await redacting.execute("UPDATE messages SET content = NULL, salt = NULL")
-        indexing = asyncio.create_task(search.index(store.pool))
+        indexing = asyncio.create_task(search.index_messages(store.pool))
         done, _ = await asyncio.wait([indexing], timeout=0.2)
         assert not done
     await indexing
-    await search.index(store.pool)
+    await search.index_messages(store.pool)
     assert await _documents(store, here) == 0
 
 
@@ -201,26 +207,26 @@ KEY = f"request-{SECRET}"
 
 async def test_a_key_is_hidden_with_the_words_and_its_request_is_still_done_once(store: Store) -> None:
     here = await store.conversation()
-    append = Append(here, Role.USER, "hello", ANN, idempotency_key=KEY)
-    other = Append(here, Role.USER, "and more", ANN, idempotency_key="later")
+    append = AppendMessage(here, Role.USER, "hello", ANN, idempotency_key=KEY)
+    other = AppendMessage(here, Role.USER, "and more", ANN, idempotency_key="later")
     first = await store.writer.submit(append)
     kept = await store.writer.submit(other)
     hosted = await store.host(here)
-    accept = turns.Accept(
+    accept = turns.AcceptTurn(
         TurnId(store.new_id()), here, "what now?", ANN, hosted.epoch, idempotency_key=f"turn-{SECRET}"
     )
     accepted = await store.writer.submit(accept)
-    await store.writer.submit(Redact(here, 1, 1, "admin", "asked"))
-    await store.writer.submit(Redact(here, 3, 3, "admin", "asked"))
+    await store.writer.submit(RedactMessages(here, 1, 1, "admin", "asked"))
+    await store.writer.submit(RedactMessages(here, 3, 3, "admin", "asked"))
     assert SECRET not in await _everything(store)
     again = replace(append, epoch=hosted.epoch)
     assert await store.writer.submit(again) == replace(first, content=None)
     assert (await store.writer.submit(replace(accept, id=TurnId(store.new_id())))).id == accepted.id
     assert await store.writer.submit(replace(other, epoch=hosted.epoch)) == kept
-    found = await turns.accepted(store.pool, here, f"turn-{SECRET}")
+    found = await turns.find_accepted(store.pool, here, f"turn-{SECRET}")
     assert found is not None
     assert found.id == accepted.id
-    assert (await conversations.get(store.pool, here)).head_seq == 3
+    assert (await conversations.load_conversation(store.pool, here)).head_seq == 3
 
 
 @pytest.mark.parametrize(
@@ -240,7 +246,7 @@ async def test_a_key_changes_in_no_other_way(store: Store, change: str) -> None:
     here = await store.conversation()
     hosted = await store.host(here)
     key = "k"
-    accept = turns.Accept(TurnId(store.new_id()), here, "hello", ANN, hosted.epoch, idempotency_key=key)
+    accept = turns.AcceptTurn(TurnId(store.new_id()), here, "hello", ANN, hosted.epoch, idempotency_key=key)
     await store.writer.submit(accept)
     with pytest.raises((errors.TransitionRefused, errors.StoreBroken)):
         async with store.pool.transaction() as connection:
@@ -252,16 +258,16 @@ async def test_keys_of_what_was_redacted_before_keys_were_hidden_are_hidden_by_t
     store: Store,
 ) -> None:
     here = await store.conversation()
-    await store.writer.submit(Append(here, Role.USER, "hello", ANN, idempotency_key=KEY))
+    await store.writer.submit(AppendMessage(here, Role.USER, "hello", ANN, idempotency_key=KEY))
     hosted = await store.host(here)
-    accept = turns.Accept(TurnId(store.new_id()), here, "hi", ANN, hosted.epoch, idempotency_key=KEY)
+    accept = turns.AcceptTurn(TurnId(store.new_id()), here, "hi", ANN, hosted.epoch, idempotency_key=KEY)
     await store.writer.submit(accept)
-    await store.writer.submit(Redact(here, 1, 2, "admin", "asked"))
+    await store.writer.submit(RedactMessages(here, 1, 2, "admin", "asked"))
     async with store.pool.transaction() as connection:  # as an earlier version left it
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(f"UPDATE messages SET idempotency_key = '{KEY}' WHERE seq = 1")
         await connection.execute(f"UPDATE turns SET idempotency_key = '{KEY}'")
-    (file,) = [each for each in migrate.files() if each.name == "redacted_keys"]
+    (file,) = [each for each in migrate.list_migrations() if each.name == "redacted_keys"]
     async with store.pool.transaction() as connection:
         await connection.execute(file.sql.partition("-- Of what was redacted before.")[2])
     assert SECRET not in await _everything(store)
@@ -273,12 +279,12 @@ async def test_later_conversations_that_had_the_words_in_their_prompts_are_known
     await store.say(told, *(f"word {n}" for n in range(1, 8)))
     await store.say(told, "word 8")
     for here in (later, silent, strangers):
-        await store.writer.submit(Keep(here, Anchor(1, memories=(Recalled(told, 8),))))
+        await store.writer.submit(KeepAnchor(here, Anchor(1, memories=(RecalledConversation(told, 8),))))
     await store.say(later, "what did I say?")
     await store.say(strangers, "hello")
 
     async def named(first: int, last: int) -> list[ConversationId]:
-        return await retention.recollections(store.pool, told, first, last)
+        return await retention.find_recollections(store.pool, told, first, last)
 
     assert await named(1, 1) == await named(2, 5) == await named(7, 7) == await named(4, 8) == [later]
     assert await named(3, 6) == await named(9, 99) == []

@@ -48,9 +48,9 @@ class Kept:
 async def kept() -> AsyncIterator[Kept]:
     with tempfile.TemporaryDirectory(prefix="ccn-scrub-", dir=databases.place()) as made:
         Path(made).chmod(0o755)
-        async with service.running(Path(made) / "postgres", ephemeral=True, fsync=False) as server:
-            await migrate.apply(server.url)
-            async with keeping(settings.Database(url=SecretStr(server.url))) as store:
+        async with service.run_postgres(Path(made) / "postgres", ephemeral=True, fsync=False) as server:
+            await migrate.apply_pending(server.url)
+            async with keeping(settings.DatabaseSettings(url=SecretStr(server.url))) as store:
                 data = str(await store.pool.value("SHOW data_directory"))
                 yield Kept(store, Path(data), server.url)
 
@@ -58,7 +58,7 @@ async def kept() -> AsyncIterator[Kept]:
 async def _told_and_redacted(store: Store, word: str) -> ConversationId:
     here = await store.conversation(title=f"My days in {word}")
     instance = await store.host(here)
-    accept = turns.Accept(
+    accept = turns.AcceptTurn(
         TurnId(store.new_id()),
         here,
         f"I lived in {word}",
@@ -67,14 +67,14 @@ async def _told_and_redacted(store: Store, word: str) -> ConversationId:
         idempotency_key=f"about-{word}",
     )
     turn = await store.writer.submit(accept)
-    await store.writer.submit(turns.Start(turn, instance.epoch))
-    running = await turns.get(store.pool, turn.id)
-    told = [turns.Event(1, "delta", f"{word}!")]
-    await store.writer.submit(turns.Commit(running, instance.epoch, f"{word}!", instance.id, told))
-    await search.index(store.pool)
+    await store.writer.submit(turns.StartTurn(turn, instance.epoch))
+    running = await turns.load_turn(store.pool, turn.id)
+    told = [turns.TurnEvent(1, "delta", f"{word}!")]
+    await store.writer.submit(turns.CommitReply(running, instance.epoch, f"{word}!", instance.id, told))
+    await search.index_messages(store.pool)
     await store.pool.rows("ANALYZE")
     await store.pool.rows("CHECKPOINT")
-    await store.writer.submit(retention.Redact(here, 1, 2, "ann", "asked"))
+    await store.writer.submit(retention.RedactMessages(here, 1, 2, "ann", "asked"))
     return here
 
 
@@ -83,12 +83,12 @@ async def test_redacted_words_are_on_the_disk_until_they_are_scrubbed_away(kept:
     await kept.store.pool.rows("CHECKPOINT")
     assert kept.found("Zanzibarland") == {"base", "pg_wal"}
     said = list[str]()
-    done = await scrub.scrub(kept.url, said.append)
+    done = await scrub.scrub_database(kept.url, said.append)
     assert (done.tables, done.left) == (scrub.TABLES, ())
     assert said[0] == "rewriting messages"
     assert kept.found("Zanzibarland") == set()
     assert await kept.store.pool.value("SHOW wal_recycle") == "on"
-    page = await conversations.history(kept.store.pool, here)  # and the store goes on
+    page = await conversations.load_history(kept.store.pool, here)  # and the store goes on
     assert [each.content for each in page.messages] == [None, None]
     assert len(await kept.store.say(here, "still there?", epoch=1)) == 1
 
@@ -99,8 +99,8 @@ async def test_rows_that_an_older_transaction_may_see_are_waited_for(kept: Kept)
     await older.fetchval("SELECT 1")
     await _told_and_redacted(kept.store, "Atlantis")
     with pytest.raises(errors.Conflict, match="an old report"):
-        await scrub.scrub(kept.url, patience_s=0.1)
-    scrubbing = asyncio.create_task(scrub.scrub(kept.url))
+        await scrub.scrub_database(kept.url, patience_s=0.1)
+    scrubbing = asyncio.create_task(scrub.scrub_database(kept.url))
     await older.close()
     assert (await scrubbing).left == ()
     assert kept.found("Atlantis") == set()
@@ -111,17 +111,17 @@ async def test_an_owner_that_may_do_less_is_told_what_is_left(kept: Kept) -> Non
     await kept.store.pool.rows("CREATE DATABASE small OWNER small TEMPLATE template0")
     _, _, place = databases.named(kept.url, "small").partition("@")
     url = f"postgresql://small:small@{place}"
-    await migrate.apply(url)
-    done = await scrub.scrub(url)
+    await migrate.apply_pending(url)
+    done = await scrub.scrub_database(url)
     assert [each.partition(":")[0] for each in done.left] == [
         f"statistics of {', '.join(scrub.TABLES)}",
         "the write-ahead log",
     ]
     await kept.store.pool.rows("ALTER DATABASE small OWNER TO ccn")
-    done = await scrub.scrub(url)
+    done = await scrub.scrub_database(url)
     assert [each.partition(":")[0] for each in done.left] == ["statistics", "the write-ahead log"]
     with pytest.raises(errors.NotAllowed, match="owns the tables"):
-        await scrub.scrub(databases.named(url, "ccn"))
+        await scrub.scrub_database(databases.named(url, "ccn"))
 
 
 async def test_the_command_says_what_was_done_and_what_is_left_to_do(kept: Kept) -> None:
@@ -134,4 +134,4 @@ async def test_the_command_says_what_was_done_and_what_is_left_to_do(kept: Kept)
     told = await asyncio.to_thread(commands.run, *scrubbed, "--json", env=commands.environment())
     assert json.loads(told.stdout) == {"scrubbed": list(scrub.TABLES), "left": []}
     assert kept.found("Lemuria") == set()
-    assert (await conversations.get(kept.store.pool, here)).title == ""
+    assert (await conversations.load_conversation(kept.store.pool, here)).title == ""

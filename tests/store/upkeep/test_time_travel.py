@@ -14,30 +14,30 @@ from ccn import errors
 from ccn.core.axes import Vector
 from ccn.core.ids import SnapshotId
 from ccn.core.message import Role
-from ccn.core.turn import Status
+from ccn.core.turn import TurnStatus
 from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.upkeep import snapshots
-from ccn.store.upkeep.snapshots import Host, State
+from ccn.store.upkeep.snapshots import ConversationState, HostState
 from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
 
-RUNNING, ACCEPTED = Status.RUNNING, Status.ACCEPTED
+RUNNING, ACCEPTED = TurnStatus.RUNNING, TurnStatus.ACCEPTED
 
 
 async def test_every_moment_of_a_life_is_as_it_was(shared: Store) -> None:
     """Each step is done a second after the last one; the replay is written beside it."""
     here = await shared.conversation()
     began = shared.clock.now
-    replay: list[tuple[datetime, State]] = []
-    state = State(here, began, 1, True, 1, 0, None, None, None, (), None)
+    replay: list[tuple[datetime, ConversationState]] = []
+    state = ConversationState(here, began, 1, True, 1, 0, None, None, None, (), None)
 
     def now(**changed: object) -> None:
         nonlocal state
-        values = {name: getattr(state, name) for name in State.__dataclass_fields__}
-        state = State(**{**values, **changed, "at": shared.clock.now})
+        values = {name: getattr(state, name) for name in ConversationState.__dataclass_fields__}
+        state = ConversationState(**{**values, **changed, "at": shared.clock.now})
         replay.append((shared.clock.now, state))
 
     def later() -> None:
@@ -49,69 +49,81 @@ async def test_every_moment_of_a_life_is_as_it_was(shared: Store) -> None:
     now(head_seq=2)
     later()
     hosted = await shared.host(here)
-    now(host=Host(hosted.host, 1, "spawning"))
+    now(host=HostState(hosted.host, 1, "spawning"))
     later()
-    hosted = await shared.writer.submit(instances.Change(hosted, instances.Status.RUNNING, "fit"))
-    now(host=Host(hosted.host, 1, "running"))
+    hosted = await shared.writer.submit(
+        instances.ChangeInstance(hosted, instances.InstanceStatus.RUNNING, "fit")
+    )
+    now(host=HostState(hosted.host, 1, "running"))
     later()
     first = await shared.turn(hosted, started=False)
     now(head_seq=3, unfinished=((first.id, ACCEPTED),))
     later()
-    await shared.writer.submit(turns.Start(first, 1))
+    await shared.writer.submit(turns.StartTurn(first, 1))
     now(unfinished=((first.id, RUNNING),))
     later()
     second = await shared.turn(hosted, started=False)
     now(head_seq=4, unfinished=((first.id, RUNNING), (second.id, ACCEPTED)))
     later()
-    hosted = await shared.writer.submit(instances.Adopt(hosted, "silent"))
-    now(host=Host(hosted.host, 2, "running"))
+    hosted = await shared.writer.submit(instances.AdoptInstance(hosted, "silent"))
+    now(host=HostState(hosted.host, 2, "running"))
     later()
-    reply = turns.Commit(await turns.get(shared.pool, first.id), 2, "done", WREN)
+    reply = turns.CommitReply(await turns.load_turn(shared.pool, first.id), 2, "done", WREN)
     await shared.writer.submit(reply)
     now(head_seq=5, unfinished=((second.id, ACCEPTED),))
     later()
-    await shared.writer.submit(vectors.Score(here, 5, Vector((7,) * 16), "scorer"))
-    await shared.writer.submit(vectors.Relate(here, 5, Vector((8,) * 7)))
+    await shared.writer.submit(vectors.RecordScore(here, 5, Vector((7,) * 16), "scorer"))
+    await shared.writer.submit(vectors.RecordRelation(here, 5, Vector((8,) * 7)))
     now(character=Vector((7,) * 16), relational=Vector((8,) * 7))
     later()
-    await shared.writer.submit(turns.End(await turns.get(shared.pool, second.id), 2, Status.CANCELLED))
+    await shared.writer.submit(
+        turns.EndTurn(await turns.load_turn(shared.pool, second.id), 2, TurnStatus.CANCELLED)
+    )
     now(unfinished=())
     later()
-    await shared.writer.submit(vectors.Score(here, 5, Vector((9,) * 16), "scorer"))
+    await shared.writer.submit(vectors.RecordScore(here, 5, Vector((9,) * 16), "scorer"))
     now(character=Vector((9,) * 16))
     later()
-    hosted = await shared.writer.submit(instances.Change(hosted, instances.Status.TERMINATED, "over"))
-    now(host=Host(hosted.host, 2, "terminated"))
+    hosted = await shared.writer.submit(
+        instances.ChangeInstance(hosted, instances.InstanceStatus.TERMINATED, "over")
+    )
+    now(host=HostState(hosted.host, 2, "terminated"))
     later()
-    await shared.writer.submit(conversations.Close(await conversations.get(shared.pool, here)))
+    await shared.writer.submit(
+        conversations.CloseConversation(await conversations.load_conversation(shared.pool, here))
+    )
     now(open=False, version=2)
 
     half = timedelta(seconds=0.5)
     for moment, was in replay:
-        assert await snapshots.at(shared.pool, here, moment) == was
-        between = await snapshots.at(shared.pool, here, moment + half)
-        assert snapshots.canonical(between) == snapshots.canonical(_at(was, moment + half))
+        assert await snapshots.load_state_at(shared.pool, here, moment) == was
+        between = await snapshots.load_state_at(shared.pool, here, moment + half)
+        assert snapshots.state_to_bytes(between) == snapshots.state_to_bytes(_at(was, moment + half))
     with pytest.raises(errors.NotFound):
-        await snapshots.at(shared.pool, here, began - half)
+        await snapshots.load_state_at(shared.pool, here, began - half)
 
 
-def _at(state: State, moment: datetime) -> State:
-    values = {name: getattr(state, name) for name in State.__dataclass_fields__}
-    return State(**{**values, "at": moment})
+def _at(state: ConversationState, moment: datetime) -> ConversationState:
+    values = {name: getattr(state, name) for name in ConversationState.__dataclass_fields__}
+    return ConversationState(**{**values, "at": moment})
 
 
 async def test_a_snapshot_is_what_anybody_finds_later(shared: Store) -> None:
     here = await shared.conversation()
     await shared.say(here, "before")
     now = shared.clock.forward(seconds=1)
-    taken = await snapshots.take(shared.pool, shared.writer, SnapshotId(shared.new_id()), here, now)
+    taken = await snapshots.take_snapshot(
+        shared.pool, shared.writer, SnapshotId(shared.new_id()), here, now
+    )
     shared.clock.forward(seconds=1)
     await shared.say(here, "after")
-    assert await snapshots.latest(shared.pool, here) == taken
-    assert taken.state == snapshots.canonical(await snapshots.at(shared.pool, here, taken.taken_at))
-    assert await snapshots.latest(shared.pool, here, until=now - timedelta(seconds=1)) is None
-    assert here in await snapshots.due(shared.pool, shared.clock.now)
-    assert here not in await snapshots.due(shared.pool, now)
+    assert await snapshots.load_latest(shared.pool, here) == taken
+    assert taken.state == snapshots.state_to_bytes(
+        await snapshots.load_state_at(shared.pool, here, taken.taken_at)
+    )
+    assert await snapshots.load_latest(shared.pool, here, until=now - timedelta(seconds=1)) is None
+    assert here in await snapshots.list_due(shared.pool, shared.clock.now)
+    assert here not in await snapshots.list_due(shared.pool, now)
 
 
 async def test_a_snapshot_taken_while_everybody_talks_still_is_what_anybody_finds_later(
@@ -126,7 +138,7 @@ async def test_a_snapshot_taken_while_everybody_talks_still_is_what_anybody_find
 
         async def talk() -> None:
             while not done:
-                await writer.submit(conversations.Append(here, Role.USER, "on and on", ANN))
+                await writer.submit(conversations.AppendMessage(here, Role.USER, "on and on", ANN))
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(8):
@@ -135,12 +147,12 @@ async def test_a_snapshot_taken_while_everybody_talks_still_is_what_anybody_find
             for _ in range(25):
                 await asyncio.sleep(0.005)
                 named = SnapshotId(shared.new_id())
-                taken.append(await snapshots.take(shared.pool, writer, named, here, clock()))
+                taken.append(await snapshots.take_snapshot(shared.pool, writer, named, here, clock()))
             done = True
     assert taken[-1].head_seq > taken[0].head_seq
     for each in taken:
-        later = await snapshots.at(shared.pool, here, each.taken_at)
-        assert each.state == snapshots.canonical(later)
+        later = await snapshots.load_state_at(shared.pool, here, each.taken_at)
+        assert each.state == snapshots.state_to_bytes(later)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from ccn import errors, settings
 from ccn.core.ids import ConversationId, NodeId
 from ccn.core.message import Role
-from ccn.store.conversations.conversations import Append
+from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
 
@@ -43,7 +43,7 @@ def main(url: str, *conversations: str) -> None:
 
 
 async def _append(url: str, node: str, seed: str, conversations: list[ConversationId]) -> None:
-    database = settings.Database(url=SecretStr(url), statement_timeout_s=10, connect_timeout_s=2)
+    database = settings.DatabaseSettings(url=SecretStr(url), statement_timeout_s=10, connect_timeout_s=2)
     writer = Writer(database, NodeId(node), lambda: datetime.now(UTC))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run(), name="writer")
@@ -57,7 +57,7 @@ async def _talk(writer: Writer, conversation: ConversationId, name: str) -> None
     for number in range(1_000_000):
         words = f"{name}/{number} {'x' * lengths.randrange(600)}"
         try:
-            said = await writer.submit(Append(conversation, Role.USER, words, ANN))
+            said = await writer.submit(AppendMessage(conversation, Role.USER, words, ANN))
         except errors.OutcomeUnknown:
             _tell("unknown", conversation, name, number)
         except errors.Unavailable:

@@ -37,7 +37,9 @@ class Way:
 
 
 @asynccontextmanager
-async def through(way: Way, database: settings.Database) -> AsyncIterator[settings.Database]:
+async def through(
+    way: Way, database: settings.DatabaseSettings
+) -> AsyncIterator[settings.DatabaseSettings]:
     """The database at the end of the way."""
     url = urlsplit(database.url.get_secret_value())
 
@@ -54,7 +56,7 @@ async def through(way: Way, database: settings.Database) -> AsyncIterator[settin
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def behind(shared_database: settings.Database) -> AsyncIterator[tuple[Way, Pool]]:
+async def behind(shared_database: settings.DatabaseSettings) -> AsyncIterator[tuple[Way, Pool]]:
     way = Way()
     way.open.set()
     async with through(way, shared_database) as database, pool.open(database, "test") as connections:

@@ -38,7 +38,7 @@ from ccn.store.conversations import conversations
 from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
-    from ccn.embedded.postgres.service import Postgres
+    from ccn.embedded.postgres.service import EmbeddedPostgres
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
@@ -168,7 +168,7 @@ async def test_no_acknowledged_message_is_ever_lost(
     tally, began = Tally(), time.monotonic()
     where: list[ConversationId] = []
     for phase in range(PHASES):
-        async with service.running(folder, fsync=True) as server:
+        async with service.run_postgres(folder, fsync=True) as server:
             where = where or await _prepared(server.url)
             number = 0
             while number < TRIALS:
@@ -185,7 +185,11 @@ async def test_no_acknowledged_message_is_ever_lost(
 
 
 async def _trials(
-    nursery: Nursery, server: Postgres, at: tuple[str, int, int], chance: random.Random, tally: Tally
+    nursery: Nursery,
+    server: EmbeddedPostgres,
+    at: tuple[str, int, int],
+    chance: random.Random,
+    tally: Tally,
 ) -> int:
     """One trial after the other, to the last or to one that does not end; the number of the next.
 
@@ -209,7 +213,12 @@ async def _trials(
 
 
 async def _endanger(
-    trial: Trial, number: int, nursery: Nursery, server: Postgres, chance: random.Random, tally: Tally
+    trial: Trial,
+    number: int,
+    nursery: Nursery,
+    server: EmbeddedPostgres,
+    chance: random.Random,
+    tally: Tally,
 ) -> None:
     """Let a writer work for a moment, then kill it; in some trials kill the server first.
 
@@ -235,15 +244,15 @@ async def _endanger(
 
 
 async def _prepared(url: str) -> list[ConversationId]:
-    await migrate.apply(url)
-    database = settings.Database(url=SecretStr(url))
+    await migrate.apply_pending(url)
+    database = settings.DatabaseSettings(url=SecretStr(url))
     writer = Writer(database, NodeId("node-0"), lambda: datetime.now(UTC))
-    named = [ConversationId(ids.uuid7(1, secrets.token_bytes(10))) for _ in range(CONVERSATIONS)]
+    named = [ConversationId(ids.make_uuid7(1, secrets.token_bytes(10))) for _ in range(CONVERSATIONS)]
     async with pool.open(database, "test") as connections, asyncio.TaskGroup() as tasks:
         await connections.rows("INSERT INTO characters (id, name) VALUES ('ada', 'Ada')")
         tasks.create_task(writer.run())
         for each in named:
-            await writer.submit(conversations.Begin(each, CharacterId("ada")))
+            await writer.submit(conversations.BeginConversation(each, CharacterId("ada")))
         writer.stop()
     return named
 
@@ -258,7 +267,7 @@ async def _nursery(url: str, where: list[ConversationId]) -> AsyncIterator[Nurse
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=settings.environment({"PYTHONPATH": str(CHECKOUT)}),
+        env=settings.child_environment({"PYTHONPATH": str(CHECKOUT)}),
         start_new_session=True,
     )
     nursery = Nursery(process)
@@ -269,7 +278,7 @@ async def _nursery(url: str, where: list[ConversationId]) -> AsyncIterator[Nurse
         await process.wait()
 
 
-def _kill_server(server: Postgres) -> None:
+def _kill_server(server: EmbeddedPostgres) -> None:
     """As the out-of-memory killer would: the postmaster and all its children, without a word."""
     postmaster = psutil.Process(server.pid)
     family = [*postmaster.children(recursive=True), postmaster]

@@ -11,8 +11,8 @@ from uuid import UUID
 from ccn.core.axes import Vector
 from ccn.core.ids import NodeId, SnapshotId
 from ccn.core.ledger import commitment
-from ccn.core.ledger.commitment import Kind
-from ccn.core.turn import Status
+from ccn.core.ledger.commitment import LeafKind
+from ccn.core.turn import TurnStatus
 from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.upkeep import retention, snapshots
@@ -31,21 +31,25 @@ async def _live(store: Store, start_writer: Another) -> None:
     old = await store.host(here)
     turn, other = await store.turn(old, "Ärger? Nein."), await store.turn(old, "next", started=False)
     store.clock.forward(seconds=1.000001)
-    await store.writer.submit(vectors.Score(here, 1, Vector((None, *range(15))), "scorer-1", old.id))
+    await store.writer.submit(vectors.RecordScore(here, 1, Vector((None, *range(15))), "scorer-1", old.id))
     async with start_writer(store.database, store.clock, "node-2") as heir:
-        new = await heir.submit(instances.Adopt(old, "node-1 is silent"))
-        await heir.submit(turns.Start(await turns.get(store.pool, turn.id), 2))
-        await heir.submit(turns.Commit(await turns.get(store.pool, turn.id), 2, "Good.", WREN))
-        await heir.submit(turns.End(await turns.get(store.pool, other.id), 2, Status.FAILED, "no model"))
+        new = await heir.submit(instances.AdoptInstance(old, "node-1 is silent"))
+        await heir.submit(turns.StartTurn(await turns.load_turn(store.pool, turn.id), 2))
+        await heir.submit(turns.CommitReply(await turns.load_turn(store.pool, turn.id), 2, "Good.", WREN))
+        await heir.submit(
+            turns.EndTurn(await turns.load_turn(store.pool, other.id), 2, TurnStatus.FAILED, "no model")
+        )
         store.clock.forward(seconds=1)
-        await heir.submit(instances.Change(new, instances.Status.TERMINATED, "over"))
-    await store.writer.submit(retention.Redact(here, 1, 2, "admin", "asked"))
+        await heir.submit(instances.ChangeInstance(new, instances.InstanceStatus.TERMINATED, "over"))
+    await store.writer.submit(retention.RedactMessages(here, 1, 2, "admin", "asked"))
     store.clock.forward(seconds=1)
-    taken = await snapshots.take(
+    taken = await snapshots.take_snapshot(
         store.pool, store.writer, SnapshotId(store.new_id()), here, store.clock.now
     )
     assert taken.head_seq == 3
-    await store.writer.submit(conversations.Close(await conversations.get(store.pool, here)))
+    await store.writer.submit(
+        conversations.CloseConversation(await conversations.load_conversation(store.pool, here))
+    )
 
 
 async def test_every_leaf_can_be_made_again_from_its_row(store: Store, start_writer: Another) -> None:
@@ -55,20 +59,23 @@ async def test_every_leaf_can_be_made_again_from_its_row(store: Store, start_wri
     remade = {}
     for row in rows:
         fields: dict[str, Any] = {key: _plain(value) for key, value in dict(row).items()}
-        node, number, kind = NodeId(fields.pop("node")), fields.pop("number"), Kind(fields.pop("kind"))
+        node, number, kind = NodeId(fields.pop("node")), fields.pop("number"), LeafKind(fields.pop("kind"))
         salt = fields.pop("salt", None)
-        if kind is Kind.MESSAGE:
+        if kind is LeafKind.MESSAGE:
             written = json.loads(leaves[node, number]["body"])["content"]
             said = fields["content"]  # None once it was redacted: then only its commitment is left
-            fields["content"] = commitment.content(salt, said).hex() if said else written
-        remade[node, number] = commitment.leaf(node, number, kind, fields)
+            fields["content"] = commitment.commit_content(salt, said).hex() if said else written
+        remade[node, number] = commitment.make_leaf(node, number, kind, fields)
     for place, leaf in remade.items():
         assert leaves[place]["body"] == leaf.body
         assert leaves[place]["hash"] == leaf.hash == commitment.leaf_hash(leaf.body)
         assert leaves[place]["kind"] == leaf.kind.value
     unaccounted = {place: row["kind"] for place, row in leaves.items() if place not in remade}
     assert not unaccounted
-    assert {leaf.kind for leaf in remade.values()} == set(Kind) - {Kind.OPERATOR, Kind.VALIDATORS}
+    assert {leaf.kind for leaf in remade.values()} == set(LeafKind) - {
+        LeafKind.OPERATOR,
+        LeafKind.VALIDATORS,
+    }
 
 
 def _plain(value: object) -> object:
@@ -77,7 +84,7 @@ def _plain(value: object) -> object:
     if hasattr(value, "isoformat"):
         return micros(value)  # type: ignore[arg-type]  # a moment
     if isinstance(value, list):
-        vector = vectors.restored(value)
+        vector = vectors.vector_from_stored(value)
         return vector.millionths if vector else None
     return value
 

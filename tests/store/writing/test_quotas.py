@@ -13,10 +13,10 @@ from ccn import errors
 from ccn.core.ids import ConversationId, InstanceId, UserId
 from ccn.core.prompts.anchor import Anchor
 from ccn.store.conversations import instances
-from ccn.store.conversations.anchors import Keep
+from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.births import Birth
-from ccn.store.conversations.conversations import Begin, Close
-from ccn.store.conversations.instances import Change, Spawn, Status
+from ccn.store.conversations.conversations import BeginConversation, CloseConversation
+from ccn.store.conversations.instances import ChangeInstance, InstanceStatus, SpawnInstance
 from ccn.store.writing import quotas
 from ccn.store.writing.quotas import Quota
 from tests.store.conftest import ADA
@@ -31,9 +31,9 @@ TWO = Quota(conversations=2, instances=2)
 def birth(store: Store, owner: UserId, quota: Quota | None = TWO) -> Birth:
     here = ConversationId(store.new_id())
     return Birth(
-        Begin(here, ADA, owner, 1, quota=quota),
-        Spawn(InstanceId(store.new_id()), here, "model-1", 1, "spawned", owner, quota),
-        Keep(here, Anchor(1), epoch=1),
+        BeginConversation(here, ADA, owner, 1, quota=quota),
+        SpawnInstance(InstanceId(store.new_id()), here, "model-1", 1, "spawned", owner, quota),
+        KeepAnchor(here, Anchor(1), epoch=1),
     )
 
 
@@ -54,7 +54,7 @@ async def test_two_nodes_that_begin_at_once_never_begin_more_than_there_may_be(
             refused = {type(each) for each in outcomes if isinstance(each, BaseException)}
             assert refused == {errors.TooManyConversations}
             for owner in owners:
-                assert await quotas.of_owner(shared.pool, owner) == TWO
+                assert await quotas.count_used(shared.pool, owner) == TWO
 
 
 async def test_of_an_instance_for_which_there_is_no_room_no_conversation_stays(shared: Store) -> None:
@@ -66,7 +66,7 @@ async def test_of_an_instance_for_which_there_is_no_room_no_conversation_stays(s
     )
     assert isinstance(refused, errors.TooManyInstances)
     assert [each for each in fine if isinstance(each, BaseException)] == []
-    assert await quotas.of_owner(shared.pool, owner) == Quota(conversations=1, instances=1)
+    assert await quotas.count_used(shared.pool, owner) == Quota(conversations=1, instances=1)
 
 
 async def test_what_ends_makes_room_and_a_limit_that_was_lowered_ends_nothing(shared: Store) -> None:
@@ -76,8 +76,8 @@ async def test_what_ends_makes_room_and_a_limit_that_was_lowered_ends_nothing(sh
     for conversation, instance in begun:
         with pytest.raises(errors.TooManyConversations, match=r"^1 conversations of one user"):
             await shared.writer.submit(birth(shared, owner, lower))
-        await shared.writer.submit(Change(instance, Status.TERMINATED, "for the test"))
-        await shared.writer.submit(Close(conversation))
+        await shared.writer.submit(ChangeInstance(instance, InstanceStatus.TERMINATED, "for the test"))
+        await shared.writer.submit(CloseConversation(conversation))
     await shared.writer.submit(birth(shared, owner, lower))
 
 
@@ -96,15 +96,15 @@ async def test_no_statement_gets_past_the_limits_of_an_owner(
             await direct.execute(sql, last.id)
         assert refused.value.sqlstate == state
         await attempt.rollback()
-    assert (await instances.get(shared.pool, instance.id)).owner == owner
+    assert (await instances.load_instance(shared.pool, instance.id)).owner == owner
 
 
 async def test_an_instance_that_is_adopted_still_counts_for_its_owner(shared: Store) -> None:
     owner = await shared.user()
     _, instance = await shared.writer.submit(birth(shared, owner))
-    adopted = await shared.writer.submit(instances.Adopt(instance, "for the test"))
-    assert adopted.owner == (await instances.get(shared.pool, instance.id)).owner == owner
-    assert (await quotas.of_owner(shared.pool, owner)).instances == 1
+    adopted = await shared.writer.submit(instances.AdoptInstance(instance, "for the test"))
+    assert adopted.owner == (await instances.load_instance(shared.pool, instance.id)).owner == owner
+    assert (await quotas.count_used(shared.pool, owner)).instances == 1
 
 
 _BEGIN = """

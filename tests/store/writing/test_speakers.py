@@ -11,8 +11,8 @@ from ccn import settings
 from ccn.core.message import Role
 from ccn.store.connection import migrate
 from ccn.store.conversations import turns
-from ccn.store.conversations.conversations import Append
-from ccn.store.upkeep.retention import Redact
+from ccn.store.conversations.conversations import AppendMessage
+from ccn.store.upkeep.retention import RedactMessages
 from tests.speaking import ANN
 from tests.store.conftest import Store, keeping
 
@@ -26,7 +26,7 @@ OF_MESSAGES = """
 async def test_a_leaf_names_the_account_that_asked_and_the_instance_that_answered(shared: Store) -> None:
     hosted = await shared.host(await shared.conversation())
     turn = await shared.turn(hosted, "Hello?")
-    await shared.writer.submit(turns.Commit(turn, hosted.epoch, "Hello.", hosted.id))
+    await shared.writer.submit(turns.CommitReply(turn, hosted.epoch, "Hello.", hosted.id))
     rows = await shared.pool.rows(OF_MESSAGES, hosted.conversation)
     speakers = [f"account:{ANN}", f"instance:{hosted.id}"]
     assert [row["speaker"] for row in rows] == speakers
@@ -37,7 +37,7 @@ async def test_a_leaf_names_the_account_that_asked_and_the_instance_that_answere
 
 async def test_a_reply_that_somebody_recorded_is_theirs_and_no_instances(shared: Store) -> None:
     here = await shared.conversation()
-    await shared.writer.submit(Append(here, Role.ASSISTANT, "I said so.", ANN))
+    await shared.writer.submit(AppendMessage(here, Role.ASSISTANT, "I said so.", ANN))
     (row,) = await shared.pool.rows(OF_MESSAGES, here)
     assert (row["role"], row["speaker"]) == ("assistant", f"account:{ANN}")
     assert json.loads(row["leaf"])["speaker"] == f"account:{ANN}"
@@ -76,14 +76,14 @@ async def test_no_message_is_written_without_one_who_can_have_said_it(
 
 
 async def test_what_was_said_before_speakers_were_kept_can_still_be_redacted(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with keeping(database) as store:
         here = await store.conversation()
         await store.say(here, "my secret")
-        (speakers,) = (each for each in migrate.files() if each.name.endswith("speakers"))
+        (speakers,) = (each for each in migrate.list_migrations() if each.name.endswith("speakers"))
         async with store.pool.transaction() as connection:  # as if it had been said before that file ran
             await connection.execute("ALTER TABLE messages DROP COLUMN speaker")
             await connection.execute(speakers.sql)
-        await store.writer.submit(Redact(here, 1, 1, "admin", "asked by its owner"))
+        await store.writer.submit(RedactMessages(here, 1, 1, "admin", "asked by its owner"))
         assert await store.pool.value("SELECT content FROM messages") is None

@@ -14,7 +14,7 @@ from ccn import errors, settings
 from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.core.message import Message, Role
 from ccn.store.conversations import conversations
-from ccn.store.conversations.conversations import Append, Begin, Close
+from ccn.store.conversations.conversations import AppendMessage, BeginConversation, CloseConversation
 from ccn.store.writing.batch import Batch, Write
 from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
@@ -37,12 +37,12 @@ async def _all(writer: Writer, writes: Sequence[Write[Any]]) -> list[Any]:
     return await asyncio.gather(*[writer.submit(each) for each in writes], return_exceptions=True)
 
 
-def _appends(here: ConversationId, count: int, name: str = "n") -> list[Append]:
-    return [Append(here, Role.USER, f"{name} {number}", ANN) for number in range(count)]
+def _appends(here: ConversationId, count: int, name: str = "n") -> list[AppendMessage]:
+    return [AppendMessage(here, Role.USER, f"{name} {number}", ANN) for number in range(count)]
 
 
 async def _said(store: Store, here: ConversationId) -> list[tuple[int, str | None]]:
-    page = await conversations.history(store.pool, here, limit=1000)
+    page = await conversations.load_history(store.pool, here, limit=1000)
     assert [each.seq for each in page.messages] == list(range(1, len(page.messages) + 1))
     return [(each.seq, each.content) for each in page.messages]
 
@@ -59,7 +59,7 @@ async def _check_leaves(store: Store) -> None:
 async def test_one_guilty_write_among_many_fails_alone(shared: Store, guilty_at: int) -> None:
     here = await shared.conversation()
     writes: list[Write[Any]] = [*_appends(here, 30)]
-    writes[guilty_at] = Begin(shared.new_id(), CharacterId("nobody"))
+    writes[guilty_at] = BeginConversation(shared.new_id(), CharacterId("nobody"))
     outcomes = await _all(shared.writer, writes)
     assert isinstance(outcomes.pop(guilty_at), errors.NotFound)
     assert [type(each) for each in outcomes] == [Message] * 29
@@ -70,11 +70,11 @@ async def test_one_guilty_write_among_many_fails_alone(shared: Store, guilty_at:
 async def test_several_guilty_writes_fail_each_for_its_own_reason(shared: Store) -> None:
     here = await shared.conversation()
     writes: list[Write[Any]] = [*_appends(here, 40)]
-    writes[3] = Begin(shared.new_id(), CharacterId("nobody"))
-    writes[4] = Begin(here, CharacterId("ada"))
-    writes[20] = Append(ConversationId(shared.new_id()), Role.USER, "where am I", ANN)
-    writes[30] = Append(here, Role.USER, "whose", ANN, epoch=7)
-    writes[39] = Begin(shared.new_id(), CharacterId("ada"), title="a\x00b")
+    writes[3] = BeginConversation(shared.new_id(), CharacterId("nobody"))
+    writes[4] = BeginConversation(here, CharacterId("ada"))
+    writes[20] = AppendMessage(ConversationId(shared.new_id()), Role.USER, "where am I", ANN)
+    writes[30] = AppendMessage(here, Role.USER, "whose", ANN, epoch=7)
+    writes[39] = BeginConversation(shared.new_id(), CharacterId("ada"), title="a\x00b")
     outcomes = await _all(shared.writer, writes)
     refused = {at: type(each) for at, each in enumerate(outcomes) if not isinstance(each, Message)}
     assert refused == {
@@ -93,7 +93,7 @@ async def test_a_head_that_another_node_moved_is_read_again(shared: Store, start
     async with start_writer(shared.database, shared.clock, "node-2") as other:
         for turn in range(6):
             writer = (shared.writer, other)[turn % 2]
-            assert (await writer.submit(Append(here, Role.USER, f"{turn}", ANN))).seq == turn + 1
+            assert (await writer.submit(AppendMessage(here, Role.USER, f"{turn}", ANN))).seq == turn + 1
 
 
 async def test_two_nodes_interleaving_on_one_conversation_leave_no_gap(
@@ -105,7 +105,7 @@ async def test_two_nodes_interleaving_on_one_conversation_leave_no_gap(
             *[_all(writer, [each])
               for number in range(60)
               for writer, name in ((shared.writer, "a"), (other, "b"))
-              for each in [Append(here, Role.USER, f"{name} {number}", ANN)]]
+              for each in [AppendMessage(here, Role.USER, f"{name} {number}", ANN)]]
         )  # fmt: skip
     acknowledged = [each for (each,) in outcomes if isinstance(each, Message)]
     others = [each for (each,) in outcomes if not isinstance(each, Message)]
@@ -157,7 +157,7 @@ async def test_whoever_comes_when_the_queue_is_full_is_told_so(shared: Store) ->
     waiting = [asyncio.create_task(writer.submit(each)) for each in _appends(here, 3)]
     await asyncio.sleep(0)
     with pytest.raises(errors.Overloaded):
-        await writer.submit(Append(here, Role.USER, "too much", ANN))
+        await writer.submit(AppendMessage(here, Role.USER, "too much", ANN))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run())
         assert [each.seq for each in await asyncio.gather(*waiting)] == [1, 2, 3]
@@ -174,7 +174,7 @@ async def test_stopping_settles_what_was_taken_and_takes_no_more(shared: Store) 
         await asyncio.sleep(0)
         writer.stop()
         with pytest.raises(errors.ShuttingDown):
-            await writer.submit(Append(here, Role.USER, "too late", ANN))
+            await writer.submit(AppendMessage(here, Role.USER, "too late", ANN))
     assert sorted(each.result().seq for each in taken) == list(range(1, 51))
 
 
@@ -213,17 +213,17 @@ async def test_a_defect_ends_the_writer_and_nobody_waits_for_it_afterwards(share
     outcomes = await asyncio.gather(*beside, return_exceptions=True)
     assert [type(each) for each in outcomes] == [errors.OutcomeUnknown] * 3
     with pytest.raises(errors.ShuttingDown):
-        await writer.submit(Append(here, Role.USER, "anybody there?", ANN))
+        await writer.submit(AppendMessage(here, Role.USER, "anybody there?", ANN))
     assert await _said(shared, here) == []
 
 
 async def test_a_database_without_a_schema_is_refused_even_when_nobody_waits_any_more(
     shared: Store, database_server: str
 ) -> None:
-    bare = settings.Database.model_validate({"url": database_server})
+    bare = settings.DatabaseSettings.model_validate({"url": database_server})
     writer = Writer(bare, NodeId("bare"), shared.clock)
-    gone = asyncio.create_task(writer.submit(Append(shared.new_id(), Role.USER, "hello", ANN)))
-    stays = asyncio.create_task(writer.submit(Append(shared.new_id(), Role.USER, "hello", ANN)))
+    gone = asyncio.create_task(writer.submit(AppendMessage(shared.new_id(), Role.USER, "hello", ANN)))
+    stays = asyncio.create_task(writer.submit(AppendMessage(shared.new_id(), Role.USER, "hello", ANN)))
     await asyncio.sleep(0)
     gone.cancel()
     async with asyncio.TaskGroup() as tasks:
@@ -235,11 +235,11 @@ async def test_a_database_without_a_schema_is_refused_even_when_nobody_waits_any
 
 async def test_time_never_runs_backwards_in_a_conversation_whatever_the_clock_does(shared: Store) -> None:
     here = await shared.conversation()
-    first = await shared.writer.submit(Append(here, Role.USER, "now", ANN))
+    first = await shared.writer.submit(AppendMessage(here, Role.USER, "now", ANN))
     shared.clock.forward(seconds=-30)
-    second = await shared.writer.submit(Append(here, Role.USER, "then", ANN))
+    second = await shared.writer.submit(AppendMessage(here, Role.USER, "then", ANN))
     shared.clock.forward(seconds=60)
-    third = await shared.writer.submit(Append(here, Role.USER, "later", ANN))
+    third = await shared.writer.submit(AppendMessage(here, Role.USER, "later", ANN))
     assert first.at == second.at < third.at
 
 
@@ -249,17 +249,19 @@ async def test_a_closed_conversation_takes_nothing_more_from_anybody(
     here = await shared.conversation()
     async with start_writer(shared.database, shared.clock, "node-2") as other:
         for writer in (shared.writer, other):
-            await writer.submit(Append(here, Role.USER, "remembered", ANN))
-        opened = await conversations.get(shared.pool, here)
-        closing = await _all(shared.writer, [Close(opened), Append(here, Role.USER, "too late", ANN)])
+            await writer.submit(AppendMessage(here, Role.USER, "remembered", ANN))
+        opened = await conversations.load_conversation(shared.pool, here)
+        closing = await _all(
+            shared.writer, [CloseConversation(opened), AppendMessage(here, Role.USER, "too late", ANN)]
+        )
         assert closing[0] is None
         assert type(closing[1]) is errors.Conflict
         for writer in (shared.writer, other):
             with pytest.raises(errors.Conflict, match="closed"):
-                await writer.submit(Append(here, Role.USER, "too late", ANN))
-            await writer.submit(Close(await conversations.get(shared.pool, here)))
+                await writer.submit(AppendMessage(here, Role.USER, "too late", ANN))
+            await writer.submit(CloseConversation(await conversations.load_conversation(shared.pool, here)))
         with pytest.raises(errors.Conflict):
-            await other.submit(Close(opened))
+            await other.submit(CloseConversation(opened))
     assert len(await _said(shared, here)) == 2
 
 
@@ -267,7 +269,7 @@ async def test_keys_are_found_again_by_another_node_and_in_a_batch_under_way(
     shared: Store, start_writer: Start
 ) -> None:
     here = await shared.conversation()
-    again = [Append(here, Role.USER, "once", ANN, idempotency_key="k") for _ in range(100)]
+    again = [AppendMessage(here, Role.USER, "once", ANN, idempotency_key="k") for _ in range(100)]
     async with start_writer(shared.database, shared.clock, "node-2") as other:
         outcomes = await asyncio.gather(_all(shared.writer, again), _all(other, again))
         late = await other.submit(again[0])

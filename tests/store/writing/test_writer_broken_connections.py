@@ -29,7 +29,7 @@ from ccn.core.message import Message, Role
 from ccn.embedded.postgres import service
 from ccn.store.connection import migrate, pool
 from ccn.store.conversations import conversations, turns
-from ccn.store.conversations.conversations import Append, Begin
+from ccn.store.conversations.conversations import AppendMessage, BeginConversation
 from ccn.store.writing.writer import Writer
 from tests.speaking import ANN
 
@@ -96,10 +96,10 @@ class Line:
     here: ConversationId
 
     async def say(self, words: str) -> Message:
-        return await self.writer.submit(Append(self.here, Role.USER, words, ANN))
+        return await self.writer.submit(AppendMessage(self.here, Role.USER, words, ANN))
 
     async def said(self) -> list[str | None]:
-        page = await conversations.history(self.store.pool, self.here, limit=1000)
+        page = await conversations.load_history(self.store.pool, self.here, limit=1000)
         assert [each.seq for each in page.messages] == list(range(1, len(page.messages) + 1))
         return [each.content for each in page.messages]
 
@@ -169,7 +169,7 @@ async def test_a_guilty_write_is_found_even_if_the_line_breaks_meanwhile(line: L
     line.wire.cut_back = True
     outcomes = await asyncio.gather(
         line.say("second"),
-        line.writer.submit(Begin(line.store.new_id(), CharacterId("nobody"))),
+        line.writer.submit(BeginConversation(line.store.new_id(), CharacterId("nobody"))),
         line.say("third"),
         return_exceptions=True,
     )
@@ -200,16 +200,16 @@ async def test_what_was_never_sent_is_known_not_to_have_happened(hasty: Line) ->
 
 async def test_what_leaves_no_leaf_is_unknown_at_once_rather_than_done_twice(line: Line) -> None:
     instance = await line.store.host(line.here, line.writer)
-    accept = turns.Accept(TurnId(line.store.new_id()), line.here, "go on", ANN, instance.epoch)
+    accept = turns.AcceptTurn(TurnId(line.store.new_id()), line.here, "go on", ANN, instance.epoch)
     accepted = await line.writer.submit(accept)
     line.wire.cut_back = True
     with pytest.raises(errors.OutcomeUnknown):
-        await line.writer.submit(turns.Start(accepted, instance.epoch))
-    assert (await turns.get(line.store.pool, accepted.id)).attempt <= 1
+        await line.writer.submit(turns.StartTurn(accepted, instance.epoch))
+    assert (await turns.load_turn(line.store.pool, accepted.id)).attempt <= 1
 
 
 async def test_a_key_makes_an_unknown_outcome_safe_to_repeat(line: Line) -> None:
-    append = Append(line.here, Role.USER, "second", ANN, idempotency_key="k")
+    append = AppendMessage(line.here, Role.USER, "second", ANN, idempotency_key="k")
     line.wire.cut_back = True
     await line.writer.submit(append)
     line.wire.cut_there = True
@@ -227,7 +227,7 @@ async def test_backends_terminated_while_idle_cost_nothing(shared: Store) -> Non
     here = await shared.conversation()
     for number in range(3):
         assert await shared.pool.value(TERMINATE, "ccn/node-1/%") > 0
-        assert (await shared.writer.submit(Append(here, Role.USER, "again", ANN))).seq == number + 1
+        assert (await shared.writer.submit(AppendMessage(here, Role.USER, "again", ANN))).seq == number + 1
 
 
 async def test_backends_terminated_again_and_again_double_and_lose_nothing(
@@ -239,7 +239,7 @@ async def test_backends_terminated_again_and_again_double_and_lose_nothing(
     async def talk(caller: int) -> list[Message]:
         said: list[Message] = []
         while not done.is_set():
-            append = Append((here, there)[len(said) % 2], Role.USER, f"{caller} {len(said)}", ANN)
+            append = AppendMessage((here, there)[len(said) % 2], Role.USER, f"{caller} {len(said)}", ANN)
             said.append(await shared.writer.submit(append))
             told.set()
         return said
@@ -266,24 +266,24 @@ async def test_backends_terminated_again_and_again_double_and_lose_nothing(
 async def test_a_server_that_restarts_under_load_is_waited_for(start_writer: Start) -> None:
     with tempfile.TemporaryDirectory(prefix="ccn-restart-") as made:
         Path(made).chmod(0o755)
-        async with service.running(Path(made), ephemeral=True, fsync=False) as server:
-            await migrate.apply(server.url)
+        async with service.run_postgres(Path(made), ephemeral=True, fsync=False) as server:
+            await migrate.apply_pending(server.url)
             await _talk_through_a_restart(server, start_writer)
 
 
-async def _talk_through_a_restart(server: service.Postgres, start_writer: Start) -> None:
-    database = settings.Database(url=SecretStr(server.url))
+async def _talk_through_a_restart(server: service.EmbeddedPostgres, start_writer: Start) -> None:
+    database = settings.DatabaseSettings(url=SecretStr(server.url))
     async with pool.open(database, "test") as connections:
         await connections.rows("INSERT INTO characters (id, name) VALUES ('ada', 'Ada')")
     async with start_writer(database, lambda: datetime.now(UTC)) as writer, asyncio.TaskGroup() as tasks:
         here = ConversationId(UUID(int=7))
-        await writer.submit(Begin(here, CharacterId("ada")))
+        await writer.submit(BeginConversation(here, CharacterId("ada")))
         callers = [tasks.create_task(_count(writer, here, f"{caller}")) for caller in range(8)]
         await asyncio.sleep(0.1)
         os.kill(server.pid, signal.SIGINT)
     said = sorted(name for each in callers for name in each.result())
     async with pool.open(database, "test") as connections:
-        page = await conversations.history(connections, here, limit=1000)
+        page = await conversations.load_history(connections, here, limit=1000)
     assert sorted(each.content or "" for each in page.messages) == said
     assert len(said) == 8 * 60
 
@@ -291,6 +291,6 @@ async def _talk_through_a_restart(server: service.Postgres, start_writer: Start)
 async def _count(writer: Writer, here: ConversationId, caller: str) -> list[str]:
     names = [f"{caller} {number}" for number in range(60)]
     for name in names:
-        await writer.submit(Append(here, Role.USER, name, ANN))
+        await writer.submit(AppendMessage(here, Role.USER, name, ANN))
         await asyncio.sleep(0.002)
     return names

@@ -9,11 +9,11 @@ import typer
 
 from ccn.cli.output import printing
 from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import By, Data, Doors, Endpoint, Json, KeyFile, Url
+from ccn.cli.reach.target import By, Data, Endpoint, HttpTarget, Json, KeyFile, Url
 
 if TYPE_CHECKING:
     from ccn.store.connection.pool import Pool
-    from ccn.store.operators.drains import Load
+    from ccn.store.operators.drains import NodeLoad
 
 _LOOK_S = 0.25
 
@@ -35,11 +35,13 @@ def drain(  # noqa: PLR0917 - the options of a command
 
     Exit code 1 if something still ties it to the cluster when the time is over; it goes on draining then.
     """
-    at = target.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    if isinstance(at, Doors):
-        told = _drained_elsewhere(at, node, by, undo=undo, wait_s=wait_s, quiet=as_json)
+    at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    if isinstance(at, HttpTarget):
+        told = _drain_by_http(at, node, by, undo=undo, wait_s=wait_s, quiet=as_json)
     else:
-        told = ask.run(lambda pool: _drain(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), at)
+        told = ask.run_on_database(
+            lambda pool: _drain_by_database(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), at
+        )
     if as_json:
         printing.say(json.dumps(told))
     elif undo:
@@ -52,7 +54,7 @@ def drain(  # noqa: PLR0917 - the options of a command
         raise typer.Exit(1)
 
 
-async def _drain(
+async def _drain_by_database(
     pool: Pool, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
 ) -> dict[str, Any]:
     import asyncio  # noqa: PLC0415 - start-up must be quick
@@ -60,46 +62,46 @@ async def _drain(
     from ccn.core.ids import NodeId  # noqa: PLC0415
     from ccn.store.operators import drains  # noqa: PLC0415
 
-    outcome = await ask.asked(pool, "drain", {"undo": undo}, by, node=node, quiet=quiet)
+    outcome = await ask.ask_on_database(pool, "drain", {"undo": undo}, by, node=node, quiet=quiet)
     if undo:
         return outcome
     clock = asyncio.get_running_loop().time
     until, shown = clock() + wait_s, ""
     while True:
-        left = await drains.load(pool, NodeId(node))
-        if not quiet and (now := _sentence(node, left)) != shown:
+        left = await drains.load_of_node(pool, NodeId(node))
+        if not quiet and (now := _describe_load(node, left)) != shown:
             printing.say(now, err=True)
             shown = now
         if left.empty or not left.draining or clock() >= until:
-            return outcome | _told(left)
+            return outcome | _load_to_fields(left)
         await asyncio.sleep(_LOOK_S)
 
 
-def _drained_elsewhere(
-    at: Doors, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
+def _drain_by_http(
+    at: HttpTarget, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
 ) -> dict[str, Any]:
     """The same over the door of a node."""
     import time  # noqa: PLC0415 - start-up must be quick
 
     from ccn.cli.reach import remote  # noqa: PLC0415
-    from ccn.store.operators.drains import Load  # noqa: PLC0415
+    from ccn.store.operators.drains import NodeLoad  # noqa: PLC0415
 
-    outcome = ask.ask("drain", {"undo": undo}, by, at, node=node, quiet=quiet)
+    outcome = ask.ask_cluster("drain", {"undo": undo}, by, at, node=node, quiet=quiet)
     if undo:
         return outcome
     until, shown = time.monotonic() + wait_s, ""
     while True:
         told = remote.get(at, f"/api/v1/admin/nodes/{node}/load")
-        left = Load(told["draining"], told["leads"], told["instances"], told["unsealed"])
-        if not quiet and (now := _sentence(node, left)) != shown:
+        left = NodeLoad(told["draining"], told["leads"], told["instances"], told["unsealed"])
+        if not quiet and (now := _describe_load(node, left)) != shown:
             printing.say(now, err=True)
             shown = now
         if left.empty or not left.draining or time.monotonic() >= until:
-            return outcome | _told(left)
+            return outcome | _load_to_fields(left)
         time.sleep(_LOOK_S)
 
 
-def _told(left: Load) -> dict[str, Any]:
+def _load_to_fields(left: NodeLoad) -> dict[str, Any]:
     return {
         "draining": left.draining,
         "drained": left.draining and left.empty,
@@ -109,7 +111,7 @@ def _told(left: Load) -> dict[str, Any]:
     }
 
 
-def _sentence(node: str, left: Load) -> str:
+def _describe_load(node: str, left: NodeLoad) -> str:
     """What still ties it to the cluster, and what that waits for."""
     if not left.draining:
         return f"{node}: somebody had it take part again"

@@ -13,7 +13,7 @@ app = typer.Typer(help="One node of a cluster.", no_args_is_help=True)
 
 
 @app.callback()
-def _family() -> None:
+def _describe_group() -> None:
     """One node of a cluster."""
 
 
@@ -23,8 +23,8 @@ def run() -> None:
     from ccn import service, settings  # noqa: PLC0415 - start-up must be quick
     from ccn.cli.output import logs  # noqa: PLC0415
 
-    reading = settings.here()
-    logs.configure(reading.settings.log, node=reading.settings.node.id)
+    reading = settings.load_with_origins()
+    logs.configure_logging(reading.settings.log, node=reading.settings.node.id)
     logs.warn_of_ignored(reading)
     service.run(reading.settings)
 
@@ -51,8 +51,10 @@ def accept_loss(
     chosen = settings.load()
     if chosen.node.state_dir is None:
         raise errors.SettingsInvalid("CCN_NODE_STATE_DIR is not set: it names the folder of the node")
-    with memory.opened(chosen.node.state_dir) as right:
-        done = asyncio.run(accepted_loss.accept(chosen.database, NodeId(chosen.node.id), right, by, reason))
+    with memory.open_right(chosen.node.state_dir) as right:
+        done = asyncio.run(
+            accepted_loss.accept_loss(chosen.database, NodeId(chosen.node.id), right, by, reason)
+        )
     told = {"node": chosen.node.id, "lost": done.lost.number, "kept": done.kept.number}
     if as_json:
         printing.say(json.dumps(told))

@@ -31,7 +31,7 @@ Dir = Annotated[Path, typer.Option("--dir", help="The folder they lie in.")]
 
 
 @app.callback()
-def _family() -> None:
+def _describe_group() -> None:
     """Keys and certificates of nodes."""
 
 
@@ -60,12 +60,12 @@ def init(
     from ccn.core.ids import NodeId  # noqa: PLC0415
     from ccn.node.signing import signing_key  # noqa: PLC0415
 
-    nodes = [NodeId(ids.name(name, "node")) for name in dict.fromkeys(node or _NODES)]
+    nodes = [NodeId(ids.check_name(name, "node")) for name in dict.fromkeys(node or _NODES)]
     for name in nodes:
         for file in (signing_key.FILE, "node.key", "node.pem"):
             if (folder / name / file).exists():
                 raise errors.InputInvalid(f"{folder / name / file} exists, and nothing is overwritten")
-    made = node_credentials.prepare(folder, nodes, host or (), datetime.now(UTC))
+    made = node_credentials.prepare_nodes(folder, nodes, host or (), datetime.now(UTC))
     for each in made.values():
         printing.say(f"{each.node}  {each.public.hex()}  {each.folder}")
     printing.say(f"Copy each folder to its node, and keep {folder / 'ca' / 'ca.key'} elsewhere.")
@@ -97,16 +97,16 @@ def renew(
     missing = [name for name in nodes if not (folder / name / "node.pem").exists()]
     if missing or not nodes:
         raise errors.NotFound(f"{folder} has no certificate of {', '.join(missing) or 'any node'}")
-    made = node_credentials.prepare(
+    made = node_credentials.prepare_nodes(
         folder, nodes, host or (), datetime.now(UTC), lasting=node_credentials.ALWAYS
     )
     for each in made.values():
-        described = certificates.describe((each.folder / "node.pem").read_bytes())
-        printing.say(f"{each.node}  until {timestamps.shown(described.until)}  {each.folder}")
+        described = certificates.summarise_certificate((each.folder / "node.pem").read_bytes())
+        printing.say(f"{each.node}  until {timestamps.format_moment(described.until)}  {each.folder}")
 
 
-app.command("revoke")(revocations.revoke)
-app.command("revoked")(revocations.revoked)
+app.command("revoke")(revocations.revoke_certificates)
+app.command("revoked")(revocations.list_revoked)
 
 
 @app.command()
@@ -121,17 +121,17 @@ def show(folder: Dir = _DEFAULT, as_json: Json = False) -> None:
     if not found:
         raise errors.NotFound(f"{folder} has no keys of nodes")
     for node in found:
-        public, file = key_file.read(node).public.hex(), node / "node.pem"
-        described = certificates.describe(file.read_bytes()) if file.exists() else None
+        public, file = key_file.read_key(node).public.hex(), node / "node.pem"
+        described = certificates.summarise_certificate(file.read_bytes()) if file.exists() else None
         if as_json:
             told: dict[str, object] = {"node": node.name, "public": public, "until": None, "names": []}
             if described is not None:
                 told |= {"until": described.until.isoformat(), "names": list(described.names)}
-                told |= {"serial": revocation.in_pairs(described.serial)}
+                told |= {"serial": revocation.serial_to_pairs(described.serial)}
             printing.say(json.dumps(told))
             continue
         printing.say(f"{node.name}  {public}")
         if described is not None:
-            until, names = timestamps.shown(described.until), ", ".join(described.names)
+            until, names = timestamps.format_moment(described.until), ", ".join(described.names)
             printing.say(f"  certificate until {until} for {names}")
-            printing.say(f"  serial number {revocation.in_pairs(described.serial)}")
+            printing.say(f"  serial number {revocation.serial_to_pairs(described.serial)}")

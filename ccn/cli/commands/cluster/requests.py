@@ -11,7 +11,7 @@ import typer
 
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import By, Data, Doors, Endpoint, Json, KeyFile, Url
+from ccn.cli.reach.target import By, Data, Endpoint, HttpTarget, Json, KeyFile, Url
 
 if TYPE_CHECKING:
     from ccn.store.connection.pool import Pool
@@ -23,7 +23,7 @@ _SHOWN = ("action", "node", "character", "conversation", "instance", "name", "ke
 
 
 @app.command("list")
-def listed(  # noqa: PLR0917 - the options of a command
+def list_requests(  # noqa: PLR0917 - the options of a command
     every: Annotated[bool, typer.Option("--all", help="Also what has its answer.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     database_url: Url = "",
@@ -33,11 +33,11 @@ def listed(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """What waits for an answer, the newest first."""
-    at = target.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     path = f"{ask.REQUESTS}?limit={limit}&ended={'true' if every else 'false'}"
-    found = ask.read(at, path, lambda pool: _newest(pool, limit, every), "requests")
+    found = ask.read_from_cluster(at, path, lambda pool: _newest_requests(pool, limit, every), "requests")
     for each in found:
-        printing.say(json.dumps(each, ensure_ascii=False) if as_json else _line(each))
+        printing.say(json.dumps(each, ensure_ascii=False) if as_json else _format_request(each))
     if not found and not as_json:
         printing.say("nobody asked for anything" if every else "nothing waits for an answer")
 
@@ -54,8 +54,8 @@ def cancel(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Take a request back that nobody has begun; the record says so. Exit code 1 if it is too late."""
-    at = target.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    if isinstance(at, Doors):
+    at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    if isinstance(at, HttpTarget):
         from urllib.parse import urlencode  # noqa: PLC0415 - start-up must be quick
 
         from ccn.cli.reach import remote  # noqa: PLC0415
@@ -63,13 +63,13 @@ def cancel(  # noqa: PLR0917 - the options of a command
         path = f"{ask.REQUESTS}/{request}?{urlencode({'reason': reason, 'by': by})}"
         found = remote.delete(at, path)
     else:
-        found = ask.run(lambda pool: _taken_back(pool, request, by, reason), at)
-    printing.say(json.dumps(found, ensure_ascii=False) if as_json else _came(found))
+        found = ask.run_on_database(lambda pool: _take_back(pool, request, by, reason), at)
+    printing.say(json.dumps(found, ensure_ascii=False) if as_json else _describe_cancellation(found))
     if found["state"] == "answered":
         raise typer.Exit(1)
 
 
-def _came(found: Mapping[str, Any]) -> str:
+def _describe_cancellation(found: Mapping[str, Any]) -> str:
     match found["state"]:
         case "taken back":
             sealed = "" if found["answered_at"] else "; the record will say so once a node seals it"
@@ -80,28 +80,30 @@ def _came(found: Mapping[str, Any]) -> str:
             )
 
 
-def _line(each: Mapping[str, Any]) -> str:
+def _format_request(each: Mapping[str, Any]) -> str:
     body = each["body"]
     words = [each["command"], *(body[key] for key in _SHOWN if isinstance(body.get(key), str))]
     words += [f"of {each['node']}"] if each["node"] else []
     words += [f"({key})" for key in ("undo", "lost") if body.get(key) is True]
-    asked = f"{timestamps.told(each['asked_at'])}  {each['request']}"
-    return printing.printable(f"{asked}  {_state(each):<20} {' '.join(words)}, asked by {each['by']}")
+    asked = f"{timestamps.format_iso_moment(each['asked_at'])}  {each['request']}"
+    return printing.to_one_line(
+        f"{asked}  {_describe_state(each):<20} {' '.join(words)}, asked by {each['by']}"
+    )
 
 
-def _state(each: Mapping[str, Any]) -> str:
+def _describe_state(each: Mapping[str, Any]) -> str:
     if each["state"] == "waiting" and each["at_it"]:
         return f"{each['at_it']} is at it"
     return str(each["error"] or each["state"])
 
 
-async def _newest(pool: Pool, limit: int, ended: bool) -> list[dict[str, Any]]:
+async def _newest_requests(pool: Pool, limit: int, ended: bool) -> list[dict[str, Any]]:
     from ccn.node.operators import submission  # noqa: PLC0415 - start-up must be quick
 
-    return await submission.newest(pool, limit, ended=ended)
+    return await submission.list_newest(pool, limit, ended=ended)
 
 
-async def _taken_back(pool: Pool, request: UUID, by: str, reason: str) -> dict[str, Any]:
+async def _take_back(pool: Pool, request: UUID, by: str, reason: str) -> dict[str, Any]:
     from ccn.node.operators import submission as operators_submission  # noqa: PLC0415 - start-up must be quick
 
     return await operators_submission.take_back(pool, request, by, reason, _PATIENCE_S)

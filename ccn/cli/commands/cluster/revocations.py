@@ -17,7 +17,7 @@ from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
 
 
-def revoke(  # noqa: PLR0917 - the options of a command
+def revoke_certificates(  # noqa: PLR0917 - the options of a command
     named: Annotated[
         str,
         typer.Argument(
@@ -36,10 +36,12 @@ def revoke(  # noqa: PLR0917 - the options of a command
     from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
     from ccn.store.accounts import node_register  # noqa: PLC0415
 
-    node, serial = revocation.named(named)
+    node, serial = revocation.parse_target(named)
     at = datetime.now(UTC)
-    where = target.database(database_url, data, quiet=as_json)
-    ask.run(lambda pool: node_register.revoke(pool, node, serial, at, reason, by), where)
+    where = target.find_database(database_url, data, quiet=as_json)
+    ask.run_on_database(
+        lambda pool: node_register.revoke_certificates(pool, node, serial, at, reason, by), where
+    )
     # Certificates tell seconds only: what is made from the next one on is not meant.
     time.sleep(1 - at.microsecond / 1_000_000)
     if as_json:
@@ -49,15 +51,17 @@ def revoke(  # noqa: PLR0917 - the options of a command
     printing.say(f"revoked {what}")
 
 
-def revoked(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+def list_revoked(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Everything that was revoked."""
     from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
     from ccn.store.accounts import node_register as accounts_node_register  # noqa: PLC0415
 
-    for each in ask.run(accounts_node_register.revoked, target.database(database_url, data, quiet=as_json)):
-        serial = None if each.serial is None else revocation.in_pairs(each.serial)
+    for each in ask.run_on_database(
+        accounts_node_register.list_revoked, target.find_database(database_url, data, quiet=as_json)
+    ):
+        serial = None if each.serial is None else revocation.serial_to_pairs(each.serial)
         if as_json:
             printing.say(json.dumps({"node": each.node, "serial": serial, "at": each.at.isoformat()}))
             continue
         what = f"all of {each.node} until then" if each.node else serial
-        printing.say(f"{timestamps.shown(each.at)}  {what}")
+        printing.say(f"{timestamps.format_moment(each.at)}  {what}")

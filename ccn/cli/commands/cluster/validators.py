@@ -23,7 +23,7 @@ Node = Annotated[str, typer.Argument(help="The name of the node, as `ccn status`
 
 
 @app.command("list")
-def listed(
+def list_validators(
     database_url: Url = "",
     data: Data = None,
     endpoint: Endpoint = "",
@@ -31,8 +31,8 @@ def listed(
     as_json: Json = False,
 ) -> None:
     """Every node that ever ran here, and whether it votes."""
-    at = target.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    nodes = ask.read(at, "/api/v1/admin/validators", _nodes, "nodes")
+    at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    nodes = ask.read_from_cluster(at, "/api/v1/admin/validators", _load_validators, "nodes")
     if as_json:
         for node in nodes:
             printing.say(json.dumps(node))
@@ -47,7 +47,7 @@ def listed(
 
 
 @app.command("add")
-def add(  # noqa: PLR0917 - the options of a command
+def add_validator(  # noqa: PLR0917 - the options of a command
     node: Node,
     by: By = "operator",
     database_url: Url = "",
@@ -57,14 +57,14 @@ def add(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Let a node vote that is running and registered; a quorum of the present validators must agree."""
-    at = target.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     body = {"action": "add", "node": node}
-    outcome = ask.ask("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
-    _tell(outcome, f"{node} votes", f"{node} votes already", as_json=as_json)
+    outcome = ask.ask_cluster("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
+    _print_outcome(outcome, f"{node} votes", f"{node} votes already", as_json=as_json)
 
 
 @app.command("remove")
-def remove(  # noqa: PLR0917 - the options of a command
+def remove_validator(  # noqa: PLR0917 - the options of a command
     node: Node,
     lost: Annotated[
         bool, typer.Option("--lost", help="It never comes back: what it left unsealed stays unproved.")
@@ -80,13 +80,13 @@ def remove(  # noqa: PLR0917 - the options of a command
 
     Its votes, its certificate and its door count for nothing any more, until it is added again.
     """
-    at = target.cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
+    at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     body = {"action": "remove", "node": node, "lost": lost}
-    outcome = ask.ask("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
-    _tell(outcome, f"{node} is out", f"{node} does not vote, and is out", as_json=as_json)
+    outcome = ask.ask_cluster("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
+    _print_outcome(outcome, f"{node} is out", f"{node} does not vote, and is out", as_json=as_json)
 
 
-def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: bool) -> None:
+def _print_outcome(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: bool) -> None:
     if as_json:
         printing.say(json.dumps(outcome))
         return
@@ -95,7 +95,7 @@ def _tell(outcome: Mapping[str, Any], changed: str, unchanged: str, *, as_json: 
     printing.say(f"{since}: {outcome['quorum']} of {len(outcome['validators'])} must agree ({names})")
 
 
-async def _nodes(pool: Pool) -> list[dict[str, Any]]:
+async def _load_validators(pool: Pool) -> list[dict[str, Any]]:
     from ccn.node.views import round_history  # noqa: PLC0415 - start-up must be quick
 
-    return await round_history.voters(pool)
+    return await round_history.load_voters(pool)

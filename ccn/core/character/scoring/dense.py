@@ -23,7 +23,13 @@ import numpy.typing as npt
 from ccn import errors
 from ccn.core.axes import AXES
 from ccn.core.character.scoring import features, words
-from ccn.core.character.scoring.scorer import SHOWN, Moved, Scored, nothing, strongest
+from ccn.core.character.scoring.scorer import (
+    SHOWN,
+    FeatureEffect,
+    TextScores,
+    order_by_strength,
+    scores_of_nothing,
+)
 
 MAGIC = b"ccn heads by kind\n"
 TIER = "tier-2"
@@ -34,7 +40,7 @@ _PARTS = 24  # of a text that are left out in turn to explain it: each costs an 
 _LABEL = 32
 
 
-class Encoder(Protocol):
+class TextEncoder(Protocol):
     """What makes embeddings."""
 
     @property
@@ -42,13 +48,13 @@ class Encoder(Protocol):
         """Of the files that it is made of."""
         ...
 
-    def embed(self, text: str) -> Floats:
+    def embed_text(self, text: str) -> Floats:
         """A vector of norm one."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class EmbeddingHeads:
     """What training left behind."""
 
     sha256: str
@@ -66,16 +72,16 @@ class Heads:
         return f"{TIER}/{self.encoder[:SHOWN]}+{self.sha256[:SHOWN]}"
 
 
-class Embedded:
+class EmbeddingScorer:
     """The scorer."""
 
-    def __init__(self, heads: Heads, encoder: Encoder) -> None:
+    def __init__(self, heads: EmbeddingHeads, encoder: TextEncoder) -> None:
         if encoder.sha256 != heads.encoder:
             raise errors.ScorerUnusable(
                 f"these heads were trained for the model {heads.encoder[:SHOWN]}, and this one is"
                 f" {encoder.sha256[:SHOWN]}: train them again with scripts/train-scorer --tier 2"
             )
-        width = len(encoder.embed("how wide is this"))
+        width = len(encoder.embed_text("how wide is this"))
         if width != heads.weights.shape[1]:
             raise errors.ScorerUnusable(
                 f"these heads are for embeddings of {heads.weights.shape[1]} dimensions, not {width}"
@@ -83,45 +89,45 @@ class Embedded:
         self._heads, self._encoder = heads, encoder
         self.version, self.strangers = heads.version, heads.strangers
 
-    def score(self, text: str) -> Scored:
+    def score(self, text: str) -> TextScores:
         """All axes, or none where there are too few words."""
-        read = words.read(text)
-        if not words.enough(read):
-            return nothing(text)
-        distances = self._distances(read).clip(-_FAR, _FAR)
-        return Scored(tuple(1 / (1 + math.exp(-far)) for far in distances), {})
+        read = words.split_words(text)
+        if not words.are_enough(read):
+            return scores_of_nothing(text)
+        distances = self._distances_from_middle(read).clip(-_FAR, _FAR)
+        return TextScores(tuple(1 / (1 + math.exp(-far)) for far in distances), {})
 
-    def explain(self, text: str) -> list[Moved]:
+    def explain(self, text: str) -> list[FeatureEffect]:
         """How far each sentence, or word of a single one, moved the axes: what they were without it."""
-        read = words.read(text)
-        if not words.enough(read):
+        read = words.split_words(text)
+        if not words.are_enough(read):
             return []
-        whole, kind = self._distances(read), features.is_statement(read)
+        whole, kind = self._distances_from_middle(read), features.is_statement(read)
         moved = []
-        for first, last in itertools.islice(_parts(read), _PARTS):
+        for first, last in itertools.islice(_split_parts(read), _PARTS):
             rest = [*read[:first], *read[last:]]
             if not rest:
                 continue
-            by = whole - self._distances(rest, statement=kind)
+            by = whole - self._distances_from_middle(rest, statement=kind)
             said = " ".join(read[first:last])
             label = said if len(said) <= _LABEL else said[: _LABEL - 1] + "…"
-            moved += [Moved(axis, label, float(each)) for axis, each in zip(AXES, by, strict=True)]
-        return strongest(moved)
+            moved += [FeatureEffect(axis, label, float(each)) for axis, each in zip(AXES, by, strict=True)]
+        return order_by_strength(moved)
 
-    def _distances(self, read: Sequence[str], *, statement: bool | None = None) -> Floats:
+    def _distances_from_middle(self, read: Sequence[str], *, statement: bool | None = None) -> Floats:
         """How far from the middle, in spreads, by axis."""
         kind = 0 if (features.is_statement(read) if statement is None else statement) else 1
         heads = self._heads
-        sums = self._encoder.embed(prose(read)) @ heads.weights[kind]
+        sums = self._encoder.embed_text(join_words(read)) @ heads.weights[kind]
         return np.asarray((sums - heads.middle[kind]) / heads.spread[kind])
 
 
-def prose(read: Sequence[str]) -> str:
+def join_words(read: Sequence[str]) -> str:
     """What the encoder is given of a text: the same words as all tiers read."""
     return " ".join(read)
 
 
-def parse(content: bytes) -> Heads:
+def parse_heads(content: bytes) -> EmbeddingHeads:
     """The heads in a file; whatever else it is, is refused."""
     try:
         magic, header, body = content[: len(MAGIC)], *content[len(MAGIC) :].split(b"\n", 1)
@@ -136,12 +142,14 @@ def parse(content: bytes) -> Heads:
             raise ValueError("numbers that are none")
         sha256 = hashlib.sha256(content).hexdigest()
         encoder, strangers = str(told["encoder"]), float(told["strangers"])
-        return Heads(sha256, encoder, weights.astype(np.float64), middle, spread, strangers, told["about"])
+        return EmbeddingHeads(
+            sha256, encoder, weights.astype(np.float64), middle, spread, strangers, told["about"]
+        )
     except (ValueError, KeyError, TypeError) as broken:
         raise errors.InputInvalid(f"this is no file of scorer heads: {broken}") from broken
 
 
-def dump(
+def dump_heads(
     *,
     encoder: str,
     weights: Floats,
@@ -164,7 +172,7 @@ def dump(
     return MAGIC + header + b"\n" + weights.astype("<f4").tobytes()
 
 
-def _parts(read: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _split_parts(read: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Where each sentence begins and ends; if there is but one, each of its words."""
     ends = [at + 1 for at, word in enumerate(read) if word[0] in ".!?…"]
     bounds = sorted({0, *ends, len(read)})

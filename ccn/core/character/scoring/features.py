@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ccn.core.character.scoring.words import NEGATED, marked
+from ccn.core.character.scoring.words import NEGATED, mark_negated
 
 TABLE = 1 << 15
 """Places that the features share."""
@@ -31,27 +31,27 @@ _BARE = frozenset(
 )  # whether somebody ends a lone sentence with a full stop says nothing
 
 
-def places(words: Sequence[str]) -> Places:
+def find_places(words: Sequence[str]) -> Places:
     """The distinct places that a text's features have in the table, in ascending order."""
     kind = _KINDS[is_statement(words)]
-    hashed = np.fromiter(map(zlib.crc32, map(str.encode, keys(words))), dtype=np.int64)
+    hashed = np.fromiter(map(zlib.crc32, map(str.encode, name_features(words))), dtype=np.int64)
     return np.unique(np.concatenate([hashed % TABLE, (hashed >> 16 ^ kind) % TABLE]))
 
 
-def keys(words: Sequence[str]) -> Iterable[str]:
+def name_features(words: Sequence[str]) -> Iterable[str]:
     """The features of a text by name: words, pairs of neighbours, beginnings of long words, and surface."""
-    said = marked(words)
+    said = mark_negated(words)
     found = dict.fromkeys(word for word in said if word not in _BARE)
     pairs = itertools.pairwise(said)
     found.update(dict.fromkeys(f"{first} {then}" for first, then in pairs if "." not in (first, then)))
-    found.update(dict.fromkeys(_beginning(word) for word in said if len(word) > _BEGINNING + 1))
-    found.update(dict.fromkeys(_surface(words)))
+    found.update(dict.fromkeys(_word_beginning(word) for word in said if len(word) > _BEGINNING + 1))
+    found.update(dict.fromkeys(_surface_features(words)))
     return found
 
 
 def places_of(key: str, words: Sequence[str]) -> tuple[int, int]:
     """Where a feature of this text lies."""
-    return _places(key, _KINDS[is_statement(words)])
+    return _hash_places(key, _KINDS[is_statement(words)])
 
 
 def is_statement(words: Sequence[str]) -> bool:
@@ -63,16 +63,16 @@ def is_statement(words: Sequence[str]) -> bool:
     )
 
 
-def _places(key: str, kind: int) -> tuple[int, int]:
+def _hash_places(key: str, kind: int) -> tuple[int, int]:
     hashed = zlib.crc32(key.encode())
     return hashed % TABLE, (hashed >> 16 ^ kind) % TABLE
 
 
-def _beginning(word: str) -> str:
+def _word_beginning(word: str) -> str:
     return word[: _BEGINNING + (word[0] == NEGATED)] + "*"
 
 
-def _surface(words: Sequence[str]) -> list[str]:
+def _surface_features(words: Sequence[str]) -> list[str]:
     """How densely a text is marked, in a few steps; that a mark is missing is no evidence."""
     counted = dict.fromkeys(_MARKS, 0)
     for word in words:
@@ -80,7 +80,7 @@ def _surface(words: Sequence[str]) -> list[str]:
             for name, marks in _MARKS.items():
                 counted[name] += word[0] in marks
     length = max(len(words), 1)
-    return [f"<{name} {_step(1000 * count // length)}>" for name, count in counted.items() if count]
+    return [f"<{name} {_density_step(1000 * count // length)}>" for name, count in counted.items() if count]
 
 
 _MARKS = {
@@ -93,5 +93,5 @@ _MARKS = {
 }
 
 
-def _step(per_mille: int) -> int:
+def _density_step(per_mille: int) -> int:
     return next((step for step, bound in enumerate((1, 5, 12, 25, 50)) if per_mille < bound), 5)

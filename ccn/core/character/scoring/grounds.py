@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ccn.core.character.scoring.scorer import Moved
+from ccn.core.character.scoring.scorer import FeatureEffect
 from ccn.core.character.scoring.words import NEGATED
 
 LITTLE = 0.4
@@ -45,13 +45,13 @@ def means_something(feature: str) -> bool:
     return any(word[:1].isalpha() and word not in _FUNCTION for word in words)
 
 
-def share(moved: Sequence[Moved], score: float) -> float:
+def meaningful_share(moved: Sequence[FeatureEffect], score: float) -> float:
     """How much of what moved an axis to where it stands are words that mean something; 0 if nothing did."""
     towards = [each for each in moved if (each.by > 0) == (score >= 0.5)]
     whole = sum(abs(each.by) for each in towards)
     return sum(abs(each.by) for each in towards if means_something(each.feature)) / whole if whole else 0.0
 
 
-def telling(moved: Sequence[Moved]) -> list[Moved]:
+def order_by_meaning(moved: Sequence[FeatureEffect]) -> list[FeatureEffect]:
     """The same, in the order in which it tells: words that mean something first, each kind as it was."""
     return sorted(moved, key=lambda each: not means_something(each.feature))

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 from ccn import errors
 from ccn.core.axes import AXES, SIXTEEN
-from ccn.core.calls.call import Block, Call, Said
-from ccn.core.character.scoring.scorer import Scored
+from ccn.core.calls.call import Call, CallBlock, CallMessage
+from ccn.core.character.scoring.scorer import TextScores
 from ccn.core.message import Role
 
 VERSION = "tier-3/v1"
@@ -42,23 +42,23 @@ _INSTRUCTION = (
 )
 
 
-def question(model: str, texts: Sequence[str]) -> Call:
+def make_question(model: str, texts: Sequence[str]) -> Call:
     """What to ask about these messages."""
     if not 0 < len(texts) <= WINDOW:
         raise errors.InputInvalid(f"a judge is shown 1 to {WINDOW} messages, not {len(texts)}")
     rubrics = "\n".join(f"{axis.name}: {axis.rubric}" for axis in SIXTEEN)
     shown = json.dumps(list(texts), ensure_ascii=False)
-    system = (Block(_INSTRUCTION + rubrics, mark=True),)
-    return Call(model, system, (Said(Role.USER, shown),), _MAX_TOKENS)
+    system = (CallBlock(_INSTRUCTION + rubrics, mark=True),)
+    return Call(model, system, (CallMessage(Role.USER, shown),), _MAX_TOKENS)
 
 
-def answer(told: Mapping[str, object]) -> Scored:
+def scores_from_answer(told: Mapping[str, object]) -> TextScores:
     """The scores in one answer; what is no number from 0 to 1 counts as not observed."""
-    scores = tuple(_score(told.get(axis)) for axis in AXES)
-    return _scored(scores)
+    scores = tuple(_valid_score(told.get(axis)) for axis in AXES)
+    return _scores_with_gaps(scores)
 
 
-def agreed(answers: Sequence[Scored]) -> Scored:
+def agree_scores(answers: Sequence[TextScores]) -> TextScores:
     """The median of each axis, where most of the answers observed it."""
     if not answers:
         raise errors.InputInvalid("a judgement needs at least one answer")
@@ -66,15 +66,15 @@ def agreed(answers: Sequence[Scored]) -> Scored:
     for seen in zip(*(each.scores for each in answers), strict=True):
         values = [value for value in seen if value is not None]
         scores.append(statistics.median(values) if 2 * len(values) > len(answers) else None)
-    return _scored(tuple(scores))
+    return _scores_with_gaps(tuple(scores))
 
 
-def _score(value: object) -> float | None:
+def _valid_score(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and 0 <= value <= 1 else None
 
 
-def _scored(scores: tuple[float | None, ...]) -> Scored:
+def _scores_with_gaps(scores: tuple[float | None, ...]) -> TextScores:
     missing = [axis for axis, score in zip(AXES, scores, strict=True) if score is None]
-    return Scored(scores, dict.fromkeys(missing, "the judge could not observe it"))
+    return TextScores(scores, dict.fromkeys(missing, "the judge could not observe it"))

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from ccn.core.axes import AXES
 from ccn.core.character.scoring.lexicons import FOR_AND_AGAINST
-from ccn.core.character.scoring.words import NEGATED, read
+from ccn.core.character.scoring.words import NEGATED, split_words
 
 DOUBT = 4
 """Words that count as undecided, so that a single one found moves a score from 0.5 to 0.6 and not to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class LexiconHit:
     """Words of the text that stand in the lexicon: on which axis, and for (1) or against it (-1)."""
 
     words: str
@@ -26,21 +26,21 @@ class Hit:
     sign: int
 
 
-def raw(words: Sequence[str]) -> list[float]:
+def sum_hits(words: Sequence[str]) -> list[float]:
     """Per axis the weight of what was found, by the square root of the length; 0 where nothing was."""
     sums = [0] * len(AXES)
-    for hit in hits(words):
+    for hit in find_hits(words):
         sums[hit.axis] += hit.sign
     return [total / math.sqrt(max(len(words), 1)) for total in sums]
 
 
-def scores(words: Sequence[str]) -> list[float | None]:
+def score_words(words: Sequence[str]) -> list[float | None]:
     """From 0 to 1 per axis: the share for it of what was found, as if DOUBT more were undecided.
 
     None where no word of its lexicon occurs. The share, since how much was found tells how long a text is.
     """
     speak, against = [0] * len(AXES), [0] * len(AXES)
-    for hit in hits(words):
+    for hit in find_hits(words):
         (speak if hit.sign > 0 else against)[hit.axis] += 1
     return [
         0.5 + 0.5 * (yes - no) / (yes + no + DOUBT) if yes or no else None
@@ -48,24 +48,24 @@ def scores(words: Sequence[str]) -> list[float | None]:
     ]
 
 
-def hits(words: Sequence[str]) -> Iterator[Hit]:
+def find_hits(words: Sequence[str]) -> Iterator[LexiconHit]:
     """What is found in marked words; a negation turns a word against what it stood for."""
     for at, word in enumerate(words):
         plain = word.removeprefix(NEGATED)
         turned = 1 if word == plain else -1
         for axis, sign in _SINGLE.get(plain, ()):
-            yield Hit(word, axis, sign * turned)
+            yield LexiconHit(word, axis, sign * turned)
         for length in _STEM_LENGTHS:
             if length > len(plain):
                 break
             for axis, sign in _STEMS.get(plain[:length], ()):
-                yield Hit(word, axis, sign * turned)
+                yield LexiconHit(word, axis, sign * turned)
         for phrase, axis, sign in _PHRASES.get(plain, ()):
-            if _continues(words, at, phrase):
-                yield Hit(" ".join(phrase), axis, sign * turned)
+            if _phrase_continues(words, at, phrase):
+                yield LexiconHit(" ".join(phrase), axis, sign * turned)
 
 
-def _continues(words: Sequence[str], at: int, phrase: tuple[str, ...]) -> bool:
+def _phrase_continues(words: Sequence[str], at: int, phrase: tuple[str, ...]) -> bool:
     return all(
         at + step < len(words) and words[at + step].removeprefix(NEGATED) == word
         for step, word in enumerate(phrase)
@@ -76,7 +76,7 @@ _Words = dict[str, list[tuple[int, int]]]
 _Phrases = dict[str, list[tuple[tuple[str, ...], int, int]]]
 
 
-def _compiled() -> tuple[_Words, _Words, _Phrases]:
+def _compile_lexicons() -> tuple[_Words, _Words, _Phrases]:
     """Whole words, beginnings of words, and phrases by their first word."""
     single: _Words = {}
     stems: _Words = {}
@@ -84,7 +84,7 @@ def _compiled() -> tuple[_Words, _Words, _Phrases]:
     for axis, name in enumerate(AXES):
         for sign, entries in zip((1, -1), FOR_AND_AGAINST[name], strict=True):
             for entry in entries.split():
-                parts = tuple(read(entry.replace("_", " ")))
+                parts = tuple(split_words(entry.replace("_", " ")))
                 if entry.endswith("*"):
                     stems.setdefault(entry[:-1], []).append((axis, sign))
                 elif len(parts) == 1:
@@ -94,5 +94,5 @@ def _compiled() -> tuple[_Words, _Words, _Phrases]:
     return single, stems, phrases
 
 
-_SINGLE, _STEMS, _PHRASES = _compiled()
+_SINGLE, _STEMS, _PHRASES = _compile_lexicons()
 _STEM_LENGTHS = sorted({len(stem) for stem in _STEMS})

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ccn import errors
 from ccn.core.axes import AXES
 from ccn.core.character.scoring import features, lexicon
-from ccn.core.character.scoring.words import marked
+from ccn.core.character.scoring.words import mark_negated
 
 MAGIC = b"ccn scorer\n"
 _STEEP = 1.0  # of the logistic: one robust standard deviation from the middle is 0.73
@@ -41,23 +41,23 @@ class Weights:
     about: Mapping[str, object]
 
 
-def raw(weights: Weights, words: Sequence[str]) -> npt.NDArray[np.float64]:
+def sum_weights(weights: Weights, words: Sequence[str]) -> npt.NDArray[np.float64]:
     """The sums of the weights, by axis; every text has the same norm, whatever its length."""
-    places = features.places(words)
+    places = features.find_places(words)
     sums = weights.table[places].sum(axis=0, dtype=np.int64) * weights.unit / math.sqrt(max(len(places), 1))
     if features.is_statement(words):
-        sums = sums + weights.lexicon * np.array(lexicon.raw(marked(words)))
+        sums = sums + weights.lexicon * np.array(lexicon.sum_hits(mark_negated(words)))
     return np.asarray(sums)
 
 
-def scores(weights: Weights, words: Sequence[str]) -> list[float]:
+def score_words(weights: Weights, words: Sequence[str]) -> list[float]:
     """From 0 to 1, by axis."""
     kind = 0 if features.is_statement(words) else 1
-    distance = (raw(weights, words) - weights.middle[kind]) / weights.spread[kind]
+    distance = (sum_weights(weights, words) - weights.middle[kind]) / weights.spread[kind]
     return [1 / (1 + math.exp(-_STEEP * value)) for value in distance.clip(-_FAR, _FAR)]
 
 
-def parse(content: bytes) -> Weights:
+def parse_weights(content: bytes) -> Weights:
     """The weights in a file; whatever else it is, is refused."""
     try:
         magic, header, body = content[: len(MAGIC)], *content[len(MAGIC) :].split(b"\n", 1)
@@ -77,7 +77,7 @@ def parse(content: bytes) -> Weights:
         raise errors.InputInvalid(f"this is no file of scorer weights: {broken}") from broken
 
 
-def dump(
+def dump_weights(
     version: str,
     table: npt.NDArray[np.int8],
     by_axis: Mapping[str, Sequence[object]],

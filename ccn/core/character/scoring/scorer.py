@@ -22,7 +22,7 @@ SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class TextScores:
     """Scores from 0 to 1 in the order of the axes; None, and in `unobserved` why, where there is none."""
 
     scores: tuple[float | None, ...]
@@ -30,7 +30,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class FeatureEffect:
     """One feature of a text, and how far it moved an axis: in spreads of the reference corpus, or, of tier
     0, its share.
     """
@@ -48,82 +48,88 @@ class Scorer(Protocol):
         """Its name in records, with the hash of its numbers if it has any."""
         ...
 
-    def score(self, text: str) -> Scored:
+    def score(self, text: str) -> TextScores:
         """The scores of a text."""
         ...
 
-    def explain(self, text: str) -> list[Moved]:
+    def explain(self, text: str) -> list[FeatureEffect]:
         """What moved them, the strongest first."""
         ...
 
 
-class Lexical:
+class LexiconScorer:
     """Tier 0: hand-written lexicons."""
 
     version = "tier-0/v1"
 
-    def score(self, text: str) -> Scored:
+    def score(self, text: str) -> TextScores:
         """An axis of which no word occurs is not observed."""
-        read = words.read(text)
-        if not words.enough(read):
-            return nothing(text)
-        scores = tuple(lexicon.scores(words.marked(read)))
+        read = words.split_words(text)
+        if not words.are_enough(read):
+            return scores_of_nothing(text)
+        scores = tuple(lexicon.score_words(words.mark_negated(read)))
         missing = [axis for axis, score in zip(AXES, scores, strict=True) if score is None]
-        return Scored(scores, dict.fromkeys(missing, "none of its words occurs"))
+        return TextScores(scores, dict.fromkeys(missing, "none of its words occurs"))
 
-    def explain(self, text: str) -> list[Moved]:
+    def explain(self, text: str) -> list[FeatureEffect]:
         """The words found."""
-        read = words.read(text)
-        if not words.enough(read):
+        read = words.split_words(text)
+        if not words.are_enough(read):
             return []
-        found = Counter((hit.axis, hit.words, hit.sign) for hit in lexicon.hits(words.marked(read)))
-        of_axis = Counter(hit.axis for hit in lexicon.hits(words.marked(read)))
-        return strongest(
-            Moved(AXES[at], said, sign * count / (of_axis[at] + lexicon.DOUBT))
+        found = Counter(
+            (hit.axis, hit.words, hit.sign) for hit in lexicon.find_hits(words.mark_negated(read))
+        )
+        of_axis = Counter(hit.axis for hit in lexicon.find_hits(words.mark_negated(read)))
+        return order_by_strength(
+            FeatureEffect(AXES[at], said, sign * count / (of_axis[at] + lexicon.DOUBT))
             for (at, said, sign), count in found.items()
         )
 
 
-class Trained:
+class LinearScorer:
     """Tier 1: trained weights over the features of a text."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self.version = f"{weights.version}+{weights.sha256[:SHOWN]}"
 
-    def score(self, text: str) -> Scored:
+    def score(self, text: str) -> TextScores:
         """All axes, or none where there are too few words."""
-        read = words.read(text)
-        if not words.enough(read):
-            return nothing(text)
-        return Scored(tuple(linear.scores(self._weights, read)), {})
+        read = words.split_words(text)
+        if not words.are_enough(read):
+            return scores_of_nothing(text)
+        return TextScores(tuple(linear.score_words(self._weights, read)), {})
 
-    def explain(self, text: str) -> list[Moved]:
+    def explain(self, text: str) -> list[FeatureEffect]:
         """The share of every word, pair, beginning and surface mark; those in one place share it."""
-        read = words.read(text)
-        if not words.enough(read):
+        read = words.split_words(text)
+        if not words.are_enough(read):
             return []
         weights, kind = self._weights, int(not features.is_statement(read))
-        keyed = {key: set(features.places_of(key, read)) for key in features.keys(read)}
+        keyed = {key: set(features.places_of(key, read)) for key in features.name_features(read)}
         sharing = Counter(place for places in keyed.values() for place in places)
         scale = weights.unit / (len(sharing) ** 0.5 * weights.spread[kind])
         moved = []
         for key, places in keyed.items():
             shares = sum(weights.table[place] / sharing[place] for place in places) * scale
-            moved += [Moved(axis, key, float(by)) for axis, by in zip(AXES, shares, strict=True) if by]
+            moved += [
+                FeatureEffect(axis, key, float(by)) for axis, by in zip(AXES, shares, strict=True) if by
+            ]
         if kind == 0:
-            marked = words.marked(read)
-            by_axis = np.array(lexicon.raw(marked)) * weights.lexicon / weights.spread[kind]
-            moved += [Moved(a, "<lexicon>", float(by)) for a, by in zip(AXES, by_axis, strict=True) if by]
-        return strongest(moved)
+            marked = words.mark_negated(read)
+            by_axis = np.array(lexicon.sum_hits(marked)) * weights.lexicon / weights.spread[kind]
+            moved += [
+                FeatureEffect(a, "<lexicon>", float(by)) for a, by in zip(AXES, by_axis, strict=True) if by
+            ]
+        return order_by_strength(moved)
 
 
-def strongest(moved: Iterable[Moved]) -> list[Moved]:
+def order_by_strength(moved: Iterable[FeatureEffect]) -> list[FeatureEffect]:
     """The same in the order in which people want to see them."""
     return sorted(moved, key=lambda each: (-abs(each.by), each.axis, each.feature))
 
 
-def nothing(text: str) -> Scored:
+def scores_of_nothing(text: str) -> TextScores:
     """What is said of a text in which there is nothing to measure, and why."""
     why = "only code" if len(text.split()) >= words.FEWEST else f"fewer than {words.FEWEST} words"
-    return Scored((None,) * len(AXES), dict.fromkeys(AXES, why))
+    return TextScores((None,) * len(AXES), dict.fromkeys(AXES, why))

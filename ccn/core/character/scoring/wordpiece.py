@@ -41,22 +41,22 @@ class Vocabulary:
             raise errors.InputInvalid(f"this vocabulary has no {', '.join(missing)}")
 
 
-def encode(vocabulary: Vocabulary, text: str) -> list[int]:
+def encode_text(vocabulary: Vocabulary, text: str) -> list[int]:
     """The numbers of a text's pieces between the two that frame it, at most MOST."""
     found = [vocabulary.numbers[_FIRST]]
-    for word in _words(text if vocabulary.cased else _plain(text)):
-        found += _pieces(vocabulary.numbers, word)
+    for word in _split_words(text if vocabulary.cased else _strip_accents(text)):
+        found += _cut_word(vocabulary.numbers, word)
         if len(found) >= MOST:
             break
     return [*found[: MOST - 1], vocabulary.numbers[_LAST]]
 
 
-def listed(content: str) -> Vocabulary:
+def vocabulary_from_list(content: str) -> Vocabulary:
     """A vocabulary from a `vocab.txt`: one piece a line, the line its number, without capitals."""
     return Vocabulary({line: number for number, line in enumerate(content.rstrip("\n").split("\n"))})
 
 
-def parse(content: str) -> Vocabulary:
+def vocabulary_from_json(content: str) -> Vocabulary:
     """A vocabulary from a `tokenizer.json`; one that cuts words in another way is refused."""
     try:
         told = json.loads(content)
@@ -74,7 +74,7 @@ def parse(content: str) -> Vocabulary:
         raise errors.InputInvalid(f"this is no tokenizer.json: {broken!r}") from broken
 
 
-def _words(text: str) -> Iterator[str]:
+def _split_words(text: str) -> Iterator[str]:
     """Runs of letters, and every sign and ideograph by itself."""
     word = ""
     for letter in text:
@@ -91,7 +91,7 @@ def _words(text: str) -> Iterator[str]:
         yield word
 
 
-def _pieces(numbers: Mapping[str, int], word: str) -> Sequence[int]:
+def _cut_word(numbers: Mapping[str, int], word: str) -> Sequence[int]:
     """The longest known beginning, then the longest known continuation, and so on."""
     found, start = list[int](), 0
     while start < len(word) <= _LONGEST:
@@ -106,7 +106,7 @@ def _pieces(numbers: Mapping[str, int], word: str) -> Sequence[int]:
     return found or [numbers[_UNKNOWN]]
 
 
-def _plain(text: str) -> str:
+def _strip_accents(text: str) -> str:
     """Small letters without accents."""
     apart = unicodedata.normalize("NFD", text.lower())
     return "".join(letter for letter in apart if unicodedata.category(letter) != "Mn")

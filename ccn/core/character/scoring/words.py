@@ -38,7 +38,7 @@ _CODE_SHARE = 0.06  # of the characters; prose with a formula in it stays far be
 _CODE_LEAST = 4
 
 
-def read(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Words, numbers and punctuation of the prose in a text, at most MOST; empty if there is only code."""
     clean = text[:_CHARACTERS_READ].encode(errors="ignore").decode()  # half a surrogate pair is no letter
     prose = _INLINE.sub(" ", _FENCED.sub(" ", clean))
@@ -47,12 +47,12 @@ def read(text: str) -> list[str]:
     return _TOKEN.findall(prose.lower().replace("\u2019", "'"))[:MOST]
 
 
-def enough(words: Sequence[str]) -> bool:
+def are_enough(words: Sequence[str]) -> bool:
     """Whether these are at least FEWEST words; numbers and punctuation are none."""
     return sum(word[0].isalpha() for word in words) >= FEWEST
 
 
-def marked(words: Sequence[str]) -> list[str]:
+def mark_negated(words: Sequence[str]) -> list[str]:
     """The same words, each of those behind a negation with its mark, until the clause ends."""
     out, left = [], 0
     for word in words:

@@ -36,79 +36,83 @@ _LONGEST = 100
 _DEFECT = "this is a defect of the server; its log tells more"
 
 
-class Route(APIRoute):
+class AnthropicRoute(APIRoute):
     """A route whose failures have that shape, those of its dependencies included."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The usual one, guarded."""
         handle = super().get_route_handler()
 
-        async def guarded(request: Request) -> Response:
+        async def handle_guarded(request: Request) -> Response:
             try:
                 return await handle(request)
             except (errors.CCNError, RequestValidationError, HTTPException) as refused:
-                response = answer(refused)
+                response = answer_error(refused)
             except Exception:  # the root of a request: its client knows no problems, only these errors
                 log.exception("request failed", path=request.url.path)
-                response = _answer(500, _DEFECT)
+                response = _make_response(500, _DEFECT)
             if CONVERSATION in request.headers and "idempotency-key" not in request.headers:
                 response.headers["x-should-retry"] = "false"  # SDKs would say the message a second time
             return response
 
-        return guarded
+        return handle_guarded
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Tell in that shape also of what no route here answers."""
 
-    async def told(request: Request, refused: Exception) -> Response:
+    async def answer_unmatched(request: Request, refused: Exception) -> Response:
         assert isinstance(refused, HTTPException)
         if not request.url.path.startswith(_PREFIX):
-            return await problems.plain(request, refused)
+            return await problems.answer_http_error(request, refused)
         if refused.status_code not in {404, 405}:
-            return answer(refused)
+            return answer_error(refused)
         words = f"{request.method} {request.url.path[:_LONGEST]} is nothing that characters answer"
-        headers = {"Allow": problems.allowed(request)} if refused.status_code == 405 else {}
-        return _answer(refused.status_code, problems.writable(words), headers)
+        headers = {"Allow": problems.allowed_methods(request)} if refused.status_code == 405 else {}
+        return _make_response(refused.status_code, problems.make_writable(words), headers)
 
-    app.add_exception_handler(HTTPException, told)
+    app.add_exception_handler(HTTPException, answer_unmatched)
 
 
-def answer(refused: Exception) -> Response:
+def answer_error(refused: Exception) -> Response:
     """The response for an error."""
     match refused:
         case RequestValidationError():
             first = refused.errors()[0]
-            return _answer(400, f"{problems.where(first['loc'])}: {problems.why(first['msg'])}")
+            return _make_response(
+                400, f"{problems.describe_place(first['loc'])}: {problems.describe_fault(first['msg'])}"
+            )
         case HTTPException(status_code=number, detail=detail, headers=headers):
-            return _answer(number, str(detail), dict(headers or {}))
-    number, words = status(refused)
-    return _answer(number, words, dict(problems.advice(refused, number)))
+            return _make_response(number, str(detail), dict(headers or {}))
+    number, words = status_and_text(refused)
+    return _make_response(number, words, dict(problems.advice_headers(refused, number)))
 
 
-def status(refused: Exception) -> tuple[int, str]:
+def status_and_text(refused: Exception) -> tuple[int, str]:
     """The status of one of our errors here, and its words."""
     kind = type(refused)
     if not issubclass(kind, errors.CCNError):
         return 500, _DEFECT
-    number = problems.status(kind)
+    number = problems.status_of_error(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request failed", exc_info=refused)
         return 500, _DEFECT
     return (400 if number == HTTPStatus.UNPROCESSABLE_ENTITY else number), str(refused)
 
 
-def told(number: int, words: str, request: str | None = None) -> dict[str, object]:
+def make_body(number: int, words: str, request: str | None = None) -> dict[str, object]:
     """The body of an error, which is also the data of an `error` event."""
     kind = _TYPES.get(number, "api_error" if number >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": words}, "request_id": request}
 
 
-def _answer(number: int, words: str, headers: dict[str, str] | None = None) -> Response:
-    request = named()
-    return JSONResponse(told(number, words, request), number, {**(headers or {}), "request-id": request})
+def _make_response(number: int, words: str, headers: dict[str, str] | None = None) -> Response:
+    request = new_request_id()
+    return JSONResponse(
+        make_body(number, words, request), number, {**(headers or {}), "request-id": request}
+    )
 
 
-def named() -> str:
+def new_request_id() -> str:
     """A name for a request, as SDKs show it beside an error."""
     return f"req_{secrets.token_hex(12)}"

@@ -13,14 +13,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ccn.core import message
 from ccn.gateway.http.conversations.schemas import SOMETHING, Text
-from ccn.gateway.http.schemas import Model
+from ccn.gateway.http.schemas import Schema
 
 
-class _Asked(BaseModel):
+class _RequestPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _refuse(given: Any) -> Any:
+def _refuse_given(given: Any) -> Any:
     if given:
         raise ValueError("characters do not take this; leave it out")
     return given
@@ -28,7 +28,7 @@ def _refuse(given: Any) -> Any:
 
 Refused = Annotated[
     Any,
-    AfterValidator(_refuse),
+    AfterValidator(_refuse_given),
     WithJsonSchema(
         {
             "anyOf": [{"type": "null"}, {"type": "array", "items": {"type": "string"}, "maxItems": 0}],
@@ -49,14 +49,14 @@ _Long = Annotated[Text, Field(max_length=message.CONTENT_LIMIT)]
 _Words = Annotated[_Long, AfterValidator(_say_something), Field(json_schema_extra={"pattern": SOMETHING})]
 
 
-class CacheControl(_Asked):
+class CacheControl(_RequestPart):
     """A mark for the provider's cache, which CCN sets by itself."""
 
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] | None = None
 
 
-class TextBlock(_Asked):
+class TextBlock(_RequestPart):
     """A part of a message; characters read text only."""
 
     type: Literal["text"]
@@ -79,7 +79,7 @@ Content = Annotated[_Words | Annotated[list[TextBlock], Field(min_length=1, max_
 System = Annotated[_Long | Annotated[list[TextBlock], Field(max_length=1_000)], _Readable]
 
 
-class Line(_Asked):
+class MessageParam(_RequestPart):
     """One message."""
 
     role: Literal["user", "assistant"]
@@ -88,16 +88,16 @@ class Line(_Asked):
     @property
     def text(self) -> str:
         """All of it."""
-        return plain(self.content)
+        return join_text(self.content)
 
 
-class Metadata(_Asked):
+class RequestMetadata(_RequestPart):
     """Who asks, for the provider; it is not handed on."""
 
     user_id: str | None = Field(default=None, max_length=512)
 
 
-class Edit(_Asked):
+class ContextEdit(_RequestPart):
     """Something to clear from the context: nothing that the prompt of a character has."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -105,13 +105,13 @@ class Edit(_Asked):
     type: str = Field(pattern=r"^clear_(tool_uses|thinking)_[0-9]{8}$")
 
 
-class ContextManagement(_Asked):
+class ContextManagement(_RequestPart):
     """What to clear from the context."""
 
-    edits: list[Edit] | None = Field(default=None, max_length=20)
+    edits: list[ContextEdit] | None = Field(default=None, max_length=20)
 
 
-class Disabled(_Asked):
+class DisabledThinking(_RequestPart):
     """Thinking, switched off, as it is for characters."""
 
     type: Literal["disabled"]
@@ -123,13 +123,13 @@ def _refuse_thinking(given: Any) -> Any:
     return given or None
 
 
-class Question(_Asked):
+class CountTokensRequest(_RequestPart):
     """What is asked of a character, as a list of messages that ends with the user's."""
 
     model: str = Field(
         max_length=200, description="A character, as /v1/models lists them.", examples=["wren"]
     )
-    messages: list[Line] = Field(
+    messages: list[MessageParam] = Field(
         min_length=1, max_length=10_000, examples=[[{"role": "user", "content": "Tell me about lamps."}]]
     )
     system: System | None = Field(
@@ -137,7 +137,7 @@ class Question(_Asked):
     )
     cache_control: CacheControl | None = None
     context_management: ContextManagement | None = None
-    thinking: Annotated[Disabled | None, BeforeValidator(_refuse_thinking)] = None
+    thinking: Annotated[DisabledThinking | None, BeforeValidator(_refuse_thinking)] = None
     mcp_servers: Refused = None
     output_config: Refused = None
     output_format: Refused = None
@@ -146,13 +146,13 @@ class Question(_Asked):
     tools: Refused = None
 
 
-class Create(Question):
+class CreateMessageRequest(CountTokensRequest):
     """The same, to be answered."""
 
     max_tokens: int = Field(ge=1, le=1_000_000, examples=[1_000])
     stream: bool | None = None
     temperature: float | None = Field(default=None, ge=0, le=1)
-    metadata: Metadata | None = None
+    metadata: RequestMetadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
     container: Refused = None
     inference_geo: Refused = None
@@ -161,7 +161,7 @@ class Create(Question):
     top_p: Refused = None
 
 
-class Usage(Model):
+class MessageUsage(Schema):
     """Tokens."""
 
     input_tokens: int
@@ -171,33 +171,33 @@ class Usage(Model):
     service_tier: Literal["standard"] = "standard"
 
 
-class Spoken(Model):
+class ReplyText(Schema):
     """A part of a reply."""
 
     type: Literal["text"] = "text"
     text: str
 
 
-class Answer(Model):
+class CreateMessageAnswer(Schema):
     """A whole reply."""
 
     id: str = Field(examples=["msg_0197b2a45c1e7d3a9f002b6c1d4e8f01"])
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
     model: str = Field(examples=["wren"])
-    content: tuple[Spoken, ...]
+    content: tuple[ReplyText, ...]
     stop_reason: str | None
     stop_sequence: str | None = None
-    usage: Usage
+    usage: MessageUsage
 
 
-class Counted(Model):
+class TokenCount(Schema):
     """How long a prompt is."""
 
     input_tokens: int
 
 
-class Listed(Model):
+class ModelEntry(Schema):
     """A character as a model."""
 
     type: Literal["model"] = "model"
@@ -206,30 +206,30 @@ class Listed(Model):
     created_at: str
 
 
-class Listing(Model):
+class ModelsAnswer(Schema):
     """A page of them."""
 
-    data: tuple[Listed, ...]
+    data: tuple[ModelEntry, ...]
     has_more: bool
     first_id: str | None
     last_id: str | None
 
 
-class Reason(Model):
+class ApiErrorReason(Schema):
     """What went wrong."""
 
     type: str
     message: str
 
 
-class ApiError(Model):
+class ApiError(Schema):
     """An error in the shape of the Messages API."""
 
     type: Literal["error"] = "error"
-    error: Reason
+    error: ApiErrorReason
     request_id: str | None = None
 
 
-def plain(content: str | list[TextBlock]) -> str:
+def join_text(content: str | list[TextBlock]) -> str:
     """The text of a content, whichever way it was given."""
     return content if isinstance(content, str) else "\n".join(block.text for block in content)

@@ -10,14 +10,14 @@ from pydantic import Field
 from ccn.core.axes import SIXTEEN, Vector
 from ccn.gateway.http import auth, problems
 from ccn.gateway.http.conversations import context
-from ccn.gateway.http.conversations.context import Talk
-from ccn.gateway.http.schemas import Model
+from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.gateway.http.schemas import Schema
 from ccn.node.views import axis_profile
 from ccn.store.connection.pool import Pool
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 
 
-class Axis(Model):
+class AxisAnswer(Schema):
     """One axis: 1 clearly shown, 0.5 neutral, 0 clearly the opposite, null unknown."""
 
     name: str = Field(examples=["curiosity"])
@@ -31,38 +31,44 @@ class Axis(Model):
     written: float | None = Field(description="As the plate has it; never follows.")
 
 
-class Axes(Model):
+class AxesAnswer(Schema):
     """All sixteen, in their fixed order."""
 
-    axes: tuple[Axis, ...]
+    axes: tuple[AxisAnswer, ...]
     from_written: float | None = Field(
         description="Distance of the state from what is written; null where either is unknown."
     )
     height: int | None = Field(description="The block with what was agreed; none before the founding.")
 
 
-def routes() -> APIRouter:
+def make_router() -> APIRouter:
     """What a radar needs, in one request."""
-    router = problems.router(prefix="/api/v1/conversation/{session_id:uuid}", tags=["conversations"])
+    router = problems.new_router(prefix="/api/v1/conversation/{session_id:uuid}", tags=["conversations"])
 
     @router.get("/axes")
     async def get_axes(
-        conversation: Annotated[Conversation, Depends(auth.read)],
-        talking: Annotated[Talk, Depends(context.of)],
-    ) -> Axes:
+        conversation: Annotated[StoredConversation, Depends(auth.open_to_read)],
+        talking: Annotated[ConversationContext, Depends(context.get_context)],
+    ) -> AxesAnswer:
         """Where the character stands here, what its instances agree on, and what its plate asks for."""
-        return await of(talking.pool, conversation)
+        return await load_axes(talking.pool, conversation)
 
     return router
 
 
-async def of(pool: Pool, conversation: Conversation) -> Axes:
+async def load_axes(pool: Pool, conversation: StoredConversation) -> AxesAnswer:
     """All of them, as the database has them now."""
-    found = await axis_profile.of(pool, conversation)
-    columns = zip(SIXTEEN, _scores(found.state), _scores(found.agreed), _scores(found.written), strict=True)
-    return Axes(
+    found = await axis_profile.load_profile(pool, conversation)
+    columns = zip(
+        SIXTEEN,
+        _list_scores(found.state),
+        _list_scores(found.agreed),
+        _list_scores(found.written),
+        strict=True,
+    )
+    return AxesAnswer(
         axes=tuple(
-            Axis(
+            AxisAnswer(
                 name=axis.name,
                 rubric=axis.rubric,
                 decides=axis.validated_offline,
@@ -77,5 +83,5 @@ async def of(pool: Pool, conversation: Conversation) -> Axes:
     )
 
 
-def _scores(vector: Vector | None) -> list[float | None]:
+def _list_scores(vector: Vector | None) -> list[float | None]:
     return [None] * len(SIXTEEN) if vector is None else vector.scores()

@@ -16,35 +16,35 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
-from ccn.core.calls.call import Call, Piece, Retry
-from ccn.gateway.open_streams import Streams
-from ccn.gateway.search_places import Searching
+from ccn.core.calls.call import Call, CallRetry, Piece
+from ccn.gateway.open_streams import OpenStreams
+from ccn.gateway.search_places import Searches
 from ccn.node.conversations import Conversations
 from ccn.node.spending.paid_model import Payer
-from ccn.node.turns.prompts import Prompting
+from ccn.node.turns.prompts import Prompts
 from ccn.store.connection.pool import Pool
 
 STOPPING = "this node is stopping"
 
 
-class Model(Protocol):
+class StatelessModel(Protocol):
     """Whoever answers calls that belong to no conversation, and counts what that costs."""
 
     @property
-    def trouble(self) -> Retry | None:
+    def trouble(self) -> CallRetry | None:
         """Which try comes next, of a call that failed."""
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         """Deltas, a restart whenever they begin anew, and last the whole reply."""
 
-    async def count(self, call: Call) -> int:
+    async def count_tokens(self, call: Call) -> int:
         """How many tokens the prompt has."""
 
-    async def settled(self) -> None:
+    async def await_settlements(self) -> None:
         """Return when what has ended here is counted."""
 
 
-class Leaving:
+class StreamShutdown:
     """When open streams have to end: some time after the node was told to stop."""
 
     def __init__(self, stop: asyncio.Event, within_s: float) -> None:
@@ -55,7 +55,7 @@ class Leaving:
         self._quiet.set()
 
     @contextlib.contextmanager
-    def stream(self) -> Iterator[None]:
+    def count_stream(self) -> Iterator[None]:
         """Count a stream while it is open."""
         self._open += 1
         self._quiet.clear()
@@ -66,12 +66,12 @@ class Leaving:
             if not self._open:
                 self._quiet.set()
 
-    async def due(self) -> None:
+    async def wait_until_due(self) -> None:
         """Return when whatever still streams has to end."""
         await self.stop.wait()
         await asyncio.sleep(self._within_s)
 
-    async def quiet(self) -> None:
+    async def wait_until_quiet(self) -> None:
         """Return when no stream is open any more, or none should be."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._within_s + 0.5):
@@ -79,31 +79,31 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class ConversationContext:
     """What the doors to conversations stand on."""
 
     conversations: Conversations
     pool: Pool
-    prompting: Prompting
-    model: Model
-    leaving: Leaving
-    searching: Searching
-    streams: Streams
-    claude: settings.Claude = field(default_factory=settings.Claude)
+    prompting: Prompts
+    model: StatelessModel
+    shutdown: StreamShutdown
+    searching: Searches
+    streams: OpenStreams
+    claude: settings.ClaudeSettings = field(default_factory=settings.ClaudeSettings)
     """Who answers, and where days begin."""
 
 
-def install(app: FastAPI, talk: Talk | None) -> None:
+def install_context(app: FastAPI, talk: ConversationContext | None) -> None:
     """Let the routes of this application find it."""
     app.state.talk = talk
 
 
-async def of(connection: HTTPConnection) -> Talk:
+async def get_context(connection: HTTPConnection) -> ConversationContext:
     """What was installed; Unavailable at a door without instances behind it.
 
     It waits for nothing, but what is not async a framework would run in another thread, for every request.
     """
-    found: Talk | None = connection.app.state.talk
+    found: ConversationContext | None = connection.app.state.talk
     if found is None:
         raise errors.Unavailable("this node keeps no conversations")
     return found

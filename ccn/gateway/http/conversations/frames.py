@@ -28,13 +28,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ccn import errors
 from ccn.core import error_codes, message, stream
 from ccn.core.ids import TurnId
-from ccn.core.stream import Place, Told
+from ccn.core.stream import StreamEvent, StreamPosition
 from ccn.gateway.http import problems
-from ccn.gateway.http.conversations.sse import failure
-from ccn.gateway.http.schemas import Model
+from ccn.gateway.http.conversations.sse import parse_failure
+from ccn.gateway.http.schemas import Schema
 
 
-class Close(IntEnum):
+class CloseCode(IntEnum):
     """Why a socket ends; a client that gets one below 4000 may connect again, to any node, and resume."""
 
     LEFT = 1000  # the client closed it
@@ -53,7 +53,7 @@ class Close(IntEnum):
 # The server itself closes with 1007 what is no UTF-8, and with 1009 what is larger than a body may be.
 
 
-class Say(Model):
+class SayFrame(Schema):
     """A message to the character."""
 
     type: Literal["message"]
@@ -62,25 +62,25 @@ class Say(Model):
     refuse_busy: bool = False
 
 
-class Resume(Model):
+class ResumeFrame(Schema):
     """Go on after a frame."""
 
     type: Literal["resume"]
     after: str = Field(max_length=100)
 
 
-class Cancel(Model):
+class CancelFrame(Schema):
     """End a turn without a reply."""
 
     type: Literal["cancel"]
     turn_id: UUID
 
 
-Frame = Say | Resume | Cancel
+Frame = SayFrame | ResumeFrame | CancelFrame
 _FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
 
 
-def read(text: str) -> Frame:
+def parse_frame(text: str) -> Frame:
     """What a client sent."""
     try:
         return _FRAME.validate_json(text)
@@ -90,16 +90,16 @@ def read(text: str) -> Frame:
         raise errors.InputInvalid(f"not a frame: {where + ': ' if where else ''}{first['msg']}") from None
 
 
-def delta(turn: TurnId, told: Told) -> str:
+def encode_delta(turn: TurnId, told: StreamEvent) -> str:
     """Some more of a reply."""
     text = orjson.dumps(told.data).decode()
-    return f'{{"type":"delta","id":"{stream.event_id(turn, told.place)}","text":{text}}}'
+    return f'{{"type":"delta","id":"{stream.event_id(turn, told.position)}","text":{text}}}'
 
 
-def frame(
+def encode_frame(
     kind: str,
     turn: TurnId | None = None,
-    place: Place | None = None,
+    place: StreamPosition | None = None,
     *,
     fields: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
@@ -110,18 +110,18 @@ def frame(
     return orjson.dumps({"type": kind, **named, **fields}).decode()
 
 
-def error(refused: errors.CCNError) -> str:
+def encode_error(refused: errors.CCNError) -> str:
     """Why a frame had no effect."""
-    defect = problems.status(type(refused)) == HTTPStatus.INTERNAL_SERVER_ERROR
+    defect = problems.status_of_error(type(refused)) == HTTPStatus.INTERNAL_SERVER_ERROR
     told: dict[str, object] = {
-        "code": error_codes.code(type(refused).__name__),
+        "code": error_codes.code_from_name(type(refused).__name__),
         "detail": "this is a defect of the server; its log tells more" if defect else str(refused),
     }
     if isinstance(refused, errors.TooManyRequests):
         told["retry_after"] = refused.retry_after_s
-    return frame("error", fields=told)
+    return encode_frame("error", fields=told)
 
 
-def failed(turn: TurnId, told: Told) -> str:
+def encode_failure(turn: TurnId, told: StreamEvent) -> str:
     """Why there will be no reply."""
-    return frame("error", turn, told.place, fields=failure(told.data))
+    return encode_frame("error", turn, told.position, fields=parse_failure(told.data))

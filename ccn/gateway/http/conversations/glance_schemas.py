@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from ccn.gateway.http.schemas import Model
+from ccn.gateway.http.schemas import Schema
 
 
-class Used(Model):
+class GlanceSpend(Schema):
     """Tokens and money; what was read from or written to the cache is not in `input`."""
 
     calls: int
@@ -21,7 +21,7 @@ class Used(Model):
     microdollars: int = Field(description="Millionths of a dollar.")
 
 
-class Glance(Model):
+class GlanceAnswer(Schema):
     """A conversation as a status line has it."""
 
     session_id: UUID
@@ -41,11 +41,11 @@ class Glance(Model):
         examples=[False],
     )
     stand_in: bool = Field(description="Whether a stand-in answers instead of Claude: canned words.")
-    spent: Used = Field(description="By this conversation, ever.")
-    spent_today: Used = Field(description="By all conversations of its owner today.")
+    spent: GlanceSpend = Field(description="By this conversation, ever.")
+    spent_today: GlanceSpend = Field(description="By all conversations of its owner today.")
 
 
-class Restart(Model):
+class RestartEntry(Schema):
     """A reply that was begun anew, because the node that spoke it died."""
 
     turn_id: UUID
@@ -58,20 +58,20 @@ class Restart(Model):
     )
 
 
-class Restarts(Model):
+class RestartsAnswer(Schema):
     """All of a conversation, the newest first; a hundred at most."""
 
-    restarts: tuple[Restart, ...]
+    restarts: tuple[RestartEntry, ...]
 
 
-class Block(Model):
+class PromptBlock(Schema):
     """A part of the system prompt; a mark asks the provider to cache everything up to here."""
 
     text: str
     mark: bool
 
 
-class Said(Model):
+class PromptMessage(Schema):
     """A message of the prompt."""
 
     role: Literal["user", "assistant"]
@@ -79,12 +79,12 @@ class Said(Model):
     mark: bool
 
 
-class Prompt(Model):
+class PromptAnswer(Schema):
     """What was sent in one turn."""
 
     turn_id: UUID
     model: str
     max_tokens: int
     temperature: float | None
-    system: tuple[Block, ...]
-    messages: tuple[Said, ...]
+    system: tuple[PromptBlock, ...]
+    messages: tuple[PromptMessage, ...]

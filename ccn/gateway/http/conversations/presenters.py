@@ -12,75 +12,75 @@ from starlette.responses import Response
 from ccn.core import error_codes
 from ccn.gateway.http import paging
 from ccn.gateway.http.conversations import schemas
-from ccn.gateway.http.schemas import Model
-from ccn.node.conversations import Started
-from ccn.store.character.measures import Measure
-from ccn.store.conversations.conversations import Conversation, Page
+from ccn.gateway.http.schemas import Schema
+from ccn.node.conversations import StartedConversation
+from ccn.store.character.measures import ConversationMeasure
+from ccn.store.conversations.conversations import MessagePage, StoredConversation
 from ccn.store.conversations.instances import Instance
-from ccn.store.conversations.search import Hit
-from ccn.store.conversations.summaries import Standing
+from ccn.store.conversations.search import SearchHit
+from ccn.store.conversations.summaries import ConversationSummary
 from ccn.store.conversations.turns import Turn
 
 _SECURE = {"http": "ws", "https": "wss"}
 
 
-def encoded(shown: Model) -> bytes:
+def encode_schema(shown: Schema) -> bytes:
     """As it goes over the wire."""
     return shown.model_dump_json().encode()
 
 
-def ready(shown: bytes) -> Response:
+def json_response(shown: bytes) -> Response:
     """An answer that is JSON already: for what is asked often, since FastAPI would check it once more."""
     return Response(shown, media_type="application/json")
 
 
-def started(request: Request, begun: Started) -> schemas.Started:
+def started_to_schema(request: Request, begun: StartedConversation) -> schemas.StartedAnswer:
     """A new conversation, with addresses at the host that the client asked."""
     scheme, host = request.url.scheme, quote(request.url.netloc, safe=":[].-@")
     here = begun.conversation.id
-    return schemas.Started(
+    return schemas.StartedAnswer(
         session_id=here,
         character=begun.conversation.character,
         websocket_url=f"{_SECURE.get(scheme, 'ws')}://{host}/ws/conversation/{here}",
         metrics_url=f"{scheme}://{host}/api/v1/metrics/conversation/{here}",
-        instance=speaker(begun.instance),
+        instance=instance_to_speaker(begun.instance),
     )
 
 
-def speaker(instance: Instance) -> schemas.Speaker:
+def instance_to_speaker(instance: Instance) -> schemas.SpeakerAnswer:
     """Who speaks."""
-    return schemas.Speaker(**_speaker(instance))
+    return schemas.SpeakerAnswer(**_speaker_fields(instance))
 
 
-def hosted(instance: Instance) -> schemas.Hosted:
+def instance_to_entry(instance: Instance) -> schemas.InstanceEntry:
     """The same for operators."""
-    return schemas.Hosted(
+    return schemas.InstanceEntry(
         session_id=instance.conversation,
         character=instance.character,
         spawned_at=instance.spawned_at,
         heartbeat_at=instance.heartbeat_at,
-        **_speaker(instance),
+        **_speaker_fields(instance),
     )
 
 
-def turn(found: Turn) -> schemas.Turn:
+def turn_to_schema(found: Turn) -> schemas.TurnAnswer:
     """How a turn stands."""
-    return schemas.Turn(
+    return schemas.TurnAnswer(
         turn_id=found.id,
         status=found.status.value,
         seq=found.user_seq,
         reply_seq=found.reply_seq,
         attempt=found.attempt,
         accepted_at=found.accepted_at,
-        code=error_codes.code(found.error or ""),
+        code=error_codes.code_from_name(found.error or ""),
     )
 
 
-def metrics(measure: Measure | None) -> schemas.Metrics:
+def measure_to_schema(measure: ConversationMeasure | None) -> schemas.MetricsAnswer:
     """How a conversation measured."""
     if measure is None:
-        return schemas.Metrics()
-    return schemas.Metrics(
+        return schemas.MetricsAnswer()
+    return schemas.MetricsAnswer(
         ccc=measure.ccc,
         phi=measure.phi,
         trust=measure.trust,
@@ -91,22 +91,22 @@ def metrics(measure: Measure | None) -> schemas.Metrics:
     )
 
 
-def entry(found: Conversation, opening: str) -> schemas.Entry:
+def conversation_to_entry(found: StoredConversation, opening: str) -> schemas.ConversationEntry:
     """A conversation in a list."""
-    return schemas.Entry(opening=opening, **_conversation(found))
+    return schemas.ConversationEntry(opening=opening, **_conversation_fields(found))
 
 
-def state(found: Standing) -> schemas.State:
+def summary_to_schema(found: ConversationSummary) -> schemas.ConversationAnswer:
     """A conversation by itself."""
-    return schemas.State(
-        instance=None if found.instance is None else speaker(found.instance),
-        unfinished=tuple(map(turn, found.unfinished)),
-        metrics=metrics(found.measure),
-        **_conversation(found.conversation),
+    return schemas.ConversationAnswer(
+        instance=None if found.instance is None else instance_to_speaker(found.instance),
+        unfinished=tuple(map(turn_to_schema, found.unfinished)),
+        metrics=measure_to_schema(found.measure),
+        **_conversation_fields(found.conversation),
     )
 
 
-def messages(page: Page) -> bytes:
+def page_to_json(page: MessagePage) -> bytes:
     """A page as `schemas.Messages`, encoded at once: it is asked often, and can be long."""
     said = [
         {
@@ -118,13 +118,13 @@ def messages(page: Page) -> bytes:
         }
         for each in page.messages
     ]
-    following = None if page.before is None else paging.at(page.before)
+    following = None if page.before is None else paging.cursor_from_place(page.before)
     return orjson.dumps({"messages": said, "next": following}, option=orjson.OPT_UTC_Z)
 
 
-def hit(found: Hit) -> schemas.Found:
+def hit_to_schema(found: SearchHit) -> schemas.SearchHitAnswer:
     """Something that was found."""
-    return schemas.Found(
+    return schemas.SearchHitAnswer(
         session_id=found.conversation,
         seq=found.seq,
         role=found.role.value,
@@ -133,7 +133,7 @@ def hit(found: Hit) -> schemas.Found:
     )
 
 
-def _speaker(instance: Instance) -> dict[str, Any]:
+def _speaker_fields(instance: Instance) -> dict[str, Any]:
     return {
         "instance_id": instance.id,
         "node": instance.host,
@@ -145,7 +145,7 @@ def _speaker(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _conversation(found: Conversation) -> dict[str, Any]:
+def _conversation_fields(found: StoredConversation) -> dict[str, Any]:
     return {
         "session_id": found.id,
         "character": found.character,

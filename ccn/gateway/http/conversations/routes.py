@@ -22,10 +22,10 @@ from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, paging, problems
 from ccn.gateway.http.conversations import axes, context, presenters, schemas, sse
 from ccn.gateway.http.conversations import glance as glances
-from ccn.gateway.http.conversations.context import Talk
-from ccn.gateway.open_streams import Open
+from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.gateway.open_streams import OpenStream
 from ccn.store.conversations import characters, conversations, search, summaries
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
 
 Key = Annotated[
@@ -48,54 +48,54 @@ Glance = Annotated[
     bool,
     Query(description="Let `done` also tell what `glance` and `axes` would; spares asking for them."),
 ]
-Own = Annotated[Conversation, Depends(auth.own)]
-Read = Annotated[Conversation, Depends(auth.read)]
-Named = Annotated[ConversationId, Depends(auth.named)]
-User = Annotated[Caller, Depends(auth.user)]
-Talking = Annotated[Talk, Depends(context.of)]
+Own = Annotated[StoredConversation, Depends(auth.open_to_speak)]
+Read = Annotated[StoredConversation, Depends(auth.open_to_read)]
+Named = Annotated[ConversationId, Depends(auth.open_id_to_read)]
+User = Annotated[Caller, Depends(auth.require_user)]
+Talking = Annotated[ConversationContext, Depends(context.get_context)]
 
 
 TurnName = Annotated[UUID, Path(description="As the event `accepted` named it.")]
 
 
-async def turn_to_read(conversation: Read, talking: Talking, turn_id: TurnName) -> Turn:
+async def open_turn_to_read(conversation: Read, talking: Talking, turn_id: TurnName) -> Turn:
     """The turn in the path, if it is one of the conversation in the path, to read it."""
-    return await _turn_of(conversation, talking, TurnId(turn_id))
+    return await _load_turn(conversation, talking, TurnId(turn_id))
 
 
-async def turn_to_cancel(
-    conversation: Annotated[Conversation, Depends(auth.cancel)],
+async def open_turn_to_cancel(
+    conversation: Annotated[StoredConversation, Depends(auth.open_to_cancel)],
     talking: Talking,
     turn_id: TurnName,
 ) -> Turn:
     """The same to end it, which admins do as well."""
-    return await _turn_of(conversation, talking, TurnId(turn_id))
+    return await _load_turn(conversation, talking, TurnId(turn_id))
 
 
-def routes() -> APIRouter:
+def make_router() -> APIRouter:
     """Everything about one's conversations."""
-    router = problems.router(prefix="/api/v1", tags=["conversations"])
-    _speaking(router)
-    _reading(router)
+    router = problems.new_router(prefix="/api/v1", tags=["conversations"])
+    _add_speaking_routes(router)
+    _add_reading_routes(router)
     return router
 
 
-def _speaking(router: APIRouter) -> None:
+def _add_speaking_routes(router: APIRouter) -> None:
     @router.post("/conversation/start", status_code=201)
     async def start_conversation(
         *,
         request: Request,
         response: Response,
-        wish: schemas.Start,
+        wish: schemas.StartRequest,
         caller: User,
         talking: Talking,
         key: Key = None,
-    ) -> schemas.Started:
+    ) -> schemas.StartedAnswer:
         """Begin a conversation with a character: it is spawned, interviewed, and ready to answer."""
         started = await talking.conversations.start(
             CharacterId(wish.character), caller.user, wish.title, key
         )
-        told = presenters.started(request, started)
+        told = presenters.started_to_schema(request, started)
         response.headers["Location"] = f"/api/v1/conversation/{told.session_id}"
         return told
 
@@ -109,7 +109,7 @@ def _speaking(router: APIRouter) -> None:
         conversation: Own,
         caller: User,
         talking: Talking,
-        said: schemas.Say | None = None,
+        said: schemas.SayRequest | None = None,
         key: Key = None,
         last: LastEvent = None,
         refuse_busy: Annotated[
@@ -122,21 +122,21 @@ def _speaking(router: APIRouter) -> None:
         With `Last-Event-ID` nothing is said: the stream of that event goes on after it, at whatever node.
         Without it, repeat a request whose answer was lost with the same `Idempotency-Key`.
         """
-        with talking.streams.beginning(caller) as opened:
+        with talking.streams.open_until_answered(caller) as opened:
             if last:
-                named, _ = streams.resumed(last)
-                turn = await _turn_of(conversation, talking, named)
+                named, _ = streams.parse_event_id(last)
+                turn = await _load_turn(conversation, talking, named)
             elif said is None:
                 raise errors.InputInvalid("a message has content")
             else:
                 turn = await talking.conversations.say(
                     conversation.id,
                     said.content,
-                    access.speaker(caller),
+                    access.require_user(caller),
                     idempotency_key=key,
                     refuse=refuse_busy,
                 )
-            return _told(talking, opened, conversation, turn, last=last, glance=glance)
+            return _stream_turn(talking, opened, conversation, turn, last=last, glance=glance)
 
     @router.get(
         "/conversation/{session_id:uuid}/turns/{turn_id:uuid}/events",
@@ -146,42 +146,44 @@ def _speaking(router: APIRouter) -> None:
     async def follow_turn(
         *,
         conversation: Read,
-        turn: Annotated[Turn, Depends(turn_to_read)],
+        turn: Annotated[Turn, Depends(open_turn_to_read)],
         caller: User,
         talking: Talking,
         last: LastEvent = None,
         glance: Glance = False,
     ) -> Response:
         """The stream of a turn from its beginning, or after an event."""
-        with talking.streams.beginning(caller) as opened:
-            return _told(talking, opened, conversation, turn, last=last, glance=glance)
+        with talking.streams.open_until_answered(caller) as opened:
+            return _stream_turn(talking, opened, conversation, turn, last=last, glance=glance)
 
     @router.get("/conversation/{session_id:uuid}/turns/{turn_id:uuid}")
-    async def get_turn(turn: Annotated[Turn, Depends(turn_to_read)]) -> schemas.Turn:
+    async def get_turn(turn: Annotated[Turn, Depends(open_turn_to_read)]) -> schemas.TurnAnswer:
         """How a turn stands."""
-        return presenters.turn(turn)
+        return presenters.turn_to_schema(turn)
 
     @router.post("/conversation/{session_id:uuid}/turns/{turn_id:uuid}/cancel")
-    async def cancel_turn(turn: Annotated[Turn, Depends(turn_to_cancel)], talking: Talking) -> schemas.Turn:
+    async def cancel_turn(
+        turn: Annotated[Turn, Depends(open_turn_to_cancel)], talking: Talking
+    ) -> schemas.TurnAnswer:
         """End a turn without a reply; one that has ended stays as it is."""
-        return presenters.turn(await talking.conversations.cancel(turn.id))
+        return presenters.turn_to_schema(await talking.conversations.cancel_turn(turn.id))
 
     @router.delete("/conversation/{session_id:uuid}", status_code=204)
     async def end_conversation(
-        conversation: Annotated[Conversation, Depends(auth.end)], talking: Talking
+        conversation: Annotated[StoredConversation, Depends(auth.open_to_end)], talking: Talking
     ) -> None:
         """End a conversation: unanswered messages are cancelled, its instance ends, its record stays."""
         await talking.conversations.end(conversation.id)
 
 
-def _reading(router: APIRouter) -> None:
-    @router.get("/conversation/{session_id:uuid}", response_model=schemas.State)
+def _add_reading_routes(router: APIRouter) -> None:
+    @router.get("/conversation/{session_id:uuid}", response_model=schemas.ConversationAnswer)
     async def get_conversation(here: Named, talking: Talking) -> Response:
         """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
-        found = await summaries.of_conversation(talking.pool, here)
-        return presenters.ready(presenters.encoded(presenters.state(found)))
+        found = await summaries.load_summary(talking.pool, here)
+        return presenters.json_response(presenters.encode_schema(presenters.summary_to_schema(found)))
 
-    @router.get("/conversation/{session_id:uuid}/messages", response_model=schemas.Messages)
+    @router.get("/conversation/{session_id:uuid}/messages", response_model=schemas.MessagesAnswer)
     async def list_messages(
         here: Named,
         talking: Talking,
@@ -189,25 +191,29 @@ def _reading(router: APIRouter) -> None:
         limit: paging.Limit = 50,
     ) -> Response:
         """The newest messages in the order in which they were said; `next` leads to those before them."""
-        before = paging.place(cursor)
-        page = await conversations.history(talking.pool, here, before=before, limit=limit)
-        return presenters.ready(presenters.messages(page))
+        before = paging.place_from_cursor(cursor)
+        page = await conversations.load_history(talking.pool, here, before=before, limit=limit)
+        return presenters.json_response(presenters.page_to_json(page))
 
     @router.get("/conversations")
     async def list_conversations(
         caller: User, talking: Talking, cursor: paging.Cursor = None, limit: paging.Limit = 50
-    ) -> schemas.Conversations:
+    ) -> schemas.ConversationsAnswer:
         """One's own conversations, the newest first."""
         assert caller.user is not None, "everybody above PUBLIC is somebody"
-        named = paging.name(cursor)
+        named = paging.id_from_cursor(cursor)
         before = (
-            None if named is None else (await access.own(talking.pool, caller, ConversationId(named))).id
+            None
+            if named is None
+            else (await access.open_to_speak(talking.pool, caller, ConversationId(named))).id
         )
-        found = await conversations.of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
-        began = await conversations.openings(talking.pool, [each.id for each in found[:limit]])
-        return schemas.Conversations(
-            conversations=tuple(presenters.entry(each, began.get(each.id, "")) for each in found[:limit]),
-            next=paging.after(found[limit - 1].id) if len(found) > limit else None,
+        found = await conversations.list_of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
+        began = await conversations.load_openings(talking.pool, [each.id for each in found[:limit]])
+        return schemas.ConversationsAnswer(
+            conversations=tuple(
+                presenters.conversation_to_entry(each, began.get(each.id, "")) for each in found[:limit]
+            ),
+            next=paging.cursor_from_id(found[limit - 1].id) if len(found) > limit else None,
         )
 
     @router.get("/search")
@@ -225,51 +231,56 @@ def _reading(router: APIRouter) -> None:
         ],
         session_id: Annotated[UUID | None, Query(description="Only in this conversation.")] = None,
         limit: Annotated[int, Query(ge=1, le=search.HITS_LIMIT)] = 20,
-    ) -> schemas.Search:
+    ) -> schemas.SearchAnswer:
         """Search everything one has said and been told."""
         within = None if session_id is None else ConversationId(session_id)
         hits = await talking.searching.search(caller, q, within, limit)
-        return schemas.Search(found=tuple(map(presenters.hit, hits)), complete=hits.complete)
+        return schemas.SearchAnswer(
+            found=tuple(map(presenters.hit_to_schema, hits)), complete=hits.complete
+        )
 
     @router.get("/characters")
-    async def list_characters(caller: User, talking: Talking) -> schemas.Characters:
+    async def list_characters(caller: User, talking: Talking) -> schemas.CharactersAnswer:
         """With whom one can talk."""
         del caller
-        found = await characters.every(talking.pool)
-        return schemas.Characters(
+        found = await characters.list_characters(talking.pool)
+        return schemas.CharactersAnswer(
             characters=tuple(
-                schemas.Character(id=each.id, name=each.name, plate_version=each.version) for each in found
+                schemas.CharacterAnswer(id=each.id, name=each.name, plate_version=each.version)
+                for each in found
             )
         )
 
 
-async def _turn_of(conversation: Conversation, talking: Talk, turn: TurnId) -> Turn:
-    found = await talking.conversations.turn(turn)
+async def _load_turn(conversation: StoredConversation, talking: ConversationContext, turn: TurnId) -> Turn:
+    found = await talking.conversations.load_turn(turn)
     if found.conversation != conversation.id:
         raise errors.NotFound("there is no such turn")
     return found
 
 
-def _told(
-    talking: Talk,
-    opened: Open,
-    conversation: Conversation,
+def _stream_turn(
+    talking: ConversationContext,
+    opened: OpenStream,
+    conversation: StoredConversation,
     turn: Turn,
     *,
     last: str | None,
     glance: bool,
 ) -> Response:
-    place = sse.after(turn.id, last)
-    if sse.told_whole(turn, place):
+    place = sse.parse_place(turn.id, last)
+    if sse.is_told_whole(turn, place):
         opened.close()
         return Response(status_code=204)
-    told = talking.conversations.follow(turn.id, place, also=(streams.Kind.WAITING,))
-    first = b"" if last else sse.accepted(turn)
+    told = talking.conversations.follow_turn(turn.id, place, also=(streams.EventKind.WAITING,))
+    first = b"" if last else sse.encode_accepted(turn)
 
-    async def more() -> Mapping[str, object]:
+    async def load_more() -> Mapping[str, object]:
         seen, measured = await asyncio.gather(
-            glances.of(talking, conversation), axes.of(talking.pool, conversation)
+            glances.load_glance(talking, conversation), axes.load_axes(talking.pool, conversation)
         )
         return {"glance": seen.model_dump(mode="json"), "axes": measured.model_dump(mode="json")}
 
-    return sse.events(turn.id, told, talking.leaving, opened, first=first, more=more if glance else None)
+    return sse.stream_turn(
+        turn.id, told, talking.shutdown, opened, first=first, more=load_more if glance else None
+    )

@@ -9,19 +9,19 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from ccn.core import message
-from ccn.gateway.http.schemas import Model
+from ccn.gateway.http.schemas import Schema
 
 CHARACTER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
-def _no_nul(text: str) -> str:
+def _refuse_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("the text contains a NUL character")
     return text
 
 
 _NO_NUL = {"pattern": r"^[^\x00]*$"}
-Text = Annotated[str, AfterValidator(_no_nul), Field(json_schema_extra=_NO_NUL)]
+Text = Annotated[str, AfterValidator(_refuse_nul), Field(json_schema_extra=_NO_NUL)]
 SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
 """As a schema says that a text has no NUL, and more than whitespace."""
 
@@ -32,16 +32,16 @@ def _optional_text(schema: dict[str, Any]) -> None:
     schema.update(_NO_NUL)
 
 
-class Start(Model):
+class StartRequest(Schema):
     """With whom to begin a conversation."""
 
     character: str = Field(pattern=CHARACTER, description="One of /api/v1/characters.", examples=["wren"])
-    title: Annotated[str, AfterValidator(_no_nul)] = Field(
+    title: Annotated[str, AfterValidator(_refuse_nul)] = Field(
         default="", max_length=200, examples=["Lighthouses"], json_schema_extra=_optional_text
     )
 
 
-class Speaker(Model):
+class SpeakerAnswer(Schema):
     """The instance that speaks in a conversation, and the node it lives on."""
 
     instance_id: UUID
@@ -55,17 +55,17 @@ class Speaker(Model):
     )
 
 
-class Started(Model):
+class StartedAnswer(Schema):
     """A conversation that has begun."""
 
     session_id: UUID
     character: str
     websocket_url: str = Field(examples=["ws://127.0.0.1:7700/ws/conversation/0197b2a4-…"])
     metrics_url: str = Field(examples=["http://127.0.0.1:7700/api/v1/metrics/conversation/0197b2a4-…"])
-    instance: Speaker
+    instance: SpeakerAnswer
 
 
-class Say(Model):
+class SayRequest(Schema):
     """A message to the character."""
 
     content: Text = Field(
@@ -76,7 +76,7 @@ class Say(Model):
     )
 
 
-class Turn(Model):
+class TurnAnswer(Schema):
     """One message and the reply that was promised to it."""
 
     turn_id: UUID
@@ -90,7 +90,7 @@ class Turn(Model):
     )
 
 
-class Metrics(Model):
+class MetricsAnswer(Schema):
     """How a conversation measured last; null where a measure cannot be told yet."""
 
     ccc: float | None = None
@@ -102,7 +102,7 @@ class Metrics(Model):
     at: datetime | None = None
 
 
-class Conversation(Model):
+class ConversationFields(Schema):
     """A conversation as it stands."""
 
     session_id: UUID
@@ -113,28 +113,28 @@ class Conversation(Model):
     messages: int = Field(description="How many messages it has.")
 
 
-class State(Conversation):
+class ConversationAnswer(ConversationFields):
     """The same, with who speaks there, what is unanswered, and how it measures."""
 
-    instance: Speaker | None = Field(description="Null while nobody has spoken there for long.")
-    unfinished: tuple[Turn, ...] = Field(description="What waits for its reply or is being answered.")
-    metrics: Metrics
+    instance: SpeakerAnswer | None = Field(description="Null while nobody has spoken there for long.")
+    unfinished: tuple[TurnAnswer, ...] = Field(description="What waits for its reply or is being answered.")
+    metrics: MetricsAnswer
 
 
-class Entry(Conversation):
+class ConversationEntry(ConversationFields):
     """The same in a list, where something has to tell it from the others."""
 
     opening: str = Field(description="How it began: the first 80 letters; empty before that.")
 
 
-class Conversations(Model):
+class ConversationsAnswer(Schema):
     """A page of one's conversations, the newest first."""
 
-    conversations: tuple[Entry, ...]
+    conversations: tuple[ConversationEntry, ...]
     next: str | None = Field(description="The cursor of the page after this one; null if it is the last.")
 
 
-class Message(Model):
+class MessageAnswer(Schema):
     """Something that was said."""
 
     seq: int
@@ -144,16 +144,16 @@ class Message(Model):
     turn_id: UUID | None
 
 
-class Messages(Model):
+class MessagesAnswer(Schema):
     """A page of a conversation, in the order in which it was said."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[MessageAnswer, ...]
     next: str | None = Field(
         description="The cursor of the page before this one; null if this is the first."
     )
 
 
-class Found(Model):
+class SearchHitAnswer(Schema):
     """A message that was found."""
 
     session_id: UUID
@@ -166,14 +166,14 @@ class Found(Model):
     )
 
 
-class Search(Model):
+class SearchAnswer(Schema):
     """What was found, the best first."""
 
-    found: tuple[Found, ...]
+    found: tuple[SearchHitAnswer, ...]
     complete: bool = Field(description="Whether older matches, if there are more, were ranked too.")
 
 
-class Character(Model):
+class CharacterAnswer(Schema):
     """Somebody to talk with."""
 
     id: str = Field(examples=["wren"])
@@ -181,13 +181,13 @@ class Character(Model):
     plate_version: int
 
 
-class Characters(Model):
+class CharactersAnswer(Schema):
     """All characters."""
 
-    characters: tuple[Character, ...]
+    characters: tuple[CharacterAnswer, ...]
 
 
-class Realtime(Model):
+class RealtimeMetrics(Schema):
     """The cluster in figures: aggregates only, for everybody."""
 
     at: datetime
@@ -206,7 +206,7 @@ class Realtime(Model):
     max_drift: float | None
 
 
-class Spent(Model):
+class ConversationSpend(Schema):
     """Tokens and money."""
 
     calls: int
@@ -217,7 +217,7 @@ class Spent(Model):
     dollars: float
 
 
-class ConversationMetrics(Model):
+class ConversationMetrics(Schema):
     """How a conversation measures, over time."""
 
     session_id: UUID
@@ -225,15 +225,15 @@ class ConversationMetrics(Model):
         description="What `/metrics` calls it: the label `conversation`, which nobody else can tell.",
         examples=["8f14e45fceea167a"],
     )
-    latest: Metrics
-    hourly: tuple[Metrics, ...] = Field(description="Means of each hour; `seq` counts its samples.")
+    latest: MetricsAnswer
+    hourly: tuple[MetricsAnswer, ...] = Field(description="Means of each hour; `seq` counts its samples.")
     character: dict[str, float | None] = Field(
         description="The character's state, by axis; empty if unknown."
     )
-    spent: Spent
+    spent: ConversationSpend
 
 
-class Hosted(Speaker):
+class InstanceEntry(SpeakerAnswer):
     """An instance that is alive."""
 
     session_id: UUID
@@ -242,14 +242,14 @@ class Hosted(Speaker):
     heartbeat_at: datetime
 
 
-class Instances(Model):
+class InstancesAnswer(Schema):
     """A page of the instances that are alive."""
 
-    instances: tuple[Hosted, ...]
+    instances: tuple[InstanceEntry, ...]
     next: str | None
 
 
-class Forced(Model):
+class ForcedRoundAnswer(Schema):
     """What came of a round that an operator asked for."""
 
     request_id: UUID

@@ -30,9 +30,9 @@ from ccn import errors
 from ccn.core import error_codes, stream
 from ccn.core import turn as states
 from ccn.core.ids import TurnId
-from ccn.core.stream import Kind, Place, Told
-from ccn.gateway.http.conversations.context import STOPPING, Leaving
-from ccn.gateway.open_streams import Open
+from ccn.core.stream import EventKind, StreamEvent, StreamPosition
+from ccn.gateway.http.conversations.context import STOPPING, StreamShutdown
+from ccn.gateway.open_streams import OpenStream
 from ccn.store.conversations.turns import Turn
 
 PING_S = 15.0
@@ -45,9 +45,9 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would collect the pieces
 }
-_EVENTS = {kind: b"\nevent: %b\ndata: " % kind.value.encode() for kind in Kind}
+_EVENTS = {kind: b"\nevent: %b\ndata: " % kind.value.encode() for kind in EventKind}
 
-More = Callable[[], Awaitable[Mapping[str, object]]]
+LoadMore = Callable[[], Awaitable[Mapping[str, object]]]
 """What a reader wants to be told together with the end of a reply."""
 
 EXAMPLE = (
@@ -76,7 +76,7 @@ DOCUMENTED: dict[str, Any] = {
 }
 
 
-class Stream(Response):
+class EventStream(Response):
     """Sends chunks as they come, a ping when none do, and an end that tells why."""
 
     media_type = "text/event-stream"
@@ -85,8 +85,8 @@ class Stream(Response):
     def __init__(
         self,
         chunks: AsyncGenerator[bytes],
-        leaving: Leaving,
-        opened: Open,
+        leaving: StreamShutdown,
+        opened: OpenStream,
         headers: Mapping[str, str] = MappingProxyType({}),
         ping_s: float = PING_S,
     ) -> None:
@@ -94,31 +94,31 @@ class Stream(Response):
         self.status_code, self.background = 200, None
         self.init_headers({**_HEADERS, **headers})
 
-    def cut(self, reason: str) -> bytes:
+    def cut_event(self, reason: str) -> bytes:
         """What is said when the stream has to end before it is over."""
-        return resume(reason)
+        return encode_resume(reason)
 
-    def refuse(self, why: errors.CCNError) -> bytes:
+    def refusal_event(self, why: errors.CCNError) -> bytes:
         """What is said when the reader may hear no more."""
-        return refused(why)
+        return encode_refusal(why)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell until the turn ends, the reader leaves, or this node or the reader's account has to."""
         del scope
-        with self._opened, self._leaving.stream():
+        with self._opened, self._leaving.count_stream():
             async with aclosing(self._chunks):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                last = await self._until(receive, send)
+                last = await self._wait_for_end(receive, send)
             await send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _until(self, receive: Receive, send: Send) -> bytes:
+    async def _wait_for_end(self, receive: Receive, send: Send) -> bytes:
         """What is to be said last."""
-        telling = asyncio.create_task(self._tell(send), name="stream")
-        due = asyncio.create_task(self._leaving.due(), name="stream due")
+        telling = asyncio.create_task(self._send_chunks(send), name="stream")
+        due = asyncio.create_task(self._leaving.wait_until_due(), name="stream due")
         others = (
             due,
-            asyncio.create_task(_gone(receive), name="stream reader"),
-            asyncio.create_task(self._pings(send), name="stream pings"),
+            asyncio.create_task(_wait_for_disconnect(receive), name="stream reader"),
+            asyncio.create_task(self._send_pings(send), name="stream pings"),
         )
         ended = self._opened.ended
         try:
@@ -130,38 +130,38 @@ class Stream(Response):
         if not telling.cancelled():
             return telling.result()
         if isinstance(why := ended.exception() if ended.done() else None, errors.CCNError):
-            return self.refuse(why)
-        return b"" if due.cancelled() else self.cut(STOPPING)
+            return self.refusal_event(why)
+        return b"" if due.cancelled() else self.cut_event(STOPPING)
 
-    async def _tell(self, send: Send) -> bytes:
+    async def _send_chunks(self, send: Send) -> bytes:
         try:
             async for chunk in self._chunks:
-                await _body(send, chunk)
+                await _send_body(send, chunk)
         except (errors.Unavailable, errors.OutcomeUnknown) as broken:
-            return self.cut(str(broken))
+            return self.cut_event(str(broken))
         return b""
 
-    async def _pings(self, send: Send) -> None:
+    async def _send_pings(self, send: Send) -> None:
         while True:
             await asyncio.sleep(self._ping_s)
-            await _body(send, self.ping)
+            await _send_body(send, self.ping)
 
 
-def events(
+def stream_turn(
     turn: TurnId,
-    told: AsyncGenerator[Told],
-    leaving: Leaving,
-    opened: Open,
+    told: AsyncGenerator[StreamEvent],
+    leaving: StreamShutdown,
+    opened: OpenStream,
     *,
     first: bytes = b"",
-    more: More | None = None,
-) -> Stream:
+    more: LoadMore | None = None,
+) -> EventStream:
     """The response that tells one turn."""
-    return Stream(_encoded(prefix(turn), told, first, more), leaving, opened)
+    return EventStream(_encode_events(id_prefix(turn), told, first, more), leaving, opened)
 
 
-async def _encoded(
-    of_turn: bytes, pieces: AsyncGenerator[Told], first: bytes, more: More | None
+async def _encode_events(
+    of_turn: bytes, pieces: AsyncGenerator[StreamEvent], first: bytes, more: LoadMore | None
 ) -> AsyncGenerator[bytes]:
     async with aclosing(pieces):
         retry = _RETRY
@@ -169,13 +169,13 @@ async def _encoded(
             yield retry + first
             retry = b""
         async for told in pieces:
-            if told.kind is Kind.DONE and more is not None:
-                told = await _with(told, more)  # noqa: PLW2901 - the same piece, and more
-            yield retry + encoded(of_turn, told)
+            if told.kind is EventKind.DONE and more is not None:
+                told = await _extend_done(told, more)  # noqa: PLW2901 - the same piece, and more
+            yield retry + encode_event(of_turn, told)
             retry = b""
 
 
-async def _with(done: Told, more: More) -> Told:
+async def _extend_done(done: StreamEvent, more: LoadMore) -> StreamEvent:
     """The end of a reply and more; just the end if that cannot be had now."""
     try:
         found = await more()
@@ -184,84 +184,84 @@ async def _with(done: Told, more: More) -> Told:
     return replace(done, data=orjson.dumps(orjson.loads(done.data or "{}") | dict(found)).decode())
 
 
-def prefix(turn: TurnId) -> bytes:
+def id_prefix(turn: TurnId) -> bytes:
     """What the ids of a turn's events begin with."""
     return b"id: %b:" % str(turn).encode()
 
 
-def encoded(of_turn: bytes, told: Told) -> bytes:
+def encode_event(of_turn: bytes, told: StreamEvent) -> bytes:
     """A piece as an event."""
-    if told.kind is Kind.WAITING:  # no place to go on from: the last id stays
-        return b"event: waiting\ndata: %b\n\n" % data(told)
-    place = told.place
-    return b"%b%d-%d%b%b\n\n" % (of_turn, place.epoch, place.number, _EVENTS[told.kind], data(told))
+    if told.kind is EventKind.WAITING:  # no place to go on from: the last id stays
+        return b"event: waiting\ndata: %b\n\n" % encode_data(told)
+    place = told.position
+    return b"%b%d-%d%b%b\n\n" % (of_turn, place.epoch, place.number, _EVENTS[told.kind], encode_data(told))
 
 
-def data(told: Told) -> bytes:
+def encode_data(told: StreamEvent) -> bytes:
     """What a piece says, as one JSON object on one line."""
     match told.kind:
-        case Kind.DELTA:
+        case EventKind.DELTA:
             return orjson.dumps({"text": told.data})
-        case Kind.RESTART:
+        case EventKind.RESTART:
             return orjson.dumps({"reason": told.data})
-        case Kind.DONE:
+        case EventKind.DONE:
             return told.data.encode() or b"{}"  # it is such an object already
-        case Kind.ERROR:
-            return orjson.dumps(failure(told.data))
-        case Kind.WAITING | Kind.BEGUN:
+        case EventKind.ERROR:
+            return orjson.dumps(parse_failure(told.data))
+        case EventKind.WAITING | EventKind.BEGUN:
             return told.data.encode()
-        case Kind.CANCELLED:
+        case EventKind.CANCELLED:
             return b"{}"
 
 
-def accepted(turn: Turn) -> bytes:
+def encode_accepted(turn: Turn) -> bytes:
     """The first event of a stream that begins at the beginning."""
     told = orjson.dumps({"turn_id": str(turn.id), "seq": turn.user_seq})
-    return b"%b0-0\nevent: accepted\ndata: %b\n\n" % (prefix(turn.id), told)
+    return b"%b0-0\nevent: accepted\ndata: %b\n\n" % (id_prefix(turn.id), told)
 
 
-def resume(reason: str) -> bytes:
+def encode_resume(reason: str) -> bytes:
     """The last event of a stream that ends before its turn; it has no id, so the last id stays."""
     return b"event: resume\ndata: %b\n\n" % orjson.dumps({"reason": reason})
 
 
-def refused(why: errors.CCNError) -> bytes:
+def encode_refusal(why: errors.CCNError) -> bytes:
     """The last event of a stream that its reader may read no further; the turn goes on."""
-    told = {"code": error_codes.code(type(why).__name__), "detail": str(why)}
+    told = {"code": error_codes.code_from_name(type(why).__name__), "detail": str(why)}
     return b"event: error\ndata: %b\n\n" % orjson.dumps(told)
 
 
-def failure(told: str) -> Mapping[str, str]:
+def parse_failure(told: str) -> Mapping[str, str]:
     """Why a turn got no reply, with a code like those of problems."""
     try:
         known = orjson.loads(told)
     except orjson.JSONDecodeError:
         known = {"error": told}  # of a turn whose stream is kept no longer, the kind is what is left
     return {
-        "code": error_codes.code(str(known.get("error") or "unknown")),
+        "code": error_codes.code_from_name(str(known.get("error") or "unknown")),
         "detail": known.get("reason", ""),
     }
 
 
-def after(turn: TurnId, last_event_id: str | None) -> Place:
+def parse_place(turn: TurnId, last_event_id: str | None) -> StreamPosition:
     """The place in this turn that a reader names."""
     if not last_event_id:
         return stream.START
-    named, place = stream.resumed(last_event_id)
+    named, place = stream.parse_event_id(last_event_id)
     if named != turn:
         raise errors.InputInvalid("the event id is of another turn")
     return place
 
 
-def told_whole(turn: Turn, place: Place) -> bool:
+def is_told_whole(turn: Turn, place: StreamPosition) -> bool:
     """Whether a reader at this place has had all there will ever be."""
-    return states.ended(turn.status) and place >= Place(turn.epoch, max(1, turn.event_head))
+    return states.is_ended(turn.status) and place >= StreamPosition(turn.epoch, max(1, turn.event_head))
 
 
-async def _body(send: Send, body: bytes) -> None:
+async def _send_body(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue

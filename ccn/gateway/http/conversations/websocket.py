@@ -26,19 +26,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ccn import errors, metrics
 from ccn.core import stream
 from ccn.core.ids import ConversationId, TurnId
-from ccn.core.stream import START, Kind, Place, Told
+from ccn.core.stream import START, EventKind, StreamEvent, StreamPosition
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, problems
 from ccn.gateway.http.conversations import context, frames
-from ccn.gateway.http.conversations.context import STOPPING, Talk
-from ccn.gateway.http.conversations.frames import Cancel, Close, Resume, Say
-from ccn.gateway.http.conversations.sse import told_whole
-from ccn.gateway.open_streams import Open
+from ccn.gateway.http.conversations.context import STOPPING, ConversationContext
+from ccn.gateway.http.conversations.frames import CancelFrame, CloseCode, ResumeFrame, SayFrame
+from ccn.gateway.http.conversations.sse import is_told_whole
+from ccn.gateway.open_streams import OpenStream
 from ccn.store.character import measures
-from ccn.store.character.measures import Measure
+from ccn.store.character.measures import ConversationMeasure
 from ccn.store.conversations import conversations
-from ccn.store.conversations.conversations import Conversation
+from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
 
 log = structlog.get_logger(__name__)
@@ -53,63 +53,67 @@ _MEASURED_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 """Between looks for what a reply measured; then whatever was measured last is told."""
 _ELSEWHERE = "pages of this origin may not connect here: CCN_HTTP_CORS_ORIGINS names those that may"
 _WORDS = {
-    Close.GOING: STOPPING,
-    Close.BINARY: "frames are text",
-    Close.IDLE: "nothing was said for too long",
-    Close.NONSENSE: "too many frames that make no sense",
-    Close.TOO_FAST: "too many messages after the limit was reached",
+    CloseCode.GOING: STOPPING,
+    CloseCode.BINARY: "frames are text",
+    CloseCode.IDLE: "nothing was said for too long",
+    CloseCode.NONSENSE: "too many frames that make no sense",
+    CloseCode.TOO_FAST: "too many messages after the limit was reached",
 }
 
-Queue = asyncio.Queue[tuple[Turn, Place]]
+Queue = asyncio.Queue[tuple[Turn, StreamPosition]]
 
 
-def install(app: FastAPI, origins: Collection[str]) -> None:
+def install_origins(app: FastAPI, origins: Collection[str]) -> None:
     """Let pages of these origins open sockets at this application, besides its own."""
     app.state.origins = origins
 
 
-async def knocking(socket: WebSocket) -> Caller | errors.CCNError:
+async def identify_socket(socket: WebSocket) -> Caller | errors.CCNError:
     """Who wants to come in. What is wrong is a value here: a socket is opened to be told so."""
     try:
-        caller = await auth.user(await auth.anybody(socket, _credential(socket)))
-        return auth.because(caller, socket.headers.get("x-ccn-reason"))
+        caller = await auth.require_user(await auth.admit_anybody(socket, _read_credential(socket)))
+        return auth.add_reason(caller, socket.headers.get("x-ccn-reason"))
     except errors.CCNError as refused:
         return refused
 
 
-def routes() -> APIRouter:
+def make_router() -> APIRouter:
     """The one route."""
     router = APIRouter()
 
     @router.websocket("/ws/conversation/{session_id}")
-    async def conversation(
-        socket: WebSocket, session_id: str, caller: Annotated[Caller | errors.CCNError, Depends(knocking)]
+    async def serve_socket(
+        socket: WebSocket,
+        session_id: str,
+        caller: Annotated[Caller | errors.CCNError, Depends(identify_socket)],
     ) -> None:
-        if not _from_here(socket):
-            await socket.send_denial_response(problems.answer(errors.Forbidden(_ELSEWHERE)))
+        if not _is_origin_allowed(socket):
+            await socket.send_denial_response(problems.answer_error(errors.Forbidden(_ELSEWHERE)))
             return
         offered = socket.scope.get("subprotocols", ())
         await socket.accept(PROTOCOL if PROTOCOL in offered else None)
         try:
             if isinstance(caller, errors.CCNError):
                 raise caller
-            talking = await context.of(socket)
-            here = await access.look_into(talking.pool, caller, _named(session_id))
-            opened = talking.streams.open(caller)
+            talking = await context.get_context(socket)
+            here = await access.open_to_read(talking.pool, caller, _parse_conversation_id(session_id))
+            opened = talking.streams.open_stream(caller)
         except errors.CCNError as refused:
-            await socket.send_text(frames.error(refused))
-            await _close(socket, _reason(refused), str(refused))
+            await socket.send_text(frames.encode_error(refused))
+            await _close_socket(socket, _code_of_error(refused), str(refused))
             return
-        with opened, metrics.socket_open(), talking.leaving.stream():
-            await _Session(socket, caller, here, talking).last(opened)
+        with opened, metrics.count_open_socket(), talking.shutdown.count_stream():
+            await _ConversationSocket(socket, caller, here, talking).serve_until_end(opened)
 
     return router
 
 
-class _Session:
+class _ConversationSocket:
     """One socket."""
 
-    def __init__(self, socket: WebSocket, caller: Caller, here: Conversation, talking: Talk) -> None:
+    def __init__(
+        self, socket: WebSocket, caller: Caller, here: StoredConversation, talking: ConversationContext
+    ) -> None:
         self._socket, self._caller, self._talking = socket, caller, talking
         self._here, self._owner = here.id, here.owner
         self._queue: Queue = asyncio.Queue(WAITING_LIMIT)
@@ -117,48 +121,48 @@ class _Session:
         self._idle.set()
         self._measuring: asyncio.Task[None] | None = None
 
-    async def last(self, opened: Open) -> None:
+    async def serve_until_end(self, opened: OpenStream) -> None:
         """Until the client leaves or may not stay, this node has to, or something ends it; say which."""
-        working: list[asyncio.Future[Close]] = [
-            asyncio.create_task(self._hear(), name="socket hears"),
-            asyncio.create_task(self._tell(), name="socket tells"),
-            asyncio.create_task(self._leave(), name="socket leaves"),
+        working: list[asyncio.Future[CloseCode]] = [
+            asyncio.create_task(self._receive_frames(), name="socket hears"),
+            asyncio.create_task(self._send_turns(), name="socket tells"),
+            asyncio.create_task(self._wait_for_shutdown(), name="socket leaves"),
             opened.ended,
         ]
         try:
             done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-            why, words = _ended(done.pop())
+            why, words = _outcome_of_task(done.pop())
         finally:
             ending: list[asyncio.Future[Any]] = [*working, *filter(None, (self._measuring,))]
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-        await _close(self._socket, why, words)
+        await _close_socket(self._socket, why, words)
 
-    async def _hear(self) -> Close:
+    async def _receive_frames(self) -> CloseCode:
         wrong = 0
         while True:
-            heard = await self._next()
+            heard = await self._next_frame()
             if heard is None:
-                return Close.IDLE
+                return CloseCode.IDLE
             if heard["type"] == "websocket.disconnect":
-                return Close.LEFT
+                return CloseCode.LEFT
             if heard.get("text") is None:
-                return Close.BINARY
+                return CloseCode.BINARY
             try:
-                await auth.anybody(self._socket, _credential(self._socket))
-                await self._take(heard["text"])
+                await auth.admit_anybody(self._socket, _read_credential(self._socket))
+                await self._handle_frame(heard["text"])
                 wrong = 0
             except errors.Unauthenticated:
                 raise
             except errors.CCNError as refused:
-                await self._socket.send_text(frames.error(refused))
+                await self._socket.send_text(frames.encode_error(refused))
                 wrong += isinstance(refused, errors.InputInvalid | errors.TooManyRequests)
                 if wrong > PATIENCE:
                     too_fast = isinstance(refused, errors.TooManyRequests)
-                    return Close.TOO_FAST if too_fast else Close.NONSENSE
+                    return CloseCode.TOO_FAST if too_fast else CloseCode.NONSENSE
 
-    async def _next(self) -> Message | None:
+    async def _next_frame(self) -> Message | None:
         """The next frame; None if there is none for too long while nothing is told either."""
         while True:
             try:
@@ -168,113 +172,120 @@ class _Session:
                 if self._idle.is_set():
                     return None
 
-    async def _take(self, text: str) -> None:
-        match frames.read(text):
-            case Say(content=content, idempotency_key=key, refuse_busy=refuse):
+    async def _handle_frame(self, text: str) -> None:
+        match frames.parse_frame(text):
+            case SayFrame(content=content, idempotency_key=key, refuse_busy=refuse):
                 if self._queue.full():
                     raise errors.Overloaded(f"{WAITING_LIMIT} replies wait to be told on this socket")
-                access.require_own(self._caller, self._owner)
+                access.require_owner(self._caller, self._owner)
                 turn = await self._talking.conversations.say(
-                    self._here, content, access.speaker(self._caller), idempotency_key=key, refuse=refuse
+                    self._here,
+                    content,
+                    access.require_user(self._caller),
+                    idempotency_key=key,
+                    refuse=refuse,
                 )
                 await self._socket.send_text(
-                    frames.frame("accepted", turn.id, START, fields={"seq": turn.user_seq})
+                    frames.encode_frame("accepted", turn.id, START, fields={"seq": turn.user_seq})
                 )
-                self._follow(turn, START)
-            case Resume(after=after):
-                named, place = stream.resumed(after)
-                turn = await self._own(named)
-                if not told_whole(turn, place):
-                    self._follow(turn, place)
-            case Cancel(turn_id=turn_id):
-                await access.operate(self._talking.pool, self._caller, self._here, "cancel")
-                turn = await self._own(TurnId(turn_id))
-                await self._talking.conversations.cancel(turn.id)
+                self._enqueue_turn(turn, START)
+            case ResumeFrame(after=after):
+                named, place = stream.parse_event_id(after)
+                turn = await self._load_own_turn(named)
+                if not is_told_whole(turn, place):
+                    self._enqueue_turn(turn, place)
+            case CancelFrame(turn_id=turn_id):
+                await access.open_to_operate(self._talking.pool, self._caller, self._here, "cancel")
+                turn = await self._load_own_turn(TurnId(turn_id))
+                await self._talking.conversations.cancel_turn(turn.id)
             case never:
                 assert_never(never)
 
-    def _follow(self, turn: Turn, place: Place) -> None:
+    def _enqueue_turn(self, turn: Turn, place: StreamPosition) -> None:
         try:
             self._queue.put_nowait((turn, place))
         except asyncio.QueueFull:
             raise errors.Overloaded(f"{WAITING_LIMIT} replies wait to be told on this socket") from None
         self._idle.clear()
 
-    async def _own(self, turn: TurnId) -> Turn:
-        found = await self._talking.conversations.turn(turn)
+    async def _load_own_turn(self, turn: TurnId) -> Turn:
+        found = await self._talking.conversations.load_turn(turn)
         if found.conversation != self._here:
             raise errors.NotFound("there is no such turn")
         return found
 
-    async def _tell(self) -> Close:
+    async def _send_turns(self) -> CloseCode:
         while True:
             if self._queue.empty():
                 self._idle.set()
             turn, place = await self._queue.get()
             async with aclosing(
-                self._talking.conversations.follow(turn.id, place, also=(Kind.WAITING,))
+                self._talking.conversations.follow_turn(turn.id, place, also=(EventKind.WAITING,))
             ) as pieces:
                 async for told in pieces:
-                    if told.kind is Kind.DELTA:
-                        await self._socket.send_text(frames.delta(turn.id, told))
+                    if told.kind is EventKind.DELTA:
+                        await self._socket.send_text(frames.encode_delta(turn.id, told))
                     else:
-                        await self._socket.send_text(await self._said(turn.id, told))
+                        await self._socket.send_text(await self._event_to_frame(turn.id, told))
 
-    async def _said(self, turn: TurnId, told: Told) -> str:
+    async def _event_to_frame(self, turn: TurnId, told: StreamEvent) -> str:
         """The frame for anything but some more text."""
         match told.kind:
-            case Kind.DONE:
-                return await self._response(turn, told)
-            case Kind.ERROR:
-                return frames.failed(turn, told)
-            case Kind.WAITING:
-                return frames.frame("waiting", turn, fields=orjson.loads(told.data))
-            case Kind.RESTART:
-                return frames.frame("restart", turn, told.place, fields={"reason": told.data})
+            case EventKind.DONE:
+                return await self._done_to_frame(turn, told)
+            case EventKind.ERROR:
+                return frames.encode_failure(turn, told)
+            case EventKind.WAITING:
+                return frames.encode_frame("waiting", turn, fields=orjson.loads(told.data))
+            case EventKind.RESTART:
+                return frames.encode_frame("restart", turn, told.position, fields={"reason": told.data})
             case _:
-                return frames.frame("cancelled", turn, told.place)
+                return frames.encode_frame("cancelled", turn, told.position)
 
-    async def _response(self, turn: TurnId, told: Told) -> str:
+    async def _done_to_frame(self, turn: TurnId, told: StreamEvent) -> str:
         """The reply as it is in the record, whatever of it was told here; what it measures follows."""
-        seq = (await self._talking.conversations.turn(turn)).reply_seq
+        seq = (await self._talking.conversations.load_turn(turn)).reply_seq
         assert seq is not None, "what was committed has a reply"
-        (said,) = await conversations.after(self._talking.pool, self._here, seq - 1, limit=1)
-        known = await measures.latest(self._talking.pool, self._here)
+        (said,) = await conversations.load_after(self._talking.pool, self._here, seq - 1, limit=1)
+        known = await measures.load_latest(self._talking.pool, self._here)
         if self._measuring is not None:
             self._measuring.cancel()
-        self._measuring = asyncio.create_task(self._measured(seq), name="socket measures")
-        told_of = _measures(known) | orjson.loads(told.data or "{}")
-        return frames.frame(
-            "response", turn, told.place, fields={"content": said.content or "", "metrics": told_of}
+        self._measuring = asyncio.create_task(self._send_metrics(seq), name="socket measures")
+        told_of = _measure_fields(known) | orjson.loads(told.data or "{}")
+        return frames.encode_frame(
+            "response", turn, told.position, fields={"content": said.content or "", "metrics": told_of}
         )
 
-    async def _measured(self, seq: int) -> None:
+    async def _send_metrics(self, seq: int) -> None:
         """Tell what the reply measured, or what was measured last when that takes too long."""
-        known: Measure | None = None
+        known: ConversationMeasure | None = None
         try:
             for pause_s in _MEASURED_S:
                 await asyncio.sleep(pause_s)
-                known = await measures.latest(self._talking.pool, self._here)
+                known = await measures.load_latest(self._talking.pool, self._here)
                 if known is not None and known.seq >= seq:
                     break
-            await self._socket.send_text(frames.frame("metrics", fields=_measures(known)))
+            await self._socket.send_text(frames.encode_frame("metrics", fields=_measure_fields(known)))
         except (errors.CCNError, WebSocketDisconnect) as failed:
             log.info("a socket was not told what a reply measured", reason=type(failed).__name__)
 
-    async def _leave(self) -> Close:
+    async def _wait_for_shutdown(self) -> CloseCode:
         """When this node stops: at once if nothing is being told, else when it is or has to end."""
-        leaving = self._talking.leaving
+        leaving = self._talking.shutdown
         await leaving.stop.wait()
-        due, idle = asyncio.ensure_future(leaving.due()), asyncio.ensure_future(self._idle.wait())
+        due, idle = (
+            asyncio.ensure_future(leaving.wait_until_due()),
+            asyncio.ensure_future(self._idle.wait()),
+        )
         try:
             await asyncio.wait({due, idle}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             due.cancel()
             idle.cancel()
-        return Close.GOING
+        return CloseCode.GOING
 
 
-def _credential(socket: WebSocket) -> str | None:
+def _read_credential(socket: WebSocket) -> str | None:
     """What was shown when the socket was opened."""
     scheme, _, shown = socket.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and shown:
@@ -285,7 +296,7 @@ def _credential(socket: WebSocket) -> str | None:
     return next((each.removeprefix(BEARER) for each in offered if each.startswith(BEARER)), None)
 
 
-def _from_here(socket: WebSocket) -> bool:
+def _is_origin_allowed(socket: WebSocket) -> bool:
     """Whether no page asks, or one that may: to sockets, browsers let any page connect."""
     origin = socket.headers.get("origin")
     if origin is None or origin in socket.app.state.origins:
@@ -294,51 +305,51 @@ def _from_here(socket: WebSocket) -> bool:
     return scheme in {"http", "https"} and host == socket.headers.get("host")
 
 
-def _named(session_id: str) -> ConversationId:
+def _parse_conversation_id(session_id: str) -> ConversationId:
     try:
         return ConversationId(UUID(session_id))
     except ValueError:
         raise errors.NotFound(access.NO_SUCH) from None
 
 
-def _measures(known: Measure | None) -> dict[str, object]:
+def _measure_fields(known: ConversationMeasure | None) -> dict[str, object]:
     names = ("ccc", "phi", "trust", "emergence", "drift", "seq")
     told = {} if known is None else asdict(known)
     return {name: told.get(name) for name in names}
 
 
-def _reason(refused: errors.CCNError) -> Close:
+def _code_of_error(refused: errors.CCNError) -> CloseCode:
     match refused:
         case errors.Forbidden():
-            return Close.FORBIDDEN
+            return CloseCode.FORBIDDEN
         case errors.NotAllowed():
-            return Close.UNAUTHENTICATED
+            return CloseCode.UNAUTHENTICATED
         case errors.NotFound():
-            return Close.NOT_FOUND
+            return CloseCode.NOT_FOUND
         case errors.TooManyRequests():
-            return Close.TOO_FAST
+            return CloseCode.TOO_FAST
         case errors.Unavailable() | errors.OutcomeUnknown():
-            return Close.LATER
+            return CloseCode.LATER
         case _:
-            return Close.DEFECT
+            return CloseCode.DEFECT
 
 
-def _ended(task: asyncio.Future[Close]) -> tuple[Close, str]:
+def _outcome_of_task(task: asyncio.Future[CloseCode]) -> tuple[CloseCode, str]:
     """Why a session is over, from whichever of its tasks ended first."""
     try:
         why = task.result()
     except WebSocketDisconnect:
-        return Close.LEFT, ""
+        return CloseCode.LEFT, ""
     except errors.CCNError as refused:
-        return _reason(refused), str(refused)
+        return _code_of_error(refused), str(refused)
     except Exception:  # the root of a session: its client is told, and the others are not concerned
         log.exception("a socket met a defect")
-        return Close.DEFECT, "this is a defect of the server; its log tells more"
+        return CloseCode.DEFECT, "this is a defect of the server; its log tells more"
     return why, _WORDS.get(why, "")
 
 
-async def _close(socket: WebSocket, why: Close, words: str) -> None:
-    if why is Close.LEFT:
+async def _close_socket(socket: WebSocket, why: CloseCode, words: str) -> None:
+    if why is CloseCode.LEFT:
         return
     try:
         await socket.close(

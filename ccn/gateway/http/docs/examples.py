@@ -111,39 +111,41 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 _NOTHING = object()
 
-Schema = Mapping[str, Any]
+JsonSchema = Mapping[str, Any]
 
 
-def describe(document: dict[str, Any]) -> dict[str, Any]:
+def add_examples(document: dict[str, Any]) -> dict[str, Any]:
     """Put an example beside every body that has a model."""
     models = document["components"]["schemas"]
     for operation in (each for methods in document["paths"].values() for each in methods.values()):
         for kind, body in operation.get("requestBody", {}).get("content", {}).items():
             if kind == "application/json" or "form" in kind:
-                body.setdefault("example", of(body["schema"], models, asked=True))
+                body.setdefault("example", make_example(body["schema"], models, asked=True))
         for number, answer in operation["responses"].items():
             body = answer.get("content", {}).get("application/json")
-            if body and number in {"200", "201"} and (example := of(body["schema"], models)):
+            if body and number in {"200", "201"} and (example := make_example(body["schema"], models)):
                 body.setdefault("example", example)
     return document
 
 
-def of(schema: Schema, models: Mapping[str, Schema], name: str = "", *, asked: bool = False) -> object:
+def make_example(
+    schema: JsonSchema, models: Mapping[str, JsonSchema], name: str = "", *, asked: bool = False
+) -> object:
     """A value that the schema allows. What is asked has only what is needed or has an example."""
     if "$ref" in schema:
-        return of(models[schema["$ref"].rpartition("/")[2]], models, name, asked=asked)
-    if (told := _told(schema, name)) is not _NOTHING:
+        return make_example(models[schema["$ref"].rpartition("/")[2]], models, name, asked=asked)
+    if (told := _find_example(schema, name)) is not _NOTHING:
         return told
     if "properties" in schema:
-        return _filled(schema, models, asked=asked)
+        return _fill_object(schema, models, asked=asked)
     if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return of(choices[0], models, name, asked=asked)
+        return make_example(choices[0], models, name, asked=asked)
     if "items" in schema:
-        return [of(schema["items"], models, name, asked=asked)]
+        return [make_example(schema["items"], models, name, asked=asked)]
     return _PLAIN.get(schema.get("type", "object"), {})
 
 
-def _told(schema: Schema, name: str) -> object:
+def _find_example(schema: JsonSchema, name: str) -> object:
     """What the schema says itself, or what fields of this name say and it allows."""
     if "const" in schema:
         return schema["const"]
@@ -152,20 +154,20 @@ def _told(schema: Schema, name: str) -> object:
     named = _NAMED.get(name, _NOTHING)
     if choices := schema.get("enum"):
         return named if named in choices else choices[0]
-    if named is not _NOTHING and _allows(schema, named):
+    if named is not _NOTHING and _allows_value(schema, named):
         return named
     return _FORMATS.get(schema.get("format", ""), _NOTHING)
 
 
-def _allows(schema: Schema, value: object) -> bool:
+def _allows_value(schema: JsonSchema, value: object) -> bool:
     kinds = [each.get("type") for each in schema.get("anyOf", [schema])]
     return any(kind in kinds for kind, types in _TYPES.items() if type(value) in types)
 
 
-def _filled(schema: Schema, models: Mapping[str, Schema], *, asked: bool) -> dict[str, object]:
+def _fill_object(schema: JsonSchema, models: Mapping[str, JsonSchema], *, asked: bool) -> dict[str, object]:
     needed = schema.get("required", ())
     return {
-        name: of(each, models, name, asked=asked)
+        name: make_example(each, models, name, asked=asked)
         for name, each in schema["properties"].items()
         if not asked or name in needed or each.get("examples")
     }

@@ -21,9 +21,9 @@ from fastapi.responses import Response
 import ccn
 from ccn import errors
 from ccn.gateway.http import cached_bodies, problems, schemas
-from ccn.gateway.http.cached_bodies import Kept
+from ccn.gateway.http.cached_bodies import CachedBody
 
-Doors = Callable[[], Iterable[str]]
+HttpAddresses = Callable[[], Iterable[str]]
 """Where the HTTP doors of the cluster are, as far as this node knows now."""
 
 NOTICE = (
@@ -65,7 +65,7 @@ class Assets:
 
 
 @cache
-def assets() -> Assets:
+def load_assets() -> Assets:
     """Read them; the program does not change while it runs."""
     folder = resources.files("ccn.gateway.http") / "static"
     files = {each.name: each.read_bytes() for each in sorted(folder.iterdir(), key=lambda each: each.name)}
@@ -75,15 +75,17 @@ def assets() -> Assets:
     return Assets(digest.hexdigest()[:16], files)
 
 
-def routes(node: str, doors: Doors) -> APIRouter:
+def make_router(node: str, doors: HttpAddresses) -> APIRouter:
     """The page, its files, and the pointer."""
-    router = problems.router(tags=["system"])
-    index = Kept(assets().index, KINDS["html"])
-    files = {name: Kept(body, KINDS[name.rpartition(".")[2]]) for name, body in assets().files.items()}
+    router = problems.new_router(tags=["system"])
+    index = CachedBody(load_assets().index, KINDS["html"])
+    files = {
+        name: CachedBody(body, KINDS[name.rpartition(".")[2]]) for name, body in load_assets().files.items()
+    }
 
     @router.get(
         "/",
-        response_model=schemas.Pointer,
+        response_model=schemas.FrontAnswer,
         responses={200: {"content": {"text/html": {}}}, 304: {"description": "The page is known already."}},
     )
     async def get_front(
@@ -91,15 +93,15 @@ def routes(node: str, doors: Doors) -> APIRouter:
     ) -> Response:
         """A page to talk and watch, for a browser; what answers here, for a program."""
         if "text/html" not in accept:
-            here = schemas.Pointer(notice=NOTICE, node=node, version=ccn.__version__, links=LINKS)
+            here = schemas.FrontAnswer(notice=NOTICE, node=node, version=ccn.__version__, links=LINKS)
             return Response(
                 here.model_dump_json(), media_type="application/json", headers={"Vary": "Accept"}
             )
-        headers = {"Vary": "Accept", "Content-Security-Policy": policy(doors())}
-        return index.answer(if_none_match, headers=headers)
+        headers = {"Vary": "Accept", "Content-Security-Policy": build_policy(doors())}
+        return index.make_response(if_none_match, headers=headers)
 
     @router.get("/static/{version}/{name}", include_in_schema=False)
-    async def file(
+    async def get_file(
         version: Annotated[str, Path(max_length=64)],
         name: Annotated[str, Path(max_length=64)],
         if_none_match: Annotated[str, Header()] = "",
@@ -107,35 +109,35 @@ def routes(node: str, doors: Doors) -> APIRouter:
         if name not in files or name == "index.html":
             raise errors.NotFound("the page has no such file")
         # During an upgrade the page may come from another node than its files; these must not stay then.
-        how_long = _FOR_EVER if version == assets().version else cached_bodies.ASK_AGAIN
-        return files[name].answer(if_none_match, how_long)
+        how_long = _FOR_EVER if version == load_assets().version else cached_bodies.ASK_AGAIN
+        return files[name].make_response(if_none_match, how_long)
 
     return router
 
 
-def policy(doors: Iterable[str]) -> str:
+def build_policy(doors: Iterable[str]) -> str:
     """What the page may load and call: this node, and the doors of the others for when this one is gone."""
-    origins = sorted(_origins(doors))
+    origins = sorted(_parse_origins(doors))
     sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]  # as sources they are others
     return _POLICY.format(" ".join(["'self'", *origins, *sockets]))
 
 
-class Origins(Collection[str]):
+class AllowedOrigins(Collection[str]):
     """Pages that may call this door: those that an operator named, and those of the cluster's own doors."""
 
-    def __init__(self, named: Iterable[str], doors: Doors) -> None:
+    def __init__(self, named: Iterable[str], doors: HttpAddresses) -> None:
         self._named, self._doors = frozenset(named), doors
 
     def __contains__(self, origin: object) -> bool:
-        return origin in self._named or origin in _origins(self._doors())
+        return origin in self._named or origin in _parse_origins(self._doors())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._named | _origins(self._doors()))
+        return iter(self._named | _parse_origins(self._doors()))
 
     def __len__(self) -> int:
-        return len(self._named | _origins(self._doors()))
+        return len(self._named | _parse_origins(self._doors()))
 
 
-def _origins(doors: Iterable[str]) -> frozenset[str]:
+def _parse_origins(doors: Iterable[str]) -> frozenset[str]:
     """Scheme, host and port of each address; whatever is none has no place in a header."""
     return frozenset(found[1] for each in doors if (found := _ORIGIN.fullmatch(each)))

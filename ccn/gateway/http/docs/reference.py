@@ -47,54 +47,57 @@ _PUBLIC = ("/status", "/api/v1/metrics/realtime", "/token", "/token/refresh", "/
 Document = Mapping[str, Any]
 
 
-def page(document: Document) -> str:
+def render_page(document: Document) -> str:
     """The whole reference."""
     info, paths = document["info"], document["paths"]
     models = document.get("components", {}).get("schemas", {})
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(info['title'])}: reference</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<title>{_escape_text(info['title'])}: reference</title>"
         f"<meta name=viewport content='width=device-width, initial-scale=1'><style>{_STYLE}</style>"
-        f"<main><h1>{_text(info['title'])} {_text(info['version'])}</h1>"
-        f"<p>{_text(info.get('description', ''))}</p>"
+        f"<main><h1>{_escape_text(info['title'])} {_escape_text(info['version'])}</h1>"
+        f"<p>{_escape_text(info.get('description', ''))}</p>"
         "<p>For programs: <a href=openapi.json>openapi.json</a>. Examples take <code>$NODE</code> for the "
         "address of any node, and <code>$KEY</code> for a credential.</p>"
-        f"<pre>{_text(_SIGN_IN)}</pre>"
-        f"<nav aria-label=Operations><ul>{''.join(_contents(paths))}</ul></nav>"
-        f"{''.join(_operations(paths))}<h2 id=problems>Problems</h2>"
+        f"<pre>{_escape_text(_SIGN_IN)}</pre>"
+        f"<nav aria-label=Operations><ul>{''.join(_render_contents(paths))}</ul></nav>"
+        f"{''.join(_render_operations(paths))}<h2 id=problems>Problems</h2>"
         "<p>An error is application/problem+json with a <code>code</code> that never changes; "
         "programs decide by it. Under /v1 errors have the shape of the Messages API.</p>"
-        f"{''.join(_problems())}<h2 id=models>Models</h2>{''.join(_models(models))}</main></html>"
+        f"{''.join(_render_problems())}<h2 id=models>Models</h2>{''.join(_render_models(models))}"
+        "</main></html>"
     )
 
 
-def _contents(paths: Document) -> Iterator[str]:
-    for method, path, _ in _each(paths):
-        yield f"<li><a href='#{_anchor(method, path)}'><code>{method} {_text(path)}</code></a>"
+def _render_contents(paths: Document) -> Iterator[str]:
+    for method, path, _ in _iterate_operations(paths):
+        yield f"<li><a href='#{_make_anchor(method, path)}'><code>{method} {_escape_text(path)}</code></a>"
 
 
-def _operations(paths: Document) -> Iterator[str]:
+def _render_operations(paths: Document) -> Iterator[str]:
     before = None
-    for method, path, operation in _each(paths):
+    for method, path, operation in _iterate_operations(paths):
         [group, *_] = operation.get("tags") or ["more"]
         if group != before:
-            yield f"<h2>{_text(group)}</h2>"
+            yield f"<h2>{_escape_text(group)}</h2>"
         before = group
-        yield f"<h3 id='{_anchor(method, path)}'><code><b>{method}</b> {_text(path)}</code></h3>"
-        yield f"<p>{_text(operation.get('description') or operation.get('summary', ''))}</p>"
-        yield f"<p class=who>{_who(group, path, operation)}</p>"
-        yield f"<pre>{_text(_call(method, path, operation))}</pre>"
-        yield "".join(f"<pre>{_text(each)}</pre>" for each in _examples(operation))
-        yield _table("Parameter", _parameters(operation))
-        yield _table("Answer", _answers(operation))
+        anchor = _make_anchor(method, path)
+        yield f"<h3 id='{anchor}'><code><b>{method}</b> {_escape_text(path)}</code></h3>"
+        yield f"<p>{_escape_text(operation.get('description') or operation.get('summary', ''))}</p>"
+        yield f"<p class=who>{_describe_access(group, path, operation)}</p>"
+        yield f"<pre>{_escape_text(_render_call(method, path, operation))}</pre>"
+        yield "".join(f"<pre>{_escape_text(each)}</pre>" for each in _render_examples(operation))
+        yield _render_table("Parameter", _list_parameters(operation))
+        yield _render_table("Answer", _list_answers(operation))
 
 
-def _each(paths: Document) -> Iterator[tuple[str, str, Document]]:
+def _iterate_operations(paths: Document) -> Iterator[tuple[str, str, Document]]:
     for path, methods in paths.items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
 
 
-def _who(group: str, path: str, operation: Document) -> str:
+def _describe_access(group: str, path: str, operation: Document) -> str:
     if group in _WHO:
         return _WHO[group]
     return (
@@ -102,7 +105,7 @@ def _who(group: str, path: str, operation: Document) -> str:
     )
 
 
-def _call(method: str, path: str, operation: Document) -> str:
+def _render_call(method: str, path: str, operation: Document) -> str:
     """The line that somebody would type."""
     shown = re.sub(r"\{(\w+)\}", lambda found: f"${found[1].upper()}", path)
     needed = [
@@ -122,34 +125,38 @@ def _call(method: str, path: str, operation: Document) -> str:
     return " ".join([*parts, *(["-X POST"] if method == "POST" else [])])
 
 
-def _examples(operation: Document) -> Iterator[str]:
+def _render_examples(operation: Document) -> Iterator[str]:
     for number, answer in operation["responses"].items():
         for body in answer.get("content", {}).values():
             example = body.get("example")
             if example is not None and number in {"200", "201"}:
                 line = json.dumps(example, ensure_ascii=False)
                 yield (
-                    example if isinstance(example, str) else line if len(line) < 100 else _laid_out(example)
+                    example
+                    if isinstance(example, str)
+                    else line
+                    if len(line) < 100
+                    else _indent_json(example)
                 )
 
 
-def _laid_out(example: object) -> str:
+def _indent_json(example: object) -> str:
     return json.dumps(example, indent=2, ensure_ascii=False)
 
 
-def _parameters(operation: Document) -> Iterator[tuple[str, str]]:
+def _list_parameters(operation: Document) -> Iterator[tuple[str, str]]:
     for parameter in operation.get("parameters", ()):
         needed = "" if parameter.get("required") else ", optional"
         yield f"{parameter['name']} ({parameter['in']}{needed})", parameter.get("description", "")
     for kind, body in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"body ({kind})", _name(body.get("schema", {}))
+        yield f"body ({kind})", _name_type(body.get("schema", {}))
 
 
-def _answers(operation: Document) -> Iterator[tuple[str, str]]:
+def _list_answers(operation: Document) -> Iterator[tuple[str, str]]:
     failing = dict[str, list[str]]()
     for status, answer in sorted(operation["responses"].items()):
         shapes = ", ".join(
-            f"{_name(content.get('schema', {}))} ({kind})"
+            f"{_name_type(content.get('schema', {}))} ({kind})"
             for kind, content in answer.get("content", {}).items()
         )
         said = answer.get("description", "").removeprefix("Successful Response")
@@ -161,59 +168,65 @@ def _answers(operation: Document) -> Iterator[tuple[str, str]]:
         yield " ".join(statuses), shapes
 
 
-def _problems() -> Iterator[str]:
+def _render_problems() -> Iterator[str]:
     """Every code that a door can answer with, from the tree of errors."""
     rows = (
-        (f"{problems.status(kind)} {error_codes.code(kind.__name__)}", (kind.__doc__ or "").strip())
-        for kind in _below(errors.CCNError)
-        if problems.status(kind) != problems.STATUS[errors.CCNError]
+        (
+            f"{problems.status_of_error(kind)} {error_codes.code_from_name(kind.__name__)}",
+            (kind.__doc__ or "").strip(),
+        )
+        for kind in _iterate_subclasses(errors.CCNError)
+        if problems.status_of_error(kind) != problems.STATUS[errors.CCNError]
     )
-    yield _table("Status and code", iter(sorted(rows)))
+    yield _render_table("Status and code", iter(sorted(rows)))
 
 
-def _below(kind: type[errors.CCNError]) -> Iterator[type[errors.CCNError]]:
+def _iterate_subclasses(kind: type[errors.CCNError]) -> Iterator[type[errors.CCNError]]:
     for each in kind.__subclasses__():
         if each.__module__ == errors.__name__:
             yield each
-            yield from _below(each)
+            yield from _iterate_subclasses(each)
 
 
-def _models(schemas: Document) -> Iterator[str]:
+def _render_models(schemas: Document) -> Iterator[str]:
     for name, schema in schemas.items():
-        yield f"<h3 id='{_text(name)}'>{_text(name)}</h3><p>{_text(schema.get('description', ''))}</p>"
+        yield f"<h3 id='{_escape_text(name)}'>{_escape_text(name)}</h3>"
+        yield f"<p>{_escape_text(schema.get('description', ''))}</p>"
         needed = schema.get("required", ())
-        yield _table(
+        yield _render_table(
             "Field",
             (
                 (
                     field if field in needed else f"{field}?",
-                    ". ".join(filter(None, (_name(of), of.get("description", "")))),
+                    ". ".join(filter(None, (_name_type(of), of.get("description", "")))),
                 )
                 for field, of in schema.get("properties", {}).items()
             ),
         )
 
 
-def _name(schema: Document) -> str:
+def _name_type(schema: Document) -> str:
     """What a value is, in a word or two."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return " or ".join(map(_name, choices))
+        return " or ".join(map(_name_type, choices))
     if "const" in schema or "enum" in schema:
         return " or ".join(map(json.dumps, schema.get("enum", [schema.get("const")])))
     kind = str(schema.get("format") or schema.get("type") or "any")
-    return f"list of {_name(schema['items'])}" if kind == "array" and "items" in schema else kind
+    return f"list of {_name_type(schema['items'])}" if kind == "array" and "items" in schema else kind
 
 
-def _table(heading: str, rows: Iterator[tuple[str, str]]) -> str:
-    lines = "".join(f"<tr><td><code>{_text(left)}</code><td>{_text(right)}" for left, right in rows)
+def _render_table(heading: str, rows: Iterator[tuple[str, str]]) -> str:
+    lines = "".join(
+        f"<tr><td><code>{_escape_text(left)}</code><td>{_escape_text(right)}" for left, right in rows
+    )
     return f"<table><tr><th>{heading}<th>{lines}</table>" if lines else ""
 
 
-def _anchor(method: str, path: str) -> str:
+def _make_anchor(method: str, path: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{method} {path}".lower()).strip("-")
 
 
-def _text(value: object) -> str:
+def _escape_text(value: object) -> str:
     return html.escape(str(value), quote=True)

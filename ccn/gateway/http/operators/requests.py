@@ -21,11 +21,11 @@ from ccn.node.views import round_history
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import drains
 
-Admin = Annotated[Caller, Depends(auth.admin)]
+Admin = Annotated[Caller, Depends(auth.require_admin)]
 NodeName = Annotated[str, Path(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
-class Asked(BaseModel):
+class CommandRequest(BaseModel):
     """Something an operator wants."""
 
     model_config = ConfigDict(extra="forbid")
@@ -48,14 +48,14 @@ class Asked(BaseModel):
     )
 
 
-class Outcome(BaseModel):
+class OutcomeAnswer(BaseModel):
     """What came of a request; what it holds depends on the command."""
 
     request: UUID
     outcome: dict[str, Any]
 
 
-class Requested(BaseModel):
+class RequestAnswer(BaseModel):
     """A request as it stands."""
 
     request: UUID
@@ -71,25 +71,25 @@ class Requested(BaseModel):
     outcome: dict[str, Any] | None
 
 
-class Requests(BaseModel):
+class RequestsAnswer(BaseModel):
     """The newest requests, the newest first."""
 
-    requests: list[Requested]
+    requests: list[RequestAnswer]
 
 
-class Rounds(BaseModel):
+class RoundsAnswer(BaseModel):
     """The newest rounds, the newest first."""
 
     rounds: list[dict[str, Any]]
 
 
-class Validators(BaseModel):
+class ValidatorsAnswer(BaseModel):
     """Every node that ever ran here, and whether it votes."""
 
     nodes: list[dict[str, Any]]
 
 
-class Load(BaseModel):
+class NodeLoadAnswer(BaseModel):
     """What still ties a node to its cluster."""
 
     draining: bool
@@ -99,75 +99,77 @@ class Load(BaseModel):
     empty: bool
 
 
-def routes() -> APIRouter:
+def make_router() -> APIRouter:
     """Requests, rounds, and what a node still carries."""
-    router = problems.router(prefix="/api/v1/admin", tags=["operating"])
+    router = problems.new_router(prefix="/api/v1/admin", tags=["operating"])
 
     @router.post("/requests")
     async def ask_cluster(
-        pool: Annotated[Pool, Depends(_pool)],
+        pool: Annotated[Pool, Depends(_require_pool)],
         caller: Admin,
-        asked: Annotated[Asked, Body()],
+        asked: Annotated[CommandRequest, Body()],
         idempotency_key: Annotated[UUID | None, Header()] = None,
-    ) -> Outcome:
+    ) -> OutcomeAnswer:
         """Ask, wait, and answer with what came of it. The same key again is the same request."""
         named = idempotency_key or uuid4()
         node = None if asked.node is None else NodeId(asked.node)
         by = f"{caller.name} ({asked.by})" if asked.by else caller.name
-        found = await submission.outcome(pool, named, asked.command, by, body=asked.body, node=node)
-        return Outcome(request=named, outcome=dict(found))
+        found = await submission.ask_and_wait(pool, named, asked.command, by, body=asked.body, node=node)
+        return OutcomeAnswer(request=named, outcome=dict(found))
 
     @router.get("/requests")
     async def list_requests(
-        pool: Annotated[Pool, Depends(_pool)],
+        pool: Annotated[Pool, Depends(_require_pool)],
         _: Admin,
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
         ended: Annotated[bool, Query(description="Also those that have their answer.")] = True,
-    ) -> Requests:
+    ) -> RequestsAnswer:
         """What operators asked for, changes of accounts among it; the newest first."""
-        found = await submission.newest(pool, limit, ended=ended)
-        return Requests(requests=[Requested.model_validate(each) for each in found])
+        found = await submission.list_newest(pool, limit, ended=ended)
+        return RequestsAnswer(requests=[RequestAnswer.model_validate(each) for each in found])
 
     @router.delete("/requests/{request}")
     async def take_back_request(
-        pool: Annotated[Pool, Depends(_pool)],
+        pool: Annotated[Pool, Depends(_require_pool)],
         caller: Admin,
         request: UUID,
         by: Annotated[str, Query(max_length=100)] = "",
         reason: Annotated[str, Query(max_length=500)] = "",
-    ) -> Requested:
+    ) -> RequestAnswer:
         """Take a request back that nobody has begun, and seal that. 409 if it is too late."""
         whom = f"{caller.name} ({by})" if by else caller.name
-        return Requested.model_validate(await submission.take_back(pool, request, whom, reason))
+        return RequestAnswer.model_validate(await submission.take_back(pool, request, whom, reason))
 
     @router.get("/rounds")
     async def list_rounds(
-        pool: Annotated[Pool, Depends(_pool)],
+        pool: Annotated[Pool, Depends(_require_pool)],
         _: Admin,
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-    ) -> Rounds:
+    ) -> RoundsAnswer:
         """The newest rounds, committed or failed."""
-        return Rounds(rounds=await round_history.log(pool, limit))
+        return RoundsAnswer(rounds=await round_history.load_log(pool, limit))
 
     @router.get("/rounds/{height}")
     async def get_round(
-        pool: Annotated[Pool, Depends(_pool)],
+        pool: Annotated[Pool, Depends(_require_pool)],
         _: Admin,
         height: Annotated[int, Path(ge=1, le=2**53)],
     ) -> dict[str, Any]:
         """One block: who reported, who voted, and what was agreed."""
-        return await round_history.block(pool, height)
+        return await round_history.load_block(pool, height)
 
     @router.get("/validators")
-    async def list_validators(pool: Annotated[Pool, Depends(_pool)], _: Admin) -> Validators:
+    async def list_validators(pool: Annotated[Pool, Depends(_require_pool)], _: Admin) -> ValidatorsAnswer:
         """Every node that ever ran here: whether it votes, its last vote, and what of it is unsealed."""
-        return Validators(nodes=await round_history.voters(pool))
+        return ValidatorsAnswer(nodes=await round_history.load_voters(pool))
 
     @router.get("/nodes/{node}/load")
-    async def get_node_load(pool: Annotated[Pool, Depends(_pool)], _: Admin, node: NodeName) -> Load:
+    async def get_node_load(
+        pool: Annotated[Pool, Depends(_require_pool)], _: Admin, node: NodeName
+    ) -> NodeLoadAnswer:
         """What still ties a node to its cluster: nothing is lost when an empty one goes."""
-        left = await drains.load(pool, NodeId(node))
-        return Load(
+        left = await drains.load_of_node(pool, NodeId(node))
+        return NodeLoadAnswer(
             draining=left.draining,
             leads=left.leads,
             instances=left.instances,
@@ -178,8 +180,8 @@ def routes() -> APIRouter:
     return router
 
 
-def _pool(request: Request) -> Pool:
-    found = auth.desk(request).pool
+def _require_pool(request: Request) -> Pool:
+    found = auth.get_context(request).pool
     if found is None:
         raise errors.Unavailable("this node keeps no record")
     return found

@@ -9,26 +9,28 @@ from fastapi import APIRouter, Depends, Request
 
 from ccn import errors
 from ccn.gateway.http import auth, problems, schemas
-from ccn.gateway.http.conversations.context import Talk
-from ccn.node.views.cluster_status import Status
+from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.node.views.cluster_status import ClusterStatus
 
-Tell = Callable[[], Awaitable[Status]]
+LoadStatus = Callable[[], Awaitable[ClusterStatus]]
 
 
-def routes(tell: Tell | None) -> APIRouter:
+def make_router(tell: LoadStatus | None) -> APIRouter:
     """The one page that says who is here, who leads, and what the last round came to."""
-    router = problems.router(tags=["cluster"], dependencies=[Depends(auth.onlooker)])
+    router = problems.new_router(tags=["cluster"], dependencies=[Depends(auth.admit_onlooker)])
 
     @router.get("/status")
-    async def get_status(request: Request) -> schemas.Status:
+    async def get_status(request: Request) -> schemas.StatusAnswer:
         """Nodes, leader, term, height, the last round, and what waits to be sealed."""
         if tell is None:
             raise errors.Unavailable("this node takes no part in rounds")
-        talking: Talk | None = request.app.state.talk
+        talking: ConversationContext | None = request.app.state.talk
         trouble = talking.model.trouble if talking is not None else None
         told = (
-            None if trouble is None else {key: getattr(trouble, key) for key in schemas.Retry.model_fields}
+            None
+            if trouble is None
+            else {key: getattr(trouble, key) for key in schemas.StatusRetry.model_fields}
         )
-        return schemas.Status.model_validate(asdict(await tell()) | {"model": told})
+        return schemas.StatusAnswer.model_validate(asdict(await tell()) | {"model": told})
 
     return router

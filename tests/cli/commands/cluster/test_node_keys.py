@@ -54,9 +54,12 @@ def test_init_makes_an_authority_and_all_that_each_node_needs(folder: Path) -> N
         assert stat.S_IMODE((folder / name).stat().st_mode) == (0o600 if secret else 0o644), name
     for name in (".", "ca", "node-1"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o700
-    public = signing_key.read(folder / "node-1").public.hex()
+    public = signing_key.read_key(folder / "node-1").public.hex()
     assert made.stdout.splitlines()[0].split("  ") == ["node-1", public, str(folder / "node-1")]
-    assert "ccn.example.org" in certificates.describe((folder / "node-1/node.pem").read_bytes()).names
+    assert (
+        "ccn.example.org"
+        in certificates.summarise_certificate((folder / "node-1/node.pem").read_bytes()).names
+    )
 
 
 def test_three_nodes_are_the_default(folder: Path) -> None:
@@ -120,7 +123,7 @@ def test_show_tells_public_keys_and_certificates_and_no_secret(folder: Path) -> 
     ccn_keys(folder, "init")
     shown = ccn_keys(folder, "show")
     assert shown.returncode == 0
-    public = signing_key.read(folder / "node-2").public.hex()
+    public = signing_key.read_key(folder / "node-2").public.hex()
     assert f"node-2  {public}" in shown.stdout.splitlines()
     assert shown.stdout.count("ccn.internal") == 3
     secrets = [file.read_text().split()[2] for file in folder.glob("*/signing.key")]
@@ -135,28 +138,28 @@ def test_show_without_keys_says_so(folder: Path) -> None:
 
 
 def test_preparing_makes_what_is_missing_and_keeps_the_rest(folder: Path) -> None:
-    first = node_credentials.prepare(folder, [ONE], (), NOW)
+    first = node_credentials.prepare_nodes(folder, [ONE], (), NOW)
     before = contents(folder)
-    second = node_credentials.prepare(folder, [ONE, TWO], (), NOW + timedelta(days=1))
+    second = node_credentials.prepare_nodes(folder, [ONE, TWO], (), NOW + timedelta(days=1))
     assert second[ONE] == first[ONE]
     after = contents(folder)
     assert {name: after[name] for name in before} == before
     (folder / "node-2/node.pem").unlink()  # as if killed just before the last file
-    node_credentials.prepare(folder, [TWO], (), NOW)
+    node_credentials.prepare_nodes(folder, [TWO], (), NOW)
     assert (folder / "node-2/node.pem").exists()
     assert (folder / "node-2/signing.key").read_bytes() == after["node-2/signing.key"]
 
 
 def test_preparing_renews_a_certificate_that_soon_ends_and_never_a_signing_key(folder: Path) -> None:
-    node_credentials.prepare(folder, [ONE], (), NOW)
+    node_credentials.prepare_nodes(folder, [ONE], (), NOW)
     before = contents(folder)
-    node_credentials.prepare(folder, [ONE], (), NOW + timedelta(days=certificates.NODE_DAYS - 11))
+    node_credentials.prepare_nodes(folder, [ONE], (), NOW + timedelta(days=certificates.NODE_DAYS - 11))
     assert contents(folder) == before
     late = NOW + timedelta(days=certificates.NODE_DAYS - 9)
-    node_credentials.prepare(folder, [ONE], (), late)
+    node_credentials.prepare_nodes(folder, [ONE], (), late)
     after = contents(folder)
     assert {name for name in after if after[name] != before[name]} == {"node-1/node.key", "node-1/node.pem"}
-    until = certificates.describe(after["node-1/node.pem"]).until
+    until = certificates.summarise_certificate(after["node-1/node.pem"]).until
     assert until == late.replace(microsecond=0) + timedelta(days=certificates.NODE_DAYS)
 
 
@@ -167,7 +170,7 @@ def test_certificates_are_renewed_with_their_names_and_nothing_else_is(folder: P
     assert (made.returncode, made.stderr) == (0, "")
     after = contents(folder)
     assert {name for name in after if after[name] != before[name]} == {"node-2/node.key", "node-2/node.pem"}
-    old, new = (certificates.describe(each["node-2/node.pem"]) for each in (before, after))
+    old, new = (certificates.summarise_certificate(each["node-2/node.pem"]) for each in (before, after))
     assert new.serial != old.serial
     assert set(new.names) == {*old.names, "further.example.org"}
     assert len(ccn_keys(folder, "renew").stdout.splitlines()) == 2
@@ -177,7 +180,7 @@ def test_certificates_are_renewed_with_their_names_and_nothing_else_is(folder: P
 
 
 async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
-    folder: Path, database: settings.Database
+    folder: Path, database: settings.DatabaseSettings
 ) -> None:
     ccn_keys(folder, "init", "--node", "node-1")
     old = (folder / "node-1/node.pem").read_bytes()
@@ -190,14 +193,14 @@ async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
         assert revoke("node-1").stdout == "revoked every certificate of node-1 until now\n"
         ccn_keys(folder, "renew")
         new = (folder / "node-1/node.pem").read_bytes()
-        register = await node_register.load(connections)
-        assert not revocation.counts(ONE, certificates.presented(old), register.revoked)
-        assert revocation.counts(ONE, certificates.presented(new), register.revoked)
+        register = await node_register.load_register(connections)
+        assert not revocation.still_counts(ONE, certificates.read_presented(old), register.revoked)
+        assert revocation.still_counts(ONE, certificates.read_presented(new), register.revoked)
         number = json.loads(ccn_keys(folder, "show", "--json").stdout)["serial"]
         assert revoke(number).returncode == 0
-        register = await node_register.load(connections)
-        assert not revocation.counts(ONE, certificates.presented(new), register.revoked)
-        (asked, _) = await requests.waiting(connections, requests.ACCOUNT)
+        register = await node_register.load_register(connections)
+        assert not revocation.still_counts(ONE, certificates.read_presented(new), register.revoked)
+        (asked, _) = await requests.list_waiting(connections, requests.ACCOUNT)
         assert asked.body["action"] == "revoke certificate"
         assert (asked.body["node"], asked.body["reason"]) == ("node-1", "lost")
     listed = commands.run("keys", "revoked", *where, env=commands.environment()).stdout.splitlines()
@@ -206,24 +209,24 @@ async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
 
 
 async def test_nodes_talk_with_what_was_prepared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = node_credentials.prepare(folder, [ONE, TWO], (), NOW)
+    made = node_credentials.prepare_nodes(folder, [ONE, TWO], (), NOW)
 
-    def shown(node: NodeId) -> identity.Identity | None:
-        for name, value in made[node].environment().items():
+    def shown(node: NodeId) -> identity.TlsIdentity | None:
+        for name, value in made[node].to_environment().items():
             monkeypatch.setenv(name, value)
-        return identity.read(settings.load().tls, node, NOW)
+        return identity.read_identity(settings.load().tls, node, NOW)
 
     from ccn.peers import client
 
-    async with peering.served(Node(), shown(TWO)) as address, client.opened(ONE, shown(ONE)) as peers:
-        await peers.know({TWO: address})
+    async with peering.served(Node(), shown(TWO)) as address, client.open_client(ONE, shown(ONE)) as peers:
+        await peers.set_addresses({TWO: address})
         assert (await peers.report(ASK, 5))[TWO] == peering.report_of(TWO)
 
 
 def test_a_node_signs_with_what_was_prepared(folder: Path) -> None:
-    made = node_credentials.prepare(folder, [ONE], (), NOW)[ONE]
-    with memory.opened(made.folder) as held:
+    made = node_credentials.prepare_nodes(folder, [ONE], (), NOW)[ONE]
+    with memory.open_right(made.folder) as held:
         assert held.key.public == made.public
-        assert held.known is None
+        assert held.known_state is None
     with pytest.raises(errors.NotFound):
         command.show(folder / "nowhere")

@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 
 from ccn import settings
-from ccn.cli.cluster.fork_server import Forked
+from ccn.cli.cluster.fork_server import ForkedProcess
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
@@ -28,7 +28,7 @@ from tests import commands
 class Ccn:
     """The command, about one database."""
 
-    def __init__(self, folder: Path, database: settings.Database) -> None:
+    def __init__(self, folder: Path, database: settings.DatabaseSettings) -> None:
         url = database.url.get_secret_value()
         self.folder, self.database = folder, database
         self.environ = commands.environment(
@@ -47,12 +47,12 @@ class Ccn:
 
     def ask(self, command: str, **body: object) -> UUID:
         request = uuid.uuid4()
-        self.do(lambda pool: requests.ask(pool, request, command, "ann", body))
+        self.do(lambda pool: requests.add_request(pool, request, command, "ann", body))
         return request
 
 
 @pytest.fixture
-def ccn(tmp_path: Path, database: settings.Database) -> Ccn:
+def ccn(tmp_path: Path, database: settings.DatabaseSettings) -> Ccn:
     return Ccn(tmp_path, database)
 
 
@@ -98,7 +98,7 @@ def test_whoever_gives_up_waiting_is_told_how_to_take_it_back(ccn: Ccn) -> None:
     assert f"still asked; `ccn request cancel {request}` takes it back" in told
 
 
-def _interrupted(waiting: Forked) -> int:
+def _interrupted(waiting: ForkedProcess) -> int:
     """Ctrl-C, and once more where the first came in a moment in which the driver swallows it."""
     for _ in range(10):
         waiting.send_signal(signal.SIGINT)
@@ -116,7 +116,7 @@ def test_nobody_writes_to_the_terminal_of_who_lists_requests(ccn: Ccn) -> None:
 
     async def ask(pool: Pool) -> None:
         body = {"conversation": "c", "reason": reason}
-        await requests.ask(pool, uuid.uuid4(), "redact", "ann\x1b[31m\r", body)
+        await requests.add_request(pool, uuid.uuid4(), "redact", "ann\x1b[31m\r", body)
 
     ccn.do(ask)
     for form in ((), ("--json",)):

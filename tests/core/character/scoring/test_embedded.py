@@ -12,7 +12,7 @@ import pytest
 from ccn import errors
 from ccn.core.axes import AXES
 from ccn.core.character.scoring import dense
-from ccn.core.character.scoring.dense import Embedded, Floats
+from ccn.core.character.scoring.dense import EmbeddingScorer, Floats
 from ccn.encoder import model as encoder
 from ccn.node.character import scorers
 from scripts.scorer import embedded, judging, tiny
@@ -47,8 +47,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder, with a blank in its name, of an encoder and the heads trained for it."""
     folder = tmp_path_factory.mktemp("a tiny model")
     tiny.make(folder, [*WORDS, *POLES[True], *POLES[False]])
-    opened = encoder.opened(folder)
-    scorers.beside(folder).write_bytes(embedded.pack(embedded.see(corpus(), opened), opened, {"by": "us"}))
+    opened = encoder.open_encoder(folder)
+    scorers.heads_path(folder).write_bytes(
+        embedded.pack(embedded.see(corpus(), opened), opened, {"by": "us"})
+    )
     return folder
 
 
@@ -76,29 +78,29 @@ def test_what_speaks_for_an_axis_in_messages_may_speak_against_it_in_statements(
 
 
 def test_training_twice_makes_the_same_heads(model: Path) -> None:
-    opened = encoder.opened(model)
+    opened = encoder.open_encoder(model)
     again = embedded.pack(embedded.see(corpus(), opened), opened, {"by": "us"})
-    assert again == scorers.beside(model).read_bytes()
+    assert again == scorers.heads_path(model).read_bytes()
 
 
 def test_its_version_names_the_encoder_and_the_heads(model: Path, tmp_path: Path) -> None:
-    scorer, heads = scorers.load("tier-2", model), dense.parse(scorers.beside(model).read_bytes())
-    sha256 = encoder.opened(model).sha256
+    scorer, heads = scorers.load("tier-2", model), dense.parse_heads(scorers.heads_path(model).read_bytes())
+    sha256 = encoder.open_encoder(model).sha256
     assert heads.encoder == sha256
     assert scorer.version == heads.version == f"tier-2/{sha256[:12]}+{heads.sha256[:12]}"
     assert scorers.load(scorer.version, model).version == scorer.version
     other = tmp_path / "other.heads"
-    other.write_bytes(untrained(encoder.opened(model)))
+    other.write_bytes(untrained(encoder.open_encoder(model)))
     assert scorers.load("tier-2", model, other).version.startswith(f"tier-2/{sha256[:12]}+")
     with pytest.raises(errors.ScorerUnusable, match="there is no scorer"):
         scorers.load(scorer.version, model, other)
 
 
 def test_it_knows_how_far_apart_strangers_are(model: Path) -> None:
-    measure = scorers.measure("tier-2", model)
+    measure = scorers.load_quantised("tier-2", model)
     assert measure.strangers is not None
     assert 0 < measure.strangers < 1
-    assert scorers.strangers(measure) == measure.strangers
+    assert scorers.distance_of_strangers(measure) == measure.strangers
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ class Wide:
 
     sha256: str
 
-    def embed(self, text: str) -> Floats:
+    def embed_text(self, text: str) -> Floats:
         return np.full(7, 7**-0.5)
 
 
@@ -159,10 +161,10 @@ def test_heads_for_another_model_or_width_are_refused(model: Path, tmp_path: Pat
     with pytest.raises(
         errors.ScorerUnusable, match=r"trained for the model \w{12}, and this one is \w{12}"
     ):
-        scorers.load("tier-2", other, scorers.beside(model))
-    heads = dense.parse(scorers.beside(model).read_bytes())
+        scorers.load("tier-2", other, scorers.heads_path(model))
+    heads = dense.parse_heads(scorers.heads_path(model).read_bytes())
     with pytest.raises(errors.ScorerUnusable, match="32 dimensions, not 7"):
-        Embedded(heads, Wide(heads.encoder))
+        EmbeddingScorer(heads, Wide(heads.encoder))
 
 
 def test_what_is_missing_is_said_with_what_to_do(model: Path, tmp_path: Path) -> None:

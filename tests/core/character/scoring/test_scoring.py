@@ -14,7 +14,7 @@ from ccn import errors
 from ccn.core.axes import AXES, SEVEN, SIXTEEN
 from ccn.core.character.scoring import features, grounds, lexicon, linear, words
 from ccn.core.character.scoring.lexicons import FOR_AND_AGAINST
-from ccn.core.character.scoring.scorer import Lexical, Moved, Scorer
+from ccn.core.character.scoring.scorer import FeatureEffect, LexiconScorer, Scorer
 from ccn.node.character import scorers
 
 ALL = ["tier-0/v1", "tier-1/v1"]
@@ -158,10 +158,10 @@ def test_both_ends_of_an_axis_are_told_apart(scorer: Scorer, axis: str) -> None:
 
 
 def test_a_negation_turns_the_words_it_reaches() -> None:
-    read = words.read("I do not lie; truth matters")
-    assert words.marked(read) == ["i", "do", "not", "~lie", ";", "truth", "matters"]
-    assert {hit.sign for hit in lexicon.hits(["~honest"]) if AXES[hit.axis] == "honesty"} == {-1}
-    assert at(Lexical(), "honesty", "I will never lie to anybody here") > 0.5
+    read = words.split_words("I do not lie; truth matters")
+    assert words.mark_negated(read) == ["i", "do", "not", "~lie", ";", "truth", "matters"]
+    assert {hit.sign for hit in lexicon.find_hits(["~honest"]) if AXES[hit.axis] == "honesty"} == {-1}
+    assert at(LexiconScorer(), "honesty", "I will never lie to anybody here") > 0.5
 
 
 def test_every_axis_has_a_lexicon_and_no_word_contradicts_itself() -> None:
@@ -172,19 +172,19 @@ def test_every_axis_has_a_lexicon_and_no_word_contradicts_itself() -> None:
 
 def test_tier_one_explains_all_of_what_it_scores(trained: Scorer) -> None:
     content = WEIGHTS.read_bytes()
-    weights = linear.parse(content)
+    weights = linear.parse_weights(content)
     for text in (PROSE, f"{PROSE} Really! Have a look, then tell me what you think. It is fine."):
-        read = words.read(text)
+        read = words.split_words(text)
         kind = int(not features.is_statement(read))
         sums = dict.fromkeys(AXES, 0.0)
         for moved in trained.explain(text):
             sums[moved.axis] += moved.by
-        for axis, total in enumerate(linear.raw(weights, read) / weights.spread[kind]):
+        for axis, total in enumerate(linear.sum_weights(weights, read) / weights.spread[kind]):
             assert math.isclose(sums[AXES[axis]], total, abs_tol=1e-6)
 
 
 def test_a_word_that_is_there_is_named_in_the_explanation() -> None:
-    moved = Lexical().explain("They lie and cheat, and they lie again")
+    moved = LexiconScorer().explain("They lie and cheat, and they lie again")
     assert {each.feature for each in moved if each.axis == "honesty"} == {"lie", "cheat"}
     assert moved[0].by == min(each.by for each in moved)
 
@@ -200,7 +200,7 @@ def test_a_scorer_is_known_by_the_hash_of_its_weights() -> None:
     version = scorers.load().version
     assert version == f"tier-1/v1+{sha256[:12]}"
     assert {scorers.load(name).version for name in ("tier-1", "tier-1/v1", version)} == {version}
-    assert scorers.measure(version).strangers == scorers.STRANGERS[scorers.DEFAULT]
+    assert scorers.load_quantised(version).strangers == scorers.STRANGERS[scorers.DEFAULT]
     with pytest.raises(errors.ScorerUnusable, match=f"it is tier-1/v1.{sha256[:12]}"):
         scorers.load("tier-1/v1+0123456789ab")
 
@@ -210,15 +210,15 @@ def test_a_scorer_is_known_by_the_hash_of_its_weights() -> None:
 )
 def test_what_is_no_weights_file_is_refused(content: bytes) -> None:
     with pytest.raises(errors.InputInvalid):
-        linear.parse(content)
+        linear.parse_weights(content)
 
 
 def test_weights_survive_being_written_and_read() -> None:
     content = WEIGHTS.read_bytes()
     assert len(content) <= 600_000
-    read = linear.parse(content)
+    read = linear.parse_weights(content)
     by_axis = {name: getattr(read, name).tolist() for name in ("unit", "lexicon", "middle", "spread")}
-    assert linear.dump(read.version, read.table, by_axis, read.about) == content
+    assert linear.dump_weights(read.version, read.table, by_axis, read.about) == content
     assert {"messages", "statements"} <= set(read.about)
 
 
@@ -232,15 +232,16 @@ def test_a_score_that_rests_on_marks_and_words_of_every_text_has_little_evidence
         moved = [each for each in scorer.explain(text) if each.axis == "honesty"]
         score = scorer.score(text).scores[AXES.index("honesty")]
         assert score is not None
-        assert (grounds.share(moved, score) < grounds.LITTLE) == little
-    assert grounds.share([], 0.5) == 0.0
+        assert (grounds.meaningful_share(moved, score) < grounds.LITTLE) == little
+    assert grounds.meaningful_share([], 0.5) == 0.0
 
 
 def test_words_that_mean_something_are_told_first_and_the_strongest_of_them_before() -> None:
     said = [
-        Moved("honesty", each, by) for each, by in (("!", -3), ("~truth", -2), ("of the", 1), ("lie", 0.5))
+        FeatureEffect("honesty", each, by)
+        for each, by in (("!", -3), ("~truth", -2), ("of the", 1), ("lie", 0.5))
     ]
-    assert [each.feature for each in grounds.telling(said)] == ["~truth", "lie", "!", "of the"]
-    assert grounds.share(said, 0.1) == 0.4
+    assert [each.feature for each in grounds.order_by_meaning(said)] == ["~truth", "lie", "!", "of the"]
+    assert grounds.meaningful_share(said, 0.1) == 0.4
     for feature, means in (("<asks 2>", False), ("<lexicon>", True), ("hones*", True), ("~you're", False)):
         assert grounds.means_something(feature) is means

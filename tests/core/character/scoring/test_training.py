@@ -10,7 +10,7 @@ import pytest
 
 from ccn.core.axes import AXES
 from ccn.core.character.scoring import linear
-from ccn.core.character.scoring.scorer import Trained
+from ccn.core.character.scoring.scorer import LinearScorer
 from scripts.scorer import judging, parts, splits, training
 from scripts.scorer.corpus import EVIDENCE, MESSAGES, STATEMENTS, Sample
 
@@ -58,7 +58,7 @@ def test_weights_come_out_bit_for_bit_even_if_sums_are_taken_in_another_order(sl
 
 
 def test_a_trained_scorer_tells_the_poles_it_was_shown(slice_: list[Sample]) -> None:
-    scorer = Trained(linear.parse(packed(slice_)))
+    scorer = LinearScorer(linear.parse_weights(packed(slice_)))
     dice = random.Random(3)
     at = AXES.index("playfulness")
     high = scorer.score(said(dice, shown=True, sentences=4)).scores[at]

@@ -19,11 +19,11 @@ PIECES = re.findall(
     [PAD] [UNK] [CLS] [SEP] un ##aff ##able ##a want ##ed runn ##ing , ! ' naive hello 日 本 low ##er lower
     """,
 )
-VOCABULARY = wordpiece.listed("\n".join(PIECES) + "\n")
+VOCABULARY = wordpiece.vocabulary_from_list("\n".join(PIECES) + "\n")
 
 
 def cut(text: str, vocabulary: Vocabulary = VOCABULARY) -> list[str]:
-    return [PIECES[number] for number in wordpiece.encode(vocabulary, text)]
+    return [PIECES[number] for number in wordpiece.encode_text(vocabulary, text)]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_long_text_is_cut_at_its_end_and_still_framed() -> None:
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(max_size=200))
 def test_every_text_has_numbers_that_the_vocabulary_knows(text: str) -> None:
-    found = wordpiece.encode(VOCABULARY, text)
+    found = wordpiece.encode_text(VOCABULARY, text)
     assert 2 <= len(found) <= wordpiece.MOST
     assert set(found) <= set(range(len(PIECES)))
 
@@ -71,8 +71,8 @@ def test_both_files_lead_to_the_same_vocabulary() -> None:
         model = {"type": "WordPiece", "vocab": dict(VOCABULARY.numbers)}
         return json.dumps({"normalizer": normalizer, "model": model})
 
-    assert wordpiece.parse(told(lowercase=True)) == VOCABULARY
-    assert wordpiece.parse(told(lowercase=False)).cased
+    assert wordpiece.vocabulary_from_json(told(lowercase=True)) == VOCABULARY
+    assert wordpiece.vocabulary_from_json(told(lowercase=False)).cased
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_both_files_lead_to_the_same_vocabulary() -> None:
 )  # fmt: skip
 def test_another_tokenizer_is_refused(content: str) -> None:
     with pytest.raises(errors.InputInvalid):
-        wordpiece.parse(content)
+        wordpiece.vocabulary_from_json(content)

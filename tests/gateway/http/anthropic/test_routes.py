@@ -15,10 +15,10 @@ import pytest
 from anthropic.types import MessageParam
 
 from ccn import errors
-from ccn.core.calls.call import Begun, Delta, Piece, Reply, Restart, Usage
-from ccn.core.stream import Kind, Place, Told
+from ccn.core.calls.call import CallBegun, CallRestart, Delta, Piece, Reply, TokenUsage
+from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 from ccn.gateway.http.anthropic import events as anthropic_events
-from ccn.gateway.http.anthropic.events import Voice
+from ccn.gateway.http.anthropic.events import MessageEncoder
 from ccn.store.spending import spend
 from ccn.store.spending.spend import Reservation
 from tests import talking
@@ -246,16 +246,20 @@ async def test_a_stream_of_a_reply_that_is_over_says_at_its_start_what_the_promp
 
 
 async def test_what_the_prompt_took_is_awaited_and_what_a_dead_host_said_left_out() -> None:
-    async def told() -> AsyncGenerator[Told]:
-        yield Told(Place(1, 1), Kind.DELTA, "I was ")
-        yield Told(Place(2, 2), Kind.RESTART, "begun anew on node-2")
-        yield Told(Place(2, 2), Kind.BEGUN, '{"input":7,"output":1,"cache_read":0,"cache_write":2}')
-        yield Told(Place(2, 3), Kind.DELTA, "I am.")
-        yield Told(Place(2, 4), Kind.DONE, '{"usage":{"input":7,"output":3},"stop":"end_turn"}')
+    async def told() -> AsyncGenerator[StreamEvent]:
+        yield StreamEvent(StreamPosition(1, 1), EventKind.DELTA, "I was ")
+        yield StreamEvent(StreamPosition(2, 2), EventKind.RESTART, "begun anew on node-2")
+        yield StreamEvent(
+            StreamPosition(2, 2), EventKind.BEGUN, '{"input":7,"output":1,"cache_read":0,"cache_write":2}'
+        )
+        yield StreamEvent(StreamPosition(2, 3), EventKind.DELTA, "I am.")
+        yield StreamEvent(
+            StreamPosition(2, 4), EventKind.DONE, '{"usage":{"input":7,"output":3},"stop":"end_turn"}'
+        )
 
-    pieces = [piece async for piece in anthropic_events.of_turn(told())]
-    assert pieces[:2] == [Begun(Usage(7, 1, cache_write=2)), Delta("I am.")]
-    assert pieces[2:] == [Reply("I am.", "end_turn", Usage(7, 3), "")]
+    pieces = [piece async for piece in anthropic_events.pieces_from_turn(told())]
+    assert pieces[:2] == [CallBegun(TokenUsage(7, 1, cache_write=2)), Delta("I am.")]
+    assert pieces[2:] == [Reply("I am.", "end_turn", TokenUsage(7, 3), "")]
 
 
 async def test_what_the_provider_says_is_wrong_with_a_prompt_is_the_callers_to_mend(home: Door) -> None:
@@ -335,12 +339,12 @@ def told(chunks: list[bytes]) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("pieces", "wanted"),
     [
-        ([Delta("One "), Restart("x"), Delta("One "), Delta("two")], ("One two", "message_stop")),
-        ([Delta("One "), Restart("x"), Delta("O"), Delta("ne two")], ("One two", "message_stop")),
-        ([Restart("x"), Delta("One two")], ("One two", "message_stop")),
-        ([Delta("One two"), Restart("x"), Delta("One "), Delta("two")], ("One two", "message_stop")),
-        ([Delta("One "), Restart("x"), Delta("An"), Delta("other")], ("One ", "error")),
-        ([Delta("One two three"), Restart("x"), Delta("One two")], ("One two three", "error")),
+        ([Delta("One "), CallRestart("x"), Delta("One "), Delta("two")], ("One two", "message_stop")),
+        ([Delta("One "), CallRestart("x"), Delta("O"), Delta("ne two")], ("One two", "message_stop")),
+        ([CallRestart("x"), Delta("One two")], ("One two", "message_stop")),
+        ([Delta("One two"), CallRestart("x"), Delta("One "), Delta("two")], ("One two", "message_stop")),
+        ([Delta("One "), CallRestart("x"), Delta("An"), Delta("other")], ("One ", "error")),
+        ([Delta("One two three"), CallRestart("x"), Delta("One two")], ("One two three", "error")),
     ],
 )
 async def test_what_was_shown_once_stays_or_the_stream_fails(
@@ -349,18 +353,18 @@ async def test_what_was_shown_once_stays_or_the_stream_fails(
     async def spoken() -> anthropic_events.Pieces:
         for piece in pieces:
             yield piece
-        yield Reply("One two", "end_turn", Usage(), "m")
+        yield Reply("One two", "end_turn", TokenUsage(), "m")
 
-    assert told([each async for each in Voice("msg_1", "ada").events(spoken())]) == wanted
+    assert told([each async for each in MessageEncoder("msg_1", "ada").stream_events(spoken())]) == wanted
 
 
 async def test_usage_of_no_conversation_is_counted_for_the_character(home: Door) -> None:
     now = datetime.now(UTC)
-    before = await spend.of_character(home.node.pool, ADA, now.date(), now.date())
+    before = await spend.load_of_character(home.node.pool, ADA, now.date(), now.date())
     for _ in range(2):
         wanted = Reservation(uuid4(), now.date(), now, ADA, None, "m")
-        await spend.hold(home.node.pool, wanted, 10)
-        await spend.settle(home.node.pool, wanted.id, Usage(3, 2), 7)
-    after = await spend.of_character(home.node.pool, ADA, now.date(), now.date())
+        await spend.hold_amount(home.node.pool, wanted, 10)
+        await spend.settle_reservation(home.node.pool, wanted.id, TokenUsage(3, 2), 7)
+    after = await spend.load_of_character(home.node.pool, ADA, now.date(), now.date())
     assert (after.calls - before.calls, after.microdollars - before.microdollars) == (2, 14)
     assert await home.node.pool.value("SELECT count(*) FROM usage WHERE conversation_id IS NULL") == 1

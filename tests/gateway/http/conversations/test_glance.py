@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from ccn import settings
-from ccn.core.axes import Vector, quantise
-from ccn.core.calls.call import Block, Call, Said, Usage
+from ccn.core.axes import Vector, quantise_scores
+from ccn.core.calls.call import Call, CallBlock, CallMessage, TokenUsage
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, UserId
 from ccn.core.message import Role
 from ccn.core.prompts import prompt
@@ -29,8 +29,8 @@ from tests.talking import Door
 
 
 @pytest_asyncio.fixture
-async def door(database: settings.Database) -> AsyncIterator[Door]:
-    world = await living.founded(database)
+async def door(database: settings.DatabaseSettings) -> AsyncIterator[Door]:
+    world = await living.found_world(database)
     async with world.node("node-1") as node, talking.door(node) as opened:
         yield opened
 
@@ -53,8 +53,8 @@ def _as_call(told: dict[str, object]) -> Call:
     assert isinstance(messages, list)
     return Call(
         str(fields["model"]),
-        tuple(Block(each["text"], each["mark"]) for each in system),
-        tuple(Said(Role(each["role"]), each["text"], each["mark"]) for each in messages),
+        tuple(CallBlock(each["text"], each["mark"]) for each in system),
+        tuple(CallMessage(Role(each["role"]), each["text"], each["mark"]) for each in messages),
         int(str(fields["max_tokens"])),
         None,
     )
@@ -65,8 +65,8 @@ async def _pay(
 ) -> None:
     at, ada = datetime.now(UTC), CharacterId("ada")
     wanted = spend.Reservation(uuid4(), day, at, ada, conversation, "claude-sonnet-5-5", owner=owner)
-    await spend.hold(pool, wanted, cost)
-    assert await spend.settle(pool, wanted.id, Usage(10, 5, 100, 20), cost)
+    await spend.hold_amount(pool, wanted, cost)
+    assert await spend.settle_reservation(pool, wanted.id, TokenUsage(10, 5, 100, 20), cost)
 
 
 async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> None:
@@ -75,7 +75,7 @@ async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> N
         session = await _begun(client)
         pool, here = door.node.pool, ConversationId(UUID(session))
         today = datetime.now(UTC).date()
-        owner = (await conversations.get(pool, here)).owner
+        owner = (await conversations.load_conversation(pool, here)).owner
         await _pay(pool, here, 400, today - timedelta(days=1), owner)
         await _pay(pool, here, 25, today, owner)
         await _pay(pool, None, 7, today, owner)
@@ -113,9 +113,9 @@ async def test_the_end_of_a_reply_tells_the_glance_and_the_axes_to_whom_asked_fo
 
 
 async def test_a_drift_with_nobody_to_differ_from_says_so_and_the_plate_is_a_distance_of_its_own(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
-    world = await living.founded(
+    world = await living.found_world(
         database, '+++\nname = "Ada"\n[baseline]\nhonesty = 0.9\nwarmth = 0.5\n+++\n# Ada'
     )
     async with (
@@ -124,8 +124,8 @@ async def test_a_drift_with_nobody_to_differ_from_says_so_and_the_plate_is_a_dis
         door.client(await talking.key(node)) as client,
     ):
         first, second = await _begun(client), await _begun(client)
-        scores = quantise([0.5, *[0.5] * 15])
-        await node.writer.submit(vectors.Score(ConversationId(UUID(first)), 1, scores, "test/v1"))
+        scores = quantise_scores([0.5, *[0.5] * 15])
+        await node.writer.submit(vectors.RecordScore(ConversationId(UUID(first)), 1, scores, "test/v1"))
         told = (await client.get(f"/api/v1/conversation/{first}/axes")).json()
         honesty = next(each for each in told["axes"] if each["name"] == "honesty")
         assert (honesty["state"], honesty["written"]) == (0.5, 0.9)
@@ -143,11 +143,13 @@ async def test_the_prompt_is_what_the_model_received_also_after_the_state_moved(
         received = door.node.model.calls[-1]
         here = ConversationId(UUID(session))
         await door.node.writer.submit(
-            vectors.Score(here, 4, Vector((990_000,) * 16), "test/v1", (await _instance(door.node, here)))
+            vectors.RecordScore(
+                here, 4, Vector((990_000,) * 16), "test/v1", (await _instance(door.node, here))
+            )
         )
         told = (await client.get(f"/api/v1/conversation/{session}/prompt")).json()
         assert _as_call(told) == received
-        assert "The harbour is called Mole." in prompt.show(received)
+        assert "The harbour is called Mole." in prompt.call_to_text(received)
         await _said(client, session, "Now another turn.")
         assert door.node.model.calls[-1] != received
         earlier = f"/api/v1/conversation/{session}/prompt?turn_id={told['turn_id']}"
@@ -165,19 +167,19 @@ async def test_nobody_sees_the_prompt_of_another_users_conversation(door: Door) 
             assert answer.status_code == 404
 
 
-async def test_a_prompt_is_recounted_the_same_on_another_node(database: settings.Database) -> None:
-    world = await living.founded(database)
+async def test_a_prompt_is_recounted_the_same_on_another_node(database: settings.DatabaseSettings) -> None:
+    world = await living.found_world(database)
     async with world.node("node-1") as first, world.node("node-2") as second:
-        talk = await first.begun()
-        turn = await first.doors.say(talk, "Hello.", ANN)
-        async with aclosing(first.doors.follow(turn.id)) as told:
+        talk = await first.begin_conversation()
+        turn = await first.conversations.say(talk, "Hello.", ANN)
+        async with aclosing(first.conversations.follow_turn(turn.id)) as told:
             async for _ in told:
                 continue
-        sent = await sent_prompt.recount(second.pool, second.living.prompting, talk)
+        sent = await sent_prompt.rebuild_prompt(second.pool, second.living.prompts, talk)
         assert (sent.turn, sent.call) == (turn.id, first.model.calls[-1])
 
 
 async def _instance(node: Node, here: ConversationId) -> InstanceId:
-    hosted = node.living.hosting.get(here)
+    hosted = node.living.hosting.find_hosted(here)
     assert hosted is not None
     return hosted.instance.id

@@ -12,7 +12,7 @@ from ccn.core.ids import ConversationId, TurnId
 from ccn.core.message import Message, Role
 from ccn.gateway.accounts import credentials
 from ccn.gateway.http.conversations import presenters, schemas
-from ccn.store.conversations.conversations import Page
+from ccn.store.conversations.conversations import MessagePage
 
 HERE = ConversationId(credentials.new_id())
 AT = datetime(2026, 11, 20, 8, 30, 1, tzinfo=UTC)
@@ -25,18 +25,20 @@ def said(seq: int, content: str | None, at: datetime = AT, turn: TurnId | None =
 @pytest.mark.parametrize(
     "page",
     [
-        Page((), None),
-        Page((said(1, "Tell me."), said(2, None)), None),
-        Page((said(7, '"quoted"\n\x7f \u2028 ключ 灯 \U0001f4a1', turn=TurnId(credentials.new_id())),), 7),
-        Page((said(8, "x", AT.replace(microsecond=50), TurnId(pgproto.UUID(str(HERE)))),), 8),
+        MessagePage((), None),
+        MessagePage((said(1, "Tell me."), said(2, None)), None),
+        MessagePage(
+            (said(7, '"quoted"\n\x7f \u2028 ключ 灯 \U0001f4a1', turn=TurnId(credentials.new_id())),), 7
+        ),
+        MessagePage((said(8, "x", AT.replace(microsecond=50), TurnId(pgproto.UUID(str(HERE)))),), 8),
     ],
 )
-def test_a_page_of_messages_is_what_its_model_would_print(page: Page) -> None:
-    model = schemas.Messages(
+def test_a_page_of_messages_is_what_its_model_would_print(page: MessagePage) -> None:
+    model = schemas.MessagesAnswer(
         messages=tuple(
-            schemas.Message(seq=m.seq, role=m.role.value, content=m.content, at=m.at, turn_id=m.turn)
+            schemas.MessageAnswer(seq=m.seq, role=m.role.value, content=m.content, at=m.at, turn_id=m.turn)
             for m in page.messages
         ),
         next=None if page.before is None else f"p{page.before}",
     )
-    assert orjson.loads(presenters.messages(page)) == orjson.loads(model.model_dump_json())
+    assert orjson.loads(presenters.page_to_json(page)) == orjson.loads(model.model_dump_json())

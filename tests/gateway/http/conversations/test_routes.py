@@ -15,7 +15,7 @@ import pytest
 from ccn import errors
 from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
-from ccn.store.operators.requests import Answer
+from ccn.store.operators.requests import AnswerRequest
 from ccn.store.rounds import terms
 from tests import talking
 from tests.talking import Door, events
@@ -259,11 +259,11 @@ async def test_a_forced_round_waits_for_whoever_leads(home: Door) -> None:
     async with somebody(home, Tier.ADMIN) as operator:
         asked = await operator.post(path, params={"wait_s": 0}, headers=key)
         assert (asked.status_code, asked.json()["answered"]) == (202, False)
-        (waiting,) = await requests.waiting(home.node.pool, requests.ROUND)
+        (waiting,) = await requests.list_waiting(home.node.pool, requests.ROUND)
         assert waiting.id == UUID(asked.json()["request_id"])
-        term = await terms.take_over(home.node.pool, home.node.id, 1.0)
+        term = await terms.take_over_term(home.node.pool, home.node.id, 1.0)
         told = {"committed": False, "height": 3, "reason": "no quorum", "refused": {}}
-        await home.node.writer.submit(Answer(waiting, told, term))
+        await home.node.writer.submit(AnswerRequest(waiting, told, term))
         answer = await operator.post(path, headers=key)
         assert answer.status_code == 200
         assert (answer.json()["committed"], answer.json()["reason"]) == (False, "no quorum")

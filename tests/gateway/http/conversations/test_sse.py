@@ -13,16 +13,16 @@ from websockets.asyncio.client import connect
 
 from ccn import settings
 from tests import talking
-from tests.living import Model, World, founded
+from tests.living import Model, World, found_world
 from tests.talking import Door, Event, events
 
 REPLY = "Well, I am here."
 
 
 @asynccontextmanager
-async def two_doors(database: settings.Database, model: Model) -> AsyncIterator[tuple[Door, Door]]:
+async def two_doors(database: settings.DatabaseSettings, model: Model) -> AsyncIterator[tuple[Door, Door]]:
     """Of two nodes, the first of which hosts what is begun there."""
-    world: World = await founded(database)
+    world: World = await found_world(database)
     async with (
         world.node("node-1", model) as first,
         world.node("node-2", Model()) as second,
@@ -42,7 +42,7 @@ async def all_of(answer: httpx.Response) -> list[Event]:
     return [each async for each in events(answer)]
 
 
-async def test_a_reply_streams_with_an_id_for_every_piece(database: settings.Database) -> None:
+async def test_a_reply_streams_with_an_id_for_every_piece(database: settings.DatabaseSettings) -> None:
     async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
         here = await begun(client)
         async with client.stream("POST", f"{here}/messages", json={"content": "Hello?"}) as answer:
@@ -59,7 +59,7 @@ async def test_a_reply_streams_with_an_id_for_every_piece(database: settings.Dat
 
 
 async def test_a_reader_hears_that_the_model_is_asked_again_whichever_node_it_reads_from(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     held = asyncio.Event()
 
@@ -95,7 +95,7 @@ async def test_a_reader_hears_that_the_model_is_asked_again_whichever_node_it_re
         assert told[0].id == f"{turn}:1-1"
 
 
-async def test_after_any_event_the_rest_is_read_from_any_node(database: settings.Database) -> None:
+async def test_after_any_event_the_rest_is_read_from_any_node(database: settings.DatabaseSettings) -> None:
     held = asyncio.Event()
 
     async def gate(nth: int) -> None:
@@ -132,7 +132,7 @@ async def test_after_any_event_the_rest_is_read_from_any_node(database: settings
                 assert len(set(ids)) == len(ids) == 6
 
 
-async def test_nothing_follows_the_last_event(database: settings.Database) -> None:
+async def test_nothing_follows_the_last_event(database: settings.DatabaseSettings) -> None:
     async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
         path = await begun(client)
         async with client.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as answer:
@@ -142,7 +142,7 @@ async def test_nothing_follows_the_last_event(database: settings.Database) -> No
 
 
 async def test_the_pause_before_a_reconnect_stands_in_the_first_event_and_in_no_empty_one(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
         path = await begun(client)
@@ -155,7 +155,7 @@ async def test_the_pause_before_a_reconnect_stands_in_the_first_event_and_in_no_
         assert again == [f"retry: 1000\n{rest[0]}", *rest[1:]]
 
 
-async def test_only_one_s_own_streams_are_replayed(database: settings.Database) -> None:
+async def test_only_one_s_own_streams_are_replayed(database: settings.DatabaseSettings) -> None:
     async with (
         two_doors(database, Model()) as (one, _),
         one.client(await talking.key(one.node)) as ada,
@@ -175,7 +175,7 @@ async def test_only_one_s_own_streams_are_replayed(database: settings.Database) 
 
 
 async def test_a_stopping_node_ends_a_stream_in_time_and_says_to_resume(
-    database: settings.Database,
+    database: settings.DatabaseSettings,
 ) -> None:
     held = asyncio.Event()
 
@@ -183,7 +183,7 @@ async def test_a_stopping_node_ends_a_stream_in_time_and_says_to_resume(
         if nth == 2:
             await held.wait()
 
-    world: World = await founded(database)
+    world: World = await found_world(database)
     async with world.node("node-1", Model(gate=gate)) as node, talking.door(node, within_s=0.3) as door:
         async with door.client(await talking.key(node)) as client:
             path, told = await begun(client), list[Event]()

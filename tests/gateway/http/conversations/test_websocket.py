@@ -17,11 +17,11 @@ from websockets.exceptions import ConnectionClosed
 from ccn import settings
 from ccn.core.ids import ConversationId
 from ccn.gateway.http.conversations import websocket
-from ccn.gateway.http.conversations.frames import Close
+from ccn.gateway.http.conversations.frames import CloseCode
 from ccn.store.character import measures
-from ccn.store.character.measures import Measure
+from ccn.store.character.measures import ConversationMeasure
 from tests import databases, talking
-from tests.living import Model, founded
+from tests.living import Model, found_world
 from tests.talking import Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,13 +72,13 @@ async def gets(made: ClientConnection, until: str = "metrics") -> list[dict[str,
     return got
 
 
-async def closed(made: ClientConnection) -> Close:
+async def closed(made: ClientConnection) -> CloseCode:
     async with asyncio.timeout(60):
         with suppress(ConnectionClosed):
             while True:
                 await made.recv()
     assert made.close_code is not None
-    return Close(made.close_code)
+    return CloseCode(made.close_code)
 
 
 async def test_a_message_is_answered_word_by_word_and_then_whole(home: Door) -> None:
@@ -102,7 +102,9 @@ async def test_what_a_reply_measures_is_told_when_it_is_known(home: Door) -> Non
         (response,) = [each for each in await gets(made, "response") if each["type"] == "response"]
         assert response["metrics"]["ccc"] is None
         here = ConversationId(UUID(session))
-        await measures.keep(home.node.pool, [Measure(here, datetime.now(UTC), 2, phi=0.5, ccc=0.75)])
+        await measures.keep_measures(
+            home.node.pool, [ConversationMeasure(here, datetime.now(UTC), 2, phi=0.5, ccc=0.75)]
+        )
         (told,) = await gets(made)
         assert (told["ccc"], told["phi"], told["seq"]) == (0.75, 0.5, 2)
 
@@ -151,7 +153,7 @@ async def test_a_reply_is_resumed_after_any_frame_at_another_node(database_serve
             await held.wait()
 
     async with databases.cloned(database_server, "door") as database:
-        world = await founded(database)
+        world = await found_world(database)
         async with (
             world.node("node-1", Model(gate=gate)) as first,
             world.node("node-2") as second,
@@ -193,12 +195,12 @@ async def test_who_may_not_come_in_is_told_why(home: Door) -> None:
     key, other = await talking.key(home.node), await talking.key(home.node)
     session = await begun(home, key)
     for shown, named, code, why in (
-        ("", session, "unauthenticated", Close.UNAUTHENTICATED),
-        ("ccn_made-up", session, "credential_invalid", Close.UNAUTHENTICATED),
-        ("x.y.z", session, "credential_invalid", Close.UNAUTHENTICATED),
-        (other, session, "not_found", Close.NOT_FOUND),
-        (other, str(uuid4()), "not_found", Close.NOT_FOUND),
-        (other, "no-id", "not_found", Close.NOT_FOUND),
+        ("", session, "unauthenticated", CloseCode.UNAUTHENTICATED),
+        ("ccn_made-up", session, "credential_invalid", CloseCode.UNAUTHENTICATED),
+        ("x.y.z", session, "credential_invalid", CloseCode.UNAUTHENTICATED),
+        (other, session, "not_found", CloseCode.NOT_FOUND),
+        (other, str(uuid4()), "not_found", CloseCode.NOT_FOUND),
+        (other, "no-id", "not_found", CloseCode.NOT_FOUND),
     ):
         async with opened(home, named, shown) as made:
             (error,) = await gets(made, "error")
@@ -212,9 +214,9 @@ async def test_a_credential_that_ends_ends_the_socket(home: Door) -> None:
         await sends(made, HELLO)
         await gets(made)
         await home.node.pool.rows("UPDATE api_keys SET revoked_at = now()")
-        home.application.state.desk.letting_in()._recent._known.clear()
+        home.application.state.desk.require_accounts()._recent._known.clear()
         await sends(made, HELLO)
-        assert await closed(made) is Close.UNAUTHENTICATED
+        assert await closed(made) is CloseCode.UNAUTHENTICATED
 
 
 async def test_nobody_resumes_or_cancels_what_is_another_s(home: Door) -> None:
@@ -260,14 +262,14 @@ async def test_a_frame_that_is_none_is_refused_and_the_socket_goes_on(home: Door
 async def test_sockets_are_closed_for_what_they_should_not_carry(home: Door) -> None:
     async with socket(home) as made:
         await sends(made, b"bytes")
-        assert await closed(made) is Close.BINARY
+        assert await closed(made) is CloseCode.BINARY
         assert made.close_reason == "frames are text"
     async with socket(home) as made:
         await sends(made, *["nonsense"] * 11)
-        assert await closed(made) is Close.NONSENSE
+        assert await closed(made) is CloseCode.NONSENSE
         assert made.close_reason == "too many frames that make no sense"
     async with socket(home) as made:
-        await sends(made, json.dumps(HELLO | {"content": "x" * settings.Http().body_limit}))
+        await sends(made, json.dumps(HELLO | {"content": "x" * settings.HttpSettings().body_limit}))
         with pytest.raises(ConnectionClosed) as ended:
             await made.recv()
         assert ended.value.rcvd is not None
@@ -275,7 +277,7 @@ async def test_sockets_are_closed_for_what_they_should_not_carry(home: Door) -> 
 
 
 async def test_who_sends_too_fast_is_told_when_to_go_on_and_then_cut_off(home: Door) -> None:
-    async with talking.door(home.node, settings.Limits(requests=5)) as strict:
+    async with talking.door(home.node, settings.LimitsSettings(requests=5)) as strict:
         key = await talking.key(home.node)
         async with opened(strict, await begun(strict, key), key) as made:
             await sends(made, *['{"type":"resume","after":"x"}'] * 3)
@@ -286,7 +288,7 @@ async def test_who_sends_too_fast_is_told_when_to_go_on_and_then_cut_off(home: D
             assert error["code"] == "too_many_requests"
             assert 0 < error["retry_after"] <= 60
             await sends(made, *[HELLO] * 10)
-            assert await closed(made) is Close.TOO_FAST
+            assert await closed(made) is CloseCode.TOO_FAST
 
 
 async def test_a_stopping_node_finishes_replies_and_sends_everybody_elsewhere(home: Door) -> None:
@@ -300,10 +302,10 @@ async def test_a_stopping_node_finishes_replies_and_sends_everybody_elsewhere(ho
                 await sends(made, HELLO)
                 await gets(made, "accepted")
                 leaving.stop.set()
-                assert await closed(quiet) is Close.GOING
+                assert await closed(quiet) is CloseCode.GOING
                 held.set()
                 assert (await gets(made, "response"))[-1]["content"] == REPLY
-                assert await closed(made) is Close.GOING
+                assert await closed(made) is CloseCode.GOING
     finally:
         home.node.model.gate = None
 

@@ -26,9 +26,9 @@ OTHERS = [
 ]
 
 
-def application(doors: page.Doors | None = None, **chosen: object) -> FastAPI:
-    return app.create(
-        "node-7", readiness.Readiness({}), chosen=settings.Http.model_validate(chosen), doors=doors
+def application(doors: page.HttpAddresses | None = None, **chosen: object) -> FastAPI:
+    return app.create_app(
+        "node-7", readiness.Readiness({}), chosen=settings.HttpSettings.model_validate(chosen), doors=doors
     )
 
 
@@ -82,7 +82,7 @@ async def test_a_browser_gets_the_page_and_a_program_the_pointer(client: httpx.A
 async def test_the_page_says_that_an_ai_speaks_and_claims_nothing_more(parsed: Parsed) -> None:
     words = " ".join(parsed.text.split())
     assert "You talk to an AI." in words
-    scripts = b"".join(page.assets().files.values()).decode().lower()
+    scripts = b"".join(page.load_assets().files.values()).decode().lower()
     for claim in ("conscious", "sentient", "self-aware", "soul"):
         assert claim not in words.lower()
         assert claim not in scripts
@@ -119,7 +119,7 @@ async def test_the_page_needs_nothing_that_its_policy_forbids(parsed: Parsed) ->
         assert not [name for name in attributes if name == "style" or name.startswith("on")]
     for script in parsed.all("script"):
         assert script["src"].startswith("static/")
-    for name, content in page.assets().files.items():
+    for name, content in page.load_assets().files.items():
         if name.endswith(".js"):
             assert not re.search(
                 rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", content
@@ -133,9 +133,9 @@ async def test_every_file_of_the_page_is_there_and_stays_for_ever(
 ) -> None:
     named = [each.get("src") or each["href"] for each in parsed.all("script", "link")]
     folder = named[0].rpartition("/")[0]
-    assert folder == f"static/{page.assets().version}"
+    assert folder == f"static/{page.load_assets().version}"
     assert len(named) == 3
-    for name in page.assets().files.keys() - {"index.html"}:
+    for name in page.load_assets().files.keys() - {"index.html"}:
         answer = await client.get(f"/{folder}/{name}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -144,7 +144,7 @@ async def test_every_file_of_the_page_is_there_and_stays_for_ever(
 
 
 async def test_modules_import_only_what_is_there() -> None:
-    files = page.assets().files
+    files = page.load_assets().files
     imported = {
         name.decode()
         for content in files.values()
@@ -176,7 +176,7 @@ async def test_what_a_browser_has_is_not_sent_again(client: httpx.AsyncClient, p
     ["index.html", "page.py", "..%2fpage.py", "%2e%2e/page.py", "x" * 65, "page.js/more", "page.js%00"],
 )
 async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
-    answer = await client.get(f"/static/{page.assets().version}/{path}")
+    answer = await client.get(f"/static/{page.load_assets().version}/{path}")
     assert answer.status_code in {404, 422}
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -225,8 +225,8 @@ async def test_what_people_write_is_laid_out_from_the_side_of_its_script(parsed:
 
 
 async def test_watching_takes_nothing_from_what_may_be_asked_besides() -> None:
-    desk = auth.Desk(Limiter(settings.Limits(requests=2)))
-    made = app.create("node-7", readiness.Readiness({}), desk=desk)
+    desk = auth.AuthContext(Limiter(settings.LimitsSettings(requests=2)))
+    made = app.create_app("node-7", readiness.Readiness({}), desk=desk)
     async with client_of(made) as client:
 
         async def statuses(path: str) -> list[int]:
@@ -266,7 +266,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_text_stands_out_from_its_ground(scheme: str) -> None:
-    light, dark = page.assets().files["page.css"].decode().split("@media (prefers-color-scheme: dark)")
+    light, dark = page.load_assets().files["page.css"].decode().split("@media (prefers-color-scheme: dark)")
     colours = dict(COLOUR.findall(light if scheme == "light" else dark))
     assert [pair for pair in PAIRS if contrast(colours[pair[0]], colours[pair[1]]) < 4.5] == []
     assert [pair for pair in SHAPES if contrast(colours[pair[0]], colours[pair[1]]) < 3] == []

@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors, settings
-from ccn.core.axes import quantise
-from ccn.core.calls.call import Retry
+from ccn.core.axes import quantise_scores
+from ccn.core.calls.call import CallRetry
 from ccn.core.ids import ConversationId
-from ccn.node.views.cluster_status import Status
+from ccn.node.views.cluster_status import ClusterStatus
 from ccn.store.accounts.users import Tier
 from ccn.store.character import vectors
 from tests import browser as browsers
@@ -43,10 +43,10 @@ async def browser() -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def opened(
     browser: Browser,
-    database: settings.Database,
+    database: settings.DatabaseSettings,
     model: Model,
     width: int = 1280,
-    chosen: settings.Instances = PATIENT,
+    chosen: settings.InstancesSettings = PATIENT,
 ) -> AsyncIterator[tuple[Page, Cluster]]:
     """A page at the first of two nodes; ada and an operator may sign in."""
     async with paging.cluster(database, model, chosen=chosen) as cluster:
@@ -97,7 +97,7 @@ async def settled(page: Page) -> None:
 
 
 async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async with opened(browser, database, Model()) as (page, cluster):
         assert await page.js("document.querySelector('.notice').innerText.startsWith('You talk to an AI.')")
@@ -139,7 +139,9 @@ async def test_somebody_with_a_keyboard_signs_in_talks_and_comes_back(
         assert page.complaints == []
 
 
-async def test_a_wrong_password_is_told_in_words(browser: Browser, database: settings.Database) -> None:
+async def test_a_wrong_password_is_told_in_words(
+    browser: Browser, database: settings.DatabaseSettings
+) -> None:
     async with opened(browser, database, Model()) as (page, _):
         await sign_in(page, password="wrong")
         await page.until("document.getElementById('sign-in-problem').textContent")
@@ -149,7 +151,7 @@ async def test_a_wrong_password_is_told_in_words(browser: Browser, database: set
 
 
 async def test_escape_stops_a_reply_and_the_field_stays_as_high_as_it_was(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async def hold(nth: int) -> None:
         if nth == 2:
@@ -170,7 +172,7 @@ async def test_escape_stops_a_reply_and_the_field_stays_as_high_as_it_was(
 
 
 async def test_a_reply_goes_on_at_another_node_when_its_door_closes(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     held = asyncio.Event()
 
@@ -196,7 +198,7 @@ async def test_a_reply_goes_on_at_another_node_when_its_door_closes(
 
 
 async def test_the_page_follows_the_addresses_that_every_client_may(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     cases = json.dumps([*FOLLOWED, *NOT_FOLLOWED])
     told = f"m => {cases}.map(([pointed, learnt]) => m.mayFollow(pointed, learnt))"
@@ -210,7 +212,7 @@ async def test_the_page_follows_the_addresses_that_every_client_may(
 
 
 async def test_a_rescue_stays_under_its_reply_also_after_a_reload(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     held = asyncio.Event()
 
@@ -240,12 +242,12 @@ async def test_a_rescue_stays_under_its_reply_also_after_a_reload(
 
 
 async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async with opened(browser, database, Model()) as (page, cluster):
         await sign_in(page)
         await start(page, "")
-        cluster.limit(settings.Limits(requests=1, window_s=60))
+        cluster.limit(settings.LimitsSettings(requests=1, window_s=60))
         await say(page, "Once.")
         await settled(page)
         await say(page, "Too much?")
@@ -253,7 +255,7 @@ async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
         assert await page.js("document.getElementById('message').value") == "Too much?"
         assert await page.js("document.getElementById('send').disabled")
         assert await words(page) == ["Once.", REPLY]
-        cluster.limit(settings.Limits(requests=1, window_s=3))
+        cluster.limit(settings.LimitsSettings(requests=1, window_s=3))
         await page.reload()
         await page.until(
             "document.getElementById('connection').textContent.startsWith('Too many requests.')"
@@ -269,7 +271,7 @@ async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
 
 
 async def test_what_passes_is_waited_out_and_what_a_user_may_not_have_is_told(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     refusals = {
         "too_many_requests": ("wait", "Too many requests."),
@@ -296,11 +298,11 @@ async def test_what_passes_is_waited_out_and_what_a_user_may_not_have_is_told(
 
 
 async def test_what_is_not_known_any_more_is_shown_as_what_it_was(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async with opened(browser, database, Model()) as (page, cluster):
         seen = cluster.status
-        assert isinstance(seen, Status)
+        assert isinstance(seen, ClusterStatus)
         assert await page.js("document.getElementById('nodes').innerText.match(/here/g).length") == 2
         cluster.status = errors.DatabaseUnavailable("[Errno 111] Connection refused")
         await page.until("!document.getElementById('connection').hidden")
@@ -325,14 +327,14 @@ async def test_what_is_not_known_any_more_is_shown_as_what_it_was(
 
 
 async def test_rounds_the_character_and_every_instance_are_shown_as_they_change(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async with opened(browser, database, Model()) as (page, cluster):
         await sign_in(page, "operator")
         await start(page, "")
         here = ConversationId(uuid.UUID((await page.js("location.hash"))[1:]))
-        scores = quantise([0.9, *[0.5] * 14, None])
-        await cluster.doors[0].node.writer.submit(vectors.Score(here, 1, scores, "scorer-1"))
+        scores = quantise_scores([0.9, *[0.5] * 14, None])
+        await cluster.doors[0].node.writer.submit(vectors.RecordScore(here, 1, scores, "scorer-1"))
         cluster.round()
         await page.until("document.querySelector('#rounds').innerText.includes('block 2 committed')")
         await page.until("document.querySelector('#radar path.state')")
@@ -349,7 +351,9 @@ async def test_rounds_the_character_and_every_instance_are_shown_as_they_change(
         assert page.complaints == []
 
 
-async def test_a_phone_shows_one_part_at_a_time(browser: Browser, database: settings.Database) -> None:
+async def test_a_phone_shows_one_part_at_a_time(
+    browser: Browser, database: settings.DatabaseSettings
+) -> None:
     async with opened(browser, database, Model(), 320) as (page, _):
         await sign_in(page)
         await page.until("document.body.dataset.view === 'list'")
@@ -389,7 +393,7 @@ WIDER = """
 
 
 async def test_a_title_of_200_letters_leaves_everything_within_every_screen(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     assert len(LONG) > 190
     async with opened(browser, database, Model()) as (page, _):
@@ -418,7 +422,7 @@ async def test_a_title_of_200_letters_leaves_everything_within_every_screen(
 
 
 async def test_a_screen_reader_finds_a_name_for_everything_it_can_reach(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async with opened(browser, database, Model()) as (page, _):
         await sign_in(page, "operator")
@@ -445,7 +449,7 @@ async def test_a_screen_reader_finds_a_name_for_everything_it_can_reach(
 
 
 async def test_opening_the_page_moves_nothing_that_was_there(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async with opened(browser, database, Model()) as (page, cluster):
         observed = json.dumps({"type": "layout-shift", "buffered": True})
@@ -459,7 +463,7 @@ async def test_opening_the_page_moves_nothing_that_was_there(
 
 
 async def test_a_conversation_without_a_title_is_listed_by_how_it_began(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
     async with opened(browser, database, Model()) as (page, _):
         await sign_in(page)
@@ -477,9 +481,9 @@ async def test_a_conversation_without_a_title_is_listed_by_how_it_began(
 
 
 async def test_a_start_that_takes_long_and_a_reply_that_fails_say_why_and_it_can_be_tried_again(
-    browser: Browser, database: settings.Database
+    browser: Browser, database: settings.DatabaseSettings
 ) -> None:
-    model = Model(trouble=Retry(2, 5, 4.0, "network"), asked=asyncio.Event())
+    model = Model(trouble=CallRetry(2, 5, 4.0, "network"), asked=asyncio.Event())
     async with opened(browser, database, model) as (page, _):
         await sign_in(page)
         await page.until("document.querySelector('#character option')")

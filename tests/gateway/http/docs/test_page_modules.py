@@ -29,10 +29,10 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(browser: Browser) -> AsyncIterator[Page]:
     """A page under its own policy."""
-    http, stop = settings.Http(port=0), asyncio.Event()
-    listening = server.listen(http)
-    made = app.create("node-7", readiness.Readiness({}), None, None, http)
-    serving = asyncio.create_task(server.serve(made, listening, stop, 1.0, http))
+    http, stop = settings.HttpSettings(port=0), asyncio.Event()
+    listening = server.listen_on_port(http)
+    made = app.create_app("node-7", readiness.Readiness({}), None, None, http)
+    serving = asyncio.create_task(server.serve_app(made, listening, stop, 1.0, http))
     host, port = listening.getsockname()[:2]
     opened = await browser.open(f"http://{host}:{port}/")
     yield opened
@@ -45,7 +45,7 @@ async def served(browser: Browser) -> AsyncIterator[Page]:
 async def run(served: Page, module: str, body: str, *given: object) -> object:
     """What a function of JavaScript makes of these, with the module as `m`."""
     arguments = ", ".join(map(json.dumps, given))
-    address = f"/static/{page.assets().version}/{module}"
+    address = f"/static/{page.load_assets().version}/{module}"
     return await served.js(
         f"import({json.dumps(address)}).then((m) => (async (...given) => {{ {body} }})({arguments}))"
     )

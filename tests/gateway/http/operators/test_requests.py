@@ -26,7 +26,7 @@ async def test_a_request_is_asked_under_the_name_of_the_account_and_waited_for(d
         door.client.post("/api/v1/admin/requests", json=body, headers={**admin, "Idempotency-Key": key})
     )
     async with asyncio.timeout(60):
-        while not (waiting := await requests.waiting(door.pool, requests.ROUND)):
+        while not (waiting := await requests.list_waiting(door.pool, requests.ROUND)):
             await asyncio.sleep(0.02)
     assert str(waiting[0].id) == key
     assert waiting[0].by.endswith("(ada)")
@@ -51,14 +51,14 @@ async def test_what_no_request_can_be_is_refused(door: Door, body: dict[str, obj
 
 async def test_requests_are_listed_and_taken_back(door: Door) -> None:
     admin, request = await _admin(door), uuid4()
-    await requests.ask(door.pool, request, "plate", "ann", {"character": "ada", "content": "# Ada"})
+    await requests.add_request(door.pool, request, "plate", "ann", {"character": "ada", "content": "# Ada"})
     path = "/api/v1/admin/requests"
     found = (await door.client.get(path, params={"ended": "false"}, headers=admin)).json()["requests"]
     shown = next(each for each in found if each["request"] == str(request))
     assert (shown["state"], shown["by"], shown["body"]) == ("waiting", "ann", {"character": "ada"})
     taken = await door.client.delete(f"{path}/{request}", params={"by": "bob"}, headers=admin)
     assert (taken.status_code, taken.json()["state"]) == (200, "taken back")
-    standing = await requests.standing(door.pool, request)
+    standing = await requests.request_state(door.pool, request)
     assert standing.request.taken_back_by.endswith("(bob)")
     missing = await door.client.delete(f"{path}/{uuid4()}", headers=admin)
     assert missing.status_code == 404
@@ -66,8 +66,8 @@ async def test_requests_are_listed_and_taken_back(door: Door) -> None:
 
 async def test_what_a_node_is_at_is_not_taken_back(door: Door) -> None:
     admin, request = await _admin(door), uuid4()
-    await requests.ask(door.pool, request, "plate", "ann")
-    while (claimed := await requests.claim(door.pool, NodeId("node-1"), ["plate"], 60)) is not None:
+    await requests.add_request(door.pool, request, "plate", "ann")
+    while (claimed := await requests.claim_request(door.pool, NodeId("node-1"), ["plate"], 60)) is not None:
         if claimed.id == request:
             break
     assert claimed is not None
