@@ -30,6 +30,7 @@ from ccn.node.instances.hosting import Hosting
 from ccn.node.instances.placement import Placement
 from ccn.node.instances.room import Room
 from ccn.node.instances.spawning import Spawning
+from ccn.node.pacing import every
 from ccn.node.turns.execution import SpeakingModel, TurnRunner
 from ccn.node.turns.prefetch import Prefetch
 from ccn.node.turns.prompts import Prompts
@@ -73,16 +74,11 @@ class NodeInstances:
 
     async def _count_conversations(self, stop: asyncio.Event) -> None:
         """How many conversations there are, once a minute."""
-        while not stop.is_set():
+        async for _ in every(COUNT_S, stop):
             try:
                 metrics.set_conversations(await conversations.count_all(self.pool))
             except errors.CCNError as failed:
                 log.warning("conversations not counted", reason=str(failed))
-            try:
-                async with asyncio.timeout(COUNT_S):
-                    await stop.wait()
-            except TimeoutError:
-                continue
 
 
 def _new_seed() -> int:

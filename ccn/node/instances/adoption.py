@@ -24,6 +24,7 @@ from ccn import errors
 from ccn.core import rendezvous
 from ccn.core.ids import ConversationId, InstanceId, NodeId
 from ccn.node.instances.hosting import Hosting
+from ccn.node.pacing import every
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances, turns
 from ccn.store.conversations.instances import (
@@ -74,16 +75,13 @@ class Adoption:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look, again and again, until told to stop."""
-        stopping = asyncio.create_task(stop.wait())
         try:
-            while not stop.is_set():
+            async for _ in every(self._pause_s, stop):
                 try:
                     await self.adopt_abandoned()
                 except errors.CCNError as failed:
                     log.warning("no look at abandoned instances", reason=str(failed))
-                await asyncio.wait({stopping}, timeout=self._pause_s)
         finally:
-            stopping.cancel()
             for task in self._rescuing.values():
                 task.cancel()
             await asyncio.gather(*self._rescuing.values(), return_exceptions=True)

@@ -20,6 +20,7 @@ import structlog
 from ccn import errors, metrics
 from ccn.core import turn as states
 from ccn.core.ids import ConversationId, InstanceId, TurnId, UserId
+from ccn.node.pacing import every
 from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances, turns
@@ -231,14 +232,9 @@ class Hosting:
 
     async def run(self, stop: asyncio.Event, grace_s: float) -> None:
         """Say that all of them are alive, until told to stop; then leave them to the other nodes."""
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            while not stop.is_set():
-                await self._send_heartbeat()
-                await asyncio.wait({stopping}, timeout=self._chosen.heartbeat_s)
-            await self._leave_instances(max(0.0, grace_s - _SPARE_S))
-        finally:
-            stopping.cancel()
+        async for _ in every(self._chosen.heartbeat_s, stop):
+            await self._send_heartbeat()
+        await self._leave_instances(max(0.0, grace_s - _SPARE_S))
 
     async def hand_over_idle(self) -> None:
         """Give away whatever does nothing now: this node is being drained."""
