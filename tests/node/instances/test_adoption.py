@@ -218,7 +218,7 @@ async def test_a_heartbeat_on_its_way_claims_nothing_that_was_given_away(
         given_away.set()
 
     monkeypatch.setattr(instances, "keep_alive", beat_late)
-    monkeypatch.setattr(instances, "release_instance", release_and_tell)
+    monkeypatch.setattr(instances, "release_instances", release_and_tell)
     await asyncio.sleep(2 * PATIENT.heartbeat_s)  # a heartbeat is on its way
     await drains.begin_drain(host.pool, host.id, "test", [host.id, other.id])
     await _is_taken(talk, host, other)
