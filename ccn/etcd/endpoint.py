@@ -17,7 +17,7 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 from aetcd import rpc  # type: ignore[import-untyped]
 
-from ccn import errors
+from ccn import cancellation, errors
 
 # A server that lost its leader must say so at once, instead of answering from the past or not at all.
 METADATA = (("hasleader", "true"),)
@@ -131,7 +131,7 @@ _ADVICE: Mapping[str, str] = MappingProxyType(
 def translate_errors() -> Iterator[None]:
     """Turn what gRPC raises into the error tree, and a closed channel's cancellation into an error."""
     try:
-        with _keep_cancellation():
+        with cancellation.keep_cancellation():
             yield
     except grpc.aio.AioRpcError as failed:
         said = failed.details() or failed.code().name
@@ -141,37 +141,9 @@ def translate_errors() -> Iterator[None]:
         raise errors.CoordinationUnavailable("the connection to etcd is closed") from closed
     except asyncio.CancelledError as ended:
         # A channel that closes under a call cancels it, which looks like somebody cancelling this task.
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if cancellation.is_requested():
             raise
         raise errors.CoordinationUnavailable("the connection to etcd was closed during a call") from ended
-
-
-@contextlib.contextmanager
-def _keep_cancellation() -> Iterator[None]:
-    """A cancellation is one, even if gRPC met the end of its call in the same moment and tells of that.
-
-    It waits for tasks of its own, which swallow what cancels them; whoever counts on having been stopped,
-    as a deadline does that fires once, would wait for ever.
-    """
-    entered = asyncio.current_task()
-    before = entered.cancelling() if entered else 0
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise
-    except Exception as swallowing:
-        if _was_cancelled(entered, before):
-            raise asyncio.CancelledError from swallowing
-        raise
-    if _was_cancelled(entered, before):
-        raise asyncio.CancelledError
-
-
-def _was_cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
-    """Since then; of a generator that another task goes on with, at all."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > (before if task is entered else 0)
 
 
 def certainly_not_executed(failed: errors.CoordinationUnavailable) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
-from ccn import errors
+from ccn import cancellation, errors
 from ccn.core.ids import NodeId
 
 _Code = grpc.StatusCode
@@ -105,7 +105,7 @@ def error_to_status(error: type[errors.CCNError]) -> Any:
 def translate_errors(node: NodeId) -> Iterator[None]:
     """Turn what gRPC raises about a call to `node` into the error tree."""
     try:
-        with _keep_cancellation():
+        with cancellation.keep_cancellation():
             yield
     except grpc.aio.AioRpcError as failed:
         raise MEANING[failed.code()](_describe_failure(node, failed)) from failed
@@ -113,37 +113,9 @@ def translate_errors(node: NodeId) -> Iterator[None]:
         raise errors.PeerUnavailable(f"{node}: the connection is closed") from closed
     except asyncio.CancelledError as ended:
         # A channel that closes under a call cancels it, which looks like somebody cancelling this task.
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if cancellation.is_requested():
             raise
         raise errors.PeerUnavailable(f"{node}: the connection was closed during a call") from ended
-
-
-@contextlib.contextmanager
-def _keep_cancellation() -> Iterator[None]:
-    """A cancellation is one, even if gRPC met the end of its call in the same moment and tells of that.
-
-    It waits for tasks of its own, which swallow what cancels them; whoever counts on having been stopped,
-    as a deadline does that fires once, would wait for ever.
-    """
-    entered = asyncio.current_task()
-    before = entered.cancelling() if entered else 0
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise
-    except Exception as swallowing:
-        if _was_cancelled(entered, before):
-            raise asyncio.CancelledError from swallowing
-        raise
-    if _was_cancelled(entered, before):
-        raise asyncio.CancelledError
-
-
-def _was_cancelled(entered: asyncio.Task[Any] | None, before: int) -> bool:
-    """Since then; of a generator that another task goes on with, at all."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > (before if task is entered else 0)
 
 
 @contextlib.contextmanager
