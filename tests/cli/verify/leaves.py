@@ -97,7 +97,7 @@ def requested(question: dict[str, Any] | None = None, **changed: Any) -> Leaf:
     return body | changed, {"asked": question, "answer": answer}
 
 
-def vector(*scores: int | None, **changed: Any) -> Leaf:
+def vector(*scores: object, **changed: Any) -> Leaf:
     body = {
         "at": 1, "conversation": CONVERSATION, "instance": INSTANCE, "kind": "vector", "scorer": "s",
         "seq": 1, "v": 1, "vector": list(scores) or [0, 1_000_000, None, *[500_000] * 13],

@@ -404,6 +404,10 @@ HEADERS: dict[str, tuple[bytes, list[str]]] = {
         ("a header with a number for a leader", {"leader": 1}, "its header is not one"),
     )
 }  # fmt: skip
+HEADERS["a header that is no object"] = (
+    edited(1, "block", value="AAAA"),
+    ["block 1: its header is not canonical JSON"],
+)
 RULES: dict[str, tuple[bytes, list[str]]] = {
     name: (edited(0, *path, value=value), [f"the founding (block 0): {what}"])
     for name, path, value, what in (

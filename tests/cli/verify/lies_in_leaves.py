@@ -206,6 +206,10 @@ STORIES: dict[str, tuple[bytes, list[str]]] = {
         [f"{REQUEST} {at(2)}: its error is not the one of its outcome"],
     ),
     "too few scores": (told(vector(1)), [f"vector {CONVERSATION} {at(2)}: this is not a vector"]),
+    "a score that is a text": (
+        told(vector(*["1"] * 16)),
+        [f"vector {CONVERSATION} {at(2)}: this is not a vector"],
+    ),
     "a score that is too high": (
         told(vector(*[1_000_001] * 16)),
         [f"vector {CONVERSATION} {at(2)}: this is not a vector"],

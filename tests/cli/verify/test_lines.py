@@ -141,6 +141,13 @@ def test_a_line_is_an_object(line: bytes) -> None:
     assert verify.verify(io.BytesIO(record)).findings.invalid == "line 5: this is no object"
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_is_one(number: str) -> None:
+    record = forge().close(*ROWS).replace(b'{"end":{"lines":6}}', b'{"end":{"lines":%s}}' % number.encode())
+    audit = verify.verify(io.BytesIO(record))
+    assert audit.findings.invalid == f"line 7: {number} is no number of a record"
+
+
 def test_what_the_table_of_leaves_says_otherwise_is_found() -> None:
     forger = forge(plate())
     line = forger.lines[3]
