@@ -1,8 +1,7 @@
-"""The rules of a budget, and that no sequence of them loses or invents a microdollar."""
+"""What is left of a day's budget, and where one day ends and the next begins."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -10,32 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccn.core.calls import budget
-from ccn.core.calls.budget import Day, Shortfall
+from ccn.core.calls.budget import Day
+
+ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Chatham"])
 
 
-def test_a_reservation_that_fits_to_the_last_microdollar_is_held() -> None:
-    day = budget.reserve(Day(limit=100, spent=40), 60)
-    assert isinstance(day, Day)
-    assert (day.held, day.left) == (60, 0)
-    assert budget.reserve(day, 1) == Shortfall(wanted=1, left=0)
-    assert budget.reserve(day, 0) == day
+def test_what_is_held_is_gone_like_what_is_spent() -> None:
+    assert Day(limit=100, spent=40).left == 60
+    assert Day(limit=100, spent=40, held=60).left == 0
 
 
-def test_without_a_limit_everything_fits() -> None:
-    day = budget.reserve(Day(limit=None, spent=10**12), 10**12)
-    assert isinstance(day, Day)
-    assert day.left is None
-
-
-def test_settling_frees_what_was_not_used() -> None:
-    day = budget.settle(Day(limit=100, held=60), 60, 10)
-    assert (day.spent, day.held, day.left) == (10, 0, 90)
-
-
-def test_what_expired_is_spent_until_its_holder_comes_back() -> None:
-    day = budget.expire(Day(limit=100, held=60), 60)
-    assert (day.spent, day.left) == (60, 40)
-    assert budget.correct(day, 60, 10).spent == 10
+def test_without_a_limit_nothing_says_what_is_left() -> None:
+    assert Day(limit=None, spent=10**12).left is None
 
 
 def test_a_limit_that_was_lowered_leaves_nothing_rather_than_less() -> None:
@@ -58,51 +43,8 @@ def test_a_day_begins_at_midnight_of_its_zone() -> None:
     assert budget.day_of(late, ZoneInfo("America/New_York")) == date(2026, 1, 5)
 
 
-@dataclass
-class Life:
-    """Reservations and what became of them, counted apart from the day."""
-
-    day: Day
-    held: list[int] = field(default_factory=list)
-    expired: list[int] = field(default_factory=list)
-    costs: int = 0
-
-
-STEPS = st.lists(
-    st.tuples(st.sampled_from(("reserve", "settle", "release", "expire", "correct")), st.integers(0, 50)),
-    max_size=60,
-)
-
-
-@given(st.integers(0, 200), STEPS)
-def test_nothing_is_overspent_and_nothing_is_lost_whatever_happens(
-    limit: int, steps: list[tuple[str, int]]
-) -> None:
-    life = Life(Day(limit))
-    for what, number in steps:
-        _step(life, what, number)
-        assert life.day.held == sum(life.held)
-        assert life.day.spent == life.costs + sum(life.expired)
-        assert life.day.spent + life.day.held <= limit
-
-
-def _step(life: Life, what: str, number: int) -> None:
-    if what == "reserve":
-        match budget.reserve(life.day, number):
-            case Day() as day:
-                life.day = day
-                life.held.append(number)
-            case Shortfall(wanted, left):
-                assert wanted > left
-    elif what == "correct" and life.expired:
-        amount = life.expired.pop()
-        cost = min(number, amount)
-        life.day, life.costs = budget.correct(life.day, amount, cost), life.costs + cost
-    elif what != "correct" and life.held:
-        amount = life.held.pop(number % len(life.held))
-        if what == "expire":
-            life.day = budget.expire(life.day, amount)
-            life.expired.append(amount)
-        else:
-            cost = min(number, amount) if what == "settle" else 0
-            life.day, life.costs = budget.settle(life.day, amount, cost), life.costs + cost
+@given(st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)), ZONES)
+def test_the_next_day_begins_within_a_day_and_an_hour(moment: datetime, zone: str) -> None:
+    renewed = budget.renewed_after(moment, ZoneInfo(zone))
+    assert 0 < renewed.timestamp() - moment.timestamp() <= 25 * 3600
+    assert (budget.day_of(renewed, ZoneInfo(zone)) - budget.day_of(moment, ZoneInfo(zone))).days == 1
