@@ -15,7 +15,7 @@ from uuid import UUID
 
 from ccn import errors, settings
 from ccn.core.axes import Vector
-from ccn.core.chain import block, roster
+from ccn.core.chain import block
 from ccn.core.chain.report import Report
 from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.chain.rules import Parameters, Rules, Validator
@@ -31,6 +31,7 @@ from ccn.peers import certificates
 from ccn.peers.certificates import IssuedCertificate
 from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
 from ccn.peers.identity import TlsIdentity
+from tests.rosters import pack_rows
 
 ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
 SIGNATURE = bytes(range(64))
@@ -56,7 +57,7 @@ COSIGNATURE = note.Signature("ccn.example/test/node-2", b"1234", bytes(8) + SIGN
 def roster_of(instances: int, character: str = "ada") -> Roster:
     scores = Vector((500_000,) * 15 + (None,))
     rows = (RosterRow(InstanceId(UUID(int=number)), 1, scores, number) for number in range(instances))
-    return roster.pack_rows(CharacterId(character), rows)
+    return pack_rows(CharacterId(character), rows)
 
 
 def report_of(node: NodeId, instances: int = 2, leaves: int = 3) -> Signed[Report]:

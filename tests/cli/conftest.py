@@ -19,7 +19,7 @@ from ccn import errors, settings
 from ccn.cli import verify
 from ccn.core import ids
 from ccn.core.axes import Vector
-from ccn.core.chain import block, roster
+from ccn.core.chain import block
 from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.roster import RosterRow
 from ccn.core.chain.rules import Parameters, Rules, Weighing
@@ -38,6 +38,7 @@ from ccn.store.upkeep.retention import RedactMessages
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import rules_of
 from tests.node.rounds.test_consensus_round import Neighbours, Paper, World
+from tests.rosters import pack_rows
 from tests.speaking import ANN
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")
@@ -116,17 +117,17 @@ async def live(world: World) -> None:
         vectors.RecordScore(HOSTED, 2, Vector((500_000, None) + (400_000,) * 14), "tier-1/v1", INSTANCE)
     )
     world.vectors[nodes[0]] = [
-        roster.pack_rows(
+        pack_rows(
             ADA,
             [
                 RosterRow(INSTANCE, 1, Vector((500_000,) * 16)),
                 RosterRow(InstanceId(UUID(int=9)), 1, Vector((900_000,) * 16)),
             ],
         ),
-        roster.pack_rows(BOB, [RosterRow(InstanceId(UUID(int=7)), 1, Vector((1,) * 15 + (None,)))]),
+        pack_rows(BOB, [RosterRow(InstanceId(UUID(int=7)), 1, Vector((1,) * 15 + (None,)))]),
     ]
     world.vectors[nodes[1]] = [
-        roster.pack_rows(ADA, [RosterRow(InstanceId(UUID(int=5)), 1, Vector((400_000,) * 16))])
+        pack_rows(ADA, [RosterRow(InstanceId(UUID(int=5)), 1, Vector((400_000,) * 16))])
     ]
     await seal(world, nodes[0])
 
@@ -174,10 +175,10 @@ def _host(world: World) -> None:
 
     first, second, *_ = sorted(world.disks)
     world.vectors[first] = [
-        roster.pack_rows(ADA, [at(1), at(9, *(900_000,) * 16)]),
-        roster.pack_rows(BOB, [at(7, 1, None)]),
+        pack_rows(ADA, [at(1), at(9, *(900_000,) * 16)]),
+        pack_rows(BOB, [at(7, 1, None)]),
     ]
-    world.vectors[second] = [roster.pack_rows(ADA, [at(5, *(400_000,) * 16)])]
+    world.vectors[second] = [pack_rows(ADA, [at(5, *(400_000,) * 16)])]
 
 
 def _accept(words: str, epoch: int, turn: TurnId) -> turns.AcceptTurn:

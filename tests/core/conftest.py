@@ -14,7 +14,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from ccn.core.axes import Vector
-from ccn.core.chain import block, roster
+from ccn.core.chain import block
 from ccn.core.chain.block import Tip
 from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.report import Report
@@ -27,6 +27,7 @@ from ccn.core.rounds import ballot, readback, signer
 from ccn.core.rounds.ballot import Certificate, Draft, Proposal, TermLeader, Vote, Voter
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
+from tests.rosters import pack_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def row(number: int, *scores: int | None, epoch: int = 1, owner: int | None = 0)
 
 
 def rows(*listed: RosterRow, character: str = "ada") -> Roster:
-    return roster.pack_rows(CharacterId(character), listed)
+    return pack_rows(CharacterId(character), listed)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from ccn import errors
 from ccn.core.axes import UNIT, Vector
-from ccn.core.chain import roster
 from ccn.core.chain.quorum import NODE_LIMIT
 from ccn.core.chain.report import INSTANCE_LIMIT, LEAF_LIMIT, Report
 from ccn.core.chain.roster import Roster, RosterRow
@@ -37,6 +36,7 @@ from ccn.peers.exchange import (
 )
 from tests import peering
 from tests.peering import COSIGNATURE, INSTANCE, ONE, TWO
+from tests.rosters import pack_rows
 
 MOST = 2**53 - 1
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -58,7 +58,7 @@ rows = st.builds(
 
 
 def _rosters(listed: dict[str, list[RosterRow]], *, owned: bool) -> tuple[Roster, ...]:
-    made = [roster.pack_rows(CharacterId(name), listed[name]) for name in sorted(listed)]
+    made = [pack_rows(CharacterId(name), listed[name]) for name in sorted(listed)]
     return tuple(made if owned else [replace(each, owners=b"") for each in made])
 
 

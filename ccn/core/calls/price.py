@@ -88,12 +88,6 @@ def microdollars_from(dollars: Decimal) -> int:
     return int(dollars * DOLLAR)
 
 
-def dollars_to_text(microdollars: int) -> str:
-    """For people: with as many places as tell it from nothing."""
-    places = 2 if microdollars >= DOLLAR // 100 else 6
-    return f"${microdollars / DOLLAR:.{places}f}"
-
-
 def _long_percent(price: Price, prompt: int) -> int:
     return price.long_percent if price.long_above is not None and prompt > price.long_above else 100
 

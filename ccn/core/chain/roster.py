@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -101,13 +101,6 @@ class Roster:
         return hashlib.sha256(self.owners).digest()
 
 
-def pack_rows(character: CharacterId, rows: Iterable[RosterRow]) -> Roster:
-    """The roster of these instances, which may come in any order; all have an owner, or none has."""
-    ordered = sorted(rows, key=lambda row: row.instance.int)
-    owners = [row.owner.to_bytes(owner_pseudonym.BYTES, "big") for row in ordered if row.owner is not None]
-    return Roster(character, b"".join(map(_pack_row, ordered)), b"".join(owners))
-
-
 def pack_columns(
     character: CharacterId,
     ids_: npt.NDArray[np.void],
@@ -135,14 +128,6 @@ def find_disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
         same = (low[1:] == low[:-1]) & (high[1:] == high[:-1])
         found[order[1:][same]] = found[order[:-1][same]] = True
     return found
-
-
-def _pack_row(row: RosterRow) -> bytes:
-    scores = [MISSING if value is None else value for value in row.vector.millionths]
-    try:
-        return _ROW.pack(row.instance.bytes, row.epoch, *scores)
-    except struct.error as refused:
-        raise errors.InputInvalid(f"the instance {row.instance} does not fit a row: {refused}") from None
 
 
 def _unpack_row(whose: int | None, instance: bytes, epoch: int, *scores: int) -> RosterRow:

@@ -33,11 +33,6 @@ class ConsistencyEstimate:
         """In the range from 0 to 1 for dashboards: worse than strangers is shown as 0."""
         return min(1.0, max(0.0, self.ccc))
 
-    @property
-    def alarming(self) -> bool:
-        """Whether somebody should look."""
-        return self.ccc < ALARM
-
 
 def estimate_ccc(windows: list[Samples], strangers: float) -> ConsistencyEstimate | None:
     """CCC over the last messages of each instance, one row a message; None for fewer than two instances.

@@ -87,10 +87,6 @@ class NoteKey:
         """Four bytes that tell this key from others of the same name."""
         return hashlib.sha256(self.name.encode() + b"\n" + self._typed_bytes()).digest()[:_ID_BYTES]
 
-    def text(self) -> str:
-        """The spelling in which verifier keys are handed around."""
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(self._typed_bytes()).decode()}"
-
     def _typed_bytes(self) -> bytes:
         return bytes([self.kind]) + self.public
 
@@ -109,13 +105,6 @@ def verify_note(note: Note, keys: Sequence[NoteKey], check: Check) -> dict[NoteK
         if key is not None:
             found[key] = _verify_signature(note.text, signature, key, check)
     return found
-
-
-def sign_note(text: str, key: NoteKey, sign: Sign) -> Signature:
-    """Sign a text as it stands."""
-    if key.kind is not KeyKind.ED25519:
-        raise errors.InputInvalid(f"{key.name} makes cosignatures, which need a time")
-    return Signature(key.name, key.id, sign(text.encode()))
 
 
 def cosign_note(text: str, key: NoteKey, at_s: int, sign: Sign) -> Signature:
@@ -142,21 +131,6 @@ def parse_note(data: bytes) -> Note:
     if not blank or lines.pop() or not 0 < len(lines) <= SIGNATURE_LIMIT:
         raise errors.InputInvalid("a note is a text, an empty line and 1 to 100 lines of signatures")
     return Note(text + "\n", tuple(map(_signature_from_line, lines)))
-
-
-def parse_key(text: str) -> NoteKey:
-    """Read a verifier key: name, id and key joined by plus signs."""
-    name, _, rest = text.partition("+")
-    typed = _decode_base64(rest.partition("+")[2])
-    try:
-        read = NoteKey(name, KeyKind(typed[0]), typed[1:])
-    except ValueError:
-        raise errors.InputInvalid(
-            f"{name!r} has a key of kind {typed[0]}, which is not known here"
-        ) from None
-    if read.text() != text:
-        raise errors.InputInvalid(f"the id of the key {name!r} does not belong to it")
-    return read
 
 
 def _verify_signature(text: str, signature: Signature, key: NoteKey, check: Check) -> int | None:

@@ -7,7 +7,7 @@ proof walks the same ranges, from the leaf to the root.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ccn import errors
 from ccn.core.ledger import merkle
@@ -85,14 +85,6 @@ def consistency_ranges(old: int, new: int) -> list[Range]:
 def hash_ranges(ranges: Sequence[Range], leaves: Sequence[bytes]) -> list[bytes]:
     """The proof for these ranges, by whoever holds all leaf hashes."""
     return [merkle.root_of(leaves[start:end]) for start, end in ranges]
-
-
-def split_perfect(start: int, end: int) -> Iterator[Range]:
-    """The complete subtrees a range consists of, largest first: the ones a store of tiles can have kept."""
-    while start < end:
-        width = 1 << ((end - start).bit_length() - 1)
-        yield start, start + width
-        start += width
 
 
 def _left_width(width: int) -> int:

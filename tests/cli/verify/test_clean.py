@@ -14,7 +14,6 @@ import pytest
 from ccn import settings
 from ccn.cli import verify
 from ccn.core.axes import Vector
-from ccn.core.chain import roster
 from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.roster import RosterRow
 from ccn.core.chain.rules import Weighing
@@ -27,6 +26,7 @@ from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks, export
 from ccn.store.upkeep import retention
 from tests.cli.conftest import HERE, founded, live, new_id, seal
+from tests.rosters import pack_rows
 from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def test_an_instance_that_two_nodes_name_is_no_contradiction(
                 RosterRow(InstanceId(UUID(int=each)), epoch, Vector((100_000 * epoch,) * 16))
                 for each in (7, epoch)
             ]
-            world.vectors[node] = [roster.pack_rows(CharacterId("ada"), named)]
+            world.vectors[node] = [pack_rows(CharacterId("ada"), named)]
         await seal(world, names[0])
         assert (await verdict(world)).findings.contradictions == []
         (agreed,) = await blocks.load_results(world.pool, 1)
@@ -94,7 +94,7 @@ async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_o
     async with founded(database, names, faults, Weighing.INSTANCES) as world:
         for at, node in enumerate(names):
             row = RosterRow(InstanceId(UUID(int=at)), 1, Vector((100_000 * at,) * 16))
-            world.vectors[node] = [roster.pack_rows(CharacterId("ada"), [row])]
+            world.vectors[node] = [pack_rows(CharacterId("ada"), [row])]
         await seal(world, names[0])
         for voting in world.peers.votings.values():
             await validator_changes.load_wanted(world.pool, voting, {})  # as each does before it reports
@@ -124,7 +124,7 @@ async def test_an_instance_that_a_node_gives_to_somebody_else_is_found(
             RosterRow(spawned.id, 1, Vector((1,) * 16), 7),
         ):
             assert (await verdict(world)).findings.contradictions == []
-            world.vectors[NodeId("node-0")] = [roster.pack_rows(CharacterId("ada"), [row])]
+            world.vectors[NodeId("node-0")] = [pack_rows(CharacterId("ada"), [row])]
             await seal(world, NodeId("node-0"))
         found = await verdict(world)
     assert found.code == verify.CONTRADICTION

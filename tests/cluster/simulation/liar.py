@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ccn import errors
 from ccn.core.axes import Vector
 from ccn.core.chain import block
-from ccn.core.chain import roster as roster_
 from ccn.core.chain.block import Block
 from ccn.core.chain.report import Report
 from ccn.core.chain.roster import Roster, RosterRow
@@ -28,6 +27,7 @@ from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.leading import Validator
 from tests.cluster.simulation.loop import MS
 from tests.cluster.simulation.node import Node, Round
+from tests.rosters import pack_rows
 
 if TYPE_CHECKING:
     from tests.cluster.simulation.world import World
@@ -62,7 +62,7 @@ class Liar(Validator):
             row.instance for node in self.world.honest for roster in node.rosters() for row in roster.rows()
         }
         return (
-            roster_.pack_rows(
+            pack_rows(
                 CharacterId("ada"), [RosterRow(each, 1 << 40, vector, each.int % 999) for each in named]
             ),
         )

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core.axes import Vector
-from ccn.core.chain import roster
 from ccn.core.chain.report import Report
 from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.ids import CharacterId, InstanceId, NodeId
@@ -25,6 +24,7 @@ from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation import scenario
 from tests.cluster.simulation.audit import block_hash
 from tests.cluster.simulation.reading import Reader
+from tests.rosters import pack_rows
 
 if TYPE_CHECKING:
     from tests.cluster.simulation.world import World
@@ -73,7 +73,7 @@ class Node(Reader):
             for number in numbers
             for vector in [Vector((*self._scores(), *(500_000,) * 12))]
         ]
-        return (roster.pack_rows(CharacterId("ada"), rows),)
+        return (pack_rows(CharacterId("ada"), rows),)
 
     async def vote(self, proposed: Signed[Proposal]) -> Signed[Vote] | None:
         """A signed yes, once it can no longer be forgotten; None for a no."""

@@ -43,8 +43,9 @@ def test_a_day_begins_at_midnight_of_its_zone() -> None:
     assert budget.day_of(late, ZoneInfo("America/New_York")) == date(2026, 1, 5)
 
 
-@given(st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)), ZONES)
-def test_the_next_day_begins_within_a_day_and_an_hour(moment: datetime, zone: str) -> None:
+@given(st.integers(1_577_836_800, 2_208_988_800), ZONES)
+def test_the_next_day_begins_within_a_day_and_an_hour(second: int, zone: str) -> None:
+    moment = datetime.fromtimestamp(second, UTC)
     renewed = budget.renewed_after(moment, ZoneInfo(zone))
     assert 0 < renewed.timestamp() - moment.timestamp() <= 25 * 3600
     assert (budget.day_of(renewed, ZoneInfo(zone)) - budget.day_of(moment, ZoneInfo(zone))).days == 1

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from ccn import errors
-from ccn.core.chain import roster
 from ccn.core.chain.report import LEAF_LIMIT, Report
 from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.ids import CharacterId, NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Check
+from tests.rosters import pack_rows
 
 Rosters = Callable[..., Roster]
 RowMaker = Callable[..., RosterRow]
@@ -94,7 +94,7 @@ def test_a_node_reports_no_more_instances_than_the_limit(make_row: RowMaker, mak
     assert len(replace(PLAIN, rosters=(full,)).rosters[0]) == 10_000
     for rosters in (
         (Roster(CharacterId("ada"), packed),),
-        (full, roster.pack_rows(CharacterId("bob"), [make_row(1)])),
+        (full, pack_rows(CharacterId("bob"), [make_row(1)])),
     ):
         with pytest.raises(errors.InputInvalid, match="10000"):
             replace(PLAIN, rosters=rosters)

@@ -16,7 +16,7 @@ def test_instances_that_say_the_same_are_wholly_consistent() -> None:
     found = consistency.estimate_ccc([window, window[::-1], window], STRANGERS)
     assert found is not None
     assert found.ccc == pytest.approx(1)
-    assert not found.alarming
+    assert found.ccc > consistency.ALARM
 
 
 def test_instances_as_far_apart_as_strangers_score_nothing() -> None:
@@ -25,7 +25,7 @@ def test_instances_as_far_apart_as_strangers_score_nothing() -> None:
     assert found is not None
     assert found.ccc == pytest.approx(0)
     assert found.score == pytest.approx(0)
-    assert found.alarming
+    assert found.ccc < consistency.ALARM
 
 
 def test_one_flipped_instance_among_eight_alarms_and_is_named() -> None:
@@ -36,8 +36,8 @@ def test_one_flipped_instance_among_eight_alarms_and_is_named() -> None:
     flipped = consistency.estimate_ccc(fleet, STRANGERS)
     assert calm is not None
     assert flipped is not None
-    assert not calm.alarming
-    assert flipped.alarming
+    assert calm.ccc > consistency.ALARM
+    assert flipped.ccc < consistency.ALARM
     assert flipped.furthest == 5
     assert flipped.score >= 0
 

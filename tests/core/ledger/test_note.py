@@ -33,77 +33,58 @@ ENOCH = (
 )
 
 
+def key_from_text(text: str) -> note.NoteKey:
+    """A published verifier key: a name, four bytes of its hash, and kind and key in base64."""
+    name, _, encoded = text.split("+", 2)
+    kind, *public = base64.b64decode(encoded)
+    return note.NoteKey(name, note.KeyKind(kind), bytes(public))
+
+
 def opened(text: str) -> note.Note:
     return note.parse_note(text.encode())
 
 
 def test_the_published_note_is_verified_by_the_published_key(check: Check) -> None:
-    peter, read = note.parse_key(PETER_KEY), opened(TEXT + "\n" + PETER + ENOCH)
+    peter, read = key_from_text(PETER_KEY), opened(TEXT + "\n" + PETER + ENOCH)
     assert note.verify_note(read, [peter], check) == {peter: None}
     assert read.text == TEXT
     assert [line.name for line in read.signatures] == ["PeterNeumann", "EnochRoot"]
 
 
 def test_both_published_signatures_are_verified_at_once(check: Check) -> None:
-    keys = [note.parse_key(PETER_KEY), note.parse_key(ENOCH_KEY)]
+    keys = [key_from_text(PETER_KEY), key_from_text(ENOCH_KEY)]
     assert list(note.verify_note(opened(TEXT + "\n" + PETER + ENOCH), keys, check)) == keys
 
 
 def test_the_published_seed_makes_the_published_note(seeded: Callable[[bytes], Pair]) -> None:
-    peter = note.parse_key(PETER_KEY)
+    peter = key_from_text(PETER_KEY)
     assert seeded(PETER_SEED).public == peter.public
-    line = note.sign_note(TEXT, peter, seeded(PETER_SEED).sign)
+    line = note.Signature(peter.name, peter.id, seeded(PETER_SEED).sign(TEXT.encode()))
     assert note.Note(TEXT, (line,)).to_bytes().decode() == TEXT + "\n" + PETER
 
 
-def test_the_published_key_is_written_as_it_was_read() -> None:
-    assert note.parse_key(PETER_KEY).text() == PETER_KEY
-    assert note.parse_key(PETER_KEY).id.hex() == "c74f20a3"
-
-
-@pytest.mark.parametrize("at", range(len(PETER_KEY)))
-def test_a_key_with_one_other_character_is_refused(at: int) -> None:
-    mangled = PETER_KEY[:at] + chr(ord(PETER_KEY[at]) + 1) + PETER_KEY[at + 1 :]
-    with pytest.raises(errors.InputInvalid):
-        note.parse_key(mangled)
-
-
-@given(start=st.integers(0, len(PETER_KEY)), end=st.integers(0, len(PETER_KEY)))
-def test_a_part_of_a_key_is_refused(start: int, end: int) -> None:
-    if (start, end) != (0, len(PETER_KEY)):
-        with pytest.raises(errors.InputInvalid):
-            note.parse_key(PETER_KEY[start:end])
-
-
-def test_keys_of_another_kind_or_length_are_refused() -> None:
-    for other in (
-        "PeterNeumann+cc469956+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWBADKEY==",
-        "PeterNeumann+173116ae+ZRpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
-        "",
-        "+++",
-    ):
-        with pytest.raises(errors.InputInvalid):
-            note.parse_key(other)
+def test_the_id_of_a_key_is_the_published_one() -> None:
+    assert key_from_text(PETER_KEY).id.hex() == "c74f20a3"
 
 
 def test_signatures_of_unknown_keys_count_nothing(check: Check) -> None:
-    assert note.verify_note(opened(TEXT + "\n" + PETER), [note.parse_key(ENOCH_KEY)], check) == {}
+    assert note.verify_note(opened(TEXT + "\n" + PETER), [key_from_text(ENOCH_KEY)], check) == {}
     assert note.verify_note(opened(TEXT + "\n" + PETER), [], check) == {}
 
 
 def test_a_repeated_signature_counts_once(check: Check) -> None:
-    assert len(note.verify_note(opened(TEXT + "\n" + PETER * 3), [note.parse_key(PETER_KEY)], check)) == 1
+    assert len(note.verify_note(opened(TEXT + "\n" + PETER * 3), [key_from_text(PETER_KEY)], check)) == 1
 
 
 def test_a_wrong_signature_condemns_the_note_even_after_a_right_one(check: Check) -> None:
     wrong = PETER.replace("ZJku", "ZJkv")
     for lines in (wrong + PETER, PETER + wrong):
         with pytest.raises(errors.SignatureInvalid):
-            note.verify_note(opened(TEXT + "\n" + lines), [note.parse_key(PETER_KEY)], check)
+            note.verify_note(opened(TEXT + "\n" + lines), [key_from_text(PETER_KEY)], check)
 
 
 def test_a_wrong_signature_under_a_known_key_condemns_the_note(check: Check) -> None:
-    keys = [note.parse_key(PETER_KEY), note.parse_key(ENOCH_KEY)]
+    keys = [key_from_text(PETER_KEY), key_from_text(ENOCH_KEY)]
     for altered in (TEXT.replace("problem", "Problem", 1), TEXT + "\n", "\n" + TEXT):
         with pytest.raises(errors.SignatureInvalid):
             note.verify_note(opened(altered + "\n" + PETER), keys, check)
@@ -228,8 +209,6 @@ def test_a_signature_and_a_cosignature_of_one_key_never_stand_for_each_other(
     plain = note.NoteKey("n", note.KeyKind.ED25519, node.public)
     timed = note.NoteKey("n", note.KeyKind.COSIGNATURE, node.public)
     assert plain.id != timed.id
-    with pytest.raises(errors.InputInvalid):
-        note.sign_note(TEXT, timed, node.sign)
     with pytest.raises(errors.InputInvalid):
         note.cosign_note(TEXT, plain, 1, node.sign)
     relabelled = note.Signature("n", plain.id, note.cosign_note(TEXT, timed, 1, node.sign).data)

@@ -190,14 +190,3 @@ def test_the_proof_for_a_tree_of_any_size_is_short(size: int, data: st.DataObjec
     index, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
     assert len(proof.inclusion_ranges(index, size)) <= 62
     assert len(proof.consistency_ranges(old, size)) <= 63
-
-
-@given(size=st.integers(1, 200), data=st.data())
-def test_what_a_proof_needs_consists_of_complete_subtrees(size: int, data: st.DataObject) -> None:
-    leaves, index = numbered(size), data.draw(st.integers(0, size - 1))
-    for start, end in proof.inclusion_ranges(index, size):
-        parts = list(proof.split_perfect(start, end))
-        assert all((b - a).bit_count() == 1 and a % (b - a) == 0 for a, b in parts)
-        assert merkle.Tree(
-            end - start, tuple(merkle.root_of(leaves[a:b]) for a, b in parts)
-        ).root() == merkle.root_of(leaves[start:end])

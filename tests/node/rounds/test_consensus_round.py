@@ -15,7 +15,7 @@ import pytest
 from ccn import errors, settings
 from ccn.core import ids
 from ccn.core.axes import Vector
-from ccn.core.chain import block, checkpoint, owner_pseudonym, roster
+from ccn.core.chain import block, checkpoint, owner_pseudonym
 from ccn.core.chain.block import Tip
 from ccn.core.chain.report import Report
 from ccn.core.chain.roster import Roster, RosterRow
@@ -41,6 +41,7 @@ from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks, ledger, terms
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519, pair_of, rules_of
+from tests.rosters import pack_rows
 from tests.speaking import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]
@@ -296,7 +297,7 @@ async def test_the_median_and_the_outlier_are_in_the_block(world: World) -> None
     for nth, node in enumerate(NODES):
         scores = (900_000 if nth == 2 else 500_000 + nth,) * 16
         row = RosterRow(InstanceId(UUID(int=nth + 1)), 1, Vector(scores))
-        world.vectors[node] = [roster.pack_rows(ADA, [row])]
+        world.vectors[node] = [pack_rows(ADA, [row])]
     outcome = await story.run_round(await world.lead(NODES[0]))
     assert isinstance(outcome, SealedRound)
     assert outcome.outliers == 1
