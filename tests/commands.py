@@ -19,6 +19,11 @@ from ccn.cli.cluster import fork_server
 from ccn.cli.cluster.fork_server import ForkedProcess, ForkServer
 
 _ONE_AT_A_TIME = threading.Lock()
+_PROGRAM = (
+    *fork_server.PROGRAM[:-1],
+    f"from ccn import cli; cli.Commands.load_commands(); {fork_server.PROGRAM[-1]}",
+)
+"""The fork server of `ccn up` needs the command that runs a node; this one needs all of them."""
 
 
 def run(
@@ -84,9 +89,7 @@ def _nursery() -> ForkServer:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         environ = settings.child_environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
-        process = subprocess.Popen(
-            fork_server.PROGRAM, stdin=theirs.fileno(), env=environ, start_new_session=True
-        )
+        process = subprocess.Popen(_PROGRAM, stdin=theirs.fileno(), env=environ, start_new_session=True)
 
     def end() -> None:
         ours.close()

@@ -1,10 +1,12 @@
-"""The command line: one file per family of commands, each translating words into calls below.
+"""The command line: one module for each family of commands, each translating words into calls below.
 
-Whatever is heavy is imported inside the command that needs it, so that `ccn --help` answers at once.
+`Commands` names them all. A module is imported when one of its commands runs or its help is asked for, so
+that `ccn --help` answers at once.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated
 
@@ -13,21 +15,9 @@ from typer.exceptions import TyperException
 
 import ccn
 from ccn import errors
-from ccn.cli.commands import (
-    api_keys,
-    character,
-    chat,
-    migrate,
-    plates,
-    record,
-    settings,
-    spend,
-    status,
-    up,
-    users,
-)
-from ccn.cli.commands.cluster import drain, node, node_keys, requests, rounds, validators
+from ccn.cli.lazy import LazyCommand, LazyGroup
 from ccn.cli.output import printing
+from ccn.core import error_codes
 
 _SELF_EXPLAINING = (
     errors.CCNError,
@@ -40,30 +30,87 @@ _SELF_EXPLAINING = (
 )
 """What can be done about these is in the message; what their class says is for programs."""
 
+
+class Commands(LazyGroup):
+    """All commands, with the first sentences of their help as lists show them."""
+
+    table = (
+        LazyCommand(
+            "up",
+            "ccn.cli.commands.up",
+            "up",
+            "Start PostgreSQL, etcd and nodes on this machine, and keep them running until Ctrl-C.",
+        ),
+        LazyCommand(
+            "chat",
+            "ccn.cli.commands.chat",
+            "chat",
+            "Talk with a character. Through a pipe: one message on a line, and the replies, whole, on "
+            "stdout.",
+        ),
+        LazyCommand("status", "ccn.cli.commands.status", "status", "Show how the cluster is."),
+        LazyCommand("node", "ccn.cli.commands.cluster.node", "app", "One node of a cluster."),
+        LazyCommand("keys", "ccn.cli.commands.cluster.node_keys", "app", "Keys and certificates of nodes."),
+        LazyCommand("user", "ccn.cli.commands.users", "app", "Users: who may come in."),
+        LazyCommand("key", "ccn.cli.commands.api_keys", "app", "API keys, for services."),
+        LazyCommand("plate", "ccn.cli.commands.plates", "app", "Plates: what a character is."),
+        LazyCommand(
+            "character",
+            "ccn.cli.commands.character",
+            "app",
+            "The sixteen axes, the scores of a text on them, and drift.",
+        ),
+        LazyCommand("round", "ccn.cli.commands.cluster.rounds", "app", "Rounds of the consensus."),
+        LazyCommand(
+            "validators",
+            "ccn.cli.commands.cluster.validators",
+            "app",
+            "The nodes that vote; one comes or goes at a time.",
+        ),
+        LazyCommand(
+            "request", "ccn.cli.commands.cluster.requests", "app", "What operators asked the cluster for."
+        ),
+        LazyCommand(
+            "spend",
+            "ccn.cli.commands.spend",
+            "show_spend",
+            "Show tokens and cost: of the last 30 days, of one day, or of one conversation.",
+        ),
+        LazyCommand(
+            "drain",
+            "ccn.cli.commands.cluster.drain",
+            "drain",
+            "Have a node lead nothing, take nothing new and hand over its instances. It goes on voting.",
+        ),
+        LazyCommand(
+            "record",
+            "ccn.cli.commands.record",
+            "app",
+            "Hand the record to somebody who trusts neither CCN nor its database.",
+        ),
+        LazyCommand(
+            "migrate",
+            "ccn.cli.commands.migrate",
+            "migrate",
+            "Bring the database to the schema of this version, as the role that owns it.",
+        ),
+        LazyCommand(
+            "settings",
+            "ccn.cli.commands.settings",
+            "settings",
+            "Print the effective settings, where each came from and what it means; secrets are masked.",
+        ),
+    )
+
+
 app = typer.Typer(
     name="ccn",
+    cls=Commands,
     help="Character continuity: one character, many Claude instances, one provable record.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("up")(up.up)
-app.command("chat")(chat.chat)
-app.add_typer(node.app, name="node")
-app.add_typer(node_keys.app, name="keys")
-app.add_typer(users.app, name="user")
-app.add_typer(api_keys.app, name="key")
-app.command("status")(status.status)
-app.add_typer(plates.app, name="plate")
-app.add_typer(character.app, name="character")
-app.add_typer(rounds.app, name="round")
-app.add_typer(validators.app, name="validators")
-app.add_typer(requests.app, name="request")
-app.command("spend")(spend.spend)
-app.command("drain")(drain.drain)
-app.add_typer(record.app, name="record")
-app.command("migrate")(migrate.migrate)
-app.command("settings")(settings.settings)
 
 
 def main() -> None:
@@ -109,16 +156,12 @@ def _is_debugging() -> bool:
 
 def _print_error_as_json(refused: errors.CCNError) -> None:
     """The same for programs: a code that never changes, what happened, and what to do about it."""
-    from ccn.core import error_codes  # noqa: PLC0415 - start-up must be quick
-
     _print_json(
         error_codes.code_from_name(type(refused).__name__), str(refused).strip(), _advice_for(refused)
     )
 
 
 def _print_json(code: str, message: str, advice: str) -> None:
-    import json  # noqa: PLC0415 - start-up must be quick
-
     told = {"code": code, "message": message, "advice": advice}
     printing.say(json.dumps({"error": told}, ensure_ascii=False), err=True)
 

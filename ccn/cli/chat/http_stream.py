@@ -22,6 +22,7 @@ import httptools
 
 import ccn
 from ccn import errors
+from ccn.core import error_codes
 
 CONNECT_S = 3.0
 SILENCE_S = 40.0
@@ -113,8 +114,6 @@ async def open_request(url: str, asking: HttpRequest, key: str) -> AsyncIterator
 
 def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> errors.CCNError:
     """The error that an answer tells of, as if it had happened here."""
-    from ccn.core import error_codes  # noqa: PLC0415 - only when something went wrong
-
     try:
         told: dict[str, Any] = json.loads(body)
         kind, said = (

@@ -167,8 +167,8 @@ def main() -> None:
     """Be the nursery until nobody is left to ask; in what it forks, be `ccn` with the given arguments."""
     gc.disable()  # it would look through a growing heap of which all is kept, for a seventh of the time
     from ccn import cli, service  # noqa: F401, PLC0415 - the point: imported here, and in no child any more
-    from ccn.cli.output import logs  # noqa: F401, PLC0415
 
+    cli.Commands.load_commands("node")
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page
     gc.enable()

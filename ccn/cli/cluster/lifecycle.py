@@ -38,6 +38,8 @@ from ccn.embedded import etcd, supervision
 from ccn.embedded.etcd import EmbeddedEtcd
 from ccn.embedded.postgres import service
 from ccn.embedded.postgres.service import EmbeddedPostgres
+from ccn.node.recovery import database_check
+from ccn.node.signing import signing_key as signatures
 from ccn.store.connection import migrate, roles
 
 OFFLINE = "talking to the stand-in, not to Claude: set CCN_CLAUDE_API_KEY to change that"
@@ -335,9 +337,6 @@ async def _check_databases_record(
     """Write nothing to a database that does not show what the nodes here have signed: it was put back."""
     folders = {NodeId(name): where.nodes / name for name in names if (where.nodes / name).exists()}
     if folders:
-        from ccn.node.recovery import database_check  # noqa: PLC0415 - a new cluster need not wait for it
-        from ccn.node.signing import signing_key as signatures  # noqa: PLC0415
-
         for node, folder in folders.items():
             await database_check.check_folder(
                 settings.DatabaseSettings.from_url(database.url), node, folder, signatures.check_signature

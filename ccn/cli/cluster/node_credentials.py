@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ccn import errors
-
-if TYPE_CHECKING:
-    from ccn.core.ids import NodeId
-    from ccn.peers.certificates import IssuedCertificate
+from ccn.core.ids import NodeId
+from ccn.embedded import folder as folders
+from ccn.node.signing import durable_files, memory
+from ccn.peers import certificates
+from ccn.peers.certificates import IssuedCertificate
 
 SOON = timedelta(days=10)
 """A certificate that ends sooner is renewed where nobody asks for more."""
@@ -53,9 +53,6 @@ def prepare_nodes(
     lasting: timedelta = SOON,
 ) -> Mapping[NodeId, NodeCredentials]:
     """Make what is missing in FOLDER, and renew certificates that do not last; keys that sign are kept."""
-    from ccn.embedded import folder as folders  # noqa: PLC0415 - start-up must be quick
-    from ccn.peers import certificates  # noqa: PLC0415
-
     for node in nodes:
         certificates.certificate_names(node, hosts)
     with folders.translate_refusals(folder):
@@ -67,10 +64,6 @@ def prepare_nodes(
 
 
 def _load_or_make_authority(folder: Path, now: datetime) -> IssuedCertificate:
-    from ccn.node.signing import durable_files  # noqa: PLC0415 - start-up must be quick
-    from ccn.peers import certificates  # noqa: PLC0415
-    from ccn.peers.certificates import IssuedCertificate  # noqa: PLC0415
-
     folder.mkdir(mode=0o700, exist_ok=True)
     certificate, key = folder / "ca.pem", folder / "ca.key"
     if not certificate.exists():
@@ -91,10 +84,6 @@ def _equip_node(  # noqa: PLR0917 - what a node is equipped with
     lasting: datetime,
     now: datetime,
 ) -> NodeCredentials:
-    from ccn.node.signing import durable_files as signing_durable_files  # noqa: PLC0415 - start-up must be quick
-    from ccn.node.signing import memory  # noqa: PLC0415
-    from ccn.peers import certificates  # noqa: PLC0415
-
     folder.mkdir(mode=0o700, exist_ok=True)
     key, file = memory.prepare_folder(folder), folder / "node.pem"
     before = certificates.summarise_certificate(file.read_bytes()) if file.exists() else None
@@ -102,7 +91,7 @@ def _equip_node(  # noqa: PLR0917 - what a node is equipped with
         names = [*hosts, *(before.extra_hosts(node) if before else ())]
         made = certificates.issue_certificate(authority, node, names, now, renews=before is not None)
         file.unlink(missing_ok=True)  # it comes last: with it, all of them are there
-        signing_durable_files.replace_file(folder / "ca.pem", authority.certificate, _PUBLIC)
-        signing_durable_files.replace_file(folder / "node.key", made.key, _SECRET)
-        signing_durable_files.create_file(file, made.certificate, _PUBLIC)
+        durable_files.replace_file(folder / "ca.pem", authority.certificate, _PUBLIC)
+        durable_files.replace_file(folder / "node.key", made.key, _SECRET)
+        durable_files.create_file(file, made.certificate, _PUBLIC)
     return NodeCredentials(node, folder, key.public)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import typer
 
+from ccn import settings
 from ccn.cli.commands import users as user_commands
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
-
-if TYPE_CHECKING:
-    from ccn.store.accounts.api_keys import ApiKey
-    from ccn.store.connection.pool import Pool
+from ccn.core.ids import NodeId
+from ccn.gateway.accounts import api_keys as new_keys
+from ccn.gateway.accounts import credentials
+from ccn.gateway.accounts.keyring import MARGIN
+from ccn.store.accounts import api_keys, token_keys, users
+from ccn.store.accounts.api_keys import ApiKey
+from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="API keys, for services.", no_args_is_help=True)
 
@@ -35,15 +40,10 @@ def issue(
     """Make a key, and print it this once."""
 
     async def issue_key(pool: Pool) -> str:
-        from ccn.gateway.accounts import api_keys  # noqa: PLC0415 - start-up must be quick
-        from ccn.store.accounts import users  # noqa: PLC0415
-
         owner = await users.load_user(pool, user)
         may = user_commands.parse_tier(tier) if tier else owner.tier
         lesser = users.lesser_tier(may, owner.tier)
-        return await api_keys.make_key(pool, owner.id, name, lesser, days, by)
-
-    from ccn.gateway.accounts import credentials  # noqa: PLC0415
+        return await new_keys.make_key(pool, owner.id, name, lesser, days, by)
 
     made = ask.run_on_database(issue_key, target.find_database(database_url, data, quiet=as_json))
     if as_json:
@@ -61,10 +61,6 @@ def list_keys(
     as_json: Json = False,
 ) -> None:
     """All keys, by the prefix that is left of them."""
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from ccn.store.accounts import api_keys  # noqa: PLC0415 - start-up must be quick
-
     now = datetime.now(UTC)
     at = target.find_database(database_url, data, quiet=as_json)
     for key in ask.run_on_database(lambda pool: api_keys.list_keys(pool, user), at):
@@ -87,10 +83,8 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
-    from ccn.store.accounts import api_keys as stored_keys  # noqa: PLC0415 - start-up must be quick
-
     at = target.find_database(database_url, data, quiet=as_json)
-    ended = ask.run_on_database(lambda pool: stored_keys.revoke_key(pool, key, by), at)
+    ended = ask.run_on_database(lambda pool: api_keys.revoke_key(pool, key, by), at)
     told = {"prefix": ended.prefix, "user": ended.user_name}
     printing.say(user_commands.to_json(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
 
@@ -110,13 +104,6 @@ def rotate(  # noqa: PLR0917 - options
     as_json: Json = False,
 ) -> None:
     """Let nodes sign access tokens with new keys; what the old ones signed counts until it has expired."""
-    from datetime import timedelta  # noqa: PLC0415 - start-up must be quick
-
-    from ccn import settings  # noqa: PLC0415
-    from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.gateway.accounts.keyring import MARGIN  # noqa: PLC0415
-    from ccn.store.accounts import token_keys  # noqa: PLC0415
-
     lasts = timedelta(minutes=settings.load().accounts.access_minutes) + MARGIN
     grace = timedelta(0) if now else lasts
     whose = NodeId(node) if node else None

@@ -6,15 +6,17 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 
+from ccn import errors, settings
 from ccn.cli.commands import drift
 from ccn.cli.output import printing
-
-if TYPE_CHECKING:
-    from ccn.core.character.scoring.scorer import FeatureEffect, Scorer, TextScores
+from ccn.core.axes import AXES, SEVEN, SIXTEEN
+from ccn.core.character.scoring import grounds
+from ccn.core.character.scoring.scorer import FeatureEffect, Scorer, TextScores
+from ccn.node.character import scorers
 
 app = typer.Typer(help="The sixteen axes, the scores of a text on them, and drift.", no_args_is_help=True)
 
@@ -29,8 +31,6 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object, for progra
 @app.command()
 def axes(as_json: _Json = False) -> None:
     """The axes with their rubrics and lineage, and the relational axes with their formulas."""
-    from ccn.core import axes as core_axes  # noqa: PLC0415 - start-up must be quick
-
     if as_json:
         of_text = [
             {
@@ -40,21 +40,21 @@ def axes(as_json: _Json = False) -> None:
                 "validated_offline": axis.validated_offline,
                 "weight": axis.weight,
             }
-            for axis in core_axes.SIXTEEN
+            for axis in SIXTEEN
         ]
-        relational = [{"name": each.name, "formula": each.formula} for each in core_axes.SEVEN]
+        relational = [{"name": each.name, "formula": each.formula} for each in SEVEN]
         printing.say(json.dumps({"axes": of_text, "relational": relational}, ensure_ascii=False))
         return
     printing.say(
         "Sixteen axes of a text, from 0 (clearly the opposite) over 0.5 (neutral) to 1 (clearly shown)\n"
     )
-    for axis in core_axes.SIXTEEN:
+    for axis in SIXTEEN:
         printing.say(f"  {axis.name:<14}{axis.rubric}")
         printing.say(f"  {'':<14}from {axis.lineage}")
         if not axis.validated_offline:
             printing.say(f"  {'':<14}not validated offline: shown and marked, weight 0 in decisions")
     printing.say("\nSeven relational axes, for each conversation\n")
-    for each in core_axes.SEVEN:
+    for each in SEVEN:
         printing.say(f"  {each.name:<14}{each.formula}")
 
 
@@ -81,8 +81,6 @@ def score(  # noqa: PLR0917 - its options
     as_json: _Json = False,
 ) -> None:
     """Score a text, and say which words moved which axis. An estimate of style, not of anybody's mind."""
-    from ccn import errors  # noqa: PLC0415 - start-up must be quick
-
     chosen = _load_scorer(scorer, tier, model, heads)
     try:
         opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
@@ -97,9 +95,6 @@ def score(  # noqa: PLR0917 - its options
 
 def _load_scorer(scorer: str, tier: int | None, model: Path | None, heads: Path | None) -> Scorer:
     """By name or number; tier 2 from the options, or else from the settings."""
-    from ccn import errors, settings  # noqa: PLC0415
-    from ccn.node.character import scorers  # noqa: PLC0415
-
     if scorer and tier is not None:
         raise errors.InputInvalid("--scorer and --tier name the same thing; give one of them")
     if tier == 3:
@@ -113,8 +108,6 @@ def _load_scorer(scorer: str, tier: int | None, model: Path | None, heads: Path 
 
 def _score_lines(scorer: Scorer, lines: BinaryIO) -> None:
     """One line out for each line in, as they come; a line that is none ends it, by its number."""
-    from ccn import errors  # noqa: PLC0415
-
     out = sys.stdout
     number = 0
     while line := lines.readline(_LINE_LIMIT):
@@ -139,8 +132,6 @@ def _is_seekable(lines: BinaryIO) -> bool:
 
 
 def _score_one_text(scorer: Scorer, text: str, *, as_json: bool) -> None:
-    from ccn.core.character.scoring import grounds  # noqa: PLC0415
-
     scored, moved = scorer.score(text), _group_by_axis(scorer.explain(text))
     shares = {
         axis: grounds.meaningful_share(moved.get(axis, []), value)
@@ -167,9 +158,6 @@ def _print_picture(
     version: str, scored: TextScores, reasons: dict[str, list[FeatureEffect]], shares: dict[str, float]
 ) -> None:
     """A bar for each axis from the middle, to the right or left, and the words that moved it."""
-    from ccn.core.axes import SIXTEEN  # noqa: PLC0415
-    from ccn.core.character.scoring import grounds  # noqa: PLC0415
-
     if all(value is None for value in scored.scores):
         printing.say(
             f"{version}: nothing can be observed, {' and '.join(sorted(set(scored.unobserved.values())))}"
@@ -212,20 +200,14 @@ def _group_by_axis(moved: Iterable[FeatureEffect]) -> dict[str, list[FeatureEffe
 
 def _strongest_reasons(moved: dict[str, list[FeatureEffect]]) -> dict[str, list[FeatureEffect]]:
     """The few strongest of each axis; words that mean something before all else."""
-    from ccn.core.character.scoring import grounds  # noqa: PLC0415
-
     return {axis: grounds.order_by_meaning(found)[:_REASONS] for axis, found in moved.items()}
 
 
 def _scores_by_axis(scored: TextScores) -> dict[str, float | None]:
-    from ccn.core.axes import AXES  # noqa: PLC0415
-
     return dict(zip(AXES, scored.scores, strict=True))
 
 
 def _decode_text(content: bytes, name: str) -> str:
-    from ccn import errors  # noqa: PLC0415
-
     try:
         return content.decode()
     except UnicodeDecodeError:

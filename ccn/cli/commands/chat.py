@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ccn.cli.chat import chat_loop
 from ccn.cli.reach import target
 from ccn.cli.reach.target import Data, Endpoint, Json, KeyFile
 
@@ -33,8 +34,6 @@ def chat(
     as_json: Json = False,
 ) -> None:
     """Talk with a character. Through a pipe: one message on a line, and the replies, whole, on stdout."""
-    from ccn.cli.chat import chat_loop  # noqa: PLC0415 - start-up must be quick
-
     at = target.find_nodes(endpoint, data, api_key_file, api_key, quiet=as_json)
     wish = chat_loop.ChatOptions(character, session, reason, at, show_prompt, as_json)
     raise typer.Exit(chat_loop.run_chat(wish))

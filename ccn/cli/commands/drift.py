@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
+from ccn import errors, settings
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from ccn.node.views.drift_review import DriftReview, ReviewedBaseline
-    from ccn.store.connection.pool import Pool
-    from ccn.store.conversations.instances import Instance
+from ccn.core.ids import CharacterId, ConversationId, InstanceId
+from ccn.node.character import scorers
+from ccn.node.views import drift_review
+from ccn.node.views.drift_review import DriftReview, ReviewedBaseline
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters, instances
+from ccn.store.conversations.instances import Instance
+from ccn.store.rounds import blocks
 
 _BARS = "▁▂▃▄▅▆▇█"
 _UNKNOWN = "not estimable"
@@ -83,19 +86,13 @@ def release_instance(  # noqa: PLR0917 - the options of a command
 
 
 async def _load_baselines(pool: Pool, named: str) -> list[ReviewedBaseline]:
-    from ccn.core.ids import CharacterId  # noqa: PLC0415 - start-up must be quick
-    from ccn.node.views import drift_review  # noqa: PLC0415
-    from ccn.store.conversations import characters  # noqa: PLC0415
-
     scorer = await _agreed_scorer(pool)
     wanted = [CharacterId(named)] if named else [each.id for each in await characters.list_characters(pool)]
     return [kept for each in wanted for kept in await drift_review.load_baselines(pool, each, scorer)]
 
 
 async def _review_instance(pool: Pool, named: str) -> DriftReview:
-    from ccn.node.views import drift_review as views_drift_review  # noqa: PLC0415
-
-    return await views_drift_review.review_instance(
+    return await drift_review.review_instance(
         pool, (await _find_instance(pool, named)).id, await _agreed_scorer(pool)
     )
 
@@ -108,10 +105,6 @@ async def _ask_for_release(pool: Pool, named: str, reason: str, by: str, *, quie
 
 async def _agreed_scorer(pool: Pool) -> str:
     """The scorer that the nodes agreed on, or before the founding the one of the settings."""
-    from ccn import settings  # noqa: PLC0415
-    from ccn.node.character import scorers  # noqa: PLC0415
-    from ccn.store.rounds import blocks  # noqa: PLC0415
-
     if tip := await blocks.load_tip(pool):
         return tip.rules.parameters.scorer
     chosen = settings.load()
@@ -119,10 +112,6 @@ async def _agreed_scorer(pool: Pool) -> str:
 
 
 async def _find_instance(pool: Pool, named: str) -> Instance:
-    from ccn import errors  # noqa: PLC0415
-    from ccn.core.ids import ConversationId, InstanceId  # noqa: PLC0415
-    from ccn.store.conversations import instances  # noqa: PLC0415
-
     wanted = _parse_id(named)
     spoken = await instances.find_in_conversation(pool, ConversationId(wanted))
     try:
@@ -134,10 +123,6 @@ async def _find_instance(pool: Pool, named: str) -> Instance:
 
 
 def _parse_id(named: str) -> UUID:
-    from uuid import UUID  # noqa: PLC0415
-
-    from ccn import errors  # noqa: PLC0415
-
     try:
         return UUID(named)
     except ValueError:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+import json
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import target
 from ccn.cli.reach.target import Data, Json, Url
-
-if TYPE_CHECKING:
-    from ccn.store.connection.migrate import MigrationPlan
+from ccn.store.connection import migrate as migrations
+from ccn.store.connection import roles
+from ccn.store.connection.migrate import MigrationPlan
 
 
 def migrate(
@@ -29,10 +33,6 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring the database to the schema of this version, as the role that owns it."""
-    import asyncio  # noqa: PLC0415 - start-up must be quick
-
-    from ccn.store.connection import migrate as migrations  # noqa: PLC0415
-
     url = target.find_owner(database_url, data, quiet=as_json).url
     if grants and plan:
         _print_grants(url)
@@ -50,26 +50,16 @@ def migrate(
 
 
 def _print_grants(url: str) -> None:
-    import asyncio  # noqa: PLC0415 - start-up must be quick
-
-    from ccn.store.connection import roles  # noqa: PLC0415
-
     for statement in asyncio.run(roles.list_statements(url)):
         printing.say(f"{statement};")
 
 
 def _grant_roles(url: str) -> None:
-    import asyncio  # noqa: PLC0415 - start-up must be quick
-
-    from ccn.store.connection import roles  # noqa: PLC0415
-
     asyncio.run(roles.grant_roles(url))
     printing.say("ccn_node and ccn_auditor have what nodes and auditors need", err=True)
 
 
 def _print_json(done: MigrationPlan, pending: str) -> None:
-    import json  # noqa: PLC0415 - start-up must be quick
-
     for ran in done.applied:
         told = {"number": ran.number, "name": ran.name, "state": "ran", "at": ran.at.isoformat()}
         printing.say(json.dumps(told))
@@ -78,9 +68,6 @@ def _print_json(done: MigrationPlan, pending: str) -> None:
 
 
 def _print_table(done: MigrationPlan, pending: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("number", "name", "state"):
         table.add_column(heading)

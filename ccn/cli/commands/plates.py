@@ -6,23 +6,28 @@ the version and seals it in the record with the name of who asked. No plate is c
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ccn import errors, settings
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, DatabaseTarget, Json, Url
-
-if TYPE_CHECKING:
-    from ccn.core.ids import CharacterId
-    from ccn.core.prompts.plate import Plate
-    from ccn.store.connection.pool import Pool
-    from ccn.store.conversations import characters
+from ccn.core import ids
+from ccn.core.axes import AXES
+from ccn.core.calls import price, tokens
+from ccn.core.ids import CharacterId
+from ccn.core.prompts import interview, plate, prompt
+from ccn.core.prompts.plate import SIZE_LIMIT, Plate
+from ccn.store.connection.pool import Pool
+from ccn.store.conversations import characters
 
 app = typer.Typer(help="Plates: what a character is.", no_args_is_help=True)
 
@@ -57,9 +62,6 @@ def import_plate(
     as_json: Json = False,
 ) -> None:
     """Make a plate the newest version of its character's; the newest version again changes nothing."""
-    from ccn.core import ids  # noqa: PLC0415 - start-up must be quick
-    from ccn.node.operators import execution  # noqa: PLC0415
-
     content = _read_file(file)
     read = _parse_plate(content)
     name = read.name
@@ -67,15 +69,13 @@ def import_plate(
     wanted = ids.check_name(character or _slug_from_name(name), "character")
     body = {"character": wanted, "name": name, "content": content}
     at = target.find_database(database_url, data, quiet=as_json)
-    made = ask.ask_cluster(execution.PLATE, body, by, at, quiet=as_json)
+    made = ask.ask_cluster("plate", body, by, at, quiet=as_json)
     printing.say(_to_json(made) if as_json else f"{made['character']} is at version {made['version']}")
 
 
 @app.command("list")
 def list_plates(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """All characters and the newest version of each one's plate."""
-    from ccn.store.conversations import characters  # noqa: PLC0415
-
     for each in ask.run_on_database(
         characters.list_characters, target.find_database(database_url, data, quiet=as_json)
     ):
@@ -130,8 +130,6 @@ def diff_plates(
     as_json: Json = False,
 ) -> None:
     """What changed from one plate to another, as a unified diff; nothing if they are the same."""
-    import difflib  # noqa: PLC0415
-
     (first, before), (second, after) = _load_both(
         old, new, character, lambda: target.find_database(database_url, data, quiet=as_json)
     )
@@ -160,8 +158,6 @@ def _load_both(
 
 def _parse_reference(reference: str, character: str) -> Path | tuple[str, int | None]:
     """A file, or a character and a version of its plate."""
-    from ccn import errors  # noqa: PLC0415
-
     if reference and Path(reference).is_file():
         return Path(reference)
     if not reference:
@@ -179,17 +175,11 @@ async def _load_named(pool: Pool, place: Path | tuple[str, int | None]) -> tuple
 
 
 async def _load_stored_plate(pool: Pool, character: str, version: int | None) -> characters.PlateVersion:
-    from ccn.store.conversations import characters  # noqa: PLC0415
-
     return await characters.load_plate(pool, await _find_character(pool, character), version)
 
 
 async def _find_character(pool: Pool, character: str) -> CharacterId:
     """The character that is named, or the only one there is."""
-    from ccn import errors  # noqa: PLC0415
-    from ccn.core.ids import CharacterId  # noqa: PLC0415
-    from ccn.store.conversations import characters  # noqa: PLC0415
-
     if character:
         return CharacterId(character)
     match [each.id for each in await characters.list_characters(pool)]:
@@ -202,17 +192,12 @@ async def _find_character(pool: Pool, character: str) -> CharacterId:
 
 
 def _parse_plate(content: str) -> Plate:
-    from ccn.core.prompts import plate, prompt  # noqa: PLC0415
-
     found = plate.parse_plate(content)
     prompt.room_for_talk(found, prompt.PromptLimits("any"))
     return found
 
 
 def _read_file(file: Path) -> str:
-    from ccn import errors  # noqa: PLC0415
-    from ccn.core.prompts.plate import SIZE_LIMIT  # noqa: PLC0415
-
     try:
         with file.open("rb") as opened:
             return opened.read(SIZE_LIMIT + 1).decode()  # one byte more is refused by its size
@@ -225,9 +210,6 @@ def _read_file(file: Path) -> str:
 
 def _warn_of_unpriced_model(model: str | None) -> None:
     """Of a model without a price, as far as can be told here: a node may know more prices."""
-    from ccn import errors, settings  # noqa: PLC0415 - start-up must be quick
-    from ccn.core.calls import price  # noqa: PLC0415
-
     if model is None:
         return
     prices = {name: each.to_microdollars() for name, each in settings.load().claude.prices.items()}
@@ -238,10 +220,6 @@ def _warn_of_unpriced_model(model: str | None) -> None:
 
 
 def _summarise_plate(found: Plate, content: str) -> dict[str, object]:
-    from ccn.core.axes import AXES  # noqa: PLC0415
-    from ccn.core.calls import tokens  # noqa: PLC0415
-    from ccn.core.prompts import interview  # noqa: PLC0415
-
     asked = interview.make_interview(found, "them")
     scores = found.baseline.scores() if found.baseline else []
     return {
@@ -276,6 +254,4 @@ def _format_summary(found: dict[str, object]) -> str:
 
 
 def _to_json(value: object) -> str:
-    import json  # noqa: PLC0415
-
     return json.dumps(value, ensure_ascii=False)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
+from ccn import errors
 from ccn.cli.output import printing
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import Data, DatabaseTarget, Json, Url
-
-if TYPE_CHECKING:
-    from ccn.store.rounds.export import ExportCounts
-    from ccn.store.rounds.proofs import FinalCheckpoint, ProvenMessage
+from ccn.core.ids import ConversationId
+from ccn.node.signing import signing_key
+from ccn.store.rounds import export as exports
+from ccn.store.rounds import proofs
+from ccn.store.rounds.export import ExportCounts
+from ccn.store.rounds.proofs import FinalCheckpoint, ProvenMessage
+from ccn.store.upkeep import scrub as scrubbing
 
 app = typer.Typer(
     help="Hand the record to somebody who trusts neither CCN nor its database.", no_args_is_help=True
@@ -32,8 +37,6 @@ def export(
 ) -> None:
     """Write the whole record into a file that `ccn-verify` checks anywhere."""
     if file.is_dir():
-        from ccn import errors  # noqa: PLC0415 - start-up must be quick
-
         raise errors.InputInvalid(f"{file} is a folder: name a file in it")
     at = target.find_database(database_url, data, quiet=as_json)
     written = asyncio.run(_export_record(file, at))
@@ -162,8 +165,6 @@ _ELSEWHERE = (
 
 
 def _scrub_database(at: DatabaseTarget, *, quiet: bool) -> dict[str, object]:
-    from ccn.store.upkeep import scrub as scrubbing  # noqa: PLC0415 - start-up must be quick
-
     def print_step(what: str) -> None:
         if not quiet:
             printing.say(what, err=True)
@@ -194,9 +195,6 @@ def _print_recollections(told: dict[str, Any], *, done: bool) -> None:
 
 
 async def _export_record(file: Path, at: DatabaseTarget) -> ExportCounts:
-    from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.store.rounds import export as exports  # noqa: PLC0415
-
     beside = file.with_name(f".{file.name}.part")
     try:
         with beside.open("wb") as opened:
@@ -211,23 +209,16 @@ async def _export_record(file: Path, at: DatabaseTarget) -> ExportCounts:
 
 
 async def _load_checkpoint(at: DatabaseTarget) -> FinalCheckpoint:
-    from ccn.node.signing import signing_key  # noqa: PLC0415 - start-up must be quick
-    from ccn.store.rounds import proofs  # noqa: PLC0415
-
     async with ask.open_database(at) as pool:
         return await proofs.load_final(pool, signing_key.check_signature)
 
 
 async def _prove_message(conversation: UUID, seq: int, at: DatabaseTarget) -> ProvenMessage:
-    from ccn.core.ids import ConversationId  # noqa: PLC0415
-    from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
-    from ccn.store.rounds import proofs  # noqa: PLC0415
-
     async with ask.open_database(at) as pool:
-        return await proofs.prove_message(pool, ConversationId(conversation), seq, key_file.check_signature)
+        return await proofs.prove_message(
+            pool, ConversationId(conversation), seq, signing_key.check_signature
+        )
 
 
 def _print_json(shown: dict[str, object]) -> None:
-    import json  # noqa: PLC0415
-
     printing.say(json.dumps(shown, ensure_ascii=False))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from itertools import groupby
+from typing import Annotated
 
 import typer
 
+from ccn import settings as source
 from ccn.cli.output import printing
-
-if TYPE_CHECKING:
-    from ccn.settings import SettingsReading
+from ccn.settings import SettingsReading
 
 
 def settings(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
 ) -> None:
     """Print the effective settings, where each came from and what it means; secrets are masked."""
-    from ccn import settings as source  # noqa: PLC0415 - start-up must be quick
-
     reading = source.load_with_origins()
     if as_json:
         _print_json(reading)
@@ -28,10 +27,6 @@ def settings(
 
 
 def _print_json(reading: SettingsReading) -> None:
-    import json  # noqa: PLC0415
-
-    from ccn import settings as source  # noqa: PLC0415
-
     rows = {
         f"{group}.{field}": {
             "value": reading.display_field(group, field),
@@ -45,10 +40,6 @@ def _print_json(reading: SettingsReading) -> None:
 
 
 def _print_page(reading: SettingsReading) -> None:
-    from itertools import groupby  # noqa: PLC0415
-
-    from ccn import settings as source  # noqa: PLC0415
-
     width = max(len(source.variable_name(*field)) for field in source.list_fields())
     for group, fields in groupby(source.list_fields(), key=lambda field: field[0]):
         typer.echo(f"{typer.style(f'[{group}]', bold=True)} {source.group_sentence(group)}")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from ccn import settings
 from ccn.cli.output import printing
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import Data, Json, Url
-
-if TYPE_CHECKING:
-    from ccn import settings
-    from ccn.core.calls.budget import Day
-    from ccn.store.connection.pool import Pool
-    from ccn.store.spending.spend import UsageEntry, UsageFilter, UsageTotal
+from ccn.core.calls import budget, price
+from ccn.core.calls.budget import Day
+from ccn.core.ids import CharacterId, ConversationId
+from ccn.store.accounts import users
+from ccn.store.connection.pool import Pool
+from ccn.store.spending import spend as usage
+from ccn.store.spending.spend import UsageEntry, UsageFilter, UsageTotal
 
 DAYS = 30
 """How far back the overview looks."""
@@ -24,7 +30,7 @@ _WIDE = 200  # however narrow the terminal is: a cut id or figure is of no use
 _EPOCH = date(2000, 1, 1)
 
 
-def spend(
+def show_spend(
     *,
     day: Annotated[
         datetime | None,
@@ -41,8 +47,6 @@ def spend(
     as_json: Json = False,
 ) -> None:
     """Show tokens and cost: of the last 30 days, of one day, or of one conversation."""
-    from ccn import settings  # noqa: PLC0415 - start-up must be quick
-
     chosen = settings.load()
 
     async def read_spend(pool: Pool) -> tuple[list[UsageEntry], Day]:
@@ -53,17 +57,13 @@ def spend(
         lines = await _load_lines(pool, today, day.date() if day is not None else None, wanted)
         return lines, await _budget_left(pool, chosen, wanted, today)
 
-    lines, budget = ask.run_on_database(read_spend, target.find_database(database_url, data, quiet=as_json))
-    _print_json(lines, budget) if as_json else _print_table(lines, budget)
+    lines, left = ask.run_on_database(read_spend, target.find_database(database_url, data, quiet=as_json))
+    _print_json(lines, left) if as_json else _print_table(lines, left)
 
 
 async def _choose_lines(
     pool: Pool, character: str, user: str, conversation: UUID | None, *, each: bool, by_user: bool
 ) -> UsageFilter:
-    from ccn.core.ids import CharacterId, ConversationId  # noqa: PLC0415
-    from ccn.store.accounts import users  # noqa: PLC0415
-    from ccn.store.spending.spend import UsageFilter  # noqa: PLC0415
-
     return UsageFilter(
         CharacterId(character) if character else None,
         None if conversation is None else ConversationId(conversation),
@@ -74,42 +74,29 @@ async def _choose_lines(
 
 
 async def _load_lines(pool: Pool, today: date, day: date | None, wanted: UsageFilter) -> list[UsageEntry]:
-    from ccn.store.spending import spend  # noqa: PLC0415
-
     overview = today - timedelta(days=DAYS - 1)
     first = day or (_EPOCH if wanted.conversation is not None else overview)
-    return await spend.list_usage(pool, first, day or today, wanted)
+    return await usage.list_usage(pool, first, day or today, wanted)
 
 
 async def _budget_left(pool: Pool, chosen: settings.Settings, wanted: UsageFilter, today: date) -> Day:
     """Today's budget: the user's or the character's if one is named, else that of all."""
-    from ccn.core.calls import price  # noqa: PLC0415
-    from ccn.store.spending import spend  # noqa: PLC0415
-
-    scope, dollars = spend.CLUSTER, chosen.claude.daily_budget_dollars
+    scope, dollars = usage.CLUSTER, chosen.claude.daily_budget_dollars
     if wanted.owner is not None:
-        scope, dollars = spend.scope_of_user(wanted.owner), chosen.limits.daily_dollars
+        scope, dollars = usage.scope_of_user(wanted.owner), chosen.limits.daily_dollars
     elif wanted.character is not None:
-        scope, dollars = spend.scope_of_character(wanted.character), chosen.claude.character_budget_dollars
-    return await spend.day_total(
+        scope, dollars = usage.scope_of_character(wanted.character), chosen.claude.character_budget_dollars
+    return await usage.day_total(
         pool, today, scope, None if dollars is None else price.microdollars_from(dollars)
     )
 
 
 def _budget_day(claude: settings.ClaudeSettings) -> date:
     """As budgets count days."""
-    from datetime import UTC  # noqa: PLC0415
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
-    from ccn.core.calls import budget  # noqa: PLC0415
-
     return budget.day_of(datetime.now(UTC), ZoneInfo(claude.time_zone))
 
 
 def _print_table(lines: list[UsageEntry], budget: Day) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     users, conversations = any(each.user for each in lines), any(each.conversation for each in lines)
     named = ("day", "character", *(["user"] * users), *(["conversation"] * conversations))
@@ -149,8 +136,6 @@ def _describe_budget(budget: Day) -> str:
 
 
 def _print_json(lines: list[UsageEntry], budget: Day) -> None:
-    import json  # noqa: PLC0415
-
     for each in lines:
         used = each.total.usage
         told = {

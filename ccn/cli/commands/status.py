@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
+from ccn import errors
 from ccn.cli.output import printing
-from ccn.cli.reach import target
+from ccn.cli.reach import remote, target
 from ccn.cli.reach.target import Data, Endpoint, HttpTarget, Json
 
 _TIMEOUT_S = 5.0
@@ -15,8 +21,6 @@ _VOTES = {True: "yes", False: "no", None: "?"}
 
 def status(endpoint: Endpoint = "", data: Data = None, as_json: Json = False) -> None:
     """Show how the cluster is."""
-    import json  # noqa: PLC0415 - start-up must be quick
-
     told = _ask_nodes(target.find_nodes(endpoint, data))
     if as_json:
         printing.say(json.dumps(told))
@@ -26,9 +30,6 @@ def status(endpoint: Endpoint = "", data: Data = None, as_json: Json = False) ->
 
 def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
     """What the first node that answers says of its cluster. It needs no credential, so none is sent."""
-    from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.cli.reach import remote  # noqa: PLC0415
-
     silent: errors.Unavailable | None = None
     for url in at.urls:
         try:
@@ -41,9 +42,6 @@ def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
 
 
 def _print_status(told: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     console = Console(highlight=False)
     nodes = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("node", "", "votes", "running since", "address"):
@@ -85,8 +83,6 @@ def _describe_round(last: dict[str, Any] | None) -> str:
 
 def _format_moment(at: str | None) -> str:
     """A moment of today as its time, an earlier one with its day; like the rest of the page in UTC."""
-    from datetime import UTC, datetime  # noqa: PLC0415 - start-up must be quick
-
     if at is None:
         return "-"
     then = datetime.fromisoformat(at).astimezone(UTC)

@@ -5,7 +5,9 @@ A password that nobody gives is made up and printed once, on standard output and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+import sys
+from typing import Annotated
 
 import typer
 
@@ -13,10 +15,11 @@ from ccn import errors
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
-
-if TYPE_CHECKING:
-    from ccn.store.accounts.users import Tier, User
-    from ccn.store.connection.pool import Pool
+from ccn.core.ids import UserId
+from ccn.gateway.accounts import credentials, passwords
+from ccn.store.accounts import users
+from ccn.store.accounts.users import Tier, User
+from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="Users: who may come in.", no_args_is_help=True)
 
@@ -38,10 +41,6 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Let somebody in."""
-    from ccn.core.ids import UserId  # noqa: PLC0415
-    from ccn.gateway.accounts import credentials, passwords  # noqa: PLC0415 - start-up must be quick
-    from ccn.store.accounts import users  # noqa: PLC0415
-
     password, wanted = _read_or_make_password(password_stdin), parse_tier(tier)
     kept = passwords.hash_password(password)
 
@@ -55,8 +54,6 @@ def add(
 @app.command("list")
 def list_users(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Everybody who may come in, or might."""
-    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
-
     for user in ask.run_on_database(
         users.list_users, target.find_database(database_url, data, quiet=as_json)
     ):
@@ -68,8 +65,6 @@ def disable(
     name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
 ) -> None:
     """Let a user in no more: tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
-    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
-
     at = target.find_database(database_url, data, quiet=as_json)
     _print_user(
         ask.run_on_database(lambda pool: users.disable_user(pool, name, by), at), "", as_json=as_json
@@ -81,8 +76,6 @@ def enable(
     name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
 ) -> None:
     """Let a user in again, with the password and API keys it had."""
-    from ccn.store.accounts import users  # noqa: PLC0415 - start-up must be quick
-
     at = target.find_database(database_url, data, quiet=as_json)
     _print_user(
         ask.run_on_database(lambda pool: users.enable_user(pool, name, by), at), "", as_json=as_json
@@ -99,9 +92,6 @@ def password(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Give a user another password; whoever signed in with the old one is signed out."""
-    from ccn.gateway.accounts import passwords  # noqa: PLC0415 - start-up must be quick
-    from ccn.store.accounts import users  # noqa: PLC0415
-
     new = _read_or_make_password(password_stdin)
     kept = passwords.hash_password(new)
     at = target.find_database(database_url, data, quiet=as_json)
@@ -111,18 +101,12 @@ def password(  # noqa: PLR0917 - the options of a command
 
 def parse_tier(text: str) -> Tier:
     """A tier by its name."""
-    from ccn.store.accounts.users import Tier  # noqa: PLC0415 - start-up must be quick
-
     if text not in list(Tier):
         raise errors.InputInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")
     return Tier(text)
 
 
 def _read_or_make_password(from_input: bool) -> str:
-    import sys  # noqa: PLC0415
-
-    from ccn.gateway.accounts import passwords  # noqa: PLC0415 - start-up must be quick
-
     return sys.stdin.readline().rstrip("\r\n") if from_input else passwords.generate_password()
 
 
@@ -156,6 +140,4 @@ def _format_user(user: User) -> str:
 
 def to_json(value: object) -> str:
     """JSON for programs."""
-    import json  # noqa: PLC0415
-
     return json.dumps(value, ensure_ascii=False)

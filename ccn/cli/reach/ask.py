@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from ccn import settings
 from ccn.cli.output import printing
+from ccn.cli.reach import remote
 from ccn.cli.reach.target import DatabaseTarget, HttpTarget
-
-if TYPE_CHECKING:
-    from ccn.store.connection.pool import Pool
+from ccn.core.ids import NodeId
+from ccn.node.operators import submission
+from ccn.store.connection import pool
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import requests
+from ccn.store.rounds import terms
 
 T = TypeVar("T")
 
@@ -35,8 +41,6 @@ def ask_cluster(
 ) -> dict[str, Any]:
     """Ask the cluster and wait for the outcome; raise what it was refused with."""
     if isinstance(at, HttpTarget):
-        from ccn.cli.reach import remote  # noqa: PLC0415 - start-up must be quick
-
         asks = {"command": command, "body": dict(body), "node": node, "by": by}
         return dict(remote.post(at, REQUESTS, asks)["outcome"])
     return run_on_database(
@@ -53,8 +57,6 @@ def read_from_cluster(
     """What a node answers at a path, under a key of it; or the same from the database."""
     if isinstance(at, DatabaseTarget):
         return run_on_database(work, at)
-    from ccn.cli.reach import remote  # noqa: PLC0415 - start-up must be quick
-
     found = remote.get(at, path)
     return found[key] if key else found
 
@@ -72,9 +74,6 @@ def run_on_database(work: Callable[[Pool], Awaitable[T]], at: DatabaseTarget) ->
 @contextlib.asynccontextmanager
 async def open_database(at: DatabaseTarget) -> AsyncIterator[Pool]:
     """The cluster's database, with all else that the settings say about databases."""
-    from ccn import settings  # noqa: PLC0415 - start-up must be quick
-    from ccn.store.connection import pool  # noqa: PLC0415
-
     known = settings.load().database.model_dump() | {"url": at.url, "pool_size": 2}
     async with pool.open(settings.DatabaseSettings.model_validate(known), "ccn command") as connections:
         yield connections
@@ -91,12 +90,6 @@ async def ask_on_database(
     patience_s: float = PATIENCE_S,
 ) -> dict[str, Any]:
     """The same on an open database. Whoever gives up waiting has still asked, and is told so."""
-    import uuid  # noqa: PLC0415
-
-    from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.node.operators import submission  # noqa: PLC0415
-    from ccn.store.operators import requests  # noqa: PLC0415
-
     request, named = uuid.uuid4(), NodeId(node) if node else None
     await requests.add_request(pool, request, command, by, body, node=named)
     if not quiet:
@@ -109,9 +102,6 @@ async def ask_on_database(
 
 
 async def _describe_addressee(pool: Pool, command: str, node: str | None) -> str:
-    from ccn.store.operators import requests  # noqa: PLC0415
-    from ccn.store.rounds import terms  # noqa: PLC0415
-
     if node is not None:
         return f"{node} is to answer"
     if command not in {requests.ROUND, requests.VALIDATORS}:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 
-from ccn import errors
-
-if TYPE_CHECKING:
-    from ccn.settings import SettingsReading
+from ccn import errors, settings
+from ccn.continuity import local
+from ccn.settings import SettingsReading
 
 Url = Annotated[
     str,
@@ -170,8 +170,6 @@ def _read_key(reading: SettingsReading, api_key_file: Path | None) -> str:
 
 
 def _running_record(data: Path | None) -> dict[str, Any]:
-    from ccn.continuity import local  # noqa: PLC0415 - start-up must be quick
-
     running = local.read_record(data)
     if running is None:
         raise errors.NoCluster(f"no cluster runs {local.describe_place(data)}")
@@ -180,9 +178,7 @@ def _running_record(data: Path | None) -> dict[str, Any]:
 
 def _owner_url(url: str, running: dict[str, Any]) -> str:
     """The database of the cluster that runs here as its owner, whose password lies beside the data."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up must be quick
-
-    from ccn.embedded.postgres import service  # noqa: PLC0415
+    from ccn.embedded.postgres import service  # noqa: PLC0415 - few commands need it, and an extra has it
 
     return service.owner_url(Path(str(running["data"])) / "postgres", urlsplit(url).port or 0)
 
@@ -192,8 +188,6 @@ def _describe_local(running: dict[str, Any]) -> str:
 
 
 def _read_settings() -> SettingsReading:
-    from ccn import settings  # noqa: PLC0415 - start-up must be quick
-
     return settings.load_with_origins()
 
 
@@ -227,14 +221,10 @@ def _warn_of_secret(what: str, instead: str) -> None:
 
 
 def _holds_a_password(url: str) -> bool:
-    from ccn import settings  # noqa: PLC0415 - start-up must be quick
-
     return settings.hide_password(url) != url
 
 
 def _describe_target(at: DatabaseTarget | HttpTarget) -> str:
-    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up must be quick
-
     if isinstance(at, HttpTarget):
         return f"the node at {at.urls[0].rpartition('@')[2]}"
     parts = urlsplit(at.url)

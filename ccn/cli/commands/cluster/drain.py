@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+import time
+from typing import Annotated, Any
 
 import typer
 
 from ccn.cli.output import printing
-from ccn.cli.reach import ask, target
+from ccn.cli.reach import ask, remote, target
 from ccn.cli.reach.target import By, Data, Endpoint, HttpTarget, Json, KeyFile, Url
-
-if TYPE_CHECKING:
-    from ccn.store.connection.pool import Pool
-    from ccn.store.operators.drains import NodeLoad
+from ccn.core.ids import NodeId
+from ccn.store.connection.pool import Pool
+from ccn.store.operators import drains
+from ccn.store.operators.drains import NodeLoad
 
 _LOOK_S = 0.25
 
@@ -57,11 +59,6 @@ def drain(  # noqa: PLR0917 - the options of a command
 async def _drain_by_database(
     pool: Pool, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
 ) -> dict[str, Any]:
-    import asyncio  # noqa: PLC0415 - start-up must be quick
-
-    from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.store.operators import drains  # noqa: PLC0415
-
     outcome = await ask.ask_on_database(pool, "drain", {"undo": undo}, by, node=node, quiet=quiet)
     if undo:
         return outcome
@@ -81,11 +78,6 @@ def _drain_by_http(
     at: HttpTarget, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
 ) -> dict[str, Any]:
     """The same over the door of a node."""
-    import time  # noqa: PLC0415 - start-up must be quick
-
-    from ccn.cli.reach import remote  # noqa: PLC0415
-    from ccn.store.operators.drains import NodeLoad  # noqa: PLC0415
-
     outcome = ask.ask_cluster("drain", {"undo": undo}, by, at, node=node, quiet=quiet)
     if undo:
         return outcome

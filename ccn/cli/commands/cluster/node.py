@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Annotated
 
 import typer
 
-from ccn.cli.output import printing
+from ccn import errors, settings
+from ccn.cli.output import logs, printing
 from ccn.cli.reach.target import Json
+from ccn.core.ids import NodeId
+from ccn.node.recovery import accepted_loss
+from ccn.node.signing import memory
 
 app = typer.Typer(help="One node of a cluster.", no_args_is_help=True)
 
@@ -20,8 +26,7 @@ def _describe_group() -> None:
 @app.command()
 def run() -> None:
     """Be one node, configured by CCN_* variables and ccn.toml (see `ccn settings`), until SIGTERM."""
-    from ccn import service, settings  # noqa: PLC0415 - start-up must be quick
-    from ccn.cli.output import logs  # noqa: PLC0415
+    from ccn import service  # noqa: PLC0415 - all of a node: `ccn node --help` need not wait for it
 
     reading = settings.load_with_origins()
     logs.configure_logging(reading.settings.log, node=reading.settings.node.id)
@@ -40,14 +45,6 @@ def accept_loss(
     Where the node's settings are (CCN_NODE_ID, CCN_NODE_STATE_DIR, CCN_DATABASE_URL), with the node stopped
     or its doors shut. Look for a database that has them first: see ccn/docs/recovery.md.
     """
-    import asyncio  # noqa: PLC0415 - start-up must be quick
-    import json  # noqa: PLC0415
-
-    from ccn import errors, settings  # noqa: PLC0415
-    from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.node.recovery import accepted_loss  # noqa: PLC0415
-    from ccn.node.signing import memory  # noqa: PLC0415
-
     chosen = settings.load()
     if chosen.node.state_dir is None:
         raise errors.SettingsInvalid("CCN_NODE_STATE_DIR is not set: it names the folder of the node")

@@ -17,10 +17,16 @@ from typing import Annotated
 
 import typer
 
+from ccn import errors
 from ccn.cli.cluster import node_credentials
 from ccn.cli.commands.cluster import revocations
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach.target import Json
+from ccn.core import ids
+from ccn.core.identity import revocation
+from ccn.core.ids import NodeId
+from ccn.node.signing import signing_key
+from ccn.peers import certificates
 
 app = typer.Typer(help="Keys and certificates of nodes.", no_args_is_help=True)
 
@@ -55,11 +61,6 @@ def init(
     ] = None,
 ) -> None:
     """Make an authority if there is none yet, and for each node its signing key and certificate."""
-    from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.core import ids  # noqa: PLC0415
-    from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.node.signing import signing_key  # noqa: PLC0415
-
     nodes = [NodeId(ids.check_name(name, "node")) for name in dict.fromkeys(node or _NODES)]
     for name in nodes:
         for file in (signing_key.FILE, "node.key", "node.pem"):
@@ -87,10 +88,6 @@ def renew(
 
     Copy node.pem, node.key and ca.pem to the node, which reads them within a minute and needs no restart.
     """
-    from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.core.ids import NodeId  # noqa: PLC0415
-    from ccn.peers import certificates  # noqa: PLC0415
-
     nodes = [
         NodeId(name) for name in node or sorted(file.parent.name for file in folder.glob("*/node.pem"))
     ]
@@ -112,16 +109,11 @@ app.command("revoked")(revocations.list_revoked)
 @app.command()
 def show(folder: Dir = _DEFAULT, as_json: Json = False) -> None:
     """Print each node's public key, the names in its certificate and when that ends."""
-    from ccn import errors  # noqa: PLC0415 - start-up must be quick
-    from ccn.core.identity import revocation  # noqa: PLC0415
-    from ccn.node.signing import signing_key as key_file  # noqa: PLC0415
-    from ccn.peers import certificates  # noqa: PLC0415
-
-    found = sorted(file.parent for file in folder.glob(f"*/{key_file.FILE}"))
+    found = sorted(file.parent for file in folder.glob(f"*/{signing_key.FILE}"))
     if not found:
         raise errors.NotFound(f"{folder} has no keys of nodes")
     for node in found:
-        public, file = key_file.read_key(node).public.hex(), node / "node.pem"
+        public, file = signing_key.read_key(node).public.hex(), node / "node.pem"
         described = certificates.summarise_certificate(file.read_bytes()) if file.exists() else None
         if as_json:
             told: dict[str, object] = {"node": node.name, "public": public, "until": None, "names": []}

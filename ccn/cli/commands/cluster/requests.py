@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import typer
 
 from ccn.cli.output import printing, timestamps
-from ccn.cli.reach import ask, target
+from ccn.cli.reach import ask, remote, target
 from ccn.cli.reach.target import By, Data, Endpoint, HttpTarget, Json, KeyFile, Url
-
-if TYPE_CHECKING:
-    from ccn.store.connection.pool import Pool
+from ccn.node.operators import submission
+from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="What operators asked the cluster for.", no_args_is_help=True)
 
@@ -56,10 +56,6 @@ def cancel(  # noqa: PLR0917 - the options of a command
     """Take a request back that nobody has begun; the record says so. Exit code 1 if it is too late."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     if isinstance(at, HttpTarget):
-        from urllib.parse import urlencode  # noqa: PLC0415 - start-up must be quick
-
-        from ccn.cli.reach import remote  # noqa: PLC0415
-
         path = f"{ask.REQUESTS}/{request}?{urlencode({'reason': reason, 'by': by})}"
         found = remote.delete(at, path)
     else:
@@ -98,12 +94,8 @@ def _describe_state(each: Mapping[str, Any]) -> str:
 
 
 async def _newest_requests(pool: Pool, limit: int, ended: bool) -> list[dict[str, Any]]:
-    from ccn.node.operators import submission  # noqa: PLC0415 - start-up must be quick
-
     return await submission.list_newest(pool, limit, ended=ended)
 
 
 async def _take_back(pool: Pool, request: UUID, by: str, reason: str) -> dict[str, Any]:
-    from ccn.node.operators import submission as operators_submission  # noqa: PLC0415 - start-up must be quick
-
-    return await operators_submission.take_back(pool, request, by, reason, _PATIENCE_S)
+    return await submission.take_back(pool, request, by, reason, _PATIENCE_S)

@@ -15,6 +15,8 @@ import typer
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
+from ccn.core.identity import revocation
+from ccn.store.accounts import node_register
 
 
 def revoke_certificates(  # noqa: PLR0917 - the options of a command
@@ -33,9 +35,6 @@ def revoke_certificates(  # noqa: PLR0917 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Let certificates count no more, at every node within two seconds. This cannot be taken back."""
-    from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
-    from ccn.store.accounts import node_register  # noqa: PLC0415
-
     node, serial = revocation.parse_target(named)
     at = datetime.now(UTC)
     where = target.find_database(database_url, data, quiet=as_json)
@@ -53,11 +52,8 @@ def revoke_certificates(  # noqa: PLR0917 - the options of a command
 
 def list_revoked(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
     """Everything that was revoked."""
-    from ccn.core.identity import revocation  # noqa: PLC0415 - start-up must be quick
-    from ccn.store.accounts import node_register as accounts_node_register  # noqa: PLC0415
-
     for each in ask.run_on_database(
-        accounts_node_register.list_revoked, target.find_database(database_url, data, quiet=as_json)
+        node_register.list_revoked, target.find_database(database_url, data, quiet=as_json)
     ):
         serial = None if each.serial is None else revocation.serial_to_pairs(each.serial)
         if as_json:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Endpoint, Json, KeyFile, Url
-
-if TYPE_CHECKING:
-    from ccn.store.connection.pool import Pool
+from ccn.node.views import round_history
+from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="Rounds of the consensus.", no_args_is_help=True)
 
@@ -74,15 +74,11 @@ def show_round(  # noqa: PLR0917 - the options of a command
 
 
 async def _load_log(pool: Pool, limit: int) -> list[dict[str, Any]]:
-    from ccn.node.views import round_history  # noqa: PLC0415 - start-up must be quick
-
     return await round_history.load_log(pool, limit)
 
 
 async def _load_block(pool: Pool, height: int) -> dict[str, Any]:
-    from ccn.node.views import round_history as views_round_history  # noqa: PLC0415
-
-    return await views_round_history.load_block(pool, height)
+    return await round_history.load_block(pool, height)
 
 
 def _describe_outcome(outcome: Mapping[str, Any]) -> str:
@@ -128,6 +124,4 @@ def _format_round(entry: Mapping[str, Any]) -> str:
 
 
 def _to_json(value: object) -> str:
-    import json  # noqa: PLC0415
-
     return json.dumps(value)

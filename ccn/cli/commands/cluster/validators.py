@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ccn.cli.output import printing
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Endpoint, Json, KeyFile, Url
-
-if TYPE_CHECKING:
-    from ccn.store.connection.pool import Pool
+from ccn.node.views import round_history
+from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="The nodes that vote; one comes or goes at a time.", no_args_is_help=True)
 
@@ -96,6 +95,4 @@ def _print_outcome(outcome: Mapping[str, Any], changed: str, unchanged: str, *, 
 
 
 async def _load_validators(pool: Pool) -> list[dict[str, Any]]:
-    from ccn.node.views import round_history  # noqa: PLC0415 - start-up must be quick
-
     return await round_history.load_voters(pool)
