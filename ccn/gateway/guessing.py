@@ -11,13 +11,13 @@ import hashlib
 import math
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 
 from limits import RateLimitItem, RateLimitItemPerSecond
 
 from ccn import errors, settings
+from ccn.core.bounded import Recent
 from ccn.gateway.request_windows import KEYS
 
 HOUR_S = 3_600
@@ -37,7 +37,7 @@ class Guesses:
         self._of_name = RateLimitItemPerSecond(chosen.name_refusals, HOUR_S, "refusals of a name")
         self._of_address = RateLimitItemPerSecond(chosen.address_refusals, HOUR_S, "refusals of an address")
         self._full, self._clock = full, clock
-        self._until = OrderedDict[str, float]()
+        self._until = Recent[str, float](KEYS)
         """When whoever is at a limit may try again, and until when a network is known for a name."""
 
     def check_sign_in(self, name: str, address: str) -> None:
@@ -65,9 +65,6 @@ class Guesses:
 
     def _set_until(self, key: str, lasts_s: float) -> None:
         self._until[key] = self._clock() + lasts_s
-        self._until.move_to_end(key)
-        while len(self._until) > KEYS:
-            self._until.popitem(last=False)
 
 
 def hide_name(name: str) -> str:

@@ -7,7 +7,7 @@ The storages are those of `limits`, which would ask twice for that. In Redis the
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -15,6 +15,8 @@ from typing import cast
 import redis.asyncio
 from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage, RedisStorage
+
+from ccn.core.bounded import Recent
 
 KEYS = 20_000  # counted at once on this node; the longest silent give way
 
@@ -37,8 +39,8 @@ class MemoryWindows(MemoryStorage):
 
     def __init__(self, clock: Callable[[], float], keys: int = KEYS) -> None:
         super().__init__()
-        self._clock, self._limit = clock, keys
-        self.hits: OrderedDict[str, deque[float]] = OrderedDict()
+        self._clock = clock
+        self.hits: Recent[str, deque[float]] = Recent(keys)
 
     def hit(self, item: RateLimitItem, key: str) -> Window:
         """Count one, if it fits into the window."""
@@ -50,12 +52,9 @@ class MemoryWindows(MemoryStorage):
         return Window(allowed, len(hits), hits[0] if hits else now)
 
     def _recent_hits(self, key: str, since: float) -> deque[float]:
-        hits = self.hits.setdefault(key, deque())
-        self.hits.move_to_end(key)
+        hits = self.hits[key] = self.hits.get(key, deque())
         while hits and hits[0] <= since:
             hits.popleft()
-        if len(self.hits) > self._limit:
-            self.hits.popitem(last=False)
         return hits
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from ccn.core.bounded import Recent
+
 LIFE_S = 300.0
 MARKS = 4
 LOOK_BACK = 20
@@ -40,7 +42,7 @@ class PrefixCache:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._used: dict[bytes, float] = {}
+        self._used = Recent[bytes, float](_KEPT)
 
     def count_tokens(self, request: Mapping[str, Any]) -> PromptTokens:
         """The tokens of a request, remembering its marked beginnings."""
@@ -67,10 +69,7 @@ class PrefixCache:
 
     def _remember_prefixes(self, prefixes: Iterator[bytes]) -> None:
         for prefix in prefixes:
-            self._used.pop(prefix, None)
             self._used[prefix] = self._now()
-        while len(self._used) > _KEPT:
-            del self._used[next(iter(self._used))]
 
 
 def total_tokens(request: Mapping[str, Any]) -> int:

@@ -8,12 +8,12 @@ before anything is shown. Nobody speaks in anybody's name: only its owner says s
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from ccn import errors
+from ccn.core.bounded import Recent
 from ccn.core.ids import ConversationId, UserId
 from ccn.store.accounts.credential_checks import Credential
 from ccn.store.accounts.users import Tier
@@ -100,8 +100,7 @@ class Owners:
     """Who owns which conversation, remembered: the schema lets no owner change. The oldest give way."""
 
     def __init__(self, limit: int = _REMEMBERED) -> None:
-        self._limit = limit
-        self._known: OrderedDict[ConversationId, UserId | None] = OrderedDict()
+        self._known = Recent[ConversationId, UserId | None](limit)
 
     async def open_id_to_read(
         self, pool: Pool, caller: Caller, conversation: ConversationId
@@ -113,8 +112,6 @@ class Owners:
                 pool, caller, conversation
             )  # so nobody fills this with what is not theirs
             self._known[conversation] = found.owner
-            if len(self._known) > self._limit:
-                self._known.popitem(last=False)
         owner = self._known[conversation]
         _check_visible(caller, owner)
         await _check_reader(pool, caller, conversation, owner)

@@ -7,7 +7,6 @@ disabled user, a revoked key or an ended sign-in stops working within that time,
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from ccn import errors, metrics, settings
+from ccn.core.bounded import Recent
 from ccn.gateway import guessing
 from ccn.gateway.accounts import credentials, tokens
 from ccn.gateway.accounts.access import Caller
@@ -163,7 +163,7 @@ class _RecentCallers:
 
     def __init__(self, fresh_s: float, clock: Callable[[], float]) -> None:
         self._fresh_s, self._clock = fresh_s, clock
-        self._known: OrderedDict[bytes, tuple[float, Caller, UUID | None]] = OrderedDict()
+        self._known = Recent[bytes, tuple[float, Caller, UUID | None]](_REMEMBERED)
 
     def find(self, digest: bytes) -> Caller | None:
         until, caller, _ = self._known.get(digest, (float("-inf"), None, None))
@@ -171,9 +171,6 @@ class _RecentCallers:
 
     def remember(self, digest: bytes, caller: Caller, good_for_s: float, family: UUID | None) -> None:
         self._known[digest] = self._clock() + min(self._fresh_s, good_for_s), caller, family
-        self._known.move_to_end(digest)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
 
     def forget_family(self, family: UUID) -> None:
         for digest in [digest for digest, (_, _, of) in self._known.items() if of == family]:

@@ -11,7 +11,7 @@ which acts.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ import numpy as np
 import structlog
 
 from ccn.core import axes
+from ccn.core.bounded import Recent
 from ccn.core.chain.result import SHARED
 from ccn.core.character import alarm, portion
 from ccn.core.character.alarm import AlarmBaseline, Watch
@@ -75,7 +76,7 @@ class DriftWatch:
     ) -> None:
         self._pool, self._scorer, self._now, self._seed = pool, scorer, now, seed
         self._raise_alarm = raised
-        self._watched: OrderedDict[InstanceId, tuple[Watch, AlarmBaseline]] = OrderedDict()
+        self._watched = Recent[InstanceId, tuple[Watch, AlarmBaseline]](_WATCHED)
         self._usual: dict[tuple[CharacterId, str], UsualScatter] = {}
         self._patience: dict[tuple[CharacterId, str], int] = {}
 
@@ -91,8 +92,6 @@ class DriftWatch:
         else:
             watch = alarm.follow_message(watch, baseline, baselines.vectors_to_samples([scored.scores])[0])
         self._watched[instance.id] = watch, baseline
-        while len(self._watched) > _WATCHED:
-            self._watched.popitem(last=False)
         if alarm.is_raised(watch, baseline) and instance.status is not InstanceStatus.QUARANTINED:
             # One alarm for what has added up so far.
             self._watched[instance.id] = Watch.start(baseline), baseline

@@ -16,7 +16,6 @@ never a number that looks like one. What is kept and shown is mapped to the rang
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +26,7 @@ import structlog
 from ccn import errors, metrics
 from ccn.core import axes, series_names
 from ccn.core.axes import RELATIONAL, UNIT, Vector
+from ccn.core.bounded import Recent
 from ccn.core.character import consistency, emergence, integration, references
 from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId
@@ -76,16 +76,13 @@ class Estimates:
     ) -> None:
         self._pool, self._hosting, self._scorer, self._strangers = pool, hosting, scorer, strangers
         self._now, self._every_s = now, every_s
-        self._waiting = OrderedDict[ConversationId, int]()
+        self._waiting = Recent[ConversationId, int](_WAITING_LIMIT)
         self._series_key = b""  # read at the first look
 
     def note_reply(self, scored: ScoredReply) -> None:
         """A reply was scored: its conversation is due. Of too many the one due longest is dropped."""
         here = scored.instance.conversation
         self._waiting[here] = scored.seq
-        self._waiting.move_to_end(here)
-        while len(self._waiting) > _WAITING_LIMIT:
-            self._waiting.popitem(last=False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every few seconds, until told to stop. A look that fails costs a measurement."""
@@ -106,7 +103,7 @@ class Estimates:
         metrics.retain_measures({series_names.name_series(key, each.conversation) for each in hosted})
         self._show_drift(hosted)
         here = {each.conversation: each for each in hosted}
-        due = [self._waiting.popitem(last=False) for _ in range(min(AT_ONCE, len(self._waiting)))]
+        due = [self._waiting.pop_oldest() for _ in range(min(AT_ONCE, len(self._waiting)))]
         due = [each for each in due if each[0] in here]  # the others are measured where they live now
         some = {here[each].character: here[each] for each, _ in due}
         together = {name: await self._estimate_character(one) for name, one in some.items()}

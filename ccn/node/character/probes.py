@@ -17,6 +17,7 @@ import structlog
 
 from ccn import errors
 from ccn.core import axes
+from ccn.core.bounded import Recent
 from ccn.core.calls.call import Call, Reply
 from ccn.core.character import confirmation
 from ccn.core.character.confirmation import ProbeBaseline, ProbeVerdict
@@ -57,7 +58,7 @@ class Probes:
     ) -> None:
         self._pool, self._prompts, self._model, self._scorer = pool, prompts, model, scorer
         self._now, self._seed = now, seed
-        self._known: dict[tuple[CharacterId, str, int], ProbeBaseline] = {}
+        self._known = Recent[tuple[CharacterId, str, int], ProbeBaseline](_PLATES_KEPT)
 
     async def examine_instance(self, instance: Instance) -> ProbeVerdict:
         """Put the probes to an instance, as if they came next in its conversation."""
@@ -84,8 +85,6 @@ class Probes:
             self._known[which] = await asyncio.to_thread(
                 confirmation.learn_baseline, answers, axes.DECIDING, np.random.default_rng(kept.seed)
             )
-            while len(self._known) > _PLATES_KEPT:
-                del self._known[next(iter(self._known))]
         return self._known[which]
 
     async def load_charter(self, instance: Instance) -> Samples:

@@ -19,6 +19,7 @@ import structlog
 
 from ccn import errors, metrics
 from ccn.core import turn as states
+from ccn.core.bounded import Recent
 from ccn.core.ids import ConversationId, InstanceId, TurnId, UserId
 from ccn.node.pacing import every
 from ccn.node.turns.turn_stream import LiveStream
@@ -103,7 +104,7 @@ class Hosting:
         self._of_turn: dict[TurnId, HostedInstance] = {}
         self._coming: set[InstanceId] = set()
         self._beginning: dict[TurnId, int] = {}
-        self._resting: dict[InstanceId, tuple[float, float]] = {}
+        self._resting = Recent[InstanceId, tuple[float, float]](_RESTING_LIMIT)
 
     def find_hosted(self, conversation: ConversationId) -> HostedInstance | None:
         """The instance of a conversation, if it lives here."""
@@ -305,12 +306,10 @@ class Hosting:
             hosted.used_at = asyncio.get_running_loop().time()
 
     def _back_off(self, instance: InstanceId) -> None:
-        _, before_s = self._resting.pop(instance, (0.0, 0.0))
+        _, before_s = self._resting.get(instance, (0.0, 0.0))
         first_s, most_s = _REST_S
         rest_s = min(most_s, 2 * before_s) or first_s
         self._resting[instance] = (asyncio.get_running_loop().time() + rest_s, rest_s)
-        while len(self._resting) > _RESTING_LIMIT:
-            del self._resting[next(iter(self._resting))]
 
     async def _run_queued(self, hosted: HostedInstance, queued: QueuedTurn) -> None:
         turn, instance = queued.turn, hosted.instance

@@ -10,7 +10,7 @@ Nobody is put to sleep who is at work, or out of character: an operator is to fi
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 
 from ccn import errors
+from ccn.core.bounded import Recent
 from ccn.core.ids import ConversationId, UserId
 from ccn.node.instances.adoption import Adoption
 from ccn.node.instances.forwarding import Body, Forwarding
@@ -62,7 +63,7 @@ class Room:
         self._pool, self._writer, self._hosting, self._adoption = pool, writer, hosting, adoption
         self._forwarding, self._chosen, self._quota = forwarding, chosen, quota
         self._falling_asleep = set[ConversationId]()
-        self._little = OrderedDict[UserId, float]()
+        self._little = Recent[UserId, float](_REMEMBERED)
         self._made = 0
         forwarding.methods |= {"sleep": self._on_sleep}
 
@@ -165,8 +166,6 @@ class Room:
         most = self._quota
         if 2 * has.conversations < most.conversations and 2 * has.instances < most.instances:
             self._little[owner] = asyncio.get_running_loop().time() + _RECENT_S
-            while len(self._little) > _REMEMBERED:
-                self._little.popitem(last=False)
 
     def _check_conversations(self, has: Quota) -> None:
         if has.conversations >= self._quota.conversations:

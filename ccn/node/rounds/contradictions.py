@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from ccn import errors
+from ccn.core.bounded import Recent
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check, Signed
@@ -37,7 +38,7 @@ class HeardStatements:
 
     def __init__(self, node: NodeId, check: Check, pool: Pool) -> None:
         self._node, self._check, self._pool = node, check, pool
-        self._versions: dict[tuple[object, ...], dict[bytes, Signed[Any]]] = {}
+        self._versions = Recent[tuple[object, ...], dict[bytes, Signed[Any]]](POSITIONS)
 
     async def add(self, said: Iterable[Signed[S]], rules: Rules) -> None:
         """Remember what was said, and keep the evidence that it makes with what was said before."""
@@ -48,8 +49,6 @@ class HeardStatements:
                 await self._compare_pair(other, one, rules)
             if len(versions) < VERSIONS:
                 versions.setdefault(block, one)
-        while len(self._versions) > POSITIONS:
-            del self._versions[next(iter(self._versions))]
 
     async def _compare_pair(self, first: Signed[S], second: Signed[S], rules: Rules) -> None:
         found = evidence.find_contradiction(first, second, rules, self._check)

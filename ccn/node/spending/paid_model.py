@@ -10,7 +10,6 @@ into being spent. Without a limit all the same is written down, only never refus
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ import structlog
 from ccn import errors, settings
 from ccn.claude.client import ModelClient
 from ccn.claude.meter import UsageMeter
+from ccn.core.bounded import Recent
 from ccn.core.calls import budget, price
 from ccn.core.calls.call import Call, CallRetry, Piece, Reply, TokenUsage
 from ccn.core.calls.price import CallSize
@@ -87,7 +87,7 @@ class PaidModel:
         self._limit = _dollars_to_microdollars(claude.daily_budget_dollars)
         self._character_limit = _dollars_to_microdollars(claude.character_budget_dollars)
         self._owner_limit = _dollars_to_microdollars(limits.daily_dollars)
-        self._refused = OrderedDict[UserId, tuple[float, errors.AllowanceSpent]]()
+        self._refused = Recent[UserId, tuple[float, errors.AllowanceSpent]](_REFUSED_LIMIT)
         if claude.is_unbounded:
             log.warning("what may be spent in a day has no limit", unset=settings.BUDGET)
         most = limits.calls_at_once
@@ -216,10 +216,7 @@ class PaidModel:
         return type(spent)(words, (renewed - now).total_seconds())
 
     def _remember_refusal(self, owner: UserId, refused: errors.AllowanceSpent) -> None:
-        self._refused.pop(owner, None)
         self._refused[owner] = asyncio.get_running_loop().time() + _REFUSED_S, refused
-        while len(self._refused) > _REFUSED_LIMIT:
-            self._refused.popitem(last=False)
 
     async def await_settlements(self) -> None:
         """Return when what has ended here so far is settled, or could not be."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from ccn import errors
+from ccn.core.bounded import Recent
 from ccn.core.calls import price, tokens
 from ccn.core.calls.call import Call
 from ccn.core.calls.price import CallSize
@@ -81,7 +81,7 @@ class Prefetch:
     def __init__(self, prompts: Prompts, purses: Reserver, limit: int = LIMIT) -> None:
         self._prompts, self._purses, self._limit = prompts, purses, limit
         self._foreseen: dict[TurnId, _Prefetched] = {}
-        self._sizes = OrderedDict[ConversationId, int]()
+        self._sizes = Recent[ConversationId, int](_KNOWN)
 
     def prepare_turn(self, instance: Instance, turn: TurnId, content: str) -> None:
         """Make ready what `ask` will find."""
@@ -136,10 +136,7 @@ class Prefetch:
         if call is None:
             return None
         payer = who if who.reservation is not None else self._purses.reserve(call, who)
-        self._sizes.pop(instance.conversation, None)
         self._sizes[instance.conversation] = price.estimate_prompt(call)
-        while len(self._sizes) > _KNOWN:
-            self._sizes.popitem(last=False)
         return _PreparedCall(scene.this_seq, instance.epoch, PaidCall(call, payer))
 
     def _undo_prefetch(self, foreseen: _Prefetched) -> None:

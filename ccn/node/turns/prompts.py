@@ -7,13 +7,13 @@ same turn, and the provider's cache hits from turn to turn and from host to host
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from ccn import errors
+from ccn.core.bounded import Recent
 from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
@@ -32,8 +32,6 @@ from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings
-
-K = TypeVar("K")
 
 _PLATES_KEPT = 64
 _KNOWN = 10_000
@@ -97,9 +95,9 @@ class Prompts:
 
     def __init__(self, pool: Pool, writer: Writer, claude: settings.ClaudeSettings) -> None:
         self._pool, self._writer, self._claude = pool, writer, claude
-        self._plates: OrderedDict[tuple[CharacterId, int], Plate] = OrderedDict()
-        self._names: OrderedDict[ConversationId, str] = OrderedDict()
-        self._anchors: OrderedDict[ConversationId, Anchor] = OrderedDict()
+        self._plates = Recent[tuple[CharacterId, int], Plate](_PLATES_KEPT)
+        self._names = Recent[ConversationId, str](_KNOWN)
+        self._anchors = Recent[ConversationId, Anchor](_KNOWN)
 
     async def build_call(self, speaker: PromptSpeaker, seq: int) -> Call:
         """The whole prompt of a message by its place; its anchor is kept first if it had to move."""
@@ -154,7 +152,7 @@ class Prompts:
             anchor = (await self.load_opening(speaker)).anchor
         if scene is None or anchor != known:
             scene = await prompt_sources.load_scene(pool, here, anchor, seq, limits, name)
-        _remember(self._anchors, here, anchor)
+        self._anchors[here] = anchor
         return PromptMaterial(found, anchor, scene, measured)
 
     async def prepare_opening(self, begin: BeginConversation) -> Opening:
@@ -162,7 +160,7 @@ class Prompts:
         new = await self._load_beginning(begin.id, begin.character, begin.owner)
         found = await self.load_plate(begin.character, new.plate)
         anchor, scene = _first_anchor(new), Scene(1, (), new.memories, new.collaborator)
-        _remember(self._anchors, begin.id, anchor)
+        self._anchors[begin.id] = anchor
         at = Message(begin.id, 1, Role.USER, "", _UNSAID)
         return Opening(found, anchor, interview.make_interview(found, new.collaborator), scene, at)
 
@@ -170,7 +168,7 @@ class Prompts:
         self, here: ConversationId, character: CharacterId, owner: UserId | None
     ) -> Beginning:
         new = await prompt_sources.load_beginning(self._pool, character, owner, besides=here)
-        _remember(self._names, here, new.collaborator)
+        self._names[here] = new.collaborator
         return new
 
     async def load_opening(self, speaker: PromptSpeaker) -> Opening:
@@ -221,8 +219,6 @@ class Prompts:
         if known is None:
             stored = await characters.load_plate(self._pool, character, version)
             known = self._plates[character, version] = plate.parse_plate(stored.content)
-            while len(self._plates) > _PLATES_KEPT:
-                self._plates.popitem(last=False)
         return known
 
     def choose_model(self, found: Plate) -> str:
@@ -237,14 +233,8 @@ class Prompts:
         known = self._names.get(conversation)
         if known is None:
             known = await conversations.load_collaborator(self._pool, conversation)
-            _remember(self._names, conversation, known)
+            self._names[conversation] = known
         return known
-
-
-def _remember(known: OrderedDict[ConversationId, K], here: ConversationId, what: K) -> None:
-    known[here] = what
-    while len(known) > _KNOWN:
-        known.popitem(last=False)
 
 
 def _first_anchor(new: Beginning) -> Anchor:
