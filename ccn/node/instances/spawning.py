@@ -14,18 +14,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
 
 from ccn import errors, metrics
-from ccn.core.calls.call import Reply
 from ccn.core.ids import InstanceId
 from ccn.core.prompts import interview
 from ccn.core.prompts.interview import Interview, InterviewOutcome
 from ccn.node.instances.hosting import Hosting
+from ccn.node.spending.early_answer import EarlyAnswers
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.execution import SpeakingModel
 from ccn.node.turns.prefetch import PaidCall
@@ -121,71 +121,43 @@ class Spawning:
 
     async def _interview_until_passed(self, born: Instance, opened: Awaitable[_PaidInterview]) -> Instance:
         """Interview it until it passes; whatever stops that ends it, with the reason in its lives."""
-        over, asking = asyncio.Event(), set[asyncio.Task[str]]()
-        try:
-            paper = await opened
-            for number in range(1, TRIES + 1):
-                outcome = await self._ask_all(paper, over, asking)
-                told, validation = _sum_up_verdicts(outcome, number), {**outcome.to_json(), "tries": number}
-                if outcome.passed:
-                    change = ChangeInstance(born, InstanceStatus.RUNNING, told, validation=validation)
-                    return await self.writer.submit(change)
-                log.warning("interview failed", instance=str(born.id), tried=number, verdict=told)
-                if number < TRIES:
-                    again = ChangeInstance(born, InstanceStatus.SPAWNING, told, validation=validation)
-                    born, paper = await self.writer.submit(again), paper.without_reservations()
-            born = await self.writer.submit(
-                ChangeInstance(born, InstanceStatus.FAILED, told, validation=validation)
-            )
-        except errors.CCNError as failed:
-            await self._give_up(born, failed)
-            raise
-        finally:
-            over.set()  # from here on all of its calls are settled, at once
-            await asyncio.gather(*asking, return_exceptions=True)
+        async with EarlyAnswers(self.model) as answers:  # at its end all calls are settled, at once
+            try:
+                paper = await opened
+                for number in range(1, TRIES + 1):
+                    outcome = await self._ask_all(paper, answers)
+                    verdict = _sum_up_verdicts(outcome, number)
+                    validation = {**outcome.to_json(), "tries": number}
+                    status = _choose_status(outcome, number)
+                    change = ChangeInstance(born, status, verdict, validation=validation)
+                    if outcome.passed:
+                        return await self.writer.submit(change)
+                    log.warning("interview failed", instance=str(born.id), tried=number, verdict=verdict)
+                    born = await self.writer.submit(change)
+                    paper = paper.without_reservations()
+            except errors.CCNError as failed:
+                await self._give_up(born, failed)
+                raise
         raise errors.SpawnFailed(
             f"the instance is not the character after {TRIES} tries: {_list_faults(outcome)}"
         )
 
-    async def _ask_all(
-        self, paper: _PaidInterview, over: asyncio.Event, asking: set[asyncio.Task[str]]
-    ) -> InterviewOutcome:
+    async def _ask_all(self, paper: _PaidInterview, answers: EarlyAnswers) -> InterviewOutcome:
         """Six answers. The first question is asked alone: it fills the provider's cache for the others."""
         first, *others = paper.calls
         try:
-            answers = [await self._ask_one(first, over, asking)]
+            texts = [await _ask_one(first, answers)]
         except BaseException:
             self._release_calls(others)
             raise
-        waiting = [asyncio.ensure_future(self._ask_one(each, over, asking)) for each in others]
+        asking = [asyncio.ensure_future(_ask_one(each, answers)) for each in others]
         try:
-            answers += await asyncio.gather(*waiting)
+            texts += await asyncio.gather(*asking)
         finally:
-            for task in waiting:
+            for task in asking:
                 task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        return interview.judge_interview(paper.interview, answers)
-
-    async def _ask_one(self, ask: PaidCall, over: asyncio.Event, asking: set[asyncio.Task[str]]) -> str:
-        """An answer as soon as it is whole; the task that closes its stream is left in `asking`."""
-        heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        task = asyncio.ensure_future(self._hear_answer(ask, heard, over))
-        asking.add(task)
-        try:
-            await asyncio.wait((heard, task), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not heard.done():
-                task.cancel()
-        return heard.result() if heard.done() else await task
-
-    async def _hear_answer(self, ask: PaidCall, heard: asyncio.Future[str], over: asyncio.Event) -> str:
-        async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Reply):
-                    heard.set_result(piece.text)
-                    await over.wait()
-                    return piece.text
-        return ""
+            await asyncio.gather(*asking, return_exceptions=True)
+        return interview.judge_interview(paper.interview, texts)
 
     async def _give_up(self, born: Instance, failed: errors.CCNError) -> None:
         reason = f"not interviewed: {type(failed).__name__}"
@@ -210,6 +182,11 @@ class _PaidInterview:
         )
 
 
+async def _ask_one(asked: PaidCall, answers: EarlyAnswers) -> str:
+    reply = await answers.answer(asked.call, asked.payer)
+    return "" if reply is None else reply.text
+
+
 async def _give_interview(paper: _PaidInterview) -> _PaidInterview:
     return paper
 
@@ -223,6 +200,13 @@ def _time_spawn() -> Iterator[None]:
         succeeded = True
     finally:
         metrics.observe_spawn(time.perf_counter() - began, succeeded=succeeded)
+
+
+def _choose_status(outcome: InterviewOutcome, tried: int) -> InstanceStatus:
+    """What the instance is after this try."""
+    if outcome.passed:
+        return InstanceStatus.RUNNING
+    return InstanceStatus.SPAWNING if tried < TRIES else InstanceStatus.FAILED
 
 
 def _sum_up_verdicts(outcome: InterviewOutcome, tried: int) -> str:

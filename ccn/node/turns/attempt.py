@@ -109,18 +109,18 @@ class ReplyAttempt:
         self._ended.set()
 
     async def commit_reply(
-        self, speaker: InstanceId, content: str, data: str, over: asyncio.Event
+        self, speaker: InstanceId, content: str, data: str, settle: Callable[[], None]
     ) -> Message:
-        """The reply of an instance, once; then it is over, and the readers are told.
+        """Make the reply of an instance durable, once; then begin to settle its call, and tell the readers.
 
-        Whoever waits for `over` acts before any reader does: what a reader asks for next sees it under way.
+        In this order: what a reader asks for next must see the call being settled.
         """
         done = self.live.next_event(EventKind.DONE, data)
         said = await self._write_until_durable(
             lambda: CommitReply(self.turn, self.live.epoch, content, speaker, self._events_to_write(done)),
             _has_ended,
         )
-        over.set()
+        settle()
         self.live.publish(done)
         return said if said is not None else await self._load_reply()
 

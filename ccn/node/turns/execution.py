@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Protocol, assert_never
 
@@ -25,6 +25,7 @@ from ccn.core.ids import TurnId, UserId
 from ccn.core.message import Message
 from ccn.core.stream import EventKind
 from ccn.core.turn import TurnStatus
+from ccn.node.spending.early_answer import EarlyAnswers
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.attempt import ReplyAttempt
 from ccn.node.turns.prefetch import PaidCall
@@ -116,20 +117,24 @@ class TurnRunner:
         if cancelled.is_set():
             await speech.end_without_reply(TurnStatus.CANCELLED, None, "")
             return
-        async with self._stream_reply(instance, speech, cancelled) as (outcome, over):
+        async with (
+            EarlyAnswers(self.model) as answers,
+            self._stream_reply(instance, speech, cancelled, answers) as outcome,
+        ):
             match outcome:
                 case Reply() as reply:
-                    await self._commit_reply(instance, speech, reply, over)
+                    await self._commit_reply(instance, speech, reply, answers)
                 case NoReply() as without:
                     await _end_without_reply(speech, without)
                 case never:
                     assert_never(never)
 
     async def _commit_reply(
-        self, instance: Instance, speech: ReplyAttempt, reply: Reply, over: asyncio.Event
+        self, instance: Instance, speech: ReplyAttempt, reply: Reply, answers: EarlyAnswers
     ) -> None:
+        content, data = _replace_nul(reply.text), _done_data(reply)
         try:
-            said = await speech.commit_reply(instance.id, _replace_nul(reply.text), _done_data(reply), over)
+            said = await speech.commit_reply(instance.id, content, data, answers.settle)
         except errors.StaleHost:
             raise
         except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
@@ -142,51 +147,47 @@ class TurnRunner:
 
     @asynccontextmanager
     async def _stream_reply(
-        self, instance: Instance, speech: ReplyAttempt, cancelled: asyncio.Event
-    ) -> AsyncIterator[tuple[Reply | NoReply, asyncio.Event]]:
-        """Let the model speak while what it says is kept, until it ends or somebody wants no more.
-
-        What it said is handed out as soon as it is whole; the call is settled when that is over.
-        """
-        over = asyncio.Event()
-        heard: asyncio.Future[Reply | NoReply] = asyncio.get_running_loop().create_future()
+        self, instance: Instance, speech: ReplyAttempt, cancelled: asyncio.Event, answers: EarlyAnswers
+    ) -> AsyncIterator[Reply | NoReply]:
+        """Let the model speak while what it says is kept, until it ends or somebody wants no more."""
         starting = asyncio.ensure_future(speech.start())
-        asking = asyncio.ensure_future(self._ask_until_answered(instance, speech, starting, heard, over))
+        asking = asyncio.ensure_future(self._ask_until_answered(instance, speech, starting, answers))
         keeping = asyncio.ensure_future(speech.keep_writing())
         stopping = asyncio.ensure_future(cancelled.wait())
         working = (starting, asking, keeping, stopping)
         try:
-            await starting
-            await asyncio.wait((asking, heard, keeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await starting  # nothing that was said counts before the turn is begun
+            await asyncio.wait((asking, keeping, stopping), return_when=asyncio.FIRST_COMPLETED)
             if keeping.done():
                 keeping.result()  # it ends by itself only by an exception
-            if heard.done() or asking.done():
-                outcome = heard.result() if heard.done() else asking.result()
+            if asking.done():
+                outcome = asking.result()
             else:
                 outcome = NoReply(TurnStatus.CANCELLED)
                 asking.cancel()
+            # The end is written together with the rest: no batch of that may be on its way meanwhile.
             speech.stop_writing()
             await keeping
-            yield outcome, over
+            yield outcome
         finally:
-            over.set()
-            for task in (starting, keeping, stopping) if heard.done() else working:
+            for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
     async def _ask_until_answered(
-        self,
-        instance: Instance,
-        speech: ReplyAttempt,
-        started: asyncio.Future[None],
-        heard: asyncio.Future[Reply | NoReply],
-        over: asyncio.Event,
+        self, instance: Instance, speech: ReplyAttempt, started: asyncio.Future[None], answers: EarlyAnswers
     ) -> Reply | NoReply:
         """The reply of the model, or what it failed with; asked again after the database was away."""
+
+        async def relay_piece(piece: Piece) -> None:
+            # The model is asked while the turn is begun, and heard once that is durable.
+            await asyncio.shield(started)
+            _relay_piece(piece, speech)
+
         while True:
             try:
-                ask = await self.calls.take_call(instance, speech.turn)
-                return await self._relay_pieces(ask, speech, started, heard, over)
+                asked = await self.calls.take_call(instance, speech.turn)
+                return _reply_or_reason(await answers.answer(asked.call, asked.payer, relay_piece))
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
@@ -196,45 +197,27 @@ class TurnRunner:
                 raise
             except errors.CCNError as failed:
                 return NoReply(TurnStatus.FAILED, type(failed).__name__, str(failed))
-            except (
-                Exception
-            ) as defect:  # the root of a turn: its reader is told, and it is not tried for ever
+            except Exception as defect:  # the root of a turn: its reader is told, and nobody tries again
                 log.exception("a turn met a defect", turn=str(speech.turn.id))
                 return NoReply(
                     TurnStatus.FAILED, type(defect).__name__, "a defect; the node's log tells more"
                 )
 
-    async def _relay_pieces(
-        self,
-        ask: PaidCall,
-        speech: ReplyAttempt,
-        started: asyncio.Future[None],
-        heard: asyncio.Future[Reply | NoReply],
-        over: asyncio.Event,
-    ) -> Reply | NoReply:
-        """What the model says; it is asked while the turn is begun, and heard once that is durable.
 
-        When the turn is over the stream is closed, and so the call settled, for which nobody waits.
-        """
-        async with aclosing(self.model.stream(ask.call, ask.payer)) as pieces:
-            async for piece in pieces:
-                await asyncio.shield(started)
-                match piece:
-                    case CallBegun(usage):
-                        speech.announce_usage(usage)
-                    case Delta(text):
-                        speech.say(EventKind.DELTA, _replace_nul(text))
-                    case CallRestart(reason):
-                        speech.say(EventKind.RESTART, reason)
-                    case CallRetry():
-                        speech.announce_wait(piece)
-                    case Reply():
-                        heard.set_result(outcome := _reply_or_reason(piece))
-                        await over.wait()
-                        return outcome
-                    case never:
-                        assert_never(never)
-        return NoReply(TurnStatus.FAILED, "ReplyEmpty", "the model's stream ended without a reply")
+def _relay_piece(piece: Piece, speech: ReplyAttempt) -> None:
+    match piece:
+        case CallBegun(usage):
+            speech.announce_usage(usage)
+        case Delta(text):
+            speech.say(EventKind.DELTA, _replace_nul(text))
+        case CallRestart(reason):
+            speech.say(EventKind.RESTART, reason)
+        case CallRetry():
+            speech.announce_wait(piece)
+        case Reply():
+            return  # the answer itself, which readers are told when it is durable
+        case never:
+            assert_never(never)
 
 
 async def _end_without_reply(speech: ReplyAttempt, without: NoReply) -> None:
@@ -245,8 +228,10 @@ async def _end_without_reply(speech: ReplyAttempt, without: NoReply) -> None:
     )
 
 
-def _reply_or_reason(reply: Reply) -> Reply | NoReply:
+def _reply_or_reason(reply: Reply | None) -> Reply | NoReply:
     """Whatever has words is a reply, also a refusal; silence is none."""
+    if reply is None:
+        return NoReply(TurnStatus.FAILED, "ReplyEmpty", "the model's stream ended without a reply")
     if _replace_nul(reply.text).strip():
         return reply
     declined = reply.stop == "refusal"
