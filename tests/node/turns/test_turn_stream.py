@@ -117,7 +117,7 @@ deeds = st.one_of(
     st.tuples(st.just("say"), st.integers(1, 4)),
     st.tuples(st.just("keep"), st.just(0)),
     st.tuples(st.just("rest"), st.integers(1, 12)),
-    st.tuples(st.just("adopted"), st.just(0)),
+    st.tuples(st.just("move_host"), st.just(0)),
 )
 stays = st.lists(st.tuples(st.sampled_from(["host", "peer", "database"]), st.integers(1, 3)), max_size=6)
 
