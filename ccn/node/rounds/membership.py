@@ -111,7 +111,9 @@ class Membership:
         return (
             None
             if self.voting is None
-            else await validator_changes.load_wanted(self.pool, self.voting, self.presence.registered_keys)
+            else await validator_changes.load_wanted(
+                self.pool, self.voting, self.presence.members.registered_keys
+            )
         )
 
     async def load_voters(self) -> Rules | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from ccn.core.ledger.signed import Signed
 from ccn.etcd import client, members
 from ccn.etcd.election import ElectedLeader
 from ccn.etcd.session import EtcdSession
+from ccn.node.rounds.member_snapshot import MemberSnapshot
 from ccn.node.rounds.trust import Trust
 from ccn.node.rounds.voting import NodeIdentity
 from ccn.peers.client import PeerClient
@@ -33,8 +34,6 @@ log = structlog.get_logger(__name__)
 
 _HELLO_S = 2.0
 """How long whoever may found the chain has to say who it is."""
-REMEMBERED = 32
-"""Nodes that are not here any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,8 @@ class Presence:
     identity: NodeIdentity
     trust: Trust
     peers: PeerClient
-    seen: Mapping[NodeId, Registration] = field(default_factory=dict)
-    """The nodes that are here and take part, by name."""
-    outside: Mapping[NodeId, Registration] = field(default_factory=dict)
-    """Those that are here and take no part: they were removed, or vote with another key."""
-    known_doors: dict[NodeId, str] = field(default_factory=dict)
-    """Where the doors for clients are of those that are seen, and of those that were and may come back."""
+    members: MemberSnapshot = field(default_factory=MemberSnapshot)
+    """Who is here, replaced as a whole: whoever reads more than one thing of it keeps it first."""
     let_in: bool = True
     """Whether the others let this node in with its certificate."""
     _registrations: tuple[ShownRegistration, ...] = ()
@@ -66,23 +61,18 @@ class Presence:
     _life: UUID | None = None
     _own_registration: Signed[Registration] | None = None
 
-    @property
-    def registered_keys(self) -> Mapping[NodeId, bytes]:
-        """The keys with which nodes have registered."""
-        return {node: each.key for node, each in {**self.outside, **self.seen}.items()}
-
     def list_seen(self) -> Collection[NodeId] | None:
-        """The nodes that are seen; None while this one is not among them, because then it sees nothing."""
-        return self.seen.keys() if self.identity.node in self.seen else None
+        """List the nodes that are seen; None while this one is not among them: then it sees nothing."""
+        seen = self.members.seen
+        return seen.keys() if self.identity.node in seen else None
 
     def list_doors(self) -> Collection[str]:
-        """Where the doors for clients are, and were: whose door closed goes on at another one."""
-        return self.known_doors.values()
+        """List where the doors for clients are, and were: whose door closed goes on at another one."""
+        return self.members.doors.values()
 
     def is_rightful(self, leader: ElectedLeader) -> bool:
         """Whether a place in the election is that of a node that is seen, in its present session."""
-        seen = self.seen.get(leader.node)
-        return seen is not None and seen.lease == leader.lease
+        return self.members.is_rightful(leader)
 
     async def register(self, held: EtcdSession, here: NodeDoors) -> None:
         """Show where this node is, signed, in the life that it began when it first registered."""
@@ -119,7 +109,7 @@ class Presence:
         answers = await self.peers.hello(_HELLO_S)
         said = {each.node: each.key for each in answers.values() if isinstance(each, NodeIntroduction)}
         said[self.identity.node] = self.identity.public
-        return [each for each in self.seen.values() if said.get(each.node) == each.key]
+        return [each for each in self.members.seen.values() if said.get(each.node) == each.key]
 
     async def _follow_registrations(self, etcd: client.EtcdClient) -> None:
         async with contextlib.aclosing(members.watch_registrations(etcd)) as shown:
@@ -137,26 +127,23 @@ class Presence:
     async def _update_view(self) -> None:
         """Make up one's mind about who is here, and know those and nobody else as peers."""
         async with self._updating:
-            believed = {
-                each.node: each for each in await self.trust.sift_registrations(self._registrations)
-            }
-            self.seen = {n: each for n, each in believed.items() if self.trust.key_of(n) == each.key}
-            self._set_outside({n: each for n, each in believed.items() if n not in self.seen})
+            believed = await self.trust.sift_registrations(self._registrations)
+            # No await from here to the new snapshot: its parts would be of two moments.
+            members = self.members.replace_members(believed, self.trust.key_of)
+            self._log_outsiders(members)
             self._check_certificate()
-            known = merge_known(self.known_doors, {n: each.http for n, each in self.seen.items()})
-            self.known_doors = {n: http for n, http in known.items() if self.trust.key_of(n) is not None}
-            others = self.seen if self.list_seen() else {}  # whoever is out is let in by nobody
-            await self.peers.set_addresses({n: each.grpc for n, each in others.items()})
+            self.members = members
+            others = members.seen if self.list_seen() else {}  # whoever is out is let in by nobody
+            await self.peers.set_addresses({node: each.grpc for node, each in others.items()})
         enrolled = self.trust.known_register.nodes.get(self.identity.node)
         if enrolled is None or enrolled.life != self._life:
             raise errors.NodeIdTaken(
                 f"another process has enrolled as {self.identity.node}, or the database was restored"
             )
 
-    def _set_outside(self, outside: Mapping[NodeId, Registration]) -> None:
-        for node in outside.keys() - self.outside.keys():
+    def _log_outsiders(self, members: MemberSnapshot) -> None:
+        for node in members.outside.keys() - self.members.outside.keys():
             log.warning("a node takes no part: it was removed, or votes with another key", who=node)
-        self.outside = outside
 
     def _check_certificate(self) -> None:
         counts = self.trust.accepts_certificate(self.identity.node, self.peers.presented)
@@ -164,9 +151,3 @@ class Presence:
             advice = "nobody lets it in: make another (`ccn keys renew`) and put its files in place"
             log.error("this node's certificate was revoked", advice=advice)
         self.let_in = counts
-
-
-def merge_known(known: Mapping[NodeId, str], seen: Mapping[NodeId, str]) -> dict[NodeId, str]:
-    """Those who are seen, and of those who were before, the last ones: names may come and go for ever."""
-    gone = [each for each in known.items() if each[0] not in seen]
-    return {**dict(gone[-REMEMBERED:]), **seen}

@@ -16,7 +16,7 @@ async def check_leader(membership: Membership) -> None:
     term = await terms.load_term(membership.pool)
     if term.leader is None:
         raise errors.Unavailable("nobody leads yet")
-    if term.leader not in membership.presence.seen:
+    if term.leader not in membership.presence.members.seen:
         raise errors.Unavailable(f"{term.leader}, who led term {term.number}, is not seen")
 
 
@@ -25,7 +25,7 @@ async def check_quorum(membership: Membership) -> None:
     if membership.voting is None:
         raise errors.Unavailable("the chain is not known yet")
     rules = membership.voting.tip.rules
-    here = sum(each.node in membership.presence.seen for each in rules.validators)
+    here = sum(each.node in membership.presence.members.seen for each in rules.validators)
     if here < rules.quorum:
         raise errors.Unavailable(
             f"{here} of {len(rules.validators)} validators are seen, of {rules.quorum} needed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from ccn import errors, settings
 from ccn.core.identity import revocation
+from ccn.core.identity.registration import Registration
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members
@@ -112,6 +113,10 @@ async def party(database: settings.DatabaseSettings) -> AsyncIterator[Party]:
         yield Party(database, server.endpoints, etcd, connections)
 
 
+def seen(member: Membership) -> Mapping[NodeId, Registration]:
+    return member.presence.members.seen
+
+
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
         while not holds():
@@ -138,10 +143,10 @@ async def test_what_somebody_made_up_in_etcd_is_no_node_and_no_door(party: Party
             await party.write(name, unsigned(name))
             await party.write(f"signed-{name}", await stranger(party, f"signed-{name}"))
         async with party.node(TWO) as two:  # etcd shows it after all of those
-            await until(lambda: TWO in one.presence.seen and ONE in two.presence.seen and one.peers.peers)
+            await until(lambda: TWO in seen(one) and ONE in seen(two) and one.peers.peers)
             for node in (one, two):
-                assert node.presence.seen.keys() == {ONE, TWO}
-                assert set(node.presence.list_doors()) == {each.http for each in one.presence.seen.values()}
+                assert seen(node).keys() == {ONE, TWO}
+                assert set(node.presence.list_doors()) == {each.http for each in seen(one).values()}
                 assert {seat.node for seat in (await cluster_status.load_status(node)).nodes} == {ONE, TWO}
             assert [each.node for each in one.peers.peers] == [TWO]
 
@@ -159,11 +164,11 @@ async def test_nobody_founds_a_chain_because_etcd_shows_them(party: Party) -> No
 
 async def test_a_name_that_somebody_takes_in_etcd_comes_back_to_its_node(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
-        await until(lambda: TWO in one.presence.seen)
-        before = one.presence.seen[TWO]
+        await until(lambda: TWO in seen(one))
+        before = seen(one)[TWO]
         await party.write(TWO, await stranger(party, TWO))
-        await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].lease != before.lease)
-        assert one.presence.seen[TWO].http == before.http == two.presence.seen[TWO].http
+        await until(lambda: TWO in seen(one) and seen(one)[TWO].lease != before.lease)
+        assert seen(one)[TWO].http == before.http == seen(two)[TWO].http
         assert LISTENER not in one.presence.list_doors()
 
 
@@ -171,55 +176,55 @@ async def test_the_address_of_an_earlier_life_is_not_shown_again(party: Party) -
     """Also under a lease of the same number, which etcd gives to whoever asks for it."""
     async with party.node(ONE) as one:
         async with party.node(TWO, http=LISTENER):
-            await until(lambda: TWO in one.presence.seen)
+            await until(lambda: TWO in seen(one))
             old = await party.entry(TWO)
         async with party.node(TWO, http="http://127.0.0.1:7777"):
-            await until(lambda: TWO in one.presence.seen and one.presence.seen[TWO].http != LISTENER)
-        await until(lambda: TWO not in one.presence.seen)
+            await until(lambda: TWO in seen(one) and seen(one)[TWO].http != LISTENER)
+        await until(lambda: TWO not in seen(one))
         server = await party.etcd.find_server()
         await server.lease.LeaseGrant(rpc.LeaseGrantRequest(TTL=60, ID=old.lease))
         await party.write(TWO, old.value, old.lease)
         async with party.node(NodeId("node-3")):
-            await until(lambda: "node-3" in one.presence.seen)
-            assert TWO not in one.presence.seen
+            await until(lambda: "node-3" in seen(one))
+            assert TWO not in seen(one)
             assert LISTENER not in one.presence.list_doors()
 
 
 async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
-        await until(lambda: TWO in one.presence.seen and one.voting)
-        door = one.presence.seen[TWO].http
+        await until(lambda: TWO in seen(one) and one.voting)
+        door = seen(one)[TWO].http
         assert door in one.presence.list_doors()
         await node_register.remove_node(party.pool, TWO)
-        await until(lambda: TWO not in one.presence.seen and TWO not in two.presence.seen)
+        await until(lambda: TWO not in seen(one) and TWO not in seen(two))
         assert one.presence.list_seen() == {ONE}
         assert door not in one.presence.list_doors()
         assert two.presence.list_seen() is None
         assert one.peers.peers == ()
         seats = {seat.node: seat for seat in (await cluster_status.load_status(one)).nodes}
         assert (seats[TWO].here, seats[TWO].address) == (True, "")
-        assert one.presence.registered_keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
+        assert one.presence.members.registered_keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
 
 
 async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: Party) -> None:
     async with party.node(ONE) as one, party.node(TWO) as two:
-        await until(lambda: TWO in one.presence.seen)
+        await until(lambda: TWO in seen(one))
         with capture_logs() as logs:
             async with party.node(TWO, by="twin"):
                 await until(lambda: any("with another key" in str(line.get("reason")) for line in logs))
-        assert one.presence.seen[TWO].key == pair_of(TWO).public == two.presence.seen[TWO].key
+        assert seen(one)[TWO].key == pair_of(TWO).public == seen(two)[TWO].key
 
 
 async def test_of_two_processes_with_one_key_the_newer_one_stays(party: Party) -> None:
     """A folder with keys was copied: each of them would else push the other out, for ever."""
     async with party.node(ONE) as one, party.node(TWO):
-        await until(lambda: TWO in one.presence.seen)
-        older = one.presence.seen[TWO]
+        await until(lambda: TWO in seen(one))
+        older = seen(one)[TWO]
         with capture_logs() as logs:
             async with party.node(TWO):
                 await until(lambda: any("with the same key" in str(line.get("reason")) for line in logs))
-                await until(lambda: TWO in one.presence.seen)
-                assert one.presence.seen[TWO].life != older.life
+                await until(lambda: TWO in seen(one))
+                assert seen(one)[TWO].life != older.life
 
 
 async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_in_nowhere(
@@ -231,7 +236,7 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
     one, two, stranger = (identity_of(authority, node) for node in (ONE, TWO, NodeId("node-77")))
     async with party.node(ONE, shown=one) as first:
         await until(lambda: first.voting)
-        door = first.presence.seen[ONE].grpc
+        door = seen(first)[ONE].grpc
 
         async def refused(node: NodeId, shown: Identified, words: str) -> None:
             async with peers.open_client(node, shown) as known:
@@ -250,7 +255,7 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
             NodeId("node-77"), stranger, "node-77 takes no part in this cluster: it never enrolled"
         )
         async with party.node(TWO, shown=two) as second:
-            await until(lambda: TWO in first.presence.seen and second.peers.peers)
+            await until(lambda: TWO in seen(first) and second.peers.peers)
             assert isinstance((await second.peers.hello(30.0))[ONE], NodeIntroduction)
             serial = certificates.summarise_certificate(two.certificate).serial
             with capture_logs() as logs:
