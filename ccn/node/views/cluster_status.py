@@ -1,11 +1,14 @@
-"""How the cluster is, as one node sees it: for operators, who want one page before they act."""
+"""The status of the cluster as one node sees it: for operators, who want one page before they act."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
+from ccn.node.rounds.member_snapshot import MemberSnapshot
 from ccn.node.rounds.membership import Membership
 from ccn.store.operators import drains
 from ccn.store.rounds import blocks, evidence, ledger, terms
@@ -70,42 +73,47 @@ class ClusterStatus:
 
 
 async def load_status(membership: Membership) -> ClusterStatus:
-    """Ask the database, and remember who was seen."""
-    pool, voting = membership.pool, membership.voting
-    term = await terms.load_term(pool)
-    log = await blocks.load_log(pool, command="round", limit=1)
+    """Load the status: of one moment of the database, and of one moment of who is here."""
+    node, voting, members = membership.identity.node, membership.voting, membership.presence.members
     rules = voting.tip.rules if voting else None
-    validators = {each.node for each in rules.validators} if rules else set()
-    here, drained = (
-        {**membership.presence.outside, **membership.presence.seen},
-        await drains.list_draining(pool),
-    )
-    return ClusterStatus(
-        node=membership.identity.node,
-        nodes=tuple(
-            NodeSeat(
-                node,
-                node in validators if rules else None,
-                node in here,
-                node in drained,
-                membership.presence.seen[node].http if node in membership.presence.seen else "",
-                _datetime_from_us(here[node].since_us) if node in here else None,
-            )
-            for node in sorted(validators | here.keys())
-        ),
-        leader=term.leader,
-        term=term.number,
-        height=await blocks.load_height(pool),
-        last_round=_round_from_entry(log[0]) if log else None,
-        quorum=rules.quorum if rules else None,
-        unsealed=await ledger.count_waiting(pool),
-        database_mode=str(await pool.value("SELECT ccn_database_mode()")),
-        stopped=voting.stop_reason.detail if voting and voting.stop_reason else "",
-        evidence=tuple(
-            KnownContradiction(each.node, each.kind, each.height, each.found_by, each.at)
-            for each in await evidence.list_newest(pool)
-        ),
-        led_since=term.since,
+    async with membership.pool.open_moment() as moment:
+        term = await terms.load_term(moment)
+        newest = await blocks.load_log(moment, command="round", limit=1)
+        contradictions = await evidence.list_newest(moment)
+        return ClusterStatus(
+            node=node,
+            nodes=_list_seats(members, rules, await drains.list_draining(moment)),
+            leader=term.leader,
+            term=term.number,
+            height=await blocks.load_height(moment),
+            last_round=_round_from_entry(newest[0]) if newest else None,
+            quorum=rules.quorum if rules else None,
+            unsealed=await ledger.count_waiting(moment),
+            database_mode=str(await moment.value("SELECT ccn_database_mode()")),
+            stopped=voting.stop_reason.detail if voting and voting.stop_reason else "",
+            evidence=tuple(
+                KnownContradiction(each.node, each.kind, each.height, each.found_by, each.at)
+                for each in contradictions
+            ),
+            led_since=term.since,
+        )
+
+
+def _list_seats(
+    members: MemberSnapshot, rules: Rules | None, draining: Collection[NodeId]
+) -> tuple[NodeSeat, ...]:
+    validators = {validator.node for validator in rules.validators} if rules else set[NodeId]()
+    present = members.present
+    return tuple(
+        NodeSeat(
+            node,
+            node in validators if rules else None,
+            node in present,
+            node in draining,
+            members.seen[node].http if node in members.seen else "",
+            _datetime_from_us(present[node].since_us) if node in present else None,
+        )
+        for node in sorted(validators | present.keys())
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import asyncpg
 
@@ -35,6 +35,19 @@ else:
 Record = asyncpg.Record
 
 _KEPT = 4  # so many stay at hand; what a burst needs beyond goes back to asyncpg, which closes idle ones
+
+
+class DatabaseReads(Protocol):
+    """What a query is asked of: the pool, or one moment of its database."""
+
+    async def rows(self, sql: str, *values: object) -> list[Record]:
+        """All rows of one statement."""
+
+    async def row(self, sql: str, *values: object) -> Record | None:
+        """The first row of one statement, or None."""
+
+    async def value(self, sql: str, *values: object) -> Any:
+        """The first column of the first row, or None."""
 
 
 class Pool:
@@ -72,6 +85,16 @@ class Pool:
             connection.transaction(),
         ):
             yield connection
+
+    @asynccontextmanager
+    async def open_moment(self) -> AsyncIterator[DatabaseReads]:
+        """Read several things as of one moment: no statement inside sees what another one missed."""
+        async with (
+            failure.translate_errors(),
+            self._connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield _Moment(connection)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
@@ -145,6 +168,22 @@ class Pool:
         """Whether this is the only node on an errand, until the block ends: for what one node need do."""
         async with self.transaction() as connection:
             yield bool(await connection.fetchval(_ALONE, f"ccn/{errand}"))
+
+
+class _Moment:
+    """Reads in one transaction, whose first statement says which moment they are of."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def rows(self, sql: str, *values: object) -> list[Record]:
+        return await self._connection.fetch(sql, *values)
+
+    async def row(self, sql: str, *values: object) -> Record | None:
+        return await self._connection.fetchrow(sql, *values)
+
+    async def value(self, sql: str, *values: object) -> Any:
+        return await self._connection.fetchval(sql, *values)
 
 
 @asynccontextmanager

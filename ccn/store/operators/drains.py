@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.store.connection.pool import Pool
+from ccn.store.connection.pool import DatabaseReads, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class NodeLoad:
         return not (self.leads or self.instances or self.unsealed)
 
 
-async def list_draining(pool: Pool) -> frozenset[NodeId]:
+async def list_draining(pool: DatabaseReads) -> frozenset[NodeId]:
     """The nodes that are being drained, or are drained."""
     return frozenset(NodeId(row["node_id"]) for row in await pool.rows("SELECT node_id FROM node_drains"))
 

@@ -25,7 +25,7 @@ from ccn.core.ledger import merkle, note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Certificate, Draft, Vote
 from ccn.core.rounds.readback import ShownBlock
-from ccn.store.connection.pool import Connection, Pool, Record
+from ccn.store.connection.pool import Connection, DatabaseReads, Pool, Record
 from ccn.store.rounds import terms
 
 _logger = structlog.get_logger(__name__)
@@ -120,7 +120,7 @@ async def log_command(pool: Pool, term: int, command: str, data: Mapping[str, ob
         await _write_entry(connection, term, command, data, committed=True)
 
 
-async def load_height(pool: Pool) -> int | None:
+async def load_height(pool: DatabaseReads) -> int | None:
     """The height the database shows, None before the founding."""
     shown: int | None = await pool.value("SELECT max(height) FROM verification_chain")
     return shown
@@ -201,7 +201,7 @@ async def load_last_votes(pool: Pool) -> dict[NodeId, int]:
 
 
 async def load_log(
-    pool: Pool, *, command: str | None = None, before: int | None = None, limit: int = 50
+    pool: DatabaseReads, *, command: str | None = None, before: int | None = None, limit: int = 50
 ) -> list[LogEntry]:
     """The newest entries of the consensus log, of one command or of all, newest first."""
     return [_entry_from_row(row) for row in await pool.rows(_ENTRIES, before, limit, command)]

@@ -12,7 +12,7 @@ from datetime import datetime
 from ccn.core.ids import NodeId
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.evidence import Cosigned, Evidence
-from ccn.store.connection.pool import Pool
+from ccn.store.connection.pool import DatabaseReads, Pool
 
 SHOWN = 100
 """Entries an operator is shown."""
@@ -38,7 +38,7 @@ async def keep_evidence(
     await pool.rows(_KEEP, found.node, found.kind, found.height, found.term, found.body(), by)
 
 
-async def list_newest(pool: Pool) -> list[RecordedEvidence]:
+async def list_newest(pool: DatabaseReads) -> list[RecordedEvidence]:
     """The latest finds, the newest first."""
     return [
         RecordedEvidence(

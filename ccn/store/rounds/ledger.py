@@ -13,7 +13,7 @@ from ccn.core.chain import checkpoint
 from ccn.core.chain.block import Tip
 from ccn.core.ids import ConversationId, NodeId
 from ccn.core.ledger import commitment, note, proof
-from ccn.store.connection.pool import Pool
+from ccn.store.connection.pool import DatabaseReads, Pool
 
 
 async def load_unsealed(pool: Pool, node: NodeId, after: int, limit: int) -> list[bytes]:
@@ -21,7 +21,7 @@ async def load_unsealed(pool: Pool, node: NodeId, after: int, limit: int) -> lis
     return [row["hash"] for row in await pool.rows(_UNSEALED, node, after, limit)]
 
 
-async def count_waiting(pool: Pool) -> int:
+async def count_waiting(pool: DatabaseReads) -> int:
     """How many leaves of all nodes are not sealed yet."""
     return int(await pool.value(_WAITING))
 

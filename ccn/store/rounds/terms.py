@@ -18,7 +18,7 @@ import asyncpg
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.store.connection import failure
-from ccn.store.connection.pool import Connection, Pool
+from ccn.store.connection.pool import Connection, DatabaseReads, Pool
 
 FENCE = 0x63636E0002
 """The key of the advisory lock."""
@@ -33,7 +33,7 @@ class Term:
     since: datetime | None
 
 
-async def load_term(pool: Pool) -> Term:
+async def load_term(pool: DatabaseReads) -> Term:
     """The term that PostgreSQL shows."""
     row = await pool.row("SELECT term, leader, taken_at FROM cluster_term")
     if row is None:
