@@ -18,7 +18,8 @@ from ccn.core.message import Message, Role
 from ccn.core.stream import StreamEvent, StreamPosition
 from ccn.core.turn import TurnStatus
 from ccn.store.connection.pool import Pool, Record
-from ccn.store.writing.batch import Batch, KeyLookup, TurnStep, Write, micros
+from ccn.store.writing.batch import Batch, KeyLookup, Write, micros
+from ccn.store.writing.turn_steps import TurnStep
 
 EVENTS_LIMIT = 1_000
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from ccn.core.calls import budget
 from ccn.core.calls.call import TokenUsage
 from ccn.core.ids import CharacterId, ConversationId, UserId
+from ccn.store.connection.calls import call_by_name
 from ccn.store.connection.pool import Pool, Record
 
 HELD_FOR = timedelta(hours=4)
@@ -94,29 +95,35 @@ async def change_reservations(
 
     The answer names the reservations that ended by this: each ends once.
     """
-    used = [each.usage for each in ended]
-    rows = await pool.rows(
-        _CHANGE,
-        [each.id for each in ended],
-        ["settled" if each.made else "released" for each in ended],
-        [each.input for each in used],
-        [each.output for each in used],
-        [each.cache_read for each in used],
-        [each.cache_write for each in used],
-        [each.cost for each in ended],
-        [each.id for each, _ in wanted],
-        [each.day for each, _ in wanted],
-        [each.character for each, _ in wanted],
-        [each.conversation for each, _ in wanted],
-        [each.model for each, _ in wanted],
-        [amount for _, amount in wanted],
-        [each.cluster_limit for each, _ in wanted],
-        [each.character_limit for each, _ in wanted],
-        [each.at for each, _ in wanted],
-        [each.owner for each, _ in wanted],
-        [each.owner_limit for each, _ in wanted],
-    )
+    arguments = change_arguments(ended, wanted)
+    rows = await pool.rows(f"SELECT {call_by_name('ccn_till', arguments)} AS id", *arguments.values())
     return {row["id"] for row in rows}
+
+
+def change_arguments(
+    ended: Sequence[EndedReservation], wanted: Sequence[tuple[Reservation, int]]
+) -> dict[str, Sequence[object]]:
+    """Spell what has ended and what is wanted as columns, one for each parameter of `ccn_till`."""
+    return {
+        "end_ids": [each.id for each in ended],
+        "end_statuses": ["settled" if each.made else "released" for each in ended],
+        "end_inputs": [each.usage.input for each in ended],
+        "end_outputs": [each.usage.output for each in ended],
+        "end_reads": [each.usage.cache_read for each in ended],
+        "end_writes": [each.usage.cache_write for each in ended],
+        "end_costs": [each.cost for each in ended],
+        "hold_ids": [each.id for each, _ in wanted],
+        "hold_days": [each.day for each, _ in wanted],
+        "hold_characters": [each.character for each, _ in wanted],
+        "hold_conversations": [each.conversation for each, _ in wanted],
+        "hold_models": [each.model for each, _ in wanted],
+        "hold_amounts": [amount for _, amount in wanted],
+        "hold_cluster_limits": [each.cluster_limit for each, _ in wanted],
+        "hold_character_limits": [each.character_limit for each, _ in wanted],
+        "hold_ats": [each.at for each, _ in wanted],
+        "hold_owners": [each.owner for each, _ in wanted],
+        "hold_owner_limits": [each.owner_limit for each, _ in wanted],
+    }
 
 
 async def hold_amount(pool: Pool, wanted: Reservation, amount: int) -> None:
@@ -212,7 +219,6 @@ def _total_from_row(row: Record | None) -> UsageTotal:
 
 
 _STANDINGS = "SELECT scope, spent, held FROM spend_days WHERE day = $1 AND scope = ANY ($2::text[])"
-_CHANGE = f"SELECT ccn_till({', '.join(f'${nth}' for nth in range(1, 19))}) AS id"
 # Rows that somebody is settling just now are left to them.
 _EXPIRE = """
     UPDATE spend_reservations SET status = 'expired'

@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -27,9 +26,10 @@ from ccn.core.ledger import commitment
 from ccn.core.ledger.commitment import Fields, Leaf, LeafKind
 from ccn.core.message import Message, Role, Speaker
 from ccn.store.connection.pool import Connection, Record
-from ccn.store.writing import message_rows, quotas
+from ccn.store.writing import message_rows, quotas, turn_steps
 from ccn.store.writing.message_rows import Packed
 from ccn.store.writing.quotas import Quota
+from ccn.store.writing.turn_steps import TurnStep
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -121,20 +121,6 @@ class RowStatement:
         return message_rows.rows_to_columns(self.values, len(self.values[0]))
 
 
-class TurnStep(Enum):
-    """What can happen to a turn, in the order in which one statement makes it so, and its columns there."""
-
-    ACCEPT = 7
-    START = 3
-    TELL = 6
-    END = 8
-
-    @property
-    def width(self) -> int:
-        """How many columns."""
-        return int(self.value)
-
-
 class Batch:
     """Collects what one transaction will do, on top of the one that is `after` while that is under way."""
 
@@ -146,7 +132,7 @@ class Batch:
         self.leaves: list[Leaf] = []
         self.messages: list[message_rows.Row] = []
         self.statements: dict[str, RowStatement] = {}
-        self.steps: dict[TurnStep, list[tuple[object, ...]]] = {}
+        self.steps: dict[TurnStep, list[message_rows.Row]] = {}
         self.quotas: dict[UserId, Quota] = {}
         self._packed: Packed | None = None
         self.remembered = after is not None
@@ -197,21 +183,7 @@ class Batch:
         """Leaves, messages and turns as they will travel: nothing is added to them any more."""
         leaves, head = self.leaves, self._first_leaf
         if self.steps:
-            rows = [
-                (self.messages, message_rows.WIDTH),
-                *((self.steps.get(step, []), step.width) for step in TurnStep),
-            ]
-            columns = (
-                column for these, width in rows for column in message_rows.rows_to_columns(these, width)
-            )
-            values = (
-                self.node,
-                head,
-                message_rows.kinds_of(leaves),
-                message_rows.bodies_of(leaves),
-                *columns,
-            )
-            self._packed = (_TURNS, values)
+            self._packed = turn_steps.pack_call(self.node, head, leaves, self.messages, self.steps)
         else:
             self._packed = message_rows.pack_statement(self.node, head, self.now, leaves, self.messages)
         return self._packed
@@ -338,6 +310,7 @@ class Batch:
 
     def add_step(self, step: TurnStep, *values: object) -> None:
         """Add a row to what happens to turns; it is refused unless that can happen to its turn."""
+        assert len(values) == len(step.columns), f"{step.value} takes {len(step.columns)} values"
         self.steps.setdefault(step, []).append(values)
 
 
@@ -366,4 +339,3 @@ _HEADS = """
            character_id, version
     FROM conversations WHERE id = ANY ($1::uuid[])
 """
-_TURNS = f"SELECT ccn_turns({', '.join(f'${nth}' for nth in range(1, 41))})"

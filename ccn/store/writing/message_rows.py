@@ -16,10 +16,24 @@ Packed = tuple[str, Sequence[object]]
 """A statement and its parameters."""
 
 Row = tuple[object, ...]
-"""Conversation, seq, role, content, salt, speaker, language, at, turn, epoch, idempotency key, leaf."""
+"""A row on its way: a message as in `COLUMNS`, or whatever else travels with it."""
 
-WIDTH = 12
-_AT = 7
+COLUMNS = (
+    "said_in",
+    "said_seqs",
+    "said_roles",
+    "said_contents",
+    "said_salts",
+    "said_speakers",
+    "said_languages",
+    "said_ats",
+    "said_turns",
+    "said_epochs",
+    "said_keys",
+    "said_leaves",
+)
+"""What a message's row consists of, by the names that `ccn_turns` has for its columns."""
+_AT = COLUMNS.index("said_ats")
 
 
 def pack_statement(
@@ -55,7 +69,7 @@ def rows_to_columns(rows: Sequence[Row], width: int) -> list[Sequence[object]]:
 
 def _message_columns(messages: Sequence[Row], now: datetime) -> list[Sequence[object] | None]:
     """Without those that say nothing: beside others, unnest fills up a missing column with nulls."""
-    said = rows_to_columns(messages, WIDTH)
+    said = rows_to_columns(messages, len(COLUMNS))
     if said[_AT].count(now) == len(messages):
         said[_AT] = ()  # the moment that all of them share travels once, beside the columns
     return [each if each.count(None) < len(each) else None for each in said]
