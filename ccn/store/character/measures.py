@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ccn.core.ids import CharacterId, ConversationId
-from ccn.store.connection.pool import Pool, Record
+from ccn.store.connection.pool import NamedRow, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ async def roll_up_hours(pool: Pool, upto: datetime) -> int:
     return int(await pool.value("SELECT ccn_refresh_rollups($1)", upto))
 
 
-def measure_from_row(row: Record) -> ConversationMeasure:
+def measure_from_row(row: NamedRow) -> ConversationMeasure:
     """A row as a measure."""
     return ConversationMeasure(
         row["conversation_id"],
@@ -88,18 +88,19 @@ _KEEP = """
                          $6::float8[], $7::float8[], $8::float8[])
     ON CONFLICT DO NOTHING
 """
-_WINDOW = """
-    SELECT conversation_id, ts, seq, phi, ccc, trust, emergence, drift FROM consciousness_metrics
+COLUMNS = "conversation_id, ts, seq, phi, ccc, trust, emergence, drift"
+_WINDOW = f"""
+    SELECT {COLUMNS} FROM consciousness_metrics
     WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT $2
-"""
-_OF_CHARACTER = """
+"""  # noqa: S608 - constants joined, here and below
+_OF_CHARACTER = f"""
     SELECT m.* FROM (
         SELECT id FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT 20
     ) AS young CROSS JOIN LATERAL (
-        SELECT conversation_id, ts, seq, phi, ccc, trust, emergence, drift FROM consciousness_metrics
+        SELECT {COLUMNS} FROM consciousness_metrics
         WHERE conversation_id = young.id ORDER BY ts DESC, seq DESC LIMIT 1
     ) AS m ORDER BY m.ts DESC LIMIT 1
-"""
+"""  # noqa: S608
 _HOURLY = """
     SELECT conversation_id, bucket AS ts, samples AS seq, phi, ccc, trust, emergence, drift
     FROM consciousness_metrics_hourly WHERE conversation_id = $1 AND bucket >= $2 ORDER BY bucket

@@ -34,6 +34,14 @@ else:
 
 Record = asyncpg.Record
 
+
+class NamedRow(Protocol):
+    """A row or a part of one: values by the names of their columns."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """The value of a column."""
+
+
 _KEPT = 4  # so many stay at hand; what a burst needs beyond goes back to asyncpg, which closes idle ones
 
 

@@ -81,7 +81,10 @@ async def import_plate(  # noqa: PLR0917 - six plain things make a plate
 
 async def list_characters(pool: Pool) -> list[Character]:
     """All characters, by their ids."""
-    return [Character(*row) for row in await pool.rows(_EVERY)]
+    return [
+        Character(row["id"], row["name"], row["version"], row["imported_by"], row["imported_at"])
+        for row in await pool.rows(_EVERY)
+    ]
 
 
 async def list_plates(pool: Pool, character: CharacterId) -> list[PlateVersion]:

@@ -11,7 +11,7 @@ from ccn.core import message
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.ledger.commitment import LeafKind
 from ccn.core.message import Message, Role
-from ccn.store.connection.pool import Pool, Record
+from ccn.store.connection.pool import NamedRow, Pool, Record
 from ccn.store.writing.batch import Batch, KeyLookup, Write, micros
 from ccn.store.writing.quotas import Quota
 
@@ -225,7 +225,7 @@ def _add_leaf(batch: Batch, conversation: StoredConversation, at: datetime) -> N
     )
 
 
-def conversation_from_row(row: Record) -> StoredConversation:
+def conversation_from_row(row: NamedRow) -> StoredConversation:
     """A row as a conversation."""
     return StoredConversation(
         row["id"],
@@ -259,12 +259,12 @@ _CLOSE = """
     FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS to_close (id, version, at)
     WHERE c.id = to_close.id AND c.version = to_close.version - 1 AND c.status = 'open'
 """
-_COLUMNS = (
+COLUMNS = (
     "id, character_id, owner_id, title, status, created_at, head_seq, host_epoch, plate_version, version"
 )
-_GET = f"SELECT {_COLUMNS} FROM conversations WHERE id = $1"  # noqa: S608 - constants joined, here and below
+_GET = f"SELECT {COLUMNS} FROM conversations WHERE id = $1"  # noqa: S608 - constants joined, here and below
 _OF_OWNER = f"""
-    SELECT {_COLUMNS} FROM conversations
+    SELECT {COLUMNS} FROM conversations
     WHERE owner_id = $1
       AND ($2::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM conversations WHERE id = $2))
     ORDER BY created_at DESC, id DESC LIMIT $3
@@ -274,7 +274,7 @@ _OPENINGS = """
     WHERE conversation_id = ANY ($1::uuid[]) AND seq = 1 AND content IS NOT NULL
 """
 _LATEST = f"""
-    SELECT {_COLUMNS} FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2
+    SELECT {COLUMNS} FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2
 """  # noqa: S608
 _COLLABORATOR = """
     SELECT u.name FROM conversations c JOIN users u ON u.id = c.owner_id WHERE c.id = $1

@@ -10,7 +10,7 @@ from enum import StrEnum
 from ccn import errors
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.core.ledger.commitment import LeafKind
-from ccn.store.connection.pool import Pool, Record
+from ccn.store.connection.pool import NamedRow, Pool
 from ccn.store.writing.batch import Batch, Write, micros
 from ccn.store.writing.quotas import Quota
 
@@ -267,7 +267,7 @@ def _add_life(batch: Batch, new: Instance, reason: str) -> None:
     batch.add_row(_LIVE, new.id, new.version, batch.now, *what, batch.node, leaf.number)
 
 
-def instance_from_row(row: Record) -> Instance:
+def instance_from_row(row: NamedRow) -> Instance:
     """A row as an instance."""
     return Instance(
         row["id"],
@@ -312,21 +312,23 @@ _LIVE = """
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::bigint[], $6::text[],
                          $7::text[], $8::text[], $9::bigint[])
 """
-_COLUMNS = """id, conversation_id, character_id, host, epoch, status, model, plate_version, spawned_at,
-    heartbeat_at, drift, validation, version, owner_id"""
-_OF_INSTANCE = ", ".join(f"i.{column.strip()}" for column in _COLUMNS.split(","))
-_GET = f"SELECT {_COLUMNS} FROM instance_registry WHERE id = $1"  # noqa: S608 - constants, as below
+COLUMNS = """
+    id, conversation_id, character_id, host, epoch, status, model, plate_version, spawned_at,
+    heartbeat_at, drift, validation, version, owner_id
+"""
+_OF_INSTANCE = ", ".join(f"i.{column.strip()}" for column in COLUMNS.split(","))
+_GET = f"SELECT {COLUMNS} FROM instance_registry WHERE id = $1"  # noqa: S608 - constants, as below
 _ALIVE = f"""
-    SELECT {_COLUMNS} FROM instance_registry WHERE ended_at IS NULL AND ($1::text IS NULL OR host = $1)
+    SELECT {COLUMNS} FROM instance_registry WHERE ended_at IS NULL AND ($1::text IS NULL OR host = $1)
     ORDER BY spawned_at, id
 """  # noqa: S608
 _PAGE = f"""
-    SELECT {_COLUMNS} FROM instance_registry
+    SELECT {COLUMNS} FROM instance_registry
     WHERE ended_at IS NULL AND ($2::uuid IS NULL OR id > $2) AND ($1::uuid IS NULL OR owner_id = $1)
     ORDER BY id LIMIT $3
 """  # noqa: S608
 _OF_CONVERSATION = f"""
-    SELECT {_COLUMNS} FROM instance_registry WHERE conversation_id = $1 AND ended_at IS NULL
+    SELECT {COLUMNS} FROM instance_registry WHERE conversation_id = $1 AND ended_at IS NULL
 """  # noqa: S608
 _AT_REST = f"""
     SELECT {_OF_INSTANCE} FROM instance_registry i JOIN conversations c ON c.id = i.conversation_id
@@ -348,7 +350,7 @@ _RELEASE = """
     WHERE id = ANY ($2::uuid[]) AND host = $1 AND ended_at IS NULL
 """
 _ABANDONED = f"""
-    SELECT {_COLUMNS} FROM instance_registry
+    SELECT {COLUMNS} FROM instance_registry
     WHERE ended_at IS NULL
       AND CASE WHEN host = $1 THEN id <> ALL ($2::uuid[])
                ELSE heartbeat_at < clock_timestamp() - make_interval(

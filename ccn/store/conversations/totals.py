@@ -30,7 +30,7 @@ async def load_totals(pool: Pool) -> ClusterTotals:
     """All of them now, in one statement."""
     row = await pool.row(_TAKEN)
     assert row is not None, "aggregates over nothing are a row too"
-    return ClusterTotals(*row)
+    return ClusterTotals(**row)
 
 
 _TAKEN = """
@@ -42,10 +42,13 @@ _TAKEN = """
         ) m ON true
         WHERE i.ended_at IS NULL
     )
-    SELECT clock_timestamp(), (SELECT count(*) FROM conversations), count(*),
-           count(*) FILTER (WHERE status = 'quarantined'),
-           (SELECT count(*) FROM messages WHERE created_at > clock_timestamp() - interval '1 hour'),
-           count(*) FILTER (WHERE num_nonnulls(ccc, phi, trust, emergence) > 0),
-           avg(ccc), avg(phi), avg(trust), avg(emergence), avg(from_others), max(from_others)
+    SELECT clock_timestamp() AS at, (SELECT count(*) FROM conversations) AS conversations,
+           count(*) AS active_instances,
+           count(*) FILTER (WHERE status = 'quarantined') AS quarantined_instances,
+           (SELECT count(*) FROM messages
+            WHERE created_at > clock_timestamp() - interval '1 hour') AS messages_last_hour,
+           count(*) FILTER (WHERE num_nonnulls(ccc, phi, trust, emergence) > 0) AS measured,
+           avg(ccc) AS ccc, avg(phi) AS phi, avg(trust) AS trust, avg(emergence) AS emergence,
+           avg(from_others) AS drift, max(from_others) AS max_drift
     FROM alive
 """

@@ -17,7 +17,7 @@ from ccn.core.ledger.commitment import LeafKind
 from ccn.core.message import Message, Role
 from ccn.core.stream import StreamEvent, StreamPosition
 from ccn.core.turn import TurnStatus
-from ccn.store.connection.pool import Pool, Record
+from ccn.store.connection.pool import NamedRow, Pool, Record
 from ccn.store.writing.batch import Batch, KeyLookup, Write, micros
 from ccn.store.writing.turn_steps import TurnStep
 
@@ -262,7 +262,7 @@ def _add_end(
     batch.add_step(TurnStep.END, *values)
 
 
-def turn_from_row(row: Record) -> Turn:
+def turn_from_row(row: NamedRow) -> Turn:
     """A row as a turn."""
     return Turn(
         row["id"],
@@ -278,12 +278,12 @@ def turn_from_row(row: Record) -> Turn:
     )
 
 
-_COLUMNS = (
+COLUMNS = (
     "id, conversation_id, status, user_seq, reply_seq, attempt, host_epoch, event_head, accepted_at, error"
 )
-_GET = f"SELECT {_COLUMNS} FROM turns WHERE id = $1"  # noqa: S608 - constants joined, here and below
+_GET = f"SELECT {COLUMNS} FROM turns WHERE id = $1"  # noqa: S608 - constants joined, here and below
 _UNFINISHED = f"""
-    SELECT {_COLUMNS} FROM turns WHERE conversation_id = $1 AND status IN ('accepted', 'running')
+    SELECT {COLUMNS} FROM turns WHERE conversation_id = $1 AND status IN ('accepted', 'running')
     ORDER BY user_seq
 """  # noqa: S608
 _OUTCOMES = """
@@ -297,7 +297,7 @@ _TOLD = """
     SELECT number, kind, data, host_epoch FROM turn_events
     WHERE turn_id = $1 AND (host_epoch, number) > ($2::bigint, $3::bigint) ORDER BY number LIMIT $4
 """
-_OF_TURN = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
+_OF_TURN = ", ".join(f"t.{column}" for column in COLUMNS.split(", "))
 _OVERLOOKED = f"""
     SELECT {_OF_TURN} FROM turns t JOIN instance_registry i
         ON i.conversation_id = t.conversation_id AND i.ended_at IS NULL AND i.host = $1

@@ -90,10 +90,10 @@ async def _rewrite_statistics(connection: Connection, patience_s: float) -> list
 
     Of a table that is empty now they stay as they were, until somebody who may do so takes them out.
     """
-    superuser, owner = await connection.fetchrow(_MAY) or (False, False)
-    if not owner:  # PostgreSQL would only warn
+    (may,) = await connection.fetch(_MAY)
+    if not may["owner"]:  # PostgreSQL would only warn
         return ["statistics: permission denied, only the owner of the database may rewrite them"]
-    if superuser:
+    if may["superuser"]:
         await connection.execute(_FORGET_STATISTICS, list(TABLES))
         await connection.execute(f"ANALYZE {', '.join(TABLES)}")
     await _wait_for_older(connection, patience_s)
@@ -101,7 +101,7 @@ async def _rewrite_statistics(connection: Connection, patience_s: float) -> list
     empty = [
         each
         for each in TABLES
-        if not superuser and await connection.fetchval(f"SELECT NOT EXISTS (TABLE {each})")
+        if not may["superuser"] and await connection.fetchval(f"SELECT NOT EXISTS (TABLE {each})")
     ]
     return [f"statistics of {', '.join(empty)}: permission denied, only a superuser may"] if empty else []
 
@@ -111,15 +111,15 @@ async def _recycle_log(connection: Connection) -> list[str]:
     async with _disable_recycling(connection):
         begun, checkpoints = await connection.fetchval(_SEGMENT), 0
         for _ in range(_SEGMENTS):
-            before, ahead = await connection.fetchrow(_SEGMENTS_THERE, begun) or (0, 0)
-            if not before and not ahead:
+            (there,) = await connection.fetch(_SEGMENTS_THERE, begun)
+            if not there["before"] and not there["ahead"]:
                 return []
             if checkpoints == _KEPT:
-                kept = f"{before} segments are kept for a standby, a slot or the archive"
+                kept = f"{there['before']} segments are kept for a standby, a slot or the archive"
                 return [f"the write-ahead log: {kept}"]
             await standbys.commit_marker(connection)  # an empty segment is not switched
             await connection.execute("SELECT pg_switch_wal()")
-            if not ahead:
+            if not there["ahead"]:
                 await connection.execute("CHECKPOINT")
                 checkpoints += 1
     raise errors.Conflict("the write-ahead log grows faster than it can be gone through: try again later")
@@ -147,7 +147,7 @@ _OWNED = (
     "SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class WHERE oid = ANY ($1::text[]::regclass[])"
 )
 _MAY = """
-    SELECT current_setting('is_superuser')::boolean, pg_has_role(datdba, 'USAGE')
+    SELECT current_setting('is_superuser')::boolean AS superuser, pg_has_role(datdba, 'USAGE') AS owner
     FROM pg_database WHERE datname = current_database()
 """
 _FORGET_STATISTICS = "DELETE FROM pg_statistic WHERE starelid = ANY ($1::text[]::regclass[])"
@@ -159,6 +159,7 @@ _OLDER = """
 """
 _SEGMENT = "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"
 _SEGMENTS_THERE = f"""
-    SELECT count(*) FILTER (WHERE name <= $1), count(*) FILTER (WHERE name > ({_SEGMENT}))
+    SELECT count(*) FILTER (WHERE name <= $1) AS before,
+           count(*) FILTER (WHERE name > ({_SEGMENT})) AS ahead
     FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{{24}}$'
 """  # noqa: S608 - constants joined
