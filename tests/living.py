@@ -27,6 +27,7 @@ from ccn.node.assembly import NodeInstances
 from ccn.node.character.scoring import UNMEASURED, VectorScorer
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
+from ccn.node.instances.hosting import DatabaseHostStore, HostStore
 from ccn.node.spending.paid_model import Payer
 from ccn.peers.client import PeerClient
 from ccn.peers.exchange import ForwardedRequest
@@ -197,6 +198,7 @@ class World:
         without: Collection[str] = (),
         grace_s: float = 3.0,
         limits: settings.LimitsSettings | None = None,
+        host_store: Callable[[Pool], HostStore] = DatabaseHostStore,
     ) -> AsyncIterator[Node]:
         """One node, `without` the parts whose work the test does itself; to stop it has `grace_s`."""
         node, stop = NodeId(name), asyncio.Event()
@@ -216,6 +218,7 @@ class World:
                 limits=limits,
                 scorer=scorer,
                 seed=lambda: seed,
+                host_store=host_store,
             )
             writing = group.create_task(writer.run())
             running = made.make_parts(stop, grace_s)

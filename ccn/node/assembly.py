@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 
 from ccn import errors, metrics, settings
+from ccn.node.acceptance import AcceptanceParts
 from ccn.node.character import scorers
 from ccn.node.character.drift_watch import DriftAlarm, DriftWatch
 from ccn.node.character.estimates import EVERY_S, Estimates
@@ -26,7 +27,7 @@ from ccn.node.character.scoring import UNMEASURED, ReplyScoring, ScoredReply, Ve
 from ccn.node.conversations import Conversations
 from ccn.node.instances.adoption import Adoption, SeenNodes
 from ccn.node.instances.forwarding import Forwarding
-from ccn.node.instances.hosting import Hosting
+from ccn.node.instances.hosting import DatabaseHostStore, Hosting, HostStore
 from ccn.node.instances.placement import Placement
 from ccn.node.instances.room import Room
 from ccn.node.instances.spawning import Spawning
@@ -99,26 +100,28 @@ def assemble_instances(
     limits: settings.LimitsSettings | None = None,
     scorer: VectorScorer = UNMEASURED,
     seed: Callable[[], int] = _new_seed,
+    host_store: Callable[[Pool], HostStore] = DatabaseHostStore,
 ) -> NodeInstances:
     """The parts of one node, each handed what it needs."""
     most = limits or settings.LimitsSettings()
     quota = Quota(most.conversations, most.instances)
-    prompting = Prompts(pool, writer, claude)
+    prompts = Prompts(pool, writer, claude)
 
     def raise_alarm(alarm: DriftAlarm) -> None:
-        restoring.raise_alarm(alarm)
+        restorer.raise_alarm(alarm)
 
     async def note_score(reply: ScoredReply) -> None:
-        measuring.note_reply(reply)
-        await watching.watch_reply(reply)
+        estimates.note_reply(reply)
+        await drift_watch.watch_reply(reply)
 
-    watching = DriftWatch(pool, scorer.version, _utc_now, seed, raise_alarm)
+    drift_watch = DriftWatch(pool, scorer.version, _utc_now, seed, raise_alarm)
     scoring = ReplyScoring(pool, writer, scorer, note_score)
-    foreseeing = Prefetch(prompting, model)
-    conversing = TurnRunner(pool, writer, foreseeing, model, scoring, chosen.chunk_ms / 1000)
-    hosting = Hosting(pool, writer, chosen, conversing.run_turn)
+    prefetch = Prefetch(prompts, model)
+    turn_runner = TurnRunner(pool, writer, prefetch, model, scoring, chosen.chunk_ms / 1000)
+    store = host_store(pool)
+    hosting = Hosting(writer.node, store, chosen, turn_runner.run_turn)
     adoption = Adoption(hosting, pool, writer, chosen, here)
-    spawning = Spawning(pool, writer, prompting, model, hosting, new_id, quota)
+    spawning = Spawning(pool, writer, prompts, model, hosting, new_id, quota)
     room = Room(
         pool,
         writer,
@@ -128,7 +131,7 @@ def assemble_instances(
         chosen=chosen,
         quota=quota,
     )
-    placing = Placement(
+    placement = Placement(
         pool,
         writer,
         hosting=hosting,
@@ -139,15 +142,39 @@ def assemble_instances(
         chosen=chosen,
         spawns_at_once=most.spawns_at_once,
     )
-    probing = Probes(pool, prompts=prompting, model=model, scorer=scorer, now=_utc_now, seed=seed)
-    restoring = Restorer(pool, writer, hosting, spawning, probing, watching.forget_instance, _utc_now)
-    heeding = OutlierAlarms(pool, writer.node, _utc_now, raise_alarm)
-    measuring = Estimates(
+    adoption.rescue = placement.rescue_turns  # which needs the adoption itself
+    probes = Probes(pool, prompts=prompts, model=model, scorer=scorer, now=_utc_now, seed=seed)
+    restorer = Restorer(pool, writer, hosting, spawning, probes, drift_watch.forget_instance, _utc_now)
+    outlier_alarms = OutlierAlarms(pool, writer.node, _utc_now, raise_alarm)
+    estimates = Estimates(
         pool, hosting, scorer.version, scorers.distance_of_strangers(scorer), _utc_now, EVERY_S
     )
-    doors = Conversations(pool, writer, placing, foreseeing, chosen, new_id)
+    accepting = AcceptanceParts(
+        pool=pool,
+        writer=writer,
+        placement=placement,
+        hosting=hosting,
+        forwarding=forwarding,
+        prompts=prompts,
+        prefetch=prefetch,
+        model=model,
+        store=store,
+        queue_limit=chosen.queue_limit,
+    )
+    facade = Conversations(accepting, quota, new_id)
+    forwarding.methods |= {**room.methods, **placement.methods, **facade.methods}
     return NodeInstances(
-        pool, hosting, adoption, prompting, forwarding, doors, scoring, restoring, heeding, measuring, room
+        pool=pool,
+        hosting=hosting,
+        adoption=adoption,
+        prompts=prompts,
+        forwarding=forwarding,
+        conversations=facade,
+        scoring=scoring,
+        restoration=restorer,
+        outlier_alarms=outlier_alarms,
+        estimates=estimates,
+        room=room,
     )
 
 

@@ -8,14 +8,11 @@ itself; if the host is gone the message waits for the next one. Only what the ho
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -25,19 +22,15 @@ from ccn.core import message, stream
 from ccn.core import turn as states
 from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
 from ccn.core.stream import EventKind, StreamEvent, StreamPosition
-from ccn.node.instances.forwarding import Body
-from ccn.node.instances.placement import Placement
-from ccn.node.turns.prefetch import Prefetch
+from ccn.node.acceptance import AcceptanceParts, Accepting, NewMessage
+from ccn.node.instances.forwarding import Body, Method
 from ccn.node.turns.turn_stream import Batches, TurnStreams
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, instances, turns
 from ccn.store.conversations.conversations import BeginConversation, CloseConversation, StoredConversation
 from ccn.store.conversations.instances import Instance
-from ccn.store.conversations.turns import AcceptTurn, Turn
-from ccn.store.writing.writer import Writer
-
-if TYPE_CHECKING:
-    from ccn import settings
+from ccn.store.conversations.turns import Turn
+from ccn.store.writing.quotas import Quota
 
 A = TypeVar("A")
 
@@ -46,7 +39,6 @@ log = structlog.get_logger(__name__)
 PATIENCE_S = 30.0
 """How long a request is tried while hosts die and are replaced."""
 _AGAIN_S = 0.1
-_TOLD_S = 2.0
 _FOLLOW_S = 300.0
 """How long one forwarded stream may last before it is asked for again."""
 _KEYS = UUID("8d0b7b3c-5f0e-4f0e-9d55-6a3a6f1f7c11")
@@ -65,27 +57,24 @@ class StartedConversation:
 class Conversations:
     """The facade; one for each node."""
 
-    def __init__(  # noqa: PLR0917 - where it reads and writes, and who acts
-        self,
-        pool: Pool,
-        writer: Writer,
-        placing: Placement,
-        foreseeing: Prefetch,
-        chosen: settings.InstancesSettings,
-        new_id: Callable[[], UUID],
-    ) -> None:
-        self._pool, self._writer, self._placing, self._chosen = pool, writer, placing, chosen
-        self._foreseeing = foreseeing
-        self._hosting, self._new_id = placing.hosting, new_id
-        self._streams = TurnStreams(self._hosting.find_live, self._stream_from_host, _DatabaseStream(pool))
-        self._arrivals = defaultdict[ConversationId, set[TurnId]](set)
-        self._telling = set[asyncio.Task[None]]()
+    def __init__(self, parts: AcceptanceParts, quota: Quota, new_id: Callable[[], UUID]) -> None:
+        self._parts = parts
+        self._pool = parts.pool
+        self._writer = parts.writer
+        self._placement = parts.placement
+        self._hosting = parts.hosting
+        self._forwarding = parts.forwarding
+        self._quota = quota
+        self._new_id = new_id
+        self._streams = TurnStreams(
+            self._hosting.find_live, self._stream_from_host, _DatabaseStream(self._pool)
+        )
         self._unheard: TurnId | None = None
-        placing.forwarding.methods |= {
-            "look": self._on_look,
-            "follow": self._on_follow,
-            "cancel": self._on_cancel,
-        }
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """What other nodes may ask of this one."""
+        return {"look": self._on_look, "follow": self._on_follow, "cancel": self._on_cancel}
 
     async def start(
         self,
@@ -97,8 +86,8 @@ class Conversations:
         """Begin a conversation with a character, and spawn who speaks in it."""
         new = self._request_to_begin(character, owner, title, idempotency_key)
         if idempotency_key is not None and (known := await self._find_begun(new)) is not None:
-            return StartedConversation(known, await self._placing.find_instance(known.id))
-        begun, instance = await self._placing.begin_conversation(new)
+            return StartedConversation(known, await self._placement.find_instance(known.id))
+        begun, instance = await self._placement.begin_conversation(new)
         return StartedConversation(_check_same_request(begun, new), instance)
 
     async def begin_without_instance(
@@ -112,11 +101,10 @@ class Conversations:
         new = self._request_to_begin(character, owner, title, idempotency_key)
         if idempotency_key is not None and (known := await self._find_begun(new)) is not None:
             return known
-        await self._placing.check_quota(owner)
+        await self._placement.check_quota(owner)
         plate = await characters.load_plate(self._pool, character)
         try:
-            quota = self._placing.spawning.quota
-            return await self._writer.submit(replace(new, plate_version=plate.version, quota=quota))
+            return await self._writer.submit(replace(new, plate_version=plate.version, quota=self._quota))
         except errors.Conflict:
             return _check_same_request(await conversations.load_conversation(self._pool, new.id), new)
 
@@ -151,33 +139,17 @@ class Conversations:
         and are answered one after the other.
         """
         message.check_content(content)
-        key, turn_id, tries = (
-            idempotency_key or self._new_id().hex,
+        arrived = NewMessage(
             TurnId(self._new_id()),
-            itertools.count(),
+            conversation,
+            content,
+            speaker,
+            idempotency_key or self._new_id().hex,
+            language,
+            refuse,
         )
-
-        async def accept_message() -> Turn:
-            unused = idempotency_key is None and next(tries) == 0
-            instance = await self._placing.find_instance(conversation)
-            if instance.status is instances.InstanceStatus.QUARANTINED:
-                raise errors.Quarantined("the instance is quarantined: an operator has to look at it first")
-            self._placing.spawning.model.check_allowance(instance.owner)
-            await self._placing.spawning.prompts.check_fits(instance, content)
-            with self._note_arrival(conversation, turn_id) as before:
-                accepting = AcceptTurn(
-                    turn_id, conversation, content, speaker, instance.epoch, language, key, unused=unused
-                )
-                if self._is_idle(instance):
-                    begun = await self._accept_and_begin(instance, accepting)
-                    if begun is not None:
-                        return begun
-                await self._check_queue_limit(conversation, key, before, refuse=refuse)
-                accepted = await self._writer.submit(accepting)
-                self._notify_host(instance, accepted)
-            return accepted
-
-        return await self._retry_while_moving(accept_message)
+        accepting = Accepting(self._parts, arrived, unused=idempotency_key is None)
+        return await self._retry_while_moving(accepting.try_once)
 
     async def follow_turn(
         self, turn: TurnId, after: StreamPosition = stream.START, *, also: Collection[EventKind] = ()
@@ -203,7 +175,7 @@ class Conversations:
             standing = await turns.load_turn(self._pool, turn)
             if not states.is_ended(standing.status):
                 body = {"conversation": str(standing.conversation), "turn": str(turn)}
-                await self._placing.call_host(standing.conversation, "cancel", body)
+                await self._placement.call_host(standing.conversation, "cancel", body)
                 standing = await self._wait_until_ended(turn)
             return standing
 
@@ -225,7 +197,7 @@ class Conversations:
         body = {"conversation": str(conversation), "reason": reason}
 
         async def terminate_at_host() -> None:
-            await self._placing.call_host(conversation, "end", body)
+            await self._placement.call_host(conversation, "end", body)
             if await instances.find_in_conversation(self._pool, conversation) is not None:
                 raise errors.StaleHost("the instance moved to another host meanwhile")
 
@@ -234,76 +206,6 @@ class Conversations:
     async def list_instances(self) -> list[Instance]:
         """All that are alive, on all nodes."""
         return await instances.list_alive(self._pool)
-
-    @contextlib.contextmanager
-    def _note_arrival(self, conversation: ConversationId, turn: TurnId) -> Iterator[frozenset[TurnId]]:
-        """Know who is being let in, and tell who came before: they may be in the queue when it is read."""
-        arriving = self._arrivals[conversation]
-        before = frozenset(arriving)
-        arriving.add(turn)
-        try:
-            yield before
-        finally:
-            arriving.remove(turn)
-            if not arriving:
-                del self._arrivals[conversation]
-
-    async def _accept_and_begin(self, instance: Instance, accepting: AcceptTurn) -> Turn | None:
-        """Accept and begin in one; None if a turn of a host before, not known here yet, is not over."""
-        made = False
-        self._foreseeing.prepare_turn(instance, accepting.id, accepting.content)
-        try:
-            with self._hosting.announce_beginning(accepting.id, instance.epoch):
-                accepted = await self._writer.submit(replace(accepting, begun=True))
-                made = accepted.id == accepting.id
-                self._notify_host(instance, accepted)
-        except (errors.StaleHost, errors.SequenceConflict):
-            raise
-        except errors.Conflict:
-            return None
-        else:
-            return accepted
-        finally:
-            if not made:
-                self._foreseeing.discard_turn(accepting.id)
-
-    def _is_idle(self, instance: Instance) -> bool:
-        """Whether a message that arrives is answered here at once: nothing waits, nothing else comes."""
-        here, hosted = instance.conversation, self._hosting.find_hosted(instance.conversation)
-        at_rest = hosted is not None and hosted.idle and hosted.instance.epoch == instance.epoch
-        return at_rest and not self._hosting.leaving and len(self._arrivals[here]) == 1
-
-    async def _check_queue_limit(
-        self, conversation: ConversationId, key: str, before: frozenset[TurnId], *, refuse: bool
-    ) -> None:
-        """Refuse a message that is not to wait, or if too many wait; but not what was accepted before."""
-        waiting = len(
-            before.union(turn.id for turn in await turns.list_unfinished(self._pool, conversation))
-        )
-        if waiting <= (0 if refuse else self._chosen.queue_limit):
-            return
-        if await turns.find_accepted(self._pool, conversation, key) is not None:
-            return
-        if refuse:
-            raise errors.TurnRunning("the conversation is busy with another message")
-        raise errors.Overloaded(f"{waiting} messages of the conversation are waiting already")
-
-    def _notify_host(self, instance: Instance, accepted: Turn) -> None:
-        """Let the host know at once; if the word is lost, it finds the turn by itself."""
-        hosted = self._hosting.find_hosted(accepted.conversation)
-        if hosted is not None and hosted.instance.epoch == accepted.epoch:
-            self._hosting.enqueue_turn(accepted)
-        elif instance.host != self._hosting.node and not states.is_ended(accepted.status):
-            task = asyncio.ensure_future(self._notify_remote_host(instance))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
-
-    async def _notify_remote_host(self, instance: Instance) -> None:
-        body = {"conversation": str(instance.conversation)}
-        try:
-            await self._placing.forwarding.ask_host(instance.host, instance.id, "look", body, _TOLD_S)
-        except errors.CCNError as lost:
-            log.info("the host was not told of a turn", host=instance.host, reason=str(lost))
 
     async def _wait_until_ended(self, turn: TurnId) -> Turn:
         """The turn, once the host has ended it; it may be about to."""
@@ -333,7 +235,7 @@ class Conversations:
             return
         body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number}
         body |= {"hints": True, "also": sorted(stream.UNKEPT)}
-        asked = self._placing.forwarding.stream_values(found.host, found.id, "follow", body, _FOLLOW_S)
+        asked = self._forwarding.stream_values(found.host, found.id, "follow", body, _FOLLOW_S)
         try:
             async with aclosing(asked) as frames:
                 async for frame in frames:

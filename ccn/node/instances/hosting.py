@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from ccn import errors, metrics
 from ccn.core import turn as states
 from ccn.core.bounded import Recent
-from ccn.core.ids import ConversationId, InstanceId, TurnId, UserId
+from ccn.core.ids import ConversationId, InstanceId, NodeId, TurnId, UserId
 from ccn.node.pacing import every
 from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances, turns
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
-from ccn.store.writing.writer import Writer
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -42,6 +41,38 @@ _REST_S = (1.0, 60.0)
 _RESTING_LIMIT = 10_000
 _SPARE_S = 1.0
 """Of the time to stop, what is kept for handing over."""
+
+
+class HostStore(Protocol):
+    """The database, as a host needs it."""
+
+    async def keep_alive(self, node: NodeId, mine: Collection[InstanceId]) -> Mapping[InstanceId, int]:
+        """Say that these are alive at the node; those that still are its own, with their epochs."""
+
+    async def release_instances(self, node: NodeId, mine: Collection[InstanceId]) -> None:
+        """Leave these to whichever node wants them."""
+
+    async def list_unfinished(self, conversation: ConversationId) -> Sequence[Turn]:
+        """The turns that were accepted and have no end yet, in the order of their messages."""
+
+
+class DatabaseHostStore:
+    """The database itself."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def keep_alive(self, node: NodeId, mine: Collection[InstanceId]) -> Mapping[InstanceId, int]:
+        """Say that these are alive at the node; those that still are its own, with their epochs."""
+        return await instances.keep_alive(self._pool, node, mine)
+
+    async def release_instances(self, node: NodeId, mine: Collection[InstanceId]) -> None:
+        """Leave these to whichever node wants them."""
+        await instances.release_instances(self._pool, node, mine)
+
+    async def list_unfinished(self, conversation: ConversationId) -> Sequence[Turn]:
+        """The turns that were accepted and have no end yet, in the order of their messages."""
+        return await turns.list_unfinished(self._pool, conversation)
 
 
 @dataclass(slots=True, eq=False)
@@ -94,11 +125,13 @@ class Hosting:
     """Which instances live here."""
 
     def __init__(
-        self, pool: Pool, writer: Writer, chosen: settings.InstancesSettings, hold: RunTurn
+        self, node: NodeId, store: HostStore, chosen: settings.InstancesSettings, run_turn: RunTurn
     ) -> None:
-        self.node = writer.node
+        self.node = node
         self.leaving = False
-        self._pool, self._chosen, self._run_turn = pool, chosen, hold
+        self._store = store
+        self._chosen = chosen
+        self._run_turn = run_turn
         self._hosted: dict[ConversationId, HostedInstance] = {}
         self._beating = asyncio.Lock()
         self._of_turn: dict[TurnId, HostedInstance] = {}
@@ -184,7 +217,7 @@ class Hosting:
 
     async def enqueue_unfinished(self, conversation: ConversationId) -> None:
         """Queue whatever was accepted for it, here or by other nodes."""
-        for turn in await turns.list_unfinished(self._pool, conversation):
+        for turn in await self._store.list_unfinished(conversation):
             self.enqueue_turn(turn)
 
     async def cancel_turn(self, turn: TurnId) -> None:
@@ -250,9 +283,7 @@ class Hosting:
             believed = [each.instance for each in self._hosted.values()]
             try:
                 standing = (
-                    await instances.keep_alive(self._pool, self.node, self.hosted_ids)
-                    if self.hosted_ids
-                    else {}
+                    await self._store.keep_alive(self.node, self.hosted_ids) if self.hosted_ids else {}
                 )
             except errors.CCNError as failed:
                 log.warning("no heartbeat", reason=str(failed))
@@ -284,7 +315,7 @@ class Hosting:
         while late and (left_s := until - clock()) > 0:
             with contextlib.suppress(errors.CCNError, TimeoutError):  # then somebody adopts them
                 async with asyncio.timeout(left_s):
-                    await instances.keep_alive(self._pool, self.node, [*late.values()])
+                    await self._store.keep_alive(self.node, [*late.values()])
             pause_s = min(max(0.0, until - clock()), self._chosen.heartbeat_s)
             ended, _ = await asyncio.wait(late, timeout=pause_s)
             late = {work: instance for work, instance in late.items() if work not in ended}
@@ -293,7 +324,7 @@ class Hosting:
     async def _release_instances(self, mine: Collection[InstanceId]) -> None:
         if mine:
             with contextlib.suppress(errors.CCNError):  # then they are found by their silence
-                await instances.release_instances(self._pool, self.node, mine)
+                await self._store.release_instances(self.node, mine)
 
     async def _run_queue(self, hosted: HostedInstance) -> None:
         """The turns of one instance, one after the other: the root of their task."""

@@ -8,7 +8,7 @@ Separate from what the doors ask for, because every request begins with it; how 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -20,7 +20,7 @@ from ccn.core import rendezvous
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.core.turn import TurnStatus
 from ccn.node.instances.adoption import Adoption
-from ccn.node.instances.forwarding import Body, Forwarding
+from ccn.node.instances.forwarding import Body, Forwarding, Method
 from ccn.node.instances.hosting import Hosting
 from ccn.node.instances.room import Room
 from ccn.node.instances.spawning import Spawning
@@ -69,18 +69,27 @@ class Placement:
         chosen: settings.InstancesSettings,
         spawns_at_once: int,
     ) -> None:
-        self.hosting, self.spawning, self.forwarding, self._room = hosting, spawning, forwarding, room
-        self._pool, self._writer, self._adoption, self._chosen = pool, writer, adoption, chosen
+        self._pool = pool
+        self._writer = writer
+        self._hosting = hosting
+        self._spawning = spawning
+        self._adoption = adoption
+        self._forwarding = forwarding
+        self._room = room
+        self._chosen = chosen
         self._spawn_slots = ConcurrencyLimit(
             spawns_at_once, _LINE * spawns_at_once, errors.TooManySpawns, _AT_ONCE
         )
         self._spawns_under_way: dict[ConversationId, asyncio.Task[Instance]] = {}
-        adoption.rescue = self.rescue_turns
-        forwarding.methods |= {"begin": self._on_begin, "spawn": self._on_spawn, "end": self._on_end}
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """What other nodes may ask of this one."""
+        return {"begin": self._on_begin, "spawn": self._on_spawn, "end": self._on_end}
 
     async def find_instance(self, conversation: ConversationId) -> Instance:
         """Who speaks in a conversation: here, elsewhere, or from now on."""
-        hosted = self.hosting.find_hosted(conversation)
+        hosted = self._hosting.find_hosted(conversation)
         if hosted is not None:
             return hosted.instance
         if conversation in self._spawns_under_way:
@@ -89,9 +98,9 @@ class Placement:
         if found is None:
             return await self.spawn_first(await conversations.load_conversation(self._pool, conversation))
         if (
-            found.host == self.hosting.node
+            found.host == self._hosting.node
             and not self._room.closed
-            and found.id not in self.hosting.hosted_ids
+            and found.id not in self._hosting.hosted_ids
         ):
             return await self._adoption.adopt_instance(found) or found
         return found
@@ -101,14 +110,14 @@ class Placement:
         if await instances.find_in_conversation(self._pool, conversation) is None:
             return
         found = await self.find_instance(conversation)
-        if self.hosting.find_hosted(conversation) is not None:
-            async with aclosing(self.forwarding.methods[method](body)) as values:
+        if self._hosting.find_hosted(conversation) is not None:
+            async with aclosing(self._forwarding.methods[method](body)) as values:
                 async for _ in values:
                     continue
-        elif found.host == self.hosting.node:
+        elif found.host == self._hosting.node:
             raise errors.StaleHost("the instance is on its way to another node")
         else:
-            await self.forwarding.ask_host(found.host, found.id, method, body, PATIENCE_S)
+            await self._forwarding.ask_host(found.host, found.id, method, body, PATIENCE_S)
 
     async def rescue_turns(self, conversation: ConversationId) -> None:
         """Turns that were accepted while their instance ended: give them another, or an end."""
@@ -181,7 +190,7 @@ class Placement:
         self, owner: UserId | None, spawned: Callable[[], Awaitable[A]], *, begins: bool = False
     ) -> A:
         """Make room among the owner's own first; again if somebody else took it."""
-        self.spawning.model.check_allowance(owner)  # before room is made for what cannot be paid for
+        self._spawning.model.check_allowance(owner)  # before room is made for what cannot be paid for
         for left in reversed(range(TRIES)):
             await self._room.make_room_for_owner(owner, begins=begins, again=left < TRIES - 1)
             try:
@@ -215,13 +224,13 @@ class Placement:
         self, node: NodeId, conversation: ConversationId, method: str, body: Body, pressing: bool
     ) -> Instance:
         asked = {**body, "pressing": pressing}
-        told = await self.forwarding.ask_host(node, InstanceId(conversation), method, asked, PATIENCE_S)
+        told = await self._forwarding.ask_host(node, InstanceId(conversation), method, asked, PATIENCE_S)
         return await instances.load_instance(self._pool, InstanceId(UUID(told)))
 
     async def _begin_here(self, begin: BeginConversation) -> tuple[StoredConversation, Instance]:
         """Both, which goes on if who asked leaves."""
         task = asyncio.ensure_future(
-            self._spawn_in_slot(begin.owner, lambda: self.spawning.begin_conversation(begin))
+            self._spawn_in_slot(begin.owner, lambda: self._spawning.begin_conversation(begin))
         )
         speaker = asyncio.ensure_future(_await_instance(task))
         self._spawns_under_way[begin.id] = speaker
@@ -232,7 +241,7 @@ class Placement:
         """One spawn for all who ask, which goes on if the first of them leaves."""
         if here.id not in self._spawns_under_way:
             task = asyncio.ensure_future(
-                self._spawn_in_slot(here.owner, lambda: self.spawning.spawn_instance(here))
+                self._spawn_in_slot(here.owner, lambda: self._spawning.spawn_instance(here))
             )
             self._spawns_under_way[here.id] = task
             task.add_done_callback(lambda done: self._forget_spawn(here.id, done))
@@ -248,11 +257,11 @@ class Placement:
             done.exception()  # told to whoever waits for it; perhaps nobody does any more
 
     async def _terminate_here(self, conversation: ConversationId, reason: str) -> None:
-        hosted = self.hosting.find_hosted(conversation)
+        hosted = self._hosting.find_hosted(conversation)
         if hosted is None:
             raise errors.StaleHost("this node does not host the conversation")
-        await self.hosting.enqueue_unfinished(conversation)
-        await self.hosting.end_instance(conversation)
+        await self._hosting.enqueue_unfinished(conversation)
+        await self._hosting.end_instance(conversation)
         await self._writer.submit(
             ChangeInstance(hosted.instance, instances.InstanceStatus.TERMINATED, reason)
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from ccn import errors
 from ccn.core.bounded import Recent
 from ccn.core.ids import ConversationId, UserId
 from ccn.node.instances.adoption import Adoption
-from ccn.node.instances.forwarding import Body, Forwarding
+from ccn.node.instances.forwarding import Body, Forwarding, Method
 from ccn.node.instances.hosting import HostedInstance, Hosting
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances, turns
@@ -60,12 +60,21 @@ class Room:
         chosen: settings.InstancesSettings,
         quota: Quota,
     ) -> None:
-        self._pool, self._writer, self._hosting, self._adoption = pool, writer, hosting, adoption
-        self._forwarding, self._chosen, self._quota = forwarding, chosen, quota
+        self._pool = pool
+        self._writer = writer
+        self._hosting = hosting
+        self._adoption = adoption
+        self._forwarding = forwarding
+        self._chosen = chosen
+        self._quota = quota
         self._falling_asleep = set[ConversationId]()
         self._little = Recent[UserId, float](_REMEMBERED)
         self._made = 0
-        forwarding.methods |= {"sleep": self._on_sleep}
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """What other nodes may ask of this one."""
+        return {"sleep": self._on_sleep}
 
     async def check_quota(self, owner: UserId | None) -> None:
         """Refuse one more conversation to who has as many as they may."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, InstanceId, NodeId
 from ccn.core.stream import EventKind, StreamEvent
 from ccn.core.turn import TurnStatus
+from ccn.node.instances.hosting import DatabaseHostStore
 from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
@@ -200,28 +201,41 @@ async def test_a_draining_node_gives_away_what_it_hosts_and_takes_nothing(calm: 
     assert new.instance.host == other.id
 
 
-async def test_a_heartbeat_on_its_way_claims_nothing_that_was_given_away(
-    calm: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host, other = calm
-    talk = await host.begin_conversation()
-    beat, release, given_away = instances.keep_alive, instances.release_instances, asyncio.Event()
+class SlowHeartbeat(DatabaseHostStore):
+    """Sends each heartbeat only after something was given away, which may be never."""
 
-    async def beat_late(pool: Pool, node: NodeId, mine: Collection[InstanceId]) -> dict[InstanceId, int]:
-        if node == host.id:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(given_away.wait(), 0.5)
-        return await beat(pool, node, mine)
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.given_away = asyncio.Event()
+        self.on_its_way = asyncio.Event()
 
-    async def release_and_tell(pool: Pool, node: NodeId, mine: Collection[InstanceId]) -> None:
-        await release(pool, node, mine)
-        given_away.set()
+    async def keep_alive(self, node: NodeId, mine: Collection[InstanceId]) -> Mapping[InstanceId, int]:
+        self.on_its_way.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.given_away.wait(), 0.5)
+        return await super().keep_alive(node, mine)
 
-    monkeypatch.setattr(instances, "keep_alive", beat_late)
-    monkeypatch.setattr(instances, "release_instances", release_and_tell)
-    await asyncio.sleep(2 * PATIENT.heartbeat_s)  # a heartbeat is on its way
-    await drains.begin_drain(host.pool, host.id, "test", [host.id, other.id])
-    await _is_taken(talk, host, other)
+    async def release_instances(self, node: NodeId, mine: Collection[InstanceId]) -> None:
+        await super().release_instances(node, mine)
+        self.given_away.set()
+
+
+async def test_a_heartbeat_on_its_way_claims_nothing_that_was_given_away(world: World) -> None:
+    slow = list[SlowHeartbeat]()
+
+    def open_store(pool: Pool) -> SlowHeartbeat:
+        slow.append(SlowHeartbeat(pool))
+        return slow[0]
+
+    async with (
+        world.node("node-1", chosen=PATIENT, host_store=open_store) as host,
+        world.node("node-2", chosen=PATIENT) as other,
+    ):
+        talk = await host.begin_conversation()
+        slow[0].on_its_way.clear()
+        await asyncio.wait_for(slow[0].on_its_way.wait(), 30)
+        await drains.begin_drain(host.pool, host.id, "test", [host.id, other.id])
+        await _is_taken(talk, host, other)
 
 
 async def _is_taken(talk: ConversationId, host: Node, other: Node) -> None:

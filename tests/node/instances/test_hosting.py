@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
@@ -18,8 +17,7 @@ from ccn.store.conversations.instances import InstanceStatus as Running
 from ccn.store.conversations.turns import Turn
 
 if TYPE_CHECKING:
-    from ccn.store.connection.pool import Pool
-    from ccn.store.writing.writer import Writer
+    from ccn.node.instances.hosting import HostStore
 
 TALK = ConversationId(UUID(int=1))
 HOSTED = Instance(
@@ -57,8 +55,7 @@ async def test_an_instance_that_met_a_defect_is_left_alone_for_longer_each_time(
         if not fine:
             raise ZeroDivisionError
 
-    writer = cast("Writer", SimpleNamespace(node="node-1"))
-    hosting = Hosting(cast("Pool", None), writer, settings.InstancesSettings(), hold)
+    hosting = Hosting(NodeId("node-1"), cast("HostStore", None), settings.InstancesSettings(), hold)
     rests = list[float]()
     for seq in range(1, 4):
         turn = queue_turn(seq).turn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -14,6 +14,7 @@ from ccn.core.calls.call import Call, Piece
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.stream import EventKind, StreamEvent
 from ccn.core.turn import TurnStatus
+from ccn.node.instances.hosting import DatabaseHostStore
 from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
@@ -136,28 +137,30 @@ async def test_a_turn_of_a_host_before_that_is_not_known_here_yet_is_no_obstacle
     assert [role for role, _ in await here.read_messages(talk)].count("assistant") == 2
 
 
-@pytest.mark.parametrize("late", [False, True])
+class LateLook(DatabaseHostStore):
+    """Sees what waits a moment late."""
+
+    async def list_unfinished(self, conversation: ConversationId) -> Sequence[turns.Turn]:
+        await asyncio.sleep(0.1)
+        return await super().list_unfinished(conversation)
+
+
+@pytest.mark.parametrize("store", [DatabaseHostStore, LateLook])
 async def test_many_at_once_are_not_let_past_the_limit(
-    here: Node, monkeypatch: pytest.MonkeyPatch, late: bool
+    database: settings.DatabaseSettings, store: Callable[[Pool], DatabaseHostStore]
 ) -> None:
     """One is answered and three wait, also if the first are in the queue before the rest look."""
-    look = turns.list_unfinished
-
-    async def look_late(where: Pool, conversation: ConversationId) -> list[turns.Turn]:
-        await asyncio.sleep(0.1)
-        return await look(where, conversation)
-
-    if late:
-        monkeypatch.setattr(turns, "list_unfinished", look_late)
-    talk, go = await here.begin_conversation(), asyncio.Event()
-    here.model.gate = lambda _: _wait(go)
-    outcomes = await asyncio.gather(
-        *(here.conversations.say(talk, f"message {number}", ANN) for number in range(12)),
-        return_exceptions=True,
-    )
-    assert [type(each) for each in outcomes].count(turns.Turn) == 4
-    assert {type(each) for each in outcomes} == {turns.Turn, errors.Overloaded}
-    go.set()
+    world = await living.found_world(database)
+    async with world.node("node-1", host_store=store) as here:
+        talk, go = await here.begin_conversation(), asyncio.Event()
+        here.model.gate = lambda _: _wait(go)
+        outcomes = await asyncio.gather(
+            *(here.conversations.say(talk, f"message {number}", ANN) for number in range(12)),
+            return_exceptions=True,
+        )
+        assert [type(each) for each in outcomes].count(turns.Turn) == 4
+        assert {type(each) for each in outcomes} == {turns.Turn, errors.Overloaded}
+        go.set()
 
 
 async def _wait(go: asyncio.Event) -> None:
