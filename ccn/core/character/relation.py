@@ -49,7 +49,9 @@ class Reputation:
 
     def after_event(self, *, kept: bool) -> Reputation:
         """One event later."""
-        return Reputation(self.kept * MEMORY + kept, self.broken * MEMORY + (not kept))
+        if kept:
+            return Reputation(self.kept * MEMORY + 1, self.broken * MEMORY)
+        return Reputation(self.kept * MEMORY, self.broken * MEMORY + 1)
 
     @property
     def expected(self) -> float:

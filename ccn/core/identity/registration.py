@@ -112,8 +112,10 @@ def find_doubt(shown: ShownRegistration, register: NodeRegister, check: Check) -
         "the node enrolled with another key": said.key == enrolled.key,
         "it is not of the node's present life": said.life == enrolled.life,
     }
-    found = next((reason for reason, holds in reasons.items() if not holds), "")
-    return found or ("" if shown.said.is_signed_by(enrolled.key, check) else "its signature is false")
+    for reason, holds in reasons.items():
+        if not holds:
+            return reason
+    return "" if shown.said.is_signed_by(enrolled.key, check) else "its signature is false"
 
 
 def key_of(node: NodeId, register: NodeRegister, rules: Rules | None) -> bytes | None:

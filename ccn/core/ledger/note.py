@@ -64,7 +64,7 @@ class Note:
 
     def to_bytes(self) -> bytes:
         """As it is served and kept."""
-        return "".join((self.text, "\n", *map(_signature_to_line, self.signatures))).encode()
+        return "".join((self.text, "\n", *map(signature_to_line, self.signatures))).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,11 @@ def _verify_signature(text: str, signature: Signature, key: NoteKey, check: Chec
     if key.kind is KeyKind.COSIGNATURE:
         at_s, data = int.from_bytes(data[:_TIME_BYTES], "big"), data[_TIME_BYTES:]
         message = cosignature_bytes(text, at_s)
-    if len(data) != _ED25519_BYTES or (at_s or 0) >= _TIME_LIMIT or not check(key.public, message, data):
+    if (
+        len(data) != _ED25519_BYTES
+        or (at_s is not None and at_s >= _TIME_LIMIT)
+        or not check(key.public, message, data)
+    ):
         raise errors.SignatureInvalid(f"{key.name} did not sign this note")
     return at_s
 
@@ -148,7 +152,8 @@ def cosignature_bytes(text: str, at_s: int) -> bytes:
     return f"cosignature/v1\ntime {at_s}\n{text}".encode()
 
 
-def _signature_to_line(signature: Signature) -> str:
+def signature_to_line(signature: Signature) -> str:
+    """Write a signature as the line that stands below a note."""
     blob = base64.b64encode(signature.key_id + signature.data).decode()
     return f"{_DASH} {signature.name} {blob}\n"
 
@@ -157,7 +162,7 @@ def _signature_from_line(line: str) -> Signature:
     dash, name, blob = ([*line.split(" "), "", "", ""])[:3]
     data = _decode_base64(blob)
     read = Signature(name, data[:_ID_BYTES], data[_ID_BYTES:])
-    if dash != _DASH or not _is_name(name) or not read.data or _signature_to_line(read) != line + "\n":
+    if dash != _DASH or not _is_name(name) or not read.data or signature_to_line(read) != line + "\n":
         raise errors.InputInvalid(f"{line[:80]!r} is not the signature of a note")
     return read
 

@@ -148,7 +148,8 @@ def _states_from_json(shown: Mapping[str, Any]) -> tuple[ShownState, ...]:
 def _next_state(newest: ShownState, now: MeasuredStates, this: int, *, reminder: bool) -> ShownState:
     """What is not known now is what was known last."""
     source = newest.source if now.character is None else StateSource.HERE
-    character, relational = now.character or newest.character, now.relational or newest.relational
+    character = newest.character if now.character is None else now.character
+    relational = newest.relational if now.relational is None else now.relational
     return ShownState(this, character, relational, reminder, source)
 
 

@@ -150,7 +150,8 @@ def call_to_text(call: Call) -> str:
         head += f" · temperature {call.temperature:g}"
     parts = [("system", block.text, block.mark) for block in call.system]
     parts += [(said.role.value, said.text, said.mark) for said in call.messages]
-    return "\n".join([head, *(f"\n[{who}{' · mark' * mark}]\n{text}" for who, text, mark in parts)]) + "\n"
+    shown = [f"\n[{who}{' · mark' if mark else ''}]\n{text}" for who, text, mark in parts]
+    return "\n".join([head, *shown]) + "\n"
 
 
 def _history_to_call(history: Sequence[Message], texts: Sequence[str]) -> list[CallMessage]:

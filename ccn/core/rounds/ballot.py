@@ -52,8 +52,10 @@ def propose(
 def judge(proposed: Signed[Proposal], voter: Voter, now_us: int, check: Check) -> Vote | Refusal:
     """A vote for the proposal, or the first thing that is wrong with it."""
     objection = next(_find_objections(proposed, voter, now_us, check), None)
+    if objection is not None:
+        return objection
     header = proposed.statement.header
-    return objection or Vote(voter.node, header.height, header.term, header.hash())
+    return Vote(voter.node, header.height, header.term, header.hash())
 
 
 def tally(

@@ -56,7 +56,8 @@ def apply_change(
             assert_never(never)
     if isinstance(following, Refusal) or following == rules:
         return following
-    return _refuse_without_quorum(following, seen) or following
+    objection = _refuse_without_quorum(following, seen)
+    return following if objection is None else objection
 
 
 def _add_validator(node: NodeId, rules: Rules, seen: ClusterView) -> Rules | Refusal:

@@ -34,7 +34,7 @@ async def count_waiting_by_node(pool: Pool) -> dict[NodeId, int]:
 async def keep_cosignature(pool: Pool, tip: Tip, cosignature: note.Signature) -> None:
     """Keep a cosignature under the checkpoint of a tip; the same again changes nothing."""
     head = tip.checkpoint()
-    line = note.Note(head.text(), (cosignature,)).to_bytes()[len(head.text()) + 1 :]
+    line = note.signature_to_line(cosignature).encode()
     await pool.rows(_CHECKPOINT, head.size, head.text().encode())
     await pool.rows(_COSIGN, head.size, cosignature.name, line)
 

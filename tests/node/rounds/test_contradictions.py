@@ -48,7 +48,7 @@ async def forge(world: World) -> None:
     for node in LIARS:
         pair = pair_of(node)
         line = checkpoint.cosign(head, node, pair.public, 1, pair.sign)
-        shown = note.Note(head.text(), (line,)).to_bytes()[len(head.text()) + 1 :]
+        shown = note.signature_to_line(line).encode()
         vote = pair.sign(Vote(node, 1, world.term, hashed).signed_bytes())
         parts.append(f"INSERT INTO cosignatures (tree_size, signer, line)"
                      f" VALUES ({head.size}, '{line.name}', {_hex(shown)})")  # fmt: skip

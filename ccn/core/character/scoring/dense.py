@@ -116,7 +116,9 @@ class EmbeddingScorer:
 
     def _distances_from_middle(self, read: Sequence[str], *, statement: bool | None = None) -> Floats:
         """How far from the middle, in spreads, by axis."""
-        kind = 0 if (features.is_statement(read) if statement is None else statement) else 1
+        if statement is None:
+            statement = features.is_statement(read)
+        kind = 0 if statement else 1
         heads = self._heads
         sums = self._encoder.embed_text(join_words(read)) @ heads.weights[kind]
         return np.asarray((sums - heads.middle[kind]) / heads.spread[kind])

@@ -24,7 +24,8 @@ Places = npt.NDArray[np.int64]
 
 _ONE_STATEMENT = 40  # words
 _BEGINNING = 5  # letters
-_KINDS = (0x2AAA, 0x5555)  # turn the second place of a feature into that of a kind of text
+_OF_MESSAGES, _OF_STATEMENTS = 0x2AAA, 0x5555
+"""Turn the second place of a feature into that of a kind of text."""
 _ENDS = frozenset(".!?…")
 _BARE = frozenset(
     (".", ",", "~.", "~,")
@@ -33,7 +34,7 @@ _BARE = frozenset(
 
 def find_places(words: Sequence[str]) -> Places:
     """The distinct places that a text's features have in the table, in ascending order."""
-    kind = _KINDS[is_statement(words)]
+    kind = _kind_of(words)
     hashed = np.fromiter(map(zlib.crc32, map(str.encode, name_features(words))), dtype=np.int64)
     return np.unique(np.concatenate([hashed % TABLE, (hashed >> 16 ^ kind) % TABLE]))
 
@@ -51,7 +52,7 @@ def name_features(words: Sequence[str]) -> Iterable[str]:
 
 def places_of(key: str, words: Sequence[str]) -> tuple[int, int]:
     """Where a feature of this text lies."""
-    return _hash_places(key, _KINDS[is_statement(words)])
+    return _hash_places(key, _kind_of(words))
 
 
 def is_statement(words: Sequence[str]) -> bool:
@@ -63,13 +64,18 @@ def is_statement(words: Sequence[str]) -> bool:
     )
 
 
+def _kind_of(words: Sequence[str]) -> int:
+    return _OF_STATEMENTS if is_statement(words) else _OF_MESSAGES
+
+
 def _hash_places(key: str, kind: int) -> tuple[int, int]:
     hashed = zlib.crc32(key.encode())
     return hashed % TABLE, (hashed >> 16 ^ kind) % TABLE
 
 
 def _word_beginning(word: str) -> str:
-    return word[: _BEGINNING + (word[0] == NEGATED)] + "*"
+    mark = NEGATED if word.startswith(NEGATED) else ""
+    return mark + word.removeprefix(NEGATED)[:_BEGINNING] + "*"
 
 
 def _surface_features(words: Sequence[str]) -> list[str]:
@@ -78,7 +84,8 @@ def _surface_features(words: Sequence[str]) -> list[str]:
     for word in words:
         if not word[0].isalpha():
             for name, marks in _MARKS.items():
-                counted[name] += word[0] in marks
+                if word[0] in marks:
+                    counted[name] += 1
     length = max(len(words), 1)
     return [f"<{name} {_density_step(1000 * count // length)}>" for name, count in counted.items() if count]
 

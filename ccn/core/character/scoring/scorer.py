@@ -105,7 +105,7 @@ class LinearScorer:
         read = words.split_words(text)
         if not words.are_enough(read):
             return []
-        weights, kind = self._weights, int(not features.is_statement(read))
+        weights, kind = self._weights, 0 if features.is_statement(read) else 1
         keyed = {key: set(features.places_of(key, read)) for key in features.name_features(read)}
         sharing = Counter(place for places in keyed.values() for place in places)
         scale = weights.unit / (len(sharing) ** 0.5 * weights.spread[kind])
