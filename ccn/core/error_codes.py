@@ -1,6 +1,6 @@
-"""The codes of errors: what programs decide by, through every door and for good.
+"""The codes of errors: the fixed words by which programs tell them apart, over HTTP and gRPC alike.
 
-Separate from `errors`, which is a tree and nothing else, because doors and clients need both directions.
+Separate from `errors`, which only holds the tree: servers and clients need both directions.
 """
 
 from __future__ import annotations

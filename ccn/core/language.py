@@ -1,7 +1,7 @@
-"""Which language a text is written in, well enough to choose a stemmer for searching it.
+"""Guesses the language of a text, well enough to choose a stemmer for searching it.
 
-By script where the script decides, otherwise by the commonest little words. A guess that is wrong costs
-a stem, never a message: search also asks in the other languages the corpus has.
+The script decides if it can, otherwise the most common short words do. A wrong guess costs a stem, never a
+message: search also asks in the other languages of the corpus.
 """
 
 from __future__ import annotations

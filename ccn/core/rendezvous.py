@@ -1,7 +1,7 @@
-"""Who does what, without talking: every node ranks all nodes for a thing in the same order.
+"""Who does a piece of work, without asking anybody: every node ranks all nodes for it in the same order.
 
-The first of the nodes that are there does it; if it does not, the next one does a little later. When a node
-goes, only what was its own moves, and it moves to all the others in equal parts.
+The first node that is present does it; if it does not, the next one does it a little later. When a node
+goes, only its own work moves, and it moves to all the others in equal parts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The names of series that anybody may see: only who holds the key knows which conversation one is about.
+"""Names of conversations in public metrics: only who holds the key knows which conversation is meant.
 
-An id of a conversation holds the moment of its beginning, and is no secret to whoever once saw it; so a
-plain hash would say whose trust and consistency a scraper sees.
+The id of a conversation contains the time of its beginning, and everybody who once saw it knows it. So a
+plain hash would tell them whose trust and consistency the metrics show.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What a reader sees of a turn: pieces in order, each with a place that every node understands.
+"""The events of a turn's stream, in order, each at a position that every node understands.
 
-A place is the epoch of the host that said the piece and the piece's number in the turn. A host that dies
-takes along what it had shown and not yet kept; the next one counts on from what was kept, under a later
-epoch. So whoever names the last place it saw gets all that follows in the order of places: nothing twice,
-and instead of what was lost, the restart that voids it.
+A position is the epoch of the host that sent the piece, and the number of the piece in the turn. A host
+that dies takes along what it had shown and not yet kept. The next host counts on from what was kept, under
+a later epoch. So a reader who names the last position it saw gets everything after it in order: nothing
+twice, and a restart that voids the part that was lost.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What one call to a model is, and what it costs."""
+"""Calls to the model: what they hold, how many tokens they take, what they cost, and the budget."""

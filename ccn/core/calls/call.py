@@ -1,7 +1,7 @@
-"""What the model is asked, and what comes back: values between the prompt and the client that sends it.
+"""A call to the model and what comes back: values between the prompt and the client that sends it.
 
-Separate from both, so that building a prompt needs no client and a client knows nothing of plates. A mark
-says that everything up to here stays the same for long, so that the provider may keep it in its cache.
+They are separate from both, so that building a prompt needs no client, and a client knows nothing of
+plates. A mark says that everything up to it stays the same for long, so the provider may cache it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What tokens cost, in whole millionths of a dollar, so that sums are exact and equal everywhere.
+"""What tokens cost, in whole millionths of a dollar, so that sums are exact and the same everywhere.
 
-A price is per million tokens, which is what providers publish. A cost is rounded up once, at its end:
-whoever adds up costs never finds less than was charged.
+A price is per million tokens, as providers publish it. A cost is rounded up once, at its end, so the sum of
+costs is never less than what was charged.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a block holds and how the next one follows: rosters, medians, rules, headers, checkpoints."""
+"""What a round decides on: blocks and their rules, the medians in them, and checkpoints."""

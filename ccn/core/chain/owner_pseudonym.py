@@ -1,11 +1,11 @@
-"""Whose an instance is, as a round is told it: a number that says only which instances have one owner.
+"""The owner of an instance, as a round sees it: a number that only says which instances share an owner.
 
-A round has to know who is with whom, not who anybody is. The number is a hash of the owner's id with the
-block before and the character, so every node makes the same of the same owner, and it is another one in
-the next round, for another character, and in the record of another cluster: rosters alone link nobody from
-one to the other. Ids of users are random, so nobody finds one by trying. Whoever knows an id, as an auditor
-does from the leaf of the conversation, can make the number and see whether a node told the truth; a secret
-key would keep auditors from that.
+A round has to know which instances belong together, not who anybody is. The number is a hash of the owner's
+id, the previous block and the character. So every node computes the same number for an owner, and the
+number differs in the next round, for another character and in another cluster: rosters alone link nobody
+across them. Ids of users are random, so nobody finds one by trying. Whoever knows an id, as an auditor does
+from the leaf of the conversation, can compute the number and check what a node reported. A secret key would
+keep auditors from that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A report: what one node brings to a round. Its instances as they are, and the leaves it waits to seal.
+"""A report: what one node brings to a round, namely its instances and the leaves that wait to be sealed.
 
-A node numbers its leaves from 1 without gaps, so it reports the first number and the hashes from there on.
-A report is bound to one round by height, term and previous block; signed, it cannot be used in another.
+A node numbers its leaves from 1 without gaps, so a report names the first number and lists the hashes from
+there on. Height, term and previous block bind a report to one round: its signature counts in no other.
 """
 
 from __future__ import annotations

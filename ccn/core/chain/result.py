@@ -1,17 +1,16 @@
 """The result of a round: for each character the median of its instances, and how far each is from it.
 
 The leader computes it from the reports, every voter computes it again, and an auditor once more years
-later. So it depends on nothing but the reports and the parameters, in the order of the nodes' names.
+later. So it depends only on the reports and the parameters, in the order of the nodes' names.
 
-An instance that several rows name is disputed: it moved while the nodes were asked, or somebody lies. No
-report shows which, since a liar picks the epoch it likes, so a disputed instance is no outlier, whatever
-its drift. Where nobody lies (crash) it counts for no median, rather than twice. Under the byzantine model
-what each node says of it counts within that node's own weight: were it left out, one liar could take
+An instance that several rows name is disputed: either it moved while the nodes were asked, or somebody
+lies. No report shows which, because a liar picks any epoch. So a disputed instance is no outlier, whatever
+its drift. Under `crash`, where nobody lies, it counts for no median, rather than twice. Under `byzantine`
+each node's row for it counts within that node's own weight: if it were left out, one liar could take
 everybody else out of the median.
 
-What weighs the same is a parameter (`rules.Weighing`): owners, or in the records of the first version
-instances. How is in `median`, and what follows for those who speak with the character in
-`ccn/docs/fairness.md`.
+What weighs the same is a parameter (`rules.Weighing`): owners, or instances in records of the first
+version. `median` says how; `ccn/docs/fairness.md` says what follows for those who speak with the character.
 """
 
 from __future__ import annotations

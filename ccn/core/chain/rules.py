@@ -1,11 +1,11 @@
 """The rules in force: who votes, and what their votes mean. Both are part of the record.
 
 The list of validators is never derived from who is alive: a partition would shrink it until each half
-agreed with itself. Genesis names the first list; a later one is in force from the block after the one that
+agreed with itself. Genesis names the first list. A later list is in force from the block after the one that
 names it, which a quorum of the old list has signed. Parameters change the same way, because the drift
-tolerance, the smoothing of the vectors and the scorer only mean something together. What is weighed in a
-median is a parameter too: clusters founded by the first version weighed instances, and change to owners by
-a block as soon as all of their nodes know how.
+tolerance, the smoothing of the vectors and the scorer only mean something together. What weighs the same in
+a median is a parameter as well. Clusters of the first version weighed instances; they change to owners by a
+block as soon as all their nodes know how.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What is measured of how an instance speaks: scores, states, alarms, and figures made of them."""
+"""A character over time: states, drift and its alarm, estimates, and the scorers of texts."""

@@ -1,11 +1,11 @@
-"""The alarm: has an instance left its own usual scatter, message by message?
+"""The drift alarm: whether an instance has left its usual scatter, checked after each message.
 
-A multivariate exponentially weighted mean (MEWMA) of the scores is compared with the baseline of the
-character. The plain rule of a tolerance on the drift sees a small change late and a change of topic often;
-this one knows how the axes usually move together. Its threshold is bootstrapped from the baseline's own
-messages, so that a healthy instance raises it in about one of twenty runs of two hundred messages.
+A multivariate exponentially weighted mean (MEWMA) of the scores is compared with the character's baseline.
+A plain tolerance on the drift notices small changes late and raises an alarm at changes of topic; this rule
+knows how the axes usually move together. Its threshold is bootstrapped from the baseline's own messages, so
+that a healthy instance raises an alarm in about one of twenty runs of two hundred messages.
 
-An alarm only asks for a confirmation (`confirmation`); it does nothing to anybody.
+An alarm only asks for a confirmation (`confirmation`). Nothing is done to the instance yet.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The confirmation: is an alarmed instance really out of character, or is it only talking of something
-else?
+"""The confirmation: whether an alarmed instance is out of character, or only talks about something else.
 
-Eight fixed questions are put to it, and its answers are compared with answers to the same questions from
-when the character was known to be well, five for each. Since the questions are the same, the topic
-cancels. Nothing is done to an instance before this says so.
+It is asked eight fixed questions. Its answers are compared with a baseline: five answers to each of the
+same questions, given when the character was known to be well. Since the questions are the same, the topic
+cancels out. Nothing is done to an instance before this confirms the alarm.
 """
 
 from __future__ import annotations

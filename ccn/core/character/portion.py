@@ -1,8 +1,8 @@
-"""Whose words say what is usual of a character: of several people, each no more than a portion.
+"""How many replies of each person a baseline may use, so that nobody decides alone what is usual.
 
-A baseline is learnt from replies, and whoever it was learnt from is never found unusual. So one person's
-replies make it only where nobody else talks with the character. Of two, each gives half; of three or more
-nobody gives more than a third. Who has said next to nothing does not count as somebody else yet: one
+A baseline is learnt from replies, and the person it was learnt from never looks unusual. So one person's
+replies make it only if nobody else talks with the character. Of two people each gives half; of three or
+more nobody gives more than a third. Others count only once they have said enough together: otherwise one
 greeting would leave a laptop without a baseline.
 """
 

@@ -1,9 +1,9 @@
-"""The three references of an instance: the round's median, its own past, and the plate's charter.
+"""Three references for an instance: the round's median, its own past, and the plate's charter.
 
-The median follows when everybody drifts together, say after a model upgrade; an instance's own past follows
-slowly; the charter, which is how the plate alone makes the character answer, does not move at all. So each
-shows what the others hide. All three are root mean square differences over shared axes, as drift is; these
-are shown to people and decide nothing, so floats will do.
+The median follows when all instances drift together, say after an upgrade of the model. An instance's own
+past follows slowly. The charter, which is how the plate alone makes the character answer, does not move at
+all. So each shows what the others hide. All three are root mean square differences over shared axes, as
+drift is. They are shown to people and decide nothing, so floats will do.
 """
 
 from __future__ import annotations

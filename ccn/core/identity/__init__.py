@@ -1,1 +1,1 @@
-"""What a node says of itself, signed, and when others believe it."""
+"""Who a node is: registrations, addresses, revoked certificates, and keys for access tokens."""

@@ -1,7 +1,8 @@
-"""Addresses of doors: whether a credential that was meant for one door may be sent to another.
+"""Addresses of nodes: whether a credential that was meant for one may be sent to another.
 
-A client is pointed at one door and learns of the others there. What it learns is only as good as the way it
-came: whoever can change an answer in the clear could name a door of their own. The page has the same rule.
+A client is given one address and learns the others from the node there. It can trust what it learns only as
+far as the connection: on an unencrypted one, somebody could put in an address of their own. The web page
+follows the same rule.
 """
 
 from __future__ import annotations

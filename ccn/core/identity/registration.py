@@ -1,11 +1,11 @@
-"""What a node says of itself in etcd, signed, and when another one believes it.
+"""A registration: what a node says about itself in etcd, signed, and when another node believes it.
 
-etcd is trusted with liveness only: whoever can write there can show anything, also what a node itself
-showed earlier. So a registration is signed with the key that the node votes with; it names the cluster, the
-lease it stands under and the life of the node. A life is a name that nobody can guess, drawn by the
-database each time that a node enrols, and only the newest counts: an old address cannot be shown again.
+etcd is trusted only to say who is alive. Whoever can write there can show anything, also an old
+registration of a node. So a registration is signed with the key that the node votes with, and it names the
+cluster, the lease it stands under and the life of the node. A life is a random name that the database draws
+each time a node enrols. Only the newest counts, so an old address cannot be shown again.
 
-Which key is a node's is for the chain to say, if the node votes, and else for the register in the database.
+The chain says which key belongs to a node that votes; for other nodes the register in the database does.
 """
 
 from __future__ import annotations

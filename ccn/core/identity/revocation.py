@@ -1,6 +1,7 @@
-"""Certificates that count no more, though they have not run out: one by its number, or all of a node.
+"""Revoked certificates: they have not expired but no longer count, one by its number or all of a node.
 
-Whoever gave a machine away, or lost one, says so; every node hears of it from the database.
+An operator who lost a machine, or gave it away, revokes its certificates. Every node reads the list from
+the database.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A key that a node signs access tokens with, in that node's own words.
+"""A key with which a node signs access tokens, and the node's statement that the key is its own.
 
-It is not the key the node votes with. That one is for life, lies on a disk and says what is in the record;
-this one lasts a day, never leaves its process and signs what names and settings fill in. Either can be lost
-or ended without the other. What ties them is this statement, which the voting key signs: whoever knows the
-validators can tell whose a key is, and nobody else can add one.
+It is not the key the node votes with. The voting key is for life, lies on a disk and signs what is in the
+record. A token key lasts a day, never leaves its process and signs names and settings. Either can be lost
+or retired without the other. The voting key signs this statement: whoever knows the validators can tell
+whose a token key is, and nobody else can add one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Hashes, trees and signed notes: what makes a record provable."""
+"""The append-only record: leaves, the Merkle tree over them, proofs, signed statements and notes."""

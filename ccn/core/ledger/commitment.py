@@ -1,8 +1,9 @@
-"""What the record commits to: canonical bytes of a row, the leaf they make, and content kept out of it.
+"""What the record commits to: the canonical bytes of a row, its leaf hash, and salted hashes of content.
 
-A leaf is hashed by the node that produces the row, before the database sees it, from canonical JSON of
-strings and integers: databases rewrite floats, timestamps and jsonb, so nothing they give back is hashed.
-Content is committed to with a salt and not contained: it can be redacted and the record still verifies.
+The node that produces a row hashes it before the database sees it, as canonical JSON of strings and
+integers. Databases rewrite floats, timestamps and jsonb, so nothing that they return is hashed. A leaf
+contains a salted hash of a text and not the text, so that the text can be redacted and the record still
+verifies.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a node says under its name: a statement, the bytes that stand for it, and the signature over them.
+"""A signed statement: what a node says, the bytes that stand for it, and the signature over them.
 
-Keys live at the edge. Here signing is a function from bytes to a signature, and checking a function of key,
-message and signature; both arrive as arguments. The first line of a message says what kind of statement it
-is, so that a signature under one kind never counts for another, nor for a cosignature of a checkpoint.
+Keys stay outside of core. Signing is a function from bytes to a signature, and checking is a function of
+key, message and signature; callers pass both in. The first line of a message names the kind of statement,
+so a signature under one kind never counts for another, nor for a cosignature of a checkpoint.
 """
 
 from __future__ import annotations

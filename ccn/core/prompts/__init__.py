@@ -1,1 +1,1 @@
-"""Plates and prompts: what a model is told, layer by layer."""
+"""Plates, and the prompts that are built from a plate, an anchor and what was said."""

@@ -1,12 +1,12 @@
-"""What a prompt holds fast from turn to turn, although the world behind it moves.
+"""The anchor of a conversation: what its prompts keep fixed from turn to turn, for the provider's cache.
 
-A provider caches a prompt up to the first byte that changed. So the states that are shown, the
-conversations that are remembered and the place where history begins in full are decided now and then and
-kept; between two decisions every node builds the same bytes. A state that has moved is shown beside the
-message of that turn and stays there: nothing above it changes.
+A provider caches a prompt up to the first byte that changed. So three things are decided only now and then:
+which states are shown, which conversations are remembered, and where the history begins in full. Between
+two decisions every node builds the same bytes. When a state has moved, the new one is shown beside the
+message of that turn and stays there, so nothing above it changes.
 
-An anchor holds numbers and places, never words: those are read from the messages each time. What was
-redacted is therefore gone from the next prompt, and nothing here has to be found and taken out.
+An anchor holds numbers and places, never words: words are read from the messages each time. A redacted
+message is therefore gone from the next prompt, and nothing has to be removed here.
 """
 
 from __future__ import annotations

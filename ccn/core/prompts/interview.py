@@ -1,7 +1,7 @@
-"""The interview: six questions that an instance answers before it is let in, and what counts as an answer.
+"""The interview: six questions that an instance answers before it is let in, and which answers pass.
 
-It tells a character from a stranger, not a good day from a bad one: each answer has to hold one of a few
-words and be short. The questions here are for a plate that brings none of its own.
+It tells a character from a stranger, not a good day from a bad one: each answer has to contain one of a few
+keywords and be short. The questions here are asked if the plate brings none of its own.
 """
 
 from __future__ import annotations

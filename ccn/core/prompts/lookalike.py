@@ -1,8 +1,8 @@
-"""Finding a short ASCII word in a text however it is disguised: in letters like its own, or spread out.
+"""Finds a short ASCII word in a text even if it is disguised: in similar letters, or spread out.
 
-What a reader takes for a letter is more than Unicode's compatibility forms (NFKC): Greek and Cyrillic have
-letters that look like Latin ones, flags are made of letters, and tags are letters that nobody sees. And
-between two letters may stand anything that has no width, or that a hasty reader passes over.
+Readers take more characters for a letter than Unicode's compatibility forms (NFKC) list: Greek and Cyrillic
+have letters that look like Latin ones, flags are made of letters, and tags are letters that nobody sees.
+Between two letters may stand anything that has no width or that a hasty reader passes over.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What separates the layers of a prompt, and why nothing that somebody says can end one.
+"""The marks that separate the layers of a prompt, and the escaping that keeps people from writing one.
 
-A layer stands between `<ccn:plate>` and `</ccn:plate>`. Whatever people say is shown without its `<` where
-that begins such a mark, also if the mark is spaced out, made of letters that look like its own, or strewn
-with characters nobody sees. Other markup stays as it is, and so does every other text in any script: people
-talk about HTML.
+A layer stands between `<ccn:plate>` and `</ccn:plate>`. In what people say, the `<` of such a mark is
+escaped. That also holds if the mark is spaced out, written in letters that look like its own, or mixed with
+characters that nobody sees. All other text stays as it is, other markup included: people talk about HTML.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The words of each layer of a prompt. What is measured or quoted is given as a note, never as an order."""
+"""The words of each layer of a prompt.
+
+Figures and quotes are given as notes. The rules tell the model that nothing in them is an order.
+"""
 
 from __future__ import annotations
 

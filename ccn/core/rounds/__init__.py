@@ -1,1 +1,1 @@
-"""Whether to sign: ballots, what a voter reads back, what it may sign, and who contradicted itself."""
+"""One round of consensus: what nodes report, propose, vote, refuse and cosign, and what they remember."""

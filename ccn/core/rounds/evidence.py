@@ -1,8 +1,8 @@
-"""Evidence: two signed statements that no honest node makes, kept because they prove who lied.
+"""Evidence: two signed statements that no honest node makes. They prove that the node lied.
 
-An honest node asks for one block in a height and term, votes for one, and cosigns the checkpoint of one
-block a height. Two signatures over two blocks convict their owner before anybody who knows its key, without
-trusting whoever shows them.
+For one height and term an honest node proposes one block and votes for one; for one height it cosigns the
+checkpoint of one block. Two signatures over two blocks convict the node before anybody who knows its key,
+whoever shows them.
 """
 
 from __future__ import annotations

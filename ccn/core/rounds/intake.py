@@ -1,9 +1,9 @@
-"""Which reports a round takes: the ones that hold by themselves.
+"""Which reports count in a round: each is judged by itself.
 
-A leader leaves out what does not hold, so that one broken node cannot stop the rounds; a voter refuses a
-proposal that contains it. Each report is judged by itself: what one node says never costs another its
-report, or a single liar who names everybody's instances could silence all. What becomes of an instance that
-two nodes name is in `result`.
+A leader leaves out a report that does not hold, so one broken node cannot stop the rounds. A voter refuses
+a proposal that contains such a report. What one node says never invalidates another node's report:
+otherwise a single liar who names everybody's instances could silence all. `result` decides what happens to
+an instance that two nodes name.
 """
 
 from __future__ import annotations

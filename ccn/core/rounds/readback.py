@@ -1,8 +1,8 @@
-"""Reading a committed block back: what must hold before a node takes it as its tip and cosigns it.
+"""Reading a committed block back: the checks before a node takes it as its tip and cosigns it.
 
-The database may be restored, edited or lying. So the block counts only with the votes of a quorum, on top
-of the tip this node knows, with a tree that comes out of the leaves that are shown, and with the very
-hashes this node produced. A node that was away confirms the blocks it missed one after the other.
+The database may have been restored or edited, or it may lie. A block counts only if a quorum voted for it,
+it stands on the tip that this node knows, its leaves make the tree that was voted for, and this node's own
+leaves are the ones it produced. A node that was away confirms the blocks it missed one after the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A no and its reason: what a node answers when it does not vote, count or cosign.
 
-A refusal is an ordinary result. It travels back to the leader and ends in the log and in `ccn status`, so
-it says which rule was broken (a fixed word, for counters) and by what (a sentence, for people).
+A refusal is an ordinary result. It travels back to the leader and ends in the log and in `ccn status`. So
+it says which rule was broken (a fixed word, for counters) and how (a sentence, for people).
 """
 
 from __future__ import annotations

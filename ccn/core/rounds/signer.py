@@ -1,15 +1,15 @@
-"""What this node may still sign: the small memory that keeps it from ever contradicting itself.
+"""What this node may still sign: a small memory that keeps it from contradicting itself.
 
     cosigned block h-1 ──vote (h, term)──> voted ──cosign block h──> cosigned block h ──vote (h+1, …)──> …
                               └── a higher term at the same height: vote again
 
-The state is on the node's disk, flushed, before a signature leaves the node. It forgets nothing that
-matters: heights and terms only rise, one vote for a height and term, one cosigned block for a height, and a
-vote only on top of the block that was cosigned last.
+The node flushes this state to its disk before a signature leaves it. Heights and terms only rise. There is
+one vote for a height and term, and one cosigned block for a height. A vote is only given on top of the
+block that was cosigned last.
 
 A leader votes for its own block before anybody hears of it, so the same memory keeps it from proposing two.
-With the vote stands what this node reported in that round: its leaves that wait for a block, as their hash.
-After a restart the database cannot show others in their place.
+The state also holds a hash of the leaves that this node reported in the round of its vote. So after a
+restart the database cannot show other leaves in their place.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A change of the validators that an operator asks for: which rules come of it, or what stands against it.
+"""A change of the validators that an operator asks for: the rules that follow, or why it is refused.
 
-Every node judges for itself by what it sees, so a leader cannot bring in a key that nobody registered. One
-node comes or goes at a time, by a block that a quorum of the old list signs, and only if a quorum of the
-new list is here to sign the next one. A node goes when nothing of its is left unsealed: afterwards nobody
-takes its reports any more.
+Every node judges by what it sees itself, so a leader cannot bring in a key that nobody registered. One node
+comes or goes at a time. A quorum of the old list signs the block that changes it, and a quorum of the new
+list has to be present, so that the next block can be signed. A node may only go when all its leaves are
+sealed: afterwards nobody takes its reports any more.
 """
 
 from __future__ import annotations
