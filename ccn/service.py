@@ -12,8 +12,10 @@ import contextlib
 import gc
 import secrets
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -147,11 +149,22 @@ async def _live_until_lost(
                     claude.open_client(chosen.claude) as client,
                     search_places.open_searches(
                         chosen.database, chosen.limits, writer.node, fence
-                    ) as found,
+                    ) as searches,
                 ):
                     model = PaidModel(client, database, chosen.claude, _utc_now, chosen.limits)
-                    lives = _assemble_instances(chosen, database, writer, membership, model)
-                    await _serve_node(chosen, stop, database, writer, membership, lives, model, found)
+                    instances = _assemble_instances(chosen, database, writer, membership, model)
+                    await _serve_node(
+                        ServedNode(
+                            chosen=chosen,
+                            stop=stop,
+                            database=database,
+                            writer=writer,
+                            membership=membership,
+                            instances=instances,
+                            model=model,
+                            searches=searches,
+                        )
+                    )
                     await model.await_settlements()
                 writer.stop()  # after the doors: what they accepted is still written
     except errors.CCNError:
@@ -160,6 +173,26 @@ async def _live_until_lost(
     finally:
         await database_check.remember_acknowledged(fence, right)
     fence.raise_if_lost()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedNode:
+    """What a node consists of before its doors open."""
+
+    chosen: settings.Settings
+    stop: asyncio.Event
+    database: Pool
+    writer: Writer
+    membership: Membership | None
+    """None without etcd: then the node takes no part in rounds."""
+    instances: NodeInstances
+    model: PaidModel
+    searches: Searches
+
+    @property
+    def grace_s(self) -> float:
+        """How long each part may take to stop."""
+        return self.chosen.node.shutdown_timeout_s
 
 
 @contextlib.asynccontextmanager
@@ -220,79 +253,106 @@ def _with_scorer_version(chosen: settings.Settings) -> settings.Settings:
     return chosen.model_copy(update={"cluster": cluster})
 
 
-async def _serve_node(  # noqa: PLR0917 - the things that the doors and their parts stand on
-    chosen: settings.Settings,
-    stop: asyncio.Event,
-    database: Pool,
-    writer: Writer,
-    membership: Membership | None,
-    lives: NodeInstances,
-    model: PaidModel,
-    found: Searches,
-) -> None:
-    needed = {"database": lambda: database.value("SELECT 1"), "record": database.check_fence}
-    ready = readiness.Readiness(needed, _cluster_probes(membership))
-    grace_s = chosen.node.shutdown_timeout_s
+async def _serve_node(node: ServedNode) -> None:
+    """Open the doors, run all parts until told to stop, and close the doors again."""
     with (
-        contextlib.closing(http_server.listen_on_port(chosen.http)) as listening,
+        contextlib.closing(http_server.listen_on_port(node.chosen.http)) as listening,
         contextlib.closing(Passwords()) as passwords,
     ):
-        host, port = listening.getsockname()[:2]
-        tell = partial(cluster_status.load_status, membership) if membership is not None else None
-        takes_on = membership.accepts_new_work if membership is not None else _always_take_on
-        limiter = Limiter(chosen.limits)
-        keyring = Keyring(database, *_token_identity(chosen, membership), chosen.accounts, _utc_now)
-        accounts = Accounts(database, chosen.accounts, passwords, keyring, _utc_now)
-        desk = http_auth.AuthContext(limiter, accounts, database)
-        streams = OpenStreams(database, chosen.accounts, chosen.limits)
-        lending = ExternalLoop(database, writer, lives.prompts, lives.scoring, _new_id)
-        rpc = grpc_server.GrpcServer(
-            ready,
-            grpc_services.assemble_services(
-                ClientCalls(limiter, accounts, streams),
-                pool=database,
-                talk=lives.conversations,
-                lending=lending,
-                tell=tell,
-                stop=stop,
-            ),
-            connection_limit.trusted_proxies(chosen.http),
-        )
-        grpc_port = rpc.listen(chosen.grpc)
-        leaving = StreamShutdown(stop, max(0.2, grace_s - _HAND_OVER_S))
-        talk = ConversationContext(
-            lives.conversations, database, lives.prompts, model, leaving, found, streams, chosen.claude
-        )
-        doors = membership.presence.list_doors if membership is not None else None
-        app = http_app.create_app(chosen.node.id, ready, tell, desk, chosen.http, talking=talk, doors=doors)
-        parts = {
-            "http": http_server.serve_app(
-                app, listening, stop, grace_s, chosen.http, quiet=leaving.wait_until_quiet
-            ),
-            "limits": limiter.watch_redis(stop),
-            "streams": streams.watch_credentials(stop),
-            "grpc": rpc.serve(stop, grace_s),
-            "readiness": ready.watch_probes(),
-            "keeping": errands.run_errands(database, writer, chosen.retention, _utc_now, takes_on, stop),
-            "operating": execution.run_requests(
-                database,
-                writer,
-                execution.node_handlers(database, writer)
-                | {execution.RELEASE: execution.release_handler(lives.restoration)},
-                takes_on,
-                stop,
-            ),
-        }
-        parts |= lives.make_parts(stop, grace_s)
-        if membership is not None:
-            answering = PeerAnswers(membership, lives.forwarding.answer_request)
-            parts |= _round_parts(chosen, membership, answering, f"http://{host}:{port}", stop, grace_s)
-        async with run_together(parts, stop, grace_s + _MARGIN_S):
-            _log.info("listening", http=f"http://{host}:{port}", grpc=f"{chosen.grpc.host}:{grpc_port}")
+        doors = _open_doors(node, listening, passwords)
+        parts = doors.parts | _errand_parts(node) | node.instances.make_parts(node.stop, node.grace_s)
+        if node.membership is not None:
+            parts |= _round_parts(node, node.membership, doors.http)
+        async with run_together(parts, node.stop, node.grace_s + _MARGIN_S):
+            _log.info("listening", http=doors.http, grpc=doors.grpc)
             _freeze_objects()
-            await stop.wait()
+            await node.stop.wait()
             _log.info("stopping")
-            ready.stop()
+            doors.ready.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoors:
+    """The doors for everybody, which listen already; `parts` serve them."""
+
+    http: str
+    grpc: str
+    ready: readiness.Readiness
+    parts: dict[str, Coroutine[None, None, None]]
+
+
+def _open_doors(node: ServedNode, listening: socket.socket, passwords: Passwords) -> OpenDoors:
+    """HTTP and gRPC over the same accounts, limits and streams, so that a caller is one caller at both."""
+    chosen, membership = node.chosen, node.membership
+    needed = {"database": lambda: node.database.value("SELECT 1"), "record": node.database.check_fence}
+    ready = readiness.Readiness(needed, _cluster_probes(membership))
+    tell = partial(cluster_status.load_status, membership) if membership is not None else None
+    limiter = Limiter(chosen.limits)
+    keyring = Keyring(node.database, *_token_identity(chosen, membership), chosen.accounts, _utc_now)
+    accounts = Accounts(node.database, chosen.accounts, passwords, keyring, _utc_now)
+    streams = OpenStreams(node.database, chosen.accounts, chosen.limits)
+    leaving = StreamShutdown(node.stop, max(0.2, node.grace_s - _HAND_OVER_S))
+
+    rpc = grpc_server.GrpcServer(
+        ready,
+        grpc_services.assemble_services(
+            ClientCalls(limiter, accounts, streams),
+            pool=node.database,
+            talk=node.instances.conversations,
+            lending=ExternalLoop(
+                node.database, node.writer, node.instances.prompts, node.instances.scoring, _new_id
+            ),
+            tell=tell,
+            stop=node.stop,
+        ),
+        connection_limit.trusted_proxies(chosen.http),
+    )
+    grpc_port = rpc.listen(chosen.grpc)
+
+    talk = ConversationContext(
+        node.instances.conversations,
+        node.database,
+        node.instances.prompts,
+        node.model,
+        leaving,
+        node.searches,
+        streams,
+        chosen.claude,
+    )
+    auth = http_auth.AuthContext(limiter, accounts, node.database)
+    other_doors = membership.presence.list_doors if membership is not None else None
+    app = http_app.create_app(
+        chosen.node.id, ready, tell, auth, chosen.http, talking=talk, doors=other_doors
+    )
+    host, port = listening.getsockname()[:2]
+    return OpenDoors(
+        f"http://{host}:{port}",
+        f"{chosen.grpc.host}:{grpc_port}",
+        ready,
+        {
+            "http": http_server.serve_app(
+                app, listening, node.stop, node.grace_s, chosen.http, quiet=leaving.wait_until_quiet
+            ),
+            "limits": limiter.watch_redis(node.stop),
+            "streams": streams.watch_credentials(node.stop),
+            "grpc": rpc.serve(node.stop, node.grace_s),
+            "readiness": ready.watch_probes(),
+        },
+    )
+
+
+def _errand_parts(node: ServedNode) -> dict[str, Coroutine[None, None, None]]:
+    """What a node does by and by, and what operators ask for."""
+    database, writer = node.database, node.writer
+    takes_on = node.membership.accepts_new_work if node.membership is not None else _always_take_on
+    handlers = execution.node_handlers(database, writer)
+    handlers |= {execution.RELEASE: execution.release_handler(node.instances.restoration)}
+    return {
+        "keeping": errands.run_errands(
+            database, writer, node.chosen.retention, _utc_now, takes_on, node.stop
+        ),
+        "operating": execution.run_requests(database, writer, handlers, takes_on, node.stop),
+    }
 
 
 def _token_identity(
@@ -317,14 +377,12 @@ def _cluster_probes(membership: Membership | None) -> Mapping[str, readiness.Pro
     }
 
 
-def _round_parts(  # noqa: PLR0917 - as above
-    chosen: settings.Settings,
-    membership: Membership,
-    answering: PeerAnswers,
-    http: str,
-    stop: asyncio.Event,
-    grace_s: float,
+def _round_parts(
+    node: ServedNode, membership: Membership, http: str
 ) -> dict[str, Coroutine[None, None, None]]:
+    """The door for other nodes, and what a node does in rounds."""
+    chosen, stop = node.chosen, node.stop
+    answering = PeerAnswers(membership, node.instances.forwarding.answer_request)
     showing = CertificateWatch(chosen.tls, NodeId(chosen.node.id), _utc_now)
     door = peer_door.PeerServer(answering, showing.identity)
     port = door.listen(chosen.peers)
@@ -334,7 +392,7 @@ def _round_parts(  # noqa: PLR0917 - as above
 
     here = NodeDoors(http, peer_door.advertised_address(chosen.peers, port), _now_us())
     return {
-        "peers": door.serve(stop, grace_s),
+        "peers": door.serve(stop, node.grace_s),
         "certificates": showing.watch_files(show_identity, stop),
         "trust": membership.presence.trust.watch_register(stop),
         "membership": membership.take_part(here, stop),

@@ -13,10 +13,21 @@ async def until(stop: asyncio.Event) -> None:
     await stop.wait()
 
 
-async def test_parts_that_stop_when_asked_end_the_node_in_order() -> None:
-    stop = asyncio.Event()
-    async with service.run_together({"http": until(stop), "grpc": until(stop)}, stop, 60.0):
+async def test_parts_that_stop_when_asked_end_before_the_node_does() -> None:
+    stop, happened = asyncio.Event(), list[str]()
+
+    async def serve(name: str) -> None:
+        await stop.wait()
+        await asyncio.sleep(0.01)
+        happened.append(name)
+
+    async with service.run_together({"http": serve("http"), "grpc": serve("grpc")}, stop, 60.0):
+        happened.append("told to stop")
         stop.set()
+    happened.append("ended")
+    assert happened[0] == "told to stop"
+    assert {*happened[1:3]} == {"http", "grpc"}
+    assert happened[3:] == ["ended"]
 
 
 async def test_the_death_of_one_part_stops_all_and_names_it() -> None:
