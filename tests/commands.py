@@ -21,9 +21,14 @@ from ccn.cli.cluster.fork_server import ForkedProcess, ForkServer
 _ONE_AT_A_TIME = threading.Lock()
 _PROGRAM = (
     *fork_server.PROGRAM[:-1],
-    f"from ccn import cli; cli.Commands.load_commands(); {fork_server.PROGRAM[-1]}",
+    (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from ccn import cli; "
+        f"cli.Commands.load_commands(); {fork_server.PROGRAM[-1]}"
+    ),
 )
-"""The fork server of `ccn up` needs the command that runs a node; this one needs all of them."""
+"""The fork server of `ccn up` needs the command that runs a node; this one needs all of them. And what a
+script starts in the background ignores Ctrl-C, as would everything that is forked here.
+"""
 
 
 def run(

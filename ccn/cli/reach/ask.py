@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 from ccn import settings
 from ccn.cli.output import printing
-from ccn.cli.reach import remote
-from ccn.cli.reach.target import DatabaseTarget, HttpTarget
+from ccn.cli.reach.target import DatabaseTarget
 from ccn.core.ids import NodeId
 from ccn.node.operators import submission
 from ccn.store.connection import pool
@@ -26,39 +25,13 @@ from ccn.store.rounds import terms
 T = TypeVar("T")
 
 PATIENCE_S = 30.0
-REQUESTS = "/api/v1/admin/requests"
 
 
 def ask_cluster(
-    command: str,
-    body: Mapping[str, object],
-    by: str,
-    at: DatabaseTarget | HttpTarget,
-    *,
-    node: str | None = None,
-    quiet: bool = False,
-    patience_s: float = PATIENCE_S,
+    command: str, body: Mapping[str, object], by: str, at: DatabaseTarget, *, quiet: bool = False
 ) -> dict[str, Any]:
     """Ask the cluster and wait for the outcome; raise what it was refused with."""
-    if isinstance(at, HttpTarget):
-        asks = {"command": command, "body": dict(body), "node": node, "by": by}
-        return dict(remote.post(at, REQUESTS, asks)["outcome"])
-    return run_on_database(
-        lambda pool: ask_on_database(
-            pool, command, body, by, node=node, quiet=quiet, patience_s=patience_s
-        ),
-        at,
-    )
-
-
-def read_from_cluster(
-    at: DatabaseTarget | HttpTarget, path: str, work: Callable[[Pool], Awaitable[Any]], key: str = ""
-) -> Any:
-    """What a node answers at a path, under a key of it; or the same from the database."""
-    if isinstance(at, DatabaseTarget):
-        return run_on_database(work, at)
-    found = remote.get(at, path)
-    return found[key] if key else found
+    return run_on_database(lambda pool: ask_on_database(pool, command, body, by, quiet=quiet), at)
 
 
 def run_on_database(work: Callable[[Pool], Awaitable[T]], at: DatabaseTarget) -> T:
@@ -68,7 +41,22 @@ def run_on_database(work: Callable[[Pool], Awaitable[T]], at: DatabaseTarget) ->
         async with open_database(at) as pool:
             return await work(pool)
 
-    return asyncio.run(connect_and_work())
+    return asyncio.run(end_as_interrupted(connect_and_work()))
+
+
+async def end_as_interrupted(work: Awaitable[T]) -> T:
+    """Await it; once Ctrl-C has cancelled this task, whatever the work raises leaves as a cancellation.
+
+    What is done while a cancellation passes (a ROLLBACK, closing connections) may fail with an error of its
+    own. That would take the place of the cancellation, and the command would end with 1 and not with 130.
+    """
+    task = asyncio.current_task()
+    try:
+        return await work
+    except Exception as failed:
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from failed
+        raise
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import Annotated, Any
@@ -10,11 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ccn.cli.output import printing
-from ccn.cli.reach import ask, remote, target
-from ccn.cli.reach.target import By, Data, Endpoint, HttpTarget, Json, KeyFile, Url
-from ccn.core.ids import NodeId
-from ccn.store.connection.pool import Pool
-from ccn.store.operators import drains
+from ccn.cli.reach import source, target
+from ccn.cli.reach.source import Source
+from ccn.cli.reach.target import By, Data, Endpoint, Json, KeyFile, Url
 from ccn.store.operators.drains import NodeLoad
 
 _LOOK_S = 0.25
@@ -38,12 +35,10 @@ def drain(  # noqa: PLR0917 - the options of a command
     Exit code 1 if something still ties it to the cluster when the time is over; it goes on draining then.
     """
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    if isinstance(at, HttpTarget):
-        told = _drain_by_http(at, node, by, undo=undo, wait_s=wait_s, quiet=as_json)
-    else:
-        told = ask.run_on_database(
-            lambda pool: _drain_by_database(pool, node, by, undo=undo, wait_s=wait_s, quiet=as_json), at
-        )
+    with source.open_source(at, quiet=as_json) as cluster:
+        told = cluster.ask("drain", {"undo": undo}, by, node=node)
+        if not undo:
+            told |= _wait_until_empty(cluster, node, wait_s, quiet=as_json)
     if as_json:
         printing.say(json.dumps(told))
     elif undo:
@@ -56,40 +51,18 @@ def drain(  # noqa: PLR0917 - the options of a command
         raise typer.Exit(1)
 
 
-async def _drain_by_database(
-    pool: Pool, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
-) -> dict[str, Any]:
-    outcome = await ask.ask_on_database(pool, "drain", {"undo": undo}, by, node=node, quiet=quiet)
-    if undo:
-        return outcome
-    clock = asyncio.get_running_loop().time
-    until, shown = clock() + wait_s, ""
+def _wait_until_empty(cluster: Source, node: str, wait_s: float, *, quiet: bool) -> dict[str, Any]:
+    """Look until nothing ties the node to the cluster or the time is over, and say what changes."""
+    until = time.monotonic() + wait_s
+    shown = ""
     while True:
-        left = await drains.load_of_node(pool, NodeId(node))
-        if not quiet and (now := _describe_load(node, left)) != shown:
-            printing.say(now, err=True)
-            shown = now
-        if left.empty or not left.draining or clock() >= until:
-            return outcome | _load_to_fields(left)
-        await asyncio.sleep(_LOOK_S)
-
-
-def _drain_by_http(
-    at: HttpTarget, node: str, by: str, *, undo: bool, wait_s: float, quiet: bool
-) -> dict[str, Any]:
-    """The same over the door of a node."""
-    outcome = ask.ask_cluster("drain", {"undo": undo}, by, at, node=node, quiet=quiet)
-    if undo:
-        return outcome
-    until, shown = time.monotonic() + wait_s, ""
-    while True:
-        told = remote.get(at, f"/api/v1/admin/nodes/{node}/load")
-        left = NodeLoad(told["draining"], told["leads"], told["instances"], told["unsealed"])
-        if not quiet and (now := _describe_load(node, left)) != shown:
-            printing.say(now, err=True)
-            shown = now
-        if left.empty or not left.draining or time.monotonic() >= until:
-            return outcome | _load_to_fields(left)
+        load = cluster.load_of_node(node)
+        sentence = _describe_load(node, load)
+        if not quiet and sentence != shown:
+            printing.say(sentence, err=True)
+            shown = sentence
+        if load.empty or not load.draining or time.monotonic() >= until:
+            return _load_to_fields(load)
         time.sleep(_LOOK_S)
 
 

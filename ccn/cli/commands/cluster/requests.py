@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import typer
 
 from ccn.cli.output import printing, timestamps
-from ccn.cli.reach import ask, remote, target
-from ccn.cli.reach.target import By, Data, Endpoint, HttpTarget, Json, KeyFile, Url
-from ccn.node.operators import submission
-from ccn.store.connection.pool import Pool
+from ccn.cli.reach import source, target
+from ccn.cli.reach.target import By, Data, Endpoint, Json, KeyFile, Url
 
 app = typer.Typer(help="What operators asked the cluster for.", no_args_is_help=True)
 
-_PATIENCE_S = 5.0
 _SHOWN = ("action", "node", "character", "conversation", "instance", "name", "key", "reason")
 
 
@@ -34,8 +30,8 @@ def list_requests(  # noqa: PLR0917 - the options of a command
 ) -> None:
     """What waits for an answer, the newest first."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    path = f"{ask.REQUESTS}?limit={limit}&ended={'true' if every else 'false'}"
-    found = ask.read_from_cluster(at, path, lambda pool: _newest_requests(pool, limit, every), "requests")
+    with source.open_source(at, quiet=as_json) as cluster:
+        found = cluster.list_requests(limit, ended=every)
     for each in found:
         printing.say(json.dumps(each, ensure_ascii=False) if as_json else _format_request(each))
     if not found and not as_json:
@@ -55,11 +51,8 @@ def cancel(  # noqa: PLR0917 - the options of a command
 ) -> None:
     """Take a request back that nobody has begun; the record says so. Exit code 1 if it is too late."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    if isinstance(at, HttpTarget):
-        path = f"{ask.REQUESTS}/{request}?{urlencode({'reason': reason, 'by': by})}"
-        found = remote.delete(at, path)
-    else:
-        found = ask.run_on_database(lambda pool: _take_back(pool, request, by, reason), at)
+    with source.open_source(at, quiet=as_json) as cluster:
+        found = cluster.take_back(request, by, reason)
     printing.say(json.dumps(found, ensure_ascii=False) if as_json else _describe_cancellation(found))
     if found["state"] == "answered":
         raise typer.Exit(1)
@@ -91,11 +84,3 @@ def _describe_state(each: Mapping[str, Any]) -> str:
     if each["state"] == "waiting" and each["at_it"]:
         return f"{each['at_it']} is at it"
     return str(each["error"] or each["state"])
-
-
-async def _newest_requests(pool: Pool, limit: int, ended: bool) -> list[dict[str, Any]]:
-    return await submission.list_newest(pool, limit, ended=ended)
-
-
-async def _take_back(pool: Pool, request: UUID, by: str, reason: str) -> dict[str, Any]:
-    return await submission.take_back(pool, request, by, reason, _PATIENCE_S)

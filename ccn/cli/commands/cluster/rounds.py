@@ -9,10 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ccn.cli.output import printing, timestamps
-from ccn.cli.reach import ask, target
+from ccn.cli.reach import source, target
 from ccn.cli.reach.target import By, Data, Endpoint, Json, KeyFile, Url
-from ccn.node.views import round_history
-from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="Rounds of the consensus.", no_args_is_help=True)
 
@@ -28,7 +26,8 @@ def force_round(  # noqa: PLR0917 - the options of a command
 ) -> None:
     """Have the leader hold a round now, and say what came of it. Exit code 1 if it failed."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    outcome = ask.ask_cluster("round", {}, by, at, quiet=as_json)
+    with source.open_source(at, quiet=as_json) as cluster:
+        outcome = cluster.ask("round", {}, by)
     printing.say(_to_json(outcome) if as_json else _describe_outcome(outcome))
     if not outcome["committed"]:
         raise typer.Exit(1)
@@ -45,8 +44,9 @@ def list_rounds(  # noqa: PLR0917 - the options of a command
 ) -> None:
     """The newest rounds, committed or failed."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    path = f"/api/v1/admin/rounds?limit={limit}"
-    for entry in ask.read_from_cluster(at, path, lambda pool: _load_log(pool, limit), "rounds"):
+    with source.open_source(at, quiet=as_json) as cluster:
+        rounds = cluster.list_rounds(limit)
+    for entry in rounds:
         printing.say(_to_json(entry) if as_json else _format_round(entry))
 
 
@@ -61,9 +61,8 @@ def show_round(  # noqa: PLR0917 - the options of a command
 ) -> None:
     """One block: who reported, who voted, and what was agreed."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    found = ask.read_from_cluster(
-        at, f"/api/v1/admin/rounds/{height}", lambda pool: _load_block(pool, height)
-    )
+    with source.open_source(at, quiet=as_json) as cluster:
+        found = cluster.load_round(height)
     if as_json:
         printing.say(_to_json(found))
         return
@@ -71,14 +70,6 @@ def show_round(  # noqa: PLR0917 - the options of a command
         shown = [_describe_result(each) for each in value] if name == "results" else value
         gap = f"\n{'':<12} " if name == "results" else ", "
         printing.say(f"{name:<12} {gap.join(map(str, shown)) or '-' if isinstance(shown, list) else shown}")
-
-
-async def _load_log(pool: Pool, limit: int) -> list[dict[str, Any]]:
-    return await round_history.load_log(pool, limit)
-
-
-async def _load_block(pool: Pool, height: int) -> dict[str, Any]:
-    return await round_history.load_block(pool, height)
 
 
 def _describe_outcome(outcome: Mapping[str, Any]) -> str:

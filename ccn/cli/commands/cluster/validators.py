@@ -9,10 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ccn.cli.output import printing
-from ccn.cli.reach import ask, target
+from ccn.cli.reach import source, target
 from ccn.cli.reach.target import By, Data, Endpoint, Json, KeyFile, Url
-from ccn.node.views import round_history
-from ccn.store.connection.pool import Pool
 
 app = typer.Typer(help="The nodes that vote; one comes or goes at a time.", no_args_is_help=True)
 
@@ -31,7 +29,8 @@ def list_validators(
 ) -> None:
     """Every node that ever ran here, and whether it votes."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    nodes = ask.read_from_cluster(at, "/api/v1/admin/validators", _load_validators, "nodes")
+    with source.open_source(at, quiet=as_json) as cluster:
+        nodes = cluster.list_validators()
     if as_json:
         for node in nodes:
             printing.say(json.dumps(node))
@@ -58,7 +57,8 @@ def add_validator(  # noqa: PLR0917 - the options of a command
     """Let a node vote that is running and registered; a quorum of the present validators must agree."""
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     body = {"action": "add", "node": node}
-    outcome = ask.ask_cluster("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
+    with source.open_source(at, quiet=as_json) as cluster:
+        outcome = cluster.ask("validators", body, by, patience_s=_PATIENCE_S)
     _print_outcome(outcome, f"{node} votes", f"{node} votes already", as_json=as_json)
 
 
@@ -81,7 +81,8 @@ def remove_validator(  # noqa: PLR0917 - the options of a command
     """
     at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
     body = {"action": "remove", "node": node, "lost": lost}
-    outcome = ask.ask_cluster("validators", body, by, at, quiet=as_json, patience_s=_PATIENCE_S)
+    with source.open_source(at, quiet=as_json) as cluster:
+        outcome = cluster.ask("validators", body, by, patience_s=_PATIENCE_S)
     _print_outcome(outcome, f"{node} is out", f"{node} does not vote, and is out", as_json=as_json)
 
 
@@ -92,7 +93,3 @@ def _print_outcome(outcome: Mapping[str, Any], changed: str, unchanged: str, *, 
     names = ", ".join(outcome["validators"])
     since = f"{changed} from block {outcome['height'] + 1} on" if outcome["changed"] else unchanged
     printing.say(f"{since}: {outcome['quorum']} of {len(outcome['validators'])} must agree ({names})")
-
-
-async def _load_validators(pool: Pool) -> list[dict[str, Any]]:
-    return await round_history.load_voters(pool)

@@ -11,14 +11,12 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from ccn import settings
-from ccn.cli.cluster.fork_server import ForkedProcess
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
@@ -92,19 +90,11 @@ def test_whoever_gives_up_waiting_is_told_how_to_take_it_back(ccn: Ccn) -> None:
         until = time.monotonic() + 30
         while "asked; " not in _read(said.fileno()) and time.monotonic() < until:
             time.sleep(0.05)
-        assert _interrupted(waiting) == 130
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(20) == 130
         told = _read(said.fileno())
     request = json.loads(ccn("request", "list", "--json").stdout)["request"]
     assert f"still asked; `ccn request cancel {request}` takes it back" in told
-
-
-def _interrupted(waiting: ForkedProcess) -> int:
-    """Ctrl-C, and once more where the first came in a moment in which the driver swallows it."""
-    for _ in range(10):
-        waiting.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            return waiting.wait(3)
-    return waiting.wait(1)
 
 
 def _read(fd: int) -> str:
