@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _CLOSE_S = 2.0
-_NO_KEY = "none"  # the SDK would look for one in the environment, which only settings.py may
+_NO_KEY = "none"  # the SDK would look for one in the environment, which only the settings may
 
 
 class ModelClient:

@@ -1,8 +1,8 @@
-"""The files that settings come from: which are read and believed, and those with one secret each.
+"""Which files settings are read from, and which of them are believed; and files with one secret each.
 
-Apart from `settings.py`, which says what may be set: these rules know owners and modes, and no setting.
-A file is believed because its reader named it or keeps it at home. `ccn.toml` of the working folder is
-there without anybody having said so, and whoever wrote that folder may be a stranger.
+Separate from `load`: these rules know owners and modes of files, and no setting. A file is believed because
+its reader named it or keeps it at home. Nobody chose the `ccn.toml` of the working folder, and a stranger
+may have written it.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ _ROOT: Final = 0  # could change whatever runs here anyway
 
 
 def find_files(named: str) -> tuple[Path, ...]:
-    """The files to read, the first to win: the named one, else the working folder's and one's own."""
+    """Return the files to read, the first to win: a named one alone, else the folder's and one's own."""
     if named:
         if not Path(named).is_file():
             raise errors.SettingsInvalid(f"CCN_SETTINGS names {named}, which is not a file")
         return (Path(named),)
     own = own_file()
-    kept = (own,) if own.is_absolute() and _is_file(own) else ()
-    if not _is_file(WORKING) or (kept and WORKING.samefile(own)):
-        return kept
+    # Where the home is not known its path is relative, and would name a file of the working folder.
+    has_own = own.is_absolute() and _is_file(own)
+    if not _is_file(WORKING) or (has_own and WORKING.samefile(own)):
+        return (own,) if has_own else ()
     refuse_foreign_file(WORKING)
-    return (WORKING, *kept)
+    return (WORKING, own) if has_own else (WORKING,)
 
 
 def own_file() -> Path:
-    """Where a user keeps settings for all folders."""
+    """Return the file in which a user keeps settings for all folders."""
     import platformdirs  # noqa: PLC0415 - start-up must be quick
 
     return platformdirs.user_config_path("ccn", appauthor=False) / "ccn.toml"
 
 
 def refuse_foreign_file(file: Path) -> None:
-    """A file in the working folder that somebody else wrote, or could replace, decides nothing here."""
+    """Refuse a file of the working folder that somebody else wrote or could replace."""
     try:
         target = file.resolve(strict=True)
-        for path in dict.fromkeys(
-            (Path.cwd(), target.parent, target)
-        ):  # folders first: then nobody swaps it
+        # Folders before the file: once they are known to be safe, nobody can exchange what lies in them.
+        for path in dict.fromkeys((Path.cwd(), target.parent, target)):
             about = path.stat()
             if why := explain_doubt(about.st_uid, about.st_mode, me=os.geteuid()):
                 raise errors.SettingsInvalid(
@@ -59,18 +59,21 @@ def refuse_foreign_file(file: Path) -> None:
 
 
 def explain_doubt(owner: int, mode: int, *, me: int) -> str:
-    """Why somebody else decides what is in a file or folder, and what to do; else empty."""
+    """Say why somebody else decides what is in a file or folder, and what to do; else empty."""
     if owner not in {_ROOT, me}:
         return "belongs to another user: copy what you trust"
     return "can be written by others: chmod go-w it" if mode & _GROUP_OR_OTHERS_WRITE else ""
 
 
 def read_secret(variable: str, file: Path) -> str:
-    """What the file holds that a variable names, without the end of its line; no error shows any of it."""
+    """Read the secret in the file that a variable names, without the end of its line.
+
+    No error shows any of it.
+    """
     try:
         with file.open("rb") as opened:
-            held = opened.read(_SECRET_LIMIT + 1)
-        text = held.decode()
+            content = opened.read(_SECRET_LIMIT + 1)
+        text = content.decode()
     except OSError as unreadable:
         why = unreadable.strerror
         raise errors.SettingsInvalid(
@@ -78,15 +81,15 @@ def read_secret(variable: str, file: Path) -> str:
         ) from unreadable
     except UnicodeDecodeError:
         raise errors.SettingsInvalid(f"{variable} names {file}, which is no text") from None
-    if len(held) > _SECRET_LIMIT:
+    if len(content) > _SECRET_LIMIT:
         raise errors.SettingsInvalid(f"{variable} names {file}, which is too long for a secret")
-    if not (kept := text.rstrip("\r\n")):
+    if not (secret := text.rstrip("\r\n")):
         raise errors.SettingsInvalid(f"{variable} names {file}, which is empty")
-    return kept
+    return secret
 
 
 def _is_file(file: Path) -> bool:
-    """A folder that one may not look into holds nothing."""
+    """Whether there is a file; in a folder that one may not look into there is none."""
     try:
         return file.is_file()
     except OSError:

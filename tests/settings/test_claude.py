@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,6 @@ from ccn import errors, settings
 from ccn.core.calls.price import Price
 
 OWN = '{"claude-own": {"input": 1, "output": "2.5", "cache_write": 1, "cache_read": 0.1}}'
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder and no variables of ours."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("CCN_")]:
-        monkeypatch.delenv(name)
-    return tmp_path
 
 
 def test_prices_from_the_environment_add_to_those_we_know(monkeypatch: pytest.MonkeyPatch) -> None:
