@@ -25,6 +25,8 @@ import uvloop
 
 import ccn
 from ccn import errors, metrics, settings
+from ccn.certificates import identity
+from ccn.certificates.identity import TlsIdentity as PeerIdentity
 from ccn.claude import client as claude
 from ccn.core import ids
 from ccn.core.ids import NodeId
@@ -64,8 +66,6 @@ from ccn.node.spending.paid_model import PaidModel
 from ccn.node.upkeep import errands, example
 from ccn.node.views import cluster_probes, cluster_status
 from ccn.peers import client as peers
-from ccn.peers import identity
-from ccn.peers.identity import TlsIdentity as PeerIdentity
 from ccn.peers.showing import CertificateWatch
 from ccn.store.connection import migrate, pool
 from ccn.store.connection.fence import Fence

@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ccn import errors, settings
+from ccn.certificates import issuing
+from ccn.certificates.identity import TlsIdentity
+from ccn.certificates.issuing import IssuedCertificate
 from ccn.core.axes import Vector
 from ccn.core.chain import block
 from ccn.core.chain.report import Report
@@ -27,10 +30,7 @@ from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.gateway.grpc.peer import PeerServer
-from ccn.peers import certificates
-from ccn.peers.certificates import IssuedCertificate
 from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
-from ccn.peers.identity import TlsIdentity
 from tests.rosters import pack_rows
 
 ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
@@ -181,5 +181,5 @@ async def serving(door: PeerServer, port: int = 0) -> AsyncIterator[str]:
 def identity_of(
     authority: IssuedCertificate, node: NodeId, now: datetime | None = None, days: int = 1
 ) -> TlsIdentity:
-    issued = certificates.issue_certificate(authority, node, (), now or datetime.now(UTC), days)
+    issued = issuing.issue_certificate(authority, node, (), now or datetime.now(UTC), days)
     return TlsIdentity(authority.certificate, issued.certificate, issued.key)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from ccn import errors
+from ccn.certificates import files
 from ccn.core.identity import address
 from ccn.etcd.endpoint import EtcdTls
 from ccn.etcd.signin import EtcdUser
@@ -93,18 +94,8 @@ def _read_user(chosen: settings.EtcdSettings) -> EtcdUser | None:
     return EtcdUser(chosen.user, password) if chosen.user else None
 
 
-def _read_pem(name: str, file: Path | None) -> bytes | None:
-    if file is None:
-        return None
-    try:
-        text = file.read_bytes()
-    except OSError as unreadable:
-        raise errors.SettingsInvalid(
-            f"{name}: {file} cannot be read: {unreadable.strerror}"
-        ) from unreadable
-    if b"-----BEGIN " not in text:
-        raise errors.SettingsInvalid(f"{name}: {file} is not a PEM file")
-    return text
+def _read_pem(variable: str, file: Path | None) -> bytes | None:
+    return None if file is None else files.read_pem(variable, file)
 
 
 def _check_pair(certificate: Path, key: Path) -> None:

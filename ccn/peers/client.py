@@ -15,6 +15,7 @@ from typing import TypeVar
 import structlog
 
 from ccn import errors
+from ccn.certificates.identity import TlsIdentity
 from ccn.core.chain.report import Report
 from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import NodeId
@@ -24,7 +25,6 @@ from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.refusal import Refusal
 from ccn.peers import wire
 from ccn.peers.exchange import CommitNotice, NodeIntroduction, ReportRequest
-from ccn.peers.identity import TlsIdentity
 from ccn.peers.peer import Peer
 
 RETIRING_S = 30.0
@@ -82,9 +82,9 @@ class PeerClient:
         """The certificate that the others see; None without TLS."""
         if self._shown is None:
             return None
-        from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
+        from ccn.certificates import inspection  # noqa: PLC0415 - a large library, needed only with certificates
 
-        return certificates.read_presented(self._shown.certificate)
+        return inspection.read_presented(self._shown.certificate)
 
     async def replace_identity(self, shown: TlsIdentity) -> None:
         """Meet all others with this from now on; calls that go on with the old one have a while to end."""

@@ -14,13 +14,16 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import errors
+from ccn.certificates import identity
+from ccn.certificates.identity import TlsIdentity
 from ccn.core.chain.report import Report
+from ccn.core.identity import address as core_address
 from ccn.core.ids import NodeId
 from ccn.core.ledger import note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Vote
 from ccn.core.rounds.refusal import Refusal
-from ccn.peers import failure, identity, methods
+from ccn.peers import failure, methods
 from ccn.peers.exchange import (
     BlockPage,
     BlocksRequest,
@@ -30,7 +33,6 @@ from ccn.peers.exchange import (
     NodeIntroduction,
     ReportRequest,
 )
-from ccn.peers.identity import TlsIdentity
 from ccn.peers.methods import PeerMethod
 
 CONNECT_S = 2.0
@@ -167,6 +169,12 @@ class Peer:
         return answer
 
 
+def is_loopback(address: str) -> bool:
+    """Whether host or host:port stays on this machine."""
+    has_port = address.count(":") == 1 or "]" in address
+    return core_address.is_loopback(address.rpartition(":")[0] if has_port else address)
+
+
 def _open_channel(node: NodeId, address: str, shown: TlsIdentity | None) -> Any:
     if "://" in address or ":" not in address:
         raise errors.SettingsInvalid(
@@ -176,6 +184,6 @@ def _open_channel(node: NodeId, address: str, shown: TlsIdentity | None) -> Any:
         options = (*_OPTIONS, ("grpc.ssl_target_name_override", identity.server_name(node)))
         credentials = grpc.ssl_channel_credentials(shown.ca, shown.key, shown.certificate)
         return grpc.aio.secure_channel(address, credentials, options=options)
-    if not identity.is_loopback(address):
+    if not is_loopback(address):
         raise errors.SettingsInvalid(f"{node} is at {address}: beyond this machine nodes need certificates")
     return grpc.aio.insecure_channel(address, options=_OPTIONS)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ccn import errors
+from ccn.certificates import identity
+from ccn.certificates.identity import TlsIdentity
 from ccn.core.ids import NodeId
-from ccn.peers import identity
-from ccn.peers.identity import TlsIdentity
 
 if TYPE_CHECKING:
     from ccn import settings
@@ -69,10 +69,10 @@ class CertificateWatch:
         return renewed
 
     def _certificate_end(self) -> datetime:
-        from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
+        from ccn.certificates import inspection  # noqa: PLC0415 - a large library, needed only with certificates
 
         assert self.identity is not None
-        return certificates.summarise_certificate(self.identity.certificate).until
+        return inspection.summarise_certificate(self.identity.certificate).until
 
     def _warn_before_end(self) -> None:
         now = self._now()

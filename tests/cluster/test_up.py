@@ -27,10 +27,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
 from ccn import errors
+from ccn.certificates.issuing import IssuedCertificate
 from ccn.core.ids import NodeId
 from ccn.etcd import client, members
 from ccn.peers import client as peers
-from ccn.peers.certificates import IssuedCertificate
 from ccn.peers.exchange import ForwardedRequest
 from tests import peering, ports, registering
 

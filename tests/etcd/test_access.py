@@ -10,18 +10,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
+from ccn.certificates import issuing
 from ccn.etcd import access
 from ccn.etcd.access import EtcdAccess
 from ccn.etcd.endpoint import EtcdTls
 from ccn.etcd.signin import EtcdUser
-from ccn.peers import certificates
 from tests import peering
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A certificate and its key, an authority, another key, and a file that is not PEM."""
-    authority = certificates.issue_authority(datetime.now(UTC))
+    authority = issuing.issue_authority(datetime.now(UTC))
     pair, other = (peering.identity_of(authority, peering.ONE) for _ in range(2))
     files = {"ca": pair.ca, "certificate": pair.certificate, "key": pair.key, "other": other.key}
     for name, text in files.items():

@@ -11,11 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from ccn import settings
+from ccn.certificates import inspection, issuing
+from ccn.certificates.identity import TlsIdentity
+from ccn.certificates.issuing import IssuedCertificate
 from ccn.gateway.grpc.peer import PeerServer
-from ccn.peers import certificates, client
-from ccn.peers.certificates import IssuedCertificate
+from ccn.peers import client
 from ccn.peers.exchange import NodeIntroduction
-from ccn.peers.identity import TlsIdentity
 from ccn.peers.showing import CertificateWatch
 from tests import peering
 from tests.peering import ONE, TWO, Node, identity_of
@@ -30,7 +31,7 @@ def now() -> datetime:
 
 @pytest.fixture(scope="module")
 def authority() -> IssuedCertificate:
-    return certificates.issue_authority(now())
+    return issuing.issue_authority(now())
 
 
 class Files:
@@ -53,7 +54,7 @@ def files(tmp_path: Path) -> Files:
 
 
 def serial(shown: TlsIdentity) -> str:
-    return certificates.summarise_certificate(shown.certificate).serial
+    return inspection.summarise_certificate(shown.certificate).serial
 
 
 def test_files_are_read_again_when_they_hold_something_else(
@@ -119,7 +120,7 @@ async def test_a_change_is_told_while_the_node_runs(files: Files, authority: Iss
 def served(address: str) -> str:
     """The certificate that a door shows to whoever comes."""
     host, port = address.split(":")
-    return certificates.summarise_certificate(ssl.get_server_certificate((host, int(port))).encode()).serial
+    return inspection.summarise_certificate(ssl.get_server_certificate((host, int(port))).encode()).serial
 
 
 async def test_a_renewed_certificate_is_shown_by_both_ends_without_a_restart(

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ccn import errors
+from ccn.certificates import identity, inspection, issuing
+from ccn.certificates.issuing import IssuedCertificate
 from ccn.core.ids import NodeId
 from ccn.embedded import folder as folders
 from ccn.node.signing import durable_files, memory
-from ccn.peers import certificates
-from ccn.peers.certificates import IssuedCertificate
 
 SOON = timedelta(days=10)
 """A certificate that ends sooner is renewed where nobody asks for more."""
@@ -54,7 +54,7 @@ def prepare_nodes(
 ) -> Mapping[NodeId, NodeCredentials]:
     """Make what is missing in FOLDER, and renew certificates that do not last; keys that sign are kept."""
     for node in nodes:
-        certificates.certificate_names(node, hosts)
+        identity.certificate_names(node, hosts)
     with folders.translate_refusals(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = _load_or_make_authority(folder / "ca", now)
@@ -67,7 +67,7 @@ def _load_or_make_authority(folder: Path, now: datetime) -> IssuedCertificate:
     folder.mkdir(mode=0o700, exist_ok=True)
     certificate, key = folder / "ca.pem", folder / "ca.key"
     if not certificate.exists():
-        made = certificates.issue_authority(now)
+        made = issuing.issue_authority(now)
         durable_files.replace_file(key, made.key, _SECRET)
         durable_files.create_file(certificate, made.certificate, _PUBLIC)
         return made
@@ -86,10 +86,10 @@ def _equip_node(  # noqa: PLR0917 - what a node is equipped with
 ) -> NodeCredentials:
     folder.mkdir(mode=0o700, exist_ok=True)
     key, file = memory.prepare_folder(folder), folder / "node.pem"
-    before = certificates.summarise_certificate(file.read_bytes()) if file.exists() else None
+    before = inspection.summarise_certificate(file.read_bytes()) if file.exists() else None
     if before is None or before.until <= lasting:
         names = [*hosts, *(before.extra_hosts(node) if before else ())]
-        made = certificates.issue_certificate(authority, node, names, now, renews=before is not None)
+        made = issuing.issue_certificate(authority, node, names, now, renews=before is not None)
         file.unlink(missing_ok=True)  # it comes last: with it, all of them are there
         durable_files.replace_file(folder / "ca.pem", authority.certificate, _PUBLIC)
         durable_files.replace_file(folder / "node.key", made.key, _SECRET)

@@ -16,6 +16,7 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import errors, settings
+from ccn.certificates.identity import TlsIdentity
 from ccn.core.chain.report import Report
 from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import NodeId
@@ -26,7 +27,7 @@ from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.gateway.grpc import connection_limit, peer_calls
 from ccn.gateway.grpc.peer_calls import PeerCalls
-from ccn.peers import identity, limits, methods, wire
+from ccn.peers import limits, methods, wire
 from ccn.peers.exchange import (
     BlockPage,
     BlocksRequest,
@@ -36,7 +37,7 @@ from ccn.peers.exchange import (
     NodeIntroduction,
     ReportRequest,
 )
-from ccn.peers.identity import TlsIdentity
+from ccn.peers.peer import is_loopback
 
 CONNECTIONS = 256
 """All there may be; nodes are 64 at most, with a few connections each."""
@@ -100,7 +101,7 @@ class PeerServer:
 
     def listen(self, door: settings.PeersSettings) -> int:
         """Take the port; which one matters when the setting is 0."""
-        if self._shown is None and not identity.is_loopback(door.host):
+        if self._shown is None and not is_loopback(door.host):
             raise errors.SettingsInvalid(
                 f"CCN_PEERS_HOST: {door.host} is beyond this machine, and CCN_TLS_CERTIFICATE is not set"
             )

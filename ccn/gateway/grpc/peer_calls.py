@@ -20,10 +20,11 @@ import grpc.aio  # type: ignore[import-untyped]
 import structlog
 
 from ccn import errors
+from ccn.certificates import identity
 from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Signed
-from ccn.peers import failure, identity
+from ccn.peers import failure
 from ccn.peers.methods import PeerMethod
 
 log = structlog.get_logger(__name__)
@@ -155,10 +156,10 @@ def _certificate_names(context: Any) -> set[str]:
 
 
 def _read_certificate(context: Any) -> PresentedCertificate:
-    from ccn.peers import certificates  # noqa: PLC0415 - a large library, needed only with certificates
+    from ccn.certificates import inspection  # noqa: PLC0415 - a large library, needed only with certificates
 
     (certificate,) = context.auth_context()[_CERTIFICATE]
-    return certificates.read_presented(certificate)
+    return inspection.read_presented(certificate)
 
 
 def _remaining_s(context: Any) -> float:

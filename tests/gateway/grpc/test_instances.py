@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 )
 
 from ccn import errors, settings
+from ccn.certificates import issuing
 from ccn.core import error_codes
 from ccn.core.ids import ConversationId, NodeId, TurnId
 from ccn.core.message import Message, Role
@@ -28,7 +29,6 @@ from ccn.gateway import readiness
 from ccn.gateway.grpc import instances, messages, server, statuses
 from ccn.gateway.http import problems
 from ccn.pb import instances_pb2 as pb
-from ccn.peers import certificates
 from ccn.store.accounts.users import Tier
 from tests import calling, living
 from tests.calling import Door
@@ -378,8 +378,8 @@ async def test_health_and_reflection_know_the_services(database: settings.Databa
 async def test_the_door_speaks_tls_when_it_has_a_certificate(
     database: settings.DatabaseSettings, tmp_path: Path
 ) -> None:
-    authority = certificates.issue_authority(datetime.now(UTC))
-    issued = certificates.issue_certificate(authority, NodeId("node-1"), (), datetime.now(UTC))
+    authority = issuing.issue_authority(datetime.now(UTC))
+    issued = issuing.issue_certificate(authority, NodeId("node-1"), (), datetime.now(UTC))
     chosen = settings.GrpcSettings(port=0, certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
     (tmp_path / "c.pem").write_bytes(issued.certificate)
     (tmp_path / "k.pem").write_bytes(issued.key)

@@ -15,16 +15,17 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
+from ccn.certificates import issuing
+from ccn.certificates.identity import TlsIdentity
+from ccn.certificates.issuing import IssuedCertificate
 from ccn.core.ids import NodeId
 from ccn.gateway.grpc import peer
 from ccn.gateway.grpc.peer import PeerServer
 from ccn.pb import peer_pb2 as pb
 from ccn.pb import peer_pb2_grpc
-from ccn.peers import certificates, client, failure, limits, methods, wire
-from ccn.peers.certificates import IssuedCertificate
+from ccn.peers import client, failure, limits, methods, wire
 from ccn.peers.client import PeerClient, Silent
 from ccn.peers.exchange import ForwardedRequest, Greeting, NodeIntroduction, ReportRequest
-from ccn.peers.identity import TlsIdentity
 from tests import peering
 from tests.peering import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
 
@@ -35,7 +36,7 @@ WITHIN_S = 30.0
 
 @pytest.fixture(scope="module")
 def authority() -> IssuedCertificate:
-    return certificates.issue_authority(datetime.now(UTC))
+    return issuing.issue_authority(datetime.now(UTC))
 
 
 @asynccontextmanager
@@ -80,7 +81,7 @@ async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(
     authority: IssuedCertificate,
 ) -> None:
     now = datetime.now(UTC)
-    stranger = certificates.issue_authority(now)
+    stranger = issuing.issue_authority(now)
     false = identity_of(stranger, ONE)
     old = identity_of(authority, ONE, now - timedelta(days=30), days=20)
     early = identity_of(authority, ONE, now + timedelta(days=30), days=20)
@@ -109,7 +110,7 @@ async def test_a_door_with_a_certificate_that_does_not_count_is_not_trusted(
 ) -> None:
     now = datetime.now(UTC)
     own = identity_of(authority, ONE)
-    stranger = identity_of(certificates.issue_authority(now), TWO)
+    stranger = identity_of(issuing.issue_authority(now), TWO)
     for shown in (
         TlsIdentity(authority.certificate, stranger.certificate, stranger.key),
         identity_of(authority, THREE),
@@ -191,7 +192,7 @@ async def test_what_a_node_has_under_way_ends_when_it_is_removed() -> None:
 
 
 async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: IssuedCertificate) -> None:
-    issued = certificates.issue_certificate(
+    issued = issuing.issue_certificate(
         authority, THREE, ("node-1", "node-1.example.org"), datetime.now(UTC)
     )
     shown = TlsIdentity(authority.certificate, issued.certificate, issued.key)

@@ -15,6 +15,8 @@ from aetcd import rpc  # type: ignore[import-untyped]
 from structlog.testing import capture_logs
 
 from ccn import errors, settings
+from ccn.certificates import inspection, issuing
+from ccn.certificates.identity import TlsIdentity as Identified
 from ccn.core.identity import revocation
 from ccn.core.identity.registration import Registration
 from ccn.core.ids import NodeId
@@ -29,10 +31,8 @@ from ccn.node.rounds.peer_answers import PeerAnswers
 from ccn.node.rounds.presence import NodeDoors
 from ccn.node.rounds.voting import NodeIdentity
 from ccn.node.views import cluster_probes, cluster_status
-from ccn.peers import certificates
 from ccn.peers import client as peers
 from ccn.peers.exchange import ForwardedRequest, NodeIntroduction
-from ccn.peers.identity import TlsIdentity as Identified
 from ccn.store.accounts import node_register
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
@@ -232,7 +232,7 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
 ) -> None:
     """A certificate of the authority is not enough, whatever name it is for."""
     now = datetime.now(UTC)
-    authority = certificates.issue_authority(now)
+    authority = issuing.issue_authority(now)
     one, two, stranger = (identity_of(authority, node) for node in (ONE, TWO, NodeId("node-77")))
     async with party.node(ONE, shown=one) as first:
         await until(lambda: first.voting)
@@ -257,7 +257,7 @@ async def test_who_never_enrolled_or_was_removed_or_lost_its_certificate_is_let_
         async with party.node(TWO, shown=two) as second:
             await until(lambda: TWO in seen(first) and second.peers.peers)
             assert isinstance((await second.peers.hello(30.0))[ONE], NodeIntroduction)
-            serial = certificates.summarise_certificate(two.certificate).serial
+            serial = inspection.summarise_certificate(two.certificate).serial
             with capture_logs() as logs:
                 await node_register.revoke_certificates(party.pool, None, serial, now, "lost", "ann")
                 await until(lambda: first.presence.trust.known_register.revoked)

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from ccn import errors
+from ccn.certificates import inspection
 from ccn.cli.cluster import node_credentials
 from ccn.cli.commands.cluster import revocations
 from ccn.cli.output import printing, timestamps
@@ -26,7 +27,6 @@ from ccn.core import ids
 from ccn.core.identity import revocation
 from ccn.core.ids import NodeId
 from ccn.node.signing import signing_key
-from ccn.peers import certificates
 
 app = typer.Typer(help="Keys and certificates of nodes.", no_args_is_help=True)
 
@@ -98,7 +98,7 @@ def renew(
         folder, nodes, host or (), datetime.now(UTC), lasting=node_credentials.ALWAYS
     )
     for each in made.values():
-        described = certificates.summarise_certificate((each.folder / "node.pem").read_bytes())
+        described = inspection.summarise_certificate((each.folder / "node.pem").read_bytes())
         printing.say(f"{each.node}  until {timestamps.format_moment(described.until)}  {each.folder}")
 
 
@@ -114,7 +114,7 @@ def show(folder: Dir = _DEFAULT, as_json: Json = False) -> None:
         raise errors.NotFound(f"{folder} has no keys of nodes")
     for node in found:
         public, file = signing_key.read_key(node).public.hex(), node / "node.pem"
-        described = certificates.summarise_certificate(file.read_bytes()) if file.exists() else None
+        described = inspection.summarise_certificate(file.read_bytes()) if file.exists() else None
         if as_json:
             told: dict[str, object] = {"node": node.name, "public": public, "until": None, "names": []}
             if described is not None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from ccn import errors, settings
+from ccn.certificates import identity, inspection, issuing
 from ccn.cli.cluster import node_credentials
 from ccn.cli.commands.cluster import node_keys as command
 from ccn.core.identity import revocation
 from ccn.core.ids import NodeId
 from ccn.node.signing import memory, signing_key
-from ccn.peers import certificates, identity
 from ccn.store.accounts import node_register
 from ccn.store.connection import pool
 from ccn.store.operators import requests
@@ -58,7 +58,7 @@ def test_init_makes_an_authority_and_all_that_each_node_needs(folder: Path) -> N
     assert made.stdout.splitlines()[0].split("  ") == ["node-1", public, str(folder / "node-1")]
     assert (
         "ccn.example.org"
-        in certificates.summarise_certificate((folder / "node-1/node.pem").read_bytes()).names
+        in inspection.summarise_certificate((folder / "node-1/node.pem").read_bytes()).names
     )
 
 
@@ -153,14 +153,14 @@ def test_preparing_makes_what_is_missing_and_keeps_the_rest(folder: Path) -> Non
 def test_preparing_renews_a_certificate_that_soon_ends_and_never_a_signing_key(folder: Path) -> None:
     node_credentials.prepare_nodes(folder, [ONE], (), NOW)
     before = contents(folder)
-    node_credentials.prepare_nodes(folder, [ONE], (), NOW + timedelta(days=certificates.NODE_DAYS - 11))
+    node_credentials.prepare_nodes(folder, [ONE], (), NOW + timedelta(days=issuing.NODE_DAYS - 11))
     assert contents(folder) == before
-    late = NOW + timedelta(days=certificates.NODE_DAYS - 9)
+    late = NOW + timedelta(days=issuing.NODE_DAYS - 9)
     node_credentials.prepare_nodes(folder, [ONE], (), late)
     after = contents(folder)
     assert {name for name in after if after[name] != before[name]} == {"node-1/node.key", "node-1/node.pem"}
-    until = certificates.summarise_certificate(after["node-1/node.pem"]).until
-    assert until == late.replace(microsecond=0) + timedelta(days=certificates.NODE_DAYS)
+    until = inspection.summarise_certificate(after["node-1/node.pem"]).until
+    assert until == late.replace(microsecond=0) + timedelta(days=issuing.NODE_DAYS)
 
 
 def test_certificates_are_renewed_with_their_names_and_nothing_else_is(folder: Path) -> None:
@@ -170,7 +170,7 @@ def test_certificates_are_renewed_with_their_names_and_nothing_else_is(folder: P
     assert (made.returncode, made.stderr) == (0, "")
     after = contents(folder)
     assert {name for name in after if after[name] != before[name]} == {"node-2/node.key", "node-2/node.pem"}
-    old, new = (certificates.summarise_certificate(each["node-2/node.pem"]) for each in (before, after))
+    old, new = (inspection.summarise_certificate(each["node-2/node.pem"]) for each in (before, after))
     assert new.serial != old.serial
     assert set(new.names) == {*old.names, "further.example.org"}
     assert len(ccn_keys(folder, "renew").stdout.splitlines()) == 2
@@ -194,12 +194,12 @@ async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
         ccn_keys(folder, "renew")
         new = (folder / "node-1/node.pem").read_bytes()
         register = await node_register.load_register(connections)
-        assert not revocation.still_counts(ONE, certificates.read_presented(old), register.revoked)
-        assert revocation.still_counts(ONE, certificates.read_presented(new), register.revoked)
+        assert not revocation.still_counts(ONE, inspection.read_presented(old), register.revoked)
+        assert revocation.still_counts(ONE, inspection.read_presented(new), register.revoked)
         number = json.loads(ccn_keys(folder, "show", "--json").stdout)["serial"]
         assert revoke(number).returncode == 0
         register = await node_register.load_register(connections)
-        assert not revocation.still_counts(ONE, certificates.read_presented(new), register.revoked)
+        assert not revocation.still_counts(ONE, inspection.read_presented(new), register.revoked)
         (asked, _) = await requests.list_waiting(connections, requests.ACCOUNT)
         assert asked.body["action"] == "revoke certificate"
         assert (asked.body["node"], asked.body["reason"]) == ("node-1", "lost")
