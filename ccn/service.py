@@ -66,7 +66,7 @@ from ccn.node.spending.paid_model import PaidModel
 from ccn.node.upkeep import errands, example
 from ccn.node.views import cluster_probes, cluster_status
 from ccn.peers import client as peers
-from ccn.peers.showing import CertificateWatch
+from ccn.peers.certificate_watch import CertificateWatch
 from ccn.store.connection import migrate, pool
 from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Pool
@@ -383,8 +383,8 @@ def _round_parts(
     """The door for other nodes, and what a node does in rounds."""
     chosen, stop = node.chosen, node.stop
     answering = PeerAnswers(membership, node.instances.forwarding.answer_request)
-    showing = CertificateWatch(chosen.tls, NodeId(chosen.node.id), _utc_now)
-    door = peer_door.PeerServer(answering, showing.identity)
+    certificates = CertificateWatch(chosen.tls, NodeId(chosen.node.id), _utc_now)
+    door = peer_door.PeerServer(answering, certificates.identity)
     port = door.listen(chosen.peers)
 
     async def show_identity(renewed: PeerIdentity) -> None:
@@ -393,7 +393,7 @@ def _round_parts(
     here = NodeDoors(http, peer_door.advertised_address(chosen.peers, port), _now_us())
     return {
         "peers": door.serve(stop, node.grace_s),
-        "certificates": showing.watch_files(show_identity, stop),
+        "certificates": certificates.watch_files(show_identity, stop),
         "trust": membership.presence.trust.watch_register(stop),
         "membership": membership.take_part(here, stop),
     }

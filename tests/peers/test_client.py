@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.rounds.refusal import Reason, Refusal
-from ccn.peers import attention, client
+from ccn.peers import client, peer_watch
 from ccn.peers.client import PeerClient, Silent
 from ccn.peers.exchange import NodeIntroduction
 from tests import peering, ports
@@ -153,7 +153,7 @@ async def test_a_broken_stream_tells_at_once_that_a_peer_died(process: Process) 
     told: asyncio.Queue[tuple[NodeId, str]] = asyncio.Queue()
     async with asking({TWO: process.address}) as peers, asyncio.timeout(60):
         attending = asyncio.create_task(
-            attention.watch_peers(
+            peer_watch.watch_peers(
                 peers,
                 lambda who: told.put_nowait((who.node, "came")),
                 lambda node, reason: told.put_nowait((node, reason)),
@@ -174,7 +174,7 @@ async def test_a_frozen_peer_is_missed_although_its_machine_still_answers(proces
     came, gone = asyncio.Event(), asyncio.Queue[str]()
     async with asking({TWO: process.address}) as peers, asyncio.timeout(60):
         attending = asyncio.create_task(
-            attention.watch_peers(peers, lambda _: came.set(), lambda _, reason: gone.put_nowait(reason))
+            peer_watch.watch_peers(peers, lambda _: came.set(), lambda _, reason: gone.put_nowait(reason))
         )
         await came.wait()
         process.send(signal.SIGSTOP)
@@ -189,7 +189,7 @@ async def test_a_peer_that_stops_in_order_says_so_and_one_that_is_forgotten_is_n
     came = asyncio.Queue[NodeIntroduction]()
     async with asyncio.timeout(60), AsyncExitStack() as first, asking({}) as peers:
         attending = asyncio.create_task(
-            attention.watch_peers(peers, came.put_nowait, lambda node, reason: told.append((node, reason)))
+            peer_watch.watch_peers(peers, came.put_nowait, lambda node, reason: told.append((node, reason)))
         )
         two = await first.enter_async_context(peering.served(Node()))
         async with peering.served(third()) as three:

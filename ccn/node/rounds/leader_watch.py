@@ -22,7 +22,7 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.etcd import client, election
 from ccn.etcd.election import ElectedLeader
-from ccn.peers import attention
+from ccn.peers import peer_watch
 from ccn.peers.client import PeerClient
 from ccn.peers.exchange import NodeIntroduction
 
@@ -52,7 +52,7 @@ async def watch_leader(
         news.set()
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(attention.watch_peers(peers, note_present, note_missing), name="attention")
+        tasks.create_task(peer_watch.watch_peers(peers, note_present, note_missing), name="attention")
         tasks.create_task(_depose_strangers(etcd, rightful, look_s), name="squatters")
         while True:
             await news.wait()

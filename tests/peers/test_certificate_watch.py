@@ -16,8 +16,8 @@ from ccn.certificates.identity import TlsIdentity
 from ccn.certificates.issuing import IssuedCertificate
 from ccn.gateway.grpc.peer import PeerServer
 from ccn.peers import client
+from ccn.peers.certificate_watch import CertificateWatch
 from ccn.peers.exchange import NodeIntroduction
-from ccn.peers.showing import CertificateWatch
 from tests import peering
 from tests.peering import ONE, TWO, Node, identity_of
 
