@@ -64,8 +64,11 @@ class Adoption:
         chosen: settings.InstancesSettings,
         here: SeenNodes,
     ) -> None:
-        self.rescue: Rescue | None = None
-        self._hosting, self._pool, self._writer, self._seen_nodes = hosting, pool, writer, here
+        self.rescue: Rescue | None = None  # set by the assembly: it is the placement's, which needs this
+        self._hosting = hosting
+        self._pool = pool
+        self._writer = writer
+        self._seen_nodes = here
         self._patience = HeartbeatPatience(chosen.adopt_after_s, chosen.adopt_after_s * _GONE)
         self._pause_s = min(0.5, chosen.heartbeat_s / 2)
         self._drained: Collection[NodeId] = ()
@@ -74,7 +77,7 @@ class Adoption:
         self._rescuing: dict[ConversationId, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look, again and again, until told to stop."""
+        """Look for abandoned instances again and again, until told to stop."""
         try:
             async for _ in every(self._pause_s, stop):
                 try:
@@ -99,7 +102,7 @@ class Adoption:
         ]
 
     async def adopt_abandoned(self) -> None:
-        """Take what is this node's turn to take."""
+        """Adopt abandoned instances if this node comes first, and find turns that no word came of."""
         hosting, here = self._hosting, self._seen_nodes()
         self._drained = await drains.list_draining(self._pool)
         if hosting.leaving:
@@ -134,7 +137,7 @@ class Adoption:
             self._adopting.discard(found.id)
 
     def start_rescue(self, conversation: ConversationId) -> None:
-        """Begin to rescue its unfinished turns, unless that is under way."""
+        """Begin to rescue the unfinished turns of a conversation, unless that is under way."""
         if self.rescue is not None and conversation not in self._rescuing:
             task = asyncio.ensure_future(self.rescue(conversation))
             self._rescuing[conversation] = task
@@ -153,7 +156,7 @@ class Adoption:
         return adopted
 
     def _is_due(self, found: Instance) -> bool:
-        """What came here while the database was asked is no stranger: look at it again."""
+        """Whether to adopt it now. This node may have taken it over while the query ran."""
         if found.host == self._hosting.node:
             return found.id not in self._hosting.hosted_ids
         return self._is_my_turn(found.id)

@@ -109,9 +109,9 @@ class HostedInstance:
         )
 
     def next_turn(self) -> QueuedTurn | None:
-        """Of the turns that wait, one that a host before began, else the one whose message came first.
+        """The next turn to run: first one that a previous host had started, then the oldest message.
 
-        That host may have known of a later message sooner; only one turn of a conversation runs at a time.
+        The previous host may have known a later message sooner, and only one turn of it runs at a time.
         """
         waiting = (queued for queued in self.queue.values() if not queued.begun)
         return min(
@@ -165,7 +165,7 @@ class Hosting:
         return iter(self._hosted.values())
 
     def is_backing_off(self, instance: InstanceId) -> bool:
-        """Whether it met a defect here a moment ago: at once, it would only meet it again."""
+        """Whether it met a defect here a moment ago: taken up at once, it would meet it again."""
         until, _ = self._resting.get(instance, (0.0, 0.0))
         return asyncio.get_running_loop().time() < until
 
@@ -183,7 +183,7 @@ class Hosting:
 
     @contextlib.contextmanager
     def announce_spawn(self, instance: InstanceId) -> Iterator[None]:
-        """Say that it is alive while it is being spawned; what is not known here would be adopted."""
+        """Count it as hosted while it is spawned: this node itself would adopt what it does not know."""
         self._coming.add(instance)
         try:
             yield
@@ -192,7 +192,10 @@ class Hosting:
 
     @contextlib.contextmanager
     def announce_beginning(self, turn: TurnId, epoch: int) -> Iterator[None]:
-        """Say that a turn is begun here together with its acceptance, whoever offers it first."""
+        """Record that a turn is begun here in the write that accepts it.
+
+        A look at the database may find and queue it before that write returns; it is begun all the same.
+        """
         self._beginning[turn] = epoch
         try:
             yield
@@ -200,7 +203,7 @@ class Hosting:
             del self._beginning[turn]
 
     def enqueue_turn(self, turn: Turn) -> None:
-        """Queue an accepted turn of an instance that lives here; again, or when it is over: nothing."""
+        """Queue an accepted turn of an instance that lives here, unless it is queued or has ended."""
         hosted = self._hosted.get(turn.conversation)
         if hosted is None or self.leaving or turn.id in hosted.queue or states.is_ended(turn.status):
             return
@@ -216,7 +219,7 @@ class Hosting:
             )
 
     async def enqueue_unfinished(self, conversation: ConversationId) -> None:
-        """Queue whatever was accepted for it, here or by other nodes."""
+        """Queue every turn that was accepted for it, by this node or by others."""
         for turn in await self._store.list_unfinished(conversation):
             self.enqueue_turn(turn)
 
@@ -228,7 +231,7 @@ class Hosting:
         queued = hosted.queue[turn]
         queued.cancelled.set()
         if not queued.begun:
-            queued.begun = True
+            queued.begun = True  # before anything is awaited: its queue must not begin it as well
             await self._run_queued(hosted, queued)
 
     async def end_instance(self, conversation: ConversationId) -> None:
@@ -259,7 +262,7 @@ class Hosting:
     def find_longest_at_rest(
         self, owner: UserId | None = None, but: Collection[ConversationId] = ()
     ) -> HostedInstance | None:
-        """The instance that nobody has talked to for longest: of one user, or of all."""
+        """Find the instance that nobody has talked to for longest: of one user, or of all."""
         mine = (each for each in self if owner is None or each.instance.owner == owner)
         idle = (each for each in mine if each.at_rest and each.instance.conversation not in but)
         return min(idle, key=lambda each: each.used_at, default=None)
@@ -271,8 +274,9 @@ class Hosting:
         await self._leave_instances(max(0.0, grace_s - _SPARE_S))
 
     async def hand_over_idle(self) -> None:
-        """Give away whatever does nothing now: this node is being drained."""
-        async with self._beating:  # a heartbeat that arrives later would say that it still lives here
+        """Give away the instances that do nothing now: this node is being drained."""
+        # No heartbeat may be on its way: after the release it would claim them for this node again.
+        async with self._beating:
             idle = [each.instance for each in self._hosted.values() if not each.queue]
             await self._release_instances([each.id for each in idle])
             for each in idle:
@@ -280,6 +284,7 @@ class Hosting:
 
     async def _send_heartbeat(self) -> None:
         async with self._beating:
+            # Noted before the database answers: an instance that comes meanwhile is not in its answer.
             believed = [each.instance for each in self._hosted.values()]
             try:
                 standing = (
@@ -294,7 +299,7 @@ class Hosting:
                 self.drop_instance(each.conversation, each.epoch)
 
     async def _leave_instances(self, within_s: float) -> None:
-        """Let running turns end, and give all instances away; those that do nothing at once."""
+        """Give all instances away: the idle ones at once, the others when their turns have ended."""
         self.leaving = True
         idle = [each.instance.id for each in self._hosted.values() if each.work is None]
         await self._release_instances(idle)
@@ -308,7 +313,7 @@ class Hosting:
             self.drop_instance(hosted.instance.conversation, hosted.instance.epoch)
 
     async def _wait_for_turns(self, within_s: float) -> Collection[asyncio.Task[None]]:
-        """Let running turns end while they are known to be alive; those that do not."""
+        """Keep instances alive while their turns end; returns the turns that did not in time."""
         clock = asyncio.get_running_loop().time
         until = clock() + within_s
         late = {each.work: each.instance.id for each in self._hosted.values() if each.work is not None}
@@ -327,7 +332,7 @@ class Hosting:
                 await self._store.release_instances(self.node, mine)
 
     async def _run_queue(self, hosted: HostedInstance) -> None:
-        """The turns of one instance, one after the other: the root of their task."""
+        """Run the turns of one instance, one after the other: the root of their task."""
         try:
             while not self.leaving and (queued := hosted.next_turn()) is not None:
                 queued.begun = True

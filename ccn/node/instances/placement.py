@@ -88,7 +88,7 @@ class Placement:
         return {"begin": self._on_begin, "spawn": self._on_spawn, "end": self._on_end}
 
     async def find_instance(self, conversation: ConversationId) -> Instance:
-        """Who speaks in a conversation: here, elsewhere, or from now on."""
+        """Find who speaks in a conversation, here or elsewhere; spawn somebody if nobody does."""
         hosted = self._hosting.find_hosted(conversation)
         if hosted is not None:
             return hosted.instance
@@ -106,7 +106,7 @@ class Placement:
         return found
 
     async def call_host(self, conversation: ConversationId, method: str, body: Body) -> None:
-        """Have the host do something; nothing happens if there is no instance."""
+        """Have the host of a conversation do something; do nothing if there is no instance."""
         if await instances.find_in_conversation(self._pool, conversation) is None:
             return
         found = await self.find_instance(conversation)
@@ -120,7 +120,7 @@ class Placement:
             await self._forwarding.ask_host(found.host, found.id, method, body, PATIENCE_S)
 
     async def rescue_turns(self, conversation: ConversationId) -> None:
-        """Turns that were accepted while their instance ended: give them another, or an end."""
+        """Give turns that were accepted while their instance ended another instance, or an end."""
         try:
             await self.find_instance(conversation)
         except (errors.SpawnFailed, errors.Conflict, errors.ModelRefused, errors.InputInvalid) as refused:
@@ -157,9 +157,10 @@ class Placement:
         await self._room.check_quota(owner)
 
     async def spawn_first(self, here: StoredConversation) -> Instance:
-        """Who speaks where nobody did. Of all nodes that spawn at once one does; the others find it.
+        """Spawn the conversation's first instance, or its next one.
 
-        One whose host was so slow that others took it for dead has ended meanwhile, and another is spawned.
+        If several nodes try at once, one succeeds and the others return its instance. If others take the
+        new instance for dead before it is ready, another one is spawned.
         """
         for left in reversed(range(TRIES)):
             try:

@@ -103,7 +103,7 @@ class ReplyAttempt:
             return
 
     def stop_writing(self) -> None:
-        """Let `keep` return: the rest is written together with the end."""
+        """Let `keep_writing` return: the rest is written together with the end."""
         self._finishing = True
         self._said.set()
         self._ended.set()

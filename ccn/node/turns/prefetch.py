@@ -3,9 +3,9 @@
 Nothing of it counts before the message does. If the message gets another place than was foreseen, or none,
 what was read is forgotten and what was put aside is given back.
 
-    foresee ──> cost put aside, if it is known how large the last prompt was
-           └──> read ──> built for the next place ──> (cost put aside) ──> ask: it was that place
-                                                                  └──> forget, or another place: given back
+    prepare ──> cost put aside, if it is known how large the last prompt was
+           └──> read ──> built for the next place ──> (cost put aside) ──> taken: it was that place
+                                                                  └──> discarded, or another: given back
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class _PreparedCall:
 class _Prefetched:
     task: asyncio.Task[_PreparedCall | None]
     who: Payer
-    """With a purse, if something could be put aside at once."""
+    """With a reservation, if something could be reserved at once."""
 
 
 class Prefetch:
@@ -84,7 +84,7 @@ class Prefetch:
         self._sizes = Recent[ConversationId, int](_KNOWN)
 
     def prepare_turn(self, instance: Instance, turn: TurnId, content: str) -> None:
-        """Make ready what `ask` will find."""
+        """Begin to prepare the call that `take_call` will want."""
         who = self._reserve_expected(instance, content)
         task = asyncio.create_task(self._prepare_call(instance, turn, content, who), name="foresee")
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -94,13 +94,13 @@ class Prefetch:
             self.discard_turn(next(iter(self._foreseen)))
 
     def discard_turn(self, turn: TurnId) -> None:
-        """Give back what was made ready for a turn, unless it was asked for."""
+        """Give back what was prepared for a turn, unless `take_call` took it."""
         foreseen = self._foreseen.pop(turn, None)
         if foreseen is not None:
             self._undo_prefetch(foreseen)
 
     async def take_call(self, instance: Instance, turn: Turn) -> PaidCall:
-        """The whole prompt of a turn, and who pays for it."""
+        """The whole prompt of a turn, and who pays for it: as prepared, or built now."""
         foreseen = self._foreseen.pop(turn.id, None)
         if foreseen is not None:
             try:

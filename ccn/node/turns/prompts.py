@@ -94,31 +94,30 @@ class Prompts:
     """Builds prompts on one node; what never changes is read once."""
 
     def __init__(self, pool: Pool, writer: Writer, claude: settings.ClaudeSettings) -> None:
-        self._pool, self._writer, self._claude = pool, writer, claude
+        self._pool = pool
+        self._writer = writer
+        self._claude = claude
         self._plates = Recent[tuple[CharacterId, int], Plate](_PLATES_KEPT)
         self._names = Recent[ConversationId, str](_KNOWN)
         self._anchors = Recent[ConversationId, Anchor](_KNOWN)
 
     async def build_call(self, speaker: PromptSpeaker, seq: int) -> Call:
-        """The whole prompt of a message by its place; its anchor is kept first if it had to move."""
+        """Build the whole prompt of the message at this place; store its anchor first if it moved."""
         return await self._build_call(speaker, seq, _TRIES)
 
     async def _build_call(self, speaker: PromptSpeaker, seq: int, tries: int) -> Call:
         read = await self.read_material(speaker, seq)
         fresh = self._choose_anchor(speaker, read)
         if fresh is not read.anchor:
-            here, limits, name = (
-                speaker.conversation,
-                self.limit_call(speaker.model),
-                read.scene.collaborator,
-            )
+            conversation, limits = speaker.conversation, self.limit_call(speaker.model)
+            name = read.scene.collaborator
             try:
-                await self._writer.submit(KeepAnchor(here, fresh, speaker.epoch))
+                await self._writer.submit(KeepAnchor(conversation, fresh, speaker.epoch))
             except errors.Conflict as other:  # the instance was reminded of its plate at the same moment
                 if isinstance(other, errors.StaleHost) or tries == 1:
                     raise
                 return await self._build_call(speaker, seq, tries - 1)
-            scene = await prompt_sources.load_scene(self._pool, here, fresh, seq, limits, name)
+            scene = await prompt_sources.load_scene(self._pool, conversation, fresh, seq, limits, name)
             read = replace(read, anchor=fresh, scene=scene)
         return self._build_from(speaker, read)
 
@@ -137,7 +136,7 @@ class Prompts:
         return prompt.build_call(read.plate, read.anchor, read.scene, self.limit_call(speaker.model))
 
     async def read_material(self, speaker: PromptSpeaker, seq: int) -> PromptMaterial:
-        """All at once: the anchor too, because it is seldom another one than last time."""
+        """Read everything at once, the scene under the anchor of last time, which seldom moves."""
         pool, here, limits = self._pool, speaker.conversation, self.limit_call(speaker.model)
         name = await self._load_collaborator(here)
         known = self._anchors.get(here)
@@ -172,8 +171,10 @@ class Prompts:
         return new
 
     async def load_opening(self, speaker: PromptSpeaker) -> Opening:
-        """Load what an instance begins with, and hold it fast: memories and state for a new conversation,
-        what it had for a continued one, under the instance's plate."""
+        """Load what an instance begins with, under its plate, and store it as the anchor of its prompts.
+
+        In a new conversation these are memories and a state, in a continued one those that it had.
+        """
         here, anchor, name, found = await asyncio.gather(
             conversations.load_conversation(self._pool, speaker.conversation),
             anchors.load_anchor(self._pool, speaker.conversation),
@@ -182,7 +183,7 @@ class Prompts:
         )
         fresh = anchor or _first_anchor(await self._load_beginning(here.id, here.character, here.owner))
         if fresh.plate != speaker.plate_version:
-            version = fresh.version + (fresh is anchor)
+            version = fresh.version if anchor is None else fresh.version + 1
             fresh = replace(fresh, plate=speaker.plate_version, version=version)
         limits, last = self.limit_call(speaker.model), here.head_seq + 1
         reading = prompt_sources.load_scene(self._pool, here.id, fresh, last, limits, name)
@@ -196,13 +197,11 @@ class Prompts:
         return Opening(found, fresh, interview.make_interview(found, name), scene, at)
 
     def build_questions(self, model: str, opening: Opening, asks: Sequence[str]) -> list[Call]:
-        """Questions such as an interview has, each as if it came next; no messages of the conversation."""
+        """Build a prompt for each question, as if it came next; none is a message of the conversation."""
         asked = replace(opening.at, content=asks[0])
         said = tuple(each for each in opening.scene.messages if each.seq < asked.seq)
-        scene, limits = (
-            replace(opening.scene, this_seq=asked.seq, messages=(*said, asked)),
-            self.limit_call(model),
-        )
+        scene = replace(opening.scene, this_seq=asked.seq, messages=(*said, asked))
+        limits = self.limit_call(model)
         for each in asks:
             prompt.check_message(opening.plate, each, limits)
         first = prompt.build_call(opening.plate, opening.anchor, scene, limits)
