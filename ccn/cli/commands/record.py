@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from ccn.node.signing import signing_key
 from ccn.store.rounds import export as exports
 from ccn.store.rounds import proofs
 from ccn.store.rounds.export import ExportCounts
-from ccn.store.rounds.proofs import FinalCheckpoint, ProvenMessage
+from ccn.store.rounds.proofs import FinalCheckpoint, ProvenGrowth, ProvenMessage
 from ccn.store.upkeep import scrub as scrubbing
 
 app = typer.Typer(
@@ -60,40 +61,106 @@ def checkpoint(database_url: Url = "", data: Data = None, as_json: Json = False)
 
 
 @app.command()
-def prove(
-    conversation: Annotated[UUID, typer.Argument(help="The conversation.")],
-    seq: Annotated[int, typer.Argument(min=1, help="The number of the message in it.")],
+def prove(  # noqa: PLR0917 - the options of a command
+    conversation: Annotated[
+        UUID | None, typer.Argument(help="The conversation.", show_default=False)
+    ] = None,
+    seq: Annotated[
+        int | None, typer.Argument(min=1, help="The number of the message in it.", show_default=False)
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Prove instead that the record only grew since this block.", show_default=False
+        ),
+    ] = None,
+    until: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --since: up to this block; by default the newest final one.",
+            show_default=False,
+        ),
+    ] = None,
     database_url: Url = "",
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Prove that a message is in the record under a final checkpoint; checked before it is printed."""
-    proved = asyncio.run(
+    """Prove that a message is in the record, or that the record only grew; checked before it is printed.
+
+    A message is proved under the newest final checkpoint. With --since, two final checkpoints are printed
+    and the hashes from which the roots of both follow (RFC 6962): nothing before the first was changed.
+    """
+    if since is not None:
+        if conversation is not None or seq is not None:
+            raise typer.BadParameter("give a message, or --since", param_hint="--since")
+        growth = asyncio.run(
+            _prove_growth(since, until, target.find_database(database_url, data, quiet=as_json))
+        )
+        _print_growth(growth, as_json=as_json)
+        return
+    if conversation is None or seq is None or until is not None:
+        raise typer.BadParameter("give a conversation and the number of a message in it, or --since HEIGHT")
+    proven = asyncio.run(
         _prove_message(conversation, seq, target.find_database(database_url, data, quiet=as_json))
     )
-    path = [base64.b64encode(each).decode() for each in proved.path]
+    _print_message(proven, conversation, seq, as_json=as_json)
+
+
+def _print_message(proven: ProvenMessage, conversation: UUID, seq: int, *, as_json: bool) -> None:
+    path = _encode_path(proven.path)
     if as_json:
         _print_json(
             {
                 "conversation": str(conversation),
                 "seq": seq,
-                "leaf": proved.body.decode(),
-                "hash": proved.leaf.hex(),
-                "index": proved.index,
-                "size": proved.final.size,
+                "leaf": proven.body.decode(),
+                "hash": proven.leaf.hex(),
+                "index": proven.index,
+                "size": proven.final.size,
                 "path": path,
-                "checkpoint": proved.final.note,
+                "checkpoint": proven.final.note,
             }
         )
         return
     printing.say(f"message {seq} of {conversation}")
-    printing.say(f"  is leaf {proved.index} of {proved.final.size}, hash {proved.leaf.hex()}")
-    printing.say(f"  leaf: {proved.body.decode()}")
+    printing.say(f"  is leaf {proven.index} of {proven.final.size}, hash {proven.leaf.hex()}")
+    printing.say(f"  leaf: {proven.body.decode()}")
     printing.say(f"  path to the root, from the leaf up ({len(path)} hashes, RFC 6962):")
-    for each in path:
-        printing.say(f"    {each}")
-    printing.say(f"  checkpoint of block {proved.final.height}, which a quorum cosigned:\n")
-    printing.say(proved.final.note, nl=False)
+    for line in path:
+        printing.say(f"    {line}")
+    printing.say(f"  checkpoint of block {proven.final.height}, which a quorum cosigned:\n")
+    printing.say(proven.final.note, nl=False)
+
+
+def _print_growth(growth: ProvenGrowth, *, as_json: bool) -> None:
+    path = _encode_path(growth.path)
+    older, newer = growth.older, growth.newer
+    if as_json:
+        _print_json(
+            {
+                "since": older.height,
+                "until": newer.height,
+                "old_size": older.size,
+                "new_size": newer.size,
+                "path": path,
+                "old_checkpoint": older.note,
+                "new_checkpoint": newer.note,
+            }
+        )
+        return
+    printing.say(f"the record of {newer.size} leaves at block {newer.height}")
+    printing.say(f"  begins with the one of {older.size} leaves at block {older.height}")
+    printing.say(f"  consistency proof ({len(path)} hashes, RFC 6962):")
+    for line in path:
+        printing.say(f"    {line}")
+    for final in (older, newer):
+        printing.say(f"  checkpoint of block {final.height}, which a quorum cosigned:\n")
+        printing.say(final.note)
+
+
+def _encode_path(path: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(hashed).decode() for hashed in path]
 
 
 @app.command()
@@ -218,6 +285,11 @@ async def _prove_message(conversation: UUID, seq: int, at: DatabaseTarget) -> Pr
         return await proofs.prove_message(
             pool, ConversationId(conversation), seq, signing_key.check_signature
         )
+
+
+async def _prove_growth(since: int, until: int | None, at: DatabaseTarget) -> ProvenGrowth:
+    async with ask.open_database(at) as pool:
+        return await proofs.prove_growth(pool, since, until, signing_key.check_signature)
 
 
 def _print_json(shown: dict[str, object]) -> None:

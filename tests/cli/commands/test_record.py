@@ -64,6 +64,52 @@ async def test_nothing_is_proved_of_a_record_that_was_tampered_with(copy: Copy, 
     assert "does not make the tree that was cosigned" in told.stderr
 
 
+async def test_that_a_record_only_grew_can_be_checked_by_anybody(copy: Copy, tmp_path: Path) -> None:
+    url = copy.database.url.get_secret_value()
+    told = ccn_(tmp_path, "record", "prove", "--since", "1", "--json", "--database-url", url)
+    assert told.returncode == 0, told.stderr
+    grown = json.loads(told.stdout)
+    assert (grown["since"], grown["until"]) == (1, 4)
+    old, new = (
+        checkpoint.parse_checkpoint(note.parse_note(grown[name].encode()).text)
+        for name in ("old_checkpoint", "new_checkpoint")
+    )
+    assert (old.size, new.size) == (grown["old_size"], grown["new_size"])
+    path = [base64.b64decode(line) for line in grown["path"]]
+    assert proof.verify_consistency(old.size, new.size, path, old.root, new.root)
+    assert not proof.verify_consistency(old.size, new.size, path, new.root, old.root)
+    shown = ccn_(tmp_path, "record", "prove", "--since", "2", "--until", "3", "--database-url", url).stdout
+    assert "at block 3\n  begins with the one of" in shown
+    assert shown.count("which a quorum cosigned") == 2
+
+
+async def test_no_growth_is_proved_of_a_record_whose_past_was_changed(copy: Copy, tmp_path: Path) -> None:
+    url = copy.database.url.get_secret_value()
+    await copy.superuser("UPDATE leaves SET body = body || ' ' WHERE node_id = 'node-1' AND number = 1")
+    told = ccn_(tmp_path, "record", "prove", "--since", "1", "--database-url", url)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "does not make the trees that were cosigned" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--since", "9"), 1, "there is no block 9"),
+        (("--since", "3", "--until", "2"), 1, "block 2 comes before block 3"),
+        (("--since", "1", str(HERE), "1"), 2, "give a message, or --since"),
+        (("--until", "3"), 2, "give a conversation and the number"),
+        ((str(HERE),), 2, "give a conversation and the number"),
+    ],
+)
+async def test_what_cannot_be_proved_is_said(
+    copy: Copy, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    url = copy.database.url.get_secret_value()
+    told = ccn_(tmp_path, "record", "prove", *arguments, "--database-url", url)
+    assert (told.returncode, told.stdout) == (code, "")
+    assert said in " ".join(told.stderr.replace("│", " ").split())
+
+
 async def test_a_block_is_shown_with_what_it_agreed_on_and_about_whom(copy: Copy, tmp_path: Path) -> None:
     url = copy.database.url.get_secret_value()
     shown = ccn_(tmp_path, "round", "show", "1", "--database-url", url)
