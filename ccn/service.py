@@ -52,6 +52,7 @@ from ccn.gateway.search_places import Searches
 from ccn.node import assembly
 from ccn.node.assembly import NodeInstances
 from ccn.node.character import scorers
+from ccn.node.character.judge import Judge
 from ccn.node.external_loop import ExternalLoop
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.operators import execution
@@ -243,6 +244,7 @@ def _assemble_instances(
         new_id=_new_id,
         limits=chosen.limits,
         scorer=scorers.load_quantised(chosen.cluster.scorer, chosen.scoring.model, chosen.scoring.heads),
+        judge=Judge(model, chosen.scoring.judge) if chosen.scoring.judge else None,
     )
 
 

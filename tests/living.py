@@ -24,6 +24,7 @@ from ccn.core.prompts.interview import QUESTIONS
 from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 from ccn.node import assembly
 from ccn.node.assembly import NodeInstances
+from ccn.node.character.judge import Judge
 from ccn.node.character.scoring import UNMEASURED, VectorScorer
 from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
@@ -199,6 +200,7 @@ class World:
         grace_s: float = 3.0,
         limits: settings.LimitsSettings | None = None,
         host_store: Callable[[Pool], HostStore] = DatabaseHostStore,
+        judge: Judge | None = None,
     ) -> AsyncIterator[Node]:
         """One node, `without` the parts whose work the test does itself; to stop it has `grace_s`."""
         node, stop = NodeId(name), asyncio.Event()
@@ -217,6 +219,7 @@ class World:
                 new_id=new_id,
                 limits=limits,
                 scorer=scorer,
+                judge=judge,
                 seed=lambda: seed,
                 host_store=host_store,
             )

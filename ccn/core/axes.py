@@ -144,6 +144,8 @@ SEVEN = (
 AXES = tuple(axis.name for axis in SIXTEEN)
 DECIDING = tuple(place for place, axis in enumerate(SIXTEEN) if axis.validated_offline)
 """The places of the axes that decisions may rest on."""
+JUDGED = tuple(place for place, axis in enumerate(SIXTEEN) if not axis.validated_offline)
+"""The places of those that only a judge scores."""
 RELATIONAL = tuple(relation.name for relation in SEVEN)
 UNIT = 1_000_000
 """Millionths: the grid on which every score is exact, in Python, PostgreSQL and JSON alike."""

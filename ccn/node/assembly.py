@@ -20,6 +20,7 @@ from ccn.node.acceptance import AcceptanceParts
 from ccn.node.character import scorers
 from ccn.node.character.drift_watch import DriftAlarm, DriftWatch
 from ccn.node.character.estimates import EVERY_S, Estimates
+from ccn.node.character.judge import Judge
 from ccn.node.character.outlier_alarms import OutlierAlarms
 from ccn.node.character.probes import Probes
 from ccn.node.character.restoration import Restorer
@@ -99,6 +100,7 @@ def assemble_instances(
     new_id: Callable[[], UUID],
     limits: settings.LimitsSettings | None = None,
     scorer: VectorScorer = UNMEASURED,
+    judge: Judge | None = None,
     seed: Callable[[], int] = _new_seed,
     host_store: Callable[[Pool], HostStore] = DatabaseHostStore,
 ) -> NodeInstances:
@@ -143,7 +145,7 @@ def assemble_instances(
         spawns_at_once=most.spawns_at_once,
     )
     adoption.rescue = placement.rescue_turns  # which needs the adoption itself
-    probes = Probes(pool, prompts=prompts, model=model, scorer=scorer, now=_utc_now, seed=seed)
+    probes = Probes(pool, prompts=prompts, model=model, scorer=scorer, judge=judge, now=_utc_now, seed=seed)
     restorer = Restorer(pool, writer, hosting, spawning, probes, drift_watch.forget_instance, _utc_now)
     outlier_alarms = OutlierAlarms(pool, writer.node, _utc_now, raise_alarm)
     estimates = Estimates(

@@ -212,7 +212,7 @@ class ClusterSettings(SettingsGroup):
 
 
 class ScoringSettings(SettingsGroup):
-    """What the scorer of tier 2 is made of, on this machine; the others need nothing."""
+    """What the scorer of tier 2 is made of on this machine, and who judges as tier 3."""
 
     model: Path | None = Field(
         default=None,
@@ -221,6 +221,12 @@ class ScoringSettings(SettingsGroup):
     heads: Path | None = Field(
         default=None,
         description="What scripts/train-scorer --tier 2 made for it; tier-2.heads in its folder if unset.",
+    )
+    judge: str = Field(
+        default="",
+        max_length=200,
+        description="The model that judges in confirmations (tier 3), on the five axes that nothing else"
+        " scores; nobody if unset, because every confirmation then costs three calls more.",
     )
 
 

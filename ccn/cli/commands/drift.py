@@ -1,4 +1,4 @@
-"""`ccn character baseline | drift | release`: what is usual, who left it, and what was done about it.
+"""`ccn character scorer | baseline | drift | release`: what measures, what is usual, who left it.
 
 Separate from `character`, which scores texts without any cluster: these ask the cluster's database.
 """
@@ -16,6 +16,7 @@ from ccn import errors, settings
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
+from ccn.core.character.scoring import judge as judging
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.node.character import scorers
 from ccn.node.views import drift_review
@@ -36,9 +37,22 @@ _Instance = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Put these beside the other commands about characters."""
+    app.command("scorer")(show_scorer)
     app.command("baseline")(show_baselines)
     app.command("drift")(show_drift)
     app.command("release")(release_instance)
+
+
+def show_scorer(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
+    """Which scorer the nodes agreed on, and who judges in confirmations by the settings here."""
+    at = target.find_database(database_url, data, quiet=as_json)
+    scorer, judge = ask.run_on_database(_agreed_scorer, at), settings.load().scoring.judge
+    version = judging.version_of(judge) if judge else None
+    if as_json:
+        printing.say(json.dumps({"scorer": scorer, "judge": version}))
+        return
+    printing.say(f"scorer  {scorer}")
+    printing.say(f"judge   {version or 'nobody (CCN_SCORING_JUDGE is not set here)'}")
 
 
 def show_baselines(
@@ -147,7 +161,8 @@ def _baseline_to_fields(kept: ReviewedBaseline) -> dict[str, object]:
 
 def _format_baseline(kept: ReviewedBaseline) -> str:
     each = kept.baseline
-    holds = f"void: {kept.void}" if kept.void else f"holds, T² up to {kept.threshold:.1f} is usual"
+    usual = "" if kept.threshold is None else f", T² up to {kept.threshold:.1f} is usual"
+    holds = f"void: {kept.void}" if kept.void else f"holds{usual}"
     return (
         f"{each.character:<12} {each.kind.value:<9} {len(each.scores):>5} texts  {each.scorer:<22} "
         f"{each.model:<24} {timestamps.format_moment(each.made_at)}  {printing.to_one_line(holds)}"

@@ -216,7 +216,11 @@ class Restorer:
 
     async def _clear_instance(self, here: Instance, verdict: ProbeVerdict) -> Instance:
         await self._keep_note(
-            here, CLEARED, "its probes are answered as usual", verdict.distance, verdict.threshold
+            here,
+            CLEARED,
+            f"its probes are answered as usual{_describe_judgement(verdict)}",
+            verdict.distance,
+            verdict.threshold,
         )
         self.forget_instance(here.id)
         if here.status is InstanceStatus.RESTORING:
@@ -269,7 +273,15 @@ class Restorer:
 
 
 def _describe_step(step: LadderStep, verdict: ProbeVerdict) -> str:
-    return f"{step}: {verdict.distance:.1f} from its probes, {verdict.threshold:.1f} is usual"
+    style = f"{verdict.distance:.1f} from its probes, {verdict.threshold:.1f} is usual"
+    return f"{step}: {style}{_describe_judgement(verdict)}"
+
+
+def _describe_judgement(verdict: ProbeVerdict) -> str:
+    judged = verdict.judged
+    return (
+        "" if judged is None else f"; by the judge {judged.distance:.1f}, {judged.threshold:.1f} is usual"
+    )
 
 
 def _was_acted_on(done: list[LadderStep]) -> bool:

@@ -19,6 +19,7 @@ from ccn.core.axes import AXES, UNIT
 from ccn.core.chain.result import SHARED
 from ccn.core.character import alarm, confirmation, portion, references
 from ccn.core.character.alarm import Watch
+from ccn.core.character.scoring import judge
 from ccn.core.ids import CharacterId, InstanceId
 from ccn.node.character import drift_watch
 from ccn.store.character import baselines, restorations, vectors
@@ -78,7 +79,11 @@ async def load_baselines(pool: Pool, of: CharacterId, scorer: str) -> list[Revie
     """All baselines of a character, the newest first, and which of them hold for a scorer."""
     kept = list[ReviewedBaseline]()
     for each, void in await _load_with_reasons(pool, of, scorer):
-        threshold = None if void else await asyncio.to_thread(_learn_threshold, each)
+        threshold = (
+            None
+            if void or judge.is_version(each.scorer)
+            else await asyncio.to_thread(_learn_threshold, each)
+        )
         kept.append(ReviewedBaseline(each, threshold, void))
     return kept
 
@@ -93,7 +98,11 @@ async def review_instance(pool: Pool, named: InstanceId, scorer: str) -> DriftRe
         restorations.list_of_conversation(pool, named),
         _load_with_reasons(pool, instance.character, scorer),
     )
-    held = [each for each, void in kept if void is None and each.model == instance.model]
+    held = [
+        each
+        for each, void in kept
+        if void is None and each.model == instance.model and each.scorer == scorer
+    ]
     messages = next((each for each in held if each.kind is BaselineKind.MESSAGES), None)
     probes = next((each for each in held if each.kind is BaselineKind.PROBES), None)
     charter = None if probes is None else references.mean_axes(probes.scores)
@@ -123,7 +132,7 @@ async def _load_with_reasons(pool: Pool, of: CharacterId, scorer: str) -> list[t
         each.model for each in found if each.kind is BaselineKind.MESSAGES and (each.owners or 1) < SHARED
     }
     needed = {model: await _count_owners_needed(pool, of, scorer, model) for model in models}
-    held = set[tuple[str, str]]()
+    held = set[tuple[str, str, str]]()
     return [(each, _why_void(each, scorer, plate.version, needed, held)) for each in found]
 
 
@@ -133,18 +142,19 @@ async def _count_owners_needed(pool: Pool, of: CharacterId, scorer: str, model: 
 
 
 def _why_void(
-    each: Baseline, scorer: str, plate: int, needed: Mapping[str, int], held: set[tuple[str, str]]
+    each: Baseline, scorer: str, plate: int, needed: Mapping[str, int], held: set[tuple[str, str, str]]
 ) -> str | None:
     """Why a baseline holds no longer; `held` are the newer ones that do."""
-    if each.scorer != scorer:
+    what = (each.kind, each.scorer, each.model)
+    if each.scorer != scorer and not judge.is_version(each.scorer):
         return f"of another scorer: the cluster measures with {scorer}"
-    if (each.kind, each.model) in held:
+    if what in held:
         return "a newer one holds"
     if each.kind is BaselineKind.MESSAGES and (each.owners or 1) < needed.get(each.model, 1):
         return "of fewer people than speak with the character now"
     if each.kind is BaselineKind.PROBES and each.plate_version != plate:
         return f"asked of version {each.plate_version} of the plate, which has version {plate} now"
-    held.add((each.kind, each.model))
+    held.add(what)
     return None
 
 

@@ -83,6 +83,9 @@ async def test_who_drifts_is_brought_back_and_people_can_see_why(
         ("messages", 480, None),
         ("probes", 40, None),
     }
+    measures = json.loads(await command(database, "scorer", "--json"))
+    assert measures == {"scorer": SCORER.version, "judge": None}
+    assert "CCN_SCORING_JUDGE" in await command(database, "scorer")
     assert "T² up to" in await command(database, "baseline", "ada")
 
 

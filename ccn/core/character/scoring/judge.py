@@ -42,6 +42,16 @@ _INSTRUCTION = (
 )
 
 
+def version_of(model: str) -> str:
+    """The name of this scorer with the model that judges."""
+    return f"{VERSION}+{model}"
+
+
+def is_version(scorer: str) -> bool:
+    """Whether scores were made by a judge, whichever model it was."""
+    return scorer.startswith(f"{VERSION}+")
+
+
 def make_question(model: str, texts: Sequence[str]) -> Call:
     """What to ask about these messages."""
     if not 0 < len(texts) <= WINDOW:
