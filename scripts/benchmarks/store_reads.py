@@ -16,7 +16,6 @@ import asyncpg
 
 from ccn import settings
 from ccn.core.ids import ConversationId
-from ccn.store.character import vectors
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
@@ -114,7 +113,7 @@ class _Reads:
     async def vector(self) -> None:
         """The character's state in a random conversation at a random moment of it."""
         conversation, moment = self._loaded.during(self._chosen)
-        await vectors.load_at(self._pool, ConversationId(conversation), moment)
+        await self._pool.row(_STATE_AT, conversation, moment)
 
     async def state(self) -> None:
         """All of it, likewise."""
@@ -139,6 +138,10 @@ def _expect(found: int, wanted: int) -> None:
 _LOOK_UP = """
     SELECT conversation_id, seq, role, content, created_at, turn_id FROM messages
     WHERE conversation_id = $1 AND seq = $2
+"""
+_STATE_AT = """
+    SELECT conversation_id, ts, seq, vector FROM character_evolution
+    WHERE conversation_id = $1 AND ts <= $2 ORDER BY ts DESC, seq DESC LIMIT 1
 """
 _WHOLE = """
     SELECT conversation_id, seq, role, content, created_at, turn_id FROM messages

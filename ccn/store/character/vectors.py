@@ -83,11 +83,6 @@ async def load_latest(pool: Pool, conversation: ConversationId) -> VectorState |
     return _maybe_state_from_row(await pool.row(_LATEST, conversation))
 
 
-async def load_at(pool: Pool, conversation: ConversationId, moment: datetime) -> VectorState | None:
-    """The character's state at a moment: the last one not later."""
-    return _maybe_state_from_row(await pool.row(_AT, conversation, moment))
-
-
 async def load_window(pool: Pool, conversation: ConversationId, *, last: int) -> list[VectorState]:
     """The last so many states, oldest first."""
     rows = await pool.rows(_WINDOW, conversation, min(last, WINDOW_LIMIT))
@@ -143,11 +138,6 @@ async def load_relational(
 ) -> VectorState | None:
     """The relational state now or at a moment."""
     return _maybe_state_from_row(await pool.row(_RELATIONAL, conversation, moment))
-
-
-async def load_of_instances(pool: Pool, conversations: Sequence[ConversationId]) -> list[VectorState]:
-    """The newest state of each of many conversations, for a round."""
-    return [_state_from_row(row) for row in await pool.rows(_OF_MANY, list(conversations))]
 
 
 async def load_rosters(pool: Pool, host: NodeId, tip: Tip) -> list[Roster]:
@@ -227,10 +217,6 @@ OF_OWNER = """
             WHERE instance_id IS NOT NULL ORDER BY ts DESC, seq DESC LIMIT 1
         ) AS e
     ORDER BY e.ts DESC LIMIT 1
-"""
-_AT = """
-    SELECT conversation_id, ts, seq, vector FROM character_evolution
-    WHERE conversation_id = $1 AND ts <= $2 ORDER BY ts DESC, seq DESC LIMIT 1
 """
 _WINDOW = """
     SELECT conversation_id, ts, seq, vector FROM character_evolution
@@ -328,10 +314,3 @@ _SENT = np.dtype(
         ("scores", _SCORE_SENT, (len(axes.AXES),)),
     ]
 )
-_OF_MANY = """
-    SELECT s.conversation_id, s.ts, s.seq, s.vector
-    FROM unnest($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
-        SELECT conversation_id, ts, seq, vector FROM character_evolution
-        WHERE conversation_id = wanted.id ORDER BY ts DESC, seq DESC LIMIT 1
-    ) s
-"""

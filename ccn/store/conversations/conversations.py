@@ -173,13 +173,6 @@ async def load_openings(
     return {ConversationId(row["conversation_id"]): row["opening"] for row in rows}
 
 
-async def list_latest(pool: Pool, character: CharacterId, *, limit: int = 20) -> list[StoredConversation]:
-    """The newest conversations with a character, for the memory of a new one."""
-    return [
-        conversation_from_row(row) for row in await pool.rows(_LATEST, character, min(limit, PAGE_LIMIT))
-    ]
-
-
 async def load_collaborator(pool: Pool, conversation: ConversationId) -> str:
     """The name of whoever owns a conversation; empty if nobody does."""
     return await pool.value(_COLLABORATOR, conversation) or ""
@@ -273,9 +266,6 @@ _OPENINGS = """
     SELECT conversation_id, regexp_replace(left(content, $2), '\\s+', ' ', 'g') AS opening FROM messages
     WHERE conversation_id = ANY ($1::uuid[]) AND seq = 1 AND content IS NOT NULL
 """
-_LATEST = f"""
-    SELECT {COLUMNS} FROM conversations WHERE character_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2
-"""  # noqa: S608
 _COLLABORATOR = """
     SELECT u.name FROM conversations c JOIN users u ON u.id = c.owner_id WHERE c.id = $1
 """

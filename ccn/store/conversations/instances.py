@@ -59,18 +59,6 @@ class HeartbeatPatience:
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceLife:
-    """One thing that happened to an instance."""
-
-    version: int
-    at: datetime
-    host: NodeId
-    epoch: int
-    status: InstanceStatus
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class SpawnInstance(Write[Instance]):
     """A new instance of a conversation, hosted here; refused while another one is alive."""
 
@@ -222,21 +210,6 @@ async def list_abandoned(
     return [instance_from_row(row) for row in rows]
 
 
-async def list_lives(pool: Pool, instance: InstanceId) -> list[InstanceLife]:
-    """Everything that happened to an instance, in order."""
-    return [
-        InstanceLife(
-            row["version"],
-            row["at"],
-            row["host"],
-            row["epoch"],
-            InstanceStatus(row["status"]),
-            row["reason"],
-        )
-        for row in await pool.rows(_LIVES, instance)
-    ]
-
-
 def _add_version(batch: Batch, changed: Instance, reason: str) -> Instance:
     new = replace(changed, version=changed.version + 1)
     ended_at = batch.now if new.status in ENDED else None
@@ -358,7 +331,3 @@ _ABANDONED = f"""
                                      THEN $4::float8 ELSE $5::float8 END) END
     ORDER BY id LIMIT 1000
 """  # noqa: S608
-_LIVES = """
-    SELECT version, at, host, epoch, status, reason FROM instance_lives
-    WHERE instance_id = $1 ORDER BY version
-"""

@@ -205,14 +205,6 @@ async def load_outcomes(pool: Pool, conversation: ConversationId, *, last: int) 
     return [row["kept"] for row in reversed(await pool.rows(_OUTCOMES, conversation, last))]
 
 
-async def load_events(
-    pool: Pool, turn_id: TurnId, *, after: int = 0, limit: int = EVENTS_LIMIT
-) -> list[TurnEvent]:
-    """What a client has not seen yet, in order."""
-    rows = await pool.rows(_EVENTS, turn_id, after, min(limit, EVENTS_LIMIT))
-    return [TurnEvent(row["number"], row["kind"], row["data"]) for row in rows]
-
-
 async def load_stream(
     pool: Pool, turn_id: TurnId, after: StreamPosition, *, limit: int = EVENTS_LIMIT
 ) -> list[StreamEvent]:
@@ -289,9 +281,6 @@ _UNFINISHED = f"""
 _OUTCOMES = """
     SELECT status = 'committed' AS kept FROM turns
     WHERE conversation_id = $1 AND status IN ('committed', 'failed') ORDER BY user_seq DESC LIMIT $2
-"""
-_EVENTS = """
-    SELECT number, kind, data FROM turn_events WHERE turn_id = $1 AND number > $2 ORDER BY number LIMIT $3
 """
 _TOLD = """
     SELECT number, kind, data, host_epoch FROM turn_events

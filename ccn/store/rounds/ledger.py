@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ccn import errors
-from ccn.core.chain import checkpoint
 from ccn.core.chain.block import Tip
 from ccn.core.ids import ConversationId, NodeId
 from ccn.core.ledger import commitment, note, proof
@@ -92,11 +91,6 @@ async def load_leaf_hashes(pool: Pool, size: int) -> list[bytes]:
     if [place for place, _ in found] != list(range(size)):
         raise errors.StoreBroken(f"the database does not show all {size} leaves of the tree")
     return [each for _, each in found]
-
-
-def parse_checkpoint(head: note.Note) -> checkpoint.Checkpoint:
-    """What a note says about the tree."""
-    return checkpoint.parse_checkpoint(head.text)
 
 
 _UNSEALED = """

@@ -126,23 +126,6 @@ def change_arguments(
     }
 
 
-async def hold_amount(pool: Pool, wanted: Reservation, amount: int) -> None:
-    """Hold this amount for a call, or as much for one that held less; refused when it does not fit."""
-    await change_reservations(pool, [], [(wanted, amount)])
-
-
-async def settle_reservation(pool: Pool, reservation: UUID, usage: TokenUsage, cost: int) -> bool:
-    """Count what a call used and free the rest; whether there was something to settle."""
-    return bool(await change_reservations(pool, [EndedReservation(reservation, usage, cost)], []))
-
-
-async def release_reservation(pool: Pool, reservation: UUID) -> bool:
-    """Free all of it: the call was never made."""
-    return bool(
-        await change_reservations(pool, [EndedReservation(reservation, TokenUsage(), 0, made=False)], [])
-    )
-
-
 async def expire_held(pool: Pool, now: datetime) -> int:
     """Count what has been held for too long as spent: whoever held it does not come back."""
     return len(await pool.rows(_EXPIRE, now - HELD_FOR))
@@ -179,18 +162,6 @@ def scope_of_user(owner: UserId) -> str:
 async def load_of_conversation(pool: Pool, conversation: ConversationId) -> UsageTotal:
     """All that a conversation ever used."""
     return _total_from_row(await pool.row(f"{_TOTAL} WHERE conversation_id = $1", conversation))
-
-
-async def load_of_character(pool: Pool, character: CharacterId, first: date, last: date) -> UsageTotal:
-    """All that a character used on these days."""
-    sql = f"{_TOTAL} WHERE character_id = $1 AND day BETWEEN $2 AND $3"
-    return _total_from_row(await pool.row(sql, character, first, last))
-
-
-async def load_by_day(pool: Pool, first: date, last: date) -> Mapping[date, UsageTotal]:
-    """All that was used on each of these days, without those on which nothing was."""
-    rows = await pool.rows(_BY_DAY, first, last)
-    return {row["day"]: _total_from_row(row) for row in rows}
 
 
 async def load_of_owner(pool: Pool, owner: UserId | None, day: date) -> UsageTotal:
@@ -235,7 +206,6 @@ _SUMS = """
     coalesce(sum(cost_microdollars), 0)::bigint AS cost
 """
 _TOTAL = f"SELECT {_SUMS} FROM usage"  # noqa: S608 - a constant, as below
-_BY_DAY = f"SELECT day, {_SUMS} FROM usage WHERE day BETWEEN $1 AND $2 GROUP BY day ORDER BY day"  # noqa: S608
 _OF_OWNER = f"{_TOTAL} WHERE owner_id = $1 AND day = $2"
 _LINES = f"""
     SELECT day, character_id, conversation_id, name, calls, input, output, cache_read, cache_write, cost

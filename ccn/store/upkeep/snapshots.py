@@ -17,7 +17,7 @@ from ccn.core.ids import ConversationId, NodeId, SnapshotId, TurnId
 from ccn.core.ledger import commitment
 from ccn.core.ledger.commitment import LeafKind
 from ccn.store.character import vectors
-from ccn.store.connection.pool import Pool, Record
+from ccn.store.connection.pool import Pool
 from ccn.store.writing.batch import Batch, Write, micros
 from ccn.store.writing.writer import Writer
 
@@ -122,14 +122,6 @@ async def load_state_at(pool: Pool, conversation: ConversationId, moment: dateti
     )
 
 
-async def load_latest(
-    pool: Pool, conversation: ConversationId, until: datetime | None = None
-) -> ConversationSnapshot | None:
-    """The newest snapshot, or the newest by a moment."""
-    row = await pool.row(_LATEST, conversation, until)
-    return None if row is None else _snapshot_from_row(row)
-
-
 async def list_due(pool: Pool, before: datetime, *, limit: int = 100) -> list[ConversationId]:
     """Conversations that went on since their last snapshot, if that is older than `before`."""
     return [row["id"] for row in await pool.rows(_DUE, before, limit)]
@@ -153,12 +145,6 @@ def state_to_bytes(state: ConversationState) -> bytes:
             "turns": [f"{turn_id} {standing}" for turn_id, standing in state.unfinished],
             "version": state.version,
         }
-    )
-
-
-def _snapshot_from_row(row: Record) -> ConversationSnapshot:
-    return ConversationSnapshot(
-        row["id"], row["conversation_id"], row["taken_at"], row["head_seq"], row["state"]
     )
 
 
@@ -197,11 +183,6 @@ _STATE = """
     LEFT JOIN LATERAL (
         SELECT height FROM verification_chain WHERE sealed_at <= $2 ORDER BY sealed_at DESC LIMIT 1
     ) b ON true
-"""
-_LATEST = """
-    SELECT id, conversation_id, taken_at, head_seq, state FROM snapshots
-    WHERE conversation_id = $1 AND taken_at <= coalesce($2::timestamptz, 'infinity')
-    ORDER BY taken_at DESC LIMIT 1
 """
 _DUE = """
     SELECT c.id FROM conversations c LEFT JOIN LATERAL (

@@ -96,10 +96,6 @@ class Numbering:
         self.leaf = leaf
         self.heads: dict[ConversationId, ConversationHead] = {}
 
-    def forget_heads(self) -> None:
-        """Somebody else wrote: read the heads again."""
-        self.heads.clear()
-
     def advance_past(self, batch: Batch) -> None:
         """The batch is durable: the next one follows it."""
         self.leaf = batch.last_leaf

@@ -14,7 +14,7 @@ from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool
 from ccn.store.conversations import characters, conversations
 from ccn.store.spending import spend
-from tests import commands
+from tests import commands, reservations
 from tests.cli.conftest import writing
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")
@@ -34,9 +34,11 @@ async def _spent(database: settings.DatabaseSettings, today: date) -> None:
             owner = eve if character == BOB else None
             at = datetime.now(UTC)
             wanted = spend.Reservation(uuid4(), day, at, character, here, "model-1", owner=owner)
-            await spend.hold_amount(connections, wanted, cost)
-            assert await spend.settle_reservation(connections, wanted.id, TokenUsage(10, 5, 100, 20), cost)
-        await spend.hold_amount(
+            await reservations.hold_amount(connections, wanted, cost)
+            assert await reservations.settle_reservation(
+                connections, wanted.id, TokenUsage(10, 5, 100, 20), cost
+            )
+        await reservations.hold_amount(
             connections, spend.Reservation(uuid4(), today, datetime.now(UTC), ADA, HERE, "model-1"), 3
         )
 

@@ -23,7 +23,7 @@ from ccn.gateway.grpc import statuses
 from ccn.pb import instances_pb2 as pb
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests import calling, living, talking
+from tests import calling, living, reservations, talking
 from tests.gateway.limits.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
 from tests.living import PATIENT
 
@@ -129,7 +129,7 @@ async def test_one_user_at_every_limit_keeps_another_from_nothing(
         assert {*busy.refused} == {"rate_limit_error", "too_many_instances", "too_many_conversations"}
         await everything(quiet)
 
-        await spend.hold_amount(busy.http.node.pool, await allowance(busy, sessions[0]), 10_000_000)
+        await reservations.hold_amount(busy.http.node.pool, await allowance(busy, sessions[0]), 10_000_000)
         while "too_many_requests" not in busy.refused:
             await busy.asks("GET", "/api/v1/conversations")
         over_http = busy.refused["too_many_requests"]

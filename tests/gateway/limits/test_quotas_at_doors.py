@@ -27,7 +27,7 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.connection import pool
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests import calling, living, talking
+from tests import calling, living, reservations, talking
 from tests.living import Model
 from tests.speaking import ANN
 
@@ -141,7 +141,7 @@ async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_tha
             rest = spend.Reservation(
                 uuid4(), today, datetime.now(UTC), living.ADA, None, "any", owner=owner
             )
-            await spend.hold_amount(door.node.pool, rest, 600_000)
+            await reservations.hold_amount(door.node.pool, rest, 600_000)
             full = await user.post(START, json=ADA)
             assert (full.status_code, full.json()["code"]) == (429, "allowance_spent")
             assert "CCN_LIMITS_DAILY_DOLLARS" in full.json()["detail"]

@@ -30,7 +30,7 @@ from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.writing.batch import Write
 from ccn.store.writing.writer import Writer
-from tests import living
+from tests import histories, living
 from tests.living import ADA, Model, Node
 from tests.speaking import ANN
 
@@ -145,7 +145,7 @@ async def test_who_drifts_is_alarmed_confirmed_and_reminded_and_its_neighbours_a
     assert [await steps(here, other) for other in others] == [[]] * 4
     found = await alive(here, suspect)
     assert found.status is InstanceStatus.RUNNING
-    lives = [each.status for each in await instances.list_lives(here.pool, found.id)]
+    lives = [each.status for each in await histories.list_lives(here.pool, found.id)]
     assert lives[-2:] == [InstanceStatus.RESTORING, InstanceStatus.RUNNING]
 
 

@@ -21,7 +21,7 @@ from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
 from ccn.store.operators import drains
-from tests import living
+from tests import histories, living
 from tests.living import PATIENT, QUICK, Model, Node, World, text
 from tests.speaking import ANN
 
@@ -93,10 +93,10 @@ async def test_a_host_that_dies_in_the_middle_is_replaced_and_the_reply_complete
     assert [each.reason for each in await _lives(other, talk)][-1] == "node-1 is silent"
 
 
-async def _lives(node: Node, talk: object) -> list[instances.InstanceLife]:
+async def _lives(node: Node, talk: object) -> list[histories.InstanceLife]:
     found = await instances.find_in_conversation(node.pool, talk)  # type: ignore[arg-type]
     assert found is not None
-    return await instances.list_lives(node.pool, found.id)
+    return await histories.list_lives(node.pool, found.id)
 
 
 async def test_a_frozen_host_that_wakes_up_says_nothing_any_more(two: tuple[Node, Node]) -> None:

@@ -13,7 +13,7 @@ from ccn.core.prompts import prompt
 from ccn.core.prompts.interview import QUESTIONS
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import InstanceStatus
-from tests import living
+from tests import histories, living
 from tests.living import Model, Node, World
 from tests.speaking import ANN
 
@@ -26,7 +26,7 @@ async def world(database: settings.DatabaseSettings) -> World:
 
 
 async def _lives(node: Node, instance: instances.Instance) -> list[tuple[InstanceStatus, str]]:
-    return [(each.status, each.reason) for each in await instances.list_lives(node.pool, instance.id)]
+    return [(each.status, each.reason) for each in await histories.list_lives(node.pool, instance.id)]
 
 
 async def test_an_instance_is_asked_six_questions_and_then_runs(world: World) -> None:
@@ -69,7 +69,7 @@ async def test_a_stranger_is_asked_three_times_and_never_let_in(world: World) ->
         assert len(node.model.calls) == 3 * len(QUESTIONS)
         assert await node.conversations.list_instances() == []
         rows = await node.pool.rows("SELECT id FROM instance_registry")
-        life = [each.reason for each in await instances.list_lives(node.pool, rows[0]["id"])]
+        life = [each.reason for each in await histories.list_lives(node.pool, rows[0]["id"])]
         assert life == ["spawned: begun", *(f"failed the interview, try {n}: 0 of 6" for n in (1, 2, 3))]
         node.model.interview = living.PASSES
         again = await node.conversations.start(living.ADA, idempotency_key="k")

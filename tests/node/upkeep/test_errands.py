@@ -20,6 +20,7 @@ from ccn.store.conversations import characters, conversations, search
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep import snapshots
 from ccn.store.writing.writer import Writer
+from tests import histories
 from tests.speaking import ANN
 
 House = tuple[Pool, Writer, ConversationId]
@@ -51,7 +52,7 @@ async def test_a_conversation_that_went_on_gets_one_snapshot_until_it_goes_on_ag
     later = NOON + timedelta(minutes=20)
     assert await errands.take_snapshots(connections, writer, KEPT, later) == 1
     assert await errands.take_snapshots(connections, writer, KEPT, later + timedelta(minutes=20)) == 0
-    taken = await snapshots.load_latest(connections, here)
+    taken = await histories.load_latest_snapshot(connections, here)
     assert taken is not None
     assert taken.state == snapshots.state_to_bytes(await snapshots.load_state_at(connections, here, later))
 
@@ -91,7 +92,7 @@ async def test_the_house_keeps_itself_until_told_to_stop(house: House) -> None:
         )
         while await connections.value("SELECT count(*) FROM message_documents") == 0:
             await asyncio.sleep(0.02)
-        while await snapshots.load_latest(connections, here) is None:
+        while await histories.load_latest_snapshot(connections, here) is None:
             await asyncio.sleep(0.02)
         stop.set()
     assert [hit.seq for hit in await search.find_messages(connections, "tides")] == [1]

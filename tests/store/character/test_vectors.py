@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
 from ccn.store.character import vectors
 from ccn.store.character.vectors import RecordRelation, RecordScore
+from ccn.store.upkeep import snapshots
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -61,13 +62,12 @@ async def test_a_state_is_found_by_the_latest_by_a_moment_and_by_a_window(shared
     assert newest is not None
     assert (newest.seq, newest.at, newest.vector) == (5, moments[-1], _vector(5))
     for seq, moment in enumerate(moments, 1):
-        found = await vectors.load_at(shared.pool, here, moment)
-        assert found is not None
-        assert found.seq == seq
-    assert await vectors.load_at(shared.pool, here, moments[0].replace(year=2020)) is None
+        state = await snapshots.load_state_at(shared.pool, here, moment)
+        assert state.character == _vector(seq)
     assert [each.seq for each in await vectors.load_window(shared.pool, here, last=3)] == [3, 4, 5]
-    many = await vectors.load_of_instances(shared.pool, [here, elsewhere, shared.new_id()])
-    assert {each.conversation: each.vector for each in many} == {here: _vector(5), elsewhere: MIDDLE}
+    others = await vectors.load_latest(shared.pool, elsewhere)
+    assert others is not None
+    assert others.vector == MIDDLE
 
 
 async def test_the_relational_state_is_found_at_a_moment(shared: Store) -> None:

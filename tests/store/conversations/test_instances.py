@@ -22,6 +22,7 @@ from ccn.store.conversations.instances import (
     SpawnInstance,
 )
 from ccn.store.writing.writer import Writer
+from tests import histories
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -45,7 +46,7 @@ async def test_an_instance_is_spawned_changed_and_ended_with_a_life_for_each(sha
     assert running.heartbeat_at > spawned.heartbeat_at, "who changes is alive"
     await shared.writer.submit(ChangeInstance(running, InstanceStatus.TERMINATED, "asked to"))
     assert await instances.find_in_conversation(shared.pool, here) is None
-    lives = await instances.list_lives(shared.pool, spawned.id)
+    lives = await histories.list_lives(shared.pool, spawned.id)
     assert [(each.version, each.status, each.reason) for each in lives] == [
         (1, InstanceStatus.SPAWNING, "spawned"),
         (2, InstanceStatus.RUNNING, "interviewed"),
@@ -89,7 +90,7 @@ async def test_of_many_that_adopt_at_once_one_hosts(shared: Store, start_writer:
     assert len(adopted) == 1
     assert all(isinstance(each, (Instance, errors.Conflict)) for each in outcomes)
     assert await instances.load_instance(shared.pool, old.id) == adopted[0]
-    assert [each.epoch for each in await instances.list_lives(shared.pool, old.id)] == [1, 2]
+    assert [each.epoch for each in await histories.list_lives(shared.pool, old.id)] == [1, 2]
 
 
 async def test_an_instance_needs_an_open_conversation_and_a_plate(shared: Store) -> None:
@@ -137,7 +138,7 @@ async def test_a_heartbeat_tells_whose_host_is_silent(store: Store, start_writer
     assert await abandoned(30, [NODE_1], mine.id) == set()
     await instances.release_instances(store.pool, NODE_2, [theirs.id, mine.id])
     assert await abandoned(3600, [NODE_1, NODE_2], mine.id) == {theirs.id}
-    assert len(await instances.list_lives(store.pool, theirs.id)) == 1
+    assert len(await histories.list_lives(store.pool, theirs.id)) == 1
 
 
 async def test_whoever_adopts_is_heard_of_at_once(store: Store, start_writer: Another) -> None:

@@ -19,6 +19,7 @@ from ccn.store.conversations.instances import AdoptInstance, Instance
 from ccn.store.conversations.turns import AcceptTurn, CommitReply, EmitEvents, EndTurn, StartTurn, TurnEvent
 from ccn.store.upkeep import retention
 from ccn.store.writing.writer import Writer
+from tests import histories
 from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ async def test_a_turn_is_accepted_streamed_and_committed_once(shared: Store) -> 
     assert (reply.seq, reply.role, reply.turn) == (2, Role.ASSISTANT, turn.id)
     ended = await turns.load_turn(shared.pool, turn.id)
     assert (ended.status, ended.reply_seq, ended.event_head) == (TurnStatus.COMMITTED, 2, 3)
-    assert [each.data for each in await turns.load_events(shared.pool, turn.id, after=1)] == ["well", ""]
+    events = await histories.list_events(shared.pool, turn.id)
+    assert [event.data for event in events] == ["I am ", "well", ""]
     assert await turns.list_unfinished(shared.pool, here) == []
     for again in (
         CommitReply(turn, 1, "Or rather", WREN),

@@ -16,6 +16,7 @@ from ccn.core.calls.call import TokenUsage
 from ccn.core.ids import CharacterId
 from ccn.store.spending import spend
 from ccn.store.spending.spend import Reservation
+from tests import reservations
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -69,10 +70,10 @@ async def test_the_database_keeps_the_sums_of_the_model_whatever_calls_do(store:
             known.append(uuid4())
             assert await _reserve(store, known[-1], day, amount) == model.reserve(known[-1], amount)
         elif step == "settle":
-            settled = await spend.settle_reservation(store.pool, some, TokenUsage(1), amount // 2)
+            settled = await reservations.settle_reservation(store.pool, some, TokenUsage(1), amount // 2)
             assert settled == model.end(some, amount // 2)
         elif step == "release":
-            assert await spend.release_reservation(store.pool, some) == model.end(some, 0)
+            assert await reservations.release_reservation(store.pool, some) == model.end(some, 0)
         else:
             late = store.clock.forward(hours=5)
             assert await spend.expire_held(store.pool, late) == model.expire()
@@ -84,7 +85,7 @@ async def _reserve(store: Store, reservation: UUID, day: date, amount: int) -> b
     """Whether the amount fitted into what was left of the day."""
     wanted = Reservation(reservation, day, store.clock.now, CharacterId("ada"), None, "model-1", LIMIT)
     try:
-        await spend.hold_amount(store.pool, wanted, amount)
+        await reservations.hold_amount(store.pool, wanted, amount)
     except errors.BudgetSpent:
         return False
     return True

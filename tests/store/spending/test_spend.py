@@ -20,6 +20,7 @@ from ccn.store.connection import pool
 from ccn.store.spending import spend
 from ccn.store.spending.reservation_batch import ReservationQueue
 from ccn.store.spending.spend import Reservation, UsageTotal
+from tests import reservations
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -60,10 +61,10 @@ async def used(store: Store, conversation: ConversationId | None) -> UsageTotal:
 
 async def test_what_is_held_is_settled_by_what_was_used(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await spend.hold_amount(shared.pool, one, 60)
+    await reservations.hold_amount(shared.pool, one, 60)
     assert await standing(shared, one) == (0, 60)
     assert await used(shared, one.conversation) == NOTHING
-    assert await spend.settle_reservation(shared.pool, one.id, TokenUsage(1, 2, 3, 4), 10)
+    assert await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1, 2, 3, 4), 10)
     assert await standing(shared, one) == (10, 0)
     assert await standing(shared, one, spend.scope_of_character(ADA)) == (10, 0)
     assert await used(shared, one.conversation) == UsageTotal(1, TokenUsage(1, 2, 3, 4), 10)
@@ -71,70 +72,70 @@ async def test_what_is_held_is_settled_by_what_was_used(shared: Store) -> None:
 
 async def test_nothing_is_settled_twice(shared: Store) -> None:
     one = await wanted(shared)
-    await spend.hold_amount(shared.pool, one, 60)
-    assert await spend.settle_reservation(shared.pool, one.id, TokenUsage(1), 10)
-    assert not await spend.settle_reservation(shared.pool, one.id, TokenUsage(1), 10)
-    assert not await spend.release_reservation(shared.pool, one.id)
-    assert not await spend.settle_reservation(shared.pool, uuid4(), TokenUsage(1), 10)
+    await reservations.hold_amount(shared.pool, one, 60)
+    assert await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1), 10)
+    assert not await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1), 10)
+    assert not await reservations.release_reservation(shared.pool, one.id)
+    assert not await reservations.settle_reservation(shared.pool, uuid4(), TokenUsage(1), 10)
     with pytest.raises(errors.TransitionRefused):
-        await spend.hold_amount(shared.pool, one, 70)
+        await reservations.hold_amount(shared.pool, one, 70)
     assert await standing(shared, one) == (10, 0)
 
 
 async def test_a_call_that_was_never_made_leaves_no_trace_in_the_sums(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await spend.hold_amount(shared.pool, one, 60)
-    assert await spend.release_reservation(shared.pool, one.id)
+    await reservations.hold_amount(shared.pool, one, 60)
+    assert await reservations.release_reservation(shared.pool, one.id)
     assert await standing(shared, one) == (0, 0)
     assert await used(shared, one.conversation) == NOTHING
 
 
 async def test_what_does_not_fit_is_refused_by_the_name_of_its_setting(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await spend.hold_amount(shared.pool, one, 60)
+    await reservations.hold_amount(shared.pool, one, 60)
     with pytest.raises(errors.BudgetSpent, match=r"CCN_CLAUDE_DAILY_BUDGET_DOLLARS leaves \$0\.000040 of"):
-        await spend.hold_amount(shared.pool, again(one), 41)
+        await reservations.hold_amount(shared.pool, again(one), 41)
     poor = replace(again(one), character_limit=99)
     with pytest.raises(errors.BudgetSpent, match="CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS"):
-        await spend.hold_amount(shared.pool, poor, 40)
-    await spend.hold_amount(shared.pool, again(one), 40)
+        await reservations.hold_amount(shared.pool, poor, 40)
+    await reservations.hold_amount(shared.pool, again(one), 40)
     assert await standing(shared, one) == (0, 100)
 
 
 async def test_a_call_that_is_made_again_holds_more_if_that_fits(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await spend.hold_amount(shared.pool, one, 40)
-    await spend.hold_amount(shared.pool, one, 90)
-    await spend.hold_amount(shared.pool, one, 50)
+    await reservations.hold_amount(shared.pool, one, 40)
+    await reservations.hold_amount(shared.pool, one, 90)
+    await reservations.hold_amount(shared.pool, one, 50)
     assert await standing(shared, one) == (0, 90)
     with pytest.raises(errors.BudgetSpent):
-        await spend.hold_amount(shared.pool, one, 101)
+        await reservations.hold_amount(shared.pool, one, 101)
     assert await standing(shared, one) == (0, 90)
 
 
 async def test_what_a_call_did_cost_is_charged_even_beyond_the_limit(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await spend.hold_amount(shared.pool, one, 60)
-    await spend.settle_reservation(shared.pool, one.id, TokenUsage(1), 130)
+    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1), 130)
     assert await standing(shared, one) == (130, 0)
     with pytest.raises(errors.BudgetSpent, match=r"leaves \$0\.000000"):
-        await spend.hold_amount(shared.pool, again(one), 1)
+        await reservations.hold_amount(shared.pool, again(one), 1)
 
 
 async def test_what_a_dead_node_held_is_spent_until_it_turns_out_to_be_slow(store: Store) -> None:
     dead, slow, young = await wanted(store, 1000), await wanted(store), await wanted(store)
     slow, young = replace(slow, day=dead.day), replace(young, day=dead.day)
-    await spend.hold_amount(store.pool, dead, 60)
-    await spend.hold_amount(store.pool, slow, 30)
-    await spend.hold_amount(store.pool, replace(young, at=store.clock.now + timedelta(hours=3)), 5)
+    await reservations.hold_amount(store.pool, dead, 60)
+    await reservations.hold_amount(store.pool, slow, 30)
+    await reservations.hold_amount(store.pool, replace(young, at=store.clock.now + timedelta(hours=3)), 5)
     assert await spend.expire_held(store.pool, store.clock.now + spend.HELD_FOR) == 0
     assert await spend.expire_held(store.pool, store.clock.forward(hours=4, seconds=1)) == 2
     assert await standing(store, dead) == (90, 5)
     assert await used(store, dead.conversation) == UsageTotal(1, TokenUsage(), 60)
-    assert await spend.settle_reservation(store.pool, slow.id, TokenUsage(output=7), 10)
+    assert await reservations.settle_reservation(store.pool, slow.id, TokenUsage(output=7), 10)
     assert await standing(store, dead) == (70, 5)
     assert await used(store, slow.conversation) == UsageTotal(1, TokenUsage(output=7), 10)
-    assert await spend.release_reservation(store.pool, dead.id)
+    assert await reservations.release_reservation(store.pool, dead.id)
     assert await standing(store, dead) == (10, 5)
     assert await used(store, dead.conversation) == NOTHING
 
@@ -143,22 +144,22 @@ async def test_a_call_may_be_held_for_while_its_conversation_is_begun_or_fails_t
     begun = await wanted(store)
     never = replace(again(begun), conversation=ConversationId(uuid4()))
     for one in (begun, never):
-        await spend.hold_amount(store.pool, one, 60)
+        await reservations.hold_amount(store.pool, one, 60)
     assert await spend.expire_held(store.pool, store.clock.forward(hours=5)) == 2
     assert await standing(store, begun) == (120, 0)
     assert (
         await used(store, begun.conversation) == await used(store, None) == UsageTotal(1, TokenUsage(), 60)
     )
-    assert await spend.release_reservation(store.pool, never.id)
+    assert await reservations.release_reservation(store.pool, never.id)
     assert await used(store, None) == NOTHING
     assert await used(store, never.conversation) == NOTHING
 
 
 async def test_old_reservations_are_forgotten_and_their_sums_are_not(store: Store) -> None:
     over, held = await wanted(store), await wanted(store)
-    await spend.hold_amount(store.pool, over, 60)
-    await spend.hold_amount(store.pool, held, 60)
-    await spend.settle_reservation(store.pool, over.id, TokenUsage(1), 10)
+    await reservations.hold_amount(store.pool, over, 60)
+    await reservations.hold_amount(store.pool, held, 60)
+    await reservations.settle_reservation(store.pool, over.id, TokenUsage(1), 10)
     assert await spend.forget_ended(store.pool, store.clock.forward(days=8)) == 1
     assert await standing(store, over) == (10, 0)
     assert await standing(store, held) == (0, 60)
@@ -170,13 +171,14 @@ async def test_totals_are_told_by_conversation_character_and_day(store: Store) -
     first = await wanted(store, day=date(2026, 1, 5))
     second = replace(await wanted(store), day=date(2026, 1, 6), model="model-2")
     for one, cost in ((first, 10), (again(first), 5), (second, 3)):
-        await spend.hold_amount(store.pool, one, 60)
-        await spend.settle_reservation(store.pool, one.id, TokenUsage(cost), cost)
+        await reservations.hold_amount(store.pool, one, 60)
+        await reservations.settle_reservation(store.pool, one.id, TokenUsage(cost), cost)
     assert await used(store, first.conversation) == UsageTotal(2, TokenUsage(15), 15)
-    both = await spend.load_of_character(store.pool, ADA, first.day, second.day)
-    assert both == UsageTotal(3, TokenUsage(18), 18)
-    days = await spend.load_by_day(store.pool, first.day, second.day)
-    assert {day: total.microdollars for day, total in days.items()} == {first.day: 15, second.day: 3}
+    of_ada = await spend.list_usage(store.pool, first.day, second.day, spend.UsageFilter(character=ADA))
+    assert {entry.day: entry.total for entry in of_ada} == {
+        first.day: UsageTotal(2, TokenUsage(15), 15),
+        second.day: UsageTotal(1, TokenUsage(3), 3),
+    }
 
 
 async def test_nodes_that_race_for_the_last_cent_never_hold_more_than_there_is(shared: Store) -> None:
@@ -185,7 +187,7 @@ async def test_nodes_that_race_for_the_last_cent_never_hold_more_than_there_is(s
             one = await wanted(shared, 100)
             tries = [(connections, again(one)) for connections in (shared.pool, other) for _ in range(6)]
             outcomes = await asyncio.gather(
-                *[spend.hold_amount(connections, each, 30) for connections, each in tries],
+                *[reservations.hold_amount(connections, each, 30) for connections, each in tries],
                 return_exceptions=True,
             )
             assert outcomes.count(None) == 3
@@ -211,14 +213,14 @@ async def test_the_day_is_the_sum_of_its_reservations_whatever_two_nodes_do_at_o
 
 async def _live(connections: pool.Pool, one: Reservation, amount: int, end: int) -> tuple[str, int]:
     try:
-        await spend.hold_amount(connections, one, amount)
+        await reservations.hold_amount(connections, one, amount)
     except errors.BudgetSpent:
         return "refused", 0
     if end == 0:
-        await spend.settle_reservation(connections, one.id, TokenUsage(1), amount // 2)
+        await reservations.settle_reservation(connections, one.id, TokenUsage(1), amount // 2)
         return "settled", amount // 2
     if end == 1:
-        await spend.release_reservation(connections, one.id)
+        await reservations.release_reservation(connections, one.id)
         return "released", 0
     return "held", amount
 
@@ -228,14 +230,14 @@ async def test_a_user_has_an_allowance_of_a_day_that_nobody_else_is_refused_for(
     one = replace(await wanted(shared), owner=ada, owner_limit=100)
     other = replace(again(one), owner=eve)
     stateless = replace(again(one), conversation=None)
-    await spend.hold_amount(shared.pool, one, 60)
+    await reservations.hold_amount(shared.pool, one, 60)
     with pytest.raises(errors.AllowanceSpent, match=r"CCN_LIMITS_DAILY_DOLLARS leaves \$0\.000040 of"):
-        await spend.hold_amount(shared.pool, again(stateless), 41)
-    await spend.hold_amount(shared.pool, stateless, 40)
-    await spend.hold_amount(shared.pool, other, 100)
+        await reservations.hold_amount(shared.pool, again(stateless), 41)
+    await reservations.hold_amount(shared.pool, stateless, 40)
+    await reservations.hold_amount(shared.pool, other, 100)
     assert await standing(shared, one, spend.scope_of_user(ada)) == (0, 100)
-    assert await spend.settle_reservation(shared.pool, stateless.id, TokenUsage(1), 30)
-    assert await spend.settle_reservation(shared.pool, one.id, TokenUsage(2), 5)
+    assert await reservations.settle_reservation(shared.pool, stateless.id, TokenUsage(1), 30)
+    assert await reservations.settle_reservation(shared.pool, one.id, TokenUsage(2), 5)
     assert await standing(shared, one, spend.scope_of_user(ada)) == (35, 0)
     assert await standing(shared, one, spend.scope_of_user(eve)) == (0, 100)
     assert await spend.load_of_owner(shared.pool, ada, one.day) == UsageTotal(2, TokenUsage(3), 35)
@@ -248,8 +250,8 @@ async def test_what_is_listed_can_be_split_by_user_and_be_one_user_s_only(shared
     one = replace(await wanted(shared, day=day), owner=ada)
     calls = [one, again(one), replace(again(one), conversation=None), replace(again(one), owner=eve)]
     for cost, each in enumerate([*calls, replace(again(one), owner=None)], 1):
-        await spend.hold_amount(shared.pool, each, 60)
-        await spend.settle_reservation(shared.pool, each.id, TokenUsage(1), cost)
+        await reservations.hold_amount(shared.pool, each, 60)
+        await reservations.settle_reservation(shared.pool, each.id, TokenUsage(1), cost)
 
     async def listed(which: spend.UsageFilter) -> list[tuple[str | None, ConversationId | None, int]]:
         lines = await spend.list_usage(shared.pool, day, day, which)
@@ -284,11 +286,11 @@ async def test_nodes_that_race_for_a_user_s_last_cent_never_hold_more_than_that(
 async def test_the_sums_survive_a_restart(shared: Store) -> None:
     one = await wanted(shared, 100)
     async with pool.open(shared.database, "before") as before:
-        await spend.hold_amount(before, one, 60)
+        await reservations.hold_amount(before, one, 60)
     async with pool.open(shared.database, "after") as after:
         with pytest.raises(errors.BudgetSpent):
-            await spend.hold_amount(after, again(one), 41)
-        assert await spend.settle_reservation(after, one.id, TokenUsage(1), 10)
+            await reservations.hold_amount(after, again(one), 41)
+        assert await reservations.settle_reservation(after, one.id, TokenUsage(1), 10)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +307,7 @@ async def test_the_database_refuses_what_would_make_the_sums_wrong(
     shared: Store, direct: asyncpg.Connection[asyncpg.Record], sql: str, state: str
 ) -> None:
     one = await wanted(shared)
-    await spend.hold_amount(shared.pool, one, 60)
+    await reservations.hold_amount(shared.pool, one, 60)
     with pytest.raises(asyncpg.PostgresError) as refused:
         await direct.execute(sql, _id(one))
     assert refused.value.sqlstate == state

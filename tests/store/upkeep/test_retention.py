@@ -24,6 +24,7 @@ from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep import retention
 from ccn.store.upkeep.retention import RedactMessages
+from tests import histories
 from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ async def test_streams_of_turns_that_ended_long_ago_are_forgotten(store: Store) 
     await store.writer.submit(turns.EmitEvents(running.id, 1, [turns.TurnEvent(1, "delta", "still")]))
     assert await retention.forget_streams(store.pool, store.clock.now) == 0
     assert await retention.forget_streams(store.pool, store.clock.forward(hours=25)) == 1
-    assert await turns.load_events(store.pool, done.id) == []
-    assert len(await turns.load_events(store.pool, running.id)) == 1
+    assert await histories.list_events(store.pool, done.id) == []
+    assert len(await histories.list_events(store.pool, running.id)) == 1
 
 
 async def test_series_are_forgotten_after_their_time_and_the_record_says_so(store: Store) -> None:

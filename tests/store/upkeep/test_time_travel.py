@@ -19,6 +19,7 @@ from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.upkeep import snapshots
 from ccn.store.upkeep.snapshots import ConversationState, HostState
+from tests import histories
 from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
@@ -117,11 +118,10 @@ async def test_a_snapshot_is_what_anybody_finds_later(shared: Store) -> None:
     )
     shared.clock.forward(seconds=1)
     await shared.say(here, "after")
-    assert await snapshots.load_latest(shared.pool, here) == taken
+    assert await histories.load_latest_snapshot(shared.pool, here) == taken
     assert taken.state == snapshots.state_to_bytes(
         await snapshots.load_state_at(shared.pool, here, taken.taken_at)
     )
-    assert await snapshots.load_latest(shared.pool, here, until=now - timedelta(seconds=1)) is None
     assert here in await snapshots.list_due(shared.pool, shared.clock.now)
     assert here not in await snapshots.list_due(shared.pool, now)
 

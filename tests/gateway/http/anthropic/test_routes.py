@@ -21,7 +21,7 @@ from ccn.gateway.http.anthropic import events as anthropic_events
 from ccn.gateway.http.anthropic.events import MessageEncoder
 from ccn.store.spending import spend
 from ccn.store.spending.spend import Reservation
-from tests import talking
+from tests import reservations, talking
 from tests.living import ADA
 from tests.talking import Door
 
@@ -360,11 +360,13 @@ async def test_what_was_shown_once_stays_or_the_stream_fails(
 
 async def test_usage_of_no_conversation_is_counted_for_the_character(home: Door) -> None:
     now = datetime.now(UTC)
-    before = await spend.load_of_character(home.node.pool, ADA, now.date(), now.date())
+    of_ada = spend.UsageFilter(character=ADA)
+    before = await spend.list_usage(home.node.pool, now.date(), now.date(), of_ada)
     for _ in range(2):
         wanted = Reservation(uuid4(), now.date(), now, ADA, None, "m")
-        await spend.hold_amount(home.node.pool, wanted, 10)
-        await spend.settle_reservation(home.node.pool, wanted.id, TokenUsage(3, 2), 7)
-    after = await spend.load_of_character(home.node.pool, ADA, now.date(), now.date())
-    assert (after.calls - before.calls, after.microdollars - before.microdollars) == (2, 14)
+        await reservations.hold_amount(home.node.pool, wanted, 10)
+        await reservations.settle_reservation(home.node.pool, wanted.id, TokenUsage(3, 2), 7)
+    (after,) = await spend.list_usage(home.node.pool, now.date(), now.date(), of_ada)
+    assert after.total.calls == sum(entry.total.calls for entry in before) + 2
+    assert after.total.microdollars == sum(entry.total.microdollars for entry in before) + 14
     assert await home.node.pool.value("SELECT count(*) FROM usage WHERE conversation_id IS NULL") == 1

@@ -22,7 +22,7 @@ from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests import living, talking
+from tests import living, reservations, talking
 from tests.living import Node
 from tests.speaking import ANN
 from tests.talking import Door
@@ -65,8 +65,8 @@ async def _pay(
 ) -> None:
     at, ada = datetime.now(UTC), CharacterId("ada")
     wanted = spend.Reservation(uuid4(), day, at, ada, conversation, "claude-sonnet-5-5", owner=owner)
-    await spend.hold_amount(pool, wanted, cost)
-    assert await spend.settle_reservation(pool, wanted.id, TokenUsage(10, 5, 100, 20), cost)
+    await reservations.hold_amount(pool, wanted, cost)
+    assert await reservations.settle_reservation(pool, wanted.id, TokenUsage(10, 5, 100, 20), cost)
 
 
 async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> None:
