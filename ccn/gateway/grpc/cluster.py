@@ -19,8 +19,8 @@ from ccn.pb import cluster_pb2 as pb
 from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
-from ccn.store.rounds import blocks
-from ccn.store.rounds.blocks import LogEntry
+from ccn.store.rounds import consensus_log
+from ccn.store.rounds.consensus_log import LogEntry
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Cluster"]
 LOOK_S = 0.5
@@ -56,10 +56,12 @@ class ClusterService:
         if asked.HasField("after"):
             last = asked.after
         else:
-            newest = await blocks.load_log(self._pool, command=requests.ROUND, limit=1)
+            newest = await consensus_log.load_newest(self._pool, command=requests.ROUND, limit=1)
             last = newest[0].index if newest else 0
         while not self._stop.is_set():
-            for entry in await blocks.load_log_after(self._pool, last, command=requests.ROUND, limit=_PAGE):
+            for entry in await consensus_log.load_after(
+                self._pool, last, command=requests.ROUND, limit=_PAGE
+            ):
                 last = entry.index
                 yield _round_to_pb(entry)
             with suppress(TimeoutError):

@@ -26,7 +26,7 @@ from ccn.core.rounds.refusal import Refusal
 from ccn.node.rounds.voting import NodeIdentity, Voting
 from ccn.peers.exchange import ReportRequest
 from ccn.store.connection.pool import Pool
-from ccn.store.rounds import blocks
+from ccn.store.rounds import blocks, consensus_log
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ async def run_round(leading: RoundLeader) -> SealedRound | FailedRound:
         case FailedRound(height, reason, refused):
             log.warning("round failed", height=height, term=leading.term, reason=reason)
             data = {"height": height, "refused": dict(refused)}
-            await blocks.log_failed(leading.pool, leading.term, reason, data)
+            await consensus_log.log_failed(leading.pool, leading.term, reason, data)
             return outcome
         case never:
             assert_never(never)

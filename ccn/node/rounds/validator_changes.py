@@ -23,7 +23,7 @@ from ccn.store.accounts import node_register
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import drains, requests
 from ccn.store.operators.requests import Body, OperatorRequest
-from ccn.store.rounds import blocks
+from ccn.store.rounds import consensus_log
 
 ROUNDS = 4
 """So many rounds may pass before a change that too few nodes want is given up."""
@@ -72,7 +72,7 @@ async def conclude_change(
         case {"action": "remove", "node": str(node)}:  # one that voted is out with the block already
             await node_register.remove_node(pool, NodeId(node))
     if told["changed"]:
-        await blocks.log_command(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
+        await consensus_log.log_command(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
     return told
 
 

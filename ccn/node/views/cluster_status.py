@@ -11,7 +11,7 @@ from ccn.core.ids import NodeId
 from ccn.node.rounds.member_snapshot import MemberSnapshot
 from ccn.node.rounds.membership import Membership
 from ccn.store.operators import drains
-from ccn.store.rounds import blocks, evidence, ledger, terms
+from ccn.store.rounds import blocks, consensus_log, evidence, ledger, terms
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,7 +78,7 @@ async def load_status(membership: Membership) -> ClusterStatus:
     rules = voting.tip.rules if voting else None
     async with membership.pool.open_moment() as moment:
         term = await terms.load_term(moment)
-        newest = await blocks.load_log(moment, command="round", limit=1)
+        newest = await consensus_log.load_newest(moment, command="round", limit=1)
         contradictions = await evidence.list_newest(moment)
         return ClusterStatus(
             node=node,
@@ -121,7 +121,7 @@ def _datetime_from_us(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
 
 
-def _round_from_entry(entry: blocks.LogEntry) -> LastRound:
+def _round_from_entry(entry: consensus_log.LogEntry) -> LastRound:
     height = entry.data.get("height")
     reason = entry.data.get("reason", "")
     return LastRound(height if isinstance(height, int) else None, entry.committed, str(reason), entry.at)

@@ -12,7 +12,7 @@ from ccn import errors
 from ccn.core.axes import AXES, UNIT
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import drains
-from ccn.store.rounds import agreements, blocks, ledger
+from ccn.store.rounds import agreements, blocks, consensus_log, ledger
 from ccn.store.rounds.agreements import Conclusion, MeasuredInstance
 
 
@@ -20,7 +20,7 @@ async def load_log(pool: Pool, limit: int) -> list[dict[str, object]]:
     """The newest rounds, committed or failed."""
     return [
         {"at": e.at.isoformat(), "term": e.term, "committed": e.committed, **e.data}
-        for e in await blocks.load_log(pool, command="round", limit=limit)
+        for e in await consensus_log.load_newest(pool, command="round", limit=limit)
     ]
 
 

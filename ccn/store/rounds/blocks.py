@@ -1,4 +1,4 @@
-"""Rounds as the database keeps them: a block with everything it was decided from, or why there is none.
+"""Blocks as the database keeps them, each with everything it was decided from.
 
 The leader writes a block in one transaction inside the fence of its term. The chain's own keys are the
 compare-and-swap: a second block of a height, or one on another tip, cannot be inserted.
@@ -26,22 +26,10 @@ from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Certificate, Draft, Vote
 from ccn.core.rounds.readback import ShownBlock
 from ccn.store.connection.pool import Connection, DatabaseReads, Pool, Record
-from ccn.store.rounds import terms
+from ccn.store.rounds import consensus_log, terms
 
 _logger = structlog.get_logger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One line of the consensus log."""
-
-    index: int
-    term: int
-    command: str
-    data: Mapping[str, object]
-    committed: bool
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +57,7 @@ async def write_genesis(pool: Pool, term: int, tip: Tip) -> None:
         root, at = tip.tree.root(), _EPOCH
         await connection.execute(_BLOCK, 0, tip.hash, None, term, b"", 0, root, at)
         await _write_rules(connection, 0, tip.rules)
-        await _write_entry(
+        await consensus_log.write_entry(
             connection, term, "found", {"origin": tip.origin, "hash": tip.hash.hex()}, committed=True
         )
 
@@ -106,18 +94,6 @@ async def project_drift(pool: Pool, draft: Draft) -> None:
     """
     async with terms.lead_transaction(pool, draft.block.header.term) as connection:
         await connection.execute(_DRIFT, *_drifts_to_arrays(draft))
-
-
-async def log_failed(pool: Pool, term: int, reason: str, data: Mapping[str, object]) -> None:
-    """A round that came to nothing, in the log; serving goes on and the next round seals the backlog."""
-    async with terms.lead_transaction(pool, term) as connection:
-        await _write_entry(connection, term, "round", {"reason": reason, **data}, committed=False)
-
-
-async def log_command(pool: Pool, term: int, command: str, data: Mapping[str, object]) -> None:
-    """Something an operator asked the leader to do."""
-    async with terms.lead_transaction(pool, term) as connection:
-        await _write_entry(connection, term, command, data, committed=True)
 
 
 async def load_height(pool: DatabaseReads) -> int | None:
@@ -200,36 +176,12 @@ async def load_last_votes(pool: Pool) -> dict[NodeId, int]:
     return {NodeId(row["node_id"]): row["height"] for row in await pool.rows(_LAST_VOTES)}
 
 
-async def load_log(
-    pool: DatabaseReads, *, command: str | None = None, before: int | None = None, limit: int = 50
-) -> list[LogEntry]:
-    """The newest entries of the consensus log, of one command or of all, newest first."""
-    return [_entry_from_row(row) for row in await pool.rows(_ENTRIES, before, limit, command)]
-
-
-async def load_log_after(pool: Pool, index: int, *, command: str, limit: int = 50) -> list[LogEntry]:
-    """What one command led to after an entry, in order: for whoever follows along."""
-    return [_entry_from_row(row) for row in await pool.rows(_ENTRIES_AFTER, index, limit, command)]
-
-
 async def _write_rules(connection: Connection, block_height: int, following: Rules) -> None:
     bodies = following.validators_body(), following.parameters_body()
     await connection.execute(
         "INSERT INTO block_rules (height, validators, parameters) VALUES ($1, $2, $3)",
         block_height,
         *bodies,
-    )
-
-
-async def _write_entry(
-    connection: Connection, term: int, command: str, data: Mapping[str, object], *, committed: bool
-) -> None:
-    await connection.execute(_ENTRY, term, command, dict(data), committed)
-
-
-def _entry_from_row(row: Record) -> LogEntry:
-    return LogEntry(
-        row["log_index"], row["term"], row["command_type"], row["data"], row["committed"], row["at"]
     )
 
 
@@ -362,10 +314,6 @@ _DRIFT = """
     ) AS d
     WHERE i.id = d.id AND i.ended_at IS NULL AND i.drift IS DISTINCT FROM d.drift
 """
-_ENTRY = """
-    INSERT INTO consensus_log (log_index, term, command_type, data, committed)
-    SELECT coalesce(max(log_index), 0) + 1, $1, $2, $3, $4 FROM consensus_log
-"""
 _RULES_AFTER = """
     SELECT validators, parameters FROM block_rules WHERE height <= b.height ORDER BY height DESC LIMIT 1
 """
@@ -425,12 +373,3 @@ LAST_OF_CHARACTER = """
     WHERE character_id = $1 ORDER BY height DESC LIMIT 1
 """
 _RESULTS = "SELECT body FROM block_results WHERE height = $1 ORDER BY character_id"
-_ENTRIES = """
-    SELECT log_index, term, command_type, data, committed, at FROM consensus_log
-    WHERE ($1::bigint IS NULL OR log_index < $1) AND ($3::text IS NULL OR command_type = $3)
-    ORDER BY log_index DESC LIMIT $2
-"""
-_ENTRIES_AFTER = """
-    SELECT log_index, term, command_type, data, committed, at FROM consensus_log
-    WHERE log_index > $1 AND command_type = $3 ORDER BY log_index LIMIT $2
-"""

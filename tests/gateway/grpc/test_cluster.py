@@ -19,7 +19,7 @@ from ccn.pb import cluster_pb2 as pb
 from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 from ccn.store.operators.requests import Body
-from ccn.store.rounds import blocks, terms
+from ccn.store.rounds import consensus_log, terms
 from tests import calling, living
 from tests.calling import Door
 
@@ -52,7 +52,7 @@ async def refused(call: Any) -> tuple[Any, str]:
 
 
 async def fail_a_round(here: Door, term: int, height: int) -> None:
-    await blocks.log_failed(here.node.pool, term, "no quorum", {"height": height})
+    await consensus_log.log_failed(here.node.pool, term, "no quorum", {"height": height})
 
 
 async def test_anybody_may_ask_how_the_cluster_is(database: settings.DatabaseSettings) -> None:
@@ -79,7 +79,7 @@ async def test_rounds_are_told_once_each_and_from_where_one_was(
         every = aiter(here.cluster.WatchRounds(pb.WatchRoundsRequest(after=0), metadata=caller))
         first = await anext(every)
         assert (first.index, first.height, first.committed, first.reason) == (1, 1, False, "no quorum")
-        await blocks.log_command(here.node.pool, term, "validators", {"height": 1})
+        await consensus_log.log_command(here.node.pool, term, "validators", {"height": 1})
         height = 1
         while not reading.done():  # the first watcher may begin as late as it likes
             height += 1

@@ -38,7 +38,7 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, instances
 from ccn.store.conversations.conversations import AppendMessage
-from ccn.store.rounds import blocks, ledger, terms
+from ccn.store.rounds import blocks, consensus_log, ledger, terms
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519, pair_of, rules_of
 from tests.rosters import pack_rows
@@ -240,7 +240,7 @@ async def test_without_a_quorum_the_round_fails_and_the_next_one_seals_the_backl
     outcome = await story.run_round(await world.lead(NODES[0]))
     assert isinstance(outcome, FailedRound)
     assert outcome.reason == "1 reports hold, 2 are needed"
-    entry = (await blocks.load_log(world.pool, limit=1))[0]
+    entry = (await consensus_log.load_newest(world.pool, limit=1))[0]
     assert (entry.committed, entry.data["reason"]) == (False, outcome.reason)
     await world.say("two")
     world.peers.away = set()

@@ -13,7 +13,7 @@ from ccn.core.rounds import ballot, readback
 from ccn.core.rounds.ballot import Certificate, Draft
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
-from ccn.store.rounds import blocks, terms
+from ccn.store.rounds import blocks, consensus_log, terms
 from tests.core.conftest import Cluster, cluster_of, ed25519, rules_of
 
 LEADER = NodeId("node-1")
@@ -78,7 +78,7 @@ async def test_a_second_block_of_a_height_is_refused_whole(chain: tuple[Pool, Cl
     await blocks.write_block(connections, cluster.tip, draft, certificate)
     with pytest.raises(errors.Conflict):
         await blocks.write_block(connections, cluster.tip, draft, certificate)
-    assert [entry.command for entry in await blocks.load_log(connections)] == ["round", "found"]
+    assert [entry.command for entry in await consensus_log.load_newest(connections)] == ["round", "found"]
 
 
 async def test_a_block_of_an_older_term_is_refused_whole(chain: tuple[Pool, Cluster]) -> None:
@@ -92,8 +92,9 @@ async def test_a_block_of_an_older_term_is_refused_whole(chain: tuple[Pool, Clus
 
 async def test_failed_rounds_are_in_the_log_with_their_reason(chain: tuple[Pool, Cluster]) -> None:
     connections, cluster = chain
-    await blocks.log_failed(connections, cluster.term, "2 of 3 nodes answered, 2 needed", {"height": 1})
-    entry = (await blocks.load_log(connections, limit=1))[0]
+    reason = "2 of 3 nodes answered, 2 needed"
+    await consensus_log.log_failed(connections, cluster.term, reason, {"height": 1})
+    entry = (await consensus_log.load_newest(connections, limit=1))[0]
     assert (entry.committed, entry.data["height"]) == (False, 1)
 
 
