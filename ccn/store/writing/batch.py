@@ -278,10 +278,15 @@ class Batch:
         idempotency_key: str | None = None,
     ) -> Message:
         """Add one message after the head of its conversation, with its leaf."""
+        # Check everything before anything is added: a write that is refused must not leave a leaf behind.
         message.check_content(content)
         if language is not None:
             _check_language(language)
+        # The head may be a remembered one, and another node has written since. Then the number is taken,
+        # the database refuses the whole batch, and the writer prepares it again from heads that it reads.
         head = self.require_head(conversation, epoch)
+        # Clocks of nodes differ, so after an adoption the last message may be later than now. The times of
+        # a conversation must not run backwards: the look-up of a moment halves them.
         at, at_us = self.now, self._now_us
         if head.at > at:
             at, at_us = head.at, micros(head.at)
@@ -294,6 +299,7 @@ class Batch:
         self.leaves.append(leaf)
         said = (conversation, seq, role, content, salt, speaker, language, at, turn, epoch)
         self.messages.append((*said, idempotency_key, number))
+        # The next message of this batch follows this one, and so does one of the batch prepared on top.
         self.heads[conversation] = ConversationHead(
             seq, at, epoch, head.open, head.character, head.version, head.text
         )

@@ -120,21 +120,29 @@ class Writer:
         try:
             await self._find_first_leaf()
             while under_way is not None or await self._wait_for_work():
+                # Prepare first: numbering and hashing overlap with the flush that the server is busy with.
                 taken = self._take_waiting(alone=under_way is None)
                 following = await self._prepare_on_top(taken, under_way) if taken else None
+                # Send nothing before the outcome is known: what was prepared has numbers that follow leaves
+                # which never come to be, if the batch under way is refused.
                 if under_way is not None:
                     durable = under_way if await self._await_commit(under_way) else None
                     if durable is None:
                         following = None  # it was prepared on top of something that did not happen
                     under_way = None
+                # Send before answering: callers that are answered run at once, and the statement would wait
+                # for them. `durable` remembers whom to answer, so that a cancellation in between does not
+                # tell them that the outcome is unknown.
                 if following is not None:
                     under_way = following
                     await self._launch_commit(following)
+                # Answering also advances the numbering, which the next batch is prepared on.
                 if durable is not None:
                     self._release_answers(durable)
                     durable = None
                     if under_way is not None:
                         await asyncio.sleep(0)  # whoever was answered may have more, to prepare meanwhile
+                # Only now is nothing under way: refused writes are found by halving, one commit at a time.
                 if taken and following is None:
                     await self._commit_alone(taken, again=True)
         finally:
@@ -317,7 +325,11 @@ class Writer:
         return connection
 
     def _remember_leaves(self, batch: Batch) -> None:
-        """Before anything is sent. A number that was sent twice, because the first try failed, has two."""
+        """Remember what is about to be sent. A number that was sent again, as a try failed, has two leaves.
+
+        A round reads a leaf as soon as it is committed, which may be before this node hears of the commit.
+        Were it remembered only then, this node would take its own leaf for a forged one.
+        """
         for leaf in batch.leaves:
             earlier = self._made.get(leaf.number)
             if earlier is None:
