@@ -54,7 +54,7 @@ class ExternalLoop:
     new_id: Callable[[], UUID]
 
     async def build_prompt(self, conversation: ConversationId) -> Call:
-        """What would be sent to the model now; it ends with the message to answer, if there is one."""
+        """Build what would be sent to the model now; it ends with the message to answer, if any."""
         return await self._retry_while_free(conversation, self._build_call)
 
     async def record_message(
@@ -74,9 +74,9 @@ class ExternalLoop:
         message.check_content(content)
         key = idempotency_key or self.new_id().hex
 
-        async def append_message(here: StoredConversation) -> Message:
+        async def append_message(stored: StoredConversation) -> Message:
             return await self.writer.submit(
-                AppendMessage(conversation, role, content, speaker, here.epoch, language, key)
+                AppendMessage(conversation, role, content, speaker, stored.epoch, language, key)
             )
 
         said = await self._retry_while_free(conversation, append_message)
@@ -84,24 +84,24 @@ class ExternalLoop:
             self.scoring.enqueue(None, said)
         return said
 
-    async def _build_call(self, here: StoredConversation) -> Call:
-        borrower = await self._load_speaker(here)
-        page = await conversations.load_history(self.pool, here.id, limit=1)
+    async def _build_call(self, stored: StoredConversation) -> Call:
+        speaker = await self._load_speaker(stored)
+        page = await conversations.load_history(self.pool, stored.id, limit=1)
         if page.messages and page.messages[0].role is Role.USER:
-            return await self.prompts.build_call(borrower, page.messages[0].seq)
-        opening = await self.prompts.load_opening(borrower)
-        (asked,) = self.prompts.build_questions(borrower.model, opening, ["?"])
+            return await self.prompts.build_call(speaker, page.messages[0].seq)
+        opening = await self.prompts.load_opening(speaker)
+        (asked,) = self.prompts.build_questions(speaker.model, opening, ["?"])
         return replace(asked, messages=asked.messages[:-1])
 
     async def _retry_while_free(
         self, conversation: ConversationId, attempt: Callable[[StoredConversation], Awaitable[A]]
     ) -> A:
-        """Again where somebody else was first, as long as the conversation is free."""
+        """Try again if somebody else was first, as long as the conversation is free."""
         tried = 0
         while True:
-            here = await self._load_free_conversation(conversation)
+            stored = await self._load_free_conversation(conversation)
             try:
-                return await attempt(here)
+                return await attempt(stored)
             except (errors.Conflict, errors.OutcomeUnknown):
                 tried += 1
                 if tried == _TRIES:
@@ -109,21 +109,21 @@ class ExternalLoop:
             await asyncio.sleep(_AGAIN_S)
 
     async def _load_free_conversation(self, conversation: ConversationId) -> StoredConversation:
-        """The conversation, if nobody else speaks in it."""
-        here, alive, unanswered = await asyncio.gather(
+        """Load the conversation; refuse if somebody else speaks in it."""
+        stored, instance, unanswered = await asyncio.gather(
             conversations.load_conversation(self.pool, conversation),
             instances.find_in_conversation(self.pool, conversation),
             turns.list_unfinished(self.pool, conversation),
         )
-        if alive is not None:
+        if instance is not None:
             raise errors.Conflict("an instance speaks in this conversation; terminate it first")
         if unanswered:
             raise errors.TurnRunning("a message of this conversation waits for its reply")
-        return here
+        return stored
 
-    async def _load_speaker(self, here: StoredConversation) -> ExternalSpeaker:
-        version = here.plate_version
+    async def _load_speaker(self, stored: StoredConversation) -> ExternalSpeaker:
+        version = stored.plate_version
         if version is None:
-            version = (await characters.load_plate(self.pool, here.character)).version
-        model = self.prompts.choose_model(await self.prompts.load_plate(here.character, version))
-        return ExternalSpeaker(here.id, here.character, version, model, here.epoch)
+            version = (await characters.load_plate(self.pool, stored.character)).version
+        model = self.prompts.choose_model(await self.prompts.load_plate(stored.character, version))
+        return ExternalSpeaker(stored.id, stored.character, version, model, stored.epoch)

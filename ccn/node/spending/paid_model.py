@@ -71,7 +71,7 @@ class Payer:
 
 
 class PaidModel:
-    """The client, with a purse."""
+    """The client of the model, each of whose calls is reserved before and settled after it."""
 
     def __init__(
         self,
@@ -81,7 +81,10 @@ class PaidModel:
         now: Callable[[], datetime],
         limits: settings.LimitsSettings,
     ) -> None:
-        self._client, self._pool, self._till, self._now = client, pool, ReservationQueue(pool), now
+        self._client = client
+        self._pool = pool
+        self._till = ReservationQueue(pool)
+        self._now = now
         self._prices = {model: each.to_microdollars() for model, each in claude.prices.items()}
         self._zone = ZoneInfo(claude.time_zone)
         self._limit = _dollars_to_microdollars(claude.daily_budget_dollars)
@@ -95,9 +98,9 @@ class PaidModel:
         self._settling = set[asyncio.Task[None]]()
 
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        """As the client streams; refused if the budget of the day does not hold it.
+        """Stream as the client does; refuse the call if the budget of the day does not cover it.
 
-        Who closes the stream need not wait until it is settled: `settled` does.
+        Closing the stream begins to settle the call, and does not wait for that: `await_settlements` does.
         """
         async with (
             self._pay_for_call(call, who) as (meter, place),
@@ -109,17 +112,17 @@ class PaidModel:
                 yield piece
 
     def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
-        """Begin to put aside what a call, or one of a size, can cost, while it waits for something else.
+        """Begin to reserve what a call, or one of a size, can cost, while it waits for something else.
 
-        To be streamed or asked with, or given back by `release`. If it does not fit, or the database does
-        not answer, or the call turns out to be larger, that is seen to when the call is made.
+        Use the result in `stream` or `ask_once`, or return it with `release`. Errors (no budget, no
+        database, a larger call) are raised by that call, not here.
         """
-        purse = self._new_reservation(what.model, who)
-        purse.begin_hold(what)
-        return replace(who, reservation=purse)
+        reservation = self._new_reservation(what.model, who)
+        reservation.begin_hold(what)
+        return replace(who, reservation=reservation)
 
     def release(self, who: Payer) -> None:
-        """Give back what was put aside for a call that is not made."""
+        """Give back what was reserved for a call that is not made."""
         if who.reservation is not None:
             self._settle_later(who.reservation, TokenUsage())
 
@@ -149,7 +152,7 @@ class PaidModel:
         return told
 
     def check_allowance(self, owner: UserId | None) -> None:
-        """Refuse at once for whom a call was refused a moment ago, before anything is kept of it."""
+        """Refuse at once a user whose call was refused a moment ago, before anything is stored."""
         if owner is None or owner not in self._refused:
             return
         until, refused = self._refused[owner]
@@ -170,7 +173,7 @@ class PaidModel:
         return any(day.left is not None and day.left < _PLENTY for day in days)
 
     async def await_reservations(self, payers: Iterable[Payer]) -> None:
-        """Wait until what was reserved for these is put aside; refused if it does not fit."""
+        """Wait until what was reserved for these is held; refuse if the budget does not cover it."""
         for each in payers:
             if each.reservation is not None:
                 with self._explain_refusal(each):
@@ -188,19 +191,22 @@ class PaidModel:
     async def _pay_for_call(
         self, call: Call, who: Payer
     ) -> AsyncIterator[tuple[UsageMeter, ConcurrencySlot]]:
-        """Once its owner has a place for it. An accepted message waits; who can come again may have to."""
-        purse = who.reservation or self._new_reservation(call.model, who)
-        meter = UsageMeter(partial(purse.hold_for_try, call))
+        """Wait for one of its owner's places, and settle the call at the end.
+
+        The call of an accepted message waits however long; others are refused where too many wait.
+        """
+        reservation = who.reservation or self._new_reservation(call.model, who)
+        meter = UsageMeter(partial(reservation.hold_for_try, call))
         try:
             with self._explain_refusal(who):
                 async with self._calls.take_slot(who.owner, patient=who.conversation is not None) as place:
                     yield meter, place
         finally:
-            self._settle_later(purse, meter.usage)
+            self._settle_later(reservation, meter.usage)
 
     @contextmanager
     def _explain_refusal(self, who: Payer) -> Iterator[None]:
-        """Whatever does not fit is refused with its end, and remembered of who it is."""
+        """Say in a refusal when the budget begins anew, and remember whose allowance is spent."""
         try:
             yield
         except errors.BudgetSpent as spent:
@@ -209,7 +215,7 @@ class PaidModel:
             raise self._add_renewal(spent) from None
 
     def _add_renewal(self, spent: errors.BudgetSpent) -> errors.BudgetSpent:
-        """Saying when it begins anew."""
+        """The same refusal, saying when the budget begins anew."""
         now = self._now()
         renewed = budget.renewed_after(now, self._zone)
         words = f"{spent}; it begins anew at {renewed:%Y-%m-%d %H:%M} {self._zone.key}"
@@ -245,9 +251,9 @@ class PaidModel:
             None if who.owner is None else self._owner_limit,
         )
 
-    def _settle_later(self, purse: CallReservation, used: TokenUsage) -> None:
-        """In a task of its own, which nobody who leaves can cancel."""
-        settling = asyncio.create_task(purse.settle(used), name="settle")
+    def _settle_later(self, reservation: CallReservation, used: TokenUsage) -> None:
+        """Settle in a task of its own, so that a caller who is cancelled does not cancel it."""
+        settling = asyncio.create_task(reservation.settle(used), name="settle")
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
 
