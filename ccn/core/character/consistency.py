@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccn.core.character import references
 from ccn.core.character.gaussian import Samples
 
 LEAST = 10
@@ -40,30 +41,23 @@ def estimate_ccc(windows: list[Samples], strangers: float) -> ConsistencyEstimat
     `strangers` is De. An axis that two instances do not both show takes no part in their distance.
     """
     centres = [
-        (place, _mean_axes(window[-WINDOW:]))
+        (place, references.mean_axes(window[-WINDOW:]))
         for place, window in enumerate(windows)
         if len(window) >= LEAST
     ]
     distances = np.full((len(centres), len(centres)), np.nan)
-    for one, (_, here) in enumerate(centres):
-        for other, (_, there) in enumerate(centres[:one]):
-            shared = ~np.isnan(here) & ~np.isnan(there)
+    for one, (_, one_mean) in enumerate(centres):
+        for other, (_, other_mean) in enumerate(centres[:one]):
+            shared = ~np.isnan(one_mean) & ~np.isnan(other_mean)
             if shared.any():
-                distances[one, other] = distances[other, one] = float(((here - there)[shared] ** 2).mean())
+                squared = float(((one_mean - other_mean)[shared] ** 2).mean())
+                distances[one, other] = distances[other, one] = squared
     if np.isnan(distances).all() or strangers <= 0:
         return None
-    furthest = int(
-        np.nanargmax(
-            np.nanmean(np.where(np.isnan(distances).all(axis=1, keepdims=True), -1.0, distances), axis=1)
-        )
-    )
+    alone = np.isnan(distances).all(axis=1, keepdims=True)
+    # An instance that shares no axis with any other is far from nobody, so it is never the furthest.
+    mean_distances = np.nanmean(np.where(alone, -1.0, distances), axis=1)
+    furthest = int(np.nanargmax(mean_distances))
     return ConsistencyEstimate(
         1 - float(np.nanmean(distances)) / strangers, len(centres), centres[furthest][0]
     )
-
-
-def _mean_axes(window: Samples) -> Samples:
-    """The mean of each axis over the messages that show it; NaN where none does."""
-    shown = ~np.isnan(window)
-    counts = shown.sum(axis=0)
-    return np.where(counts > 0, np.where(shown, window, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)

@@ -62,7 +62,13 @@ class Evidence(Generic[S]):
     @property
     def kind(self) -> str:
         """What the node did twice."""
-        return type(self.first.statement).__name__.lower()
+        match self.first.statement:
+            case Proposal():
+                return "proposal"
+            case Vote():
+                return "vote"
+            case Cosigned():
+                return "cosigned"
 
     def body(self) -> bytes:
         """All of it, as it is kept: whoever has the node's key can check it again."""
