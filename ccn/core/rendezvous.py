@@ -14,10 +14,10 @@ from ccn.core.ids import NodeId
 
 
 def rank_nodes(thing: UUID, nodes: Iterable[NodeId]) -> list[NodeId]:
-    """The nodes in the order in which they are to take care of the thing."""
+    """Rank the nodes in the order in which they take care of the thing."""
     return sorted(nodes, key=lambda node: hashlib.sha256(thing.bytes + node.encode()).digest())
 
 
 def rank_of(thing: UUID, node: NodeId, nodes: Iterable[NodeId]) -> int:
-    """How many come before this node."""
+    """Count the nodes that come before this one."""
     return rank_nodes(thing, {*nodes, node}).index(node)

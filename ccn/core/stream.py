@@ -38,7 +38,7 @@ class EventKind(StrEnum):
 
 ENDS = frozenset({EventKind.DONE, EventKind.ERROR, EventKind.CANCELLED})
 UNKEPT = frozenset({EventKind.WAITING, EventKind.BEGUN})
-"""Told only to those who ask for them."""
+"""Sent only to readers who ask for them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 
 
 class InferenceSession(Protocol):
-    """What is used of onnxruntime's."""
+    """The part of onnxruntime's session that is used here."""
 
     def run(self, names: Sequence[str], given: dict[str, npt.NDArray[np.int64]]) -> Sequence[Any]:
         """The outputs of these names."""
@@ -55,7 +55,7 @@ class OnnxEncoder:
         self.sha256 = sha256
 
     def embed_text(self, text: str) -> Floats:
-        """The mean of what the model makes of each piece, at length one."""
+        """Embed a text as the mean vector of its pieces, scaled to length one."""
         numbers = wordpiece.encode_text(self._vocabulary, text)
         every = np.array([numbers], dtype=np.int64)
         given = {"input_ids": every, "attention_mask": np.ones_like(every)}
@@ -70,7 +70,7 @@ class OnnxEncoder:
 
 
 def open_encoder(folder: Path) -> OnnxEncoder:
-    """The encoder in a folder; what is missing there is named."""
+    """Open the encoder in a folder, or say what is missing there."""
     model, tokenizer = _find_model(folder), _find_tokenizer(folder)
     try:
         content = tokenizer.read_text(encoding="utf-8")

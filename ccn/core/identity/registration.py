@@ -100,7 +100,7 @@ class NodeRegister:
 
 
 def find_doubt(shown: ShownRegistration, register: NodeRegister, check: Check) -> str:
-    """Why this is not what a node of the register says now; empty if it is."""
+    """Say why this is not what a node of the register says now, or nothing if it is."""
     said = shown.said.statement
     enrolled = register.nodes.get(said.node)
     if enrolled is None:
@@ -119,7 +119,7 @@ def find_doubt(shown: ShownRegistration, register: NodeRegister, check: Check) -
 
 
 def key_of(node: NodeId, register: NodeRegister, rules: Rules | None) -> bytes | None:
-    """The key under which a node takes part now, None for whoever may not.
+    """Return the key under which a node takes part now, or None if it may not.
 
     The chain says so for those that vote, whatever the database shows; before the founding nobody votes.
     """

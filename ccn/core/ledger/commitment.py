@@ -125,7 +125,7 @@ def encode_canonical(fields: Fields) -> bytes:
 
 
 def encode_numbers(values: Sequence[int]) -> str:
-    """A list of integers as it stands in canonical bytes, sooner than one by one: they may be thousands."""
+    """Write integers as a list in canonical bytes, all at once: there may be thousands."""
     return repr(list(values)).replace(" ", "")
 
 

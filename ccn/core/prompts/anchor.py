@@ -32,7 +32,7 @@ MEMORIES_LIMIT = 20
 
 
 def refresh_anchor(anchor: Anchor, now: MeasuredStates, this: int, *, ordered: bool = False) -> Anchor:
-    """The anchor with the state of now beside the message `this`; the very same while that is not worth it.
+    """Show the present state beside the message `this` if it moved enough, else return the same anchor.
 
     `ordered` is for an instance that is brought back to character: its state is shown with a reminder of
     the plate, which counts until the next state is shown.
@@ -52,7 +52,7 @@ def refresh_anchor(anchor: Anchor, now: MeasuredStates, this: int, *, ordered: b
 def compact_anchor(
     anchor: Anchor, now: MeasuredStates, this: int, kept_from: int, *, ordered: bool = False
 ) -> Anchor:
-    """The anchor with a history that begins later; all that follows is new, so the state is too."""
+    """Let the history begin later. All below it is new to the cache then, so the state is shown anew."""
     newest = anchor.states[-1]
     state = _next_state(newest, now, this, reminder=ordered or newest.reminder)
     return replace(anchor, version=anchor.version + 1, kept_from=kept_from, states=(state,))
@@ -146,7 +146,7 @@ def _states_from_json(shown: Mapping[str, Any]) -> tuple[ShownState, ...]:
 
 
 def _next_state(newest: ShownState, now: MeasuredStates, this: int, *, reminder: bool) -> ShownState:
-    """What is not known now is what was known last."""
+    """Make the state to show. A part that is not known now keeps its last known value."""
     source = newest.source if now.character is None else StateSource.HERE
     character = newest.character if now.character is None else now.character
     relational = newest.relational if now.relational is None else now.relational
@@ -162,7 +162,7 @@ def _vector_from_list(stored: list[int | None] | None) -> Vector | None:
 
 
 def _largest_difference(shown: Vector | None, now: Vector | None) -> int:
-    """The largest difference of an axis: what was not shown was neutral, what is not known did not move."""
+    """Return the largest difference of an axis. One not shown was neutral; one not known did not move."""
     if now is None:
         return 0
     before = (None,) * len(now.millionths) if shown is None else shown.millionths

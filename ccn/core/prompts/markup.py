@@ -56,11 +56,11 @@ def quote_beginning(said: str, at_most: int) -> str:
 
 
 def shorten_text(said: str, at_most: int) -> str:
-    """The same, not escaped yet."""
+    """Shorten what somebody said to one line, without escaping it."""
     line = " ".join(said[: 4 * at_most].split())
     return line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
 
 
 def _may_have_mark(text: str) -> bool:
-    """Looked for first, because it takes a thousandth of the time."""
+    """Tell whether there may be a mark. A full look takes a thousand times as long."""
     return "<" in text or (not text.isascii() and any(begin in text for begin in _BEGINS))

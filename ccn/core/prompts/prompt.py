@@ -86,7 +86,7 @@ def build_call(plate: Plate, anchor: Anchor, scene: Scene, limits: PromptLimits)
 
 
 def replace_message(call: Call, asked: str, other: str) -> Call:
-    """The same call with another message to answer than the one that was asked: all above it stays."""
+    """Replace the message to answer. Everything above it stays the same."""
     *before, last = call.messages
     beside = last.text.removesuffix(markup.escape_marks(asked))
     return replace(call, messages=(*before, replace(last, text=beside + markup.escape_marks(other))))
@@ -101,7 +101,7 @@ def update_anchor(
     *,
     ordered: bool = False,
 ) -> Anchor:
-    """The very same anchor while it serves; otherwise its next version, to be kept before it is used.
+    """Return the same anchor while it serves, or its next version, which must be kept before it is used.
 
     `ordered` is for an instance that is being brought back to character.
     """
@@ -124,7 +124,7 @@ def room_for_talk(plate: Plate, limits: PromptLimits) -> int:
 
 
 def check_message(plate: Plate, content: str, limits: PromptLimits) -> None:
-    """Refuse a message that no prompt has room for: before it is accepted, because then it is answered."""
+    """Refuse a message that no prompt has room for, before it is accepted: then it must be answered."""
     needed, allowed = tokens.estimate_tokens(markup.escape_marks(content)), room_for_talk(plate, limits)
     if needed > allowed:
         raise errors.MessageTooLong(
@@ -174,7 +174,7 @@ def _message_texts(plate: Plate, anchor: Anchor, said: Sequence[Message]) -> lis
 
 
 def _split_scene(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Message], Message]:
-    """Quoted, in full, and to be answered."""
+    """Split the messages into those to quote, those to show in full, and the one to answer."""
     places = set(places_to_quote(anchor.kept_from))
     earlier = sorted((each for each in scene.messages if each.seq in places), key=lambda each: each.seq)
     full = order_by_turn([message for message in scene.messages if message.seq >= anchor.kept_from])

@@ -76,7 +76,7 @@ def write_state(found: Plate, shown: ShownState, collaborator: str) -> str:
 
 
 def write_state_beside(found: Plate, shown: ShownState) -> str:
-    """How they were when a later message came."""
+    """Write both states as they were when a later message came."""
     return markup.wrap_layer("state", _write_estimates(found, shown)) + "\n"
 
 

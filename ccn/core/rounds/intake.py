@@ -24,7 +24,7 @@ RefusedReports = tuple[tuple[NodeId, Refusal], ...]
 def sift_reports(
     reports: Sequence[Signed[Report]], tip: Tip, term: int, check: Check
 ) -> tuple[tuple[Signed[Report], ...], RefusedReports]:
-    """The reports that hold, one a node and by the nodes' names, and why the others do not."""
+    """Return the reports that hold, one a node in the order of their names, and why the others do not."""
     refused = list[tuple[NodeId, Refusal]]()
     held = dict[NodeId, Signed[Report]]()
     for report in reports:
@@ -37,7 +37,7 @@ def sift_reports(
 
 
 def examine_report(report: Signed[Report], tip: Tip, term: int, check: Check) -> Refusal | None:
-    """What is wrong with one report by itself."""
+    """Say what is wrong with one report, judged by itself."""
     said = report.statement
     key, last = tip.rules.key_of(said.node), tip.last_sealed(said.node)
     if key is None:

@@ -126,18 +126,18 @@ def allow_vote(state: SignerState, header: Header) -> SignerState | Refusal:
 
 
 def has_voted_in(state: SignerState, height: int, term: int) -> bool:
-    """Whether a term is of no more use at a height: this node voted there in it, or in a later one."""
+    """Tell whether this node voted at a height in this term or a later one: the term is of no use there."""
     return term < state.voted_term or (height, term) == (state.voted_height, state.voted_term)
 
 
 def with_report(state: SignerState, said: Report) -> SignerState:
-    """The same state with what this node brought to the round that it votes in."""
+    """Note what this node reported in the round that it votes in."""
     hashed = hashlib.sha256(said.leaves).digest()
     return replace(state, reported_first=said.first, reported_count=said.count, reported_leaves=hashed)
 
 
 def with_acknowledged(state: SignerState, newest: NumberedHash | None) -> SignerState:
-    """The same state with the newest leaf that was acknowledged; what it has already is not taken back."""
+    """Note the newest leaf that was acknowledged. An older one changes nothing."""
     if newest is None or newest.number <= state.acknowledged.number:
         return state
     return replace(state, acknowledged=newest)

@@ -35,7 +35,7 @@ class RemoveValidator:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """What a node sees: who is here under which key, and what is left to do for whoever goes."""
+    """What a node sees: which nodes are present under which key, and what still ties the one that goes."""
 
     present: Mapping[NodeId, bytes]
     draining: frozenset[NodeId] = frozenset()
@@ -46,7 +46,7 @@ class ClusterView:
 def apply_change(
     wanted: AddValidator | RemoveValidator, rules: Rules, seen: ClusterView
 ) -> Rules | Refusal:
-    """The rules with the change, the same ones if it is made already, or why not."""
+    """Return the rules after the change, the same rules if it is made already, or why it is refused."""
     match wanted:
         case AddValidator(node):
             following = _add_validator(node, rules, seen)

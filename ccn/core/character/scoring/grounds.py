@@ -53,5 +53,5 @@ def meaningful_share(moved: Sequence[FeatureEffect], score: float) -> float:
 
 
 def order_by_meaning(moved: Sequence[FeatureEffect]) -> list[FeatureEffect]:
-    """The same, in the order in which it tells: words that mean something first, each kind as it was."""
+    """Put features with a meaning of their own first; otherwise the order stays."""
     return sorted(moved, key=lambda each: not means_something(each.feature))

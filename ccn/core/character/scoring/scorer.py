@@ -125,7 +125,7 @@ class LinearScorer:
 
 
 def order_by_strength(moved: Iterable[FeatureEffect]) -> list[FeatureEffect]:
-    """The same in the order in which people want to see them."""
+    """Order features by how far they moved an axis, the strongest first."""
     return sorted(moved, key=lambda each: (-abs(each.by), each.axis, each.feature))
 
 
