@@ -15,9 +15,9 @@ def code_from_name(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def error_from_code(told: str) -> type[errors.CCNError] | None:
+def error_from_code(code: str) -> type[errors.CCNError] | None:
     """The error with this code, if this version has one."""
-    return _NAMED.get(told)
+    return _NAMED.get(code)
 
 
 def _error_classes(kind: type[errors.CCNError]) -> list[type[errors.CCNError]]:

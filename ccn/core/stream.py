@@ -76,10 +76,10 @@ def event_id(turn: TurnId, place: StreamPosition) -> str:
 
 def parse_event_id(event: str) -> tuple[TurnId, StreamPosition]:
     """The turn and the place that a client names."""
-    found = _EVENT.fullmatch(event)
-    if found is None:
+    match = _EVENT.fullmatch(event)
+    if match is None:
         raise errors.InputInvalid("an event id is TURN:EPOCH-NUMBER, as the stream said it")
-    return TurnId(UUID(found[1])), StreamPosition(int(found[2]), int(found[3]))
+    return TurnId(UUID(match[1])), StreamPosition(int(match[2]), int(match[3]))
 
 
 _EVENT = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,18})-(\d{1,18})", re.ASCII)

@@ -77,10 +77,10 @@ def measure_call(call: Call) -> CallSize:
 
 def price_of(prices: Mapping[str, Price], model: str) -> Price:
     """The price of a model; a dated name costs what its undated one does."""
-    found = prices.get(model) or prices.get(_DATED.sub("", model))
-    if found is None:
+    price = prices.get(model) or prices.get(_DATED.sub("", model))
+    if price is None:
         raise errors.ModelRefused(f"CCN_CLAUDE_PRICES has no price for {model}, so it is not asked")
-    return found
+    return price
 
 
 def microdollars_from(dollars: Decimal) -> int:

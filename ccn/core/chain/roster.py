@@ -121,13 +121,13 @@ def find_disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
     """Which rows of these rosters, one after the other, name an instance that another row names too."""
     rows = np.frombuffer(b"".join(roster.packed for roster in rosters), _LAYOUT)
     low, high = rows["low"].astype(np.uint64), rows["high"].astype(np.uint64)
-    found, ordered = np.zeros(len(rows), np.bool_), np.sort(low)
+    disputed, ordered = np.zeros(len(rows), np.bool_), np.sort(low)
     if (ordered[1:] == ordered[:-1]).any():  # as good as never: half an id tells them apart already
         order = np.lexsort((low, high))
         low, high = low[order], high[order]
         same = (low[1:] == low[:-1]) & (high[1:] == high[:-1])
-        found[order[1:][same]] = found[order[:-1][same]] = True
-    return found
+        disputed[order[1:][same]] = disputed[order[:-1][same]] = True
+    return disputed
 
 
 def _unpack_row(whose: int | None, instance: bytes, epoch: int, *scores: int) -> RosterRow:

@@ -101,16 +101,16 @@ class NodeRegister:
 
 def find_doubt(shown: ShownRegistration, register: NodeRegister, check: Check) -> str:
     """Say why this is not what a node of the register says now, or nothing if it is."""
-    said = shown.said.statement
-    enrolled = register.nodes.get(said.node)
+    registration = shown.said.statement
+    enrolled = register.nodes.get(registration.node)
     if enrolled is None:
         return "no such node has enrolled in the database"
     reasons = {
-        "it stands under another name": shown.name == said.node,
-        "it stands under another lease": shown.lease == said.lease,
-        "it is of another cluster": said.cluster == register.cluster,
-        "the node enrolled with another key": said.key == enrolled.key,
-        "it is not of the node's present life": said.life == enrolled.life,
+        "it stands under another name": shown.name == registration.node,
+        "it stands under another lease": shown.lease == registration.lease,
+        "it is of another cluster": registration.cluster == register.cluster,
+        "the node enrolled with another key": registration.key == enrolled.key,
+        "it is not of the node's present life": registration.life == enrolled.life,
     }
     for reason, holds in reasons.items():
         if not holds:

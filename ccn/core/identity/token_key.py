@@ -60,7 +60,7 @@ def name_of_key(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()[:_NAME_DIGITS]
 
 
-def is_vouched(said: Signed[TokenKey], rules: Rules, check: Check) -> bool:
+def is_vouched(token_key: Signed[TokenKey], rules: Rules, check: Check) -> bool:
     """Whether a validator says that this key is its own."""
-    key = rules.key_of(said.statement.node)
-    return key is not None and said.is_signed_by(key, check)
+    key = rules.key_of(token_key.statement.node)
+    return key is not None and token_key.is_signed_by(key, check)

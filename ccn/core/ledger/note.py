@@ -99,12 +99,12 @@ def verify_note(note: Note, keys: Sequence[NoteKey], check: Check) -> dict[NoteK
     known = {(key.name, key.id): key for key in keys}
     if len(known) != len(set(keys)):
         raise errors.InputInvalid("two keys share a name and an id")
-    found = dict[NoteKey, int | None]()
+    times = dict[NoteKey, int | None]()
     for signature in note.signatures:
         key = known.get((signature.name, signature.key_id))
         if key is not None:
-            found[key] = _verify_signature(note.text, signature, key, check)
-    return found
+            times[key] = _verify_signature(note.text, signature, key, check)
+    return times
 
 
 def cosign_note(text: str, key: NoteKey, at_s: int, sign: Sign) -> Signature:

@@ -119,26 +119,26 @@ class Anchor:
         }
 
 
-def anchor_from_json(plate: int, kept_from: int, version: int, shown: Mapping[str, Any]) -> Anchor:
+def anchor_from_json(plate: int, kept_from: int, version: int, stored: Mapping[str, Any]) -> Anchor:
     """The anchor that the database keeps."""
     return Anchor(
         plate,
-        _states_from_json(shown),
-        tuple(RecalledConversation(ConversationId(UUID(each)), upto) for each, upto in shown["memories"]),
+        _states_from_json(stored),
+        tuple(RecalledConversation(ConversationId(UUID(each)), upto) for each, upto in stored["memories"]),
         kept_from,
         version,
     )
 
 
-def _states_from_json(shown: Mapping[str, Any]) -> tuple[ShownState, ...]:
+def _states_from_json(stored: Mapping[str, Any]) -> tuple[ShownState, ...]:
     kept = [
         (seq, _vector_from_list(c), _vector_from_list(r), reminder)
-        for seq, c, r, reminder in shown["states"]
+        for seq, c, r, reminder in stored["states"]
     ]
-    if "sources" in shown:
+    if "sources" in stored:
         return tuple(
-            ShownState(*state, StateSource(said))
-            for state, said in zip(kept, shown["sources"], strict=True)
+            ShownState(*state, StateSource(source))
+            for state, source in zip(kept, stored["sources"], strict=True)
         )
     # Before sources were kept, a conversation began with the state of whichever one was newest, also of a
     # stranger's: that is not shown any more. What came later is its own.

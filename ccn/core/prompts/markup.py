@@ -23,16 +23,16 @@ _QUOTED = "&lt;"
 
 def wrap_layer(name: str, text: str, /, **attributes: object) -> str:
     """A layer of this name around a text, which is escaped already or ours."""
-    told = "".join(f' {key}="{escape_attribute(value)}"' for key, value in attributes.items())
-    return f"<{SPACE}:{name}{told}>\n{text}\n</{SPACE}:{name}>"
+    written = "".join(f' {key}="{escape_attribute(value)}"' for key, value in attributes.items())
+    return f"<{SPACE}:{name}{written}>\n{text}\n</{SPACE}:{name}>"
 
 
-def escape_marks(said: str) -> str:
+def escape_marks(text: str) -> str:
     """What somebody said, unable to open or close a layer; anything else in it stays as it was."""
-    if not _may_have_mark(said):
-        return said
+    if not _may_have_mark(text):
+        return text
     return _BEGIN.sub(
-        lambda begun: _QUOTED if lookalike.spells_word(said, _MARK, begun.end()) else begun[0], said
+        lambda begun: _QUOTED if lookalike.spells_word(text, _MARK, begun.end()) else begun[0], text
     )
 
 
@@ -50,14 +50,14 @@ def escape_attribute(value: object) -> str:
     return escape_marks(text)
 
 
-def quote_beginning(said: str, at_most: int) -> str:
+def quote_beginning(text: str, at_most: int) -> str:
     """The beginning of what somebody said, on one line."""
-    return escape_marks(shorten_text(said, at_most))
+    return escape_marks(shorten_text(text, at_most))
 
 
-def shorten_text(said: str, at_most: int) -> str:
+def shorten_text(text: str, at_most: int) -> str:
     """Shorten what somebody said to one line, without escaping it."""
-    line = " ".join(said[: 4 * at_most].split())
+    line = " ".join(text[: 4 * at_most].split())
     return line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
 
 

@@ -51,16 +51,16 @@ _AT_LINE = re.compile(r"at line (\d+)")
 def parse_plate(text: str) -> Plate:
     """Take a plate apart, or say by line or key what is wrong with it."""
     matter, body, above = _split_front_matter(_clean_text(text))
-    found = _parse_toml(matter)
-    _check_keys(found, _KEYS, "")
+    settings = _parse_toml(matter)
+    _check_keys(settings, _KEYS, "")
     _check_body(body, above)
-    questions = _read_questions(found.get("questions"))
+    questions = _read_questions(settings.get("questions"))
     return Plate(
-        _read_name(found.get("name"), body),
-        _read_model(found.get("model")),
-        _read_baseline(found.get("baseline")),
+        _read_name(settings.get("name"), body),
+        _read_model(settings.get("model")),
+        _read_baseline(settings.get("baseline")),
         questions,
-        _read_pass_mark(found.get("pass_mark"), questions),
+        _read_pass_mark(settings.get("pass_mark"), questions),
         body.strip("\n"),
     )
 
@@ -131,8 +131,8 @@ def _parse_toml(matter: str) -> Mapping[str, object]:
         raise errors.PlateInvalid(f"the front matter is not TOML: {moved}") from None
 
 
-def _check_keys(found: Mapping[str, object], keys: Collection[str], where: str) -> None:
-    for key in found:
+def _check_keys(settings: Mapping[str, object], keys: Collection[str], where: str) -> None:
+    for key in settings:
         if key not in keys:
             near = difflib.get_close_matches(key, keys, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(keys)}"

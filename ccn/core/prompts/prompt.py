@@ -81,8 +81,8 @@ def build_call(plate: Plate, anchor: Anchor, scene: Scene, limits: PromptLimits)
     if quoted := wording.write_earlier(earlier, limits.budget // 8):
         system.append(CallBlock(quoted))
     texts = _message_texts(plate, anchor, [*history, this])
-    said = [*_history_to_call(history, texts), CallMessage(Role.USER, texts[-1])]
-    return Call(limits.model, tuple(system), tuple(said), limits.max_tokens, limits.temperature)
+    messages = [*_history_to_call(history, texts), CallMessage(Role.USER, texts[-1])]
+    return Call(limits.model, tuple(system), tuple(messages), limits.max_tokens, limits.temperature)
 
 
 def replace_message(call: Call, asked: str, other: str) -> Call:
@@ -150,27 +150,31 @@ def call_to_text(call: Call) -> str:
         head += f" · temperature {call.temperature:g}"
     parts = [("system", block.text, block.mark) for block in call.system]
     parts += [(said.role.value, said.text, said.mark) for said in call.messages]
-    shown = [f"\n[{who}{' · mark' if mark else ''}]\n{text}" for who, text, mark in parts]
-    return "\n".join([head, *shown]) + "\n"
+    written = [f"\n[{who}{' · mark' if mark else ''}]\n{text}" for who, text, mark in parts]
+    return "\n".join([head, *written]) + "\n"
 
 
 def _history_to_call(history: Sequence[Message], texts: Sequence[str]) -> list[CallMessage]:
-    said = [CallMessage(message.role, text) for message, text in zip(history, texts, strict=False)]
-    if said:
-        said[-1] = replace(said[-1], mark=True)
-    if said and said[0].role is Role.ASSISTANT:
-        said.insert(0, CallMessage(Role.USER, wording.OPENING))  # a conversation has to begin with the user
-    return said
+    messages = [CallMessage(message.role, text) for message, text in zip(history, texts, strict=False)]
+    if messages:
+        messages[-1] = replace(messages[-1], mark=True)
+    if messages and messages[0].role is Role.ASSISTANT:
+        messages.insert(
+            0, CallMessage(Role.USER, wording.OPENING)
+        )  # a conversation has to begin with the user
+    return messages
 
 
-def _message_texts(plate: Plate, anchor: Anchor, said: Sequence[Message]) -> list[str]:
+def _message_texts(plate: Plate, anchor: Anchor, messages: Sequence[Message]) -> list[str]:
     """Messages as they stand in the prompt, with each state that is shown beside one of the user's."""
     beside = dict[int, str]()
     for state in anchor.states[1:]:
-        users = (each.seq for each in said if each.role is Role.USER and each.seq >= state.seq)
+        users = (
+            message.seq for message in messages if message.role is Role.USER and message.seq >= state.seq
+        )
         if (seq := next(users, None)) is not None:
             beside[seq] = beside.get(seq, "") + wording.write_state_beside(plate, state)
-    return [beside.get(each.seq, "") + wording.write_message(each) for each in said]
+    return [beside.get(message.seq, "") + wording.write_message(message) for message in messages]
 
 
 def _split_scene(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Message], Message]:
@@ -186,11 +190,13 @@ def _split_scene(anchor: Anchor, scene: Scene) -> tuple[list[Message], list[Mess
     )
 
 
-def order_by_turn(said: Sequence[Message]) -> list[Message]:
+def order_by_turn(messages: Sequence[Message]) -> list[Message]:
     """Each reply behind the message it answers; one whose message is not among them is left out."""
-    replies = {each.turn: each for each in said if each.role is Role.ASSISTANT and each.turn is not None}
+    replies = {
+        each.turn: each for each in messages if each.role is Role.ASSISTANT and each.turn is not None
+    }
     ordered = list[Message]()
-    for message in sorted(said, key=lambda each: each.seq):
+    for message in sorted(messages, key=lambda each: each.seq):
         if message.role is Role.ASSISTANT and message.turn is not None:
             continue
         ordered.append(message)
@@ -203,10 +209,10 @@ def _choose_beginning(plate: Plate, anchor: Anchor, scene: Scene, limits: Prompt
     """Where the history has to begin: where it does, or in its younger half if there is no room."""
     _, history, this = _split_scene(anchor, scene)
     left = room_for_talk(plate, limits) - tokens.estimate_tokens(wording.write_message(this))
-    shown = _message_texts(plate, anchor, [*history, this])[:-1]
-    if len(history) <= HISTORY_LIMIT and sum(map(tokens.bound_tokens, shown)) <= left:
+    texts = _message_texts(plate, anchor, [*history, this])[:-1]
+    if len(history) <= HISTORY_LIMIT and sum(map(tokens.bound_tokens, texts)) <= left:
         return anchor.kept_from
-    needed = [tokens.estimate_tokens(text) for text in shown]
+    needed = [tokens.estimate_tokens(text) for text in texts]
     if len(history) <= HISTORY_LIMIT and sum(needed) <= left:
         return anchor.kept_from
     kept, begin = 0, this.seq

@@ -57,27 +57,27 @@ class PromptMemory:
     messages: tuple[Message, ...]
 
 
-def write_plate(found: Plate, version: int) -> str:
+def write_plate(plate: Plate, version: int) -> str:
     """The rules of this system and the plate, whole."""
-    name = markup.escape_marks(found.name)
+    name = markup.escape_marks(plate.name)
     rules = markup.wrap_layer("rules", _RULES.format(name=name, space=markup.SPACE))
-    body = found.body
-    if found.baseline is not None:
-        body += f"\n\nMeasured from 0 to 1, {name} is: {_write_scores(found.baseline, AXES)}."
-    return f"{rules}\n{markup.wrap_layer('plate', body, name=found.name, version=version)}"
+    body = plate.body
+    if plate.baseline is not None:
+        body += f"\n\nMeasured from 0 to 1, {name} is: {_write_scores(plate.baseline, AXES)}."
+    return f"{rules}\n{markup.wrap_layer('plate', body, name=plate.name, version=version)}"
 
 
-def write_state(found: Plate, shown: ShownState, collaborator: str) -> str:
+def write_state(plate: Plate, state: ShownState, collaborator: str) -> str:
     """Whom the character talks with, and how both were when the conversation, or its history, began."""
     with_whom = (
         markup.quote_beginning(collaborator, _COLLABORATOR) if collaborator.strip() else "not known by name"
     )
-    return markup.wrap_layer("state", f"Your collaborator: {with_whom}.\n{_write_estimates(found, shown)}")
+    return markup.wrap_layer("state", f"Your collaborator: {with_whom}.\n{_write_estimates(plate, state)}")
 
 
-def write_state_beside(found: Plate, shown: ShownState) -> str:
+def write_state_beside(plate: Plate, state: ShownState) -> str:
     """Write both states as they were when a later message came."""
-    return markup.wrap_layer("state", _write_estimates(found, shown)) + "\n"
+    return markup.wrap_layer("state", _write_estimates(plate, state)) + "\n"
 
 
 def write_memories(remembered: Sequence[PromptMemory], at_most: int) -> str:
@@ -85,17 +85,17 @@ def write_memories(remembered: Sequence[PromptMemory], at_most: int) -> str:
     intro = (
         "Earlier conversations with the same person, oldest first, each with how it began and how it ended."
     )
-    told = [
+    layers = [
         markup.wrap_layer(
             "memory",
-            _quote_messages(each.messages),
-            date=each.date,
-            title=markup.shorten_text(each.title, _TITLE),
+            _quote_messages(memory.messages),
+            date=memory.date,
+            title=markup.shorten_text(memory.title, _TITLE),
         )
-        for each in remembered
-        if any(message.content is not None for message in each.messages)
+        for memory in remembered
+        if any(message.content is not None for message in memory.messages)
     ]
-    return _fit_parts(intro, told, at_most, "memories")
+    return _fit_parts(intro, layers, at_most, "memories")
 
 
 def write_earlier(quoted: Sequence[Message], at_most: int) -> str:
@@ -120,9 +120,9 @@ def _fit_parts(intro: str, parts: list[str], at_most: int, name: str) -> str:
     return markup.wrap_layer(name, "\n".join([intro, *reversed(kept)])) if kept else ""
 
 
-def _quote_messages(said: Sequence[Message]) -> str:
+def _quote_messages(messages: Sequence[Message]) -> str:
     lines, before = list[str](), 0
-    for message in said:
+    for message in messages:
         if before and message.seq > before + 1:
             lines.append("…")
         who = "person" if message.role is Role.USER else "you"
@@ -132,13 +132,13 @@ def _quote_messages(said: Sequence[Message]) -> str:
     return "\n".join(lines)
 
 
-def _write_estimates(found: Plate, shown: ShownState) -> str:
+def _write_estimates(plate: Plate, state: ShownState) -> str:
     lines = [
         "Statistical estimates; 0.5 is neutral.",
-        f"Character{_write_measured(shown.character, AXES, shown.source)}.",
-        f"Relation{_write_measured(shown.relational, RELATIONAL, StateSource.HERE)}.",
+        f"Character{_write_measured(state.character, AXES, state.source)}.",
+        f"Relation{_write_measured(state.relational, RELATIONAL, StateSource.HERE)}.",
     ]
-    return "\n".join([*lines, _write_reminder(found, shown.character)] if shown.reminder else lines)
+    return "\n".join([*lines, _write_reminder(plate, state.character)] if state.reminder else lines)
 
 
 def _write_measured(vector: Vector | None, axes: Sequence[str], source: StateSource) -> str:
@@ -156,14 +156,14 @@ def _name_band(millionths: int) -> str:
     return bands[min(millionths * len(bands) // UNIT, len(bands) - 1)]
 
 
-def _write_reminder(found: Plate, measured: Vector | None) -> str:
+def _write_reminder(plate: Plate, measured: Vector | None) -> str:
     """Which way back: the axes that are off the plate's own figures, if it has any."""
     reminder = "Reminder: you have drifted from the plate. Read it again, and speak as it describes."
-    if found.baseline is None or measured is None:
+    if plate.baseline is None or measured is None:
         return reminder
     away = [
         f"{'less' if now > want else 'more'} {axis}"
-        for axis, want, now in zip(AXES, found.baseline.millionths, measured.millionths, strict=True)
+        for axis, want, now in zip(AXES, plate.baseline.millionths, measured.millionths, strict=True)
         if want is not None and now is not None and abs(now - want) >= MOVED
     ]
     return f"{reminder} It asks for {', '.join(away)}." if away else reminder

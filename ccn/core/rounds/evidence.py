@@ -75,14 +75,14 @@ class Evidence(Generic[S]):
         shown: dict[str, str | int] = {
             "height": self.height, "kind": self.kind, "node": self.node, "term": self.term, "v": 1
         }  # fmt: skip
-        for name, said in (("first", self.first), ("second", self.second)):
+        for name, half in (("first", self.first), ("second", self.second)):
             shown |= {
-                f"{name}_message": said.statement.signed_bytes().hex(),
-                f"{name}_signature": said.signature.hex(),
+                f"{name}_message": half.statement.signed_bytes().hex(),
+                f"{name}_signature": half.signature.hex(),
             }
-            if isinstance(said.statement, Cosigned):
-                shown[f"{name}_header"] = said.statement.header.body().hex()
-                shown[f"{name}_tree"] = said.statement.tree.to_bytes().hex()
+            if isinstance(half.statement, Cosigned):
+                shown[f"{name}_header"] = half.statement.header.body().hex()
+                shown[f"{name}_tree"] = half.statement.tree.to_bytes().hex()
         return commitment.encode_canonical(shown)
 
 

@@ -38,26 +38,30 @@ def sift_reports(
 
 def examine_report(report: Signed[Report], tip: Tip, term: int, check: Check) -> Refusal | None:
     """Say what is wrong with one report, judged by itself."""
-    said = report.statement
-    key, last = tip.rules.key_of(said.node), tip.last_sealed(said.node)
+    statement = report.statement
+    key, last = tip.rules.key_of(statement.node), tip.last_sealed(statement.node)
     if key is None:
-        return Refusal(Reason.STRANGER, f"{said.node} is not a validator")
-    if (said.height, said.previous, said.term) != (tip.height + 1, tip.hash, term):
-        return Refusal(Reason.ROUND, f"{said.node} reports for height {said.height}, term {said.term}")
-    if said.first != last + 1:
-        return Refusal(Reason.LEAVES, f"{said.node} goes on with leaf {said.first}, but {last} is sealed")
+        return Refusal(Reason.STRANGER, f"{statement.node} is not a validator")
+    if (statement.height, statement.previous, statement.term) != (tip.height + 1, tip.hash, term):
+        return Refusal(
+            Reason.ROUND, f"{statement.node} reports for height {statement.height}, term {statement.term}"
+        )
+    if statement.first != last + 1:
+        return Refusal(
+            Reason.LEAVES, f"{statement.node} goes on with leaf {statement.first}, but {last} is sealed"
+        )
     if not report.is_signed_by(key, check):
-        return Refusal(Reason.SIGNATURE, f"the report of {said.node} is not signed by it")
-    return _examine_instances(said, tip.rules)
+        return Refusal(Reason.SIGNATURE, f"the report of {statement.node} is not signed by it")
+    return _examine_instances(statement, tip.rules)
 
 
-def _examine_instances(said: Report, rules: Rules) -> Refusal | None:
-    if len(said.rosters) > 1 and roster.find_disputed(said.rosters).any():
-        return Refusal(Reason.INSTANCE, f"{said.node} names an instance twice")
+def _examine_instances(report: Report, rules: Rules) -> Refusal | None:
+    if len(report.rosters) > 1 and roster.find_disputed(report.rosters).any():
+        return Refusal(Reason.INSTANCE, f"{report.node} names an instance twice")
     owned = rules.parameters.weighing is Weighing.OWNERS
-    if any(bool(named.owners) is not owned for named in said.rosters if len(named)):
-        told = "does not say" if owned else "says"
-        return Refusal(Reason.INSTANCE, f"{said.node} {told} whose its instances are")
+    if any(bool(named.owners) is not owned for named in report.rosters if len(named)):
+        verb = "does not say" if owned else "says"
+        return Refusal(Reason.INSTANCE, f"{report.node} {verb} whose its instances are")
     return None
 
 

@@ -77,7 +77,7 @@ def _check_rules(shown: ShownBlock, rules: Rules) -> Iterator[Refusal]:
 
 def _check_leaves(shown: ShownBlock, tip: Tip, node: NodeId, own: Mapping[int, bytes]) -> Iterator[Refusal]:
     hashes = iter(shown.leaves)
-    whole = sum(len(found) == merkle.HASH_BYTES for found in shown.leaves)
+    whole = sum(len(leaf) == merkle.HASH_BYTES for leaf in shown.leaves)
     if not whole == len(shown.leaves) == shown.header.count:
         yield Refusal(
             Reason.LEAVES, f"{whole} whole leaves of {len(shown.leaves)}, not {shown.header.count}"
@@ -85,6 +85,6 @@ def _check_leaves(shown: ShownBlock, tip: Tip, node: NodeId, own: Mapping[int, b
     for span in shown.header.spans:
         if span.first != tip.last_sealed(span.node) + 1:
             yield Refusal(Reason.LEAVES, f"{span.node} goes on with leaf {span.first}")
-        for number, found in zip(range(span.first, span.last + 1), hashes, strict=False):
-            if span.node == node and own.get(number, found) != found:
+        for number, leaf in zip(range(span.first, span.last + 1), hashes, strict=False):
+            if span.node == node and own.get(number, leaf) != leaf:
                 yield Refusal(Reason.LEAVES, f"leaf {number} is not the one {node} produced")

@@ -130,10 +130,10 @@ def has_voted_in(state: SignerState, height: int, term: int) -> bool:
     return term < state.voted_term or (height, term) == (state.voted_height, state.voted_term)
 
 
-def with_report(state: SignerState, said: Report) -> SignerState:
+def with_report(state: SignerState, report: Report) -> SignerState:
     """Note what this node reported in the round that it votes in."""
-    hashed = hashlib.sha256(said.leaves).digest()
-    return replace(state, reported_first=said.first, reported_count=said.count, reported_leaves=hashed)
+    hashed = hashlib.sha256(report.leaves).digest()
+    return replace(state, reported_first=report.first, reported_count=report.count, reported_leaves=hashed)
 
 
 def with_acknowledged(state: SignerState, newest: NumberedHash | None) -> SignerState:
@@ -183,8 +183,8 @@ def allow_cosignature(state: SignerState, header: Header) -> SignerState | Refus
 
 def parse_state(body: bytes) -> SignerState:
     """The state from its file; a damaged file is refused, for a guess could sign twice."""
-    found = commitment.parse_canonical(body)
-    match found:
+    fields = commitment.parse_canonical(body)
+    match fields:
         case {
             "block": str(block),
             "height": int(height),
@@ -204,15 +204,15 @@ def parse_state(body: bytes) -> SignerState:
                 reported_first,
                 reported_count,
                 commitment.digest_from_hex(reported_leaves),
-                _parse_acknowledged(found),
+                _parse_acknowledged(fields),
             )
             if body in {read.body(), read.body_v1()}:
                 return read
     raise errors.InputInvalid("this is not the state of a signer")
 
 
-def _parse_acknowledged(found: Mapping[str, object]) -> NumberedHash:
-    match found:
+def _parse_acknowledged(fields: Mapping[str, object]) -> NumberedHash:
+    match fields:
         case {"acknowledged": int(number), "acknowledged_leaf": str(leaf)}:
             return NumberedHash(number, commitment.digest_from_hex(leaf))
     return NOTHING

@@ -43,12 +43,12 @@ class Vocabulary:
 
 def encode_text(vocabulary: Vocabulary, text: str) -> list[int]:
     """The numbers of a text's pieces between the two that frame it, at most MOST."""
-    found = [vocabulary.numbers[_FIRST]]
+    numbers = [vocabulary.numbers[_FIRST]]
     for word in _split_words(text if vocabulary.cased else _strip_accents(text)):
-        found += _cut_word(vocabulary.numbers, word)
-        if len(found) >= MOST:
+        numbers += _cut_word(vocabulary.numbers, word)
+        if len(numbers) >= MOST:
             break
-    return [*found[: MOST - 1], vocabulary.numbers[_LAST]]
+    return [*numbers[: MOST - 1], vocabulary.numbers[_LAST]]
 
 
 def vocabulary_from_list(content: str) -> Vocabulary:
@@ -59,8 +59,8 @@ def vocabulary_from_list(content: str) -> Vocabulary:
 def vocabulary_from_json(content: str) -> Vocabulary:
     """A vocabulary from a `tokenizer.json`; one that cuts words in another way is refused."""
     try:
-        told = json.loads(content)
-        model, normal = told["model"], told.get("normalizer") or {}
+        document = json.loads(content)
+        model, normal = document["model"], document.get("normalizer") or {}
         kind, continues = model.get("type", "WordPiece"), model.get("continuing_subword_prefix", _CONTINUES)
         if (kind, continues, normal.get("type", "BertNormalizer")) != (
             "WordPiece",
@@ -93,17 +93,17 @@ def _split_words(text: str) -> Iterator[str]:
 
 def _cut_word(numbers: Mapping[str, int], word: str) -> Sequence[int]:
     """The longest known beginning, then the longest known continuation, and so on."""
-    found, start = list[int](), 0
+    pieces, start = list[int](), 0
     while start < len(word) <= _LONGEST:
         for end in range(len(word), start, -1):
             piece = word[start:end] if start == 0 else _CONTINUES + word[start:end]
             if piece in numbers:
-                found.append(numbers[piece])
+                pieces.append(numbers[piece])
                 start = end
                 break
         else:
             return [numbers[_UNKNOWN]]
-    return found or [numbers[_UNKNOWN]]
+    return pieces or [numbers[_UNKNOWN]]
 
 
 def _strip_accents(text: str) -> str:
