@@ -18,12 +18,12 @@ import structlog
 from ccn import errors, metrics, settings
 from ccn.node.acceptance import AcceptanceParts
 from ccn.node.character import scorers
-from ccn.node.character.drift_watch import DriftAlarm, DriftWatch
+from ccn.node.character.drift_watch import DriftWatch
 from ccn.node.character.estimates import EVERY_S, Estimates
 from ccn.node.character.judge import Judge
 from ccn.node.character.outlier_alarms import OutlierAlarms
 from ccn.node.character.probes import Probes
-from ccn.node.character.restoration import Restorer
+from ccn.node.character.restoration import WAITING_LIMIT, AlarmQueue, Restorer
 from ccn.node.character.scoring import UNMEASURED, ReplyScoring, ScoredReply, VectorScorer
 from ccn.node.conversations import Conversations
 from ccn.node.instances.adoption import Adoption, SeenNodes
@@ -109,14 +109,15 @@ def assemble_instances(
     quota = Quota(most.conversations, most.instances)
     prompts = Prompts(pool, writer, claude)
 
-    def raise_alarm(alarm: DriftAlarm) -> None:
-        restorer.raise_alarm(alarm)
+    alarms = AlarmQueue(WAITING_LIMIT)
+    drift_watch = DriftWatch(pool, scorer.version, _utc_now, seed, alarms.raise_alarm)
+    strangers = scorers.distance_of_strangers(scorer)
+    estimates = Estimates(pool, writer.node, scorer.version, strangers, _utc_now, EVERY_S)
 
     async def note_score(reply: ScoredReply) -> None:
         estimates.note_reply(reply)
         await drift_watch.watch_reply(reply)
 
-    drift_watch = DriftWatch(pool, scorer.version, _utc_now, seed, raise_alarm)
     scoring = ReplyScoring(pool, writer, scorer, note_score)
     prefetch = Prefetch(prompts, model)
     turn_runner = TurnRunner(pool, writer, prefetch, model, scoring, chosen.chunk_ms / 1000)
@@ -146,11 +147,10 @@ def assemble_instances(
     )
     adoption.rescue = placement.rescue_turns  # which needs the adoption itself
     probes = Probes(pool, prompts=prompts, model=model, scorer=scorer, judge=judge, now=_utc_now, seed=seed)
-    restorer = Restorer(pool, writer, hosting, spawning, probes, drift_watch.forget_instance, _utc_now)
-    outlier_alarms = OutlierAlarms(pool, writer.node, _utc_now, raise_alarm)
-    estimates = Estimates(
-        pool, hosting, scorer.version, scorers.distance_of_strangers(scorer), _utc_now, EVERY_S
+    restorer = Restorer(
+        pool, writer, hosting, spawning, probes, drift_watch.forget_instance, _utc_now, alarms
     )
+    outlier_alarms = OutlierAlarms(pool, writer.node, _utc_now, alarms.raise_alarm)
     accepting = AcceptanceParts(
         pool=pool,
         writer=writer,

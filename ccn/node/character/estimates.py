@@ -29,9 +29,8 @@ from ccn.core.axes import RELATIONAL, UNIT, Vector
 from ccn.core.bounded import Recent
 from ccn.core.character import consistency, emergence, integration, references
 from ccn.core.character.gaussian import Samples
-from ccn.core.ids import CharacterId, ConversationId
+from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.node.character.scoring import ScoredReply
-from ccn.node.instances.hosting import Hosting
 from ccn.store.character import baselines, measures, vectors
 from ccn.store.character.baselines import BaselineKind
 from ccn.store.character.measures import ConversationMeasure
@@ -68,13 +67,13 @@ class Estimates:
     def __init__(  # noqa: PLR0917 - where it reads, and by what it measures
         self,
         pool: Pool,
-        hosting: Hosting,
+        node: NodeId,
         scorer: str,
         strangers: float | None,
         now: Callable[[], datetime],
         every_s: float,
     ) -> None:
-        self._pool, self._hosting, self._scorer, self._strangers = pool, hosting, scorer, strangers
+        self._pool, self._node, self._scorer, self._strangers = pool, node, scorer, strangers
         self._now, self._every_s = now, every_s
         self._waiting = Recent[ConversationId, int](_WAITING_LIMIT)
         self._series_key = b""  # read at the first look
@@ -98,7 +97,7 @@ class Estimates:
 
     async def measure_due(self) -> list[ConversationMeasure]:
         """Measure what is due, keep it and show it."""
-        hosted = await instances.list_alive(self._pool, host=self._hosting.node)
+        hosted = await instances.list_alive(self._pool, host=self._node)
         key = self._series_key = self._series_key or await measures.load_series_key(self._pool)
         metrics.retain_measures({series_names.name_series(key, each.conversation) for each in hosted})
         self._show_drift(hosted)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -46,6 +46,17 @@ _LOOK_S = 2.0
 """How often restorations are looked for that somebody began and did not end."""
 
 
+class AlarmQueue(asyncio.Queue[DriftAlarm]):
+    """The alarms that wait to be looked into."""
+
+    def raise_alarm(self, alarm: DriftAlarm) -> None:
+        """Take an alarm; while too many wait, the next message of that instance raises it again."""
+        try:
+            self.put_nowait(alarm)
+        except asyncio.QueueFull:
+            log.warning("too many alarms at once", instance=str(alarm.instance.id))
+
+
 @dataclass(frozen=True, slots=True)
 class Restorer:
     """What this node does about its own instances, one after the other."""
@@ -57,14 +68,7 @@ class Restorer:
     probing: Probes
     forget_instance: Callable[[InstanceId], None]
     now: Callable[[], datetime]
-    alarms: asyncio.Queue[DriftAlarm] = field(default_factory=lambda: asyncio.Queue(WAITING_LIMIT))
-
-    def raise_alarm(self, alarm: DriftAlarm) -> None:
-        """Take an alarm; while too many wait, the next message of that instance raises it again."""
-        try:
-            self.alarms.put_nowait(alarm)
-        except asyncio.QueueFull:
-            log.warning("too many alarms at once", instance=str(alarm.instance.id))
+    alarms: AlarmQueue
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look into one alarm after the other, until told to stop."""
@@ -267,7 +271,7 @@ class Restorer:
                     and hosted
                     and hosted.instance.epoch == each.epoch
                 ):
-                    self.raise_alarm(DriftAlarm(each, reason="its restoration was interrupted"))
+                    self.alarms.raise_alarm(DriftAlarm(each, reason="its restoration was interrupted"))
         except errors.CCNError as failed:
             log.warning("no look at interrupted restorations", reason=str(failed))
 

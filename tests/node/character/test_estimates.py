@@ -46,7 +46,7 @@ async def here(world: World) -> AsyncIterator[Node]:
 
 @pytest.fixture
 def measuring(here: Node) -> Estimates:
-    return Estimates(here.pool, here.living.hosting, SCORER, 0.104, lambda: datetime.now(UTC), 15)
+    return Estimates(here.pool, here.id, SCORER, 0.104, lambda: datetime.now(UTC), 15)
 
 
 async def test_phi_needs_a_hundred_replies_and_is_the_same_for_the_same_ones(
@@ -87,7 +87,7 @@ async def test_a_scorer_of_unknown_strangers_has_no_ccc(here: Node) -> None:
     both = [await instance(here) for _ in range(2)]
     for each in both:
         await spoke(here, each, series(consistency.WINDOW))
-    unknown = Estimates(here.pool, here.living.hosting, SCORER, None, lambda: datetime.now(UTC), 15)
+    unknown = Estimates(here.pool, here.id, SCORER, None, lambda: datetime.now(UTC), 15)
     assert (await measured(unknown, both[0]))[0].ccc is None
 
 
