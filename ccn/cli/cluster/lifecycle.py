@@ -68,10 +68,8 @@ def run_cluster(wish: UpOptions) -> int:
     with _open_screen(sys.stderr if wish.as_json else sys.stdout) as shown:
         for name in reading.ignored:
             shown.say(f"{name} is no setting and has no effect")
-        if {"default"} != {
-            reading.field_origin("database", "url"),
-            reading.field_origin("etcd", "endpoints"),
-        }:
+        named = (reading.field_origin("database", "url"), reading.field_origin("etcd", "endpoints"))
+        if any(origin != "default" for origin in named):
             shown.say("the database and etcd that the settings name are left alone: ccn up brings its own")
         return asyncio.run(_run_until_signal(LocalCluster(wish, reading.settings, shown)))
 
@@ -204,12 +202,15 @@ class LocalCluster:
         """What happens to a service that nobody asked to stop or start."""
 
         def report_event(event: supervision.ChildEvent) -> None:
-            if not getattr(event, "wanted", not self.was_ready):
-                said.add_note(
-                    event.service,
-                    "info" if isinstance(event, supervision.ChildStarted) else "error",
-                    str(event),
-                )
+            match event:
+                case supervision.ChildStarted():
+                    is_expected, level = not self.was_ready, "info"
+                case supervision.ChildExited(wanted=wanted):
+                    is_expected, level = wanted, "error"
+                case _:
+                    is_expected, level = not self.was_ready, "error"
+            if not is_expected:
+                said.add_note(event.service, level, str(event))
 
         return report_event
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
+
+import pytest
 
 from ccn.cli.output import screen
 
@@ -33,16 +37,26 @@ def test_a_reader_that_stopped_reading_holds_up_nobody_and_learns_what_it_missed
 
 
 def test_a_closed_pipe_ends_in_silence() -> None:
+    code = (
+        "import os, sys; from ccn.cli.output import screen\n"
+        "shown = screen.Screen(sys.stdout)\n"
+        "shown.say('unheard'); shown.say('unheard'); shown.close(); print('unheard')"
+    )
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
-        shown = screen.Screen(stream)
-        shown.say("unheard")
-        shown.say("unheard")
-        shown.close()
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-def test_there_need_not_be_a_stream_at_all() -> None:
+def test_there_need_not_be_a_stream_at_all(capfd: pytest.CaptureFixture[str]) -> None:
     shown = screen.Screen(None)
     shown.say("unheard")
     shown.close()
+    assert capfd.readouterr() == ("", "")

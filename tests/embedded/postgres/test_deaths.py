@@ -229,9 +229,11 @@ async def test_another_postgresql_with_the_pid_of_the_file_is_a_stranger_too(
 
 @pytest.mark.parametrize("content", ["", "nonsense\n"])
 async def test_a_pid_file_that_a_crash_left_unreadable_is_removed(data: Path, content: str) -> None:
-    (data / "pgdata" / "postmaster.pid").write_text(content)
-    async with service.run_postgres(data, fsync=False):
-        pass
+    file = data / "pgdata" / "postmaster.pid"
+    file.write_text(content)
+    async with service.run_postgres(data, fsync=False) as running:
+        assert file.read_text().splitlines()[0] == str(running.pid)
+    assert not file.exists()
 
 
 def test_a_data_directory_that_is_not_there_has_no_server(tmp_path: Path) -> None:
