@@ -100,6 +100,12 @@ class Commands(LazyGroup):
             "settings",
             "Print the effective settings, where each came from and what it means; secrets are masked.",
         ),
+        LazyCommand(
+            "help",
+            "ccn.cli.commands.help",
+            "show_help",
+            "Show a page of the documentation, or list the topics.",
+        ),
     )
 
 
