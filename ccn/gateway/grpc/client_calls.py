@@ -23,7 +23,7 @@ from ccn.gateway.accounts.access import ANYBODY, Caller
 from ccn.gateway.accounts.accounts import Accounts
 from ccn.gateway.grpc import statuses
 from ccn.gateway.grpc.slow_callers import STREAM_S, peer_address
-from ccn.gateway.limiting import Limiter
+from ccn.gateway.limiting import Limiter, LimitVerdict
 from ccn.gateway.open_streams import OpenStream, OpenStreams
 from ccn.store.accounts.users import Tier
 
@@ -40,6 +40,15 @@ class ClientMethod:
 
     tier: Tier
     answer: Callable[[Caller, Any], Awaitable[Any] | AsyncGenerator[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedCall:
+    """Who calls, what their limit leaves them, and what is wrong with their credential, if anything is."""
+
+    caller: Caller
+    verdict: LimitVerdict
+    refusal: errors.Unauthenticated | None
 
 
 class ClientCalls:
@@ -63,8 +72,9 @@ class ClientCalls:
         async def handle_call(asked: Any, context: Any) -> Any:
             try:
                 async with asyncio.timeout(_deadline_s(context, CALL_S)):
-                    caller = await self._identify_caller(method, context)
-                    answer: Any = method.answer(caller, asked)
+                    call = await self._count_call(context)
+                    await _send_limits(call.verdict, context)
+                    answer: Any = method.answer(_let_in(call, method, context), asked)
                     return await answer
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await statuses.refuse_call(described.full_name, failed, context)
@@ -76,39 +86,56 @@ class ClientCalls:
         async def handle_call(asked: Any, context: Any) -> None:
             try:
                 async with asyncio.timeout(_deadline_s(context, STREAM_S)) as limit:
-                    caller = await self._identify_caller(method, context)
-                    with self._streams.open_stream(caller, peer_address(context.peer())) as opened:
-                        opened.ended.add_done_callback(partial(_expire_now, limit))
-                        await _write_values(method.answer(caller, asked), opened, context)
+                    call = await self._count_call(context)
+                    try:
+                        caller = _let_in(call, method, context)
+                        stream = self._streams.open_stream(caller, peer_address(context.peer()))
+                    except errors.CCNError:
+                        await _send_limits(call.verdict, context)
+                        raise
+                    with stream:
+                        # Not before the stream has its place: a client that has heard from it may open
+                        # others, and those must not take this place from it.
+                        await _send_limits(call.verdict, context)
+                        stream.ended.add_done_callback(partial(_expire_now, limit))
+                        await _write_values(method.answer(caller, asked), stream, context)
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await statuses.refuse_call(described.full_name, failed, context)
                 raise
 
         return grpc.unary_stream_rpc_method_handler(handle_call, *_message_codecs(described))
 
-    async def _identify_caller(self, method: ClientMethod, context: Any) -> Caller:
-        """Who calls, counted once, whether or not the credential counts."""
-        credential, whose = _read_credential(context), peer_address(context.peer())
+    async def _count_call(self, context: Any) -> _CountedCall:
+        """Find out who calls, and count the call, whether or not the credential counts."""
+        credential, address = _read_credential(context), peer_address(context.peer())
+        caller, refusal = ANYBODY, None
         try:
             caller = await self._accounts.identify_caller(credential) if credential else ANYBODY
-        except errors.Unauthenticated:
-            await self._count_request(limiting.counting_key(ANYBODY, whose), context)
-            raise
-        await self._count_request(limiting.counting_key(caller, whose), context)
-        if said := _read_reason(context):
-            caller = replace(caller, reason=access.clean_reason(said))
-        return access.require_tier(caller, method.tier)
+        except errors.Unauthenticated as failed:
+            refusal = failed
+        verdict = await self._limiter.count_request(limiting.counting_key(caller, address))
+        return _CountedCall(caller, verdict, refusal)
 
-    async def _count_request(self, counted: str, context: Any) -> None:
-        said = await self._limiter.count_request(counted)
-        told = {"limit": said.limit, "remaining": said.remaining, "reset": said.reset_s}
-        await context.send_initial_metadata(
-            tuple((f"x-ratelimit-{name}", str(value)) for name, value in told.items())
-        )
-        if not said.allowed:
-            raise errors.TooManyRequests(
-                f"more than {said.limit} requests; wait for {said.reset_s} s", said.reset_s
-            )
+
+def _let_in(call: _CountedCall, method: ClientMethod, context: Any) -> Caller:
+    """The caller with the reason they give; raises what they are refused for."""
+    if not call.verdict.allowed:
+        limit, wait_s = call.verdict.limit, call.verdict.reset_s
+        raise errors.TooManyRequests(f"more than {limit} requests; wait for {wait_s} s", wait_s)
+    if call.refusal is not None:
+        raise call.refusal
+    caller = call.caller
+    if reason := _read_reason(context):
+        caller = replace(caller, reason=access.clean_reason(reason))
+    return access.require_tier(caller, method.tier)
+
+
+async def _send_limits(verdict: LimitVerdict, context: Any) -> None:
+    """Tell the client what its limit leaves, in the metadata that come first."""
+    limits = {"limit": verdict.limit, "remaining": verdict.remaining, "reset": verdict.reset_s}
+    await context.send_initial_metadata(
+        tuple((f"x-ratelimit-{name}", str(value)) for name, value in limits.items())
+    )
 
 
 async def _write_values(answer: Any, opened: OpenStream, context: Any) -> None:

@@ -15,6 +15,7 @@ import grpc  # type: ignore[import-untyped]
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -23,6 +24,7 @@ from ccn.core.ids import UserId
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.grpc import statuses
+from ccn.gateway.http import connection_limit
 from ccn.gateway.http.conversations.frames import CloseCode
 from ccn.gateway.open_streams import OpenStreams
 from ccn.pb import cluster_pb2
@@ -184,15 +186,17 @@ async def test_a_user_has_so_many_streams_through_all_doors_and_is_refused_befor
 ) -> None:
     shown = await calling.api_key(doors.node.pool)
     session = await doors.begun(shown)
-    async with doors.http.client(shown) as client, doors.socket(session, shown):
+    async with (
+        asyncio.timeout(60),  # a request that should have been refused would be pinged for ever
+        doors.http.client(shown) as client,
+        doors.socket(session, shown),
+    ):
         watching = doors.watching(shown)
         await watching.initial_metadata()
         async with reading(doors, shown, session):
             said = await client.post(f"/api/v1/conversation/{session}/messages", json={"content": "More"})
             assert (said.status_code, said.json()["code"]) == (429, "too_many_streams")
-            asked = {"model": "ada", "max_tokens": 9, "messages": [{"role": "user", "content": "More"}]}
-            refused = await client.post("/v1/messages", json=asked | {"stream": True})
-            assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
+            assert await refused_at_messages_api(client)
             async with doors.socket(session, shown) as one_more:
                 assert await closed(one_more) is CloseCode.TOO_FAST
             with pytest.raises(grpc.aio.AioRpcError) as over:
@@ -201,9 +205,38 @@ async def test_a_user_has_so_many_streams_through_all_doors_and_is_refused_befor
         messages = (await client.get(f"/api/v1/conversation/{session}/messages")).json()["messages"]
         assert [each["content"] for each in messages] == ["Hello?"]
         watching.cancel()
-        async with asyncio.timeout(60):
-            while not await opens(doors, session, shown):
-                await asyncio.sleep(0.02)
+        while not await opens(doors, session, shown):
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("by_grpc", [False, True])
+async def test_a_stream_has_its_place_before_its_client_hears_of_it(doors: Doors, by_grpc: bool) -> None:
+    for _ in range(10):
+        shown = await calling.api_key(doors.node.pool)
+        session = await doors.begun(shown)
+        async with (
+            asyncio.timeout(60),
+            doors.http.client(shown) as client,
+            doors.socket(session, shown),
+            doors.socket(session, shown) as last,
+        ):
+            if by_grpc:
+                watching = doors.watching(shown)
+                await watching.initial_metadata()
+                assert await refused_at_messages_api(client)
+                watching.cancel()
+            else:
+                async with doors.socket(session, shown):
+                    assert await refused_at_messages_api(client)
+            await last.send(json.dumps({"type": "nonsense"}))
+            assert json.loads(await last.recv())["code"] == "input_invalid"
+
+
+async def refused_at_messages_api(client: httpx.AsyncClient) -> bool:
+    """Whether one more stream is refused there, which does not ask the database whether it may be."""
+    asked = {"model": "ada", "max_tokens": 9, "messages": [{"role": "user", "content": "More"}]}
+    answer = await client.post("/v1/messages", json=asked | {"stream": True})
+    return (answer.status_code, answer.json()["error"]["type"]) == (429, "rate_limit_error")
 
 
 async def opens(doors: Doors, session: str, shown: str) -> bool:
@@ -275,6 +308,12 @@ async def test_however_many_streams_are_open_the_database_is_asked_twice_at_most
 async def test_nothing_is_left_of_sockets_that_have_ended(doors: Doors) -> None:
     shown = await calling.api_key(doors.node.pool)
     session = await doors.begun(shown)
+    async with doors.socket(session, shown):
+        assert {type(each).__name__ for each in left()} == {
+            "WebSocket",
+            "ClientConnection",
+            LIMITED_WEBSOCKET,
+        }
     for _ in range(5):
         assert await opens(doors, session, shown)
     async with asyncio.timeout(60):
@@ -282,7 +321,16 @@ async def test_nothing_is_left_of_sockets_that_have_ended(doors: Doors) -> None:
             await asyncio.sleep(0.1)
 
 
+# By its name, because each server makes this class anew.
+LIMITED_WEBSOCKET = "LimitedWebSocket"
+
+
 def left() -> list[object]:
     """What is still there of sockets, once what nobody can reach is gone."""
     gc.collect()
-    return [each for each in gc.get_objects() if type(each).__name__ in {"WebSocket", "Socket", "Visitor"}]
+    return [
+        each
+        for each in gc.get_objects()
+        if type(each) in {WebSocket, connection_limit.ClientConnection}
+        or type(each).__name__ == LIMITED_WEBSOCKET
+    ]

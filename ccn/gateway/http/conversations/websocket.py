@@ -91,53 +91,77 @@ def make_router() -> APIRouter:
             await socket.send_denial_response(problems.answer_error(errors.Forbidden(_ELSEWHERE)))
             return
         offered = socket.scope.get("subprotocols", ())
-        await socket.accept(PROTOCOL if PROTOCOL in offered else None)
-        try:
-            if isinstance(caller, errors.CCNError):
-                raise caller
-            talking = await context.get_context(socket)
-            here = await access.open_to_read(talking.pool, caller, _parse_conversation_id(session_id))
-            opened = talking.streams.open_stream(caller)
-        except errors.CCNError as refused:
-            await socket.send_text(frames.encode_error(refused))
-            await _close_socket(socket, _code_of_error(refused), str(refused))
+        protocol = PROTOCOL if PROTOCOL in offered else None
+        opened = await _open_socket(socket, session_id, caller)
+        if isinstance(opened, errors.CCNError):
+            await socket.accept(protocol)
+            await socket.send_text(frames.encode_error(opened))
+            await _close_socket(socket, _code_of_error(opened), str(opened))
             return
-        with opened, metrics.count_open_socket(), talking.shutdown.count_stream():
-            await _ConversationSocket(socket, caller, here, talking).serve_until_end(opened)
+        with opened.stream, metrics.count_open_socket():
+            # Not before the socket has its place: a client that is connected may open other streams, and
+            # those must not take this place from it.
+            await socket.accept(protocol)
+            await opened.serve_until_end()
 
     return router
 
 
+async def _open_socket(
+    socket: WebSocket, session_id: str, caller: Caller | errors.CCNError
+) -> _ConversationSocket | errors.CCNError:
+    """Let the caller in and take a place for the socket; an error says why not."""
+    try:
+        if isinstance(caller, errors.CCNError):
+            raise caller
+        talking = await context.get_context(socket)
+        conversation = await access.open_to_read(talking.pool, caller, _parse_conversation_id(session_id))
+        opened = talking.streams.open_stream(caller)
+    except errors.CCNError as refused:
+        return refused
+    return _ConversationSocket(socket, caller, conversation, talking, opened)
+
+
 class _ConversationSocket:
-    """One socket."""
+    """One socket, let in; whoever serves it closes its `stream`."""
 
     def __init__(
-        self, socket: WebSocket, caller: Caller, here: StoredConversation, talking: ConversationContext
+        self,
+        socket: WebSocket,
+        caller: Caller,
+        conversation: StoredConversation,
+        talking: ConversationContext,
+        opened: OpenStream,
     ) -> None:
-        self._socket, self._caller, self._talking = socket, caller, talking
-        self._here, self._owner = here.id, here.owner
+        self._socket = socket
+        self._caller = caller
+        self._talking = talking
+        self.stream = opened
+        self._conversation = conversation.id
+        self._owner = conversation.owner
         self._queue: Queue = asyncio.Queue(WAITING_LIMIT)
         self._idle = asyncio.Event()
         self._idle.set()
         self._measuring: asyncio.Task[None] | None = None
 
-    async def serve_until_end(self, opened: OpenStream) -> None:
-        """Until the client leaves or may not stay, this node has to, or something ends it; say which."""
+    async def serve_until_end(self) -> None:
+        """Serve until the client leaves or may not stay, this node stops, or something fails; say which."""
         working: list[asyncio.Future[CloseCode]] = [
             asyncio.create_task(self._receive_frames(), name="socket hears"),
             asyncio.create_task(self._send_turns(), name="socket tells"),
             asyncio.create_task(self._wait_for_shutdown(), name="socket leaves"),
-            opened.ended,
+            self.stream.ended,
         ]
-        try:
-            done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-            why, words = _outcome_of_task(done.pop())
-        finally:
-            ending: list[asyncio.Future[Any]] = [*working, *filter(None, (self._measuring,))]
-            for task in ending:
-                task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
-        await _close_socket(self._socket, why, words)
+        with self._talking.shutdown.count_stream():
+            try:
+                done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                why, words = _outcome_of_task(done.pop())
+            finally:
+                ending: list[asyncio.Future[Any]] = [*working, *filter(None, (self._measuring,))]
+                for task in ending:
+                    task.cancel()
+                await asyncio.gather(*ending, return_exceptions=True)
+            await _close_socket(self._socket, why, words)
 
     async def _receive_frames(self) -> CloseCode:
         wrong = 0
@@ -179,7 +203,7 @@ class _ConversationSocket:
                     raise errors.Overloaded(f"{WAITING_LIMIT} replies wait to be told on this socket")
                 access.require_owner(self._caller, self._owner)
                 turn = await self._talking.conversations.say(
-                    self._here,
+                    self._conversation,
                     content,
                     access.require_user(self._caller),
                     idempotency_key=key,
@@ -195,7 +219,7 @@ class _ConversationSocket:
                 if not is_told_whole(turn, place):
                     self._enqueue_turn(turn, place)
             case CancelFrame(turn_id=turn_id):
-                await access.open_to_operate(self._talking.pool, self._caller, self._here, "cancel")
+                await access.open_to_operate(self._talking.pool, self._caller, self._conversation, "cancel")
                 turn = await self._load_own_turn(TurnId(turn_id))
                 await self._talking.conversations.cancel_turn(turn.id)
             case never:
@@ -210,7 +234,7 @@ class _ConversationSocket:
 
     async def _load_own_turn(self, turn: TurnId) -> Turn:
         found = await self._talking.conversations.load_turn(turn)
-        if found.conversation != self._here:
+        if found.conversation != self._conversation:
             raise errors.NotFound("there is no such turn")
         return found
 
@@ -246,8 +270,8 @@ class _ConversationSocket:
         """The reply as it is in the record, whatever of it was told here; what it measures follows."""
         seq = (await self._talking.conversations.load_turn(turn)).reply_seq
         assert seq is not None, "what was committed has a reply"
-        (said,) = await conversations.load_after(self._talking.pool, self._here, seq - 1, limit=1)
-        known = await measures.load_latest(self._talking.pool, self._here)
+        (said,) = await conversations.load_after(self._talking.pool, self._conversation, seq - 1, limit=1)
+        known = await measures.load_latest(self._talking.pool, self._conversation)
         if self._measuring is not None:
             self._measuring.cancel()
         self._measuring = asyncio.create_task(self._send_metrics(seq), name="socket measures")
@@ -262,7 +286,7 @@ class _ConversationSocket:
         try:
             for pause_s in _MEASURED_S:
                 await asyncio.sleep(pause_s)
-                known = await measures.load_latest(self._talking.pool, self._here)
+                known = await measures.load_latest(self._talking.pool, self._conversation)
                 if known is not None and known.seq >= seq:
                     break
             await self._socket.send_text(frames.encode_frame("metrics", fields=_measure_fields(known)))
