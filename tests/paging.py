@@ -99,7 +99,7 @@ class Cluster:
         """From now on, at every door."""
         for each in self.doors:
             auth.install_context(
-                each.application, replace(each.application.state.desk, limiter=Limiter(chosen))
+                each.application, replace(each.application.state.auth, limiter=Limiter(chosen))
             )
 
     async def user(self, name: str, tier: Tier = Tier.USER) -> None:

@@ -79,7 +79,7 @@ class Door:
     @property
     def accounts(self) -> Accounts:
         """Those of the application."""
-        desk: auth.AuthContext = self.application.state.desk
+        desk: auth.AuthContext = self.application.state.auth
         return desk.require_accounts()
 
     def another_node(self, clock: Clock | None = None) -> Accounts:

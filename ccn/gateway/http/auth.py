@@ -1,17 +1,19 @@
 """Who calls, for routes to depend on.
 
-    Depends(auth.unasked)                                          counted by address, whatever it shows
-    caller: Annotated[Caller, Depends(auth.anybody)]               counted, perhaps not signed in
-    caller: Annotated[Caller, Depends(auth.user)]                  has signed in
-    caller: Annotated[Caller, Depends(auth.admin)]                 operates the cluster
-    conversation: Annotated[Conversation, Depends(auth.own)]       {session_id} of the path, to speak in
-    conversation: Annotated[Conversation, Depends(auth.read)]      the same to read; an admin says why
-    conversation: Annotated[Conversation, Depends(auth.end)]       the same to end it; `cancel`: a turn
-    here: Annotated[ConversationId, Depends(auth.named)]           its id alone, to read
-    caller: Annotated[Caller, Depends(auth.onlooker)]              as anybody; counted apart from requests
+    caller: auth.User                                  has signed in
+    caller: auth.Admin                                 operates the cluster
+    conversation: auth.OwnConversation                 {session_id} of the path, if the caller speaks in it
+    conversation: auth.ConversationToRead              the same to read it; an admin gives a reason
+    conversation_id: auth.ConversationIdToRead         the same, and only its id
+    conversation: auth.ConversationToEnd               the same to end it
+    conversation: auth.ConversationToCancelIn          the same to cancel a turn in it
+    pool: auth.Database                                not counted: beside one of the others
+    Depends(auth.admit_anybody)                        counted, perhaps not signed in
+    Depends(auth.admit_onlooker)                       the same, counted apart from requests
+    Depends(auth.count_address)                        counted by address; no credential is read
 
-Each of them counts the request once against the caller's limit. A route of none of these is open and not
-counted; `OPEN` names those that may be, and a test walks the routes and accepts no other.
+Each of them counts the request once against the caller's limit. A route with none of them is open and not
+counted: `OPEN` lists those, and a test walks all routes and accepts no other.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from ccn.store.conversations.conversations import StoredConversation
 OPEN = frozenset(
     {"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready", "/static/{version}/{name}"}
 )
-"""Asked by browsers, probes and scrapers as often as they like, and answered from memory."""
+"""What browsers, probes and scrapers may ask as often as they like: it is answered from memory."""
 
 Count = Callable[[str], Awaitable[LimitVerdict]]
 
@@ -49,7 +51,7 @@ _KEY_HEADER = "x-api-key"
 
 
 class _CredentialHeaders(OAuth2PasswordBearer):
-    """What somebody shows, in either header. One dependency, since each costs every request some time."""
+    """The credential, from either header. It is one dependency because each costs every request time."""
 
     async def __call__(self, request: HTTPConnection) -> str | None:
         return await super().__call__(request) or request.headers.get(_KEY_HEADER)
@@ -66,7 +68,7 @@ _credential = _CredentialHeaders(
 
 @dataclass(frozen=True, slots=True)
 class AuthContext:
-    """What the dependencies ask; `accounts` and `pool` are None for a door that lets nobody sign in."""
+    """What the dependencies need; `accounts` and `pool` are None at a door where nobody can sign in."""
 
     limiter: Limiter
     accounts: Accounts | None = None
@@ -80,29 +82,29 @@ class AuthContext:
         return self.accounts
 
 
-def install_context(app: FastAPI, desk: AuthContext) -> None:
-    """Let the dependencies of this application find what they ask."""
-    app.state.desk = desk
+def install_context(app: FastAPI, context: AuthContext) -> None:
+    """Give the dependencies of this application what they need."""
+    app.state.auth = context
 
 
 def get_context(connection: HTTPConnection) -> AuthContext:
-    """What was installed."""
-    found: AuthContext = connection.app.state.desk
-    return found
+    """The context that was installed."""
+    context: AuthContext = connection.app.state.auth
+    return context
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Where the request came from, as far as the server believes it."""
+    """The address that the request came from; what a proxy says counts if the server trusts it."""
     return connection.client.host if connection.client else ""
 
 
 def limit_verdict(scope: object) -> LimitVerdict | None:
-    """What the limits said about a request, for the headers of its answer."""
+    """What the limits decided about a request, for the headers of its answer."""
     return scope.get(_VERDICT) if isinstance(scope, dict) else None
 
 
 def describe_api_keys(document: dict[str, Any]) -> dict[str, Any]:
-    """Tell in the OpenAPI document of the other header, in which an API key may be shown as well."""
+    """Add the other header to the OpenAPI document, in which an API key may be sent as well."""
     schemes = document["components"]["securitySchemes"]
     if "APIKeyHeader" in schemes:
         return document
@@ -121,14 +123,14 @@ def describe_api_keys(document: dict[str, Any]) -> dict[str, Any]:
 async def admit_anybody(
     connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
 ) -> Caller:
-    """Whoever it is. A credential that does not count is refused, and counted against its address."""
+    """Admit anybody. A credential that does not count is refused, and counted against its address."""
     return await _count_caller(connection, await _identify_caller(connection, credential))
 
 
 async def admit_onlooker(
     connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
 ) -> Caller:
-    """Whoever watches the cluster, again and again: this takes nothing from what they may ask besides."""
+    """Admit anybody, counted apart: a page that watches the cluster takes no requests from its user."""
     return await _count_caller(
         connection,
         await _identify_caller(connection, credential),
@@ -137,20 +139,39 @@ async def admit_onlooker(
 
 
 async def count_address(connection: HTTPConnection) -> None:
-    """Whoever it is, without a look at a credential: what is asked for stands in the request itself."""
+    """Count the request by its address, and read no credential: the request itself shows one."""
     await _count_caller(connection, ANYBODY)
 
 
 async def require_user(caller: Annotated[Caller, Depends(admit_anybody)]) -> Caller:
-    """Somebody who has signed in."""
+    """Require a caller who has signed in."""
     return access.require_tier(caller, Tier.USER)
 
 
+User = Annotated[Caller, Depends(require_user)]
+
+
 async def require_admin(caller: Annotated[Caller, Depends(admit_anybody)]) -> Caller:
-    """Somebody who operates the cluster."""
+    """Require a caller who operates the cluster."""
     return access.require_tier(caller, Tier.ADMIN)
 
 
+Admin = Annotated[Caller, Depends(require_admin)]
+
+
+async def require_pool(connection: HTTPConnection) -> Pool:
+    """The database of this node.
+
+    It waits for nothing, and is async because FastAPI runs other dependencies in a thread. Each dependency
+    costs every request some time, so those below call it and do not depend on it.
+    """
+    pool = get_context(connection).pool
+    if pool is None:
+        raise errors.Unavailable("this node has no database")
+    return pool
+
+
+Database = Annotated[Pool, Depends(require_pool)]
 Session = Annotated[UUID, Path(description="The conversation, as `start` named it.")]
 Reason = Annotated[
     str | None,
@@ -163,77 +184,78 @@ Reason = Annotated[
 ]
 
 
-async def require_user_with_reason(
-    caller: Annotated[Caller, Depends(require_user)], reason: Reason = None
-) -> Caller:
-    """Somebody who has signed in, with the reason they give."""
+async def require_user_with_reason(caller: User, reason: Reason = None) -> Caller:
+    """Require a caller who has signed in, with the reason they give, if any."""
     return add_reason(caller, reason)
 
 
+UserWithReason = Annotated[Caller, Depends(require_user_with_reason)]
+
+
 async def open_to_speak(
-    connection: HTTPConnection, session_id: Session, caller: Annotated[Caller, Depends(require_user)]
+    connection: HTTPConnection, session_id: Session, caller: User
 ) -> StoredConversation:
-    """The conversation in the path, if the caller speaks in it."""
-    return await access.open_to_speak(_require_pool(connection), caller, ConversationId(session_id))
+    """Open the conversation of the path for its owner, who alone speaks in it."""
+    pool = await require_pool(connection)
+    return await access.open_to_speak(pool, caller, ConversationId(session_id))
+
+
+OwnConversation = Annotated[StoredConversation, Depends(open_to_speak)]
 
 
 async def open_to_read(
-    connection: HTTPConnection,
-    session_id: Session,
-    caller: Annotated[Caller, Depends(require_user_with_reason)],
+    connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> StoredConversation:
-    """The conversation in the path, to read it."""
-    return await access.open_to_read(_require_pool(connection), caller, ConversationId(session_id))
+    """Open the conversation of the path to read it."""
+    pool = await require_pool(connection)
+    return await access.open_to_read(pool, caller, ConversationId(session_id))
+
+
+ConversationToRead = Annotated[StoredConversation, Depends(open_to_read)]
 
 
 async def open_id_to_read(
-    connection: HTTPConnection,
-    session_id: Session,
-    caller: Annotated[Caller, Depends(require_user_with_reason)],
+    connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> ConversationId:
-    """The same without reading it, for routes that read what they tell in one statement."""
-    here = get_context(connection)
-    return await here.owners.open_id_to_read(_require_pool(connection), caller, ConversationId(session_id))
+    """Check the same without loading it, for routes that load all they show in one statement."""
+    pool, owners = await require_pool(connection), get_context(connection).owners
+    return await owners.open_id_to_read(pool, caller, ConversationId(session_id))
+
+
+ConversationIdToRead = Annotated[ConversationId, Depends(open_id_to_read)]
 
 
 async def open_to_end(
-    connection: HTTPConnection,
-    session_id: Session,
-    caller: Annotated[Caller, Depends(require_user_with_reason)],
+    connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> StoredConversation:
-    """The conversation in the path, to end it, which admins do as well."""
-    return await access.open_to_operate(
-        _require_pool(connection), caller, ConversationId(session_id), "end"
-    )
+    """Open the conversation of the path to end it, which admins may as well."""
+    pool = await require_pool(connection)
+    return await access.open_to_operate(pool, caller, ConversationId(session_id), "end")
+
+
+ConversationToEnd = Annotated[StoredConversation, Depends(open_to_end)]
 
 
 async def open_to_cancel(
-    connection: HTTPConnection,
-    session_id: Session,
-    caller: Annotated[Caller, Depends(require_user_with_reason)],
+    connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> StoredConversation:
-    """The same to end a turn in it."""
-    return await access.open_to_operate(
-        _require_pool(connection), caller, ConversationId(session_id), "cancel"
-    )
+    """Open the conversation of the path to cancel a turn in it, which admins may as well."""
+    pool = await require_pool(connection)
+    return await access.open_to_operate(pool, caller, ConversationId(session_id), "cancel")
 
 
-def add_reason(caller: Caller, said: str | None) -> Caller:
-    """The caller with a reason, which a header carries in UTF-8 or, of old, in Latin-1."""
-    if not said:
+ConversationToCancelIn = Annotated[StoredConversation, Depends(open_to_cancel)]
+
+
+def add_reason(caller: Caller, header: str | None) -> Caller:
+    """The caller with the reason of a header, which is in UTF-8 or, from older clients, in Latin-1."""
+    if not header:
         return caller
     try:
-        words = said.encode("latin-1").decode()
+        reason = header.encode("latin-1").decode()
     except UnicodeError:
-        words = said
-    return replace(caller, reason=access.clean_reason(words))
-
-
-def _require_pool(connection: HTTPConnection) -> Pool:
-    pool = get_context(connection).pool
-    if pool is None:
-        raise errors.Unavailable("this node keeps no conversations")
-    return pool
+        reason = header
+    return replace(caller, reason=access.clean_reason(reason))
 
 
 async def _identify_caller(connection: HTTPConnection, credential: str | None) -> Caller:
@@ -247,12 +269,11 @@ async def _identify_caller(connection: HTTPConnection, credential: str | None) -
 
 
 async def _count_caller(connection: HTTPConnection, caller: Caller, count: Count | None = None) -> Caller:
-    said = await (count or get_context(connection).limiter.count_request)(
-        limiting.counting_key(caller, client_address(connection))
-    )
-    connection.scope[_VERDICT] = said
-    if not said.allowed:
+    count = count or get_context(connection).limiter.count_request
+    verdict = await count(limiting.counting_key(caller, client_address(connection)))
+    connection.scope[_VERDICT] = verdict
+    if not verdict.allowed:
         raise errors.TooManyRequests(
-            f"more than {said.limit} requests; wait for {said.reset_s} s", said.reset_s
+            f"more than {verdict.limit} requests; wait for {verdict.reset_s} s", verdict.reset_s
         )
     return caller

@@ -1,4 +1,4 @@
-"""Errors of the Anthropic-compatible door, in the shape that SDKs know, from the same table as problems."""
+"""Errors under /v1, in the shape that SDKs for the Messages API know, from the same table as problems."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _DEFECT = "this is a defect of the server; its log tells more"
 
 
 class AnthropicRoute(APIRoute):
-    """A route whose failures have that shape, those of its dependencies included."""
+    """A route whose errors have that shape, those of its dependencies included."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The usual one, guarded."""
+        """Wrap the usual handler."""
         handle = super().get_route_handler()
 
         async def handle_guarded(request: Request) -> Response:
@@ -52,14 +52,14 @@ class AnthropicRoute(APIRoute):
                 log.exception("request failed", path=request.url.path)
                 response = _make_response(500, _DEFECT)
             if CONVERSATION in request.headers and "idempotency-key" not in request.headers:
-                response.headers["x-should-retry"] = "false"  # SDKs would say the message a second time
+                response.headers["x-should-retry"] = "false"  # else SDKs say the message a second time
             return response
 
         return handle_guarded
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Tell in that shape also of what no route here answers."""
+    """Answer in that shape also where no route matches."""
 
     async def answer_unmatched(request: Request, refused: Exception) -> Response:
         assert isinstance(refused, HTTPException)
@@ -67,9 +67,9 @@ def install_handlers(app: FastAPI) -> None:
             return await problems.answer_http_error(request, refused)
         if refused.status_code not in {404, 405}:
             return answer_error(refused)
-        words = f"{request.method} {request.url.path[:_LONGEST]} is nothing that characters answer"
+        text = f"{request.method} {request.url.path[:_LONGEST]} is nothing that characters answer"
         headers = {"Allow": problems.allowed_methods(request)} if refused.status_code == 405 else {}
-        return _make_response(refused.status_code, problems.make_writable(words), headers)
+        return _make_response(refused.status_code, problems.make_writable(text), headers)
 
     app.add_exception_handler(HTTPException, answer_unmatched)
 
@@ -84,12 +84,12 @@ def answer_error(refused: Exception) -> Response:
             )
         case HTTPException(status_code=number, detail=detail, headers=headers):
             return _make_response(number, str(detail), dict(headers or {}))
-    number, words = status_and_text(refused)
-    return _make_response(number, words, dict(problems.advice_headers(refused, number)))
+    number, text = status_and_text(refused)
+    return _make_response(number, text, dict(problems.advice_headers(refused, number)))
 
 
 def status_and_text(refused: Exception) -> tuple[int, str]:
-    """The status of one of our errors here, and its words."""
+    """The status and the text of an error, as the Messages API has them."""
     kind = type(refused)
     if not issubclass(kind, errors.CCNError):
         return 500, _DEFECT
@@ -100,19 +100,18 @@ def status_and_text(refused: Exception) -> tuple[int, str]:
     return (400 if number == HTTPStatus.UNPROCESSABLE_ENTITY else number), str(refused)
 
 
-def make_body(number: int, words: str, request: str | None = None) -> dict[str, object]:
-    """The body of an error, which is also the data of an `error` event."""
+def make_body(number: int, text: str, request_id: str | None = None) -> dict[str, object]:
+    """Make the body of an error, which is also the data of an `error` event."""
     kind = _TYPES.get(number, "api_error" if number >= 500 else "invalid_request_error")
-    return {"type": "error", "error": {"type": kind, "message": words}, "request_id": request}
+    return {"type": "error", "error": {"type": kind, "message": text}, "request_id": request_id}
 
 
-def _make_response(number: int, words: str, headers: dict[str, str] | None = None) -> Response:
-    request = new_request_id()
-    return JSONResponse(
-        make_body(number, words, request), number, {**(headers or {}), "request-id": request}
-    )
+def _make_response(number: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    request_id = new_request_id()
+    body = make_body(number, text, request_id)
+    return JSONResponse(body, number, {**(headers or {}), "request-id": request_id})
 
 
 def new_request_id() -> str:
-    """A name for a request, as SDKs show it beside an error."""
+    """Make an id for a request, which SDKs show beside an error."""
     return f"req_{secrets.token_hex(12)}"

@@ -1,7 +1,7 @@
-"""A reply in the words of the Messages API: at once, or as its sequence of events.
+"""A reply in the shape of the Messages API: as one message, or as its sequence of events.
 
-That API has no word for a reply that begins anew. So when it does, what was shown is not shown again;
-if the new reply turns out to be another one, the stream ends with an error, and its client asks again.
+That API has no event for a reply that begins again. When one does, text that was sent is not sent a second
+time; if the new text differs from it, the stream ends with an error, and the client has to ask again.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from ccn import errors
 from ccn.core import error_codes
 from ccn.core.calls.call import CallBegun, CallRestart, CallRetry, Delta, Piece, Reply, TokenUsage
 from ccn.core.stream import EventKind, StreamEvent
-from ccn.gateway.http.anthropic import api_errors as failures
-from ccn.gateway.http.anthropic import schemas
+from ccn.gateway.http.anthropic import api_errors, schemas
 from ccn.gateway.http.conversations.sse import EventStream, parse_failure
 
 Pieces = AsyncGenerator[Piece]
 
+_OTHER_WORDS = "the reply began again with other words: ask again"
+
 
 @dataclass(frozen=True, slots=True)
 class MessageEncoder:
-    """Who speaks, under which name of the message."""
+    """Encodes one reply: the id of its message, and the model that the client asked for."""
 
     id: str
     model: str
 
     async def build_message(self, pieces: Pieces) -> schemas.CreateMessageAnswer:
-        """The reply, once it is all there."""
+        """Return the reply once it is complete."""
         async with aclosing(pieces):
             async for piece in pieces:
                 if isinstance(piece, Reply):
@@ -40,15 +41,14 @@ class MessageEncoder:
         raise errors.ModelUnavailable("the reply ended without an end")
 
     async def stream_events(self, pieces: Pieces) -> AsyncGenerator[bytes]:
-        """The reply as it is spoken. The first piece is awaited before the first event."""
+        """Yield events as the reply is spoken; the first needs the first piece, which has the usage."""
         begun = False
         async with aclosing(_drop_restarts(pieces)) as steady:
             try:
                 async for piece in steady:
                     if not begun:
-                        yield self._encode_begin(
-                            piece.usage if isinstance(piece, CallBegun) else TokenUsage()
-                        )
+                        usage = piece.usage if isinstance(piece, CallBegun) else TokenUsage()
+                        yield self._encode_begin(usage)
                         begun = True
                     match piece:
                         case CallBegun():
@@ -61,8 +61,8 @@ class MessageEncoder:
                             yield self._encode_end(piece)
                         case never:
                             assert_never(never)
-            except errors.CCNError as broken:
-                yield encode_error(broken)
+            except errors.CCNError as error:
+                yield encode_error(error)
 
     def _encode_begin(self, usage: TokenUsage) -> bytes:
         return b"".join(
@@ -95,21 +95,21 @@ class MessageEncoder:
 
 
 class AnthropicStream(EventStream):
-    """The response that streams it."""
+    """The response that streams these events."""
 
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
 
     def cut_event(self, reason: str) -> bytes:
-        """There is no way to resume here, so that it ended early is an error."""
+        """An error, because a stream of this API cannot be resumed."""
         return encode_error(errors.Unavailable(reason))
 
-    def refusal_event(self, why: errors.CCNError) -> bytes:
-        """In that API's words."""
-        return encode_error(why)
+    def refusal_event(self, refusal: errors.CCNError) -> bytes:
+        """The refusal as an error of this API."""
+        return encode_error(refusal)
 
 
 async def await_first(pieces: Pieces) -> Pieces:
-    """The same pieces, once the first is there: until then a failure can be told by a status."""
+    """Return the same pieces once the first has come: an error before it is answered with a status."""
     try:
         while isinstance(first := await anext(pieces), CallRetry):
             continue
@@ -119,64 +119,64 @@ async def await_first(pieces: Pieces) -> Pieces:
     return _prepend_piece(first, pieces)
 
 
-async def pieces_from_turn(told: AsyncGenerator[StreamEvent]) -> Pieces:
-    """The stream of a turn, as pieces, of which the first says what the prompt took.
+async def pieces_from_turn(events: AsyncGenerator[StreamEvent]) -> Pieces:
+    """Turn the events of a turn into pieces, of which the first has the tokens of the prompt.
 
-    A reply that was begun by a host that died, or is over, does not say that; then the rest is awaited.
+    Those tokens are missing while a host speaks that took the turn over, and once the turn is over. Then
+    the pieces are kept back until the reply is complete, which has them as well.
     """
-    async with aclosing(_pieces_from_events(told)) as pieces:
-        held: list[Piece] | None = []
+    async with aclosing(_pieces_from_events(events)) as pieces:
+        kept_back: list[Piece] | None = []
         async for piece in pieces:
-            if held is None:
+            if kept_back is None:
                 yield piece
             elif isinstance(piece, CallBegun | Reply):
                 yield CallBegun(replace(piece.usage, output=0)) if isinstance(piece, Reply) else piece
-                for earlier in held:
+                for earlier in kept_back:
                     yield earlier
                 if isinstance(piece, Reply):
                     yield piece
-                held = None
+                kept_back = None
             elif isinstance(piece, CallRestart):
-                held = []
+                kept_back = []
             else:
-                held.append(piece)
+                kept_back.append(piece)
 
 
-async def _pieces_from_events(told: AsyncGenerator[StreamEvent]) -> Pieces:
+async def _pieces_from_events(events: AsyncGenerator[StreamEvent]) -> Pieces:
     text = ""
-    async with aclosing(told):
-        async for each in told:
-            match each.kind:
+    async with aclosing(events):
+        async for event in events:
+            match event.kind:
                 case EventKind.DELTA:
-                    text += each.data
-                    yield Delta(each.data)
+                    text += event.data
+                    yield Delta(event.data)
                 case EventKind.RESTART:
                     text = ""
-                    yield CallRestart(each.data)
+                    yield CallRestart(event.data)
                 case EventKind.DONE:
-                    known = orjson.loads(each.data or "{}")
-                    usage = TokenUsage(**known.get("usage", {}))
-                    yield Reply(text, known.get("stop", "end_turn"), usage, known.get("model", ""))
+                    done = orjson.loads(event.data or "{}")
+                    usage = TokenUsage(**done.get("usage", {}))
+                    yield Reply(text, done.get("stop", "end_turn"), usage, done.get("model", ""))
                 case EventKind.BEGUN:
-                    yield CallBegun(TokenUsage(**orjson.loads(each.data)))
+                    yield CallBegun(TokenUsage(**orjson.loads(event.data)))
                 case EventKind.WAITING:
                     continue
                 case EventKind.CANCELLED:
                     raise errors.Conflict("the turn was cancelled")
                 case EventKind.ERROR:
-                    why = parse_failure(each.data)
-                    raise (error_codes.error_from_code(why["code"]) or errors.ModelUnavailable)(
-                        why["detail"] or why["code"]
+                    failure = parse_failure(event.data)
+                    raise (error_codes.error_from_code(failure["code"]) or errors.ModelUnavailable)(
+                        failure["detail"] or failure["code"]
                     )
                 case never:
                     assert_never(never)
 
 
-def encode_error(broken: errors.CCNError) -> bytes:
-    """The event that ends a stream early."""
-    return b"event: error\ndata: %b\n\n" % orjson.dumps(
-        failures.make_body(*failures.status_and_text(broken))
-    )
+def encode_error(error: errors.CCNError) -> bytes:
+    """Encode the event that ends a stream early."""
+    body = api_errors.make_body(*api_errors.status_and_text(error))
+    return b"event: error\ndata: %b\n\n" % orjson.dumps(body)
 
 
 async def _prepend_piece(first: Piece, rest: Pieces) -> Pieces:
@@ -187,8 +187,12 @@ async def _prepend_piece(first: Piece, rest: Pieces) -> Pieces:
 
 
 async def _drop_restarts(pieces: Pieces) -> AsyncGenerator[CallBegun | Delta | Reply]:
-    """Without restarts: what was shown once stays shown, or the stream fails."""
-    shown, anew = "", ""
+    """Leave restarts out: a text that was sent stays valid, or the stream fails.
+
+    `sent` is the text that the client has, `again` the text since the last restart, and `behind` says that
+    `again` has not caught up with `sent` yet.
+    """
+    sent, again = "", ""
     behind = False
     async with aclosing(pieces):
         async for piece in pieces:
@@ -196,23 +200,23 @@ async def _drop_restarts(pieces: Pieces) -> AsyncGenerator[CallBegun | Delta | R
                 case CallBegun():
                     yield piece
                 case CallRestart():
-                    anew, behind = "", True
+                    again, behind = "", True
                 case Delta(text) if behind:
-                    anew += text
-                    if not (anew.startswith(shown) or shown.startswith(anew)):
-                        raise errors.OutcomeUnknown("the reply began anew, and with other words: ask again")
-                    if len(anew) > len(shown):
-                        yield Delta(anew[len(shown) :])
-                        shown, behind = anew, False
-                    behind = len(anew) < len(shown)
+                    again += text
+                    if not (again.startswith(sent) or sent.startswith(again)):
+                        raise errors.OutcomeUnknown(_OTHER_WORDS)
+                    if len(again) > len(sent):
+                        yield Delta(again[len(sent) :])
+                        sent = again
+                    behind = len(again) < len(sent)
                 case Delta(text):
-                    shown += text
+                    sent += text
                     yield piece
                 case CallRetry():
                     continue
                 case Reply():
-                    if behind and anew != shown:
-                        raise errors.OutcomeUnknown("the reply began anew, and with other words: ask again")
+                    if behind and again != sent:
+                        raise errors.OutcomeUnknown(_OTHER_WORDS)
                     yield piece
                 case never:
                     assert_never(never)

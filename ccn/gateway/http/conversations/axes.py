@@ -1,16 +1,13 @@
-"""The sixteen axes of one conversation, as a radar shows them: now, agreed on, and as written."""
+"""The sixteen axes of one conversation, as a radar chart shows them: now, agreed on, and as written."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 
 from ccn.core.axes import SIXTEEN, Vector
 from ccn.gateway.http import auth, problems
-from ccn.gateway.http.conversations import context
-from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.gateway.http.conversations.context import Context
 from ccn.gateway.http.schemas import Schema
 from ccn.node.views import axis_profile
 from ccn.store.connection.pool import Pool
@@ -18,52 +15,55 @@ from ccn.store.conversations.conversations import StoredConversation
 
 
 class AxisAnswer(Schema):
-    """One axis: 1 clearly shown, 0.5 neutral, 0 clearly the opposite, null unknown."""
+    """The scores of one axis: 1 is clearly shown, 0.5 neutral, 0 clearly the opposite, null unknown."""
 
     name: str = Field(examples=["curiosity"])
     rubric: str = Field(description="What a high score means.")
-    decides: bool = Field(description="Whether its offline scores were validated and decide.")
-    state: float | None = Field(description="How it has been here lately: a statistical estimate.")
-    agreed: float | None = Field(
-        description="The newest round's median, in which everybody weighs the same; none where it would "
-        "tell of one or two others."
+    decides: bool = Field(
+        description="Whether the axis counts in decisions. Those do whose offline scores were validated."
     )
-    written: float | None = Field(description="As the plate has it; never follows.")
+    state: float | None = Field(
+        description="An estimate of how the character has lately been in this conversation."
+    )
+    agreed: float | None = Field(
+        description="The median of the newest round, in which every owner has the same weight. Null if so "
+        "few owners took part that it would reveal somebody else's conversation."
+    )
+    written: float | None = Field(description="The score that the plate asks for. It never adapts.")
 
 
 class AxesAnswer(Schema):
-    """All sixteen, in their fixed order."""
+    """All sixteen axes, in their fixed order."""
 
     axes: tuple[AxisAnswer, ...]
     from_written: float | None = Field(
-        description="Distance of the state from what is written; null where either is unknown."
+        description="Distance between the state and what is written; null if either is unknown."
     )
-    height: int | None = Field(description="The block with what was agreed; none before the founding.")
+    height: int | None = Field(
+        description="The block that `agreed` is from; null before the chain was founded."
+    )
 
 
 def make_router() -> APIRouter:
-    """What a radar needs, in one request."""
+    """The route that a radar chart needs."""
     router = problems.new_router(prefix="/api/v1/conversation/{session_id:uuid}", tags=["conversations"])
 
     @router.get("/axes")
-    async def get_axes(
-        conversation: Annotated[StoredConversation, Depends(auth.open_to_read)],
-        talking: Annotated[ConversationContext, Depends(context.get_context)],
-    ) -> AxesAnswer:
-        """Where the character stands here, what its instances agree on, and what its plate asks for."""
-        return await load_axes(talking.pool, conversation)
+    async def get_axes(conversation: auth.ConversationToRead, context: Context) -> AxesAnswer:
+        """Compare the character here, axis by axis, with its other instances and with its plate."""
+        return await load_axes(context.pool, conversation)
 
     return router
 
 
 async def load_axes(pool: Pool, conversation: StoredConversation) -> AxesAnswer:
-    """All of them, as the database has them now."""
-    found = await axis_profile.load_profile(pool, conversation)
+    """Load all sixteen as they are now."""
+    profile = await axis_profile.load_profile(pool, conversation)
     columns = zip(
         SIXTEEN,
-        _list_scores(found.state),
-        _list_scores(found.agreed),
-        _list_scores(found.written),
+        _list_scores(profile.state),
+        _list_scores(profile.agreed),
+        _list_scores(profile.written),
         strict=True,
     )
     return AxesAnswer(
@@ -78,8 +78,8 @@ async def load_axes(pool: Pool, conversation: StoredConversation) -> AxesAnswer:
             )
             for axis, state, agreed, written in columns
         ),
-        from_written=found.from_written,
-        height=found.height,
+        from_written=profile.from_written,
+        height=profile.height,
     )
 
 

@@ -1,7 +1,7 @@
-"""What the doors to conversations share: whom they call, where they read, and when they have to end.
+"""What the routes for conversations share: the node behind them, and when their streams have to end.
 
-A stream can last longer than the node that tells it. When the node is told to stop, streams go on while
-there is time, because most end by themselves; those that do not are ended, and told to resume elsewhere.
+A stream can last longer than its node. When the node is told to stop, streams go on while there is time,
+because most end by themselves; the others are ended, and their readers told to resume at another node.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
@@ -28,24 +28,24 @@ STOPPING = "this node is stopping"
 
 
 class StatelessModel(Protocol):
-    """Whoever answers calls that belong to no conversation, and counts what that costs."""
+    """A model that answers calls outside any conversation, and counts what they cost."""
 
     @property
     def trouble(self) -> CallRetry | None:
-        """Which try comes next, of a call that failed."""
+        """The next try of a call that failed; None while no call waits for one."""
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        """Deltas, a restart whenever they begin anew, and last the whole reply."""
+        """Yield deltas, a restart whenever they begin again, and last the whole reply."""
 
     async def count_tokens(self, call: Call) -> int:
-        """How many tokens the prompt has."""
+        """Count the tokens of the prompt."""
 
     async def await_settlements(self) -> None:
-        """Return when what has ended here is counted."""
+        """Return when every call that has ended on this node is in the figures."""
 
 
 class StreamShutdown:
-    """When open streams have to end: some time after the node was told to stop."""
+    """Decides when open streams have to end: some time after the node was told to stop."""
 
     def __init__(self, stop: asyncio.Event, within_s: float) -> None:
         self.stop = stop
@@ -67,12 +67,12 @@ class StreamShutdown:
                 self._quiet.set()
 
     async def wait_until_due(self) -> None:
-        """Return when whatever still streams has to end."""
+        """Return when the streams that are still open have to end."""
         await self.stop.wait()
         await asyncio.sleep(self._within_s)
 
     async def wait_until_quiet(self) -> None:
-        """Return when no stream is open any more, or none should be."""
+        """Return when no stream is open any more, or a little after the last should have ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._within_s + 0.5):
                 await self._quiet.wait()
@@ -80,30 +80,39 @@ class StreamShutdown:
 
 @dataclass(frozen=True, slots=True)
 class ConversationContext:
-    """What the doors to conversations stand on."""
+    """The parts of the node that routes for conversations use."""
 
     conversations: Conversations
     pool: Pool
-    prompting: Prompts
+    prompts: Prompts
     model: StatelessModel
     shutdown: StreamShutdown
-    searching: Searches
+    searches: Searches
     streams: OpenStreams
     claude: settings.ClaudeSettings = field(default_factory=settings.ClaudeSettings)
-    """Who answers, and where days begin."""
+    """Whether a stand-in answers, and in which time zone days begin."""
 
 
-def install_context(app: FastAPI, talk: ConversationContext | None) -> None:
-    """Let the routes of this application find it."""
-    app.state.talk = talk
+def install_context(app: FastAPI, context: ConversationContext | None) -> None:
+    """Give the routes of this application what they use; None if the node hosts no instances."""
+    app.state.conversations = context
+
+
+def find_context(connection: HTTPConnection) -> ConversationContext | None:
+    """The context that was installed, if one was."""
+    context: ConversationContext | None = connection.app.state.conversations
+    return context
 
 
 async def get_context(connection: HTTPConnection) -> ConversationContext:
-    """What was installed; Unavailable at a door without instances behind it.
+    """The context that was installed; raises Unavailable if the node hosts no instances.
 
-    It waits for nothing, but what is not async a framework would run in another thread, for every request.
+    It waits for nothing, and is async because FastAPI runs other dependencies in a thread.
     """
-    found: ConversationContext | None = connection.app.state.talk
-    if found is None:
+    context = find_context(connection)
+    if context is None:
         raise errors.Unavailable("this node keeps no conversations")
-    return found
+    return context
+
+
+Context = Annotated[ConversationContext, Depends(get_context)]

@@ -1,7 +1,7 @@
-"""What a chat shows beside the words: who speaks and where, the drift, the cost, and the prompt of a turn.
+"""What a chat shows beside the messages: the instance and its node, the drift, the cost, a turn's prompt.
 
-One request tells all that a status line has, because whoever chats may not ask often. Not a part of the
-conversation itself: nothing here changes anything.
+One request returns all that a status line shows, because requests are limited. Nothing here changes a
+conversation.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from ccn.core.calls import budget
 from ccn.core.calls.call import Call
-from ccn.core.ids import CharacterId, ConversationId, TurnId
+from ccn.core.ids import CharacterId, TurnId
 from ccn.gateway.http import auth, problems
-from ccn.gateway.http.conversations import context
 from ccn.gateway.http.conversations import glance_schemas as schemas
-from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.gateway.http.conversations.context import Context, ConversationContext
 from ccn.node.views import sent_prompt
 from ccn.store.character import measures
 from ccn.store.connection.pool import Pool
@@ -32,24 +31,23 @@ from ccn.store.spending.spend import UsageTotal
 if TYPE_CHECKING:
     from ccn import settings
 
-Read = Annotated[StoredConversation, Depends(auth.open_to_read)]
-Named = Annotated[ConversationId, Depends(auth.open_id_to_read)]
-Talking = Annotated[ConversationContext, Depends(context.get_context)]
-
 
 def make_router() -> APIRouter:
-    """A conversation at a glance, and a look at its prompt."""
+    """The routes for a status line, and for a look at a prompt."""
     router = problems.new_router(prefix="/api/v1/conversation/{session_id:uuid}", tags=["conversations"])
 
     @router.get("/glance")
-    async def glance_at_conversation(conversation: Read, talking: Talking) -> schemas.GlanceAnswer:
-        """Who speaks, how far from its character, and what the talk has cost; one row for a status line."""
-        return await load_glance(talking, conversation)
+    async def glance_at_conversation(
+        conversation: auth.ConversationToRead, context: Context
+    ) -> schemas.GlanceAnswer:
+        """Show what a status line needs: the instance, its node, its drift, and what was spent."""
+        return await load_glance(context, conversation)
 
     @router.get("/restarts")
-    async def begun_anew(here: Named, talking: Talking) -> schemas.RestartsAnswer:
-        """Which replies were begun anew on another node, because theirs died."""
-        found = await restarts.list_of_conversation(talking.pool, here)
+    async def begun_anew(
+        conversation_id: auth.ConversationIdToRead, context: Context
+    ) -> schemas.RestartsAnswer:
+        """List the replies that another node began again, because the node that spoke them died."""
         return schemas.RestartsAnswer(
             restarts=tuple(
                 schemas.RestartEntry(
@@ -59,60 +57,60 @@ def make_router() -> APIRouter:
                     attempts=each.attempts,
                     after_s=each.after_s,
                 )
-                for each in found
+                for each in await restarts.list_of_conversation(context.pool, conversation_id)
             )
         )
 
     @router.get("/prompt")
     async def get_prompt(
-        conversation: Read,
-        talking: Talking,
-        turn_id: Annotated[UUID | None, Query(description="The last turn if not given.")] = None,
+        conversation: auth.ConversationToRead,
+        context: Context,
+        turn_id: Annotated[UUID | None, Query(description="The turn; the last one by default.")] = None,
     ) -> schemas.PromptAnswer:
-        """Exactly what was sent to the model in a turn, built once more from the record."""
+        """Show exactly what was sent to the model in a turn. It is built again from the record."""
         wanted = None if turn_id is None else TurnId(turn_id)
-        sent = await sent_prompt.rebuild_prompt(talking.pool, talking.prompting, conversation.id, wanted)
+        sent = await sent_prompt.rebuild_prompt(context.pool, context.prompts, conversation.id, wanted)
         return _prompt_to_schema(sent.turn, sent.call)
 
     return router
 
 
 async def load_glance(
-    talking: ConversationContext, conversation: StoredConversation
+    context: ConversationContext, conversation: StoredConversation
 ) -> schemas.GlanceAnswer:
-    """A conversation as its status line has it, with everything counted that has ended here."""
-    pool, here = talking.pool, conversation.id
-    await talking.model.await_settlements()
+    """Load what a status line shows; calls that have ended on this node are in what was spent."""
+    pool, conversation_id = context.pool, conversation.id
+    await context.model.await_settlements()
     instance, alone, measure, name, spent, today = await asyncio.gather(
-        instances.find_in_conversation(pool, here),
-        instances.is_alone(pool, here, conversation.character),
-        measures.load_latest(pool, here),
+        instances.find_in_conversation(pool, conversation_id),
+        instances.is_alone(pool, conversation_id, conversation.character),
+        measures.load_latest(pool, conversation_id),
         _load_name(pool, conversation.character),
-        spend.load_of_conversation(pool, here),
-        spend.load_of_owner(pool, conversation.owner, _budget_day(talking.claude)),
+        spend.load_of_conversation(pool, conversation_id),
+        spend.load_of_owner(pool, conversation.owner, _budget_day(context.claude)),
     )
     drift = instance.drift if instance is not None else None
     return schemas.GlanceAnswer(
-        session_id=here,
+        session_id=conversation_id,
         character=conversation.character,
         name=name,
         node=None if instance is None else instance.host,
         status=None if instance is None else instance.status.value,
         drift=measure.drift if drift is None and measure is not None else drift,
         alone=alone,
-        stand_in=talking.claude.stand_in,
+        stand_in=context.claude.stand_in,
         spent=_total_to_schema(spent),
         spent_today=_total_to_schema(today),
     )
 
 
 async def _load_name(pool: Pool, character: CharacterId) -> str:
-    named = (each.name for each in await characters.list_characters(pool) if each.id == character)
-    return next(named, character)
+    names = (each.name for each in await characters.list_characters(pool) if each.id == character)
+    return next(names, character)
 
 
 def _budget_day(claude: settings.ClaudeSettings) -> date:
-    """As budgets count days."""
+    """Today, as budgets count days."""
     return budget.day_of(datetime.now(UTC), ZoneInfo(claude.time_zone))
 
 

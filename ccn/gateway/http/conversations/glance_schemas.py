@@ -1,4 +1,4 @@
-"""What a glance at a conversation and at its prompt say, as typed models."""
+"""The answers for a status line, and those that show a prompt or what was begun again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccn.gateway.http.schemas import Schema
 
 
 class GlanceSpend(Schema):
-    """Tokens and money; what was read from or written to the cache is not in `input`."""
+    """Tokens and money. Tokens that were read from or written to the cache are not in `input`."""
 
     calls: int
     input: int
@@ -22,50 +22,53 @@ class GlanceSpend(Schema):
 
 
 class GlanceAnswer(Schema):
-    """A conversation as a status line has it."""
+    """What the status line of a conversation shows."""
 
     session_id: UUID
     character: str
     name: str = Field(description="The character's name.", examples=["Wren"])
     notice: str = Field(
         default="You talk to an AI. No person writes the replies.",
-        description="To be shown to whoever talks.",
+        description="A notice that has to be shown to the person who talks.",
     )
-    node: str | None = Field(description="Where its instance lives; null while it has none.")
-    status: str | None = Field(description="How its instance is.", examples=["running"])
+    node: str | None = Field(description="The node that hosts its instance; null while it has none.")
+    status: str | None = Field(
+        description="The status of its instance; null while it has none.", examples=["running"]
+    )
     drift: float | None = Field(
-        description="Distance from what all instances agree on; null before it was measured."
+        description="Distance from the median of all instances; null before it was measured."
     )
     alone: bool = Field(
-        description="Whether no other instance of the character is alive: then its drift is from itself.",
+        description="Whether no other instance of the character lives. Then the drift is from itself.",
         examples=[False],
     )
-    stand_in: bool = Field(description="Whether a stand-in answers instead of Claude: canned words.")
-    spent: GlanceSpend = Field(description="By this conversation, ever.")
-    spent_today: GlanceSpend = Field(description="By all conversations of its owner today.")
+    stand_in: bool = Field(description="Whether a stand-in with canned replies answers instead of Claude.")
+    spent: GlanceSpend = Field(description="What this conversation has used since it began.")
+    spent_today: GlanceSpend = Field(description="What all conversations of its owner have used today.")
 
 
 class RestartEntry(Schema):
-    """A reply that was begun anew, because the node that spoke it died."""
+    """A reply that was begun again, because the node that spoke it died."""
 
     turn_id: UUID
-    seq: int = Field(description="The place of the reply in the conversation.")
-    node: str = Field(description="Where it came to its end.")
-    attempts: int = Field(description="How often it was begun.", examples=[2])
+    seq: int = Field(description="The number of the reply in the conversation.")
+    node: str = Field(description="The node that completed it.")
+    attempts: int = Field(description="How many times it was begun.", examples=[2])
     after_s: float | None = Field(
-        description="From the last word before to the next one; null once the stream is forgotten.",
+        description="Seconds between the last word of the old attempt and the first of the new one; null "
+        "once the events of the turn were deleted.",
         examples=[1.6],
     )
 
 
 class RestartsAnswer(Schema):
-    """All of a conversation, the newest first; a hundred at most."""
+    """The replies of a conversation that were begun again, the newest first; at most a hundred."""
 
     restarts: tuple[RestartEntry, ...]
 
 
 class PromptBlock(Schema):
-    """A part of the system prompt; a mark asks the provider to cache everything up to here."""
+    """A part of the system prompt. With `mark`, the provider is asked to cache everything up to its end."""
 
     text: str
     mark: bool
@@ -80,7 +83,7 @@ class PromptMessage(Schema):
 
 
 class PromptAnswer(Schema):
-    """What was sent in one turn."""
+    """The prompt that was sent to the model in one turn."""
 
     turn_id: UUID
     model: str

@@ -1,7 +1,7 @@
-"""Conversations over REST: begin, say something and read the reply as it is spoken, look back, end.
+"""Conversations over REST: begin one, say something and read the reply as it is spoken, read back, end it.
 
-Any node answers: whoever hosts the instance is found behind the facade. A stream that breaks is taken up
-with its last event id, at any node; the same idempotency key again never says anything twice.
+Any node answers, whichever hosts the instance. A stream that breaks is continued after its last event id,
+at any node. A request that is repeated with its idempotency key has no second effect.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from ccn import errors
 from ccn.core import stream as streams
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.gateway.accounts import access
-from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, paging, problems
-from ccn.gateway.http.conversations import axes, context, presenters, schemas, sse
+from ccn.gateway.http.conversations import axes, presenters, schemas, sse
 from ccn.gateway.http.conversations import glance as glances
-from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.gateway.http.conversations.context import Context, ConversationContext
 from ccn.gateway.open_streams import OpenStream
 from ccn.store.conversations import characters, conversations, search, summaries
 from ccn.store.conversations.conversations import StoredConversation
@@ -33,7 +32,7 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,200}$",
-        description="Made up by the client; the same key and request again has no second effect.",
+        description="Made up by the client. The same request with the same key again has no second effect.",
     ),
 ]
 LastEvent = Annotated[
@@ -41,39 +40,36 @@ LastEvent = Annotated[
     Header(
         alias="Last-Event-ID",
         pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9]{1,18}-[0-9]{1,18})?$",
-        description="Resume after this event of a stream.",
+        description="The last event of a stream that was read: continue after it.",
     ),
 ]
 Glance = Annotated[
     bool,
-    Query(description="Let `done` also tell what `glance` and `axes` would; spares asking for them."),
+    Query(description="Add to the event `done` what `glance` and `axes` would answer."),
 ]
-Own = Annotated[StoredConversation, Depends(auth.open_to_speak)]
-Read = Annotated[StoredConversation, Depends(auth.open_to_read)]
-Named = Annotated[ConversationId, Depends(auth.open_id_to_read)]
-User = Annotated[Caller, Depends(auth.require_user)]
-Talking = Annotated[ConversationContext, Depends(context.get_context)]
+TurnName = Annotated[UUID, Path(description="The turn, as the event `accepted` named it.")]
 
 
-TurnName = Annotated[UUID, Path(description="As the event `accepted` named it.")]
-
-
-async def open_turn_to_read(conversation: Read, talking: Talking, turn_id: TurnName) -> Turn:
-    """The turn in the path, if it is one of the conversation in the path, to read it."""
-    return await _load_turn(conversation, talking, TurnId(turn_id))
+async def open_turn_to_read(
+    conversation: auth.ConversationToRead, context: Context, turn_id: TurnName
+) -> Turn:
+    """Open the turn of the path to read it, if it belongs to the conversation of the path."""
+    return await _load_turn(conversation, context, TurnId(turn_id))
 
 
 async def open_turn_to_cancel(
-    conversation: Annotated[StoredConversation, Depends(auth.open_to_cancel)],
-    talking: Talking,
-    turn_id: TurnName,
+    conversation: auth.ConversationToCancelIn, context: Context, turn_id: TurnName
 ) -> Turn:
-    """The same to end it, which admins do as well."""
-    return await _load_turn(conversation, talking, TurnId(turn_id))
+    """Open it to cancel it, which admins may as well."""
+    return await _load_turn(conversation, context, TurnId(turn_id))
+
+
+TurnToRead = Annotated[Turn, Depends(open_turn_to_read)]
+TurnToCancel = Annotated[Turn, Depends(open_turn_to_cancel)]
 
 
 def make_router() -> APIRouter:
-    """Everything about one's conversations."""
+    """The routes with which users talk."""
     router = problems.new_router(prefix="/api/v1", tags=["conversations"])
     _add_speaking_routes(router)
     _add_reading_routes(router)
@@ -86,18 +82,21 @@ def _add_speaking_routes(router: APIRouter) -> None:
         *,
         request: Request,
         response: Response,
-        wish: schemas.StartRequest,
-        caller: User,
-        talking: Talking,
+        asked: schemas.StartRequest,
+        caller: auth.User,
+        context: Context,
         key: Key = None,
     ) -> schemas.StartedAnswer:
-        """Begin a conversation with a character: it is spawned, interviewed, and ready to answer."""
-        started = await talking.conversations.start(
-            CharacterId(wish.character), caller.user, wish.title, key
+        """Begin a conversation with a character.
+
+        When this answers, an instance of the character was spawned and interviewed, and is ready to speak.
+        """
+        started = await context.conversations.start(
+            CharacterId(asked.character), caller.user, asked.title, key
         )
-        told = presenters.started_to_schema(request, started)
-        response.headers["Location"] = f"/api/v1/conversation/{told.session_id}"
-        return told
+        answer = presenters.started_to_schema(request, started)
+        response.headers["Location"] = f"/api/v1/conversation/{answer.session_id}"
+        return answer
 
     @router.post(
         "/conversation/{session_id:uuid}/messages",
@@ -106,37 +105,38 @@ def _add_speaking_routes(router: APIRouter) -> None:
     )
     async def say(
         *,
-        conversation: Own,
-        caller: User,
-        talking: Talking,
-        said: schemas.SayRequest | None = None,
+        conversation: auth.OwnConversation,
+        caller: auth.User,
+        context: Context,
+        asked: schemas.SayRequest | None = None,
         key: Key = None,
         last: LastEvent = None,
         refuse_busy: Annotated[
-            bool, Query(description="Refuse with `turn_running` rather than wait for earlier messages.")
+            bool,
+            Query(description="Refuse with `turn_running` if earlier messages still wait for their reply."),
         ] = False,
         glance: Glance = False,
     ) -> Response:
         """Say something, and read the reply as server-sent events.
 
-        With `Last-Event-ID` nothing is said: the stream of that event goes on after it, at whatever node.
-        Without it, repeat a request whose answer was lost with the same `Idempotency-Key`.
+        With `Last-Event-ID` nothing is said: the stream continues after that event, at any node. If the
+        answer to a request was lost, repeat the request with the same `Idempotency-Key`.
         """
-        with talking.streams.open_until_answered(caller) as opened:
+        with context.streams.open_until_answered(caller) as opened:
             if last:
-                named, _ = streams.parse_event_id(last)
-                turn = await _load_turn(conversation, talking, named)
-            elif said is None:
+                turn_id, _ = streams.parse_event_id(last)
+                turn = await _load_turn(conversation, context, turn_id)
+            elif asked is None:
                 raise errors.InputInvalid("a message has content")
             else:
-                turn = await talking.conversations.say(
+                turn = await context.conversations.say(
                     conversation.id,
-                    said.content,
+                    asked.content,
                     access.require_user(caller),
                     idempotency_key=key,
                     refuse=refuse_busy,
                 )
-            return _stream_turn(talking, opened, conversation, turn, last=last, glance=glance)
+            return _stream_turn(context, opened, conversation, turn, last=last, glance=glance)
 
     @router.get(
         "/conversation/{session_id:uuid}/turns/{turn_id:uuid}/events",
@@ -145,81 +145,79 @@ def _add_speaking_routes(router: APIRouter) -> None:
     )
     async def follow_turn(
         *,
-        conversation: Read,
-        turn: Annotated[Turn, Depends(open_turn_to_read)],
-        caller: User,
-        talking: Talking,
+        conversation: auth.ConversationToRead,
+        turn: TurnToRead,
+        caller: auth.User,
+        context: Context,
         last: LastEvent = None,
         glance: Glance = False,
     ) -> Response:
-        """The stream of a turn from its beginning, or after an event."""
-        with talking.streams.open_until_answered(caller) as opened:
-            return _stream_turn(talking, opened, conversation, turn, last=last, glance=glance)
+        """Read the stream of a turn, from its beginning or after an event."""
+        with context.streams.open_until_answered(caller) as opened:
+            return _stream_turn(context, opened, conversation, turn, last=last, glance=glance)
 
     @router.get("/conversation/{session_id:uuid}/turns/{turn_id:uuid}")
-    async def get_turn(turn: Annotated[Turn, Depends(open_turn_to_read)]) -> schemas.TurnAnswer:
-        """How a turn stands."""
+    async def get_turn(turn: TurnToRead) -> schemas.TurnAnswer:
+        """Show whether a turn has its reply, waits for it, or failed."""
         return presenters.turn_to_schema(turn)
 
     @router.post("/conversation/{session_id:uuid}/turns/{turn_id:uuid}/cancel")
-    async def cancel_turn(
-        turn: Annotated[Turn, Depends(open_turn_to_cancel)], talking: Talking
-    ) -> schemas.TurnAnswer:
-        """End a turn without a reply; one that has ended stays as it is."""
-        return presenters.turn_to_schema(await talking.conversations.cancel_turn(turn.id))
+    async def cancel_turn(turn: TurnToCancel, context: Context) -> schemas.TurnAnswer:
+        """End a turn without a reply. A turn that has already ended stays as it is."""
+        return presenters.turn_to_schema(await context.conversations.cancel_turn(turn.id))
 
     @router.delete("/conversation/{session_id:uuid}", status_code=204)
-    async def end_conversation(
-        conversation: Annotated[StoredConversation, Depends(auth.open_to_end)], talking: Talking
-    ) -> None:
-        """End a conversation: unanswered messages are cancelled, its instance ends, its record stays."""
-        await talking.conversations.end(conversation.id)
+    async def end_conversation(conversation: auth.ConversationToEnd, context: Context) -> None:
+        """End a conversation. Unanswered messages are cancelled, its instance ends, its record stays."""
+        await context.conversations.end(conversation.id)
 
 
 def _add_reading_routes(router: APIRouter) -> None:
     @router.get("/conversation/{session_id:uuid}", response_model=schemas.ConversationAnswer)
-    async def get_conversation(here: Named, talking: Talking) -> Response:
-        """A conversation as it stands: who speaks there, what is unanswered, how it measures."""
-        found = await summaries.load_summary(talking.pool, here)
-        return presenters.json_response(presenters.encode_schema(presenters.summary_to_schema(found)))
+    async def get_conversation(conversation_id: auth.ConversationIdToRead, context: Context) -> Response:
+        """Show a conversation: its instance, its unanswered messages, and its latest measures."""
+        summary = await summaries.load_summary(context.pool, conversation_id)
+        return presenters.json_response(presenters.encode_schema(presenters.summary_to_schema(summary)))
 
     @router.get("/conversation/{session_id:uuid}/messages", response_model=schemas.MessagesAnswer)
     async def list_messages(
-        here: Named,
-        talking: Talking,
+        conversation_id: auth.ConversationIdToRead,
+        context: Context,
         cursor: paging.Cursor = None,
         limit: paging.Limit = 50,
     ) -> Response:
-        """The newest messages in the order in which they were said; `next` leads to those before them."""
+        """List the newest messages, in the order in which they were said. `next` leads to earlier ones."""
         before = paging.place_from_cursor(cursor)
-        page = await conversations.load_history(talking.pool, here, before=before, limit=limit)
+        page = await conversations.load_history(context.pool, conversation_id, before=before, limit=limit)
         return presenters.json_response(presenters.page_to_json(page))
 
     @router.get("/conversations")
     async def list_conversations(
-        caller: User, talking: Talking, cursor: paging.Cursor = None, limit: paging.Limit = 50
+        caller: auth.User, context: Context, cursor: paging.Cursor = None, limit: paging.Limit = 50
     ) -> schemas.ConversationsAnswer:
-        """One's own conversations, the newest first."""
-        assert caller.user is not None, "everybody above PUBLIC is somebody"
-        named = paging.id_from_cursor(cursor)
-        before = (
-            None
-            if named is None
-            else (await access.open_to_speak(talking.pool, caller, ConversationId(named))).id
+        """List your own conversations, the newest first."""
+        owner, before = access.require_user(caller), paging.id_from_cursor(cursor)
+        if before is not None:
+            await access.open_to_speak(context.pool, caller, ConversationId(before))
+        found = await conversations.list_of_owner(
+            context.pool,
+            owner,
+            before=None if before is None else ConversationId(before),
+            limit=limit + 1,
         )
-        found = await conversations.list_of_owner(talking.pool, caller.user, before=before, limit=limit + 1)
-        began = await conversations.load_openings(talking.pool, [each.id for each in found[:limit]])
+        page = found[:limit]
+        openings = await conversations.load_openings(context.pool, [each.id for each in page])
         return schemas.ConversationsAnswer(
             conversations=tuple(
-                presenters.conversation_to_entry(each, began.get(each.id, "")) for each in found[:limit]
+                presenters.conversation_to_entry(each, openings.get(each.id, "")) for each in page
             ),
-            next=paging.cursor_from_id(found[limit - 1].id) if len(found) > limit else None,
+            next=paging.cursor_from_id(page[-1].id) if len(found) > limit else None,
         )
 
     @router.get("/search")
     async def search_messages(
-        caller: User,
-        talking: Talking,
+        caller: auth.User,
+        context: Context,
         q: Annotated[
             str,
             Query(
@@ -229,38 +227,38 @@ def _add_reading_routes(router: APIRouter) -> None:
                 examples=["lighthouse -storm"],
             ),
         ],
-        session_id: Annotated[UUID | None, Query(description="Only in this conversation.")] = None,
+        session_id: Annotated[UUID | None, Query(description="Search this conversation only.")] = None,
         limit: Annotated[int, Query(ge=1, le=search.HITS_LIMIT)] = 20,
     ) -> schemas.SearchAnswer:
-        """Search everything one has said and been told."""
+        """Search everything that you have said and that was said to you."""
         within = None if session_id is None else ConversationId(session_id)
-        hits = await talking.searching.search(caller, q, within, limit)
+        hits = await context.searches.search(caller, q, within, limit)
         return schemas.SearchAnswer(
             found=tuple(map(presenters.hit_to_schema, hits)), complete=hits.complete
         )
 
     @router.get("/characters")
-    async def list_characters(caller: User, talking: Talking) -> schemas.CharactersAnswer:
-        """With whom one can talk."""
-        del caller
-        found = await characters.list_characters(talking.pool)
+    async def list_characters(_: auth.User, context: Context) -> schemas.CharactersAnswer:
+        """List the characters that you can talk with."""
         return schemas.CharactersAnswer(
             characters=tuple(
                 schemas.CharacterAnswer(id=each.id, name=each.name, plate_version=each.version)
-                for each in found
+                for each in await characters.list_characters(context.pool)
             )
         )
 
 
-async def _load_turn(conversation: StoredConversation, talking: ConversationContext, turn: TurnId) -> Turn:
-    found = await talking.conversations.load_turn(turn)
-    if found.conversation != conversation.id:
+async def _load_turn(
+    conversation: StoredConversation, context: ConversationContext, turn_id: TurnId
+) -> Turn:
+    turn = await context.conversations.load_turn(turn_id)
+    if turn.conversation != conversation.id:
         raise errors.NotFound("there is no such turn")
-    return found
+    return turn
 
 
 def _stream_turn(
-    talking: ConversationContext,
+    context: ConversationContext,
     opened: OpenStream,
     conversation: StoredConversation,
     turn: Turn,
@@ -268,19 +266,19 @@ def _stream_turn(
     last: str | None,
     glance: bool,
 ) -> Response:
-    place = sse.parse_place(turn.id, last)
-    if sse.is_told_whole(turn, place):
+    position = sse.parse_position(turn.id, last)
+    if sse.is_read_whole(turn, position):
         opened.close()
         return Response(status_code=204)
-    told = talking.conversations.follow_turn(turn.id, place, also=(streams.EventKind.WAITING,))
+    events = context.conversations.follow_turn(turn.id, position, also=(streams.EventKind.WAITING,))
     first = b"" if last else sse.encode_accepted(turn)
 
     async def load_more() -> Mapping[str, object]:
         seen, measured = await asyncio.gather(
-            glances.load_glance(talking, conversation), axes.load_axes(talking.pool, conversation)
+            glances.load_glance(context, conversation), axes.load_axes(context.pool, conversation)
         )
         return {"glance": seen.model_dump(mode="json"), "axes": measured.model_dump(mode="json")}
 
     return sse.stream_turn(
-        turn.id, told, talking.shutdown, opened, first=first, more=load_more if glance else None
+        turn.id, events, context.shutdown, opened, first=first, load_more=load_more if glance else None
     )

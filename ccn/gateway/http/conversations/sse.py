@@ -1,15 +1,15 @@
-"""A turn as server-sent events: every piece as soon as it is told, and an id from which any node goes on.
+"""A turn as server-sent events: each is sent as it happens, with an id after which any node continues.
 
-    accepted   the message is durable: `turn_id`, and `seq`, its place in the conversation
+    accepted   the message is durable: `turn_id`, and `seq`, its number in the conversation
     delta      some more of the reply: `text`
     waiting    the model is asked again: `number`, `most` (tries), `pause_s`, `reason`; it has no id
-    restart    the text so far is void, the reply begins anew: `reason`
+    restart    the text so far is void, the reply begins again: `reason`
     done       the reply is committed: `stop`, `model`, `usage`; with `?glance=true` also `glance`, `axes`
-    error      there will be no reply: `code`, `detail`; without an id, only this reader hears no more of it
-    cancelled  there will be no reply, because somebody asked for none
-    resume     this stream ends here and the turn does not: ask any node, with the last id: `reason`
+    error      there will be no reply: `code`, `detail`; without an id, only this reader may read no further
+    cancelled  there will be no reply, because somebody cancelled the turn
+    resume     this stream ends here and the turn goes on: ask any node, with the last id: `reason`
 
-Nothing follows `done`, `error` and `cancelled`. Lines that begin with a colon are pings. Each piece is
+Nothing follows `done`, `error` and `cancelled`. Lines that begin with a colon are pings. Each event is
 encoded once and sent as it is, without a task, a queue or a lock: a slow reader delays only itself.
 """
 
@@ -36,19 +36,19 @@ from ccn.gateway.open_streams import OpenStream
 from ccn.store.conversations.turns import Turn
 
 PING_S = 15.0
-"""How long a stream is silent before it says that it is still there: proxies wait half a minute."""
+"""How long a stream is silent before a ping: proxies close a connection after half a minute of silence."""
 
 _RETRY = b"retry: 1000\n"
-"""In the first event: alone it would be one without data, which some clients hand to their callers."""
+"""Sent within the first event. Alone it would be an event without data, which some clients pass on."""
 _PING = b": ping\n\n"
 _HEADERS = {
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would collect the pieces
+    "X-Accel-Buffering": "no",  # else nginx collects events and sends them late
 }
 _EVENTS = {kind: b"\nevent: %b\ndata: " % kind.value.encode() for kind in EventKind}
 
 LoadMore = Callable[[], Awaitable[Mapping[str, object]]]
-"""What a reader wants to be told together with the end of a reply."""
+"""Loads what a reader wants to know together with the end of a reply."""
 
 EXAMPLE = (
     "id: 0197b2a4-5c1e-7d3a-9f00-2b6c1d4e8f01:0-0\n"
@@ -65,19 +65,19 @@ EXAMPLE = (
 EVENT: dict[str, Any] = {
     # Without a type: some tools take it for the whole stream, which is text, and some for one event.
     "title": "Server-sent events",
-    "description": "To be read as they come: blocks of lines `id`, `event` and "
-    "`data`, the data being a JSON object. A client that knows no such streams gets all of it as one text "
-    "at the end.",
+    "description": "Events as they happen: blocks of the lines `id`, `event` and `data`, where the data is "
+    "a JSON object. A client that does not read streams gets all events as one text at the end.",
 }
 DOCUMENTED: dict[str, Any] = {
-    "description": "The reply as it is spoken: events `accepted`, `delta`, `waiting`, `restart`, `done`, "
-    "`error`, `cancelled` and `resume`. Resume after the last id that was seen; not every event has one.",
+    "description": "The reply as it is spoken: the events `accepted`, `delta`, `waiting`, `restart`, "
+    "`done`, `error`, `cancelled` and `resume`. To resume, send the last id that you have read; some "
+    "events have none.",
     "content": {"text/event-stream": {"schema": EVENT, "example": EXAMPLE}},
 }
 
 
 class EventStream(Response):
-    """Sends chunks as they come, a ping when none do, and an end that tells why."""
+    """Sends chunks as they come, pings while none do, and last an event that says why the stream ends."""
 
     media_type = "text/event-stream"
     ping = _PING
@@ -85,36 +85,39 @@ class EventStream(Response):
     def __init__(
         self,
         chunks: AsyncGenerator[bytes],
-        leaving: StreamShutdown,
+        shutdown: StreamShutdown,
         opened: OpenStream,
         headers: Mapping[str, str] = MappingProxyType({}),
         ping_s: float = PING_S,
     ) -> None:
-        self._chunks, self._leaving, self._opened, self._ping_s = chunks, leaving, opened, ping_s
+        self._chunks = chunks
+        self._shutdown = shutdown
+        self._opened = opened
+        self._ping_s = ping_s
         self.status_code, self.background = 200, None
         self.init_headers({**_HEADERS, **headers})
 
     def cut_event(self, reason: str) -> bytes:
-        """What is said when the stream has to end before it is over."""
+        """The last event of a stream that has to end before its turn does."""
         return encode_resume(reason)
 
-    def refusal_event(self, why: errors.CCNError) -> bytes:
-        """What is said when the reader may hear no more."""
-        return encode_refusal(why)
+    def refusal_event(self, refusal: errors.CCNError) -> bytes:
+        """The last event of a stream whose reader may read no further."""
+        return encode_refusal(refusal)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Tell until the turn ends, the reader leaves, or this node or the reader's account has to."""
+        """Send until the turn ends, the reader leaves, this node stops, or the reader's account ends."""
         del scope
-        with self._opened, self._leaving.count_stream():
+        with self._opened, self._shutdown.count_stream():
             async with aclosing(self._chunks):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 last = await self._wait_for_end(receive, send)
             await send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _wait_for_end(self, receive: Receive, send: Send) -> bytes:
-        """What is to be said last."""
-        telling = asyncio.create_task(self._send_chunks(send), name="stream")
-        due = asyncio.create_task(self._leaving.wait_until_due(), name="stream due")
+        """Send chunks and pings until something ends the stream; return the last event."""
+        sending = asyncio.create_task(self._send_chunks(send), name="stream")
+        due = asyncio.create_task(self._shutdown.wait_until_due(), name="stream due")
         others = (
             due,
             asyncio.create_task(_wait_for_disconnect(receive), name="stream reader"),
@@ -122,15 +125,15 @@ class EventStream(Response):
         )
         ended = self._opened.ended
         try:
-            await asyncio.wait((telling, ended, *others), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sending, ended, *others), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (telling, *others):
+            for task in (sending, *others):
                 task.cancel()
-            await asyncio.gather(telling, *others, return_exceptions=True)
-        if not telling.cancelled():
-            return telling.result()
-        if isinstance(why := ended.exception() if ended.done() else None, errors.CCNError):
-            return self.refusal_event(why)
+            await asyncio.gather(sending, *others, return_exceptions=True)
+        if not sending.cancelled():  # it may have ended in the same moment as another: then all was sent
+            return sending.result()
+        if isinstance(refusal := ended.exception() if ended.done() else None, errors.CCNError):
+            return self.refusal_event(refusal)
         return b"" if due.cancelled() else self.cut_event(STOPPING)
 
     async def _send_chunks(self, send: Send) -> bytes:
@@ -149,113 +152,114 @@ class EventStream(Response):
 
 def stream_turn(
     turn: TurnId,
-    told: AsyncGenerator[StreamEvent],
-    leaving: StreamShutdown,
+    events: AsyncGenerator[StreamEvent],
+    shutdown: StreamShutdown,
     opened: OpenStream,
     *,
     first: bytes = b"",
-    more: LoadMore | None = None,
+    load_more: LoadMore | None = None,
 ) -> EventStream:
-    """The response that tells one turn."""
-    return EventStream(_encode_events(id_prefix(turn), told, first, more), leaving, opened)
+    """The response that streams one turn."""
+    return EventStream(_encode_events(id_prefix(turn), events, first, load_more), shutdown, opened)
 
 
 async def _encode_events(
-    of_turn: bytes, pieces: AsyncGenerator[StreamEvent], first: bytes, more: LoadMore | None
+    prefix: bytes, events: AsyncGenerator[StreamEvent], first: bytes, load_more: LoadMore | None
 ) -> AsyncGenerator[bytes]:
-    async with aclosing(pieces):
+    async with aclosing(events):
         retry = _RETRY
         if first:
             yield retry + first
             retry = b""
-        async for told in pieces:
-            if told.kind is EventKind.DONE and more is not None:
-                told = await _extend_done(told, more)  # noqa: PLW2901 - the same piece, and more
-            yield retry + encode_event(of_turn, told)
+        async for event in events:
+            if event.kind is EventKind.DONE and load_more is not None:
+                event = await _extend_done(event, load_more)  # noqa: PLW2901 - the same event, and more
+            yield retry + encode_event(prefix, event)
             retry = b""
 
 
-async def _extend_done(done: StreamEvent, more: LoadMore) -> StreamEvent:
-    """The end of a reply and more; just the end if that cannot be had now."""
+async def _extend_done(done: StreamEvent, load_more: LoadMore) -> StreamEvent:
+    """Add to the end of a reply what was asked for with it; the end alone if that cannot be loaded now."""
     try:
-        found = await more()
+        more = await load_more()
     except errors.CCNError:
         return done
-    return replace(done, data=orjson.dumps(orjson.loads(done.data or "{}") | dict(found)).decode())
+    return replace(done, data=orjson.dumps(orjson.loads(done.data or "{}") | dict(more)).decode())
 
 
 def id_prefix(turn: TurnId) -> bytes:
-    """What the ids of a turn's events begin with."""
+    """The line `id`, up to where the events of a turn differ."""
     return b"id: %b:" % str(turn).encode()
 
 
-def encode_event(of_turn: bytes, told: StreamEvent) -> bytes:
-    """A piece as an event."""
-    if told.kind is EventKind.WAITING:  # no place to go on from: the last id stays
-        return b"event: waiting\ndata: %b\n\n" % encode_data(told)
-    place = told.position
-    return b"%b%d-%d%b%b\n\n" % (of_turn, place.epoch, place.number, _EVENTS[told.kind], encode_data(told))
+def encode_event(prefix: bytes, event: StreamEvent) -> bytes:
+    """Encode one event of a turn."""
+    if event.kind is EventKind.WAITING:  # it has no position to resume after: the last id stays
+        return b"event: waiting\ndata: %b\n\n" % encode_data(event)
+    position, line = event.position, _EVENTS[event.kind]
+    return b"%b%d-%d%b%b\n\n" % (prefix, position.epoch, position.number, line, encode_data(event))
 
 
-def encode_data(told: StreamEvent) -> bytes:
-    """What a piece says, as one JSON object on one line."""
-    match told.kind:
+def encode_data(event: StreamEvent) -> bytes:
+    """Encode what an event says as one JSON object on one line."""
+    match event.kind:
         case EventKind.DELTA:
-            return orjson.dumps({"text": told.data})
+            return orjson.dumps({"text": event.data})
         case EventKind.RESTART:
-            return orjson.dumps({"reason": told.data})
+            return orjson.dumps({"reason": event.data})
         case EventKind.DONE:
-            return told.data.encode() or b"{}"  # it is such an object already
+            return event.data.encode() or b"{}"  # it is such an object already
         case EventKind.ERROR:
-            return orjson.dumps(parse_failure(told.data))
+            return orjson.dumps(parse_failure(event.data))
         case EventKind.WAITING | EventKind.BEGUN:
-            return told.data.encode()
+            return event.data.encode()
         case EventKind.CANCELLED:
             return b"{}"
 
 
 def encode_accepted(turn: Turn) -> bytes:
-    """The first event of a stream that begins at the beginning."""
-    told = orjson.dumps({"turn_id": str(turn.id), "seq": turn.user_seq})
-    return b"%b0-0\nevent: accepted\ndata: %b\n\n" % (id_prefix(turn.id), told)
+    """Encode the first event of a stream that is read from its beginning."""
+    data = orjson.dumps({"turn_id": str(turn.id), "seq": turn.user_seq})
+    return b"%b0-0\nevent: accepted\ndata: %b\n\n" % (id_prefix(turn.id), data)
 
 
 def encode_resume(reason: str) -> bytes:
-    """The last event of a stream that ends before its turn; it has no id, so the last id stays."""
+    """Encode the last event of a stream that ends before its turn; without an id, so the last one stays."""
     return b"event: resume\ndata: %b\n\n" % orjson.dumps({"reason": reason})
 
 
-def encode_refusal(why: errors.CCNError) -> bytes:
-    """The last event of a stream that its reader may read no further; the turn goes on."""
-    told = {"code": error_codes.code_from_name(type(why).__name__), "detail": str(why)}
-    return b"event: error\ndata: %b\n\n" % orjson.dumps(told)
+def encode_refusal(refusal: errors.CCNError) -> bytes:
+    """Encode the last event of a stream whose reader may read no further; the turn goes on."""
+    data = {"code": error_codes.code_from_name(type(refusal).__name__), "detail": str(refusal)}
+    return b"event: error\ndata: %b\n\n" % orjson.dumps(data)
 
 
-def parse_failure(told: str) -> Mapping[str, str]:
-    """Why a turn got no reply, with a code like those of problems."""
+def parse_failure(data: str) -> Mapping[str, str]:
+    """Parse why a turn got no reply, into a code like those of problems and a detail."""
     try:
-        known = orjson.loads(told)
+        failure = orjson.loads(data)
     except orjson.JSONDecodeError:
-        known = {"error": told}  # of a turn whose stream is kept no longer, the kind is what is left
+        failure = {"error": data}  # once the events of a turn are deleted, only the kind of error is left
     return {
-        "code": error_codes.code_from_name(str(known.get("error") or "unknown")),
-        "detail": known.get("reason", ""),
+        "code": error_codes.code_from_name(str(failure.get("error") or "unknown")),
+        "detail": failure.get("reason", ""),
     }
 
 
-def parse_place(turn: TurnId, last_event_id: str | None) -> StreamPosition:
-    """The place in this turn that a reader names."""
+def parse_position(turn: TurnId, last_event_id: str | None) -> StreamPosition:
+    """Parse the position in this turn after which a reader resumes; its start if they name none."""
     if not last_event_id:
         return stream.START
-    named, place = stream.parse_event_id(last_event_id)
-    if named != turn:
+    turn_id, position = stream.parse_event_id(last_event_id)
+    if turn_id != turn:
         raise errors.InputInvalid("the event id is of another turn")
-    return place
+    return position
 
 
-def is_told_whole(turn: Turn, place: StreamPosition) -> bool:
-    """Whether a reader at this place has had all there will ever be."""
-    return states.is_ended(turn.status) and place >= StreamPosition(turn.epoch, max(1, turn.event_head))
+def is_read_whole(turn: Turn, position: StreamPosition) -> bool:
+    """Whether a reader at this position has read every event that the turn will ever have."""
+    end = StreamPosition(turn.epoch, max(1, turn.event_head))
+    return states.is_ended(turn.status) and position >= end
 
 
 async def _send_body(send: Send, body: bytes) -> None:

@@ -1,11 +1,11 @@
-"""A conversation over a WebSocket: frames.py says what goes over it, and why it is closed.
+"""A conversation over a WebSocket: frames.py lists the frames, and the codes it is closed with.
 
-Who calls is shown by a bearer header, an API key header, or, for browsers, by the subprotocols `ccn.v1` and
-`ccn.bearer.CREDENTIAL`, so that no secret stands in an address. Every frame counts as a request, and every
-frame asks again whether the credential still counts.
+A client shows its credential in a bearer header, in an API key header, or, in a browser, by the
+subprotocols `ccn.v1` and `ccn.bearer.CREDENTIAL`, so that no secret stands in an address. Every frame
+counts as a request, and with every frame the credential is checked again.
 
-One task hears, one tells. While a message is being accepted nothing more is read, and while the client does
-not read nothing more is told: the server stops reading from the connection, or waits until it drains.
+One task receives, one sends. While a message is being accepted, no further frame is read; while the client
+does not read, no further frame is sent: the server stops reading from the connection, or waits for it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ccn.core.stream import START, EventKind, StreamEvent, StreamPosition
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, problems
-from ccn.gateway.http.conversations import context, frames
-from ccn.gateway.http.conversations.context import STOPPING, ConversationContext
+from ccn.gateway.http.conversations import frames
+from ccn.gateway.http.conversations.context import STOPPING, ConversationContext, get_context
 from ccn.gateway.http.conversations.frames import CancelFrame, CloseCode, ResumeFrame, SayFrame
-from ccn.gateway.http.conversations.sse import is_told_whole
+from ccn.gateway.http.conversations.sse import is_read_whole
 from ccn.gateway.open_streams import OpenStream
 from ccn.store.character import measures
 from ccn.store.character.measures import ConversationMeasure
@@ -46,13 +46,14 @@ log = structlog.get_logger(__name__)
 PROTOCOL = "ccn.v1"
 BEARER = "ccn.bearer."
 WAITING_LIMIT = 16
-"""Turns of one socket that may wait to be told."""
+"""The turns of one socket that may wait to be sent."""
 PATIENCE = 10
-"""Frames in a row that make no sense, or come too fast, before the socket is closed."""
+"""Frames in a row that are invalid, or come too fast, before the socket is closed."""
 _MEASURED_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
-"""Between looks for what a reply measured; then whatever was measured last is told."""
+"""The pauses between looks for the measures of a reply; after the last, the newest measures are sent."""
 _ELSEWHERE = "pages of this origin may not connect here: CCN_HTTP_CORS_ORIGINS names those that may"
-_WORDS = {
+_TOO_MANY_WAIT = f"{WAITING_LIMIT} replies wait to be sent on this socket"
+_REASONS = {
     CloseCode.GOING: STOPPING,
     CloseCode.BINARY: "frames are text",
     CloseCode.IDLE: "nothing was said for too long",
@@ -64,12 +65,12 @@ Queue = asyncio.Queue[tuple[Turn, StreamPosition]]
 
 
 def install_origins(app: FastAPI, origins: Collection[str]) -> None:
-    """Let pages of these origins open sockets at this application, besides its own."""
+    """Allow pages of these origins to open sockets at this application, besides its own page."""
     app.state.origins = origins
 
 
 async def identify_socket(socket: WebSocket) -> Caller | errors.CCNError:
-    """Who wants to come in. What is wrong is a value here: a socket is opened to be told so."""
+    """Identify who opens a socket. An error is returned, because it is sent over the opened socket."""
     try:
         caller = await auth.require_user(await auth.admit_anybody(socket, _read_credential(socket)))
         return auth.add_reason(caller, socket.headers.get("x-ccn-reason"))
@@ -78,7 +79,7 @@ async def identify_socket(socket: WebSocket) -> Caller | errors.CCNError:
 
 
 def make_router() -> APIRouter:
-    """The one route."""
+    """The route of the WebSocket."""
     router = APIRouter()
 
     @router.websocket("/ws/conversation/{session_id}")
@@ -99,8 +100,8 @@ def make_router() -> APIRouter:
             await _close_socket(socket, _code_of_error(opened), str(opened))
             return
         with opened.stream, metrics.count_open_socket():
-            # Not before the socket has its place: a client that is connected may open other streams, and
-            # those must not take this place from it.
+            # Accepted only now that the socket has its place: a client that is connected may open other
+            # streams, and those must not take the place of this one.
             await socket.accept(protocol)
             await opened.serve_until_end()
 
@@ -110,32 +111,32 @@ def make_router() -> APIRouter:
 async def _open_socket(
     socket: WebSocket, session_id: str, caller: Caller | errors.CCNError
 ) -> _ConversationSocket | errors.CCNError:
-    """Let the caller in and take a place for the socket; an error says why not."""
+    """Let the caller into the conversation and take a place for the socket; or return why not."""
     try:
         if isinstance(caller, errors.CCNError):
             raise caller
-        talking = await context.get_context(socket)
-        conversation = await access.open_to_read(talking.pool, caller, _parse_conversation_id(session_id))
-        opened = talking.streams.open_stream(caller)
+        context = await get_context(socket)
+        conversation = await access.open_to_read(context.pool, caller, _parse_conversation_id(session_id))
+        opened = context.streams.open_stream(caller)
     except errors.CCNError as refused:
         return refused
-    return _ConversationSocket(socket, caller, conversation, talking, opened)
+    return _ConversationSocket(socket, caller, conversation, context, opened)
 
 
 class _ConversationSocket:
-    """One socket, let in; whoever serves it closes its `stream`."""
+    """One socket that was let in. Its `stream` has to be closed after it was served."""
 
     def __init__(
         self,
         socket: WebSocket,
         caller: Caller,
         conversation: StoredConversation,
-        talking: ConversationContext,
+        context: ConversationContext,
         opened: OpenStream,
     ) -> None:
         self._socket = socket
         self._caller = caller
-        self._talking = talking
+        self._context = context
         self.stream = opened
         self._conversation = conversation.id
         self._owner = conversation.owner
@@ -145,52 +146,53 @@ class _ConversationSocket:
         self._measuring: asyncio.Task[None] | None = None
 
     async def serve_until_end(self) -> None:
-        """Serve until the client leaves or may not stay, this node stops, or something fails; say which."""
+        """Serve until the client leaves or may not stay, this node stops, or something fails; send why."""
         working: list[asyncio.Future[CloseCode]] = [
-            asyncio.create_task(self._receive_frames(), name="socket hears"),
-            asyncio.create_task(self._send_turns(), name="socket tells"),
-            asyncio.create_task(self._wait_for_shutdown(), name="socket leaves"),
+            asyncio.create_task(self._receive_frames(), name="socket receives"),
+            asyncio.create_task(self._send_turns(), name="socket sends"),
+            asyncio.create_task(self._wait_for_shutdown(), name="socket waits for shutdown"),
             self.stream.ended,
         ]
-        with self._talking.shutdown.count_stream():
+        with self._context.shutdown.count_stream():
             try:
                 done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-                why, words = _outcome_of_task(done.pop())
+                code, reason = _outcome_of_task(done.pop())
             finally:
                 ending: list[asyncio.Future[Any]] = [*working, *filter(None, (self._measuring,))]
                 for task in ending:
                     task.cancel()
                 await asyncio.gather(*ending, return_exceptions=True)
-            await _close_socket(self._socket, why, words)
+            await _close_socket(self._socket, code, reason)
 
     async def _receive_frames(self) -> CloseCode:
-        wrong = 0
+        wrong_in_a_row = 0
         while True:
-            heard = await self._next_frame()
-            if heard is None:
+            message = await self._next_message()
+            if message is None:
                 return CloseCode.IDLE
-            if heard["type"] == "websocket.disconnect":
+            if message["type"] == "websocket.disconnect":
                 return CloseCode.LEFT
-            if heard.get("text") is None:
+            if message.get("text") is None:
                 return CloseCode.BINARY
             try:
                 await auth.admit_anybody(self._socket, _read_credential(self._socket))
-                await self._handle_frame(heard["text"])
-                wrong = 0
+                await self._handle_frame(message["text"])
+                wrong_in_a_row = 0
             except errors.Unauthenticated:
                 raise
             except errors.CCNError as refused:
                 await self._socket.send_text(frames.encode_error(refused))
-                wrong += isinstance(refused, errors.InputInvalid | errors.TooManyRequests)
-                if wrong > PATIENCE:
+                if isinstance(refused, errors.InputInvalid | errors.TooManyRequests):
+                    wrong_in_a_row += 1
+                if wrong_in_a_row > PATIENCE:
                     too_fast = isinstance(refused, errors.TooManyRequests)
                     return CloseCode.TOO_FAST if too_fast else CloseCode.NONSENSE
 
-    async def _next_frame(self) -> Message | None:
-        """The next frame; None if there is none for too long while nothing is told either."""
+    async def _next_message(self) -> Message | None:
+        """Receive a message; None if none came for too long and nothing was being sent either."""
         while True:
             try:
-                async with asyncio.timeout(self._talking.streams.idle_s):
+                async with asyncio.timeout(self._context.streams.idle_s):
                     return await self._socket.receive()
             except TimeoutError:
                 if self._idle.is_set():
@@ -199,10 +201,10 @@ class _ConversationSocket:
     async def _handle_frame(self, text: str) -> None:
         match frames.parse_frame(text):
             case SayFrame(content=content, idempotency_key=key, refuse_busy=refuse):
-                if self._queue.full():
-                    raise errors.Overloaded(f"{WAITING_LIMIT} replies wait to be told on this socket")
+                if self._queue.full():  # before anything is said: a message that counts has to be followed
+                    raise errors.Overloaded(_TOO_MANY_WAIT)
                 access.require_owner(self._caller, self._owner)
-                turn = await self._talking.conversations.say(
+                turn = await self._context.conversations.say(
                     self._conversation,
                     content,
                     access.require_user(self._caller),
@@ -214,93 +216,92 @@ class _ConversationSocket:
                 )
                 self._enqueue_turn(turn, START)
             case ResumeFrame(after=after):
-                named, place = stream.parse_event_id(after)
+                named, position = stream.parse_event_id(after)
                 turn = await self._load_own_turn(named)
-                if not is_told_whole(turn, place):
-                    self._enqueue_turn(turn, place)
+                if not is_read_whole(turn, position):
+                    self._enqueue_turn(turn, position)
             case CancelFrame(turn_id=turn_id):
-                await access.open_to_operate(self._talking.pool, self._caller, self._conversation, "cancel")
+                await access.open_to_operate(self._context.pool, self._caller, self._conversation, "cancel")
                 turn = await self._load_own_turn(TurnId(turn_id))
-                await self._talking.conversations.cancel_turn(turn.id)
+                await self._context.conversations.cancel_turn(turn.id)
             case never:
                 assert_never(never)
 
-    def _enqueue_turn(self, turn: Turn, place: StreamPosition) -> None:
+    def _enqueue_turn(self, turn: Turn, position: StreamPosition) -> None:
         try:
-            self._queue.put_nowait((turn, place))
+            self._queue.put_nowait((turn, position))
         except asyncio.QueueFull:
-            raise errors.Overloaded(f"{WAITING_LIMIT} replies wait to be told on this socket") from None
+            raise errors.Overloaded(_TOO_MANY_WAIT) from None
         self._idle.clear()
 
-    async def _load_own_turn(self, turn: TurnId) -> Turn:
-        found = await self._talking.conversations.load_turn(turn)
-        if found.conversation != self._conversation:
+    async def _load_own_turn(self, turn_id: TurnId) -> Turn:
+        turn = await self._context.conversations.load_turn(turn_id)
+        if turn.conversation != self._conversation:
             raise errors.NotFound("there is no such turn")
-        return found
+        return turn
 
     async def _send_turns(self) -> CloseCode:
         while True:
             if self._queue.empty():
                 self._idle.set()
-            turn, place = await self._queue.get()
+            turn, position = await self._queue.get()
             async with aclosing(
-                self._talking.conversations.follow_turn(turn.id, place, also=(EventKind.WAITING,))
-            ) as pieces:
-                async for told in pieces:
-                    if told.kind is EventKind.DELTA:
-                        await self._socket.send_text(frames.encode_delta(turn.id, told))
+                self._context.conversations.follow_turn(turn.id, position, also=(EventKind.WAITING,))
+            ) as events:
+                async for event in events:
+                    if event.kind is EventKind.DELTA:
+                        await self._socket.send_text(frames.encode_delta(turn.id, event))
                     else:
-                        await self._socket.send_text(await self._event_to_frame(turn.id, told))
+                        await self._socket.send_text(await self._event_to_frame(turn.id, event))
 
-    async def _event_to_frame(self, turn: TurnId, told: StreamEvent) -> str:
-        """The frame for anything but some more text."""
-        match told.kind:
+    async def _event_to_frame(self, turn: TurnId, event: StreamEvent) -> str:
+        """The frame for any event but a delta."""
+        match event.kind:
             case EventKind.DONE:
-                return await self._done_to_frame(turn, told)
+                return await self._done_to_frame(turn, event)
             case EventKind.ERROR:
-                return frames.encode_failure(turn, told)
+                return frames.encode_failure(turn, event)
             case EventKind.WAITING:
-                return frames.encode_frame("waiting", turn, fields=orjson.loads(told.data))
+                return frames.encode_frame("waiting", turn, fields=orjson.loads(event.data))
             case EventKind.RESTART:
-                return frames.encode_frame("restart", turn, told.position, fields={"reason": told.data})
+                return frames.encode_frame("restart", turn, event.position, fields={"reason": event.data})
             case _:
-                return frames.encode_frame("cancelled", turn, told.position)
+                return frames.encode_frame("cancelled", turn, event.position)
 
-    async def _done_to_frame(self, turn: TurnId, told: StreamEvent) -> str:
-        """The reply as it is in the record, whatever of it was told here; what it measures follows."""
-        seq = (await self._talking.conversations.load_turn(turn)).reply_seq
+    async def _done_to_frame(self, turn_id: TurnId, done: StreamEvent) -> str:
+        """The frame with the whole reply from the record; a task sends its measures once there are any."""
+        seq = (await self._context.conversations.load_turn(turn_id)).reply_seq
         assert seq is not None, "what was committed has a reply"
-        (said,) = await conversations.load_after(self._talking.pool, self._conversation, seq - 1, limit=1)
-        known = await measures.load_latest(self._talking.pool, self._conversation)
-        if self._measuring is not None:
+        (reply,) = await conversations.load_after(self._context.pool, self._conversation, seq - 1, limit=1)
+        measure = await measures.load_latest(self._context.pool, self._conversation)
+        if self._measuring is not None:  # only the newest reply is waited for
             self._measuring.cancel()
         self._measuring = asyncio.create_task(self._send_metrics(seq), name="socket measures")
-        told_of = _measure_fields(known) | orjson.loads(told.data or "{}")
-        return frames.encode_frame(
-            "response", turn, told.position, fields={"content": said.content or "", "metrics": told_of}
-        )
+        fields = {
+            "content": reply.content or "",
+            "metrics": _measure_fields(measure) | orjson.loads(done.data or "{}"),
+        }
+        return frames.encode_frame("response", turn_id, done.position, fields=fields)
 
     async def _send_metrics(self, seq: int) -> None:
-        """Tell what the reply measured, or what was measured last when that takes too long."""
-        known: ConversationMeasure | None = None
+        """Send the measures of the reply, or the newest there are if they take too long."""
+        measure: ConversationMeasure | None = None
         try:
             for pause_s in _MEASURED_S:
                 await asyncio.sleep(pause_s)
-                known = await measures.load_latest(self._talking.pool, self._conversation)
-                if known is not None and known.seq >= seq:
+                measure = await measures.load_latest(self._context.pool, self._conversation)
+                if measure is not None and measure.seq >= seq:
                     break
-            await self._socket.send_text(frames.encode_frame("metrics", fields=_measure_fields(known)))
+            await self._socket.send_text(frames.encode_frame("metrics", fields=_measure_fields(measure)))
         except (errors.CCNError, WebSocketDisconnect) as failed:
             log.info("a socket was not told what a reply measured", reason=type(failed).__name__)
 
     async def _wait_for_shutdown(self) -> CloseCode:
-        """When this node stops: at once if nothing is being told, else when it is or has to end."""
-        leaving = self._talking.shutdown
-        await leaving.stop.wait()
-        due, idle = (
-            asyncio.ensure_future(leaving.wait_until_due()),
-            asyncio.ensure_future(self._idle.wait()),
-        )
+        """Wait until this node stops, and then until no reply is being sent or streams have to end."""
+        shutdown = self._context.shutdown
+        await shutdown.stop.wait()
+        due = asyncio.ensure_future(shutdown.wait_until_due())
+        idle = asyncio.ensure_future(self._idle.wait())
         try:
             await asyncio.wait({due, idle}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -310,10 +311,10 @@ class _ConversationSocket:
 
 
 def _read_credential(socket: WebSocket) -> str | None:
-    """What was shown when the socket was opened."""
-    scheme, _, shown = socket.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and shown:
-        return shown.strip()
+    """The credential that came with the request to open the socket."""
+    scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
     if key := socket.headers.get("x-api-key"):
         return key
     offered = socket.scope.get("subprotocols", ())
@@ -321,7 +322,7 @@ def _read_credential(socket: WebSocket) -> str | None:
 
 
 def _is_origin_allowed(socket: WebSocket) -> bool:
-    """Whether no page asks, or one that may: to sockets, browsers let any page connect."""
+    """Whether no page asks, or one that may: browsers let any page connect to sockets."""
     origin = socket.headers.get("origin")
     if origin is None or origin in socket.app.state.origins:
         return True
@@ -336,14 +337,14 @@ def _parse_conversation_id(session_id: str) -> ConversationId:
         raise errors.NotFound(access.NO_SUCH) from None
 
 
-def _measure_fields(known: ConversationMeasure | None) -> dict[str, object]:
+def _measure_fields(measure: ConversationMeasure | None) -> dict[str, object]:
     names = ("ccc", "phi", "trust", "emergence", "drift", "seq")
-    told = {} if known is None else asdict(known)
-    return {name: told.get(name) for name in names}
+    fields = {} if measure is None else asdict(measure)
+    return {name: fields.get(name) for name in names}
 
 
-def _code_of_error(refused: errors.CCNError) -> CloseCode:
-    match refused:
+def _code_of_error(error: errors.CCNError) -> CloseCode:
+    match error:
         case errors.Forbidden():
             return CloseCode.FORBIDDEN
         case errors.NotAllowed():
@@ -359,25 +360,24 @@ def _code_of_error(refused: errors.CCNError) -> CloseCode:
 
 
 def _outcome_of_task(task: asyncio.Future[CloseCode]) -> tuple[CloseCode, str]:
-    """Why a session is over, from whichever of its tasks ended first."""
+    """The code and the reason to close a socket with, from the task of it that ended first."""
     try:
-        why = task.result()
+        code = task.result()
     except WebSocketDisconnect:
         return CloseCode.LEFT, ""
     except errors.CCNError as refused:
         return _code_of_error(refused), str(refused)
-    except Exception:  # the root of a session: its client is told, and the others are not concerned
+    except Exception:  # the root of a socket: its client is told, and other sockets go on
         log.exception("a socket met a defect")
         return CloseCode.DEFECT, "this is a defect of the server; its log tells more"
-    return why, _WORDS.get(why, "")
+    return code, _REASONS.get(code, "")
 
 
-async def _close_socket(socket: WebSocket, why: CloseCode, words: str) -> None:
-    if why is CloseCode.LEFT:
+async def _close_socket(socket: WebSocket, code: CloseCode, reason: str) -> None:
+    if code is CloseCode.LEFT:
         return
+    fitting = reason.encode()[:120].decode(errors="ignore")  # a frame has no room for more
     try:
-        await socket.close(
-            why, words.encode()[:120].decode(errors="ignore")
-        )  # a frame has no room for more
+        await socket.close(code, fitting)
     except (RuntimeError, WebSocketDisconnect):
         return  # the client was quicker

@@ -1,4 +1,4 @@
-"""How the cluster is, for whoever operates it: no secrets, no content, nobody's name but the nodes'."""
+"""The status of the cluster, for anybody: no secrets, no content, and no names but those of nodes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ from fastapi import APIRouter, Depends, Request
 
 from ccn import errors
 from ccn.gateway.http import auth, problems, schemas
-from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.gateway.http.conversations import context as contexts
 from ccn.node.views.cluster_status import ClusterStatus
 
 LoadStatus = Callable[[], Awaitable[ClusterStatus]]
 
 
-def make_router(tell: LoadStatus | None) -> APIRouter:
-    """The one page that says who is here, who leads, and what the last round came to."""
+def make_router(load_status: LoadStatus | None) -> APIRouter:
+    """The route of the status page; without `load_status` the node takes no part in rounds."""
     router = problems.new_router(tags=["cluster"], dependencies=[Depends(auth.admit_onlooker)])
 
     @router.get("/status")
     async def get_status(request: Request) -> schemas.StatusAnswer:
-        """Nodes, leader, term, height, the last round, and what waits to be sealed."""
-        if tell is None:
+        """Show the nodes, the leader, the term, the height, the last round, and the unsealed leaves."""
+        if load_status is None:
             raise errors.Unavailable("this node takes no part in rounds")
-        talking: ConversationContext | None = request.app.state.talk
-        trouble = talking.model.trouble if talking is not None else None
-        told = (
-            None
-            if trouble is None
-            else {key: getattr(trouble, key) for key in schemas.StatusRetry.model_fields}
-        )
-        return schemas.StatusAnswer.model_validate(asdict(await tell()) | {"model": told})
+        status = asdict(await load_status())
+        return schemas.StatusAnswer.model_validate(status | {"model": _retry_of_model(request)})
 
     return router
+
+
+def _retry_of_model(request: Request) -> dict[str, object] | None:
+    """What a call of this node to the model waits for, as fields; None while no call waits."""
+    context = contexts.find_context(request)
+    trouble = None if context is None else context.model.trouble
+    if trouble is None:
+        return None
+    return {name: getattr(trouble, name) for name in schemas.StatusRetry.model_fields}
