@@ -1,4 +1,4 @@
-"""From what the node and the store say to what the HTTP door shows: one function for each thing."""
+"""Turn values of the node and the store into what HTTP answers: one function for each kind."""
 
 from __future__ import annotations
 
@@ -24,60 +24,49 @@ from ccn.store.conversations.turns import Turn
 _SECURE = {"http": "ws", "https": "wss"}
 
 
-def encode_schema(shown: Schema) -> bytes:
-    """As it goes over the wire."""
-    return shown.model_dump_json().encode()
+def encode_schema(answer: Schema) -> bytes:
+    """Encode an answer as it goes over the wire."""
+    return answer.model_dump_json().encode()
 
 
-def json_response(shown: bytes) -> Response:
-    """An answer that is JSON already: for what is asked often, since FastAPI would check it once more."""
-    return Response(shown, media_type="application/json")
+def json_response(encoded: bytes) -> Response:
+    """Answer with JSON that is ready: for what is asked often, since FastAPI would validate it again."""
+    return Response(encoded, media_type="application/json")
 
 
-def started_to_schema(request: Request, begun: StartedConversation) -> schemas.StartedAnswer:
-    """A new conversation, with addresses at the host that the client asked."""
+def started_to_schema(request: Request, started: StartedConversation) -> schemas.StartedAnswer:
+    """A new conversation, with addresses at the host that the client has asked."""
     scheme, host = request.url.scheme, quote(request.url.netloc, safe=":[].-@")
-    here = begun.conversation.id
+    session_id = started.conversation.id
     return schemas.StartedAnswer(
-        session_id=here,
-        character=begun.conversation.character,
-        websocket_url=f"{_SECURE.get(scheme, 'ws')}://{host}/ws/conversation/{here}",
-        metrics_url=f"{scheme}://{host}/api/v1/metrics/conversation/{here}",
-        instance=instance_to_speaker(begun.instance),
+        session_id=session_id,
+        character=started.conversation.character,
+        websocket_url=f"{_SECURE.get(scheme, 'ws')}://{host}/ws/conversation/{session_id}",
+        metrics_url=f"{scheme}://{host}/api/v1/metrics/conversation/{session_id}",
+        instance=instance_to_speaker(started.instance),
     )
 
 
 def instance_to_speaker(instance: Instance) -> schemas.SpeakerAnswer:
-    """Who speaks."""
-    return schemas.SpeakerAnswer(**_speaker_fields(instance))
+    """The instance that speaks in a conversation."""
+    return schemas.SpeakerAnswer(**speaker_fields(instance))
 
 
-def instance_to_entry(instance: Instance) -> schemas.InstanceEntry:
-    """The same for operators."""
-    return schemas.InstanceEntry(
-        session_id=instance.conversation,
-        character=instance.character,
-        spawned_at=instance.spawned_at,
-        heartbeat_at=instance.heartbeat_at,
-        **_speaker_fields(instance),
-    )
-
-
-def turn_to_schema(found: Turn) -> schemas.TurnAnswer:
-    """How a turn stands."""
+def turn_to_schema(turn: Turn) -> schemas.TurnAnswer:
+    """The state of a turn."""
     return schemas.TurnAnswer(
-        turn_id=found.id,
-        status=found.status.value,
-        seq=found.user_seq,
-        reply_seq=found.reply_seq,
-        attempt=found.attempt,
-        accepted_at=found.accepted_at,
-        code=error_codes.code_from_name(found.error or ""),
+        turn_id=turn.id,
+        status=turn.status.value,
+        seq=turn.user_seq,
+        reply_seq=turn.reply_seq,
+        attempt=turn.attempt,
+        accepted_at=turn.accepted_at,
+        code=error_codes.code_from_name(turn.error or ""),
     )
 
 
 def measure_to_schema(measure: ConversationMeasure | None) -> schemas.MetricsAnswer:
-    """How a conversation measured."""
+    """The measures of a conversation; all null if there are none."""
     if measure is None:
         return schemas.MetricsAnswer()
     return schemas.MetricsAnswer(
@@ -91,24 +80,24 @@ def measure_to_schema(measure: ConversationMeasure | None) -> schemas.MetricsAns
     )
 
 
-def conversation_to_entry(found: StoredConversation, opening: str) -> schemas.ConversationEntry:
+def conversation_to_entry(conversation: StoredConversation, opening: str) -> schemas.ConversationEntry:
     """A conversation in a list."""
-    return schemas.ConversationEntry(opening=opening, **_conversation_fields(found))
+    return schemas.ConversationEntry(opening=opening, **_conversation_fields(conversation))
 
 
-def summary_to_schema(found: ConversationSummary) -> schemas.ConversationAnswer:
-    """A conversation by itself."""
+def summary_to_schema(summary: ConversationSummary) -> schemas.ConversationAnswer:
+    """A conversation with its instance, its unanswered messages and its measures."""
     return schemas.ConversationAnswer(
-        instance=None if found.instance is None else instance_to_speaker(found.instance),
-        unfinished=tuple(map(turn_to_schema, found.unfinished)),
-        metrics=measure_to_schema(found.measure),
-        **_conversation_fields(found.conversation),
+        instance=None if summary.instance is None else instance_to_speaker(summary.instance),
+        unfinished=tuple(map(turn_to_schema, summary.unfinished)),
+        metrics=measure_to_schema(summary.measure),
+        **_conversation_fields(summary.conversation),
     )
 
 
 def page_to_json(page: MessagePage) -> bytes:
-    """A page as `schemas.Messages`, encoded at once: it is asked often, and can be long."""
-    said = [
+    """Encode a page as `schemas.MessagesAnswer` directly: it is asked often, and can be long."""
+    messages = [
         {
             "seq": each.seq,
             "role": each.role,
@@ -119,21 +108,22 @@ def page_to_json(page: MessagePage) -> bytes:
         for each in page.messages
     ]
     following = None if page.before is None else paging.cursor_from_place(page.before)
-    return orjson.dumps({"messages": said, "next": following}, option=orjson.OPT_UTC_Z)
+    return orjson.dumps({"messages": messages, "next": following}, option=orjson.OPT_UTC_Z)
 
 
-def hit_to_schema(found: SearchHit) -> schemas.SearchHitAnswer:
-    """Something that was found."""
+def hit_to_schema(hit: SearchHit) -> schemas.SearchHitAnswer:
+    """A message that matches a search."""
     return schemas.SearchHitAnswer(
-        session_id=found.conversation,
-        seq=found.seq,
-        role=found.role.value,
-        at=found.at,
-        excerpt=found.excerpt,
+        session_id=hit.conversation,
+        seq=hit.seq,
+        role=hit.role.value,
+        at=hit.at,
+        excerpt=hit.excerpt,
     )
 
 
-def _speaker_fields(instance: Instance) -> dict[str, Any]:
+def speaker_fields(instance: Instance) -> dict[str, Any]:
+    """The fields that show an instance."""
     return {
         "instance_id": instance.id,
         "node": instance.host,
@@ -145,12 +135,12 @@ def _speaker_fields(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _conversation_fields(found: StoredConversation) -> dict[str, Any]:
+def _conversation_fields(conversation: StoredConversation) -> dict[str, Any]:
     return {
-        "session_id": found.id,
-        "character": found.character,
-        "title": found.title,
-        "open": found.open,
-        "created_at": found.created_at,
-        "messages": found.head_seq,
+        "session_id": conversation.id,
+        "character": conversation.character,
+        "title": conversation.title,
+        "open": conversation.open,
+        "created_at": conversation.created_at,
+        "messages": conversation.head_seq,
     }

@@ -1,4 +1,4 @@
-"""What the doors to conversations take and say, as typed models. What is streamed is in stream.py."""
+"""The bodies of requests and answers about conversations. What is streamed is described in sse.py."""
 
 from __future__ import annotations
 
@@ -23,40 +23,42 @@ def _refuse_nul(text: str) -> str:
 _NO_NUL = {"pattern": r"^[^\x00]*$"}
 Text = Annotated[str, AfterValidator(_refuse_nul), Field(json_schema_extra=_NO_NUL)]
 SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
-"""As a schema says that a text has no NUL, and more than whitespace."""
+"""The pattern of a text that has no NUL and is more than whitespace."""
 
 
 def _optional_text(schema: dict[str, Any]) -> None:
-    """Some generators take a field with a default for one that is always there, and so must be sent."""
+    """Leave the default out: some generators take a field with a default for one that must be sent."""
     schema.pop("default", None)
     schema.update(_NO_NUL)
 
 
 class StartRequest(Schema):
-    """With whom to begin a conversation."""
+    """The character to begin a conversation with."""
 
-    character: str = Field(pattern=CHARACTER, description="One of /api/v1/characters.", examples=["wren"])
+    character: str = Field(
+        pattern=CHARACTER, description="A character that /api/v1/characters lists.", examples=["wren"]
+    )
     title: Annotated[str, AfterValidator(_refuse_nul)] = Field(
         default="", max_length=200, examples=["Lighthouses"], json_schema_extra=_optional_text
     )
 
 
 class SpeakerAnswer(Schema):
-    """The instance that speaks in a conversation, and the node it lives on."""
+    """The instance that speaks in a conversation, and the node that hosts it."""
 
     instance_id: UUID
     node: str = Field(examples=["node-1"])
     status: str = Field(examples=["running"])
     model: str = Field(examples=["claude-sonnet-5-5"])
     plate_version: int
-    epoch: int = Field(description="Grows whenever another node takes over.")
+    epoch: int = Field(description="Increases whenever another node takes the instance over.")
     drift: float | None = Field(
-        description="Distance from what all instances agree on; null before a round."
+        description="Distance from the median of all instances; null before the first round."
     )
 
 
 class StartedAnswer(Schema):
-    """A conversation that has begun."""
+    """A conversation that was begun."""
 
     session_id: UUID
     character: str
@@ -77,21 +79,23 @@ class SayRequest(Schema):
 
 
 class TurnAnswer(Schema):
-    """One message and the reply that was promised to it."""
+    """A message and the reply to it."""
 
     turn_id: UUID
     status: Literal["accepted", "running", "committed", "failed", "cancelled"]
-    seq: int = Field(description="The place of the message in the conversation.")
-    reply_seq: int | None = Field(description="The place of the reply; null while there is none.")
-    attempt: int = Field(description="How often the reply was begun: more than once if a node died.")
+    seq: int = Field(description="The number of the message in the conversation.")
+    reply_seq: int | None = Field(description="The number of the reply; null while there is none.")
+    attempt: int = Field(description="How many times the reply was begun: more than once if a node died.")
     accepted_at: datetime
     code: str = Field(
-        default="", description="Why there will be no reply, as a problem's code.", examples=[""]
+        default="",
+        description="The code of the problem for which there will be no reply; empty otherwise.",
+        examples=[""],
     )
 
 
 class MetricsAnswer(Schema):
-    """How a conversation measured last; null where a measure cannot be told yet."""
+    """The latest measures of a conversation; null where one is not known yet."""
 
     ccc: float | None = None
     phi: float | None = None
@@ -103,49 +107,55 @@ class MetricsAnswer(Schema):
 
 
 class ConversationFields(Schema):
-    """A conversation as it stands."""
+    """What lists and single conversations both show."""
 
     session_id: UUID
     character: str
     title: str
     open: bool
     created_at: datetime
-    messages: int = Field(description="How many messages it has.")
+    messages: int = Field(description="The number of its messages.")
 
 
 class ConversationAnswer(ConversationFields):
-    """The same, with who speaks there, what is unanswered, and how it measures."""
+    """A conversation with its instance, its unanswered messages and its latest measures."""
 
-    instance: SpeakerAnswer | None = Field(description="Null while nobody has spoken there for long.")
-    unfinished: tuple[TurnAnswer, ...] = Field(description="What waits for its reply or is being answered.")
+    instance: SpeakerAnswer | None = Field(
+        description="Null while it has none: an instance ends when nobody speaks to it for long."
+    )
+    unfinished: tuple[TurnAnswer, ...] = Field(
+        description="The messages that wait for a reply or are being answered."
+    )
     metrics: MetricsAnswer
 
 
 class ConversationEntry(ConversationFields):
-    """The same in a list, where something has to tell it from the others."""
+    """A conversation in a list."""
 
-    opening: str = Field(description="How it began: the first 80 letters; empty before that.")
+    opening: str = Field(
+        description="The first 80 characters of its first message; empty before there is one."
+    )
 
 
 class ConversationsAnswer(Schema):
-    """A page of one's conversations, the newest first."""
+    """A page of your conversations, the newest first."""
 
     conversations: tuple[ConversationEntry, ...]
     next: str | None = Field(description="The cursor of the page after this one; null if it is the last.")
 
 
 class MessageAnswer(Schema):
-    """Something that was said."""
+    """A message of a conversation."""
 
     seq: int
     role: Literal["user", "assistant"]
-    content: str | None = Field(description="Null once it was redacted.")
+    content: str | None = Field(description="The text; null if it was redacted.")
     at: datetime
     turn_id: UUID | None
 
 
 class MessagesAnswer(Schema):
-    """A page of a conversation, in the order in which it was said."""
+    """A page of a conversation, in the order in which its messages were said."""
 
     messages: tuple[MessageAnswer, ...]
     next: str | None = Field(
@@ -154,27 +164,29 @@ class MessagesAnswer(Schema):
 
 
 class SearchHitAnswer(Schema):
-    """A message that was found."""
+    """A message that matches a search."""
 
     session_id: UUID
     seq: int
     role: Literal["user", "assistant"]
     at: datetime
     excerpt: tuple[str, ...] = Field(
-        description="Plain text and matches in turn, beginning with plain text.",
+        description="Plain text and matching text in turn; the first part is plain text.",
         examples=[["the ", "lamp", " of the lighthouse"]],
     )
 
 
 class SearchAnswer(Schema):
-    """What was found, the best first."""
+    """The messages that match a search, the best first."""
 
     found: tuple[SearchHitAnswer, ...]
-    complete: bool = Field(description="Whether older matches, if there are more, were ranked too.")
+    complete: bool = Field(
+        description="False if there are so many matches that the older ones were not ranked."
+    )
 
 
 class CharacterAnswer(Schema):
-    """Somebody to talk with."""
+    """A character to talk with."""
 
     id: str = Field(examples=["wren"])
     name: str = Field(examples=["Wren"])
@@ -188,7 +200,7 @@ class CharactersAnswer(Schema):
 
 
 class RealtimeMetrics(Schema):
-    """The cluster in figures: aggregates only, for everybody."""
+    """The cluster in figures: counts and means only."""
 
     at: datetime
     conversations: int
@@ -196,7 +208,7 @@ class RealtimeMetrics(Schema):
     quarantined_instances: int
     messages_last_hour: int
     measured_conversations: int = Field(
-        description="How many the means below are of: those of the last hour."
+        description="The number of conversations in the means below: those measured in the last hour."
     )
     ccc: float | None
     phi: float | None
@@ -207,7 +219,7 @@ class RealtimeMetrics(Schema):
 
 
 class ConversationSpend(Schema):
-    """Tokens and money."""
+    """What the calls to the model used, and what they cost."""
 
     calls: int
     input: int
@@ -218,44 +230,18 @@ class ConversationSpend(Schema):
 
 
 class ConversationMetrics(Schema):
-    """How a conversation measures, over time."""
+    """The measures of a conversation over time."""
 
     session_id: UUID
     series: str = Field(
-        description="What `/metrics` calls it: the label `conversation`, which nobody else can tell.",
+        description="The label `conversation` of its series in `/metrics`; nobody else can work it out.",
         examples=["8f14e45fceea167a"],
     )
     latest: MetricsAnswer
-    hourly: tuple[MetricsAnswer, ...] = Field(description="Means of each hour; `seq` counts its samples.")
+    hourly: tuple[MetricsAnswer, ...] = Field(
+        description="The means of each hour. Here `seq` is the number of samples in the hour."
+    )
     character: dict[str, float | None] = Field(
-        description="The character's state, by axis; empty if unknown."
+        description="The state of the character by axis; empty if it is not known yet."
     )
     spent: ConversationSpend
-
-
-class InstanceEntry(SpeakerAnswer):
-    """An instance that is alive."""
-
-    session_id: UUID
-    character: str
-    spawned_at: datetime
-    heartbeat_at: datetime
-
-
-class InstancesAnswer(Schema):
-    """A page of the instances that are alive."""
-
-    instances: tuple[InstanceEntry, ...]
-    next: str | None
-
-
-class ForcedRoundAnswer(Schema):
-    """What came of a round that an operator asked for."""
-
-    request_id: UUID
-    answered: bool = Field(description="False if nobody has answered yet; the request stands.")
-    committed: bool | None = None
-    height: int | None = None
-    term: int | None = None
-    reason: str = Field(default="", description="Why it failed; empty if it committed.")
-    votes: tuple[str, ...] = ()

@@ -9,15 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_ROUND = {
-    "at": "2026-11-28T10:44:57.104500+00:00",
-    "term": 3,
-    "committed": True,
-    "height": 128,
-    "leader": "node-1",
-    "leaves": 4,
-    "votes": ["node-1", "node-2", "node-3"],
-}
 _NAMED: Mapping[str, object] = {
     "access_token": "eyJhbGciOiJFZERTQSIs…",
     "active_instances": 3,
@@ -70,7 +61,6 @@ _NAMED: Mapping[str, object] = {
     "refresh_token": "ccnr_Jp3…",
     "reply_seq": 2,
     "request_id": "0197b2a4-9c77-7d20-b3aa-1e4f6a8c2d35",
-    "rounds": [_ROUND],
     "rubric": "Asks because it wants to know.",
     "stand_in": False,
     "status": "running",

@@ -1,4 +1,4 @@
-"""What operators do through this door: see every instance, and have a round held now."""
+"""What operators do besides requests: list all instances, and have a round held now."""
 
 from __future__ import annotations
 
@@ -8,69 +8,70 @@ import uuid
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from ccn.core.ids import InstanceId
-from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, paging, problems
-from ccn.gateway.http.conversations import context, presenters, schemas
-from ccn.gateway.http.conversations.context import ConversationContext
+from ccn.gateway.http.conversations import presenters
+from ccn.gateway.http.conversations.context import Context
 from ccn.gateway.http.conversations.routes import Key
+from ccn.gateway.http.operators import schemas
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
+from ccn.store.conversations.instances import Instance
 from ccn.store.operators import requests
 from ccn.store.operators.requests import Body
-
-Admin = Annotated[Caller, Depends(auth.require_admin)]
-Talking = Annotated[ConversationContext, Depends(context.get_context)]
 
 _KEYS = UUID("5d0c0c58-9b6e-4a35-9a0e-3c1c2f0c7b52")
 """The name space of requests that were made under an idempotency key."""
 _LOOK_S = 0.05
+_SHOWN = ("committed", "height", "term", "reason", "votes")
+"""What of an outcome is shown."""
 
 
 def make_router() -> APIRouter:
-    """For admins only."""
+    """The routes for instances and for a round now."""
     router = problems.new_router(prefix="/api/v1/admin", tags=["admin"])
 
     @router.get("/instances")
     async def list_instances(
-        caller: Admin, talking: Talking, cursor: paging.Cursor = None, limit: paging.Limit = 50
+        _: auth.Admin, context: Context, cursor: paging.Cursor = None, limit: paging.Limit = 50
     ) -> schemas.InstancesAnswer:
-        """Every instance that is alive, on all nodes, in the order of spawning."""
-        del caller
-        after = None if (named := paging.id_from_cursor(cursor)) is None else InstanceId(named)
-        found = await instances.list_page(talking.pool, None, after, limit + 1)
+        """List every living instance of the cluster, in the order in which they were spawned."""
+        named = paging.id_from_cursor(cursor)
+        after = None if named is None else InstanceId(named)
+        found = await instances.list_page(context.pool, None, after, limit + 1)
+        page = found[:limit]
         return schemas.InstancesAnswer(
-            instances=tuple(map(presenters.instance_to_entry, found[:limit])),
-            next=paging.cursor_from_id(found[limit - 1].id) if len(found) > limit else None,
+            instances=tuple(map(_instance_to_entry, page)),
+            next=paging.cursor_from_id(page[-1].id) if len(found) > limit else None,
         )
 
     @router.post(
         "/consensus/force",
         responses={
-            202: {"model": schemas.ForcedRoundAnswer, "description": "Asked; nobody has answered yet."}
+            202: {
+                "model": schemas.ForcedRoundAnswer,
+                "description": "The request is queued; no leader has held the round yet.",
+            }
         },
     )
     async def force_round(
         *,
-        caller: Admin,
-        talking: Talking,
+        caller: auth.Admin,
+        context: Context,
         response: Response,
-        wait_s: Annotated[
-            float, Query(ge=0, le=60, description="How long to wait for what came of it.")
-        ] = 20,
+        wait_s: Annotated[float, Query(ge=0, le=60, description="How long to wait for the outcome.")] = 20,
         key: Key = None,
     ) -> schemas.ForcedRoundAnswer:
-        """Have the leader hold a round now. What was asked is in the record, and what came of it.
+        """Have the leader hold a round now. The request and its outcome are sealed in the record.
 
-        A round that fails is an answer too. With 202 nobody has answered yet; the leader will, once there
-        is one; the same `Idempotency-Key` again waits for the same answer.
+        The answer also says if the round failed. 202 means that no leader has held it within the time; it
+        stays queued, and the same `Idempotency-Key` again waits for the same outcome.
         """
-        name = f"{caller.user}/{key or secrets.token_hex(16)}"
-        request = uuid.uuid5(_KEYS, name)
-        await requests.add_request(talking.pool, request, requests.ROUND, caller.name)
-        outcome = await _wait_for_outcome(talking.pool, request, wait_s)
+        request = uuid.uuid5(_KEYS, f"{caller.user}/{key or secrets.token_hex(16)}")
+        await requests.add_request(context.pool, request, requests.ROUND, caller.name)
+        outcome = await _wait_for_outcome(context.pool, request, wait_s)
         if outcome is None:
             response.status_code = 202
             return schemas.ForcedRoundAnswer(request_id=request, answered=False)
@@ -78,10 +79,20 @@ def make_router() -> APIRouter:
             raise refused
         return schemas.ForcedRoundAnswer.model_validate(
             {"request_id": request, "answered": True}
-            | {name: outcome[name] for name in _TOLD if outcome.get(name) is not None}
+            | {name: outcome[name] for name in _SHOWN if outcome.get(name) is not None}
         )
 
     return router
+
+
+def _instance_to_entry(instance: Instance) -> schemas.InstanceEntry:
+    return schemas.InstanceEntry(
+        session_id=instance.conversation,
+        character=instance.character,
+        spawned_at=instance.spawned_at,
+        heartbeat_at=instance.heartbeat_at,
+        **presenters.speaker_fields(instance),
+    )
 
 
 async def _wait_for_outcome(pool: Pool, request: UUID, within_s: float) -> Body | None:
@@ -90,6 +101,3 @@ async def _wait_for_outcome(pool: Pool, request: UUID, within_s: float) -> Body 
     while (outcome := await requests.load_outcome(pool, request)) is None and clock() < until:  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_S)  # what is waited for is a row, not an event
     return outcome
-
-
-_TOLD = ("committed", "height", "term", "reason", "votes")
