@@ -1,4 +1,4 @@
-"""The HTTP door: everything that is answered there, put together.
+"""The HTTP door: all routes, put together into one application.
 
 What it needs arrives as arguments; nothing here reads settings or opens a neighbour.
 """
@@ -16,17 +16,10 @@ import ccn
 from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.http import auth, guard, head_requests, problems, request_metrics, sign_in, system
-from ccn.gateway.http.anthropic import api_errors, routes
-from ccn.gateway.http.conversations import (
-    axes,
-    context,
-    figures,
-    glance,
-    websocket,
-)
-from ccn.gateway.http.conversations import (
-    routes as conversations_routes,
-)
+from ccn.gateway.http.anthropic import api_errors
+from ccn.gateway.http.anthropic import routes as anthropic_routes
+from ccn.gateway.http.conversations import axes, context, figures, glance, websocket
+from ccn.gateway.http.conversations import routes as conversation_routes
 from ccn.gateway.http.docs import examples, page
 from ccn.gateway.http.operators import instances, requests, status
 from ccn.gateway.limiting import Limiter
@@ -39,27 +32,27 @@ DESCRIPTION = (
 TAGS = [
     {
         "name": "conversations",
-        "description": "Begin, say something and read the reply as it comes, look back, end.",
+        "description": "Begin a conversation, say something, read the reply as it comes, read back, end.",
     },
     {"name": "anthropic", "description": "The Messages API, with characters as models."},
-    {"name": "accounts", "description": "Sign in, renew a token, sign out, and who one is."},
+    {"name": "accounts", "description": "Sign in, renew a token, sign out, and show your account."},
     {
         "name": "metrics",
-        "description": "How the characters do: aggregates for anybody, one's own in detail.",
+        "description": "Measures of characters: aggregates for anybody, your own conversations in detail.",
     },
-    {"name": "cluster", "description": "How the cluster is, for anybody."},
-    {"name": "system", "description": "What probes, scrapers and browsers ask a node."},
+    {"name": "cluster", "description": "The status of the cluster, for anybody."},
+    {"name": "system", "description": "What probes, scrapers and browsers ask a node for."},
     {
         "name": "operating",
-        "description": "For admins. POST and DELETE here **change the cluster**: who votes, "
-        "which node works, what of the record's content stays.",
+        "description": "For admins. POST and DELETE here **change the cluster**: which nodes vote, which "
+        "take work, and what of the record's content is kept.",
     },
     {"name": "admin", "description": "For admins. A forced round **commits a block** if a quorum agrees."},
 ]
 
 _CORS: dict[str, Any] = {
     "allow_methods": ["GET", "HEAD", "POST", "DELETE"],
-    # No cookie is ever looked at, so a header gives a page nothing that it does not have; SDKs add many.
+    # No cookie is ever read, so a header gives a page nothing that it does not have; SDKs add many.
     "allow_headers": ["*"],
     "expose_headers": [
         "Location",
@@ -80,22 +73,22 @@ _SILENT: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""Else FastAPI tells whichever OpenTelemetry provider is installed of queries and errors, words and all, or
-exports them to where a variable of the environment says. We choose what is traced."""
+"""Without this, FastAPI passes queries and errors with their text to any OpenTelemetry provider that is
+installed, or exports them to where an environment variable says. We choose what is traced."""
 
 _SAME = (
-    conversations_routes.make_router(),
+    conversation_routes.make_router(),
     glance.make_router(),
     axes.make_router(),
     figures.make_router(),
-    routes.make_router(),
+    anthropic_routes.make_router(),
     websocket.make_router(),
     sign_in.make_router(),
     requests.make_router(),
     instances.make_router(),
 )
-"""Routes that find their node in the application they are asked through. Making them takes longer than most
-else in a node's start, so it is done once in a process, and before nodes are forked."""
+"""The routes that are the same for every node, because they find it in their application. Making them is
+slow, so it is done once in a process, and before nodes are forked."""
 
 
 def create_app(
@@ -135,7 +128,7 @@ def create_app(
 
 
 def create_bare_app(http: settings.HttpSettings) -> FastAPI:
-    """An application without routes, guarded like every one of ours."""
+    """Create an application without routes, with the guard that every one of ours has."""
     return _Application(
         http,
         telemetry=_SILENT,
@@ -154,7 +147,7 @@ def create_bare_app(http: settings.HttpSettings) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, *routers: APIRouter) -> None:
-    """Put their routes into the application's own list; those that are asked often come first.
+    """Put the routes into the application's own list; those that are used most come first.
 
     FastAPI's include_router would put the routers there, and try each of them with every request.
     """
@@ -169,11 +162,11 @@ class _Application(FastAPI):
         self._document: dict[str, Any] | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The guard stands around everything, the answer to a defect included."""
+        """Put the guard around everything, the answer to a defect included."""
         return head_requests.HeadRequests(guard.Guard(super().build_middleware_stack(), self._chosen))
 
     def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
+        """The OpenAPI document, made once."""
         if self._document is None:
             self._document = examples.add_examples(
                 auth.describe_api_keys(problems.describe_problems(super().openapi()))

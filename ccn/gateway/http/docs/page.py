@@ -1,8 +1,8 @@
-"""`/`: the page for people, and for programs a pointer to what answers here.
+"""`/`: the page for people, and for programs a list of what they can ask here.
 
-The page is a few files beside this module, without a build step: read once, served from memory, each under
-an address that holds a digest of all of them. So they are cached for ever, and never of two versions at
-once. The content policy lets the page run its own scripts and call its own cluster, and nothing else.
+The page is a few files in `static`, without a build step. They are read once and served from memory, each
+under an address with a digest of all of them: so a browser caches them for ever, and never mixes two
+versions. The content policy lets the page run its own scripts and call its own cluster, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ccn.gateway.http import cached_bodies, problems, schemas
 from ccn.gateway.http.cached_bodies import CachedBody
 
 HttpAddresses = Callable[[], Iterable[str]]
-"""Where the HTTP doors of the cluster are, as far as this node knows now."""
+"""Lists the addresses of the cluster's HTTP doors, as far as this node knows them now."""
 
 NOTICE = (
     "This is software, an AI system. Whoever seems to speak here is a character played by a language model."
@@ -53,20 +53,20 @@ _POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """The files of the page, and the digest that stands in their addresses."""
+    """The files of the page, and the digest in their addresses."""
 
     version: str
     files: Mapping[str, bytes]
 
     @property
     def index(self) -> bytes:
-        """The page itself, which names the others under their version."""
+        """The page itself, which refers to the other files by their version."""
         return self.files["index.html"].replace(b"static/", f"static/{self.version}/".encode())
 
 
 @cache
 def load_assets() -> Assets:
-    """Read them; the program does not change while it runs."""
+    """Read the files, once: they do not change while the program runs."""
     folder = resources.files("ccn.gateway.http") / "static"
     files = {each.name: each.read_bytes() for each in sorted(folder.iterdir(), key=lambda each: each.name)}
     digest = hashlib.sha256()
@@ -75,8 +75,8 @@ def load_assets() -> Assets:
     return Assets(digest.hexdigest()[:16], files)
 
 
-def make_router(node: str, doors: HttpAddresses) -> APIRouter:
-    """The page, its files, and the pointer."""
+def make_router(node: str, list_addresses: HttpAddresses) -> APIRouter:
+    """The routes of the page and its files."""
     router = problems.new_router(tags=["system"])
     index = CachedBody(load_assets().index, KINDS["html"])
     files = {
@@ -86,18 +86,21 @@ def make_router(node: str, doors: HttpAddresses) -> APIRouter:
     @router.get(
         "/",
         response_model=schemas.FrontAnswer,
-        responses={200: {"content": {"text/html": {}}}, 304: {"description": "The page is known already."}},
+        responses={
+            200: {"content": {"text/html": {}}},
+            304: {"description": "The page is the one that you have."},
+        },
     )
     async def get_front(
         accept: Annotated[str, Header()] = "", if_none_match: Annotated[str, Header()] = ""
     ) -> Response:
-        """A page to talk and watch, for a browser; what answers here, for a program."""
+        """Open the page to talk and to watch the cluster. A program gets a list of addresses instead."""
         if "text/html" not in accept:
-            here = schemas.FrontAnswer(notice=NOTICE, node=node, version=ccn.__version__, links=LINKS)
+            answer = schemas.FrontAnswer(notice=NOTICE, node=node, version=ccn.__version__, links=LINKS)
             return Response(
-                here.model_dump_json(), media_type="application/json", headers={"Vary": "Accept"}
+                answer.model_dump_json(), media_type="application/json", headers={"Vary": "Accept"}
             )
-        headers = {"Vary": "Accept", "Content-Security-Policy": build_policy(doors())}
+        headers = {"Vary": "Accept", "Content-Security-Policy": build_policy(list_addresses())}
         return index.make_response(if_none_match, headers=headers)
 
     @router.get("/static/{version}/{name}", include_in_schema=False)
@@ -108,36 +111,38 @@ def make_router(node: str, doors: HttpAddresses) -> APIRouter:
     ) -> Response:
         if name not in files or name == "index.html":
             raise errors.NotFound("the page has no such file")
-        # During an upgrade the page may come from another node than its files; these must not stay then.
-        how_long = _FOR_EVER if version == load_assets().version else cached_bodies.ASK_AGAIN
-        return files[name].make_response(if_none_match, how_long)
+        # During an upgrade the page may be from another node, and so of another version, than this file:
+        # then a browser must not cache the file under the address that the page has for it.
+        caching = _FOR_EVER if version == load_assets().version else cached_bodies.ASK_AGAIN
+        return files[name].make_response(if_none_match, caching)
 
     return router
 
 
-def build_policy(doors: Iterable[str]) -> str:
-    """What the page may load and call: this node, and the doors of the others for when this one is gone."""
-    origins = sorted(_parse_origins(doors))
-    sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]  # as sources they are others
+def build_policy(addresses: Iterable[str]) -> str:
+    """Build the policy of what the page may call: this node, and the others for when this one is gone."""
+    origins = sorted(_parse_origins(addresses))
+    sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]  # a policy lists them apart
     return _POLICY.format(" ".join(["'self'", *origins, *sockets]))
 
 
 class AllowedOrigins(Collection[str]):
-    """Pages that may call this door: those that an operator named, and those of the cluster's own doors."""
+    """The origins of pages that may call this node: those of the settings, and the cluster's own."""
 
-    def __init__(self, named: Iterable[str], doors: HttpAddresses) -> None:
-        self._named, self._doors = frozenset(named), doors
+    def __init__(self, configured: Iterable[str], list_addresses: HttpAddresses) -> None:
+        self._configured = frozenset(configured)
+        self._list_addresses = list_addresses
 
     def __contains__(self, origin: object) -> bool:
-        return origin in self._named or origin in _parse_origins(self._doors())
+        return origin in self._configured or origin in _parse_origins(self._list_addresses())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._named | _parse_origins(self._doors()))
+        return iter(self._configured | _parse_origins(self._list_addresses()))
 
     def __len__(self) -> int:
-        return len(self._named | _parse_origins(self._doors()))
+        return len(self._configured | _parse_origins(self._list_addresses()))
 
 
-def _parse_origins(doors: Iterable[str]) -> frozenset[str]:
-    """Scheme, host and port of each address; whatever is none has no place in a header."""
-    return frozenset(found[1] for each in doors if (found := _ORIGIN.fullmatch(each)))
+def _parse_origins(addresses: Iterable[str]) -> frozenset[str]:
+    """Scheme, host and port of each address; what is no address is left out, as this goes into headers."""
+    return frozenset(match[1] for each in addresses if (match := _ORIGIN.fullmatch(each)))
