@@ -1,4 +1,4 @@
-"""What the model is asked, in layers from the one that never changes to the one that always does.
+"""The prompt for the model, in layers from the one that never changes to the one that always does.
 
     rules and plate   as long as the plate has this version             marked
     state             the character's and the relation's, as it began   marked
@@ -7,16 +7,16 @@
     history           this conversation, word for word                  its last message is marked
     this message      with the state, if that has moved; both stay in the history as they are
 
-A mark asks the provider to keep everything above it in its cache; four are all there are. Whoever asks
-turn by turn reads the anchor of the conversation and the scene it names, lets `settled` decide whether the
-anchor has to move, keeps the moved one and reads its scene again, and then lets `build` make the call:
+A mark asks the provider to keep everything above it in its cache; there are at most four. For each turn the
+caller reads the anchor of the conversation and the scene that it names. `update_anchor` decides whether the
+anchor has to move; if so, the caller keeps the new one and reads its scene. `build_call` makes the call:
 
-    settled(plate, anchor, scene, measured, limits) -> Anchor
-    build(plate, anchor, scene, limits) -> Call
+    update_anchor(plate, anchor, scene, measured, limits) -> Anchor
+    build_call(plate, anchor, scene, limits) -> Call
 
 The same values make the same bytes on every node and after every restart. When a budget is reached, the
-oldest half of the history turns into quotes at once, so that the bytes then stay for long; the plate is
-never touched. A turn's reply stands behind its own message, also if others were sent meanwhile.
+oldest half of the history turns into quotes at once, so that the bytes then stay the same for long. The
+plate is never shortened. A turn's reply follows its own message, even if others were sent meanwhile.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Scene:
 
 
 def build_call(plate: Plate, anchor: Anchor, scene: Scene, limits: PromptLimits) -> Call:
-    """The call for one turn. The anchor is one that `settled` gave back."""
+    """Build the call for one turn. The anchor is one that `update_anchor` returned."""
     earlier, history, this = _split_scene(anchor, scene)
     check_message(plate, wording.write_message(this), limits)
     system = [

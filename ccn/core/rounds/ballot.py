@@ -1,13 +1,15 @@
-"""A round, as it is decided: reports, a proposal, votes, a block.
+"""One round of consensus: from reports to a proposal, to votes, to a block.
 
-Once the leader has asked every node for a signed report, `propose` takes those that hold, if they come from
-a quorum, and makes of them the only block they can make. Each node answers the proposal by `judge`: it does
-not believe the leader but computes the block again from the reports, and names the first thing it finds
-wrong. `tally` turns a quorum of votes into a certificate, and the leader commits. Every node then reads the
-block back (`readback`), believing the database no more than it believed the leader, and cosigns.
+    reports ──propose──> proposal ──judge, at each node──> votes ──tally──> certificate, and the block
 
-Everything here is a function of its arguments. Which reports hold is in `intake`. What a node must remember
-between two answers is in `signer`, and is on its disk before a signature leaves the node.
+The leader asks every node for a signed report. `propose` takes the reports that hold, if they come from a
+quorum, and makes the only block that they can make. Each node answers with `judge`: it does not believe the
+leader but computes the block again from the reports, and names the first thing that is wrong. `tally` turns
+a quorum of votes into a certificate, and the leader commits the block. Every node then reads it back
+(`readback`), believing the database no more than the leader, and cosigns.
+
+Everything here is a function of its arguments. `intake` decides which reports hold. `signer` decides what a
+node must remember between two answers; that is on its disk before a signature leaves the node.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The interface of all tiers: a text in; sixteen scores, and why any of them is missing, out.
 
-`Lexical` (tier 0) needs nothing, `Trained` (tier 1) needs the weights it is given; tier 2 is in `dense`.
-All say on request which words and features moved which axis.
+`LexiconScorer` (tier 0) needs nothing, `LinearScorer` (tier 1) needs trained weights; tier 2 is in `dense`.
+All can say which words and features moved which axis.
 """
 
 from __future__ import annotations
