@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from ccn import cli
+from ccn.cli.lazy import LazyCommand
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "ccn/docs").rglob("*.md"))]
@@ -101,6 +102,8 @@ def check_command(words: list[str]) -> None:
         name, *words = words
         below = command.get_command(context, name)
         assert below is not None, f"{' '.join(path)} has no {name}"
+        if isinstance(below, LazyCommand):
+            below = below.load()
         command, path = below, [*path, name]
         context = typer.Context(command)
     options = {
