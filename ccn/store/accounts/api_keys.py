@@ -72,9 +72,9 @@ async def revoke_key(pool: Pool, named: str, by: str = "") -> ApiKey:
     row = await users.change_account(pool, by, _REVOKE, named)
     if row is None:
         raise errors.NotFound(f"no key has the prefix or id {named!r}")
-    found = await pool.row(_BY_ID, row["id"])
-    assert found is not None, "keys are never deleted"
-    return _key_from_row(found)
+    key_row = await pool.row(_BY_ID, row["id"])
+    assert key_row is not None, "keys are never deleted"
+    return _key_from_row(key_row)
 
 
 def _key_from_row(row: Record) -> ApiKey:

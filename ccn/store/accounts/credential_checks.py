@@ -1,6 +1,7 @@
 """On what somebody was let in, and whether that still stands: asked of many together.
 
-What lets somebody in is in users.py, sessions.py and keys.py; what outlasts a request looks here again.
+What lets somebody in is in users.py, sign_ins.py and api_keys.py. What outlasts a request, such as an open
+stream, asks here again.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ Credential = SignInCredential | ApiKeyCredential
 
 async def find_ended(pool: Pool, grounds: Collection[Credential]) -> list[Credential]:
     """Those that let nobody in any more."""
-    signed = [each for each in grounds if isinstance(each, SignInCredential)]
-    shown = [each for each in grounds if isinstance(each, ApiKeyCredential)]
-    of_users = [each.user for each in signed], [each.family for each in signed]
-    ended = await pool.rows(_ENDED, *of_users, [each.generation for each in signed]) if signed else []
-    revoked = await pool.rows(_REVOKED, [each.hash for each in shown]) if shown else []
+    by_sign_in = [each for each in grounds if isinstance(each, SignInCredential)]
+    by_key = [each for each in grounds if isinstance(each, ApiKeyCredential)]
+    of_users = [each.user for each in by_sign_in], [each.family for each in by_sign_in]
+    ended = (
+        await pool.rows(_ENDED, *of_users, [each.generation for each in by_sign_in]) if by_sign_in else []
+    )
+    revoked = await pool.rows(_REVOKED, [each.hash for each in by_key]) if by_key else []
     return [
-        *(signed[row["place"] - 1] for row in ended),
+        *(by_sign_in[row["place"] - 1] for row in ended),
         *(ApiKeyCredential(row["hash"]) for row in revoked),
     ]
 

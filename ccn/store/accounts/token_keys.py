@@ -33,12 +33,12 @@ class PublishedKey:
         return not ended and now.timestamp() < self.key.until_s
 
 
-async def publish_key(pool: Pool, said: Signed[TokenKey]) -> None:
+async def publish_key(pool: Pool, signed_key: Signed[TokenKey]) -> None:
     """Show a new key to the other nodes, and forget those that ran out long ago."""
-    key = said.statement
+    key = signed_key.statement
     since, until = (datetime.fromtimestamp(each, UTC) for each in (key.since_s, key.until_s))
     await pool.rows(_FORGET)
-    await pool.rows(_PUBLISH, key.name, key.node, key.public, since, until, said.signature)
+    await pool.rows(_PUBLISH, key.name, key.node, key.public, since, until, signed_key.signature)
 
 
 async def list_valid(pool: Pool) -> list[PublishedKey]:

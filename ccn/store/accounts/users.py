@@ -91,10 +91,10 @@ async def add_first_user(
 
 async def load_user(pool: Pool, named: str) -> User:
     """One user by name, or NotFound."""
-    found = await find_login(pool, named)
-    if found is None:
+    user_login = await find_login(pool, named)
+    if user_login is None:
         raise errors.NotFound(f"there is no user {named!r}")
-    return found.user
+    return user_login.user
 
 
 async def find_login(pool: Pool, named: str) -> Login | None:

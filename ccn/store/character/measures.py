@@ -36,8 +36,8 @@ async def keep_measures(pool: Pool, measures: Sequence[ConversationMeasure]) -> 
 
 async def load_latest(pool: Pool, conversation: ConversationId) -> ConversationMeasure | None:
     """The newest measurement of a conversation."""
-    found = await load_window(pool, conversation, last=1)
-    return found[0] if found else None
+    measures = await load_window(pool, conversation, last=1)
+    return measures[0] if measures else None
 
 
 async def load_of_character(pool: Pool, character: CharacterId) -> ConversationMeasure | None:

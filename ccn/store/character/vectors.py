@@ -115,10 +115,12 @@ async def load_windows(
     Of the instances that have at least so many messages, it is the ones that spoke most recently, one of
     each person first.
     """
-    found: dict[ConversationId, list[Vector]] = {}
+    vectors_by_conversation: dict[ConversationId, list[Vector]] = {}
     for row in await pool.rows(_WINDOWS, character, scorer, instances, least, last):
-        found.setdefault(row["conversation_id"], []).append(_vector_from_floats(row["vector"]))
-    return found
+        vectors_by_conversation.setdefault(row["conversation_id"], []).append(
+            _vector_from_floats(row["vector"])
+        )
+    return vectors_by_conversation
 
 
 async def load_newest_by(

@@ -131,14 +131,14 @@ async def translate_errors() -> AsyncIterator[None]:
 def translate_error(foreign: BaseException) -> errors.CCNError:
     """The error of ours that says what the caller can do about it; it and its cause quote no row."""
     state = getattr(foreign, "sqlstate", None) or ""
-    ours = OURS.get(state) or error_class_of(type(foreign))
+    error_class = OURS.get(state) or error_class_of(type(foreign))
     if _is_unsendable(foreign):
-        ours = errors.InputInvalid
+        error_class = errors.InputInvalid
     elif getattr(foreign, "constraint_name", None) in _NUMBERED:
-        ours = errors.SequenceConflict
-    said = describe_error(foreign)
-    _remove_values(foreign, said)
-    return ours(said)
+        error_class = errors.SequenceConflict
+    description = describe_error(foreign)
+    _remove_values(foreign, description)
+    return error_class(description)
 
 
 def error_class_of(foreign: type[BaseException]) -> type[errors.CCNError]:
@@ -164,18 +164,18 @@ def describe_error(foreign: BaseException) -> str:
         )
     if isinstance(foreign, TimeoutError):
         return "PostgreSQL does not answer in time"
-    said = getattr(foreign, "message", None) or str(foreign)
+    message = getattr(foreign, "message", None) or str(foreign)
     if isinstance(foreign, _OF_A_POOLER):
-        said += "; behind a pooler that gives each transaction another connection, set " + _CACHE
+        message += "; behind a pooler that gives each transaction another connection, set " + _CACHE
     constraint = getattr(foreign, "constraint_name", None)
-    text = said or type(foreign).__name__
+    text = message or type(foreign).__name__
     return f"{text} [{constraint}]" if constraint and constraint not in text else text
 
 
-def _remove_values(foreign: BaseException, said: str) -> None:
+def _remove_values(foreign: BaseException, description: str) -> None:
     # A traceback prints the cause as well.
     if _is_unsendable(foreign):
-        foreign.args = (said,)
+        foreign.args = (description,)
         foreign.__cause__ = None
     elif isinstance(foreign, asyncpg.PostgresError):
         foreign.detail = None

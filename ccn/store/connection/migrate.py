@@ -84,7 +84,7 @@ async def apply_pending(url: str) -> MigrationPlan:
 
 
 async def load_plan(url: str) -> MigrationPlan:
-    """What `apply` would do, without doing any of it."""
+    """Tell what `apply_pending` would do, without doing any of it."""
     async with failure.translate_errors(), connect(url) as connection:
         return await _read_plan(connection)
 
@@ -113,11 +113,13 @@ async def _read_plan(connection: Connection) -> MigrationPlan:
 @cache
 def list_migrations() -> tuple[Migration, ...]:
     """The migrations that came with this version, checked to be numbered 1, 2, 3…"""
-    found = sorted((f for f in _schema_folder().iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    read = tuple(_read_migration(file) for file in found)
-    if not read or [m.number for m in read] != list(range(1, len(read) + 1)):
-        raise errors.SchemaRefused(f"schema files must be numbered without gaps: {[m.name for m in read]}")
-    return read
+    paths = sorted((f for f in _schema_folder().iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    migrations = tuple(_read_migration(file) for file in paths)
+    if not migrations or [m.number for m in migrations] != list(range(1, len(migrations) + 1)):
+        raise errors.SchemaRefused(
+            f"schema files must be numbered without gaps: {[m.name for m in migrations]}"
+        )
+    return migrations
 
 
 def _schema_folder() -> Traversable:

@@ -23,7 +23,7 @@ ROLES = (NODE, AUDITOR)
 
 
 async def list_statements(url: str) -> list[str]:
-    """What `grant` would run."""
+    """List the statements that `grant_roles` would run."""
     async with failure.translate_errors(), migrate.connect(url) as connection:
         there = await _existing_roles(connection)
         made = [f"CREATE ROLE {role} NOLOGIN" for role in ROLES if role not in there]

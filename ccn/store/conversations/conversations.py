@@ -70,25 +70,25 @@ class AppendMessage(Write[Message]):
     def prepare(self, batch: Batch) -> Message:
         """Follow the head, unless the key was used before."""
         key, by = self.idempotency_key, message.account_speaker(self.speaker)
-        place = (self.conversation, self.role, self.content, by, self.epoch)
+        arguments = (self.conversation, self.role, self.content, by, self.epoch)
         if key is None:
-            return batch.say(*place, language=self.language)
+            return batch.say(*arguments, language=self.language)
         match batch.find_earlier(self):
             case None:
-                said = batch.say(*place, language=self.language, idempotency_key=key)
-                batch.remember_answer(self, said)
-                return said
-            case Message() as said:
-                return self._check_same(said)
+                appended = batch.say(*arguments, language=self.language, idempotency_key=key)
+                batch.remember_answer(self, appended)
+                return appended
+            case Message() as appended:
+                return self._check_same(appended)
             case Record() as row:
                 return self._check_same(_message_from_row(row))
             case other:
                 raise TypeError(f"a message's key found {type(other).__name__}")
 
-    def _check_same(self, said: Message) -> Message:
-        if said.role is not self.role or said.content not in (self.content, None):
+    def _check_same(self, earlier: Message) -> Message:
+        if earlier.role is not self.role or earlier.content not in (self.content, None):
             raise errors.IdempotencyConflict("the idempotency key was used for another message")
-        return said
+        return earlier
 
 
 @dataclass(frozen=True, slots=True)

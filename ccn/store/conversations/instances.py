@@ -198,15 +198,16 @@ async def list_abandoned(
     pool: Pool,
     host: NodeId,
     mine: Collection[InstanceId],
-    here: Collection[NodeId] | None,
+    seen: Collection[NodeId] | None,
     patience: HeartbeatPatience,
 ) -> list[Instance]:
     """What somebody else should host: the host fell silent, or is this node and does not know of it.
 
-    `here` are the nodes that are seen (None: nobody can tell); the others are given up sooner.
+    `seen` names the nodes that answer, or is None if nobody can tell. Instances of all others are given up
+    sooner.
     """
-    seen = None if here is None else list(here)
-    rows = await pool.rows(_ABANDONED, host, list(mine), seen, patience.silent_s, patience.gone_s)
+    visible = None if seen is None else list(seen)
+    rows = await pool.rows(_ABANDONED, host, list(mine), visible, patience.silent_s, patience.gone_s)
     return [instance_from_row(row) for row in rows]
 
 

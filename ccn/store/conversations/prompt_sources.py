@@ -60,13 +60,16 @@ async def load_beginning(
     )
     if newest is None or newest["plate"] is None:
         raise errors.NotFound(f"there is no character {character}")
-    found = [[*some] for _, some in groupby(rows, key=lambda row: row["conversation_id"])]
+    conversations = [[*messages] for _, messages in groupby(rows, key=lambda row: row["conversation_id"])]
     return Beginning(
         newest["plate"],
         newest["name"] or "",
         _state_from_row(newest),
-        tuple(RecalledConversation(some[0]["conversation_id"], some[0]["upto"]) for some in found),
-        tuple(map(_memory_from_rows, found)),
+        tuple(
+            RecalledConversation(messages[0]["conversation_id"], messages[0]["upto"])
+            for messages in conversations
+        ),
+        tuple(map(_memory_from_rows, conversations)),
     )
 
 
@@ -98,9 +101,11 @@ async def load_memories(pool: Pool, places: Sequence[RecalledConversation]) -> t
     """The words of remembered conversations, without what was redacted since."""
     if not places:
         return ()
-    wanted = [each.conversation for each in places], [each.upto for each in places]
-    rows = await pool.rows(_RECALLED, *wanted, QUOTED_FROM)
-    return tuple(_memory_from_rows([*some]) for _, some in groupby(rows, key=lambda row: row["nth"]))
+    places_wanted = [each.conversation for each in places], [each.upto for each in places]
+    rows = await pool.rows(_RECALLED, *places_wanted, QUOTED_FROM)
+    return tuple(
+        _memory_from_rows([*messages]) for _, messages in groupby(rows, key=lambda row: row["nth"])
+    )
 
 
 def _memory_from_rows(rows: Sequence[Record]) -> PromptMemory:

@@ -1,6 +1,7 @@
 """Finding again what was said: full text search in every language the corpus has, ranked and highlighted.
 
-Documents are made just after a message was acknowledged (`index`, called again and again by every node).
+Documents are made just after a message was acknowledged (`index_messages`, which every node calls again and
+again).
 A search reads what has no document yet directly, so that nobody waits to find what they just said.
 
 A search does not read the more, the more there is to find: of a word that is everywhere the newest matches
@@ -146,10 +147,10 @@ async def _rank_newest(connection: Connection, asked: _LanguageQueries) -> tuple
         since = max(0, asked.newest - look)
         where = (asked.any, since, asked.conversations, *asked.sides)
         ranked = await connection.fetch(_RANK, *where, asked.limit)
-        found = ranked[0]["matches"] if ranked else 0
-        if found >= ENOUGH or not since:
+        matches = ranked[0]["matches"] if ranked else 0
+        if matches >= ENOUGH or not since:
             return ranked, not since
-        look *= 2 * ENOUGH // max(1, found)
+        look *= 2 * ENOUGH // max(1, matches)
 
 
 async def _read_undocumented(

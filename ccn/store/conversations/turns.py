@@ -81,17 +81,19 @@ class AcceptTurn(Write[Turn]):
         match batch.find_earlier(self):
             case None:
                 by = message.account_speaker(self.speaker)
-                place = (self.conversation, Role.USER, self.content, by, self.epoch)
-                said = batch.say(*place, language=self.language, turn=self.id)
-                key, at = self.idempotency_key, said.at
-                where = (self.id, self.conversation, key, said.seq, self.epoch)
-                batch.add_step(TurnStep.ACCEPT, *where, at, self.begun)
+                arguments = (self.conversation, Role.USER, self.content, by, self.epoch)
+                accepted = batch.say(*arguments, language=self.language, turn=self.id)
+                key, at = self.idempotency_key, accepted.at
+                identity = (self.id, self.conversation, key, accepted.seq, self.epoch)
+                batch.add_step(TurnStep.ACCEPT, *identity, at, self.begun)
                 status, attempt = (TurnStatus.RUNNING, 1) if self.begun else (TurnStatus.ACCEPTED, 0)
-                new = Turn(self.id, self.conversation, status, said.seq, None, attempt, self.epoch, 0, at)
-                batch.remember_answer(self, (new, self.content))
-                return new
-            case (Turn() as made, str() as asked):
-                return self._check_same(made, asked)
+                new_turn = Turn(
+                    self.id, self.conversation, status, accepted.seq, None, attempt, self.epoch, 0, at
+                )
+                batch.remember_answer(self, (new_turn, self.content))
+                return new_turn
+            case (Turn() as turn_made, str() as asked):
+                return self._check_same(turn_made, asked)
             case Record() as row:
                 return self._check_same(turn_from_row(row), row["content"])
             case other:
@@ -151,11 +153,11 @@ class CommitReply(Write[Message]):
         """Refused if the turn has ended or runs under another epoch."""
         turn.move_status(self.turn.status, TurnStatus.COMMITTED)
         by = message.instance_speaker(self.speaker)
-        place = (self.turn.conversation, Role.ASSISTANT, self.content, by, self.epoch)
-        said = batch.say(*place, language=self.language, turn=self.turn.id)
+        arguments = (self.turn.conversation, Role.ASSISTANT, self.content, by, self.epoch)
+        reply = batch.say(*arguments, language=self.language, turn=self.turn.id)
         EmitEvents(self.turn.id, self.epoch, self.events).prepare(batch)
-        _add_end(batch, self.turn, self.epoch, TurnStatus.COMMITTED, reply_seq=said.seq)
-        return said
+        _add_end(batch, self.turn, self.epoch, TurnStatus.COMMITTED, reply_seq=reply.seq)
+        return reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,17 +137,17 @@ async def take_back_request(pool: Pool, request: UUID, by: str, why: str = "") -
         raise errors.InputInvalid(f"a reason has at most {WHY_LIMIT} characters")
     if await pool.rows(_TAKE_BACK, request, by, why, _DONE):
         return
-    found = await request_state(pool, request)
-    if found.request.taken_back_by:
+    state = await request_state(pool, request)
+    if state.request.taken_back_by:
         return
-    if found.request.command == ACCOUNT:
+    if state.request.command == ACCOUNT:
         raise errors.Conflict("a change of accounts is done when it is asked for: change it again instead")
-    if found.request.command == ACCESS:
+    if state.request.command == ACCESS:
         raise errors.Conflict("whoever opened a conversation has opened it: that is not taken back")
-    if found.outcome is not None:
+    if state.outcome is not None:
         raise errors.Conflict("too late, it is answered already")
-    if found.at_it is not None:
-        raise errors.Conflict(f"too late, {found.at_it} is at it")
+    if state.at_it is not None:
+        raise errors.Conflict(f"too late, {state.at_it} is at it")
 
 
 async def request_state(pool: Pool, request: UUID) -> RequestState:
@@ -181,8 +181,8 @@ async def extend_claim(pool: Pool, node: NodeId, claimed: OperatorRequest, for_s
 
 async def load_outcome(pool: Pool, request: UUID) -> Body | None:
     """What came of a request; None while it waits."""
-    found: Body | None = await pool.value(_OUTCOME, request)
-    return found
+    body: Body | None = await pool.value(_OUTCOME, request)
+    return body
 
 
 async def list_nodes(pool: Pool) -> list[NodeId]:
@@ -198,18 +198,18 @@ def error_to_outcome(error: errors.CCNError) -> dict[str, object]:
 def withdrawal_to_outcome(request: OperatorRequest) -> dict[str, object]:
     """The outcome of a request that was taken back."""
     by, why = request.taken_back_by, request.taken_back_why
-    said = errors.TakenBack(f"{by} took it back: {why}" if why else f"{by} took it back")
-    return {**error_to_outcome(said), "by": by, "reason": why}
+    taken_back = errors.TakenBack(f"{by} took it back: {why}" if why else f"{by} took it back")
+    return {**error_to_outcome(taken_back), "by": by, "reason": why}
 
 
-def outcome_to_error(told: Body) -> errors.CCNError | None:
+def outcome_to_error(outcome: Body) -> errors.CCNError | None:
     """The error that an outcome tells of, as whoever asked meets it."""
-    if "error" not in told:
+    if "error" not in outcome:
         return None
-    named = getattr(errors, str(told["error"]), None)
-    if not (isinstance(named, type) and issubclass(named, errors.CCNError)):
-        named = errors.CCNError
-    return named(str(told.get("message", "")))
+    error_class = getattr(errors, str(outcome["error"]), None)
+    if not (isinstance(error_class, type) and issubclass(error_class, errors.CCNError)):
+        error_class = errors.CCNError
+    return error_class(str(outcome.get("message", "")))
 
 
 def _check_asker(by: str) -> None:

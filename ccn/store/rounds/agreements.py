@@ -1,6 +1,6 @@
 """What rounds agreed on about a character over time, as series, and who was beyond the tolerance.
 
-Separate from `rounds`, which keeps and proves single blocks: this reads across many of them, for measures
+Separate from `blocks`, which keeps and proves single blocks: this reads across many of them, for measures
 and for people, and proves nothing.
 """
 
@@ -64,18 +64,18 @@ class Conclusion:
 
 async def load_conclusions(pool: Pool, height: int) -> list[Conclusion]:
     """What a block agreed on, by character, and about whom."""
-    found = list[Conclusion]()
+    conclusions = list[Conclusion]()
     for row in await pool.rows(_RESULTS, height):
-        said, character = row["said"], CharacterId(row["character_id"])
-        named = await _list_instances(pool, height, character)
-        outliers, disputed = set(said["outliers"]), set(said["disputed"])
+        result, character = row["said"], CharacterId(row["character_id"])
+        instances = await _list_instances(pool, height, character)
+        outliers, disputed = set(result["outliers"]), set(result["disputed"])
         measured = (
             MeasuredInstance(instance, node, drift / UNIT, place in outliers, place in disputed)
-            for place, ((node, instance), drift) in enumerate(zip(named, said["drift"], strict=True))
+            for place, ((node, instance), drift) in enumerate(zip(instances, result["drift"], strict=True))
         )
-        median, owners = Vector(tuple(said["median"])), said.get("owners")
-        found.append(Conclusion(character, median, tuple(measured), owners))
-    return found
+        median, owners = Vector(tuple(result["median"])), result.get("owners")
+        conclusions.append(Conclusion(character, median, tuple(measured), owners))
+    return conclusions
 
 
 async def is_of_one_owner(pool: Pool, height: int, character: CharacterId, who: UserId | None) -> bool:
@@ -102,10 +102,10 @@ async def load_states_at(
     pool: Pool, conversations: Sequence[ConversationId], moments: Sequence[datetime]
 ) -> dict[ConversationId, list[Vector | None]]:
     """The state of each conversation at each of these moments, in their order; None before its first."""
-    found: dict[ConversationId, list[Vector | None]] = {each: [] for each in conversations}
+    states: dict[ConversationId, list[Vector | None]] = {each: [] for each in conversations}
     for row in await pool.rows(_STATES_AT, list(conversations), list(moments)):
-        found[row["conversation_id"]].append(vectors.vector_from_stored(row["vector"]))
-    return found
+        states[row["conversation_id"]].append(vectors.vector_from_stored(row["vector"]))
+    return states
 
 
 async def list_alive_since(

@@ -215,12 +215,12 @@ def _drifts_to_arrays(draft: Draft) -> tuple[str, str]:
     rosters = [roster for report in draft.proposal.reports for roster in report.statement.rosters]
     named, drifts = b"", list[int]()
     for result in draft.block.results:
-        told = np.delete(np.array(result.drift), result.disputed)
+        undisputed = np.delete(np.array(result.drift), result.disputed)
         ids = np.concatenate(
             [each.instance_ids() for each in rosters if each.character == result.character]
         )
         named += np.delete(ids, result.disputed).tobytes()
-        drifts += told.tolist()
+        drifts += undisputed.tolist()
     return f"{{{named.hex(',', 16)}}}", f"{{{str(drifts)[1:-1]}}}"
 
 
@@ -246,8 +246,8 @@ def _span_length(span: Span) -> int:
 
 
 def _report_to_row(report: Signed[Report]) -> tuple[object, ...]:
-    said = report.statement
-    return said.node, said.first, said.count, said.wants, report.signature
+    statement = report.statement
+    return statement.node, statement.first, statement.count, statement.wants, report.signature
 
 
 def _rosters_to_rows(reported: Sequence[Signed[Report]]) -> list[tuple[object, ...]]:
@@ -259,7 +259,7 @@ def _rosters_to_rows(reported: Sequence[Signed[Report]]) -> list[tuple[object, .
 
 
 def _report_from_row(row: Record, made: Header, rosters: Mapping[str, list[Roster]]) -> Signed[Report]:
-    said = Report(
+    report = Report(
         NodeId(row["node_id"]),
         made.height,
         made.term,
@@ -269,7 +269,7 @@ def _report_from_row(row: Record, made: Header, rosters: Mapping[str, list[Roste
         b"".join(row["leaves"]),
         row["wants"],
     )
-    return Signed(said, row["signature"])
+    return Signed(report, row["signature"])
 
 
 _BLOCK = """

@@ -32,10 +32,12 @@ class RecordedEvidence:
 
 
 async def keep_evidence(
-    pool: Pool, found: Evidence[Proposal] | Evidence[Vote] | Evidence[Cosigned], by: NodeId
+    pool: Pool, evidence: Evidence[Proposal] | Evidence[Vote] | Evidence[Cosigned], by: NodeId
 ) -> None:
     """Write it down; what is known already stays as it is."""
-    await pool.rows(_KEEP, found.node, found.kind, found.height, found.term, found.body(), by)
+    await pool.rows(
+        _KEEP, evidence.node, evidence.kind, evidence.height, evidence.term, evidence.body(), by
+    )
 
 
 async def list_newest(pool: DatabaseReads) -> list[RecordedEvidence]:

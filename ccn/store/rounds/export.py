@@ -169,8 +169,10 @@ def _report_to_fields(row: Record) -> Fields:
 
 def _roster_to_fields(row: Record) -> Fields:
     packed = base64.b64encode(row["packed"]).decode()
-    shown: Fields = {"node": row["node_id"], "character": row["character_id"], "packed": packed}
-    return shown if row["owners"] is None else shown | {"owners": base64.b64encode(row["owners"]).decode()}
+    fields: Fields = {"node": row["node_id"], "character": row["character_id"], "packed": packed}
+    return (
+        fields if row["owners"] is None else fields | {"owners": base64.b64encode(row["owners"]).decode()}
+    )
 
 
 def _vote_to_fields(row: Record) -> Fields:
@@ -206,30 +208,30 @@ async def _read_leaves(connection: Connection) -> AsyncIterator[tuple[int, Field
 def _leaf_to_line(row: Record, named: list[tuple[export_rows.ExportTable, Record]]) -> Fields:
     body = _body_to_json(row["body"])
     line: Fields = {"leaf": body}
-    said = body if isinstance(body, dict) else {}
+    fields = body if isinstance(body, dict) else {}
     place = [row["leaf_node"], row["leaf_number"], row["kind"]]
-    if place != [said.get("node"), said.get("number"), said.get("kind")]:
+    if place != [fields.get("node"), fields.get("number"), fields.get("kind")]:
         line["as"] = place
     if row["hash"] != commitment.leaf_hash(row["body"]):
         line["hash"] = row["hash"].hex()
     beside: Fields = {}
-    for table, found in named:
-        for name, value in table.shown(found).items():
+    for table, table_row in named:
+        for name, value in table.shown(table_row).items():
             beside.setdefault(name, _body_to_json(value) if isinstance(value, bytes) else value)
     line |= {name: beside[name] for name in _BESIDE if name in beside}
-    rows = [{"table": table.name, **table.fields(found)} for table, found in named]
-    if not _rows_repeat_leaf(said, [table.name for table, _ in named], rows):
+    rows = [{"table": table.name, **table.fields(table_row)} for table, table_row in named]
+    if not _rows_repeat_leaf(fields, [table.name for table, _ in named], rows):
         line["rows"] = rows
     return line
 
 
-def _rows_repeat_leaf(said: Fields, tables: list[str], rows: list[Fields]) -> bool:
+def _rows_repeat_leaf(leaf: Fields, tables: list[str], rows: list[Fields]) -> bool:
     """Whether the rows say what the leaf says, so that they need not be repeated."""
-    kind = said.get("kind")
+    kind = leaf.get("kind")
     own = next((table.name for table in export_rows.TABLES if table.kind.value == kind), None)
-    if own is None or (kind == LeafKind.REDACTION.value and "series" in said):
+    if own is None or (kind == LeafKind.REDACTION.value and "series" in leaf):
         return not rows
-    return tables == [own] and all(said.get(k) == value for k, value in rows[0].items() if k != "table")
+    return tables == [own] and all(leaf.get(k) == value for k, value in rows[0].items() if k != "table")
 
 
 async def _lines_after_blocks(connection: Connection) -> AsyncIterator[Fields]:

@@ -43,12 +43,12 @@ class RowStream(Generic[Key]):
         if not self._begun:
             self._begun = True
             await self._advance()
-        found: list[Record] = []
+        rows: list[Record] = []
         while self._next is not None and (at := self._key(self._next)) <= key:
             if at == key:
-                found.append(self._next)
+                rows.append(self._next)
             await self._advance()
-        return found
+        return rows
 
     async def _advance(self) -> None:
         self._next = await anext(self._rows, None)
@@ -141,11 +141,11 @@ def _message_to_fields(row: Record) -> Fields:
 
 
 def _content_to_fields(row: Record) -> Fields:
-    shown: Mapping[str, object | None] = {
+    fields: Mapping[str, object | None] = {
         "content": row["content"],
         "salt": None if row["salt"] is None else row["salt"].hex(),
     }
-    return {name: value for name, value in shown.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _turn_to_fields(row: Record) -> Fields:

@@ -87,10 +87,10 @@ async def load_leaf_hashes(pool: Pool, size: int) -> list[bytes]:
         (row["tree_size"] - 1, commitment.leaf_hash(row["header"]))
         for row in await pool.rows(_HEADERS, size)
     ]
-    found: list[tuple[int, bytes]] = sorted(sealed + headers)
-    if [place for place, _ in found] != list(range(size)):
+    leaves: list[tuple[int, bytes]] = sorted(sealed + headers)
+    if [place for place, _ in leaves] != list(range(size)):
         raise errors.StoreBroken(f"the database does not show all {size} leaves of the tree")
-    return [each for _, each in found]
+    return [leaf_hash for _, leaf_hash in leaves]
 
 
 _UNSEALED = """

@@ -92,8 +92,8 @@ async def prove_message(pool: Pool, conversation: ConversationId, seq: int, chec
         raise errors.StoreBroken(f"leaf {number} of {node} is gone")
     path = await ledger.prove_inclusion(pool, place, newest.size)
     leaf = commitment.leaf_hash(body)
-    said = commitment.parse_canonical(body)
-    if (said.get("conversation"), said.get("seq")) != (str(conversation), seq):
+    fields = commitment.parse_canonical(body)
+    if (fields.get("conversation"), fields.get("seq")) != (str(conversation), seq):
         raise errors.StoreBroken(f"leaf {number} of {node} is about another message")
     if not proof.verify_inclusion(leaf, place, newest.size, path, newest.head.root):
         raise errors.StoreBroken("what the database shows does not make the tree that was cosigned")

@@ -1,9 +1,9 @@
 """Terms, and the fence that keeps an old leader from writing.
 
-Every write that only a leader may make happens inside `led`. It holds a shared lock until it commits, and
-whoever takes over needs the same lock alone: so it waits for writes of the old term that are under way,
-and none begins after it. A look at the term before the write would not do: between the look and the commit
-another node can take over.
+Every write that only a leader may make happens inside `lead_transaction`. It has a shared lock until it
+commits, and whoever takes over needs the same lock alone: so a new leader waits for writes of the old term
+that are under way, and none begins after it. A look at the term before the write would not do: between the
+look and the commit another node can take over.
 """
 
 from __future__ import annotations

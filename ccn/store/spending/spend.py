@@ -2,7 +2,7 @@
 
 Each function is one statement and so one transaction; the triggers in `schema/` keep the sums and refuse
 what does not fit, under the lock of the day's row. Two nodes at the last cent queue up there; the calls of
-one node go there together, by way of its `Till`.
+one node go there together, by way of its `ReservationQueue`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ USAGE_LIMIT = 1_000
 """Lines that are listed at most, of the newest days."""
 
 CLUSTER = "cluster"
-"""The scope of everything; a character's is made by `of`, a user's by `of_user`."""
+"""The scope of everything; a character's is made by `scope_of_character`, a user's by `scope_of_user`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ waiting: it raises to be refused alone, or adds rows and answers. Rows of one ki
 Leaves and messages, which nearly every write has, share a single statement, with all that happens to turns,
 so that a lone append and each step of a turn cost one round trip and no explicit transaction.
 
-What is made for every message is made of tuples here: a frozen dataclass takes seven times as long to make,
-and a message alone made five of them.
+What is made for every message is made of tuples here: a frozen dataclass takes seven times as long to make.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ class Batch:
         self.answers_repeats = False
         """Whether somebody is answered with what an earlier transaction made."""
         self.looked_up_at = 0
-        """When that was looked up, as the writer's line counts."""
+        """On which of the writer's connections that was looked up, by their count."""
         self._heads_wanted: set[ConversationId] = set()
         self._lookups: dict[str, list[KeyLookup]] = {}
 
@@ -196,15 +195,15 @@ class Batch:
         """Collect what the writes need to know; whether memory has it all."""
         begun: set[ConversationId] = set()
         for write in writes:
-            begins = write.begins_conversation()
-            if begins is not None:
-                begun.add(begins)
+            beginning = write.begins_conversation()
+            if beginning is not None:
+                begun.add(beginning)
             conversation = write.needs_head_of()
             if conversation is not None and conversation not in self.heads and conversation not in begun:
                 self._recall_head(conversation)
-            repeated = write.key_lookup()
-            if repeated is not None:
-                self._lookups.setdefault(repeated.sql, []).append(repeated)
+            lookup = write.key_lookup()
+            if lookup is not None:
+                self._lookups.setdefault(lookup.sql, []).append(lookup)
         return not (self._heads_wanted or self._lookups)
 
     def _recall_head(self, conversation: ConversationId) -> None:
@@ -248,16 +247,16 @@ class Batch:
 
     def find_earlier(self, write: Write[object]) -> object | None:
         """What a write under the same key made: a row of its lookup, or an answer of this batch."""
-        repeated = write.key_lookup()
-        found = None if repeated is None else self._found.get(repeated)
-        self.answers_repeats = self.answers_repeats or found is not None
-        return found
+        lookup = write.key_lookup()
+        earlier = None if lookup is None else self._found.get(lookup)
+        self.answers_repeats = self.answers_repeats or earlier is not None
+        return earlier
 
     def remember_answer(self, write: Write[object], answer: object) -> None:
         """A second write under the same key in this batch gets the same answer."""
-        repeated = write.key_lookup()
-        if repeated is not None:
-            self._found[repeated] = self.answered[repeated] = answer
+        lookup = write.key_lookup()
+        if lookup is not None:
+            self._found[lookup] = self.answered[lookup] = answer
 
     def add_leaf(self, kind: LeafKind, fields: Fields) -> Leaf:
         """Number and hash one protected row."""

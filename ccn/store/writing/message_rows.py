@@ -45,11 +45,11 @@ def pack_statement(
     sealed = bodies_of(leaves)
     if not messages:
         return (_LEAVES, (node, head, kinds_of(leaves), sealed)) if leaves else None
-    said = _message_columns(messages, now)
+    message_columns = _message_columns(messages, now)
     if len(messages) != len(leaves):
-        return _MIXED, (node, head, now, sealed, *said, kinds_of(leaves))
+        return _MIXED, (node, head, now, sealed, *message_columns, kinds_of(leaves))
     # No leaf is about anything else, so each message has the one at its own place.
-    return _MESSAGES, (node, head, now, sealed, *said[:-1])
+    return _MESSAGES, (node, head, now, sealed, *message_columns[:-1])
 
 
 def kinds_of(leaves: Sequence[Leaf]) -> list[str]:
@@ -69,10 +69,10 @@ def rows_to_columns(rows: Sequence[Row], width: int) -> list[Sequence[object]]:
 
 def _message_columns(messages: Sequence[Row], now: datetime) -> list[Sequence[object] | None]:
     """Without those that say nothing: beside others, unnest fills up a missing column with nulls."""
-    said = rows_to_columns(messages, len(COLUMNS))
-    if said[_AT].count(now) == len(messages):
-        said[_AT] = ()  # the moment that all of them share travels once, beside the columns
-    return [each if each.count(None) < len(each) else None for each in said]
+    message_columns = rows_to_columns(messages, len(COLUMNS))
+    if message_columns[_AT].count(now) == len(messages):
+        message_columns[_AT] = ()  # the moment that all of them share travels once, beside the columns
+    return [each if each.count(None) < len(each) else None for each in message_columns]
 
 
 _LEAVES = """

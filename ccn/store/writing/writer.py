@@ -286,16 +286,19 @@ class Writer:
         if batch.empty and not batch.answers_repeats:
             return
         self._remember_leaves(batch)
-        sent, here = False, batch.empty  # `here`: on this server, and perhaps on none of its standbys
+        sent, committed = (
+            False,
+            batch.empty,
+        )  # `committed`: on this server, and perhaps on none of its standbys
         async for _ in attempts(deadline):
             try:
                 connection = await self._connect_for(batch, sent=sent)
-                if not here:
+                if not committed:
                     again, sent = sent, True
-                    here = again and await batch.has_landed(connection)
-                if not here:
+                    committed = again and await batch.has_landed(connection)
+                if not committed:
                     ran = await _run_or_find(batch, connection, again=again)
-                    here = True
+                    committed = True
                     if ran and not self._writing.warnings.take_warning(connection):
                         return
                 await standbys.commit_marker(connection)
@@ -305,12 +308,12 @@ class Writer:
                 await self._writing.drop_if_broken(foreign)
                 if sent and (batch.answers_repeats or not batch.leaves):
                     break
-                here = batch.empty  # the next connection may lead to a server that never had it
+                committed = batch.empty  # the next connection may lead to a server that never had it
             except errors.RecordLost as lost:
                 if not sent:
                     raise
                 raise errors.OutcomeUnknown(str(lost)) from lost  # on another database, perhaps
-        if here:
+        if committed:
             raise errors.OutcomeUnknown("PostgreSQL's standbys did not say in time that they have it too")
         if sent:
             raise errors.OutcomeUnknown("PostgreSQL did not say whether a commit is durable")
