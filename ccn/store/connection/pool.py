@@ -86,7 +86,7 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """One READ COMMITTED transaction: leaving commits it, an exception rolls it back."""
+        """Open one READ COMMITTED transaction. Leaving commits it, an exception rolls it back."""
         async with (
             failure.translate_errors(),
             self._connection() as connection,
@@ -198,7 +198,7 @@ class _Moment:
 async def open(  # noqa: A001 - pool.open(...)
     database: settings.DatabaseSettings, name: str, fence: Fence | None = None, *, least: int = 1
 ) -> AsyncIterator[Pool]:
-    """Connect; `name` is what the server's own views call this node. Connections have to pass the fence.
+    """Open a pool whose connections have passed the fence. The server's own views show them as `name`.
 
     As many as `least` are kept open at any time.
     """

@@ -148,7 +148,7 @@ class CloseConversation(Write[None]):
 
 
 async def load_conversation(pool: Pool, conversation: ConversationId) -> StoredConversation:
-    """One conversation, or NotFound."""
+    """Load one conversation, or raise NotFound."""
     row = await pool.row(_GET, conversation)
     if row is None:
         raise errors.NotFound("there is no such conversation")
@@ -158,7 +158,7 @@ async def load_conversation(pool: Pool, conversation: ConversationId) -> StoredC
 async def list_of_owner(
     pool: Pool, owner: UserId, *, before: ConversationId | None = None, limit: int = 50
 ) -> list[StoredConversation]:
-    """The newest conversations of one user; `before` is the last id of the page one has."""
+    """List the newest conversations of one user. `before` is the last id of the previous page."""
     return [
         conversation_from_row(row)
         for row in await pool.rows(_OF_OWNER, owner, before, min(limit, PAGE_LIMIT))
@@ -174,12 +174,12 @@ async def load_openings(
 
 
 async def load_collaborator(pool: Pool, conversation: ConversationId) -> str:
-    """The name of whoever owns a conversation; empty if nobody does."""
+    """Load the name of a conversation's owner; empty if it has none."""
     return await pool.value(_COLLABORATOR, conversation) or ""
 
 
 async def count_all(pool: Pool) -> int:
-    """How many there are in the record."""
+    """Count all conversations in the record."""
     return int(await pool.value("SELECT count(*) FROM conversations"))
 
 

@@ -146,7 +146,7 @@ class AdoptInstance(Write[Instance]):
 
 
 async def load_instance(pool: Pool, instance: InstanceId) -> Instance:
-    """One instance, or NotFound."""
+    """Load one instance, or raise NotFound."""
     row = await pool.row(_GET, instance)
     if row is None:
         raise errors.NotFound("there is no such instance")
@@ -154,7 +154,7 @@ async def load_instance(pool: Pool, instance: InstanceId) -> Instance:
 
 
 async def list_alive(pool: Pool, *, host: NodeId | None = None) -> list[Instance]:
-    """Instances that have not ended, of one node or of all."""
+    """List the instances that have not ended, of one node or of all."""
     return [instance_from_row(row) for row in await pool.rows(_ALIVE, host)]
 
 
@@ -166,18 +166,18 @@ async def list_page(
 
 
 async def find_in_conversation(pool: Pool, conversation: ConversationId) -> Instance | None:
-    """The instance that is alive for a conversation."""
+    """Find the instance that is alive in a conversation."""
     row = await pool.row(_OF_CONVERSATION, conversation)
     return None if row is None else instance_from_row(row)
 
 
 async def list_at_rest(pool: Pool, owner: UserId, limit: int) -> list[Instance]:
-    """Those of one user that nobody waits for, the longest unheard first."""
+    """List one user's instances that no turn waits for, the longest unused first."""
     return [instance_from_row(row) for row in await pool.rows(_AT_REST, owner, limit)]
 
 
 async def is_alone(pool: Pool, conversation: ConversationId, character: CharacterId) -> bool:
-    """Whether the character has no instance alive but perhaps that of this conversation."""
+    """Tell whether the character has no instance alive outside this conversation."""
     return bool(await pool.value(_ALONE, conversation, character))
 
 

@@ -184,7 +184,7 @@ class EndTurn(Write[None]):
 
 
 async def load_turn(pool: Pool, turn_id: TurnId) -> Turn:
-    """One turn, or NotFound."""
+    """Load one turn, or raise NotFound."""
     row = await pool.row(_GET, turn_id)
     if row is None:
         raise errors.NotFound("there is no such turn")
@@ -192,7 +192,7 @@ async def load_turn(pool: Pool, turn_id: TurnId) -> Turn:
 
 
 async def find_accepted(pool: Pool, conversation: ConversationId, idempotency_key: str) -> Turn | None:
-    """The turn that was accepted under a key."""
+    """Find the turn that was accepted under a key."""
     row = await pool.row(_ACCEPTED_EARLIER, [conversation], [idempotency_key])
     return None if row is None else turn_from_row(row)
 

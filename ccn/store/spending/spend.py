@@ -137,30 +137,30 @@ async def forget_ended(pool: Pool, now: datetime) -> int:
 
 
 async def day_total(pool: Pool, day: date, scope: str = CLUSTER, limit: int | None = None) -> budget.Day:
-    """What a day's budget stands at."""
+    """Load what is spent and held of one day's budget."""
     row = await pool.row("SELECT spent, held FROM spend_days WHERE day = $1 AND scope = $2", day, scope)
     return budget.Day(limit) if row is None else budget.Day(limit, row["spent"], row["held"])
 
 
 async def day_totals(pool: Pool, day: date, limits: Mapping[str, int]) -> list[budget.Day]:
-    """The same for several scopes, with the limit of each."""
+    """Load the same for several scopes, each with its limit."""
     rows = await pool.rows(_STANDINGS, day, list(limits))
     known = {row["scope"]: (row["spent"], row["held"]) for row in rows}
     return [budget.Day(limit, *known.get(scope, (0, 0))) for scope, limit in limits.items()]
 
 
 def scope_of_character(character: CharacterId) -> str:
-    """The scope of a character."""
+    """Name the scope of a character."""
     return f"character:{character}"
 
 
 def scope_of_user(owner: UserId) -> str:
-    """The scope of a user."""
+    """Name the scope of a user."""
     return f"user:{owner}"
 
 
 async def load_of_conversation(pool: Pool, conversation: ConversationId) -> UsageTotal:
-    """All that a conversation ever used."""
+    """Add up all that a conversation ever used."""
     return _total_from_row(await pool.row(f"{_TOTAL} WHERE conversation_id = $1", conversation))
 
 

@@ -62,20 +62,20 @@ class Write(ABC, Generic[Answer_co]):
     """Something to be made durable together with others. Subclasses are frozen dataclasses."""
 
     def needs_head_of(self) -> ConversationId | None:
-        """The conversation whose head this write has to know."""
+        """Name the conversation whose head this write has to know."""
         return None
 
     def begins_conversation(self) -> ConversationId | None:
-        """The conversation that this write begins: nobody need look for its head."""
+        """Name the conversation that this write begins, so that nobody looks for its head."""
         return None
 
     def key_lookup(self) -> KeyLookup | None:
-        """Where to look for what an earlier write under the same idempotency key made."""
+        """Say where to find what an earlier write under the same idempotency key made."""
         return None
 
     @abstractmethod
     def prepare(self, batch: Batch) -> Answer_co:
-        """Decide; raise before anything is added, or add rows and answer."""
+        """Decide: raise before anything is added, or add rows and return the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Numbering:
         self.heads: dict[ConversationId, ConversationHead] = {}
 
     def advance_past(self, batch: Batch) -> None:
-        """The batch is durable: the next one follows it."""
+        """Let the next batch follow this one, which is durable."""
         self.leaf = batch.last_leaf
         self.heads.update(batch.heads)
         for conversation in [*islice(self.heads, max(0, len(self.heads) - _HEADS_KEPT))]:
@@ -112,7 +112,7 @@ class RowStatement:
     values: list[tuple[object, ...]] = field(default_factory=list)
 
     def to_columns(self) -> list[Sequence[object]]:
-        """The rows turned on their side."""
+        """Turn the rows into columns."""
         return message_rows.rows_to_columns(self.values, len(self.values[0]))
 
 
@@ -154,7 +154,7 @@ class Batch:
         return not (self.leaves or self.messages or self.steps or self.statements)
 
     async def run(self, connection: Connection) -> None:
-        """Make it durable: alone if it is one statement, otherwise inside one transaction."""
+        """Send the batch: without a transaction if it is one statement, otherwise inside one."""
         packed = self._packed or self.pack()
         if packed is not None and not self.statements:
             await connection.execute(packed[0], *packed[1])
@@ -175,7 +175,7 @@ class Batch:
                     raise errors.Conflict("a row was changed by somebody else meanwhile")
 
     def pack(self) -> Packed | None:
-        """Leaves, messages and turns as they will travel: nothing is added to them any more."""
+        """Pack leaves, messages and turns as they will travel. Nothing may be added to them afterwards."""
         leaves, head = self.leaves, self._first_leaf
         if self.steps:
             self._packed = turn_steps.pack_call(self.node, head, leaves, self.messages, self.steps)
@@ -184,7 +184,7 @@ class Batch:
         return self._packed
 
     async def has_landed(self, connection: Connection) -> bool:
-        """Whether a try whose end was not seen is in the ledger: its last leaf, body and all."""
+        """Tell whether a try whose end was not seen is in the ledger, by the body of its last leaf."""
         last = self.leaves[-1]
         body = await connection.fetchval(
             "SELECT body FROM leaves WHERE node_id = $1 AND number = $2", last.node, last.number
@@ -192,7 +192,7 @@ class Batch:
         return bool(body == last.body)
 
     def recall_needed(self, writes: Iterable[Write[object]]) -> bool:
-        """Collect what the writes need to know; whether memory has it all."""
+        """Collect what the writes need to know, and tell whether memory has all of it."""
         begun: set[ConversationId] = set()
         for write in writes:
             beginning = write.begins_conversation()
@@ -226,7 +226,7 @@ class Batch:
                 self._found.setdefault(key, row)
 
     def begin_conversation(self, conversation: ConversationId, character: str) -> None:
-        """The head of a conversation in which nothing was said, as the database will have it."""
+        """Remember the head that a new conversation, in which nothing was said, will have."""
         self.heads[conversation] = ConversationHead(0, _EPOCH, 0, True, character, 1, str(conversation))
 
     def set_quota(self, owner: UserId | None, quota: Quota | None) -> None:
@@ -235,7 +235,7 @@ class Batch:
             self.quotas[owner] = quota
 
     def require_head(self, conversation: ConversationId, epoch: int) -> ConversationHead:
-        """The head to write after, for a host that holds `epoch` (0: a conversation nobody hosts)."""
+        """Return the head to write after, for the host of `epoch` (0: a conversation nobody hosts)."""
         head = self.heads.get(conversation)
         if head is None:
             raise errors.NotFound("there is no such conversation")
@@ -246,14 +246,14 @@ class Batch:
         return head
 
     def find_earlier(self, write: Write[object]) -> object | None:
-        """What a write under the same key made: a row of its lookup, or an answer of this batch."""
+        """Find what a write under the same key made: a row of its lookup, or an answer of this batch."""
         lookup = write.key_lookup()
         earlier = None if lookup is None else self._found.get(lookup)
         self.answers_repeats = self.answers_repeats or earlier is not None
         return earlier
 
     def remember_answer(self, write: Write[object], answer: object) -> None:
-        """A second write under the same key in this batch gets the same answer."""
+        """Give a second write under the same key in this batch the same answer."""
         lookup = write.key_lookup()
         if lookup is not None:
             self._found[lookup] = self.answered[lookup] = answer
@@ -316,7 +316,7 @@ class Batch:
 
 
 def micros(at: datetime) -> int:
-    """Whole microseconds since 1970: how a moment is written where it is hashed."""
+    """Return whole microseconds since 1970: how a moment is written where it is hashed."""
     return (at - _EPOCH) // _MICROSECOND
 
 

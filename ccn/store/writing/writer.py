@@ -86,7 +86,10 @@ class Writer:
         """Numbers that were sent with two leaves: which of them the ledger has is not known yet."""
 
     async def submit(self, write: Write[Answer]) -> Answer:
-        """Durable when this returns; not there when it raises, except OutcomeUnknown: perhaps."""
+        """Commit a write and return its answer once it is durable.
+
+        If this raises, the write did not happen, except with OutcomeUnknown, which leaves that open.
+        """
         self.fence.raise_if_lost()
         if self._stopping:
             raise errors.ShuttingDown("this node is stopping and takes no more writes")
@@ -108,7 +111,7 @@ class Writer:
         return leaf_hash in self._made.get(number, ())
 
     def stop(self) -> None:
-        """Take no more writes; `run` returns when those already taken are settled."""
+        """Take no more writes. `run` returns when those already taken are settled."""
         self._stopping = True
         self._wake.set()
 
@@ -186,7 +189,7 @@ class Writer:
     async def _prepare_on_top(
         self, taken: list[_WaitingWrite], under_way: _PreparedBatch | None
     ) -> _PreparedBatch | None:
-        """A round on top of the one under way, or None if it has to be looked at alone."""
+        """Prepare a batch on top of the one under way; None if these writes have to be committed alone."""
         try:
             return await self._prepare_batch(
                 taken, self._deadline(), under_way.batch if under_way else None
@@ -210,7 +213,7 @@ class Writer:
         return True
 
     async def _commit_alone(self, waiting: list[_WaitingWrite], *, again: bool) -> None:
-        """Commit these alone, with nothing else under way."""
+        """Commit these writes while nothing else is under way."""
         waiting = [each for each in waiting if not each.answer.done()]
         if not waiting:
             return
@@ -226,7 +229,7 @@ class Writer:
     async def _recover_from(
         self, waiting: list[_WaitingWrite], refused: errors.CCNError, *, again: bool
     ) -> None:
-        """After a refusal look again at what is there, and then find the guilty write by halving."""
+        """After a refusal, read again what is there, and find the refused write by halving."""
         self._numbering = None
         if isinstance(refused, errors.Conflict) and again:
             await self._commit_alone(waiting, again=False)
@@ -253,7 +256,7 @@ class Writer:
         return ready
 
     async def _load_batch(self, writes: list[Write[Any]], deadline: float, after: Batch | None) -> Batch:
-        """Reading may be repeated until the deadline; nothing has been written yet."""
+        """Read what the writes need, again and again until the deadline: nothing was written yet."""
         async for _ in attempts(deadline):
             try:
                 if self._numbering is None:
@@ -282,7 +285,7 @@ class Writer:
         return Numbering(self.node, head)
 
     async def _make_durable(self, batch: Batch, deadline: float) -> None:
-        """One transaction. If its end is not seen, find out what became of it, or try again."""
+        """Commit one transaction. If its end is not seen, find out what became of it, or try again."""
         if batch.empty and not batch.answers_repeats:
             return
         self._remember_leaves(batch)
@@ -348,7 +351,7 @@ class Writer:
             self._first = max(self._first or 0, oldest + 1)
 
     def _settle_leaf(self, number: int, leaf_hash: bytes) -> None:
-        """The ledger has this leaf under the number, so no other one counts."""
+        """Forget other leaves under this number: the ledger has this one."""
         if leaf_hash in self._made.get(number, ()):
             self._made[number] = (leaf_hash,)
             self._twice.discard(number)
@@ -374,7 +377,7 @@ class Writer:
 
 
 async def _run_or_find(batch: Batch, connection: Connection, *, again: bool) -> bool:
-    """Whether it ran; False if an earlier try turned out to have landed."""
+    """Run the batch. False means that an earlier try turned out to have landed."""
     try:
         await batch.run(connection)
     except (errors.Conflict, *failure.FOREIGN) as stopped:
@@ -386,7 +389,7 @@ async def _run_or_find(batch: Batch, connection: Connection, *, again: bool) -> 
 
 
 def _concerns_all(refused: errors.CCNError) -> bool:
-    """Whether it says something about the database, and not about one of the writes."""
+    """Tell whether an error is about the database, and not about one of the writes."""
     gone = isinstance(refused, (errors.Unavailable, errors.OutcomeUnknown))
     return gone and not isinstance(refused, errors.TooManyRequests)
 
