@@ -72,9 +72,7 @@ class ClusterService:
     async def _force_round(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
         key = asked.idempotency_key or secrets.token_hex(16)
         request = uuid.uuid5(_KEYS, f"{caller.user}/{key}")
-        told: Mapping[str, Any] = await submission.ask_and_wait(
-            self._pool, request, requests.ROUND, caller.name
-        )
+        told: Mapping[str, Any] = await submission.force_round(self._pool, request, caller.name)
         return pb.ForceRoundAnswer(
             committed=told["committed"],
             height=told["height"],

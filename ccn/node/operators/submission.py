@@ -36,14 +36,21 @@ async def ask_and_wait(
     return await wait_for_outcome(pool, request, node, patience_s)
 
 
+async def force_round(pool: Pool, request: UUID, by: str, patience_s: float = PATIENCE_S) -> Body:
+    """Have the leader hold a round now, and wait for what came of it; a failed one is an answer too."""
+    return await ask_and_wait(pool, request, requests.ROUND, by, patience_s=patience_s)
+
+
 async def wait_for_outcome(
     pool: Pool, request: UUID, node: NodeId | None, patience_s: float = PATIENCE_S
 ) -> Body:
     """What came of a request that was asked, perhaps of a node; or the error that it was refused with."""
+    found = await requests.load_outcome(pool, request)  # also for who does not want to wait
     try:
         async with asyncio.timeout(patience_s):
-            while (found := await requests.load_outcome(pool, request)) is None:  # noqa: ASYNC110 - a row
+            while found is None:
                 await asyncio.sleep(_LOOK_S)
+                found = await requests.load_outcome(pool, request)
     except TimeoutError:
         whoever = node or "whoever may"
         raise errors.Unanswered(

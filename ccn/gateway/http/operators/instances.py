@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import uuid
 from typing import Annotated
@@ -10,21 +9,19 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
+from ccn import errors
 from ccn.core.ids import InstanceId
 from ccn.gateway.http import auth, paging, problems
 from ccn.gateway.http.conversations import presenters
 from ccn.gateway.http.conversations.context import Context
 from ccn.gateway.http.conversations.routes import Key
 from ccn.gateway.http.operators import schemas
-from ccn.store.connection.pool import Pool
+from ccn.node.operators import submission
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
-from ccn.store.operators import requests
-from ccn.store.operators.requests import Body
 
 _KEYS = UUID("5d0c0c58-9b6e-4a35-9a0e-3c1c2f0c7b52")
 """The name space of requests that were made under an idempotency key."""
-_LOOK_S = 0.05
 _SHOWN = ("committed", "height", "term", "reason", "votes")
 """What of an outcome is shown."""
 
@@ -70,13 +67,11 @@ def make_router() -> APIRouter:
         stays queued, and the same `Idempotency-Key` again waits for the same outcome.
         """
         request = uuid.uuid5(_KEYS, f"{caller.user}/{key or secrets.token_hex(16)}")
-        await requests.add_request(context.pool, request, requests.ROUND, caller.name)
-        outcome = await _wait_for_outcome(context.pool, request, wait_s)
-        if outcome is None:
+        try:
+            outcome = await submission.force_round(context.pool, request, caller.name, wait_s)
+        except errors.Unanswered:
             response.status_code = 202
             return schemas.ForcedRoundAnswer(request_id=request, answered=False)
-        if (refused := requests.outcome_to_error(outcome)) is not None:
-            raise refused
         return schemas.ForcedRoundAnswer.model_validate(
             {"request_id": request, "answered": True}
             | {name: outcome[name] for name in _SHOWN if outcome.get(name) is not None}
@@ -93,11 +88,3 @@ def _instance_to_entry(instance: Instance) -> schemas.InstanceEntry:
         heartbeat_at=instance.heartbeat_at,
         **presenters.speaker_fields(instance),
     )
-
-
-async def _wait_for_outcome(pool: Pool, request: UUID, within_s: float) -> Body | None:
-    clock = asyncio.get_running_loop().time
-    until = clock() + within_s
-    while (outcome := await requests.load_outcome(pool, request)) is None and clock() < until:  # noqa: ASYNC110
-        await asyncio.sleep(_LOOK_S)  # what is waited for is a row, not an event
-    return outcome
