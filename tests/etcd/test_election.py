@@ -221,7 +221,9 @@ async def test_an_election_outlives_the_loss_of_an_etcd_server(cluster: list[Ser
         await _queued(caller, prefix, 2)
         cluster[2].freeze()
         await election.resign(leading)
-        await asyncio.wait_for(waiting, 30)
+        elected = await asyncio.wait_for(waiting, 30)
+        leader = await election.find_leader(caller, prefix=prefix)
+        assert leader == ElectedLeader(TWO, elected.revision, b.lease)
 
 
 async def test_a_suspected_leader_loses_its_place_and_nobody_else_does(
