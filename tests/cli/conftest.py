@@ -37,7 +37,7 @@ from ccn.store.upkeep import snapshots
 from ccn.store.upkeep.retention import RedactMessages
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import rules_of
-from tests.node.rounds.test_consensus_round import Neighbours, Paper, World
+from tests.founding import Neighbours, Paper, World
 from tests.rosters import pack_rows
 from tests.speaking import ANN
 

@@ -22,7 +22,7 @@ from ccn.store.operators.requests import Body
 from ccn.store.rounds import export
 from ccn.store.upkeep import snapshots
 from tests.cli.conftest import ADA, founded, new_id, seal
-from tests.node.rounds.test_consensus_round import World
+from tests.founding import World
 from tests.speaking import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]

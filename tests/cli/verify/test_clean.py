@@ -31,7 +31,7 @@ from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Copy
-    from tests.node.rounds.test_consensus_round import World
+    from tests.founding import World
 
 
 async def verdict(world: World) -> verify.Audit:

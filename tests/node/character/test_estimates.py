@@ -27,10 +27,8 @@ from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
 from ccn.store.rounds import agreements
 from tests import living
+from tests.founding import ADA, NODES, World
 from tests.living import Node
-from tests.node.rounds.test_consensus_round import ADA, NODES, World, world
-
-__all__ = ["world"]  # the fixture of a founded chain, used by name
 
 SCORER = "reading/v1"
 HOST = NODES[1]

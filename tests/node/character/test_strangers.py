@@ -29,8 +29,8 @@ from ccn.store.rounds import blocks, terms
 from tests import calling, living
 from tests.calling import Door
 from tests.core.conftest import ed25519, pair_of, rules_of
+from tests.founding import Neighbours, Paper
 from tests.living import ADA, Model, Node
-from tests.node.rounds.test_consensus_round import Neighbours, Paper
 
 BAD, OWN = ("say " + " ".join([score] * len(AXES)) for score in ("950", "600"))
 GENESIS = block.genesis_tip("ccn.example/test", rules_of(["node-1"]))

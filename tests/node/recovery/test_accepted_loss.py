@@ -14,9 +14,7 @@ from ccn.node.signing import memory
 from ccn.node.signing.memory import SigningRight
 from ccn.store.operators import requests
 from tests.core.conftest import ed25519
-from tests.node.rounds.test_consensus_round import NODES, World, world
-
-__all__ = ["world"]
+from tests.founding import NODES, World
 
 NODE = NODES[0]
 HASH = "SELECT hash FROM leaves WHERE node_id = $1 AND number = $2"

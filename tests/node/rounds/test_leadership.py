@@ -25,10 +25,8 @@ from ccn.store.connection import pool
 from ccn.store.operators import drains, requests
 from ccn.store.rounds import blocks, terms
 from tests.cluster.chaos.network import Network
-from tests.node.rounds.test_consensus_round import NODES, Neighbours, World, world
+from tests.founding import NODES, Neighbours, World
 from tests.registering import registration
-
-__all__ = ["world"]
 
 PATIENT_S = 10.0
 LASTING = {"ttl_s": 60.0, "keepalive_s": 5.0}

@@ -16,9 +16,7 @@ from ccn.node.rounds.consensus_round import SealedRound
 from ccn.store.connection import migrate
 from ccn.store.rounds import blocks
 from tests import databases
-from tests.node.rounds.test_consensus_round import NODES, World, world
-
-__all__ = ["world"]
+from tests.founding import NODES, World
 
 
 @pytest.fixture

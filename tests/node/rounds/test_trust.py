@@ -38,7 +38,7 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519, pair_of
-from tests.node.rounds.test_consensus_round import Paper
+from tests.founding import Paper
 from tests.peering import INSTANCE, identity_of
 from tests.registering import registration
 

@@ -17,10 +17,8 @@ from ccn.peers.client import PeerClient
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
-from tests.node.rounds.test_consensus_round import NODES, Paper, World, world
+from tests.founding import NODES, Paper, World
 from tests.trusting import identity
-
-__all__ = ["world"]
 
 
 def membership(

@@ -17,10 +17,8 @@ from ccn.store.character.measures import ConversationMeasure
 from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import conversations, instances
 from tests import living
+from tests.founding import ADA, NODES, World
 from tests.living import Node
-from tests.node.rounds.test_consensus_round import ADA, NODES, World, world
-
-__all__ = ["world"]  # the fixture of a founded chain, used by name
 
 
 async def borrowed(here: Node) -> ConversationId:
