@@ -16,10 +16,10 @@ Cursor = Annotated[
     Query(
         max_length=100,
         pattern=r"^(p[1-9][0-9]{0,17}|n[0-9a-f]{32})$",
-        description="`next` of another page; without it, the first page.",
+        description="The `next` of another page. Without it, the first page is returned.",
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="How many at most.")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="The largest number of entries.")]
 
 _PLACE = re.compile(r"p([1-9]\d{0,17})", re.ASCII)
 _NAME = re.compile(r"n([0-9a-f]{32})", re.ASCII)

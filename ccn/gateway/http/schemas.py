@@ -1,4 +1,4 @@
-"""What the HTTP door says, as typed models: the only pydantic models besides the settings."""
+"""The bodies of requests and answers that belong to no wing of this door, and the base of all others."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Schema(BaseModel):
-    """What all of them have in common."""
+    """The base of every body: it cannot be changed, and has no field that is not declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class LivenessAnswer(Schema):
-    """The process is alive; that says nothing about its neighbours."""
+    """The process is alive. This says nothing about the database or other neighbours."""
 
     status: Literal["alive"] = "alive"
     node: str = Field(description="The name of this node.")
-    version: str = Field(description="The version of CCN it runs.")
+    version: str = Field(description="The version of CCN that it runs.")
 
 
 class ReadyCheck(Schema):
-    """One thing the node needs in order to serve, or serves without."""
+    """One thing that the node needs in order to serve, or only reports."""
 
     name: str = Field(examples=["database"])
     passes: bool
-    needed: bool = Field(default=True, description="Whether the node is not ready without it.")
-    reason: str = Field(description="Why not; empty if it passes.")
+    needed: bool = Field(default=True, description="Whether the node can serve only if this passes.")
+    reason: str = Field(description="Why it fails; empty if it passes.")
 
 
 class ReadyAnswer(Schema):
-    """Whether the node can serve now."""
+    """Whether the node can serve now, and what stands against it."""
 
     ready: bool
     node: str
-    pid: int = Field(description="The process that answers; a restarted node has another one.")
+    pid: int = Field(description="The process that answers; it changes when the node restarts.")
     checks: tuple[ReadyCheck, ...]
 
 
 class FrontAnswer(Schema):
-    """What answers here, and where to go on."""
+    """What this address is, and where to go on."""
 
     name: Literal["CCN"] = "CCN"
-    notice: str = Field(description="That this is software, whoever may seem to speak.")
+    notice: str = Field(description="A notice that this is software, whoever may seem to speak.")
     node: str
     version: str
     links: dict[str, str]
@@ -56,13 +56,15 @@ class StatusSeat(Schema):
 
     node: str
     votes: bool | None = Field(
-        description="Whether it is a validator; null while the node that answers does not know.",
+        description="Whether it is a validator; null while the answering node does not know.",
         examples=[True],
     )
-    here: bool = Field(description="Whether it is registered now.")
+    here: bool = Field(description="Whether it is registered now, which it is while it runs.")
     draining: bool = Field(description="Whether it takes nothing new, because an operator drains it.")
-    address: str = Field(description="Its HTTP door; empty while it is away.")
-    since: datetime | None = Field(default=None, description="When its process began, while it is here.")
+    address: str = Field(description="The address of its HTTP door; empty while it is away.")
+    since: datetime | None = Field(
+        default=None, description="When its process started; null while it is away."
+    )
 
 
 class StatusRound(Schema):
@@ -75,21 +77,23 @@ class StatusRound(Schema):
 
 
 class StatusContradiction(Schema):
-    """A node that signed two things of which no honest node signs both."""
+    """A node that signed two statements that contradict each other, which no honest node does."""
 
     node: str
-    kind: str = Field(description="What it did twice: proposal, vote or cosigned.")
+    kind: str = Field(description="What it signed twice: proposal, vote or cosigned.")
     height: int
     found_by: str
     at: datetime
 
 
 class StatusRetry(Schema):
-    """A call to the model that failed and is made again."""
+    """A call to the model that failed and will be made again."""
 
-    number: int = Field(description="Which try comes next.", examples=[2])
-    most: int = Field(description="Tries altogether.", examples=[5])
-    reason: str = Field(description="network, rate limit or server.", examples=["network"])
+    number: int = Field(description="The number of the next try.", examples=[2])
+    most: int = Field(description="How many tries there are.", examples=[5])
+    reason: str = Field(
+        description="Why the last one failed: network, rate limit or server.", examples=["network"]
+    )
 
 
 class StatusAnswer(Schema):
@@ -99,23 +103,24 @@ class StatusAnswer(Schema):
     nodes: tuple[StatusSeat, ...]
     leader: str | None
     term: int
-    height: int | None = Field(description="The newest block; none before the founding.")
+    height: int | None = Field(description="The newest block; null before the chain was founded.")
     last_round: StatusRound | None
     quorum: int | None = Field(description="How many validators must agree.")
-    unsealed: int = Field(description="Leaves that wait for a block.")
+    unsealed: int = Field(description="How many leaves wait for a block.")
     database_mode: str = Field(description="plain, apache or tsl.")
-    stopped: str = Field(description="Why the node that answers signs nothing any more; empty if it does.")
+    stopped: str = Field(description="Why the answering node no longer signs anything; empty if it signs.")
     evidence: tuple[StatusContradiction, ...] = Field(
-        default=(), description="Who was found to lie, newest first."
+        default=(), description="The nodes that contradicted themselves, the newest first."
     )
-    led_since: datetime | None = Field(default=None, description="When the leader took its term.")
+    led_since: datetime | None = Field(default=None, description="When the leader began its term.")
     model: StatusRetry | None = Field(
-        default=None, description="What a call from this node to the model waits for; null while none does."
+        default=None,
+        description="The next try of a failed call to the model; null while no call waits for one.",
     )
 
 
 class SignInRequest(BaseModel):
-    """The form of /token (OAuth2). What else clients send, such as `scope` or `client_id`, is ignored."""
+    """The form of /token (OAuth2). Other fields, such as `scope` or `client_id`, are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -128,12 +133,12 @@ class SignInRequest(BaseModel):
 
 
 class TokensAnswer(Schema):
-    """What signing in gives (RFC 6749, section 5.1)."""
+    """The tokens that signing in gives (RFC 6749, section 5.1)."""
 
     access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a kind
-    expires_in: int = Field(description="Seconds for which the access token is good.", examples=[900])
-    refresh_token: str = Field(description="Good for one use, at /token/refresh.")
+    expires_in: int = Field(description="Seconds until the access token expires.", examples=[900])
+    refresh_token: str = Field(description="Can be used once, at /token/refresh.")
 
 
 class RefreshRequest(Schema):
@@ -143,33 +148,33 @@ class RefreshRequest(Schema):
 
 
 class RevokeRequest(BaseModel):
-    """The form of /token/revoke (RFC 7009). Of what kind the token is, it shows itself."""
+    """The form of /token/revoke (RFC 7009)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     token: str = Field(min_length=1, examples=["ccnr_Jp3…"])
-    token_type_hint: str = Field(default="", description="Not needed, and not looked at.")
+    token_type_hint: str = Field(default="", description="Ignored: a token shows its kind.")
 
 
 class MeAnswer(Schema):
-    """Whom a credential stands for."""
+    """The user that a credential stands for."""
 
     id: UUID
     name: str = Field(examples=["ada"])
     tier: Literal["public", "user", "admin"] = Field(
-        description="What the credential may do; an API key may do less than its user."
+        description="What the credential may do. An API key may do less than its user."
     )
 
 
 class Fault(Schema):
-    """One place of a request that cannot be used."""
+    """One place in a request that is wrong."""
 
     where: str
     why: str
 
 
 class Problem(Schema):
-    """An error (RFC 9457). `code` is stable: programs decide by it, people read `title` and `detail`."""
+    """An error (RFC 9457). Programs decide by `code`, which never changes; people read `detail`."""
 
     type: str = Field(description="A URI that names the kind of problem.")
     title: str

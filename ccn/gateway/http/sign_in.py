@@ -26,8 +26,8 @@ def make_router() -> APIRouter:
     ) -> schemas.TokensAnswer:
         """Sign in with a name and a password, or renew (OAuth2, RFC 6749 sections 4.3 and 6).
 
-        An access token is good for minutes; the refresh token for one use. Showing a refresh token a second
-        time ends everything that came from that sign-in.
+        An access token is good for minutes, a refresh token for one use. A refresh token that is used a
+        second time ends its whole sign-in: one of the two uses was a thief's.
         """
         if shown.grant_type == "refresh_token":
             return await _renew_tokens(request, response, shown.refresh_token)
@@ -45,24 +45,24 @@ def make_router() -> APIRouter:
     async def refresh_token(
         request: Request, response: Response, shown: schemas.RefreshRequest
     ) -> schemas.TokensAnswer:
-        """Exchange a refresh token for new tokens, as `/token` does with grant type `refresh_token`."""
+        """Exchange a refresh token for new tokens, like `/token` with grant type `refresh_token`."""
         return await _renew_tokens(request, response, shown.refresh_token)
 
     @router.post("/token/revoke", dependencies=[Depends(auth.count_address)])
     async def revoke_token(
         request: Request, response: Response, shown: Annotated[schemas.RevokeRequest, Form()]
     ) -> None:
-        """Sign out (RFC 7009): an access or a refresh token ends the whole sign-in that it came from.
+        """Sign out (RFC 7009): an access or a refresh token ends the whole sign-in that it is from.
 
-        Holding the token is enough. One that does not count is answered like one that did. On this node the
-        sign-in ends at once, on the others within CCN_ACCOUNTS_RECHECK_S.
+        The token is the only credential needed. A token that does not count gets the same answer. The
+        sign-in ends at once on this node, and within CCN_ACCOUNTS_RECHECK_S on the others.
         """
         response.headers.update(_NO_STORE)
         await auth.get_context(request).require_accounts().end_sign_in(shown.token)
 
     @router.get("/api/v1/me")
     async def get_me(caller: Annotated[Caller, Depends(auth.require_user)]) -> schemas.MeAnswer:
-        """Whom the credential stands for, and what it may do."""
+        """Show the user that the credential stands for, and what it may do."""
         assert caller.user is not None, "everybody above PUBLIC is somebody"
         return schemas.MeAnswer(id=caller.user, name=caller.name, tier=caller.tier.value)
 

@@ -40,12 +40,12 @@ def make_router(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRoute
 
     @router.get("/health")
     async def get_health() -> schemas.LivenessAnswer:
-        """Whether this process is alive. It asks no neighbour: restart the node only if this fails."""
+        """Show whether this process is alive. It asks no neighbour: restart the node only if this fails."""
         return schemas.LivenessAnswer(node=node, version=ccn.__version__)
 
     @router.get("/ready", responses={503: {"model": schemas.ReadyAnswer, "description": "Not now"}})
     async def get_readiness(response: Response) -> schemas.ReadyAnswer:
-        """Whether this node can serve now, with each check and what stands against it."""
+        """Show whether this node can serve now, and for each check why it fails."""
         response.status_code = 200 if ready.ready else 503
         return schemas.ReadyAnswer(
             ready=ready.ready,
@@ -59,7 +59,7 @@ def make_router(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRoute
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_metrics(accept: Annotated[str, Header()] = "") -> Response:
-        """Every series, for Prometheus."""
+        """Show every series, for Prometheus."""
         kind = metrics.choose_content_type(accept)
         return Response(scraped.get_body(kind), headers={"Content-Type": kind})
 
