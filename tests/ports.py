@@ -1,6 +1,6 @@
-"""Ports that belong to a test for as long as it wants, whoever else looks for a free one meanwhile.
+"""Ports that belong to a test for as long as it wants, also while others look for free ones.
 
-A socket that is bound and does not listen holds each. Whoever connects there is refused, and a server that
+A socket that is bound and does not listen reserves each. Whoever connects there is refused. A server that
 sets SO_REUSEADDR, as all do that are started here, can listen there, again after each of its deaths.
 """
 
@@ -15,22 +15,22 @@ HOST = "127.0.0.1"
 
 
 @contextmanager
-def held(port: int = 0) -> Iterator[int]:
-    """A port of the loopback interface that nobody else is given while the block runs."""
-    with socket.socket() as holding:
-        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holding.bind((HOST, port))
-        yield int(holding.getsockname()[1])
+def reserve_port(port: int = 0) -> Iterator[int]:
+    """Yield a port of the loopback interface that nobody else is given while the block runs."""
+    with socket.socket() as reserving:
+        reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserving.bind((HOST, port))
+        yield int(reserving.getsockname()[1])
 
 
 @contextmanager
-def held_in_a_row(count: int) -> Iterator[int]:
-    """The first of so many ports, all of them below those that the kernel gives to whoever asks for one."""
+def reserve_ports(count: int) -> Iterator[int]:
+    """Yield the first of so many ports in a row, below those that the kernel gives away as free ones."""
     for first in random.sample(range(21_000, 32_000, count), 300):
-        with ExitStack() as holding:
+        with ExitStack() as reserving:
             try:
                 for port in range(first, first + count):
-                    holding.enter_context(held(port))
+                    reserving.enter_context(reserve_port(port))
             except OSError:
                 continue
             yield first
@@ -39,10 +39,10 @@ def held_in_a_row(count: int) -> Iterator[int]:
 
 
 @contextmanager
-def listening(port: int) -> Iterator[None]:
-    """Somebody who listens there while the block runs."""
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind((HOST, port))
-        taken.listen()
+def listen_on(port: int) -> Iterator[None]:
+    """Listen on a port while the block runs."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((HOST, port))
+        listening.listen()
         yield

@@ -71,7 +71,7 @@ class Redis:
 @asynccontextmanager
 async def running() -> AsyncIterator[Redis]:
     """A server with nothing in it."""
-    with ports.held() as port, tempfile.TemporaryDirectory(prefix="ccn-redis-") as folder:
+    with ports.reserve_port() as port, tempfile.TemporaryDirectory(prefix="ccn-redis-") as folder:
         server = Redis(port, Path(folder))
         await server.start()
         try:

@@ -76,7 +76,7 @@ async def running(image: str) -> AsyncIterator[str]:
     from testcontainers.core.container import DockerContainer
 
     testcontainers_config.ryuk_disabled = True  # an image that would have to be pulled; see _remove_orphans
-    with ports.held() as port:
+    with ports.reserve_port() as port:
         container = (
             DockerContainer(image)
             .with_env("PGPORT", str(port))

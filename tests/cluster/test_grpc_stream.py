@@ -111,7 +111,7 @@ async def _running(database: settings.DatabaseSettings) -> AsyncIterator[Nodes]:
     )
     with ExitStack() as holding:
         try:
-            nodes = Nodes(nursery, {node: holding.enter_context(ports.held()) for node in NODES})
+            nodes = Nodes(nursery, {node: holding.enter_context(ports.reserve_port()) for node in NODES})
             for node in NODES:
                 await nodes.start(node)
             yield nodes

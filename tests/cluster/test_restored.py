@@ -188,7 +188,7 @@ async def living(database_server: str) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn restored ")))
         coordination = await stack.enter_async_context(etcd.run_etcd())
-        http, grpc = (stack.enter_context(ports.held()) for _ in range(2))
+        http, grpc = (stack.enter_context(ports.reserve_port()) for _ in range(2))
         await server.run(f"CREATE DATABASE {server.live} TEMPLATE {databases.TEMPLATE} STRATEGY file_copy")
         stack.push_async_callback(_dropped, server)
         environ = {

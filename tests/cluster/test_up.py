@@ -329,7 +329,7 @@ def test_it_survives_kill_9_refuses_a_second_starter_and_hurries_when_asked_twic
         eventually(lambda: all(is_gone(process) for process in family))
         assert (data / "cluster.json").exists()
         shown = (data / "nodes" / "node-1" / "node.pem").read_bytes()
-    with ports.held_in_a_row(3) as before, started(folder, *options, "--port", str(before + 1)) as second:
+    with ports.reserve_ports(3) as before, started(folder, *options, "--port", str(before + 1)) as second:
         http = before + 1
         again = second.ready()
         assert (data / "nodes" / "node-1" / "node.pem").read_bytes() != shown  # it is new at each start

@@ -19,7 +19,7 @@ import pytest
 from ccn import errors
 from ccn.embedded import binaries, etcd, ports
 from ccn.embedded.supervision import Backoff, ChildEvent, ChildExited, ChildRestarting, ChildStarted
-from tests import ports as held_ports
+from tests import ports as reserved_ports
 
 Start = Callable[..., Any]
 
@@ -153,9 +153,9 @@ async def test_several_run_side_by_side(ctl: Callable[..., str]) -> None:
 
 
 async def test_a_port_can_be_chosen_and_one_in_use_is_named() -> None:
-    with held_ports.held() as port:
+    with reserved_ports.reserve_port() as port:
         with (
-            held_ports.listening(port),
+            reserved_ports.listen_on(port),
             pytest.raises(errors.PortTaken, match=f"port {port} .*another port"),
         ):
             await _entered(port)

@@ -184,7 +184,7 @@ def servers_in(
     folder: Path, names: list[str], tls: list[str], options: list[str] | None = None
 ) -> Iterator[list[Server]]:
     with contextlib.ExitStack() as holding:
-        chosen = [[holding.enter_context(ports.held()) for _ in range(3)] for _ in names]
+        chosen = [[holding.enter_context(ports.reserve_port()) for _ in range(3)] for _ in names]
         servers = [Server(name, folder, own) for name, own in zip(names, chosen, strict=True)]
         try:
             for server in servers:
@@ -277,5 +277,5 @@ def prefix() -> str:
 @pytest.fixture
 def closed_endpoint() -> Iterator[str]:
     """Where nobody listens."""
-    with ports.held() as port:
+    with ports.reserve_port() as port:
         yield f"{ports.HOST}:{port}"

@@ -53,7 +53,7 @@ class Process:
 @pytest.fixture
 def process() -> Iterator[Process]:
     """A node in another process."""
-    with ports.held() as port:
+    with ports.reserve_port() as port:
         made = Process(port)
         made.start()
         yield made

@@ -50,7 +50,7 @@ def third(**fields: object) -> Node:
 @pytest.fixture
 def closed() -> Iterator[str]:
     """Where nobody listens."""
-    with ports.held() as port:
+    with ports.reserve_port() as port:
         yield f"{ports.HOST}:{port}"
 
 

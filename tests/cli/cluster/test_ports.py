@@ -9,13 +9,13 @@ import pytest
 
 from ccn import errors
 from ccn.cli.cluster import ports
-from tests.ports import held_in_a_row
+from tests.ports import reserve_ports
 
 
 @pytest.fixture
 def base() -> Iterator[int]:
     """The first of six ports in a row that only this test gets."""
-    with held_in_a_row(6) as first:
+    with reserve_ports(6) as first:
         yield first
 
 

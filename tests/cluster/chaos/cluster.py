@@ -24,7 +24,7 @@ from ccn.embedded.supervision import Backoff
 from ccn.store.connection import migrate, pool
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import terms
-from tests import ports as held_ports
+from tests import ports as reserved_ports
 from tests.cluster.chaos.network import HOST, Network, Way
 from tests.cluster.chaos.party import DEADLINE_S, Coordination, Node, Nursery, Service, until
 
@@ -205,7 +205,7 @@ async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
         names = [NodeId(f"node-{number}") for number in range(1, count + 1)]
         given = node_credentials.prepare_nodes(folder / "nodes", names, [HOST], datetime.now(UTC))
         for name in names:
-            port = stack.enter_context(held_ports.held())
+            port = stack.enter_context(reserved_ports.reserve_port())
             front = await stack.enter_async_context(network.door(name, port))
             etcd_door = await stack.enter_async_context(network.door("etcd", to_etcd, name))
             database_door = await stack.enter_async_context(network.door("postgres", database.port, name))

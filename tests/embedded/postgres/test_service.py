@@ -129,8 +129,8 @@ async def test_an_ephemeral_run_touches_no_data_that_were_meant_to_stay(data: Pa
 
 
 async def test_a_port_can_be_chosen_and_one_in_use_is_named(data: Path) -> None:
-    with ports.held() as port:
-        with ports.listening(port), pytest.raises(errors.PortTaken, match=f"(?s)another port.*{port}"):
+    with ports.reserve_port() as port:
+        with ports.listen_on(port), pytest.raises(errors.PortTaken, match=f"(?s)another port.*{port}"):
             async with service.run_postgres(data, port=port, fsync=False):
                 pytest.fail("the port was taken")
         async with service.run_postgres(data, port=port, fsync=False) as running:
