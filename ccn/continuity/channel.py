@@ -1,4 +1,8 @@
-"""The way to a cluster: one connection for each node, and the next node when one does not answer."""
+"""The way to a cluster: one connection for each node, and the next node when one does not answer.
+
+Separate from `conversation`, which knows what is asked. This module decides where, how often, and when to
+stop. Whatever is asked here can be asked twice: what is written carries an idempotency key.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,8 @@ PATIENCE_S = 60.0
 CALL_S = 45.0
 """How long one node may take for one answer: spawning waits for the interview."""
 _CONNECT_S = 2.0
-_AGAIN_S = 0.2
-# A node that died is left at once, and one that is gone without a word within a minute.
+_PAUSE_S = 0.2
+# The client leaves a node that died at once, and one that is gone without a word within a minute.
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -32,93 +36,103 @@ _OPTIONS = (
 
 
 class NodeChannel:
-    """One node: a channel, and the calls that can be made over it."""
+    """A connection to one node, and the calls that can be made over it."""
 
-    def __init__(self, target: str, shown: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None) -> None:
         self.target = target
         self.channel: Any = (
             grpc.aio.insecure_channel(target, options=_OPTIONS)
-            if shown is None
-            else grpc.aio.secure_channel(target, shown, options=_OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
         )
         self.instances = instances_pb2_grpc.InstancesStub(self.channel)
         self.continuity = instances_pb2_grpc.ContinuityStub(self.channel)
 
     async def connect(self) -> None:
-        """Return when the connection stands; a node that is not there is not waited for."""
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                while (state := self.channel.get_state(True)) is not grpc.ChannelConnectivity.READY:
-                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise errors.Unavailable(f"no connection to {self.target}")
-                    await self.channel.wait_for_state_change(state)
-        except TimeoutError:
-            raise errors.Unavailable(f"no connection to {self.target} within {_CONNECT_S:g} s") from None
+        """Return when the connection stands; do not wait for a node that is not there."""
+        with failure.translate_errors():
+            try:
+                async with asyncio.timeout(_CONNECT_S):
+                    await self._wait_until_ready()
+            except TimeoutError:
+                raise errors.Unavailable(
+                    f"no connection to {self.target} within {_CONNECT_S:g} s"
+                ) from None
+
+    async def _wait_until_ready(self) -> None:
+        while (state := self.channel.get_state(True)) is not grpc.ChannelConnectivity.READY:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise errors.Unavailable(f"no connection to {self.target}")
+            await self.channel.wait_for_state_change(state)
+
+
+Method = Callable[[NodeChannel], Any]
+"""Chooses, of the calls that can be made over a connection, the one to make."""
 
 
 class ClusterChannel:
-    """All nodes that were named; calls go to the one that answered last."""
+    """Connections to all nodes that were named. Calls go to the node that answered last."""
 
     def __init__(
         self,
         targets: tuple[str, ...],
         api_key: str,
-        shown: grpc.ChannelCredentials | None,
+        credentials: grpc.ChannelCredentials | None,
         patience_s: float,
     ) -> None:
         self._patience_s = patience_s
-        self._nodes = [NodeChannel(target, shown) for target in targets]
+        self._nodes = [NodeChannel(target, credentials) for target in targets]
         self._metadata = (("x-api-key", api_key),)
-        self._at = 0
+        self._current = 0
+        self._is_closed = False
 
     async def close(self) -> None:
-        """End the connections."""
+        """End the connections, and the calls that use them."""
+        self._is_closed = True
         await asyncio.gather(*(node.channel.close() for node in self._nodes))
 
-    async def ask_once(self, method: Callable[[NodeChannel], Any], asked: Any) -> Any:
-        """One answer, from whichever node gives it first. What is asked can be asked twice."""
-        trying = _TryDeadline(self._patience_s)
+    async def ask_once(self, method: Method, request: Any) -> Any:
+        """Return one answer, from whichever node gives it first."""
+        deadline = _TryDeadline(self._patience_s)
         while True:
-            node = self._nodes[self._at]
+            node = self._nodes[self._current]
             try:
                 await node.connect()
                 with failure.translate_errors():
-                    return await method(node)(asked, timeout=CALL_S, metadata=self._metadata)
+                    return await method(node)(request, timeout=CALL_S, metadata=self._metadata)
             except errors.CCNError as failed:
-                await self._turn_to_next(failed, trying)
+                await self._turn_to_next(failed, deadline)
 
-    async def read_stream(
-        self, ask: Callable[[], tuple[Callable[[NodeChannel], Any], Any]]
-    ) -> AsyncGenerator[Any]:
-        """A stream, continued by what `ask` says then whenever it breaks."""
-        trying = _TryDeadline(self._patience_s)
+    async def read_stream(self, next_call: Callable[[], tuple[Method, Any]]) -> AsyncGenerator[Any]:
+        """Yield what a stream brings. Whenever it breaks, `next_call` tells how it goes on."""
+        deadline = _TryDeadline(self._patience_s)
         while True:
-            node = self._nodes[self._at]
-            method, asked = ask()
+            node = self._nodes[self._current]
+            method, request = next_call()
             try:
                 await node.connect()
-                call = method(node)(asked, metadata=self._metadata)
+                call = method(node)(request, metadata=self._metadata)
                 try:
                     with failure.translate_errors():
                         async for value in call:
-                            trying = _TryDeadline(self._patience_s)
+                            deadline = _TryDeadline(self._patience_s)
                             yield value
                     return
                 finally:
                     call.cancel()
             except errors.CCNError as failed:
-                await self._turn_to_next(failed, trying)
+                await self._turn_to_next(failed, deadline)
 
-    async def _turn_to_next(self, failed: errors.CCNError, trying: _TryDeadline) -> None:
-        """Turn to the next node, if that may help and there is time."""
-        if type(failed) not in failure.ELSEWHERE or trying.is_over():
+    async def _turn_to_next(self, failed: errors.CCNError, deadline: _TryDeadline) -> None:
+        """Turn to the next node if that may help and there is time; else raise what failed."""
+        if self._is_closed or type(failed) not in failure.ELSEWHERE or deadline.is_over():
             raise failed
-        self._at = (self._at + 1) % len(self._nodes)
-        await asyncio.sleep(_AGAIN_S)
+        self._current = (self._current + 1) % len(self._nodes)
+        await asyncio.sleep(_PAUSE_S)
 
 
 class _TryDeadline:
-    """How long something has been tried since it last went well."""
+    """Until when something is tried, counted from when it last went well."""
 
     def __init__(self, patience_s: float) -> None:
         self._until = asyncio.get_running_loop().time() + patience_s
@@ -128,5 +142,5 @@ class _TryDeadline:
 
 
 def new_idempotency_key() -> str:
-    """An idempotency key for whatever is written without one."""
+    """Make a key for a write that came without one, so that it can be asked twice."""
     return uuid.uuid4().hex

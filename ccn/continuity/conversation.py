@@ -7,8 +7,8 @@ from contextlib import aclosing
 from typing import Any, Literal
 
 from ccn import errors
-from ccn.continuity import failure, reaching, values
-from ccn.continuity.reaching import ClusterChannel, NodeChannel
+from ccn.continuity import channel, failure, values
+from ccn.continuity.channel import ClusterChannel, NodeChannel
 from ccn.continuity.values import Health, Prompt
 from ccn.core.calls.call import CallRestart, Delta, Piece, Reply
 from ccn.core.ids import ConversationId
@@ -19,55 +19,55 @@ from ccn.pb import instances_pb2 as pb
 class Conversation:
     """A conversation of the caller's, whichever node answers."""
 
-    def __init__(self, way: ClusterChannel, named: ConversationId) -> None:
-        self.id = named
-        self._way, self._named = way, str(named)
+    def __init__(self, cluster: ClusterChannel, conversation: ConversationId) -> None:
+        self.id = conversation
+        self._cluster = cluster
 
     async def prompt(self) -> Prompt:
-        """What CCN would ask a model now; it ends with the message to answer, if there is one."""
-        asked = pb.PromptRequest(conversation=self._named)
-        return values.prompt_from_pb(await self._way.ask_once(lambda node: node.continuity.Prompt, asked))
+        """Return what CCN would ask a model now. It ends with the message to answer, if there is one."""
+        request = pb.PromptRequest(conversation=str(self.id))
+        answer = await self._cluster.ask_once(lambda node: node.continuity.Prompt, request)
+        return values.prompt_from_pb(answer)
 
     async def record(
         self, role: Literal["user", "assistant"], content: str, *, idempotency_key: str = ""
     ) -> Message:
-        """Add a message to the record; it is durable when this returns. The same key: the same message.
+        """Add a message to the record. It is durable when this returns. The same key: the same message.
 
-        Refused with Conflict while an instance of CCN speaks here: `terminate` it first.
+        Raises Conflict while an instance of CCN speaks here: `terminate` it first.
         """
-        asked = pb.RecordRequest(
-            conversation=self._named,
+        request = pb.RecordRequest(
+            conversation=str(self.id),
             role=role,
             content=content,
-            idempotency_key=idempotency_key or reaching.new_idempotency_key(),
+            idempotency_key=idempotency_key or channel.new_idempotency_key(),
         )
-        answer = await self._way.ask_once(lambda node: node.continuity.Record, asked)
+        answer = await self._cluster.ask_once(lambda node: node.continuity.Record, request)
         return values.message_from_pb(self.id, answer.message)
 
     async def history(self, *, before: int = 0, limit: int = 50) -> list[Message]:
-        """The last messages, or the last before a place, in order; fewer if they are very long."""
-        asked = pb.HistoryRequest(conversation=self._named, before=before, limit=limit)
-        answer = await self._way.ask_once(lambda node: node.instances.History, asked)
-        return [values.message_from_pb(self.id, said) for said in answer.messages]
+        """Return the last messages in order, or the last before a place; fewer if they are very long."""
+        request = pb.HistoryRequest(conversation=str(self.id), before=before, limit=limit)
+        answer = await self._cluster.ask_once(lambda node: node.instances.History, request)
+        return [values.message_from_pb(self.id, message) for message in answer.messages]
 
     async def health(self) -> Health:
-        """How the character is here."""
-        asked = pb.HealthRequest(conversation=self._named)
-        return values.health_from_pb(await self._way.ask_once(lambda node: node.continuity.Health, asked))
+        """Return how the character is in this conversation."""
+        request = pb.HealthRequest(conversation=str(self.id))
+        answer = await self._cluster.ask_once(lambda node: node.continuity.Health, request)
+        return values.health_from_pb(answer)
 
     async def say(self, content: str, *, idempotency_key: str = "") -> AsyncGenerator[Piece]:
-        """Have an instance of CCN answer: pieces as they come, and last the whole reply.
+        """Have an instance of CCN answer. Yields pieces as they come, and last the whole reply.
 
         A restart voids the text so far. When the node dies the stream goes on at another: nothing is lost
         and nothing comes twice. Leaving the stream does not end the turn.
         """
-        asking, text = (
-            _StreamRequest(self._named, content, idempotency_key or reaching.new_idempotency_key()),
-            "",
-        )
-        async with aclosing(self._way.read_stream(asking.next_call)) as events:
+        request = _StreamRequest(str(self.id), content, idempotency_key or channel.new_idempotency_key())
+        text = ""
+        async with aclosing(self._cluster.read_stream(request.next_call)) as events:
             async for event in events:
-                asking.seen = event.id
+                request.last_event = event.id
                 match event.WhichOneof("what"):
                     case "delta":
                         text += event.delta
@@ -84,7 +84,7 @@ class Conversation:
                         raise errors.Conflict("the turn was cancelled")
 
     async def reply(self, content: str, *, idempotency_key: str = "") -> str:
-        """The same for those who do not watch it come."""
+        """Have an instance of CCN answer, and return the text of the whole reply."""
         async with aclosing(self.say(content, idempotency_key=idempotency_key)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
@@ -92,21 +92,21 @@ class Conversation:
         raise errors.OutcomeUnknown("the stream ended without a reply")
 
     async def terminate(self, reason: str = "", *, close: bool = False) -> None:
-        """End the instance that speaks here; with `close` nothing more is said in this conversation."""
-        asked = pb.TerminateRequest(conversation=self._named, reason=reason, close=close)
-        await self._way.ask_once(lambda node: node.instances.Terminate, asked)
+        """End the instance that speaks here. With `close` nothing more is said in this conversation."""
+        request = pb.TerminateRequest(conversation=str(self.id), reason=reason, close=close)
+        await self._cluster.ask_once(lambda node: node.instances.Terminate, request)
 
 
 class _StreamRequest:
     """How a stream begins, and how it goes on after the last event that was seen."""
 
     def __init__(self, conversation: str, content: str, key: str) -> None:
-        self.seen = ""
+        self.last_event = ""
         self._follow = pb.FollowRequest(conversation=conversation)
         self._converse = pb.ConverseRequest(conversation=conversation, content=content, idempotency_key=key)
 
     def next_call(self) -> tuple[Callable[[NodeChannel], Any], Any]:
-        if not self.seen:
+        if not self.last_event:
             return (lambda node: node.instances.Converse), self._converse
-        self._follow.after = self.seen
+        self._follow.after = self.last_event
         return (lambda node: node.instances.Follow), self._follow

@@ -1,7 +1,7 @@
-"""The clusters that `ccn up` runs on this machine, from the file each keeps in its folder while it runs.
+"""Finds the clusters that `ccn up` runs on this machine, by the file that each keeps in its folder.
 
-One that keeps its folder elsewhere, or for a while only, leaves a note of where that is. Whether a cluster
-still runs is told by its lock, which the kernel lets go of when its `ccn up` dies.
+A cluster in another folder than the usual one, or in one for a while only, leaves a note of where that is.
+Its lock tells whether it still runs: the kernel releases the lock when its `ccn up` dies.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class FoundCluster:
 
 
 def find_cluster(data: Path | None = None) -> FoundCluster:
-    """The cluster in a folder, or the one that runs here."""
-    told = read_record(data)
-    if told is None:
+    """Find the cluster in a folder, or the one that runs here."""
+    record = read_record(data)
+    if record is None:
         raise errors.NoCluster(f"no cluster runs {describe_place(data)}")
     try:
-        return FoundCluster(tuple(node["grpc"] for node in told["nodes"]), told["admin"]["api_key"])
+        return FoundCluster(tuple(node["grpc"] for node in record["nodes"]), record["admin"]["api_key"])
     except (LookupError, TypeError) as missing:
         raise errors.NoCluster(
             f"the record of the cluster {describe_place(data)} lacks {missing}"
@@ -45,14 +45,14 @@ def find_cluster(data: Path | None = None) -> FoundCluster:
 
 
 def read_record(data: Path | None = None) -> dict[str, Any] | None:
-    """What the cluster in a folder, or the one that runs here, says of itself; None if there is none."""
+    """Read what the cluster in a folder, or the one that runs here, says of itself; None without one."""
     if data is not None:
         return _read_running(data.expanduser())
     if (own := _read_running(default_folder())) is not None:
         return own
-    others = [told for each in _read_notes() if (told := _read_running(each)) is not None]
+    others = [record for folder in _read_notes() if (record := _read_running(folder)) is not None]
     if len(others) > 1:
-        folders = ", ".join(str(told.get("data")) for told in others)
+        folders = ", ".join(str(record.get("data")) for record in others)
         raise errors.NoCluster(
             f"{len(others)} clusters run here, so which is meant? Their folders: {folders}"
         )
@@ -60,17 +60,17 @@ def read_record(data: Path | None = None) -> dict[str, Any] | None:
 
 
 def default_folder() -> Path:
-    """Where `ccn up` keeps a cluster if nobody says otherwise."""
+    """Return the folder in which `ccn up` keeps a cluster if nobody says otherwise."""
     return platformdirs.user_data_path("ccn", appauthor=False)
 
 
 def notes_folder() -> Path:
-    """Where clusters with folders elsewhere leave their notes, one file each."""
+    """Return the folder in which clusters with folders elsewhere leave their notes, one file each."""
     return default_folder() / "running"
 
 
 def is_running(data: Path) -> bool:
-    """Whether somebody holds the lock of a folder; a record without a lock is somebody's own work."""
+    """Whether somebody has the lock of a folder. A record that lies there without a lock counts, too."""
     try:
         opened = os.open(data / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -85,15 +85,16 @@ def is_running(data: Path) -> bool:
 
 
 def describe_place(data: Path | None) -> str:
-    """Words for where somebody looked."""
+    """Say where somebody looked."""
     return "here" if data is None else f"on {data}"
 
 
 def _read_running(data: Path) -> dict[str, Any] | None:
     try:
-        text = (data / RECORD).read_text()
-        found: dict[str, Any] = json.loads(text)
-        return found if is_running(data) else None
+        record = json.loads((data / RECORD).read_text())
+        if not isinstance(record, dict):
+            raise errors.NoCluster(f"{data / RECORD} is not the record of a cluster")
+        return record if is_running(data) else None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as unreadable:

@@ -22,13 +22,15 @@ class Prompt:
 
     @property
     def system(self) -> str:
-        """The character's system prompt, as one text."""
+        """The character's system prompt as one text."""
         return "\n\n".join(layer.text for layer in self.call.system)
 
     def request(self) -> dict[str, Any]:
-        """As Anthropic's Messages API takes it, with the marks at which its cache is worth while."""
+        """Return what Anthropic's Messages API takes, with the marks at which its cache is worth while."""
         call = self.call
-        messages = [{"role": each.role.value, "content": [_text_to_block(each)]} for each in call.messages]
+        messages = [
+            {"role": message.role.value, "content": [_text_to_block(message)]} for message in call.messages
+        ]
         system = [_text_to_block(layer) for layer in call.system]
         return {
             "model": call.model,
@@ -59,26 +61,29 @@ class Health:
 
 
 def prompt_from_pb(answer: pb.PromptAnswer) -> Prompt:
-    """A prompt."""
+    """Take the parts of a prompt out of an answer."""
     return Prompt(
         Call(
             answer.model,
             tuple(CallBlock(layer.text, layer.mark) for layer in answer.system),
-            tuple(CallMessage(Role(each.role), each.text, each.mark) for each in answer.messages),
+            tuple(
+                CallMessage(Role(message.role), message.text, message.mark) for message in answer.messages
+            ),
             answer.max_tokens,
         )
     )
 
 
-def message_from_pb(conversation: ConversationId, said: pb.Message) -> Message:
-    """A message."""
-    content = said.content if said.HasField("content") else None
-    turn = TurnId(UUID(said.turn)) if said.turn else None
-    return Message(conversation, said.seq, Role(said.role), content, said.at.ToDatetime(UTC), turn)
+def message_from_pb(conversation: ConversationId, message: pb.Message) -> Message:
+    """Read a message; its content is None where it was redacted."""
+    content = message.content if message.HasField("content") else None
+    turn = TurnId(UUID(message.turn)) if message.turn else None
+    at = message.at.ToDatetime(UTC)
+    return Message(conversation, message.seq, Role(message.role), content, at, turn)
 
 
 def health_from_pb(answer: pb.HealthAnswer) -> Health:
-    """A health summary."""
+    """Read how the character is; what the answer lacks is None."""
 
     def read_figure(name: str) -> float | None:
         return float(getattr(answer, name)) if answer.HasField(name) else None
@@ -91,20 +96,20 @@ def health_from_pb(answer: pb.HealthAnswer) -> Health:
         phi=read_figure("phi"),
         trust=read_figure("trust"),
         emergence=read_figure("emergence"),
-        state={each.axis: each.score for each in answer.character},
-        relation={each.axis: each.score for each in answer.relation},
+        state={axis.axis: axis.score for axis in answer.character},
+        relation={axis.axis: axis.score for axis in answer.relation},
         status=answer.instance.status if answer.HasField("instance") else None,
         measured_at=answer.measured_at.ToDatetime(UTC) if answer.HasField("measured_at") else None,
     )
 
 
 def usage_from_pb(done: pb.Done) -> TokenUsage:
-    """What a reply cost in tokens."""
+    """Read what a reply cost in tokens."""
     return TokenUsage(
         done.input_tokens, done.output_tokens, done.cache_read_tokens, done.cache_write_tokens
     )
 
 
 def _text_to_block(part: CallBlock | CallMessage) -> dict[str, Any]:
-    marked = {"cache_control": {"type": "ephemeral"}} if part.mark else {}
-    return {"type": "text", "text": part.text, **marked}
+    mark = {"cache_control": {"type": "ephemeral"}} if part.mark else {}
+    return {"type": "text", "text": part.text, **mark}
