@@ -31,6 +31,7 @@ from ccn.core.character import consistency, emergence, integration, references
 from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.node.character.scoring import ScoredReply
+from ccn.node.pacing import every
 from ccn.store.character import baselines, measures, vectors
 from ccn.store.character.baselines import BaselineKind
 from ccn.store.character.measures import ConversationMeasure
@@ -85,15 +86,11 @@ class Estimates:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every few seconds, until told to stop. A look that fails costs a measurement."""
-        while not stop.is_set():
+        async for _ in every(self._every_s, stop, pause_first=True):
             try:
-                async with asyncio.timeout(self._every_s):
-                    await stop.wait()
-            except TimeoutError:
-                try:
-                    await self.measure_due()
-                except errors.CCNError as failed:
-                    log.warning("not measured", reason=str(failed))
+                await self.measure_due()
+            except errors.CCNError as failed:
+                log.warning("not measured", reason=str(failed))
 
     async def measure_due(self) -> list[ConversationMeasure]:
         """Measure what is due, keep it and show it."""

@@ -20,6 +20,7 @@ from ccn.core.axes import UNIT
 from ccn.core.ids import ConversationId, NodeId
 from ccn.node.character.drift_watch import DriftAlarm
 from ccn.node.character.restoration import WINDOW
+from ccn.node.pacing import every
 from ccn.store.character import restorations, vectors
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
@@ -49,15 +50,11 @@ class OutlierAlarms:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look at the last block again and again, until told to stop."""
-        while not stop.is_set():
+        async for _ in every(LOOK_S, stop, pause_first=True):
             try:
-                async with asyncio.timeout(LOOK_S):
-                    await stop.wait()
-            except TimeoutError:
-                try:
-                    await self.look_for_outliers()
-                except errors.CCNError as failed:
-                    log.warning("outliers not looked at", reason=str(failed))
+                await self.look_for_outliers()
+            except errors.CCNError as failed:
+                log.warning("outliers not looked at", reason=str(failed))
 
     async def look_for_outliers(self) -> None:
         """Raise an alarm for each outlier of the last block that lives here and was not alarmed lately."""

@@ -8,7 +8,6 @@ the same when it is done twice. What cannot be done is answered with its reason,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from ccn import errors
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.core.prompts import plate as plates
 from ccn.node.character.restoration import Restorer
+from ccn.node.pacing import pause
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters
 from ccn.store.operators import drains, requests
@@ -65,8 +65,7 @@ async def run_requests(
             log.warning("request not answered", error=type(refused).__name__, reason=str(refused))
             done = False
         if not done:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_S)
+            await pause(LOOK_S, stop)
 
 
 async def run_oldest(

@@ -21,6 +21,7 @@ from ccn.core.identity.registration import NodeRegister, Registration, ShownRegi
 from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check
+from ccn.node.pacing import every
 from ccn.store.accounts import node_register
 from ccn.store.connection.pool import Pool
 
@@ -50,11 +51,9 @@ class Trust:
 
     async def watch_register(self, stop: asyncio.Event) -> None:
         """Read the register again and again, until told to stop."""
-        while not stop.is_set():
+        async for _ in every(self.look_s, stop):
             with contextlib.suppress(errors.Unavailable):
                 await self.read_register()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self.look_s)
 
     async def read_register(self) -> None:
         """Read the register as it stands after this was called; whoever calls meanwhile shares that."""

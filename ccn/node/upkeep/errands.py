@@ -21,6 +21,7 @@ import structlog
 from ccn import errors
 from ccn.core import ids
 from ccn.core.ids import SnapshotId
+from ccn.node.pacing import every
 from ccn.store.character import measures
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import search
@@ -113,13 +114,8 @@ async def drop_old(pool: Pool, writer: Writer, kept: settings.RetentionSettings,
 async def _repeat_errand(
     every_s: float, stop: asyncio.Event, errand: str, go: Callable[[], Awaitable[object]]
 ) -> None:
-    while not stop.is_set():
+    async for _ in every(every_s, stop):
         try:
             await go()
         except errors.CCNError as failed:
             log.warning("errand failed", errand=errand, error=type(failed).__name__, reason=str(failed))
-        try:
-            async with asyncio.timeout(every_s):
-                await stop.wait()
-        except TimeoutError:
-            continue
