@@ -4,7 +4,7 @@ character.
 The baseline is learnt from messages of the character's healthy instances, from several conversations, since
 one alone has too few topics, and of several people, of each a portion (`portion`). One that is of fewer
 people than speak with the character by now holds no longer. Until another one is learnt there is no alarm:
-the drift from the round's median and from the charter are shown all the same. Separate from `restoring`,
+the drift from the round's median and from the charter are shown all the same. Separate from `restoration`,
 which acts.
 """
 

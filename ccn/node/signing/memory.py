@@ -4,7 +4,7 @@
           signer.state   what was voted for and cosigned last, in two slots that take turns
           signer.lock    held while a process may sign; the kernel lets go when that process dies
 
-The rules are in `core.signer`, and `voting` asks them; here what they allow is on the disk when `save`
+The rules are in `core.rounds.signer`, and `voting` asks them. What they allow is on disk when `save`
 returns. The state is made before the key, so a key without one has lost it and must not sign again: whoever
 restored a key alone would let it vote twice. After a write that failed nobody knows what the disk holds, so
 nothing is saved any more until a restart has read it.
@@ -153,7 +153,7 @@ class SignerMemory:
 
 
 def _takes_nothing_back(before: SignerState, after: SignerState) -> bool:
-    """Whether nothing that was signed is forgotten: the second half of the rules in `core.signer`."""
+    """Whether nothing signed is forgotten: the second half of the rules in `core.rounds.signer`."""
     if after.height < before.height or (after.height == before.height and after.block != before.block):
         return False
     if after.acknowledged.number < before.acknowledged.number:

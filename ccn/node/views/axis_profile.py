@@ -2,7 +2,7 @@
 
 Two references, because each is blind to something: the median follows when everybody drifts together, and
 what is written in the plate never follows but is what somebody wished for. A third one, the charter, is how
-the plate alone makes the character answer; it and the instance's own past are in `reviewing`.
+the plate alone makes the character answer; it and the instance's own past are in `drift_review`.
 """
 
 from __future__ import annotations

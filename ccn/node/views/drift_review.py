@@ -1,6 +1,6 @@
 """What is known of an instance's drift and of a character's baselines, put together for people.
 
-Reads and computes, and does nothing to anybody: what is done about drift is in `restoring`. The same rules
+Reads and computes, and changes nothing: what is done about drift is in `restoration`. The same rules
 and seeds as there, so the figures are the ones that were decided on.
 """
 
