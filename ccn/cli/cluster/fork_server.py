@@ -164,7 +164,7 @@ async def start_fork_server() -> AsyncIterator[ForkServer]:
 
 
 def main() -> None:
-    """Be the nursery until nobody is left to ask; in what it forks, be `ccn` with the given arguments."""
+    """Serve forks until nobody is left to ask; in what it forks, be `ccn` with the given arguments."""
     gc.disable()  # it would look through a growing heap of which all is kept, for a seventh of the time
     from ccn import cli, service  # noqa: F401, PLC0415 - the point: imported here, and in no child any more
 

@@ -1,7 +1,7 @@
 """Commands against a cluster elsewhere: over the HTTP door of one of its nodes, with an API key.
 
-Separate from `local`, which finds the cluster on this machine and its database. A problem that the node
-answers with is raised here as the error it stands for.
+Separate from `target`, which finds the cluster, and from `source`, which commands use. A problem that a
+node answers with is raised here as the error it stands for.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _NODE = "check the address, which is that of a node's HTTP door"
 
 def get(at: HttpTarget, path: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     """What a node answers."""
-    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at))  # noqa: S310 - see _url
+    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at))  # noqa: S310 - see _request_url
     return _send_request(asked, timeout_s)
 
 
 def delete(at: HttpTarget, path: str) -> dict[str, Any]:
     """What becomes of what is taken away."""
-    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at), method="DELETE")  # noqa: S310 - see _url
+    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at), method="DELETE")  # noqa: S310 - see _request_url
     return _send_request(asked)
 
 
@@ -36,7 +36,7 @@ def post(at: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """What comes of what a node is asked to do."""
     headers = _auth_headers(at) | {"Content-Type": "application/json"}
     data = json.dumps(body).encode()
-    return _send_request(urllib.request.Request(_request_url(at, path), data, headers))  # noqa: S310 - see _url
+    return _send_request(urllib.request.Request(_request_url(at, path), data, headers))  # noqa: S310 - see _request_url
 
 
 def _request_url(at: HttpTarget, path: str) -> str:
@@ -52,7 +52,7 @@ def _auth_headers(at: HttpTarget) -> dict[str, str]:
 
 def _send_request(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - see _url
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - see _request_url
             found = json.load(answer)
     except urllib.error.HTTPError as refused:
         raise _error_from_problem(refused) from None
