@@ -77,7 +77,7 @@ async def run_oldest(
     anybodys: bool = True,
 ) -> bool:
     """Claim the oldest request for this node, carry it out and answer it; whether there was one."""
-    claimed = await requests.claim_request(pool, writer.node, list(handlers), claim_s, anybodys=anybodys)
+    claimed = await requests.claim_request(pool, writer.node, list(handlers), claim_s, any_node=anybodys)
     if claimed is None:
         return False
     log.info("request taken", command=claimed.command, by=claimed.by, request=str(claimed.id))

@@ -164,13 +164,13 @@ async def list_newest(pool: Pool, limit: int, *, ended: bool = True) -> list[Req
 
 
 async def claim_request(
-    pool: Pool, node: NodeId, commands: Sequence[str], for_s: float, *, anybodys: bool = True
+    pool: Pool, node: NodeId, commands: Sequence[str], for_s: float, *, any_node: bool = True
 ) -> OperatorRequest | None:
     """Take up the oldest request that nobody is at any more: this node's, and perhaps anybody's.
 
     One that was taken back is anybody's too, to be answered with that: its node may never come again.
     """
-    row = await pool.row(_CLAIM, node, commands, for_s, anybodys, LEADING)
+    row = await pool.row(_CLAIM, node, commands, for_s, any_node, LEADING)
     return None if row is None else _request_from_row(row)
 
 

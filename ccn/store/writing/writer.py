@@ -76,8 +76,10 @@ class Writer:
         self._waiting: deque[_WaitingWrite] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._writing = ReconnectingConnection(database, f"ccn/{node}/writer", self.fence)
-        self._looking = ReconnectingConnection(database, f"ccn/{node}/writer-looks-up", self.fence)
+        self._write_connection = ReconnectingConnection(database, f"ccn/{node}/writer", self.fence)
+        self._lookup_connection = ReconnectingConnection(
+            database, f"ccn/{node}/writer-looks-up", self.fence
+        )
         self._numbering: Numbering | None = None
         self._first: int | None = None
         self._made: dict[int, tuple[bytes, ...]] = {}
@@ -158,15 +160,15 @@ class Writer:
                 _refuse_all(under_way.waiting, lost)
             _refuse_all(taken, lost)
             _refuse_all(self._waiting, errors.ShuttingDown("this node stopped before the write was begun"))
-            await self._writing.close()
-            await self._looking.close()
+            await self._write_connection.close()
+            await self._lookup_connection.close()
 
     async def _find_first_leaf(self) -> None:
         """See at once where this node's leaves end, so as to vouch for all that follow; or else later."""
         try:
-            self._numbering = await self._read_numbering(await self._looking.get())
+            self._numbering = await self._read_numbering(await self._lookup_connection.get())
         except (errors.Unavailable, *failure.FOREIGN):
-            await self._looking.close()
+            await self._lookup_connection.close()
 
     async def _wait_for_work(self) -> bool:
         while not self._waiting:
@@ -260,13 +262,13 @@ class Writer:
         async for _ in attempts(deadline):
             try:
                 if self._numbering is None:
-                    self._numbering = await self._read_numbering(await self._looking.get())
+                    self._numbering = await self._read_numbering(await self._lookup_connection.get())
                 batch = Batch(self._numbering, self._now(), after)
-                batch.looked_up_at = self._writing.connections_made
+                batch.looked_up_at = self._write_connection.connections_made
                 if not batch.recall_needed(writes):
-                    await batch.look_up_missing(await self._looking.get())
+                    await batch.look_up_missing(await self._lookup_connection.get())
             except failure.FOREIGN as foreign:
-                await self._looking.drop_if_broken(foreign)
+                await self._lookup_connection.drop_if_broken(foreign)
             else:
                 return batch
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
@@ -302,13 +304,13 @@ class Writer:
                 if not committed:
                     ran = await _run_or_find(batch, connection, again=again)
                     committed = True
-                    if ran and not self._writing.warnings.take_warning(connection):
+                    if ran and not self._write_connection.warnings.take_warning(connection):
                         return
                 await standbys.commit_marker(connection)
-                if not self._writing.warnings.take_warning(connection):
+                if not self._write_connection.warnings.take_warning(connection):
                     return
             except failure.FOREIGN as foreign:
-                await self._writing.drop_if_broken(foreign)
+                await self._write_connection.drop_if_broken(foreign)
                 if sent and (batch.answers_repeats or not batch.leaves):
                     break
                 committed = batch.empty  # the next connection may lead to a server that never had it
@@ -325,8 +327,12 @@ class Writer:
     async def _connect_for(self, batch: Batch, *, sent: bool) -> Connection:
         """The line to write on, unless what was looked up may be on another server by now."""
         self.fence.raise_if_lost()
-        connection = await self._writing.get()
-        if batch.answers_repeats and not sent and self._writing.connections_made != batch.looked_up_at:
+        connection = await self._write_connection.get()
+        if (
+            batch.answers_repeats
+            and not sent
+            and self._write_connection.connections_made != batch.looked_up_at
+        ):
             raise errors.Conflict("what was looked up was on a connection that is gone")
         return connection
 

@@ -63,8 +63,8 @@ async def test_a_node_that_takes_nothing_on_leaves_to_others_what_is_for_anybody
     await requests.add_request(three.pool, uuid.uuid4(), "plate", "ann")
     named = uuid.uuid4()
     await requests.add_request(three.pool, named, "plate", "ann", node=ONE)
-    claimed = await requests.claim_request(three.pool, ONE, ["plate"], 5, anybodys=False)
+    claimed = await requests.claim_request(three.pool, ONE, ["plate"], 5, any_node=False)
     assert claimed is not None
     assert claimed.id == named
-    assert await requests.claim_request(three.pool, ONE, ["plate"], 5, anybodys=False) is None
+    assert await requests.claim_request(three.pool, ONE, ["plate"], 5, any_node=False) is None
     assert await requests.claim_request(three.pool, TWO, ["plate"], 5) is not None

@@ -171,7 +171,7 @@ async def test_what_is_taken_back_is_begun_by_nobody_and_answered_with_that(stor
     request = await asked(store)
     await requests.take_back_request(store.pool, request, "bob", "a slip")
     await requests.take_back_request(store.pool, request, "eve", "again")
-    assert await requests.claim_request(store.pool, ONE, ["plate"], 5, anybodys=False) is None
+    assert await requests.claim_request(store.pool, ONE, ["plate"], 5, any_node=False) is None
     claimed = await requests.claim_request(store.pool, ONE, [], 5)
     assert claimed is not None
     assert (claimed.id, claimed.taken_back_by, claimed.taken_back_why) == (
