@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ccn.core.ids import CharacterId
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import Caller
-from ccn.gateway.grpc import messages
+from ccn.gateway.grpc import presenters
 from ccn.gateway.grpc.client_calls import ClientMethod
 from ccn.node.conversations import Conversations
 from ccn.node.external_loop import ExternalLoop
@@ -37,30 +37,30 @@ class ContinuityService:
     async def _begin_conversation(self, caller: Caller, asked: pb.BeginRequest) -> pb.BeginAnswer:
         character, key = CharacterId(asked.character), asked.idempotency_key or None
         begun = await self._talk.begin_without_instance(character, caller.user, asked.title, key)
-        return pb.BeginAnswer(conversation=messages.conversation_to_pb(begun))
+        return pb.BeginAnswer(conversation=presenters.conversation_to_pb(begun))
 
     async def _get_prompt(self, caller: Caller, asked: pb.PromptRequest) -> pb.PromptAnswer:
         here = await access.open_to_read(
-            self._pool, caller, messages.parse_conversation_id(asked.conversation)
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
         )
-        return messages.prompt_to_pb(await self._lending.build_prompt(here.id))
+        return presenters.prompt_to_pb(await self._lending.build_prompt(here.id))
 
     async def _record_message(self, caller: Caller, asked: pb.RecordRequest) -> pb.RecordAnswer:
         here = await access.open_to_speak(
-            self._pool, caller, messages.parse_conversation_id(asked.conversation)
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
         )
         said = await self._lending.record_message(
             here.id,
-            messages.parse_role(asked.role),
+            presenters.parse_role(asked.role),
             asked.content,
             access.require_user(caller),
             idempotency_key=asked.idempotency_key or None,
             language=asked.language or None,
         )
-        return pb.RecordAnswer(message=messages.message_to_pb(said))
+        return pb.RecordAnswer(message=presenters.message_to_pb(said))
 
     async def _get_health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
         here = await access.open_to_read(
-            self._pool, caller, messages.parse_conversation_id(asked.conversation)
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
         )
-        return messages.health_to_pb(await conversation_health.load_health(self._pool, here))
+        return presenters.health_to_pb(await conversation_health.load_health(self._pool, here))

@@ -12,7 +12,7 @@ from ccn.core.message import Message
 from ccn.core.stream import EventKind, StreamPosition
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import Caller
-from ccn.gateway.grpc import messages as grpc_messages
+from ccn.gateway.grpc import presenters
 from ccn.gateway.grpc.client_calls import ClientMethod
 from ccn.node.conversations import Conversations
 from ccn.pb import instances_pb2 as pb
@@ -54,13 +54,13 @@ class InstancesService:
         character, key = CharacterId(asked.character), asked.idempotency_key or None
         started = await self._talk.start(character, caller.user, asked.title, key)
         return pb.SpawnAnswer(
-            conversation=grpc_messages.conversation_to_pb(started.conversation),
-            instance=grpc_messages.instance_to_pb(started.instance),
+            conversation=presenters.conversation_to_pb(started.conversation),
+            instance=presenters.instance_to_pb(started.instance),
         )
 
     async def _say_message(self, caller: Caller, asked: pb.ConverseRequest) -> AsyncGenerator[pb.Event]:
         here = await access.open_to_speak(
-            self._pool, caller, grpc_messages.parse_conversation_id(asked.conversation)
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
         )
         turn = await self._talk.say(
             here.id,
@@ -70,7 +70,7 @@ class InstancesService:
             refuse=asked.refuse_if_busy,
             language=asked.language or None,
         )
-        yield grpc_messages.accepted_to_pb(turn)
+        yield presenters.accepted_to_pb(turn)
         async with aclosing(self._stream_events(turn.id, stream.START)) as events:
             async for event in events:
                 yield event
@@ -78,7 +78,7 @@ class InstancesService:
     async def _follow_turn(self, caller: Caller, asked: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
         turn, place = stream.parse_event_id(asked.after)
         here = await access.open_to_read(
-            self._pool, caller, grpc_messages.parse_conversation_id(asked.conversation)
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
         )
         await self._load_turn(here, turn)
         async with aclosing(self._stream_events(turn, place)) as events:
@@ -87,35 +87,35 @@ class InstancesService:
 
     async def _cancel_turn(self, caller: Caller, asked: pb.CancelRequest) -> pb.CancelAnswer:
         here = await access.open_to_operate(
-            self._pool, caller, grpc_messages.parse_conversation_id(asked.conversation), "cancel"
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation), "cancel"
         )
-        turn = await self._load_turn(here, TurnId(grpc_messages.parse_id(asked.turn, "turn")))
+        turn = await self._load_turn(here, TurnId(presenters.parse_id(asked.turn, "turn")))
         return pb.CancelAnswer(status=(await self._talk.cancel_turn(turn.id)).status)
 
     async def _list_instances(self, caller: Caller, asked: pb.ListRequest) -> pb.ListAnswer:
         size = min(asked.page_size or PAGE, PAGE_LIMIT)
         after = (
-            InstanceId(grpc_messages.parse_id(asked.page_token, "page token")) if asked.page_token else None
+            InstanceId(presenters.parse_id(asked.page_token, "page token")) if asked.page_token else None
         )
         owner = None if caller.tier is Tier.ADMIN else caller.user
         found = await instances.list_page(self._pool, owner, after, size)
         more = str(found[-1].id) if len(found) == size else ""
-        return pb.ListAnswer(instances=map(grpc_messages.instance_to_pb, found), next_page_token=more)
+        return pb.ListAnswer(instances=map(presenters.instance_to_pb, found), next_page_token=more)
 
     async def _get_conversation(self, caller: Caller, asked: pb.GetRequest) -> pb.GetAnswer:
         here = await access.open_to_read(
-            self._pool, caller, grpc_messages.parse_conversation_id(asked.conversation)
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
         )
         found = await instances.find_in_conversation(self._pool, here.id)
         return pb.GetAnswer(
-            conversation=grpc_messages.conversation_to_pb(here),
-            instance=grpc_messages.instance_to_pb(found) if found else None,
+            conversation=presenters.conversation_to_pb(here),
+            instance=presenters.instance_to_pb(found) if found else None,
         )
 
     async def _terminate_instance(self, caller: Caller, asked: pb.TerminateRequest) -> pb.TerminateAnswer:
         deed, why = "end" if asked.close else "terminate", asked.reason
         here = await access.open_to_operate(
-            self._pool, caller, grpc_messages.parse_conversation_id(asked.conversation), deed, why
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation), deed, why
         )
         if asked.close:
             await self._talk.end(here.id, why or _UNTOLD)
@@ -125,7 +125,7 @@ class InstancesService:
 
     async def _list_messages(self, caller: Caller, asked: pb.HistoryRequest) -> pb.HistoryAnswer:
         here = await access.open_to_read(
-            self._pool, caller, grpc_messages.parse_conversation_id(asked.conversation)
+            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
         )
         limit = min(asked.limit or _HISTORY, PAGE_LIMIT)
         page = await conversations.load_history(
@@ -133,12 +133,12 @@ class InstancesService:
         )
         messages = _fit_page(page.messages)
         before = messages[0].seq if messages and messages[0].seq > 1 else 0
-        return pb.HistoryAnswer(messages=map(grpc_messages.message_to_pb, messages), before=before)
+        return pb.HistoryAnswer(messages=map(presenters.message_to_pb, messages), before=before)
 
     async def _stream_events(self, turn: TurnId, after: StreamPosition) -> AsyncGenerator[pb.Event]:
         async with aclosing(self._talk.follow_turn(turn, after, also=(EventKind.WAITING,))) as pieces:
             async for told in pieces:
-                yield grpc_messages.event_to_pb(turn, told)
+                yield presenters.event_to_pb(turn, told)
 
     async def _load_turn(self, here: StoredConversation, turn: TurnId) -> Turn:
         """A turn of this conversation; one of any other looks like none at all."""

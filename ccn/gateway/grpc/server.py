@@ -40,7 +40,7 @@ _CALLS = 16_384
 
 
 class GrpcServer:
-    """The gRPC door of one node, with the services that `Clients` made."""
+    """The gRPC door of one node, with the services that `ClientCalls` made."""
 
     def __init__(
         self, ready: readiness.Readiness, services: Sequence[Any] = (), proxies: Container[str] = ()

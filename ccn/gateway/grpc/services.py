@@ -21,7 +21,7 @@ def assemble_services(
     tell: cluster.LoadStatus | None,
     stop: asyncio.Event,
 ) -> tuple[Any, ...]:
-    """The services for `Server`; without `tell` the node takes no part in rounds."""
+    """The services for `GrpcServer`; without `tell` the node takes no part in rounds."""
     return (
         clients.make_service(instances.SERVICE, instances.InstancesService(pool, talk).methods()),
         clients.make_service(

@@ -1,7 +1,7 @@
 """What stands around every route: limits on bodies, and headers on every answer.
 
 Plain ASGI, because a wrapper around request and response objects would buffer streams. Headers that a slow
-client never finishes are the server's matter (see patience.py); here the body has its size and its time.
+client never finishes are limited in slow_clients.py; here the body has its size and its time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A client has so long, and so many bytes, for its headers, and a place: uvicorn's protocols, with an end.
 
 uvicorn limits neither by itself: a thousand connections that send one byte a minute would stay for ever.
-Who may stay of many is decided in entrance.py, which is told here what a connection does.
+Who may stay of many is decided in connection_limit.py, which is told here what a connection does.
 """
 
 from __future__ import annotations

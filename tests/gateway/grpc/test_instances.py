@@ -26,7 +26,7 @@ from ccn.core.message import Message, Role
 from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 from ccn.core.turn import is_ended
 from ccn.gateway import readiness
-from ccn.gateway.grpc import instances, messages, server, statuses
+from ccn.gateway.grpc import instances, presenters, server, statuses
 from ccn.gateway.http import problems
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
@@ -99,7 +99,7 @@ async def test_one_spawns_converses_and_reads_what_was_said(database: settings.D
 def test_that_the_model_is_asked_again_is_told_at_a_place_to_go_on_after() -> None:
     turn = TurnId(uuid4())
     why = '{"number":2,"most":5,"pause_s":4.0,"reason":"network"}'
-    told = messages.event_to_pb(turn, StreamEvent(StreamPosition(1, 0), EventKind.WAITING, why))
+    told = presenters.event_to_pb(turn, StreamEvent(StreamPosition(1, 0), EventKind.WAITING, why))
     assert (told.id, told.WhichOneof("what")) == (f"{turn}:1-0", "waiting")
     assert (told.waiting.number, told.waiting.most, told.waiting.reason) == (2, 5, "network")
 

@@ -1,4 +1,4 @@
-"""Domain values as the messages that clients read, and ids as clients write them."""
+"""Turn values of the node and the store into the messages that clients read, and parse ids of clients."""
 
 from __future__ import annotations
 
