@@ -1,8 +1,8 @@
 """The Anthropic API through its official SDK: calls that stream, are tried again, and can be dropped.
 
 The SDK's own retries are off, because ours know what a reader has seen already: a stream that breaks is
-made again from its start, and the reader is told so. Whoever pays hands in a `Meter` and finds in it what
-was used, however the call ended.
+made again from its start, and the reader is told so. Whoever pays hands in a `UsageMeter` and finds
+in it what was used, however the call ended.
 """
 
 from __future__ import annotations

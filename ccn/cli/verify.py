@@ -2115,7 +2115,7 @@ def _describe_spans(header: dict[str, Any]) -> str:
 # -- the result of a round, in integers --------------------------------------------------------------------
 
 
-class ReportedInstance(NamedTuple):
+class AuditedRow(NamedTuple):
     """One row of a roster: an instance, the epoch of its host, its scores, and a pseudonym of its owner."""
 
     id: bytes
@@ -2132,7 +2132,7 @@ def _check_results(
     Rule 6: "`result` in the header is the hash of `ccn/result/v1`, a line feed, and the bodies, joined by
     line feeds."
     """
-    parts: dict[str, list[list[ReportedInstance]]] = {}
+    parts: dict[str, list[list[AuditedRow]]] = {}
     claims: dict[bytes, int] = {}
     for report in reports:
         own: set[bytes] = set()
@@ -2174,7 +2174,7 @@ def _read_claims(block: AuditedBlock) -> Iterator[OwnerClaim]:
                 yield OwnerClaim(block.where, node, instance_id, pseudonym, previous, character)
 
 
-def unpack_roster(roster: AuditedRoster, rules: VotingRules) -> list[ReportedInstance]:
+def unpack_roster(roster: AuditedRoster, rules: VotingRules) -> list[AuditedRow]:
     """Read the instances of a roster.
 
     roster: "`packed` has one row of 88 bytes for each instance, ascending by id: the id (16 bytes), the
@@ -2189,7 +2189,7 @@ def unpack_roster(roster: AuditedRoster, rules: VotingRules) -> list[ReportedIns
     if len(owners) != (8 * count if rules.owned else 0):
         raise RecordError(f"{count} instances have {len(owners)} bytes of owners")
     rows = [
-        ReportedInstance(instance, epoch, tuple(scores), owners[8 * at : 8 * at + 8])
+        AuditedRow(instance, epoch, tuple(scores), owners[8 * at : 8 * at + 8])
         for at, (instance, epoch, *scores) in enumerate(_ROSTER_ROW.iter_unpack(packed))
     ]
     if any(a.id >= b.id for a, b in pairwise(rows)):
@@ -2201,7 +2201,7 @@ def unpack_roster(roster: AuditedRoster, rules: VotingRules) -> list[ReportedIns
 
 def compute_result(
     character: str,
-    parts: Sequence[Sequence[ReportedInstance]],
+    parts: Sequence[Sequence[AuditedRow]],
     claims: Mapping[bytes, int],
     rules: VotingRules,
 ) -> bytes:

@@ -6,7 +6,7 @@
        │            └──────> running     another node adopted it and starts it again
        └──> failed | cancelled
 
-The same arrows are a constraint in `schema/0003_turns.sql`; a test compares the two.
+The same arrows are a constraint in `schema/0003_conversations.sql`; a test compares the two.
 """
 
 from __future__ import annotations

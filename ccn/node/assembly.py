@@ -27,10 +27,10 @@ from ccn.node.character.restoration import WAITING_LIMIT, AlarmQueue, Restorer
 from ccn.node.character.scoring import UNMEASURED, ReplyScoring, ScoredReply, VectorScorer
 from ccn.node.conversations import Conversations
 from ccn.node.instances.adoption import Adoption, SeenNodes
+from ccn.node.instances.capacity import Room
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.instances.hosting import DatabaseHostStore, Hosting, HostStore
 from ccn.node.instances.placement import Placement
-from ccn.node.instances.room import Room
 from ccn.node.instances.spawning import Spawning
 from ccn.node.pacing import every
 from ccn.node.turns.execution import SpeakingModel, TurnRunner

@@ -14,7 +14,7 @@ import numpy as np
 from ccn.claude.stand_in import replies
 from ccn.claude.stand_in.prompt_reading import ReadPrompt
 from ccn.core import axes
-from ccn.core.character import alarm, consistency, emergence, gaussian, integration
+from ccn.core.character import alarm, consistency, emergence, gaussian, integrated_information
 from ccn.core.character.gaussian import Samples
 from ccn.node.character import scorers
 from scripts.benchmarks.harness import Figure, Report, percentile
@@ -25,7 +25,7 @@ FEW, MANY = 20, 400
 async def run(rounds: int) -> Report:
     """Time each of them; the median of its runs."""
     draw = np.random.default_rng(1)
-    long, baseline = _series(integration.WINDOW, draw), _series(480, draw)
+    long, baseline = _series(integrated_information.WINDOW, draw), _series(480, draw)
     six = gaussian.shrink_covariance(gaussian.pair_with_past(gaussian.standardise_columns(long[:, :6])))
     sixteen = gaussian.shrink_covariance(gaussian.pair_with_past(gaussian.standardise_columns(long)))
     fleet = [_series(consistency.WINDOW, draw) for _ in range(32)]
@@ -34,9 +34,9 @@ async def run(rounds: int) -> Report:
     usual = alarm.learn_baseline(baseline, axes.DECIDING, draw)
     watch = alarm.Watch.start(usual)
     told: list[tuple[str, Callable[[], object]]] = [
-        ("phi, all cuts of 6 variables", lambda: integration.find_minimum_cut(six)),
-        ("phi, all cuts of 16 variables", lambda: integration.find_minimum_cut(sixteen)),
-        ("phi of a window, with its surrogates", lambda: integration.estimate_phi(long, draw)),
+        ("phi, all cuts of 6 variables", lambda: integrated_information.find_minimum_cut(six)),
+        ("phi, all cuts of 16 variables", lambda: integrated_information.find_minimum_cut(sixteen)),
+        ("phi of a window, with its surrogates", lambda: integrated_information.estimate_phi(long, draw)),
         ("CCC of 32 instances", lambda: consistency.estimate_ccc(fleet, strangers)),
         ("psi of 16 instances, 200 rounds", lambda: emergence.estimate_psi(long, parts, draw)),
         ("alarm, a baseline learnt of 480", lambda: alarm.learn_baseline(baseline, axes.DECIDING, draw)),

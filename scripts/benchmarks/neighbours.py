@@ -23,7 +23,7 @@ import httpx
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.gateway.accounts import api_keys, credentials
+from ccn.gateway.accounts import credentials, new_api_keys
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool
@@ -150,4 +150,4 @@ async def _home() -> AsyncIterator[Home]:
 async def _key(database: settings.DatabaseSettings, name: str) -> str:
     async with pool.open(database, "bench") as connections:
         owner = await users.add_user(connections, UserId(credentials.new_id()), name, Tier.USER, None)
-        return await api_keys.make_key(connections, owner.id, "benchmark", owner.tier, by="benchmark")
+        return await new_api_keys.make_key(connections, owner.id, "benchmark", owner.tier, by="benchmark")

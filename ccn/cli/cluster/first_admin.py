@@ -14,7 +14,7 @@ from ccn import settings
 from ccn.cli.cluster.data_folder import AdminAt
 from ccn.core.ids import UserId
 from ccn.embedded import folder
-from ccn.gateway.accounts import api_keys, credentials, passwords
+from ccn.gateway.accounts import credentials, new_api_keys, passwords
 from ccn.store.accounts import api_keys as stored_keys
 from ccn.store.accounts import users
 from ccn.store.accounts.users import User
@@ -50,7 +50,7 @@ async def _ensure_key(connections: Pool, admin: User, kept: Path) -> str:
     found = await stored_keys.find_key(connections, credentials.hash_secret(key))
     if found is not None and found.user == admin.id and found.is_valid(datetime.now(UTC)):
         return key
-    key = await api_keys.make_key(connections, admin.id, _PURPOSE, admin.tier, by=_PURPOSE)
+    key = await new_api_keys.make_key(connections, admin.id, _PURPOSE, admin.tier, by=_PURPOSE)
     await asyncio.to_thread(folder.replace_file, kept, key + "\n", 0o600)
     return key
 

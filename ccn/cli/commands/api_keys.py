@@ -13,8 +13,7 @@ from ccn.cli.output import printing, timestamps
 from ccn.cli.reach import ask, target
 from ccn.cli.reach.target import By, Data, Json, Url
 from ccn.core.ids import NodeId
-from ccn.gateway.accounts import api_keys as new_keys
-from ccn.gateway.accounts import credentials
+from ccn.gateway.accounts import credentials, new_api_keys
 from ccn.gateway.accounts.keyring import MARGIN
 from ccn.store.accounts import api_keys, token_keys, users
 from ccn.store.accounts.api_keys import ApiKey
@@ -43,7 +42,7 @@ def issue(
         owner = await users.load_user(pool, user)
         may = user_commands.parse_tier(tier) if tier else owner.tier
         lesser = users.lesser_tier(may, owner.tier)
-        return await new_keys.make_key(pool, owner.id, name, lesser, days, by)
+        return await new_api_keys.make_key(pool, owner.id, name, lesser, days, by)
 
     made = ask.run_on_database(issue_key, target.find_database(database_url, data, quiet=as_json))
     if as_json:

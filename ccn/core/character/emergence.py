@@ -7,7 +7,7 @@ Agreement lowers it: instances that copy each other each predict the consensus a
 so a healthy fleet of one character may well lie below zero, and whoever shows the figure says so.
 
 Sixteen axes of a window are too many for a Gaussian estimate, so all series are projected on the direction
-in which the consensus moves most. Separate from `integration`, which looks at one instance.
+in which the consensus moves most. Separate from `integrated_information`, which looks at one instance.
 """
 
 from __future__ import annotations

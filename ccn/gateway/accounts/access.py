@@ -105,7 +105,7 @@ class Owners:
     async def open_id_to_read(
         self, pool: Pool, caller: Caller, conversation: ConversationId
     ) -> ConversationId:
-        """The same as `look_into` for who reads the conversation anyway: its id."""
+        """The same as `open_to_read` for who reads the conversation anyway: its id."""
         require_tier(caller, Tier.USER)
         if conversation not in self._known:
             found = await _load_visible(

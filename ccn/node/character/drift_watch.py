@@ -2,7 +2,7 @@
 character.
 
 The baseline is learnt from messages of the character's healthy instances, from several conversations, since
-one alone has too few topics, and of several people, of each a portion (`portion`). One that is of fewer
+one alone has too few topics, and of several people, of each a share (`baseline_shares`). One of fewer
 people than speak with the character by now holds no longer. Until another one is learnt there is no alarm:
 the drift from the round's median and from the charter are shown all the same. Separate from `restoration`,
 which acts.
@@ -22,7 +22,7 @@ import structlog
 from ccn.core import axes
 from ccn.core.bounded import Recent
 from ccn.core.chain.result import SHARED
-from ccn.core.character import alarm, portion
+from ccn.core.character import alarm, baseline_shares
 from ccn.core.character.alarm import AlarmBaseline, Watch
 from ccn.core.ids import CharacterId, InstanceId, UserId
 from ccn.node.character.scoring import ScoredReply
@@ -133,9 +133,9 @@ class DriftWatch:
             return kept
         heard = await load_replies(self._pool, instance.character, self._scorer, instance.model)
         of_each = [*Counter(who for who, _ in heard).values()]
-        if kept is not None and (kept.owners or 1) >= portion.owners_needed(of_each):
+        if kept is not None and (kept.owners or 1) >= baseline_shares.owners_needed(of_each):
             return kept
-        return await self._learn_baseline(instance, heard, portion.largest_portion(of_each))
+        return await self._learn_baseline(instance, heard, baseline_shares.largest_portion(of_each))
 
     async def _learn_baseline(
         self, instance: Instance, heard: Sequence[tuple[UserId, VectorState]], each_gives: int

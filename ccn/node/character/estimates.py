@@ -27,7 +27,7 @@ from ccn import errors, metrics
 from ccn.core import axes, series_names
 from ccn.core.axes import RELATIONAL, UNIT, Vector
 from ccn.core.bounded import Recent
-from ccn.core.character import consistency, emergence, integration, references
+from ccn.core.character import consistency, emergence, integrated_information, references
 from ccn.core.character.gaussian import Samples
 from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.node.character.scoring import ScoredReply
@@ -127,7 +127,9 @@ class Estimates:
         self, instance: Instance, seq: int, together: CharacterEstimates
     ) -> ConversationMeasure:
         here = instance.conversation
-        heard = await vectors.load_scored(self._pool, here, self._scorer, last=integration.WINDOW)
+        heard = await vectors.load_scored(
+            self._pool, here, self._scorer, last=integrated_information.WINDOW
+        )
         related = await vectors.load_relational(self._pool, here)
         phi = await asyncio.to_thread(_estimate_phi, _deciding_axes([each.vector for each in heard]), seq)
         trust = related.vector.millionths[_TRUST] if related else None
@@ -196,7 +198,7 @@ def _deciding_axes(scored: Sequence[Vector]) -> Samples:
 
 def _estimate_phi(scores: Samples, seed: int) -> float | None:
     """The seed is the message's number: the same window gives the same figure."""
-    estimate = integration.estimate_phi(scores, np.random.default_rng(seed))
+    estimate = integrated_information.estimate_phi(scores, np.random.default_rng(seed))
     return None if estimate is None else _finite_or_none(estimate.score)
 
 

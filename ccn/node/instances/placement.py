@@ -2,7 +2,7 @@
 
     lives here ──> here     lives elsewhere ──> there     lives nowhere ──> spawned here, or where room is
 
-Separate from what the doors ask for, because every request begins with it; how room is made says room.py.
+Separate from what the doors ask for, because every request begins with it; capacity.py makes room.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ccn.core import rendezvous
 from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, UserId
 from ccn.core.turn import TurnStatus
 from ccn.node.instances.adoption import Adoption
+from ccn.node.instances.capacity import Room
 from ccn.node.instances.forwarding import Body, Forwarding, Method
 from ccn.node.instances.hosting import Hosting
-from ccn.node.instances.room import Room
 from ccn.node.instances.spawning import Spawning
 from ccn.node.spending.concurrency import ConcurrencyLimit
 from ccn.node.turns.attempt import ReplyAttempt

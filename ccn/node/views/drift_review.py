@@ -17,7 +17,7 @@ import numpy as np
 from ccn.core import axes
 from ccn.core.axes import AXES, UNIT
 from ccn.core.chain.result import SHARED
-from ccn.core.character import alarm, confirmation, portion, references
+from ccn.core.character import alarm, baseline_shares, confirmation, references
 from ccn.core.character.alarm import Watch
 from ccn.core.character.scoring import judge
 from ccn.core.ids import CharacterId, InstanceId
@@ -138,7 +138,7 @@ async def _load_with_reasons(pool: Pool, of: CharacterId, scorer: str) -> list[t
 
 async def _count_owners_needed(pool: Pool, of: CharacterId, scorer: str, model: str) -> int:
     heard = await drift_watch.load_replies(pool, of, scorer, model)
-    return portion.owners_needed([*Counter(who for who, _ in heard).values()])
+    return baseline_shares.owners_needed([*Counter(who for who, _ in heard).values()])
 
 
 def _why_void(

@@ -62,7 +62,7 @@ def test_the_median_of_an_example(
     parsed = verify.parse_rules(forger.validators, forger.parameters)
     parts = [
         [
-            verify.ReportedInstance(UUID(int=100 * node + place).bytes, 0, (score,) * 16, bytes([owner]))
+            verify.AuditedRow(UUID(int=100 * node + place).bytes, 0, (score,) * 16, bytes([owner]))
             for place, (owner, score) in enumerate(listed)
         ]
         for node, listed in enumerate(scores.values())
@@ -75,7 +75,7 @@ def test_the_median_of_an_example(
 def test_an_axis_that_nobody_shows_has_no_median_and_counts_for_no_drift() -> None:
     forger = Forger()
     parsed = verify.parse_rules(forger.validators, forger.parameters)
-    part = [verify.ReportedInstance(bytes(16), 0, (-1, 300_000, *[-1] * 14), bytes(8))]
+    part = [verify.AuditedRow(bytes(16), 0, (-1, 300_000, *[-1] * 14), bytes(8))]
     body = json.loads(verify.compute_result("ada", [part], {bytes(16): 1}, parsed))
     assert (body["median"][:2], body["drift"], body["owners"]) == ([None, 300_000], [0], 1)
 

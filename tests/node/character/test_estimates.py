@@ -13,7 +13,7 @@ import pytest
 from ccn import metrics
 from ccn.core import series_names
 from ccn.core.axes import AXES, RELATIONAL, UNIT, Vector
-from ccn.core.character import confirmation, consistency, emergence, integration
+from ccn.core.character import confirmation, consistency, emergence, integrated_information
 from ccn.node.character.drift_watch import DriftAlarm
 from ccn.node.character.estimates import Estimates
 from ccn.node.character.outlier_alarms import SETTLED, OutlierAlarms
@@ -51,7 +51,7 @@ async def test_phi_needs_a_hundred_replies_and_is_the_same_for_the_same_ones(
     here: Node, measuring: Estimates
 ) -> None:
     talk = await instance(here)
-    await spoke(here, talk, series(integration.LEAST - 1))
+    await spoke(here, talk, series(integrated_information.LEAST - 1))
     assert [each.phi for each in await measured(measuring, talk)] == [None]
     assert "consciousness_phi_score{" not in await page(here, talk)
     await spoke(here, talk, series(40))
