@@ -16,6 +16,7 @@ import asyncpg
 
 from ccn import settings
 from ccn.core.ids import ConversationId
+from ccn.store.character import vectors
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
@@ -113,7 +114,9 @@ class _Reads:
     async def vector(self) -> None:
         """The character's state in a random conversation at a random moment of it."""
         conversation, moment = self._loaded.during(self._chosen)
-        await self._pool.row(_STATE_AT, conversation, moment)
+        row = await self._pool.row(_STATE_AT, conversation, moment)
+        if row is not None:
+            vectors.vector_from_stored(row["vector"])
 
     async def state(self) -> None:
         """All of it, likewise."""
