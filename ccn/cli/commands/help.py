@@ -13,7 +13,7 @@ from ccn import errors
 from ccn.cli.output import printing
 
 DOCS = Path(ccn.__file__).parent / "docs"
-_SENTENCE_END = re.compile(r"(?<=[.:!?])\s")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 
 
 def show_help(
@@ -22,15 +22,22 @@ def show_help(
     ] = "",
 ) -> None:
     """Show a page of the documentation, or list the topics."""
-    pages = {page.stem: page for page in sorted(DOCS.glob("*.md"))}
+    pages = {name_topic(page): page for page in sorted(DOCS.rglob("*.md"))}
     if not topic:
-        width = max(map(len, pages), default=0)
-        for name, page in pages.items():
+        listed = {name: page for name, page in pages.items() if "/" not in name}
+        width = max(map(len, listed), default=0)
+        for name, page in listed.items():
             printing.say(f"{name:<{width}}  {first_sentence(page.read_text(encoding='utf-8'))}")
     elif topic in pages:
         printing.say(pages[topic].read_text(encoding="utf-8"), nl=False)
     else:
         raise errors.NotFound(f"there is no topic {topic!r}: `ccn help` lists them")
+
+
+def name_topic(page: Path) -> str:
+    """Return what a page is asked for by: its name, or that of its folder if it stands for all of it."""
+    name = page.relative_to(DOCS).with_suffix("").as_posix()
+    return name.removesuffix("/README")
 
 
 def first_sentence(page: str) -> str:

@@ -17,12 +17,14 @@ def _help(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_page_is_listed_with_its_first_sentence(tmp_path: Path) -> None:
     lines = _help(tmp_path).stdout.splitlines()
     listed = dict(line.split(maxsplit=1) for line in lines)
-    assert set(listed) == {page.stem for page in topics.DOCS.glob("*.md")}
+    assert set(listed) == {page.stem for page in topics.DOCS.glob("*.md")} | {"decisions"}
     assert listed["glossary"] == "This page says what each word of CCN means, in one sentence."
 
 
 def test_a_topic_is_printed_as_it_stands(tmp_path: Path) -> None:
-    assert _help(tmp_path, "glossary").stdout == (topics.DOCS / "glossary.md").read_text()
+    for topic, page in (("glossary", "glossary"), ("decisions", "decisions/README")):
+        assert _help(tmp_path, topic).stdout == (topics.DOCS / f"{page}.md").read_text()
+    assert _help(tmp_path, "decisions/0004-unicode-collation").stdout.startswith("# Sort by code point")
 
 
 def test_a_topic_that_is_not_there_is_said_so(tmp_path: Path) -> None:
