@@ -1,4 +1,4 @@
-"""How etcd is reached: what the settings say, as a client needs it, or what is wrong with them.
+"""How etcd is reached: reads the settings as a client needs them, or says what is wrong with them.
 
 Separate from the client, so that a node is told at its start what no server would ever mend.
 """
@@ -35,19 +35,20 @@ class EtcdAccess:
 
 
 def read_access(chosen: settings.EtcdSettings) -> EtcdAccess:
-    """The servers, over TLS if an authority is named or they are written with https://."""
-    read = [_parse_endpoint(given) for given in chosen.endpoints]
-    servers, schemes = tuple(server for _, server in read), {scheme for scheme, _ in read}
+    """Read the servers. TLS is used if an authority is named or they are written with https://."""
+    endpoints = [_parse_endpoint(given) for given in chosen.endpoints]
+    servers = tuple(server for _, server in endpoints)
+    schemes = {scheme for scheme, _ in endpoints}
     if "https" in schemes and schemes != {"https"}:
         raise errors.SettingsInvalid("CCN_ETCD_ENDPOINTS: write all servers with https://, or none")
-    found = EtcdAccess(servers, _read_tls(chosen, schemes), _read_user(chosen))
-    if found.user and not found.tls and not all(map(_is_loopback, servers)):
+    access = EtcdAccess(servers, _read_tls(chosen, schemes), _read_user(chosen))
+    if access.user and not access.tls and not all(map(_is_loopback, servers)):
         log.warning("the password for etcd travels in the clear: set CCN_ETCD_CA, or write https://")
-    return found
+    return access
 
 
 def _parse_endpoint(given: str) -> tuple[str, str]:
-    """The scheme, and host:port."""
+    """Return the scheme, and host:port."""
     parts = urlsplit(given if "://" in given else f"//{given}")
     if "@" in parts.netloc:
         raise errors.SettingsInvalid(
@@ -78,10 +79,10 @@ def _read_tls(chosen: settings.EtcdSettings, schemes: set[str]) -> EtcdTls | Non
                 "CCN_ETCD_CERTIFICATE needs TLS: set CCN_ETCD_CA, or write the endpoints with https://"
             )
         return None
-    read = {name: _read_pem(name, file) for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items()}
+    texts = {name: _read_pem(name, file) for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items()}
     if chosen.certificate is not None and chosen.key is not None:
         _check_pair(chosen.certificate, chosen.key)
-    return EtcdTls(read["CCN_ETCD_CA"], read["CCN_ETCD_CERTIFICATE"], read["CCN_ETCD_KEY"])
+    return EtcdTls(texts["CCN_ETCD_CA"], texts["CCN_ETCD_CERTIFICATE"], texts["CCN_ETCD_KEY"])
 
 
 def _read_user(chosen: settings.EtcdSettings) -> EtcdUser | None:
@@ -99,7 +100,7 @@ def _read_pem(variable: str, file: Path | None) -> bytes | None:
 
 
 def _check_pair(certificate: Path, key: Path) -> None:
-    """What gRPC would only call a failed handshake, again and again."""
+    """Refuse what gRPC would only call a failed handshake, again and again."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: b"")
     except ssl.SSLError as wrong:

@@ -1,6 +1,6 @@
-"""Changes under a prefix, whichever servers come and go.
+"""Follows the changes under a prefix, whichever servers come and go.
 
-Separate from the client because a watch has a life of its own: it resumes after the last revision it
+Separate from the client because a watch has a life of its own. It resumes after the last revision it
 showed, notices a server that cancels it or falls silent, and says so when etcd forgot what it asks for.
 """
 
@@ -27,11 +27,11 @@ log = structlog.get_logger(__name__)
 
 
 async def watch_snapshots(client: EtcdClient, prefix: str) -> AsyncGenerator[EtcdSnapshot]:
-    """What stands under `prefix`, now and after every change. Compaction shows as one larger step."""
+    """Yield the entries under `prefix`, now and after every change. Compaction shows as one larger step."""
     while True:
         snapshot = await client.read_prefix(prefix)
         yield snapshot
-        entries = {found.key: found for found in snapshot.entries}
+        entries = {entry.key: entry for entry in snapshot.entries}
         try:
             async with contextlib.aclosing(watch_changes(client, prefix, snapshot.revision)) as batches:
                 async for batch in batches:
@@ -39,7 +39,7 @@ async def watch_snapshots(client: EtcdClient, prefix: str) -> AsyncGenerator[Etc
                         entries.pop(change.key, None)
                         if change.entry is not None:
                             entries[change.key] = change.entry
-                    ordered = sorted(entries.values(), key=lambda found: found.key)
+                    ordered = sorted(entries.values(), key=lambda entry: entry.key)
                     yield EtcdSnapshot(tuple(ordered), batch[-1].revision)
         except errors.HistoryCompacted as compacted:
             log.info("etcd watch reads again", prefix=prefix, reason=str(compacted))
@@ -48,17 +48,17 @@ async def watch_snapshots(client: EtcdClient, prefix: str) -> AsyncGenerator[Etc
 async def watch_changes(
     client: EtcdClient, prefix: str, after: int, *, patience_s: float = PATIENCE_S
 ) -> AsyncGenerator[tuple[EtcdChange, ...]]:
-    """Every change under `prefix` later than revision `after`, in order, each once.
+    """Yield every change under `prefix` later than revision `after`, in order, each once.
 
-    Ends with `HistoryCompacted` when etcd forgot some of them, and with `CoordinationUnavailable` when no
-    server kept a watch open for `patience_s`.
+    Raises `HistoryCompacted` when etcd forgot some of them, and `CoordinationUnavailable` when no server
+    kept a watch open for `patience_s`.
     """
     clock = asyncio.get_running_loop().time
     alive_at = clock()
     while True:
         try:
-            # etcd accepts a watch from a revision it has not reached, and then stays silent: the read
-            # shows first whether this is still the same etcd.
+            # etcd accepts a watch from a revision it has not reached, and then stays silent. So read first:
+            # the answer shows whether this is still the same etcd.
             await client.get_entry(prefix)
             async with contextlib.aclosing(_watch_server(client, prefix, after + 1)) as batches:
                 async for batch in batches:
@@ -76,7 +76,7 @@ async def watch_changes(
 async def _watch_server(
     client: EtcdClient, prefix: str, start: int
 ) -> AsyncGenerator[tuple[EtcdChange, ...]]:
-    """One watch on one server, with an empty batch for each sign of life that brings no change."""
+    """Open one watch on one server. Yields an empty batch for each sign of life without a change."""
     server = await client.find_server()
     create = rpc.WatchCreateRequest(**entry.prefix_range(prefix), start_revision=start)
     try:
@@ -97,7 +97,7 @@ async def _watch_server(
 
 
 async def _read_watch(client: EtcdClient, server: endpoint.Endpoint, create: Any) -> AsyncGenerator[Any]:
-    """The messages of a watch. A server that stays silent when asked for progress is taken for dead."""
+    """Yield the messages of a watch. A server that stays silent when asked for progress counts as dead."""
     with endpoint.translate_errors():
         stream = server.watch.Watch(metadata=client.call_metadata)
         reading = None

@@ -1,7 +1,7 @@
-"""A small etcd client: reads go to whichever server answers, a write is sent once or not at all.
+"""A small etcd client: a read goes to whichever server answers, a write is sent once or not at all.
 
-Separate from `endpoint.py`, which knows one server: here lives the choice among several, the promise about
-writes, and the guard that recognises an etcd that is not the one we knew.
+Separate from `endpoint.py`, which knows one server. This module chooses among several, keeps the promise
+about writes, and recognises an etcd that is not the one we knew.
 
 * A read that fails goes to the next server, once around.
 * A write goes to one connected server and is never repeated. If etcd may have executed it, the caller gets
@@ -42,7 +42,7 @@ async def open_client(
     user: EtcdUser | None = None,
     deadline_s: float = 0.6,
 ) -> AsyncIterator[EtcdClient]:
-    """A client for the servers at `endpoints` (host:port). It connects when it is first asked something."""
+    """Make a client for the servers at `endpoints` (host:port). Its first call connects."""
     if not endpoints:
         raise errors.SettingsInvalid("etcd needs at least one endpoint, host:port")
     servers = [Endpoint(address, tls) for address in endpoints]
@@ -76,13 +76,13 @@ class EtcdClient:
         self._replaced = ""
 
     async def read_prefix(self, prefix: str) -> EtcdSnapshot:
-        """All keys that begin with `prefix`, as of a moment after this call began."""
+        """Read all keys that begin with `prefix`, as of a moment after this call began."""
         request = rpc.RangeRequest(**entry.prefix_range(prefix))
         answer = await self._ask_in_turn(lambda server, **limits: server.kv.Range(request, **limits))
         return EtcdSnapshot(tuple(entry.entry_from_pb(kv) for kv in answer.kvs), answer.header.revision)
 
     async def get_entry(self, key: str) -> EtcdEntry | None:
-        """The key as it stands, or None."""
+        """Read the key as it is now, or None."""
         request = rpc.RangeRequest(key=key.encode())
         answer = await self._ask_in_turn(lambda server, **limits: server.kv.Range(request, **limits))
         return entry.entry_from_pb(answer.kvs[0]) if answer.kvs else None
@@ -100,13 +100,13 @@ class EtcdClient:
         return await self._write_guarded(key, if_modified, rpc.RequestOp(request_delete_range=delete))
 
     async def grant_lease(self, ttl_s: int) -> tuple[int, int]:
-        """A new lease and the seconds etcd granted. One of unknown outcome lapses by itself."""
+        """Get a new lease and the seconds etcd granted. A lease of unknown outcome lapses by itself."""
         request = rpc.LeaseGrantRequest(TTL=ttl_s)
         answer = await self._write_once(lambda server, **limits: server.lease.LeaseGrant(request, **limits))
         return answer.ID, answer.TTL
 
     async def renew_lease(self, lease: int) -> int:
-        """Renew the lease; the seconds it has from now on, 0 where etcd does not know it any more."""
+        """Renew the lease. Return the seconds it has from now on, 0 if etcd does not know it any more."""
 
         async def send_keepalive(server: Endpoint, **limits: Any) -> Any:
             stream = server.lease.LeaseKeepAlive(**limits)
@@ -134,7 +134,7 @@ class EtcdClient:
         return self._sign_in.call_metadata
 
     async def find_server(self) -> Endpoint:
-        """A server we are connected to; whatever failed until here was certainly not sent."""
+        """Return a server we are connected to. Whatever failed until then was certainly not sent."""
         for server in self._servers_in_order():
             if await server.connect(self.deadline_s):
                 return server
@@ -177,6 +177,8 @@ class EtcdClient:
     async def _ask_in_turn(self, call: Callable[..., Any], *, may_lag: bool = False) -> Any:
         last = None
         for server in self._servers_in_order():
+            # Taken before the call: another call may show a later revision while this one is under way, and
+            # this answer may be older than that although nothing went back.
             floor = _NOTHING if may_lag else self._seen
             try:
                 answer = await self._ask_signed_in(server, call)
@@ -191,7 +193,7 @@ class EtcdClient:
     async def _write_once(self, call: Callable[..., Any]) -> Any:
         server = await self.find_server()
         await self._sign_in.ensure_token(server)
-        floor = self._seen
+        floor = self._seen  # before the call, as for reads
         try:
             answer = await self._ask_signed_in(server, call)
         except errors.CoordinationUnavailable as failed:
@@ -203,7 +205,7 @@ class EtcdClient:
         return answer
 
     async def _ask_signed_in(self, server: Endpoint, call: Callable[..., Any]) -> Any:
-        """Once; and again if the token was too old, because then nothing was executed."""
+        """Ask once, and again if the token was too old: then nothing was executed."""
         self._check_not_replaced()
         shown = await self._sign_in.ensure_token(server)
         try:
@@ -218,7 +220,7 @@ class EtcdClient:
             return await call(server, timeout=self.deadline_s, metadata=shown)
 
     async def _explain_unreachable(self) -> str:
-        """What keeps us from the server that is next: a connection does not say why it does not come."""
+        """Say what keeps us from the next server: a connection does not say why it does not come."""
         request, server = rpc.RangeRequest(key=b"/"), self._servers_in_order()[0]
         with contextlib.suppress(errors.CoordinationRefused):
             try:
@@ -226,9 +228,9 @@ class EtcdClient:
                     server, lambda server, **limits: server.kv.Range(request, **limits), ()
                 )
             except errors.CoordinationUnavailable as failed:
-                said = str(failed)
-                hung_up = server.plain and ("closed" in said or "reset" in said)
-                return said + (_WANTS_TLS if hung_up else "")
+                words = str(failed)
+                hung_up = server.plain and ("closed" in words or "reset" in words)
+                return words + (_WANTS_TLS if hung_up else "")
         return "it was away for a moment"
 
     def _check_not_replaced(self) -> None:

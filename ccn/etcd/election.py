@@ -1,7 +1,8 @@
 """Who leads: the oldest key under a prefix, each key guarded by its candidate's lease.
 
-Separate from the session because leading is a claim on top of being alive. It gives liveness only: what a
-leader writes is fenced by the term it takes from PostgreSQL, so two believers do no harm.
+Separate from the session because leading is a claim on top of being alive. An election gives liveness
+only. What a leader writes is fenced by the term it takes from PostgreSQL, so two nodes that believe they
+lead do no harm.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ElectedLeader:
-    """The node whose key is the oldest; `revision` is when that key was created, `lease` what guards it."""
+    """The node whose key is the oldest. `revision` is when that key was created, `lease` guards it."""
 
     node: NodeId
     revision: int
@@ -46,9 +47,9 @@ class Leadership:
 async def campaign(session: EtcdSession, node: NodeId, *, prefix: str = PREFIX) -> Leadership:
     """Queue up and wait until every older candidate is gone.
 
-    Ends with `LeaseLost` when the session does or the place is deleted. Whatever stops the wait takes the
-    place back; where even that fails, it stays in the queue until the lease ends: campaign again, which
-    finds the same place, or close the session.
+    Raises `LeaseLost` when the session ends or the key is deleted. Whatever stops the wait takes the key
+    back. Where even that fails, the key stays in the queue until the lease ends: campaign again, which
+    finds the same key, or close the session.
     """
     key = f"{prefix}{session.lease:016x}"
     try:
@@ -65,19 +66,22 @@ async def campaign(session: EtcdSession, node: NodeId, *, prefix: str = PREFIX) 
 
 
 async def resign(leadership: Leadership) -> None:
-    """Stop leading at once. After `OutcomeUnknown` the key may still stand; closing the session ends it."""
+    """Stop leading at once.
+
+    After `OutcomeUnknown` the key may still be there; closing the session ends it.
+    """
     await _leave_election(leadership.session.client, leadership.key)
 
 
 async def find_leader(client: EtcdClient, *, prefix: str = PREFIX) -> ElectedLeader | None:
-    """Who leads at this moment."""
+    """Return who leads at this moment."""
     return _leader_from_snapshot(await client.read_prefix(prefix))
 
 
 async def depose_leader(client: EtcdClient, suspect: ElectedLeader, *, prefix: str = PREFIX) -> bool:
-    """Take its place away from a leader that may be dead; False if it does not lead any more.
+    """Delete the key of a leader that may be dead. False if it does not lead any more.
 
-    One that is alive keeps its session, and learns from PostgreSQL that another term has begun.
+    A leader that is alive keeps its session, and learns from PostgreSQL that another term has begun.
     """
     snapshot = await client.read_prefix(prefix)
     place = _oldest_entry(snapshot)
@@ -129,7 +133,7 @@ async def _wait_until_first(client: EtcdClient, prefix: str, place: EtcdEntry) -
 
 
 def _oldest_entry(snapshot: EtcdSnapshot) -> EtcdEntry | None:
-    return min(snapshot.entries, key=lambda found: found.created, default=None)
+    return min(snapshot.entries, key=lambda entry: entry.created, default=None)
 
 
 def _leader_from_snapshot(snapshot: EtcdSnapshot) -> ElectedLeader | None:

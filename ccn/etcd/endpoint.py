@@ -1,7 +1,7 @@
 """One etcd server as gRPC sees it: its channel and stubs, whether it is connected, what its errors mean.
 
-Separate from the client because everything here concerns a single server; which one to ask, and what may
-be asked twice, is the client's business.
+Separate from the client because everything here concerns a single server. The client decides which server
+to ask, and what may be asked twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class EtcdTls:
     """PEM texts: whom to trust and, where etcd asks for it, who we are."""
 
     ca: bytes | None
-    """Without one, the authorities that gRPC brings along."""
+    """Without one, gRPC trusts the authorities that it brings along."""
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
 
@@ -48,7 +48,7 @@ class Endpoint:
         self.auth: Any = rpc.AuthStub(self.channel)
 
     async def connect(self, within_s: float) -> bool:
-        """Whether the connection stands, after trying for at most `within_s`."""
+        """Try to connect for at most `within_s`. Return whether the connection stands."""
         with contextlib.suppress(TimeoutError, errors.CoordinationUnavailable), translate_errors():
             async with asyncio.timeout(within_s):
                 while (
@@ -61,15 +61,15 @@ class Endpoint:
         return False
 
 
-# Reconnecting is bounded: gRPC's own back-off grows to two minutes, an etcd server is back in a second.
-# Proxies and service configurations found in the environment or DNS must not change whom we talk to, and a
-# retry hidden in the transport would break the promise about writes.
+# gRPC's own back-off grows to two minutes, and an etcd server is back in a second, so reconnecting is
+# bounded. Proxies and service configurations found in the environment or DNS must not change whom we talk
+# to. A retry hidden in the transport would break the promise about writes.
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 500),
     # etcd takes pings that come sooner than every 5 s for abuse. gRPC 1.85 does not heed
-    # keepalive_timeout_ms, and would stay for a minute with a server that is silently gone.
+    # keepalive_timeout_ms, and would wait a minute for a server that is silently gone.
     ("grpc.keepalive_time_ms", 6_000),
     ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.enable_http_proxy", 0),
@@ -108,7 +108,7 @@ MEANING: Mapping[Any, type[errors.CCNError]] = MappingProxyType(
     }
 )
 
-# What etcd says before it lets a write into its log. Every other failure may hide an executed write.
+# What etcd says before it lets a write into its log. Any other failure may hide an executed write.
 _NOT_EXECUTED = frozenset(
     {
         "etcdserver: no leader",
@@ -118,7 +118,7 @@ _NOT_EXECUTED = frozenset(
 )
 
 
-# What somebody can do about it, where etcd's own words do not say so.
+# What an operator can do about an error, where etcd's own words do not say so.
 _ADVICE: Mapping[str, str] = MappingProxyType(
     {
         "etcdserver: user name is empty": "it asks for a user: set CCN_ETCD_USER and CCN_ETCD_PASSWORD",
@@ -134,9 +134,9 @@ def translate_errors() -> Iterator[None]:
         with cancellation.keep_cancellation():
             yield
     except grpc.aio.AioRpcError as failed:
-        said = failed.details() or failed.code().name
-        advice = f" ({_ADVICE[said]})" if said in _ADVICE else ""
-        raise MEANING[failed.code()](f"etcd: {said}{advice}") from failed
+        words = failed.details() or failed.code().name
+        advice = f" ({_ADVICE[words]})" if words in _ADVICE else ""
+        raise MEANING[failed.code()](f"etcd: {words}{advice}") from failed
     except (grpc.aio.BaseError, asyncio.InvalidStateError) as closed:
         raise errors.CoordinationUnavailable("the connection to etcd is closed") from closed
     except asyncio.CancelledError as ended:
@@ -152,6 +152,6 @@ def certainly_not_executed(failed: errors.CoordinationUnavailable) -> bool:
 
 
 def error_detail(failed: errors.CCNError) -> str:
-    """etcd's own words; empty if there are none."""
+    """Return etcd's own words; empty if there are none."""
     cause = failed.__cause__
     return cause.details() or "" if isinstance(cause, grpc.aio.AioRpcError) else ""

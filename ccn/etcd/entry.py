@@ -1,6 +1,6 @@
-"""What etcd holds, as values: keys, snapshots, changes and the two results of a guarded write.
+"""What etcd stores, as values: keys, snapshots, changes and the two results of a guarded write.
 
-The only place where etcd's messages become ours, so that none of its types leaves this folder.
+Only this module converts messages of etcd, so that none of its types leaves this folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aetcd import rpc  # type: ignore[import-untyped]
 
 @dataclass(frozen=True, slots=True)
 class EtcdEntry:
-    """A key as it stands. `created` and `modified` are revisions; `lease` is 0 where none guards it."""
+    """A key as it is now. `created` and `modified` are revisions; `lease` is 0 where none guards it."""
 
     key: str
     value: bytes
@@ -48,24 +48,24 @@ class WriteExecuted:
 
 @dataclass(frozen=True, slots=True)
 class WriteRefused:
-    """The key had changed; this is what stands there, if anything does."""
+    """The key had changed. `entry` is what is there now, if anything is."""
 
     entry: EtcdEntry | None
 
 
 def prefix_range(prefix: str) -> dict[str, bytes]:
-    """The range of all keys that begin with `prefix`: UTF-8 has no byte 0xff that could overflow."""
+    """Return the range of all keys that begin with `prefix`. UTF-8 has no byte 0xff that could overflow."""
     start = prefix.encode()
     return {"key": start, "range_end": start[:-1] + bytes([start[-1] + 1])}
 
 
 def entry_from_pb(kv: Any) -> EtcdEntry:
-    """One key from etcd's message."""
+    """Read one key."""
     return EtcdEntry(_decode_name(kv.key), kv.value, kv.lease, kv.create_revision, kv.mod_revision)
 
 
 def change_from_pb(event: Any) -> EtcdChange:
-    """One change from etcd's message."""
+    """Read one change."""
     deleted = event.type == rpc.Event.DELETE
     return EtcdChange(
         _decode_name(event.kv.key), None if deleted else entry_from_pb(event.kv), event.kv.mod_revision
@@ -73,11 +73,11 @@ def change_from_pb(event: Any) -> EtcdChange:
 
 
 def outcome_from_pb(answer: Any) -> WriteExecuted | WriteRefused:
-    """The result of a guarded write, whose other branch reads the key."""
+    """Read the result of a guarded write, whose other branch reads the key."""
     if answer.succeeded:
         return WriteExecuted(answer.header.revision)
-    found = answer.responses[0].response_range.kvs
-    return WriteRefused(entry_from_pb(found[0]) if found else None)
+    entries = answer.responses[0].response_range.kvs
+    return WriteRefused(entry_from_pb(entries[0]) if entries else None)
 
 
 def _decode_name(key: bytes) -> str:

@@ -1,9 +1,9 @@
 """Who says that it is here: each node's registration, under its lease.
 
-Separate from the election because every node registers and at most one leads. What stands here is only
-shown: whoever can write to etcd can show anything, so readers believe a registration for its signature
-alone, which is for `ccn/core/identity/registration.py` to say. Who may vote is written in the log and
-never read from here.
+Separate from the election because every node registers and at most one leads. What is registered is only
+shown. Whoever can write to etcd can show anything, so readers believe a registration for its signature
+alone, which `ccn/core/identity/registration.py` decides. Who may vote is written in the log and never
+read from here.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ async def register_node(
     """Show a registration until the session ends.
 
     It replaces what the node's former life left behind, and whatever is not `believed` anyway. Where
-    another node is believed under the same name, it is refused with `NodeIdTaken`. `OutcomeUnknown` asks
-    to register again.
+    another node is believed under the same name, raises `NodeIdTaken`. After `OutcomeUnknown`, register
+    again.
     """
     client, node = session.client, said.statement.node
     for _ in range(ATTEMPTS):
         session.check_alive()
-        standing = await client.get_entry(f"{prefix}{node}")
-        shown = _shown_from_entry(standing, prefix) if standing else None
+        entry = await client.get_entry(f"{prefix}{node}")
+        shown = _shown_from_entry(entry, prefix) if entry else None
         if shown is not None:
             if shown.said == said and shown.lease == session.lease:
                 return
             _check_ours(shown, said.statement, believed)
         with contextlib.suppress(errors.OutcomeUnknown):
-            modified = standing.modified if standing else 0
+            modified = entry.modified if entry else 0
             result = await client.put_entry(
                 f"{prefix}{node}", registration_to_bytes(said), lease=session.lease, if_modified=modified
             )
@@ -70,20 +70,20 @@ async def register_node(
 async def find_registration(
     client: EtcdClient, node: NodeId, *, prefix: str = PREFIX
 ) -> ShownRegistration | None:
-    """What is shown under the name of a node."""
-    found = await client.get_entry(f"{prefix}{node}")
-    return _shown_from_entry(found, prefix) if found else None
+    """Return what is shown under the name of a node."""
+    entry = await client.get_entry(f"{prefix}{node}")
+    return _shown_from_entry(entry, prefix) if entry else None
 
 
 async def read_registrations(client: EtcdClient, *, prefix: str = PREFIX) -> tuple[ShownRegistration, ...]:
-    """What is shown at this moment, ordered by name."""
+    """Return what is shown at this moment, ordered by name."""
     return _registrations_from_snapshot(await client.read_prefix(prefix), prefix)
 
 
 async def watch_registrations(
     client: EtcdClient, *, prefix: str = PREFIX
 ) -> AsyncGenerator[tuple[ShownRegistration, ...]]:
-    """What is shown now, and again after every change."""
+    """Yield what is shown now, and again after every change."""
     before = None
     async with contextlib.aclosing(changes.watch_snapshots(client, prefix)) as snapshots:
         async for snapshot in snapshots:
@@ -106,7 +106,7 @@ def _registrations_from_snapshot(snapshot: EtcdSnapshot, prefix: str) -> tuple[S
 
 
 def registration_to_bytes(said: Signed[Registration]) -> bytes:
-    """Versions without signatures read the fields that they know."""
+    """Write a registration as JSON. Versions without signatures read the fields that they know."""
     own = said.statement
     return orjson.dumps(
         {
@@ -123,14 +123,14 @@ def registration_to_bytes(said: Signed[Registration]) -> bytes:
     )
 
 
-def _shown_from_entry(found: EtcdEntry, prefix: str) -> ShownRegistration | None:
-    """What is shown, or None for what no version of CCN signed: a stranger's key must not stop a node."""
+def _shown_from_entry(entry: EtcdEntry, prefix: str) -> ShownRegistration | None:
+    """Read what is shown. None for what no version of CCN signed: a stranger's key must not stop a node."""
     try:
         return ShownRegistration(
-            found.key.removeprefix(prefix), found.lease, _registration_from_bytes(found.value)
+            entry.key.removeprefix(prefix), entry.lease, _registration_from_bytes(entry.value)
         )
     except (ValueError, KeyError, TypeError, errors.InputInvalid) as strange:
-        _log_once(found.key[:200], str(strange)[:200])
+        _log_once(entry.key[:200], str(strange)[:200])
         return None
 
 

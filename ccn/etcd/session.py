@@ -1,8 +1,8 @@
-"""A lease kept alive, and a signal that fires before it can be gone.
+"""Keeps a lease alive, and fires a signal before the lease can be gone.
 
-Separate from the client because it is the one long-running promise: whoever holds a place in etcd (a
-member, a leader) stops acting when the signal fires. A session never comes back to life; whether to open
-another is the caller's decision.
+Separate from the client because it is the one long-running promise. A node that has a key in etcd, as a
+member or as the leader, stops acting when the signal fires. A session never comes back to life; the
+caller decides whether to open another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 from ccn import errors
 from ccn.etcd.client import EtcdClient
 
-# The signal comes this share of the TTL early, so that whoever waits for it has stopped in time.
+# The signal comes this share of the TTL early, so that those who wait for it have stopped in time.
 MARGIN = 0.1
 RETRY_S = 0.2
 
@@ -30,13 +30,13 @@ log = structlog.get_logger(__name__)
 async def open_session(
     client: EtcdClient, *, ttl_s: float = 5.0, keepalive_s: float = 1.5
 ) -> AsyncIterator[EtcdSession]:
-    """A session for as long as the block runs, if nothing ends it earlier. Leaving revokes the lease.
+    """Open a session for as long as the block runs, if nothing ends it earlier. Leaving revokes the lease.
 
-    Entering may raise `OutcomeUnknown`; entering again is safe, the lease nobody knows lapses.
+    Entering may raise `OutcomeUnknown`. Entering again is safe: a lease that nobody knows lapses.
     """
     if not 0 < keepalive_s < ttl_s:
         raise errors.SettingsInvalid(f"a lease of {ttl_s} s cannot be kept alive every {keepalive_s} s")
-    sent_at = asyncio.get_running_loop().time()
+    sent_at = asyncio.get_running_loop().time()  # before the call: etcd counts from some moment during it
     lease, granted_s = await client.grant_lease(math.ceil(ttl_s))
     session = EtcdSession(client, lease, sent_at + granted_s * (1 - MARGIN), keepalive_s)
     keeping = asyncio.create_task(session.keep_alive(), name=f"etcd session {lease:x}")
@@ -58,7 +58,7 @@ async def open_session(
 class EtcdSession:
     """A lease and how it ends. `ended` fires before etcd can have dropped the lease by itself.
 
-    It fires at the `deadline`, by the loop's clock, which every keepalive that is answered puts off.
+    It fires at the `deadline`, by the loop's clock, which every answered keepalive puts off.
     """
 
     def __init__(self, client: EtcdClient, lease: int, deadline: float, keepalive_s: float) -> None:
@@ -71,7 +71,7 @@ class EtcdSession:
 
     @property
     def alive(self) -> bool:
-        """Whether etcd is sure to count the lease. True to the clock even where the signal came late."""
+        """Whether etcd surely counts the lease, by the clock, also where the signal comes late."""
         return not self.ended.is_set() and asyncio.get_running_loop().time() < self.deadline
 
     def check_alive(self) -> None:
@@ -82,14 +82,14 @@ class EtcdSession:
             )
 
     def end(self, reason: str) -> None:
-        """Fire the signal. The first reason stands."""
+        """Fire the signal. The first reason is kept."""
         if not self.ended.is_set():
             self.reason = reason
             self.ended.set()
             log.info("etcd session ended", lease=f"{self.lease:x}", reason=reason)
 
     async def run_while_alive(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work`; when the session ends first, stop it and raise `LeaseLost`."""
+        """Run `work`. When the session ends first, stop it and raise `LeaseLost`."""
         working = asyncio.ensure_future(work)
         ending = asyncio.ensure_future(self.ended.wait())
         try:
@@ -102,7 +102,7 @@ class EtcdSession:
             await asyncio.gather(working, ending, return_exceptions=True)
 
     async def keep_alive(self) -> None:
-        """Renew the lease until it is lost, or may be: the life of the session's own task."""
+        """Renew the lease until it is lost, or may be. The session's own task runs this."""
         clock = asyncio.get_running_loop().time
         try:
             async with asyncio.timeout_at(self.deadline) as limit:
@@ -112,7 +112,7 @@ class EtcdSession:
                         ttl_s = await self.client.renew_lease(self.lease)
                         if ttl_s == 0:
                             break
-                        # From sending: etcd cannot have begun to count any earlier.
+                        # Count from sending, not from the answer: etcd may have begun to count at once.
                         self.deadline = sent_at + ttl_s * (1 - MARGIN)
                         limit.reschedule(self.deadline)
                         pause_s = self._keepalive_s

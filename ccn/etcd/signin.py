@@ -1,7 +1,7 @@
-"""Signing in to an etcd that asks for a user: the token that goes along with every call.
+"""Signs in to an etcd that asks for a user, and keeps the token that goes along with every call.
 
-Separate from the client because a token has a life of its own: etcd forgets one that was idle for minutes,
-all of them when a server starts again, and those from before its users or roles were changed.
+Separate from the client because a token has a life of its own. etcd forgets one that was idle for
+minutes, all of them when a server starts again, and those from before its users or roles were changed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class EtcdSignIn:
         return (*METADATA, ("token", self._token)) if self._token else METADATA
 
     async def ensure_token(self, server: Endpoint) -> Metadata:
-        """The same, once a token was given if one is needed."""
+        """Get a token first if one is needed, then return what goes along with a call."""
         if self._user is not None and self._token is None:
             async with self._one_at_a_time:
                 if self._token is None:
@@ -64,7 +64,7 @@ class EtcdSignIn:
         return self.call_metadata
 
     def drop_stale_token(self, failed: errors.CCNError, shown: Metadata) -> bool:
-        """Whether etcd looked no further than at the token that was shown; the next call brings another."""
+        """Whether etcd refused a call for its token alone. If so the next call gets another token."""
         if self._user is None or endpoint.error_detail(failed) not in _STALE:
             return False
         if shown == self.call_metadata:
@@ -73,7 +73,7 @@ class EtcdSignIn:
 
 
 async def _request_token(server: Endpoint, user: EtcdUser) -> str:
-    """A token for the user; empty where nobody is asked for one."""
+    """Get a token for the user; empty if etcd asks nobody for one."""
     request: Any = rpc.AuthenticateRequest(name=user.name, password=user.password)
     try:
         with endpoint.translate_errors():

@@ -1,6 +1,6 @@
-"""What this node shows to the others, read again when its files have changed.
+"""Reads this node's certificate files again when they have changed.
 
-Certificates are short and nodes run on: whoever renews one puts the files in their place, and restarts
+Certificates are short and nodes run for long. Whoever renews one puts its files in place and restarts
 nothing. Files that cannot be used, as while they are being replaced, change nothing; the log says so.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 60.0
 SOON = timedelta(days=7)
-"""A certificate that ends sooner is warned about, once a day."""
+"""How long before its end a certificate is warned about, once a day."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,19 +32,21 @@ OnIdentityChanged = Callable[[TlsIdentity], Awaitable[None]]
 
 
 class CertificateWatch:
-    """The identity that the files of the settings hold now; None if they name none."""
+    """Keeps the identity that the files of the settings name; None if they name none."""
 
     def __init__(self, tls: settings.TlsSettings, node: NodeId, now: Callable[[], datetime]) -> None:
         self.identity = identity.read_identity(tls, node, now())
-        self._tls, self._node, self._now = tls, node, now
-        self._wrong = ""
+        self._tls = tls
+        self._node = node
+        self._now = now
+        self._last_refusal = ""
         self._warned_at: datetime | None = None
         self._warn_before_end()
 
     async def watch_files(
         self, changed: OnIdentityChanged, stop: asyncio.Event, look_s: float = LOOK_S
     ) -> None:
-        """Tell of each change, until told to stop."""
+        """Look at the files regularly and hand on each change, until `stop`."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), look_s)
@@ -52,18 +54,18 @@ class CertificateWatch:
                 await changed(self.identity)
 
     def read_again(self) -> bool:
-        """Read the files; whether they hold something else that can be used."""
-        wrong, found = "", None
+        """Read the files. Return whether they contain another identity that can be used."""
+        refusal, read = "", None
         try:
-            found = identity.read_identity(self._tls, self._node, self._now())
+            read = identity.read_identity(self._tls, self._node, self._now())
         except errors.SettingsInvalid as refused:
-            wrong = str(refused)
-        if wrong and wrong != self._wrong:
-            log.warning("certificate files cannot be used; what was read before goes on", reason=wrong)
-        self._wrong = wrong
-        renewed = found is not None and found != self.identity
+            refusal = str(refused)
+        if refusal and refusal != self._last_refusal:
+            log.warning("certificate files cannot be used; what was read before goes on", reason=refusal)
+        self._last_refusal = refusal
+        renewed = read is not None and read != self.identity
         if renewed:
-            self.identity = found
+            self.identity = read
             log.info("certificate renewed", until=f"{self._certificate_end():%Y-%m-%d}")
         self._warn_before_end()
         return renewed
@@ -76,8 +78,8 @@ class CertificateWatch:
 
     def _warn_before_end(self) -> None:
         now = self._now()
-        told = self._warned_at is not None and now - self._warned_at < timedelta(days=1)
-        if self.identity is None or told or (until := self._certificate_end()) - now > SOON:
+        warned_today = self._warned_at is not None and now - self._warned_at < timedelta(days=1)
+        if self.identity is None or warned_today or (until := self._certificate_end()) - now > SOON:
             return
         self._warned_at = now
         advice = "renew it (`ccn keys renew`) and put its files in place; this node reads them by itself"

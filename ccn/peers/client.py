@@ -1,7 +1,7 @@
-"""All other nodes at once: ask each of them the same, and get from each an answer or the reason for none.
+"""Asks all other nodes the same at once, and gets from each an answer or the reason for none.
 
-A round is not held up by one node: whoever has not answered at the common deadline is `Silent`. Which nodes
-there are comes from outside, and may change while the client runs.
+One node does not delay a round: who has not answered at the common deadline is `Silent`. The caller says
+which nodes there are, and may change that while the client runs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """No answer, and why; `unavailable` if asking again later may help."""
+    """A node gave no answer, and why. `unavailable` if asking again later may help."""
 
     reason: str
     unavailable: bool
@@ -46,10 +46,10 @@ Answers = Mapping[NodeId, A | Silent]
 
 
 @asynccontextmanager
-async def open_client(own: NodeId, shown: TlsIdentity | None) -> AsyncIterator[PeerClient]:
-    """The client of this node; its connections end with the block."""
-    client = PeerClient(own, shown)
-    if shown is None:
+async def open_client(own: NodeId, identity: TlsIdentity | None) -> AsyncIterator[PeerClient]:
+    """Make the client of this node. Its connections end with the block."""
+    client = PeerClient(own, identity)
+    if identity is None:
         log.warning("nodes talk without TLS, on this machine only")
     try:
         yield client
@@ -58,16 +58,16 @@ async def open_client(own: NodeId, shown: TlsIdentity | None) -> AsyncIterator[P
 
 
 class PeerClient:
-    """The peers that are known now."""
+    """The peers that are known now, and the calls that go to all of them."""
 
-    def __init__(self, own: NodeId, shown: TlsIdentity | None) -> None:
+    def __init__(self, own: NodeId, identity: TlsIdentity | None) -> None:
         self._own = own
-        self._shown = shown
+        self._identity = identity
         self._peers: dict[NodeId, Peer] = {}
         self._changed = asyncio.Event()
 
     async def set_addresses(self, addresses: Mapping[NodeId, str]) -> None:
-        """These are the other nodes, and nobody else; connections that still fit are kept."""
+        """Make these the other nodes, and no others. Connections that still fit are kept."""
         wanted = {node: address for node, address in addresses.items() if node != self._own}
         kept = {node: peer for node, peer in self._peers.items() if wanted.get(node) == peer.address}
         new = {node: self._make_peer(node, wanted[node]) for node in wanted.keys() - kept.keys()}
@@ -79,21 +79,24 @@ class PeerClient:
 
     @property
     def presented(self) -> PresentedCertificate | None:
-        """The certificate that the others see; None without TLS."""
-        if self._shown is None:
+        """What the others know this node's certificate by; None without TLS."""
+        if self._identity is None:
             return None
         from ccn.certificates import inspection  # noqa: PLC0415 - a large library, needed only with certificates
 
-        return inspection.read_presented(self._shown.certificate)
+        return inspection.read_presented(self._identity.certificate)
 
-    async def replace_identity(self, shown: TlsIdentity) -> None:
-        """Meet all others with this from now on; calls that go on with the old one have a while to end."""
-        self._shown = shown
-        before = self._peers
-        self._peers = {node: self._make_peer(node, peer.address) for node, peer in before.items()}
+    async def replace_identity(self, identity: TlsIdentity) -> None:
+        """Show this to all others from now on.
+
+        Calls that go on over the old connections have `RETIRING_S` to end.
+        """
+        self._identity = identity
+        retiring = self._peers
+        self._peers = {node: self._make_peer(node, peer.address) for node, peer in retiring.items()}
         self._changed.set()
         self._changed = asyncio.Event()
-        await asyncio.gather(*(peer.close(RETIRING_S) for peer in before.values()))
+        await asyncio.gather(*(peer.close(RETIRING_S) for peer in retiring.values()))
 
     async def wait_for_change(self) -> None:
         """Return when the peers are others."""
@@ -101,34 +104,34 @@ class PeerClient:
 
     @property
     def peers(self) -> tuple[Peer, ...]:
-        """Those that are known now, by name."""
+        """The peers that are known now, ordered by name."""
         return tuple(self._peers[node] for node in sorted(self._peers))
 
     def find_peer(self, node: NodeId) -> Peer:
-        """One of them, to ask it alone."""
+        """Return one peer, to ask it alone."""
         if node not in self._peers:
             raise errors.PeerUnavailable(f"nobody knows where {node} is")
         return self._peers[node]
 
     async def hello(self, within_s: float) -> Answers[NodeIntroduction]:
-        """Who is there."""
+        """Ask all who they are."""
         return await self._ask_all(lambda peer: peer.hello(within_s))
 
-    async def report(self, ask: ReportRequest, within_s: float) -> Answers[Signed[Report] | Refusal]:
-        """Everybody's part of a round."""
-        return await self._ask_all(lambda peer: peer.report(ask, within_s))
+    async def report(self, request: ReportRequest, within_s: float) -> Answers[Signed[Report] | Refusal]:
+        """Collect the reports of all for a round."""
+        return await self._ask_all(lambda peer: peer.report(request, within_s))
 
     async def propose(self, proposal: Signed[Proposal], within_s: float) -> Answers[Signed[Vote] | Refusal]:
-        """Everybody's vote."""
+        """Collect the votes of all on a proposal."""
         data = wire.PROPOSAL.encode(proposal)
         return await self._ask_all(lambda peer: peer.propose(data, within_s))
 
-    async def decide(self, decision: CommitNotice, within_s: float) -> Answers[note.Signature | Refusal]:
-        """Everybody's cosignature."""
-        return await self._ask_all(lambda peer: peer.decide(decision, within_s))
+    async def decide(self, notice: CommitNotice, within_s: float) -> Answers[note.Signature | Refusal]:
+        """Collect the cosignatures of all for a committed block."""
+        return await self._ask_all(lambda peer: peer.decide(notice, within_s))
 
     def _make_peer(self, node: NodeId, address: str) -> Peer:
-        return Peer(node, address, self._own, self._shown)
+        return Peer(node, address, self._own, self._identity)
 
     async def _ask_all(self, call: Callable[[Peer], Awaitable[A]]) -> Answers[A]:
         peers = self.peers

@@ -1,7 +1,7 @@
-"""What nodes ask each other beside the statements of a round; values that stories and doors can hold.
+"""What nodes ask each other beside the statements of a round, as values for the node and the doors.
 
-Separate from `wire`, so that who answers a question needs no generated type. Each question has the name of
-the node that asks: the door believes it only with that node's certificate.
+Separate from `wire`, so that code that answers a question needs no generated type. Each question has the
+name of the node that asks. The door believes it only with that node's certificate.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ccn.core.rounds.readback import ShownBlock
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """Who are you?"""
+    """A node asks another who it is."""
 
     node: NodeId
 
 
 @dataclass(frozen=True, slots=True)
 class NodeIntroduction:
-    """A node as it introduces itself: its Ed25519 key, its version, the last block it knows."""
+    """A node introduces itself: its Ed25519 key, its version, the last block it knows."""
 
     node: NodeId
     key: bytes
@@ -52,7 +52,7 @@ class CommitNotice:
 
 @dataclass(frozen=True, slots=True)
 class BlocksRequest:
-    """A node was away: which blocks come from this height on?"""
+    """A node was away and asks for the blocks from this height on."""
 
     node: NodeId
     first: int
@@ -60,7 +60,7 @@ class BlocksRequest:
 
 @dataclass(frozen=True, slots=True)
 class BlockPage:
-    """Some of them in a row, and the height up to which there are more."""
+    """Some of these blocks in a row, and the height up to which there are more."""
 
     blocks: tuple[ShownBlock, ...]
     height: int
@@ -68,7 +68,7 @@ class BlockPage:
 
 @dataclass(frozen=True, slots=True)
 class ForwardedRequest:
-    """A client's request for an instance that another node hosts; what it says is between the doors."""
+    """A client's request for an instance that another node hosts. Only the two doors read its body."""
 
     node: NodeId
     instance: InstanceId

@@ -1,7 +1,7 @@
 """What can go wrong between nodes, as gRPC says it and as the error tree says it, in both directions.
 
 Separate from the client because the door needs the same table to answer. Only errors of a forwarded request
-travel by name, for a client waits for them; what a peer claims of itself in a round is no news of ours.
+travel by name, since a client waits for them. What a peer says of itself in a round is its own affair.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ STATUS: Mapping[type[errors.CCNError], Any] = MappingProxyType(
         errors.PeerRefused: _Code.PERMISSION_DENIED,
     }
 )
-"""How the door answers with one of our errors; the nearest ancestor counts."""
+"""With which status the door answers one of our errors. The nearest ancestor counts."""
 
 TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
     {
@@ -89,13 +89,13 @@ TRAVELS: Mapping[str, type[errors.CCNError]] = MappingProxyType(
         )
     }
 )
-"""What a host may say about a forwarded request, by the name in the trailing metadata."""
+"""What a host may answer to a forwarded request, by the name in the trailing metadata."""
 
 NAME = "ccn-error"
 
 
 def error_to_status(error: type[errors.CCNError]) -> Any:
-    """The gRPC status of one of our errors."""
+    """Find the gRPC status of one of our errors."""
     return next(
         STATUS[kind] for kind in error.__mro__ if issubclass(kind, errors.CCNError) and kind in STATUS
     )
@@ -120,15 +120,15 @@ def translate_errors(node: NodeId) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translate_forwarded(node: NodeId) -> Iterator[None]:
-    """The same for a request that was handed over: if its host did not say how it ended, nobody knows."""
+    """Do the same for a forwarded request. If its host did not say how it ended, nobody knows."""
     try:
         with translate_errors(node):
             yield
     except (errors.PeerUnavailable, errors.PeerRefused) as failed:
         cause = failed.__cause__
-        told = _error_from_metadata(cause) if isinstance(cause, grpc.aio.AioRpcError) else None
-        if told is not None:
-            raise told from cause
+        named = _error_from_metadata(cause) if isinstance(cause, grpc.aio.AioRpcError) else None
+        if named is not None:
+            raise named from cause
         if isinstance(failed, errors.PeerRefused):
             raise
         raise errors.OutcomeUnknown(str(failed)) from cause
@@ -136,7 +136,7 @@ def translate_forwarded(node: NodeId) -> Iterator[None]:
 
 @contextlib.contextmanager
 def require_readable(node: NodeId) -> Iterator[None]:
-    """What cannot be read of an answer is the other node's fault, not that of whoever asked."""
+    """Blame the other node, not the caller, for an answer that cannot be read."""
     try:
         yield
     except errors.InputInvalid as strange:
@@ -144,8 +144,8 @@ def require_readable(node: NodeId) -> Iterator[None]:
 
 
 def _error_from_metadata(failed: Any) -> errors.CCNError | None:
-    named = dict(failed.trailing_metadata() or ()).get(NAME)
-    kind = TRAVELS.get(named) if isinstance(named, str) else None
+    name = dict(failed.trailing_metadata() or ()).get(NAME)
+    kind = TRAVELS.get(name) if isinstance(name, str) else None
     return kind(failed.details() or "") if kind else None
 
 

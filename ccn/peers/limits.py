@@ -1,7 +1,7 @@
-"""How large each kind of message can be at most: counted from what core allows, so neither end guesses.
+"""How large each kind of message can be, counted from what core allows, so that neither end guesses.
 
-A limit is what the largest valid message needs, rounded up by the room of tags and lengths. Whoever sends
-more sends something that core would refuse.
+A limit is what the largest valid message needs, rounded up by the room of tags and lengths. Core would
+refuse whatever is larger.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The calls of the peer API as both ends know them: the path, what goes in, what comes out.
 
-Messages pass gRPC as bytes and are read by `wire`: so a proposal for many peers is written once, its size
+Messages pass gRPC as bytes, and `wire` reads them. So a proposal for many peers is encoded once, its size
 is known before it is read, and bytes that are no message are refused with a reason.
 """
 
@@ -34,7 +34,7 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["Peer"].full_name
 
 @dataclass(frozen=True, slots=True)
 class PeerMethod(Generic[Q, A]):
-    """One call; `at_once` is how many of them one peer may have under way at a node."""
+    """One call. `at_once` is how many of them one peer may have under way at a node."""
 
     name: str
     asked: wire.WireFormat[Q]
@@ -44,7 +44,7 @@ class PeerMethod(Generic[Q, A]):
 
     @property
     def path(self) -> str:
-        """As gRPC spells it."""
+        """The path as gRPC spells it."""
         return f"/{SERVICE}/{self.name}"
 
 

@@ -1,7 +1,7 @@
-"""The parts of messages, between generated types and values of core, strictly in the way back.
+"""The parts of messages: converts between generated types and values of core, and reads strictly.
 
-Separate from `wire`, which knows whole messages and their limits. What was read is whole; whether it is
-true, and signed by the one it names, is for core to say. All that reading raises is `InputInvalid`.
+Separate from `wire`, which knows whole messages and their limits. What was read is whole. Core decides
+whether it is true, and signed by the node it names. Reading raises nothing but `InputInvalid`.
 """
 
 from __future__ import annotations
@@ -28,143 +28,144 @@ from ccn.peers.exchange import BlockPage, CommitNotice, ForwardedRequest, NodeIn
 
 
 def introduction_to_pb(value: NodeIntroduction) -> pb.HelloAnswer:
-    """A node introduces itself."""
+    """Write how a node introduces itself."""
     return pb.HelloAnswer(
         node=value.node, key=value.key, version=value.version, height=value.height, block=value.block
     )
 
 
-def introduction_from_pb(found: pb.HelloAnswer) -> NodeIntroduction:
-    """A node, with a version that may stand in a log."""
-    if not 0 < len(found.version) <= limits.VERSION or not found.version.isprintable():
+def introduction_from_pb(message: pb.HelloAnswer) -> NodeIntroduction:
+    """Read an introduction. Its version must be fit for a log."""
+    if not 0 < len(message.version) <= limits.VERSION or not message.version.isprintable():
         raise errors.InputInvalid("a node's version is a short text")
     return NodeIntroduction(
-        check_node(found.node),
-        check_digest(found.key),
-        found.version,
-        check_number(found.height),
-        check_digest(found.block),
+        check_node(message.node),
+        check_digest(message.key),
+        message.version,
+        check_number(message.height),
+        check_digest(message.block),
     )
 
 
 def report_request_to_pb(value: ReportRequest) -> pb.ReportRequest:
-    """The opening of a round."""
+    """Write the opening of a round."""
     return pb.ReportRequest(node=value.node, height=value.height, term=value.term, previous=value.previous)
 
 
-def report_request_from_pb(found: pb.ReportRequest) -> ReportRequest:
-    """A round that somebody opens."""
+def report_request_from_pb(message: pb.ReportRequest) -> ReportRequest:
+    """Read the opening of a round."""
     return ReportRequest(
-        check_node(found.node),
-        check_height(found.height),
-        check_number(found.term),
-        check_digest(found.previous),
+        check_node(message.node),
+        check_height(message.height),
+        check_number(message.term),
+        check_digest(message.previous),
     )
 
 
 def notice_to_pb(value: CommitNotice) -> pb.DecideRequest:
-    """A committed block by its name."""
+    """Write which block was committed."""
     return pb.DecideRequest(node=value.node, height=value.height, term=value.term, block=value.block)
 
 
-def notice_from_pb(found: pb.DecideRequest) -> CommitNotice:
-    """A block that somebody says was committed."""
+def notice_from_pb(message: pb.DecideRequest) -> CommitNotice:
+    """Read which block somebody says was committed."""
     return CommitNotice(
-        check_node(found.node),
-        check_height(found.height),
-        check_number(found.term),
-        check_digest(found.block),
+        check_node(message.node),
+        check_height(message.height),
+        check_number(message.term),
+        check_digest(message.block),
     )
 
 
 def report_to_pb(value: Signed[Report]) -> pb.Report:
-    """Rosters and leaves as the bytes they are."""
-    said = value.statement
+    """Write a report, with rosters and leaves as the bytes they are."""
+    report = value.statement
     return pb.Report(
-        node=said.node,
-        height=said.height,
-        term=said.term,
-        previous=said.previous,
+        node=report.node,
+        height=report.height,
+        term=report.term,
+        previous=report.previous,
         rosters=[
-            pb.Roster(character=each.character, packed=each.packed, owners=each.owners)
-            for each in said.rosters
+            pb.Roster(character=roster.character, packed=roster.packed, owners=roster.owners)
+            for roster in report.rosters
         ],
-        first=said.first,
-        leaves=said.leaves,
-        wants=said.wants,
+        first=report.first,
+        leaves=report.leaves,
+        wants=report.wants,
         signature=value.signature,
     )
 
 
-def report_from_pb(found: pb.Report) -> Signed[Report]:
-    """A whole report; core refuses what is out of order."""
-    said = Report(
-        node=check_node(found.node),
-        height=check_height(found.height),
-        term=check_number(found.term),
-        previous=check_digest(found.previous),
+def report_from_pb(message: pb.Report) -> Signed[Report]:
+    """Read a whole report. Core refuses what is out of order in it."""
+    report = Report(
+        node=check_node(message.node),
+        height=check_height(message.height),
+        term=check_number(message.term),
+        previous=check_digest(message.previous),
         rosters=tuple(
-            Roster(CharacterId(each.character), each.packed, each.owners) for each in found.rosters
+            Roster(CharacterId(roster.character), roster.packed, roster.owners)
+            for roster in message.rosters
         ),
-        first=check_number(found.first),
-        leaves=found.leaves,
-        wants=check_digest(found.wants),
+        first=check_number(message.first),
+        leaves=message.leaves,
+        wants=check_digest(message.wants),
     )
-    return Signed(said, check_signature(found.signature))
+    return Signed(report, check_signature(message.signature))
 
 
 def proposal_to_pb(value: Signed[Proposal]) -> pb.Proposal:
-    """The header in its canonical form, with all that makes it."""
-    said = value.statement
+    """Write the header in its canonical form, with all that makes it."""
+    proposal = value.statement
     return pb.Proposal(
-        header=said.header.body(),
-        reports=map(report_to_pb, said.reports),
-        next_rules=rules_to_pb(said.next_rules),
+        header=proposal.header.body(),
+        reports=map(report_to_pb, proposal.reports),
+        next_rules=rules_to_pb(proposal.next_rules),
         signature=value.signature,
     )
 
 
-def proposal_from_pb(found: pb.Proposal) -> Signed[Proposal]:
-    """A header that is written the one way it can be, and what comes with it."""
-    said = Proposal(
-        header.parse_header(found.header),
-        tuple(map(report_from_pb, found.reports)),
-        rules_from_pb(found.next_rules),
+def proposal_from_pb(message: pb.Proposal) -> Signed[Proposal]:
+    """Read a header in its only canonical form, and what comes with it."""
+    proposal = Proposal(
+        header.parse_header(message.header),
+        tuple(map(report_from_pb, message.reports)),
+        rules_from_pb(message.next_rules),
     )
-    return Signed(said, check_signature(found.signature))
+    return Signed(proposal, check_signature(message.signature))
 
 
 def vote_to_pb(value: Signed[Vote]) -> pb.Vote:
-    """A vote with its signature."""
-    said = value.statement
+    """Write a vote with its signature."""
+    vote = value.statement
     return pb.Vote(
-        node=said.node, height=said.height, term=said.term, block=said.block, signature=value.signature
+        node=vote.node, height=vote.height, term=vote.term, block=vote.block, signature=value.signature
     )
 
 
-def vote_from_pb(found: pb.Vote) -> Signed[Vote]:
-    """A vote for some block."""
-    said = Vote(
-        check_node(found.node),
-        check_height(found.height),
-        check_number(found.term),
-        check_digest(found.block),
+def vote_from_pb(message: pb.Vote) -> Signed[Vote]:
+    """Read a vote for some block."""
+    vote = Vote(
+        check_node(message.node),
+        check_height(message.height),
+        check_number(message.term),
+        check_digest(message.block),
     )
-    return Signed(said, check_signature(found.signature))
+    return Signed(vote, check_signature(message.signature))
 
 
 def rules_to_pb(value: Rules) -> pb.Rules:
-    """Both bodies, as the record keeps them."""
+    """Write both bodies as the record keeps them."""
     return pb.Rules(validators=value.validators_body(), parameters=value.parameters_body())
 
 
-def rules_from_pb(found: pb.Rules) -> Rules:
-    """Rules in their canonical form."""
-    return rules_.parse_rules(found.validators, found.parameters)
+def rules_from_pb(message: pb.Rules) -> Rules:
+    """Read rules in their canonical form."""
+    return rules_.parse_rules(message.validators, message.parameters)
 
 
 def block_to_pb(value: ShownBlock) -> pb.Block:
-    """A committed block, its leaves in a row."""
+    """Write a committed block with its leaves in a row."""
     return pb.Block(
         header=value.header.body(),
         votes=map(vote_to_pb, value.votes),
@@ -173,53 +174,55 @@ def block_to_pb(value: ShownBlock) -> pb.Block:
     )
 
 
-def block_from_pb(found: pb.Block) -> ShownBlock:
-    """A block with exactly the leaves that its header counts."""
-    read = header.parse_header(found.header)
-    leaves = merkle.split_hashes(found.leaves)
-    if len(leaves) != read.count:
-        raise errors.InputInvalid(f"block {read.height} comes with {len(leaves)} leaves, not {read.count}")
-    return ShownBlock(read, leaves, tuple(map(vote_from_pb, found.votes)), rules_from_pb(found.next_rules))
+def block_from_pb(message: pb.Block) -> ShownBlock:
+    """Read a block with exactly the leaves that its header counts."""
+    head = header.parse_header(message.header)
+    leaves = merkle.split_hashes(message.leaves)
+    if len(leaves) != head.count:
+        raise errors.InputInvalid(f"block {head.height} comes with {len(leaves)} leaves, not {head.count}")
+    return ShownBlock(
+        head, leaves, tuple(map(vote_from_pb, message.votes)), rules_from_pb(message.next_rules)
+    )
 
 
 def page_to_pb(value: BlockPage) -> pb.BlocksAnswer:
-    """Blocks in a row."""
+    """Write blocks in a row."""
     return pb.BlocksAnswer(blocks=map(block_to_pb, value.blocks), height=value.height)
 
 
-def page_from_pb(found: pb.BlocksAnswer) -> BlockPage:
-    """Blocks that follow each other, by their heights at least."""
-    if len(found.blocks) > limits.PAGE_BLOCKS:
-        raise errors.InputInvalid(f"a page of {len(found.blocks)} blocks")
-    blocks = tuple(map(block_from_pb, found.blocks))
+def page_from_pb(message: pb.BlocksAnswer) -> BlockPage:
+    """Read blocks that follow each other, by their heights at least."""
+    if len(message.blocks) > limits.PAGE_BLOCKS:
+        raise errors.InputInvalid(f"a page of {len(message.blocks)} blocks")
+    blocks = tuple(map(block_from_pb, message.blocks))
     if any(after.header.height != before.header.height + 1 for before, after in pairwise(blocks)):
         raise errors.InputInvalid("the blocks of a page do not follow each other")
-    return BlockPage(blocks, check_number(found.height))
+    return BlockPage(blocks, check_number(message.height))
 
 
 def refusal_to_pb(value: Refusal) -> pb.Refusal:
-    """A fixed word and a sentence, which is cut where it is too long."""
+    """Write a fixed word and a sentence, and cut the sentence where it is too long."""
     return pb.Refusal(reason=value.reason, detail=value.detail[: limits.DETAIL])
 
 
-def refusal_from_pb(found: pb.Refusal) -> Refusal:
-    """A reason that is known here."""
-    if len(found.detail) > limits.DETAIL:
+def refusal_from_pb(message: pb.Refusal) -> Refusal:
+    """Read a refusal with a reason that is known here."""
+    if len(message.detail) > limits.DETAIL:
         raise errors.InputInvalid("the detail of a refusal is too long")
     try:
-        return Refusal(Reason(found.reason), found.detail)
+        return Refusal(Reason(message.reason), message.detail)
     except ValueError:
-        raise errors.InputInvalid(f"{found.reason[:80]!r} is no reason to refuse") from None
+        raise errors.InputInvalid(f"{message.reason[:80]!r} is no reason to refuse") from None
 
 
 def cosignature_to_pb(value: note.Signature) -> pb.Cosignature:
-    """One line below a note."""
+    """Write one line below a note."""
     return pb.Cosignature(name=value.name, key_id=value.key_id, data=value.data)
 
 
-def cosignature_from_pb(found: pb.Cosignature) -> note.Signature:
-    """A line that could stand below a note."""
-    line = note.Signature(found.name, found.key_id, found.data)
+def cosignature_from_pb(message: pb.Cosignature) -> note.Signature:
+    """Read a line that could stand below a note."""
+    line = note.Signature(message.name, message.key_id, message.data)
     if len(line.key_id) != 4 or len(line.data) != limits.COSIGNATURE_DATA:
         raise errors.InputInvalid("a cosignature is the id of a key, eight bytes of time and a signature")
     if len(line.name) > limits.NOTE_NAME:
@@ -229,57 +232,57 @@ def cosignature_from_pb(found: pb.Cosignature) -> note.Signature:
 
 
 def forwarded_to_pb(value: ForwardedRequest) -> pb.ForwardRequest:
-    """A request of a client, unread."""
+    """Write a client's request, unread."""
     return pb.ForwardRequest(
         node=value.node, instance=value.instance.bytes, method=value.method, body=value.body
     )
 
 
-def forwarded_from_pb(found: pb.ForwardRequest) -> ForwardedRequest:
-    """A request for some instance."""
-    if len(found.instance) != 16:
+def forwarded_from_pb(message: pb.ForwardRequest) -> ForwardedRequest:
+    """Read a client's request for some instance."""
+    if len(message.instance) != 16:
         raise errors.InputInvalid("the id of an instance has 16 bytes")
-    if not 0 < len(found.method) <= limits.METHOD or not found.method.isidentifier():
+    if not 0 < len(message.method) <= limits.METHOD or not message.method.isidentifier():
         raise errors.InputInvalid("a forwarded method has a name")
-    instance = InstanceId(UUID(bytes=found.instance))
-    return ForwardedRequest(check_node(found.node), instance, found.method, check_frame(found.body))
+    instance = InstanceId(UUID(bytes=message.instance))
+    return ForwardedRequest(check_node(message.node), instance, message.method, check_frame(message.body))
 
 
 def check_node(text: str) -> NodeId:
-    """The name of a node."""
+    """Refuse what is not the name of a node."""
     return NodeId(ids.check_name(text, "node"))
 
 
 def check_number(value: int) -> int:
-    """A number that can be signed."""
+    """Refuse a number that cannot be signed."""
     if value > commitment.INTEGER_LIMIT:
         raise errors.InputInvalid(f"{value} is more than can be signed")
     return value
 
 
 def check_height(value: int) -> int:
-    """The height of a block."""
+    """Refuse what is not the height of a block."""
     if not value:
         raise errors.InputInvalid("the first block has height 1")
     return check_number(value)
 
 
 def check_digest(data: bytes) -> bytes:
-    """A hash or a key."""
+    """Refuse what is not as long as a hash or key."""
     if len(data) != merkle.HASH_BYTES:
         raise errors.InputInvalid(f"{len(data)} bytes are not a hash or key of {merkle.HASH_BYTES}")
     return data
 
 
 def check_signature(data: bytes) -> bytes:
-    """What may be an Ed25519 signature."""
+    """Refuse what is not as long as an Ed25519 signature."""
     if len(data) != limits.SIGNATURE:
         raise errors.InputInvalid(f"{len(data)} bytes are not a signature")
     return data
 
 
 def check_frame(data: bytes) -> bytes:
-    """Bytes that are one frame at most."""
+    """Refuse bytes that are more than one frame."""
     if len(data) > limits.FRAME:
         raise errors.InputInvalid(f"{len(data)} bytes are more than one frame")
     return data

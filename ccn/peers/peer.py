@@ -1,7 +1,7 @@
 """One other node as this one reaches it: a channel, and the calls that can be made over it.
 
-Separate from the client, which knows all of them. Every call has a deadline. What comes back is a value
-that speaks for the node that was asked, or an error that says what is wrong with it.
+Separate from the client, which knows all of them. Every call but `stay` has a deadline. It returns a
+value that speaks for the node that was asked, or raises an error that says what is wrong with that node.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 S = TypeVar("S", NodeIntroduction, Report, Vote)
 
-# Reconnecting is bounded: gRPC's own back-off grows to two minutes, a node is back in a second. Proxies and
-# service configurations found in the environment or in DNS must not change whom we talk to; whether
-# something is asked again is for the caller to decide. Silence without any call is noticed by keepalive.
+# gRPC's own back-off grows to two minutes, and a node is back in a second, so reconnecting is bounded.
+# Proxies and service configurations found in the environment or in DNS must not change whom we talk to.
+# The caller decides whether something is asked again. Keepalive notices silence also without any call.
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
@@ -72,36 +72,39 @@ class Peer:
         self._channel: Any = _open_channel(node, address, shown)
 
     async def hello(self, within_s: float) -> NodeIntroduction:
-        """Who listens at the address."""
+        """Ask who listens at the address."""
         return self._check_speaker(await self._call_method(methods.HELLO, Greeting(self._own), within_s))
 
-    async def report(self, ask: ReportRequest, within_s: float) -> Signed[Report] | Refusal:
-        """Its part of a round."""
-        answer = await self._call_method(methods.REPORT, ask, within_s)
+    async def report(self, request: ReportRequest, within_s: float) -> Signed[Report] | Refusal:
+        """Ask for its report for a round."""
+        answer = await self._call_method(methods.REPORT, request, within_s)
         if isinstance(answer, Signed):
             self._check_speaker(answer.statement)
         return answer
 
     async def propose(self, proposal: bytes, within_s: float) -> Signed[Vote] | Refusal:
-        """Its vote for a proposal, which the client has encoded once for all."""
+        """Ask for its vote on a proposal, which the client has encoded once for all."""
         answer = await self._call_with_bytes(methods.PROPOSE, proposal, within_s)
         if isinstance(answer, Signed):
             self._check_speaker(answer.statement)
         return answer
 
-    async def decide(self, decision: CommitNotice, within_s: float) -> note.Signature | Refusal:
-        """Its cosignature, once it has read the block back."""
-        return await self._call_method(methods.DECIDE, decision, within_s)
+    async def decide(self, notice: CommitNotice, within_s: float) -> note.Signature | Refusal:
+        """Ask for its cosignature, which it gives once it has read the block back."""
+        return await self._call_method(methods.DECIDE, notice, within_s)
 
     async def fetch_blocks(self, first: int, within_s: float) -> BlockPage:
-        """A page of the blocks from this height on."""
+        """Ask for a page of the blocks from this height on."""
         page = await self._call_method(methods.BLOCKS, BlocksRequest(self._own, first), within_s)
         if page.blocks and page.blocks[0].header.height != first:
             raise errors.PeerRefused(f"{self.node} was asked for block {first} and shows another")
         return page
 
     async def forward(self, request: ForwardedRequest, within_s: float) -> AsyncGenerator[bytes]:
-        """The frames of the host's answer. `OutcomeUnknown` if they end before the host says so."""
+        """Yield the frames of the host's answer.
+
+        Raises `OutcomeUnknown` if they end before the host says so.
+        """
         method = methods.FORWARD
         data = method.asked.encode(request)
         await self._wait_connected(min(CONNECT_S, within_s))
@@ -116,7 +119,7 @@ class Peer:
             call.cancel()
 
     async def stay(self) -> AsyncGenerator[NodeIntroduction]:
-        """Who is there, as soon as it is; the generator goes on until the connection breaks.
+        """Yield who is there as soon as it is, and go on until the connection breaks.
 
         The only call without a deadline: gRPC's keepalive watches over it.
         """
@@ -125,18 +128,18 @@ class Peer:
             with failure.translate_errors(self.node):
                 async for frame in call:
                     with failure.require_readable(self.node):
-                        who = self._check_speaker(methods.STAY.answered.decode(frame))
-                    yield who
+                        introduction = self._check_speaker(methods.STAY.answered.decode(frame))
+                    yield introduction
         finally:
             call.cancel()
 
     async def close(self, grace_s: float | None = None) -> None:
-        """End the connection; the calls that use it have so long to end by themselves."""
+        """End the connection. Calls that use it have `grace_s` to end by themselves."""
         self.closed = True
         await self._channel.close(grace_s)
 
-    async def _call_method(self, method: PeerMethod[Q, A], asked: Q, within_s: float) -> A:
-        return await self._call_with_bytes(method, method.asked.encode(asked), within_s)
+    async def _call_method(self, method: PeerMethod[Q, A], request: Q, within_s: float) -> A:
+        return await self._call_with_bytes(method, method.asked.encode(request), within_s)
 
     async def _call_with_bytes(self, method: PeerMethod[Q, A], data: bytes, within_s: float) -> A:
         call = self._channel.unary_unary(method.path)
@@ -149,7 +152,7 @@ class Peer:
         return self._channel.unary_stream(method.path)(data, timeout=within_s)
 
     async def _wait_connected(self, within_s: float) -> None:
-        """Wait for the connection: a request that never left was certainly not executed."""
+        """Wait for the connection, so that a request that could not leave was certainly not executed."""
         with failure.translate_errors(self.node):
             try:
                 async with asyncio.timeout(within_s):

@@ -1,7 +1,7 @@
-"""Noticing at once that a peer came or went: one quiet stream to each, which breaks when the peer dies.
+"""Notices at once that a peer came or went, by a quiet stream to each that breaks when the peer dies.
 
-A hint and no proof, sooner than a lease: a node behind a cut cable looks the same and still leads. So
-whoever acts upon it acts under its term, and can be refused.
+This is a hint and no proof, and comes sooner than the end of a lease. A node behind a cut cable looks the
+same and still leads. So whoever acts upon it acts under its term, and can be refused.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ccn.peers.client import PeerClient
 from ccn.peers.exchange import NodeIntroduction
 from ccn.peers.peer import Peer
 
-AGAIN_S = 0.25
-REFUSED_S = 5.0
-"""Who is not let in now is not let in a moment later either."""
+PAUSE_S = 0.25
+REFUSED_PAUSE_S = 5.0
+"""A peer that does not let this node in will not do so a moment later either."""
 
 OnPeerCame = Callable[[NodeIntroduction], object]
 OnPeerGone = Callable[[NodeId, str], object]
@@ -38,16 +38,17 @@ async def watch_peers(client: PeerClient, came: OnPeerCame, gone: OnPeerGone) ->
 
 async def _watch_peer(peer: Peer, came: OnPeerCame, gone: OnPeerGone) -> None:
     while not peer.closed:
-        here, reason, pause_s = False, f"{peer.node} is stopping", AGAIN_S
+        was_there = False
+        reason, pause_s = f"{peer.node} is stopping", PAUSE_S
         try:
-            async with aclosing(peer.stay()) as staying:
-                async for who in staying:
-                    here = True
-                    came(who)
+            async with aclosing(peer.stay()) as introductions:
+                async for introduction in introductions:
+                    was_there = True
+                    came(introduction)
         except errors.PeerUnavailable as broken:
             reason = str(broken)
         except errors.PeerRefused as refused:
-            reason, pause_s = str(refused), REFUSED_S
-        if here and not peer.closed:
+            reason, pause_s = str(refused), REFUSED_PAUSE_S
+        if was_there and not peer.closed:
             gone(peer.node, reason)
         await asyncio.sleep(pause_s)

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WireFormat(Generic[T]):
-    """One kind of message: its name, its limit, and the way there and back."""
+    """One kind of message: its name, its limit, and the conversion in both directions."""
 
     name: str
     limit: int
@@ -44,19 +44,19 @@ class WireFormat(Generic[T]):
     read: Callable[[Any], T]
 
     def encode(self, value: T) -> bytes:
-        """The bytes of a value; one that nobody would read is refused here already."""
+        """Write a value as bytes. Refuse one here that no node would read."""
         data: bytes = self.write(value).SerializeToString()
         self._check_size(len(data))
         return data
 
     def decode(self, data: bytes) -> T:
-        """The value of bytes that come from anywhere."""
+        """Read a value from bytes of unknown origin."""
         self._check_size(len(data))
         try:
-            found = self.message.FromString(data)
+            message = self.message.FromString(data)
         except DecodeError:
             raise errors.InputInvalid(f"{len(data)} bytes are not a {self.name}") from None
-        return self.read(found)
+        return self.read(message)
 
     def _check_size(self, size: int) -> None:
         if size > self.limit:
@@ -64,12 +64,12 @@ class WireFormat(Generic[T]):
 
 
 def fill_page(blocks: tuple[ShownBlock, ...], height: int) -> BlockPage:
-    """As many of the blocks as fit on a page, but one at least, so that catching up always gets on."""
+    """Put as many of the blocks on a page as fit, but one at least: catching up must always get on."""
     room, taken = limits.PAGE - limits.BLOCK, 0
-    for shown in blocks[: limits.PAGE_BLOCKS]:
+    for block in blocks[: limits.PAGE_BLOCKS]:
         if room < 0:
             break
-        room -= parts.block_to_pb(shown).ByteSize() + 8
+        room -= parts.block_to_pb(block).ByteSize() + 8
         taken += 1
     return BlockPage(blocks[:taken], height)
 
@@ -77,19 +77,19 @@ def fill_page(blocks: tuple[ShownBlock, ...], height: int) -> BlockPage:
 def _answer_or_refusal(
     message: Any, field: str, write: Callable[[T], Any], read: Callable[[Any], T]
 ) -> tuple[Callable[[T | Refusal], Any], Callable[[Any], T | Refusal]]:
-    """Both ways of an answer that is what was asked for, or the reason why not."""
+    """Make both conversions of an answer that is what was asked for, or a refusal."""
 
     def answer_to_pb(value: T | Refusal) -> Any:
         if isinstance(value, Refusal):
             return message(refusal=parts.refusal_to_pb(value))
         return message(**{field: write(value)})
 
-    def answer_from_pb(found: Any) -> T | Refusal:
-        match found.WhichOneof("answer"):
+    def answer_from_pb(answer: Any) -> T | Refusal:
+        match answer.WhichOneof("answer"):
             case "refusal":
-                return parts.refusal_from_pb(found.refusal)
+                return parts.refusal_from_pb(answer.refusal)
             case str(given) if given == field:
-                return read(getattr(found, field))
+                return read(getattr(answer, field))
         raise errors.InputInvalid("an answer without content")
 
     return answer_to_pb, answer_from_pb
@@ -100,7 +100,7 @@ HELLO: WireFormat[Greeting] = WireFormat(
     limits.HELLO,
     pb.HelloRequest,
     lambda value: pb.HelloRequest(node=value.node),
-    lambda found: Greeting(parts.check_node(found.node)),
+    lambda message: Greeting(parts.check_node(message.node)),
 )
 WHO: WireFormat[NodeIntroduction] = WireFormat(
     "introduction", limits.WHO, pb.HelloAnswer, parts.introduction_to_pb, parts.introduction_from_pb
@@ -141,7 +141,7 @@ MISSING: WireFormat[BlocksRequest] = WireFormat(
     limits.MISSING,
     pb.BlocksRequest,
     lambda value: pb.BlocksRequest(node=value.node, first=value.first),
-    lambda found: BlocksRequest(parts.check_node(found.node), parts.check_height(found.first)),
+    lambda message: BlocksRequest(parts.check_node(message.node), parts.check_height(message.first)),
 )
 PAGE: WireFormat[BlockPage] = WireFormat(
     "page of blocks", limits.PAGE, pb.BlocksAnswer, parts.page_to_pb, parts.page_from_pb
@@ -154,5 +154,5 @@ FRAME: WireFormat[bytes] = WireFormat(
     limits.FRAME + 4,  # a tag of one byte and a length of three
     pb.Frame,
     lambda value: pb.Frame(body=value),
-    lambda found: parts.check_frame(found.body),
+    lambda message: parts.check_frame(message.body),
 )
