@@ -8,7 +8,6 @@ lead do no harm.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import structlog
@@ -88,19 +87,6 @@ async def depose_leader(client: EtcdClient, suspect: ElectedLeader, *, prefix: s
     if place is None or _leader_from_snapshot(snapshot) != suspect:
         return False
     return not isinstance(await client.delete_entry(place.key, if_modified=place.modified), WriteRefused)
-
-
-async def observe_leader(
-    client: EtcdClient, *, prefix: str = PREFIX
-) -> AsyncGenerator[ElectedLeader | None]:
-    """Who leads, now and after every change; None while nobody does."""
-    shown: ElectedLeader | str | None = "nothing yet"
-    async with contextlib.aclosing(changes.watch_snapshots(client, prefix)) as snapshots:
-        async for snapshot in snapshots:
-            leads = _leader_from_snapshot(snapshot)
-            if leads != shown:
-                shown = leads
-                yield leads
 
 
 async def _enter_election(session: EtcdSession, key: str, node: NodeId) -> EtcdEntry:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,9 +29,8 @@ LASTING = {"ttl_s": 60.0, "keepalive_s": 0.5}
 """A lease that nobody has to wait for: what happens without it happens for another reason."""
 
 
-async def _next(leaders: AsyncGenerator[ElectedLeader | None]) -> str | None:
-    async with asyncio.timeout(30):
-        leader = await anext(leaders)
+async def _leading(caller: client.EtcdClient, prefix: str) -> NodeId | None:
+    leader = await election.find_leader(caller, prefix=prefix)
     return leader.node if leader else None
 
 
@@ -59,17 +56,16 @@ async def test_candidates_lead_in_the_order_in_which_they_came(
         await _queued(calm, prefix, 3)
         assert not waiting_a.done()
         assert not waiting_b.done()
-        async with contextlib.aclosing(election.observe_leader(calm, prefix=prefix)) as leaders:
-            assert await _next(leaders) == ONE
-            await election.resign(first)
-            second = await asyncio.wait_for(waiting_b, 30)
-            assert await _next(leaders) == TWO
-            assert not waiting_a.done()
-            await election.resign(second)
-            third = await asyncio.wait_for(waiting_a, 30)
-            assert await _next(leaders) == THREE
-            await election.resign(third)
-            assert await _next(leaders) is None
+        assert await _leading(calm, prefix) == ONE
+        await election.resign(first)
+        second = await asyncio.wait_for(waiting_b, 30)
+        assert await _leading(calm, prefix) == TWO
+        assert not waiting_a.done()
+        await election.resign(second)
+        third = await asyncio.wait_for(waiting_a, 30)
+        assert await _leading(calm, prefix) == THREE
+        await election.resign(third)
+        assert await _leading(calm, prefix) is None
         assert first.revision < second.revision < third.revision
 
 
