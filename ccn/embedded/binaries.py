@@ -1,4 +1,4 @@
-"""Find the programs: PostgreSQL 16 or newer, and etcd.
+"""Finds the programs: PostgreSQL 16 or newer, and etcd.
 
 Separate because where programs come from is a decision of its own: what the operator set, then the wheels
 of the extra `ccn[embedded]`, then what the system has installed. The wheels are located without being
@@ -34,23 +34,23 @@ class PostgresPrograms:
 
     @property
     def major(self) -> int:
-        """The number that a data directory is tied to."""
+        """The major version, which a data directory is tied to."""
         return _version_numbers(self.version)[0]
 
 
 def find_postgres(bin_: Path | None, major: int | None = None) -> PostgresPrograms:
-    """The PostgreSQL to use: `bin_` if set; else one of version `major` if there is one; else the best."""
+    """Find the PostgreSQL to use: `bin_` if set, else one of version `major`, else the best."""
     if bin_ is not None:
         return _check_postgres(bin_.absolute(), f"CCN_PG_BIN (setting pg.bin) names {bin_}, but ")
     best: PostgresPrograms | None = None
     for folder in _postgres_folders():
         try:
-            found = _check_postgres(folder, "")
+            programs = _check_postgres(folder, "")
         except errors.BinaryMissing:
             continue
-        if major is None or found.major == major:
-            return found
-        best = best or found
+        if major is None or programs.major == major:
+            return programs
+        best = best or programs
     if best is None:
         raise errors.BinaryMissing(
             f"no PostgreSQL {POSTGRES_MINIMUM} or newer was found. {_INSTALL}, or point CCN_PG_BIN at a "
@@ -61,7 +61,7 @@ def find_postgres(bin_: Path | None, major: int | None = None) -> PostgresProgra
 
 
 def find_etcd(bin_: Path | None) -> Path:
-    """The etcd to use: `bin_` if set; else one on PATH that is new enough; else the wheel's."""
+    """Find the etcd to use: `bin_` if set, else one on PATH that is new enough, else the wheel's."""
     if bin_ is not None:
         path = bin_.absolute()
         _ask_version(path, f"CCN_ETCD_BIN (setting etcd.bin) names {bin_}, but ")
@@ -79,7 +79,7 @@ def find_etcd(bin_: Path | None) -> Path:
 
 
 def find_wheel(package: str) -> Path | None:
-    """Where a top-level package is installed, found without running any of it."""
+    """Find where a top-level package is installed, without running any of it."""
     spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec is not None else None
     return Path(next(iter(places))) if places else None
@@ -92,7 +92,7 @@ def _postgres_folders() -> Iterator[Path]:
         yield package / "pginstall18" / "bin"
         yield package / "pginstall" / "bin"
     yield from sorted(
-        SYSTEM.glob("*/bin"), key=lambda each: _version_numbers(each.parent.name), reverse=True
+        SYSTEM.glob("*/bin"), key=lambda folder: _version_numbers(folder.parent.name), reverse=True
     )
 
 
@@ -103,28 +103,30 @@ def _check_postgres(folder: Path, blame: str) -> PostgresPrograms:
                 f"{blame}there is no program {name} in {folder}. Point CCN_PG_BIN at the folder with "
                 f"postgres and initdb of PostgreSQL {POSTGRES_MINIMUM} or newer, or unset it."
             )
-    found = PostgresPrograms(folder, _ask_version(folder / "postgres", blame))
-    if found.major < POSTGRES_MINIMUM:
+    programs = PostgresPrograms(folder, _ask_version(folder / "postgres", blame))
+    if programs.major < POSTGRES_MINIMUM:
         raise errors.BinaryMissing(
-            f"{blame}that is PostgreSQL {found.version}; CCN needs {POSTGRES_MINIMUM} or newer. "
+            f"{blame}that is PostgreSQL {programs.version}; CCN needs {POSTGRES_MINIMUM} or newer. "
             "Point CCN_PG_BIN at a newer one, or unset it."
         )
-    return found
+    return programs
 
 
 def _ask_version(program: Path, blame: str) -> str:
-    """The version that `program --version` tells."""
+    """Return the version that `program --version` prints."""
     try:
-        told = subprocess.run(
+        printed = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True, cwd="/"
         ).stdout
     except (OSError, subprocess.SubprocessError) as refused:
         detail = (getattr(refused, "stderr", None) or str(refused)).strip()
         raise errors.BinaryMissing(f"{blame}{program} does not run here: {detail}") from refused
-    found = re.search(r"\d+(\.\d+)*", told)
-    if found is None:
-        raise errors.BinaryMissing(f"{blame}{program} does not tell its version, but: {told.strip()[:200]}")
-    return found.group()
+    version = re.search(r"\d+(\.\d+)*", printed)
+    if version is None:
+        raise errors.BinaryMissing(
+            f"{blame}{program} does not tell its version, but: {printed.strip()[:200]}"
+        )
+    return version.group()
 
 
 def _is_new_enough(program: Path) -> bool:

@@ -1,10 +1,10 @@
-"""Start a child process that dies with this one, and end it in order.
+"""Starts a child process that dies with this one, and ends it in order.
 
-Separate because everything else in this folder trusts it for one promise: whatever happens to this
-process, `kill -9` included, no child stays behind, and Ctrl-C in a terminal reaches this process only.
-The child leads a session of its own, so the terminal's signals pass it by, and on Linux the kernel sends
-it `death_signal` when the thread that started it ends (PR_SET_PDEATHSIG). Other systems have no such
-signal: there a child outlives a killed parent until somebody stops it, and everything else works.
+Separate because everything else in this folder relies on one promise: whatever happens to this process,
+`kill -9` included, no child stays behind, and Ctrl-C in a terminal reaches this process only. The child
+leads a session of its own, so signals of the terminal do not reach it. On Linux the kernel sends it
+`death_signal` when the thread that started it ends (PR_SET_PDEATHSIG). Other systems have no such signal:
+there a child outlives a killed parent until somebody stops it, and everything else works.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Child:
-    """Start `argv`, writing to the end of the file `output`, or to a pipe: then read its `lines`.
+    """Start `argv`, writing to the end of the file `output`, or to a pipe: then call `read_lines`.
 
-    `account` is whom to become before the program runs, `feed` its whole standard input, unless a file
-    `stdin` is, `env` its whole environment (None: this process's). Main thread only, since the death signal
-    belongs to the thread.
+    The program runs as `account`. Its whole standard input is `feed`, or the open file `stdin`. Its whole
+    environment is `env` (None: this process's). Main thread only, since the death signal belongs to the
+    thread.
     """
     if threading.current_thread() is not threading.main_thread():
         raise errors.EmbeddedFailed(
             f"{Path(argv[0]).name} must be started from the main thread: a child started from another "
             "thread is killed when that thread ends; run the event loop in the main thread"
         )
-    with _open_feed(feed) as fed, _open_output(output) as stdout:
+    with _open_feed(feed) as feed_pipe, _open_output(output) as stdout:
         try:
             process = subprocess.Popen(
                 [os.fspath(part) for part in argv],
-                stdin=fed if stdin is None else stdin,
+                stdin=feed_pipe if stdin is None else stdin,
                 stdout=stdout,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env=env,
                 start_new_session=True,
-                # One system call in the child: after the change of account, which would clear the signal.
+                # One system call in the child, after the change of account, which would clear the signal.
                 preexec_fn=_tie_to_parent(os.getpid(), death_signal),  # noqa: PLW1509
                 **_account_options(account),
             )
@@ -74,7 +74,7 @@ def start(
 
 
 class Process(Protocol):
-    """As much of `subprocess.Popen` as it takes."""
+    """As much of `subprocess.Popen` as is needed."""
 
     pid: int
     stdout: IO[bytes] | None
@@ -112,7 +112,7 @@ class Child:
         return code
 
     async def stop(self, *steps: StopStep) -> int:
-        """Send each signal and wait its seconds; kill what is still there. Interrupted, kill at once."""
+        """Send each signal and wait its seconds; kill what is left. Interrupted, kill at once."""
         try:
             for number, patience_s in steps or ((signal.SIGTERM, 10.0),):
                 self.send_signal(number)
@@ -128,7 +128,10 @@ class Child:
         self._process.send_signal(number)
 
     async def read_lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[str]:
-        """What it writes, line by line until it closes its output; longer ones are cut at `limit` bytes."""
+        """Yield what it writes, line by line until it closes its output.
+
+        Longer lines are cut at `limit` bytes.
+        """
         if self._process.stdout is None:
             return
         reader = asyncio.StreamReader()
@@ -146,7 +149,10 @@ class Child:
             transport.close()
 
     def _kill_group(self) -> None:
-        """End the whole group now. Blocks for the moment that the kernel needs, so that none is left."""
+        """End the whole group now.
+
+        Blocks for the moment that the kernel needs, so that no process is left.
+        """
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
@@ -159,7 +165,10 @@ class Child:
 
 
 class LineCutter:
-    """Bytes in, whole lines out, none longer than `limit` bytes: the rest of a longer one is dropped."""
+    """Takes bytes and gives whole lines, none longer than `limit` bytes.
+
+    The rest of a longer one is dropped.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -167,7 +176,7 @@ class LineCutter:
         self._dropping = False
 
     def cut_chunk(self, chunk: bytes) -> Iterator[str]:
-        """The lines that `chunk` completes, or makes too long."""
+        """Yield the lines that `chunk` completes, or makes too long."""
         *whole, last = chunk.split(b"\n")
         for part in whole:
             yield from self._grow_line(part)
@@ -175,7 +184,7 @@ class LineCutter:
         yield from self._grow_line(last)
 
     def cut_rest(self) -> Iterator[str]:
-        """The line begun and not ended, if there is one; the next byte begins a new line."""
+        """Yield the line begun and not ended, if there is one. The next byte begins a new line."""
         if self._open and not self._dropping:
             yield _decode_line(self._open)
         self._open, self._dropping = b"", False
@@ -190,7 +199,7 @@ class LineCutter:
 
 
 def bare_environment() -> dict[str, str]:
-    """What a server may see of our environment: no secrets, no configuration, English messages."""
+    """Return what a server may see of our environment: no secrets, no configuration, English messages."""
     loader = {
         name: os.environ[name]  # noqa: TID251 - not configuration: what it takes to load a program
         for name in ("PATH", "LD_LIBRARY_PATH")
@@ -200,7 +209,7 @@ def bare_environment() -> dict[str, str]:
 
 
 def describe_exit(code: int) -> str:
-    """An exit code in words."""
+    """Say an exit code in words."""
     if code >= 0:
         return f"exit status {code}"
     with suppress(ValueError):
@@ -216,10 +225,12 @@ def _tie_to_parent(parent: int, death_signal: signal.Signals) -> Callable[[], No
     def tie_child() -> None:
         if _prctl is not None:
             _prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-            # The parent may have died before the line above: then nobody is left to send the signal.
+            # The parent may have died before the line above. Then nothing is left that would send the
+            # signal.
             if os.getppid() != parent:
                 os._exit(1)
-        # Then a limit on the size of files fails a write, like a full disk, and does not kill the writer.
+        # With this a limit on the size of files fails a write, like a full disk, and does not kill the
+        # writer.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     return tie_child
@@ -233,7 +244,7 @@ def _account_options(account: UnixAccount | None) -> dict[str, Any]:
 
 @contextmanager
 def _open_feed(feed: bytes) -> Iterator[int]:
-    """A standard input that holds `feed`; it fits into a pipe, so nobody has to stand by and write."""
+    """Open a standard input with `feed` in it. It fits into a pipe, so nobody has to stay and write."""
     if len(feed) > FEED_LIMIT:
         raise ValueError(f"a child can be fed {FEED_LIMIT} bytes, not {len(feed)}")
     read, write = os.pipe()
@@ -263,16 +274,16 @@ def _open_output(output: Path | None) -> Iterator[int]:
 async def _wait_for_exit(pid: int) -> None:
     """Return soon after the process `pid` has ended, or earlier: the caller looks again."""
     try:
-        watched = os.pidfd_open(pid)
+        pidfd = os.pidfd_open(pid)
     except (AttributeError, OSError):
         # No pidfd here (another system, an old kernel, a sandbox).
         await asyncio.sleep(0.02)
         return
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    loop.add_reader(watched, ended.set)
+    loop.add_reader(pidfd, ended.set)
     try:
         await ended.wait()
     finally:
-        loop.remove_reader(watched)
-        os.close(watched)
+        loop.remove_reader(pidfd)
+        os.close(pidfd)

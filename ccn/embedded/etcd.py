@@ -1,11 +1,11 @@
-"""An embedded etcd of one member: one call starts it, and leaving the block stops and forgets it.
+"""An embedded etcd of one member: one call starts it, and leaving the block stops it and forgets its data.
 
-    async with etcd.running() as server:
+    async with etcd.run_etcd() as server:
         ... connect to server.endpoints ...
 
-Separate from PostgreSQL because it keeps nothing: etcd tells who is here and who leads, so every start
-begins with an empty folder. Killed, it comes back on the same port with what it knew; if it cannot read
-that any more, it comes back empty, which is harmless and must stay so.
+Separate from PostgreSQL because it keeps nothing. etcd tells who is here and who leads, so every start
+begins with an empty folder. Killed, it comes back on the same port with its data. If it cannot read them
+any more, it comes back empty, which is harmless and must stay so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedEtcd:
-    """A running etcd; `endpoints` are host:port, as the setting etcd.endpoints wants them."""
+    """A running etcd. `endpoints` are host:port, as the setting etcd.endpoints takes them."""
 
     endpoints: tuple[str, ...]
     data: Path
@@ -42,7 +42,7 @@ class EmbeddedEtcd:
 
     @property
     def pid(self) -> int:
-        """The process id of the server now; another one after it died and came back."""
+        """The process id of the server now. After a death it comes back with another one."""
         return self.supervised.pid
 
 
@@ -56,7 +56,7 @@ async def run_etcd(
 ) -> AsyncIterator[EmbeddedEtcd]:
     """Run etcd on the loopback interface until the block ends; `port` 0 takes a free one.
 
-    `bin` is the program (setting etcd.bin), `backoff` how soon it comes back when it died. Every failure
+    `bin` is the program (setting etcd.bin), `backoff` how soon it comes back after a death. Every failure
     is an `EmbeddedFailed` that says what to do.
     """
     program = await asyncio.to_thread(binaries.find_etcd, bin)
@@ -84,14 +84,14 @@ async def _supervise_etcd(
     on_event: Callable[[ChildEvent], None],
 ) -> AsyncIterator[EmbeddedEtcd]:
     data, log = place / "data", place / "etcd.log"
-    # A name of its own tells this etcd from another one that was faster on the same port.
+    # By this name it is told from another etcd that was faster on the same port.
     name = f"embedded-{secrets.token_hex(8)}"
     since, readable = 0, False
 
     def start_server() -> Child:
         nonlocal since, readable
         if not readable:
-            # The start before this one never answered: what it left may be why.
+            # The start before this one never answered, perhaps because of what lies there.
             shutil.rmtree(data, ignore_errors=True)
         readable = False
         with folder.translate_refusals(place):
@@ -138,7 +138,7 @@ def _etcd_command(program: Path, name: str, data: Path, client: int, peer: int) 
         "listen-peer-urls": peer_url,
         "initial-advertise-peer-urls": peer_url,
         "initial-cluster": f"{name}={peer_url}",
-        # Heeded where there are no data: an etcd that begins again with nothing shows that it is another.
+        # Counts only without data: so an etcd that begins again with nothing shows that it is another one.
         "initial-cluster-token": secrets.token_hex(8),
         "heartbeat-interval": 50,
         "election-timeout": 500,
@@ -169,10 +169,10 @@ async def _exchange_http(port: int, request: str, body: bytes) -> bytes:
     try:
         head = f"{request} HTTP/1.0\r\nHost: {ports.HOST}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
-        told = b""
-        while len(told) < _ANSWER_LIMIT and (part := await reader.read(_ANSWER_LIMIT)):
-            told += part
-        return told
+        answer = b""
+        while len(answer) < _ANSWER_LIMIT and (part := await reader.read(_ANSWER_LIMIT)):
+            answer += part
+        return answer
     finally:
         writer.close()
         with suppress(OSError):

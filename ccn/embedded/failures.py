@@ -1,7 +1,7 @@
-"""What a server's last words mean, and what the user can do about it.
+"""What the last words of a server mean, and what the user can do about it.
 
-Separate because it is one table. A server that does not start says why in its log, in its own words; here
-they become one of our errors, with those words and the path of the log attached.
+Separate because it is one table. A server that does not start says why in its log, in its own words. Here
+these become one of our errors, with the words and the path of the log attached.
 """
 
 from __future__ import annotations
@@ -66,18 +66,21 @@ _TABLE: tuple[tuple[str, type[errors.EmbeddedFailed], str], ...] = (
 
 
 def explain_failure(what: str, log: Path, since: int = 0, *, stays: bool = True) -> errors.EmbeddedFailed:
-    """The error for a program that failed and wrote to `log` from byte `since` on, a file that `stays`."""
-    said = _read_last_words(log, since)
+    """Make the error for a program that failed and wrote to `log` from byte `since` on.
+
+    `stays` tells whether the file is still there for the user to read.
+    """
+    words = _read_last_words(log, since)
     for pattern, kind, advice in _TABLE:
-        if re.search(pattern, said):
-            return kind(_failure_message(what, advice, said, log if stays else None))
+        if re.search(pattern, words):
+            return kind(_failure_message(what, advice, words, log if stays else None))
     return errors.EmbeddedFailed(
-        _failure_message(what, "What it said may tell why.", said, log if stays else None)
+        _failure_message(what, "What it said may tell why.", words, log if stays else None)
     )
 
 
 def log_size(log: Path) -> int:
-    """Where the next words will begin."""
+    """Return where the next words will begin."""
     return log.stat().st_size if log.exists() else 0
 
 
@@ -91,8 +94,8 @@ def _read_last_words(log: Path, since: int) -> str:
         return f"(the log cannot be read: {refused})"
 
 
-def _failure_message(what: str, advice: str, said: str, log: Path | None) -> str:
-    last = [line for line in said.splitlines() if line.strip()][-LINES:]
-    spoken = "\n    ".join(last) or "(nothing)"
+def _failure_message(what: str, advice: str, words: str, log: Path | None) -> str:
+    last = [line for line in words.splitlines() if line.strip()][-LINES:]
+    quoted = "\n    ".join(last) or "(nothing)"
     where = f", in {log}" if log is not None else ""
-    return f"{what}. {advice}\nIts last words{where}:\n    {spoken}"
+    return f"{what}. {advice}\nIts last words{where}:\n    {quoted}"

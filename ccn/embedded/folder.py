@@ -1,7 +1,7 @@
-"""What the operating system says about a folder, in words for the user; and files written whole.
+"""What the operating system says about a folder, in words for the user; and files that are written whole.
 
-Separate because everything that keeps something on a disk meets the same refusals: no room, no right, not
-a folder. They are translated here, once.
+Separate because everything that keeps something on a disk meets the same refusals: no room, no
+permission, not a folder. They are translated here, once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Free TCP ports of the loopback interface, and what to do when somebody else is faster.
+"""Finds free TCP ports of the loopback interface, and tries others when somebody else is faster.
 
-Separate because every service here has the same race: a port found free is taken again only when the
-service binds it, and in between it belongs to nobody.
+Separate because every service here has the same race. A port that was found free is taken only when the
+service binds it. In between anybody can take it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ async def serve_on_free_ports(
 def check_port_free(port: int) -> None:
     """Raise `PortTaken` if somebody listens on the port that was asked for."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: connections that have just been closed are no reason to refuse.
+        # Set by servers too: connections that have just been closed are no reason to refuse.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -45,12 +45,15 @@ def check_port_free(port: int) -> None:
 
 
 def find_free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different, since they are held together while they are chosen."""
-    held = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    """Find ports that nobody listens on.
+
+    They are all different, because all stay bound until the last is found.
+    """
+    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
     try:
-        for each in held:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in held]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [probe.getsockname()[1] for probe in probes]
     finally:
-        for each in held:
-            each.close()
+        for probe in probes:
+            probe.close()

@@ -1,7 +1,7 @@
-"""Temporary folders that do not pile up when their owner is killed.
+"""Temporary folders that do not pile up when the process that made them is killed.
 
-Separate because the promise is about all owners together: each holds its folder locked, the kernel lets
-go when it dies, and whoever comes next removes what nobody holds.
+Separate because the promise is about all such processes together. Each locks its folder. The kernel
+releases the lock when the process dies, and the next process removes the folders that nobody has locked.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ _ATTEMPTS = 16
 
 @contextmanager
 def scratch_folder(kind: str, below: Path | None = None) -> Iterator[Path]:
-    """A private folder of this `kind`, removed after the block or, should this process be killed, later."""
+    """Make a private folder of this `kind`.
+
+    It is removed after the block or, if this process is killed, later.
+    """
     place = below or Path(tempfile.gettempdir())
     try:
         sweep_folders(kind, place)
-        made, lock = _make_locked(kind, place)
+        folder, lock = _make_locked(kind, place)
     except OSError as refused:
         raise errors.DataDirectoryUnusable(
             f"no temporary folder can be made in {place}: {refused}. Free some room there, or point TMPDIR "
             "at a folder that this user can write."
         ) from refused
     try:
-        yield made
+        yield folder
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
 def sweep_folders(kind: str, place: Path) -> None:
-    """Remove the folders of this user that nobody holds any more."""
+    """Remove the folders of this user that nobody has locked any more."""
     for left in place.glob(f"ccn-{kind}-*"):
-        # Somebody else may sweep at the same time, or own the name.
+        # Another process may sweep at the same time, or another user own the name.
         with suppress(OSError):
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -54,14 +57,15 @@ def sweep_folders(kind: str, place: Path) -> None:
 
 def _make_locked(kind: str, place: Path) -> tuple[Path, int]:
     for _ in range(_ATTEMPTS):
-        made = Path(tempfile.mkdtemp(prefix=f"ccn-{kind}-", dir=place))
+        folder = Path(tempfile.mkdtemp(prefix=f"ccn-{kind}-", dir=place))
         with suppress(FileNotFoundError):
-            lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A sweeper may have been here between the two lines before.
-                if os.fstat(lock).st_nlink and made.is_dir():
-                    return made, lock
+                # Another process may have swept the folder away after it was folder and before it was
+                # locked.
+                if os.fstat(lock).st_nlink and folder.is_dir():
+                    return folder, lock
             except BlockingIOError:
                 pass
             os.close(lock)

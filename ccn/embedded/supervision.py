@@ -1,8 +1,8 @@
-"""Keep one child running: start it again with growing pauses when it dies, stop it within a deadline.
+"""Keeps one child running: starts it again with growing pauses when it dies, stops it within a deadline.
 
-Separate because a node, PostgreSQL and etcd need the same patience and the same reports. It decides when;
-what is started, and when it counts as ready, the caller says. Events and lines go to callbacks, which must
-neither block nor fail: the caller puts names in front and prints.
+Separate because a node, PostgreSQL and etcd need the same patience and the same reports. This module
+decides when. The caller says what is started, and when it counts as ready. Events and lines go to
+callbacks, which must neither block nor fail: the caller puts names in front and prints.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ccn import errors
 from ccn.embedded import child
 from ccn.embedded.child import Child
 
-# A grandchild may hold the pipe open after the child has gone; nobody waits for it longer than this.
+# A grandchild may keep the pipe open after the child has gone. We wait for it no longer than this.
 _LAST_LINES_TIMEOUT_S = 1.0
 
 
@@ -50,7 +50,7 @@ class ChildExited:
 
 @dataclass(frozen=True, slots=True)
 class ChildRestarting:
-    """The child will be started again after a pause; `attempt` counts from 1 since it last stayed up."""
+    """The child will be started again after a pause. `attempt` counts from 1 since it last stayed up."""
 
     service: str
     reason: str
@@ -73,7 +73,7 @@ class Backoff:
     steady_s: float = 30.0
 
     def delay_s(self, attempt: int) -> float:
-        """The pause before the start number `attempt`, counted from 1."""
+        """Return the pause before the start number `attempt`, counted from 1."""
         return float(min(self.cap_s, self.first_s * 2 ** min(attempt - 1, 32)))
 
 
@@ -93,24 +93,25 @@ async def supervise_child(
 ) -> AsyncIterator[SupervisedChild]:
     """Start the child, wait until it is ready, and keep it running until the block ends.
 
-    A first start that fails is raised; later ones are reported, and tried again. `ready` has its own
+    A first start that fails is raised. Later ones are reported, and tried again. `ready` has its own
     deadline and raises an `EmbeddedFailed`. After the block the child is gone.
     """
-    running = SupervisedChild(
+    supervised = SupervisedChild(
         service, start, ready, stop=stop, backoff=backoff, on_event=on_event, on_line=on_line
     )
     try:
-        await running.start_child()
-        keeper = asyncio.create_task(running.keep_running(), name=f"keep {service}")
+        await supervised.start_child()
+        keeper = asyncio.create_task(supervised.keep_running(), name=f"keep {service}")
         try:
-            yield running
+            yield supervised
         finally:
             keeper.cancel()
-            # A callback that failed ended the keeper; its error is raised here, after the child is gone.
+            # If a callback failed and ended the keeper, its error is raised here. The child is stopped
+            # all the same.
             with suppress(asyncio.CancelledError):
                 await keeper
     finally:
-        await running.stop_child("asked to")
+        await supervised.stop_child("asked to")
 
 
 class SupervisedChild:
@@ -127,8 +128,13 @@ class SupervisedChild:
         on_event: Callable[[ChildEvent], None],
         on_line: Callable[[str], None],
     ) -> None:
-        self._service, self._start, self._ready, self._stop = service, start, ready, stop
-        self._backoff, self._on_event, self._on_line = backoff, on_event, on_line
+        self._service = service
+        self._start = start
+        self._ready = ready
+        self._stop = stop
+        self._backoff = backoff
+        self._on_event = on_event
+        self._on_line = on_line
         self._child: Child | None = None
         self._reading: asyncio.Task[None] | None = None
         self._since = time.monotonic()
@@ -140,7 +146,7 @@ class SupervisedChild:
         return self._pid
 
     async def start_child(self) -> None:
-        """Start the child and wait until it is ready; whoever calls this calls `end` too."""
+        """Start the child and wait until it is ready. Whoever calls this calls `stop_child` too."""
         self._child = self._start()
         self._pid, self._since = self._child.pid, time.monotonic()
         self._reading = asyncio.create_task(self._forward_lines(self._child), name=f"read {self._service}")
@@ -170,14 +176,14 @@ class SupervisedChild:
 
     async def stop_child(self, why: str) -> None:
         """Stop the child, if there is one, and read what it still has to say."""
-        ended, self._child = self._child, None
-        if ended is None:
+        stopped, self._child = self._child, None
+        if stopped is None:
             return
-        wanted = ended.code is None
-        code = await ended.stop(*self._stop)
+        wanted = stopped.code is None
+        code = await stopped.stop(*self._stop)
         await self._finish_lines()
         reason = f"{why}, {child.describe_exit(code)}" if wanted else child.describe_exit(code)
-        self._on_event(ChildExited(self._service, ended.pid, reason, self._lived_s(), wanted))
+        self._on_event(ChildExited(self._service, stopped.pid, reason, self._lived_s(), wanted))
 
     async def _wait_for_end(self) -> str:
         assert self._child is not None

@@ -1,8 +1,8 @@
-"""Whom a server runs as when this process is root, and which folders that account can reach.
+"""The account that a server runs as when this process is root, and which folders that account can reach.
 
-PostgreSQL refuses to run as root, so root hands it to `nobody`, who cannot enter root's 0700 home. What
+PostgreSQL refuses to run as root, so root runs it as `nobody`, who cannot enter root's 0700 home. What
 must be reachable (the server's data, sometimes its programs) then lies below `SHARED`, a place that only
-root can write. Separate because both the binaries and the data folder ask the same questions.
+root can write. Separate because both the programs and the data folder ask the same questions.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class UnixAccount:
 
 
 def find_account() -> UnixAccount | None:
-    """Whom root hands its servers to; None for anybody else, who runs them as themselves."""
+    """Find the account that root runs servers as. None for other users, who run them as themselves."""
     if os.geteuid() != 0:
         return None
     try:
         entry = pwd.getpwnam("nobody")
-        found = UnixAccount("nobody", entry.pw_uid, entry.pw_gid)
+        account = UnixAccount("nobody", entry.pw_uid, entry.pw_gid)
     except KeyError:
-        found = UnixAccount("nobody", 65_534, 65_534)
+        account = UnixAccount("nobody", 65_534, 65_534)
     with suppress(OSError):
-        if not is_mapped(found.uid, _UID_MAP.read_text()):
+        if not is_mapped(account.uid, _UID_MAP.read_text()):
             raise errors.EmbeddedFailed(
                 "root of this container has no other account to hand PostgreSQL to: its user namespace "
-                f"does not map uid {found.uid}. Run as an ordinary user, or give the container more ids."
+                f"does not map uid {account.uid}. Run as an ordinary user, or give the container more ids."
             )
-    return found
+    return account
 
 
 def is_mapped(uid: int, ranges: str) -> bool:
@@ -59,22 +59,22 @@ def can_reach(who: UnixAccount | None, path: Path) -> bool:
     if who is None:
         return True
     folder = path.resolve()
-    return all(_may_enter(who, each) for each in (folder, *folder.parents) if each.is_dir())
+    return all(_may_enter(who, part) for part in (folder, *folder.parents) if part.is_dir())
 
 
 def make_shared_folder(name: str, below: Path = SHARED) -> Path:
-    """A folder of root's that everybody can enter and nobody else can write: `below`/`name`.
+    """Make a folder of root's that everybody can enter and nobody else can write: `below`/`name`.
 
-    Refused when anything on the way belongs to, or can be changed by, somebody else: root is about to
-    run programs from there or trust what lies there.
+    Refuse if anything on the way belongs to somebody else, or can be changed by somebody else: root is
+    about to run programs from there or trust what lies there.
     """
     folder = below / name
     try:
-        for each in reversed((folder, *folder.parents)):
-            each.mkdir(mode=0o755, exist_ok=True)
-            if each == below or below in each.parents:
-                _open_folder(each)
-            _refuse_unless_roots(each)
+        for part in reversed((folder, *folder.parents)):
+            part.mkdir(mode=0o755, exist_ok=True)
+            if part == below or below in part.parents:
+                _open_folder(part)
+            _refuse_unless_roots(part)
     except OSError as refused:
         raise errors.DataDirectoryUnusable(
             f"root needs a folder that the account nobody can reach, and cannot make {folder}: {refused}. "
@@ -93,7 +93,7 @@ def _may_enter(who: UnixAccount, folder: Path) -> bool:
 
 
 def _open_folder(folder: Path) -> None:
-    """Mend what a strict umask did to a folder just made; a folder of somebody else is left alone."""
+    """Undo what a strict umask did to a folder just made. Leave a folder of somebody else alone."""
     info = folder.lstat()
     if stat.S_ISDIR(info.st_mode) and info.st_uid == 0 and stat.S_IMODE(info.st_mode) != 0o755:
         folder.chmod(0o755)

@@ -1,8 +1,8 @@
-"""A copy of PostgreSQL's programs where the account `nobody` can run them.
+"""Copies PostgreSQL's programs to where the account `nobody` can run them.
 
-Separate because it happens only to root with its programs inside a private folder, and because root then
-runs what lies in the copy: who may write there is the whole question. Shared libraries and share/ travel
-along, since PostgreSQL finds both relative to its programs.
+Separate because only root with its programs inside a private folder needs this, and because root then
+runs what lies in the copy: who may write there is the whole question. Shared libraries and share/ are
+copied along, since PostgreSQL finds both relative to its programs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ _NEEDLESS = ("*.a", "pgxs", "pkgconfig", "include", "__pycache__")
 
 
 def ensure_reachable(
-    found: PostgresPrograms, account: UnixAccount | None, below: Path = unprivileged_user.SHARED
+    programs: PostgresPrograms, account: UnixAccount | None, below: Path = unprivileged_user.SHARED
 ) -> PostgresPrograms:
-    """`found` itself where `account` can run it; else a copy below `below`, made once per content."""
+    """Return `programs` themselves if `account` can run them, else a copy below `below`.
+
+    The copy is made once per content.
+    """
     if account is None:
-        return found
+        return programs
     if (
-        unprivileged_user.can_reach(account, found.bin)
-        and (found.bin / "postgres").stat().st_mode & stat.S_IXOTH
+        unprivileged_user.can_reach(account, programs.bin)
+        and (programs.bin / "postgres").stat().st_mode & stat.S_IXOTH
     ):
-        return found
-    trees = dict(_find_trees(found))
+        return programs
+    trees = dict(_find_trees(programs))
     place = (
         unprivileged_user.make_shared_folder("programs", below)
-        / f"postgresql-{found.version}-{_content_digest(trees)}"
+        / f"postgresql-{programs.version}-{_content_digest(trees)}"
     )
     if not place.exists():
         _copy_installation(trees, place)
@@ -46,13 +49,14 @@ def ensure_reachable(
     return binaries.find_postgres(place / prefix / "bin")
 
 
-def _find_trees(found: PostgresPrograms) -> Iterator[tuple[str, Path]]:
-    """What to copy, by its path in the copy: the installation, then the libraries of a wheel beside it."""
-    prefix = found.bin.resolve().parent
+def _find_trees(programs: PostgresPrograms) -> Iterator[tuple[str, Path]]:
+    """List what to copy, by its path in the copy: the installation, then libraries of a wheel beside it."""
+    prefix = programs.bin.resolve().parent
     if not any((prefix / "share").glob("**/postgres.bki")):
         raise errors.BinaryMissing(
-            f"the account nobody cannot reach {found.bin}, and it is not part of a whole installation that "
-            "could be copied. Move PostgreSQL to where everybody can read it, or run as an ordinary user."
+            f"the account nobody cannot reach {programs.bin}, and it is not part of a whole installation "
+            "that could be copied. Move PostgreSQL to where everybody can read it, or run as an ordinary "
+            "user."
         )
     libraries = prefix.parent.with_name(prefix.parent.name + ".libs")
     if libraries.is_dir():
@@ -63,16 +67,16 @@ def _find_trees(found: PostgresPrograms) -> Iterator[tuple[str, Path]]:
 
 
 def _copy_installation(trees: dict[str, Path], place: Path) -> None:
-    """Copy beside `place` and rename: `place` is whole or absent, whoever is killed or comes twice."""
-    with folder.translate_refusals(place.parent), scratch.scratch_folder("copy", place.parent) as held:
+    """Copy beside `place` and rename: `place` is whole or absent, also after a kill or a second copy."""
+    with folder.translate_refusals(place.parent), scratch.scratch_folder("copy", place.parent) as temporary:
         needed = sum(source.stat().st_size for tree in trees.values() for source in _list_files(tree))
         folder.ensure_room(place.parent, needed + 16 * 1024**2)
-        making = held / "copy"
+        making = temporary / "copy"
         for name, tree in trees.items():
             for part in _list_parts(tree):
                 _copy_tree(part, making / name / part.relative_to(tree))
-        for each in (making, *making.rglob("*")):
-            _give_to_root(each)
+        for path in (making, *making.rglob("*")):
+            _give_to_root(path)
         _rename_copy(making, place)
 
 
@@ -84,7 +88,7 @@ def _rename_copy(making: Path, place: Path) -> None:
     try:
         making.rename(place)
     except OSError:
-        # Somebody else, starting at the same time, was faster with the same content.
+        # Another process that started at the same time was faster, with the same content.
         if not place.is_dir():
             raise
 
@@ -96,28 +100,31 @@ def _give_to_root(path: Path) -> None:
 
 
 def _refuse_unless_roots(place: Path) -> None:
-    """The parents were checked when they were made; inside, only root can have written."""
+    """Refuse a place that others can write.
+
+    Its parents were checked when they were made; inside, only root wrote.
+    """
     info = place.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != 0 or info.st_mode & 0o022:
         raise errors.BinaryMissing(f"{place} was not made by root or can be written by others: remove it")
 
 
 def _content_digest(trees: dict[str, Path]) -> str:
-    """The content, told by names and sizes of all files and the bytes of the server program."""
-    told = hashlib.sha256()
+    """Hash the content: names and sizes of all files, and the bytes of the server program."""
+    digest = hashlib.sha256()
     for name, tree in sorted(trees.items()):
         for path in sorted(_list_files(tree)):
-            told.update(f"{name}/{path.relative_to(tree)} {path.stat().st_size}\n".encode())
+            digest.update(f"{name}/{path.relative_to(tree)} {path.stat().st_size}\n".encode())
         if (tree / "bin" / "postgres").is_file():
-            told.update((tree / "bin" / "postgres").read_bytes())
-    return told.hexdigest()[:16]
+            digest.update((tree / "bin" / "postgres").read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _list_files(tree: Path) -> Iterator[Path]:
     for part in _list_parts(tree):
-        yield from (each for each in part.rglob("*") if each.is_file() and each.suffix != ".a")
+        yield from (file for file in part.rglob("*") if file.is_file() and file.suffix != ".a")
 
 
 def _list_parts(tree: Path) -> list[Path]:
-    """The folders of an installation that its programs use; of a folder of libraries, the whole."""
+    """List the folders of an installation that its programs use; of a folder of libraries, the whole."""
     return [tree / part for part in _PARTS if (tree / part).is_dir()] or [tree]

@@ -1,7 +1,7 @@
-"""Data that live for one run only: emptied before, removed after, and never by mistake.
+"""Data that live for one run only: removed before and after it, and never by mistake.
 
-Separate because removing data is the one thing here that cannot be mended. A mark says that a folder was
-made to be removed, and a folder without the mark never is.
+Separate because removed data cannot be brought back. A mark says that a folder was made to be removed. A
+folder without the mark never is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MADE = (*_LOGS, "password", "node.password", "ccn.conf", "moved", "ephemeral", 
 
 @contextmanager
 def temporary_data(where: DataLayout) -> Iterator[None]:
-    """The folder without what a killed ephemeral run left, and after the block without anything of ours."""
+    """Remove what a killed ephemeral run left in the folder, and after the block everything of ours."""
     mark = where.data / "ephemeral"
     if where.pgdata.exists() and not mark.exists():
         raise errors.DataDirectoryUnusable(
@@ -38,7 +38,7 @@ def temporary_data(where: DataLayout) -> Iterator[None]:
 
 @contextmanager
 def lasting_data(where: DataLayout) -> Iterator[None]:
-    """The folder as it is; data that an ephemeral run left behind are kept from now on."""
+    """Leave the folder as it is. Data that an ephemeral run left behind are kept from now on."""
     with folder.translate_refusals(where.data):
         (where.data / "ephemeral").unlink(missing_ok=True)
     yield
@@ -49,7 +49,7 @@ def _remove_data(where: DataLayout) -> None:
     shutil.rmtree(where.home / "run", ignore_errors=True)
     if where.home != where.data:
         shutil.rmtree(where.home, ignore_errors=True)
-    # The lock last: it is still held, and whoever comes next makes another one.
+    # The lock goes last: it is still ours, and whoever comes next makes another one.
     for name in _MADE:
         (where.data / name).unlink(missing_ok=True)
     with suppress(OSError):

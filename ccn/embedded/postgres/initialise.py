@@ -1,8 +1,8 @@
-"""Make a new PostgreSQL data directory: whole, or not at all.
+"""Makes a new PostgreSQL data directory: whole, or not at all.
 
 Separate because it happens once in the life of a folder. Everything is made in a folder of its own and
-renamed at the end, so that a start killed at any instant leaves nothing that looks like data; what it did
-leave is swept away by the next one.
+renamed at the end, so that a start killed at any instant leaves nothing that looks like data. The next
+start removes what it did leave.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ccn.embedded.postgres import postmaster
 from ccn.embedded.postgres.layout import DataLayout
 
 NEEDED = 160 * 1024**2
-# Iterations make guessing dear where people choose passwords. Nobody guesses ours, 24 random bytes, and
-# every connection of every node would pay for them.
+# Iterations make guessing expensive where people choose passwords. Nobody guesses ours, 24 random bytes,
+# and every connection of every node would pay for them.
 SCRAM = "scram_iterations=1"
 _TIMEOUT_S = 120.0
 _SWEEP_TIMEOUT_S = 10.0
@@ -48,15 +48,16 @@ async def initialise_data(where: DataLayout, programs: PostgresPrograms, passwor
 
 
 async def _sweep_leftovers(home: Path) -> None:
-    """Remove what starts that were killed left, once the programs that still work there have ended.
+    """Remove what killed starts left, once the programs that still work there have ended.
 
-    They end by themselves. One that loses its files meanwhile would crash, and leave shared memory behind.
+    They end by themselves. A program that loses its files meanwhile would crash and leave shared memory
+    behind.
     """
     until = time.monotonic() + _SWEEP_TIMEOUT_S
     while _is_in_use(home) and time.monotonic() < until:  # noqa: ASYNC110 - another process's end
         await asyncio.sleep(0.01)
-    for left in _list_leftovers(home):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in _list_leftovers(home):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_in_use(home: Path) -> bool:
@@ -68,10 +69,10 @@ def _list_leftovers(home: Path) -> list[Path]:
 
 
 def locale_options(major: int) -> list[list[str]]:
-    """How text is compared, best first: sorted by code point, case folded for every script.
+    """Say how text is compared, best first: sorted by code point, case folded for every script.
 
     Plain C would fold ASCII only, and full text search would tell "Ä" from "ä". PostgreSQL 18 brings the
-    folding along; before, and for telling words from punctuation still, it asks the C library for the
+    folding along. Before it, and for telling words from punctuation still, it asks the C library for the
     character type. Sorting stays that of C everywhere, which no upgrade of a library can change.
     """
     if major >= 18:
@@ -81,15 +82,15 @@ def locale_options(major: int) -> list[list[str]]:
 
 
 def _make_staging(where: DataLayout, password: str) -> Path:
-    """A private folder for the account that initdb runs as, with the password inside."""
+    """Make a private folder for the account that initdb runs as, with the password inside."""
     staging = Path(tempfile.mkdtemp(prefix="initdb-", dir=where.home))
     secret = staging / "password"
     secret.touch(mode=0o600)
     secret.write_text(password + "\n")
     if where.account is not None:
         # The folder last: until then nobody else can touch what lies inside.
-        for each in (secret, staging):
-            os.chown(each, where.account.uid, where.account.gid)
+        for path in (secret, staging):
+            os.chown(path, where.account.uid, where.account.gid)
     return staging
 
 

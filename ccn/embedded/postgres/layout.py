@@ -1,7 +1,7 @@
-"""The folder an embedded PostgreSQL lives in: who holds it, and what lies where.
+"""The folder an embedded PostgreSQL lives in: who has it locked, and what lies where.
 
     data/                 what the user chose
-        lock              held while a CCN runs here; holds its pid
+        lock              locked while a CCN runs here; contains its pid
         password          of the database user ccn, who owns everything; for nobody else to read
         node.password     of the database user that nodes are; the same
         server.log        with server.log.1 before it, and initdb.log
@@ -38,7 +38,7 @@ _PID_WIDTH = 20
 
 @dataclass(frozen=True, slots=True)
 class DataLayout:
-    """Where one embedded PostgreSQL keeps everything, and whom it runs as (None: as this process)."""
+    """Where one embedded PostgreSQL keeps everything, and the account it runs as (None: this process's)."""
 
     data: Path
     home: Path
@@ -75,7 +75,7 @@ class DataLayout:
         return self.data / "node.password"
 
     def read_major(self) -> int | None:
-        """The major version that wrote the data, None if there are none yet."""
+        """Read the major version that wrote the data; None if there are none yet."""
         try:
             self._refuse_foreign_data()
             return int((self.pgdata / "PG_VERSION").read_text())
@@ -101,7 +101,7 @@ class DataLayout:
 
 @contextmanager
 def open_layout(data: Path, *, ephemeral: bool = False) -> Iterator[DataLayout]:
-    """Hold `data` alone, made if missing, until the block ends; the kernel lets go if this process dies."""
+    """Lock `data`, made if missing, until the block ends. The kernel unlocks it if this process dies."""
     data = data.absolute()
     account = unprivileged_user.find_account()
     with (
@@ -112,14 +112,14 @@ def open_layout(data: Path, *, ephemeral: bool = False) -> Iterator[DataLayout]:
 
 
 def ensure_password(file: Path) -> str:
-    """The password in a file, made if there is none; the file is written whole or not at all."""
+    """Read the password in a file, or make one. The file is written whole or not at all."""
     with folder.translate_refusals(file.parent):
         with suppress(FileNotFoundError):
-            if kept := file.read_text().strip():
-                return kept
-        made = secrets.token_urlsafe(24)
-        folder.replace_file(file, made + "\n", 0o600)
-    return made
+            if password := file.read_text().strip():
+                return password
+        password = secrets.token_urlsafe(24)
+        folder.replace_file(file, password + "\n", 0o600)
+    return password
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def _lock_folder(data: Path, mode: int) -> Iterator[None]:
         lock = _open_lock(data, mode)
     try:
         with folder.translate_refusals(data):
-            # One write over the one before it: whoever reads sees one pid or the other.
+            # One write over the one before it, so that a reader sees one pid or the other.
             os.pwrite(lock, f"{os.getpid():<{_PID_WIDTH}}\n".encode(), 0)
         yield
     finally:
@@ -141,14 +141,14 @@ def _open_lock(data: Path, mode: int) -> int:
         lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # An ephemeral run that ended in between took the file away: then this lock guards nothing.
+            # An ephemeral run that ended in between removed the file. Then this lock guards nothing.
             if os.path.samestat(os.fstat(lock), (data / "lock").stat()):
                 return lock
         except BlockingIOError:
-            holder = _read_lock_owner(lock)
+            owner = _read_lock_owner(lock)
             os.close(lock)
             raise errors.AlreadyRunning(
-                f"another process runs PostgreSQL on {data}, pid {holder}. Use it, stop it first, "
+                f"another process runs PostgreSQL on {data}, pid {owner}. Use it, stop it first, "
                 "or choose another folder with --data."
             ) from None
         except FileNotFoundError:
@@ -161,18 +161,18 @@ def _open_lock(data: Path, mode: int) -> int:
 
 
 def _read_lock_owner(lock: int) -> str:
-    """Who holds the lock; the very first holder may not have written its pid yet."""
+    """Read who has the lock. Its very first owner may not have written its pid yet."""
     until = time.monotonic() + _OWNER_TIMEOUT_S
-    while not (told := os.pread(lock, _PID_WIDTH, 0).decode("ascii", "replace").strip()):
+    while not (owner := os.pread(lock, _PID_WIDTH, 0).decode("ascii", "replace").strip()):
         if time.monotonic() > until:
             return "not known"
         time.sleep(0.01)
-    return told
+    return owner
 
 
 @contextmanager
 def _find_home(data: Path, account: UnixAccount | None, *, ephemeral: bool) -> Iterator[Path]:
-    """Where the server's own files lie: `data`, or a folder that `account` can reach."""
+    """Find where the server's own files lie: in `data`, or in a folder that `account` can reach."""
     with folder.translate_refusals(data):
         home = _read_pointer(data / "moved")
         reached = home is not None or unprivileged_user.can_reach(account, data)

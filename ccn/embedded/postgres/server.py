@@ -1,7 +1,7 @@
 """One PostgreSQL server process: how it is started, with which settings, and when it counts as ready.
 
-Separate from the story in `postgres`, which decides when: this is what it hands to the supervision, the
-same for the first start and for every one after a death.
+Separate from the story in `service`, which decides when. The supervision gets this: the same for the
+first start and for every one after a death.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STARTING_UP = b"C57P03\0"
 
 @dataclass(slots=True)
 class PostgresServer:
-    """What one server is started with; `_since` is where its words begin in the log."""
+    """What one server is started with. `_since` is where its words begin in the log."""
 
     where: DataLayout
     programs: PostgresPrograms
@@ -41,7 +41,7 @@ class PostgresServer:
     _since: int = field(default=0, init=False)
 
     def start(self) -> Child:
-        """Start it. Whoever calls this awaits `ready`."""
+        """Start it. Whoever calls this awaits `wait_until_ready`."""
         where = self.where
         with folder.translate_refusals(where.data):
             postmaster.find_server(where.pgdata)
@@ -58,7 +58,7 @@ class PostgresServer:
         )
 
     async def wait_until_ready(self, process: Child) -> None:
-        """Wait until it answers. Recovery after a crash takes as long as it takes, within reason."""
+        """Wait until it answers. Recovery after a crash may take long, up to a limit."""
         until = time.monotonic() + _READY_TIMEOUT_S
         while not await self._is_answering(process):
             code, late = process.code, time.monotonic() > until
@@ -73,7 +73,7 @@ class PostgresServer:
             await asyncio.sleep(POLL_S)
 
     def _server_command(self) -> list[str | Path]:
-        """What `ALTER SYSTEM` must not change stands on the command line, the rest in our file."""
+        """Put on the command line what `ALTER SYSTEM` must not change, and leave the rest to our file."""
         fixed = {
             "config_file": self.where.settings,
             "listen_addresses": ports.HOST,
@@ -85,8 +85,8 @@ class PostgresServer:
 
     async def _is_answering(self, process: Child) -> bool:
         """Whether this very server says that it is ready, and answers a client."""
-        told = postmaster.read_pid_file(self.where.pgdata)
-        if told is None or told.pid != process.pid or not told.ready:
+        pid_file = postmaster.read_pid_file(self.where.pgdata)
+        if pid_file is None or pid_file.pid != process.pid or not pid_file.ready:
             return False
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             return await asyncio.wait_for(_try_login(self.port), _ANSWER_TIMEOUT_S)
@@ -94,7 +94,7 @@ class PostgresServer:
 
 
 def settings_text(*, fsync: bool) -> str:
-    """Our settings file; what initdb found out about the machine comes first, from its own file."""
+    """Write our settings file. It includes first what initdb found out about the machine."""
     return f"""\
 # Written by CCN at every start: changes here are lost. Put yours in with ALTER SYSTEM, which comes last.
 include_if_exists 'pgdata/postgresql.conf'
@@ -122,7 +122,7 @@ restart_after_crash = off
 
 
 def _quote_path(path: Path) -> str:
-    """A list of one folder, whatever its name holds."""
+    """Write a list of one folder, whatever its name contains."""
     return '"' + str(path).replace('"', '""') + '"'
 
 

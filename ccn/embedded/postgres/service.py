@@ -1,9 +1,9 @@
 """An embedded PostgreSQL: one call starts it on a folder, and leaving the block stops it.
 
-    async with postgres.running(folder) as database:
+    async with service.run_postgres(folder) as database:
         ... connect to database.url ...
 
-Read `running` for the story. The other files tell where things lie (`layout`, `sockets`), how a data
+Read `run_postgres` for the story. The other files tell where things lie (`layout`, `sockets`), how a data
 directory is made (`initialise`), which programs are used (`binaries`, `copies`), how one server is started
 (`server`), which one runs already (`postmaster`), and what its last words mean (`failures`).
 """
@@ -32,9 +32,9 @@ _PREDECESSOR_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPostgres:
-    """A running server. `url` is its owner's and holds a password, so it is not part of the representation.
+    """A running server. `url` is its owner's and contains a password, so `repr` leaves it out.
 
-    `node_password` is kept beside the data for the role that nodes have; the schema makes that role.
+    `node_password` is kept beside the data for the role that nodes have. The schema makes that role.
     """
 
     url: str = field(repr=False)
@@ -45,12 +45,12 @@ class EmbeddedPostgres:
     node_password: str = field(repr=False)
 
     def url_of(self, role: str, password: str) -> str:
-        """The same database as another role."""
+        """Return the address of the same database for another role."""
         return _database_url(role, password, self.port)
 
     @property
     def pid(self) -> int:
-        """The process id of the server now; another one after it died and came back."""
+        """The process id of the server now. After a death it comes back with another one."""
         return self.supervised.pid
 
 
@@ -65,12 +65,12 @@ async def run_postgres(
     backoff: Backoff = USUAL,
     on_event: Callable[[ChildEvent], None] = lambda _: None,
 ) -> AsyncIterator[EmbeddedPostgres]:
-    """Run PostgreSQL on the folder `data` until the block ends; killed, it comes back on the same port.
+    """Run PostgreSQL on the folder `data` until the block ends. Killed, it comes back on the same port.
 
     `bin` is the folder of its programs (setting pg.bin), `port` 0 takes a free one. `ephemeral` removes
-    the data afterwards, and beforehand what an ephemeral run left that was killed. `fsync=False` is for
-    tests that do not care for a power cut. `backoff` is how soon it comes back when it died. Every failure
-    is an `EmbeddedFailed` that says what to do.
+    the data afterwards, and beforehand what a killed ephemeral run left. `fsync=False` is for tests that
+    may lose data in a power cut. `backoff` is how soon it comes back after a death. Every failure is an
+    `EmbeddedFailed` that says what to do.
     """
     async with AsyncExitStack() as stack:
         where = stack.enter_context(layout.open_layout(data, ephemeral=ephemeral))
@@ -97,7 +97,7 @@ async def run_postgres(
 
 
 def owner_url(data: Path, port: int) -> str:
-    """The database of a server that another process runs on `data`, as the role that owns everything."""
+    """Return the address, for its owner, of a server that another process runs on `data`."""
     try:
         password = (data / "password").read_text().strip()
     except OSError as unreadable:
@@ -108,39 +108,43 @@ def owner_url(data: Path, port: int) -> str:
 
 
 def _database_url(role: str, password: str, port: int) -> str:
-    # Without the last words a client asks for TLS first, which costs each connection a round trip and a
-    # context of certificates, and is told no: the server listens on loopback and has none.
+    # Without `sslmode` a client asks for TLS first. That costs each connection a round trip and a context
+    # of certificates, and the answer is no: the server listens on loopback and has none.
     return f"postgresql://{role}:{password}@{ports.HOST}:{port}/ccn?sslmode=disable"
 
 
 def _find_programs(where: DataLayout, bin_: Path | None) -> PostgresPrograms:
-    """The programs for this folder: those of the version that wrote its data, if there are data."""
-    written_by = where.read_major()
-    found = binaries.find_postgres(bin_, written_by)
-    if written_by not in {None, found.major}:
+    """Find the programs for this folder: those of the version that wrote its data, if there are data."""
+    major = where.read_major()
+    programs = binaries.find_postgres(bin_, major)
+    if major not in {None, programs.major}:
         raise errors.DataDirectoryUnusable(
-            f"{where.pgdata} was written by PostgreSQL {written_by}, and the one at hand is PostgreSQL "
-            f"{found.version} in {found.bin}. Point CCN_PG_BIN at the programs of PostgreSQL {written_by}, "
-            f"or choose another folder with --data. To move them to {found.major}, use pg_upgrade."
+            f"{where.pgdata} was written by PostgreSQL {major}, and the one at hand is PostgreSQL "
+            f"{programs.version} in {programs.bin}. Point CCN_PG_BIN at the programs of PostgreSQL "
+            f"{major}, or choose another folder with --data. To move them to {programs.major}, use "
+            "pg_upgrade."
         )
-    return copies.ensure_reachable(found, where.account)
+    return copies.ensure_reachable(programs, where.account)
 
 
 async def _prepare_data(where: DataLayout, programs: PostgresPrograms) -> str:
-    """Data that can be served, made if there are none, and the password for them."""
-    lost = not where.password.exists()
+    """Make data if there are none. Return the password for them."""
+    is_lost = not where.password.exists()
     password = layout.ensure_password(where.password)
     if where.read_major() is None:
         await initialise.initialise_data(where, programs, password)
         return password
     folder.ensure_room(where.home, ROOM)
-    if lost:
+    if is_lost:
         await initialise.set_password(where, programs, password)
     return password
 
 
 async def _wait_for_predecessor(where: DataLayout) -> None:
-    """A server whose parent was killed is shutting down: let it finish; nobody else holds the folder."""
+    """Let a server finish that shuts down because its parent was killed.
+
+    Nobody else has the folder locked.
+    """
     until = time.monotonic() + _PREDECESSOR_TIMEOUT_S
     while (pid := _find_running(where)) is not None:
         if time.monotonic() > until:

@@ -1,6 +1,7 @@
-"""A folder for the server's Unix socket: private, and short whatever the data folder is called.
+"""A folder for the server's Unix socket: private, and short whatever the name of the data folder.
 
-Separate because a kernel allows a socket's address 104 or 108 bytes, and people's folders do not know that.
+Separate because a kernel allows a socket's address 104 or 108 bytes, and the folders of users can be
+longer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SHORT = Path("/tmp")  # noqa: S108 - only the parent of a private folder with a
 
 @contextmanager
 def socket_folder(where: DataLayout) -> Iterator[Path | None]:
-    """The folder, until the block ends; None where none can be made, and TCP must do."""
+    """Make the folder until the block ends. None where none can be made; then TCP must do."""
     run = where.home / "run"
     with folder.translate_refusals(where.home):
         _forget_short_folder(run)
@@ -48,7 +49,7 @@ def _make_folder(run: Path) -> Path | None:
 
 
 def _forget_short_folder(run: Path) -> None:
-    """Remove the short folder that this start, or one that was killed, linked to."""
+    """Remove the short folder that this start, or a killed one, linked to."""
     if run.is_symlink():
         short = run.readlink()
         if short.parent == _SHORT and short.name.startswith("ccn-") and not short.is_symlink():
