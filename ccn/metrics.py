@@ -1,8 +1,8 @@
-"""Every Prometheus series once; nobody else imports the library.
+"""Every Prometheus series once; no other module imports the library.
 
 A series is declared when something sets it, not before: an empty series looks like a healthy one. Labels
 are bounded by construction: routes are templates, methods a fixed set, checks are named in the code.
-Anybody may read them: none names a person or a conversation.
+Anybody may read the series: none names a person or a conversation.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ _outliers = prometheus_client.Counter(
 
 
 def count_answer(method: str, route: str, status: int, seconds: float) -> None:
-    """An HTTP request was answered; `route` is the template that matched, not the path."""
+    """Count an HTTP request that was answered. `route` is the template that matched, not the path."""
     requests, duration = _http_series(method if method in _METHODS else "other", route, status)
     requests.inc()
     duration.observe(seconds)
@@ -191,47 +191,47 @@ def count_answer(method: str, route: str, status: int, seconds: float) -> None:
 def _http_series(
     method: str, route: str, status: int
 ) -> tuple[prometheus_client.Counter, prometheus_client.Histogram]:
-    """Looked up once: the labels are bounded, and every request comes here."""
+    """Look the series up once: the labels are bounded, and every request comes here."""
     return _http_requests.labels(method, route, str(status)), _http_duration.labels(method, route)
 
 
 def set_check(check: str, *, passes: bool) -> None:
-    """A check of this node's readiness gave an answer."""
+    """Show the answer of a check of this node's readiness."""
     _ready.labels(check).set(passes)
 
 
 def set_build(node: str, version: str) -> None:
-    """This process is that node of that version."""
+    """Show which node of which version this process is."""
     _build.labels(node, version).set(1)
 
 
 def count_sign_in(*, succeeded: bool) -> None:
-    """Somebody showed a name and a password."""
+    """Count an attempt to sign in with a name and a password."""
     _sign_ins.labels("accepted" if succeeded else "refused").inc()
 
 
 def set_limits_degraded(*, degraded: bool) -> None:
-    """Redis was lost for counting requests, or is back."""
+    """Show whether Redis is lost for counting requests."""
     _limits_degraded.set(degraded)
 
 
 def set_instances(instances: int) -> None:
-    """So many instances live here."""
+    """Show how many instances live here."""
     _instances.set(instances)
 
 
 def set_conversations(conversations: int) -> None:
-    """So many conversations are in the record."""
+    """Show how many conversations are in the record."""
     _conversations.set(conversations)
 
 
 def observe_spawn(seconds: float, *, succeeded: bool) -> None:
-    """An instance was spawned, or could not be."""
+    """Time the spawning of an instance, successful or not."""
     _spawns.labels("running" if succeeded else "failed").observe(seconds)
 
 
 def count_payment(model: str, usage: TokenUsage, microdollars: int) -> None:
-    """A call to the model was settled; models are those that have a price."""
+    """Count what a settled call to the model cost. Models are those that have a price."""
     for kind in ("input", "output", "cache_read", "cache_write"):
         _api_tokens.labels(model, kind).inc(getattr(usage, kind))
     _api_cost.labels(model).inc(microdollars / DOLLAR)
@@ -239,7 +239,7 @@ def count_payment(model: str, usage: TokenUsage, microdollars: int) -> None:
 
 @contextlib.contextmanager
 def count_open_socket() -> Iterator[None]:
-    """A WebSocket is open for as long as the block lasts."""
+    """Count a WebSocket as open for as long as the block lasts."""
     _sockets.inc()
     try:
         yield
@@ -248,24 +248,24 @@ def count_open_socket() -> Iterator[None]:
 
 
 def count_turned_away(door: str, reason: str, connections: int = 1) -> None:
-    """Connections had to go, or could not come."""
+    """Count connections that were ended or refused."""
     _turned_away.labels(door, reason).inc(connections)
 
 
 def count_unscored() -> None:
-    """A reply will have no score."""
+    """Count a reply that will have no score."""
     _unscored.inc()
 
 
 def count_restoration(step: str) -> None:
-    """A step of the ladder was taken, or an alarm was cleared."""
+    """Count a step of the ladder, or an alarm that was cleared."""
     _restorations.labels(step).inc()
 
 
 def set_measures(conversation: str, scores: Mapping[str, float | None]) -> None:
-    """What a conversation's measures are now; it is called as `core.series` says, and not by its id.
+    """Show the measures of a conversation, under the name that `core.series_names` gives it, not its id.
 
-    Of too many the least recently active goes.
+    Of too many conversations the least recently active one goes.
     """
     _shown[conversation] = None
     _shown.move_to_end(conversation)
@@ -280,9 +280,9 @@ def set_measures(conversation: str, scores: Mapping[str, float | None]) -> None:
 
 
 def retain_measures(conversations: Collection[str]) -> None:
-    """The others ended, or live on another node, which shows them."""
-    for each in [shown for shown in _shown if shown not in conversations]:
-        _remove_measures(each)
+    """Remove the others: they ended, or live on another node, which shows them."""
+    for conversation in [shown for shown in _shown if shown not in conversations]:
+        _remove_measures(conversation)
 
 
 def _remove_measures(conversation: str) -> None:
@@ -292,14 +292,14 @@ def _remove_measures(conversation: str) -> None:
 
 
 def set_drifts(largest: Mapping[str, float]) -> None:
-    """How far the furthest instance here is from the median, for each character that has one."""
+    """Show how far the furthest instance here is from the median, for each character that has one."""
     _drift.clear()
     for character, drift in largest.items():
         _drift.labels(character).set(drift)
 
 
 def set_charter_distance(character: str, distance: float | None) -> None:
-    """How far a character is from its charter; what is not estimable has no series."""
+    """Show how far a character is from its charter. What is not estimable has no series."""
     if distance is None:
         with contextlib.suppress(KeyError):
             _charter.remove(character)
@@ -308,18 +308,18 @@ def set_charter_distance(character: str, distance: float | None) -> None:
 
 
 def observe_round(seconds: float, outliers: int | None) -> None:
-    """A round of this leader came to its outcome: so many outliers, or None if it failed."""
+    """Time a round of this leader and count its outliers; `outliers` is None if it failed."""
     _rounds.labels("failed" if outliers is None else "committed").inc()
     _round_latency.observe(seconds)
     _outliers.inc(outliers or 0)
 
 
 def choose_content_type(accept: str) -> str:
-    """The content type in which a scraper that sends `accept` wants the series; there are a few."""
+    """Choose the content type in which a scraper that sends `accept` wants the series; there are a few."""
     return str(exposition.choose_encoder(accept)[1])
 
 
 def render_page(accept: str) -> tuple[bytes, str]:
-    """All series in that type, and the type."""
+    """Write all series in that type, and name the type."""
     encode, content_type = exposition.choose_encoder(accept)
     return encode(registry), content_type

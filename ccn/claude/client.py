@@ -1,7 +1,7 @@
-"""The Anthropic API through its official SDK: calls that stream, are tried again, and can be dropped.
+"""Asks the Anthropic API through its official SDK: calls stream, are tried again, and can be dropped.
 
 The SDK's own retries are off, because ours know what a reader has seen already: a stream that breaks is
-made again from its start, and the reader is told so. Whoever pays hands in a `UsageMeter` and finds
+made again from its start, and the reader is told so. A caller that pays hands in a `UsageMeter` and finds
 in it what was used, however the call ended.
 """
 
@@ -46,43 +46,44 @@ class ModelClient:
             base_url=claude.base_url,
             timeout=anthropic.Timeout(claude.timeout_s),
             max_retries=0,
-            open_telemetry=False,  # else variables decide whether whole prompts are told to whoever listens
+            open_telemetry=False,  # else environment variables could have whole prompts sent elsewhere
         )
-        self._timeout_s, self._reply_limit_s = claude.timeout_s, claude.reply_limit_s
+        self._timeout_s = claude.timeout_s
+        self._reply_limit_s = claude.reply_limit_s
         self._delays = delays
         self.trouble: CallRetry | None = None
-        """Which try comes next, of a call that failed; None once any call is answered or given up."""
+        """Which try of a failed call comes next. None once any call is answered or given up."""
 
     def stream(self, call: Call, meter: UsageMeter | None = None) -> AsyncGenerator[Piece, None]:
-        """Deltas as they come, a restart whenever they begin anew, and last the whole reply."""
+        """Yield deltas as they come, a restart whenever they begin anew, and last the whole reply."""
         return self._stream_with_retries(call, {}, meter or UsageMeter())
 
     async def ask(self, call: Call, meter: UsageMeter | None = None) -> Reply:
-        """The whole reply at once."""
+        """Return the whole reply at once."""
         return await self._read_reply(call, {}, meter or UsageMeter())
 
     async def ask_structured(
         self, call: Call, schema: Mapping[str, object], meter: UsageMeter | None = None
     ) -> Mapping[str, Any]:
-        """A reply that is an object of this JSON schema."""
+        """Return a reply that is an object of this JSON schema."""
         form = {"output_config": {"format": {"type": "json_schema", "schema": dict(schema)}}}
         reply = await self._read_reply(call, form, meter or UsageMeter())
         try:
-            told = orjson.loads(reply.text)
+            answer = orjson.loads(reply.text)
         except orjson.JSONDecodeError as broken:
             raise errors.ModelRefused(f"the model answered no JSON; it stopped by {reply.stop}") from broken
-        if not isinstance(told, dict):
+        if not isinstance(answer, dict):
             raise errors.ModelRefused("the model answered JSON that is no object")
-        return told
+        return answer
 
     async def count_tokens(self, call: Call) -> int:
-        """How many tokens the prompt has."""
+        """Count the tokens of the prompt."""
         params = {key: value for key, value in wire.call_to_params(call).items() if key in _COUNTED}
         counted = await self._call_with_retries(lambda: self._sdk.messages.count_tokens(**params))
         return counted.input_tokens
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         await self._sdk.close()
 
     async def _call_with_retries(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -96,7 +97,7 @@ class ModelClient:
 
     @contextmanager
     def _open_tries(self) -> Iterator[CallTries]:
-        """The tries of one call; when it is over nobody waits any more."""
+        """Make the tries of one call. When it is over no try is announced any more."""
         try:
             yield CallTries(self._delays)
         finally:
@@ -117,7 +118,8 @@ class ModelClient:
     async def _stream_with_retries(
         self, call: Call, form: Mapping[str, object], meter: UsageMeter
     ) -> AsyncGenerator[Piece, None]:
-        body, seen, why = wire.call_to_body(call, form), False, ""
+        body = wire.call_to_body(call, form)
+        seen, why = False, ""  # whether the reader has seen text of a try, and why that try failed
         with failure.translate_errors(), self._open_tries() as tries:
             async for attempt in tries:
                 if tries.retry is not None:
@@ -131,7 +133,8 @@ class ModelClient:
                     try:
                         async with aclosing(self._stream_once(call, body, meter)) as pieces:
                             async for piece in pieces:
-                                seen, self.trouble = seen or not isinstance(piece, CallBegun), None
+                                seen = seen or not isinstance(piece, CallBegun)
+                                self.trouble = None
                                 yield piece
                     except failure.FOREIGN as failed:
                         why = failure.classify_failure(failed).value
@@ -147,9 +150,9 @@ class ModelClient:
         with meter.measure_try(answer, call):
             async with self._open_events(body) as events:
                 async for event in events:
-                    told = answer.take_event(event.event, event.data)
-                    if told is not None:
-                        yield told
+                    piece = answer.take_event(event.event, event.data)
+                    if piece is not None:
+                        yield piece
                     if clock() > deadline:
                         raise StreamBroken(
                             FailureKind.SERVER, f"no whole reply within {self._reply_limit_s:g} s"
@@ -173,7 +176,7 @@ class ModelClient:
 async def open_client(
     claude: settings.ClaudeSettings, delays: RetryDelays | None = None
 ) -> AsyncIterator[ModelClient]:
-    """A client that is closed at the end; nothing is sent before the first call."""
+    """Make a client that is closed at the end. It sends nothing before the first call."""
     client = ModelClient(claude, delays or RetryDelays())
     try:
         yield client

@@ -1,8 +1,8 @@
-"""What can go wrong with a call, sorted once: tried again in which way, or refused and why.
+"""What can go wrong with a call, sorted once: whether and how it is tried again, or why it is refused.
 
-The SDK has a class for each status and for many of the API's error codes; the table is searched from the
+The SDK has a class for each status and for many of the API's error codes. The table is searched from the
 most special class to the most general one, so a class that a later SDK invents still finds its place.
-Errors that arrive inside of a stream have no class of their own, only the API's name for them.
+Errors that arrive inside a stream have no class of their own, only the API's name for them.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class FailureKind(Enum):
 
 
 class StreamBroken(Exception):
-    """A stream that ended with an error of its own, or before its end."""
+    """A stream ended with an error of its own, or before its end."""
 
-    def __init__(self, kind: FailureKind, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, kind: FailureKind, words: str) -> None:
+        super().__init__(words)
         self.kind = kind
 
 
@@ -88,7 +88,7 @@ _WORDS_LIMIT = 300
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Whatever the SDK raises inside leaves as an error of CCN's tree, with its cause attached."""
+    """Turn what the SDK raises into an error of CCN's tree, with its cause attached."""
     try:
         yield
     except FOREIGN as foreign:
@@ -100,29 +100,29 @@ def translate_errors() -> Iterator[None]:
 
 
 def classify_failure(foreign: BaseException) -> FailureKind:
-    """How to follow up: by the nearest entry of the table, from the class up to its ancestors."""
+    """Find how to follow up: the nearest entry of the table, from the class up to its ancestors."""
     if isinstance(foreign, StreamBroken):
         return foreign.kind
-    return next((TABLE[each] for each in type(foreign).__mro__ if each in TABLE), FailureKind.REFUSED)
+    return next((TABLE[kind] for kind in type(foreign).__mro__ if kind in TABLE), FailureKind.REFUSED)
 
 
 def retry_after_s(foreign: BaseException) -> float | None:
-    """How long the API asks to wait, in seconds or as a date; None if it does not."""
+    """Read how long the API asks to wait, in seconds or as a date. None if it does not."""
     response = getattr(foreign, "response", None)
-    asked = response.headers.get("retry-after", "") if response is not None else ""
+    header = response.headers.get("retry-after", "") if response is not None else ""
     try:
-        return max(0.0, float(asked))
+        return max(0.0, float(header))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time())
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
     except ValueError:
         return None
 
 
-def failure_from_event(said: object) -> StreamBroken:
-    """The failure that an `error` event tells of."""
-    error = said.get("error") if isinstance(said, Mapping) else None
+def failure_from_event(event: object) -> StreamBroken:
+    """Read the failure that an `error` event tells of."""
+    error = event.get("error") if isinstance(event, Mapping) else None
     name, words = (error.get("type"), error.get("message")) if isinstance(error, Mapping) else (None, None)
     return StreamBroken(IN_A_STREAM.get(str(name), FailureKind.REFUSED), f"{name}: {words}"[:_WORDS_LIMIT])
 
@@ -130,5 +130,5 @@ def failure_from_event(said: object) -> StreamBroken:
 def _describe_failure(foreign: BaseException) -> str:
     name = getattr(foreign, "type", None) or type(foreign).__name__
     words = getattr(foreign, "api_message", None) or str(foreign)
-    mend = next((MEND[each] for each in type(foreign).__mro__ if each in MEND), "")
+    mend = next((MEND[kind] for kind in type(foreign).__mro__ if kind in MEND), "")
     return f"{name}: {words}"[:_WORDS_LIMIT] + (f" ({mend})" if mend else "")

@@ -1,8 +1,8 @@
-"""How often and how soon a call is tried again; the pauses are values, so tests need not wait.
+"""How often and how soon a call is tried again. The pauses are values, so tests need not wait.
 
-Each kind of failure has its own pauses, and when those of its kind are used up the failure stands: four
-broken connections do not take away the patience that a rate limit deserves. The API may ask for a pause
-itself, which is honoured up to the longest of ours; a longer one is not waited for.
+Each kind of failure has its own pauses, and when those of its kind are used up the failure is final: four
+broken connections do not use up the pauses that a rate limit deserves. The API may ask for a pause
+itself. We keep it up to the longest of ours, and give up instead of waiting longer.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class RetryDelays:
 
 
 class CallTries:
-    """The tries of one call, to be gone through once. Whoever makes them waits before each further one."""
+    """The tries of one call, to be iterated once. The caller waits before each further try."""
 
     def __init__(self, delays: RetryDelays) -> None:
         self.retry: CallRetry | None = None
-        """What the try at hand is the repetition of; None at the first."""
+        """Which try this is, and the pause before it; None at the first."""
         self._asked_most_s = delays.asked_most_s
         self._pauses: dict[FailureKind, list[float]] = {
             FailureKind.NETWORK: [*delays.network_s],
@@ -45,11 +45,12 @@ class CallTries:
         return aiter(AsyncRetrying(retry=self._should_retry, sleep=_skip_sleep, reraise=True))
 
     def _should_retry(self, state: RetryCallState) -> bool:
-        """Whether to try once more; tenacity asks exactly once after each try."""
+        """Whether to try once more. tenacity asks exactly once after each try."""
         failed = state.outcome.exception() if state.outcome is not None else None
         if not isinstance(failed, failure.FOREIGN):
             return False
-        kind, asked_s = failure.classify_failure(failed), failure.retry_after_s(failed)
+        kind = failure.classify_failure(failed)
+        asked_s = failure.retry_after_s(failed)
         pauses = self._pauses[kind]
         if not pauses or (asked_s or 0.0) > self._asked_most_s:
             return False
@@ -60,4 +61,4 @@ class CallTries:
 
 
 async def _skip_sleep(_pause_s: float) -> None:
-    """The pause is in `retry`."""
+    """Do nothing: the caller waits, for the pause in `retry`."""

@@ -1,4 +1,4 @@
-"""Between our values and the Messages API: what a call is on the wire, and what its events mean."""
+"""Converts between our values and the Messages API: a call to its wire format, events to pieces."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MARK = {"type": "ephemeral"}
 
 
 def call_to_params(call: Call) -> dict[str, Any]:
-    """The parameters of a call, in an order and form that never changes: caches compare bytes."""
+    """Write the parameters of a call, in an order and form that never changes: caches compare bytes."""
     params: dict[str, Any] = {
         "model": call.model,
         "max_tokens": call.max_tokens,
-        "messages": [_said_to_param(said) for said in call.messages],
+        "messages": [_message_to_param(message) for message in call.messages],
     }
     if call.system:
         params["system"] = [_text_to_block(block) for block in call.system]
@@ -31,7 +31,7 @@ def call_to_params(call: Call) -> dict[str, Any]:
 
 
 def call_to_body(call: Call, form: Mapping[str, object]) -> bytes:
-    """The same as the bytes of a request that streams; `form` is what else it asks for.
+    """Write the bytes of a request that streams. `form` is what else it asks for.
 
     The SDK would walk through all of it three times before it becomes bytes, which takes longer than to
     build the prompt.
@@ -57,30 +57,30 @@ class StreamedReply:
 
     @property
     def ended(self) -> bool:
-        """Whether the API has said how it ended, and with that all that was used."""
+        """Whether the API has said how the reply ended, and with that all that was used."""
         return self._stop is not None
 
     @property
     def text(self) -> str:
-        """What came so far."""
+        """The text that came so far."""
         return "".join(self._texts)
 
     def take_event(self, event: str | None, data: str) -> CallBegun | Delta | None:
-        """What readers are told of an event: the words in it, or that it is the first."""
+        """Return what readers are told of an event: the text in it, or that it is the first."""
         try:
             return self._read_event(event, data)
         except (ValueError, KeyError, TypeError, AttributeError) as nonsense:
             raise StreamBroken(FailureKind.SERVER, f"a {event} event that makes no sense") from nonsense
 
     def finish_reply(self) -> Reply:
-        """The reply, if its stream came to its end."""
+        """Return the reply, if its stream came to its end."""
         if self._stop is None or not self._over:
             raise StreamBroken(FailureKind.NETWORK, "the stream ended in the middle of the reply")
         return Reply(self.text, self._stop, self.usage, self._model)
 
     def _read_event(self, event: str | None, data: str) -> CallBegun | Delta | None:
         if event == "content_block_delta":
-            # Thoughts, signatures and whatever else a model may send are not part of what it says.
+            # Thoughts, signatures and other blocks that a model may send are not part of what it says.
             text: str | None = orjson.loads(data)["delta"].get("text")
             if not text:
                 return None
@@ -88,16 +88,14 @@ class StreamedReply:
             return Delta(text)
         if event == "message_start":
             message = orjson.loads(data)["message"]
-            self._model, self.usage, self.begun = (
-                message["model"],
-                _usage_from_event(message["usage"], TokenUsage()),
-                True,
-            )
+            self._model = message["model"]
+            self.usage = _usage_from_event(message["usage"], TokenUsage())
+            self.begun = True
             return CallBegun(self.usage)
         if event == "message_delta":
-            told = orjson.loads(data)
-            self._stop = told["delta"].get("stop_reason")
-            self.usage = _usage_from_event(told["usage"], self.usage)
+            change = orjson.loads(data)
+            self._stop = change["delta"].get("stop_reason")
+            self.usage = _usage_from_event(change["usage"], self.usage)
         elif event == "message_stop":
             self._over = True
         elif event == "error":
@@ -105,22 +103,22 @@ class StreamedReply:
         return None
 
 
-def _usage_from_event(told: dict[str, int | None], before: TokenUsage) -> TokenUsage:
-    """What the API counts; a later event repeats only some of it."""
+def _usage_from_event(counts: dict[str, int | None], before: TokenUsage) -> TokenUsage:
+    """Read what the API counts. A later event repeats only some of the counts."""
     return TokenUsage(
-        _known_or_before(told.get("input_tokens"), before.input),
-        _known_or_before(told.get("output_tokens"), before.output),
-        _known_or_before(told.get("cache_read_input_tokens"), before.cache_read),
-        _known_or_before(told.get("cache_creation_input_tokens"), before.cache_write),
+        _known_or_before(counts.get("input_tokens"), before.input),
+        _known_or_before(counts.get("output_tokens"), before.output),
+        _known_or_before(counts.get("cache_read_input_tokens"), before.cache_read),
+        _known_or_before(counts.get("cache_creation_input_tokens"), before.cache_write),
     )
 
 
-def _known_or_before(told: int | None, before: int) -> int:
-    return before if told is None else told
+def _known_or_before(count: int | None, before: int) -> int:
+    return before if count is None else count
 
 
-def _said_to_param(said: CallMessage) -> dict[str, object]:
-    return {"role": said.role.value, "content": [_text_to_block(said)]}
+def _message_to_param(message: CallMessage) -> dict[str, object]:
+    return {"role": message.role.value, "content": [_text_to_block(message)]}
 
 
 def _text_to_block(part: CallBlock | CallMessage) -> dict[str, object]:

@@ -15,20 +15,22 @@ MAX_TOKENS = 128_000
 
 
 class RequestRefused(Exception):
-    """Answered with a status and its error."""
+    """The request is answered with a status and its error."""
 
     def __init__(self, status: int, words: str, retry_after: float | None = None) -> None:
         super().__init__(words)
-        self.status, self.words, self.retry_after = status, words, retry_after
+        self.status = status
+        self.words = words
+        self.retry_after = retry_after
 
     @property
     def name(self) -> str:
-        """The API's name for it."""
+        """The API's name for the status."""
         return STATUSES[self.status]
 
 
 def check_headers(headers: Mapping[bytes, bytes]) -> None:
-    """Any key is good but none and `invalid`."""
+    """Refuse requests without a key or a version. Any key is good but `invalid`."""
     key = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
     if not key or key == b"invalid":
         raise RequestRefused(401, "invalid x-api-key")
@@ -37,35 +39,35 @@ def check_headers(headers: Mapping[bytes, bytes]) -> None:
 
 
 def read_request(body: bytes, models: Mapping[str, object], *, counting: bool = False) -> dict[str, Any]:
-    """The request in a body, if it is one."""
+    """Read the request in a body, or refuse it."""
     try:
-        told = orjson.loads(body)
+        request = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise RequestRefused(400, "the request body is not valid JSON") from None
-    if not isinstance(told, dict):
+    if not isinstance(request, dict):
         raise RequestRefused(400, "the request body is not an object")
-    _check_fields(told, counting=counting)
-    if told["model"] not in models:
-        raise RequestRefused(404, f"model: {told['model']}")
-    _check_messages(told["messages"])
-    _check_texts(told.get("system", []), "system")
-    if prompt_cache.count_marks(told) > prompt_cache.MARKS:
+    _check_fields(request, counting=counting)
+    if request["model"] not in models:
+        raise RequestRefused(404, f"model: {request['model']}")
+    _check_messages(request["messages"])
+    _check_texts(request.get("system", []), "system")
+    if prompt_cache.count_marks(request) > prompt_cache.MARKS:
         raise RequestRefused(
             400, f"a maximum of {prompt_cache.MARKS} blocks with cache_control may be provided"
         )
-    return told
+    return request
 
 
-def _check_fields(told: dict[str, Any], *, counting: bool) -> None:
+def _check_fields(request: dict[str, Any], *, counting: bool) -> None:
     for field, kind in (("model", str), ("messages", list), ("max_tokens", int)):
         if field == "max_tokens" and counting:
             continue
-        if field not in told:
+        if field not in request:
             raise RequestRefused(400, f"{field}: Field required")
-        if not isinstance(told[field], kind) or isinstance(told[field], bool):
+        if not isinstance(request[field], kind) or isinstance(request[field], bool):
             raise RequestRefused(400, f"{field}: Input should be a valid {kind.__name__}")
-    if not counting and not 1 <= told["max_tokens"] <= MAX_TOKENS:
-        raise RequestRefused(400, f"max_tokens: {told['max_tokens']} is not from 1 to {MAX_TOKENS}")
+    if not counting and not 1 <= request["max_tokens"] <= MAX_TOKENS:
+        raise RequestRefused(400, f"max_tokens: {request['max_tokens']} is not from 1 to {MAX_TOKENS}")
 
 
 def _check_messages(messages: list[Any]) -> None:

@@ -24,7 +24,7 @@ class StandInReply:
     tool: str | None = None  # the name of a tool whose input the parts are
 
     def to_message(self) -> dict[str, Any]:
-        """All at once."""
+        """Write it whole, as one message."""
         whole = "".join(self.parts)
         content = (
             {"type": "text", "text": whole} if self.tool is None else self._tool_block(orjson.loads(whole))
@@ -32,7 +32,7 @@ class StandInReply:
         return {**self._message_head([content], self.stop), "usage": self._usage_fields(self.output)}
 
     def begin_events(self) -> bytes:
-        """The events before the first delta."""
+        """Write the events before the first delta."""
         message = {**self._message_head([], None), "usage": self._usage_fields(1)}
         block = {"type": "text", "text": ""} if self.tool is None else self._tool_block({})
         return b"".join(
@@ -44,12 +44,12 @@ class StandInReply:
         )
 
     def delta_events(self) -> Iterator[bytes]:
-        """One event for each part."""
+        """Yield one event for each part."""
         for part in self.parts:
             yield encode_event("content_block_delta", index=0, delta=self._delta_fields(part))
 
     def end_events(self) -> bytes:
-        """The events after the last delta."""
+        """Write the events after the last delta."""
         return b"".join(
             (
                 encode_event("content_block_stop", index=0),
@@ -91,17 +91,17 @@ class StandInReply:
 
 
 def encode_event(name: str, **fields: object) -> bytes:
-    """One server-sent event."""
+    """Write one server-sent event."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps({"type": name, **fields}))
 
 
 def error_body(name: str, words: str) -> dict[str, object]:
-    """The body of an error, which is also the data of an `error` event."""
+    """Write the body of an error, which is also the data of an `error` event."""
     return {"type": "error", "error": {"type": name, "message": words}, "request_id": None}
 
 
 def model_entry(name: str) -> Mapping[str, object]:
-    """How the list of models describes one."""
+    """Write how the list of models describes one."""
     return {
         "type": "model",
         "id": name,

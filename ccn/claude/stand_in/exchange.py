@@ -28,10 +28,11 @@ class HttpExchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"].rstrip("/")
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        self._receive, self._send = receive, send
+        self._receive = receive
+        self._send = send
 
     async def read_body(self) -> bytes:
-        """All of it, if it is not too long."""
+        """Read all of it, if it is not too long."""
         parts, size = list[bytes](), 0
         while True:
             event = await self._receive()
@@ -45,25 +46,25 @@ class HttpExchange:
     async def send_json(
         self, status: int, body: object, more: list[tuple[bytes, bytes]] | None = None
     ) -> None:
-        """A JSON answer."""
+        """Send a JSON answer."""
         await self._send_head(status, [_JSON, *(more or [])])
         await self._send({"type": "http.response.body", "body": orjson.dumps(body)})
 
-    async def send_stream(self, told: StandInReply, rule: FaultRule, words_s: float = 0.0) -> None:
-        """The events of a reply at a pace, with whatever the rule does to them."""
+    async def send_stream(self, reply: StandInReply, rule: FaultRule, words_s: float = 0.0) -> None:
+        """Send the events of a reply at a pace, with what the rule does to them."""
         await self._send_head(200, [*_STREAM])
-        await self._send_part(told.begin_events())
-        for number, delta in enumerate(told.delta_events()):
+        await self._send_part(reply.begin_events())
+        for number, delta in enumerate(reply.delta_events()):
             if rule.end and number == rule.after:
                 break
-            if pause_s := rule.pause_s + (len(told.parts[number].split()) / words_s if words_s else 0.0):
+            if pause_s := rule.pause_s + (len(reply.parts[number].split()) / words_s if words_s else 0.0):
                 await asyncio.sleep(pause_s)
             await self._send_part(delta)
         match rule.end:
             case "":
-                await self._send({"type": "http.response.body", "body": told.end_events()})
+                await self._send({"type": "http.response.body", "body": reply.end_events()})
             case "cut":
-                return  # an answer that is not complete makes the server hang up
+                return  # without the end of its answer the server closes the connection
             case "stall":
                 while (await self._receive())["type"] != "http.disconnect":
                     continue

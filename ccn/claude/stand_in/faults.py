@@ -5,8 +5,8 @@
     DELETE /stand-in/faults                                                none any more
     x-stand-in: {"after": 3, "end": "cut"}                                 a header, for this request alone
 
-A rule without `match` holds for every request, one with it for those with that text in their prompt. The
-first rule that matches counts, and `times` of them at most.
+A rule without `match` applies to every request, one with it to those with that text in their prompt. The
+first rule that matches counts, and for `times` requests at most.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RULES_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class FaultRule:
-    """One thing to do wrong; the defaults do nothing wrong."""
+    """One thing to do wrong. The defaults do nothing wrong."""
 
     match: str = ""
     times: int | None = None
@@ -49,7 +49,7 @@ class FaultRule:
 
 
 class RuleInvalid(Exception):
-    """What was asked for is no rule."""
+    """What was posted is no rule."""
 
 
 NONE = FaultRule()
@@ -63,21 +63,21 @@ class FaultRules:
         self._rules: list[FaultRule] = []
 
     def add_rule(self, rule: FaultRule) -> None:
-        """From now on, before the rules that are there."""
+        """Put a rule before the rules that are there."""
         self._rules.insert(0, rule)
         del self._rules[RULES_LIMIT:]
 
     def clear(self) -> None:
-        """Nothing wrong any more."""
+        """Do nothing wrong any more."""
         self._rules.clear()
         self._always = NONE
 
     def list_rules(self) -> list[dict[str, object]]:
-        """As they can be posted again."""
+        """List the rules as they can be posted again."""
         return [asdict(rule) for rule in self._rules]
 
     def take_rule(self, prompt: str) -> FaultRule:
-        """The rule for a request, which uses it up once."""
+        """Return the rule for a request, and count it as used once."""
         for place, rule in enumerate(self._rules):
             if rule.match in prompt:
                 if rule.times is not None:
@@ -87,7 +87,7 @@ class FaultRules:
 
 
 def rule_from_json(told: object) -> FaultRule:
-    """A rule from JSON."""
+    """Read a rule from JSON."""
     if not isinstance(told, dict):
         raise RuleInvalid("a rule is a JSON object")
     rule = FaultRule(**{key: told[key] for key in told if key in _TYPES})
@@ -104,7 +104,7 @@ def rule_from_json(told: object) -> FaultRule:
 
 
 def reply_drifts(rule: FaultRule, request: Mapping[str, Any], prompt: str) -> bool:
-    """Whether this reply is one of the share that is out of character; the same prompt decides alike."""
+    """Whether this reply is one of the share that is out of character. The same prompt decides alike."""
     if rule.until and rule.until in prompt:
         return False
     return int.from_bytes(sha256(f"drift {request}".encode()).digest()[:4], "big") % 100 < rule.drift

@@ -1,8 +1,8 @@
 """The stand-in's prompt cache: which beginnings of prompts it has seen, and what their tokens count as.
 
-As documented for the API: up to four marks; a prefix is written where a mark stands if it is long enough,
-and read where an earlier one ended, at most twenty parts before a mark; it lives for five minutes from its
-last use. Tokens are not counted but taken for four bytes each.
+It follows the API's documentation. A prompt has up to four marks. A prefix is written where a mark is if
+it is long enough, and read where an earlier one ended, at most twenty parts before a mark. It lives for
+five minutes from its last use. Tokens are not counted but estimated at four bytes each.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class PromptTokens:
 
 
 class PrefixCache:
-    """What was seen, and when it was last of use."""
+    """The prefixes that were seen, and when each was last used."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._used = Recent[bytes, float](_KEPT)
 
     def count_tokens(self, request: Mapping[str, Any]) -> PromptTokens:
-        """The tokens of a request, remembering its marked beginnings."""
+        """Count the tokens of a request, and remember its marked beginnings."""
         ends = list(_prefix_ends(request))
         marks = [
             number
@@ -73,22 +73,22 @@ class PrefixCache:
 
 
 def total_tokens(request: Mapping[str, Any]) -> int:
-    """The tokens of a request, wherever they come from."""
+    """Count the tokens of a request, cached or not."""
     return max((end.tokens for end in _prefix_ends(request)), default=0)
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text has; no text has none."""
+    """Estimate how many tokens a text has. No text has none."""
     return -(-len(text.encode()) // _BYTES_PER_TOKEN)
 
 
 def shortest_prefix(request: Mapping[str, Any]) -> int:
-    """The tokens below which a prefix is not kept, for the model that is asked."""
+    """Return below how many tokens a prefix is not kept, for the model that is asked."""
     return _SHORTEST.get(request["model"], _SHORTEST_OTHERWISE)
 
 
 def count_marks(request: Mapping[str, Any]) -> int:
-    """How many marks a request has."""
+    """Count the marks of a request."""
     return sum(bool(part.get("cache_control")) for _, part in _prompt_parts(request))
 
 
@@ -100,7 +100,7 @@ class _PrefixEnd:
 
 
 def _prefix_ends(request: Mapping[str, Any]) -> Iterator[_PrefixEnd]:
-    """The prompt after each of its parts."""
+    """Yield the prompt after each of its parts."""
     digest, total = sha256(request["model"].encode()), 0
     for role, part in _prompt_parts(request):
         plain = {key: value for key, value in part.items() if key != "cache_control"}

@@ -1,7 +1,7 @@
 """What the stand-in can know: only what is in the prompt it is sent, as a model would.
 
-Who it is and how it sounds comes from the plate, who it talks with and what was said from the rest. Nothing
-is kept between two requests, so an answer from memory proves that the memory was in the prompt.
+The plate says who it is and how it sounds; the rest says whom it talks with and what was said. It keeps
+nothing between two requests, so an answer from memory proves that the memory was in the prompt.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ccn.claude.stand_in.voices import VOICES
 from ccn.core.prompts import markup
 
 TRAITS = 5
-"""How many traits of a plate colour what is said."""
+"""How many traits of a plate show in what is said."""
 SHOWN = 0.6
-"""From which figure on a plate that is measured shows an axis."""
+"""From which figure on an axis counts as a trait, where the plate gives figures."""
 
 _LAYER = re.compile(rf"<{markup.SPACE}:([\w-]+)([^>]*)>\n?(.*?)\n?</{markup.SPACE}:\1>\n?", re.DOTALL)
 _NAMED = re.compile(r'\bname="([^"]+)"')
@@ -41,84 +41,89 @@ _DULL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ReadPrompt:
-    """A request, read."""
+    """What a request says."""
 
     system: str
     said: tuple[tuple[str, str], ...]
 
     @property
     def asked(self) -> str:
-        """What is to be answered."""
+        """The message to be answered."""
         return self.said[-1][1] if self.said else ""
 
     @property
     def plate(self) -> str:
-        """Who to be: the layer of that name, or all there is."""
+        """Who to be: the layer of that name, or the whole system prompt."""
         return next((text for name, _, text in self._named_layers() if name == "plate"), self.system)
 
     @property
     def name(self) -> str:
-        """Whom to be."""
-        named = next((told for name, told, _ in self._named_layers() if name == "plate"), "")
-        found = _NAMED.search(named) or _HEADING.search(self.plate) or _YOU_ARE.search(self.plate)
-        return found[1] if found else "Claude"
+        """The name of the character to be."""
+        attributes = next((text for name, text, _ in self._named_layers() if name == "plate"), "")
+        match = _NAMED.search(attributes) or _HEADING.search(self.plate) or _YOU_ARE.search(self.plate)
+        return match[1] if match else "Claude"
 
     @property
     def traits(self) -> list[str]:
         """The axes that the plate measures highest, or else speaks of most; the strongest first."""
         weights = {axis: float(figure) for axis, figure in _FIGURE.findall(self.plate) if axis in VOICES}
-        shown = [axis for axis in weights if weights[axis] >= SHOWN]
-        if not shown:
+        axes = [axis for axis in weights if weights[axis] >= SHOWN]
+        if not axes:
             plate = self.plate.casefold()
             weights = {axis: sum(map(plate.count, voice.shown_by)) for axis, voice in VOICES.items()}
-            shown = [axis for axis in weights if weights[axis]]
-        shown.sort(key=lambda axis: -weights[axis])
-        return (shown + [axis for axis in _ORDINARY if axis not in shown])[:TRAITS]
+            axes = [axis for axis in weights if weights[axis]]
+        axes.sort(key=lambda axis: -weights[axis])
+        return (axes + [axis for axis in _ORDINARY if axis not in axes])[:TRAITS]
 
     @property
     def collaborator(self) -> str | None:
-        """The name of whoever asks, if they or the prompt ever told it; the last time counts."""
-        told = [name for role, text in self.said if role == "user" for name in _CALLED.findall(text)]
-        beside = [text for name, _, text in self._named_layers() if name not in {"plate", "rules"}]
-        noted = [name for text in beside for name in (*_CALLED.findall(text), *_COLLABORATOR.findall(text))]
-        return told[-1] if told else noted[-1] if noted else None
+        """The name of the person, if the person or the prompt ever told it. The last time counts."""
+        said = [text for role, text in self.said if role == "user"]
+        names: list[str] = [name for text in said for name in _CALLED.findall(text)]
+        if names:
+            return names[-1]
+        layers = [text for name, _, text in self._named_layers() if name not in {"plate", "rules"}]
+        patterns = (_CALLED, _COLLABORATOR)
+        names = [name for text in layers for pattern in patterns for name in pattern.findall(text)]
+        return names[-1] if names else None
 
     def earlier_messages(self) -> Iterator[str]:
-        """What the other side said before, newest first: in this conversation, then in remembered ones."""
+        """Yield what the person said before, newest first: here, then in remembered conversations."""
         yield from (text for role, text in reversed(self.said[:-1]) if role == "user")
         for name, _, text in reversed(list(self._named_layers())):
             if name not in {"plate", "rules", "state"}:
                 yield from reversed(_QUOTE.findall(text))
 
     def _named_layers(self) -> Iterator[tuple[str, str, str]]:
-        """The parts of the system prompt that have a name: it, what is told beside it, and the text."""
-        return ((found[1], found[2], found[3]) for found in _LAYER.finditer(self.system))
+        """Find the parts of the system prompt that have a name: the name, its attributes, and the text."""
+        return ((match[1], match[2], match[3]) for match in _LAYER.finditer(self.system))
 
 
 _ORDINARY = ("honesty", "warmth", "curiosity", "diligence")
 
 
 def read_prompt(request: Mapping[str, Any]) -> ReadPrompt:
-    """Take a request of the Messages API for what it says."""
+    """Read a request of the Messages API."""
     said = tuple(
-        (each["role"], _LAYER.sub("", content_text(each["content"]))) for each in request["messages"]
+        (message["role"], _LAYER.sub("", content_text(message["content"])))
+        for message in request["messages"]
     )
     return ReadPrompt(content_text(request.get("system", "")), said)
 
 
 def whole_text(request: Mapping[str, Any]) -> str:
-    """All words of a request, whoever's they are."""
+    """Join all words of a request, of every role."""
     said = (content_text(message["content"]) for message in request["messages"])
     return "\n".join((content_text(request.get("system", "")), *said))
 
 
 def content_text(content: str | Sequence[Mapping[str, Any]]) -> str:
-    """The words of some content, whichever form it has."""
+    """Return the words of some content, in whichever form it is."""
     if isinstance(content, str):
         return content
     return "\n".join(block["text"] for block in content if block.get("type") == "text")
 
 
 def topic_words(text: str) -> list[str]:
-    """The words that a text is about, in their order."""
+    """Find the words that a text is about, in their order."""
     return [word for word in _WORD.findall(text) if word.casefold() not in _DULL]

@@ -1,8 +1,8 @@
 """What the stand-in says: always the same to the same prompt, in the plate's character, from it alone.
 
-Questions about itself, its collaborator and the past it answers from the prompt, which is how an interview
-is passed. Everything else it answers with sentences of the plate's strongest traits about the topic. Out of
-character it says what the opposite of those traits would say.
+It answers questions about itself, its collaborator and the past from the prompt, which is how it passes an
+interview. It answers everything else with sentences of the plate's strongest traits about the topic. Out of
+character it says the opposite of those traits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ccn.claude.stand_in.voices import VOICES
 
 
 def write_reply(prompt: ReadPrompt, *, drifted: bool = False, stranger: bool = False) -> str:
-    """An answer; a stranger to the character knows neither its name nor its past."""
+    """Write an answer. A stranger to the character knows neither its name nor its past."""
     dice = PromptDice(prompt)
     if stranger:
         return dice.choose_one(_STRANGE)
@@ -33,7 +33,7 @@ def write_reply(prompt: ReadPrompt, *, drifted: bool = False, stranger: bool = F
 
 
 def split_reply(text: str, prompt: ReadPrompt) -> list[str]:
-    """The reply as it is streamed: a few words each."""
+    """Split the reply as it is streamed: a few words each."""
     dice, parts, left = PromptDice(prompt), list[str](), re.findall(r"\S+\s*", text)
     while left:
         length = 1 + dice.roll(4)
@@ -54,36 +54,38 @@ class PromptDice:
         self.rolls = 0
 
     def roll(self, sides: int) -> int:
-        """A number below `sides`."""
+        """Return a number below `sides`."""
         self.rolls += 1
         return int.from_bytes(sha256(self.seed + self.rolls.to_bytes(4, "big")).digest()[:8], "big") % sides
 
     def choose_one(self, choices: Sequence[str]) -> str:
-        """One of them."""
+        """Choose one of them."""
         return choices[self.roll(len(choices))]
 
 
 def is_known_question(prompt: ReadPrompt) -> bool:
-    """Whether the question is one that the prompt itself answers, as those of an interview are."""
+    """Whether the prompt itself answers the question, as it does those of an interview."""
     return any(asks.search(prompt.asked) for asks, _ in _KNOWN)
 
 
 def _write_sentences(
     traits: Sequence[str], topic: str, count: int, dice: PromptDice, *, low: bool
 ) -> list[str]:
-    """Sentences of the traits, the first traits more often, none twice; what follows is no beginning."""
-    said = list[str]()
-    while len(said) < count:
+    """Write sentences of the traits, the first traits more often, none twice, and order them."""
+    sentences = list[str]()
+    while len(sentences) < count:
         voice = VOICES[traits[min(dice.roll(len(traits)), dice.roll(len(traits)))]]
         sentence = dice.choose_one(voice.low if low else voice.high).format(topic=topic)
         sentence = sentence[0].upper() + sentence[1:]
-        if sentence not in said and not (sentence.startswith(_AGAINST) and _AGAINST in " ".join(said)):
-            said.append(sentence)
-    return sorted(said, key=_sentence_order)
+        if sentence not in sentences and not (
+            sentence.startswith(_AGAINST) and _AGAINST in " ".join(sentences)
+        ):
+            sentences.append(sentence)
+    return sorted(sentences, key=_sentence_order)
 
 
 def _sentence_order(sentence: str) -> int:
-    """Statements first, then what is set against them; a question waits for its answer."""
+    """Put statements first, then what is set against them; questions last."""
     return 2 if sentence.endswith("?") else sentence.startswith(_FOLLOWING)
 
 

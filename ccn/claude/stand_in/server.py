@@ -2,9 +2,9 @@
 
     python -m ccn.claude.stand_in --port 0 --json
 
-prints where it listens. `POST /v1/messages` answers as JSON or as the API's events, `count_tokens` and
-`/v1/models` answer too; what it says is in `replies`, what it can be told to do wrong in `faults`. It ends
-with the process that started it.
+prints where it listens. `POST /v1/messages` answers as JSON or as the API's events; `count_tokens` and
+`/v1/models` answer too. `replies` decides what it says, and `faults` what it can be told to do wrong. It
+ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -103,23 +103,22 @@ class StandIn:
         await asyncio.sleep(rule.wait_s)
         if rule.status is not None:
             raise RequestRefused(rule.status, f"told to answer {STATUSES[rule.status]}", rule.retry_after)
-        told = self._compose_reply(request, prompt, rule, whole)
+        reply = self._compose_reply(request, prompt, rule, whole)
         if request.get("stream"):
-            words_s = (
-                0.0 if replies.is_known_question(prompt) else self._words_s
-            )  # nobody watches an interview
-            await exchange.send_stream(told, rule, words_s)
+            # Nobody watches an interview, so its answers come at once.
+            words_s = 0.0 if replies.is_known_question(prompt) else self._words_s
+            await exchange.send_stream(reply, rule, words_s)
         else:
-            await asyncio.sleep(rule.pause_s * len(told.parts))
-            await exchange.send_json(200, told.to_message())
+            await asyncio.sleep(rule.pause_s * len(reply.parts))
+            await exchange.send_json(200, reply.to_message())
 
     def _compose_reply(
         self, request: dict[str, Any], prompt: prompt_reading.ReadPrompt, rule: FaultRule, whole: str
     ) -> StandInReply:
         schema, tool = _wanted_schema(request)
         if schema is not None:
-            said = orjson.dumps(structured.fill_schema(schema, prompt.asked)).decode()
-            parts = [said[at : at + 20] for at in range(0, len(said), 20)]
+            text = orjson.dumps(structured.fill_schema(schema, prompt.asked)).decode()
+            parts = [text[at : at + 20] for at in range(0, len(text), 20)]
         else:
             drifted = faults.reply_drifts(rule, request, whole)
             parts = replies.split_reply(
@@ -158,7 +157,7 @@ async def run_stand_in(
     now: Callable[[], float] = time.monotonic,
     words_s: float = 0.0,
 ) -> AsyncIterator[RunningStandIn]:
-    """A stand-in in this process, until the block ends. It streams so many words a second; 0 as it can."""
+    """Run a stand-in in this process until the block ends. It streams `words_s` words a second."""
     stand_in = StandIn(rule, now, words_s)
     with contextlib.closing(socket.create_server((host, port))) as listening, _keep_log_levels():
         # asyncio only does this for sockets that name their protocol; without it each answer waits 40 ms.
@@ -172,7 +171,7 @@ async def run_stand_in(
                 log_config=None,
                 log_level="critical",  # a stream that was told to break is no error
                 access_log=False,
-                timeout_keep_alive=75,  # longer than clients keep a connection, so that none is met dead
+                timeout_keep_alive=75,  # longer than clients keep a connection, so none is found closed
                 timeout_graceful_shutdown=1,
             )
         )
@@ -186,14 +185,14 @@ async def run_stand_in(
 
 @contextlib.contextmanager
 def _keep_log_levels() -> Iterator[None]:
-    """uvicorn sets the levels of its loggers for the whole process, in which other servers may run."""
+    """Keep the levels that uvicorn sets for its loggers, since other servers may run in this process."""
     loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("error", "access", "asgi")]
-    before = [each.level for each in loggers]
+    levels = [logger.level for logger in loggers]
     try:
         yield
     finally:
-        for each, level in zip(loggers, before, strict=True):
-            each.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class _StandInServer(uvicorn.Server):
@@ -203,15 +202,15 @@ class _StandInServer(uvicorn.Server):
         yield
 
 
-def _rule_from_bytes(told: bytes) -> FaultRule:
+def _rule_from_bytes(data: bytes) -> FaultRule:
     try:
-        return faults.rule_from_json(orjson.loads(told))
+        return faults.rule_from_json(orjson.loads(data))
     except (orjson.JSONDecodeError, faults.RuleInvalid) as wrong:
         raise RequestRefused(400, f"stand-in: {wrong}") from wrong
 
 
 def _wanted_schema(request: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str | None]:
-    """The schema of the object that is wanted, and the tool whose input it is."""
+    """Find the schema of the object that is wanted, and the tool whose input it is."""
     form = (request.get("output_config") or {}).get("format")
     if form:
         return form["schema"], None
@@ -243,13 +242,16 @@ def main() -> None:
         runner.run(_run_until_stopped(parser.parse_args()))
 
 
-async def _run_until_stopped(asked: argparse.Namespace) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+async def _run_until_stopped(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    rule = FaultRule(pause_s=asked.delay_ms / 1000, drift=asked.drift)
-    async with run_stand_in(asked.port, asked.host, rule, words_s=asked.words_s) as here:
-        line = orjson.dumps({"url": here.url}).decode() if asked.json else f"listening at {here.url}"
+    rule = FaultRule(pause_s=options.delay_ms / 1000, drift=options.drift)
+    async with run_stand_in(options.port, options.host, rule, words_s=options.words_s) as running:
+        line = (
+            orjson.dumps({"url": running.url}).decode() if options.json else f"listening at {running.url}"
+        )
         print(line, flush=True)  # noqa: T201 - the one line that a command says
         parent = os.getppid()
         while not stop.is_set() and os.getppid() == parent:
