@@ -124,8 +124,8 @@ async def _supervise_etcd(
 
     async with supervision.supervise_child(
         "etcd", start_server, ready=wait_until_ready, stop=STOP, backoff=backoff, on_event=on_event
-    ) as kept:
-        yield EmbeddedEtcd((f"{ports.HOST}:{client}",), data, kept)
+    ) as supervised:
+        yield EmbeddedEtcd((f"{ports.HOST}:{client}",), data, supervised)
 
 
 def _etcd_command(program: Path, name: str, data: Path, client: int, peer: int) -> list[str | Path]:

@@ -43,14 +43,14 @@ def scratch_folder(kind: str, below: Path | None = None) -> Iterator[Path]:
 
 def sweep_folders(kind: str, place: Path) -> None:
     """Remove the folders of this user that nobody has locked any more."""
-    for left in place.glob(f"ccn-{kind}-*"):
+    for leftover in place.glob(f"ccn-{kind}-*"):
         # Another process may sweep at the same time, or another user own the name.
         with suppress(OSError):
-            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            lock = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(lock).st_uid == os.geteuid():
-                    shutil.rmtree(left, ignore_errors=True)
+                    shutil.rmtree(leftover, ignore_errors=True)
             finally:
                 os.close(lock)
 

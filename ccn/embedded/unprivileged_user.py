@@ -54,12 +54,12 @@ def is_mapped(uid: int, ranges: str) -> bool:
     return any(first <= uid < first + count for first, _, count in rows)
 
 
-def can_reach(who: UnixAccount | None, path: Path) -> bool:
-    """Whether `who` can go through every folder down to `path`, by owner, group and mode."""
-    if who is None:
+def can_reach(account: UnixAccount | None, path: Path) -> bool:
+    """Whether `account` can go through every folder down to `path`, by owner, group and mode."""
+    if account is None:
         return True
     folder = path.resolve()
-    return all(_may_enter(who, part) for part in (folder, *folder.parents) if part.is_dir())
+    return all(_may_enter(account, part) for part in (folder, *folder.parents) if part.is_dir())
 
 
 def make_shared_folder(name: str, below: Path = SHARED) -> Path:
@@ -83,11 +83,11 @@ def make_shared_folder(name: str, below: Path = SHARED) -> Path:
     return folder
 
 
-def _may_enter(who: UnixAccount, folder: Path) -> bool:
+def _may_enter(account: UnixAccount, folder: Path) -> bool:
     info = folder.stat()
-    if info.st_uid == who.uid:
+    if info.st_uid == account.uid:
         return bool(info.st_mode & stat.S_IXUSR)
-    if info.st_gid == who.gid:
+    if info.st_gid == account.gid:
         return bool(info.st_mode & stat.S_IXGRP)
     return bool(info.st_mode & stat.S_IXOTH)
 

@@ -207,17 +207,17 @@ class EtcdClient:
     async def _ask_signed_in(self, server: Endpoint, call: Callable[..., Any]) -> Any:
         """Ask once, and again if the token was too old: then nothing was executed."""
         self._check_not_replaced()
-        shown = await self._sign_in.ensure_token(server)
+        metadata = await self._sign_in.ensure_token(server)
         try:
-            return await self._ask_once(server, call, shown)
+            return await self._ask_once(server, call, metadata)
         except errors.CCNError as failed:
-            if not self._sign_in.drop_stale_token(failed, shown):
+            if not self._sign_in.drop_stale_token(failed, metadata):
                 raise
         return await self._ask_once(server, call, await self._sign_in.ensure_token(server))
 
-    async def _ask_once(self, server: Endpoint, call: Callable[..., Any], shown: Metadata) -> Any:
+    async def _ask_once(self, server: Endpoint, call: Callable[..., Any], metadata: Metadata) -> Any:
         with endpoint.translate_errors():
-            return await call(server, timeout=self.deadline_s, metadata=shown)
+            return await call(server, timeout=self.deadline_s, metadata=metadata)
 
     async def _explain_unreachable(self) -> str:
         """Say what keeps us from the next server: a connection does not say why it does not come."""

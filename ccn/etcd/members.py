@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 async def register_node(
     session: EtcdSession,
-    said: Signed[Registration],
+    registration: Signed[Registration],
     believed: Callable[[ShownRegistration], bool],
     *,
     prefix: str = PREFIX,
@@ -48,19 +48,21 @@ async def register_node(
     another node is believed under the same name, raises `NodeIdTaken`. After `OutcomeUnknown`, register
     again.
     """
-    client, node = session.client, said.statement.node
+    client = session.client
+    node = registration.statement.node
     for _ in range(ATTEMPTS):
         session.check_alive()
         entry = await client.get_entry(f"{prefix}{node}")
         shown = _shown_from_entry(entry, prefix) if entry else None
         if shown is not None:
-            if shown.said == said and shown.lease == session.lease:
+            if shown.said == registration and shown.lease == session.lease:
                 return
-            _check_ours(shown, said.statement, believed)
+            _check_ours(shown, registration.statement, believed)
         with contextlib.suppress(errors.OutcomeUnknown):
             modified = entry.modified if entry else 0
+            value = registration_to_bytes(registration)
             result = await client.put_entry(
-                f"{prefix}{node}", registration_to_bytes(said), lease=session.lease, if_modified=modified
+                f"{prefix}{node}", value, lease=session.lease, if_modified=modified
             )
             if not isinstance(result, WriteRefused):
                 return
@@ -105,9 +107,9 @@ def _registrations_from_snapshot(snapshot: EtcdSnapshot, prefix: str) -> tuple[S
     return tuple(shown for found in snapshot.entries if (shown := _shown_from_entry(found, prefix)))
 
 
-def registration_to_bytes(said: Signed[Registration]) -> bytes:
+def registration_to_bytes(registration: Signed[Registration]) -> bytes:
     """Write a registration as JSON. Versions without signatures read the fields that they know."""
-    own = said.statement
+    own = registration.statement
     return orjson.dumps(
         {
             "node": own.node,
@@ -118,7 +120,7 @@ def registration_to_bytes(said: Signed[Registration]) -> bytes:
             "cluster": str(own.cluster),
             "life": str(own.life),
             "lease": f"{own.lease:016x}",
-            "signature": said.signature.hex(),
+            "signature": registration.signature.hex(),
         }
     )
 
@@ -142,15 +144,15 @@ def _log_once(key: str, reason: str) -> None:
 def _registration_from_bytes(value: bytes) -> Signed[Registration]:
     if len(value) > VALUE_LIMIT:
         raise errors.InputInvalid(f"a registration has at most {VALUE_LIMIT} bytes")
-    shown = orjson.loads(value)
+    fields = orjson.loads(value)
     own = Registration(
-        UUID(shown["cluster"]),
-        NodeId(shown["node"]),
-        bytes.fromhex(shown["key"]),
-        shown["http"],
-        shown["grpc"],
-        UUID(shown["life"]),
-        int(shown["lease"], 16),
-        (datetime.fromisoformat(shown["since"]) - _EPOCH) // _MICROSECOND,
+        UUID(fields["cluster"]),
+        NodeId(fields["node"]),
+        bytes.fromhex(fields["key"]),
+        fields["http"],
+        fields["grpc"],
+        UUID(fields["life"]),
+        int(fields["lease"], 16),
+        (datetime.fromisoformat(fields["since"]) - _EPOCH) // _MICROSECOND,
     )
-    return Signed(own, bytes.fromhex(shown["signature"]))
+    return Signed(own, bytes.fromhex(fields["signature"]))

@@ -63,11 +63,11 @@ class EtcdSignIn:
                     self._token = await _request_token(server, self._user)
         return self.call_metadata
 
-    def drop_stale_token(self, failed: errors.CCNError, shown: Metadata) -> bool:
+    def drop_stale_token(self, failed: errors.CCNError, metadata: Metadata) -> bool:
         """Whether etcd refused a call for its token alone. If so the next call gets another token."""
         if self._user is None or endpoint.error_detail(failed) not in _STALE:
             return False
-        if shown == self.call_metadata:
+        if metadata == self.call_metadata:
             self._token = None
         return True
 

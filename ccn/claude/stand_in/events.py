@@ -81,8 +81,8 @@ class StandInReply:
             "output_tokens": output,
         }
 
-    def _tool_block(self, given: object) -> dict[str, Any]:
-        return {"type": "tool_use", "id": f"toolu_{self.id[4:]}", "name": self.tool, "input": given}
+    def _tool_block(self, tool_input: object) -> dict[str, Any]:
+        return {"type": "tool_use", "id": f"toolu_{self.id[4:]}", "name": self.tool, "input": tool_input}
 
     def _delta_fields(self, part: str) -> dict[str, str]:
         if self.tool is None:

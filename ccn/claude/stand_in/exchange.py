@@ -74,8 +74,10 @@ class HttpExchange:
                 await self._send({"type": "http.response.body", "body": last})
 
     async def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        named = (b"request-id", f"req_{uuid4().hex[:24]}".encode())
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, named]})
+        request_id = (b"request-id", f"req_{uuid4().hex[:24]}".encode())
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, request_id]}
+        )
 
     async def _send_part(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})

@@ -86,12 +86,12 @@ class FaultRules:
         return self._always
 
 
-def rule_from_json(told: object) -> FaultRule:
+def rule_from_json(fault: object) -> FaultRule:
     """Read a rule from JSON."""
-    if not isinstance(told, dict):
+    if not isinstance(fault, dict):
         raise RuleInvalid("a rule is a JSON object")
-    rule = FaultRule(**{key: told[key] for key in told if key in _TYPES})
-    wrong = [key for key in told if key not in _TYPES or not isinstance(told[key], _TYPES[key])]
+    rule = FaultRule(**{key: fault[key] for key in fault if key in _TYPES})
+    wrong = [key for key in fault if key not in _TYPES or not isinstance(fault[key], _TYPES[key])]
     if wrong or rule.end not in {"", "cut", "stall", "error"} or not 0 <= rule.drift <= 100:
         raise RuleInvalid(
             f"no rule has {', '.join(wrong) or 'such an end or drift'}; a rule has {', '.join(_TYPES)}"

@@ -34,11 +34,12 @@ def write_reply(prompt: ReadPrompt, *, drifted: bool = False, stranger: bool = F
 
 def split_reply(text: str, prompt: ReadPrompt) -> list[str]:
     """Split the reply as it is streamed: a few words each."""
-    dice, parts, left = PromptDice(prompt), list[str](), re.findall(r"\S+\s*", text)
-    while left:
+    dice = PromptDice(prompt)
+    words, parts = re.findall(r"\S+\s*", text), list[str]()
+    while words:
         length = 1 + dice.roll(4)
-        parts.append("".join(left[:length]))
-        left = left[length:]
+        parts.append("".join(words[:length]))
+        words = words[length:]
     return parts
 
 

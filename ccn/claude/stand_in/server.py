@@ -76,8 +76,8 @@ class StandIn:
             case "POST", "/v1/messages":
                 await self._answer_message(exchange)
             case "POST", "/v1/messages/count_tokens":
-                asked = checking.read_request(await exchange.read_body(), self._models, counting=True)
-                await exchange.send_json(200, {"input_tokens": prompt_cache.total_tokens(asked)})
+                request = checking.read_request(await exchange.read_body(), self._models, counting=True)
+                await exchange.send_json(200, {"input_tokens": prompt_cache.total_tokens(request)})
             case "GET", "/v1/models":
                 data = list(self._models.values())
                 ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
@@ -220,13 +220,13 @@ def _wanted_schema(request: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None
 
 
 def _cut_parts(parts: list[str], most: int) -> tuple[list[str], str]:
-    kept, used = list[str](), 0
+    whole, size = list[str](), 0
     for part in parts:
-        used += len(part.encode())
-        if -(-used // 4) > most:
-            return kept or [part[:4]], "max_tokens"
-        kept.append(part)
-    return kept, "end_turn"
+        size += len(part.encode())
+        if -(-size // 4) > most:
+            return whole or [part[:4]], "max_tokens"
+        whole.append(part)
+    return whole, "end_turn"
 
 
 def main() -> None:

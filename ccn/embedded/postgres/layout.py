@@ -179,18 +179,18 @@ def _find_home(data: Path, account: UnixAccount | None, *, ephemeral: bool) -> I
     if reached:
         yield home or data
     elif ephemeral:
-        with scratch.scratch_folder("postgres", unprivileged_user.make_shared_folder("data")) as made:
-            made.chmod(0o711)
-            yield made
+        with scratch.scratch_folder("postgres", unprivileged_user.make_shared_folder("data")) as home:
+            home.chmod(0o711)
+            yield home
     else:
         with folder.translate_refusals(data):
-            made = Path(
+            home = Path(
                 tempfile.mkdtemp(prefix="postgres-", dir=unprivileged_user.make_shared_folder("data"))
             )
-            made.chmod(0o711)
-            folder.replace_file(made / "belongs-to", f"{data}\n", 0o644)
-            folder.replace_file(data / "moved", f"{made}\n", 0o644)
-        yield made
+            home.chmod(0o711)
+            folder.replace_file(home / "belongs-to", f"{data}\n", 0o644)
+            folder.replace_file(data / "moved", f"{home}\n", 0o644)
+        yield home
 
 
 def _read_pointer(pointer: Path) -> Path | None:

@@ -86,14 +86,12 @@ async def run_postgres(
             )
 
         if port:
-            chosen, kept = await stack.enter_async_context(serve_port(port))
+            chosen, supervised = await stack.enter_async_context(serve_port(port))
         else:
-            chosen, kept = await ports.serve_on_free_ports(stack, 1, serve_port)
-        url, node_password = (
-            _database_url("ccn", password, chosen),
-            layout.ensure_password(where.node_password),
-        )
-        yield EmbeddedPostgres(url, chosen, where.data, programs.version, kept, node_password)
+            chosen, supervised = await ports.serve_on_free_ports(stack, 1, serve_port)
+        url = _database_url("ccn", password, chosen)
+        node_password = layout.ensure_password(where.node_password)
+        yield EmbeddedPostgres(url, chosen, where.data, programs.version, supervised, node_password)
 
 
 def owner_url(data: Path, port: int) -> str:
@@ -171,5 +169,5 @@ async def _supervise_server(
         stop=STOP,
         backoff=backoff,
         on_event=on_event,
-    ) as kept:
-        yield server.port, kept
+    ) as supervised:
+        yield server.port, supervised

@@ -27,11 +27,11 @@ def socket_folder(where: DataLayout) -> Iterator[Path | None]:
     run = where.home / "run"
     with folder.translate_refusals(where.home):
         _forget_short_folder(run)
-        made = _make_folder(run)
-        if made is not None and where.account is not None:
-            os.chown(made, where.account.uid, where.account.gid)
+        socket = _make_folder(run)
+        if socket is not None and where.account is not None:
+            os.chown(socket, where.account.uid, where.account.gid)
     try:
-        yield made
+        yield socket
     finally:
         _forget_short_folder(run)
 
