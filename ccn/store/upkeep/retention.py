@@ -34,6 +34,10 @@ class RedactMessages(Write[int]):
         """What was not said yet cannot be redacted: it ends at the head."""
         return self.conversation
 
+    def reads_head_anew(self) -> bool:
+        """Reach what another node wrote since this one last did."""
+        return True
+
     def prepare(self, batch: Batch) -> int:
         """The leaf, the redaction, and the content's end, in one transaction."""
         head = batch.heads.get(self.conversation)

@@ -65,6 +65,10 @@ class Write(ABC, Generic[Answer_co]):
         """Name the conversation whose head this write has to know."""
         return None
 
+    def reads_head_anew(self) -> bool:
+        """Tell whether that head has to be read: nothing would refuse this write for an old one."""
+        return False
+
     def begins_conversation(self) -> ConversationId | None:
         """Name the conversation that this write begins, so that nobody looks for its head."""
         return None
@@ -199,7 +203,11 @@ class Batch:
             if beginning is not None:
                 begun.add(beginning)
             conversation = write.needs_head_of()
-            if conversation is not None and conversation not in self.heads and conversation not in begun:
+            if conversation is None or conversation in begun:
+                pass
+            elif write.reads_head_anew():
+                self._heads_wanted.add(conversation)
+            elif conversation not in self.heads:
                 self._recall_head(conversation)
             lookup = write.key_lookup()
             if lookup is not None:
@@ -219,7 +227,9 @@ class Batch:
         """Read the heads that memory does not have, and whatever repeated keys made earlier."""
         if self._heads_wanted:
             for row in await connection.fetch(_HEADS, list(self._heads_wanted)):
-                self.heads[row["id"]] = _head_from_row(row)
+                head, under_way = _head_from_row(row), self._known[0].get(row["id"])
+                # What is on its way to the database is newer than what that shows.
+                self.heads[row["id"]] = under_way if under_way and under_way.seq > head.seq else head
         for sql, keys in self._lookups.items():
             for row in await connection.fetch(sql, [k.conversation for k in keys], [k.key for k in keys]):
                 key = KeyLookup(sql, row["conversation_id"], row["idempotency_key"])

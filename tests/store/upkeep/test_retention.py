@@ -28,8 +28,14 @@ from tests import histories
 from tests.speaking import ANN, WREN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     from ccn.core.ids import ConversationId
+    from ccn.store.writing.writer import Writer
     from tests.store.conftest import Store
+
+    Another = Callable[..., AbstractAsyncContextManager[Writer]]
 
 SECRET = "qwxrtz"
 
@@ -69,6 +75,22 @@ async def test_redacted_words_are_nowhere_in_the_database_any_more(store: Store)
     assert SECRET not in left
     assert not [salt for salt in salts if salt.hex() in left]
     assert await search.find_messages(store.pool, SECRET) == []
+
+
+async def test_a_redaction_reaches_what_was_said_at_another_node_meanwhile(
+    shared: Store, start_writer: Another
+) -> None:
+    here = await shared.conversation()
+
+    def say(words: str) -> AppendMessage:
+        return AppendMessage(here, Role.USER, words, ANN)
+
+    await shared.writer.submit(say("One."))  # this writer remembers the head from here on
+    async with start_writer(shared.database, shared.clock, "node-2") as other:
+        await other.submit(say("Two."))
+    assert await shared.writer.submit(RedactMessages(here, 1, 9, "admin", "asked")) == 2
+    history = await conversations.load_history(shared.pool, here)
+    assert [message.content for message in history.messages] == [None, None]
 
 
 async def test_a_kept_copy_still_verifies_against_the_leaf(shared: Store) -> None:
