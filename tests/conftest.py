@@ -20,7 +20,7 @@ from ccn import settings
 from ccn.embedded import scratch
 from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
-from tests import browser, databases, redis_server, timescale
+from tests.support import browser, databases, redis_server, timescale
 
 # Everything here talks to this machine alone. Each HTTP client would first read the certificates of all
 # authorities of the internet, which takes longer than most tests.

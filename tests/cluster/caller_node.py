@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.core.ids import NodeId
-from tests import calling
 from tests.cluster.speaker import Echo
-from tests.living import World
+from tests.support import calling
+from tests.support.living import World
 
 CALM = settings.InstancesSettings(heartbeat_s=0.1, adopt_after_s=1.5, chunk_ms=5)
 """Slow enough that a busy machine does not look like a death."""

@@ -21,8 +21,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests import talking
 from tests.cluster.test_up import Up, eventually, reachable_folder, ready, started
+from tests.support import talking
 
 QUICK = {
     "CCN_ETCD_LEASE_TTL_S": "4",

@@ -19,12 +19,12 @@ from ccn.store.character import restorations
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.rounds import blocks
-from tests import standing_in
 from tests.cluster import three
 from tests.cluster.three import NAMES
-from tests.living import Node
-from tests.speaking import ANN
-from tests.standing_in import DRIFTING, SCORER
+from tests.support import standing_in
+from tests.support.living import Node
+from tests.support.speaking import ANN
+from tests.support.standing_in import DRIFTING, SCORER
 
 FLEET = 9
 HEALTHY, AFTER, DRIFTED = 12, 4, 20

@@ -18,8 +18,8 @@ from ccn.core.calls.call import CallRestart, Delta, Reply
 from ccn.core.ids import ConversationId
 from ccn.store.connection import pool
 from ccn.store.conversations import instances
-from tests import calling, living, ports
 from tests.cluster.speaker import WORDS, reply_to
+from tests.support import calling, living, ports
 
 DEATHS = 3
 NODES = ("node-1", "node-2")

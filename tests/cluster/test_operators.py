@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests import commands
 from tests.cluster.test_cluster import QUICK, Local
 from tests.cluster.test_up import CCN, eventually, reachable_folder, ready, started, surroundings
+from tests.support import commands
 
 pytestmark = pytest.mark.timeout(
     400

@@ -13,11 +13,11 @@ from ccn.core.stream import EventKind, StreamEvent
 from ccn.core.turn import TurnStatus
 from ccn.store.conversations import instances
 from ccn.store.conversations.turns import Turn
-from tests import living
 from tests.cluster import three
 from tests.cluster.three import NAMES
-from tests.living import Node
-from tests.speaking import ANN
+from tests.support import living
+from tests.support.living import Node
+from tests.support.speaking import ANN
 
 BEGUN = FaultRule(match="Zephyr", times=1, after=12, end="stall")
 """The first reply does not come to its end before its host is killed, however late that is."""

@@ -29,8 +29,8 @@ from ccn.core.stream import START, StreamEvent
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
-from tests import living
 from tests.cluster.speaker import QUICK, reply_to
+from tests.support import living
 
 KILLS = int(os.environ.get("CCN_TURN_KILLS", "25"))
 CONVERSATIONS = 6

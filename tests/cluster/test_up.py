@@ -32,7 +32,7 @@ from ccn.core.ids import NodeId
 from ccn.etcd import client, members
 from ccn.peers import client as peers
 from ccn.peers.exchange import ForwardedRequest
-from tests import peering, ports, registering
+from tests.support import peering, ports, registering
 
 DEADLINE_S = 60.0
 ANSWER_S = 30.0

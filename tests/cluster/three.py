@@ -23,8 +23,8 @@ from ccn.etcd import client, members
 from ccn.peers import client as peers
 from ccn.store.accounts import node_register as register
 from ccn.store.operators import drains
-from tests import commands, living
-from tests.living import Node, World
+from tests.support import commands, living
+from tests.support.living import Node, World
 
 NAMES = ("node-1", "node-2", "node-3")
 _DEADLINE_S = 90.0

@@ -11,8 +11,8 @@ import pytest
 from ccn import continuity, settings
 from ccn.continuity import Cluster
 from ccn.node.character import scorers
-from tests import calling, living
-from tests.calling import Door
+from tests.support import calling, living
+from tests.support.calling import Door
 
 
 @dataclass

@@ -11,9 +11,9 @@ from ccn import continuity, errors
 from ccn.continuity.channel import ClusterChannel
 from ccn.core.calls.call import Delta, Reply
 from ccn.pb import instances_pb2 as pb
-from tests import ports
 from tests.continuity import scripted
 from tests.continuity.scripted import CONVERSATION, ScriptedNode
+from tests.support import ports
 
 WITHIN_S = 30.0
 """Where the time does not matter, because the test is not about it."""

@@ -12,10 +12,10 @@ import pytest
 from ccn import continuity, errors, settings
 from ccn.certificates import issuing
 from ccn.core.ids import NodeId
-from tests import calling, living
 from tests.continuity import scripted
 from tests.continuity.conftest import Program
 from tests.continuity.scripted import CONVERSATION, ScriptedNode
+from tests.support import calling, living
 
 
 async def test_a_key_that_does_not_count_is_told_at_once(program: Program) -> None:

@@ -10,8 +10,8 @@ import pytest
 from ccn import continuity, errors, settings
 from ccn.core.calls.call import Delta, Reply
 from ccn.core.message import Role
-from tests import calling, living
 from tests.continuity.conftest import Program
+from tests.support import calling, living
 
 ANSWER = (
     "I am Ada. Honestly, I do not know that yet, so let us look at the numbers together before we decide; "

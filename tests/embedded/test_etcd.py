@@ -19,7 +19,7 @@ import pytest
 from ccn import errors
 from ccn.embedded import binaries, etcd, ports
 from ccn.embedded.supervision import Backoff, ChildEvent, ChildExited, ChildRestarting, ChildStarted
-from tests import ports as reserved_ports
+from tests.support import ports as reserved_ports
 
 Start = Callable[..., Any]
 

@@ -20,7 +20,7 @@ import pytest
 from ccn.embedded import binaries
 from ccn.etcd import client
 from ccn.etcd.client import EtcdClient
-from tests import ports
+from tests.support import ports
 
 PATIENT_S = 10.0
 """The deadline of a call whose lateness is not what is tested."""

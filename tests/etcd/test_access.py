@@ -15,7 +15,7 @@ from ccn.etcd import access
 from ccn.etcd.access import EtcdAccess
 from ccn.etcd.endpoint import EtcdTls
 from ccn.etcd.signin import EtcdUser
-from tests import peering
+from tests.support import peering
 
 
 @pytest.fixture

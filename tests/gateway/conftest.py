@@ -34,8 +34,8 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations
 from ccn.store.writing.writer import Writer
-from tests import databases, talking, trusting
-from tests.living import Model, found_world
+from tests.support import databases, talking, trusting
+from tests.support.living import Model, found_world
 
 PASSWORD = "correct horse battery"
 PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)

@@ -25,8 +25,8 @@ from ccn.claude.retries import RetryDelays
 from ccn.claude.stand_in import server
 from ccn.core.calls.call import Call, CallBlock, CallMessage
 from ccn.core.message import Role
-from tests import databases, talking
-from tests.living import found_world
+from tests.support import databases, talking
+from tests.support.living import found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

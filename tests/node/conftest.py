@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ccn import settings
-from tests import founding
-from tests.founding import World
+from tests.support import founding
+from tests.support.founding import World
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests import peering
+from tests.support import peering
 
 
 async def main(port: int) -> None:

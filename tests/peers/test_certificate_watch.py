@@ -18,8 +18,8 @@ from ccn.gateway.grpc.peer import PeerServer
 from ccn.peers import client
 from ccn.peers.certificate_watch import CertificateWatch
 from ccn.peers.exchange import NodeIntroduction
-from tests import peering
-from tests.peering import ONE, TWO, Node, identity_of
+from tests.support import peering
+from tests.support.peering import ONE, TWO, Node, identity_of
 
 WITHIN_S = 30.0
 

@@ -18,8 +18,8 @@ from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.peers import client, peer_watch
 from ccn.peers.client import PeerClient, Silent
 from ccn.peers.exchange import NodeIntroduction
-from tests import peering, ports
-from tests.peering import ASK, COSIGNATURE, DECISION, ONE, THREE, TWO, Node
+from tests.support import peering, ports
+from tests.support.peering import ASK, COSIGNATURE, DECISION, ONE, THREE, TWO, Node
 
 if TYPE_CHECKING:
     from tests.peers.conftest import Process

@@ -34,9 +34,9 @@ from ccn.peers.exchange import (
     NodeIntroduction,
     ReportRequest,
 )
-from tests import peering
-from tests.peering import COSIGNATURE, INSTANCE, ONE, TWO
-from tests.rosters import pack_rows
+from tests.support import peering
+from tests.support.peering import COSIGNATURE, INSTANCE, ONE, TWO
+from tests.support.rosters import pack_rows
 
 MOST = 2**53 - 1
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)

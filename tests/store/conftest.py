@@ -29,8 +29,8 @@ from ccn.store.conversations.characters import PlateVersion
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
 from ccn.store.writing.writer import Writer
-from tests import databases
-from tests.speaking import ANN
+from tests.support import databases
+from tests.support.speaking import ANN
 
 ADA = CharacterId("ada")
 

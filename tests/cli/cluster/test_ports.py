@@ -9,7 +9,7 @@ import pytest
 
 from ccn import errors
 from ccn.cli.cluster import ports
-from tests.ports import reserve_ports
+from tests.support.ports import reserve_ports
 
 
 @pytest.fixture

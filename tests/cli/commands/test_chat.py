@@ -18,10 +18,10 @@ from ccn.cli.chat.session import ChatSession
 from ccn.core.ids import CharacterId
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import characters
-from tests import commands, living, talking
-from tests.living import Model, Node
-from tests.talking import Door
-from tests.terminal import terminal
+from tests.support import commands, living, talking
+from tests.support.living import Model, Node
+from tests.support.talking import Door
+from tests.support.terminal import terminal
 
 
 class Gate:

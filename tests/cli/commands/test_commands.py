@@ -16,7 +16,7 @@ import pytest
 
 import ccn
 from ccn import settings
-from tests import commands
+from tests.support import commands
 
 CCN = (sys.executable, "-P", "-m", "ccn")
 

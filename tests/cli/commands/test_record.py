@@ -12,8 +12,8 @@ import pytest
 
 from ccn.core.chain import checkpoint
 from ccn.core.ledger import commitment, note, proof
-from tests import commands
 from tests.cli.conftest import HERE, Copy
+from tests.support import commands
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,8 +14,8 @@ from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool
 from ccn.store.conversations import characters, conversations
 from ccn.store.spending import spend
-from tests import commands, reservations
 from tests.cli.conftest import writing
+from tests.support import commands, reservations
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")
 HERE, THERE = (ConversationId(UUID(int=number)) for number in (1, 2))

@@ -17,7 +17,7 @@ from ccn.gateway.accounts.passwords import Passwords
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool
-from tests import commands, trusting
+from tests.support import commands, trusting
 
 
 class Ccn:

@@ -24,9 +24,9 @@ from ccn.embedded.supervision import Backoff
 from ccn.store.connection import migrate, pool
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import terms
-from tests import ports as reserved_ports
 from tests.cluster.chaos.network import HOST, Network, Way
 from tests.cluster.chaos.party import DEADLINE_S, Coordination, Node, Nursery, Service, until
+from tests.support import ports as reserved_ports
 
 SETTINGS = {
     "CCN_CLUSTER_INTERVAL_S": "0.25",

@@ -14,7 +14,7 @@ from ccn import errors
 from ccn.embedded import binaries, failures, folder, unprivileged_user
 from ccn.embedded.postgres import server, service, sockets
 from ccn.embedded.supervision import ChildEvent, ChildExited, ChildStarted
-from tests import ports
+from tests.support import ports
 
 Ask = Callable[[str, str], str]
 CHEAP = "SCRAM-SHA-256$1:"

@@ -17,9 +17,9 @@ from ccn.gateway.accounts.accounts import Accounts
 from ccn.gateway.accounts.keyring import MARGIN, SIGNS, Keyring
 from ccn.store.accounts import token_keys
 from ccn.store.accounts.users import Tier
-from tests import trusting
 from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
-from tests.trusting import ONE, THREE, TWO, Forger, said
+from tests.support import trusting
+from tests.support.trusting import ONE, THREE, TWO, Forger, said
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

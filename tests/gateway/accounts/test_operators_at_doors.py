@@ -22,10 +22,10 @@ from ccn.node.operators import execution
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import conversations
-from tests import calling, talking
-from tests.calling import Door as Rpc
 from tests.gateway.test_hostile import OWN, READS, for_users
-from tests.talking import Door
+from tests.support import calling, talking
+from tests.support.calling import Door as Rpc
+from tests.support.talking import Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

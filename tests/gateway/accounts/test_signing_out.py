@@ -19,8 +19,8 @@ from ccn.gateway.limiting import Limiter
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
-from tests import calling, talking
 from tests.gateway.conftest import PASSWORD, PLENTY, RECHECK_S, Door, bearer, kept_password
+from tests.support import calling, talking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

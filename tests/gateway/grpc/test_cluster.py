@@ -20,8 +20,8 @@ from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 from ccn.store.operators.requests import Body
 from ccn.store.rounds import consensus_log, terms
-from tests import calling, living
-from tests.calling import Door
+from tests.support import calling, living
+from tests.support.calling import Door
 
 LEADER = NodeId("node-1")
 Code = grpc.StatusCode

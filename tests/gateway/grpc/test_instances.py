@@ -30,8 +30,8 @@ from ccn.gateway.grpc import instances, presenters, server, statuses
 from ccn.gateway.http import problems
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
-from tests import calling, living
-from tests.calling import Door
+from tests.support import calling, living
+from tests.support.calling import Door
 
 WITHIN_S = 60
 Code = grpc.StatusCode

@@ -26,8 +26,8 @@ from ccn.pb import peer_pb2_grpc
 from ccn.peers import client, failure, limits, methods, wire
 from ccn.peers.client import PeerClient, Silent
 from ccn.peers.exchange import ForwardedRequest, Greeting, NodeIntroduction, ReportRequest
-from tests import peering
-from tests.peering import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
+from tests.support import peering
+from tests.support.peering import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
 
 Code = grpc.StatusCode
 WITHIN_S = 30.0

@@ -23,8 +23,8 @@ from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 from ccn.store.operators.requests import AnswerRequest
 from ccn.store.rounds import terms
-from tests import databases, talking
-from tests.living import Node, found_world
+from tests.support import databases, talking
+from tests.support.living import Node, found_world
 
 if TYPE_CHECKING:
     from schemathesis import Case, CheckContext, Response

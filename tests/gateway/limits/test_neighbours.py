@@ -23,9 +23,9 @@ from ccn.gateway.grpc import statuses
 from ccn.pb import instances_pb2 as pb
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests import calling, living, reservations, talking
 from tests.gateway.limits.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
-from tests.living import PATIENT
+from tests.support import calling, living, reservations, talking
+from tests.support.living import PATIENT
 
 LIMITS = settings.LimitsSettings(
     requests=40, conversations=5, instances=3, calls_at_once=2, spawns_at_once=1

@@ -33,9 +33,9 @@ from ccn.store.accounts.credential_checks import ApiKeyCredential, SignInCredent
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import terms
-from tests import calling, databases, talking
-from tests.living import Model, Node, found_world
-from tests.talking import events
+from tests.support import calling, databases, talking
+from tests.support.living import Model, Node, found_world
+from tests.support.talking import events
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

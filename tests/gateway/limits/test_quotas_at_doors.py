@@ -27,9 +27,9 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.connection import pool
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests import calling, living, reservations, talking
-from tests.living import Model
-from tests.speaking import ANN
+from tests.support import calling, living, reservations, talking
+from tests.support.living import Model
+from tests.support.speaking import ANN
 
 LIMITS = settings.LimitsSettings(conversations=3, instances=1)
 ADA = {"character": "ada"}

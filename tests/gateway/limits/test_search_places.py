@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests import databases, talking
-from tests.living import Node, found_world
+from tests.support import databases, talking
+from tests.support.living import Node, found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

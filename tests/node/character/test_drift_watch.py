@@ -21,8 +21,8 @@ from ccn.store.character.baselines import BaselineKind
 from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
-from tests import calling, living
-from tests.living import ADA, Node
+from tests.support import calling, living
+from tests.support.living import ADA, Node
 
 SCORER = "reading/v1"
 USUAL, ODD = 0.6, 0.9

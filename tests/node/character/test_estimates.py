@@ -26,9 +26,9 @@ from ccn.store.character.vectors import RecordRelation, RecordScore
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
 from ccn.store.rounds import agreements
-from tests import living
-from tests.founding import ADA, NODES, World
-from tests.living import Node
+from tests.support import living
+from tests.support.founding import ADA, NODES, World
+from tests.support.living import Node
 
 SCORER = "reading/v1"
 HOST = NODES[1]

@@ -31,9 +31,9 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
-from tests import living
-from tests.living import ADA, PATIENT, Model, Node
-from tests.standing_in import SCORER
+from tests.support import living
+from tests.support.living import ADA, PATIENT, Model, Node
+from tests.support.standing_in import SCORER
 
 JUDGE = "claude-haiku-4-5"
 SPEAKER = settings.ClaudeSettings().model

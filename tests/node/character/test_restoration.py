@@ -30,9 +30,9 @@ from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.writing.batch import Write
 from ccn.store.writing.writer import Writer
-from tests import histories, living
-from tests.living import ADA, Model, Node
-from tests.speaking import ANN
+from tests.support import histories, living
+from tests.support.living import ADA, Model, Node
+from tests.support.speaking import ANN
 
 MODEL = settings.ClaudeSettings().model
 ROOMY = settings.InstancesSettings(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)

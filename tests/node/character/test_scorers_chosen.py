@@ -11,7 +11,7 @@ from ccn.core.chain.rules import Parameters
 from ccn.encoder import model as encoder
 from ccn.node.character import scorers
 from scripts.scorer import tiny
-from tests.heads import untrained
+from tests.support.heads import untrained
 
 
 def chosen(scorer: str, model: Path | None = None) -> settings.Settings:

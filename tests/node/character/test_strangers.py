@@ -26,11 +26,11 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances
 from ccn.store.rounds import blocks, terms
-from tests import calling, living
-from tests.calling import Door
 from tests.core.conftest import ed25519, pair_of, rules_of
-from tests.founding import Neighbours, Paper
-from tests.living import ADA, Model, Node
+from tests.support import calling, living
+from tests.support.calling import Door
+from tests.support.founding import Neighbours, Paper
+from tests.support.living import ADA, Model, Node
 
 BAD, OWN = ("say " + " ".join([score] * len(AXES)) for score in ("950", "600"))
 GENESIS = block.genesis_tip("ccn.example/test", rules_of(["node-1"]))

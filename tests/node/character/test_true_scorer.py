@@ -16,10 +16,10 @@ from ccn import cli, settings
 from ccn.core.ids import ConversationId
 from ccn.store.character import restorations, vectors
 from ccn.store.conversations import instances
-from tests import living, standing_in
-from tests.living import Node
-from tests.speaking import ANN
-from tests.standing_in import SCORER, StandIn
+from tests.support import living, standing_in
+from tests.support.living import Node
+from tests.support.speaking import ANN
+from tests.support.standing_in import SCORER, StandIn
 
 MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "160"))
 ROOMY = settings.InstancesSettings(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)

@@ -21,9 +21,9 @@ from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
 from ccn.store.operators import drains
-from tests import histories, living
-from tests.living import PATIENT, QUICK, Model, Node, World, text
-from tests.speaking import ANN
+from tests.support import histories, living
+from tests.support.living import PATIENT, QUICK, Model, Node, World, text
+from tests.support.speaking import ANN
 
 
 @pytest.fixture

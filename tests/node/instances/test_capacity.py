@@ -15,9 +15,9 @@ from ccn.node.conversations import StartedConversation
 from ccn.node.spending.paid_model import Payer
 from ccn.store.conversations import conversations, instances
 from ccn.store.conversations.instances import ChangeInstance, InstanceStatus
-from tests import living
-from tests.living import Model, Node, World
-from tests.speaking import ANN
+from tests.support import living
+from tests.support.living import Model, Node, World
+from tests.support.speaking import ANN
 
 FEW = settings.LimitsSettings(conversations=6, instances=3)
 SMALL = living.PATIENT.model_copy(update={"limit": 4, "idle_s": 3_600.0})

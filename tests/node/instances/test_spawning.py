@@ -13,9 +13,9 @@ from ccn.core.prompts import prompt
 from ccn.core.prompts.interview import QUESTIONS
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import InstanceStatus
-from tests import histories, living
-from tests.living import Model, Node, World
-from tests.speaking import ANN
+from tests.support import histories, living
+from tests.support.living import Model, Node, World
+from tests.support.speaking import ANN
 
 STRANGER = "Rain, rain."
 

@@ -19,9 +19,9 @@ from ccn.node.rounds import leader_watch
 from ccn.node.rounds.leader_watch import Rightful
 from ccn.peers import client as peers
 from ccn.peers.exchange import NodeIntroduction
-from tests import peering
 from tests.cluster.chaos.network import Network
-from tests.peering import ONE, THREE, TWO
+from tests.support import peering
+from tests.support.peering import ONE, THREE, TWO
 
 LASTING = {"ttl_s": 60.0, "keepalive_s": 10.0}
 

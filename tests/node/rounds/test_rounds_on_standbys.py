@@ -15,8 +15,8 @@ from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import SealedRound
 from ccn.store.connection import migrate
 from ccn.store.rounds import blocks
-from tests import databases
-from tests.founding import NODES, World
+from tests.support import databases
+from tests.support.founding import NODES, World
 
 
 @pytest.fixture

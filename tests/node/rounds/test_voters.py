@@ -17,8 +17,8 @@ from ccn.peers.client import PeerClient
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
-from tests.founding import NODES, Paper, World
-from tests.trusting import identity
+from tests.support.founding import NODES, Paper, World
+from tests.support.trusting import identity
 
 
 def membership(

@@ -19,9 +19,9 @@ from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
 from ccn.store.upkeep import retention
-from tests import living
-from tests.living import Model, Node, numbers, text
-from tests.speaking import ANN
+from tests.support import living
+from tests.support.living import Model, Node, numbers, text
+from tests.support.speaking import ANN
 
 
 @pytest.fixture

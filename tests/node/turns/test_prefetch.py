@@ -29,9 +29,9 @@ from ccn.store.conversations.conversations import CloseConversation
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import AcceptTurn
 from ccn.store.spending import spend
-from tests import living
-from tests.living import Model, Node
-from tests.speaking import ANN
+from tests.support import living
+from tests.support.living import Model, Node
+from tests.support.speaking import ANN
 
 
 @dataclass

@@ -24,9 +24,9 @@ from ccn.node.views import sent_prompt
 from ccn.store.connection import pool
 from ccn.store.conversations import instances
 from ccn.store.spending import spend
-from tests import living
-from tests.living import PATIENT, Model, Node
-from tests.speaking import ANN
+from tests.support import living
+from tests.support.living import PATIENT, Model, Node
+from tests.support.speaking import ANN
 
 TURNS = 50
 WREN = resources.files("ccn.plates").joinpath("wren.md").read_text()

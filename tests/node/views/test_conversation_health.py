@@ -16,9 +16,9 @@ from ccn.store.character import measures, vectors
 from ccn.store.character.measures import ConversationMeasure
 from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import conversations, instances
-from tests import living
-from tests.founding import ADA, NODES, World
-from tests.living import Node
+from tests.support import living
+from tests.support.founding import ADA, NODES, World
+from tests.support.living import Node
 
 
 async def borrowed(here: Node) -> ConversationId:

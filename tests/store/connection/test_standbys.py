@@ -30,9 +30,9 @@ from ccn.store.connection import migrate, pool
 from ccn.store.conversations.conversations import AppendMessage, BeginConversation
 from ccn.store.writing.batch import Confirm
 from ccn.store.writing.writer import Writer
-from tests import databases
-from tests.speaking import ANN
 from tests.store.conftest import Clock
+from tests.support import databases
+from tests.support.speaking import ANN
 
 Start = Callable[..., AbstractAsyncContextManager[Writer]]
 

@@ -21,9 +21,9 @@ from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
 from ccn.store.conversations import conversations, search, turns
 from ccn.store.upkeep import retention, scrub
-from tests import commands, databases
-from tests.speaking import ANN
 from tests.store.conftest import Store, keeping
+from tests.support import commands, databases
+from tests.support.speaking import ANN
 
 
 @dataclass

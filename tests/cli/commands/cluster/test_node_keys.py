@@ -20,8 +20,8 @@ from ccn.node.signing import memory, signing_key
 from ccn.store.accounts import node_register
 from ccn.store.connection import pool
 from ccn.store.operators import requests
-from tests import commands, peering
-from tests.peering import ASK, ONE, TWO, Node
+from tests.support import commands, peering
+from tests.support.peering import ASK, ONE, TWO, Node
 
 NOW = datetime.now(UTC)
 

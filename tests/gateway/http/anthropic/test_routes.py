@@ -21,9 +21,9 @@ from ccn.gateway.http.anthropic import events as anthropic_events
 from ccn.gateway.http.anthropic.events import MessageEncoder
 from ccn.store.spending import spend
 from ccn.store.spending.spend import Reservation
-from tests import reservations, talking
-from tests.living import ADA
-from tests.talking import Door
+from tests.support import reservations, talking
+from tests.support.living import ADA
+from tests.support.talking import Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

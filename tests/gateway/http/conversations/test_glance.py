@@ -22,10 +22,10 @@ from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests import living, reservations, talking
-from tests.living import Node
-from tests.speaking import ANN
-from tests.talking import Door
+from tests.support import living, reservations, talking
+from tests.support.living import Node
+from tests.support.speaking import ANN
+from tests.support.talking import Door
 
 
 @pytest_asyncio.fixture

@@ -17,8 +17,8 @@ from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 from ccn.store.operators.requests import AnswerRequest
 from ccn.store.rounds import terms
-from tests import talking
-from tests.talking import Door, events
+from tests.support import talking
+from tests.support.talking import Door, events
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

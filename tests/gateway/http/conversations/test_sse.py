@@ -12,9 +12,9 @@ import httpx
 from websockets.asyncio.client import connect
 
 from ccn import settings
-from tests import talking
-from tests.living import Model, World, found_world
-from tests.talking import Door, Event, events
+from tests.support import talking
+from tests.support.living import Model, World, found_world
+from tests.support.talking import Door, Event, events
 
 REPLY = "Well, I am here."
 

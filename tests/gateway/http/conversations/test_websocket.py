@@ -20,9 +20,9 @@ from ccn.gateway.http.conversations import websocket
 from ccn.gateway.http.conversations.frames import CloseCode
 from ccn.store.character import measures
 from ccn.store.character.measures import ConversationMeasure
-from tests import databases, talking
-from tests.living import Model, found_world
-from tests.talking import Door
+from tests.support import databases, talking
+from tests.support.living import Model, found_world
+from tests.support.talking import Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -20,12 +20,12 @@ from ccn.core.ids import ConversationId
 from ccn.node.views.cluster_status import ClusterStatus
 from ccn.store.accounts.users import Tier
 from ccn.store.character import vectors
-from tests import browser as browsers
-from tests import paging
-from tests.browser import Browser, Page
 from tests.core.identity.test_address import FOLLOWED, NOT_FOLLOWED
-from tests.living import PATIENT, QUICK, Model
-from tests.paging import Cluster
+from tests.support import browser as browsers
+from tests.support import paging
+from tests.support.browser import Browser, Page
+from tests.support.living import PATIENT, QUICK, Model
+from tests.support.paging import Cluster
 
 REPLY = "Well, I am here."
 COUNTING = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from tests import ports
+from tests.support import ports
 
 if TYPE_CHECKING:
     import docker  # type: ignore[import-untyped]  # the library ships no types, here and below

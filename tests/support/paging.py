@@ -24,8 +24,8 @@ from ccn.gateway.search_places import Searches
 from ccn.node.views.cluster_status import ClusterStatus, LastRound, NodeSeat
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
-from tests import trusting
-from tests.living import PATIENT, Model, Node, World, found_world
+from tests.support import trusting
+from tests.support.living import PATIENT, Model, Node, World, found_world
 
 PASSWORD = "correct horse battery"
 PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)

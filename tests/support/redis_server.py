@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import ports
+from tests.support import ports
 
 PROGRAM = shutil.which("redis-server") or ""
 LEFT_OUT = "" if PROGRAM else "Redis, because there is no redis-server"

@@ -22,8 +22,8 @@ from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
-from tests import trusting
-from tests.living import Node
+from tests.support import trusting
+from tests.support.living import Node
 
 PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)
 RECHECK_S = 0.2

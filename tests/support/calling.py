@@ -25,8 +25,8 @@ from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
-from tests import living, trusting
-from tests.living import Node
+from tests.support import living, trusting
+from tests.support.living import Node
 
 PLENTY = settings.LimitsSettings(requests=1_000_000)
 RECHECK_S = 0.2
