@@ -36,7 +36,7 @@ INSTANCES = 1_000
 IDLE_S = 20.0
 MIB = 2**20
 _GONE = NodeId("gone")
-_BARE = "import sys, ccn.cli, ccn.service; print(flush=True); sys.stdin.read()"
+_BARE = "import sys, ccn.cli, ccn.service.lifetime; print(flush=True); sys.stdin.read()"
 _STILL_S, _DEADLINE_S = 3.0, 120.0
 
 

@@ -166,7 +166,8 @@ async def start_fork_server() -> AsyncIterator[ForkServer]:
 def main() -> None:
     """Serve forks until nobody is left to ask; in what it forks, be `ccn` with the given arguments."""
     gc.disable()  # it would look through a growing heap of which all is kept, for a seventh of the time
-    from ccn import cli, service  # noqa: F401, PLC0415 - the point: imported here, and in no child any more
+    from ccn import cli  # noqa: PLC0415 - the point: imported here, and in no child any more
+    from ccn.service import lifetime  # noqa: F401, PLC0415
 
     cli.Commands.load_commands("node")
     gc.collect()

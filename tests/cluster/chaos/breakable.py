@@ -30,13 +30,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO, cast
 
-from ccn import errors, service, settings
+from ccn import errors, settings
 from ccn.cli.output import logs
 from ccn.core import ids
 from ccn.core.axes import AXES, UNIT, Vector
 from ccn.core.ids import CharacterId, ConversationId, InstanceId
 from ccn.core.message import Role
-from ccn.service import Parts
+from ccn.service import lifetime
+from ccn.service.parts import Parts
 from ccn.store.character.vectors import RecordScore
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, instances
@@ -112,7 +113,7 @@ def be_node(folder: Path) -> None:
     chosen = settings.load()
     stream = cast("TextIO", Tripwire(sys.stderr, folder / "stop-at"))
     logs.configure_logging(chosen.log, node=chosen.node.id, stream=stream)
-    service.run(chosen, beside)
+    lifetime.run_node(chosen, beside)
 
 
 async def _speak(speaker: Speaker, stop: asyncio.Event) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ccn import errors, service, settings
+from ccn import errors, settings
 from ccn.core.chain.rules import Parameters
 from ccn.encoder import model as encoder
 from ccn.node.character import scorers
+from ccn.service import served_node
 from scripts.scorer import tiny
 from tests.support.heads import untrained
 
@@ -31,22 +32,22 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["tier-1", "tier-1/v1"])
 def test_nodes_agree_on_the_hash_of_the_weights_too(name: str) -> None:
-    version = service._with_scorer_version(chosen(name)).cluster.scorer
+    version = served_node.with_scorer_version(chosen(name)).cluster.scorer
     assert version == scorers.load().version
     assert Parameters(version).body() != Parameters("tier-1/v1").body()
-    assert service._with_scorer_version(chosen(version)).cluster.scorer == version
+    assert served_node.with_scorer_version(chosen(version)).cluster.scorer == version
 
 
 def test_nodes_agree_on_the_encoder_and_the_heads(model: Path) -> None:
-    version = service._with_scorer_version(chosen("tier-2", model)).cluster.scorer
+    version = served_node.with_scorer_version(chosen("tier-2", model)).cluster.scorer
     assert version == scorers.load("tier-2", model).version
     assert len(version) == len("tier-2/") + 12 + 1 + 12
 
 
 def test_a_node_whose_scorer_cannot_be_had_does_not_start(model: Path) -> None:
     with pytest.raises(errors.SettingsInvalid, match="CCN_SCORING_MODEL"):
-        service._with_scorer_version(chosen("tier-2"))
+        served_node.with_scorer_version(chosen("tier-2"))
     with pytest.raises(errors.SettingsInvalid, match="here; it is tier-2/"):
-        service._with_scorer_version(chosen("tier-2/0123456789ab+0123456789ab", model))
+        served_node.with_scorer_version(chosen("tier-2/0123456789ab+0123456789ab", model))
     with pytest.raises(errors.SettingsInvalid, match="there is no scorer"):
-        service._with_scorer_version(chosen("tier-7"))
+        served_node.with_scorer_version(chosen("tier-7"))

@@ -26,12 +26,12 @@ def _describe_group() -> None:
 @app.command()
 def run() -> None:
     """Be one node, configured by CCN_* variables and ccn.toml (see `ccn settings`), until SIGTERM."""
-    from ccn import service  # noqa: PLC0415 - all of a node: `ccn node --help` need not wait for it
+    from ccn.service import lifetime  # noqa: PLC0415 - all of a node: `ccn node --help` need not wait for it
 
     reading = settings.load_with_origins()
     logs.configure_logging(reading.settings.log, node=reading.settings.node.id)
     logs.warn_of_ignored(reading)
-    service.run(reading.settings)
+    lifetime.run_node(reading.settings)
 
 
 @app.command("accept-loss")
