@@ -85,7 +85,13 @@ def open_doors(node: ServedNode, listening: socket.socket, passwords: Passwords)
     auth = http_auth.AuthContext(limiter, accounts, node.database)
     other_doors = membership.presence.list_doors if membership is not None else None
     app = http_app.create_app(
-        chosen.node.id, ready, tell, auth, chosen.http, talking=talk, doors=other_doors
+        chosen.node.id,
+        ready,
+        tell,
+        auth,
+        chosen.http,
+        conversation_context=talk,
+        list_addresses=other_doors,
     )
     host, port = listening.getsockname()[:2]
     return OpenDoors(
@@ -94,7 +100,12 @@ def open_doors(node: ServedNode, listening: socket.socket, passwords: Passwords)
         ready,
         {
             "http": http_server.serve_app(
-                app, listening, node.stop, node.grace_s, chosen.http, quiet=leaving.wait_until_quiet
+                app,
+                listening,
+                node.stop,
+                node.grace_s,
+                chosen.http,
+                wait_until_quiet=leaving.wait_until_quiet,
             ),
             "limits": limiter.watch_redis(node.stop),
             "streams": streams.watch_credentials(node.stop),

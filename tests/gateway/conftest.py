@@ -171,7 +171,9 @@ async def door(database_server: str) -> AsyncIterator[Door]:
             streams,
             settings.ClaudeSettings(),
         )
-        application = app.create_app("node-1", readiness.Readiness({}), None, desk, talking=talk)
+        application = app.create_app(
+            "node-1", readiness.Readiness({}), None, desk, conversation_context=talk
+        )
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
             yield Door(connections, writer, matching, application, client, clock)

@@ -127,7 +127,15 @@ class Cluster:
         )
         http = settings.HttpSettings(port=0)
         ready = readiness.Readiness({})
-        made = app.create_app(node.id, ready, self.tell, desk, http, talking=talking, doors=self.addresses)
+        made = app.create_app(
+            node.id,
+            ready,
+            self.tell,
+            desk,
+            http,
+            conversation_context=talking,
+            list_addresses=self.addresses,
+        )
         listening = server.listen_on_port(http)
         stack.callback(listening.close)
         serving = asyncio.create_task(server.serve_app(made, listening, stop, 1.0, http))

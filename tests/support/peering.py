@@ -161,7 +161,7 @@ async def served(
     node: Node, shown: TlsIdentity | None = None, port: int = 0, look_s: float = 2.0
 ) -> AsyncIterator[str]:
     """The address at which the node answers while the block runs."""
-    async with serving(PeerServer(node, shown, look_s=look_s), port) as address:
+    async with serving(PeerServer(node, shown, recheck_s=look_s), port) as address:
         yield address
 
 

@@ -76,10 +76,14 @@ async def door(
             streams,
             settings.ClaudeSettings(),
         )
-        application = app.create_app(node.id, readiness.Readiness({}), None, desk, http, talking=talking)
+        application = app.create_app(
+            node.id, readiness.Readiness({}), None, desk, http, conversation_context=talking
+        )
         listening = server.listen_on_port(http)
         serving = asyncio.create_task(
-            server.serve_app(application, listening, stop, 3.0, http, quiet=leaving.wait_until_quiet)
+            server.serve_app(
+                application, listening, stop, 3.0, http, wait_until_quiet=leaving.wait_until_quiet
+            )
         )
         watching = asyncio.create_task(streams.watch_credentials(stop))
         host, port = listening.getsockname()[:2]

@@ -1,9 +1,9 @@
-"""The door for the other nodes: finds out who asks, translates, lets the node answer, translates back.
+"""The door for other nodes: checks who calls, decodes the call, lets the node answer, encodes the answer.
 
-A node is believed to be the one it says with that node's certificate only, and let in only while it takes
-part in the cluster; without certificates the door listens on loopback, where whoever can call could as well
-read the key. It has a port of its own, because its messages are far larger than those of any client and
-every caller has to show a certificate.
+A caller has to show the certificate of the node that it names. It is let in only while that node takes part
+in the cluster. Without certificates the door listens on loopback only: a process there could read the key
+as well. The door has a port of its own for two reasons: its messages are far larger than those of clients,
+and every caller has to show a certificate.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from ccn.peers.exchange import (
 from ccn.peers.peer import is_loopback
 
 CONNECTIONS = 256
-"""All there may be; nodes are 64 at most, with a few connections each."""
-_OF_ONE = 128  # all nodes of a cluster may be on one machine
-_CALLS = 2_048
+"""The most connections that this door accepts: there are 64 nodes at most, with a few connections each."""
+_ADDRESS_LIMIT = 128  # connections of one address: all nodes of a cluster may be on one machine
+_CONCURRENT_CALLS = 2_048
 _OPTIONS = (
-    # Two nodes on one port would each get half of the calls and nobody an error.
+    # Without this, two nodes could take the same port: each would get half of the calls, and none an error.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", methods.ASKED_LIMIT),
-    # Peers ping to learn that this node is alive; as often as they do is welcome, without a call too.
+    # Peers ping to learn whether this node is alive, also while no call runs. Allow it as often as they do.
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_allowed_incoming_connections", CONNECTIONS),
@@ -56,81 +56,83 @@ _OPTIONS = (
 
 
 class PeerNode(Protocol):
-    """The node behind the door. Who asks has been checked; whether it may is for the node to say."""
+    """The node behind the door. The door checks who calls; the node decides in `admit` whether it may."""
 
     async def admit(self, node: NodeId, shown: PresentedCertificate | None) -> None:
-        """Refuse whoever takes no part in the cluster; asked before every call, and while it goes on."""
+        """Refuse a node that takes no part in the cluster. Runs before every call, and again during it."""
 
     async def identify(self) -> NodeIntroduction:
-        """Who this node is, and how far its record goes."""
+        """Introduce this node: its id, and how far its record goes."""
 
     async def report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
-        """This node's part of the round, if it takes part."""
+        """Give this node's report for the round, or refuse."""
 
     async def vote_on(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
-        """This node's vote, which is on its disk by then."""
+        """Vote on a proposal, or refuse. The vote is on this node's disk before it is returned."""
 
     async def confirm_block(self, decision: CommitNotice) -> note.Signature | Refusal:
-        """Read the block back; this node's cosignature of the checkpoint after it."""
+        """Read the block back and cosign the checkpoint after it, or refuse."""
 
-    async def load_blocks(self, first: int, count: int) -> tuple[Sequence[ShownBlock], int]:
-        """Committed blocks from a height on, `count` at most, and the height of the last there is."""
+    async def load_blocks(self, first_height: int, count: int) -> tuple[Sequence[ShownBlock], int]:
+        """Load committed blocks from a height on, `count` at most, and the height of the last block."""
 
     def forward(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
-        """Answer a client's request for an instance of this node."""
+        """Answer the request of another node's client for an instance of this node."""
 
 
 class PeerServer:
     """The peer door of one node."""
 
     def __init__(
-        self, voting: PeerNode, shown: TlsIdentity | None, *, look_s: float = peer_calls.LOOK_S
+        self, node: PeerNode, identity: TlsIdentity | None, *, recheck_s: float = peer_calls.RECHECK_S
     ) -> None:
-        self._shown, self._look_s = shown, look_s
-        self._showing = shown
+        self._identity, self._recheck_s = identity, recheck_s
+        self._configured_identity = identity
         self._stopping = asyncio.Event()
         self._port = 0
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
-        self._calls = PeerCalls(voting.admit, plain=shown is None)
-        handlers = _make_handlers(voting, self._stopping, self._calls)
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
+        self._calls = PeerCalls(node.admit, plain=identity is None)
+        handlers = _make_handlers(node, self._stopping, self._calls)
         self._server.add_generic_rpc_handlers((handlers,))
 
-    async def show_identity(self, shown: TlsIdentity) -> None:
-        """Show this to whoever connects from now on."""
-        self._shown = shown
+    async def show_identity(self, identity: TlsIdentity) -> None:
+        """Show this certificate on connections that begin from now on."""
+        self._identity = identity
 
-    def listen(self, door: settings.PeersSettings) -> int:
-        """Take the port; which one matters when the setting is 0."""
-        if self._shown is None and not is_loopback(door.host):
+    def listen(self, peers: settings.PeersSettings) -> int:
+        """Take the port and return its number, which the system chooses if the setting is 0."""
+        if self._identity is None and not is_loopback(peers.host):
             raise errors.SettingsInvalid(
-                f"CCN_PEERS_HOST: {door.host} is beyond this machine, and CCN_TLS_CERTIFICATE is not set"
+                f"CCN_PEERS_HOST: {peers.host} is beyond this machine, and CCN_TLS_CERTIFICATE is not set"
             )
         try:
-            self._port = int(self._bind_port(_join_address(door.host, door.port)))
+            self._port = int(self._bind_port(_join_address(peers.host, peers.port)))
         except RuntimeError as refused:
             raise errors.SettingsInvalid(
-                f"CCN_PEERS_PORT: {door.host}:{door.port} is in use or cannot be used"
+                f"CCN_PEERS_PORT: {peers.host}:{peers.port} is in use or cannot be used"
             ) from refused
         return self._port
 
     async def serve(self, stop: asyncio.Event, grace_s: float) -> None:
-        """Answer calls until `stop`; then finish those that are running, for `grace_s` at most."""
+        """Answer calls until `stop`; then let running calls finish, for `grace_s` at most."""
         await self._server.start()
-        looking = asyncio.create_task(self._calls.recheck_callers(self._look_s), name="calls of peers")
-        keeping = asyncio.create_task(
-            connection_limit.keep_limit("peers", self._port, _OF_ONE), name="peers doorkeeper"
+        rechecking = asyncio.create_task(
+            self._calls.recheck_callers(self._recheck_s), name="peers recheck callers"
+        )
+        limiting = asyncio.create_task(
+            connection_limit.keep_limit("peers", self._port, _ADDRESS_LIMIT), name="peers connection limit"
         )
         try:
             await stop.wait()
         finally:
-            looking.cancel()
-            keeping.cancel()
+            rechecking.cancel()
+            limiting.cancel()
             self._stopping.set()
             await self._server.stop(grace_s)
-            await asyncio.gather(looking, keeping, return_exceptions=True)
+            await asyncio.gather(rechecking, limiting, return_exceptions=True)
 
     def _bind_port(self, address: str) -> int:
-        if self._shown is None:
+        if self._identity is None:
             return int(self._server.add_insecure_port(address))
         credentials = grpc.dynamic_ssl_server_credentials(
             self._make_configuration(), self._renew_configuration, require_client_authentication=True
@@ -138,43 +140,48 @@ class PeerServer:
         return int(self._server.add_secure_port(address, credentials))
 
     def _make_configuration(self) -> Any:
-        shown = self._showing = self._shown
-        assert shown is not None
-        return grpc.ssl_server_certificate_configuration([(shown.key, shown.certificate)], shown.ca)
+        identity = self._configured_identity = self._identity
+        assert identity is not None
+        return grpc.ssl_server_certificate_configuration(
+            [(identity.key, identity.certificate)], identity.ca
+        )
 
     def _renew_configuration(self) -> Any:
-        """What gRPC asks for each connection, in a thread of its own; None if nothing has changed."""
-        return self._make_configuration() if self._shown is not self._showing else None
+        """Return a new configuration, or None if nothing has changed.
+
+        gRPC calls this for each connection, in a thread of its own.
+        """
+        return self._make_configuration() if self._identity is not self._configured_identity else None
 
 
-def advertised_address(door: settings.PeersSettings, port: int) -> str:
-    """Where the other nodes find this door, once it listens on a port."""
-    return door.advertise or _join_address(door.host, port)
+def advertised_address(peers: settings.PeersSettings, port: int) -> str:
+    """The address that other nodes use for this door, once it listens on a port."""
+    return peers.advertise or _join_address(peers.host, port)
 
 
 def _join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _make_handlers(voting: PeerNode, stopping: asyncio.Event, under_way: PeerCalls) -> Any:
+def _make_handlers(node: PeerNode, stopping: asyncio.Event, calls: PeerCalls) -> Any:
     async def answer_hello(_: Greeting) -> NodeIntroduction:
-        return await voting.identify()
+        return await node.identify()
 
     async def answer_stay(_: Greeting) -> AsyncGenerator[NodeIntroduction]:
-        yield await voting.identify()
+        yield await node.identify()
         await stopping.wait()
 
-    async def answer_blocks(missing: BlocksRequest) -> BlockPage:
-        found, height = await voting.load_blocks(missing.first, limits.PAGE_BLOCKS)
-        return wire.fill_page(tuple(found), height)
+    async def answer_blocks(request: BlocksRequest) -> BlockPage:
+        blocks, height = await node.load_blocks(request.first, limits.PAGE_BLOCKS)
+        return wire.fill_page(tuple(blocks), height)
 
-    answering = {
-        methods.HELLO.name: under_way.unary_handler(methods.HELLO, answer_hello),
-        methods.STAY.name: under_way.stream_handler(methods.STAY, answer_stay, endless=True),
-        methods.REPORT.name: under_way.unary_handler(methods.REPORT, voting.report),
-        methods.PROPOSE.name: under_way.unary_handler(methods.PROPOSE, voting.vote_on),
-        methods.DECIDE.name: under_way.unary_handler(methods.DECIDE, voting.confirm_block),
-        methods.BLOCKS.name: under_way.unary_handler(methods.BLOCKS, answer_blocks),
-        methods.FORWARD.name: under_way.stream_handler(methods.FORWARD, voting.forward),
+    handlers = {
+        methods.HELLO.name: calls.unary_handler(methods.HELLO, answer_hello),
+        methods.STAY.name: calls.stream_handler(methods.STAY, answer_stay, endless=True),
+        methods.REPORT.name: calls.unary_handler(methods.REPORT, node.report),
+        methods.PROPOSE.name: calls.unary_handler(methods.PROPOSE, node.vote_on),
+        methods.DECIDE.name: calls.unary_handler(methods.DECIDE, node.confirm_block),
+        methods.BLOCKS.name: calls.unary_handler(methods.BLOCKS, answer_blocks),
+        methods.FORWARD.name: calls.stream_handler(methods.FORWARD, node.forward),
     }
-    return grpc.method_handlers_generic_handler(methods.SERVICE, answering)
+    return grpc.method_handlers_generic_handler(methods.SERVICE, handlers)

@@ -35,8 +35,8 @@ A = TypeVar("A")
 Admit = Callable[[NodeId, PresentedCertificate | None], Awaitable[None]]
 """Refuses whoever takes no part in the cluster, and certificates that count no more."""
 
-LOOK_S = 2.0
-"""How often it is looked again whether those whose calls go on still take part."""
+RECHECK_S = 2.0
+"""How often the door checks that the callers of running calls still take part in the cluster."""
 _ALTERNATIVE_NAMES = "x509_subject_alternative_name"
 _CERTIFICATE = "x509_pem_cert"
 

@@ -1,4 +1,4 @@
-"""Listens on the gRPC port: what clients call, with health and reflection, which tools ask for first."""
+"""Listens on the gRPC port and serves clients there, with the health and reflection that tools use."""
 
 from __future__ import annotations
 
@@ -21,84 +21,89 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _ALWAYS = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, *reflection.NAMES)
 _AGE_MS = 3_600_000
 _OPTIONS = (
-    # Two nodes on one port would each get half of the calls and nobody an error.
+    # Without this, two nodes could take the same port: each would get half of the calls, and none an error.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 8 << 20),  # above the longest message there can be
-    # A client that is gone without a word must not hold its streams; one that pings twice a minute may.
+    ("grpc.max_receive_message_length", 8 << 20),  # above the longest message that a client can send
+    # Pings end the streams of a client that vanished. A client itself may ping twice a minute.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # More streams than one user may have, and far fewer than there are calls for all.
+    # More streams than one user may have, and far fewer than all clients together may have.
     ("grpc.max_concurrent_streams", 128),
     ("grpc.server_handshake_timeout_ms", 5_000),
-    # No connection is for ever. What goes on over an old one may last as long as any stream may.
+    # A connection ends after this age. Streams on it may still last as long as any stream may.
     ("grpc.max_connection_age_ms", _AGE_MS),
     ("grpc.max_connection_age_grace_ms", int(STREAM_S * 1_000)),
 )
-_CALLS = 16_384
+_CONCURRENT_CALLS = 16_384
 
 
 class GrpcServer:
-    """The gRPC door of one node, with the services that `ClientCalls` made."""
+    """The gRPC door of one node. `ClientCalls` makes its services."""
 
     def __init__(
         self, ready: readiness.Readiness, services: Sequence[Any] = (), proxies: Container[str] = ()
     ) -> None:
-        """Connections of `proxies` are those of nobody knows how many."""
+        """`proxies` may have any number of connections: each stands for many clients."""
         self._ready, self._services, self._proxies = ready, tuple(services), proxies
         self._names = (*_ALWAYS, *(service.service_name() for service in services))
         self._health = HealthService(self._names)
         self._server: Any = None
-        self._keep: Callable[[], Coroutine[None, None, None]]
+        self._keep_limit: Callable[[], Coroutine[None, None, None]]
 
-    def listen(self, door: settings.GrpcSettings) -> int:
-        """Take the port; which one matters when the setting is 0."""
-        self._server = self._make_server(door)
-        port = self._bind_port(door)
-        self._keep = partial(connection_limit.keep_limit, "grpc", port, door.address_limit, self._proxies)
+    def listen(self, grpc_settings: settings.GrpcSettings) -> int:
+        """Take the port and return its number, which the system chooses if the setting is 0."""
+        self._server = self._make_server(grpc_settings)
+        port = self._bind_port(grpc_settings)
+        self._keep_limit = partial(
+            connection_limit.keep_limit, "grpc", port, grpc_settings.address_limit, self._proxies
+        )
         return port
 
-    def _make_server(self, door: settings.GrpcSettings) -> Any:
+    def _make_server(self, grpc_settings: settings.GrpcSettings) -> Any:
         limits = (
-            ("grpc.max_allowed_incoming_connections", door.connection_limit),
-            ("grpc.max_connection_idle_ms", int(door.idle_s * 1_000)),
+            ("grpc.max_allowed_incoming_connections", grpc_settings.connection_limit),
+            ("grpc.max_connection_idle_ms", int(grpc_settings.idle_s * 1_000)),
         )
-        made = grpc.aio.server(
-            options=(*_OPTIONS, *limits), maximum_concurrent_rpcs=_CALLS, interceptors=(SlowCallers(),)
+        server = grpc.aio.server(
+            options=(*_OPTIONS, *limits),
+            maximum_concurrent_rpcs=_CONCURRENT_CALLS,
+            interceptors=(SlowCallers(),),
         )
-        made.add_generic_rpc_handlers(self._services)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, made)
-        reflection.add_reflection(self._names, made)
-        return made
+        server.add_generic_rpc_handlers(self._services)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.add_reflection(self._names, server)
+        return server
 
-    def _bind_port(self, door: settings.GrpcSettings) -> int:
-        shown = _load_credentials(door)
-        address = f"[{door.host}]:{door.port}" if ":" in door.host else f"{door.host}:{door.port}"
+    def _bind_port(self, grpc_settings: settings.GrpcSettings) -> int:
+        credentials = _load_credentials(grpc_settings)
+        host, port = grpc_settings.host, grpc_settings.port
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            if shown is None:
+            if credentials is None:
                 return int(self._server.add_insecure_port(address))
-            return int(self._server.add_secure_port(address, shown))
+            return int(self._server.add_secure_port(address, credentials))
         except RuntimeError as refused:
             raise errors.SettingsInvalid(
-                f"CCN_GRPC_PORT: {door.host}:{door.port} is in use or cannot be used"
+                f"CCN_GRPC_PORT: {host}:{port} is in use or cannot be used"
             ) from refused
 
     async def serve(self, stop: asyncio.Event, grace_s: float) -> None:
-        """Answer calls until `stop`; then finish those that are running, for `grace_s` at most."""
+        """Answer calls until `stop`; then let running calls finish, for `grace_s` at most."""
         await self._server.start()
-        telling = asyncio.create_task(self._publish_health(), name="grpc health")
-        keeping = asyncio.create_task(self._keep(), name="grpc doorkeeper")
+        publishing = asyncio.create_task(self._publish_health(), name="grpc health")
+        limiting = asyncio.create_task(self._keep_limit(), name="grpc connection limit")
         try:
             await stop.wait()
-            telling.cancel()
+            publishing.cancel()
             await self._health.enter_graceful_shutdown()
         finally:
-            keeping.cancel()
+            limiting.cancel()
             await self._server.stop(grace_s)
 
     async def _publish_health(self) -> None:
-        """The health service says SERVING exactly while the node is ready."""
+        """Let the health service answer SERVING exactly while the node is ready."""
         while True:
             seen, status = self._ready.checks, _SERVING if self._ready.ready else _NOT_SERVING
             for name in ("", *self._names):
@@ -107,14 +112,17 @@ class GrpcServer:
 
 
 class HealthService(HealthServicer):  # type: ignore[misc]
-    """The library's, which would keep for ever what anybody asks it to watch."""
+    """The library's health service, without its memory of unknown names.
+
+    The library would keep for ever every name that a client asks it to watch.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self._names = {"", *names}
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the protocol's name
-        """Tell how a service is, whenever that changes; that it is none of ours, once."""
+        """Send the status of a service whenever it changes. For an unknown service, say so once and end."""
         if request.service not in self._names:
             unknown = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             await context.write(health_pb2.HealthCheckResponse(status=unknown))
@@ -122,19 +130,22 @@ class HealthService(HealthServicer):  # type: ignore[misc]
         await super().Watch(request, context)
 
     async def List(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the protocol's name and form
-        """Tell how all services are now; the library leaves it out."""
-        answer = health_pb2.HealthCheckResponse
-        known = {name: answer(status=status) for name, status in self._server_status.items()}
-        return health_pb2.HealthListResponse(statuses=known)
+        """Send the status of all services, which the library does not implement."""
+        statuses = {
+            name: health_pb2.HealthCheckResponse(status=status)
+            for name, status in self._server_status.items()
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
-def _load_credentials(door: settings.GrpcSettings) -> Any:
-    """What clients see of this door; None if it has no TLS."""
-    if (door.certificate is None) != (door.key is None):
-        raise errors.SettingsInvalid("CCN_GRPC_CERTIFICATE and CCN_GRPC_KEY are set together or not at all")
-    if door.certificate is None or door.key is None:
+def _load_credentials(grpc_settings: settings.GrpcSettings) -> Any:
+    """Read the certificate and key of this door; None if it has no TLS."""
+    certificate, key = grpc_settings.certificate, grpc_settings.key
+    if (certificate is None) != (key is None):
+        raise errors.SettingsInvalid("set both CCN_GRPC_CERTIFICATE and CCN_GRPC_KEY, or neither")
+    if certificate is None or key is None:
         return None
     try:
-        return grpc.ssl_server_credentials([(door.key.read_bytes(), door.certificate.read_bytes())])
+        return grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     except OSError as unreadable:
         raise errors.SettingsInvalid(f"CCN_GRPC_CERTIFICATE or CCN_GRPC_KEY: {unreadable}") from unreadable

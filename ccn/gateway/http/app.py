@@ -1,6 +1,6 @@
-"""The HTTP door: all routes, put together into one application.
+"""Puts all routes of the HTTP door together into one application.
 
-What it needs arrives as arguments; nothing here reads settings or opens a neighbour.
+Everything it needs arrives as an argument. Nothing here reads settings or connects to a neighbour.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TAGS = [
 
 _CORS: dict[str, Any] = {
     "allow_methods": ["GET", "HEAD", "POST", "DELETE"],
-    # No cookie is ever read, so a header gives a page nothing that it does not have; SDKs add many.
+    # We read no cookies, so a header gives a page no rights that it does not have; SDKs add many headers.
     "allow_headers": ["*"],
     "expose_headers": [
         "Location",
@@ -73,10 +73,10 @@ _SILENT: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""Without this, FastAPI passes queries and errors with their text to any OpenTelemetry provider that is
-installed, or exports them to where an environment variable says. We choose what is traced."""
+"""Without this, FastAPI passes queries and error texts to any OpenTelemetry provider that is installed, or
+exports them to the address in an environment variable. We choose what is traced."""
 
-_SAME = (
+_SHARED_ROUTERS = (
     conversation_routes.make_router(),
     glance.make_router(),
     axes.make_router(),
@@ -87,48 +87,49 @@ _SAME = (
     requests.make_router(),
     instances.make_router(),
 )
-"""The routes that are the same for every node, because they find it in their application. Making them is
-slow, so it is done once in a process, and before nodes are forked."""
+"""The routes that every node shares: they find their node in the application that serves the request.
+Making them is slow, so a process makes them once, before it forks nodes."""
 
 
 def create_app(
     node: str,
     ready: readiness.Readiness,
-    tell: status.LoadStatus | None = None,
-    desk: auth.AuthContext | None = None,
-    chosen: settings.HttpSettings | None = None,
+    load_status: status.LoadStatus | None = None,
+    auth_context: auth.AuthContext | None = None,
+    http: settings.HttpSettings | None = None,
     *,
-    talking: context.ConversationContext | None = None,
-    doors: page.HttpAddresses | None = None,
+    conversation_context: context.ConversationContext | None = None,
+    list_addresses: page.HttpAddresses | None = None,
 ) -> FastAPI:
-    """The application of one node. Without a desk nobody can sign in, and each address is counted alone.
+    """Create the application of one node.
 
-    Without `talking` there is nobody to talk with, which every route that would need somebody says. `doors`
-    are those of the cluster: a page of one may go on at another when its own is gone.
+    Without `auth_context` nobody can sign in, and requests are counted by address. Without
+    `conversation_context` the routes of conversations answer that they are unavailable. `list_addresses`
+    lists the HTTP doors of the cluster: a page of one node may go on at another when its own is gone.
     """
-    http = chosen or settings.HttpSettings()
+    http = http or settings.HttpSettings()
     app = create_bare_app(http)
     problems.install_handlers(app)
     api_errors.install_handlers(app)
-    auth.install_context(app, desk or auth.AuthContext(Limiter(settings.LimitsSettings())))
-    context.install_context(app, talking)
+    auth.install_context(app, auth_context or auth.AuthContext(Limiter(settings.LimitsSettings())))
+    context.install_context(app, conversation_context)
     _add_routes(
         app,
         system.make_router(app, node, ready),
-        page.make_router(node, doors or tuple),
-        *_SAME,
-        status.make_router(tell),
+        page.make_router(node, list_addresses or tuple),
+        *_SHARED_ROUTERS,
+        status.make_router(load_status),
     )
-    origins = page.AllowedOrigins(http.cors_origins, doors or tuple)
+    origins = page.AllowedOrigins(http.cors_origins, list_addresses or tuple)
     websocket.install_origins(app, origins)
-    if http.cors_origins or doors is not None:
+    if http.cors_origins or list_addresses is not None:
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
     app.add_middleware(request_metrics.RequestMetrics)
     return app
 
 
 def create_bare_app(http: settings.HttpSettings) -> FastAPI:
-    """Create an application without routes, with the guard that every one of ours has."""
+    """Create an application without routes. It has the guard that all our applications have."""
     return _Application(
         http,
         telemetry=_SILENT,
@@ -138,35 +139,35 @@ def create_bare_app(http: settings.HttpSettings) -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
         version=ccn.__version__,
         description=DESCRIPTION,
-        openapi_url=None,  # see system.py, for this one and the next
+        openapi_url=None,  # `system` serves this document, and `docs_url` next
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # the target would be made from whatever Host the client sent
+        redirect_slashes=False,  # a redirect would lead to whatever Host the client sent
         responses=problems.RESPONSES,
     )
 
 
 def _add_routes(app: FastAPI, *routers: APIRouter) -> None:
-    """Put the routes into the application's own list; those that are used most come first.
+    """Put the routes into the application's own list, in the order of the routers: it is searched in order.
 
-    FastAPI's include_router would put the routers there, and try each of them with every request.
+    FastAPI's `include_router` would put the routers there, and try each of them with every request.
     """
     for router in routers:
         app.router.routes.extend(router.routes)
 
 
 class _Application(FastAPI):
-    def __init__(self, chosen: settings.HttpSettings, **about: Any) -> None:
-        super().__init__(**about)
-        self._chosen = chosen
+    def __init__(self, http: settings.HttpSettings, **options: Any) -> None:
+        super().__init__(**options)
+        self._http = http
         self._document: dict[str, Any] | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the guard around everything, the answer to a defect included."""
-        return head_requests.HeadRequests(guard.Guard(super().build_middleware_stack(), self._chosen))
+        """Put the guard around everything, including the answer to a defect."""
+        return head_requests.HeadRequests(guard.Guard(super().build_middleware_stack(), self._http))
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once."""
+        """Make the OpenAPI document, once."""
         if self._document is None:
             self._document = examples.add_examples(
                 auth.describe_api_keys(problems.describe_problems(super().openapi()))

@@ -17,7 +17,7 @@ from tests.gateway.test_hostile import bare, served
 
 def made(**about: object) -> FastAPI:
     return app.create_app(
-        "node-1", readiness.Readiness({}), chosen=settings.HttpSettings.model_validate(about)
+        "node-1", readiness.Readiness({}), http=settings.HttpSettings.model_validate(about)
     )
 
 

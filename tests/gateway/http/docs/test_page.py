@@ -28,7 +28,10 @@ OTHERS = [
 
 def application(doors: page.HttpAddresses | None = None, **chosen: object) -> FastAPI:
     return app.create_app(
-        "node-7", readiness.Readiness({}), chosen=settings.HttpSettings.model_validate(chosen), doors=doors
+        "node-7",
+        readiness.Readiness({}),
+        http=settings.HttpSettings.model_validate(chosen),
+        list_addresses=doors,
     )
 
 
@@ -226,7 +229,7 @@ async def test_what_people_write_is_laid_out_from_the_side_of_its_script(parsed:
 
 async def test_watching_takes_nothing_from_what_may_be_asked_besides() -> None:
     desk = auth.AuthContext(Limiter(settings.LimitsSettings(requests=2)))
-    made = app.create_app("node-7", readiness.Readiness({}), desk=desk)
+    made = app.create_app("node-7", readiness.Readiness({}), auth_context=desk)
     async with client_of(made) as client:
 
         async def statuses(path: str) -> list[int]:
