@@ -20,7 +20,9 @@ from ccn import settings
 from ccn.embedded import scratch
 from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
-from tests.support import browser, databases, redis_server, timescale
+from tests.support import databases
+from tests.support.gateway import browser, redis_server
+from tests.support.store import timescale
 
 # Everything here talks to this machine alone. Each HTTP client would first read the certificates of all
 # authorities of the internet, which takes longer than most tests.

@@ -11,7 +11,7 @@ from ccn import errors, settings
 from ccn.certificates import identity
 from ccn.certificates.issuing import IssuedCertificate
 from tests.certificates.conftest import NOW
-from tests.support.peering import ONE, TWO, identity_of
+from tests.support.peers.peer_node import ONE, TWO, identity_of
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ccn.certificates import inspection, issuing
 from ccn.certificates.issuing import IssuedCertificate
 from ccn.core.ids import NodeId
 from tests.certificates.conftest import NOW
-from tests.support.peering import ONE, identity_of
+from tests.support.peers.peer_node import ONE, identity_of
 
 
 def test_openssl_takes_the_chain_for_what_it_is(tmp_path: Path, authority: IssuedCertificate) -> None:

@@ -37,9 +37,9 @@ from ccn.store.upkeep import snapshots
 from ccn.store.upkeep.retention import RedactMessages
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import rules_of
-from tests.support.founding import Neighbours, Paper, World
-from tests.support.rosters import pack_rows
-from tests.support.speaking import ANN
+from tests.support.core.rosters import pack_rows
+from tests.support.node.round_world import Neighbours, Paper, World
+from tests.support.speakers import ANN
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")
 HERE = ConversationId(UUID("01900000-0000-7000-8000-000000000001"))

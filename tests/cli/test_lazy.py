@@ -10,7 +10,7 @@ import pytest
 
 from ccn import cli
 from ccn.cli.lazy import LazyCommand
-from tests.support import commands
+from tests.support.cli import commands
 
 
 @pytest.mark.parametrize("command", cli.Commands.table, ids=lambda command: command.name)

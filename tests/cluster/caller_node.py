@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from ccn import settings
 from ccn.core.ids import NodeId
 from tests.cluster.speaker import Echo
-from tests.support import calling
-from tests.support.living import World
+from tests.support.gateway import grpc_door
+from tests.support.node.node_world import World
 
 CALM = settings.InstancesSettings(heartbeat_s=0.1, adopt_after_s=1.5, chunk_ms=5)
 """Slow enough that a busy machine does not look like a death."""
@@ -48,7 +48,7 @@ async def _serve(url: str, node: str, port: int) -> None:
     model, door = Echo(random.Random(node)), settings.GrpcSettings(port=port)
     async with (
         world.node(node, model, CALM) as here,  # type: ignore[arg-type]
-        calling.serve_node(here, door=door),
+        grpc_door.serve_node(here, door=door),
     ):
         os.write(1, f"{node} {os.getpid()}\n".encode())
         await asyncio.Event().wait()

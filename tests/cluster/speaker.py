@@ -32,8 +32,8 @@ from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import Payer
 from ccn.store.connection import pool
 from ccn.store.writing.writer import Writer
-from tests.support.living import PASSES, new_id, text
-from tests.support.speaking import ANN
+from tests.support.node.node_world import PASSES, new_id, text
+from tests.support.speakers import ANN
 
 WORDS = 6
 QUICK = settings.InstancesSettings(heartbeat_s=0.05, adopt_after_s=0.4, chunk_ms=5)

@@ -25,7 +25,7 @@ from ccn.node.signing import signing_key
 from ccn.store.connection import pool
 from ccn.store.rounds import blocks
 from tests.cluster.test_up import Up, eventually, reachable_folder, started, surroundings
-from tests.support import commands
+from tests.support.cli import commands
 
 QUICK = {
     "CCN_CLUSTER_INTERVAL_S": "0.5",

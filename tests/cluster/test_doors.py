@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.cluster.test_up import Up, eventually, reachable_folder, ready, started
-from tests.support import talking
+from tests.support.gateway import http_door
 
 QUICK = {
     "CCN_ETCD_LEASE_TTL_S": "4",
@@ -111,12 +111,12 @@ def cluster() -> Iterator[Cluster]:
 @asynccontextmanager
 async def streamed(
     client: httpx.AsyncClient, session: str, last: str = ""
-) -> AsyncIterator[AsyncIterator[talking.Event]]:
+) -> AsyncIterator[AsyncIterator[http_door.Event]]:
     path = f"/api/v1/conversation/{session}/messages"
     asked: dict[str, Any] = {"headers": {"Last-Event-ID": last}} if last else {"json": {"content": ASKS}}
     async with client.stream("POST", path, **asked) as answer:
         assert answer.status_code == 200, await answer.aread()
-        yield talking.events(answer)
+        yield http_door.events(answer)
 
 
 @pytest.mark.timeout(400)

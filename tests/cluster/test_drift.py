@@ -21,10 +21,10 @@ from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.rounds import blocks
 from tests.cluster import three
 from tests.cluster.three import NAMES
-from tests.support import standing_in
-from tests.support.living import Node
-from tests.support.speaking import ANN
-from tests.support.standing_in import DRIFTING, SCORER
+from tests.support.node import stand_in_model
+from tests.support.node.node_world import Node
+from tests.support.node.stand_in_model import DRIFTING, SCORER
+from tests.support.speakers import ANN
 
 FLEET = 9
 HEALTHY, AFTER, DRIFTED = 12, 4, 20
@@ -49,7 +49,7 @@ async def test_one_that_drifts_is_brought_back_and_all_that_drift_together_are_s
 ) -> None:
     async with three.running(database, ROUNDS) as cluster:
         desk, faults = cluster.desk, cluster.faults
-        await standing_in.usual(desk.pool)
+        await stand_in_model.usual(desk.pool)
         fleet = await spread(desk)
         await talked(desk, fleet, HEALTHY - AFTER)
         suspect, *others = fleet
@@ -142,7 +142,7 @@ async def talked(desk: Node, talks: Sequence[ConversationId], messages: int) -> 
     async def one(talk: ConversationId) -> None:
         for _ in range(messages):
             try:
-                turn = await desk.conversations.say(talk, standing_in.ask(draw), ANN)
+                turn = await desk.conversations.say(talk, stand_in_model.ask(draw), ANN)
             except (errors.Quarantined, errors.SpawnFailed):
                 return  # begun anew with another model, it fails its interview: for an operator
             await desk.reply(turn.id)

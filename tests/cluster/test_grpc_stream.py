@@ -19,7 +19,9 @@ from ccn.core.ids import ConversationId
 from ccn.store.connection import pool
 from ccn.store.conversations import instances
 from tests.cluster.speaker import WORDS, reply_to
-from tests.support import calling, living, ports
+from tests.support import ports
+from tests.support.gateway import grpc_door
+from tests.support.node import node_world
 
 DEATHS = 3
 NODES = ("node-1", "node-2")
@@ -59,9 +61,9 @@ async def test_a_stream_survives_the_death_of_the_node_behind_it(
     database: settings.DatabaseSettings,
 ) -> None:
     chance = random.Random(secrets.token_hex(4))
-    await living.found_world(database)
+    await node_world.found_world(database)
     async with pool.open(database, "test") as connections, _running(database) as nodes:
-        key = await calling.api_key(connections)
+        key = await grpc_door.api_key(connections)
         async with continuity.connect(nodes.targets, key) as cluster:
             talk, said = await cluster.spawn("ada"), list[str]()
             for death in range(DEATHS):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.test_cluster import QUICK, Local
 from tests.cluster.test_up import CCN, eventually, reachable_folder, ready, started, surroundings
-from tests.support import commands
+from tests.support.cli import commands
 
 pytestmark = pytest.mark.timeout(
     400

@@ -27,7 +27,8 @@ from ccn.cli.cluster.fork_server import ForkedProcess
 from ccn.embedded import etcd
 from ccn.etcd import client, members
 from ccn.node.signing import memory
-from tests.support import commands, databases, ports
+from tests.support import databases, ports
+from tests.support.cli import commands
 
 NODE = "node-1"
 _DEADLINE_S = 90.0

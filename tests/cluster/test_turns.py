@@ -15,9 +15,9 @@ from ccn.store.conversations import instances
 from ccn.store.conversations.turns import Turn
 from tests.cluster import three
 from tests.cluster.three import NAMES
-from tests.support import living
-from tests.support.living import Node
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import Node
+from tests.support.speakers import ANN
 
 BEGUN = FaultRule(match="Zephyr", times=1, after=12, end="stall")
 """The first reply does not come to its end before its host is killed, however late that is."""
@@ -40,7 +40,7 @@ async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(
 ) -> None:
     async with three.running(database, QUICK) as cluster:
         desk = cluster.desk
-        begun = await desk.conversations.start(living.ADA, title="Harbours")
+        begun = await desk.conversations.start(node_world.ADA, title="Harbours")
         talk, host = begun.conversation.id, begun.instance.host
         assert host in NAMES, "the desk takes nothing"
         cluster.faults.add_rule(BEGUN)
@@ -59,7 +59,7 @@ async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(
         said = await desk.read_messages(talk)
         assert said == [
             ("user", "My boat is called Zephyr. Tell me about harbours."),
-            ("assistant", living.text(told)),
+            ("assistant", node_world.text(told)),
         ]
         adopted = await instances.find_in_conversation(desk.pool, talk)
         assert adopted is not None
@@ -76,7 +76,7 @@ async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(
             "Keeps her word.",
             "<ccn:state>",
             "My boat is called Zephyr.",
-            living.text(told),
+            node_world.text(told),
             "Good morning.",
         ):
             assert part in shown

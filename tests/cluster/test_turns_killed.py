@@ -30,7 +30,7 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
 from tests.cluster.speaker import QUICK, reply_to
-from tests.support import living
+from tests.support.node import node_world
 
 KILLS = int(os.environ.get("CCN_TURN_KILLS", "25"))
 CONVERSATIONS = 6
@@ -98,7 +98,7 @@ async def test_every_accepted_message_gets_its_one_reply_whoever_dies(
     database: settings.DatabaseSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance, tally, began = random.Random(seed := secrets.token_hex(4)), Tally(), time.monotonic()
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-0") as first:
         talks = [str(await first.begin_conversation()) for _ in range(CONVERSATIONS)]
     async with pool.open(database, "test") as connections:
@@ -160,7 +160,7 @@ async def _wrong(connections: Pool, tally: Tally) -> Counter[str]:
         wrong["doubled"] += row["replies"] > 1
         wrong["another's reply"] += row["reply"] not in {None, reply_to(row["asked"])}
         told = await _replayed(connections, turn)
-        wrong["streams that tell another"] += living.text(told) != row["reply"]
+        wrong["streams that tell another"] += node_world.text(told) != row["reply"]
     wrong["gaps"] = await connections.value(_GAPS)
     return wrong
 

@@ -32,7 +32,9 @@ from ccn.core.ids import NodeId
 from ccn.etcd import client, members
 from ccn.peers import client as peers
 from ccn.peers.exchange import ForwardedRequest
-from tests.support import peering, ports, registering
+from tests.support import ports
+from tests.support.core import registrations
+from tests.support.peers import peer_node
 
 DEADLINE_S = 60.0
 ANSWER_S = 30.0
@@ -251,7 +253,7 @@ async def test_a_node_that_somebody_made_up_in_etcd_is_told_to_nobody(
     listener = "http://127.0.0.1:6666"
     as_ever = {"node": "a-node", "http": listener, "grpc": "127.0.0.1:6667", "key": "aa" * 32}
     signed = members.registration_to_bytes(
-        registering.registration("b-node", 0, by="stranger", http=listener)
+        registrations.registration("b-node", 0, by="stranger", http=listener)
     )
     async with client.open_client(told["etcd_endpoints"], deadline_s=30.0) as etcd:
         for name, value in {"a-node": json.dumps(as_ever).encode(), "b-node": signed}.items():
@@ -280,7 +282,7 @@ async def test_a_certificate_of_the_authority_alone_reads_and_ends_nothing(
     running, told = shared
     folder = Path(re.findall(r" on (.*ccn-up-\w+)", running.errors())[0]) / "nodes" / "ca"
     authority = IssuedCertificate((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
-    shown = peering.identity_of(authority, NodeId("node-77"))
+    shown = peer_node.identity_of(authority, NodeId("node-77"))
     async with client.open_client(told["etcd_endpoints"], deadline_s=30.0) as etcd:
         doors = {each.name: each.said.statement.grpc for each in await members.read_registrations(etcd)}
     headers = {"Authorization": f"Bearer {told['admin']['api_key']}"}
@@ -291,7 +293,7 @@ async def test_a_certificate_of_the_authority_alone_reads_and_ends_nothing(
         await known.set_addresses({host: doors[host]})
         asked = json.dumps({"conversation": session, "reason": "x"}).encode()
         for method in ("end", "follow"):
-            forwarded = ForwardedRequest(NodeId("node-77"), peering.INSTANCE, method, asked)
+            forwarded = ForwardedRequest(NodeId("node-77"), peer_node.INSTANCE, method, asked)
             with pytest.raises(errors.PeerRefused, match="node-77 takes no part in this cluster"):
                 await anext(known.find_peer(host).forward(forwarded, ANSWER_S))
         with pytest.raises(errors.PeerRefused, match="node-77 takes no part in this cluster"):

@@ -23,8 +23,9 @@ from ccn.etcd import client, members
 from ccn.peers import client as peers
 from ccn.store.accounts import node_register as register
 from ccn.store.operators import drains
-from tests.support import commands, living
-from tests.support.living import Node, World
+from tests.support.cli import commands
+from tests.support.node import node_world
+from tests.support.node.node_world import Node, World
 
 NAMES = ("node-1", "node-2", "node-3")
 _DEADLINE_S = 90.0
@@ -91,7 +92,7 @@ async def running(
     database: settings.DatabaseSettings, environ: dict[str, str], rule: FaultRule | None = None
 ) -> AsyncIterator[Three]:
     """Start everything; at the end the nodes have stopped in order, or were killed if the test failed."""
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccn three ")))
         coordination = await stack.enter_async_context(etcd.run_etcd())

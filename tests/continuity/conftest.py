@@ -11,8 +11,9 @@ import pytest
 from ccn import continuity, settings
 from ccn.continuity import Cluster
 from ccn.node.character import scorers
-from tests.support import calling, living
-from tests.support.calling import Door
+from tests.support.gateway import grpc_door
+from tests.support.gateway.grpc_door import Door
+from tests.support.node import node_world
 
 
 @dataclass
@@ -26,11 +27,11 @@ class Program:
 
 @pytest.fixture
 async def program(database: settings.DatabaseSettings) -> AsyncIterator[Program]:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with AsyncExitStack() as stack:
         scorer = scorers.load_quantised("tier-1/v1")
         node = await stack.enter_async_context(world.node("node-1", scorer=scorer))
-        door = await stack.enter_async_context(calling.serve_node(node))
-        key = await calling.api_key(node.pool)
+        door = await stack.enter_async_context(grpc_door.serve_node(node))
+        key = await grpc_door.api_key(node.pool)
         cluster = await stack.enter_async_context(continuity.connect(door.target, key))
         yield Program(door, key, cluster)

@@ -15,7 +15,8 @@ from ccn.core.ids import NodeId
 from tests.continuity import scripted
 from tests.continuity.conftest import Program
 from tests.continuity.scripted import CONVERSATION, ScriptedNode
-from tests.support import calling, living
+from tests.support.gateway import grpc_door
+from tests.support.node import node_world
 
 
 async def test_a_key_that_does_not_count_is_told_at_once(program: Program) -> None:
@@ -26,7 +27,7 @@ async def test_a_key_that_does_not_count_is_told_at_once(program: Program) -> No
 
 async def test_somebody_elses_conversation_is_not_found(program: Program) -> None:
     talk = await program.cluster.begin("ada")
-    key = await calling.api_key(program.door.node.pool)
+    key = await grpc_door.api_key(program.door.node.pool)
     async with continuity.connect(program.door.target, key) as other:
         with pytest.raises(errors.NotFound):
             await other.conversation(talk.id)
@@ -87,12 +88,12 @@ async def test_an_authority_of_ones_own_is_trusted_and_another_is_not(
         (tmp_path / name).write_bytes(text)
     chosen = settings.GrpcSettings(port=0, certificate=tmp_path / "certificate", key=tmp_path / "key")
     credentials = grpc.ssl_channel_credentials(authority.certificate)
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with (
         world.node("node-1") as node,
-        calling.serve_node(node, door=chosen, credentials_of_server=credentials) as door,
+        grpc_door.serve_node(node, door=chosen, credentials_of_server=credentials) as door,
     ):
-        key = await calling.api_key(node.pool)
+        key = await grpc_door.api_key(node.pool)
         async with continuity.connect(door.target, key, ca=tmp_path / "ca") as cluster:
             assert (await cluster.begin("ada")).id
         async with continuity.connect(door.target, key, ca=tmp_path / "other", patience_s=0.2) as cluster:

@@ -11,7 +11,8 @@ from ccn import continuity, errors, settings
 from ccn.core.calls.call import Delta, Reply
 from ccn.core.message import Role
 from tests.continuity.conftest import Program
-from tests.support import calling, living
+from tests.support.gateway import grpc_door
+from tests.support.node import node_world
 
 ANSWER = (
     "I am Ada. Honestly, I do not know that yet, so let us look at the numbers together before we decide; "
@@ -126,16 +127,16 @@ async def test_a_stream_goes_on_at_another_node_when_its_door_closes(
     database: settings.DatabaseSettings,
 ) -> None:
     gate = asyncio.Event()
-    model = living.Model(gate=lambda nth: gate.wait() if nth > 1 else asyncio.sleep(0))
-    world = await living.found_world(database)
+    model = node_world.Model(gate=lambda nth: gate.wait() if nth > 1 else asyncio.sleep(0))
+    world = await node_world.found_world(database)
     async with (
         world.node("node-1", model) as first,
         world.node("node-2") as second,
-        calling.serve_node(second) as lasting,
+        grpc_door.serve_node(second) as lasting,
         AsyncExitStack() as closing,
     ):
-        dying = await closing.enter_async_context(calling.serve_node(first))
-        key = await calling.api_key(first.pool)
+        dying = await closing.enter_async_context(grpc_door.serve_node(first))
+        key = await grpc_door.api_key(first.pool)
         async with continuity.connect(f"{dying.target},{lasting.target}", key) as cluster:
             talk = await cluster.spawn("ada")
             seen = list[str]()

@@ -27,7 +27,7 @@ from ccn.core.rounds import ballot, readback, signer
 from ccn.core.rounds.ballot import Certificate, Draft, Proposal, TermLeader, Vote, Voter
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from ccn.etcd import access
 from ccn.etcd.access import EtcdAccess
 from ccn.etcd.endpoint import EtcdTls
 from ccn.etcd.signin import EtcdUser
-from tests.support import peering
+from tests.support.peers import peer_node
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A certificate and its key, an authority, another key, and a file that is not PEM."""
     authority = issuing.issue_authority(datetime.now(UTC))
-    pair, other = (peering.identity_of(authority, peering.ONE) for _ in range(2))
+    pair, other = (peer_node.identity_of(authority, peer_node.ONE) for _ in range(2))
     files = {"ca": pair.ca, "certificate": pair.certificate, "key": pair.key, "other": other.key}
     for name, text in files.items():
         (tmp_path / f"{name}.pem").write_bytes(text)

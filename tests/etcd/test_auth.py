@@ -22,7 +22,7 @@ from ccn.etcd.entry import WriteExecuted
 from ccn.etcd.signin import EtcdUser
 from tests.etcd.conftest import PATIENT_S, Server, servers_in
 from tests.etcd.test_tls import Authority, flags
-from tests.support.registering import registration, shown
+from tests.support.core.registrations import registration, shown
 
 if TYPE_CHECKING:
     StartEtcd = Callable[[list[str]], Server]

@@ -16,7 +16,7 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Signed
 from ccn.etcd import client, members, session
 from ccn.etcd.session import EtcdSession
-from tests.support.registering import HTTP, registration, shown
+from tests.support.core.registrations import HTTP, registration, shown
 
 if TYPE_CHECKING:
     from tests.etcd.conftest import Proxy, Server

@@ -34,8 +34,9 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations
 from ccn.store.writing.writer import Writer
-from tests.support import databases, talking, trusting
-from tests.support.living import Model, found_world
+from tests.support import databases
+from tests.support.gateway import access_tokens, http_door
+from tests.support.node.node_world import Model, found_world
 
 PASSWORD = "correct horse battery"
 PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)
@@ -85,8 +86,8 @@ class Door:
     def another_node(self, clock: Clock | None = None) -> Accounts:
         """Accounts that know nothing of what these have learnt."""
         ticking, chosen = clock or self.clock, settings.AccountsSettings(recheck_s=RECHECK_S)
-        return trusting.accounts(
-            self.pool, self.passwords, chosen, trusting.TWO, ticking.wall, ticking.monotonic
+        return access_tokens.accounts(
+            self.pool, self.passwords, chosen, access_tokens.TWO, ticking.wall, ticking.monotonic
         )
 
     async def user(self, tier: Tier = Tier.USER) -> User:
@@ -137,11 +138,11 @@ def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations,
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(database_server: str) -> AsyncIterator[talking.Door]:
+async def home(database_server: str) -> AsyncIterator[http_door.Door]:
     """A node that talks, behind a door that listens."""
     async with databases.cloned(database_server, "door") as database:
         world = await found_world(database)
-        async with world.node("node-1") as node, talking.door(node) as opened:
+        async with world.node("node-1") as node, http_door.door(node) as opened:
             yield opened
 
 
@@ -158,7 +159,9 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         tasks.create_task(writer.run())
         await characters.import_plate(connections, writer, CharacterId("ada"), "Ada", "# Ada", "test")
         chosen = settings.AccountsSettings(recheck_s=RECHECK_S)
-        accounts = trusting.accounts(connections, matching, chosen, wall=clock.wall, clock=clock.monotonic)
+        accounts = access_tokens.accounts(
+            connections, matching, chosen, wall=clock.wall, clock=clock.monotonic
+        )
         desk = auth.AuthContext(Limiter(PLENTY), accounts, connections)
         instances = _instances(connections, writer, model := Model())
         streams = OpenStreams(connections, chosen, PLENTY)

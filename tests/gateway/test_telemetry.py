@@ -25,8 +25,9 @@ from ccn.claude.retries import RetryDelays
 from ccn.claude.stand_in import server
 from ccn.core.calls.call import Call, CallBlock, CallMessage
 from ccn.core.message import Role
-from tests.support import databases, talking
-from tests.support.living import found_world
+from tests.support import databases
+from tests.support.gateway import http_door
+from tests.support.node.node_world import found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -79,11 +80,11 @@ def installed() -> Iterator[Installed]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(database_server: str, installed: Installed) -> AsyncIterator[talking.Door]:
+async def home(database_server: str, installed: Installed) -> AsyncIterator[http_door.Door]:
     """A node that talks in such a process."""
     async with databases.cloned(database_server, "door") as database:
         world = await found_world(database, f"# Ada\nKeeps her word about the {PLATE}.")
-        async with world.node("node-1") as node, talking.door(node) as opened:
+        async with world.node("node-1") as node, http_door.door(node) as opened:
             yield opened
 
 
@@ -96,13 +97,13 @@ async def test_an_application_that_turns_nothing_off_is_heard(installed: Install
 
 
 async def test_a_node_tells_nobody_of_words_titles_queries_and_errors(
-    installed: Installed, home: talking.Door
+    installed: Installed, home: http_door.Door
 ) -> None:
     async def defect() -> None:
         raise ZeroDivisionError(DEFECT)
 
     home.application.get("/test/defect")(defect)
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
     async with home.client(key) as asking:
         begun = await asking.post("/api/v1/conversation/start", json={"character": "ada", "title": TITLE})
         session = begun.json()["session_id"]
@@ -121,7 +122,7 @@ async def test_a_node_tells_nobody_of_words_titles_queries_and_errors(
 
 
 async def test_the_start_of_the_application_looks_for_no_exporter(
-    home: talking.Door, caplog: pytest.LogCaptureFixture
+    home: http_door.Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 

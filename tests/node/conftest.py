@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ccn import settings
-from tests.support import founding
-from tests.support.founding import World
+from tests.support.node import round_world
+from tests.support.node.round_world import World
 
 
 @pytest.fixture
 async def world(database: settings.DatabaseSettings) -> AsyncIterator[World]:
     """A founded chain; node-1 has written a plate, a conversation and its beginning."""
-    async with founding.found_chain(database) as made:
+    async with round_world.found_chain(database) as made:
         yield made

@@ -28,7 +28,7 @@ class Process:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.peers.answering", str(self.port)],
+            [sys.executable, "-m", "tests.peers.peer_process", str(self.port)],
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],

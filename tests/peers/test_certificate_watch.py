@@ -18,8 +18,8 @@ from ccn.gateway.grpc.peer import PeerServer
 from ccn.peers import client
 from ccn.peers.certificate_watch import CertificateWatch
 from ccn.peers.exchange import NodeIntroduction
-from tests.support import peering
-from tests.support.peering import ONE, TWO, Node, identity_of
+from tests.support.peers import peer_node
+from tests.support.peers.peer_node import ONE, TWO, Node, identity_of
 
 WITHIN_S = 30.0
 
@@ -129,7 +129,7 @@ async def test_a_renewed_certificate_is_shown_by_both_ends_without_a_restart(
     old, new = ({n: identity_of(authority, n) for n in (ONE, TWO)} for _ in range(2))
     node = Node()
     door = PeerServer(node, old[TWO])
-    async with peering.serving(door) as address, client.open_client(ONE, old[ONE]) as peers:
+    async with peer_node.serving(door) as address, client.open_client(ONE, old[ONE]) as peers:
         await peers.set_addresses({TWO: address})
         staying = peers.find_peer(TWO).stay()
         assert await anext(staying)

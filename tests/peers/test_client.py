@@ -18,8 +18,9 @@ from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.peers import client, peer_watch
 from ccn.peers.client import PeerClient, Silent
 from ccn.peers.exchange import NodeIntroduction
-from tests.support import peering, ports
-from tests.support.peering import ASK, COSIGNATURE, DECISION, ONE, THREE, TWO, Node
+from tests.support import ports
+from tests.support.peers import peer_node
+from tests.support.peers.peer_node import ASK, COSIGNATURE, DECISION, ONE, THREE, TWO, Node
 
 if TYPE_CHECKING:
     from tests.peers.conftest import Process
@@ -39,12 +40,12 @@ async def asking(addresses: dict[NodeId, str]) -> AsyncIterator[PeerClient]:
 async def together(*nodes: Node) -> AsyncIterator[PeerClient]:
     """A client of these nodes."""
     async with AsyncExitStack() as stack:
-        addresses = {node.node: await stack.enter_async_context(peering.served(node)) for node in nodes}
+        addresses = {node.node: await stack.enter_async_context(peer_node.served(node)) for node in nodes}
         yield await stack.enter_async_context(asking(addresses))
 
 
 def third(**fields: object) -> Node:
-    return Node(THREE, report_=peering.report_of(THREE), **fields)  # type: ignore[arg-type]
+    return Node(THREE, report_=peer_node.report_of(THREE), **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -55,12 +56,12 @@ def closed() -> Iterator[str]:
 
 
 async def test_a_round_goes_to_all_peers_and_back() -> None:
-    two, three = Node(shown=peering.chain(3)), third()
-    proposal = peering.proposal_of()
+    two, three = Node(shown=peer_node.chain(3)), third()
+    proposal = peer_node.proposal_of()
     async with together(two, three) as peers:
         assert await peers.hello(WITHIN_S) == {each.node: await each.identify() for each in (two, three)}
         assert await peers.report(ASK, WITHIN_S) == {TWO: two.report_, THREE: three.report_}
-        votes = {node: peering.vote_of(node, proposal) for node in (TWO, THREE)}
+        votes = {node: peer_node.vote_of(node, proposal) for node in (TWO, THREE)}
         assert await peers.propose(proposal, WITHIN_S) == votes
         assert await peers.decide(DECISION, WITHIN_S) == {TWO: COSIGNATURE, THREE: COSIGNATURE}
     assert two.asked == three.asked == [ASK, proposal, DECISION]
@@ -74,7 +75,7 @@ async def test_a_refusal_is_an_answer() -> None:
 
 
 async def test_blocks_come_page_by_page() -> None:
-    shown = peering.chain(150)
+    shown = peer_node.chain(150)
     async with together(Node(shown=shown)) as peers:
         page = await peers.find_peer(TWO).fetch_blocks(1, WITHIN_S)
         assert (page.height, page.blocks) == (150, tuple(shown[:100]))
@@ -191,8 +192,8 @@ async def test_a_peer_that_stops_in_order_says_so_and_one_that_is_forgotten_is_n
         attending = asyncio.create_task(
             peer_watch.watch_peers(peers, came.put_nowait, lambda node, reason: told.append((node, reason)))
         )
-        two = await first.enter_async_context(peering.served(Node()))
-        async with peering.served(third()) as three:
+        two = await first.enter_async_context(peer_node.served(Node()))
+        async with peer_node.served(third()) as three:
             await peers.set_addresses({TWO: two, THREE: three})
             assert {(await came.get()).node, (await came.get()).node} == {TWO, THREE}
             await peers.set_addresses({THREE: three})
@@ -205,11 +206,11 @@ async def test_a_peer_that_stops_in_order_says_so_and_one_that_is_forgotten_is_n
 
 
 async def test_somebody_else_at_the_address_is_not_taken_for_the_peer() -> None:
-    async with peering.served(third()) as address, asking({TWO: address}) as peers:
+    async with peer_node.served(third()) as address, asking({TWO: address}) as peers:
         for answers in (
             await peers.hello(WITHIN_S),
             await peers.report(ASK, WITHIN_S),
-            await peers.propose(peering.proposal_of(), WITHIN_S),
+            await peers.propose(peer_node.proposal_of(), WITHIN_S),
         ):
             answer = answers[TWO]
             assert isinstance(answer, Silent)
@@ -228,7 +229,7 @@ async def test_an_answer_that_cannot_be_read_is_the_peers_fault() -> None:
 async def test_a_page_that_begins_elsewhere_is_refused() -> None:
     class Elsewhere(Node):
         async def load_blocks(self, first: int, count: int) -> tuple[list[object], int]:  # type: ignore[override]
-            return [peering.chain(2)[1]], 2
+            return [peer_node.chain(2)[1]], 2
 
     async with together(Elsewhere()) as peers:
         with pytest.raises(errors.PeerRefused, match="asked for block 1"):
@@ -236,7 +237,7 @@ async def test_a_page_that_begins_elsewhere_is_refused() -> None:
 
 
 async def test_connections_that_still_fit_are_kept_and_this_node_is_no_peer() -> None:
-    async with peering.served(Node()) as address, asking({TWO: address}) as peers:
+    async with peer_node.served(Node()) as address, asking({TWO: address}) as peers:
         before = peers.find_peer(TWO)
         await peers.set_addresses({ONE: address, TWO: address})
         assert peers.peers == (before,)

@@ -34,9 +34,9 @@ from ccn.peers.exchange import (
     NodeIntroduction,
     ReportRequest,
 )
-from tests.support import peering
-from tests.support.peering import COSIGNATURE, INSTANCE, ONE, TWO
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
+from tests.support.peers import peer_node
+from tests.support.peers.peer_node import COSIGNATURE, INSTANCE, ONE, TWO
 
 MOST = 2**53 - 1
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -95,16 +95,16 @@ cosignatures = st.builds(
 proposals = st.builds(
     lambda listed, signature: Signed(
         Proposal(
-            peering.sealed(*map(peering.report_of, listed)).header,
-            tuple(map(peering.report_of, listed)),
-            peering.RULES,
+            peer_node.sealed(*map(peer_node.report_of, listed)).header,
+            tuple(map(peer_node.report_of, listed)),
+            peer_node.RULES,
         ),
         signature,
     ),
     st.lists(nodes, min_size=1, max_size=3, unique=True),
     signatures,
 )
-CHAIN = peering.chain(5)
+CHAIN = peer_node.chain(5)
 pages = st.builds(
     lambda first, last: BlockPage(tuple(CHAIN[first:last]), last), st.integers(0, 4), st.integers(0, 5)
 )
@@ -183,7 +183,7 @@ def only_whole_values(message: wire.WireFormat[Any], data: bytes) -> None:
 
 def signed_report() -> pb.ReportAnswer:
     found = pb.ReportAnswer()
-    found.ParseFromString(wire.REPORT.encode(peering.report_of(ONE)))
+    found.ParseFromString(wire.REPORT.encode(peer_node.report_of(ONE)))
     return found
 
 
@@ -268,7 +268,7 @@ def long(number: int) -> str:
 
 
 def test_the_largest_report_that_core_allows_can_be_sent() -> None:
-    one = peering.roster_of(1)
+    one = peer_node.roster_of(1)
     listed = tuple(replace(one, character=CharacterId(long(number))) for number in range(INSTANCE_LIMIT))
     leaves = bytes(merkle.HASH_BYTES * LEAF_LIMIT)
     said = Report(NodeId(long(1)), MOST, MOST, bytes(32), listed, MOST, leaves, bytes(32))
@@ -279,9 +279,9 @@ def test_the_largest_report_that_core_allows_can_be_sent() -> None:
 
 def test_the_largest_block_that_core_allows_fits_on_a_page() -> None:
     members = [NodeId(long(number)) for number in range(NODE_LIMIT)]
-    rules = Rules(tuple(Validator(node, peering.hashed(node)) for node in members), Parameters("x" * 100))
+    rules = Rules(tuple(Validator(node, peer_node.hashed(node)) for node in members), Parameters("x" * 100))
     each = LEAF_LIMIT // NODE_LIMIT + 1
-    sealed = peering.sealed(*(peering.report_of(node, 0, each) for node in members), rules=rules)
+    sealed = peer_node.sealed(*(peer_node.report_of(node, 0, each) for node in members), rules=rules)
     signatures = tuple(Signed(Vote(node, 1, MOST, bytes(32)), bytes(64)) for node in members)
     shown = ShownBlock(sealed.header, sealed.leaves, signatures, rules)
     assert len(shown.leaves) == LEAF_LIMIT
@@ -291,11 +291,11 @@ def test_the_largest_block_that_core_allows_fits_on_a_page() -> None:
 
 
 def test_a_page_takes_as_many_blocks_as_fit_and_one_at_least() -> None:
-    large = peering.chain(12, leaves=LEAF_LIMIT)
+    large = peer_node.chain(12, leaves=LEAF_LIMIT)
     page = wire.fill_page(tuple(large), 12)
     assert 1 < len(page.blocks) < 12
     assert len(wire.PAGE.encode(page)) <= limits.PAGE
-    small = peering.chain(1)[0]
+    small = peer_node.chain(1)[0]
     assert len(wire.fill_page((small,) * 500, 500).blocks) == limits.PAGE_BLOCKS
     assert wire.fill_page((), 0) == BlockPage((), 0)
     assert len(wire.fill_page((large[0],), 1).blocks) == 1

@@ -30,7 +30,7 @@ from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import Turn
 from ccn.store.writing.writer import Writer
 from tests.support import databases
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 ADA = CharacterId("ada")
 

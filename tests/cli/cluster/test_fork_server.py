@@ -19,7 +19,7 @@ from ccn import settings
 from ccn.cli.cluster import fork_server
 from ccn.cli.cluster.fork_server import ForkServer
 from ccn.embedded.child import Child
-from tests.support.commands import environment
+from tests.support.cli.commands import environment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

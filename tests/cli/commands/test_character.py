@@ -12,8 +12,8 @@ from ccn.core.axes import AXES, RELATIONAL
 from ccn.encoder import model as encoder
 from ccn.node.character import scorers
 from scripts.scorer import tiny
-from tests.support import commands
-from tests.support.heads import untrained
+from tests.support.cli import commands
+from tests.support.core.heads import untrained
 
 TEXT = "I'm so sorry to hear that. It must be hard, and I am here for you whenever you want to talk."
 

@@ -18,10 +18,12 @@ from ccn.cli.chat.session import ChatSession
 from ccn.core.ids import CharacterId
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import characters
-from tests.support import commands, living, talking
-from tests.support.living import Model, Node
-from tests.support.talking import Door
-from tests.support.terminal import terminal
+from tests.support.cli import commands
+from tests.support.cli.terminal import terminal
+from tests.support.gateway import http_door
+from tests.support.gateway.http_door import Door
+from tests.support.node import node_world
+from tests.support.node.node_world import Model, Node
 
 
 class Gate:
@@ -59,9 +61,9 @@ class Here:
 
 @pytest_asyncio.fixture
 async def here(database: settings.DatabaseSettings) -> AsyncIterator[Here]:
-    world = await living.found_world(database)
-    async with world.node("node-1") as node, talking.door(node) as door:
-        yield Here(door, await talking.key(node, name="ann"))
+    world = await node_world.found_world(database)
+    async with world.node("node-1") as node, http_door.door(node) as door:
+        yield Here(door, await http_door.key(node, name="ann"))
 
 
 def node_of(here: Here) -> Node:
@@ -238,16 +240,16 @@ async def test_control_codes_in_a_reply_do_not_reach_the_terminal(here: Here) ->
 async def test_a_node_that_stops_in_the_middle_hands_the_stream_to_another(
     database: settings.DatabaseSettings,
 ) -> None:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     gate = Gate(2)
     async with (
         world.node("node-1", Model(gate=gate)) as first,
         world.node("node-2") as second,
-        talking.door(first) as hosting,
-        talking.door(second) as other,
+        http_door.door(first) as hosting,
+        http_door.door(second) as other,
     ):
-        session = ChatSession([hosting.url, other.url], await talking.key(first), lambda _: None)
-        await session.begin_conversation(living.ADA)
+        session = ChatSession([hosting.url, other.url], await http_door.key(first), lambda _: None)
+        await session.begin_conversation(node_world.ADA)
         names, said = list[str](), ""
         async for event in session.say("Hello."):
             names.append(event.name)
@@ -263,7 +265,7 @@ async def test_an_admin_sees_the_conversation_of_somebody_else_for_a_reason_and_
 ) -> None:
     code, out, _ = await here.piped("--json", given="Hello.\n")
     session = json.loads(out.splitlines()[0])["session"]["session_id"]
-    admin = Here(here.door, await talking.key(node_of(here), Tier.ADMIN))
+    admin = Here(here.door, await http_door.key(node_of(here), Tier.ADMIN))
     code, out, err = await admin.piped("--session", session, given="I confess.\n")
     assert (code, out) == (1, "")
     assert "--reason WHY" in err

@@ -16,7 +16,7 @@ import pytest
 
 import ccn
 from ccn import settings
-from tests.support import commands
+from tests.support.cli import commands
 
 CCN = (sys.executable, "-P", "-m", "ccn")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ccn.cli.commands import help as topics
 from scripts import commands as generator
-from tests.support import commands
+from tests.support.cli import commands
 
 
 def _help(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import pytest
 from ccn.core.chain import checkpoint
 from ccn.core.ledger import commitment, note, proof
 from tests.cli.conftest import HERE, Copy
-from tests.support import commands
+from tests.support.cli import commands
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,8 +22,8 @@ from ccn.store.operators.requests import Body
 from ccn.store.rounds import export
 from ccn.store.upkeep import snapshots
 from tests.cli.conftest import ADA, founded, new_id, seal
-from tests.support.founding import World
-from tests.support.speaking import ANN
+from tests.support.node.round_world import World
+from tests.support.speakers import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]
 SECRET = "qwxrtz"

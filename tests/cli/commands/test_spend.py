@@ -15,7 +15,8 @@ from ccn.store.connection import pool
 from ccn.store.conversations import characters, conversations
 from ccn.store.spending import spend
 from tests.cli.conftest import writing
-from tests.support import commands, reservations
+from tests.support.cli import commands
+from tests.support.store import reservations
 
 ADA, BOB = CharacterId("ada"), CharacterId("bob")
 HERE, THERE = (ConversationId(UUID(int=number)) for number in (1, 2))

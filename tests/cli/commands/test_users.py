@@ -17,7 +17,8 @@ from ccn.gateway.accounts.passwords import Passwords
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool
-from tests.support import commands, trusting
+from tests.support.cli import commands
+from tests.support.gateway import access_tokens
 
 
 class Ccn:
@@ -43,7 +44,7 @@ class Ccn:
         async def asked() -> object:
             matching = Passwords()
             async with pool.open(self.database, "test") as connections:
-                node = trusting.accounts(connections, matching)
+                node = access_tokens.accounts(connections, matching)
                 answer = await getattr(node, ask)(*values)
             matching.close()
             return answer

@@ -11,7 +11,7 @@ from ccn import errors, settings
 from ccn.cli.reach import target
 from ccn.cli.reach.target import DatabaseTarget, HttpTarget
 from ccn.continuity import local
-from tests.support import commands
+from tests.support.cli import commands
 
 HERE = "postgresql://ccn:hunter2@127.0.0.1:5433/ccn"
 NAMED = "postgresql://ann:hunter3@db.example:5432/ccn"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.cli.verify.forging import Forger, Leaf
+from tests.cli.verify.forger import Forger, Leaf
 from tests.cli.verify.leaves import (
     CONVERSATION,
     ELSEWHERE,

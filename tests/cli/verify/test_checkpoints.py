@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify.forging import ORIGIN, Forger
+from tests.cli.verify.forger import ORIGIN, Forger
 from tests.cli.verify.leaves import begun, standing, version_row
 
 ROWS = (version_row(), standing())

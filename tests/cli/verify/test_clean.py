@@ -26,12 +26,12 @@ from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks, export
 from ccn.store.upkeep import retention
 from tests.cli.conftest import HERE, founded, live, new_id, seal
-from tests.support.rosters import pack_rows
-from tests.support.speaking import ANN, WREN
+from tests.support.core.rosters import pack_rows
+from tests.support.speakers import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Copy
-    from tests.support.founding import World
+    from tests.support.node.round_world import World
 
 
 async def verdict(world: World) -> verify.Audit:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify.forging import Forger
+from tests.cli.verify.forger import Forger
 from tests.cli.verify.leaves import (
     CONVERSATION,
     INSTANCE,

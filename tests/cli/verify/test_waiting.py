@@ -7,7 +7,7 @@ import io
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify.forging import Forger, Leaf
+from tests.cli.verify.forger import Forger, Leaf
 from tests.cli.verify.leaves import (
     CONVERSATION,
     ELSEWHERE,

@@ -44,7 +44,7 @@ from ccn.store.conversations import characters, conversations, instances
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.conversations.instances import Instance
 from ccn.store.writing.writer import Writer
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 PAUSE_S = 0.2
 _PR_SET_PDEATHSIG = 1

@@ -27,7 +27,7 @@ from tests.cluster.simulation.audit import Sealed
 from tests.cluster.simulation.leading import Validator
 from tests.cluster.simulation.loop import MS
 from tests.cluster.simulation.node import Node, Round
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
 
 if TYPE_CHECKING:
     from tests.cluster.simulation.world import World

@@ -24,7 +24,7 @@ from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation import scenario
 from tests.cluster.simulation.audit import block_hash
 from tests.cluster.simulation.reading import Reader
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
 
 if TYPE_CHECKING:
     from tests.cluster.simulation.world import World

@@ -14,7 +14,7 @@ from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.ids import CharacterId, NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Check
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
 
 Rosters = Callable[..., Roster]
 RowMaker = Callable[..., RosterRow]

@@ -15,7 +15,7 @@ from ccn.core.axes import UNIT, Vector
 from ccn.core.chain import roster
 from ccn.core.chain.roster import Roster, RosterRow
 from ccn.core.ids import CharacterId, InstanceId
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
 
 ADA = CharacterId("ada")
 NEUTRAL = Vector((500_000,) * 16)

@@ -17,7 +17,7 @@ from ccn.core.ids import InstanceId, NodeId, UserId
 from ccn.core.ledger import commitment
 from ccn.core.ledger.commitment import LeafKind
 from ccn.core.message import Role, Speaker
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 Value = str | int | list["Value"] | None
 

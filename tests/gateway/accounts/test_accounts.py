@@ -20,7 +20,7 @@ from ccn.gateway.accounts.passwords import Passwords
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
-from tests.support.trusting import Forger, said
+from tests.support.gateway.access_tokens import Forger, said
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -18,8 +18,8 @@ from ccn.gateway.accounts.keyring import MARGIN, SIGNS, Keyring
 from ccn.store.accounts import token_keys
 from ccn.store.accounts.users import Tier
 from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
-from tests.support import trusting
-from tests.support.trusting import ONE, THREE, TWO, Forger, said
+from tests.support.gateway import access_tokens
+from tests.support.gateway.access_tokens import ONE, THREE, TWO, Forger, said
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -52,10 +52,10 @@ async def test_whoever_reads_the_database_can_sign_nothing(door: Door) -> None:
 async def test_whoever_writes_to_the_database_adds_no_key(door: Door) -> None:
     operator = await door.user(Tier.ADMIN)
     claims = said((await door.accounts.sign_in(operator.name, PASSWORD)).access_token)
-    stranger = trusting.identity(NodeId("node-9"))
-    for node, by in ((ONE, stranger), (NodeId("node-9"), stranger), (ONE, trusting.identity(TWO))):
+    stranger = access_tokens.identity(NodeId("node-9"))
+    for node, by in ((ONE, stranger), (NodeId("node-9"), stranger), (ONE, access_tokens.identity(TWO))):
         forger = Forger(tokens.new_pair())
-        await trusting.publish(door.pool, forger.pair.public, node, by)
+        await access_tokens.publish(door.pool, forger.pair.public, node, by)
         await refused(door, forger.token(claims))
     copied = Forger(tokens.new_pair())
     copying = """
@@ -73,10 +73,10 @@ def at(door: Door, node: NodeId, votes: list[NodeId] | None, clock: Clock | None
     """A node that knows these validators, and none if it knows no chain."""
 
     async def voters() -> Rules | None:
-        return None if votes is None else trusting.rules(*votes)
+        return None if votes is None else access_tokens.rules(*votes)
 
     ticking, chosen = clock or door.clock, settings.AccountsSettings(recheck_s=RECHECK_S)
-    identity = trusting.identity(node)
+    identity = access_tokens.identity(node)
     keyring = Keyring(door.pool, identity, voters, chosen, ticking.wall, clock=ticking.monotonic)
     return Accounts(door.pool, chosen, door.passwords, keyring, ticking.wall, clock=ticking.monotonic)
 
@@ -117,7 +117,7 @@ async def test_every_key_that_an_operator_ends_is_followed_by_another(door: Door
     for token in (first, second):
         assert (await here.identify_caller(token)).user == ada.id
     await token_keys.end_keys(door.pool, timedelta(0), TWO)
-    clock.now = trusting.now()
+    clock.now = access_tokens.now()
     clock.ticks += 5 + RECHECK_S
     for token in (first, second):
         with pytest.raises(errors.CredentialInvalid, match="key that does not count"):

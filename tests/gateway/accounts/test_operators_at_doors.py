@@ -23,9 +23,9 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import conversations
 from tests.gateway.test_hostile import OWN, READS, for_users
-from tests.support import calling, talking
-from tests.support.calling import Door as Rpc
-from tests.support.talking import Door
+from tests.support.gateway import grpc_door, http_door
+from tests.support.gateway.grpc_door import Door as Rpc
+from tests.support.gateway.http_door import Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,18 +70,18 @@ class Scene:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rpc(home: Door) -> AsyncIterator[Rpc]:
-    async with calling.serve_node(home.node) as served:
+    async with grpc_door.serve_node(home.node) as served:
         yield served
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def scene(home: Door, rpc: Rpc) -> Scene:
-    owner, admin = await talking.key(home.node), await talking.key(home.node, Tier.ADMIN)
+    owner, admin = await http_door.key(home.node), await http_door.key(home.node, Tier.ADMIN)
     async with home.client(owner) as client:
         begun = await client.post("/api/v1/conversation/start", json={"character": "ada"})
         here = str(begun.json()["session_id"])
         answer = await client.post(f"/api/v1/conversation/{here}/messages", json={"content": "My secret"})
-        told = [each async for each in talking.events(answer)]
+        told = [each async for each in http_door.events(answer)]
         turn = told[0].id.partition(":")[0]
     return Scene(home, rpc, here, turn, owner, admin)
 

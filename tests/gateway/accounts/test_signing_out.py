@@ -20,7 +20,7 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
 from tests.gateway.conftest import PASSWORD, PLENTY, RECHECK_S, Door, bearer, kept_password
-from tests.support import calling, talking
+from tests.support.gateway import grpc_door, http_door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -117,10 +117,10 @@ async def test_who_signs_out_is_counted_like_anybody(door: Door) -> None:
     assert told == [200, 200, 429]
 
 
-async def test_sockets_and_grpc_refuse_whoever_signed_out(home: talking.Door) -> None:
+async def test_sockets_and_grpc_refuse_whoever_signed_out(home: http_door.Door) -> None:
     name, pool = "ada who leaves", home.node.pool
     await users.add_user(pool, UserId(credentials.new_id()), name, Tier.USER, kept_password())
-    async with home.client() as client, calling.serve_node(home.node) as other:
+    async with home.client() as client, grpc_door.serve_node(home.node) as other:
         tokens = (await client.post("/token", data={"username": name, "password": PASSWORD})).json()
         shown = bearer(tokens["access_token"])
         metadata = (("authorization", shown["Authorization"]),)

@@ -20,8 +20,9 @@ from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 from ccn.store.operators.requests import Body
 from ccn.store.rounds import consensus_log, terms
-from tests.support import calling, living
-from tests.support.calling import Door
+from tests.support.gateway import grpc_door
+from tests.support.gateway.grpc_door import Door
+from tests.support.node import node_world
 
 LEADER = NodeId("node-1")
 Code = grpc.StatusCode
@@ -38,10 +39,10 @@ async def told() -> ClusterStatus:
 async def door(
     database: settings.DatabaseSettings,
     tell: cluster.LoadStatus | None = told,
-    limits: settings.LimitsSettings = calling.PLENTY,
+    limits: settings.LimitsSettings = grpc_door.PLENTY,
 ) -> AsyncIterator[Door]:
-    world = await living.found_world(database)
-    async with world.node("node-1") as node, calling.serve_node(node, limits, tell=tell) as served:
+    world = await node_world.found_world(database)
+    async with world.node("node-1") as node, grpc_door.serve_node(node, limits, tell=tell) as served:
         yield served
 
 

@@ -30,8 +30,9 @@ from ccn.gateway.grpc import instances, presenters, server, statuses
 from ccn.gateway.http import problems
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
-from tests.support import calling, living
-from tests.support.calling import Door
+from tests.support.gateway import grpc_door
+from tests.support.gateway.grpc_door import Door
+from tests.support.node import node_world
 
 WITHIN_S = 60
 Code = grpc.StatusCode
@@ -40,10 +41,10 @@ Metadata = tuple[tuple[str, str], ...]
 
 @asynccontextmanager
 async def door(
-    database: settings.DatabaseSettings, model: living.Model | None = None, **chosen: Any
+    database: settings.DatabaseSettings, model: node_world.Model | None = None, **chosen: Any
 ) -> AsyncIterator[Door]:
-    world = await living.found_world(database)
-    async with world.node("node-1", model) as node, calling.serve_node(node, **chosen) as served:
+    world = await node_world.found_world(database)
+    async with world.node("node-1", model) as node, grpc_door.serve_node(node, **chosen) as served:
         yield served
 
 
@@ -135,7 +136,7 @@ async def test_the_same_key_is_the_same_turn_and_not_for_another_message(
 
 async def test_a_call_that_ends_does_not_end_the_turn(database: settings.DatabaseSettings) -> None:
     gate = asyncio.Event()
-    model = living.Model(gate=lambda nth: gate.wait() if nth else asyncio.sleep(0))
+    model = node_world.Model(gate=lambda nth: gate.wait() if nth else asyncio.sleep(0))
     async with door(database, model) as here:
         caller = await here.caller()
         talk = await spawned(here, caller)
@@ -161,7 +162,7 @@ async def test_a_call_that_ends_does_not_end_the_turn(database: settings.Databas
 async def test_a_turn_is_cancelled_when_asked_and_a_busy_conversation_refuses_when_asked(
     database: settings.DatabaseSettings,
 ) -> None:
-    model = living.Model(gate=lambda nth: asyncio.Event().wait() if nth else asyncio.sleep(0))
+    model = node_world.Model(gate=lambda nth: asyncio.Event().wait() if nth else asyncio.sleep(0))
     async with door(database, model) as here:
         caller = await here.caller()
         talk = await spawned(here, caller)
@@ -356,7 +357,7 @@ async def test_hostile_words_are_refused_and_change_nothing(database: settings.D
 
 
 def test_a_page_of_history_fits_into_what_clients_take() -> None:
-    here, at = ConversationId(living.new_id()), datetime.now(UTC)
+    here, at = ConversationId(node_world.new_id()), datetime.now(UTC)
     said = tuple(Message(here, seq, Role.USER, "ä" * 1_000_000, at) for seq in range(1, 4))
     assert [each.seq for each in instances._fit_page(said)] == [3]
     assert instances._fit_page(()) == ()

@@ -26,8 +26,8 @@ from ccn.pb import peer_pb2_grpc
 from ccn.peers import client, failure, limits, methods, wire
 from ccn.peers.client import PeerClient, Silent
 from ccn.peers.exchange import ForwardedRequest, Greeting, NodeIntroduction, ReportRequest
-from tests.support import peering
-from tests.support.peering import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
+from tests.support.peers import peer_node
+from tests.support.peers.peer_node import ASK, INSTANCE, ONE, THREE, TWO, Node, identity_of
 
 Code = grpc.StatusCode
 WITHIN_S = 30.0
@@ -49,7 +49,7 @@ async def reaching(address: str, own: NodeId, shown: TlsIdentity | None) -> Asyn
 @asynccontextmanager
 async def bare(node: Node) -> AsyncIterator[grpc.aio.Channel]:
     """A channel without the client, for what the client would never send."""
-    async with peering.served(node) as address, grpc.aio.insecure_channel(address) as channel:
+    async with peer_node.served(node) as address, grpc.aio.insecure_channel(address) as channel:
         yield channel
 
 
@@ -68,13 +68,13 @@ async def silence(address: str, own: NodeId, shown: TlsIdentity | None) -> str:
 
 async def test_over_mutual_tls_nodes_know_each_other(authority: IssuedCertificate) -> None:
     async with (
-        peering.served(Node(), identity_of(authority, TWO)) as address,
+        peer_node.served(Node(), identity_of(authority, TWO)) as address,
         reaching(address, ONE, identity_of(authority, ONE)) as peers,
     ):
         assert isinstance((await peers.hello(WITHIN_S))[TWO], NodeIntroduction)
-        assert (await peers.report(ASK, WITHIN_S))[TWO] == peering.report_of(TWO)
-        votes = await peers.propose(peering.proposal_of(), WITHIN_S)
-        assert votes == {TWO: peering.vote_of(TWO, peering.proposal_of())}
+        assert (await peers.report(ASK, WITHIN_S))[TWO] == peer_node.report_of(TWO)
+        votes = await peers.propose(peer_node.proposal_of(), WITHIN_S)
+        assert votes == {TWO: peer_node.vote_of(TWO, peer_node.proposal_of())}
 
 
 async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(
@@ -86,7 +86,7 @@ async def test_who_cannot_show_a_certificate_that_counts_is_not_let_in(
     old = identity_of(authority, ONE, now - timedelta(days=30), days=20)
     early = identity_of(authority, ONE, now + timedelta(days=30), days=20)
     node = Node()
-    async with peering.served(node, identity_of(authority, TWO)) as address:
+    async with peer_node.served(node, identity_of(authority, TWO)) as address:
         for shown in (
             None,
             false,
@@ -116,22 +116,22 @@ async def test_a_door_with_a_certificate_that_does_not_count_is_not_trusted(
         identity_of(authority, THREE),
         identity_of(authority, TWO, now - timedelta(days=30), days=20),
     ):
-        async with peering.served(Node(), shown) as address:
+        async with peer_node.served(Node(), shown) as address:
             assert "node-2: " in await silence(address, ONE, own)
 
 
 async def test_a_node_speaks_for_nobody_but_itself(authority: IssuedCertificate) -> None:
     node = Node()
     async with (
-        peering.served(node, identity_of(authority, TWO)) as address,
+        peer_node.served(node, identity_of(authority, TWO)) as address,
         reaching(address, ONE, identity_of(authority, THREE)) as peers,
     ):
-        proposal = peering.proposal_of()
+        proposal = peer_node.proposal_of()
         for answers in (
             await peers.hello(WITHIN_S),
             await peers.report(ASK, WITHIN_S),
             await peers.propose(proposal, WITHIN_S),
-            await peers.decide(peering.DECISION, WITHIN_S),
+            await peers.decide(peer_node.DECISION, WITHIN_S),
         ):
             answer = answers[TWO]
             assert answer == Silent(
@@ -152,14 +152,14 @@ async def test_who_takes_no_part_is_asked_nothing_and_told_nothing(authority: Is
     """Not even who is there, though the certificate is one of the authority, for that very name."""
     node = Node(out={ONE}, frames=[b"secret"])
     async with (
-        peering.served(node, identity_of(authority, TWO)) as address,
+        peer_node.served(node, identity_of(authority, TWO)) as address,
         reaching(address, ONE, identity_of(authority, ONE)) as peers,
     ):
         for answers in (
             await peers.hello(WITHIN_S),
             await peers.report(ASK, WITHIN_S),
-            await peers.propose(peering.proposal_of(), WITHIN_S),
-            await peers.decide(peering.DECISION, WITHIN_S),
+            await peers.propose(peer_node.proposal_of(), WITHIN_S),
+            await peers.decide(peer_node.DECISION, WITHIN_S),
         ):
             assert answers[TWO] == Silent(
                 "node-2: node-1 takes no part in this cluster: it was removed", unavailable=False
@@ -178,7 +178,7 @@ async def test_who_takes_no_part_is_asked_nothing_and_told_nothing(authority: Is
 
 async def test_what_a_node_has_under_way_ends_when_it_is_removed() -> None:
     node = Node(frames=[b"first"], pause_s=60)
-    async with peering.served(node, look_s=0.05) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node, look_s=0.05) as address, reaching(address, ONE, None) as peers:
         frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
         staying = peers.find_peer(TWO).stay()
         assert await anext(frames) == b"first"
@@ -196,7 +196,7 @@ async def test_a_machine_that_is_called_like_a_node_is_not_that_node(authority: 
         authority, THREE, ("node-1", "node-1.example.org"), datetime.now(UTC)
     )
     shown = TlsIdentity(authority.certificate, issued.certificate, issued.key)
-    async with peering.served(Node(), identity_of(authority, TWO)) as address:
+    async with peer_node.served(Node(), identity_of(authority, TWO)) as address:
         assert "not that of node-1" in await silence(address, ONE, shown)
 
 
@@ -260,7 +260,7 @@ async def test_a_node_that_takes_too_long_is_stopped_at_the_deadline() -> None:
             finally:
                 done.set()
 
-    async with peering.served(Slow()) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(Slow()) as address, reaching(address, ONE, None) as peers:
         async with asyncio.timeout(WITHIN_S):
             while not begun.is_set():  # a question may be late before it is asked
                 assert isinstance((await peers.report(ASK, 0.2))[TWO], Silent)
@@ -276,7 +276,7 @@ async def test_one_peer_has_only_so_many_calls_and_the_others_still_have_theirs(
             await gate.wait()
 
     node = Held()
-    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node) as address, reaching(address, ONE, None) as peers:
         calls = (peers.report(ASK, WITHIN_S) for _ in range(methods.REPORT.at_once + 3))
         crowd = [asyncio.ensure_future(call) for call in calls]
         async with reaching(address, THREE, None) as others, asyncio.timeout(WITHIN_S):
@@ -307,7 +307,7 @@ async def test_a_node_that_fails_says_so_without_telling_its_secrets(
     failed: Exception, unavailable: bool, words: str
 ) -> None:
     with capture_logs() as logs:
-        async with peering.served(Node(fails=failed)) as address, reaching(address, ONE, None) as peers:
+        async with peer_node.served(Node(fails=failed)) as address, reaching(address, ONE, None) as peers:
             assert (await peers.report(ASK, WITHIN_S))[TWO] == Silent(words, unavailable=unavailable)
     said = [line for line in logs if line["event"].startswith("peer call")]
     assert len(said) == 1
@@ -317,14 +317,14 @@ async def test_a_node_that_fails_says_so_without_telling_its_secrets(
 async def test_what_is_forwarded_comes_back_in_order() -> None:
     node = Node(frames=[b"one", b"", bytes(limits.FRAME)])
     asked = ForwardedRequest(ONE, INSTANCE, "Converse", b"hello")
-    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node) as address, reaching(address, ONE, None) as peers:
         assert [frame async for frame in peers.find_peer(TWO).forward(asked, WITHIN_S)] == node.frames
     assert node.asked == [asked]
 
 
 async def test_a_host_is_not_read_faster_than_its_frames_are_taken() -> None:
     node = Node(frames=[bytes(100_000)] * 2_000)
-    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node) as address, reaching(address, ONE, None) as peers:
         frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), 30)
         await anext(frames)
         held = -1
@@ -342,7 +342,7 @@ async def test_a_host_is_not_read_faster_than_its_frames_are_taken() -> None:
 
 async def test_a_host_hears_when_nobody_waits_any_more() -> None:
     node = Node(frames=[b"first"], pause_s=30)
-    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node) as address, reaching(address, ONE, None) as peers:
         frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), 30)
         assert await anext(frames) == b"first"
         await frames.aclose()
@@ -351,7 +351,7 @@ async def test_a_host_hears_when_nobody_waits_any_more() -> None:
 
 async def test_a_host_that_says_nothing_until_the_deadline_is_stopped_and_the_outcome_unknown() -> None:
     node = Node(frames=[b"first"], pause_s=30)
-    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node) as address, reaching(address, ONE, None) as peers:
         await peers.hello(WITHIN_S)
         frames = peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), 2)
         assert await anext(frames) == b"first"
@@ -365,7 +365,7 @@ async def test_what_a_host_says_about_a_forwarded_request_arrives_as_it_was(
     kind: type[errors.CCNError],
 ) -> None:
     async with (
-        peering.served(Node(fails=kind("what happened"))) as address,
+        peer_node.served(Node(fails=kind("what happened"))) as address,
         reaching(address, ONE, None) as peers,
     ):
         with pytest.raises(kind, match="what happened") as told:
@@ -377,7 +377,7 @@ async def test_what_a_host_says_about_a_forwarded_request_arrives_as_it_was(
 
 async def test_a_defect_of_the_host_leaves_the_outcome_unknown() -> None:
     node = Node(fails=ValueError("hunter2"))
-    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node) as address, reaching(address, ONE, None) as peers:
         with capture_logs(), pytest.raises(errors.OutcomeUnknown, match="a defect"):
             await anext(
                 peers.find_peer(TWO).forward(ForwardedRequest(ONE, INSTANCE, "Converse", b""), WITHIN_S)
@@ -396,7 +396,7 @@ async def test_a_request_that_never_left_was_not_executed() -> None:
 
 async def test_too_large_a_request_is_refused_and_too_large_a_frame_is_the_hosts_defect() -> None:
     node = Node(frames=[bytes(limits.FRAME + 1)])
-    async with peering.served(node) as address, reaching(address, ONE, None) as peers:
+    async with peer_node.served(node) as address, reaching(address, ONE, None) as peers:
         large = ForwardedRequest(ONE, INSTANCE, "Converse", bytes(limits.FRAME + limits.FORWARDED))
         with pytest.raises(errors.InputInvalid, match="over the limit"):
             await anext(peers.find_peer(TWO).forward(large, WITHIN_S))
@@ -416,7 +416,7 @@ async def test_stopping_waits_for_calls_that_run_and_not_for_ever() -> None:
         while not node.asked:
             await asyncio.sleep(0.01)
         stop.set()
-        assert (await running)[TWO] == peering.report_of(TWO)
+        assert (await running)[TWO] == peer_node.report_of(TWO)
         await asyncio.wait_for(serving, WITHIN_S)
 
 

@@ -23,8 +23,9 @@ from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 from ccn.store.operators.requests import AnswerRequest
 from ccn.store.rounds import terms
-from tests.support import databases, talking
-from tests.support.living import Node, found_world
+from tests.support import databases
+from tests.support.gateway import http_door
+from tests.support.node.node_world import Node, found_world
 
 if TYPE_CHECKING:
     from schemathesis import Case, CheckContext, Response
@@ -76,8 +77,8 @@ def tried(database_server: str) -> Iterator[Tried]:
     async def live() -> None:
         async with databases.cloned(database_server, "door") as database:
             world = await found_world(database)
-            async with world.node("node-1") as node, talking.door(node) as door:
-                key = await talking.key(node, Tier.ADMIN)
+            async with world.node("node-1") as node, http_door.door(node) as door:
+                key = await http_door.key(node, Tier.ADMIN)
                 async with door.client(key) as client:
                     session, turn = await _spoken(client)
                 leading = asyncio.create_task(_lead(node))
@@ -121,7 +122,7 @@ async def _spoken(client: httpx.AsyncClient) -> tuple[str, str]:
     async with client.stream(
         "POST", f"/api/v1/conversation/{session}/messages", json={"content": "Hello?"}
     ) as answer:
-        events = [each async for each in talking.events(answer)]
+        events = [each async for each in http_door.events(answer)]
     return session, events[0].data["turn_id"]
 
 

@@ -24,7 +24,7 @@ from ccn.gateway import limiting, request_windows
 from ccn.gateway.accounts.access import ANYBODY, Caller
 from ccn.gateway.limiting import Limiter
 from ccn.store.accounts.users import Tier
-from tests.support.redis_server import Redis
+from tests.support.gateway.redis_server import Redis
 
 WAIT_S = 60.0
 

@@ -24,8 +24,10 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
 from tests.gateway.limits.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
-from tests.support import calling, living, reservations, talking
-from tests.support.living import PATIENT
+from tests.support.gateway import grpc_door, http_door
+from tests.support.node import node_world
+from tests.support.node.node_world import PATIENT
+from tests.support.store import reservations
 
 LIMITS = settings.LimitsSettings(
     requests=40, conversations=5, instances=3, calls_at_once=2, spawns_at_once=1
@@ -38,8 +40,8 @@ FULL = PATIENT.model_copy(update={"limit": 4})
 class Somebody:
     """A user at all doors, and how often each of them refused what."""
 
-    http: talking.Door
-    rpc: calling.Door
+    http: http_door.Door
+    rpc: grpc_door.Door
     key: str
     client: httpx.AsyncClient
     refused: Counter[str] = field(default_factory=Counter)
@@ -82,8 +84,8 @@ async def two(database: settings.DatabaseSettings) -> AsyncIterator[tuple[Somebo
         http = await stack.enter_async_context(
             paying(database, LIMITS, FULL, FaultRule(match="SLOWLY", after=2, end="stall"))
         )
-        rpc = await stack.enter_async_context(calling.serve_node(http.node, LIMITS))
-        keys = [await talking.key(http.node) for _ in range(2)]
+        rpc = await stack.enter_async_context(grpc_door.serve_node(http.node, LIMITS))
+        keys = [await http_door.key(http.node) for _ in range(2)]
         clients = [await stack.enter_async_context(http.client(key)) for key in keys]
         busy, quiet = (Somebody(http, rpc, *each) for each in zip(keys, clients, strict=True))
         yield busy, quiet
@@ -151,4 +153,4 @@ async def allowance(busy: Somebody, session: str) -> spend.Reservation:
     owner: UserId | None = (
         await conversations.load_conversation(pool, ConversationId(UUID(session)))
     ).owner
-    return spend.Reservation(uuid4(), now.date(), now, living.ADA, None, "any", owner=owner)
+    return spend.Reservation(uuid4(), now.date(), now, node_world.ADA, None, "any", owner=owner)

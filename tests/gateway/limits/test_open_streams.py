@@ -33,9 +33,10 @@ from ccn.store.accounts.credential_checks import ApiKeyCredential, SignInCredent
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import terms
-from tests.support import calling, databases, talking
-from tests.support.living import Model, Node, found_world
-from tests.support.talking import events
+from tests.support import databases
+from tests.support.gateway import grpc_door, http_door
+from tests.support.gateway.http_door import events
+from tests.support.node.node_world import Model, Node, found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,8 +51,8 @@ class Doors:
     """Both doors of one node, whose replies wait before their second word."""
 
     node: Node
-    http: talking.Door
-    grpc: calling.Door
+    http: http_door.Door
+    grpc: grpc_door.Door
     may_end: asyncio.Event
 
     async def user(self) -> User:
@@ -86,8 +87,8 @@ async def doors(database_server: str) -> AsyncIterator[Doors]:
         world = await found_world(database)
         async with (
             world.node("node-1", model) as node,
-            talking.door(node, LIMITS) as http,
-            calling.serve_node(node, LIMITS, streams=http.streams) as rpc,
+            http_door.door(node, LIMITS) as http,
+            grpc_door.serve_node(node, LIMITS, streams=http.streams) as rpc,
         ):
             await terms.take_over_term(node.pool, node.id, 1)
             yield Doors(node, http, rpc, may_end)
@@ -111,7 +112,7 @@ async def told_until_closed(socket: ClientConnection) -> AsyncIterator[object]:
 @asynccontextmanager
 async def reading(
     doors: Doors, credential: str, session: str
-) -> AsyncIterator[AsyncIterator[talking.Event]]:
+) -> AsyncIterator[AsyncIterator[http_door.Event]]:
     """A reply of which the first word has come."""
     async with doors.http.client(credential) as client:
         path = f"/api/v1/conversation/{session}/messages"
@@ -148,8 +149,8 @@ End = Callable[[Doors, User, str], Awaitable[None]]
 async def test_streams_end_at_every_door_when_what_they_were_let_in_on_does(
     doors: Doors, end: End, by_key: bool
 ) -> None:
-    user, other = await doors.user(), await calling.api_key(doors.node.pool)
-    shown = await (calling.api_key(doors.node.pool, owner=user) if by_key else doors.token(user))
+    user, other = await doors.user(), await grpc_door.api_key(doors.node.pool)
+    shown = await (grpc_door.api_key(doors.node.pool, owner=user) if by_key else doors.token(user))
     session = await doors.begun(shown)
     async with (
         doors.socket(session, shown) as socket,
@@ -172,7 +173,7 @@ async def test_streams_end_at_every_door_when_what_they_were_let_in_on_does(
 
 async def test_a_new_password_does_not_end_what_an_api_key_opened(doors: Doors) -> None:
     user = await doors.user()
-    by_key, by_token = await calling.api_key(doors.node.pool, owner=user), await doors.token(user)
+    by_key, by_token = await grpc_door.api_key(doors.node.pool, owner=user), await doors.token(user)
     session = await doors.begun(by_key)
     async with doors.socket(session, by_key) as stays, doors.socket(session, by_token) as goes:
         await renamed(doors, user, by_token)
@@ -184,7 +185,7 @@ async def test_a_new_password_does_not_end_what_an_api_key_opened(doors: Doors) 
 async def test_a_user_has_so_many_streams_through_all_doors_and_is_refused_before_anything_is_said(
     doors: Doors,
 ) -> None:
-    shown = await calling.api_key(doors.node.pool)
+    shown = await grpc_door.api_key(doors.node.pool)
     session = await doors.begun(shown)
     async with (
         asyncio.timeout(60),  # a request that should have been refused would be pinged for ever
@@ -212,7 +213,7 @@ async def test_a_user_has_so_many_streams_through_all_doors_and_is_refused_befor
 @pytest.mark.parametrize("by_grpc", [False, True])
 async def test_a_stream_has_its_place_before_its_client_hears_of_it(doors: Doors, by_grpc: bool) -> None:
     for _ in range(10):
-        shown = await calling.api_key(doors.node.pool)
+        shown = await grpc_door.api_key(doors.node.pool)
         session = await doors.begun(shown)
         async with (
             asyncio.timeout(60),
@@ -247,7 +248,7 @@ async def opens(doors: Doors, session: str, shown: str) -> bool:
 
 
 async def test_places_are_given_back_by_requests_that_come_to_nothing(doors: Doors) -> None:
-    shown = await calling.api_key(doors.node.pool)
+    shown = await grpc_door.api_key(doors.node.pool)
     session = await doors.begun(shown)
     async with doors.http.client(shown) as client:
         for _ in range(LIMIT + 1):
@@ -266,9 +267,9 @@ async def test_places_are_given_back_by_requests_that_come_to_nothing(doors: Doo
 
 async def test_a_silent_socket_ends_and_one_that_waits_for_a_reply_does_not(doors: Doors) -> None:
     limits = LIMITS.model_copy(update={"socket_idle_s": 0.3})
-    async with talking.door(doors.node, limits) as hasty:
+    async with http_door.door(doors.node, limits) as hasty:
         here = Doors(doors.node, hasty, doors.grpc, doors.may_end)
-        shown = await calling.api_key(doors.node.pool)
+        shown = await grpc_door.api_key(doors.node.pool)
         session = await here.begun(shown)
         async with here.socket(session, shown) as waits:
             await waits.send(json.dumps({"type": "message", "content": "Hello?"}))
@@ -306,7 +307,7 @@ async def test_however_many_streams_are_open_the_database_is_asked_twice_at_most
 
 
 async def test_nothing_is_left_of_sockets_that_have_ended(doors: Doors) -> None:
-    shown = await calling.api_key(doors.node.pool)
+    shown = await grpc_door.api_key(doors.node.pool)
     session = await doors.begun(shown)
     async with doors.socket(session, shown):
         assert {type(each).__name__ for each in left()} == {

@@ -27,9 +27,11 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.connection import pool
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests.support import calling, living, reservations, talking
-from tests.support.living import Model
-from tests.support.speaking import ANN
+from tests.support.gateway import grpc_door, http_door
+from tests.support.node import node_world
+from tests.support.node.node_world import Model
+from tests.support.speakers import ANN
+from tests.support.store import reservations
 
 LIMITS = settings.LimitsSettings(conversations=3, instances=1)
 ADA = {"character": "ada"}
@@ -55,13 +57,13 @@ async def test_every_door_says_which_limit_is_reached_and_what_helps(
     async def gate(_: int) -> None:
         await opened.wait()
 
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with (
         world.node("node-1", Model(gate=gate), limits=LIMITS) as node,
-        talking.door(node) as http,
-        calling.serve_node(node) as rpc,
+        http_door.door(node) as http,
+        grpc_door.serve_node(node) as rpc,
     ):
-        key, other = await talking.key(node), await talking.key(node)
+        key, other = await http_door.key(node), await http_door.key(node)
         caller = (("x-api-key", key),)
         async with http.client(key) as client:
             busy = (await client.post(START, json=ADA)).json()["session_id"]
@@ -106,18 +108,18 @@ async def test_every_door_says_which_limit_is_reached_and_what_helps(
 async def paying(
     database: settings.DatabaseSettings,
     limits: settings.LimitsSettings,
-    chosen: settings.InstancesSettings = living.PATIENT,
+    chosen: settings.InstancesSettings = node_world.PATIENT,
     rule: FaultRule | None = None,
-) -> AsyncIterator[talking.Door]:
+) -> AsyncIterator[http_door.Door]:
     """A door behind which calls are paid for; the stand-in answers them."""
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with server.run_stand_in() as here:
         here.faults.add_rule(rule or FaultRule())
         claude = settings.ClaudeSettings(base_url=here.url, api_key=SecretStr("any"))
         async with client.open_client(claude) as asks, pool.open(database, "purse") as purse:
             model = PaidModel(asks, purse, claude, lambda: datetime.now(UTC), limits)
             async with world.node("node-1", cast("Model", model), chosen, limits=limits) as node:
-                async with talking.door(node, limits) as door:
+                async with http_door.door(node, limits) as door:
                     yield door
                 await model.await_settlements()
 
@@ -126,7 +128,7 @@ async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_tha
     database: settings.DatabaseSettings,
 ) -> None:
     async with paying(database, settings.LimitsSettings(daily_dollars=Decimal("0.6"))) as door:
-        key, poor = await talking.key(door.node), await talking.key(door.node)
+        key, poor = await http_door.key(door.node), await http_door.key(door.node)
         async with door.client(key) as user, door.client(poor) as other:
             started = (await user.post(START, json=ADA)).json()
             messages = f"/api/v1/conversation/{started['session_id']}/messages"
@@ -139,7 +141,7 @@ async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_tha
 
             today = datetime.now(UTC).date()
             rest = spend.Reservation(
-                uuid4(), today, datetime.now(UTC), living.ADA, None, "any", owner=owner
+                uuid4(), today, datetime.now(UTC), node_world.ADA, None, "any", owner=owner
             )
             await reservations.hold_amount(door.node.pool, rest, 600_000)
             full = await user.post(START, json=ADA)

@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.support import databases, talking
-from tests.support.living import Node, found_world
+from tests.support import databases
+from tests.support.gateway import http_door
+from tests.support.node.node_world import Node, found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,9 +47,9 @@ async def waiting(node: Node, number: int) -> None:
 
 
 async def test_searches_that_hang_hold_up_nobody_s_list_and_no_user_has_more_than_two(node: Node) -> None:
-    keys = [await talking.key(node) for _ in range(3)]
+    keys = [await http_door.key(node) for _ in range(3)]
     async with (
-        talking.door(node, search_timeout_s=60.0) as door,
+        http_door.door(node, search_timeout_s=60.0) as door,
         door.client(keys[0]) as one,
         door.client(keys[1]) as two,
         door.client(keys[2]) as three,
@@ -68,8 +69,8 @@ async def test_searches_that_hang_hold_up_nobody_s_list_and_no_user_has_more_tha
 
 
 async def test_a_search_that_takes_too_long_ends_and_says_what_helps(node: Node) -> None:
-    key = await talking.key(node)
-    async with talking.door(node, search_timeout_s=0.2) as door, door.client(key) as client:
+    key = await http_door.key(node)
+    async with http_door.door(node, search_timeout_s=0.2) as door, door.client(key) as client:
         async with without_documents(node):
             answer = await client.get(SEARCH)
         assert (answer.status_code, answer.json()["code"]) == (503, "took_too_long")

@@ -21,8 +21,9 @@ from ccn.store.character.baselines import BaselineKind
 from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
-from tests.support import calling, living
-from tests.support.living import ADA, Node
+from tests.support.gateway import grpc_door
+from tests.support.node import node_world
+from tests.support.node.node_world import ADA, Node
 
 SCORER = "reading/v1"
 USUAL, ODD = 0.6, 0.9
@@ -32,7 +33,7 @@ ENOUGH = 66
 
 @pytest.fixture
 async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-1", without={"restoring", "heeding", "measuring"}) as node:
         yield node
 
@@ -106,7 +107,7 @@ async def usual(here: Node, instance: Instance) -> AlarmBaseline | None:
 
 
 async def somebody(here: Node) -> UserId:
-    return (await calling.user(here.pool)).id
+    return (await grpc_door.user(here.pool)).id
 
 
 async def spoke(

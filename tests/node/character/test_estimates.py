@@ -26,9 +26,9 @@ from ccn.store.character.vectors import RecordRelation, RecordScore
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
 from ccn.store.rounds import agreements
-from tests.support import living
-from tests.support.founding import ADA, NODES, World
-from tests.support.living import Node
+from tests.support.node import node_world
+from tests.support.node.node_world import Node
+from tests.support.node.round_world import ADA, NODES, World
 
 SCORER = "reading/v1"
 HOST = NODES[1]
@@ -38,7 +38,7 @@ HOST = NODES[1]
 async def here(world: World) -> AsyncIterator[Node]:
     """A node with instances of the character whose rounds there are. Tests measure and heed themselves."""
     without = {"heeding", "measuring"}
-    async with living.World(world.database).node(HOST, without=without) as node:
+    async with node_world.World(world.database).node(HOST, without=without) as node:
         yield node
 
 

@@ -31,9 +31,9 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
-from tests.support import living
-from tests.support.living import ADA, PATIENT, Model, Node
-from tests.support.standing_in import SCORER
+from tests.support.node import node_world
+from tests.support.node.node_world import ADA, PATIENT, Model, Node
+from tests.support.node.stand_in_model import SCORER
 
 JUDGE = "claude-haiku-4-5"
 SPEAKER = settings.ClaudeSettings().model
@@ -76,7 +76,7 @@ class Court:
 async def court(
     database: settings.DatabaseSettings, budget: Decimal | None = NO_LIMIT, *, judging: bool = True
 ) -> AsyncIterator[Court]:
-    world = await living.found_world(database, PLATE)
+    world = await node_world.found_world(database, PLATE)
     async with stand_in.run_stand_in() as api:
         claude = settings.ClaudeSettings.model_validate(
             {"base_url": api.url, "api_key": SecretStr("any"), "daily_budget_dollars": budget}

@@ -30,9 +30,10 @@ from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.writing.batch import Write
 from ccn.store.writing.writer import Writer
-from tests.support import histories, living
-from tests.support.living import ADA, Model, Node
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import ADA, Model, Node
+from tests.support.speakers import ANN
+from tests.support.store import histories
 
 MODEL = settings.ClaudeSettings().model
 ROOMY = settings.InstancesSettings(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
@@ -63,7 +64,7 @@ class Speaking(Model):
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         asked = call.messages[-1].text
         if any(each in asked for each in ("Who are you?", *INTERVIEW)):
-            yield Reply(living.PASSES, "end_turn", TokenUsage(10, 5), call.model)
+            yield Reply(node_world.PASSES, "end_turn", TokenUsage(10, 5), call.model)
             return
         self.calls.append(call)
         await asyncio.sleep(0)
@@ -80,7 +81,7 @@ def spoken(draw: np.random.Generator, *, off: bool = False) -> str:
 
 @pytest.fixture
 async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-1", Speaking(), ROOMY, scorer=Reading()) as node:
         yield node
 
@@ -114,7 +115,7 @@ async def test_a_reply_too_short_to_tell_leaves_no_state(here: Node) -> None:
     talk = await here.begin_conversation()
     assert isinstance(here.model, Speaking)
     await here.reply((await here.conversations.say(talk, "Who are you?", ANN)).id)
-    assert (await here.read_messages(talk))[-1] == ("assistant", living.PASSES)
+    assert (await here.read_messages(talk))[-1] == ("assistant", node_world.PASSES)
     await here.living.scoring.wait_until_idle()
     assert await vectors.load_latest(here.pool, talk) is None
 
@@ -233,7 +234,7 @@ async def test_when_many_drift_at_once_no_more_than_a_third_less_one_are_touched
 async def test_a_restoration_that_its_node_did_not_finish_goes_on_after_the_next_start(
     database: settings.DatabaseSettings,
 ) -> None:
-    world, model = await living.found_world(database), Speaking()
+    world, model = await node_world.found_world(database), Speaking()
     async with world.node("node-1", model, chosen=ROOMY, scorer=Reading()) as node:
         suspect, *_ = await fleet(node, 5)
         found = await alive(node, suspect)
@@ -304,7 +305,7 @@ def reminding(anchor: Anchor) -> Anchor:
 async def test_a_reminder_that_was_noted_and_not_set_is_set_before_anything_else_is_done(
     database: settings.DatabaseSettings,
 ) -> None:
-    world, model = await living.found_world(database), Speaking()
+    world, model = await node_world.found_world(database), Speaking()
     async with world.node("node-1", model, chosen=ROOMY, scorer=Reading()) as node:
         suspect, *_ = await fleet(node, 5)
         await said(node, suspect, 1)

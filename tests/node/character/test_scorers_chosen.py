@@ -12,7 +12,7 @@ from ccn.encoder import model as encoder
 from ccn.node.character import scorers
 from ccn.service import served_node
 from scripts.scorer import tiny
-from tests.support.heads import untrained
+from tests.support.core.heads import untrained
 
 
 def chosen(scorer: str, model: Path | None = None) -> settings.Settings:

@@ -27,10 +27,11 @@ from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances
 from ccn.store.rounds import blocks, terms
 from tests.core.conftest import ed25519, pair_of, rules_of
-from tests.support import calling, living
-from tests.support.calling import Door
-from tests.support.founding import Neighbours, Paper
-from tests.support.living import ADA, Model, Node
+from tests.support.gateway import grpc_door
+from tests.support.gateway.grpc_door import Door
+from tests.support.node import node_world
+from tests.support.node.node_world import ADA, Model, Node
+from tests.support.node.round_world import Neighbours, Paper
 
 BAD, OWN = ("say " + " ".join([score] * len(AXES)) for score in ("950", "600"))
 GENESIS = block.genesis_tip("ccn.example/test", rules_of(["node-1"]))
@@ -61,10 +62,10 @@ class Obeying(Model):
 @pytest.fixture
 async def door(database: settings.DatabaseSettings) -> AsyncIterator[Door]:
     """A node with its door."""
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with (
         world.node("node-1", Obeying(), scorer=Reading()) as node,
-        calling.serve_node(node) as door,
+        grpc_door.serve_node(node) as door,
     ):
         yield door
 

@@ -16,10 +16,10 @@ from ccn import cli, settings
 from ccn.core.ids import ConversationId
 from ccn.store.character import restorations, vectors
 from ccn.store.conversations import instances
-from tests.support import living, standing_in
-from tests.support.living import Node
-from tests.support.speaking import ANN
-from tests.support.standing_in import SCORER, StandIn
+from tests.support.node import node_world, stand_in_model
+from tests.support.node.node_world import Node
+from tests.support.node.stand_in_model import SCORER, StandIn
+from tests.support.speakers import ANN
 
 MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "160"))
 ROOMY = settings.InstancesSettings(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
@@ -28,9 +28,9 @@ FLEET = 8
 
 @pytest.fixture
 async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-1", StandIn(), ROOMY, scorer=SCORER) as node:
-        await standing_in.usual(node.pool)
+        await stand_in_model.usual(node.pool)
         yield node
 
 
@@ -57,7 +57,7 @@ async def test_who_drifts_is_brought_back_and_people_can_see_why(
     suspect, *others = [await here.begin_conversation() for _ in range(5)]
     await asyncio.gather(*(talked(here, talk, 12, nth) for nth, talk in enumerate([suspect, *others])))
     assert isinstance(here.model, StandIn)
-    here.model.faults.add_rule(standing_in.DRIFTING)
+    here.model.faults.add_rule(stand_in_model.DRIFTING)
     await here.reply((await here.conversations.say(suspect, "My boat is called Zephyr.", ANN)).id)
     for nth in range(6):
         await talked(here, suspect, 1, 100 + nth)
@@ -97,7 +97,7 @@ async def talked(here: Node, talk: ConversationId, messages: int, seed: int) -> 
     """
     draw = np.random.default_rng(seed)
     for _ in range(messages):
-        turn = await here.conversations.say(talk, standing_in.ask(draw), ANN)
+        turn = await here.conversations.say(talk, stand_in_model.ask(draw), ANN)
         await here.reply(turn.id)
         await quiet(here)
 

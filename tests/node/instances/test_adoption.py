@@ -21,14 +21,15 @@ from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import instances
 from ccn.store.operators import drains
-from tests.support import histories, living
-from tests.support.living import PATIENT, QUICK, Model, Node, World, text
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import PATIENT, QUICK, Model, Node, World, text
+from tests.support.speakers import ANN
+from tests.support.store import histories
 
 
 @pytest.fixture
 async def world(database: settings.DatabaseSettings) -> World:
-    return await living.found_world(database)
+    return await node_world.found_world(database)
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ async def test_a_draining_node_gives_away_what_it_hosts_and_takes_nothing(calm: 
     await drains.begin_drain(host.pool, host.id, "test", [host.id, other.id])
     await _is_taken(talk, host, other)
     assert await host.reply((await host.conversations.say(talk, "Hello", ANN)).id) == "Well, I am here."
-    new = await host.conversations.start(living.ADA)
+    new = await host.conversations.start(node_world.ADA)
     assert new.instance.host == other.id
 
 
@@ -298,7 +299,7 @@ async def test_an_instance_that_others_took_for_dead_is_spawned_again(
         world.node("node-1", slow, chosen=PATIENT) as host,
         world.node("node-2", chosen=PATIENT) as other,
     ):
-        starting = asyncio.create_task(host.conversations.start(living.ADA, idempotency_key=key))
+        starting = asyncio.create_task(host.conversations.start(node_world.ADA, idempotency_key=key))
         async with asyncio.timeout(20):
             while not (born := await instances.list_alive(other.pool)):
                 await asyncio.sleep(0.001)

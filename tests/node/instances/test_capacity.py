@@ -15,12 +15,12 @@ from ccn.node.conversations import StartedConversation
 from ccn.node.spending.paid_model import Payer
 from ccn.store.conversations import conversations, instances
 from ccn.store.conversations.instances import ChangeInstance, InstanceStatus
-from tests.support import living
-from tests.support.living import Model, Node, World
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import Model, Node, World
+from tests.support.speakers import ANN
 
 FEW = settings.LimitsSettings(conversations=6, instances=3)
-SMALL = living.PATIENT.model_copy(update={"limit": 4, "idle_s": 3_600.0})
+SMALL = node_world.PATIENT.model_copy(update={"limit": 4, "idle_s": 3_600.0})
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Gate:
 
 @pytest.fixture
 async def world(database: settings.DatabaseSettings) -> World:
-    return await living.found_world(database)
+    return await node_world.found_world(database)
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ async def node(world: World) -> AsyncIterator[Node]:
 
 
 async def user(node: Node) -> UserId:
-    named = UserId(living.new_id())
+    named = UserId(node_world.new_id())
     await node.pool.rows("INSERT INTO users (id, name, tier) VALUES ($1, $2, 'user')", named, f"{named}")
     return named
 
 
 async def start(node: Node, owner: UserId, **how: str) -> StartedConversation:
-    return await node.conversations.start(living.ADA, owner, **how)
+    return await node.conversations.start(node_world.ADA, owner, **how)
 
 
 async def alive(node: Node, owner: UserId) -> list[ConversationId]:
@@ -114,13 +114,16 @@ async def test_nobody_has_more_open_conversations_than_they_may_whichever_way_th
     node: Node,
 ) -> None:
     ada, eve = await user(node), await user(node)
-    keyed = await node.conversations.begin_without_instance(living.ADA, ada, idempotency_key="loop")
+    keyed = await node.conversations.begin_without_instance(node_world.ADA, ada, idempotency_key="loop")
     for _ in range(5):
         last = (await start(node, ada)).conversation.id
-    for refused in (start(node, ada), node.conversations.begin_without_instance(living.ADA, ada)):
+    for refused in (start(node, ada), node.conversations.begin_without_instance(node_world.ADA, ada)):
         with pytest.raises(errors.TooManyConversations, match=r"6 open .*CCN_LIMITS_CONVERSATIONS"):
             await refused
-    assert await node.conversations.begin_without_instance(living.ADA, ada, idempotency_key="loop") == keyed
+    assert (
+        await node.conversations.begin_without_instance(node_world.ADA, ada, idempotency_key="loop")
+        == keyed
+    )
     await start(node, eve)
     await node.conversations.end(last)
     await start(node, ada)

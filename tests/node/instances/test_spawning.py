@@ -13,16 +13,17 @@ from ccn.core.prompts import prompt
 from ccn.core.prompts.interview import QUESTIONS
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import InstanceStatus
-from tests.support import histories, living
-from tests.support.living import Model, Node, World
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import Model, Node, World
+from tests.support.speakers import ANN
+from tests.support.store import histories
 
 STRANGER = "Rain, rain."
 
 
 @pytest.fixture
 async def world(database: settings.DatabaseSettings) -> World:
-    return await living.found_world(database)
+    return await node_world.found_world(database)
 
 
 async def _lives(node: Node, instance: instances.Instance) -> list[tuple[InstanceStatus, str]]:
@@ -31,7 +32,7 @@ async def _lives(node: Node, instance: instances.Instance) -> list[tuple[Instanc
 
 async def test_an_instance_is_asked_six_questions_and_then_runs(world: World) -> None:
     async with world.node("node-1") as node:
-        started = await node.conversations.start(living.ADA)
+        started = await node.conversations.start(node_world.ADA)
         assert [call.messages[-1].text for call in node.model.calls] == [each.asks for each in QUESTIONS]
         assert started.instance.status is InstanceStatus.RUNNING
         assert await _lives(node, started.instance) == [
@@ -46,7 +47,7 @@ async def test_an_instance_is_asked_six_questions_and_then_runs(world: World) ->
 
 async def test_a_new_conversation_its_instance_and_its_anchor_come_in_one_transaction(world: World) -> None:
     async with world.node("node-1") as node:
-        started = await node.conversations.start(living.ADA, title="A")
+        started = await node.conversations.start(node_world.ADA, title="A")
         here = started.conversation
         rows = await node.pool.rows(
             """
@@ -63,7 +64,7 @@ async def test_a_new_conversation_its_instance_and_its_anchor_come_in_one_transa
 async def test_a_stranger_is_asked_three_times_and_never_let_in(world: World) -> None:
     async with world.node("node-1", Model(interview=STRANGER)) as node:
         with pytest.raises(errors.SpawnFailed, match="not the character after 3 tries") as failed:
-            await node.conversations.start(living.ADA, idempotency_key="k")
+            await node.conversations.start(node_world.ADA, idempotency_key="k")
         assert "Who are you?" in str(failed.value)
         assert STRANGER not in str(failed.value)
         assert len(node.model.calls) == 3 * len(QUESTIONS)
@@ -71,15 +72,15 @@ async def test_a_stranger_is_asked_three_times_and_never_let_in(world: World) ->
         rows = await node.pool.rows("SELECT id FROM instance_registry")
         life = [each.reason for each in await histories.list_lives(node.pool, rows[0]["id"])]
         assert life == ["spawned: begun", *(f"failed the interview, try {n}: 0 of 6" for n in (1, 2, 3))]
-        node.model.interview = living.PASSES
-        again = await node.conversations.start(living.ADA, idempotency_key="k")
+        node.model.interview = node_world.PASSES
+        again = await node.conversations.start(node_world.ADA, idempotency_key="k")
         assert again.instance.epoch == 2
 
 
 async def test_a_model_that_does_not_answer_fails_the_spawn_with_its_own_error(world: World) -> None:
     async with world.node("node-1", Model(unheard=errors.ModelUnavailable("nobody there"))) as node:
         with pytest.raises(errors.ModelUnavailable):
-            await node.conversations.start(living.ADA)
+            await node.conversations.start(node_world.ADA)
         row = (await node.pool.rows("SELECT id FROM instance_registry"))[0]
         found = await instances.load_instance(node.pool, row["id"])
         assert (found.status, (await _lives(node, found))[-1][1]) == (
@@ -113,24 +114,24 @@ async def test_a_continued_conversation_has_its_history_and_a_new_one_remembers(
         await node.reply((await node.conversations.say(talk, "And now?", ANN)).id)
         last = node.model.calls[-1]
         assert [each.text for each in last.messages] == ["My name is Zoe", "Well, I am here.", "And now?"]
-        assert living.PLATE.splitlines()[1] in prompt.call_to_text(last)
+        assert node_world.PLATE.splitlines()[1] in prompt.call_to_text(last)
         lives = [reason for _, reason in await _lives(node, (await node.conversations.list_instances())[0])]
         assert lives[0] == "spawned: continued"
 
 
 async def test_a_full_node_hands_on_and_a_full_cluster_says_so(world: World) -> None:
-    small = living.PATIENT.model_copy(update={"limit": 1, "idle_s": 60.0})
+    small = node_world.PATIENT.model_copy(update={"limit": 1, "idle_s": 60.0})
     async with world.node("node-1", chosen=small) as one, world.node("node-2", chosen=small) as other:
-        assert [(await one.conversations.start(living.ADA)).instance.host for _ in range(2)] == [
+        assert [(await one.conversations.start(node_world.ADA)).instance.host for _ in range(2)] == [
             one.id,
             other.id,
         ]
         with pytest.raises(errors.Overloaded, match="no other node"):
-            await one.conversations.start(living.ADA)
+            await one.conversations.start(node_world.ADA)
 
 
 async def test_whoever_is_idle_for_long_makes_room(world: World) -> None:
-    small = living.PATIENT.model_copy(update={"limit": 1, "idle_s": 0.01})
+    small = node_world.PATIENT.model_copy(update={"limit": 1, "idle_s": 0.01})
     async with world.node("node-1", chosen=small) as node:
         first = await node.begin_conversation()
         await asyncio.sleep(0.02)

@@ -14,7 +14,7 @@ from ccn.node.signing import memory
 from ccn.node.signing.memory import SigningRight
 from ccn.store.operators import requests
 from tests.core.conftest import ed25519
-from tests.support.founding import NODES, World
+from tests.support.node.round_world import NODES, World
 
 NODE = NODES[0]
 HASH = "SELECT hash FROM leaves WHERE node_id = $1 AND number = $2"

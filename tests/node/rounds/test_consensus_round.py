@@ -21,8 +21,8 @@ from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances
 from ccn.store.rounds import blocks, consensus_log, ledger
 from tests.core.conftest import ed25519
-from tests.support.founding import ADA, NODES, World
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
+from tests.support.node.round_world import ADA, NODES, World
 
 
 async def test_a_round_seals_everything_that_was_written(world: World) -> None:

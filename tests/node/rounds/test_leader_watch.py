@@ -20,21 +20,21 @@ from ccn.node.rounds.leader_watch import Rightful
 from ccn.peers import client as peers
 from ccn.peers.exchange import NodeIntroduction
 from tests.cluster.chaos.network import Network
-from tests.support import peering
-from tests.support.peering import ONE, THREE, TWO
+from tests.support.peers import peer_node
+from tests.support.peers.peer_node import ONE, THREE, TWO
 
 LASTING = {"ttl_s": 60.0, "keepalive_s": 10.0}
 
 
 @dataclass(slots=True)
-class Seen(peering.Node):
+class Seen(peer_node.Node):
     """A node that knows how often somebody wanted to see it."""
 
     looks: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
     async def identify(self) -> NodeIntroduction:
         self.looks.put_nowait(None)
-        return await peering.Node.identify(self)
+        return await peer_node.Node.identify(self)
 
     async def looked_at(self) -> None:
         async with asyncio.timeout(30):
@@ -71,7 +71,7 @@ async def test_the_next_one_alive_leads_as_soon_as_the_leaders_connection_breaks
     one, two = Seen(ONE), Seen(TWO)
     async with AsyncExitStack() as doors:
         addresses = {
-            each.node: await doors.enter_async_context(peering.served(each)) for each in (one, two)
+            each.node: await doors.enter_async_context(peer_node.served(each)) for each in (one, two)
         }
         async with (
             watched(addresses) as coordination,
@@ -97,7 +97,7 @@ async def test_the_next_one_alive_leads_as_soon_as_the_leaders_connection_breaks
 async def test_a_leader_that_answers_keeps_its_place_though_its_connection_broke() -> None:
     one, network = Seen(ONE), Network(list)
     async with (
-        peering.served(one) as address,
+        peer_node.served(one) as address,
         network.door(ONE, int(address.rpartition(":")[2]), caller=THREE) as port,
         watched({ONE: f"127.0.0.1:{port}"}) as coordination,
         session.open_session(coordination, **LASTING) as held,
@@ -115,8 +115,8 @@ async def test_a_leader_that_answers_keeps_its_place_though_its_connection_broke
 async def test_a_leader_that_does_not_let_this_node_in_any_more_is_alive() -> None:
     one, two = Seen(ONE), Seen(TWO)
     async with AsyncExitStack() as doors:
-        door = await doors.enter_async_context(peering.served(one, look_s=0.05))
-        other = await doors.enter_async_context(peering.served(two))
+        door = await doors.enter_async_context(peer_node.served(one, look_s=0.05))
+        other = await doors.enter_async_context(peer_node.served(two))
         async with (
             watched({ONE: door, TWO: other}) as coordination,
             session.open_session(coordination, **LASTING) as held,
@@ -138,7 +138,7 @@ async def test_a_node_that_does_not_lead_is_missed_by_nobody() -> None:
     one, two = Seen(ONE), Seen(TWO)
     async with AsyncExitStack() as doors:
         addresses = {
-            each.node: await doors.enter_async_context(peering.served(each)) for each in (one, two)
+            each.node: await doors.enter_async_context(peer_node.served(each)) for each in (one, two)
         }
         async with (
             watched(addresses) as coordination,

@@ -25,8 +25,8 @@ from ccn.store.connection import pool
 from ccn.store.operators import drains, requests
 from ccn.store.rounds import blocks, terms
 from tests.cluster.chaos.network import Network
-from tests.support.founding import NODES, Neighbours, World
-from tests.support.registering import registration
+from tests.support.core.registrations import registration
+from tests.support.node.round_world import NODES, Neighbours, World
 
 PATIENT_S = 10.0
 LASTING = {"ttl_s": 60.0, "keepalive_s": 5.0}

@@ -10,7 +10,7 @@ from ccn.etcd.election import ElectedLeader
 from ccn.node.rounds import member_snapshot
 from ccn.node.rounds.member_snapshot import MemberSnapshot
 from tests.core.conftest import pair_of
-from tests.support.registering import registration
+from tests.support.core.registrations import registration
 
 HERE, THERE = NodeId("node-1"), NodeId("node-2")
 

@@ -16,7 +16,7 @@ from ccn.node.rounds.consensus_round import SealedRound
 from ccn.store.connection import migrate
 from ccn.store.rounds import blocks
 from tests.support import databases
-from tests.support.founding import NODES, World
+from tests.support.node.round_world import NODES, World
 
 
 @pytest.fixture

@@ -38,9 +38,9 @@ from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519, pair_of
-from tests.support.founding import Paper
-from tests.support.peering import INSTANCE, identity_of
-from tests.support.registering import registration
+from tests.support.core.registrations import registration
+from tests.support.node.round_world import Paper
+from tests.support.peers.peer_node import INSTANCE, identity_of
 
 ONE, TWO = NodeId("node-1"), NodeId("node-2")
 LISTENER = "http://127.0.0.1:6666"

@@ -23,7 +23,7 @@ from ccn.store.operators import drains, requests
 from ccn.store.operators.requests import AnswerRequest, Body
 from ccn.store.rounds import blocks, export
 from tests.core.conftest import pair_of
-from tests.support.founding import NODES, Paper, World
+from tests.support.node.round_world import NODES, Paper, World
 
 FOUR = NodeId("node-4")
 

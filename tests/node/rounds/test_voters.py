@@ -17,8 +17,8 @@ from ccn.peers.client import PeerClient
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
-from tests.support.founding import NODES, Paper, World
-from tests.support.trusting import identity
+from tests.support.gateway.access_tokens import identity
+from tests.support.node.round_world import NODES, Paper, World
 
 
 def membership(

@@ -20,7 +20,7 @@ from ccn.peers.exchange import ReportRequest
 from ccn.store.rounds import ledger
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519
-from tests.support.founding import NODES, Neighbours, World
+from tests.support.node.round_world import NODES, Neighbours, World
 
 
 @dataclass

@@ -33,7 +33,7 @@ from ccn.store.conversations import characters, conversations
 from ccn.store.spending import spend
 from ccn.store.spending.spend import UsageTotal
 from ccn.store.writing.writer import Writer
-from tests.support import reservations
+from tests.support.store import reservations
 
 ADA = CharacterId("ada")
 CALL = Call(

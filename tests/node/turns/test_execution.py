@@ -19,14 +19,14 @@ from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
 from ccn.store.upkeep import retention
-from tests.support import living
-from tests.support.living import Model, Node, numbers, text
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import Model, Node, numbers, text
+from tests.support.speakers import ANN
 
 
 @pytest.fixture
 async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-1") as node:
         yield node
 
@@ -62,7 +62,7 @@ class Slow(Model):
 async def test_a_reader_is_told_the_end_when_the_reply_is_kept_whatever_its_call_still_waits_for(
     database: settings.DatabaseSettings,
 ) -> None:
-    world, model = await living.found_world(database), Slow()
+    world, model = await node_world.found_world(database), Slow()
     model.settled_now.set()
     async with world.node("node-1", model) as node:
         talk = await node.begin_conversation()
@@ -129,7 +129,7 @@ async def test_a_turn_of_a_host_before_that_is_not_known_here_yet_is_no_obstacle
     hosted = here.living.hosting.find_hosted(talk)
     assert hosted is not None
     epoch = hosted.instance.epoch
-    unknown = turns.AcceptTurn(TurnId(living.new_id()), talk, "Before", ANN, epoch, begun=True)
+    unknown = turns.AcceptTurn(TurnId(node_world.new_id()), talk, "Before", ANN, epoch, begun=True)
     await here.writer.submit(unknown)
     turn = await here.conversations.say(talk, "After", ANN)
     assert await here.reply(turn.id) == "Well, I am here."
@@ -150,7 +150,7 @@ async def test_many_at_once_are_not_let_past_the_limit(
     database: settings.DatabaseSettings, store: Callable[[Pool], DatabaseHostStore]
 ) -> None:
     """One is answered and three wait, also if the first are in the queue before the rest look."""
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-1", host_store=store) as here:
         talk, go = await here.begin_conversation(), asyncio.Event()
         here.model.gate = lambda _: _wait(go)
@@ -168,12 +168,12 @@ async def _wait(go: asyncio.Event) -> None:
 
 
 async def test_the_same_key_is_the_same_turn_and_the_same_conversation(here: Node) -> None:
-    first = await here.conversations.start(living.ADA, title="A", idempotency_key="k")
-    again = await here.conversations.start(living.ADA, title="A", idempotency_key="k")
+    first = await here.conversations.start(node_world.ADA, title="A", idempotency_key="k")
+    again = await here.conversations.start(node_world.ADA, title="A", idempotency_key="k")
     assert again.conversation.id == first.conversation.id
     assert again.instance.id == first.instance.id
     with pytest.raises(errors.IdempotencyConflict):
-        await here.conversations.start(living.ADA, title="B", idempotency_key="k")
+        await here.conversations.start(node_world.ADA, title="B", idempotency_key="k")
     talk = first.conversation.id
     one = await here.conversations.say(talk, "once", ANN, idempotency_key="m")
     await here.reply(one.id)

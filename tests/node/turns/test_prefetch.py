@@ -29,9 +29,9 @@ from ccn.store.conversations.conversations import CloseConversation
 from ccn.store.conversations.instances import Instance
 from ccn.store.conversations.turns import AcceptTurn
 from ccn.store.spending import spend
-from tests.support import living
-from tests.support.living import Model, Node
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import Model, Node
+from tests.support.speakers import ANN
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Counting(Model):
 
 @pytest.fixture
 async def here(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-1", Counting()) as node:
         yield node
 
@@ -118,10 +118,10 @@ async def test_a_message_that_is_refused_gives_back_what_was_put_aside(here: Nod
 async def test_a_message_that_gets_another_place_is_asked_anew_and_gives_back(here: Node) -> None:
     talk, model = await here.begin_conversation(), model_of(here).new()
     speaker, foreseen = instance(here, talk), prefetch.Prefetch(here.living.prompts, model)
-    turn = TurnId(living.new_id())
+    turn = TurnId(node_world.new_id())
     foreseen.prepare_turn(speaker, turn, "Second")
     await _until(lambda: bool(model.reserved))
-    await here.writer.submit(AcceptTurn(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch))
+    await here.writer.submit(AcceptTurn(TurnId(node_world.new_id()), talk, "First", ANN, speaker.epoch))
     accepted = await here.writer.submit(AcceptTurn(turn, talk, "Second", ANN, speaker.epoch))
     ask = await foreseen.take_call(speaker, accepted)
     said = [each.text for each in ask.call.messages]
@@ -134,7 +134,7 @@ async def test_a_message_that_is_read_already_is_in_the_prompt_once(here: Node) 
     talk, model = await here.begin_conversation(), model_of(here).new()
     speaker, foreseen = instance(here, talk), prefetch.Prefetch(here.living.prompts, model)
     accepted = await here.writer.submit(
-        AcceptTurn(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch)
+        AcceptTurn(TurnId(node_world.new_id()), talk, "First", ANN, speaker.epoch)
     )
     foreseen.prepare_turn(speaker, accepted.id, "First")
     ask = await foreseen.take_call(speaker, accepted)
@@ -155,7 +155,7 @@ async def test_what_was_foreseen_is_what_is_built_when_nothing_was(here: Node) -
 async def test_of_too_many_the_oldest_is_forgotten_and_gives_back(here: Node) -> None:
     talk, model = await here.begin_conversation(), model_of(here).new()
     foreseen = prefetch.Prefetch(here.living.prompts, model, limit=2)
-    named = [TurnId(living.new_id()) for _ in range(3)]
+    named = [TurnId(node_world.new_id()) for _ in range(3)]
     for nth, turn in enumerate(named):
         foreseen.prepare_turn(instance(here, talk), turn, f"message {nth}")
         await _until(lambda nth=nth: len(model.reserved) == nth + 1)
@@ -170,7 +170,7 @@ async def test_a_turn_that_is_cancelled_before_it_is_asked_gives_back(here: Node
     talk, model = await here.begin_conversation(), model_of(here).new()
     speaker, foreseen = instance(here, talk), prefetch.Prefetch(here.living.prompts, model)
     accepted = await here.writer.submit(
-        AcceptTurn(TurnId(living.new_id()), talk, "First", ANN, speaker.epoch)
+        AcceptTurn(TurnId(node_world.new_id()), talk, "First", ANN, speaker.epoch)
     )
     foreseen.prepare_turn(speaker, accepted.id, "First")
     asking = asyncio.create_task(foreseen.take_call(speaker, accepted))
@@ -185,7 +185,7 @@ async def test_a_turn_that_is_cancelled_before_it_is_asked_gives_back(here: Node
 @asynccontextmanager
 async def make_paid_model(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
     """A node whose model is the stand-in, and is paid."""
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with server.run_stand_in() as api:
         claude = settings.ClaudeSettings(base_url=api.url, api_key=SecretStr("any"))
         async with client.open_client(claude) as asks, pool.open(database, "purse") as purse:

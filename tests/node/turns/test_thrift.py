@@ -24,9 +24,9 @@ from ccn.node.views import sent_prompt
 from ccn.store.connection import pool
 from ccn.store.conversations import instances
 from ccn.store.spending import spend
-from tests.support import living
-from tests.support.living import PATIENT, Model, Node
-from tests.support.speaking import ANN
+from tests.support.node import node_world
+from tests.support.node.node_world import PATIENT, Model, Node
+from tests.support.speakers import ANN
 
 TURNS = 50
 WREN = resources.files("ccn.plates").joinpath("wren.md").read_text()
@@ -36,7 +36,7 @@ TOPICS = ("harbours", "bread", "the winter sky", "old maps", "a quarrel with my 
 @asynccontextmanager
 async def make_paid_model(database: settings.DatabaseSettings) -> AsyncIterator[Node]:
     """A node whose model is the stand-in, scored and paid for like Claude."""
-    world = await living.found_world(database, WREN)
+    world = await node_world.found_world(database, WREN)
     async with server.run_stand_in() as here:
         claude = settings.ClaudeSettings(base_url=here.url, api_key=SecretStr("any"))
         async with client.open_client(claude) as asks, pool.open(database, "purse") as purse:

@@ -17,7 +17,7 @@ from ccn.core.stream import START, EventKind, StreamEvent, StreamPosition
 from ccn.core.turn import TurnStatus
 from ccn.node.turns.turn_stream import BATCH_LIMIT, Batches, LiveStream, TurnStreams
 from ccn.store.conversations.turns import Turn
-from tests.support.living import text
+from tests.support.node.node_world import text
 
 TURN = TurnId(UUID(int=1))
 STANDING = Turn(TURN, ConversationId(UUID(int=2)), TurnStatus.RUNNING, 1, None, 1, 1, 0, datetime.now(UTC))

@@ -20,8 +20,8 @@ from ccn.store.conversations import characters, conversations, search
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep import snapshots
 from ccn.store.writing.writer import Writer
-from tests.support import histories
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
+from tests.support.store import histories
 
 House = tuple[Pool, Writer, ConversationId]
 

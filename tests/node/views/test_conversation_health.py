@@ -16,9 +16,9 @@ from ccn.store.character import measures, vectors
 from ccn.store.character.measures import ConversationMeasure
 from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import conversations, instances
-from tests.support import living
-from tests.support.founding import ADA, NODES, World
-from tests.support.living import Node
+from tests.support.node import node_world
+from tests.support.node.node_world import Node
+from tests.support.node.round_world import ADA, NODES, World
 
 
 async def borrowed(here: Node) -> ConversationId:
@@ -39,13 +39,13 @@ async def of(here: Node, talk: ConversationId) -> ConversationHealth:
 
 
 async def test_without_any_measure_nothing_is_made_up(world: World) -> None:
-    async with living.World(world.database).node(NODES[1]) as here:
+    async with node_world.World(world.database).node(NODES[1]) as here:
         found = await of(here, await borrowed(here))
         assert (found.instance, found.measure, found.character, found.drift) == (None, None, None, None)
 
 
 async def test_a_borrowed_character_drifts_from_what_the_last_round_agreed_on(world: World) -> None:
-    async with living.World(world.database).node(NODES[1]) as here:
+    async with node_world.World(world.database).node(NODES[1]) as here:
         hosted, talk = await here.begin_conversation(), await borrowed(here)
         await state(here, hosted, 600_000)
         await state(here, talk, 850_000)
@@ -61,7 +61,7 @@ async def test_a_borrowed_character_drifts_from_what_the_last_round_agreed_on(wo
 async def test_what_is_estimated_for_all_of_a_character_counts_where_nothing_was_measured(
     world: World,
 ) -> None:
-    async with living.World(world.database).node(NODES[1]) as here:
+    async with node_world.World(world.database).node(NODES[1]) as here:
         hosted, talk = await here.begin_conversation(), await borrowed(here)
         at = datetime.now(UTC)
         await measures.keep_measures(

@@ -32,7 +32,7 @@ from ccn.store.writing.batch import Confirm
 from ccn.store.writing.writer import Writer
 from tests.store.conftest import Clock
 from tests.support import databases
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 Start = Callable[..., AbstractAsyncContextManager[Writer]]
 

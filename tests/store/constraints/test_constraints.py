@@ -16,7 +16,7 @@ from ccn.core.message import Role
 from ccn.core.turn import TurnStatus
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.upkeep import retention
-from tests.support.speaking import ANN, WREN
+from tests.support.speakers import ANN, WREN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

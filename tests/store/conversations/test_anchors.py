@@ -17,7 +17,7 @@ from ccn.store.character import vectors
 from ccn.store.conversations import anchors, instances
 from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.conversations import AppendMessage
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from ccn.store.conversations.instances import (
     SpawnInstance,
 )
 from ccn.store.writing.writer import Writer
-from tests.support import histories
+from tests.support.store import histories
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

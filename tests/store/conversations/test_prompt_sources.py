@@ -20,7 +20,7 @@ from ccn.store.conversations import characters, conversations, prompt_sources
 from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep.retention import RedactMessages
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
     import asyncpg

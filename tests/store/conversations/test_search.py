@@ -9,7 +9,7 @@ import pytest
 from ccn.core.message import Role
 from ccn.store.conversations import search
 from ccn.store.conversations.conversations import AppendMessage
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

@@ -15,7 +15,7 @@ from ccn.store.conversations import search
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep import retention
 from ccn.store.writing.writer import Writer
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

@@ -19,8 +19,8 @@ from ccn.store.conversations.instances import AdoptInstance, Instance
 from ccn.store.conversations.turns import AcceptTurn, CommitReply, EmitEvents, EndTurn, StartTurn, TurnEvent
 from ccn.store.upkeep import retention
 from ccn.store.writing.writer import Writer
-from tests.support import histories
-from tests.support.speaking import ANN, WREN
+from tests.support.speakers import ANN, WREN
+from tests.support.store import histories
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

@@ -16,7 +16,7 @@ from ccn.core.calls.call import TokenUsage
 from ccn.core.ids import CharacterId
 from ccn.store.spending import spend
 from ccn.store.spending.spend import Reservation
-from tests.support import reservations
+from tests.support.store import reservations
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

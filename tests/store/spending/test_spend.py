@@ -20,7 +20,7 @@ from ccn.store.connection import pool
 from ccn.store.spending import spend
 from ccn.store.spending.reservation_batch import ReservationQueue
 from ccn.store.spending.spend import Reservation, UsageTotal
-from tests.support import reservations
+from tests.support.store import reservations
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

@@ -24,8 +24,8 @@ from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep import retention
 from ccn.store.upkeep.retention import RedactMessages
-from tests.support import histories
-from tests.support.speaking import ANN, WREN
+from tests.support.speakers import ANN, WREN
+from tests.support.store import histories
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,9 @@ from ccn.store.connection import migrate
 from ccn.store.conversations import conversations, search, turns
 from ccn.store.upkeep import retention, scrub
 from tests.store.conftest import Store, keeping
-from tests.support import commands, databases
-from tests.support.speaking import ANN
+from tests.support import databases
+from tests.support.cli import commands
+from tests.support.speakers import ANN
 
 
 @dataclass

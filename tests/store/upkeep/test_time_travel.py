@@ -19,8 +19,8 @@ from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.upkeep import snapshots
 from ccn.store.upkeep.snapshots import ConversationState, HostState
-from tests.support import histories
-from tests.support.speaking import ANN, WREN
+from tests.support.speakers import ANN, WREN
+from tests.support.store import histories
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

@@ -22,7 +22,7 @@ from ccn.core.ids import ConversationId, NodeId
 from ccn.core.message import Role
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.writing.writer import Writer
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 CALLERS_PER_CONVERSATION = 4
 

@@ -11,7 +11,7 @@ from ccn import errors
 from ccn.core.message import Role
 from ccn.store.conversations import conversations
 from ccn.store.conversations.conversations import AppendMessage
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

@@ -18,7 +18,7 @@ from ccn.store.conversations import conversations, instances, turns
 from ccn.store.upkeep import retention, snapshots
 from ccn.store.writing.batch import micros
 from ccn.store.writing.writer import Writer
-from tests.support.speaking import WREN
+from tests.support.speakers import WREN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

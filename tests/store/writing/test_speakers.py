@@ -14,7 +14,7 @@ from ccn.store.conversations import turns
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep.retention import RedactMessages
 from tests.store.conftest import Store, keeping
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 OF_MESSAGES = """
     SELECT m.role, m.speaker, convert_from(l.body, 'UTF8') AS leaf

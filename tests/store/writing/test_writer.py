@@ -17,7 +17,7 @@ from ccn.store.conversations import conversations
 from ccn.store.conversations.conversations import AppendMessage, BeginConversation, CloseConversation
 from ccn.store.writing.batch import Batch, Write
 from ccn.store.writing.writer import Writer
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

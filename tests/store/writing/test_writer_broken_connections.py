@@ -31,7 +31,7 @@ from ccn.store.connection import migrate, pool
 from ccn.store.conversations import conversations, turns
 from ccn.store.conversations.conversations import AppendMessage, BeginConversation
 from ccn.store.writing.writer import Writer
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store

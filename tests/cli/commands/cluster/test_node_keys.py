@@ -20,8 +20,9 @@ from ccn.node.signing import memory, signing_key
 from ccn.store.accounts import node_register
 from ccn.store.connection import pool
 from ccn.store.operators import requests
-from tests.support import commands, peering
-from tests.support.peering import ASK, ONE, TWO, Node
+from tests.support.cli import commands
+from tests.support.peers import peer_node
+from tests.support.peers.peer_node import ASK, ONE, TWO, Node
 
 NOW = datetime.now(UTC)
 
@@ -218,9 +219,12 @@ async def test_nodes_talk_with_what_was_prepared(folder: Path, monkeypatch: pyte
 
     from ccn.peers import client
 
-    async with peering.served(Node(), shown(TWO)) as address, client.open_client(ONE, shown(ONE)) as peers:
+    async with (
+        peer_node.served(Node(), shown(TWO)) as address,
+        client.open_client(ONE, shown(ONE)) as peers,
+    ):
         await peers.set_addresses({TWO: address})
-        assert (await peers.report(ASK, 5))[TWO] == peering.report_of(TWO)
+        assert (await peers.report(ASK, 5))[TWO] == peer_node.report_of(TWO)
 
 
 def test_a_node_signs_with_what_was_prepared(folder: Path) -> None:

@@ -20,7 +20,7 @@ from ccn import settings
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
-from tests.support import commands
+from tests.support.cli import commands
 
 
 class Ccn:

@@ -17,7 +17,7 @@ from ccn.encoder import model as encoder
 from ccn.node.character import scorers
 from scripts.scorer import embedded, judging, tiny
 from scripts.scorer.corpus import MESSAGES, STATEMENTS, Sample
-from tests.support.heads import untrained
+from tests.support.core.heads import untrained
 
 WORDS = ["sea", "boat", "wind", "harbour", "rope", "light", "coat", "table", "letter", "garden", "bread"]
 POLES = {True: ["splendid", "laughing", "marvellous"], False: ["dreary", "grumbling", "wretched"]}

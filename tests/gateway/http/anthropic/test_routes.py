@@ -21,9 +21,10 @@ from ccn.gateway.http.anthropic import events as anthropic_events
 from ccn.gateway.http.anthropic.events import MessageEncoder
 from ccn.store.spending import spend
 from ccn.store.spending.spend import Reservation
-from tests.support import reservations, talking
-from tests.support.living import ADA
-from tests.support.talking import Door
+from tests.support.gateway import http_door
+from tests.support.gateway.http_door import Door
+from tests.support.node.node_world import ADA
+from tests.support.store import reservations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,7 +34,7 @@ ASKED: dict[str, Any] = {"model": "ada", "max_tokens": 500, "messages": HELLO}
 
 
 async def sdk(home: Door, key: str = "") -> anthropic.AsyncAnthropic:
-    shown = key or await talking.key(home.node)
+    shown = key or await http_door.key(home.node)
     return anthropic.AsyncAnthropic(api_key=shown, base_url=home.url, max_retries=0)
 
 
@@ -46,7 +47,7 @@ async def test_the_sdk_gets_a_message(home: Door) -> None:
 
 
 async def test_the_sdk_without_asyncio_gets_the_same(home: Door) -> None:
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
 
     def ask() -> tuple[str, str]:
         with anthropic.Anthropic(api_key=key, base_url=home.url, max_retries=0) as client:
@@ -98,7 +99,7 @@ async def test_a_stateless_call_has_the_plate_and_what_was_sent_and_keeps_nothin
 
 
 async def test_a_conversation_goes_on_with_the_last_message_alone(home: Door) -> None:
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
     async with await sdk(home, key) as client, home.client(key) as rest:
         raw = await client.messages.with_raw_response.create(
             **ASKED, extra_headers={"x-ccn-conversation": "new"}
@@ -309,7 +310,7 @@ async def test_what_the_model_does_wrong_is_a_status_before_the_first_word_and_a
 
 
 async def test_a_refused_message_is_not_said_again_by_the_sdk(home: Door) -> None:
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
     model = home.node.model
     async with (
         anthropic.AsyncAnthropic(api_key=key, base_url=home.url) as retrying,

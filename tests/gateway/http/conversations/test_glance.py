@@ -22,21 +22,23 @@ from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests.support import living, reservations, talking
-from tests.support.living import Node
-from tests.support.speaking import ANN
-from tests.support.talking import Door
+from tests.support.gateway import http_door
+from tests.support.gateway.http_door import Door
+from tests.support.node import node_world
+from tests.support.node.node_world import Node
+from tests.support.speakers import ANN
+from tests.support.store import reservations
 
 
 @pytest_asyncio.fixture
 async def door(database: settings.DatabaseSettings) -> AsyncIterator[Door]:
-    world = await living.found_world(database)
-    async with world.node("node-1") as node, talking.door(node) as opened:
+    world = await node_world.found_world(database)
+    async with world.node("node-1") as node, http_door.door(node) as opened:
         yield opened
 
 
 async def _begun(client: httpx.AsyncClient) -> str:
-    answer = await client.post("/api/v1/conversation/start", json={"character": living.ADA})
+    answer = await client.post("/api/v1/conversation/start", json={"character": node_world.ADA})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["session_id"])
 
@@ -70,7 +72,7 @@ async def _pay(
 
 
 async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> None:
-    key = await talking.key(door.node)
+    key = await http_door.key(door.node)
     async with door.client(key) as client:
         session = await _begun(client)
         pool, here = door.node.pool, ConversationId(UUID(session))
@@ -94,12 +96,15 @@ async def test_a_glance_tells_who_speaks_where_and_what_it_cost(door: Door) -> N
 
 
 async def test_the_end_of_a_reply_tells_the_glance_and_the_axes_to_whom_asked_for_them(door: Door) -> None:
-    async with door.client(await talking.key(door.node)) as client:
+    async with door.client(await http_door.key(door.node)) as client:
         session = await _begun(client)
         path = f"/api/v1/conversation/{session}"
         body = {"content": "Hello?"}
         plain, more = [
-            [each async for each in talking.events(await client.post(f"{path}/messages{query}", json=body))]
+            [
+                each
+                async for each in http_door.events(await client.post(f"{path}/messages{query}", json=body))
+            ]
             for query in ("", "?glance=true")
         ]
         assert set(plain[-1].data) == {"stop", "model", "usage"}
@@ -108,20 +113,20 @@ async def test_the_end_of_a_reply_tells_the_glance_and_the_axes_to_whom_asked_fo
         assert more[-1].data["axes"] == (await client.get(f"{path}/axes")).json()
         turn = plain[0].data["turn_id"]
         again = await client.get(f"{path}/turns/{turn}/events?glance=true")
-        told = [each async for each in talking.events(again)]
+        told = [each async for each in http_door.events(again)]
         assert told[-1].data["glance"]["name"] == "Ada"
 
 
 async def test_a_drift_with_nobody_to_differ_from_says_so_and_the_plate_is_a_distance_of_its_own(
     database: settings.DatabaseSettings,
 ) -> None:
-    world = await living.found_world(
+    world = await node_world.found_world(
         database, '+++\nname = "Ada"\n[baseline]\nhonesty = 0.9\nwarmth = 0.5\n+++\n# Ada'
     )
     async with (
         world.node("node-1") as node,
-        talking.door(node) as door,
-        door.client(await talking.key(node)) as client,
+        http_door.door(node) as door,
+        door.client(await http_door.key(node)) as client,
     ):
         first, second = await _begun(client), await _begun(client)
         scores = quantise_scores([0.5, *[0.5] * 15])
@@ -135,7 +140,7 @@ async def test_a_drift_with_nobody_to_differ_from_says_so_and_the_plate_is_a_dis
 
 
 async def test_the_prompt_is_what_the_model_received_also_after_the_state_moved(door: Door) -> None:
-    key = await talking.key(door.node)
+    key = await http_door.key(door.node)
     async with door.client(key) as client:
         session = await _begun(client)
         await _said(client, session, "The harbour is called Mole.")
@@ -157,18 +162,18 @@ async def test_the_prompt_is_what_the_model_received_also_after_the_state_moved(
 
 
 async def test_nobody_sees_the_prompt_of_another_users_conversation(door: Door) -> None:
-    async with door.client(await talking.key(door.node)) as owner:
+    async with door.client(await http_door.key(door.node)) as owner:
         session = await _begun(owner)
         nothing = await owner.get(f"/api/v1/conversation/{session}/prompt")
         assert (nothing.status_code, nothing.json()["code"]) == (404, "not_found")
-    async with door.client(await talking.key(door.node)) as stranger:
+    async with door.client(await http_door.key(door.node)) as stranger:
         for what in ("prompt", "glance"):
             answer = await stranger.get(f"/api/v1/conversation/{session}/{what}")
             assert answer.status_code == 404
 
 
 async def test_a_prompt_is_recounted_the_same_on_another_node(database: settings.DatabaseSettings) -> None:
-    world = await living.found_world(database)
+    world = await node_world.found_world(database)
     async with world.node("node-1") as first, world.node("node-2") as second:
         talk = await first.begin_conversation()
         turn = await first.conversations.say(talk, "Hello.", ANN)

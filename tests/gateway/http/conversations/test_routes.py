@@ -17,8 +17,8 @@ from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 from ccn.store.operators.requests import AnswerRequest
 from ccn.store.rounds import terms
-from tests.support import talking
-from tests.support.talking import Door, events
+from tests.support.gateway import http_door
+from tests.support.gateway.http_door import Door, events
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,7 +28,7 @@ START = "/api/v1/conversation/start"
 @asynccontextmanager
 async def somebody(home: Door, tier: Tier = Tier.USER) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a new user."""
-    async with home.client(await talking.key(home.node, tier)) as client:
+    async with home.client(await http_door.key(home.node, tier)) as client:
         yield client
 
 
@@ -40,7 +40,7 @@ async def begun(client: httpx.AsyncClient, title: str = "") -> str:
 
 async def says(
     client: httpx.AsyncClient, session: str, content: str, **headers: str
-) -> list[talking.Event]:
+) -> list[http_door.Event]:
     path = f"/api/v1/conversation/{session}/messages"
     async with client.stream("POST", path, json={"content": content}, headers=headers) as answer:
         assert answer.status_code == 200, await answer.aread()

@@ -12,9 +12,9 @@ import httpx
 from websockets.asyncio.client import connect
 
 from ccn import settings
-from tests.support import talking
-from tests.support.living import Model, World, found_world
-from tests.support.talking import Door, Event, events
+from tests.support.gateway import http_door
+from tests.support.gateway.http_door import Door, Event, events
+from tests.support.node.node_world import Model, World, found_world
 
 REPLY = "Well, I am here."
 
@@ -26,8 +26,8 @@ async def two_doors(database: settings.DatabaseSettings, model: Model) -> AsyncI
     async with (
         world.node("node-1", model) as first,
         world.node("node-2", Model()) as second,
-        talking.door(first) as one,
-        talking.door(second) as other,
+        http_door.door(first) as one,
+        http_door.door(second) as other,
     ):
         yield one, other
 
@@ -43,7 +43,10 @@ async def all_of(answer: httpx.Response) -> list[Event]:
 
 
 async def test_a_reply_streams_with_an_id_for_every_piece(database: settings.DatabaseSettings) -> None:
-    async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
+    async with (
+        two_doors(database, Model()) as (one, _),
+        one.client(await http_door.key(one.node)) as client,
+    ):
         here = await begun(client)
         async with client.stream("POST", f"{here}/messages", json={"content": "Hello?"}) as answer:
             assert answer.status_code == 200
@@ -51,7 +54,7 @@ async def test_a_reply_streams_with_an_id_for_every_piece(database: settings.Dat
             assert answer.headers["cache-control"] == "no-store"
             told = await all_of(answer)
         assert [each.name for each in told] == ["accepted", *["delta"] * 4, "done"]
-        assert talking.text(told) == REPLY
+        assert http_door.text(told) == REPLY
         turn = told[0].data["turn_id"]
         assert [each.id for each in told] == [f"{turn}:0-0", *[f"{turn}:1-{n}" for n in range(1, 6)]]
         assert told[-1].data["stop"] == "end_turn"
@@ -67,7 +70,7 @@ async def test_a_reader_hears_that_the_model_is_asked_again_whichever_node_it_re
         await held.wait()
 
     async with two_doors(database, Model(retries=1, gate=gate)) as (one, other):
-        key = await talking.key(one.node)
+        key = await http_door.key(one.node)
         async with one.client(key) as here, other.client(key) as there:
             path = await begun(here)
             async with here.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as first:
@@ -91,7 +94,7 @@ async def test_a_reader_hears_that_the_model_is_asked_again_whichever_node_it_re
     assert waiting[0].data == {"number": 2, "most": 2, "pause_s": 0.0, "reason": "network"}
     for told in rest:
         assert [each.name for each in told] == [*["delta"] * 4, "done"]
-        assert talking.text(told) == REPLY
+        assert http_door.text(told) == REPLY
         assert told[0].id == f"{turn}:1-1"
 
 
@@ -103,7 +106,7 @@ async def test_after_any_event_the_rest_is_read_from_any_node(database: settings
             await held.wait()
 
     async with two_doors(database, Model(gate=gate)) as (one, other):
-        key = await talking.key(one.node)
+        key = await http_door.key(one.node)
         async with one.client(key) as here, other.client(key) as there:
             path = await begun(here)
             first = list[Event]()
@@ -127,13 +130,16 @@ async def test_after_any_event_the_rest_is_read_from_any_node(database: settings
             held.set()
             for nth, rest in enumerate(await asyncio.gather(*reading)):
                 seen = first[: nth % 3 + 1]
-                assert talking.text([*seen, *rest]) == REPLY
+                assert http_door.text([*seen, *rest]) == REPLY
                 ids = [each.id for each in (*seen, *rest)]
                 assert len(set(ids)) == len(ids) == 6
 
 
 async def test_nothing_follows_the_last_event(database: settings.DatabaseSettings) -> None:
-    async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
+    async with (
+        two_doors(database, Model()) as (one, _),
+        one.client(await http_door.key(one.node)) as client,
+    ):
         path = await begun(client)
         async with client.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as answer:
             told = await all_of(answer)
@@ -144,7 +150,10 @@ async def test_nothing_follows_the_last_event(database: settings.DatabaseSetting
 async def test_the_pause_before_a_reconnect_stands_in_the_first_event_and_in_no_empty_one(
     database: settings.DatabaseSettings,
 ) -> None:
-    async with two_doors(database, Model()) as (one, _), one.client(await talking.key(one.node)) as client:
+    async with (
+        two_doors(database, Model()) as (one, _),
+        one.client(await http_door.key(one.node)) as client,
+    ):
         path = await begun(client)
         said = await client.post(f"{path}/messages", json={"content": "Hello?"})
         first, *rest = said.text.strip().split("\n\n")
@@ -158,8 +167,8 @@ async def test_the_pause_before_a_reconnect_stands_in_the_first_event_and_in_no_
 async def test_only_one_s_own_streams_are_replayed(database: settings.DatabaseSettings) -> None:
     async with (
         two_doors(database, Model()) as (one, _),
-        one.client(await talking.key(one.node)) as ada,
-        one.client(await talking.key(one.node)) as eve,
+        one.client(await http_door.key(one.node)) as ada,
+        one.client(await http_door.key(one.node)) as eve,
     ):
         hers, mine = await begun(ada), await begun(eve)
         async with ada.stream("POST", f"{hers}/messages", json={"content": "Hello?"}) as answer:
@@ -184,8 +193,8 @@ async def test_a_stopping_node_ends_a_stream_in_time_and_says_to_resume(
             await held.wait()
 
     world: World = await found_world(database)
-    async with world.node("node-1", Model(gate=gate)) as node, talking.door(node, within_s=0.3) as door:
-        async with door.client(await talking.key(node)) as client:
+    async with world.node("node-1", Model(gate=gate)) as node, http_door.door(node, within_s=0.3) as door:
+        async with door.client(await http_door.key(node)) as client:
             path, told = await begun(client), list[Event]()
             async with client.stream("POST", f"{path}/messages", json={"content": "Hello?"}) as answer:
                 async for each in events(answer):

@@ -20,9 +20,10 @@ from ccn.gateway.http.conversations import websocket
 from ccn.gateway.http.conversations.frames import CloseCode
 from ccn.store.character import measures
 from ccn.store.character.measures import ConversationMeasure
-from tests.support import databases, talking
-from tests.support.living import Model, found_world
-from tests.support.talking import Door
+from tests.support import databases
+from tests.support.gateway import http_door
+from tests.support.gateway.http_door import Door
+from tests.support.node.node_world import Model, found_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,7 +54,7 @@ def opened(door: Door, session: object, key: str = "") -> connect:
 @asynccontextmanager
 async def socket(home: Door) -> AsyncIterator[ClientConnection]:
     """Of a new user in a new conversation."""
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
     async with opened(home, await begun(home, key), key) as made:
         yield made
 
@@ -95,7 +96,7 @@ async def test_a_message_is_answered_word_by_word_and_then_whole(home: Door) -> 
 
 
 async def test_what_a_reply_measures_is_told_when_it_is_known(home: Door) -> None:
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
     session = await begun(home, key)
     async with opened(home, session, key) as made:
         await sends(made, HELLO)
@@ -157,10 +158,10 @@ async def test_a_reply_is_resumed_after_any_frame_at_another_node(database_serve
         async with (
             world.node("node-1", Model(gate=gate)) as first,
             world.node("node-2") as second,
-            talking.door(first) as one,
-            talking.door(second) as other,
+            http_door.door(first) as one,
+            http_door.door(second) as other,
         ):
-            key = await talking.key(first)
+            key = await http_door.key(first)
             session = await begun(one, key)
             async with opened(one, session, key) as made:
                 await sends(made, HELLO)
@@ -178,7 +179,7 @@ async def test_a_reply_is_resumed_after_any_frame_at_another_node(database_serve
 
 
 async def test_a_socket_opens_for_whoever_shows_a_credential_in_one_of_three_ways(home: Door) -> None:
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
     path = f"{home.ws}/ws/conversation/{await begun(home, key)}"
     for shown in (
         {"additional_headers": {"Authorization": f"Bearer {key}"}},
@@ -192,7 +193,7 @@ async def test_a_socket_opens_for_whoever_shows_a_credential_in_one_of_three_way
 
 
 async def test_who_may_not_come_in_is_told_why(home: Door) -> None:
-    key, other = await talking.key(home.node), await talking.key(home.node)
+    key, other = await http_door.key(home.node), await http_door.key(home.node)
     session = await begun(home, key)
     for shown, named, code, why in (
         ("", session, "unauthenticated", CloseCode.UNAUTHENTICATED),
@@ -209,7 +210,7 @@ async def test_who_may_not_come_in_is_told_why(home: Door) -> None:
 
 
 async def test_a_credential_that_ends_ends_the_socket(home: Door) -> None:
-    key = await talking.key(home.node)
+    key = await http_door.key(home.node)
     async with opened(home, await begun(home, key), key) as made:
         await sends(made, HELLO)
         await gets(made)
@@ -277,8 +278,8 @@ async def test_sockets_are_closed_for_what_they_should_not_carry(home: Door) -> 
 
 
 async def test_who_sends_too_fast_is_told_when_to_go_on_and_then_cut_off(home: Door) -> None:
-    async with talking.door(home.node, settings.LimitsSettings(requests=5)) as strict:
-        key = await talking.key(home.node)
+    async with http_door.door(home.node, settings.LimitsSettings(requests=5)) as strict:
+        key = await http_door.key(home.node)
         async with opened(strict, await begun(strict, key), key) as made:
             await sends(made, *['{"type":"resume","after":"x"}'] * 3)
             for _ in range(3):
@@ -295,8 +296,8 @@ async def test_a_stopping_node_finishes_replies_and_sends_everybody_elsewhere(ho
     held = asyncio.Event()
     home.node.model.gate = lambda nth: held.wait()
     try:
-        async with talking.door(home.node, within_s=60) as leaving:
-            key = await talking.key(home.node)
+        async with http_door.door(home.node, within_s=60) as leaving:
+            key = await http_door.key(home.node)
             idle, busy = await begun(leaving, key), await begun(leaving, key)
             async with opened(leaving, idle, key) as quiet, opened(leaving, busy, key) as made:
                 await sends(made, HELLO)

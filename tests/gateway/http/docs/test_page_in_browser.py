@@ -21,11 +21,11 @@ from ccn.node.views.cluster_status import ClusterStatus
 from ccn.store.accounts.users import Tier
 from ccn.store.character import vectors
 from tests.core.identity.test_address import FOLLOWED, NOT_FOLLOWED
-from tests.support import browser as browsers
-from tests.support import paging
-from tests.support.browser import Browser, Page
-from tests.support.living import PATIENT, QUICK, Model
-from tests.support.paging import Cluster
+from tests.support.gateway import browser as browsers
+from tests.support.gateway import page_cluster
+from tests.support.gateway.browser import Browser, Page
+from tests.support.gateway.page_cluster import Cluster
+from tests.support.node.node_world import PATIENT, QUICK, Model
 
 REPLY = "Well, I am here."
 COUNTING = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"
@@ -49,7 +49,7 @@ async def opened(
     chosen: settings.InstancesSettings = PATIENT,
 ) -> AsyncIterator[tuple[Page, Cluster]]:
     """A page at the first of two nodes; ada and an operator may sign in."""
-    async with paging.cluster(database, model, chosen=chosen) as cluster:
+    async with page_cluster.cluster(database, model, chosen=chosen) as cluster:
         await cluster.user("ada")
         await cluster.user("operator", Tier.ADMIN)
         page = await browser.open(f"{cluster.doors[0].url}/", width, prefers_reduced_motion="reduce")
@@ -60,7 +60,7 @@ async def opened(
             await page.close()
 
 
-async def sign_in(page: Page, name: str = "ada", password: str = paging.PASSWORD) -> None:
+async def sign_in(page: Page, name: str = "ada", password: str = page_cluster.PASSWORD) -> None:
     await page.tab_to("#name")
     await page.type(name)
     await page.tab_to("#password")
@@ -202,7 +202,7 @@ async def test_the_page_follows_the_addresses_that_every_client_may(
 ) -> None:
     cases = json.dumps([*FOLLOWED, *NOT_FOLLOWED])
     told = f"m => {cases}.map(([pointed, learnt]) => m.mayFollow(pointed, learnt))"
-    async with paging.cluster(database, Model()) as cluster:
+    async with page_cluster.cluster(database, Model()) as cluster:
         page = await browser.open(f"{cluster.doors[0].url}/", 800)
         door = "document.querySelector('script').src.replace('page.js', 'door.js')"
         assert await page.js(f"import({door}).then({told})") == (
@@ -264,7 +264,7 @@ async def test_too_many_requests_say_how_long_to_wait_and_keep_the_words(
             "nobody was signed out"
         )
         await page.until("document.querySelector('#nodes .ok')")  # watching is counted apart
-        cluster.limit(paging.PLENTY)
+        cluster.limit(page_cluster.PLENTY)
         await page.until("!document.getElementById('message').disabled")
         assert await page.js("document.getElementById('connection').hidden")
         assert [each for each in page.complaints if "429" not in each] == []
@@ -288,7 +288,7 @@ async def test_what_passes_is_waited_out_and_what_a_user_may_not_have_is_told(
         }};
         return Promise.all(Object.entries({statuses}).map(told));
     }}"""
-    async with paging.cluster(database, Model()) as cluster:
+    async with page_cluster.cluster(database, Model()) as cluster:
         page = await browser.open(f"{cluster.doors[0].url}/", 800)
         source = "document.querySelector('script').src.replace('page.js', "
         modules = f"Promise.all([import({source}'refusal.js')), import({source}'patience.js'))])"

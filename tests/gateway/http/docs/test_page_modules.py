@@ -14,8 +14,8 @@ from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.http import app, server
 from ccn.gateway.http.docs import page
-from tests.support import browser as browsers
-from tests.support.browser import Browser, Page
+from tests.support.gateway import browser as browsers
+from tests.support.gateway.browser import Browser, Page
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

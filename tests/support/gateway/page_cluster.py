@@ -24,8 +24,8 @@ from ccn.gateway.search_places import Searches
 from ccn.node.views.cluster_status import ClusterStatus, LastRound, NodeSeat
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
-from tests.support import trusting
-from tests.support.living import PATIENT, Model, Node, World, found_world
+from tests.support.gateway import access_tokens
+from tests.support.node.node_world import PATIENT, Model, Node, World, found_world
 
 PASSWORD = "correct horse battery"
 PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)
@@ -110,7 +110,7 @@ class Cluster:
         """One more door."""
         matching, stop = Passwords(), asyncio.Event()
         stack.callback(matching.close)
-        accounts = trusting.accounts(node.pool, matching, node=node.id)
+        accounts = access_tokens.accounts(node.pool, matching, node=node.id)
         desk = auth.AuthContext(Limiter(limits), accounts, node.pool)
         searching = Searches(node.pool, settings.DatabaseSettings(), settings.LimitsSettings())
         streams = OpenStreams(node.pool, settings.AccountsSettings(), limits)

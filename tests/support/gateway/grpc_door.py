@@ -25,8 +25,9 @@ from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
-from tests.support import living, trusting
-from tests.support.living import Node
+from tests.support.gateway import access_tokens
+from tests.support.node import node_world
+from tests.support.node.node_world import Node
 
 PLENTY = settings.LimitsSettings(requests=1_000_000)
 RECHECK_S = 0.2
@@ -91,9 +92,11 @@ async def serve_node(
 ) -> AsyncIterator[Door]:
     """Serve a node until the block ends; with `streams` they are counted with those of another door."""
     stop, matching, ready = asyncio.Event(), Passwords(), readiness.Readiness({})
-    accounts = trusting.accounts(node.pool, matching)
+    accounts = access_tokens.accounts(node.pool, matching)
     streams = streams or OpenStreams(node.pool, settings.AccountsSettings(recheck_s=RECHECK_S), limits)
-    lending = ExternalLoop(node.pool, node.writer, node.living.prompts, node.living.scoring, living.new_id)
+    lending = ExternalLoop(
+        node.pool, node.writer, node.living.prompts, node.living.scoring, node_world.new_id
+    )
     serving = server.GrpcServer(
         ready,
         services.assemble_services(

@@ -32,7 +32,7 @@ from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks, terms
 from ccn.store.writing.writer import Writer
 from tests.core.conftest import ed25519, pair_of, rules_of
-from tests.support.speaking import ANN
+from tests.support.speakers import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]
 ADA = CharacterId("ada")

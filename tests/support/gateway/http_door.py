@@ -22,8 +22,8 @@ from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
-from tests.support import trusting
-from tests.support.living import Node
+from tests.support.gateway import access_tokens
+from tests.support.node.node_world import Node
 
 PLENTY = settings.LimitsSettings(requests=1_000_000, sign_ins=1_000_000)
 RECHECK_S = 0.2
@@ -59,7 +59,7 @@ async def door(
 ) -> AsyncIterator[Door]:
     """The door of this node, until the block ends."""
     matching, stop = Passwords(), asyncio.Event()
-    accounts = trusting.accounts(node.pool, matching)
+    accounts = access_tokens.accounts(node.pool, matching)
     desk = auth.AuthContext(Limiter(limits), accounts, node.pool)
     streams = OpenStreams(node.pool, settings.AccountsSettings(recheck_s=RECHECK_S), limits)
     leaving = StreamShutdown(stop, within_s)

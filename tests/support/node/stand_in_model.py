@@ -21,7 +21,7 @@ from ccn.node.spending.paid_model import Payer
 from ccn.store.character import baselines
 from ccn.store.character.baselines import Baseline, BaselineKind
 from ccn.store.connection.pool import Pool
-from tests.support.living import ADA, PLATE, Model
+from tests.support.node.node_world import ADA, PLATE, Model
 
 SCORER = scorers.load_quantised()
 MODEL = settings.ClaudeSettings().model

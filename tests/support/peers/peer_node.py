@@ -31,7 +31,7 @@ from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.gateway.grpc.peer import PeerServer
 from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
-from tests.support.rosters import pack_rows
+from tests.support.core.rosters import pack_rows
 
 ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
 SIGNATURE = bytes(range(64))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.support import peering
+from tests.support.peers import peer_node
 
 
 async def main(port: int) -> None:
-    async with peering.served(peering.Node(), port=port) as address:
+    async with peer_node.served(peer_node.Node(), port=port) as address:
         print(address.rpartition(":")[2], flush=True)  # noqa: T201 - the test reads it
         await asyncio.Event().wait()
 
