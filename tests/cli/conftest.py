@@ -36,7 +36,7 @@ from ccn.store.rounds import blocks, export, terms
 from ccn.store.upkeep import snapshots
 from ccn.store.upkeep.retention import RedactMessages
 from ccn.store.writing.writer import Writer
-from tests.core.conftest import rules_of
+from tests.support.core.honest_cluster import rules_of
 from tests.support.core.rosters import pack_rows
 from tests.support.node.round_world import Neighbours, Paper, World
 from tests.support.speakers import ANN

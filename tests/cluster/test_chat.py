@@ -16,8 +16,8 @@ import pytest
 
 from ccn.claude.stand_in import server
 from ccn.claude.stand_in.faults import FaultRule, FaultRules
-from tests.cluster.test_up import Up, reachable_folder, started, surroundings
 from tests.support.cli.terminal import Typing, terminal
+from tests.support.cluster.up import Up, reachable_folder, started, surroundings
 
 QUICK = {
     "CCN_CLAUDE_STAND_IN": "true",

@@ -6,14 +6,10 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
-import psutil  # type: ignore[import-untyped]
 import pytest
 from pydantic import SecretStr
 
@@ -24,64 +20,13 @@ from ccn.core.rounds import readback
 from ccn.node.signing import signing_key
 from ccn.store.connection import pool
 from ccn.store.rounds import blocks
-from tests.cluster.test_up import Up, eventually, reachable_folder, started, surroundings
 from tests.support.cli import commands
-
-QUICK = {
-    "CCN_CLUSTER_INTERVAL_S": "0.5",
-    "CCN_ETCD_LEASE_TTL_S": "2",
-    "CCN_LIMITS_REQUESTS": "1000000",  # these tests ask for the status far more often than anybody may
-}
+from tests.support.cluster.local_cluster import QUICK, Local
+from tests.support.cluster.up import eventually, reachable_folder, started, surroundings
 
 pytestmark = pytest.mark.timeout(
     400
 )  # three nodes start within the first test's time, on a busy machine too
-
-
-class Local:
-    """A running local cluster, asked over HTTP."""
-
-    def __init__(self, running: Up, told: dict[str, Any]) -> None:
-        self.running, self.told = running, told
-
-    def status(self) -> dict[str, Any]:
-        for node in self.told["nodes"]:
-            try:
-                answer = httpx.get(f"{node['http']}/status", timeout=3)
-            except httpx.TransportError:
-                continue
-            if answer.status_code == 200:
-                found: dict[str, Any] = answer.json()
-                return found
-        return {"height": None, "leader": None}
-
-    def height(self) -> int:
-        return self.status()["height"] or 0
-
-    def leader(self) -> str:
-        return str(eventually(lambda: self.status()["leader"]))
-
-    def all_here(self) -> bool:
-        nodes = self.status().get("nodes", ())
-        return bool(nodes) and all(node["here"] for node in nodes)
-
-    def service(self, name: str) -> int:
-        def found() -> int:
-            for child in psutil.Process(self.running.process.pid).children():
-                with suppress(psutil.NoSuchProcess):  # of the nodes some are on their way out
-                    if child.name() == name:
-                        return int(child.pid)
-            return 0
-
-        return eventually(found)
-
-    def goes_on(self, by: int = 2) -> float:
-        """Wait for so many more blocks; how long the first took."""
-        began, before = time.monotonic(), self.height()
-        eventually(lambda: self.height() > before)
-        first_s = time.monotonic() - began
-        eventually(lambda: self.height() >= before + by)
-        return first_s
 
 
 @pytest.fixture(scope="module")

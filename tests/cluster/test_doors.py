@@ -21,7 +21,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.cluster.test_up import Up, eventually, reachable_folder, ready, started
+from tests.support.cluster.up import Up, eventually, reachable_folder, ready, started
 from tests.support.gateway import http_door
 
 QUICK = {

@@ -19,8 +19,8 @@ from ccn.store.character import restorations
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance, InstanceStatus
 from ccn.store.rounds import blocks
-from tests.cluster import three
-from tests.cluster.three import NAMES
+from tests.support.cluster import three_nodes
+from tests.support.cluster.three_nodes import NAMES
 from tests.support.node import stand_in_model
 from tests.support.node.node_world import Node
 from tests.support.node.stand_in_model import DRIFTING, SCORER
@@ -47,7 +47,7 @@ ROUNDS = {"CCN_CLUSTER_INTERVAL_S": "1", "CCN_INSTANCES_QUEUE_LIMIT": "100"}
 async def test_one_that_drifts_is_brought_back_and_all_that_drift_together_are_seen(
     database: settings.DatabaseSettings,
 ) -> None:
-    async with three.running(database, ROUNDS) as cluster:
+    async with three_nodes.running(database, ROUNDS) as cluster:
         desk, faults = cluster.desk, cluster.faults
         await stand_in_model.usual(desk.pool)
         fleet = await spread(desk)

@@ -18,15 +18,15 @@ from ccn.core.calls.call import CallRestart, Delta, Reply
 from ccn.core.ids import ConversationId
 from ccn.store.connection import pool
 from ccn.store.conversations import instances
-from tests.cluster.speaker import WORDS, reply_to
 from tests.support import ports
+from tests.support.cluster.speaker import WORDS, reply_to
 from tests.support.gateway import grpc_door
 from tests.support.node import node_world
 
 DEATHS = 3
 NODES = ("node-1", "node-2")
-CALLER_NODE = Path(__file__).with_name("caller_node.py")
 CHECKOUT = Path(__file__).parents[2]
+CALLER_NODE = CHECKOUT / "tests/support/cluster/caller_node.py"
 
 
 class Nodes:

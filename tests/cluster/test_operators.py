@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.test_cluster import QUICK, Local
-from tests.cluster.test_up import CCN, eventually, reachable_folder, ready, started, surroundings
 from tests.support.cli import commands
+from tests.support.cluster.local_cluster import QUICK, Local
+from tests.support.cluster.up import CCN, eventually, reachable_folder, ready, started, surroundings
 
 pytestmark = pytest.mark.timeout(
     400

@@ -13,8 +13,8 @@ from ccn.core.stream import EventKind, StreamEvent
 from ccn.core.turn import TurnStatus
 from ccn.store.conversations import instances
 from ccn.store.conversations.turns import Turn
-from tests.cluster import three
-from tests.cluster.three import NAMES
+from tests.support.cluster import three_nodes
+from tests.support.cluster.three_nodes import NAMES
 from tests.support.node import node_world
 from tests.support.node.node_world import Node
 from tests.support.speakers import ANN
@@ -38,7 +38,7 @@ async def _read(desk: Node, turn: Turn, told: list[StreamEvent]) -> None:
 async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(
     database: settings.DatabaseSettings,
 ) -> None:
-    async with three.running(database, QUICK) as cluster:
+    async with three_nodes.running(database, QUICK) as cluster:
         desk = cluster.desk
         begun = await desk.conversations.start(node_world.ADA, title="Harbours")
         talk, host = begun.conversation.id, begun.instance.host
@@ -47,7 +47,7 @@ async def test_a_reply_outlives_its_host_and_the_next_day_goes_on(
         turn = await desk.conversations.say(talk, "My boat is called Zephyr. Tell me about harbours.", ANN)
         told: list[StreamEvent] = []
         reading = asyncio.create_task(_read(desk, turn, told))
-        await three.until(lambda: len(told) >= 3)
+        await three_nodes.until(lambda: len(told) >= 3)
         cluster.nodes.kill(host)
         await asyncio.wait_for(reading, 90)
         kinds = [each.kind for each in told]

@@ -29,15 +29,15 @@ from ccn.core.stream import START, StreamEvent
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
-from tests.cluster.speaker import QUICK, reply_to
+from tests.support.cluster.speaker import QUICK, reply_to
 from tests.support.node import node_world
 
 KILLS = int(os.environ.get("CCN_TURN_KILLS", "25"))
 CONVERSATIONS = 6
 NODES = ("node-1", "node-2")
 LONGEST_LIFE_S = 0.4
-SPEAKER = Path(__file__).with_name("speaker.py")
 CHECKOUT = Path(__file__).parents[2]
+SPEAKER = CHECKOUT / "tests/support/cluster/speaker.py"
 
 
 @dataclass

@@ -8,17 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import httpx
@@ -33,101 +29,23 @@ from ccn.etcd import client, members
 from ccn.peers import client as peers
 from ccn.peers.exchange import ForwardedRequest
 from tests.support import ports
+from tests.support.cluster.up import (
+    ANSWER_S,
+    DEADLINE_S,
+    START_S,
+    Up,
+    complaint,
+    crowded,
+    eventually,
+    is_gone,
+    reachable_folder,
+    ready,
+    started,
+)
 from tests.support.core import registrations
 from tests.support.peers import peer_node
 
-DEADLINE_S = 60.0
-ANSWER_S = 30.0
-"""For one question to a process that may be waiting for the processor."""
-START_S = 110.0
-"""Everything starts at once, on a machine that may be busy; how soon is not what is tested here."""
-T = TypeVar("T")
-CCN = (sys.executable, "-m", "ccn")
-
 pytestmark = pytest.mark.timeout(400)
-
-
-class Up:
-    """One `ccn up` with its own process group."""
-
-    def __init__(self, folder: Path, *options: str, environ: dict[str, str] | None = None) -> None:
-        self.folder = folder
-        self._stderr: IO[bytes] = (folder / f"stderr-{time.monotonic_ns()}").open("w+b")
-        self.process = subprocess.Popen(
-            [*CCN, "up", *options],
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            start_new_session=True,
-            env=surroundings(folder) | (environ or {}),
-        )
-        assert self.process.stdout is not None
-        self.stdout = self.process.stdout
-
-    def ready(self) -> dict[str, Any]:
-        line = self.stdout.readline()
-        assert line.endswith(b"\n"), self.errors()
-        told = json.loads(line)
-        assert isinstance(told, dict)
-        return told
-
-    def errors(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read().decode()
-
-    def family(self) -> list[psutil.Process]:
-        itself = psutil.Process(self.process.pid)
-        return [itself, *itself.children(recursive=True)]
-
-    def node(self, name: str) -> int:
-        """The process that is this node now."""
-
-        def found() -> int:
-            for each in self.family():
-                with suppress(psutil.NoSuchProcess):
-                    if each.name() == name and not is_gone(each):
-                        return int(each.pid)
-            return 0
-
-        return eventually(found)
-
-    def interrupt(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            family = self.family()
-            self.process.kill()
-            self.process.wait()
-            psutil.wait_procs(family, timeout=DEADLINE_S)
-        self.stdout.close()
-        self._stderr.close()
-
-
-def surroundings(folder: Path) -> dict[str, str]:
-    """This process's environment without settings, and with the user's folders below `folder`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
-    quick = {"CCN_CLAUDE_STAND_IN_WORDS_S": "0"}
-    return kept | {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "share")} | quick
-
-
-@contextmanager
-def started(folder: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[Up]:
-    running = Up(folder, *options, environ=environ)
-    try:
-        yield running
-    finally:
-        running.close()
-
-
-@contextmanager
-def reachable_folder() -> Iterator[Path]:
-    """A folder that root's database account can reach too; pytest's own are closed to it."""
-    made = Path(tempfile.mkdtemp(prefix="ccn up test "))
-    made.chmod(0o755)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made)
 
 
 @pytest.fixture
@@ -140,48 +58,6 @@ def folder() -> Iterator[Path]:
 def shared() -> Iterator[tuple[Up, dict[str, Any]]]:
     with reachable_folder() as made, started(made, "--ephemeral", "--json", "--port", "0") as running:
         yield running, running.ready()
-
-
-def eventually(ask: Callable[[], T], within_s: float = DEADLINE_S) -> T:
-    until = time.monotonic() + within_s
-    while True:
-        with suppress(httpx.TransportError, OSError):
-            if answer := ask():
-                return answer
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def crowded() -> float:
-    """How many times as long everything takes because others want the same processors."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def ready(node: dict[str, Any]) -> bool:
-    return httpx.get(f"{node['http']}/ready", timeout=ANSWER_S).status_code == 200
-
-
-def complaint(folder: Path, *options: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
-    ended = subprocess.run(
-        [*CCN, "up", *options],
-        capture_output=True,
-        text=True,
-        timeout=START_S,
-        env=surroundings(folder) | (environ or {}),
-        check=False,
-    )
-    assert ended.stdout == ""
-    if "--json" not in options:
-        return ended.returncode, ended.stderr
-    *before, last = ended.stderr.splitlines()
-    return ended.returncode, "\n".join([*before, f"error: {json.loads(last)['error']['message']}"])
 
 
 def test_it_tells_where_everything_is_and_all_of_it_answers(shared: tuple[Up, dict[str, Any]]) -> None:

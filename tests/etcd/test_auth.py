@@ -20,9 +20,9 @@ from ccn.etcd.access import EtcdAccess
 from ccn.etcd.client import EtcdClient
 from ccn.etcd.entry import WriteExecuted
 from ccn.etcd.signin import EtcdUser
-from tests.etcd.conftest import PATIENT_S, Server, servers_in
-from tests.etcd.test_tls import Authority, flags
 from tests.support.core.registrations import registration, shown
+from tests.support.etcd.authority import Authority, flags
+from tests.support.etcd.servers import PATIENT_S, Server, servers_in
 
 if TYPE_CHECKING:
     StartEtcd = Callable[[list[str]], Server]

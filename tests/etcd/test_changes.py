@@ -16,10 +16,10 @@ from aetcd.rpc import rpc_pb2_grpc  # type: ignore[import-untyped]
 from ccn import errors
 from ccn.etcd import changes, client
 from ccn.etcd.entry import EtcdChange, EtcdSnapshot, WriteExecuted
-from tests.etcd.conftest import PATIENT_S
+from tests.support.etcd.servers import PATIENT_S
 
 if TYPE_CHECKING:
-    from tests.etcd.conftest import Proxy, Server
+    from tests.support.etcd.servers import Proxy, Server
 
     ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
 

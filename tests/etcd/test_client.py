@@ -15,10 +15,10 @@ import pytest
 from ccn import errors
 from ccn.etcd import client, endpoint
 from ccn.etcd.entry import WriteExecuted, WriteRefused
-from tests.etcd.conftest import PATIENT_S
+from tests.support.etcd.servers import PATIENT_S
 
 if TYPE_CHECKING:
-    from tests.etcd.conftest import Proxy, Server
+    from tests.support.etcd.servers import Proxy, Server
 
     ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from tests.etcd.conftest import Proxy, Server
+    from tests.support.etcd.servers import Proxy, Server
 
     ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
 

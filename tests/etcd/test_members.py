@@ -19,7 +19,7 @@ from ccn.etcd.session import EtcdSession
 from tests.support.core.registrations import HTTP, registration, shown
 
 if TYPE_CHECKING:
-    from tests.etcd.conftest import Proxy, Server
+    from tests.support.etcd.servers import Proxy, Server
 
     ProxyTo = Callable[[Server], AbstractAsyncContextManager[Proxy]]
 

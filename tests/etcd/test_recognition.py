@@ -10,10 +10,10 @@ import pytest
 
 from ccn import errors
 from ccn.etcd import client
-from tests.etcd.conftest import PATIENT_S
+from tests.support.etcd.servers import PATIENT_S
 
 if TYPE_CHECKING:
-    from tests.etcd.conftest import Server
+    from tests.support.etcd.servers import Server
 
 
 async def _answer(caller: client.EtcdClient) -> None:

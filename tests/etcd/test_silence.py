@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from ccn import errors
 from ccn.etcd import client
-from tests.etcd.conftest import Server
+from tests.support.etcd.servers import Server
 
 RECOVERS_S = 30.0
 """6 s until the next ping, 2 s for its answer, and room for a slow machine. Without pings it takes longer

@@ -12,9 +12,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import uuid4
 
@@ -22,58 +20,20 @@ import httpx
 import jwt
 import pytest
 from fastapi import Depends, FastAPI
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import iter_route_contexts
 from starlette.responses import StreamingResponse
 
 from ccn import settings
-from ccn.gateway import readiness
 from ccn.gateway.accounts import tokens
 from ccn.gateway.accounts.access import Caller
-from ccn.gateway.http import app, auth, server, slow_clients
-from ccn.gateway.http.conversations import routes, websocket
-from ccn.gateway.limiting import Limiter
-from tests.gateway.conftest import PASSWORD, Door, bearer
+from ccn.gateway.http import auth, server, slow_clients
+from ccn.gateway.http.conversations import websocket
+from tests.support.gateway.accounts_door import PASSWORD, Door, bearer
+from tests.support.gateway.bare_app import bare, served
+from tests.support.gateway.routes import ACTS, CHARACTER, OWN, OWN_TURN, OWN_TURNS, READS, for_users, ways
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMIT = settings.HttpSettings().body_limit
-OWN = {"session_id"}  # what a user may name in a path; everything else there is for admins
-CHARACTER = {"model_id"}  # characters are nobody's
-OWN_TURN = {"session_id", "turn_id"}  # a turn is found in its conversation only
-OWN_TURNS = {routes.open_turn_to_read, routes.open_turn_to_cancel}
-READS: set[object] = {auth.open_to_read, auth.open_id_to_read}
-ACTS: set[object] = {auth.open_to_speak, auth.open_to_end, auth.open_to_cancel}
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way into the application."""
-
-    method: str
-    path: str
-    needs: frozenset[object]
-
-    @property
-    def named(self) -> set[str]:
-        return set(re.findall(r"{(\w+)}", self.path))
-
-    def to(self, conversation: object) -> str:
-        return re.sub(r"{\w+}", str(conversation), self.path)
-
-
-def ways(application: FastAPI) -> Iterator[Way]:
-    for route in iter_route_contexts(application.routes):
-        dependant = getattr(route, "dependant", None)
-        needs = frozenset(_needs(dependant)) if dependant else frozenset()
-        for method in sorted(route.methods or {"WEBSOCKET"}):
-            yield Way(method, re.sub(r":\w+}", "}", str(route.path)), needs)
-
-
-def _needs(dependant: Dependant) -> Iterator[object]:
-    for each in dependant.dependencies:
-        yield each.call
-        yield from _needs(each)
 
 
 def faults(application: FastAPI) -> list[str]:
@@ -95,34 +55,6 @@ def faults(application: FastAPI) -> list[str]:
             elif not (READS if way.method == "GET" else ACTS) & way.needs:
                 found.append(f"{name} does not ask whose conversation it is")
     return found
-
-
-def for_users(application: FastAPI) -> list[Way]:
-    return [each for each in ways(application) if {auth.require_user, auth.require_admin} & each.needs]
-
-
-@asynccontextmanager
-async def served(
-    application: FastAPI, chosen: settings.HttpSettings | None = None
-) -> AsyncIterator[tuple[str, int]]:
-    """The application behind a real socket."""
-    stop, wanted = asyncio.Event(), chosen or settings.HttpSettings(port=0)
-    listening = server.listen_on_port(wanted.model_copy(update={"port": 0}))
-    serving = asyncio.create_task(server.serve_app(application, listening, stop, 1.0, wanted))
-    host, port = listening.getsockname()[:2]
-    try:
-        yield host, port
-    finally:
-        stop.set()
-        await asyncio.wait_for(serving, 60)
-
-
-def bare(
-    chosen: settings.HttpSettings | None = None, limits: settings.LimitsSettings | None = None
-) -> FastAPI:
-    """An application without accounts."""
-    desk = auth.AuthContext(Limiter(limits or settings.LimitsSettings(requests=1_000_000)))
-    return app.create_app("node-2", readiness.Readiness({}), None, desk, chosen)
 
 
 async def said(at: tuple[str, int], *sent: bytes, within_s: float = 60.0) -> bytes:

@@ -18,7 +18,7 @@ from ccn.core.ledger import note
 from ccn.core.ledger.signed import Check
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Pairs
+    from tests.support.core.keys import Pairs
 
 PUBLISHED_TEXT = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
 PUBLISHED = (

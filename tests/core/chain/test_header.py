@@ -18,7 +18,7 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment, merkle
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Cluster
+    from tests.support.core.honest_cluster import Cluster
 
 Clusters = Callable[..., "Cluster"]
 

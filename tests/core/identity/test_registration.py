@@ -16,7 +16,7 @@ from ccn.core.identity.registration import EnrolledNode, NodeRegister, Registrat
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
-from tests.core.conftest import ed25519, pair_of
+from tests.support.core.keys import ed25519, pair_of
 
 ONE, TWO = NodeId("node-1"), NodeId("node-2")
 OURS, THEIRS = UUID(int=1), UUID(int=2)

@@ -15,7 +15,7 @@ from ccn.core.ledger import note
 from ccn.core.ledger.signed import Check
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Pair, Pairs
+    from tests.support.core.keys import Pair, Pairs
 
 PETER_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETER_SEED = base64.b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]

@@ -12,7 +12,7 @@ from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Check, Signed
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Pairs
+    from tests.support.core.keys import Pairs
 
 
 @dataclass(frozen=True)

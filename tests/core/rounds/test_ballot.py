@@ -24,7 +24,8 @@ from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Cluster, Pairs
+    from tests.support.core.honest_cluster import Cluster
+    from tests.support.core.keys import Pairs
 
 Clusters = Callable[..., "Cluster"]
 Rosters = Callable[..., Roster]

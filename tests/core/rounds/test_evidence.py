@@ -15,7 +15,8 @@ from ccn.core.rounds.ballot import Certificate, Vote
 from ccn.core.rounds.evidence import Cosigned
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Cluster, Pairs
+    from tests.support.core.honest_cluster import Cluster
+    from tests.support.core.keys import Pairs
 
 Clusters = Callable[..., "Cluster"]
 

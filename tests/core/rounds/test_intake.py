@@ -21,7 +21,7 @@ from ccn.core.rounds.ballot import NoQuorum, Proposal
 from ccn.core.rounds.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
-    from tests.core.conftest import Cluster
+    from tests.support.core.honest_cluster import Cluster
 
 Clusters = Callable[..., "Cluster"]
 Rosters = Callable[..., Roster]

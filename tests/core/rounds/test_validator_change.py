@@ -14,7 +14,8 @@ from ccn.core.ids import NodeId
 from ccn.core.rounds import validator_change
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.validator_change import AddValidator, ClusterView, RemoveValidator
-from tests.core.conftest import pair_of, rules_of
+from tests.support.core.honest_cluster import rules_of
+from tests.support.core.keys import pair_of
 
 NAMES = [NodeId(f"node-{n}") for n in range(1, 7)]
 some = st.sets(st.sampled_from(NAMES))

@@ -19,8 +19,8 @@ from ccn.gateway.accounts.access import ANYBODY, Caller
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
-from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
 from tests.support.gateway.access_tokens import Forger, said
+from tests.support.gateway.accounts_door import PASSWORD, RECHECK_S, Clock, Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

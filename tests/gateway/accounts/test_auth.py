@@ -20,7 +20,7 @@ from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations.conversations import StoredConversation
-from tests.gateway.conftest import PASSWORD, PLENTY, Clock, Door, bearer
+from tests.support.gateway.accounts_door import PASSWORD, PLENTY, Clock, Door, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,7 +12,7 @@ from ccn.gateway.accounts import common_passwords, passwords
 from ccn.gateway.guessing import HOUR_S
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
-from tests.gateway.conftest import PASSWORD, Door
+from tests.support.gateway.accounts_door import PASSWORD, Door
 
 HERE, THERE = "address/203.0.113.7", "address/198.51.100.7"
 

@@ -17,9 +17,9 @@ from ccn.gateway.accounts.accounts import Accounts
 from ccn.gateway.accounts.keyring import MARGIN, SIGNS, Keyring
 from ccn.store.accounts import token_keys
 from ccn.store.accounts.users import Tier
-from tests.gateway.conftest import PASSWORD, RECHECK_S, Clock, Door
 from tests.support.gateway import access_tokens
 from tests.support.gateway.access_tokens import ONE, THREE, TWO, Forger, said
+from tests.support.gateway.accounts_door import PASSWORD, RECHECK_S, Clock, Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,10 +22,10 @@ from ccn.node.operators import execution
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import conversations
-from tests.gateway.test_hostile import OWN, READS, for_users
 from tests.support.gateway import grpc_door, http_door
 from tests.support.gateway.grpc_door import Door as Rpc
 from tests.support.gateway.http_door import Door
+from tests.support.gateway.routes import OWN, READS, for_users
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,7 +14,7 @@ from ccn.gateway.accounts.access import ANYBODY, Caller, Owners
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
-from tests.gateway.conftest import Door, bearer
+from tests.support.gateway.accounts_door import Door, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

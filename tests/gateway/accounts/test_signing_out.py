@@ -19,8 +19,8 @@ from ccn.gateway.limiting import Limiter
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
-from tests.gateway.conftest import PASSWORD, PLENTY, RECHECK_S, Door, bearer, kept_password
 from tests.support.gateway import grpc_door, http_door
+from tests.support.gateway.accounts_door import PASSWORD, PLENTY, RECHECK_S, Door, bearer, kept_password
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

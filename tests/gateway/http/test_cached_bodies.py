@@ -12,7 +12,7 @@ from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.http import app
 from ccn.gateway.http.cached_bodies import FreshBodies
-from tests.gateway.test_hostile import bare, served
+from tests.support.gateway.bare_app import bare, served
 
 
 def made(**about: object) -> FastAPI:

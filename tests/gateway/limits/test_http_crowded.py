@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from ccn import settings
 from ccn.gateway.http import connection_limit, slow_clients
-from tests.gateway.test_hostile import bare, served
+from tests.support.gateway.bare_app import bare, served
 
 Address = tuple[str, int]
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]

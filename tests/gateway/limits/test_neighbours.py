@@ -23,8 +23,8 @@ from ccn.gateway.grpc import statuses
 from ccn.pb import instances_pb2 as pb
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
-from tests.gateway.limits.test_quotas_at_doors import ADA, BEGIN, NEW, SPAWN, START, paying
 from tests.support.gateway import grpc_door, http_door
+from tests.support.gateway.paying_doors import ADA, BEGIN, NEW, SPAWN, START, paying
 from tests.support.node import node_world
 from tests.support.node.node_world import PATIENT
 from tests.support.store import reservations

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import grpc  # type: ignore[import-untyped]
 import pytest
-from pydantic import SecretStr
 from websockets.asyncio.client import connect
 
 from ccn import settings
-from ccn.claude import client
-from ccn.claude.stand_in import server
-from ccn.claude.stand_in.faults import FaultRule
 from ccn.core.ids import ConversationId
 from ccn.gateway.grpc import statuses
-from ccn.node.spending.paid_model import PaidModel
-from ccn.pb import instances_pb2 as pb
-from ccn.store.connection import pool
 from ccn.store.conversations import conversations
 from ccn.store.spending import spend
 from tests.support.gateway import grpc_door, http_door
+from tests.support.gateway.paying_doors import ADA, ASK, BEGIN, NEW, SPAWN, START, paying
 from tests.support.node import node_world
 from tests.support.node.node_world import Model
 from tests.support.speakers import ANN
 from tests.support.store import reservations
 
 LIMITS = settings.LimitsSettings(conversations=3, instances=1)
-ADA = {"character": "ada"}
-ASK = {"model": "ada", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello?"}]}
-NEW = {"x-ccn-conversation": "new"}
-SPAWN, BEGIN = pb.SpawnRequest(character="ada"), pb.BeginRequest(character="ada")
-START = "/api/v1/conversation/start"
 
 
 async def refused(call: Any) -> tuple[str, str]:
@@ -102,26 +89,6 @@ async def test_every_door_says_which_limit_is_reached_and_what_helps(
         async with http.client(other) as client:
             assert (await client.post(START, json=ADA)).status_code == 201, "nobody else is concerned"
         opened.set()
-
-
-@asynccontextmanager
-async def paying(
-    database: settings.DatabaseSettings,
-    limits: settings.LimitsSettings,
-    chosen: settings.InstancesSettings = node_world.PATIENT,
-    rule: FaultRule | None = None,
-) -> AsyncIterator[http_door.Door]:
-    """A door behind which calls are paid for; the stand-in answers them."""
-    world = await node_world.found_world(database)
-    async with server.run_stand_in() as here:
-        here.faults.add_rule(rule or FaultRule())
-        claude = settings.ClaudeSettings(base_url=here.url, api_key=SecretStr("any"))
-        async with client.open_client(claude) as asks, pool.open(database, "purse") as purse:
-            model = PaidModel(asks, purse, claude, lambda: datetime.now(UTC), limits)
-            async with world.node("node-1", cast("Model", model), chosen, limits=limits) as node:
-                async with http_door.door(node, limits) as door:
-                    yield door
-                await model.await_settlements()
 
 
 async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_that_cannot_be_paid_for(

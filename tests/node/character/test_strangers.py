@@ -26,7 +26,8 @@ from ccn.pb import instances_pb2 as pb
 from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances
 from ccn.store.rounds import blocks, terms
-from tests.core.conftest import ed25519, pair_of, rules_of
+from tests.support.core.honest_cluster import rules_of
+from tests.support.core.keys import ed25519, pair_of
 from tests.support.gateway import grpc_door
 from tests.support.gateway.grpc_door import Door
 from tests.support.node import node_world

@@ -27,7 +27,7 @@ from ccn.store.operators import drains, requests
 from ccn.store.operators.requests import Body
 from ccn.store.rounds import blocks, terms
 from ccn.store.writing.writer import Writer
-from tests.core.conftest import rules_of
+from tests.support.core.honest_cluster import rules_of
 
 CLAIM_S = 0.3
 LONG_CLAIM_S = 4.0

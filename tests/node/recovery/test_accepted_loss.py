@@ -13,7 +13,7 @@ from ccn.node.recovery import accepted_loss, database_check
 from ccn.node.signing import memory
 from ccn.node.signing.memory import SigningRight
 from ccn.store.operators import requests
-from tests.core.conftest import ed25519
+from tests.support.core.keys import ed25519
 from tests.support.node.round_world import NODES, World
 
 NODE = NODES[0]

@@ -20,7 +20,7 @@ from ccn.node.views import round_history
 from ccn.store.character import vectors
 from ccn.store.conversations import conversations, instances
 from ccn.store.rounds import blocks, consensus_log, ledger
-from tests.core.conftest import ed25519
+from tests.support.core.keys import ed25519
 from tests.support.core.rosters import pack_rows
 from tests.support.node.round_world import ADA, NODES, World
 

@@ -17,7 +17,7 @@ from ccn.node.rounds.consensus_round import SealedRound
 from ccn.node.rounds.contradictions import HeardStatements
 from ccn.peers.exchange import ReportRequest
 from ccn.store.rounds import blocks, evidence
-from tests.core.conftest import ed25519, pair_of
+from tests.support.core.keys import ed25519, pair_of
 from tests.support.node.round_world import NODES, World
 
 LIARS = NODES[1:]

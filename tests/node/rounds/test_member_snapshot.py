@@ -9,7 +9,7 @@ from ccn.core.ids import NodeId
 from ccn.etcd.election import ElectedLeader
 from ccn.node.rounds import member_snapshot
 from ccn.node.rounds.member_snapshot import MemberSnapshot
-from tests.core.conftest import pair_of
+from tests.support.core.keys import pair_of
 from tests.support.core.registrations import registration
 
 HERE, THERE = NodeId("node-1"), NodeId("node-2")

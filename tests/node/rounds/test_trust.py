@@ -37,7 +37,7 @@ from ccn.store.accounts import node_register
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
-from tests.core.conftest import ed25519, pair_of
+from tests.support.core.keys import ed25519, pair_of
 from tests.support.core.registrations import registration
 from tests.support.node.round_world import Paper
 from tests.support.peers.peer_node import INSTANCE, identity_of

@@ -22,7 +22,7 @@ from ccn.store.accounts import node_register
 from ccn.store.operators import drains, requests
 from ccn.store.operators.requests import AnswerRequest, Body
 from ccn.store.rounds import blocks, export
-from tests.core.conftest import pair_of
+from tests.support.core.keys import pair_of
 from tests.support.node.round_world import NODES, Paper, World
 
 FOUR = NodeId("node-4")

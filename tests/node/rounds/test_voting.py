@@ -19,7 +19,7 @@ from ccn.node.rounds.consensus_round import FailedRound, SealedRound
 from ccn.peers.exchange import ReportRequest
 from ccn.store.rounds import ledger
 from ccn.store.writing.writer import Writer
-from tests.core.conftest import ed25519
+from tests.support.core.keys import ed25519
 from tests.support.node.round_world import NODES, Neighbours, World
 
 

@@ -14,7 +14,7 @@ from ccn.core.ids import NodeId
 from ccn.store.accounts import node_register
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 ONE, TWO = NodeId("node-1"), NodeId("node-2")
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))

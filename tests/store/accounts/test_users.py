@@ -24,7 +24,7 @@ from ccn.store.accounts.users import Tier, User
 from ccn.store.operators import requests
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 SOON = timedelta(minutes=5)
 

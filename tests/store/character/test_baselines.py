@@ -17,10 +17,10 @@ from ccn.store.character.baselines import Baseline, BaselineKind
 from ccn.store.character.restorations import RestorationStep
 from ccn.store.character.vectors import RecordScore
 from ccn.store.conversations import instances
-from tests.store.conftest import ADA
+from tests.support.store.open_store import ADA
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 SCORER, MODEL = "tier-1/v1", "model-1"
 

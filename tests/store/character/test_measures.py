@@ -13,7 +13,7 @@ from ccn.store.character import measures
 from ccn.store.character.measures import ConversationMeasure
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from ccn.store.character.vectors import RecordRelation, RecordScore
 from ccn.store.upkeep import snapshots
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 SCORES = st.one_of(st.none(), st.integers(0, UNIT), st.sampled_from([0, 1, UNIT - 1, UNIT]))
 MIDDLE = Vector((500_000,) * 16)

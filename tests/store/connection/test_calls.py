@@ -12,7 +12,7 @@ from ccn.store.spending import spend
 from ccn.store.writing import turn_steps
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 
 def test_a_call_names_each_parameter() -> None:

@@ -15,7 +15,7 @@ from ccn.store.connection import failure, pool
 from ccn.store.conversations.turns import EmitEvents, TurnEvent
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 SECRET = "the words nobody else should read"
 

@@ -20,7 +20,7 @@ from ccn.store.connection import migrate, pool, roles, standbys
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import terms
 from ccn.store.upkeep import retention
-from tests.store.conftest import Store, keeping
+from tests.support.store.open_store import Store, keeping
 
 PASSWORD = "no-secret-at-all"
 

@@ -30,9 +30,9 @@ from ccn.store.connection import migrate, pool
 from ccn.store.conversations.conversations import AppendMessage, BeginConversation
 from ccn.store.writing.batch import Confirm
 from ccn.store.writing.writer import Writer
-from tests.store.conftest import Clock
 from tests.support import databases
 from tests.support.speakers import ANN
+from tests.support.store.open_store import Clock
 
 Start = Callable[..., AbstractAsyncContextManager[Writer]]
 

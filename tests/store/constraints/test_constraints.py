@@ -19,7 +19,7 @@ from ccn.store.upkeep import retention
 from tests.support.speakers import ANN, WREN
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
     Connection = asyncpg.Connection[asyncpg.Record]
 

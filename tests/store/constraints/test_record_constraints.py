@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
     Connection = asyncpg.Connection[asyncpg.Record]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from ccn.store.writing.writer import Writer
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 CHARACTER = Vector((800_001, None, *(500_000,) * 14))
 RELATIONAL = Vector((700_000, None, *(1,) * 5))

@@ -11,7 +11,7 @@ from ccn.core.ids import ConversationId
 from ccn.store.conversations import conversations
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 
 async def test_pages_backwards_show_everything_once_in_order(shared: Store) -> None:

@@ -25,7 +25,7 @@ from tests.support.speakers import ANN
 if TYPE_CHECKING:
     import asyncpg
 
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 ADA = CharacterId("ada")
 PLATE = plate.parse_plate("# Ada\nKeeps her word.")

@@ -12,7 +12,7 @@ from ccn.store.conversations.conversations import AppendMessage
 from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 SAID = [
     "The lighthouse keeper was running along the pier.",

@@ -12,7 +12,7 @@ from ccn.core.ids import ConversationId
 from ccn.store.conversations import search
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 MANY = 12_000
 """More documents than a search looks at first."""

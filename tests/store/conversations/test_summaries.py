@@ -12,7 +12,7 @@ from ccn.store.character.measures import ConversationMeasure
 from ccn.store.conversations import conversations, instances, summaries, turns
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 
 async def test_each_part_is_what_its_own_module_loads(shared: Store) -> None:

@@ -10,7 +10,7 @@ from ccn.store.conversations import instances, totals
 from ccn.store.conversations.instances import InstanceStatus
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 
 async def test_totals_are_means_over_what_is_alive(store: Store) -> None:

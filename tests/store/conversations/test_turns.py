@@ -23,7 +23,7 @@ from tests.support.speakers import ANN, WREN
 from tests.support.store import histories
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
     Another = Callable[..., AbstractAsyncContextManager[Writer]]
 

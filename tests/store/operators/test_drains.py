@@ -13,7 +13,7 @@ from ccn.core.ids import NodeId
 from ccn.store.operators import drains, requests
 from ccn.store.operators.drains import NodeLoad
 from ccn.store.rounds import terms
-from tests.store.conftest import Store
+from tests.support.store.open_store import Store
 
 ONE, TWO, THREE = (NodeId(f"node-{n}") for n in (1, 2, 3))
 ALL = (ONE, TWO, THREE)

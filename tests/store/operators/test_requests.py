@@ -19,7 +19,7 @@ from ccn.store.operators import requests
 from ccn.store.operators.requests import AnswerRequest
 from ccn.store.rounds import terms
 from ccn.store.writing.writer import Writer
-from tests.store.conftest import Clock, Store
+from tests.support.store.open_store import Clock, Store
 
 Writing = Callable[..., AbstractAsyncContextManager[Writer]]
 ONE, TWO = NodeId("node-1"), NodeId("node-2")

@@ -14,7 +14,8 @@ from ccn.core.rounds.ballot import Certificate, Draft
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.rounds import blocks, consensus_log, terms
-from tests.core.conftest import Cluster, cluster_of, ed25519, rules_of
+from tests.support.core.honest_cluster import Cluster, cluster_of, rules_of
+from tests.support.core.keys import ed25519
 
 LEADER = NodeId("node-1")
 

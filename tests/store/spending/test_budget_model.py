@@ -19,7 +19,7 @@ from ccn.store.spending.spend import Reservation
 from tests.support.store import reservations
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 LIMIT = 200
 DAYS = (date(2028, 1, 1) + timedelta(days=number) for number in itertools.count())

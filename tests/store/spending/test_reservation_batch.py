@@ -14,11 +14,11 @@ from ccn.store.connection import pool
 from ccn.store.spending import spend
 from ccn.store.spending.reservation_batch import ReservationQueue
 from ccn.store.spending.spend import EndedReservation
-from tests.store.spending.test_spend import again, standing, used, wanted
+from tests.support.store.days_of_spend import again, standing, used, wanted
 
 if TYPE_CHECKING:
     from ccn.store.connection.pool import Record
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 
 class Counted:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ccn.core.ids import ConversationId
     from ccn.store.writing.writer import Writer
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
     Another = Callable[..., AbstractAsyncContextManager[Writer]]
 

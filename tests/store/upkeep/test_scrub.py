@@ -21,10 +21,10 @@ from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
 from ccn.store.conversations import conversations, search, turns
 from ccn.store.upkeep import retention, scrub
-from tests.store.conftest import Store, keeping
 from tests.support import databases
 from tests.support.cli import commands
 from tests.support.speakers import ANN
+from tests.support.store.open_store import Store, keeping
 
 
 @dataclass

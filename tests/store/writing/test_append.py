@@ -14,7 +14,7 @@ from ccn.store.conversations.conversations import AppendMessage
 from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 
 async def test_messages_get_places_without_gaps_whoever_appends(store: Store) -> None:

@@ -19,11 +19,11 @@ from ccn.store.conversations.conversations import BeginConversation, CloseConver
 from ccn.store.conversations.instances import ChangeInstance, InstanceStatus, SpawnInstance
 from ccn.store.writing import quotas
 from ccn.store.writing.quotas import Quota
-from tests.store.conftest import ADA
+from tests.support.store.open_store import ADA
 
 if TYPE_CHECKING:
     from ccn.store.writing.writer import Writer
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
 TWO = Quota(conversations=2, instances=2)
 

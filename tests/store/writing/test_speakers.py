@@ -13,8 +13,8 @@ from ccn.store.connection import migrate
 from ccn.store.conversations import turns
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep.retention import RedactMessages
-from tests.store.conftest import Store, keeping
 from tests.support.speakers import ANN
+from tests.support.store.open_store import Store, keeping
 
 OF_MESSAGES = """
     SELECT m.role, m.speaker, convert_from(l.body, 'UTF8') AS leaf

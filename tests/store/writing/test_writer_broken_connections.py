@@ -34,7 +34,7 @@ from ccn.store.writing.writer import Writer
 from tests.support.speakers import ANN
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Store
+    from tests.support.store.open_store import Store
 
     Start = Callable[..., AbstractAsyncContextManager[Writer]]
 

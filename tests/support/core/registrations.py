@@ -8,7 +8,7 @@ from ccn.core.identity.registration import Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
-from tests.core.conftest import pair_of
+from tests.support.core.keys import pair_of
 
 CLUSTER, LIFE = UUID(int=1), UUID(int=2)
 HTTP, GRPC = "http://127.0.0.1:7700", "127.0.0.1:7702"

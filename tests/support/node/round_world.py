@@ -31,7 +31,8 @@ from ccn.store.conversations import characters, conversations
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks, terms
 from ccn.store.writing.writer import Writer
-from tests.core.conftest import ed25519, pair_of, rules_of
+from tests.support.core.honest_cluster import rules_of
+from tests.support.core.keys import ed25519, pair_of
 from tests.support.speakers import ANN
 
 NODES = [NodeId(f"node-{n}") for n in (1, 2, 3)]

@@ -20,7 +20,7 @@ from ccn.core.ids import ConversationId
 from ccn.node.views.cluster_status import ClusterStatus
 from ccn.store.accounts.users import Tier
 from ccn.store.character import vectors
-from tests.core.identity.test_address import FOLLOWED, NOT_FOLLOWED
+from tests.support.core.addresses import FOLLOWED, NOT_FOLLOWED
 from tests.support.gateway import browser as browsers
 from tests.support.gateway import page_cluster
 from tests.support.gateway.browser import Browser, Page

@@ -13,7 +13,7 @@ from ccn.store.accounts.users import Tier
 from ccn.store.operators import requests
 
 if TYPE_CHECKING:
-    from tests.gateway.conftest import Door
+    from tests.support.gateway.accounts_door import Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

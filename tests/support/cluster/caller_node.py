@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.core.ids import NodeId
-from tests.cluster.speaker import Echo
+from tests.support.cluster.speaker import Echo
 from tests.support.gateway import grpc_door
 from tests.support.node.node_world import World
 
