@@ -1,8 +1,8 @@
-"""A block: what the reports of a round come to, and the tip of the chain that it moves on.
+"""A block, made from the reports of a round, and the tip of the chain, which each block moves on.
 
-Sealing is the same computation for the leader that proposes, the voter that checks and the auditor that
-checks again: the tip, the reports and the leader's few choices (term, time, next rules) leave only one
-block. Its leaves stand in the tree by the nodes' names, then by number, and the header comes last.
+The leader that proposes, the voter that checks and the auditor all compute the same block. It follows from
+the tip, the reports and the leader's few choices: term, time and next rules. Its leaves stand in the tree
+in the order of the nodes' names, then of their numbers. The header is the last leaf.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ccn.core.ledger import commitment, merkle, signed
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """All of the chain that the next block depends on; `sealed` has each node's last sealed number."""
+    """What the next block needs to know of the chain. `sealed` has each node's last sealed number."""
 
     origin: str
     height: int
@@ -35,17 +35,17 @@ class Tip:
     rules: Rules
 
     def last_sealed(self, node: NodeId) -> int:
-        """The number of the node's last sealed leaf, 0 if there is none."""
+        """Return the number of the node's last sealed leaf, or 0 if it has none."""
         return dict(self.sealed).get(node, 0)
 
     def checkpoint(self) -> Checkpoint:
-        """What nodes cosign once this is their tip."""
+        """Return the checkpoint that nodes cosign once this is their tip."""
         return Checkpoint(self.origin, self.tree.size, self.tree.root())
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A header with what it commits to, as the leader writes it down."""
+    """A header together with what it commits to, as the leader stores it."""
 
     header: Header
     leaves: tuple[bytes, ...]
@@ -56,7 +56,7 @@ class Block:
 def seal(
     tip: Tip, reports: Sequence[Report], *, term: int, leader: NodeId, time_us: int, next_rules: Rules
 ) -> Block:
-    """The one block that these reports make on this tip."""
+    """Make the only block that these reports allow on this tip."""
     ordered = sorted(reports, key=lambda report: report.node)
     spans, leaves = _take_leaves(ordered)
     rosters = [(report.node, roster) for report in ordered for roster in report.rosters]
@@ -84,7 +84,7 @@ def seal(
 
 
 def advance_tip(tip: Tip, header: Header, tree: merkle.Tree, next_rules: Rules) -> Tip:
-    """The tip after a block that was checked; the tree has its leaves, and its header comes last."""
+    """Return the tip after a checked block. The given tree has its leaves; the header is added here."""
     sealed = dict(tip.sealed) | {span.node: span.last for span in header.spans}
     return replace(
         tip,
@@ -99,12 +99,12 @@ def advance_tip(tip: Tip, header: Header, tree: merkle.Tree, next_rules: Rules) 
 
 
 def follows_tip(header: Header, tip: Tip) -> bool:
-    """Whether the block stands directly on this tip."""
+    """Return whether the block follows directly on this tip."""
     return (header.height, header.previous) == (tip.height + 1, tip.hash) and header.term >= tip.term
 
 
 def genesis_tip(origin: str, rules: Rules) -> Tip:
-    """The tip before the first block: nothing yet but a name and the rules, which its hash commits to."""
+    """Return the tip before the first block. Its hash commits to the origin and the first rules."""
     founding = signed.statement_bytes(
         "genesis",
         {
@@ -118,11 +118,14 @@ def genesis_tip(origin: str, rules: Rules) -> Tip:
 
 
 def share_leaves(waiting: Mapping[NodeId, int], limit: int = LEAF_LIMIT) -> dict[NodeId, int]:
-    """How many leaves each node may seal now: equal shares, and what one leaves goes to others."""
+    """Return how many leaves each node may seal in this block.
+
+    Every node gets an equal share. What one node does not use goes to the others.
+    """
     granted = dict[NodeId, int]()
     for taken, node in enumerate(sorted(waiting, key=lambda node: (waiting[node], node))):
-        fair = (limit - sum(granted.values())) // (len(waiting) - taken)
-        granted[node] = min(waiting[node], fair)
+        share = (limit - sum(granted.values())) // (len(waiting) - taken)
+        granted[node] = min(waiting[node], share)
     return granted
 
 

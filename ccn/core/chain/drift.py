@@ -1,10 +1,11 @@
 """Drift: how far an instance is from the median, as one number in millionths.
 
-It is the root mean square difference over the axes that both show, rounded up, so that the number exceeds
-the tolerance exactly when the true root does. Where no axis is shared nothing can be said for the instance,
-and its drift is the largest there is. Integers only, because the result is hashed and signed. All sixteen
-axes count, also those that weigh nothing in decisions: the tolerance is defined over sixteen, and who is
-beyond it is only noted; what is done is decided by a confirmation over the others.
+It is the root mean square difference over the axes that both show. It is rounded up, so the number exceeds
+the tolerance exactly when the true root does. An instance that shares no axis with the median has the
+largest drift there is. Only integers are used, because the result is hashed and signed.
+
+All sixteen axes count here, also those that weigh nothing in decisions, because the tolerance is defined
+over sixteen. A round only notes who is beyond it. A confirmation over the other axes decides what is done.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Distances = npt.NDArray[np.int64]
 
 
 def measure_distances(matrix: Matrix, centre: Sequence[int | None]) -> Distances:
-    """The drift of each row from the centre."""
+    """Return the drift of each row from the centre."""
     middle = np.array([MISSING if value is None else value for value in centre], dtype=np.int64)
     differences = matrix - middle
     axes = np.full(len(matrix), len(middle))
@@ -35,14 +36,15 @@ def measure_distances(matrix: Matrix, centre: Sequence[int | None]) -> Distances
 
 
 def find_outliers(drift: Distances, tolerance: int) -> Distances:
-    """The rows beyond the tolerance, in ascending order."""
+    """Return the numbers of the rows beyond the tolerance, in ascending order."""
     return np.flatnonzero(drift > tolerance)
 
 
 def root_up(numbers: Distances) -> Distances:
-    """The smallest integers whose squares reach the numbers.
+    """Return the smallest integers whose squares reach the numbers.
 
-    The floating point root is a first guess, off by less than one; integers decide. No mean exceeds 10^12.
+    The floating point root is a first guess that is off by less than one. Comparing integers decides.
+    No number exceeds 10^12.
     """
     roots = np.sqrt(numbers.astype(np.float64)).astype(np.int64)
     return roots + (roots * roots < numbers)

@@ -31,7 +31,11 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One block. Validators and parameters are those that decide it; the next ones decide the next."""
+    """The header of one block.
+
+    `validators` and `parameters` decide this block. `next_validators` and `next_parameters` decide the
+    next one.
+    """
 
     height: int
     previous: bytes
@@ -53,7 +57,7 @@ class Header:
     _hash: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a block, whoever wrote it."""
+        """Refuse fields that no block can have."""
         ids.check_name(self.leader, "node")
         if any(len(value) != merkle.HASH_BYTES for value in self._hash_fields().values()):
             raise errors.InputInvalid("a hash in the header has another length")
@@ -66,21 +70,22 @@ class Header:
             raise errors.InputInvalid(
                 f"{self.count} leaves do not lead from {self.before_size} to {self.size}"
             )
-        body = self._write_body()  # a round asks for it and its hash some twenty times on each node
+        # Kept, because a round needs the body and its hash some twenty times on each node.
+        body = self._write_body()
         object.__setattr__(self, "_body", body)
         object.__setattr__(self, "_hash", commitment.leaf_hash(body))
 
     @property
     def count(self) -> int:
-        """How many leaves the block seals besides its header."""
+        """Return how many leaves the block seals besides its header."""
         return sum(span.last - span.first + 1 for span in self.spans)
 
     def hash(self) -> bytes:
-        """The hash of the block, which is the hash of its last leaf."""
+        """Return the hash of the block, which is the hash of its last leaf."""
         return self._hash
 
     def body(self) -> bytes:
-        """The one way to write it."""
+        """Return its canonical bytes."""
         return self._body
 
     def _write_body(self) -> bytes:
@@ -114,7 +119,7 @@ class Header:
 
 
 def parse_header(body: bytes) -> Header:
-    """The header from its bytes; whatever `body` would not have written is refused."""
+    """Read a header from its bytes. Bytes that `body` would not have written are refused."""
     match commitment.parse_canonical(body):
         case {
             "before_root": str(before_root),
@@ -134,7 +139,7 @@ def parse_header(body: bytes) -> Header:
             "time_us": int(time_us),
             "validators": str(validators),
         }:
-            read = Header(
+            header = Header(
                 height=height,
                 previous=commitment.digest_from_hex(previous),
                 term=term,
@@ -152,8 +157,8 @@ def parse_header(body: bytes) -> Header:
                 size=size,
                 root=commitment.digest_from_hex(root),
             )
-            if read.body() == body:
-                return read
+            if header.body() == body:
+                return header
     raise errors.InputInvalid("this is not the header of a block")
 
 

@@ -1,11 +1,11 @@
 """The owner of an instance, as a round sees it: a number that only says which instances share an owner.
 
-A round has to know which instances belong together, not who anybody is. The number is a hash of the owner's
-id, the previous block and the character. So every node computes the same number for an owner, and the
-number differs in the next round, for another character and in another cluster: rosters alone link nobody
-across them. Ids of users are random, so nobody finds one by trying. Whoever knows an id, as an auditor does
-from the leaf of the conversation, can compute the number and check what a node reported. A secret key would
-keep auditors from that.
+A round has to know which instances belong together, but not who the owners are. The number is a hash of the
+owner's id, the previous block and the character. So every node computes the same number for an owner. In
+the next round, for another character and in another cluster the number differs, so rosters alone do not
+link an owner across them. User ids are random, so an owner cannot be found by trying ids. An auditor who
+knows an id from the leaf of a conversation can compute the number and check what a node reported. With a
+secret key in the hash, auditors could not.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ BYTES = 8
 
 _TAG = b"ccn/owner/v1\n"
 NOBODY = UserId(UUID(int=0))
-"""The owner of what is nobody's: all of it together counts as one person's."""
+"""Stands for the owner of instances that have none. All of them count as one person's."""
 
 
 def make_pseudonym(previous: bytes, character: CharacterId, owner: UserId) -> int:
-    """The number of an owner in the round on top of a block."""
+    """Make the number of an owner in the round that follows the block `previous`."""
     return int.from_bytes(make_pseudonyms(previous, character, [owner.bytes]), "big")
 
 
 def make_pseudonyms(previous: bytes, character: CharacterId, owners: Sequence[bytes]) -> bytes:
-    """The numbers of many, one after the other as in a roster: of each owner as often as they come."""
-    begun, rest = hashlib.sha256(_TAG + previous), character.encode()
+    """Make the number of each owner in the list, one after the other as a roster has them."""
+    shared_start, rest = hashlib.sha256(_TAG + previous), character.encode()
 
     def hash_owner(owner: bytes) -> bytes:
-        hasher = begun.copy()
+        hasher = shared_start.copy()
         hasher.update(owner + rest)
         return hasher.digest()[:BYTES]
 
-    known = {each: hash_owner(each) for each in set(owners)}
-    return b"".join([known[each] for each in owners])
+    pseudonyms = {owner: hash_owner(owner) for owner in set(owners)}
+    return b"".join([pseudonyms[owner] for owner in owners])

@@ -4,9 +4,9 @@
     crash           ⌊n/2⌋+1         1   2   3   3   4    n - q nodes that are down
     byzantine       ⌊2n/3⌋+1        -   -   3   4   5    ⌊(n-1)/3⌋ nodes that lie
 
-Under `crash` two quorums always share a node; a liar is detected and not outvoted. Under `byzantine` they
-share more nodes than can lie, so at least one of those is honest. The formula 2f+1 is a trap: for five
-nodes it gives 3, and two quorums of 3 may share nobody but the liar.
+Under `crash` two quorums always share a node. A node that lies is detected, but not outvoted. Under
+`byzantine` two quorums share more nodes than can lie, so at least one shared node is honest. Do not use the
+formula 2f+1: for five nodes it gives 3, and two quorums of 3 may share only the node that lies.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from enum import StrEnum
 from ccn import errors
 
 NODE_LIMIT = 64
-"""Validators of one cluster: their signatures fit into one note, and a round asks every one of them."""
+"""Most validators of one cluster. Their signatures must fit into one note, and a round asks all of them."""
 
 _BYZANTINE_NODES = 4
 
 
 class FaultModel(StrEnum):
-    """What nodes are expected to do at worst."""
+    """The worst that nodes are expected to do."""
 
     CRASH = "crash"
     BYZANTINE = "byzantine"
 
 
 def votes_needed(faults: FaultModel, nodes: int) -> int:
-    """The quorum: how many of this many validators must agree."""
+    """Return the quorum: how many of `nodes` validators must agree."""
     _check_size(faults, nodes)
     if faults is FaultModel.CRASH:
         return nodes // 2 + 1
@@ -37,7 +37,7 @@ def votes_needed(faults: FaultModel, nodes: int) -> int:
 
 
 def faults_tolerated(faults: FaultModel, nodes: int) -> int:
-    """How many validators may be down (crash) or lie (byzantine) while the others still agree, rightly."""
+    """Return how many validators may be down (crash) or lie (byzantine) while the others still agree."""
     _check_size(faults, nodes)
     if faults is FaultModel.CRASH:
         return nodes - votes_needed(faults, nodes)

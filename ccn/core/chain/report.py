@@ -1,7 +1,7 @@
 """A report: what one node brings to a round, namely its instances and the leaves that wait to be sealed.
 
 A node numbers its leaves from 1 without gaps, so a report names the first number and lists the hashes from
-there on. Height, term and previous block bind a report to one round: its signature counts in no other.
+there on. Height, term and previous block bind a report to one round. Its signature is valid in no other.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ccn.core.ids import NodeId
 from ccn.core.ledger import merkle, signed
 
 LEAF_LIMIT = 10_000
-"""Leaves in one block, and so in one report."""
+"""Most leaves in one block, and therefore in one report."""
 
 INSTANCE_LIMIT = 10_000
-"""Instances of one node, of all characters together."""
+"""Most instances of one node, of all characters together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One node's part of a round; `wants` is the hash of the rules it would like to be in force."""
+    """One node's part of a round. `wants` is the hash of the rules that it would like to be in force."""
 
     node: NodeId
     height: int
@@ -37,7 +37,7 @@ class Report:
     _signed_bytes: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what is too large or could be written in two ways."""
+        """Refuse a report that is too large or that could be written in two ways."""
         ids.check_name(self.node, "node")
         if self.height < 1 or self.term < 0 or self.first < 1:
             raise errors.InputInvalid(f"a report of {self.node} has impossible numbers")
@@ -54,11 +54,11 @@ class Report:
 
     @property
     def count(self) -> int:
-        """How many leaves it brings."""
+        """Return how many leaves it brings."""
         return len(self.leaves) // merkle.HASH_BYTES
 
     def signed_bytes(self) -> bytes:
-        """What is signed: rosters and leaves stand in it as their hashes."""
+        """Return the bytes to sign, in which rosters and leaves appear as their hashes."""
         return self._signed_bytes
 
     def _write_statement(self) -> bytes:
@@ -79,6 +79,6 @@ class Report:
 
 
 def _roster_to_list(roster: Roster) -> tuple[str, ...]:
-    """A roster as it stands in what is signed."""
+    """Return a roster as it appears in the bytes to sign."""
     rows = (roster.character, roster.hash().hex())
     return (*rows, roster.owners_hash().hex()) if roster.owners else rows

@@ -1,16 +1,17 @@
 """The result of a round: for each character the median of its instances, and how far each is from it.
 
 The leader computes it from the reports, every voter computes it again, and an auditor once more years
-later. So it depends only on the reports and the parameters, in the order of the nodes' names.
+later. So it depends only on the reports and the parameters, taken in the order of the nodes' names.
 
-An instance that several rows name is disputed: either it moved while the nodes were asked, or somebody
-lies. No report shows which, because a liar picks any epoch. So a disputed instance is no outlier, whatever
-its drift. Under `crash`, where nobody lies, it counts for no median, rather than twice. Under `byzantine`
-each node's row for it counts within that node's own weight: if it were left out, one liar could take
-everybody else out of the median.
+An instance is disputed if several rows name it: either it moved while the nodes were asked, or a node lies.
+Reports do not show which, because a lying node can claim any epoch. So a disputed instance is never an
+outlier, whatever its drift. Under `crash` no node lies, and a disputed instance is left out of the median,
+because it would count twice. Under `byzantine` each node's row for it counts within the weight of that
+node. If it were left out, one lying node could remove all other instances from the median.
 
 What weighs the same is a parameter (`rules.Weighing`): owners, or instances in records of the first
-version. `median` says how; `ccn/docs/fairness.md` says what follows for those who speak with the character.
+version. `median` does the weighing. `ccn/docs/fairness.md` says what follows for those who speak with the
+character.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from ccn.core.ids import CharacterId, NodeId
 from ccn.core.ledger import commitment
 
 SHARED = 3
-"""Owners from which on a median is nobody's own: of two one can set it, and of one it is all theirs."""
+"""From this number of owners on, no owner sets the median alone. Of two owners, one can."""
 
 _TAG = b"ccn/result/v1\n"
 
@@ -40,8 +41,9 @@ _TAG = b"ccn/result/v1\n"
 class Result:
     """What was agreed about one character.
 
-    `drift` has a number for each instance: nodes by name, the instances of each by id. `outliers` are the
-    places in it that exceed the tolerance, `disputed` those of instances that are named elsewhere too.
+    `drift` has a number for each instance, in the order of the nodes' names, then of the instances' ids.
+    `outliers` lists the places in `drift` that exceed the tolerance. `disputed` lists the places of
+    instances that another row names too.
     """
 
     character: CharacterId
@@ -51,12 +53,12 @@ class Result:
     disputed: tuple[int, ...]
     weights: str
     owners: int | None = None
-    """How many owners counted, on the axis with fewest; None where they were not told apart."""
+    """How many owners counted, on the axis with fewest. None if owners were not told apart."""
     _body: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Write it down once: it is hashed for the header, and the leader keeps it with the block."""
-        few: commitment.Fields = {
+        """Write the body once: the header hashes it, and the leader stores it with the block."""
+        fields: commitment.Fields = {
             "disputed": (),
             "character": self.character,
             "drift": (),
@@ -67,44 +69,47 @@ class Result:
             "weights": self.weights,
         }
         if self.owners is not None:
-            few = {**few, "owners": self.owners, "v": 2}
-        body = commitment.encode_canonical(few).decode()
-        # The long lists are all integers, and take the places of the empty ones from the last to the first.
-        for name, many in (("outliers", self.outliers), ("drift", self.drift), ("disputed", self.disputed)):
+            fields = {**fields, "owners": self.owners, "v": 2}
+        body = commitment.encode_canonical(fields).decode()
+        lists = (("outliers", self.outliers), ("drift", self.drift), ("disputed", self.disputed))
+        # The long lists hold only integers. They replace the empty lists, from the last to the first.
+        for name, numbers in lists:
             before, _, after = body.rpartition(f'"{name}":[]')
-            body = f'{before}"{name}":{commitment.encode_numbers(many)}{after}'
+            body = f'{before}"{name}":{commitment.encode_numbers(numbers)}{after}'
         object.__setattr__(self, "_body", body.encode())
 
     def body(self) -> bytes:
-        """The one way to write it."""
+        """Return its canonical bytes."""
         return self._body
 
 
 def conclude_round(rosters: Sequence[tuple[NodeId, Roster]], rules: Rules) -> tuple[Result, ...]:
-    """The results for all characters that have instances, by name."""
-    ordered = sorted(rosters, key=lambda reported: reported[0])
-    listed = [named for _, named in ordered if len(named)]
+    """Return the results of all characters that have instances, in the order of their names."""
+    ordered = sorted(rosters, key=lambda node_and_roster: node_and_roster[0])
+    listed = [node_roster for _, node_roster in ordered if len(node_roster)]
     if not listed:
         return ()
-    doubtful = np.split(roster.find_disputed(listed), np.cumsum([len(named) for named in listed])[:-1])
-    parts = list(zip(listed, doubtful, strict=True))
+    ends = np.cumsum([len(node_roster) for node_roster in listed])
+    disputed = np.split(roster.find_disputed(listed), ends[:-1])
+    parts = list(zip(listed, disputed, strict=True))
     return tuple(
         _conclude_character(character, [part for part in parts if part[0].character == character], rules)
-        for character in sorted({named.character for named in listed})
+        for character in sorted({node_roster.character for node_roster in listed})
     )
 
 
 def hash_results(results: Sequence[Result]) -> bytes:
-    """The results as a block names them."""
+    """Return the hash by which a block names these results."""
     return hashlib.sha256(_TAG + b"\n".join(result.body() for result in results)).digest()
 
 
 def _conclude_character(
     character: CharacterId, parts: Sequence[tuple[Roster, npt.NDArray[np.bool_]]], rules: Rules
 ) -> Result:
-    matrix = np.concatenate([named.matrix() for named, _ in parts])
-    disputed = np.concatenate([doubtful for _, doubtful in parts])
-    middle, weights, owners = _agree_median([named for named, _ in parts], matrix, disputed, rules)
+    rosters = [node_roster for node_roster, _ in parts]
+    matrix = np.concatenate([node_roster.matrix() for node_roster in rosters])
+    disputed = np.concatenate([disputed_rows for _, disputed_rows in parts])
+    middle, weights, owners = _agree_median(rosters, matrix, disputed, rules)
     distances = drift.measure_distances(matrix, middle)
     outliers = drift.find_outliers(np.where(disputed, 0, distances), rules.parameters.tolerance)
     return Result(
@@ -121,16 +126,19 @@ def _conclude_character(
 def _agree_median(
     rosters: Sequence[Roster], matrix: Matrix, disputed: npt.NDArray[np.bool_], rules: Rules
 ) -> tuple[tuple[int | None, ...], str, int | None]:
-    """The median, what weighed the same in it, and how many owners counted where those are told apart."""
+    """Return the median, what weighed the same in it, and how many owners counted.
+
+    The last is None where owners are not told apart.
+    """
     byzantine = rules.parameters.faults is FaultModel.BYZANTINE
-    nodes = np.repeat(np.arange(len(rosters)), [len(named) for named in rosters])
+    nodes = np.repeat(np.arange(len(rosters)), [len(node_roster) for node_roster in rosters])
     counted = ~disputed if disputed.any() and not byzantine else slice(None)
     if rules.parameters.weighing is Weighing.INSTANCES:
         if byzantine:
             return median.by_group(matrix, nodes), "node", None
         return median.by_row(matrix[counted]), "instance", None
     numbers, shown = (
-        np.concatenate([named.owner_pseudonyms() for named in rosters])[counted],
+        np.concatenate([node_roster.owner_pseudonyms() for node_roster in rosters])[counted],
         matrix[counted],
     )
     distinct, owners = np.unique(numbers, return_inverse=True)
@@ -141,6 +149,6 @@ def _agree_median(
 
 
 def _count_fewest_owners(matrix: Matrix, owners: npt.NDArray[np.int64]) -> int:
-    """The owners on the axis that has fewest, of those that anybody shows."""
-    of_axes = (len(np.unique(owners[column >= 0])) for column in matrix.T)
-    return min(filter(None, of_axes), default=0)
+    """Count the owners on each axis that any row shows, and return the smallest count."""
+    counts = (len(np.unique(owners[column >= 0])) for column in matrix.T)
+    return min(filter(None, counts), default=0)

@@ -4,8 +4,8 @@ A row is 88 bytes, big-endian: the instance's id (16), its host epoch (8), its v
 -1 for an axis that could not be observed). Rows ascend by id, so one set of instances has one spelling.
 Ten thousand vectors travel, are hashed and become a matrix as they are, without an object for each.
 
-The owners stand beside the rows, 8 bytes for each in the same order (see `owner`). They are a column of
-their own because rosters of clusters whose rules do not ask for owners have none.
+The owners stand beside the rows, 8 bytes for each in the same order (see `owner_pseudonym`). They are a
+column of their own, because a roster has none where the rules of the cluster do not ask for owners.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _COLUMNS = np.dtype([("id", "V16"), ("epoch", ">i8"), ("vector", ">i4", (len(AXE
 
 
 class RosterRow(NamedTuple):
-    """One instance: who it is, which life of its host speaks for it, what it is like, and whose it is."""
+    """One instance: its id, its host epoch, its vector, and the pseudonym of its owner."""
 
     instance: InstanceId
     epoch: int
     vector: Vector
     owner: int | None = None
-    """None in a roster without owners."""
+    """It is None in a roster without owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Roster:
     _hash: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse rows that are cut off, out of order, double or out of range."""
+        """Refuse rows that are cut off, out of order, repeated or out of range."""
         ids.check_name(self.character, "character")
         if len(self.packed) % _ROW.size:
             raise errors.InputInvalid(f"{len(self.packed)} bytes are not rows of {_ROW.size} bytes")
@@ -67,37 +67,37 @@ class Roster:
             raise errors.InputInvalid(f"the instances of {self.character} are not in ascending order")
         if (rows["epoch"] < 0).any() or (rows["vector"] < MISSING).any() or (rows["vector"] > UNIT).any():
             raise errors.InputInvalid(f"an instance of {self.character} has an epoch or score out of range")
-        # A round asks for it several times on each node, and it is a hash over up to a megabyte.
+        # A round asks for this hash several times on each node, and it covers up to a megabyte.
         object.__setattr__(self, "_hash", hashlib.sha256(self.packed).digest())
 
     def __len__(self) -> int:
-        """How many instances."""
+        """Return the number of instances."""
         return len(self.packed) // _ROW.size
 
     def rows(self) -> list[RosterRow]:
-        """One by one, for stores and people."""
+        """Return the rows as objects, for stores and people."""
         owners = self.owner_pseudonyms().tolist() or [None] * len(self)
         fields = zip(_ROW.iter_unpack(self.packed), owners, strict=True)
-        return [_unpack_row(whose, *values) for values, whose in fields]
+        return [_unpack_row(owner, *values) for values, owner in fields]
 
     def instance_ids(self) -> npt.NDArray[np.void]:
-        """The ids of the instances, sixteen bytes each."""
+        """Return the ids of the instances, sixteen bytes each."""
         return np.frombuffer(self.packed, _COLUMNS)["id"]
 
     def matrix(self) -> Matrix:
-        """The vectors, one row an instance."""
+        """Return the vectors, one row for each instance."""
         return np.frombuffer(self.packed, _LAYOUT)["vector"].astype(np.int32)
 
     def owner_pseudonyms(self) -> npt.NDArray[np.uint64]:
-        """The owner of each instance; none at all in a roster without owners."""
+        """Return the owner of each instance. The array is empty in a roster without owners."""
         return np.frombuffer(self.owners, _OWNER).astype(np.uint64)
 
     def hash(self) -> bytes:
-        """What a report signs of its rows."""
+        """Return the hash of the rows that a report signs."""
         return self._hash
 
     def owners_hash(self) -> bytes:
-        """What a report signs of its owners, where it has any."""
+        """Return the hash of the owners that a report signs, if the roster has any."""
         return hashlib.sha256(self.owners).digest()
 
 
@@ -108,21 +108,24 @@ def pack_columns(
     millionths: npt.NDArray[np.float64],
     owners: npt.NDArray[np.uint64] | None = None,
 ) -> Roster:
-    """The roster of columns that a store read, in any order: no object is made for a row."""
+    """Make a roster of the columns that a store read, in any order, without an object for each row."""
     rows = np.empty(len(ids_), _COLUMNS)
     rows["id"], rows["epoch"], rows["vector"] = ids_, epochs, millionths
     halves = rows.view(_LAYOUT)
     order = np.lexsort((halves["low"].astype(np.uint64), halves["high"].astype(np.uint64)))
-    whose = b"" if owners is None else owners[order].astype(_OWNER).tobytes()
-    return Roster(character, rows[order].tobytes(), whose)
+    packed_owners = b"" if owners is None else owners[order].astype(_OWNER).tobytes()
+    return Roster(character, rows[order].tobytes(), packed_owners)
 
 
 def find_disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
-    """Which rows of these rosters, one after the other, name an instance that another row names too."""
+    """Mark the rows that name an instance which another row names too.
+
+    The result has one flag for each row, of one roster after the other.
+    """
     rows = np.frombuffer(b"".join(roster.packed for roster in rosters), _LAYOUT)
     low, high = rows["low"].astype(np.uint64), rows["high"].astype(np.uint64)
     disputed, ordered = np.zeros(len(rows), np.bool_), np.sort(low)
-    if (ordered[1:] == ordered[:-1]).any():  # as good as never: half an id tells them apart already
+    if (ordered[1:] == ordered[:-1]).any():  # rare, because half of an id already tells instances apart
         order = np.lexsort((low, high))
         low, high = low[order], high[order]
         same = (low[1:] == low[:-1]) & (high[1:] == high[:-1])
@@ -130,8 +133,8 @@ def find_disputed(rosters: Sequence[Roster]) -> npt.NDArray[np.bool_]:
     return disputed
 
 
-def _unpack_row(whose: int | None, instance: bytes, epoch: int, *scores: int) -> RosterRow:
-    return RosterRow(InstanceId(UUID(bytes=instance)), epoch, Vector(_scores_from_row(scores)), whose)
+def _unpack_row(owner: int | None, instance: bytes, epoch: int, *scores: int) -> RosterRow:
+    return RosterRow(InstanceId(UUID(bytes=instance)), epoch, Vector(_scores_from_row(scores)), owner)
 
 
 def _scores_from_row(values: Sequence[int]) -> tuple[int | None, ...]:

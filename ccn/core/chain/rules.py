@@ -1,11 +1,11 @@
 """The rules in force: who votes, and what their votes mean. Both are part of the record.
 
 The list of validators is never derived from who is alive: a partition would shrink it until each half
-agreed with itself. Genesis names the first list. A later list is in force from the block after the one that
-names it, which a quorum of the old list has signed. Parameters change the same way, because the drift
-tolerance, the smoothing of the vectors and the scorer only mean something together. What weighs the same in
-a median is a parameter as well. Clusters of the first version weighed instances; they change to owners by a
-block as soon as all their nodes know how.
+agreed with itself. Genesis names the first list. A block can name a later list, if a quorum of the old list
+signed the block. The later list is in force from the next block on. Parameters change the same way, because
+the drift tolerance, the smoothing of the vectors and the scorer only have a meaning together. What weighs
+the same in a median is a parameter as well. Clusters of the first version weighed instances. They change to
+owners with a block as soon as a quorum of their nodes wants it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _NAME_LIMIT = 100
 
 @dataclass(frozen=True, slots=True, order=True)
 class Validator:
-    """A node that votes, and the Ed25519 key it votes with."""
+    """A node that votes, and the Ed25519 key with which it votes."""
 
     node: NodeId
     key: bytes
 
     def __post_init__(self) -> None:
-        """Refuse names and keys that cannot be."""
+        """Refuse a name or a key of the wrong form."""
         ids.check_name(self.node, "node")
         if len(self.key) != _KEY_BYTES:
             raise errors.InputInvalid(f"the key of {self.node} has {len(self.key)} bytes, not {_KEY_BYTES}")
@@ -46,14 +46,15 @@ class Weighing(StrEnum):
     """What weighs the same in a median."""
 
     INSTANCES = "instances"
-    """Every instance; under the byzantine fault model every node. Whoever has most instances owns it."""
+    """Every instance weighs the same, or every node under the byzantine fault model. So an owner with most
+    of the instances sets the median."""
     OWNERS = "owners"
-    """Everybody who speaks with the character; under the byzantine fault model no node weighs more."""
+    """Every owner weighs the same. Under the byzantine fault model no node weighs more than an owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What every node of a cluster must agree on besides its members; scores are in millionths."""
+    """What all nodes of a cluster must agree on, besides its validators. Scores are in millionths."""
 
     scorer: str
     faults: FaultModel = FaultModel.CRASH
@@ -65,7 +66,7 @@ class Parameters:
     weighing: Weighing = Weighing.OWNERS
 
     def __post_init__(self) -> None:
-        """Refuse values with which no round could be held."""
+        """Refuse values with which no round can be held."""
         if not 0 < len(self.scorer) <= _NAME_LIMIT:
             raise errors.InputInvalid(f"the scorer has a name of 1 to {_NAME_LIMIT} characters")
         if not 0 <= self.tolerance <= UNIT or not 0 < self.smoothing <= UNIT:
@@ -74,7 +75,7 @@ class Parameters:
             raise errors.InputInvalid("interval, limit and clock tolerance lie between 1 ms and a day")
 
     def body(self) -> bytes:
-        """The one way to write them; those of the first version do not say what is weighed."""
+        """Return their canonical bytes. Those of the first version do not say what is weighed."""
         fields: commitment.Fields = {
             "clock_ms": self.clock_ms,
             "faults": self.faults.value,
@@ -101,7 +102,7 @@ class Rules:
     _hashes: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse a list without order, with doubles, or too short for its fault model."""
+        """Refuse a list out of order, with a node or a key twice, or too short for its fault model."""
         nodes = [validator.node for validator in self.validators]
         if nodes != sorted(set(nodes)):
             raise errors.InputInvalid(
@@ -112,61 +113,62 @@ class Rules:
         quorum.votes_needed(self.parameters.faults, len(nodes))
         listed = [(validator.node, validator.key.hex()) for validator in self.validators]
         body = commitment.encode_canonical({"kind": "validators", "v": 1, "validators": listed})
-        bodies = body, self.parameters.body()  # every statement of a round is checked against them
-        first, second = (hashlib.sha256(each).digest() for each in bodies)
+        # Kept, because every statement of a round is checked against these bodies and their hashes.
+        bodies = body, self.parameters.body()
+        first, second = (hashlib.sha256(one_body).digest() for one_body in bodies)
         object.__setattr__(self, "_bodies", bodies)
         object.__setattr__(self, "_hashes", (first, second, hashlib.sha256(first + second).digest()))
 
     @property
     def quorum(self) -> int:
-        """How many validators must agree."""
+        """Return how many validators must agree."""
         return quorum.votes_needed(self.parameters.faults, len(self.validators))
 
     @property
     def liars(self) -> int:
-        """How many validators may lie about what they report."""
+        """Return how many validators may lie in their reports."""
         lying = self.parameters.faults is FaultModel.BYZANTINE
         return quorum.faults_tolerated(FaultModel.BYZANTINE, len(self.validators)) if lying else 0
 
     def with_current_weighing(self) -> Rules:
-        """The same with what this version of CCN weighs."""
+        """Return these rules with the weighing of this version of CCN."""
         return replace(self, parameters=replace(self.parameters, weighing=Weighing.OWNERS))
 
     def key_of(self, node: NodeId) -> bytes | None:
-        """The key of a validator, None for whoever is none."""
+        """Return the key of a validator, or None if the node is not one."""
         return next((validator.key for validator in self.validators if validator.node == node), None)
 
     def validators_body(self) -> bytes:
-        """The one way to write the list."""
+        """Return the canonical bytes of the list of validators."""
         return self._bodies[0]
 
     def parameters_body(self) -> bytes:
-        """The one way to write the parameters."""
+        """Return the canonical bytes of the parameters."""
         return self._bodies[1]
 
     def validators_hash(self) -> bytes:
-        """The list as a block names it."""
+        """Return the hash by which a block names the list of validators."""
         return self._hashes[0]
 
     def parameters_hash(self) -> bytes:
-        """The parameters as a block names them."""
+        """Return the hash by which a block names the parameters."""
         return self._hashes[1]
 
     def hash(self) -> bytes:
-        """Both at once, as a report names the rules its node wants."""
+        """Return the hash of both. A report names the rules that its node wants by this hash."""
         return self._hashes[2]
 
 
-@lru_cache(maxsize=16)  # the same few stand in every proposal and beside every block
+@lru_cache(maxsize=16)  # the same few rules appear in every proposal and beside every block
 def parse_rules(validators: bytes, parameters: bytes) -> Rules:
-    """The rules from their two bodies, as the record keeps them; anything else is refused."""
+    """Read the rules from their two bodies, as the record keeps them. Anything else is refused."""
     try:
-        read = Rules(_parse_validators(validators), _parse_parameters(parameters))
+        rules = Rules(_parse_validators(validators), _parse_parameters(parameters))
     except ValueError as refused:
         raise errors.InputInvalid(f"these are not the rules of a cluster: {refused}") from None
-    if (read.validators_body(), read.parameters_body()) != (validators, parameters):
+    if (rules.validators_body(), rules.parameters_body()) != (validators, parameters):
         raise errors.InputInvalid("these are not the rules of a cluster")
-    return read
+    return rules
 
 
 def _parse_validators(body: bytes) -> tuple[Validator, ...]:
