@@ -1,8 +1,9 @@
 """One round: collect, propose, vote, commit, and have it read back.
 
-The leader of a term asks every validator for its report, makes the one block that these reports make, and
-asks for votes. With a quorum it commits the block in one transaction under its term's fence. Without one
-the round fails with its reason in the log; serving goes on, and the next round seals what has gathered.
+The leader of a term asks every validator for its report. From the reports follows one block, and the leader
+asks for votes on it. With a quorum the leader commits the block in one transaction, fenced by its term.
+Without a quorum the round fails, and the log says why. Serving goes on, and the next round seals the leaves
+that gathered meanwhile.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ S = TypeVar("S", Report, Vote)
 
 
 class RoundPeers(Protocol):
-    """All validators at once, this node included; whoever does not answer in time is a sentence."""
+    """Asks all validators at once, this node included. A string says why a node gave no answer."""
 
     async def collect_reports(
         self, ask: ReportRequest, within_s: float
     ) -> Mapping[NodeId, Signed[Report] | Refusal | str]:
-        """What each reports."""
+        """Collect the report of each validator."""
 
     async def collect_votes(
         self, proposed: Signed[Proposal], within_s: float
     ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
-        """What each says to a proposal."""
+        """Collect the vote of each validator on a proposal."""
 
     async def announce_block(self, tip: Tip, within_s: float) -> None:
-        """Tell them that a block is committed; who misses it reads it before the next round."""
+        """Tell them that a block is committed. A node that misses this reads it before the next round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class SealedRound:
 
 @dataclass(frozen=True, slots=True)
 class FailedRound:
-    """A round that came to nothing, and why."""
+    """A round that committed no block, and why."""
 
     height: int
     reason: str
@@ -72,7 +73,7 @@ class FailedRound:
 
 @dataclass(frozen=True, slots=True)
 class AgreedBlock:
-    """A block that a quorum voted for and that is to be committed."""
+    """A block that a quorum voted for and that is not committed yet."""
 
     draft: Draft
     certificate: Certificate
@@ -81,7 +82,7 @@ class AgreedBlock:
 
 @dataclass(frozen=True, slots=True)
 class RoundLeader:
-    """What the leader of a term holds rounds with."""
+    """What the leader of a term needs to run rounds."""
 
     term: int
     identity: NodeIdentity
@@ -91,62 +92,63 @@ class RoundLeader:
     now_us: Callable[[], int]
 
 
-async def run_round(leading: RoundLeader) -> SealedRound | FailedRound:
-    """Hold one round as the leader of a term. A quorum agrees within the limit that the rules set, or not.
+async def run_round(leader: RoundLeader) -> SealedRound | FailedRound:
+    """Run one round as the leader of a term.
 
-    What a quorum agreed on is committed however long that takes, and a node that does not listen when it is
-    told cannot make a committed round a failed one.
+    A quorum must agree within the limit that the rules set. A block on which a quorum agreed is committed,
+    however long that takes. After the commit, a peer that does not answer cannot make the round a failed
+    one.
     """
-    tip = await leading.voting.catch_up()
+    tip = await leader.voting.catch_up()
     limit_s = tip.rules.parameters.limit_ms / 1000
-    log.debug("round opened", height=tip.height + 1, term=leading.term)
+    log.debug("round opened", height=tip.height + 1, term=leader.term)
     try:
         async with asyncio.timeout(limit_s):
-            outcome = await _propose_block(leading, tip, limit_s / 3)
+            outcome = await _propose_block(leader, tip, limit_s / 3)
     except TimeoutError:
         outcome = FailedRound(tip.height + 1, f"no quorum within {limit_s:g} s", {})
     match outcome:
         case AgreedBlock():
-            return await _seal_block(leading, tip, outcome, limit_s / 3)
+            return await _seal_block(leader, tip, outcome, limit_s / 3)
         case FailedRound(height, reason, refused):
-            log.warning("round failed", height=height, term=leading.term, reason=reason)
+            log.warning("round failed", height=height, term=leader.term, reason=reason)
             data = {"height": height, "refused": dict(refused)}
-            await consensus_log.log_failed(leading.pool, leading.term, reason, data)
+            await consensus_log.log_failed(leader.pool, leader.term, reason, data)
             return outcome
         case never:
             assert_never(never)
 
 
-async def _propose_block(leading: RoundLeader, tip: Tip, within_s: float) -> AgreedBlock | FailedRound:
-    asked = await leading.peers.collect_reports(
-        ReportRequest(leading.identity.node, tip.height + 1, leading.term, tip.hash), within_s
+async def _propose_block(leader: RoundLeader, tip: Tip, within_s: float) -> AgreedBlock | FailedRound:
+    answers = await leader.peers.collect_reports(
+        ReportRequest(leader.identity.node, tip.height + 1, leader.term, tip.hash), within_s
     )
-    reports, silent = _split_answers(asked)
-    log.debug("reports collected", height=tip.height + 1, term=leading.term, reports=len(reports))
-    leader = TermLeader(leading.identity.node, tip, leading.term, leading.voting.wanted_rules)
-    match ballot.propose(reports, leader, leading.now_us(), leading.identity.check):
+    reports, silent = _split_answers(answers)
+    log.debug("reports collected", height=tip.height + 1, term=leader.term, reports=len(reports))
+    term_leader = TermLeader(leader.identity.node, tip, leader.term, leader.voting.wanted_rules)
+    match ballot.propose(reports, term_leader, leader.now_us(), leader.identity.check):
         case NoQuorum(needed, found, refused):
-            reason = f"{found} reports hold, {needed} are needed"
+            reason = f"{found} reports are valid, {needed} are needed"
             return FailedRound(tip.height + 1, reason, silent | _refusal_details(refused))
         case Draft() as draft:
             return await _put_to_vote(
-                leading, tip, draft, silent | _refusal_details(draft.refused), within_s
+                leader, tip, draft, silent | _refusal_details(draft.refused), within_s
             )
         case never:
             assert_never(never)
 
 
 async def _put_to_vote(
-    leading: RoundLeader, tip: Tip, draft: Draft, silent: dict[NodeId, str], within_s: float
+    leader: RoundLeader, tip: Tip, draft: Draft, silent: dict[NodeId, str], within_s: float
 ) -> AgreedBlock | FailedRound:
-    header, identity = draft.block.header, leading.identity
-    proposed = await leading.voting.sign_proposal(draft.proposal)
+    header, identity = draft.block.header, leader.identity
+    proposed = await leader.voting.sign_proposal(draft.proposal)
     if isinstance(proposed, Refusal):
         return FailedRound(header.height, proposed.detail, silent)
     log.debug("block proposed", height=header.height, term=header.term, block=header.hash().hex())
-    asked = await leading.peers.collect_votes(proposed, within_s)
-    votes, against = _split_answers(asked)
-    await leading.voting.heard.add(votes, tip.rules)
+    answers = await leader.peers.collect_votes(proposed, within_s)
+    votes, against = _split_answers(answers)
+    await leader.voting.heard.add(votes, tip.rules)
     log.debug("votes counted", height=header.height, term=header.term, votes=len(votes))
     match ballot.tally(header, votes, tip.rules, identity.check):
         case NoQuorum(needed, found):
@@ -157,34 +159,34 @@ async def _put_to_vote(
             assert_never(never)
 
 
-async def _seal_block(leading: RoundLeader, tip: Tip, agreed: AgreedBlock, within_s: float) -> SealedRound:
+async def _seal_block(leader: RoundLeader, tip: Tip, agreed: AgreedBlock, within_s: float) -> SealedRound:
     draft, header = agreed.draft, agreed.draft.block.header
-    committed = await _commit_once(leading.pool, tip, draft, agreed.certificate)
+    committed = await _commit_once(leader.pool, tip, draft, agreed.certificate)
     log.debug("block durable", height=header.height, term=header.term)
     after, *_ = await asyncio.gather(
-        leading.voting.catch_up(),
-        leading.peers.announce_block(committed, within_s),
-        _project_results(leading.pool, draft),
+        leader.voting.catch_up(),
+        leader.peers.announce_block(committed, within_s),
+        _project_results(leader.pool, draft),
     )
     return _report_sealed(after, draft, agreed.certificate, agreed.refused)
 
 
 async def _commit_once(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
-    """Commit once. If the answer is lost, the chain itself tells what became of it."""
+    """Commit once. If the answer of the database is lost, look in the chain for the block."""
     try:
         return await blocks.write_block(pool, tip, draft, certificate)
     except (errors.Unavailable, errors.OutcomeUnknown):
-        shown = await blocks.load_tip(pool)
-        if shown is None or shown.hash != draft.block.header.hash():
+        newest = await blocks.load_tip(pool)
+        if newest is None or newest.hash != draft.block.header.hash():
             raise
-        return shown
+        return newest
 
 
 async def _project_results(pool: Pool, draft: Draft) -> None:
     try:
         await blocks.project_drift(pool, draft)
     except (errors.Unavailable, errors.OutcomeUnknown, errors.StaleTerm) as failed:
-        log.info("drifts are shown after the next round", reason=str(failed))
+        log.info("drifts of this round were not stored", reason=str(failed))
 
 
 def _report_sealed(after: Tip, draft: Draft, certificate: Certificate, refused: Refusals) -> SealedRound:
@@ -207,17 +209,17 @@ def _refusal_details(refused: RefusedReports) -> dict[NodeId, str]:
 
 
 def _split_answers(
-    asked: Mapping[NodeId, Signed[S] | Refusal | str],
+    answers: Mapping[NodeId, Signed[S] | Refusal | str],
 ) -> tuple[list[Signed[S]], dict[NodeId, str]]:
-    """Those who answered with a statement, and why the others did not."""
-    given: list[Signed[S]] = []
+    """Return the signed statements, and for each other node why it gave none."""
+    statements: list[Signed[S]] = []
     missing: dict[NodeId, str] = {}
-    for node, answer in asked.items():
+    for node, answer in answers.items():
         match answer:
             case Signed():
-                given.append(answer)
+                statements.append(answer)
             case Refusal(detail=detail):
                 missing[node] = detail
             case reason:
                 missing[node] = reason
-    return given, missing
+    return statements, missing

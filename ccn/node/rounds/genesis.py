@@ -1,9 +1,9 @@
-"""Founding a chain: the first leader writes down who may vote, and everybody begins from there.
+"""Founding a chain: the first leader stores who may vote, and every node starts from there.
 
-Genesis lists the first nodes that registered, as many as the cluster is meant to have: nodes that enrolled
-in the database, and so have its credentials, and that answer at their doors with the certificates of their
-names. It happens once in the life of a database; afterwards the list changes only by blocks that a quorum
-of it has signed.
+Genesis lists as many nodes as the cluster is meant to have. Each of them enrolled in the database, so it
+has the credentials of the database. Each also answers at its doors with the certificate of its name.
+Genesis is written once in the life of a database. Afterwards the list changes only by blocks that a quorum
+of it signed.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _LOOK_S = 0.2
 async def found_chain(
     pool: Pool, node: NodeId, members: Sequence[Registration], origin: str, parameters: Parameters
 ) -> Tip:
-    """Found the chain with these members, in a term of one's own; if it is founded, that chain."""
-    known = await blocks.load_tip(pool, 0)
-    if known is not None:
-        return known
+    """Found the chain with these members, in a term of this node. A chain that exists is returned."""
+    existing = await blocks.load_tip(pool, 0)
+    if existing is not None:
+        return existing
     origin = origin or f"ccn.local/{secrets.token_hex(8)}"
     validators = sorted(Validator(member.node, member.key) for member in members)
     genesis = block.genesis_tip(origin, Rules(tuple(validators), parameters))
     term = await terms.take_over_term(pool, node, 1.0)
     await blocks.write_genesis(pool, term, genesis)
-    log.info("chain founded", origin=origin, validators=[each.node for each in validators])
+    log.info("chain founded", origin=origin, validators=[validator.node for validator in validators])
     return genesis
 
 
 async def wait_for_genesis(pool: Pool) -> Tip:
-    """Wait until the chain is founded, and begin from there."""
+    """Wait until the chain is founded, and return its first tip."""
     while True:
         genesis = await blocks.load_tip(pool, 0)
         if genesis is not None:
@@ -55,7 +55,7 @@ async def wait_for_genesis(pool: Pool) -> Tip:
 async def wait_for_founders(
     present: Callable[[], Awaitable[Sequence[Registration]]], count: int
 ) -> list[Registration]:
-    """Wait until so many nodes are here; the first by name if there are more."""
+    """Wait until `count` nodes are present. If there are more, return the first ones by name."""
     while True:
         members = await present()
         if len(members) >= count:

@@ -1,14 +1,15 @@
-"""Missing a dead leader when its connection breaks, long before its lease ends.
+"""Noticing that the leader died when its connection breaks, long before its lease ends.
 
-A process that dies closes its connections within milliseconds, and its lease lasts for seconds. So each
-node keeps a quiet stream to each other one. When that of the leader breaks, and the leader does not answer
-when it is asked once more, its place in the election is taken away and the next in the queue leads.
+A process that dies closes its connections within milliseconds, but its lease lasts for seconds. So each
+node keeps a quiet stream to every other node. When the leader's stream breaks, the node asks the leader
+once more. If the leader does not answer, the node deletes its place in the election, and the next in the
+queue leads.
 
-That is a suspicion and no proof: a leader which merely this node cannot see is alive. It finds out by its
-term that another one leads, can write nothing any more, and queues up again.
+This is a suspicion and no proof, because the leader may be alive and only unreachable from this node. Such
+a leader learns from the term that another node leads. It can write nothing any more, and queues up again.
 
-The same becomes of a place that nobody holds whom this node believes: who can write to etcd could else keep
-everybody waiting.
+A place in the election is also deleted if it belongs to no node that this node believes. Otherwise a client
+that can write to etcd could keep all nodes waiting.
 """
 
 from __future__ import annotations
@@ -29,57 +30,62 @@ from ccn.peers.exchange import NodeIntroduction
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.3
-"""How long a suspect has for its answer."""
+"""How long a suspected leader has to answer."""
 LOOK_S = 10.0
-"""How often it is looked who leads; a place that is nobody's twice in a row is taken away. Not sooner,
-because a node of a version before signatures is nobody too."""
+"""How often a node checks who leads. It deletes a place that belongs to no believed node twice in a row.
+One check is not enough, because a node of a version before signatures is not believed either."""
 
 Rightful = Callable[[ElectedLeader], bool]
-"""Whether a place is that of a node that is believed."""
+"""Tells whether a place in the election belongs to a node that is believed."""
 
 
 async def watch_leader(
     peers: PeerClient, etcd: client.EtcdClient, rightful: Rightful, *, look_s: float = LOOK_S
 ) -> None:
-    """Suspect whoever leads and is gone, or is nobody, until cancelled."""
+    """Depose a leader that is gone, or that is not believed. Runs until cancelled."""
     missing, news = dict[NodeId, str](), asyncio.Event()
 
-    def note_present(who: NodeIntroduction) -> None:
-        missing.pop(who.node, None)
+    def note_present(introduction: NodeIntroduction) -> None:
+        missing.pop(introduction.node, None)
 
     def note_missing(node: NodeId, reason: str) -> None:
         missing[node] = reason
         news.set()
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(peer_watch.watch_peers(peers, note_present, note_missing), name="attention")
-        tasks.create_task(_depose_strangers(etcd, rightful, look_s), name="squatters")
+        tasks.create_task(peer_watch.watch_peers(peers, note_present, note_missing), name="watch peers")
+        tasks.create_task(_depose_strangers(etcd, rightful, look_s), name="depose strangers")
         while True:
             await news.wait()
             news.clear()
             try:
-                # The next in the queue may be gone as well: one machine can take several nodes with it.
+                # The next in the queue may be gone as well: several nodes can run on one machine.
                 while (leader := await election.find_leader(etcd)) and leader.node in missing:
                     if not await _depose_if_silent(peers, etcd, leader, missing[leader.node]):
                         break
             except errors.CCNError as failed:
-                log.info("suspicion without effect", reason=str(failed))
+                log.info("could not depose the suspected leader", reason=str(failed))
 
 
 async def _depose_strangers(etcd: client.EtcdClient, rightful: Rightful, look_s: float) -> None:
-    """A node may be seen a moment after its place, so one look is not enough."""
-    before = None
+    """Depose a leader that was not believed at two checks in a row.
+
+    One check is not enough, because a place in the election may be visible before the node's registration.
+    """
+    stranger = None
     while True:
         await asyncio.sleep(look_s)
         try:
             leader = await election.find_leader(etcd)
-            nobody = leader is not None and not rightful(leader)
-            if leader is not None and nobody and leader == before:
-                log.warning("place in the election is nobody's", name=leader.node[:100])
+            if leader is None or rightful(leader):
+                stranger = None
+                continue
+            if leader == stranger:
+                log.warning("the leader is not a node that is believed", name=leader.node[:100])
                 await election.depose_leader(etcd, leader)
-            before = leader if nobody else None
+            stranger = leader
         except errors.CCNError as failed:
-            log.info("place in the election not looked at", reason=str(failed))
+            log.info("could not check who leads", reason=str(failed))
 
 
 async def _depose_if_silent(
@@ -88,7 +94,7 @@ async def _depose_if_silent(
     try:
         await peers.find_peer(leader.node).hello(PATIENCE_S)
     except errors.PeerRefused as alive:
-        log.warning("leader lets this node in no more", leader=leader.node, reason=str(alive))
+        log.warning("the leader refuses this node", leader=leader.node, reason=str(alive))
     except errors.PeerUnavailable:
         log.warning("leader suspected", leader=leader.node, reason=reason)
         return await election.depose_leader(etcd, leader)

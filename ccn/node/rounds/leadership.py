@@ -1,9 +1,11 @@
-"""Leading: wait for one's turn, take a term, hold a round every interval, and step down in time.
+"""Leading: wait to be elected, take a term, run a round every interval, and step down in time.
 
-etcd only says whose turn it is. The term comes from PostgreSQL, and what a leader writes is fenced by it,
-so a node that believes too long that it leads does no harm. A round that fails once a block was asked for
-costs the term: nodes that voted in it are bound by that vote, and only a new term frees them. A round to
-which too few nodes came costs nothing, so that terms do not race while a majority is gone.
+etcd only says whose turn it is. The term comes from PostgreSQL, and every write of a leader is fenced by
+it. So a node that believes for too long that it leads does no harm.
+
+If a round fails after a block was proposed, the leader takes a new term: nodes that voted in the old term
+are bound by their vote, and only a new term frees them. If too few nodes reported, the leader keeps its
+term, so that terms do not race while a majority is gone.
 """
 
 from __future__ import annotations
@@ -35,16 +37,16 @@ log = structlog.get_logger(__name__)
 TAKEOVER_PATIENCE_S = 1.0
 """How long a write of the old term may still take before its connection is ended."""
 RESIGN_AFTER = 3
-"""Failed rounds in a row after which another node gets its turn: the reason may be this one's own."""
+"""Failed rounds in a row after which the leader resigns, because the cause may be on its own side."""
 LOOK_S = 0.25
-"""How often the leader looks whether an operator wants something now."""
+"""How often the leader checks whether an operator asked for something."""
 TOUCH_S = 1.0
-"""How often the leader makes sure that it reaches PostgreSQL."""
+"""How often the leader checks that it reaches PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a node campaigns and leads with."""
+    """What a node needs to campaign and to lead."""
 
     identity: NodeIdentity
     voting: Voting
@@ -53,25 +55,25 @@ class Candidate:
     writer: Writer
     now_us: Callable[[], int]
     load_change: Callable[[], Awaitable[WantedChange | None]]
-    """Look which change of the validators is asked for, and want it too if nothing is against it."""
+    """Load the change of the validators that an operator asked for, and want it too if it is allowed."""
 
 
-async def campaign_and_lead(candidate: Candidate, held: EtcdSession) -> None:
-    """Campaign, and lead until others should try; that the session or the term ended is raised."""
-    leadership = await election.campaign(held, candidate.identity.node)
+async def campaign_and_lead(candidate: Candidate, session: EtcdSession) -> None:
+    """Campaign, and lead until another node should try. The end of the session or the term is raised."""
+    leadership = await election.campaign(session, candidate.identity.node)
     log.info("leading", node=candidate.identity.node)
     parts = [asyncio.create_task(part) for part in (_run_rounds(candidate), _watch_database(candidate))]
     try:
-        await held.run_while_alive(_wait_for_first(parts))
+        await session.run_while_alive(_wait_for_first(parts))
     finally:
         log.info("no longer leading", node=candidate.identity.node)
         for part in parts:
             part.cancel()
         try:
-            if held.alive:
+            if session.alive:
                 await election.resign(leadership)
         finally:
-            # Last, because a statement that is under way may take as long as statements may.
+            # Last, because a statement under way may need its whole time limit.
             await asyncio.gather(*parts, return_exceptions=True)
 
 
@@ -82,22 +84,22 @@ async def _wait_for_first(parts: Sequence[asyncio.Task[None]]) -> None:
 
 
 async def _watch_database(candidate: Candidate) -> None:
-    """Raise when PostgreSQL is silent for as long as a round may last: others may reach it.
+    """Raise when PostgreSQL does not answer for as long as a round may last: other nodes may reach it.
 
-    A question of its own, because what is under way in a round waits for its statement's time to end.
+    It sends a statement of its own, because the statements of a round wait until their own time limit.
     """
     while True:
-        asked = asyncio.create_task(candidate.pool.value("SELECT 1"))
+        probe = asyncio.create_task(candidate.pool.value("SELECT 1"))
         try:
             limit_s = candidate.voting.tip.rules.parameters.limit_ms / 1000
-            await asyncio.wait({asked}, timeout=limit_s)
-            if not asked.done():
+            await asyncio.wait({probe}, timeout=limit_s)
+            if not probe.done():
                 raise errors.DatabaseUnavailable(
                     f"PostgreSQL did not answer the leader within {limit_s:g} s"
                 )
-            asked.result()
+            probe.result()
         finally:
-            asked.cancel()
+            probe.cancel()
         await asyncio.sleep(TOUCH_S)
 
 
@@ -107,23 +109,24 @@ async def _run_rounds(candidate: Candidate) -> None:
         return
     term, failed, tries = await _take_term(candidate), 0, Counter[UUID]()
     while await may_lead(pool, voting, candidate.identity.node):
-        began, asked = clock(), await requests.list_waiting(pool, requests.ROUND)
+        # Read before the round: a request that comes while it runs is for the next one.
+        began, waiting = clock(), await requests.list_waiting(pool, requests.ROUND)
         await voting.catch_up()
-        wish = await candidate.load_change()
+        change = await candidate.load_change()
         outcome = await consensus_round.run_round(_round_leader(candidate, term))
         metrics.observe_round(
             clock() - began, outcome.outliers if isinstance(outcome, SealedRound) else None
         )
-        await _answer_requests(candidate, term, asked, _outcome_to_body(outcome))
-        if wish is not None and (
-            told := await validator_changes.conclude_change(pool, term, wish, voting, tries)
+        await _answer_requests(candidate, term, waiting, _outcome_to_body(outcome))
+        if change is not None and (
+            answer := await validator_changes.conclude_change(pool, term, change, voting, tries)
         ):
-            await _answer_requests(candidate, term, [wish.request], told)
+            await _answer_requests(candidate, term, [change.request], answer)
         if voting.stop_reason is not None:
             raise errors.Conflict(f"this node signs nothing any more: {voting.stop_reason.detail}")
         failed = failed + 1 if isinstance(outcome, FailedRound) else 0
         if failed == RESIGN_AFTER:
-            log.warning("resigning", rounds=failed, reason="others may reach whom this node does not")
+            log.warning("resigning", rounds=failed, reason="another node may reach more validators")
             return
         if failed and voting.has_voted_in(term):
             term = await _take_term(candidate)
@@ -131,7 +134,7 @@ async def _run_rounds(candidate: Candidate) -> None:
 
 
 async def may_lead(pool: Pool, voting: Voting, node: NodeId) -> bool:
-    """Whether a node may lead: it votes, it signs, and no operator drains it."""
+    """Return whether a node may lead: it votes, it signs, and no operator drains it."""
     votes = voting.tip.rules.key_of(node) is not None and voting.stop_reason is None
     return votes and node not in await drains.list_draining(pool)
 
@@ -143,10 +146,10 @@ async def _take_term(candidate: Candidate) -> int:
 
 
 async def _answer_requests(
-    candidate: Candidate, term: int, asked: Sequence[OperatorRequest], outcome: Body
+    candidate: Candidate, term: int, waiting: Sequence[OperatorRequest], outcome: Body
 ) -> None:
-    """The outcome, for all who asked before it began; refused if the term is over."""
-    answers = [AnswerRequest(request, outcome, term) for request in asked]
+    """Answer these requests with the outcome. PostgreSQL refuses the answers if the term is over."""
+    answers = [AnswerRequest(request, outcome, term) for request in waiting]
     await asyncio.gather(*map(candidate.writer.submit, answers))
 
 
@@ -157,7 +160,10 @@ def _round_leader(candidate: Candidate, term: int) -> RoundLeader:
 
 
 async def _pause_until(candidate: Candidate, term: int, until: float) -> None:
-    """Wait for the next round's time, or for an operator who wants something now or takes it back."""
+    """Wait until the next round is due, or an operator asks for something, or this node may not lead.
+
+    Meanwhile, answer requests that operators took back.
+    """
     clock, pool = asyncio.get_running_loop().time, candidate.pool
     while (left := until - clock()) > 0:
         await asyncio.sleep(min(left, LOOK_S))
@@ -170,16 +176,15 @@ async def _pause_until(candidate: Candidate, term: int, until: float) -> None:
 
 
 def _outcome_to_body(outcome: SealedRound | FailedRound) -> dict[str, object]:
-    """What an operator who asked for the round is told."""
+    """Write the answer for an operator who asked for the round."""
     refused = dict(outcome.refused)
     match outcome:
         case SealedRound(tip, votes, outliers):
-            votes_of = list(votes)
             return {
                 "committed": True,
                 "height": tip.height,
                 "term": tip.term,
-                "votes": votes_of,
+                "votes": list(votes),
                 "outliers": outliers,
                 "refused": refused,
             }

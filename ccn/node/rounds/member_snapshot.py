@@ -1,4 +1,4 @@
-"""Who is here, as one node saw it at one moment: a value that is replaced as a whole and never changed.
+"""Which nodes are present, as one node saw it at one moment. A snapshot is replaced, never changed.
 
     believed registrations ──┬──> seen      takes part, under the key it has in the register or the chain
                              └──> outside   was removed, or votes with another key
@@ -17,49 +17,52 @@ from ccn.core.ids import NodeId
 from ccn.etcd.election import ElectedLeader
 
 REMEMBERED = 32
-"""Nodes that are not here any more and whose doors are still known."""
+"""Most nodes that left and whose doors are still remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberSnapshot:
-    """The nodes that are here, by name."""
+    """The nodes that are present, by name."""
 
     seen: Mapping[NodeId, Registration] = field(default_factory=dict)
-    """Those that take part."""
+    """Nodes that take part."""
     outside: Mapping[NodeId, Registration] = field(default_factory=dict)
-    """Those that take no part."""
+    """Nodes that do not take part."""
     doors: Mapping[NodeId, str] = field(default_factory=dict)
-    """Where clients find those that are seen, and those that were seen last and may come back."""
+    """The HTTP doors of nodes that are seen, and of nodes that left lately and may come back."""
 
     @property
     def present(self) -> Mapping[NodeId, Registration]:
-        """All that are here, whether or not they take part."""
+        """Return all nodes that are present, whether or not they take part."""
         return {**self.outside, **self.seen}
 
     @property
     def registered_keys(self) -> Mapping[NodeId, bytes]:
-        """The keys with which nodes have registered."""
+        """Return the keys with which nodes have registered."""
         return {node: registration.key for node, registration in self.present.items()}
 
     def is_rightful(self, leader: ElectedLeader) -> bool:
-        """Whether a place in the election is that of a node that is seen, in its present session."""
+        """Return whether a place in the election belongs to a node that is seen, in its present session."""
         registration = self.seen.get(leader.node)
         return registration is not None and registration.lease == leader.lease
 
     def replace_members(
         self, believed: Iterable[Registration], key_of: Callable[[NodeId], bytes | None]
     ) -> MemberSnapshot:
-        """The next snapshot: sort what is believed, and remember the doors of those that left."""
+        """Make the next snapshot: sort the believed nodes, and remember the doors of those that left."""
         present = {registration.node: registration for registration in believed}
-        seen = {node: each for node, each in present.items() if key_of(node) == each.key}
-        outside = {node: each for node, each in present.items() if node not in seen}
-        doors = merge_doors(self.doors, {node: each.http for node, each in seen.items()})
+        seen = {node: shown for node, shown in present.items() if key_of(node) == shown.key}
+        outside = {node: shown for node, shown in present.items() if node not in seen}
+        doors = merge_doors(self.doors, {node: shown.http for node, shown in seen.items()})
         return MemberSnapshot(
             seen, outside, {node: http for node, http in doors.items() if key_of(node) is not None}
         )
 
 
 def merge_doors(known: Mapping[NodeId, str], seen: Mapping[NodeId, str]) -> dict[NodeId, str]:
-    """Add those that are seen, and keep only the last ones that left: names may come and go for ever."""
-    gone = [(node, http) for node, http in known.items() if node not in seen]
-    return {**dict(gone[-REMEMBERED:]), **seen}
+    """Add the doors of nodes that are seen, and keep those of the last nodes that left.
+
+    The number kept has a limit, because nodes with new names may come and go for ever.
+    """
+    left = [(node, http) for node, http in known.items() if node not in seen]
+    return {**dict(left[-REMEMBERED:]), **seen}

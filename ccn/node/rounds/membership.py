@@ -1,9 +1,9 @@
 """A node's place in the cluster: be seen, find or found the chain, vote, and stand for election.
 
     registered ──> founded ──> voting ──> campaigning ──> leading
-         └── over and over, whatever etcd does: losing it ends a session, not the node
+         └── again for each session: losing etcd ends a session, not the node
 
-Serving does not wait for any of this. A node that cannot reach etcd still answers what leaders ask.
+Serving does not wait for any of this. A node that cannot reach etcd still answers the leader's requests.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from ccn.core.chain.block import Tip
 from ccn.core.chain.roster import Roster
 from ccn.core.chain.rules import Parameters, Rules
 from ccn.core.rounds.signer import SignerState
-from ccn.etcd import client, election, session
+from ccn.etcd import client, election
+from ccn.etcd import session as etcd_session
 from ccn.etcd.access import EtcdAccess
 from ccn.etcd.session import EtcdSession
 from ccn.node.rounds import (
-    genesis as rounds_genesis,
-)
-from ccn.node.rounds import (
+    genesis,
     leader_watch,
     leadership,
     trust,
@@ -54,9 +53,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _AGAIN_S = 0.5
-"""Pause before the next session after one was lost."""
+"""Pause after a session was lost, before the next one."""
 _REFUSED_S = 5.0
-"""Pause after etcd refused: only people mend that, and comparing passwords costs it something."""
+"""Pause after etcd refused this node. It is long, because only an operator can repair that, and because
+checking passwords costs etcd computing time."""
 
 
 @dataclass(slots=True)
@@ -65,13 +65,13 @@ class Membership:
 
     identity: NodeIdentity
     open_memory: Callable[[SignerState], SignerFile]
-    """What this node last signed; a new node begins with the state it is given."""
+    """Opens what this node last signed. A new node begins with the state that is given."""
     writer: Writer
-    """It also knows whether a leaf under this node's name is one that it made."""
+    """Also tells whether this node made a leaf that has its name."""
     pool: Pool
     peers: PeerClient
     load_access: Callable[[], EtcdAccess]
-    """How etcd is reached; asked for each session, because certificates are renewed."""
+    """Loads how etcd is reached. It is called for each session, because certificates are renewed."""
     lease_ttl_s: float
     cluster: settings.ClusterSettings
     now_us: Callable[[], int]
@@ -79,35 +79,35 @@ class Membership:
     """How often the register of nodes is read."""
     voting: Voting | None = None
     presence: Presence = field(init=False)
-    """Who is here."""
+    """Which nodes are present."""
     opening_voting: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while this node finds its place in the chain: what it last signed is opened once."""
+    """Ensures that what this node last signed is opened once."""
 
     def __post_init__(self) -> None:
-        """The chain is known from when this node votes on."""
-        believed = Trust(self.pool, self.identity.check, self._current_rules, self.look_s)
-        self.presence = Presence(self.identity, believed, self.peers)
+        """Make the presence and the trust of this node. They read the chain once this node votes."""
+        trust_of_node = Trust(self.pool, self.identity.check, self._current_rules, self.look_s)
+        self.presence = Presence(self.identity, trust_of_node, self.peers)
 
-    async def take_part(self, here: NodeDoors, stop: asyncio.Event) -> None:
-        """Until told to stop; what ends a session is logged and the next one is opened."""
+    async def take_part(self, doors: NodeDoors, stop: asyncio.Event) -> None:
+        """Take part until told to stop. When a session ends, log why and open the next one."""
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             pause_s = _AGAIN_S
             try:
-                await _run_until(stopping, self._run_session(here))
-            except* errors.CCNError as ended:
-                leaves = list(_flatten_errors(ended))
-                for lost in leaves:
-                    if isinstance(lost, errors.RecordLost):
-                        self.writer.fence.mark_lost(lost)
-                reasons = sorted({str(each) or type(each).__name__ for each in leaves})
+                await _run_until(stopping, self._run_session(doors))
+            except* errors.CCNError as group:
+                causes = list(_flatten_errors(group))
+                for cause in causes:
+                    if isinstance(cause, errors.RecordLost):
+                        self.writer.fence.mark_lost(cause)
+                reasons = sorted({str(cause) or type(cause).__name__ for cause in causes})
                 log.warning("out of the cluster for now", reason="; ".join(reasons))
-                if any(isinstance(each, errors.CoordinationRefused) for each in leaves):
+                if any(isinstance(cause, errors.CoordinationRefused) for cause in causes):
                     pause_s = _REFUSED_S
             await asyncio.wait({stopping}, timeout=pause_s)
 
     async def load_wanted_change(self) -> WantedChange | None:
-        """The change of the validators that is asked for, which this node's reports want from here on."""
+        """Load the change of the validators that an operator asked for. From now on, reports want it."""
         return (
             None
             if self.voting is None
@@ -117,86 +117,91 @@ class Membership:
         )
 
     async def load_voters(self) -> Rules | None:
-        """The rules of the newest block that this node has verified; None while it knows no chain.
+        """Return the rules of the newest block that this node verified, or None if it knows no chain.
 
-        Asked without etcd, too: what a node signed last and the database are enough to go on from there.
+        This needs no etcd: the database and what this node last signed are enough.
         """
-        if self.voting is None and (genesis := await blocks.load_tip(self.pool, 0)) is not None:
+        if self.voting is None and (first_tip := await blocks.load_tip(self.pool, 0)) is not None:
             try:
-                await self._open_voting(genesis)
-            except (errors.Conflict, errors.RecordLost) as strange:
-                log.warning("the record is not the one this node knows", reason=str(strange))
+                await self._open_voting(first_tip)
+            except (errors.Conflict, errors.RecordLost) as failed:
+                log.warning("the record is not the one this node knows", reason=str(failed))
         return None if self.voting is None else self.voting.tip.rules
 
     async def accepts_new_work(self) -> bool:
-        """Whether this node begins things by itself: it is not drained, and what it writes gets sealed."""
+        """Return whether this node starts work by itself: it is not drained, and its leaves get sealed."""
         voting, node = self.voting, self.identity.node
         votes = voting is None or voting.tip.rules.key_of(node) is not None
         return votes and node not in await drains.list_draining(self.pool)
 
-    async def _run_session(self, here: NodeDoors) -> None:
+    async def _run_session(self, doors: NodeDoors) -> None:
         access = await asyncio.to_thread(self.load_access)
         async with (
             client.open_client(access.servers, tls=access.tls, user=access.user) as etcd,
-            session.open_session(etcd, ttl_s=self.lease_ttl_s, keepalive_s=0.3 * self.lease_ttl_s) as held,
+            etcd_session.open_session(
+                etcd, ttl_s=self.lease_ttl_s, keepalive_s=0.3 * self.lease_ttl_s
+            ) as session,
         ):
-            await self.presence.register(held, here)
-            await held.run_while_alive(self._run_parts(etcd, held))
+            await self.presence.register(session, doors)
+            await session.run_while_alive(self._run_parts(etcd, session))
 
-    async def _run_parts(self, etcd: client.EtcdClient, held: EtcdSession) -> None:
+    async def _run_parts(self, etcd: client.EtcdClient, session: EtcdSession) -> None:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self.presence.watch(etcd), name="presence")
             parts.create_task(
-                leader_watch.watch_leader(self.peers, etcd, self.presence.is_rightful), name="suspicion"
+                leader_watch.watch_leader(self.peers, etcd, self.presence.is_rightful), name="watch leader"
             )
             if self.voting is None:
-                await self._open_voting(await self._find_genesis(held))
+                await self._open_voting(await self._find_genesis(session))
             assert self.voting is not None
-            parts.create_task(self._follow_blocks(self.voting), name="follow")
-            parts.create_task(self._stand_for_election(self.voting, held), name="election")
+            parts.create_task(self._follow_blocks(self.voting), name="follow blocks")
+            parts.create_task(self._stand_for_election(self.voting, session), name="election")
 
-    async def _find_genesis(self, held: EtcdSession) -> Tip:
-        """The founding of the chain: known, or made by whoever is elected first, or waited for."""
-        known = await blocks.load_tip(self.pool, 0)
-        if known is not None:
-            return known
-        waiting = asyncio.create_task(rounds_genesis.wait_for_genesis(self.pool))
-        making = asyncio.create_task(self._found_chain(held))
+    async def _find_genesis(self, session: EtcdSession) -> Tip:
+        """Return the first tip of the chain, once there is one.
+
+        If the chain is not founded yet, the node that is elected first founds it, and the others wait.
+        """
+        existing = await blocks.load_tip(self.pool, 0)
+        if existing is not None:
+            return existing
+        waiting = asyncio.create_task(genesis.wait_for_genesis(self.pool))
+        founding = asyncio.create_task(self._found_chain(session))
         try:
-            done, _ = await asyncio.wait({waiting, making}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({waiting, founding}, return_when=asyncio.FIRST_COMPLETED)
             return done.pop().result()
         finally:
-            for task in (waiting, making):
+            for task in (waiting, founding):
                 task.cancel()
-            await asyncio.gather(waiting, making, return_exceptions=True)
+            await asyncio.gather(waiting, founding, return_exceptions=True)
 
-    async def _found_chain(self, held: EtcdSession) -> Tip:
-        elected = await election.campaign(held, self.identity.node)
+    async def _found_chain(self, session: EtcdSession) -> Tip:
+        elected = await election.campaign(session, self.identity.node)
         try:
-            present = await rounds_genesis.wait_for_founders(self.presence.find_founders, self.cluster.size)
-            chosen = self.cluster
+            founders = await genesis.wait_for_founders(self.presence.find_founders, self.cluster.size)
+            cluster = self.cluster
             parameters = Parameters(
-                chosen.scorer,
-                quorum.FaultModel(chosen.faults),
-                interval_ms=round(1000 * chosen.interval_s),
-                limit_ms=round(1000 * chosen.limit_s),
+                cluster.scorer,
+                quorum.FaultModel(cluster.faults),
+                interval_ms=round(1000 * cluster.interval_s),
+                limit_ms=round(1000 * cluster.limit_s),
             )
-            return await rounds_genesis.found_chain(
-                self.pool, self.identity.node, present, chosen.origin, parameters
+            return await genesis.found_chain(
+                self.pool, self.identity.node, founders, cluster.origin, parameters
             )
         finally:
             await election.resign(elected)
 
-    async def _open_voting(self, genesis: Tip) -> None:
+    async def _open_voting(self, first_tip: Tip) -> None:
         async with self.opening_voting:
             if self.voting is None:
-                self.voting = await self._load_voting(genesis)
+                self.voting = await self._load_voting(first_tip)
 
-    async def _load_voting(self, genesis: Tip) -> Voting:
-        disk = await asyncio.to_thread(self.open_memory, SignerState(0, genesis.hash))
-        tip = await voting.load_signed_tip(self.pool, disk.state, genesis, self.identity.check)
-        if tip.rules.parameters.scorer != self.cluster.scorer:  # rounds go on: no leaf may wait for this
-            agreed = tip.rules.parameters.scorer
+    async def _load_voting(self, first_tip: Tip) -> Voting:
+        disk = await asyncio.to_thread(self.open_memory, SignerState(0, first_tip.hash))
+        tip = await voting.load_signed_tip(self.pool, disk.state, first_tip, self.identity.check)
+        agreed = tip.rules.parameters.scorer
+        if agreed != self.cluster.scorer:  # rounds go on, because leaves must be sealed all the same
             log.error("measures with another scorer than agreed", agreed=agreed, here=self.cluster.scorer)
         return Voting(
             self.identity,
@@ -209,26 +214,29 @@ class Membership:
             lambda: self.writer.fence.acknowledged,
         )
 
-    async def _follow_blocks(self, standing: Voting) -> None:
-        """See blocks that nobody told this node about."""
+    async def _follow_blocks(self, voter: Voting) -> None:
+        """Read new blocks, in case this node was not told about them."""
         while True:
             with contextlib.suppress(errors.Unavailable, errors.OutcomeUnknown):
-                await standing.catch_up()
-            await asyncio.sleep(standing.tip.rules.parameters.interval_ms / 2000)
+                await voter.catch_up()
+            await asyncio.sleep(voter.tip.rules.parameters.interval_ms / 2000)
 
-    async def _stand_for_election(self, standing: Voting, held: EtcdSession) -> None:
-        everybody = NodePoll(self.identity.node, standing, self.peers)
+    async def _stand_for_election(self, voter: Voting, session: EtcdSession) -> None:
+        all_nodes = NodePoll(self.identity.node, voter, self.peers)
         candidate = Candidate(
-            self.identity, standing, everybody, self.pool, self.writer, self.now_us, self.load_wanted_change
+            self.identity, voter, all_nodes, self.pool, self.writer, self.now_us, self.load_wanted_change
         )
         while True:
-            await self._wait_until_entitled(standing)
-            await leadership.campaign_and_lead(candidate, held)
+            await self._wait_until_entitled(voter)
+            await leadership.campaign_and_lead(candidate, session)
 
-    async def _wait_until_entitled(self, standing: Voting) -> None:
-        """Who may not vote, does not sign any more, is drained or is let in by nobody does not lead."""
+    async def _wait_until_entitled(self, voter: Voting) -> None:
+        """Wait until this node may lead.
+
+        It must vote and sign, must not be drained, and its certificate must not be revoked.
+        """
         while True:
-            if self.presence.let_in and await leadership.may_lead(self.pool, standing, self.identity.node):
+            if self.presence.let_in and await leadership.may_lead(self.pool, voter, self.identity.node):
                 return
             await asyncio.sleep(_AGAIN_S)
 
@@ -240,7 +248,7 @@ class Membership:
 
 
 async def _run_until(stopping: asyncio.Task[object], work: Coroutine[object, object, None]) -> None:
-    """Run until it ends or the node is told to stop, whichever comes first."""
+    """Run the work until it ends or until the node is told to stop, whichever comes first."""
     working = asyncio.create_task(work)
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -252,8 +260,8 @@ async def _run_until(stopping: asyncio.Task[object], work: Coroutine[object, obj
 
 
 def _flatten_errors(group: BaseExceptionGroup[errors.CCNError]) -> Iterator[errors.CCNError]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from _flatten_errors(each)
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _flatten_errors(error)
         else:
-            yield each
+            yield error

@@ -1,4 +1,7 @@
-"""What this node answers its peers at their door, whether or not it has a place in the cluster yet."""
+"""What this node answers its peers, whether or not it has a place in the cluster yet.
+
+Separate from membership, so that the door for peers can open before this node votes.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,24 @@ Forwards = Callable[[ForwardedRequest], AsyncGenerator[bytes]]
 
 
 class PeerAnswers:
-    """The answers of one node."""
+    """Answers the requests of peers for one node."""
 
     def __init__(self, membership: Membership, forwarded: Forwards) -> None:
         self._membership = membership
         self._forwarded = forwarded
 
     async def admit(self, node: NodeId, shown: PresentedCertificate | None) -> None:
-        """Refuse whoever takes no part in this cluster, or does not any more."""
+        """Refuse a node that takes no part in this cluster, or that shows a revoked certificate."""
         await self._membership.presence.trust.admit_node(node, shown)
 
     async def identify(self) -> NodeIntroduction:
-        """Who this node is, and how far its record goes."""
+        """Say who this node is, and which block it verified last."""
         identity, voting = self._membership.identity, self._membership.voting
         height, block = (voting.tip.height, voting.tip.hash) if voting else (0, bytes(32))
         return NodeIntroduction(identity.node, identity.public, ccn.__version__, height, block)
 
     async def report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
-        """This node's part of the round."""
+        """Sign this node's report for a round."""
         voting = self._membership.voting
         if voting is None:
             return _NOT_YET
@@ -49,12 +52,12 @@ class PeerAnswers:
         return await voting.sign_report(ask)
 
     async def vote_on(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
-        """This node's vote."""
+        """Sign this node's vote on a proposal, or refuse it."""
         voting = self._membership.voting
         return _NOT_YET if voting is None else await voting.vote_on(proposed)
 
     async def confirm_block(self, decision: CommitNotice) -> note.Signature | Refusal:
-        """Read the block back; this node's line under its checkpoint."""
+        """Read the block back, and return this node's cosignature under its checkpoint."""
         voting = self._membership.voting
         if voting is None:
             return _NOT_YET
@@ -66,14 +69,14 @@ class PeerAnswers:
         return voting.cosignature
 
     async def load_blocks(self, first: int, count: int) -> tuple[Sequence[ShownBlock], int]:
-        """Committed blocks, for a node whose database lags behind."""
+        """Load committed blocks for a node whose database lags behind, and the newest height."""
         height = await stored_blocks.load_height(self._membership.pool) or 0
         wanted = range(max(1, first), min(height, first + count - 1) + 1)
-        shown = [await stored_blocks.load_block(self._membership.pool, each) for each in wanted]
-        return [each for each in shown if each is not None], height
+        loaded = [await stored_blocks.load_block(self._membership.pool, number) for number in wanted]
+        return [block for block in loaded if block is not None], height
 
     async def forward(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
-        """What only this node can do or tell, because an instance lives here."""
+        """Call a method that only this node can run, because it hosts the instance."""
         async with aclosing(self._forwarded(request)) as frames:
             async for frame in frames:
                 yield frame

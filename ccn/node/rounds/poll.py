@@ -1,6 +1,6 @@
-"""Asking all nodes the same, this one included: peers over the network, itself by a call.
+"""Asking all nodes the same question: peers over the network, and this node by a direct call.
 
-Separate from the round, which only wants an answer or a reason from each.
+Separate from the round, which only needs an answer or a reason from each node.
 """
 
 from __future__ import annotations
@@ -34,24 +34,26 @@ class NodePoll:
     async def collect_reports(
         self, ask: ReportRequest, within_s: float
     ) -> Mapping[NodeId, Signed[Report] | Refusal | str]:
-        """What each reports."""
+        """Collect the report of each node."""
         return await self._gather_answers(self.voting.sign_report(ask), self.peers.report(ask, within_s))
 
     async def collect_votes(
         self, proposed: Signed[Proposal], within_s: float
     ) -> Mapping[NodeId, Signed[Vote] | Refusal | str]:
-        """What each says to a proposal."""
+        """Collect the vote of each node on a proposal."""
         return await self._gather_answers(
             self.voting.vote_on(proposed), self.peers.propose(proposed, within_s)
         )
 
     async def announce_block(self, tip: Tip, within_s: float) -> None:
-        """Tell the others; they cosign when they have read the block."""
+        """Tell the peers about a block. They cosign it once they have read it."""
         await self.peers.decide(CommitNotice(self.node, tip.height, tip.term, tip.hash), within_s)
 
     async def _gather_answers(
         self, own: Awaitable[Signed[S] | Refusal], others: Awaitable[Answers[Signed[S] | Refusal]]
     ) -> Mapping[NodeId, Signed[S] | Refusal | str]:
         mine, theirs = await asyncio.gather(own, others)
-        answers = {node: a.reason if isinstance(a, Silent) else a for node, a in theirs.items()}
+        answers = {
+            node: answer.reason if isinstance(answer, Silent) else answer for node, answer in theirs.items()
+        }
         return {self.node: mine, **answers}

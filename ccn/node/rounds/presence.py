@@ -1,9 +1,9 @@
-"""Being seen, and seeing: a node shows where it is, and makes up its mind about who else is here.
+"""Presence: a node shows where it is, and decides which other nodes it believes to be present.
 
-    enrolled ──> registered, signed ──> whatever etcd shows is sifted ──> seen, and known as peers
+    enrolled ──> registered, signed ──> registrations in etcd are sifted ──> seen, and known as peers
 
-Separate from membership, which tells in which order a node comes to vote and lead. What others read of who
-is here they read here, and never from etcd.
+Separate from membership, which runs the steps by which a node comes to vote and lead. All other code reads
+here which nodes are present, and never from etcd.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from ccn.peers.exchange import NodeIntroduction
 log = structlog.get_logger(__name__)
 
 _HELLO_S = 2.0
-"""How long whoever may found the chain has to say who it is."""
+"""How long a node that may found the chain has to say who it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDoors:
-    """Where the doors of this node are, as it tells the others, and when its process began."""
+    """The addresses of this node's doors, as it tells the other nodes, and when its process began."""
 
     http: str
     grpc: str
@@ -47,94 +47,104 @@ class NodeDoors:
 
 @dataclass(slots=True)
 class Presence:
-    """Who is here, as one node believes it."""
+    """Which nodes are present, as one node believes."""
 
     identity: NodeIdentity
     trust: Trust
     peers: PeerClient
     members: MemberSnapshot = field(default_factory=MemberSnapshot)
-    """Who is here, replaced as a whole: whoever reads more than one thing of it keeps it first."""
+    """Which nodes are present. It is replaced as a whole, so take it once to read several things of it."""
     let_in: bool = True
-    """Whether the others let this node in with its certificate."""
+    """Whether the other nodes accept this node's certificate."""
     _registrations: tuple[ShownRegistration, ...] = ()
     _updating: asyncio.Lock = field(default_factory=asyncio.Lock)
     _life: UUID | None = None
     _own_registration: Signed[Registration] | None = None
 
     def list_seen(self) -> Collection[NodeId] | None:
-        """List the nodes that are seen; None while this one is not among them: then it sees nothing."""
+        """List the nodes that are seen, or return None while this node is not one of them."""
         seen = self.members.seen
         return seen.keys() if self.identity.node in seen else None
 
     def list_doors(self) -> Collection[str]:
-        """List where the doors for clients are, and were: whose door closed goes on at another one."""
+        """List the present and some former addresses for clients, so that a client can try another one."""
         return self.members.doors.values()
 
     def is_rightful(self, leader: ElectedLeader) -> bool:
-        """Whether a place in the election is that of a node that is seen, in its present session."""
+        """Return whether a place in the election belongs to a node that is seen, in its present session."""
         return self.members.is_rightful(leader)
 
-    async def register(self, held: EtcdSession, here: NodeDoors) -> None:
-        """Show where this node is, signed, in the life that it began when it first registered."""
+    async def register(self, session: EtcdSession, doors: NodeDoors) -> None:
+        """Show in etcd, signed, where this node is. Its life begins when it first registers."""
         own = self.identity
-        other = await members.find_registration(held.client, own.node)
+        other = await members.find_registration(session.client, own.node)
         await self.trust.read_register()
         if other and self.trust.believes(other):
             self._check_other_process(other.said.statement)
         enrolled = self.trust.known_register.nodes.get(own.node)
         if self._life is None or enrolled is None or enrolled.life != self._life:
             self._life = await self.trust.enrol_node(own.node, own.public)
-        said = Registration(
+        registration = Registration(
             self.trust.known_register.cluster,
-            *(own.node, own.public, here.http, here.grpc, self._life, held.lease, here.since_us),
+            *(own.node, own.public, doors.http, doors.grpc, self._life, session.lease, doors.since_us),
         )
-        self._own_registration = signed.sign_statement(said, own.sign)
-        await members.register_node(held, self._own_registration, self.trust.believes)
+        self._own_registration = signed.sign_statement(registration, own.sign)
+        await members.register_node(session, self._own_registration, self.trust.believes)
 
     def _check_other_process(self, other: Registration) -> None:
-        """The newest process with a key stays, and of two keys the one that is here."""
+        """Refuse to register beside a process that may stay.
+
+        A process with another key stays. Of several processes with this key, the newest one stays.
+        """
         if other.key != self.identity.public:
             raise errors.NodeIdTaken(f"another node registers as {other.node}, with another key")
         if self._life not in {None, other.life}:
             raise errors.NodeIdTaken(f"another process registers as {other.node}, with the same key")
 
     async def watch(self, etcd: client.EtcdClient) -> None:
-        """See who is here, until cancelled, or until this node itself is shown no more."""
+        """Follow which nodes are present, until cancelled or until this node's registration is gone."""
         async with asyncio.TaskGroup() as parts:
-            parts.create_task(self._follow_registrations(etcd), name="peers")
-            parts.create_task(self._follow_trust(), name="trust")
+            parts.create_task(self._follow_registrations(etcd), name="follow registrations")
+            parts.create_task(self._follow_trust(), name="follow trust")
 
     async def find_founders(self) -> Sequence[Registration]:
-        """Those who are seen, and say at their doors that they are: with certificates, if there are any."""
-        answers = await self.peers.hello(_HELLO_S)
-        said = {each.node: each.key for each in answers.values() if isinstance(each, NodeIntroduction)}
-        said[self.identity.node] = self.identity.public
-        return [each for each in self.members.seen.values() if said.get(each.node) == each.key]
+        """Return the nodes that are seen and that answer at their doors with the key of their registration.
+
+        Where there is TLS, their certificates are checked too.
+        """
+        answers = (await self.peers.hello(_HELLO_S)).values()
+        key_of = {answer.node: answer.key for answer in answers if isinstance(answer, NodeIntroduction)}
+        key_of[self.identity.node] = self.identity.public
+        seen = self.members.seen.values()
+        return [registration for registration in seen if key_of.get(registration.node) == registration.key]
 
     async def _follow_registrations(self, etcd: client.EtcdClient) -> None:
         async with contextlib.aclosing(members.watch_registrations(etcd)) as shown:
             async for self._registrations in shown:
-                if self._own_registration not in [each.said for each in self._registrations]:
-                    raise errors.LeaseLost("somebody took this node's registration out of etcd")
+                if self._own_registration not in [
+                    registration.said for registration in self._registrations
+                ]:
+                    raise errors.LeaseLost("this node's registration was deleted from etcd")
                 await self._update_view()
 
     async def _follow_trust(self) -> None:
-        """See the same with other eyes, when the register or the chain has changed."""
+        """Judge the same registrations again when the register or the chain may have changed."""
         while True:
             await self.trust.wait_for_change()
             await self._update_view()
 
     async def _update_view(self) -> None:
-        """Make up one's mind about who is here, and know those and nobody else as peers."""
+        """Decide which nodes are present, and set their addresses as those of the peers."""
         async with self._updating:
             believed = await self.trust.sift_registrations(self._registrations)
-            # No await from here to the new snapshot: its parts would be of two moments.
+            # Do not await before the new snapshot is set, or its parts would be of two moments.
             members = self.members.replace_members(believed, self.trust.key_of)
             self._log_outsiders(members)
             self._check_certificate()
             self.members = members
-            others = members.seen if self.list_seen() else {}  # whoever is out is let in by nobody
-            await self.peers.set_addresses({node: each.grpc for node, each in others.items()})
+            # A node that is not seen itself has no peers: the other nodes would refuse it.
+            others = members.seen if self.list_seen() else {}
+            await self.peers.set_addresses({node: shown.grpc for node, shown in others.items()})
         enrolled = self.trust.known_register.nodes.get(self.identity.node)
         if enrolled is None or enrolled.life != self._life:
             raise errors.NodeIdTaken(
@@ -148,6 +158,6 @@ class Presence:
     def _check_certificate(self) -> None:
         counts = self.trust.accepts_certificate(self.identity.node, self.peers.presented)
         if self.let_in and not counts:
-            advice = "nobody lets it in: make another (`ccn keys renew`) and put its files in place"
+            advice = "the other nodes refuse it: make another (`ccn keys renew`) and install its files"
             log.error("this node's certificate was revoked", advice=advice)
         self.let_in = counts

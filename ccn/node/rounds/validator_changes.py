@@ -1,8 +1,11 @@
-"""The rules this node wants to be in force: those that are, the change an operator asked for, or else
-what this version of CCN weighs in a median, where older nodes founded the chain.
+"""The rules that this node wants to be in force.
 
-Every node looks at the request by itself before it reports, and wants the change only if it finds nothing
-against it. A round in which a quorum wants the same makes it: the leader then says so, or says why not.
+If an operator asked for a change of the validators, a node wants the rules after that change. Otherwise it
+wants the present rules, with the weighing of this version of CCN.
+
+Every node checks the request by itself before it reports, and wants the change only if nothing forbids it.
+The change happens in a round in which a quorum wants the same. The leader then answers the request with the
+change, or with the reason against it.
 """
 
 from __future__ import annotations
@@ -26,73 +29,77 @@ from ccn.store.operators.requests import Body, OperatorRequest
 from ccn.store.rounds import consensus_log
 
 ROUNDS = 4
-"""So many rounds may pass before a change that too few nodes want is given up."""
+"""Number of rounds after which the leader gives up a change that too few nodes want."""
 
 
 @dataclass(frozen=True, slots=True)
 class WantedChange:
-    """A change that is asked for, and the rules this node wants for it, or what it has against it."""
+    """A change that an operator asked for, and the rules after it, or why this node refuses it."""
 
     request: OperatorRequest
     before: Rules
     following: Rules | Refusal
 
 
-async def load_wanted(pool: Pool, voting: Voting, here: Mapping[NodeId, bytes]) -> WantedChange | None:
-    """The oldest change that is asked for; from here on this node wants it, or else its own rules."""
-    asked = await requests.list_waiting(pool, requests.VALIDATORS)
+async def load_wanted(pool: Pool, voting: Voting, present: Mapping[NodeId, bytes]) -> WantedChange | None:
+    """Load the oldest change that an operator asked for, and want the rules after it.
+
+    `present` has the keys of the nodes that are registered now.
+    """
+    waiting = await requests.list_waiting(pool, requests.VALIDATORS)
     before = voting.tip.rules
-    following = (
-        await _rules_after(pool, asked[0].body, before, here) if asked else before.with_current_weighing()
-    )
+    if not waiting:
+        voting.wanted_rules = before.with_current_weighing()
+        return None
+    following = await _rules_after(pool, waiting[0].body, before, present)
     voting.wanted_rules = before if isinstance(following, Refusal) else following
-    return WantedChange(asked[0], before, following) if asked else None
+    return WantedChange(waiting[0], before, following)
 
 
 async def conclude_change(
-    pool: Pool, term: int, wish: WantedChange, voting: Voting, tries: Counter[UUID]
+    pool: Pool, term: int, change: WantedChange, voting: Voting, tries: Counter[UUID]
 ) -> Body | None:
-    """After a round of this term: what the operator is told, or None if it needs another round."""
-    tip, following = voting.tip, wish.following
+    """Return the answer to the operator after a round, or None if the change needs another round."""
+    tip, following = voting.tip, change.following
     if isinstance(following, Refusal):
         return requests.error_to_outcome(errors.Conflict(following.detail))
     if tip.rules != following:
-        tries[wish.request.id] += 1
-        if tries[wish.request.id] < ROUNDS:
+        tries[change.request.id] += 1
+        if tries[change.request.id] < ROUNDS:
             return None
-        wanted = f"in {ROUNDS} rounds no quorum of {wish.before.quorum} validators wanted this change"
-        return requests.error_to_outcome(errors.Conflict(wanted))
-    told = {
-        "changed": following != wish.before,
+        reason = f"in {ROUNDS} rounds no quorum of {change.before.quorum} validators wanted this change"
+        return requests.error_to_outcome(errors.Conflict(reason))
+    answer = {
+        "changed": following != change.before,
         "height": tip.height,
-        "validators": [each.node for each in following.validators],
+        "validators": [validator.node for validator in following.validators],
         "quorum": following.quorum,
     }
-    match wish.request.body:
-        case {"action": "remove", "node": str(node)}:  # one that voted is out with the block already
+    match change.request.body:
+        case {"action": "remove", "node": str(node)}:  # a validator was already removed by the block
             await node_register.remove_node(pool, NodeId(node))
-    if told["changed"]:
-        await consensus_log.log_command(pool, term, requests.VALIDATORS, {**told, **wish.request.body})
-    return told
+    if answer["changed"]:
+        await consensus_log.log_command(pool, term, requests.VALIDATORS, {**answer, **change.request.body})
+    return answer
 
 
 async def _rules_after(
-    pool: Pool, body: Body, rules: Rules, here: Mapping[NodeId, bytes]
+    pool: Pool, body: Body, rules: Rules, present: Mapping[NodeId, bytes]
 ) -> Rules | Refusal:
     match body:
         case {"action": "add", "node": str(node)}:
-            return validator_change.apply_change(AddValidator(NodeId(node)), rules, ClusterView(here))
+            return validator_change.apply_change(AddValidator(NodeId(node)), rules, ClusterView(present))
         case {"action": "remove", "node": str(node)} if rules.key_of(NodeId(node)) is None:
             known = {*await requests.list_nodes(pool), *(await node_register.load_register(pool)).nodes}
             if node not in known:
-                only = ", ".join(sorted(known))
-                return Refusal(Reason.RULES, f"no node {node} ever ran here, only {only}")
+                names = ", ".join(sorted(known))
+                return Refusal(Reason.RULES, f"no node {node} ever ran here, only {names}")
             return rules
         case {"action": "remove", "node": str(node)}:
-            left = await drains.load_of_node(pool, NodeId(node))
-            gone = frozenset({NodeId(node)}) if left.draining else frozenset[NodeId]()
-            seen = ClusterView(here, gone, left.instances, left.unsealed)
+            drain = await drains.load_of_node(pool, NodeId(node))
+            draining = frozenset({NodeId(node)}) if drain.draining else frozenset[NodeId]()
+            view = ClusterView(present, draining, drain.instances, drain.unsealed)
             return validator_change.apply_change(
-                RemoveValidator(NodeId(node), lost=body.get("lost") is True), rules, seen
+                RemoveValidator(NodeId(node), lost=body.get("lost") is True), rules, view
             )
     return Refusal(Reason.RULES, "this is no change of the validators")

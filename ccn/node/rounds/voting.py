@@ -1,8 +1,8 @@
-"""What this node answers when a leader asks: its report, its vote, and that it saw the block.
+"""What this node answers when a leader asks: its report, its vote, and its cosignature.
 
-A node trusts nobody here. It takes the term from PostgreSQL, computes the proposal again, reads the block
-back after the commit, and writes down what it is about to sign before it signs. A node that was away, or
-joins, walks the chain from the last block it cosigned and checks each on the way.
+A node does not trust the leader. It takes the term from PostgreSQL, computes the proposal again, and reads
+the block back after the commit. It saves what it is about to sign before it signs. A node that was away, or
+that is new, walks the chain from the last block that it cosigned and checks each block.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ from ccn.store.rounds.blocks import ChainState
 log = structlog.get_logger(__name__)
 
 MEMORY = 4 * LEAF_LIMIT
-"""Own leaf hashes that are remembered for comparing with what the database shows."""
+"""Most own leaf hashes that are remembered, to compare them with what the database shows."""
 
 
 class SignerFile(Protocol):
-    """The small file that keeps a node from contradicting itself."""
+    """The small file that keeps a node from contradicting itself: its signing memory."""
 
     state: SignerState
 
     def save(self, state: SignerState) -> None:
-        """On the disk, flushed, when this returns."""
+        """Save the state. It is flushed to the disk when this returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """Who this node is, and how it signs and checks."""
+    """The name and key of this node, and how it signs and checks signatures."""
 
     node: NodeId
     public: bytes
@@ -62,7 +62,7 @@ class NodeIdentity:
 
 
 class Voting:
-    """One node's part in the rounds, whoever leads them."""
+    """One node's part in the rounds, whichever node leads them."""
 
     def __init__(  # noqa: PLR0917 - its neighbours, each once
         self,
@@ -77,13 +77,13 @@ class Voting:
     ) -> None:
         self.tip = tip
         self.wanted_rules: Rules = tip.rules
-        """The rules this node would like; an operator changes them on every node."""
+        """The rules that this node would like to be in force."""
         self.cosignature: note.Signature | None = None
-        """This node's line under the checkpoint of its tip, once it has cosigned one since it started."""
+        """This node's line under the checkpoint of its tip. None until it cosigns one after its start."""
         self.stop_reason: Refusal | None = None
-        """Why this node signs nothing any more: what it is shown contradicts what it has signed."""
+        """Why this node signs nothing any more: the database contradicts what it has signed."""
         self.heard = HeardStatements(identity.node, identity.check, pool)
-        """What others sign, compared as it is heard."""
+        """What other nodes signed, compared with each other."""
         self._identity, self._pool, self._file = identity, pool, disk
         self._rosters, self._vouches, self._now_us = rosters, vouches, now_us
         self._acknowledged = acknowledged
@@ -97,27 +97,27 @@ class Voting:
         self._one_at_a_time = asyncio.Lock()
 
     async def sign_report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
-        """This node's instances and unsealed leaves, signed for that round alone."""
+        """Report this node's instances and unsealed leaves, signed for that round alone."""
         async with self._one_at_a_time:
-            standing = await self._confirm_new_blocks()
+            chain = await self._confirm_new_blocks()
             if self.stop_reason is not None:
                 return self.stop_reason
             if (ask.height, ask.previous) != (self.tip.height + 1, self.tip.hash):
                 return Refusal(
                     Reason.TIP, f"asked for height {ask.height}, this node is at {self.tip.height}"
                 )
-            if standing.term != ask.term:
-                return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {standing.term}")
+            if chain.term != ask.term:
+                return Refusal(Reason.TERM, f"asked in term {ask.term}, the database shows {chain.term}")
             node, last = self._identity.node, self.tip.last_sealed(self._identity.node)
-            leaves, hosted = await asyncio.gather(
+            leaves, loaded = await asyncio.gather(
                 ledger.load_unsealed(self._pool, node, last, LEAF_LIMIT), self._rosters(self.tip)
             )
             foreign = await self._find_foreign_leaves(last, leaves)
             if foreign is not None:
                 return self._stop_signing(foreign)
             self._remember_leaves(last + 1, leaves)
-            rosters = tuple(sorted(hosted, key=lambda roster: roster.character))
-            said = Report(
+            rosters = tuple(sorted(loaded, key=lambda roster: roster.character))
+            report = Report(
                 node,
                 ask.height,
                 ask.term,
@@ -127,31 +127,34 @@ class Voting:
                 b"".join(leaves),
                 self.wanted_rules.hash(),
             )
-            self._own_report = signed.sign_statement(said, self._identity.sign)
+            self._own_report = signed.sign_statement(report, self._identity.sign)
             log.debug("report signed", height=ask.height, term=ask.term, leaves=len(leaves))
             return self._own_report
 
     async def sign_proposal(self, proposal: Proposal) -> Signed[Proposal] | Refusal:
-        """Sign a block that this node asks for, its vote for it on the disk: there is no second."""
+        """Sign a block that this node proposes, after it saved its own vote for that block.
+
+        The saved vote keeps it from proposing a second block in the same term.
+        """
         async with self._one_at_a_time:
             if self.stop_reason is not None:
                 return self.stop_reason
-            kept = await self._persist_vote(proposal.header)
-            if kept is not None:
-                return kept
+            refusal = await self._persist_vote(proposal.header)
+            if refusal is not None:
+                return refusal
             self._own_proposal = signed.sign_statement(proposal, self._identity.sign)
             return self._own_proposal
 
     def has_voted_in(self, term: int) -> bool:
-        """Whether this node can ask for no other block in this term."""
+        """Return whether this node voted in this term, so that it can propose no other block in it."""
         return signer.has_voted_in(self._file.state, self.tip.height + 1, term)
 
     async def vote_on(self, proposed: Signed[Proposal]) -> Signed[Vote] | Refusal:
-        """A signed vote, written down first, or the reason against it."""
+        """Save and sign a vote, or return the reason against it."""
         async with self._one_at_a_time:
             if self.stop_reason is not None:
                 return self.stop_reason
-            if proposed is self._own_proposal:  # it made the block itself, and has voted for it on its disk
+            if proposed is self._own_proposal:  # this node made the block, and saved its vote for it
                 header = proposed.statement.header
                 own = Vote(self._identity.node, header.height, header.term, header.hash())
                 return signed.sign_statement(own, self._identity.sign)
@@ -164,11 +167,11 @@ class Voting:
             answer = ballot.judge(proposed, voter, self._now_us(), self._identity.check)
             if isinstance(answer, Refusal):
                 return answer
-            kept = await self._persist_vote(proposed.statement.header)
-            return kept or signed.sign_statement(answer, self._identity.sign)
+            refusal = await self._persist_vote(proposed.statement.header)
+            return refusal or signed.sign_statement(answer, self._identity.sign)
 
     async def catch_up(self) -> Tip:
-        """A block was committed: read it back, cosign it, and stand on it."""
+        """Read back and cosign the blocks that were committed, and move the tip to the newest one."""
         async with self._one_at_a_time:
             await self._confirm_new_blocks()
             return self.tip
@@ -176,29 +179,30 @@ class Voting:
     async def _confirm_new_blocks(self) -> ChainState:
         """Confirm and cosign every block above the tip, one after the other.
 
-        A block that is cosigned is never let go again, so it must not be gone with the primary.
+        A node never gives up a block that it cosigned. So the standbys must have the block first, or it
+        could be lost with the primary.
         """
-        standing = await blocks.chain_state(self._pool, self.tip.height)
-        await self._check_own_tip(standing)
-        if standing.standbys and self.tip.height < standing.height:
+        chain = await blocks.chain_state(self._pool, self.tip.height)
+        await self._check_own_tip(chain)
+        if chain.standbys and self.tip.height < chain.height:
             await self._pool.confirm_standbys()
-        while self.stop_reason is None and self.tip.height < standing.height:
+        while self.stop_reason is None and self.tip.height < chain.height:
             shown = await blocks.load_block(self._pool, self.tip.height + 1)
             if shown is None:
-                return standing
+                return chain
             identity = self._identity
             confirmed = readback.confirm_block(
                 shown, self.tip, identity.node, self._own_leaves, identity.check
             )
             if isinstance(confirmed, Refusal):
                 self._stop_signing(confirmed)
-                return standing
+                return chain
             match signer.allow_cosignature(self._file.state, shown.header):
                 case SignerState() as state:
                     await self._save_state(state)
                 case refusal:
                     self._stop_signing(refusal)
-                    return standing
+                    return chain
             log.debug("block confirmed", height=confirmed.height, block=confirmed.hash.hex())
             await self.heard.add(shown.votes, self.tip.rules)
             self._advance_tip(confirmed, shown)
@@ -206,10 +210,10 @@ class Voting:
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
             await ledger.keep_cosignature(self._pool, confirmed, line)
             self.cosignature = line
-        return standing
+        return chain
 
     async def _persist_vote(self, header: Header) -> Refusal | None:
-        """Write down that this node stands for a block in its height and term; None when it is written."""
+        """Save that this node votes for a block in its height and term, or return why it must not."""
         state = signer.allow_vote(self._file.state, header)
         if isinstance(state, Refusal):
             return state
@@ -217,52 +221,51 @@ class Voting:
             state = signer.with_report(state, self._own_report.statement)
         await self._save_state(state)
         block = header.hash().hex()
-        log.debug("vote written down", height=header.height, term=header.term, block=block)
+        log.debug("vote saved", height=header.height, term=header.term, block=block)
         return None
 
     async def _save_state(self, state: SignerState) -> None:
-        """With what was acknowledged by now, which rides along with a flush that happens anyway."""
+        """Save a state, with the newest acknowledged leaf, which then needs no flush of its own."""
         await asyncio.to_thread(self._file.save, signer.with_acknowledged(state, self._acknowledged()))
 
     async def _find_foreign_leaves(self, sealed: int, leaves: Sequence[bytes]) -> Refusal | None:
-        """What shows that these unsealed leaves are not the ones this node made: more, others or fewer."""
+        """Refuse unsealed leaves that are not those this node made: more, other or fewer."""
         node = self._identity.node
         for number, leaf in enumerate(leaves, sealed + 1):
             if not self._vouches(number, leaf) or self._own_leaves.get(number, leaf) != leaf:
-                return Refusal(Reason.LEAVES, f"{node} did not make the leaf {number} it is shown")
-        if max(self._own_leaves, default=0) > sealed + len(leaves) or not await self._shows_reported_leaves(
-            sealed
-        ):
-            return Refusal(Reason.LEAVES, f"{node} is not shown the leaves that it reported before")
+                return Refusal(Reason.LEAVES, f"{node} did not make leaf {number} that the database shows")
+        too_few = max(self._own_leaves, default=0) > sealed + len(leaves)
+        if too_few or not await self._shows_reported_leaves(sealed):
+            return Refusal(Reason.LEAVES, f"the database no longer shows leaves that {node} reported")
         return None
 
     async def _shows_reported_leaves(self, sealed: int) -> bool:
-        """Once after a restart: whether the database still shows the leaves this node has reported."""
-        state, asked, self._recalled_leaves = self._file.state, self._recalled_leaves, True
-        if asked or state.reported_first + state.reported_count <= sealed + 1:
+        """Check once after a restart that the database still shows the leaves this node reported."""
+        state, checked, self._recalled_leaves = self._file.state, self._recalled_leaves, True
+        if checked or state.reported_first + state.reported_count <= sealed + 1:
             return True
         shown = await ledger.load_unsealed(
             self._pool, self._identity.node, state.reported_first - 1, state.reported_count
         )
         return signer.begins_with_reported(state, shown)
 
-    async def _check_own_tip(self, standing: ChainState) -> None:
-        """The block this node stands on must be the one the database shows at that height."""
-        if standing.hash is None:
+    async def _check_own_tip(self, chain: ChainState) -> None:
+        """Stop signing if the database shows another block, or none, at the height of this node's tip."""
+        if chain.hash is None:
             self._stop_signing(
                 Refusal(Reason.BACK, f"the database no longer shows block {self.tip.height}")
             )
-        elif standing.hash != self.tip.hash:
+        elif chain.hash != self.tip.hash:
             self._stop_signing(
                 Refusal(Reason.SIDEWAYS, f"the database shows another block {self.tip.height}")
             )
-            await self._collect_fork_evidence(standing.lines)
-        elif self._tip_and_tree is not None and not self._heard_cosignatures.issuperset(standing.lines):
-            self._heard_cosignatures = frozenset(standing.lines)
-            await self._hear_cosignatures(standing.lines, *self._tip_and_tree)
+            await self._collect_fork_evidence(chain.lines)
+        elif self._tip_and_tree is not None and not self._heard_cosignatures.issuperset(chain.lines):
+            self._heard_cosignatures = frozenset(chain.lines)
+            await self._hear_cosignatures(chain.lines, *self._tip_and_tree)
 
     async def _collect_fork_evidence(self, lines: Sequence[note.Signature]) -> None:
-        """Another block where this node's tip was: who voted for it or cosigned it, and both blocks?"""
+        """Find nodes that voted for or cosigned both this node's tip and the other block at its height."""
         other, below = await blocks.load_block(self._pool, self.tip.height), self._tip_below
         if other is not None and below is not None and other.header.previous == below.hash:
             await self.heard.add(other.votes, below.rules)
@@ -271,8 +274,9 @@ class Voting:
     async def _hear_cosignatures(
         self, lines: Sequence[note.Signature], header: Header, tree: merkle.Tree
     ) -> None:
-        said = [evidence.cosigned_from_signature(line, self.tip.origin, header, tree) for line in lines]
-        await self.heard.add(said, self.tip.rules)
+        origin = self.tip.origin
+        cosigned = [evidence.cosigned_from_signature(line, origin, header, tree) for line in lines]
+        await self.heard.add(cosigned, self.tip.rules)
 
     def _advance_tip(self, confirmed: Tip, shown: ShownBlock) -> None:
         self._tip_below, self._heard_cosignatures = self.tip, frozenset()
@@ -281,7 +285,7 @@ class Voting:
             self.wanted_rules = confirmed.rules
         self.tip, self._own_report = confirmed, None
         sealed = confirmed.last_sealed(self._identity.node)
-        self._own_leaves = {number: made for number, made in self._own_leaves.items() if number > sealed}
+        self._own_leaves = {number: leaf for number, leaf in self._own_leaves.items() if number > sealed}
 
     def _remember_leaves(self, first: int, leaves: Sequence[bytes]) -> None:
         self._own_leaves |= dict(zip(range(first, first + len(leaves)), leaves, strict=True))
@@ -295,14 +299,14 @@ class Voting:
 
 
 async def load_signed_tip(pool: Pool, state: SignerState, genesis: Tip, check: Check) -> Tip:
-    """The tip that this node signed last, rebuilt from a database that may lie about it.
+    """Rebuild the tip that this node signed last from a database that may lie about it.
 
-    The block itself is known by its hash. The tree below it is believed because the header, whose hash was
-    signed, names its root.
+    The node knows the hash of the block. The header has that hash and names the root of the tree, so the
+    tree below the block can be trusted too.
     """
     if state.height == 0:
         if genesis.hash != state.block:
-            raise errors.RecordLost(f"the database is of another cluster than this node is of. {ADVICE}")
+            raise errors.RecordLost(f"the database belongs to another cluster than this node. {ADVICE}")
         return genesis
     below = genesis if state.height == 1 else await blocks.load_tip(pool, state.height - 1)
     shown = await blocks.load_block(pool, state.height)

@@ -92,7 +92,7 @@ async def test_without_a_quorum_the_round_fails_and_the_next_one_seals_the_backl
     world.peers.away = {NODES[1], NODES[2]}
     outcome = await story.run_round(await world.lead(NODES[0]))
     assert isinstance(outcome, FailedRound)
-    assert outcome.reason == "1 reports hold, 2 are needed"
+    assert outcome.reason == "1 reports are valid, 2 are needed"
     entry = (await consensus_log.load_newest(world.pool, limit=1))[0]
     assert (entry.committed, entry.data["reason"]) == (False, outcome.reason)
     await world.say("two")

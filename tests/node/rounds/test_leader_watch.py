@@ -127,7 +127,7 @@ async def test_a_leader_that_does_not_let_this_node_in_any_more_is_alive() -> No
             with capture_logs() as logs:
                 one.out.add(THREE)
                 async with asyncio.timeout(30):
-                    while "leader lets this node in no more" not in [line["event"] for line in logs]:
+                    while "the leader refuses this node" not in [line["event"] for line in logs]:
                         await asyncio.sleep(0.01)
             assert await election.find_leader(coordination) == ElectedLeader(
                 ONE, leadership.revision, held.lease
