@@ -85,6 +85,7 @@ async def supervise_child(
     service: str,
     start: Callable[[], Child],
     *,
+    prepare: Callable[[], Awaitable[None]] | None = None,
     ready: Callable[[Child], Awaitable[None]] | None = None,
     stop: tuple[child.StopStep, ...] = ((signal.SIGTERM, 10.0),),
     backoff: Backoff = USUAL,
@@ -93,11 +94,19 @@ async def supervise_child(
 ) -> AsyncIterator[SupervisedChild]:
     """Start the child, wait until it is ready, and keep it running until the block ends.
 
-    A first start that fails is raised. Later ones are reported, and tried again. `ready` has its own
-    deadline and raises an `EmbeddedFailed`. After the block the child is gone.
+    A first start that fails is raised. Later ones are reported, and tried again. `prepare` comes before
+    each start. It and `ready` have their own deadlines and raise an `EmbeddedFailed`. After the block the
+    child is gone.
     """
     supervised = SupervisedChild(
-        service, start, ready, stop=stop, backoff=backoff, on_event=on_event, on_line=on_line
+        service,
+        start,
+        ready,
+        prepare=prepare,
+        stop=stop,
+        backoff=backoff,
+        on_event=on_event,
+        on_line=on_line,
     )
     try:
         await supervised.start_child()
@@ -123,6 +132,7 @@ class SupervisedChild:
         start: Callable[[], Child],
         ready: Callable[[Child], Awaitable[None]] | None,
         *,
+        prepare: Callable[[], Awaitable[None]] | None,
         stop: tuple[child.StopStep, ...],
         backoff: Backoff,
         on_event: Callable[[ChildEvent], None],
@@ -131,6 +141,7 @@ class SupervisedChild:
         self._service = service
         self._start = start
         self._ready = ready
+        self._prepare = prepare
         self._stop = stop
         self._backoff = backoff
         self._on_event = on_event
@@ -147,6 +158,8 @@ class SupervisedChild:
 
     async def start_child(self) -> None:
         """Start the child and wait until it is ready. Whoever calls this calls `stop_child` too."""
+        if self._prepare is not None:
+            await self._prepare()
         self._child = self._start()
         self._pid, self._since = self._child.pid, time.monotonic()
         self._reading = asyncio.create_task(self._forward_lines(self._child), name=f"read {self._service}")

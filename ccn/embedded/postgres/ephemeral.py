@@ -14,8 +14,8 @@ from ccn import errors
 from ccn.embedded import folder
 from ccn.embedded.postgres.layout import DataLayout
 
-_LOGS = ("server.log", "server.log.1", "initdb.log")
-_MADE = (*_LOGS, "password", "node.password", "ccn.conf", "moved", "ephemeral", "lock")
+_LOGS = ("server.log", "server.log.1", "initdb.log", "copy.log")
+_MADE = (*_LOGS, "password", "node.password", "ccn.conf", "passfile", "moved", "ephemeral", "lock")
 
 
 @contextmanager

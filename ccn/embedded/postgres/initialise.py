@@ -13,22 +13,18 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from ccn import errors
-from ccn.embedded import child, failures, folder
+from ccn.embedded import failures, folder
 from ccn.embedded.binaries import PostgresPrograms
-from ccn.embedded.postgres import postmaster
+from ccn.embedded.postgres import postmaster, program_runs
 from ccn.embedded.postgres.layout import DataLayout
 
 NEEDED = 160 * 1024**2
 # Iterations make guessing expensive where people choose passwords. Nobody guesses ours, 24 random bytes,
 # and every connection of every node would pay for them.
 SCRAM = "scram_iterations=1"
-_TIMEOUT_S = 120.0
 _SWEEP_TIMEOUT_S = 10.0
-_STOP = ((signal.SIGTERM, 5.0),)
 
 
 async def initialise_data(where: DataLayout, programs: PostgresPrograms, password: str) -> None:
@@ -97,7 +93,7 @@ def _make_staging(where: DataLayout, password: str) -> Path:
 async def _run_initdb(where: DataLayout, programs: PostgresPrograms, staging: Path) -> None:
     attempts = locale_options(programs.major)
     for locale in attempts:
-        if await _run_program(where, [*_initdb_command(programs, staging), *locale]):
+        if await program_runs.run_program(where, [*_initdb_command(programs, staging), *locale]):
             return
         # A C library without this locale says so at once, before anything is made.
         if (
@@ -149,30 +145,6 @@ async def _run_statement_alone(
         SCRAM,
         "template1",
     ]
-    if not await _run_program(where, command, f"{statement}\n".encode(), signal.SIGTERM):
+    feed = f"{statement}\n".encode()
+    if not await program_runs.run_program(where, command, feed=feed, death_signal=signal.SIGTERM):
         raise failures.explain_failure(f"PostgreSQL could not prepare {pgdata}", where.initdb_log, since)
-
-
-async def _run_program(
-    where: DataLayout,
-    command: Sequence[str | Path],
-    feed: bytes = b"",
-    death_signal: signal.Signals = signal.SIGKILL,
-) -> bool:
-    running = child.start(
-        command,
-        death_signal=death_signal,
-        account=where.account,
-        output=where.initdb_log,
-        feed=feed,
-        env=child.bare_environment(),
-        cwd=Path("/"),
-    )
-    try:
-        return await asyncio.wait_for(running.wait(), _TIMEOUT_S) == 0
-    except TimeoutError:
-        raise errors.EmbeddedFailed(
-            f"{Path(command[0]).name} did not end within {_TIMEOUT_S:.0f} s; see {where.initdb_log}"
-        ) from None
-    finally:
-        await running.stop(*_STOP)

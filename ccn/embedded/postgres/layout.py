@@ -9,6 +9,7 @@
     home/                 the same folder, or one below /var/lib/ccn
         pgdata/           PostgreSQL's own
         ccn.conf          our settings, written at every start
+        passfile          only with a standby: what it logs in with, for no other account to read
         run               the folder of its Unix socket, or a link to a shorter one
 
 Separate because all this is decided before any program runs.
@@ -73,6 +74,16 @@ class DataLayout:
     def node_password(self) -> Path:
         """The password of the database user that nodes are."""
         return self.data / "node.password"
+
+    @property
+    def passfile(self) -> Path:
+        """What PostgreSQL's programs log in with."""
+        return self.home / "passfile"
+
+    @property
+    def copy_log(self) -> Path:
+        """What the programs said that copied another server's data here."""
+        return self.data / "copy.log"
 
     def read_major(self) -> int | None:
         """Read the major version that wrote the data; None if there are none yet."""

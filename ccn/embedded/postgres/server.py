@@ -7,6 +7,7 @@ first start and for every one after a death.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import struct
 import time
@@ -19,6 +20,7 @@ from ccn.embedded.binaries import PostgresPrograms
 from ccn.embedded.child import Child
 from ccn.embedded.postgres import postmaster
 from ccn.embedded.postgres.layout import DataLayout
+from ccn.embedded.postgres.replication import ServerReplication
 
 # Fast shutdown first: it disconnects everybody and writes a checkpoint. Then immediate: recovery at the
 # next start.
@@ -31,14 +33,18 @@ _STARTING_UP = b"C57P03\0"
 
 @dataclass(slots=True)
 class PostgresServer:
-    """What one server is started with. `_since` is where its words begin in the log."""
+    """What one server is started with.
+
+    Once it was started, `log_since` is where its words begin in the log.
+    """
 
     where: DataLayout
     programs: PostgresPrograms
     port: int
     socket: Path | None
     fsync: bool
-    _since: int = field(default=0, init=False)
+    replication: ServerReplication = field(default_factory=ServerReplication)
+    log_since: int | None = field(default=None, init=False)
 
     def start(self) -> Child:
         """Start it. Whoever calls this awaits `wait_until_ready`."""
@@ -46,8 +52,9 @@ class PostgresServer:
         with folder.translate_refusals(where.data):
             postmaster.find_server(where.pgdata)
             folder.rotate_log(where.log)
-            folder.replace_file(where.settings, settings_text(fsync=self.fsync), 0o644)
-            self._since = failures.log_size(where.log)
+            self._write_settings()
+            self.replication.mark_data(where)
+            self.log_since = failures.log_size(where.log)
         return child.start(
             self._server_command(),
             death_signal=signal.SIGINT,
@@ -69,8 +76,18 @@ class PostgresServer:
                     else child.describe_exit(code)
                 )
                 what = f"PostgreSQL {self.programs.version} did not start on {self.where.pgdata}: {how}"
-                raise failures.explain_failure(what, self.where.log, self._since)
+                raise failures.explain_failure(what, self.where.log, self.log_since or 0)
             await asyncio.sleep(POLL_S)
+
+    def reload_settings(self, pid: int) -> None:
+        """Let the server with this pid follow what `replication` says now. It does so a moment later."""
+        with folder.translate_refusals(self.where.data):
+            self._write_settings()
+        os.kill(pid, signal.SIGHUP)
+
+    def _write_settings(self) -> None:
+        text = settings_text(fsync=self.fsync) + self.replication.settings_text()
+        folder.replace_file(self.where.settings, text, 0o644)
 
     def _server_command(self) -> list[str | Path]:
         """Put on the command line what `ALTER SYSTEM` must not change, and leave the rest to our file."""

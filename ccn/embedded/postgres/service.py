@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ccn.embedded.binaries import PostgresPrograms
 from ccn.embedded.postgres import copies, initialise, layout, postmaster, sockets
 from ccn.embedded.postgres import ephemeral as mayfly
 from ccn.embedded.postgres.layout import DataLayout
+from ccn.embedded.postgres.replication import ServerReplication
 from ccn.embedded.postgres.server import POLL_S, STOP, PostgresServer
 from ccn.embedded.supervision import USUAL, Backoff, ChildEvent, SupervisedChild
 
@@ -41,12 +42,13 @@ class EmbeddedPostgres:
     port: int
     data: Path
     version: str
+    server: PostgresServer = field(repr=False)
     supervised: SupervisedChild = field(repr=False)
     node_password: str = field(repr=False)
 
     def url_of(self, role: str, password: str) -> str:
         """Return the address of the same database for another role."""
-        return _database_url(role, password, self.port)
+        return database_url(role, password, self.port)
 
     @property
     def pid(self) -> int:
@@ -62,6 +64,7 @@ async def run_postgres(
     port: int = 0,
     ephemeral: bool = False,
     fsync: bool = True,
+    replication: ServerReplication | None = None,
     backoff: Backoff = USUAL,
     on_event: Callable[[ChildEvent], None] = lambda _: None,
 ) -> AsyncIterator[EmbeddedPostgres]:
@@ -69,29 +72,34 @@ async def run_postgres(
 
     `bin` is the folder of its programs (setting pg.bin), `port` 0 takes a free one. `ephemeral` removes
     the data afterwards, and beforehand what a killed ephemeral run left. `fsync=False` is for tests that
-    may lose data in a power cut. `backoff` is how soon it comes back after a death. Every failure is an
-    `EmbeddedFailed` that says what to do.
+    may lose data in a power cut. `replication` names its standbys, if it has any. `backoff` is how soon it
+    comes back after a death. Every failure is an `EmbeddedFailed` that says what to do.
     """
     async with AsyncExitStack() as stack:
         where = stack.enter_context(layout.open_layout(data, ephemeral=ephemeral))
-        await _wait_for_predecessor(where)
+        await wait_for_predecessor(where)
         stack.enter_context(mayfly.temporary_data(where) if ephemeral else mayfly.lasting_data(where))
-        programs = await asyncio.to_thread(_find_programs, where, bin)
+        programs = await asyncio.to_thread(find_programs, where, bin)
         password = await _prepare_data(where, programs)
         socket = stack.enter_context(sockets.socket_folder(where))
 
-        def serve_port(chosen: int) -> AbstractAsyncContextManager[tuple[int, SupervisedChild]]:
-            return _supervise_server(
-                PostgresServer(where, programs, chosen, socket, fsync), backoff, on_event
+        @asynccontextmanager
+        async def serve_port(chosen: int) -> AsyncIterator[tuple[PostgresServer, SupervisedChild]]:
+            server = PostgresServer(
+                where, programs, chosen, socket, fsync, replication or ServerReplication()
             )
+            async with supervise_server("postgres", server, backoff, on_event) as supervised:
+                yield server, supervised
 
         if port:
-            chosen, supervised = await stack.enter_async_context(serve_port(port))
+            server, supervised = await stack.enter_async_context(serve_port(port))
         else:
-            chosen, supervised = await ports.serve_on_free_ports(stack, 1, serve_port)
-        url = _database_url("ccn", password, chosen)
+            server, supervised = await ports.serve_on_free_ports(stack, 1, serve_port)
+        url = database_url("ccn", password, server.port)
         node_password = layout.ensure_password(where.node_password)
-        yield EmbeddedPostgres(url, chosen, where.data, programs.version, supervised, node_password)
+        yield EmbeddedPostgres(
+            url, server.port, where.data, programs.version, server, supervised, node_password
+        )
 
 
 def owner_url(data: Path, port: int) -> str:
@@ -102,18 +110,19 @@ def owner_url(data: Path, port: int) -> str:
         raise errors.DataDirectoryUnusable(
             f"{data / 'password'} cannot be read: {unreadable.strerror}"
         ) from unreadable
-    return _database_url("ccn", password, port)
+    return database_url("ccn", password, port)
 
 
-def _database_url(role: str, password: str, port: int) -> str:
+def database_url(role: str, password: str, port: int) -> str:
+    """Return the address, for a role, of a server on this machine."""
     # Without `sslmode` a client asks for TLS first. That costs each connection a round trip and a context
     # of certificates, and the answer is no: the server listens on loopback and has none.
     return f"postgresql://{role}:{password}@{ports.HOST}:{port}/ccn?sslmode=disable"
 
 
-def _find_programs(where: DataLayout, bin_: Path | None) -> PostgresPrograms:
-    """Find the programs for this folder: those of the version that wrote its data, if there are data."""
-    major = where.read_major()
+def find_programs(where: DataLayout, bin_: Path | None, like: str | None = None) -> PostgresPrograms:
+    """Find the programs for this folder: of the version that wrote its data, else those of `like`."""
+    major = where.read_major() or (int(like.partition(".")[0]) if like else None)
     programs = binaries.find_postgres(bin_, major)
     if major not in {None, programs.major}:
         raise errors.DataDirectoryUnusable(
@@ -138,7 +147,7 @@ async def _prepare_data(where: DataLayout, programs: PostgresPrograms) -> str:
     return password
 
 
-async def _wait_for_predecessor(where: DataLayout) -> None:
+async def wait_for_predecessor(where: DataLayout) -> None:
     """Let a server finish that shuts down because its parent was killed.
 
     Nobody else has the folder locked.
@@ -159,15 +168,21 @@ def _find_running(where: DataLayout) -> int | None:
 
 
 @asynccontextmanager
-async def _supervise_server(
-    server: PostgresServer, backoff: Backoff, on_event: Callable[[ChildEvent], None]
-) -> AsyncIterator[tuple[int, SupervisedChild]]:
+async def supervise_server(
+    called: str,
+    server: PostgresServer,
+    backoff: Backoff,
+    on_event: Callable[[ChildEvent], None],
+    prepare: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[SupervisedChild]:
+    """Keep a server running until the block ends; `prepare` comes before each of its starts."""
     async with supervision.supervise_child(
-        "postgres",
+        called,
         server.start,
+        prepare=prepare,
         ready=server.wait_until_ready,
         stop=STOP,
         backoff=backoff,
         on_event=on_event,
     ) as supervised:
-        yield server.port, supervised
+        yield supervised
