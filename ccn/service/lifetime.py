@@ -97,7 +97,9 @@ async def _live_until_lost(
     """Serve until told to stop; `RecordLost` once the database does not show any more what it must."""
     stop = asyncio.Event()
     try:
-        await migrate.apply_pending(chosen.database.url.get_secret_value())
+        plan = await migrate.apply_pending(chosen.database.url.get_secret_value())
+        if plan.newer:
+            _log.info("serving beside a newer schema", files=len(plan.newer))
         async with pool.open(chosen.database, chosen.node.id, fence) as database:
             writer = Writer(chosen.database, NodeId(chosen.node.id), clock.utc_now, fence)
             parts = {

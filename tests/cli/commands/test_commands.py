@@ -169,8 +169,28 @@ def test_migrate_shows_what_has_run_and_changes_nothing_twice(
 def test_migrate_shows_what_would_run(folder: Path, database: settings.DatabaseSettings) -> None:
     url = database.url.get_secret_value().rpartition("/")[0] + "/postgres"
     plan = ccn_(folder, "migrate", "--plan", "--database-url", url)
-    assert plan.returncode == 0, plan.stderr
-    assert "0001 modes would run" in {" ".join(line.split()) for line in plan.stdout.splitlines()}
+    assert plan.returncode == 3, plan.stderr
+    lines = {" ".join(line.split()) for line in plan.stdout.splitlines()}
+    assert "0001 modes would run" in lines
+    assert any(
+        line.startswith("0001_modes stop first in one transaction decided while it") for line in lines
+    )
+    told = ccn_(folder, "migrate", "--plan", "--json", "--database-url", url)
+    assert told.returncode == 3
+    first, *_, last = map(json.loads, told.stdout.splitlines())
+    assert (first["state"], first["old_programs_serve"], first["runs"]) == (
+        "would run",
+        False,
+        "in one transaction",
+    )
+    assert first["locks"][0] == {
+        "table": None,
+        "lock": "decided while it runs",
+        "blocks": "unknown",
+        "rows": None,
+        "bytes": None,
+    }
+    assert last["oldest_program"] <= last["number"]
 
 
 def test_migrate_grants_or_shows_what_roles_may_do(

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors
-from ccn.store.connection import migrate
+from ccn.store.connection import migrate, schema_files
 
 
 @asynccontextmanager
@@ -45,21 +45,21 @@ async def _ask(url: str, sql: str) -> object:
 
 async def test_an_empty_database_gets_everything_and_a_second_run_nothing(empty: str) -> None:
     first = await migrate.apply_pending(empty)
-    assert first.pending == migrate.list_migrations()
+    assert first.pending == schema_files.list_migrations()
     second = await migrate.apply_pending(empty)
     assert second.pending == ()
     assert [each.checksum for each in second.applied] == [
-        each.checksum for each in migrate.list_migrations()
+        each.checksum for each in schema_files.list_migrations()
     ]
 
 
 async def test_of_three_nodes_that_start_at_once_one_migrates_and_the_others_wait(empty: str) -> None:
     plans = await asyncio.gather(*[migrate.apply_pending(empty) for _ in range(3)])
-    assert sorted(len(plan.pending) for plan in plans) == [0, 0, len(migrate.list_migrations())]
+    assert sorted(len(plan.pending) for plan in plans) == [0, 0, len(schema_files.list_migrations())]
 
 
 async def test_a_plan_shows_what_would_run_and_does_none_of_it(empty: str) -> None:
-    assert (await migrate.load_plan(empty)).pending == migrate.list_migrations()
+    assert (await migrate.load_plan(empty)).pending == schema_files.list_migrations()
     assert await _ask(empty, "SELECT to_regclass('schema_migrations') IS NULL")
     await migrate.apply_pending(empty)
     assert (await migrate.load_plan(empty)).pending == ()
@@ -91,7 +91,7 @@ async def test_a_file_that_fails_leaves_nothing_behind_and_tells_no_rows(empty: 
     assert await _ask(empty, "SELECT to_regclass('users') IS NULL")
     assert await _ask(empty, "SELECT to_regclass('schema_migrations') IS NULL")
     await _ask(empty, "DROP TABLE messages")
-    assert (await migrate.apply_pending(empty)).pending == migrate.list_migrations()
+    assert (await migrate.apply_pending(empty)).pending == schema_files.list_migrations()
 
 
 async def test_a_database_in_another_encoding_is_refused(database_server: str) -> None:
@@ -142,8 +142,8 @@ def _packet(kind: bytes, body: bytes) -> bytes:
 async def test_what_an_earlier_version_kept_has_its_owner_and_its_secrets_are_gone(
     empty: str,
 ) -> None:
-    early = [each for each in migrate.list_migrations() if each.number <= 16]
-    late = [each for each in migrate.list_migrations() if each.number > 16]
+    early = [each for each in schema_files.list_migrations() if each.number <= 16]
+    late = [each for each in schema_files.list_migrations() if each.number > 16]
     connection = await asyncpg.connect(empty)
     try:
         for each in early:

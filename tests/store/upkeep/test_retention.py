@@ -18,7 +18,7 @@ from ccn.core.message import Role
 from ccn.core.prompts.anchor import Anchor, RecalledConversation
 from ccn.core.turn import TurnStatus
 from ccn.store.character import measures, vectors
-from ccn.store.connection import migrate
+from ccn.store.connection import schema_files
 from ccn.store.conversations import conversations, search, turns
 from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.conversations import AppendMessage
@@ -290,7 +290,7 @@ async def test_keys_of_what_was_redacted_before_keys_were_hidden_are_hidden_by_t
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(f"UPDATE messages SET idempotency_key = '{KEY}' WHERE seq = 1")
         await connection.execute(f"UPDATE turns SET idempotency_key = '{KEY}'")
-    (file,) = [each for each in migrate.list_migrations() if each.name == "redacted_keys"]
+    (file,) = [each for each in schema_files.list_migrations() if each.name == "redacted_keys"]
     async with store.pool.transaction() as connection:
         await connection.execute(file.sql.partition("-- Of what was redacted before.")[2])
     assert SECRET not in await _everything(store)

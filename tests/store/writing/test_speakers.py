@@ -9,7 +9,7 @@ import pytest
 
 from ccn import settings
 from ccn.core.message import Role
-from ccn.store.connection import migrate
+from ccn.store.connection import schema_files
 from ccn.store.conversations import turns
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.upkeep.retention import RedactMessages
@@ -81,7 +81,7 @@ async def test_what_was_said_before_speakers_were_kept_can_still_be_redacted(
     async with keeping(database) as store:
         here = await store.conversation()
         await store.say(here, "my secret")
-        (speakers,) = (each for each in migrate.list_migrations() if each.name.endswith("speakers"))
+        (speakers,) = (each for each in schema_files.list_migrations() if each.name.endswith("speakers"))
         async with store.pool.transaction() as connection:  # as if it had been said before that file ran
             await connection.execute("ALTER TABLE messages DROP COLUMN speaker")
             await connection.execute(speakers.sql)
